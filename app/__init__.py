@@ -1,0 +1,1 @@
+"""Loopwise's service: HTTP API, use cases and storage. Importing it does nothing."""

@@ -1,0 +1,117 @@
+"""Connections to PostgreSQL with a deadline on every wait. The only place that makes an engine.
+
+PostgreSQL's ``statement_timeout`` cannot fire while the server process itself is stopped, and libpq would wait for it
+for ever. So a process that serves requests registers a psycopg2 wait callback: each wait on the socket ends at the
+deadline of the thread that waits. (COPY does not work under such a callback; workers, which use COPY, do without.)
+"""
+
+import select
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from sqlalchemy import Connection, Engine, create_engine, exc
+from sqlalchemy.engine import make_url
+
+from app.errors import Unavailable
+from app.settings import Settings
+
+_limits = threading.local()  # .wait_s: this thread's own limit for one wait, in seconds
+_default_wait_s = 10.0
+
+
+class WaitTimeout(psycopg2.OperationalError):
+    """The database did not answer within the deadline; the connection is closed."""
+
+
+def create(database_url: str, settings: Settings, *, pool_size: int | None = None, pipelined: bool = False) -> Engine:
+    """An engine for one process.
+
+    :param pipelined: no transaction around each statement (the log writer's connection).
+    """
+    if not database_url:
+        raise Unavailable("no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server.")
+    url = make_url(database_url).set(drivername="postgresql+psycopg2")
+    timeout_ms = int(settings.statement_timeout_s * 1000)
+    options = (
+        f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+        f"-c idle_in_transaction_session_timeout={max(timeout_ms * 5, 30_000)} -c timezone=UTC"
+    )
+    return create_engine(
+        url,
+        pool_size=pool_size or settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.decide_deadline_s,
+        pool_use_lifo=True,
+        isolation_level="AUTOCOMMIT" if pipelined else "READ COMMITTED",
+        connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise"},
+    )
+
+
+def install_wait_deadline(default_wait_s: float) -> None:
+    """Bound every wait of this process for PostgreSQL. Call once, before the first connection."""
+    global _default_wait_s
+    _default_wait_s = default_wait_s
+    psycopg2.extensions.set_wait_callback(_wait)
+
+
+@contextmanager
+def wait_limit(seconds: float) -> Iterator[None]:
+    """Waits of this thread inside the block end after ``seconds`` each."""
+    before = getattr(_limits, "wait_s", None)
+    _limits.wait_s = seconds
+    try:
+        yield
+    finally:
+        _limits.wait_s = before
+
+
+def _wait(connection: Any) -> None:
+    deadline = time.monotonic() + (getattr(_limits, "wait_s", None) or _default_wait_s)
+    while True:
+        state = connection.poll()
+        if state == psycopg2.extensions.POLL_OK:
+            return
+        if not _ready(connection.fileno(), state == psycopg2.extensions.POLL_WRITE, deadline - time.monotonic()):
+            raise WaitTimeout("the database did not answer in time")
+
+
+def _ready(descriptor: int, write: bool, seconds: float) -> bool:
+    if seconds <= 0:
+        return False
+    if hasattr(select, "poll"):  # select() cannot watch descriptors above 1023, which many clients at once reach
+        poller = select.poll()
+        poller.register(descriptor, select.POLLOUT if write else select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
+    waiting: list[list[int]] = [[], [descriptor]] if write else [[descriptor], []]
+    return any(select.select(*waiting, [], seconds))
+
+
+def is_outage(error: BaseException) -> bool:
+    """True when the database is away, frozen or restarting, rather than refusing what was asked."""
+    if isinstance(error, exc.TimeoutError):  # every pooled connection stayed in use
+        return True
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction; an outage becomes ``Unavailable``."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (exc.DBAPIError, exc.TimeoutError, psycopg2.Error) as error:
+        if is_outage(error):
+            raise unavailable() from error
+        raise
+
+
+def unavailable() -> Unavailable:
+    """The one answer to an outage."""
+    return Unavailable("database_unavailable", "The database did not answer in time; send the same request again.")

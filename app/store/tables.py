@@ -1,0 +1,188 @@
+"""The tables, as SQLAlchemy sees them. ``migrations/`` makes them; a test holds the two together.
+
+Two kinds live here. *Configuration* (experiments, keys, model versions) is small, changes rarely, and every change takes
+the next ``platform.revision``, so that each process finds out with one small query what changed. The *log* (decisions,
+rewards, the training ledger) is append-only but for a decision's activation; no foreign key leads out of it, so that it
+can be partitioned and distributed.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+
+metadata = MetaData()
+_now = text("clock_timestamp()")
+
+
+def _time(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=_now if now else None)
+
+
+platform = Table(
+    "platform",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("status", Text, nullable=False),  # draft, running, paused, concluded
+    Column("salt", LargeBinary, nullable=False),  # 32 random bytes: arms and draws hash with it
+    Column("config_version", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    _time("created_at", now=True),
+    _time("started_at", nullable=True),
+    _time("concluded_at", nullable=True),
+    Column("conclusion", Text, nullable=True),
+    Index("experiments_revision", "revision"),
+)
+
+experiment_configs = Table(
+    "experiment_configs",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("config", JSON, nullable=False),  # immutable; JSON, not JSONB: features keep the order in which they were given
+    _time("created_at", now=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),  # the public prefix
+    Column("secret_hash", LargeBinary, nullable=False),  # SHA-256 of the whole key (256 random bits need no slow hash)
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("experiment_id", BigInteger, nullable=True),  # null: any experiment
+    Column("revision", BigInteger, nullable=False),
+    _time("created_at", now=True),
+    _time("revoked_at", nullable=True),
+    Index("api_keys_revision", "revision"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("number", Integer, nullable=False),  # 0 is the untrained model
+    Column("parent_id", BigInteger, nullable=True),
+    Column("kind", Text, nullable=False),  # initial, incremental, rebuild
+    Column("examples", BigInteger, nullable=False),  # decisions learned from, ancestors' included
+    Column("sha256", Text, nullable=False),  # hex, of the model's bytes
+    Column("signature", Text, nullable=False),  # hex HMAC-SHA256 over lineage, number and sha256
+    Column("manifest", JSONB, nullable=False),  # everything that gives the same bytes again
+    Column("checks", JSONB, nullable=False),  # what the canary checks found
+    Column("model", LargeBinary, nullable=False),  # zlib
+    _time("created_at", now=True),
+    UniqueConstraint("experiment_id", "arm", "number"),
+)
+
+lineages = Table(
+    "lineages",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("serving_version_id", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("problem", Text, nullable=True),  # why the last round did not go into service
+    Index("lineages_revision", "revision"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("at", now=True),
+    Column("actor", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("experiment_id", BigInteger, nullable=True),
+    Column("before", JSONB, nullable=True),
+    Column("after", JSONB, nullable=True),
+    Column("reason", Text, nullable=True),
+    Index("changes_experiment", "experiment_id", "id"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("config_version", Integer, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("body_hash", Text, nullable=False),  # hex SHA-256 of the canonical request: tells a retry from a reuse
+    Column("unit_id", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("policy_version", Integer, nullable=False),  # 0: no trained model took part
+    Column("policy_sha256", Text, nullable=True),
+    Column("actions", JSON, nullable=True),  # the call's own candidates; null: those of the configuration
+    Column("eligible", ARRAY(Text), nullable=False),  # action ids, in the order of the distribution
+    Column("ineligible", JSON, nullable=True),  # [{id, reason}]
+    Column("distribution", ARRAY(Double), nullable=False),
+    Column("chosen", Integer, nullable=False),  # index into eligible and distribution, from 0
+    Column("propensity", Double, nullable=False),  # distribution[chosen]
+    Column("draw", Double, nullable=False),  # in [0, 1)
+    Column("context", JSON, nullable=False),
+    Column("encoding_version", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),  # active, deferred, unanswered
+    _time("decided_at", now=True),
+    _time("closes_at", nullable=True),  # end of the reward window; null while not activated
+    Index("decisions_experiment_time", "experiment_id", "decided_at"),
+    Index("decisions_unit", "unit_id"),
+)
+
+rewards = Table(
+    "rewards",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("reward_id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("value", Double, nullable=False),
+    _time("occurred_at"),
+    _time("received_at", now=True),
+    Column("late", Boolean, nullable=False),  # received after the window: kept and counted, not learned from
+    Index("rewards_experiment_time", "experiment_id", "received_at"),
+)
+
+awaiting_training = Table(
+    "awaiting_training",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    _time("closes_at"),
+    Index("awaiting_training_lineage", "experiment_id", "arm", "closes_at"),
+)
+
+training_ledger = Table(
+    "training_ledger",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("decision_id", Text, primary_key=True),
+    Column("version_id", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),  # order within the round, from 0
+    Column("reward", Double, nullable=False),  # the joined reward that was learned
+    Index("training_ledger_version", "version_id", "position"),
+)

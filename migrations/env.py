@@ -1,0 +1,8 @@
+"""Alembic's entry: runs on the connection that ``app.store.migrate`` hands over, in its transaction."""
+
+from alembic import context
+
+from app.store.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -1,0 +1,174 @@
+"""Child processes that end with us: start, wait, stop, ports, logs, locks held by a child.
+
+Knows nothing of what it starts. It must never wait without a deadline, and it must never be used from another thread
+than the main one: Linux sends the parent-death signal when the *thread* that forked ends.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from app.embedded.errors import ServerError
+from app.embedded.identity import Identity, ourselves
+
+_PR_SET_PDEATHSIG = 1
+_LOG_BYTES = 10_000_000  # a larger log is set aside (one generation) when its process starts
+# Loaded before any fork: a child between fork and exec must not run the dynamic loader.
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when its parent ends, however it ends. Does nothing outside Linux."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+
+
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    identity: Identity | None = None,
+    death_signal: int = signal.SIGKILL,
+    stdin: int = subprocess.DEVNULL,
+    keep_fds: Sequence[int] = (),
+    cwd: str | os.PathLike[str] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    :param log: file that takes both output streams; None: ours.
+    :param identity: the user to become; None: stay as we are.
+    :param keep_fds: descriptors that the child inherits, such as a lock that has to live as long as it does.
+    :raises ServerError: when the program cannot be executed.
+    """
+    identity = identity or ourselves()
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        identity.enter()  # first: a change of user clears the death signal
+        die_with_parent(death_signal)
+        if os.getppid() != parent and sys.platform == "linux":
+            os._exit(1)  # the parent ended before the kernel knew that we care
+
+    output = open_log(log) if log else None
+    try:
+        return subprocess.Popen(
+            [os.fspath(part) for part in argv],
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+            env=dict(environment) if environment is not None else None,
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=before_exec,  # noqa: PLW1509 - only the main thread comes here
+            pass_fds=keep_fds,
+            **identity.popen_arguments(),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ServerError(f"cannot start {os.fspath(argv[0])}: {error}") from error
+    finally:
+        if output is not None:
+            os.close(output)
+
+
+def open_log(path: Path) -> int:
+    """Open a log for appending (mode 0600), setting a very long one aside first. Returns the descriptor."""
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_suffix(path.suffix + ".1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def log_tail(path: Path, lines: int = 20) -> str:
+    """Return the last lines of a log, indented for a message."""
+    if not path.exists():
+        return f"(no log at {path})"
+    text = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return "\n".join(f"  | {line}" for line in text) or f"({path} is empty)"
+
+
+def stop(process: "subprocess.Popen[bytes]", signal_number: int, deadline_s: float) -> int:
+    """Signal a child, wait, then kill whatever is left of its process group. Returns its exit code."""
+    if process.poll() is None:
+        process.send_signal(signal_number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(deadline_s)
+    kill_group(process.pid)
+    return process.wait(5)
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL what is left of a child's session; nothing when it is empty."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def wait_until(ready: Callable[[], bool], deadline_s: float, interval_s: float = 0.01) -> bool:
+    """Poll until ``ready()``; False when the deadline passed first."""
+    end = time.monotonic() + deadline_s
+    while not ready():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(interval_s)
+    return True
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Tell whether we could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def lock_file(path: Path, deadline_s: float = 0.0) -> int | None:
+    """Take an exclusive lock that ends with the last process holding the descriptor. None: somebody else has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def taken() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if wait_until(taken, deadline_s, 0.05):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+@contextlib.contextmanager
+def held_for_child(path: Path, what: str, deadline_s: float = 10.0) -> Iterator[int]:
+    """Lock ``path`` for a child that inherits the descriptor: the lock then lives exactly as long as the child does.
+
+    So a server that is still stopping is waited for, and a second one over the same files is refused.
+
+    :raises ServerError: when another process keeps it past the deadline.
+    """
+    descriptor = lock_file(path, deadline_s)
+    if descriptor is None:
+        raise ServerError(f"{what} is still running on {path.parent}; stop that process first.")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,191 @@
+"""Real servers for the tests: one embedded PostgreSQL and one Redis per pytest run, shared by xdist's workers.
+
+Fixtures:
+
+``database_url``        a migrated database of its own for each test *module* (a copy of one template)
+``empty_database_url``  a database of its own for each *test*, without tables
+``redis_url``           a Redis database of its own for each xdist worker, emptied before each module
+``postgres_url``        the server itself (database ``postgres``), for tests that manage databases of their own
+
+All are plain ``postgresql://`` and ``redis://`` addresses. The servers start when the first test asks for one, except
+under xdist, where the controller owns them because workers end at different times. The clusters run without fsync:
+a test of durability starts a cluster of its own.
+"""
+
+import fcntl
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from app.embedded.postgres import PostgresServer
+from app.embedded.redis import RedisServer
+from app.embedded.state import DataDir
+
+_TEMPLATE = "loopwise_template"
+_numbers = itertools.count(1)
+
+
+class Servers:
+    """The two servers of this pytest run."""
+
+    def __init__(self) -> None:
+        data_dir = DataDir(Path(tempfile.mkdtemp(prefix="loopwise-tests-"))).prepare()
+        self.folder = data_dir.path
+        fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+        self.postgres = PostgresServer(data_dir.path, data_dir.log("postgres"), fast)
+        self.redis = RedisServer(data_dir.path, data_dir.log("redis"))
+
+    def start(self) -> dict[str, str]:
+        """Start both. Returns what a worker needs to know."""
+        self.postgres.start()
+        self.redis.start()
+        return {
+            "folder": str(self.folder),
+            "postgres": self.postgres.url("postgres"),
+            "redis": self.redis.url(),
+        }
+
+    def stop(self) -> None:
+        self.redis.stop()
+        self.postgres.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SERVERS] = None
+    config.stash[_ADDRESSES] = None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    servers = config.stash.get(_SERVERS, None)
+    if servers is not None:
+        servers.stop()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the addresses to an xdist worker (runs in the controller)."""
+    node.workerinput["loopwise_servers"] = json.dumps(_addresses(node.config))
+
+
+_SERVERS = pytest.StashKey[Servers | None]()
+_ADDRESSES = pytest.StashKey[dict[str, str] | None]()
+
+
+def _addresses(config: pytest.Config) -> dict[str, str]:
+    known = config.stash[_ADDRESSES]
+    if known is None:
+        given = getattr(config, "workerinput", {}).get("loopwise_servers")
+        if given:
+            known = dict(json.loads(given))
+        else:
+            servers = config.stash[_SERVERS] = Servers()
+            known = servers.start()
+        config.stash[_ADDRESSES] = known
+    return known
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """Address of the server's ``postgres`` database, as its superuser."""
+    return _addresses(request.config)["postgres"]
+
+
+@pytest.fixture(scope="session")
+def _template(request: pytest.FixtureRequest, postgres_url: str) -> str:
+    """Migrate once per pytest run, whichever worker comes first."""
+    with open(Path(_addresses(request.config)["folder"]) / "template.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _query(postgres_url, "SELECT 1 FROM pg_database WHERE datname = %s", _TEMPLATE):
+            _make_template(postgres_url)
+    return _TEMPLATE
+
+
+def _make_template(postgres_url: str) -> None:
+    """Migrate under another name: a half-made template must not be found by the next worker."""
+    from app.store.migrate import upgrade
+
+    draft = f"{_TEMPLATE}_draft"
+    _execute(postgres_url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", draft)
+    _execute(postgres_url, "CREATE DATABASE {}", draft)
+    upgrade(_named(postgres_url, draft))
+    # A template may not have connections, and the migration's pool may still hold one.
+    _query(postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", draft)
+    _execute(postgres_url, "ALTER DATABASE {} RENAME TO {}", draft, _TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def database_url(request: pytest.FixtureRequest, postgres_url: str, _template: str) -> Iterator[str]:
+    """A migrated, otherwise empty database for this module."""
+    with _database(request.config, postgres_url, _template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
+    """A database without tables, for one test."""
+    with _database(request.config, postgres_url, "template1") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """An empty Redis database; tests of one worker share its number, one module after the other."""
+    import redis
+
+    number = int(_worker(request.config).removeprefix("gw") or 0) + 1
+    base = _addresses(request.config)["redis"]
+    url = urlunsplit(urlsplit(base)._replace(path=f"/{number % 16}"))
+    client = redis.Redis.from_url(url)
+    client.flushdb()
+    client.close()
+    return url
+
+
+@contextmanager
+def _database(config: pytest.Config, postgres_url: str, template: str) -> Iterator[str]:
+    name = f"test_{_worker(config) or 'main'}_{next(_numbers)}"
+    _execute(postgres_url, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    try:
+        yield _named(postgres_url, name)
+    finally:
+        _execute(postgres_url, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _worker(config: pytest.Config) -> str:
+    """Return "gw0" and so on; "" without xdist."""
+    return str(getattr(config, "workerinput", {}).get("workerid", ""))
+
+
+def _named(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def _execute(url: str, statement: str, *names: str) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+    finally:
+        connection.close()
+
+
+def _query(url: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall()
+    finally:
+        connection.close()

@@ -1,0 +1,85 @@
+"""From probabilities to a choice: the exploration floor, the keyed draw, the sampling.
+
+Same inputs give bit-identical outputs everywhere: sums use `math.fsum` (correctly rounded, no CPU-dependent order) and
+nothing here reads a random generator.
+"""
+
+import hmac
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+SHARE_TOLERANCE = 1e-9
+
+
+class DistributionError(ValueError):
+    """Probabilities or shares that cannot be used: empty, negative, NaN, infinite, or summing to 0."""
+
+
+def uniform(k: int) -> FloatArray:
+    """Shape (k,), every entry 1/k. Raises `DistributionError` when k < 1."""
+    if k < 1:
+        raise DistributionError("a distribution needs at least one action")
+    return np.full(k, 1.0 / k)
+
+
+def mix_floor(probabilities: Sequence[float] | FloatArray, floor: float) -> FloatArray:
+    """(1 - floor) * p + floor / K over the K given actions, normalised to sum to 1 within 1e-12.
+
+    VW's float32 probabilities are normalised first: they miss 1 by up to 4e-6. With floor > 0 no entry is 0.
+    Raises `DistributionError` on an empty, negative, NaN or infinite input or a floor outside [0, 1].
+    """
+    p = probabilities.tolist() if isinstance(probabilities, np.ndarray) else list(probabilities)
+    if not p or not 0.0 <= floor <= 1.0:
+        raise DistributionError("needs at least one probability and a floor from 0 to 1")
+    total = math.fsum(p) if all(map(math.isfinite, p)) else math.nan
+    if min(p) < 0.0 or not 0.0 < total < math.inf:
+        raise DistributionError(f"not a distribution: {p[:10]!r}")
+    scale, share = (1.0 - floor) / total, floor / len(p)
+    mixed = [x * scale + share for x in p]
+    total = math.fsum(mixed)
+    return np.array([x / total for x in mixed])
+
+
+def draw(salt: bytes, decision_id: str) -> float:
+    """A uniform number in [0, 1) with 53 random bits: HMAC-SHA256 (RFC 2104) of the decision id under the salt."""
+    return _keyed_uniform(salt, b"draw\0" + decision_id.encode())
+
+
+def sample(distribution: FloatArray | Sequence[float], u: float) -> int:
+    """Index chosen by inverse CDF, in order, for u in [0, 1). Never an action of probability 0.
+
+    Raises `DistributionError` when u is outside [0, 1) or nothing has a positive probability.
+    """
+    p = distribution.tolist() if isinstance(distribution, np.ndarray) else list(distribution)
+    if not 0.0 <= u < 1.0:
+        raise DistributionError(f"u must be in [0, 1), got {u!r}")
+    index = bisect_right(list(accumulate(p)), u)
+    if index < len(p):
+        return index
+    # The running sum may end a rounding below 1: the last possible action takes what is left.
+    for index in range(len(p) - 1, -1, -1):
+        if p[index] > 0.0:
+            return index
+    raise DistributionError("no action has a positive probability")
+
+
+def assign(salt: bytes, unit_id: str, shares: Sequence[float]) -> int:
+    """Index of the unit's arm: a salted hash of the unit id against the cumulative shares. The same unit, the same arm.
+
+    Raises `DistributionError` unless the shares are not negative and sum to 1 within 1e-9.
+    """
+    if not all(0.0 <= share <= 1.0 for share in shares) or abs(math.fsum(shares) - 1.0) > SHARE_TOLERANCE:
+        raise DistributionError(f"shares must be from 0 to 1 and sum to 1: {list(shares)!r}")
+    return sample(list(shares), _keyed_uniform(salt, b"arm\0" + unit_id.encode()))
+
+
+def _keyed_uniform(salt: bytes, message: bytes) -> float:
+    digest = hmac.digest(salt, message, "sha256")
+    return float(int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53

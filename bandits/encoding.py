@@ -1,0 +1,172 @@
+"""The only place that writes Vowpal Wabbit's text format, which has no quoting: every name and value is escaped here.
+
+How JSON becomes features (version 1; the version is logged with each decision, because a change would make old models
+and old logs mean something else):
+
+| JSON                            | feature            | note                                                              |
+|---------------------------------|--------------------|-------------------------------------------------------------------|
+| `{"plan": "pro"}`               | `plan=pro`         | an indicator: 1 for this value, absent for every other            |
+| `{"age": 31}`                   | `age:31`           | a number keeps its value                                          |
+| `{"member": true}`              | `member==true`     | differs from the string "true"                                    |
+| `{"user": {"city": "Rome"}}`    | `user/city=Rome`   | nesting becomes a path                                            |
+| `{"tags": ["a", "b"]}`          | `tags/*=a tags/*=b`| strings of a list are a set: their order says nothing             |
+| `{"cart": [{"sku": "x"}]}`      | `cart/*/sku=x`     | objects of a list too; equal numeric names add up                 |
+| `{"v": [0.5, 2]}`               | `v/*0:0.5 v/*1:2`  | numbers, booleans and lists in a list go by position              |
+| `{"x": null}`, `{}`, `[]`       | none               |                                                                   |
+| an action's id                  | `=id`              | a feature of the action, so that equal features can still differ  |
+
+A context or an action's features may also be a list of objects (Azure Personalizer's clients send that): its objects
+are encoded as if they were one.
+"""
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+ENCODING_VERSION: Final = 1
+# VW computes in float32 and squares products of features: beyond this a model overflows or stops to learn.
+MAX_ABS: Final = 1e9
+
+# VW's separators, this file's own separators, and everything that str.strip() or a terminal could eat.
+_UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f|:=%/*\ud800-\udfff]")
+
+Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+class FeatureError(ValueError):
+    """A feature that cannot be encoded: `path` is its JSON pointer, `message` says what to change."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path or '/'}: {message}")
+        self.path = path
+        self.message = message
+
+
+def encode_context(context: Features) -> str:
+    """One VW "shared" line, without newline. Raises `FeatureError` on numbers beyond 1e9, NaN and unknown types."""
+    out = ["shared |c"]
+    _encode_root(context, out)
+    return " ".join(out)
+
+
+def encode_action(action_id: str, features: Features | None = None) -> str:
+    """One VW action line without label and newline, beginning with `|`. Raises `FeatureError` as `encode_context`."""
+    try:
+        out = ["|a =" + escape(action_id)]
+    except UnicodeEncodeError:
+        raise FeatureError("", "the action id holds half of a surrogate pair, which is no text") from None
+    if features is not None:
+        _encode_root(features, out)
+    return " ".join(out)
+
+
+def drop_features(context: Features, off: Collection[str]) -> Features:
+    """The context without the top-level names in `off`; the same object when there is nothing to drop."""
+    if not off:
+        return context
+    if isinstance(context, Mapping):
+        return {name: value for name, value in context.items() if name not in off}
+    return [{name: value for name, value in part.items() if name not in off} for part in context]
+
+
+@lru_cache(maxsize=65536)
+def escape(text: str) -> str:
+    """Text as part of a feature name: separators, whitespace and control characters become %XX of their UTF-8 bytes.
+
+    One to one. The empty text becomes a lone "%", which no other text gives: VW reads an empty name as no name.
+    """
+    if text.isidentifier():
+        return text
+    return _UNSAFE.sub(_percent, text) if text else "%"
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match.group().encode())
+
+
+def _encode_root(features: Any, out: list[str]) -> None:
+    try:
+        if isinstance(features, Mapping):
+            _encode_object("", features, out)
+            return
+        if isinstance(features, (list, tuple)):
+            for index, part in enumerate(features):
+                if not isinstance(part, Mapping):
+                    raise FeatureError(f"/{index}", "a list of features must hold objects only")
+                _encode_object("", part, out)
+            return
+    except UnicodeEncodeError:
+        raise FeatureError("", "a name or value holds half of a surrogate pair, which is no text") from None
+    raise FeatureError("", f"features must be an object, not {type(features).__name__}")
+
+
+def _encode_object(prefix: str, obj: Mapping[str, Any], out: list[str]) -> None:
+    for key, value in obj.items():
+        name = prefix + escape(key)
+        # The two common types inline: this loop is most of a decision's encoding time.
+        kind = type(value)
+        if kind is str:
+            out.append(f"{name}={escape(value)}")
+        elif kind is float or kind is int:
+            if not -MAX_ABS <= value <= MAX_ABS:
+                raise _out_of_range(name, value)
+            out.append(f"{name}:{value!r}")
+        elif value is not None:
+            _encode_other(name, value, out)
+
+
+def _encode_other(name: str, value: Any, out: list[str]) -> None:
+    """A value at a complete name; `None` is nothing."""
+    if value is None:
+        return
+    if isinstance(value, bool):
+        out.append(f"{name}=={'true' if value else 'false'}")
+    elif isinstance(value, str):
+        out.append(f"{name}={escape(value)}")
+    elif isinstance(value, (int, float)):
+        if not -MAX_ABS <= value <= MAX_ABS:
+            raise _out_of_range(name, value)
+        out.append(f"{name}:{value!r}")
+    elif isinstance(value, Mapping):
+        _encode_object(name + "/", value, out)
+    elif isinstance(value, (list, tuple)):
+        _encode_list(name + "/*", value, out)
+    else:
+        raise FeatureError(_pointer(name), f"cannot be a feature: {type(value).__name__}")
+
+
+def _encode_list(name: str, values: Sequence[Any], out: list[str]) -> None:
+    for index, value in enumerate(values):
+        if isinstance(value, str):
+            out.append(f"{name}={escape(value)}")
+        elif isinstance(value, Mapping):
+            _encode_object(name + "/", value, out)
+        else:
+            _encode_other(f"{name}{index}", value, out)
+
+
+def _out_of_range(name: str, value: float) -> FeatureError:
+    if math.isnan(value):
+        return FeatureError(_pointer(name), "is not a number (NaN)")
+    return FeatureError(
+        _pointer(name),
+        "beyond 1e9 in size: scale it, or send it as a string if it is an identifier",
+    )
+
+
+def _pointer(name: str) -> str:
+    """The JSON pointer (RFC 6901) of a feature name; a list's element is shown by its index or as "*"."""
+    parts = re.sub(r"/\*(?=\d)", "/", name).split("/")
+    return "".join("/" + _plain(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _plain(part: str) -> str:
+    if part == "%":
+        return ""
+    return re.sub(
+        r"(?:%[0-9A-F]{2})+",
+        lambda found: bytes.fromhex(found.group().replace("%", "")).decode(),
+        part,
+    )

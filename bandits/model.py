@@ -1,0 +1,272 @@
+"""Vowpal Wabbit, and nothing else may import it: predicts with a model's bytes, learns better ones.
+
+VW reads and writes models only as files, so every function here works in a private temporary directory that is gone
+when the function returns. Apart from that: bytes in, bytes out, and the same inputs give the same bytes.
+
+Serving never shares a workspace with learning: a prediction on a workspace that learns changes what it saves.
+"""
+
+import math
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pylibvw  # type: ignore[import-not-found,import-untyped,unused-ignore]
+import vowpalwabbit  # type: ignore[import-untyped,unused-ignore]
+
+from bandits.distribution import FloatArray, mix_floor, uniform
+from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
+from bandits.policy import (
+    BanditPolicy,
+    FixedPolicy,
+    Policy,
+    runtime_arguments,
+    vw_arguments,
+)
+
+MIN_PROPENSITY: Final = 1e-9
+MAX_ABS_COST: Final = 1e6
+# Parsed action lines kept by a Predictor. Parsing is four fifths of a prediction; the actions of a catalogue repeat.
+MAX_CACHED_LINES: Final = 8192
+
+
+class TrainingDataError(ValueError):
+    """An example that would ruin a model. `index` is its position (from 0) in what `learn` was given."""
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(f"example {index}: {message}")
+        self.index = index
+
+
+class Example(NamedTuple):
+    """One logged decision with its outcome."""
+
+    shared_line: str  # encode_context(...)
+    action_lines: Sequence[str]  # encode_action(...) of each eligible action, in logged order
+    chosen: int  # index in action_lines
+    propensity: float  # logged probability of the chosen action, in (0, 1]
+    cost: float  # cost_of(reward, ...), in [0, 1]
+
+
+@lru_cache(maxsize=256)
+def initial_model(policy: BanditPolicy) -> bytes:
+    """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
+    with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
+        workspace = _workspace(vw_arguments(policy))
+        path = Path(folder, "model")
+        workspace.save(str(path))
+        workspace.finish()
+        return seal(path.read_bytes(), 0)
+
+
+def options_problem(payload: bytes, policy: BanditPolicy) -> str | None:
+    """What is wrong with the options in a VW file for this policy, None when nothing. VW does not see the file.
+
+    They must equal those of a fresh model. Only the random seed may differ: VW saves the state of its generator there.
+    """
+    found = parse_options(read_header(payload).options)
+    wanted = parse_options(read_header(unseal(initial_model(policy)).payload).options)
+    seed = found.pop("random_seed", ())
+    wanted.pop("random_seed", None)
+    if found != wanted:
+        extra = sorted(name for name in found if found[name] != wanted.get(name))
+        return f"the model's options differ from the policy's: {extra or sorted(set(wanted) - set(found))}"
+    if len(seed) != 1 or not (seed[0].isascii() and seed[0].isdigit()):
+        return f"the model's random seed is not a number: {seed!r}"
+    if read_header(payload).bits != policy.parameters["bits"]:
+        return "the model's number of weights differs from the policy's"
+    return None
+
+
+class Predictor:
+    """A model loaded for serving. Thread-safe (one lock), never learns, and its answers do not depend on its past.
+
+    Raises `ModelError` when the bytes are damaged or their options differ from the policy's.
+    """
+
+    def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
+        self._examples, payload = unseal(model_bytes)
+        self._uniform = self._examples < policy.parameters.get("explore_first", 0)
+        self._bits: int = policy.parameters["bits"]
+        self._lock = threading.Lock()
+        self._cache: dict[str, Any] = {}
+        self._cached_bytes = 0
+        problem = options_problem(payload, policy)
+        if problem:
+            raise ModelError(problem)
+        with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
+            path = Path(folder, "model")
+            path.write_bytes(payload)
+            self._workspace: Any = _workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
+
+    def probabilities(self, shared_line: str, action_lines: Sequence[str]) -> list[float]:
+        """VW's own distribution over the lines, in their order, before the floor: float32 values, may hold zeros.
+
+        Not normalised to float64 precision; `mix_floor` does that. Raises `ValueError` on lines that are not one VW
+        line each, and after `close()`.
+        """
+        if not action_lines:
+            raise ValueError("needs at least one action line")
+        if self._uniform:
+            return [1.0 / len(action_lines)] * len(action_lines)
+        with self._lock:
+            if self._workspace is None:
+                raise ValueError("this predictor is closed")
+            actions = self._parsed_actions(action_lines)
+            shared = self._parse(shared_line, 1)
+            try:
+                pylibvw.vw.predict_multi(self._workspace, shared + actions)
+                scores: list[float] = shared[0].get_action_scores()
+            finally:
+                self._finish(shared)
+                if len(self._cache) > MAX_CACHED_LINES:
+                    self._drop_cache()
+        if len(scores) != len(action_lines):
+            raise ValueError("the first line must be a shared line and the others actions")
+        return scores
+
+    def close(self) -> None:
+        """Frees VW's memory; calling it twice is fine."""
+        with self._lock:
+            if self._workspace is not None:
+                self._drop_cache()
+                self._workspace.finish()
+                self._workspace = None
+
+    @property
+    def examples(self) -> int:
+        """Examples that the model has learned, each pass counted."""
+        return self._examples
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate: 16 bytes per weight, and VW's own memory for the parsed action lines that are kept."""
+        return (16 << self._bits) + self._cached_bytes
+
+    def _parsed_actions(self, lines: Sequence[str]) -> list[Any]:
+        cache = self._cache
+        missing = [line for line in dict.fromkeys(lines) if line not in cache]
+        if missing:
+            cache.update(zip(missing, self._parse("\n".join(missing), len(missing)), strict=True))
+            self._cached_bytes += sum(_PARSED_BYTES + 12 * len(line) for line in missing)
+        actions = [cache[line] for line in lines]
+        if len(set(lines)) != len(lines):
+            raise ValueError("two actions have the same line")
+        return actions
+
+    def _parse(self, text: str, expected: int) -> list[Any]:
+        parsed: list[Any] = list(self._workspace._parse(text))
+        if len(parsed) != expected:
+            self._finish(parsed)
+            raise ValueError("a line holds a line break or nothing")
+        return parsed
+
+    def _finish(self, examples: list[Any]) -> None:
+        # Parsed examples that are not handed back leak.
+        if examples:
+            pylibvw.vw._finish_example_multi_ex(self._workspace, examples)
+
+    def _drop_cache(self) -> None:
+        self._finish(list(self._cache.values()))
+        self._cache.clear()
+        self._cached_bytes = 0
+
+
+_PARSED_BYTES: Final = 2048
+
+
+def distribution(
+    policy: Policy,
+    predictor: Predictor | None,
+    shared_line: str,
+    action_lines: Sequence[str],
+    action_ids: Sequence[str],
+) -> FloatArray:
+    """The logged distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
+
+    Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
+    learned yet), otherwise VW's distribution with the exploration floor mixed in.
+    """
+    if isinstance(policy, FixedPolicy) and policy.action in action_ids:
+        return mix_floor(
+            [1.0 if action_id == policy.action else 0.0 for action_id in action_ids],
+            0.0,
+        )
+    if not isinstance(policy, BanditPolicy) or predictor is None:
+        return uniform(len(action_ids))
+    return mix_floor(predictor.probabilities(shared_line, action_lines), policy.exploration_floor)
+
+
+def example_text(example: Example) -> str:
+    """The example in VW's text format, ending with the empty line that separates examples."""
+    lines = [example.shared_line, *example.action_lines]
+    chosen = 1 + example.chosen
+    lines[chosen] = f"0:{float(example.cost)!r}:{float(example.propensity)!r} {lines[chosen]}"
+    return "\n".join(lines) + "\n\n"
+
+
+def learn(
+    parent_bytes: bytes,
+    policy: BanditPolicy,
+    examples: Iterable[Example],
+    passes: int = 1,
+) -> bytes:
+    """The child model: the parent after the examples in their order, `passes` times. The same bytes every time.
+
+    All examples are checked first, so that one bad example changes nothing. No example: the parent's bytes.
+    Raises `TrainingDataError` (an example), `ModelError` (the parent), `ValueError` (passes < 1).
+    VW's own file parser does the work: three times faster than handing over examples one by one.
+    """
+    if passes < 1:
+        raise ValueError("passes must be at least 1")
+    learned, payload = unseal(parent_bytes)
+    problem = options_problem(payload, policy)
+    if problem:
+        raise ModelError(problem)
+    with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
+        data = Path(folder, "examples")
+        count = _write_examples(data, examples)
+        if count == 0:
+            return parent_bytes
+        for _ in range(passes):
+            payload = _learn_file(payload, policy, data, Path(folder))
+    return seal(payload, learned + count * passes)
+
+
+def _learn_file(payload: bytes, policy: BanditPolicy, data: Path, folder: Path) -> bytes:
+    parent, child = folder / "parent", folder / "child"
+    parent.write_bytes(payload)
+    _workspace(runtime_arguments(policy), "-i", str(parent), "-d", str(data), "-f", str(child)).finish()
+    return child.read_bytes()
+
+
+def _write_examples(path: Path, examples: Iterable[Example]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for example in examples:
+            _check(count, example)
+            file.write(example_text(example))
+            count += 1
+    return count
+
+
+def _check(index: int, example: Example) -> None:
+    # One propensity of 0 or NaN ruins an mtr model for good, and the damage survives save and load.
+    if not MIN_PROPENSITY <= example.propensity <= 1.0:
+        raise TrainingDataError(index, f"propensity must be in (0, 1], got {example.propensity!r}")
+    if not (math.isfinite(example.cost) and abs(example.cost) <= MAX_ABS_COST):
+        raise TrainingDataError(index, f"cost must be finite and at most 1e6, got {example.cost!r}")
+    if not 0 <= example.chosen < len(example.action_lines):
+        raise TrainingDataError(index, f"chosen must index one of {len(example.action_lines)} actions")
+    if not example.shared_line.startswith("shared |"):
+        raise TrainingDataError(index, "the shared line must begin with 'shared |'")
+    for line in (example.shared_line, *example.action_lines):
+        if "\n" in line or "\r" in line or (line[:1] != "|" and line is not example.shared_line):
+            raise TrainingDataError(index, "a line was not written by the encoder")
+
+
+def _workspace(arguments: str, *paths: str) -> Any:
+    return vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths])

@@ -1,0 +1,280 @@
+"""What a policy may be: fixed, uniform or a bandit with bounded, named parameters.
+
+This module turns JSON into policies and policies into Vowpal Wabbit arguments. It must never pass on text that came
+from outside: an argument string is written only from the tables below, because VW options can read and write files.
+
+Parameters of every algorithm:
+
+| parameter     | range        | default              | meaning                                                          |
+|---------------|--------------|----------------------|------------------------------------------------------------------|
+| learning_rate | 0.0001 - 10  | 0.5                  | size of the first updates (VW's adaptive, normalised steps)      |
+| power_t       | 0 - 1        | 0.5                  | how fast updates shrink: 0 never (drifting worlds), 1 fastest    |
+| l2            | 0 - 0.01     | 0                    | pull of the weights towards 0 at each update                     |
+| bits          | 10 - 22      | 18                   | 2^bits weights: fewer collisions, more memory (16 bytes each)    |
+| interactions  | names below  | `["context*action"]` | products of features that the model may use                      |
+
+Parameters of one algorithm:
+
+| algorithm      | parameter      | range       | default | meaning                                                        |
+|----------------|----------------|-------------|---------|----------------------------------------------------------------|
+| epsilon_greedy | epsilon        | 0 - 1       | 0.05    | share of decisions spread evenly; the rest takes the best      |
+| softmax        | lambda_        | 0 - 1000    | 10      | 0 is uniform; larger follows the predicted reward more sharply |
+| bag            | bags           | 2 - 32      | 5       | models on bootstrap samples; probability = share of votes      |
+| bag            | epsilon        | 0 - 1       | 0       | as above, mixed in after the votes                             |
+| cover          | policies       | 1 - 32      | 3       | policies that together cover the plausible actions             |
+| cover          | epsilon        | 0 - 1       | 0.05    | as above                                                       |
+| cover          | psi            | 0.01 - 10   | 1       | how much the policies must differ                              |
+| squarecb       | gamma_scale    | 0.1 - 10000 | 10      | larger explores less: p = 1 / (K + gamma * predicted gap)      |
+| squarecb       | gamma_exponent | 0 - 1       | 0.5     | gamma grows with (examples learned)^exponent                   |
+| regcb          | mellowness     | 0.00001 - 1 | 0.1     | width of the confidence bounds; larger explores more           |
+| first          | explore_first  | 0 - 1000000 | 100     | uniform until that many decisions are learned, then the best   |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+MIN_FLOOR: Final = 0.001
+DEFAULT_FLOOR: Final = 0.05
+SEED: Final = 17
+
+ParameterValue = int | float | tuple[str, ...]
+Problem = tuple[str, str]
+
+
+class PolicyError(ValueError):
+    """A policy description that cannot be used; `problems` lists (path, message) in the order found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(f"{path or '/'}: {message}" for path, message in problems))
+        self.problems = problems
+
+
+class Parameter(NamedTuple):
+    """One bounded number of a policy."""
+
+    option: str  # VW's name for it; "" when Loopwise itself acts on it
+    low: float  # smallest allowed value, inclusive
+    high: float  # largest allowed value, inclusive
+    default: int | float  # an int default makes it a whole-number parameter
+
+
+COMMON: Final[Mapping[str, Parameter]] = MappingProxyType(
+    {
+        "learning_rate": Parameter("learning_rate", 0.0001, 10.0, 0.5),
+        "power_t": Parameter("power_t", 0.0, 1.0, 0.5),
+        "l2": Parameter("", 0.0, 0.01, 0.0),
+        "bits": Parameter("bit_precision", 10, 22, 18),
+    }
+)
+ALGORITHMS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
+    {
+        "epsilon_greedy": {"epsilon": Parameter("epsilon", 0.0, 1.0, 0.05)},
+        "softmax": {"lambda_": Parameter("lambda", 0.0, 1000.0, 10.0)},
+        "bag": {
+            "bags": Parameter("bag", 2, 32, 5),
+            "epsilon": Parameter("epsilon", 0.0, 1.0, 0.0),
+        },
+        "cover": {
+            "policies": Parameter("cover", 1, 32, 3),
+            "epsilon": Parameter("epsilon", 0.0, 1.0, 0.05),
+            "psi": Parameter("psi", 0.01, 10.0, 1.0),
+        },
+        "squarecb": {
+            "gamma_scale": Parameter("gamma_scale", 0.1, 10_000.0, 10.0),
+            "gamma_exponent": Parameter("gamma_exponent", 0.0, 1.0, 0.5),
+        },
+        "regcb": {"mellowness": Parameter("mellowness", 0.00001, 1.0, 0.1)},
+        # VW's own --first counts *predictions*, in memory: the same model would answer differently to an audit than it
+        # did when serving. Loopwise counts learned decisions, which the model's bytes carry, and VW stays greedy.
+        "first": {"explore_first": Parameter("", 0, 1_000_000, 100)},
+    }
+)
+ALGORITHM_FLAGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "softmax": "--softmax",
+        "squarecb": "--squarecb",
+        "regcb": "--regcb",
+        "first": "--epsilon 0",
+    }
+)
+# VW knows a namespace by its first letter: "c" and "a" are the only namespaces that encoding.py writes.
+INTERACTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "context*action": "ca",
+        "context*context": "cc",
+        "action*action": "aa",
+        "context*context*action": "cca",
+        "context*action*action": "caa",
+    }
+)
+DEFAULT_INTERACTIONS: Final = ("context*action",)
+
+
+@dataclass(frozen=True)
+class FixedPolicy:
+    """Always the same action. Where it is not eligible: uniform over the eligible ones, so that somebody is served."""
+
+    action: str  # action id
+
+
+@dataclass(frozen=True)
+class UniformPolicy:
+    """Every eligible action with the same probability; the data that it collects suits every off-policy question."""
+
+
+@dataclass(frozen=True)
+class BanditPolicy:
+    """A learned policy. Missing parameters get their defaults; a wrong one raises `PolicyError`."""
+
+    algorithm: str  # a key of ALGORITHMS
+    parameters: Mapping[str, Any]  # complete after construction: every parameter of the algorithm and the common ones
+    # Share f in [0.001, 1] given to uniform choice: logged = (1-f)*p + f/K. Several algorithms give exact zeros, which no
+    # estimator can divide by, so f is never 0. The default of 0.05 bounds the importance weights by 20 K and costs at
+    # most 5% of the gap between the best policy and uniform.
+    exploration_floor: float = DEFAULT_FLOOR
+
+    def __post_init__(self) -> None:
+        problems: list[Problem] = []
+        complete = _check_bandit(self.algorithm, self.parameters, problems)
+        floor = _number("/exploration_floor", self.exploration_floor, _FLOOR, problems)
+        if problems:
+            raise PolicyError(problems)
+        object.__setattr__(self, "parameters", MappingProxyType(complete))
+        object.__setattr__(self, "exploration_floor", floor)
+
+    def __hash__(self) -> int:
+        return hash((self.algorithm, tuple(self.parameters.items()), self.exploration_floor))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BanditPolicy, (
+            self.algorithm,
+            dict(self.parameters),
+            self.exploration_floor,
+        )
+
+
+Policy = FixedPolicy | UniformPolicy | BanditPolicy
+_FLOOR: Final = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
+_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "fixed": frozenset({"type", "action"}),
+    "uniform": frozenset({"type"}),
+    "bandit": frozenset({"type", "algorithm", "parameters", "exploration_floor"}),
+}
+
+
+def parse_policy(obj: Mapping[str, Any]) -> Policy:
+    """The policy that a JSON object describes. Raises `PolicyError` with every (JSON pointer, message) found."""
+    if not isinstance(obj, Mapping):
+        raise PolicyError([("", "must be an object")])
+    kind = obj.get("type")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        raise PolicyError([("/type", "must be one of fixed, uniform, bandit")])
+    problems = [(f"/{key}", f"unknown key for type {kind}") for key in obj if key not in _KEYS[kind]]
+    policy: Policy = UniformPolicy()
+    if kind == "fixed":
+        action = obj.get("action")
+        if not isinstance(action, str) or not action:
+            problems.append(("/action", "must be the id of an action, a non-empty string"))
+        policy = FixedPolicy(str(action))
+    elif kind == "bandit":
+        try:
+            floor = obj.get("exploration_floor", DEFAULT_FLOOR)
+            policy = BanditPolicy(obj.get("algorithm", ""), obj.get("parameters", {}), floor)
+        except PolicyError as error:
+            problems += error.problems
+    if problems:
+        raise PolicyError(problems)
+    return policy
+
+
+def policy_to_json(policy: Policy) -> dict[str, Any]:
+    """The JSON object of a policy, every default written out; `parse_policy` of it gives an equal policy."""
+    if isinstance(policy, FixedPolicy):
+        return {"type": "fixed", "action": policy.action}
+    if isinstance(policy, UniformPolicy):
+        return {"type": "uniform"}
+    parameters = {name: list(v) if isinstance(v, tuple) else v for name, v in policy.parameters.items()}
+    return {
+        "type": "bandit",
+        "algorithm": policy.algorithm,
+        "parameters": parameters,
+        "exploration_floor": policy.exploration_floor,
+    }
+
+
+def vw_arguments(policy: BanditPolicy) -> str:
+    """Arguments that create an untrained model: what the model's header must say, and `runtime_arguments`."""
+    parts = [
+        "--cb_explore_adf",
+        "--hash all",
+        f"--random_seed {SEED}",
+        ALGORITHM_FLAGS.get(policy.algorithm, ""),
+    ]
+    for name, spec in {**COMMON, **ALGORITHMS[policy.algorithm]}.items():
+        if spec.option:
+            parts.append(f"--{spec.option} {policy.parameters[name]!r}")
+    parts += [f"--interactions {INTERACTIONS[name]}" for name in policy.parameters["interactions"]]
+    return " ".join([part for part in parts if part] + [runtime_arguments(policy)])
+
+
+def runtime_arguments(policy: BanditPolicy) -> str:
+    """Arguments that VW does not keep in a model and so wants again at each load.
+
+    Without --preserve_performance_counters a loaded and saved model differs from one that stayed in memory, and l2
+    would silently be dropped from the second round on.
+    """
+    parts = [
+        "--save_resume",
+        "--preserve_performance_counters",
+        "--quiet",
+        "--no_stdin",
+    ]
+    return " ".join(parts + ([f"--l2 {policy.parameters['l2']!r}"] if policy.parameters["l2"] else []))
+
+
+def _check_bandit(algorithm: Any, given: Any, problems: list[Problem]) -> dict[str, ParameterValue]:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        problems.append(("/algorithm", f"must be one of {', '.join(ALGORITHMS)}"))
+        return {}
+    if not isinstance(given, Mapping):
+        problems.append(("/parameters", "must be an object"))
+        return {}
+    specs = {**COMMON, **ALGORITHMS[algorithm]}
+    for name in given:
+        if name not in specs and name != "interactions":
+            allowed = ", ".join([*specs, "interactions"])
+            problems.append((f"/parameters/{name}", f"unknown parameter; {algorithm} has {allowed}"))
+    complete: dict[str, ParameterValue] = {
+        name: _number(f"/parameters/{name}", given.get(name, spec.default), spec, problems)
+        for name, spec in specs.items()
+    }
+    complete["interactions"] = _interactions(given.get("interactions", DEFAULT_INTERACTIONS), problems)
+    return complete
+
+
+def _number(path: str, value: Any, spec: Parameter, problems: list[Problem]) -> int | float:
+    whole = isinstance(spec.default, int)
+    noun = "a whole number" if whole else "a number"
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # NaN fails the comparison as well, which is wanted.
+    if not usable or not spec.low <= value <= spec.high or (whole and value != int(value)):
+        problems.append((path, f"must be {noun} from {spec.low:g} to {spec.high:.10g}"))
+        return spec.default
+    return int(value) if whole else float(value)
+
+
+def _interactions(value: Any, problems: list[Problem]) -> tuple[str, ...]:
+    listed = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+    if not listed or len(set(value)) != len(value) or not set(value) <= set(INTERACTIONS):
+        names = ", ".join(INTERACTIONS)
+        problems.append(
+            (
+                "/parameters/interactions",
+                f"must be a list without repeats of names from: {names}",
+            )
+        )
+        return ()
+    # One order, so that the same set of interactions gives the same model bytes.
+    return tuple(name for name in INTERACTIONS if name in value)

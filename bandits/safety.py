@@ -1,0 +1,95 @@
+"""Decides whether a model may serve. Looks at the bytes before VW does, then at what the model answers.
+
+A model that fails is never loaded further; the caller keeps the one that serves and reports the problems.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bandits.model import Predictor, initial_model, options_problem
+from bandits.model_file import (
+    ModelError,
+    header_options,
+    read_header,
+    read_weights,
+    unseal,
+)
+from bandits.policy import BanditPolicy
+
+__all__ = ["ModelReport", "check_model", "header_options"]
+
+# VW's float32 distributions miss 1 by up to 4e-6; more than this is damage.
+SUM_TOLERANCE = 1e-4
+
+
+class ModelReport(NamedTuple):
+    """The verdict on one model."""
+
+    ok: bool  # may serve
+    problems: tuple[str, ...]  # one sentence each; empty when ok
+    examples: int  # examples learned according to the envelope; 0 when it cannot be read
+    weights: int  # weights that are not zero; 0 when they cannot be read
+
+
+def check_model(
+    model_bytes: bytes,
+    policy: BanditPolicy,
+    canaries: Sequence[tuple[str, Sequence[str]]],
+    *,
+    trained: bool = True,
+) -> ModelReport:
+    """Checks a model's completeness, options, weights, and its distributions on canaries (shared line, action lines).
+
+    `trained=False` allows a model without any weight, as `initial_model` gives. Raises nothing: what is wrong with the
+    model is in the report.
+    """
+    try:
+        examples, payload = unseal(model_bytes)
+        problem = options_problem(payload, policy)
+        if problem:
+            return ModelReport(False, (problem,), examples, 0)
+        weights, problems = _check_weights(payload, policy, trained)
+    except ModelError as error:
+        return ModelReport(False, (str(error),), 0, 0)
+    if trained and examples == 0:
+        problems.append("the model has learned from no example")
+    if not problems:
+        problems += _check_canaries(model_bytes, policy, canaries)
+    return ModelReport(not problems, tuple(problems), examples, weights)
+
+
+def _check_weights(payload: bytes, policy: BanditPolicy, trained: bool) -> tuple[int, list[str]]:
+    empty = unseal(initial_model(policy)).payload
+    # The reductions' own state has the same size in every model of a policy; the weights begin where an empty one ends.
+    state_bytes = len(empty) - read_header(empty).end
+    records = read_weights(payload, read_header(payload).end + state_bytes)
+    problems = []
+    if not np.isfinite(records["values"]).all():
+        problems.append("the model has weights that are not finite")
+    index = records["index"].astype(np.int64)
+    if index.size and (index[-1] >= 1 << policy.parameters["bits"] or (np.diff(index) <= 0).any()):
+        problems.append("the model's weights are out of order or beyond its size")
+    count = int(np.count_nonzero(records["values"][:, 0]))
+    if trained and count == 0:
+        problems.append("all weights are zero: the model has learned nothing")
+    return count, problems
+
+
+def _check_canaries(
+    model_bytes: bytes,
+    policy: BanditPolicy,
+    canaries: Sequence[tuple[str, Sequence[str]]],
+) -> list[str]:
+    problems = []
+    predictor = Predictor(model_bytes, policy)
+    try:
+        for index, (shared_line, action_lines) in enumerate(canaries):
+            p = predictor.probabilities(shared_line, action_lines)
+            if not all(math.isfinite(x) and x >= 0.0 for x in p) or abs(math.fsum(p) - 1.0) > SUM_TOLERANCE:
+                problems.append(f"canary {index}: not a distribution: {p[:10]!r}")
+    finally:
+        predictor.close()
+    return problems

@@ -96,7 +96,7 @@ def _works(identity: Identity, program: Path, folders: Sequence[Path]) -> bool:
         result = subprocess.run(
             [program, "--version"],
             check=False,
-            preexec_fn=reach,  # noqa: PLW1509 - only the main thread comes here
+            preexec_fn=reach,
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,

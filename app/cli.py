@@ -1,0 +1,348 @@
+"""The command line: each command finds the servers, calls one service, prints what it answers.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.embedded.errors import ServerError
+from app.errors import LoopwiseError
+from app.settings import SettingError, Settings, from_environment
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Engine
+
+    from app.embedded.state import DataDir
+
+_FAILED = 2  # exit code: could not do it; 1 is for an audit that found differences
+
+
+class _Commands(click.Group):
+    """Prints the errors that a user can do something about as one sentence, and knows the commands of other modules."""
+
+    _elsewhere = ("evaluate", "compare")  # written in app.cli_files, which is heavy to import
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LoopwiseError as error:
+            fields = "".join(f"\n  {field.path or 'body'}: {field.message}" for field in error.fields)
+            click.echo(f"Error: {error.detail}{fields}", err=True)
+        except (ServerError, SettingError) as error:
+            click.echo(f"Error: {error}", err=True)
+        ctx.exit(_FAILED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every command, those of the other modules too where these are installed."""
+        others = self._elsewhere if Path(__file__).with_name("cli_files.py").exists() else ()
+        return sorted({*super().list_commands(ctx), *others})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command, importing another module for it only now."""
+        if cmd_name not in self._elsewhere:
+            return super().get_command(ctx, cmd_name)
+        try:
+            from app import cli_files
+        except ImportError as error:
+            raise ServerError(f"`loopwise {cmd_name}` is not part of this installation ({error}).") from error
+        found: click.Command | None = getattr(cli_files, cmd_name, None)
+        return found
+
+
+def _data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(".data"),
+        show_default=True,
+        help="Folder of `loopwise up`: its servers are used, running or stopped, unless DATABASE_URL is set.",
+    )(function)
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Print the version of this checkout, which need not be installed as a package."""
+    if wanted and not ctx.resilient_parsing:
+        import tomllib
+
+        project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+        click.echo(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show it.")
+def main() -> None:
+    """Loopwise: decide, reward, learn, and trust the numbers.
+
+    `loopwise up` starts all of it on this machine. The other commands work on the servers of a running or stopped
+    `up` (see --data-dir), or on those that DATABASE_URL and REDIS_URL name.
+    """
+
+
+@main.command()
+@_data_dir_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option("--no-demo", is_flag=True, help="Do not replay the demonstration data at the first start.")
+def up(data_dir: Path, host: str, port: int, no_demo: bool) -> None:
+    """Run everything on this machine until Ctrl-C.
+
+    Starts PostgreSQL and Redis (real servers, kept under the data directory), migrates, starts the web server, the
+    worker and beat, and prints `ready: URL` when decisions can be made. The first start writes an administrator's
+    key to <data-dir>/admin-key and plays the demo. What crashes is started again; logs are in <data-dir>/logs.
+
+    DATABASE_URL and REDIS_URL, when set, use servers of your own instead.
+    """
+    from app.up import run
+
+    sys.exit(run(_folder(data_dir), host, port, demo=not no_demo))
+
+
+@main.command()
+@_data_dir_option
+def migrate(data_dir: Path) -> None:
+    """Bring the database to the newest schema.
+
+    Safe to run again, and from several machines at once. `loopwise up` does it at each start.
+    """
+    from app.store.migrate import upgrade
+
+    with _servers(data_dir) as settings:
+        upgrade(settings.database_url)
+    click.echo("The database has the newest schema.")
+
+
+@main.command()
+@_data_dir_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--target", default="", hidden=True, help="Another application, for tests.")
+def web(data_dir: Path, host: str, port: int, target: str) -> None:
+    """Run the web server alone: API, admin pages, /metrics.
+
+    LOOPWISE_WEB_PROCESSES and LOOPWISE_WEB_THREADS set its size. SIGTERM ends it within five seconds.
+    """
+    from app import roles
+
+    with _servers(data_dir, redis=False, start=False) as settings:
+        roles.run_web(_exported(settings), host, port, target or roles.WEB_TARGET)
+
+
+@main.command()
+@_data_dir_option
+@click.option("--concurrency", default=1, show_default=True, type=click.IntRange(1), help="Tasks at once.")
+def worker(data_dir: Path, concurrency: int) -> None:
+    """Run a Celery worker: training rounds and other work outside requests.
+
+    Any number of workers may run, here and on other machines. Needs REDIS_URL, or a running `loopwise up`.
+    """
+    from app import roles
+
+    with _servers(data_dir, redis=True, start=False) as settings:
+        roles.run_worker(_exported(settings), concurrency)
+
+
+@main.command()
+@_data_dir_option
+def beat(data_dir: Path) -> None:
+    """Run the clock that wakes the workers (run one).
+
+    It only sends wake-ups: a second one, or a lost message, does no harm.
+    """
+    from app import roles
+
+    with _servers(data_dir, redis=True, start=False) as settings:
+        roles.run_beat(_exported(settings), data_dir / "beat-schedule" if data_dir.is_dir() else None)
+
+
+@main.group()
+def keys() -> None:
+    """Make, list and revoke API keys.
+
+    A key is shown once, when it is made; only its hash is stored.
+    """
+
+
+@keys.command("create")
+@_data_dir_option
+@click.option("--scopes", required=True, help="Comma-separated: decide, reward, read, manage, admin.")
+@click.option("--experiment", metavar="KEY", help="Bind the key to one experiment.")
+@click.option("--name", default="", help="What the key is for, as `keys list` shows it.")
+def keys_create(data_dir: Path, scopes: str, experiment: str | None, name: str) -> None:
+    """Make a key; it is the last line printed.
+
+    Example: loopwise keys create --scopes decide,reward --name "shop front"
+    """
+    from app.services import keys as service
+
+    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    with _servers(data_dir) as settings, _engine(settings) as engine:
+        key = service.create_key(engine, scopes=wanted, experiment_key=experiment, name=name)
+    click.echo(f"Key {key.id}. It is shown only now:", err=True)
+    click.echo(key.secret_text)
+
+
+@keys.command("list")
+@_data_dir_option
+def keys_list(data_dir: Path) -> None:
+    """List the keys: id, state, scopes, name."""
+    from app.services import keys as service
+
+    with _servers(data_dir) as settings, _engine(settings) as engine:
+        found = service.list_keys(engine)
+    for key in found:
+        state = "revoked" if key.revoked_at else "valid"
+        click.echo(f"{key.id}  {state:<7}  {','.join(key.scopes):<28}  {key.created_at:%Y-%m-%d %H:%M}  {key.name}")
+
+
+@keys.command("revoke")
+@_data_dir_option
+@click.argument("key_id", metavar="ID")
+def keys_revoke(data_dir: Path, key_id: str) -> None:
+    """Make a key invalid at once; ID is what `keys list` shows."""
+    from app.services import keys as service
+
+    with _servers(data_dir) as settings, _engine(settings) as engine:
+        service.revoke_key(engine, key_id)
+    click.echo(f"{key_id} is revoked.")
+
+
+@main.command()
+@_data_dir_option
+@click.option("--url", help="Address of the web server; default: that of the running `up`.")
+@click.option("--key", help="API key; default: <data-dir>/admin-key.")
+@click.option("--if-new", is_flag=True, help="Do nothing when the demo experiment exists.")
+def demo(data_dir: Path, url: str | None, key: str | None, if_new: bool) -> None:
+    """Replay 3,292 real purchases through the HTTP API and show what was learned.
+
+    For each purchase the API is asked which brand to recommend; the reward is 1 when it is the one that was bought.
+    Needs a running `loopwise up`.
+    """
+    from app.embedded import demo as starter
+
+    starter.play(_folder(data_dir), url, key, only_new=if_new)
+
+
+@main.command()
+@_data_dir_option
+@click.argument("experiment")
+def audit(data_dir: Path, experiment: str) -> None:
+    """Recompute every decision and every model of EXPERIMENT and compare with the log.
+
+    Exit code 0: everything matches; 1: something differs, and the report says what; 2: could not be done.
+    """
+    from app.services.audit import audit_experiment
+
+    with (
+        _servers(data_dir) as settings,
+        _engine(settings) as engine,
+        click.progressbar(length=1000, label="audit", file=sys.stderr) as bar,
+    ):
+        report = audit_experiment(engine, settings, experiment, _progress(bar))
+    for line in report.lines():
+        click.echo(line)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@_data_dir_option
+@click.argument("experiment")
+@click.argument("arm")
+@click.argument("version", type=int)
+@click.option("--reason", required=True, help="Why; kept in the experiment's history.")
+def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: str) -> None:
+    """Serve an earlier model VERSION of EXPERIMENT's ARM again.
+
+    Web processes follow within two seconds. The change is recorded with its reason.
+    """
+    from app.services import models
+
+    with _servers(data_dir) as settings, _engine(settings) as engine:
+        models.rollback(engine, experiment, arm, version, reason, "cli")
+    click.echo(f"{experiment}/{arm} serves version {version}.")
+
+
+@main.command()
+@_data_dir_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def dump(data_dir: Path, file: Path) -> None:
+    """Write the whole database to FILE (PostgreSQL's custom format).
+
+    Works while everything runs, and on the data of a stopped `up`.
+    """
+    from app.embedded import backup
+
+    with _servers(data_dir) as settings:
+        backup.dump(settings.database_url, file)
+    click.echo(f"{file}: {file.stat().st_size:,} bytes. Keep {data_dir / 'secret-key'} with it: it signs the models.")
+
+
+@main.command()
+@_data_dir_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def restore(data_dir: Path, file: Path) -> None:
+    """Fill an empty database from FILE, as `loopwise dump` wrote it.
+
+    Refuses a database that holds experiments. Starts the embedded PostgreSQL of a new data directory when needed.
+    """
+    from app.embedded import backup
+
+    backup.restore_into(_folder(data_dir), file)
+    click.echo("Restored.")
+
+
+def _folder(data_dir: Path) -> "DataDir":
+    from app.embedded.state import DataDir
+
+    return DataDir(data_dir)
+
+
+def _servers(data_dir: Path, *, redis: bool = False, start: bool = True) -> "AbstractContextManager[Settings]":
+    from app.embedded.locate import servers
+
+    return servers(_folder(data_dir), redis=redis, start=start)
+
+
+def _engine(settings: Settings) -> "AbstractContextManager[Engine]":
+    from contextlib import contextmanager
+
+    from app.store.engine import create
+
+    @contextmanager
+    def disposed() -> Any:
+        engine = create(settings.database_url, settings)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    return disposed()
+
+
+def _exported(settings: Settings) -> Settings:
+    """Put what was found into the environment, where the application and Celery look when they are built."""
+    os.environ.update(
+        DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, LOOPWISE_SECRET_KEY=settings.secret_key
+    )
+    return from_environment()
+
+
+def _progress(bar: Any) -> Callable[[int, int], None]:
+    """Turn (done, total) into steps of a bar."""
+
+    def show(done: int, total: int) -> None:
+        bar.update(max(0, round(1000 * done / max(total, 1)) - bar.pos))
+
+    return show
+
+
+if __name__ == "__main__":
+    main(prog_name="loopwise")

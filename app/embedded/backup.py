@@ -1,0 +1,77 @@
+"""Dump and restore through PostgreSQL's own programs. It must never write into a database that holds experiments."""
+
+import os
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import psycopg2
+
+from app.embedded.errors import ServerError
+from app.embedded.locate import servers
+from app.embedded.postgres import PostgresServer, find_programs
+from app.embedded.state import DataDir
+
+
+def dump(database_url: str, file: Path) -> None:
+    """Write everything to ``file`` (mode 0600), completely or not at all.
+
+    :raises ServerError: with pg_dump's own words.
+    """
+    fresh = file.with_name(file.name + ".part")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    try:
+        _run("pg_dump", database_url, ["--format=custom", "--no-owner", "--no-privileges", f"--file={fresh}"])
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def restore_into(data_dir: DataDir, file: Path) -> None:
+    """Fill the database of a data directory, or that of DATABASE_URL.
+
+    :raises ServerError: when the database is not empty, or with pg_restore's own words.
+    """
+    if not os.environ.get("DATABASE_URL") and not data_dir.has_cluster():
+        server = PostgresServer(data_dir.prepare().path, data_dir.log("postgres"))
+        server.start()
+        server.stop()
+    with servers(data_dir) as settings:
+        if _has_experiments(settings.database_url):
+            raise ServerError("the database holds experiments; restore into an empty one (a new --data-dir).")
+        options = ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+        _run("pg_restore", settings.database_url, [*options, str(file)])
+
+
+def _has_experiments(url: str) -> bool:
+    connection = psycopg2.connect(url, connect_timeout=10)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('experiments') IS NOT NULL")
+            row = cursor.fetchone()
+            if row is None or not row[0]:
+                return False
+            cursor.execute("SELECT EXISTS (SELECT 1 FROM experiments)")
+            row = cursor.fetchone()
+            return bool(row and row[0])
+    finally:
+        connection.close()
+
+
+def _run(program: str, url: str, options: list[str]) -> None:
+    """Run one program; the address goes through the environment, where the process list does not show the password."""
+    parts = urlsplit(url)
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "PGHOST": parts.hostname or "",
+        "PGPORT": str(parts.port or 5432),
+        "PGUSER": unquote(parts.username or ""),
+        "PGPASSWORD": unquote(parts.password or ""),
+        "PGDATABASE": parts.path.lstrip("/"),
+    }
+    target = [f"--dbname={environment['PGDATABASE']}"] if program == "pg_restore" else []
+    command = [str(find_programs() / program), *target, *options]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ServerError(f"{program} failed: {result.stderr.strip()}")

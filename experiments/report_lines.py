@@ -1,0 +1,181 @@
+"""One line of an off-policy report: an estimator's value, error, and every interval by name, or why there is none.
+
+Split from `experiments.report`, which assembles the lines. This module must never decide whether a number may be shown:
+that is the verdict's task.
+"""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import NamedTuple
+
+from experiments import intervals, sequences, sums, verdict
+from experiments.results import Interval, missing
+from experiments.sums import LinearEstimate, PolicySums, Thresholds
+
+ESTIMATORS = ("ips", "snips", "dm", "dr", "sndr", "switch_dr", "dr_os", "clipped_ips")
+INTERVALS = (
+    "normal",
+    "bias_aware",
+    "empirical_bernstein",
+    "cressie_read",
+    "empirical_likelihood",
+    "confidence_sequence",
+    "betting",
+    "asymptotic_sequence",
+)
+NEEDS_MODEL = ("dm", "dr", "sndr", "switch_dr", "dr_os")
+ROWS_OF_A_UNIT = "rows of one unit depend on each other; use the normal interval, whose error is clustered"
+ONLY_WEIGHTED_REWARDS = "this method works on weighted rewards: see ips and snips"
+
+
+class Settings(NamedTuple):
+    """What was fixed before looking at rewards."""
+
+    alpha: float
+    """1 - confidence level of every interval."""
+    max_weight: float | None
+    """Largest POSSIBLE weight, declared; None when unknown."""
+    reward_range: tuple[float, float]
+    """Declared range of rewards, or one assumed from the log (see `range_declared`)."""
+    range_declared: bool
+    """False when the range was taken from [0, 1] and the rewards seen: intervals that need a range then rest on it."""
+    thresholds: Thresholds
+    """Clip, tau and lambda."""
+
+
+class EstimatorReport(NamedTuple):
+    """One estimator's line."""
+
+    value: float | None
+    """In the unit of the reward; None with a reason."""
+    std_error: float | None
+    """Delta method (clustered when units were given), same unit; None with a reason."""
+    intervals: dict[str, Interval]
+    """By name, one for each of `INTERVALS`."""
+    estimand: str
+    """Which number the intervals are about."""
+    reason: str = ""
+    """Why there is no value."""
+
+
+class Found(NamedTuple):
+    """What one pass over a log left behind."""
+
+    total: PolicySums
+    units: sums.Moments | None
+    settings: Settings
+    with_model: bool
+    unsupported: float | None
+
+
+def observations(found: Found) -> int:
+    """Independent observations: units when clustered, else rows."""
+    return found.total.moments.n if found.units is None else found.units.n
+
+
+def estimator(
+    name: str, estimates: dict[str, LinearEstimate], found: Found, weighted: dict[str, Interval]
+) -> EstimatorReport:
+    if name in NEEDS_MODEL and not found.with_model:
+        return _absent("needs the reward model's columns q and v")
+    if name not in estimates:
+        return _absent("every weight is 0: the target policy never chooses a logged action")
+    estimate, alpha = estimates[name], found.settings.alpha
+    if observations(found) < intervals.MIN_UNITS:
+        reason = "there is only one independent unit, so that there is no standard error"
+        return EstimatorReport(estimate.value, None, {n: missing(reason) for n in INTERVALS}, ESTIMANDS[name], reason)
+    if name == "dm":
+        reason = "the direct method is a diagnostic: the model's own error is in no interval around it"
+        return EstimatorReport(
+            estimate.value, estimate.std_error, {n: missing(reason) for n in INTERVALS}, ESTIMANDS[name]
+        )
+    bias = _bias(name, found.total)
+    shrunk = "" if bias is None else "an interval for the shrunk number, not for the policy's value"
+    given = {n: missing(ONLY_WEIGHTED_REWARDS) for n in INTERVALS}
+    given["normal"] = intervals.normal(estimate.value, estimate.std_error, alpha, note=shrunk)
+    given["bias_aware"] = (
+        missing("the weights are not shrunk: see normal")
+        if bias is None
+        else intervals.normal(
+            estimate.value, estimate.std_error, alpha, bias=bias, note="widened by the estimated bias"
+        )
+    )
+    given["empirical_bernstein"] = _bernstein(name, estimate, found)
+    if name in ("ips", "snips"):
+        given |= weighted
+    return EstimatorReport(estimate.value, estimate.std_error, given, ESTIMANDS[name])
+
+
+ESTIMANDS = {
+    "ips": "the value of the target policy",
+    "snips": "the value of the target policy",
+    "dm": "the reward model's opinion of the target policy",
+    "dr": "the value of the target policy",
+    "sndr": "the value of the target policy",
+    "switch_dr": "the value with the correction of heavy rows left to the model",
+    "dr_os": "the value with shrunk corrections",
+    "clipped_ips": "the value with clipped weights, biased towards 0",
+}
+
+
+def _absent(reason: str) -> EstimatorReport:
+    return EstimatorReport(None, None, {name: missing(reason) for name in INTERVALS}, "", reason)
+
+
+def _bias(name: str, total: PolicySums) -> float | None:
+    """|mean((w - what)(r - q))| of a shrunk estimator, None for the others. A mean, hence known from sums."""
+    mean = total.moments.mean
+    pairs = {
+        "clipped_ips": (sums.WR, sums.CLIPPED),
+        "switch_dr": (sums.WD, sums.SWITCHED),
+        "dr_os": (sums.WD, sums.SHRUNK),
+    }
+    if name not in pairs:
+        return None
+    full, kept = pairs[name]
+    return float(abs(mean[full] - mean[kept]))
+
+
+def _bernstein(name: str, estimate: LinearEstimate, found: Found) -> Interval:
+    if found.units is not None:
+        return missing(ROWS_OF_A_UNIT)
+    if name in ("snips", "sndr"):
+        return missing("a ratio is not a mean of bounded rows")
+    width = _row_width(name, found)
+    if width is None:
+        return missing("the reward model predicts outside the range of rewards, so that rows have no known bound")
+    n = found.total.moments.n
+    interval = intervals.empirical_bernstein(
+        estimate.value, estimate.std_error * sqrt(n), n, width, found.settings.alpha
+    )
+    if name in ("switch_dr", "dr_os", "clipped_ips") and interval.exists:
+        return interval._replace(note="an interval for the shrunk number, not for the policy's value")
+    return interval
+
+
+def _row_width(name: str, found: Found) -> float | None:
+    """Known length of the range of one row of an estimator; infinite when the largest weight is not declared."""
+    low, high = found.settings.reward_range
+    wmax = inf if found.settings.max_weight is None else found.settings.max_weight
+    t = found.total.thresholds
+    heaviest = {
+        "clipped_ips": min(wmax, t.clip),
+        "switch_dr": min(wmax, t.switch_tau),
+        # lambda w / (w^2 + lambda) is largest, sqrt(lambda) / 2, at w = sqrt(lambda).
+        "dr_os": min(wmax, sqrt(t.shrinkage_lambda) / 2),
+    }.get(name, wmax)
+    if name in ("ips", "clipped_ips"):
+        return heaviest * (max(high, 0.0) - min(low, 0.0))
+    if found.total.min_prediction < low or found.total.max_prediction > high:
+        return None
+    return (high - low) * (1 + 2 * heaviest)
+
+
+def with_asymptotic(report: EstimatorReport, n: int, effective: float, alpha: float) -> EstimatorReport:
+    if report.value is None or report.std_error is None or not report.intervals["normal"].exists:
+        return report
+    gate = max(verdict.MIN_EFFECTIVE, verdict.MIN_EFFECTIVE_SHARE * n)
+    interval = sequences.asymptotic(report.value, report.std_error, n, effective=effective, gate=gate, alpha=alpha)
+    note = report.intervals["normal"].note
+    return report._replace(intervals={**report.intervals, "asymptotic_sequence": interval._replace(note=note)})

@@ -238,7 +238,7 @@ def _answers(url: str) -> bool:
 
 
 def _loopwise() -> list[str]:
-    return [sys.executable, "-m", "app.cli"]
+    return [sys.executable, "-P", "-m", "app.cli"]  # -P: the working directory may hold another `app`
 
 
 def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -95,11 +95,15 @@ def log_tail(path: Path, lines: int = 20) -> str:
 
 
 def stop(process: "subprocess.Popen[bytes]", signal_number: int, deadline_s: float) -> int:
-    """Signal a child, wait, then kill whatever is left of its process group. Returns its exit code."""
+    """Signal a child, wait, then kill whatever is left of it and of its own children. Returns its exit code."""
     if process.poll() is None:
         process.send_signal(signal_number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(deadline_s)
+    if process.poll() is None:  # PostgreSQL's processes have a session each, and a stopped one hears no other signal
+        for pid in _descendants(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     kill_group(process.pid)
     return process.wait(5)
 
@@ -108,6 +112,18 @@ def kill_group(pid: int) -> None:
     """SIGKILL what is left of a child's session; nothing when it is empty."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """All processes below one, where the system shows them in /proc."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:  # grows while we walk it
+        found += [child for child, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
 
 
 def wait_until(ready: Callable[[], bool], deadline_s: float, interval_s: float = 0.01) -> bool:

@@ -1,0 +1,66 @@
+# Everything a checkout needs: `make run` to try it, `make test` before a commit. Needs Python 3.11 or newer and make.
+# Packages come from the hash-locked files only; no build step runs, so nothing outside the locks is ever fetched.
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -qq --require-hashes --no-deps
+LOCK = uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+install: $(VENV)/installed ## Prepare the environment without starting anything
+
+run: install ## Start everything and play the demo; ARGS="--port 9000 --no-demo" are options of `loopwise up`
+	@$(BIN)/loopwise up $(ARGS)
+
+test: lint ## Run the lints, the type checks and the whole suite on servers of its own; ARGS go to pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: $(VENV)/installed-dev ## Run the lints, the type checks and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install ## Measure speed and cost, each as a ratio against something run beside it
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Write the lock files anew from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
+	@! grep -nE 'https?://|file:|index-url|find-links' requirements.lock requirements-dev.lock
+
+clean: ## Remove the environment and all caches; .data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Loopwise needs Python 3.11 or newer;" \
+		"$(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments;" \
+		"on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+# The checkout itself is put on the path rather than built: a build would need a build backend from outside the lock.
+$(VENV)/installed: requirements.lock Makefile | $(BIN)/python
+	@echo "Installing the locked packages into $(VENV) (half a minute the first time)"
+	@$(PIP_INSTALL) -r requirements.lock
+	@$(BIN)/python -c 'import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "loopwise.pth").write_text(f"{pathlib.Path.cwd()}\n")'
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -P -m app.cli "$$@"\n' > $(BIN)/loopwise
+	@chmod 755 $(BIN)/loopwise
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	@echo "Installing the locked development packages into $(VENV)"
+	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,73 @@
+"""What can be held of the images without a container engine: files, commands and settings exist."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from app.cli import main
+from app.settings import SETTINGS
+
+_ROOT = Path(__file__).resolve().parents[1]
+_COMPOSE = yaml.safe_load((_ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
+_DOCKERFILE = (_ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
+_OURS = {name: service for name, service in _COMPOSE["services"].items() if "build" in service}
+_OF_THE_IMAGES = {
+    "postgres": {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"},
+    "redis": {"REDIS_PASSWORD", "REDISCLI_AUTH"},  # the first is read by our own command line, the second by redis-cli
+}
+
+
+def test_every_role_and_both_servers_are_there() -> None:
+    assert set(_OURS) == {"migrate", "web", "worker", "beat"}
+    assert set(_COMPOSE["services"]) - set(_OURS) == {"postgres", "redis"}
+
+
+@pytest.mark.parametrize("name", _OURS)
+def test_every_command_exists_with_its_options(name: str) -> None:
+    _parse(_OURS[name]["command"])
+
+
+def test_the_image_starts_with_a_command_that_exists() -> None:
+    words = re.search(r"^CMD (\[.*\])$", _DOCKERFILE, re.MULTILINE)
+    assert words is not None
+    _parse(yaml.safe_load(words.group(1)))
+    assert 'ENTRYPOINT ["python", "-P", "-m", "app.cli"]' in _DOCKERFILE
+
+
+@pytest.mark.parametrize("name", _COMPOSE["services"])
+def test_every_setting_is_one(name: str) -> None:
+    known = {setting.name for setting in SETTINGS} if name in _OURS else _OF_THE_IMAGES[name]
+    assert set(_COMPOSE["services"][name]["environment"]) <= known
+
+
+def test_the_example_names_every_secret_that_has_to_be_given_and_no_value() -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?\}", (_ROOT / "docker/compose.yaml").read_text(encoding="utf-8")))
+    lines = (_ROOT / "docker/.env.example").read_text(encoding="utf-8").splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == {f"{name}=" for name in asked}
+
+
+def test_redis_keeps_an_append_only_file() -> None:
+    assert "--appendonly yes" in " ".join(_COMPOSE["services"]["redis"]["command"])
+
+
+def test_services_wait_for_services_that_exist() -> None:
+    for service in _OURS.values():
+        assert set(service.get("depends_on", {})) <= set(_COMPOSE["services"])
+
+
+def test_every_file_that_the_image_copies_exists() -> None:
+    copied = re.findall(r"^COPY (\S+) ", _DOCKERFILE, re.MULTILINE)
+    assert {"app", "bandits", "experiments", "migrations", "worker", "requirements.lock"} <= set(copied)
+    assert all((_ROOT / name).exists() for name in copied)
+    assert (_ROOT / _COMPOSE["x-loopwise"]["build"]["dockerfile"]).exists()
+
+
+def _parse(words: list[Any]) -> None:
+    """Parse a command line as the CLI would, without running it."""
+    command = main.get_command(click.Context(main), words[0])
+    assert command is not None, words
+    command.make_context(words[0], [str(word) for word in words[1:]])

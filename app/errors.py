@@ -12,10 +12,41 @@
     +-- Unavailable           503  the database did not answer in time; safe to retry with the same id
 
 A message says what is wrong and what to change. It never carries a secret, a stack or SQL. ``code`` is stable and
-documented in ``docs/errors.md``; a test holds the two together.
+explained in ``CODES``; a test holds the two together.
 """
 
 from typing import ClassVar, NamedTuple
+
+
+CODES = {
+    "malformed_json": "The body is not valid JSON. NaN, Infinity and numbers beyond float64 are not JSON either.",
+    "duplicate_key": "One object of the body has the same key twice. Keep one of them.",
+    "too_deep": "The body nests deeper than LOOPWISE_MAX_JSON_DEPTH. Flatten it.",
+    "nul_character": "A text holds the character NUL, which PostgreSQL cannot store. Remove it.",
+    "not_an_object": "The body is a JSON string where an object is needed.",
+    "invalid_value": "A value is missing, of the wrong type or out of range; `errors` names each with what to give.",
+    "invalid_key": "No API key, or not a valid one. `loopwise keys create` makes one; send it as `Authorization: Bearer`.",
+    "missing_scope": "The API key is valid but lacks the scope that this route needs. Make one with that scope.",
+    "wrong_experiment": "The API key is bound to one experiment, and this is another.",
+    "key_not_bound": "The Personalizer routes need a key made with `--experiment KEY`.",
+    "unknown_experiment": "There is no experiment of that key.",
+    "unknown_decision": "There is no decision of that id. A decision that was answered with 503 may not have been stored.",
+    "unknown_version": "The arm has no model version of that number. `GET /v1/experiments/{key}/policy` lists them.",
+    "unknown_key": "There is no valid API key of that id. `loopwise keys list` shows them.",
+    "experiment_exists": "The key of an experiment is unique. Choose another.",
+    "concluded": "A concluded experiment cannot change. Create another one.",
+    "already_ran": "This part of an experiment is fixed once it ran, because its log depends on it.",
+    "wrong_status": "The experiment cannot go there from where it stands.",
+    "not_running": "Decisions are made only while an experiment is running. Start it.",
+    "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
+    "reward_id_reused": "The reward_id of this decision was used with another value. Use a new id for a new event.",
+    "version_failed_checks": "That model version did not pass its checks and cannot serve.",
+    "queue_full": "More rows wait to be stored than one process takes. Send it again later, and more slowly.",
+    "configuration_changing": "The experiment changed again and again while this decision was made. Send it again.",
+    "database_unavailable": "The database did not answer in time. Send the same request again: with the same ids it is safe.",
+    "no_database": "DATABASE_URL is empty. Start `loopwise up`, or name a PostgreSQL server.",
+    "internal_error": "A fault of Loopwise. Its log says more.",
+}  # what each code means and what mends it; the page /docs/errors shows it
 
 
 class FieldError(NamedTuple):

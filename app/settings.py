@@ -31,7 +31,6 @@ class Settings:
     model_cache_mb: int
     max_body_bytes: int
     max_json_depth: int
-    max_actions: int
     round_decisions: int
     web_processes: int
     web_threads: int
@@ -64,7 +63,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOOPWISE_MODEL_CACHE_MB", "512", int, 16, "Memory for loaded models in one web process, in megabytes."),
     Setting("LOOPWISE_MAX_BODY_BYTES", "1048576", int, 1024, "Largest request body, in bytes."),
     Setting("LOOPWISE_MAX_JSON_DEPTH", "32", int, 4, "Deepest nesting of a request body."),
-    Setting("LOOPWISE_MAX_ACTIONS", "1000", int, 1, "Most actions in an experiment or a decide call."),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", int, 1, "Most decisions that one training round learns from."),
     Setting("LOOPWISE_WEB_PROCESSES", "1", int, 1, "Web processes."),
     Setting("LOOPWISE_WEB_THREADS", "32", int, 1, "Request threads of one web process; with the group commit this is also the number of decisions that can wait at once."),

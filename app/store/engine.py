@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 import psycopg2
 import psycopg2.extensions
 from sqlalchemy import Connection, Engine, create_engine, exc
@@ -28,17 +29,19 @@ class WaitTimeout(psycopg2.OperationalError):
     """The database did not answer within the deadline; the connection is closed."""
 
 
-def create(database_url: str, settings: Settings, *, pool_size: int | None = None, pipelined: bool = False) -> Engine:
-    """An engine for one process.
+LONG_STATEMENT_S = 300.0  # for workers and the command line, where nobody waits for an answer
 
-    :param pipelined: no transaction around each statement (the log writer's connection).
-    """
+
+def create(
+    database_url: str, settings: Settings, *, pool_size: int | None = None, statement_timeout_s: float = LONG_STATEMENT_S
+) -> Engine:
+    """An engine for one process."""
     if not database_url:
         raise Unavailable("no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server.")
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
-    timeout_ms = int(settings.statement_timeout_s * 1000)
+    timeout_ms = int(statement_timeout_s * 1000)
     options = (
-        f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+        f"-c statement_timeout={timeout_ms} -c lock_timeout={min(timeout_ms, 10_000)} "
         f"-c idle_in_transaction_session_timeout={max(timeout_ms * 5, 30_000)} -c timezone=UTC"
     )
     return create_engine(
@@ -47,7 +50,8 @@ def create(database_url: str, settings: Settings, *, pool_size: int | None = Non
         max_overflow=0,
         pool_timeout=settings.decide_deadline_s,
         pool_use_lifo=True,
-        isolation_level="AUTOCOMMIT" if pipelined else "READ COMMITTED",
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
         connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise"},
     )
 

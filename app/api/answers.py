@@ -1,0 +1,128 @@
+"""The shapes of answers, for the OpenAPI document; the tests hold real answers against them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class ProblemField(BaseModel):
+    path: str = Field(description="JSON pointer to the wrong value.")
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ProblemField] = Field(default_factory=list)
+
+
+class ChosenAction(BaseModel):
+    id: str
+    payload: Any = None
+
+
+class Ranked(BaseModel):
+    id: str
+    probability: float = Field(ge=0, le=1)
+
+
+class Ineligible(BaseModel):
+    id: str
+    reason: str
+
+
+class DecideAnswer(BaseModel):
+    decision_id: str
+    arm: str
+    action: ChosenAction
+    propensity: float = Field(gt=0, le=1, description="The probability with which this action was really drawn.")
+    ranking: list[Ranked] = Field(description="The chosen action, then the others from likely to unlikely.")
+    policy_version: int = Field(description="The model version that decided; 0: no trained model took part.")
+    ineligible: list[Ineligible]
+
+
+class DecideBatchAnswer(BaseModel):
+    decisions: list[DecideAnswer]
+
+
+class RewardAnswer(BaseModel):
+    decision_id: str
+    reward_id: str
+    metric: str
+    value: float
+    occurred_at: str
+    received_at: str
+    late: bool = Field(description="True: it came after the reward window; kept and counted, not learned from.")
+
+
+class RewardBatchAnswer(BaseModel):
+    rewards: list[RewardAnswer]
+
+
+class ActivationAnswer(BaseModel):
+    decision_id: str
+    state: Literal["active"]
+    activated: bool = Field(description="False: it was active already.")
+
+
+class ExperimentAnswer(BaseModel):
+    """The configuration as it was given, with defaults, and where the experiment stands."""
+
+    key: str
+    status: Literal["draft", "running", "paused", "concluded"]
+    config_version: int
+    created_at: str
+    started_at: str | None
+    concluded_at: str | None
+    conclusion: str | None
+    name: str
+    hypothesis: str
+    actions: list[dict[str, Any]]
+    arms: list[dict[str, Any]]
+    control_arm: str | None
+    reward: dict[str, Any]
+
+
+class ExperimentListAnswer(BaseModel):
+    experiments: list[ExperimentAnswer]
+    next: str | None = Field(description="Give it as `after` to go on; null at the end.")
+
+
+class ModelVersionAnswer(BaseModel):
+    number: int
+    parent: int | None
+    kind: Literal["initial", "incremental", "rebuild"]
+    trained_on: int = Field(description="Decisions that this round learned from.")
+    examples: int = Field(description="Decisions learned from, with all ancestors'.")
+    sha256: str
+    serving: bool
+    checks: dict[str, Any]
+    manifest: dict[str, Any]
+    created_at: str
+
+
+class ArmPolicyAnswer(BaseModel):
+    arm: str
+    serving: int
+    problem: str | None = Field(description="Why the newest round did not go into service.")
+    versions: list[ModelVersionAnswer]
+
+
+class PolicyAnswer(BaseModel):
+    experiment: str
+    arms: list[ArmPolicyAnswer]
+
+
+class RollbackAnswer(BaseModel):
+    experiment: str
+    arm: str
+    serving: int
+    before: int
+
+
+PROBLEMS = {code: Problem for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)}

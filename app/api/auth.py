@@ -1,0 +1,75 @@
+"""Who calls, and may they: every route says which scope it needs; one that says nothing is closed."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Flask, current_app, g, request
+
+from app.errors import Forbidden
+from app.services import keys
+from app.services.keys import Caller
+from app.services.runtime import Runtime
+
+PUBLIC = "public"
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def needs(scope: str) -> Callable[[View], View]:
+    """Mark a view with the scope that it needs, or ``PUBLIC``."""
+
+    def mark(view: View) -> View:
+        view.scope = scope  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def install(app: Flask) -> None:
+    """Check every request before its body is read."""
+    app.before_request(_authorise)
+
+
+def runtime() -> Runtime:
+    """This process's runtime."""
+    found: Runtime = current_app.extensions["loopwise"]
+    return found
+
+
+def caller() -> Caller:
+    """Who is calling; only in views that need a scope."""
+    found: Caller = g.caller
+    return found
+
+
+def identify(presented: str) -> Caller:
+    """The caller behind a key.
+
+    :raises Unauthorized: it is not a valid key.
+    """
+    key_id, presented_hash = keys.parse(presented)
+    snapshots = runtime().snapshots
+    stored = snapshots.current.keys.get(key_id) or snapshots.refresh().keys.get(key_id)
+    if stored is None or not keys.matches(stored, presented_hash):
+        raise keys.unknown_key()
+    return Caller(stored.id, frozenset(stored.scopes), stored.experiment_id)
+
+
+def _authorise() -> None:
+    if request.endpoint is None:
+        return  # no such route, or not this method: Flask answers 404 or 405
+    scope = getattr(current_app.view_functions[request.endpoint], "scope", None)
+    if scope == PUBLIC:
+        return
+    g.caller = identify(_presented())
+    if scope is None or not g.caller.may(scope):
+        raise Forbidden("missing_scope", f"This key lacks the scope {scope!r}." if scope else "This route is closed.")
+
+
+def _presented() -> str:
+    header = request.headers.get("Ocp-Apim-Subscription-Key")
+    if header is not None and request.path.startswith("/personalizer/"):
+        return header
+    kind, _, presented = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        raise keys.unknown_key()
+    return presented.strip()

@@ -1,0 +1,140 @@
+"""Experiments and their models: what product managers' tools and administrators call."""
+
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from app.api import answers
+from app.api.auth import caller, needs, runtime
+from app.api.respond import as_json
+from app.errors import Forbidden
+from app.services import experiments, models
+from app.services.experiment_config import ActionSpec, ArmSpec, ExperimentConfig, Model, RewardSpec
+
+blueprint = APIBlueprint(
+    "experiments", __name__, url_prefix="/v1/experiments", abp_tags=[Tag(name="experiments", description="Definitions.")]
+)
+
+
+class KeyPath(BaseModel):
+    key: str
+
+
+class Page(BaseModel):
+    limit: int = Field(default=100, ge=1, le=1000)
+    after: int | None = Field(default=None, description="The `next` of the page before.")
+
+
+class Patch(Model):
+    """The top-level fields to replace; what is not given stays."""
+
+    key: str | None = None
+    name: str | None = None
+    hypothesis: str | None = None
+    actions: list[ActionSpec] | None = None
+    arms: list[ArmSpec] | None = None
+    control_arm: str | None = None
+    reward: RewardSpec | None = None
+
+
+class Conclusion(Model):
+    conclusion: str | None = Field(default=None, max_length=10_000, description="What was decided, and why.")
+
+
+class Rollback(Model):
+    arm: str
+    version: int = Field(ge=0)
+    reason: str = Field(max_length=10_000)
+
+
+def _bound(key: str) -> str:
+    """A key that is bound to one experiment sees no other."""
+    bound = caller().experiment_id
+    if bound is not None and experiments.get(runtime().engine, key).id != bound:
+        raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
+    return key
+
+
+@blueprint.post("", responses={201: answers.ExperimentAnswer})
+@needs("manage")
+def create(body: ExperimentConfig) -> Response:
+    """Define an experiment; it is a draft until it is started."""
+    if caller().experiment_id is not None:
+        raise Forbidden("wrong_experiment", "This API key is bound to one experiment and cannot create another.")
+    made = experiments.create(runtime().engine, runtime().settings, body.model_dump(mode="json"), caller().key_id)
+    runtime().snapshots.refresh()
+    return as_json(experiments.as_json(made), 201)
+
+
+@blueprint.get("", responses={200: answers.ExperimentListAnswer})
+@needs("read")
+def newest(query: Page) -> Response:
+    """Experiments, newest first."""
+    found = experiments.newest(runtime().engine, after_id=query.after, limit=query.limit)
+    bound = caller().experiment_id
+    shown = [item for item in found if bound in (None, item.id)]
+    following = str(found[-1].id) if len(found) == query.limit else None
+    return as_json({"experiments": [experiments.as_json(item) for item in shown], "next": following})
+
+
+@blueprint.get("/<key>", responses={200: answers.ExperimentAnswer})
+@needs("read")
+def get(path: KeyPath) -> Response:
+    """One experiment."""
+    return as_json(experiments.as_json(experiments.get(runtime().engine, _bound(path.key))))
+
+
+@blueprint.patch("/<key>", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def change(path: KeyPath, body: Patch) -> Response:
+    """Replace top-level fields. Once it ran, reward, control and the policies of arms stay as they are."""
+    patch = body.model_dump(mode="json", exclude_unset=True)
+    key = _bound(path.key)
+    changed = experiments.change(runtime().engine, runtime().settings, key, patch, caller().key_id)
+    runtime().snapshots.refresh()
+    return as_json(experiments.as_json(changed))
+
+
+@blueprint.post("/<key>/start", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def start(path: KeyPath) -> Response:
+    """Let it decide."""
+    return _moved(path.key, "start")
+
+
+@blueprint.post("/<key>/pause", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def pause(path: KeyPath) -> Response:
+    """Stop deciding for now; rewards of earlier decisions are still taken."""
+    return _moved(path.key, "pause")
+
+
+@blueprint.post("/<key>/conclude", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def conclude(path: KeyPath) -> Response:
+    """End it for good. The body is optional: {"conclusion": "..."}."""
+    reason = Conclusion.model_validate(request.get_json()).conclusion if request.get_data() else None
+    return _moved(path.key, "conclude", reason)
+
+
+def _moved(key: str, verb: str, reason: str | None = None) -> Response:
+    moved = experiments.move(runtime().engine, _bound(key), verb, caller().key_id, reason)
+    runtime().snapshots.refresh()
+    return as_json(experiments.as_json(moved))
+
+
+@blueprint.get("/<key>/policy", responses={200: answers.PolicyAnswer})
+@needs("read")
+def policy(path: KeyPath) -> Response:
+    """The model versions of each learning arm, with parents, counts and hashes, and which serves."""
+    return as_json(models.describe(runtime().engine, _bound(path.key)))
+
+
+@blueprint.post("/<key>/policy/rollback", responses={200: answers.RollbackAnswer})
+@needs("manage")
+def rollback(path: KeyPath, body: Rollback) -> Response:
+    """Put an earlier model version into service; learning goes on from it."""
+    key = _bound(path.key)
+    done = models.rollback(runtime().engine, key, body.arm, body.version, body.reason, caller().key_id)
+    runtime().snapshots.refresh()
+    return as_json(done)

@@ -1,0 +1,59 @@
+"""The API's own pages: the OpenAPI document, a page that explores it, and what each error means. No foreign host."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from flask import Blueprint, Response, current_app, render_template_string, send_from_directory
+
+from app.api.auth import PUBLIC, needs
+from app.api.respond import as_json
+from app.errors import CODES
+
+SWAGGER = Path(str(files("flask_openapi_swagger"))) / "templates" / "swagger"
+CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"  # Swagger UI styles its own elements
+
+blueprint = Blueprint("pages", __name__, static_folder=str(Path(__file__).parents[1] / "static"), static_url_path="/static")
+
+EXPLORER = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loopwise API</title><link rel="stylesheet" href="/docs/swagger/css/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div><script src="/docs/swagger/js/swagger-ui-bundle.js"></script>
+<script src="/static/explorer.js"></script></body></html>
+"""
+ERRORS = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loopwise: errors</title></head><body><main><h1>Errors</h1>
+<p>Every error answer carries a <code>code</code>. This is what each one means and what mends it.</p>
+{% for code, text in codes.items() %}<h2 id="{{ code }}"><code>{{ code }}</code></h2><p>{{ text }}</p>
+{% endfor %}</main></body></html>
+"""
+
+
+@blueprint.get("/openapi.json")
+@needs(PUBLIC)
+def openapi() -> Response:
+    """The OpenAPI 3.1 document."""
+    return as_json(current_app.api_doc)  # type: ignore[attr-defined]
+
+
+@blueprint.get("/docs")
+@needs(PUBLIC)
+def explorer() -> Response:
+    """The page that explores the API."""
+    response = Response(EXPLORER, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = CSP
+    return response
+
+
+@blueprint.get("/docs/swagger/<path:name>")
+@needs(PUBLIC)
+def swagger(name: str) -> Response:
+    """Swagger UI's files, from its package."""
+    return send_from_directory(SWAGGER, name)
+
+
+@blueprint.get("/docs/errors")
+@needs(PUBLIC)
+def errors() -> str:
+    """What each error code means."""
+    return render_template_string(ERRORS, codes=CODES)

@@ -1,0 +1,83 @@
+"""Every error becomes one RFC 9457 problem document; on the Personalizer routes, that service's own error body."""
+
+from typing import Any
+
+import orjson
+import structlog
+from flask import Flask, Response, current_app, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from app.errors import LoopwiseError, TooManyRequests, Unavailable
+from app.services.experiment_config import invalid, pydantic_fields
+from app.store.engine import is_outage, unavailable
+
+log = structlog.get_logger()
+PERSONALIZER = "/personalizer/"
+RETRY_AFTER_S = "1"
+_PERSONALIZER_CODES = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "ResourceNotFound", 409: "Conflict"}
+
+
+def install(app: Flask) -> None:
+    """Register the handlers."""
+    app.register_error_handler(LoopwiseError, render)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def validation_response(error: ValidationError) -> Response:
+    """What flask-openapi answers to a body that does not fit its model."""
+    return render(invalid(pydantic_fields(error)))
+
+
+def render(error: LoopwiseError) -> Response:
+    """The response for an error."""
+    status = error.status
+    if request.path.startswith(PERSONALIZER):
+        status = 400 if status == 422 else status
+        code = _PERSONALIZER_CODES.get(status, "ServiceUnavailable" if status == 503 else "InvalidRequest")
+        body: dict[str, Any] = {"error": {"code": code, "message": error.detail, "target": error.code}}
+        response = Response(orjson.dumps(body), status, mimetype="application/json")
+    else:
+        body = problem(status, error.code, error.title, error.detail)
+        if error.fields:
+            body["errors"] = [{"path": field.path, "message": field.message} for field in error.fields]
+        response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
+    if isinstance(error, Unavailable | TooManyRequests):
+        response.headers["Retry-After"] = RETRY_AFTER_S
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="loopwise"'
+    return response
+
+
+def problem(status: int, code: str, title: str, detail: str) -> dict[str, Any]:
+    """The members that every problem document has."""
+    return {"type": f"/docs/errors#{code}", "title": title, "status": status, "detail": detail, "code": code}
+
+
+def _http(error: HTTPException) -> Response:
+    """Flask's own errors keep their headers (Allow, for one) and get our body."""
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]
+    response = error.get_response()
+    status = error.code or 500
+    detail = error.description or error.name
+    if status == 413:
+        detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes; split it."
+    code = error.name.lower().replace(" ", "_")
+    if request.path.startswith(PERSONALIZER):
+        name = _PERSONALIZER_CODES.get(status, error.name.replace(" ", ""))
+        response.set_data(orjson.dumps({"error": {"code": name, "message": detail}}))
+        response.content_type = "application/json"
+    else:
+        response.set_data(orjson.dumps(problem(status, code, error.name, detail)))
+        response.content_type = "application/problem+json"
+    return response  # type: ignore[return-value]
+
+
+def _unexpected(error: Exception) -> Response:
+    if is_outage(error):
+        return render(unavailable())
+    log.exception("request_failed", path=request.path)
+    body = problem(500, "internal_error", "Loopwise failed", "This is a fault of Loopwise; its log says more.")
+    return Response(orjson.dumps(body), 500, mimetype="application/problem+json")

@@ -1,0 +1,11 @@
+"""Renders answers. orjson writes them: numbers come out as the shortest text that reads back exactly."""
+
+from typing import Any
+
+import orjson
+from flask import Response
+
+
+def as_json(document: Any, status: int = 200) -> Response:
+    """A JSON response."""
+    return Response(orjson.dumps(document), status, mimetype="application/json")

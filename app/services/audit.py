@@ -1,0 +1,191 @@
+"""The audit: recompute everything that the log claims, and say where it differs.
+
+For each decision: the distribution from the logged model version, context and actions; the arm and the draw from the
+ids; the propensity. For each model version: the parent's bytes and the ledger give the same SHA-256 again. For each
+learning arm: every decision whose window opened is learned exactly once or waits for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row
+
+from app.errors import NotFound
+from app.services import model_bytes
+from app.services.examples import Configs, example_of, joined_reward
+from app.services.model_bytes import ModelRefused
+from app.settings import Settings
+from app.store import audit as store
+from app.store import experiments, models, training
+from app.store.engine import transaction
+from app.store.experiments import StoredExperiment
+from app.store.models import VersionInfo
+from bandits import distribution as draws
+from bandits.encoding import ENCODING_VERSION, encode_context
+from bandits.model import ModelError, Predictor, distribution, learn
+from bandits.policy import BanditPolicy, Policy, parse_policy
+
+SHOWN = 20
+
+
+@dataclass
+class AuditReport:
+    """What an audit found."""
+
+    experiment: str
+    decisions: int = 0  # recomputed
+    decisions_differ: int = 0
+    versions: int = 0  # replayed
+    versions_differ: int = 0
+    ledger_rows: int = 0
+    unaccounted: int = 0  # decisions neither learned nor waiting, or both
+    findings: list[str] = field(default_factory=list)  # the first of them, in words
+
+    @property
+    def ok(self) -> bool:
+        """True when everything is as the log says."""
+        return not (self.decisions_differ or self.versions_differ or self.unaccounted)
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        return [
+            f"audit of {self.experiment}: {'everything matches' if self.ok else 'DIFFERENCES FOUND'}",
+            f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}",
+            f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}",
+            f"  decisions in the training ledger: {self.ledger_rows}, not accounted for: {self.unaccounted}",
+            *(f"  - {finding}" for finding in self.findings),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as data."""
+        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"ok": self.ok, **counts}
+
+    def add(self, finding: str) -> None:
+        """Remember a finding, if there is room for it."""
+        if len(self.findings) < SHOWN:
+            self.findings.append(finding)
+
+
+def audit_experiment(
+    engine: Engine, settings: Settings, experiment_key: str, progress: Callable[[int, int], None] | None = None
+) -> AuditReport:
+    """Check the whole log of an experiment.
+
+    :param progress: called with (done, of) now and then.
+    :raises NotFound: no such experiment.
+    """
+    report = AuditReport(experiment_key)
+    with transaction(engine) as connection:
+        experiment = experiments.find(connection, experiment_key)
+        if experiment is None:
+            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        auditor = _Auditor(connection, settings, experiment, report)
+        total = store.count_decisions(connection, experiment.id) + len(auditor.versions)
+        for row in store.each_decision(connection, experiment.id):
+            auditor.check_decision(row)
+            report.decisions += 1
+            if progress is not None and report.decisions % 200 == 0:
+                progress(report.decisions, total)
+        for version in auditor.versions.values():
+            auditor.replay(version)
+            if progress is not None:
+                progress(report.decisions + report.versions, total)
+        learning = sorted({arm for arm, _ in auditor.versions})
+        missing = store.unaccounted(connection, experiment.id, learning)
+        report.unaccounted = len(missing)
+        for decision_id in missing[:SHOWN]:
+            report.add(f"decision {decision_id!r} is neither learned from nor waiting, or both")
+        report.ledger_rows = training.ledger_size(connection, experiment.id)
+    return report
+
+
+class _Auditor:
+    def __init__(
+        self, connection: Connection, settings: Settings, experiment: StoredExperiment, report: AuditReport
+    ) -> None:
+        self._connection = connection
+        self._secret = settings.secret_key
+        self._experiment = experiment
+        self._report = report
+        self._configs = Configs(connection, experiment.id)
+        self._predictor: tuple[tuple[str, int], Predictor | None] | None = None  # the one in use: rows come grouped
+        self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
+
+    def check_decision(self, row: Row[Any]) -> None:
+        """Recompute one decision and compare all that follows from it."""
+        try:
+            differences = self._differences(row)
+        except (ModelRefused, ModelError, LookupError, ValueError) as error:
+            differences = [f"cannot be recomputed: {error}"]
+        if differences:
+            self._report.decisions_differ += 1
+            self._report.add(f"decision {row.id!r}: {'; '.join(differences)}")
+
+    def _differences(self, row: Row[Any]) -> list[str]:
+        config = self._configs.get(row.config_version)
+        salt = bytes(self._experiment.salt)
+        shares = [arm.share for arm in config.arms]
+        policies = {arm.key: parse_policy(arm.policy) for arm in config.arms}
+        lines = self._configs.lines(row.config_version, row.actions, row.eligible)
+        predictor = self._model(row, policies[row.arm])
+        shared = encode_context(row.context)
+        chances = distribution(policies[row.arm], predictor, shared, lines, row.eligible).tolist()
+        draw = draws.draw(salt, row.id)
+        chosen = draws.sample(chances, draw)
+        found = []
+        if row.encoding_version != ENCODING_VERSION:
+            found.append(f"encoding version {row.encoding_version} is not this program's {ENCODING_VERSION}")
+        if config.arms[draws.assign(salt, row.unit_id, shares)].key != row.arm:
+            found.append("the unit belongs to another arm")
+        if chances != row.distribution:
+            found.append("the distribution differs")
+        if draw != row.draw or chosen != row.chosen:
+            found.append(f"the draw gives action {row.eligible[chosen]!r}, logged is {row.eligible[row.chosen]!r}")
+        if chances[chosen] != row.propensity:
+            found.append(f"the propensity is {chances[chosen]!r}, logged is {row.propensity!r}")
+        return found
+
+    def _model(self, row: Row[Any], policy: Policy) -> Predictor | None:
+        if not isinstance(policy, BanditPolicy) or row.policy_sha256 in (None, ""):
+            return None
+        name = (row.arm, row.policy_version)
+        version = self.versions[name]
+        if version.sha256 != row.policy_sha256:
+            raise ModelRefused(f"version {row.policy_version} has another SHA-256 than the decision names")
+        if self._predictor is None or self._predictor[0] != name:
+            self._predictor = (name, self._load(version, policy))
+        return self._predictor[1]
+
+    def _load(self, version: VersionInfo, policy: BanditPolicy) -> Predictor | None:
+        _, plain = model_bytes.load(self._connection, version.id, self._secret)
+        return Predictor(plain, policy) if version.examples else None
+
+    def replay(self, version: VersionInfo) -> None:
+        """Learn a version again from its parent and compare the hash."""
+        self._report.versions += 1
+        try:
+            problem = self._replayed(version)
+        except (ModelRefused, ModelError, LookupError, ValueError) as error:
+            problem = f"cannot be replayed: {error}"
+        if problem:
+            self._report.versions_differ += 1
+            self._report.add(f"version {version.number} of arm {version.arm!r}: {problem}")
+
+    def _replayed(self, version: VersionInfo) -> str | None:
+        _, plain = model_bytes.load(self._connection, version.id, self._secret)
+        if version.parent_id is None:
+            return None  # the untrained model: its signature and hash are all there is
+        _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
+        rows = training.of_version(self._connection, version.id)
+        policy = parse_policy(version.manifest["policy"])
+        assert isinstance(policy, BanditPolicy), "only learning arms have versions"
+        for reward, due in rows:
+            expected = joined_reward(due, self._configs.get(due.config_version).reward)
+            if expected != reward:
+                return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
+        if len(rows) != version.manifest["decisions"]:
+            return f"the ledger has {len(rows)} decisions, the manifest says {version.manifest['decisions']}"
+        again = learn(parent, policy, [example_of(due, reward, self._configs) for reward, due in rows])
+        return None if again == plain else "replaying the ledger gives other bytes"

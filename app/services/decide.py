@@ -1,0 +1,280 @@
+"""Decide: choose an action, store the choice durably with the distribution it was drawn from, answer.
+
+The draw is a keyed hash of the decision id, so the same id draws the same; the stored row is the answer, so a retry gets
+it again. What is not known to be stored is never answered.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Row
+
+from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, NotFound, Unavailable
+from app.services import metrics
+from app.services.experiment_config import action_problems, invalid
+from app.services.group_commit import Handler
+from app.services.ids import new_id
+from app.services.keys import Caller
+from app.services.requests import DecideRequest
+from app.services.runtime import Runtime
+from app.services.snapshot import Candidates, Experiment, compile_actions
+from app.store import decisions, experiments
+from app.store.decisions import NewDecision
+from app.store.engine import transaction
+from bandits import distribution as draws
+from bandits.encoding import ENCODING_VERSION, FeatureError, encode_context
+from bandits.model import distribution
+from bandits.policy import BanditPolicy
+
+ATTEMPTS = 5  # each needs another change of the experiment's configuration within milliseconds
+
+
+class Decided(NamedTuple):
+    """One answer."""
+
+    answer: dict[str, Any]
+    created: bool  # False: a retry got the stored answer
+
+
+class Asked(NamedTuple):
+    """One request with its identity."""
+
+    request: DecideRequest
+    body_hash: str
+    decision_id: str
+    actions: Any  # the call's candidates as they came, or null
+
+
+def asked(request: DecideRequest, body: Any) -> Asked:
+    """Name a request: its id, and the hash that tells a retry from another request under the same id.
+
+    :param body: the request as parsed JSON; the order of keys does not matter.
+    """
+    body_hash = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Asked(request, body_hash, request.decision_id or new_id(), body.get("actions"))
+
+
+def decide(runtime: Runtime, caller: Caller, requests: list[Asked]) -> list[Decided]:
+    """Answer all requests in one commit, or none.
+
+    :raises LoopwiseError: see ``app.errors``; then nothing was stored.
+    """
+    _refuse_twins(requests)
+    answers: dict[int, Decided] = {}
+    for _ in range(ATTEMPTS):
+        planned = _plan_all(runtime, caller, requests, answers)
+        if planned:
+            stored, known = runtime.log_writer.submit(HANDLER, list(planned.values()))
+            _settle(runtime, requests, planned, stored, known, answers)
+        if len(answers) == len(requests):
+            return [answers[index] for index in range(len(requests))]
+        runtime.snapshots.refresh()  # the experiment changed since this process last looked
+    raise Unavailable("configuration_changing", "The experiment keeps changing; send the same request again.")
+
+
+def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
+    """The experiment of that key, if the caller may use it.
+
+    :raises NotFound: there is none.
+    :raises Forbidden: the caller's key is bound to another.
+    """
+    experiment = runtime.snapshots.current.experiments.get(key) or runtime.snapshots.refresh().experiments.get(key)
+    if experiment is None:
+        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+    if caller.experiment_id not in (None, experiment.id):
+        raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
+    return experiment
+
+
+def experiment_of(runtime: Runtime, experiment_id: int) -> Experiment:
+    """The experiment of a stored decision, also when another process made it a moment ago."""
+    known = runtime.snapshots.current.by_id.get(experiment_id)
+    return known or runtime.snapshots.refresh().by_id[experiment_id]
+
+
+def _refuse_twins(requests: list[Asked]) -> None:
+    seen: dict[str, int] = {}
+    for index, item in enumerate(requests):
+        first = seen.setdefault(item.decision_id, index)
+        if first != index:
+            message = f"the same decision_id stands at /decisions/{first}; ids are unique within a batch"
+            raise invalid((FieldError(f"/decisions/{index}/decision_id", message),))
+
+
+def _plan_all(
+    runtime: Runtime, caller: Caller, requests: list[Asked], answers: dict[int, Decided]
+) -> dict[int, NewDecision]:
+    planned = {}
+    for index, item in enumerate(requests):
+        if index in answers:
+            continue
+        experiment = find_experiment(runtime, caller, item.request.experiment)
+        try:
+            planned[index] = _plan(runtime, caller, experiment, item)
+        except LoopwiseError as error:
+            known = _stored_answer(runtime, item) if item.request.decision_id else None
+            if known is None:
+                raise _at(error, index, len(requests)) from None
+            answers[index] = known
+    return planned
+
+
+def _at(error: LoopwiseError, index: int, of: int) -> LoopwiseError:
+    if of == 1:
+        return error
+    fields = tuple(FieldError(f"/decisions/{index}{field.path}", field.message) for field in error.fields)
+    return type(error)(error.code, f"/decisions/{index}: {error.detail}", fields)
+
+
+def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked) -> NewDecision:
+    """Everything of a decision but its storage."""
+    request = item.request
+    if experiment.status != "running":
+        raise Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; start it first.")
+    candidates, ineligible = _eligible(experiment, request)
+    arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
+    version, sha256, predictor = 0, None, None
+    if isinstance(arm.policy, BanditPolicy):
+        serving = runtime.snapshots.current.serving[experiment.id, arm.key]
+        version, sha256, predictor = runtime.models.get(serving, arm.policy)
+    try:
+        shared = encode_context(request.context)
+    except FeatureError as error:
+        raise invalid((FieldError(f"/context{error.path}", error.message),)) from None
+    chances = distribution(arm.policy, predictor, shared, candidates.lines, candidates.ids).tolist()
+    draw = draws.draw(experiment.salt, item.decision_id)
+    chosen = draws.sample(chances, draw)
+    return NewDecision(
+        id=item.decision_id,
+        experiment_id=experiment.id,
+        config_version=experiment.config_version,
+        key_id=caller.key_id,
+        body_hash=item.body_hash,
+        unit_id=request.unit_id,
+        arm=arm.key,
+        policy_version=version,
+        policy_sha256=sha256,
+        actions=item.actions,
+        eligible=candidates.ids,
+        ineligible=ineligible,
+        distribution=chances,
+        chosen=chosen,
+        propensity=chances[chosen],
+        draw=draw,
+        context=request.context,
+        encoding_version=ENCODING_VERSION,
+        state="deferred" if request.defer_activation else "active",
+        window_s=experiment.config.reward.window_s,
+        learns=isinstance(arm.policy, BanditPolicy),
+    )
+
+
+def _eligible(experiment: Experiment, request: DecideRequest) -> tuple[Candidates, list[dict[str, str]] | None]:
+    if request.actions is None:
+        candidates = experiment.candidates
+    else:
+        problems = action_problems(request.actions)
+        if problems:
+            raise invalid(tuple(problems))
+        candidates = compile_actions(request.actions)
+    ineligible = None
+    if request.excluded_actions:
+        excluded = set(request.excluded_actions)
+        ineligible = [{"id": name, "reason": "excluded"} for name in candidates.ids if name in excluded]
+        kept = [(name, line) for name, line in zip(candidates.ids, candidates.lines, strict=True) if name not in excluded]
+        candidates = Candidates([name for name, _ in kept], [line for _, line in kept], candidates.payloads)
+    if not candidates.ids:
+        message = "no action is eligible: give actions in the call or the experiment, and exclude fewer"
+        raise invalid((FieldError("/actions", message),))
+    return candidates, ineligible
+
+
+def _settle(
+    runtime: Runtime,
+    requests: list[Asked],
+    planned: dict[int, NewDecision],
+    stored: set[str],
+    known: dict[str, Row[Any]],
+    answers: dict[int, Decided],
+) -> None:
+    """Turn what the writer found into answers; what is neither new nor known must be decided again."""
+    for index, row in planned.items():
+        item = requests[index]
+        if row.id in stored:
+            experiment = experiment_of(runtime, row.experiment_id)
+            answers[index] = Decided(_answer(row, _payload(experiment, item, row)), True)
+            metrics.count_decision(experiment.key, row.arm, row.propensity)
+        elif row.id in known:
+            answers[index] = _retried(runtime, item, known[row.id])
+
+
+def _payload(experiment: Experiment, item: Asked, row: NewDecision) -> Any:
+    name = row.eligible[row.chosen]
+    if item.request.actions is None:
+        return experiment.candidates.payloads[name]
+    return next(action.payload for action in item.request.actions if action.id == name)
+
+
+def _stored_answer(runtime: Runtime, item: Asked) -> Decided | None:
+    """The answer that a client's own id has already; null when it has none."""
+    with transaction(runtime.engine) as connection:
+        row = decisions.find(connection, item.decision_id)
+    return None if row is None else _retried(runtime, item, row)
+
+
+def _retried(runtime: Runtime, item: Asked, row: Row[Any]) -> Decided:
+    if row.body_hash != item.body_hash:
+        message = f"decision_id {row.id!r} was used with another request; use a new id, or send the same body."
+        raise Conflict("decision_id_reused", message)
+    with transaction(runtime.engine) as connection:
+        config = experiments.config_of(connection, row.experiment_id, row.config_version)
+        if row.state == "unanswered":  # its caller was told 503 and asks again: now it counts
+            open_window(connection, experiment_of(runtime, row.experiment_id), row)
+    actions = config["actions"] if row.actions is None else row.actions
+    name = row.eligible[row.chosen]
+    return Decided(_answer(row, next(action.get("payload") for action in actions if action["id"] == name)), False)
+
+
+def open_window(connection: Any, experiment: Experiment, row: Row[Any]) -> bool:
+    """Start the reward window of a decision that waited for it; False when it was open already."""
+    policies = {arm.key: arm.policy for arm in experiment.arms}
+    return decisions.activate(
+        connection,
+        row.id,
+        from_states=["deferred", "unanswered"],
+        window_s=experiment.config.reward.window_s,
+        learns=isinstance(policies.get(row.arm), BanditPolicy),
+    )
+
+
+def _answer(row: NewDecision | Row[Any], payload: Any) -> dict[str, Any]:
+    others = sorted((i for i in range(len(row.eligible)) if i != row.chosen), key=lambda i: -row.distribution[i])
+    return {
+        "decision_id": row.id,
+        "arm": row.arm,
+        "action": {"id": row.eligible[row.chosen], "payload": payload},
+        "propensity": row.propensity,
+        "ranking": [{"id": row.eligible[i], "probability": row.distribution[i]} for i in (row.chosen, *others)],
+        "policy_version": row.policy_version,
+        "ineligible": row.ineligible or [],
+    }
+
+
+def _store(connection: Any, jobs: list[list[NewDecision]]) -> list[Any]:
+    """The group commit's handler: per job the ids that are new and the rows that were there before."""
+    rows: dict[str, NewDecision] = {}
+    for job in jobs:
+        for row in job:
+            rows.setdefault(row.id, row)  # two requests with one id in one batch: the first is stored, the second finds it
+    stored = decisions.insert_new(connection, list(rows.values()))
+    missing = [row.id for job in jobs for row in job if row.id not in stored or rows[row.id] is not row]
+    known = decisions.find_many(connection, missing) if missing else {}
+    return [({row.id for row in job if row.id in stored and rows[row.id] is row}, known) for job in jobs]
+
+
+def _unanswered(connection: Any, rows: list[NewDecision]) -> None:
+    decisions.mark_unanswered(connection, [row.id for row in rows])
+
+
+HANDLER = Handler(_store, _unanswered)

@@ -1,0 +1,61 @@
+"""Turns logged decisions into training examples. The learner and the audit share it, so a replay is the same work."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.services.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
+from app.services.snapshot import Candidates, compile_actions
+from app.store import experiments
+from app.store.training import Due
+from bandits.cost import cost_of
+from bandits.encoding import encode_context
+from bandits.model import Example
+from bandits.rewards import RewardEvent, join
+
+
+class Configs:
+    """The configurations of one experiment by version, each read and compiled once."""
+
+    def __init__(self, connection: Connection, experiment_id: int) -> None:
+        self._connection = connection
+        self._experiment_id = experiment_id
+        self._known: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
+
+    def get(self, version: int) -> ExperimentConfig:
+        """The configuration."""
+        return self._entry(version)[0]
+
+    def lines(self, version: int, actions: Any, eligible: list[str]) -> list[str]:
+        """The encoded lines of a decision's eligible actions, in its order."""
+        if actions is None:
+            _, candidates, by_id = self._entry(version)
+            if eligible == candidates.ids:
+                return candidates.lines
+        else:
+            compiled = compile_actions([ActionSpec.model_validate(action) for action in actions])
+            by_id = dict(zip(compiled.ids, compiled.lines, strict=True))
+        return [by_id[name] for name in eligible]
+
+    def _entry(self, version: int) -> tuple[ExperimentConfig, Candidates, dict[str, str]]:
+        if version not in self._known:
+            stored = experiments.config_of(self._connection, self._experiment_id, version)
+            config = ExperimentConfig.model_validate(stored)
+            candidates = compile_actions(config.actions)
+            by_id = dict(zip(candidates.ids, candidates.lines, strict=True))
+            self._known[version] = (config, candidates, by_id)
+        return self._known[version]
+
+
+def joined_reward(due: Due, spec: RewardSpec) -> float:
+    """The one number that a decision's rewards come to."""
+    events = [RewardEvent(value, datetime.fromisoformat(at), reward_id) for value, at, reward_id in due.rewards]
+    return join(events, spec.aggregation, spec.default, spec.min, spec.max)
+
+
+def example_of(due: Due, reward: float, configs: Configs) -> Example:
+    """One training example."""
+    spec = configs.get(due.config_version).reward
+    lines = configs.lines(due.config_version, due.actions, due.eligible)
+    return Example(encode_context(due.context), lines, due.chosen, due.propensity, cost_of(reward, spec.min, spec.max))

@@ -1,0 +1,157 @@
+"""What an experiment is made of, and the rules that hold between its parts. Used by the API, the pages and imports alike.
+
+A configuration is immutable once stored: every change makes the next version, and each decision names the version that
+it was made under.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+
+from app.errors import FieldError, Unprocessable
+from bandits.encoding import FeatureError, encode_action
+from bandits.policy import FixedPolicy, PolicyError, parse_policy
+
+MAX_ACTIONS = 1000
+MAX_ARMS = 50
+MAX_WINDOW_S = 90 * 86_400
+SHARE_TOLERANCE = 1e-6
+
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Features = Annotated[
+    dict[str, JsonValue] | list[JsonValue],
+    Field(description="A JSON object (or a list of objects) of strings, numbers, booleans and nested objects."),
+]
+
+
+class Model(BaseModel):
+    """Strict: no unknown fields, no conversion of a string into a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ActionSpec(Model):
+    """One thing that can be chosen."""
+
+    id: Id
+    features: Features = Field(default_factory=dict)
+    payload: JsonValue = Field(default=None, description="Handed back with the decision, never read by Loopwise.")
+
+
+class ArmSpec(Model):
+    """One policy and its share of the units."""
+
+    key: Key
+    share: float = Field(ge=0, le=1, description="Share of the units; all arms' shares sum to 1.")
+    policy: dict[str, JsonValue] = Field(
+        description='{"type": "fixed", "action": ID}, {"type": "uniform"}, or {"type": "bandit", "algorithm": NAME, '
+        '"parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
+        examples=[{"type": "bandit", "algorithm": "squarecb", "exploration_floor": 0.05}],
+    )
+
+
+class RewardSpec(Model):
+    """How the rewards that arrive for a decision become the one number that is learned from."""
+
+    window_s: float = Field(default=600, ge=1, le=MAX_WINDOW_S, description="Seconds that a decision waits for rewards.")
+    default: float = Field(default=0.0, description="The reward when none arrived within the window.")
+    aggregation: Literal["sum", "max", "mean", "first", "last"] = "sum"
+    min: float = Field(default=0.0, description="Smallest reward; a reported value below it is refused.")
+    max: float = Field(default=1.0, description="Largest reward; a reported value above it is refused.")
+
+
+class ExperimentConfig(Model):
+    """The whole definition of an experiment."""
+
+    key: Key
+    name: str = Field(default="", max_length=200)
+    hypothesis: str = Field(default="", max_length=10_000)
+    actions: list[ActionSpec] = Field(default_factory=list, max_length=MAX_ACTIONS)
+    arms: list[ArmSpec] = Field(min_length=1, max_length=MAX_ARMS)
+    control_arm: Key | None = Field(default=None, description="The arm that others are compared with.")
+    reward: RewardSpec = Field(default_factory=RewardSpec)
+
+
+def parse_config(document: Any) -> ExperimentConfig:
+    """Check a whole definition.
+
+    :raises Unprocessable: naming every wrong field.
+    """
+    try:
+        config = ExperimentConfig.model_validate(document)
+    except ValidationError as error:
+        raise invalid(pydantic_fields(error)) from None
+    problems = [*_action_problems(config.actions), *_arm_problems(config), *_reward_problems(config.reward)]
+    if problems:
+        raise invalid(tuple(problems))
+    return config
+
+
+def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:
+    """The error for wrong values, with a first sentence that stands alone."""
+    first = fields[0]
+    more = f" (and {len(fields) - 1} more, see errors)" if len(fields) > 1 else ""
+    return Unprocessable("invalid_value", f"{first.path or 'The body'}: {first.message}{more}", fields)
+
+
+def pydantic_fields(error: ValidationError) -> tuple[FieldError, ...]:
+    """Pydantic's findings as ours; at most 20, and never the value itself (it may be somebody's secret)."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:20]
+    return tuple(FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"]) for item in found)
+
+
+def action_problems(actions: list[ActionSpec]) -> list[FieldError]:
+    """Duplicate ids, and features that cannot be encoded."""
+    return list(_action_problems(actions))
+
+
+def _action_problems(actions: list[ActionSpec]) -> list[FieldError]:
+    problems = []
+    seen: dict[str, int] = {}
+    for index, action in enumerate(actions):
+        first = seen.setdefault(action.id, index)
+        if first != index:
+            problems.append(FieldError(f"/actions/{index}/id", f"the same id stands at /actions/{first}; ids are unique"))
+        try:
+            encode_action(action.id, action.features)
+        except FeatureError as error:
+            problems.append(FieldError(f"/actions/{index}/features{error.path}", error.message))
+    return problems
+
+
+def _arm_problems(config: ExperimentConfig) -> list[FieldError]:
+    problems = []
+    keys = [arm.key for arm in config.arms]
+    for index, arm in enumerate(config.arms):
+        if keys.index(arm.key) != index:
+            problems.append(FieldError(f"/arms/{index}/key", "another arm has this key; keys are unique"))
+        problems += _policy_problems(index, arm, {action.id for action in config.actions})
+    total = math.fsum(arm.share for arm in config.arms)
+    if abs(total - 1) > SHARE_TOLERANCE:
+        problems.append(FieldError("/arms", f"the shares sum to {total:.6g}; make them sum to 1"))
+    if config.control_arm is not None and config.control_arm not in keys:
+        problems.append(FieldError("/control_arm", f"no arm has this key; give one of {', '.join(keys)}"))
+    return problems
+
+
+def _policy_problems(index: int, arm: ArmSpec, action_ids: set[str]) -> list[FieldError]:
+    try:
+        policy = parse_policy(arm.policy)
+    except PolicyError as error:
+        return [FieldError(f"/arms/{index}/policy{path}", message) for path, message in error.problems]
+    if isinstance(policy, FixedPolicy) and action_ids and policy.action not in action_ids:
+        return [FieldError(f"/arms/{index}/policy/action", "no action of this experiment has this id")]
+    return []
+
+
+def _reward_problems(reward: RewardSpec) -> list[FieldError]:
+    problems = []
+    if not reward.min < reward.max:
+        problems.append(FieldError("/reward/max", f"max must be above min ({reward.min:g})"))
+    elif not reward.min <= reward.default <= reward.max:
+        problems.append(FieldError("/reward/default", f"give a value between min ({reward.min:g}) and max ({reward.max:g})"))
+    if max(abs(reward.min), abs(reward.max)) > 1e12:
+        problems.append(FieldError("/reward", "bounds beyond 1e12 cannot be learned exactly; use a larger unit"))
+    return problems

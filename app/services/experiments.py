@@ -1,0 +1,179 @@
+"""Experiments: create, read, change, start, pause, conclude.
+
+What would make the log unreadable is refused instead of done silently: once an experiment ran, the reward, the control
+and the policy of an arm stay; shares, actions and words may change, and each change makes a new configuration version.
+"""
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from app.errors import Conflict, FieldError, NotFound
+from app.services import model_bytes
+from app.services.experiment_config import ArmSpec, ExperimentConfig, invalid, parse_config
+from app.settings import Settings
+from app.store import experiments as store
+from app.store import models, platform
+from app.store.engine import transaction
+from app.store.experiments import StoredExperiment
+from bandits.model import initial_model
+from bandits.policy import BanditPolicy, parse_policy
+
+MOVES = {"start": ({"draft", "paused"}, "running"), "pause": ({"running"}, "paused")}
+MOVES["conclude"] = ({"draft", "running", "paused"}, "concluded")
+
+
+def create(engine: Engine, settings: Settings, document: Any, actor: str) -> StoredExperiment:
+    """Store a new draft, with an untrained model for each learning arm.
+
+    :raises Unprocessable: naming every wrong field.
+    :raises Conflict: the key is taken.
+    """
+    config = parse_config(document)
+    with transaction(engine) as connection:
+        revision = platform.next_revision(connection)
+        if store.find(connection, config.key) is not None:
+            raise Conflict("experiment_exists", f"There is an experiment {config.key!r} already; choose another key.")
+        plain = config.model_dump(mode="json")
+        experiment_id = store.add(
+            connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision
+        )
+        _start_lineages(connection, settings, experiment_id, config, [], revision)
+        platform.record_change(
+            connection, actor=actor, kind="experiment_created", experiment_id=experiment_id, after=plain
+        )
+        return _found(connection, config.key)
+
+
+def get(engine: Engine, key: str) -> StoredExperiment:
+    """One experiment.
+
+    :raises NotFound: there is none of that key.
+    """
+    with transaction(engine) as connection:
+        return _found(connection, key)
+
+
+def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
+    """Experiments, newest first; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        return store.newest(connection, after_id=after_id, limit=limit)
+
+
+def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], actor: str) -> StoredExperiment:
+    """Replace the given top-level fields of the configuration.
+
+    :raises Conflict: the change is not possible any more once the experiment ran, and why.
+    """
+    if "key" in patch and patch["key"] != key:
+        raise invalid((FieldError("/key", "an experiment keeps its key; create another one"),))
+    with transaction(engine) as connection:
+        revision = platform.next_revision(connection)
+        before = _found(connection, key, lock=True)
+        after = parse_config(before.config | patch)
+        plain = after.model_dump(mode="json")
+        if plain == before.config:
+            return before
+        if before.status == "concluded":
+            raise Conflict("concluded", "A concluded experiment does not change; create another one.")
+        old = ExperimentConfig.model_validate(before.config)
+        if before.started_at is not None:
+            _check_running_change(old, after)
+        store.add_config(connection, before.id, before.config_version + 1, plain, revision)
+        _start_lineages(connection, settings, before.id, after, old.arms, revision)
+        platform.record_change(
+            connection, actor=actor, kind="experiment_changed", experiment_id=before.id, before=before.config, after=plain
+        )
+        return _found(connection, key)
+
+
+def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
+    """Start, pause or conclude; doing again what is done already changes nothing.
+
+    :raises Conflict: the experiment cannot go there from where it is.
+    """
+    sources, target = MOVES[verb]
+    with transaction(engine) as connection:
+        revision = platform.next_revision(connection)
+        before = _found(connection, key, lock=True)
+        if before.status == target:
+            return before
+        if before.status not in sources:
+            raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
+        store.set_status(connection, before.id, target, revision, reason)
+        platform.record_change(
+            connection,
+            actor=actor,
+            kind=f"experiment_{verb}",
+            experiment_id=before.id,
+            before={"status": before.status},
+            after={"status": target},
+            reason=reason,
+        )
+        return _found(connection, key)
+
+
+def as_json(experiment: StoredExperiment) -> dict[str, Any]:
+    """The experiment as the API shows it."""
+    times = {name: getattr(experiment, name) for name in ("created_at", "started_at", "concluded_at")}
+    return experiment.config | {
+        "status": experiment.status,
+        "config_version": experiment.config_version,
+        "conclusion": experiment.conclusion,
+        **{name: None if moment is None else moment.isoformat().replace("+00:00", "Z") for name, moment in times.items()},
+    }
+
+
+def _found(connection: Connection, key: str, *, lock: bool = False) -> StoredExperiment:
+    experiment = store.find(connection, key, lock=lock)
+    if experiment is None:
+        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+    return experiment
+
+
+def _start_lineages(
+    connection: Connection,
+    settings: Settings,
+    experiment_id: int,
+    config: ExperimentConfig,
+    old_arms: list[ArmSpec],
+    revision: int,
+) -> None:
+    """An untrained model, which decides uniformly, for each learning arm that is new or (in a draft) was changed."""
+    known = {arm.key: arm.policy for arm in old_arms}
+    for arm in config.arms:
+        policy = parse_policy(arm.policy)
+        if known.get(arm.key) == arm.policy or not isinstance(policy, BanditPolicy):
+            continue
+        version_id, _ = model_bytes.store(
+            connection,
+            initial_model(policy),
+            settings.secret_key,
+            experiment_id=experiment_id,
+            arm=arm.key,
+            number=models.next_number(connection, experiment_id, arm.key),
+            parent_id=None,
+            kind="initial",
+            examples=0,
+            manifest={"kind": "initial", "policy": arm.policy},
+            checks={},
+        )
+        models.serve(connection, experiment_id, arm.key, version_id, revision)
+
+
+def _check_running_change(old: ExperimentConfig, new: ExperimentConfig) -> None:
+    problems = []
+    if old.reward != new.reward:
+        problems.append(FieldError("/reward", "decisions were made under the old reward; create another experiment"))
+    if old.control_arm != new.control_arm:
+        problems.append(FieldError("/control_arm", "the control is fixed once an experiment ran"))
+    arms = {arm.key: arm for arm in new.arms}
+    for arm in old.arms:
+        if arm.key not in arms:
+            problems.append(FieldError("/arms", f"arm {arm.key!r} has decisions; keep it with share 0 instead"))
+        elif arms[arm.key].policy != arm.policy:
+            message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
+            problems.append(FieldError("/arms", message))
+    if problems:
+        raise Conflict("already_ran", problems[0].message[0].upper() + problems[0].message[1:] + ".", tuple(problems))

@@ -1,0 +1,121 @@
+"""API keys: 256 random bits behind a public prefix. The key itself is shown once and never stored or logged."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Collection
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from app.errors import FieldError, NotFound, Unauthorized
+from app.services.experiment_config import invalid
+from app.store import experiments, platform
+from app.store import keys as store
+from app.store.engine import transaction
+from app.store.keys import StoredKey
+
+SCOPES = ("decide", "reward", "read", "manage", "admin")
+FORM = re.compile(r"lw_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
+
+
+class NewKey(NamedTuple):
+    """A key at the only moment at which it can be seen."""
+
+    id: str  # public prefix, for lists and logs
+    secret_text: str  # the whole key, as the caller sends it
+
+
+class Caller(NamedTuple):
+    """Who is calling, as far as the key tells."""
+
+    key_id: str
+    scopes: frozenset[str]
+    experiment_id: int | None  # null: any experiment
+
+    def may(self, scope: str) -> bool:
+        """True when the key carries the scope; admin carries all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def create_key(engine: Engine, *, scopes: Collection[str], experiment_key: str | None = None, name: str = "") -> NewKey:
+    """Make a key.
+
+    :raises Unprocessable: an unknown scope, or none.
+    :raises NotFound: no such experiment.
+    """
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise invalid((FieldError("/scopes", f"give one or more of {', '.join(SCOPES)}"),))
+    new = _random_key()
+    with transaction(engine) as connection:
+        experiment_id = None
+        if experiment_key is not None:
+            experiment = experiments.find(connection, experiment_key)
+            if experiment is None:
+                raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+            experiment_id = experiment.id
+        _store(connection, new, sorted(set(scopes)), experiment_id, name)
+    return new
+
+
+def ensure_admin_key(engine: Engine) -> NewKey | None:
+    """Make the first administrator's key; None when a valid one exists already."""
+    with transaction(engine) as connection:
+        platform.next_revision(connection)  # its row lock lets two first starts take turns
+        if any("admin" in key.scopes and key.revoked_at is None for key in store.every(connection)):
+            return None
+        new = _random_key()
+        _store(connection, new, ["admin"], None, "administrator")
+    return new
+
+
+def list_keys(engine: Engine) -> list[StoredKey]:
+    """Every key, oldest first; without anything secret but the hash."""
+    with transaction(engine) as connection:
+        return store.every(connection)
+
+
+def revoke_key(engine: Engine, key_id: str) -> None:
+    """Make a key invalid at once (in every process within the snapshot interval).
+
+    :raises NotFound: no such valid key.
+    """
+    with transaction(engine) as connection:
+        if not store.revoke(connection, key_id, platform.next_revision(connection)):
+            raise NotFound("unknown_key", f"There is no valid key {key_id!r}; `loopwise keys list` shows them.")
+        platform.record_change(connection, actor="cli", kind="key_revoked", before={"id": key_id})
+
+
+def parse(presented: str) -> tuple[str, bytes]:
+    """The public id and the hash of a key that somebody sent.
+
+    :raises Unauthorized: it does not have the form of a key.
+    """
+    if not FORM.fullmatch(presented):
+        raise unknown_key()
+    return presented[:15], hashlib.sha256(presented.encode()).digest()
+
+
+def matches(stored: StoredKey, presented_hash: bytes) -> bool:
+    """True when the key is this one and still valid; takes the same time wherever the hashes differ."""
+    return stored.revoked_at is None and hmac.compare_digest(bytes(stored.secret_hash), presented_hash)
+
+
+def unknown_key() -> Unauthorized:
+    """One answer for every key that does not work, so that nothing can be learned from it."""
+    return Unauthorized("invalid_key", "Send a valid API key; `loopwise keys create` makes one.")
+
+
+def _random_key() -> NewKey:
+    key_id = f"lw_{secrets.token_hex(6)}"
+    return NewKey(key_id, f"{key_id}_{secrets.token_urlsafe(32)}")
+
+
+def _store(connection: Connection, new: NewKey, scopes: list[str], experiment_id: int | None, name: str) -> None:
+    hashed = hashlib.sha256(new.secret_text.encode()).digest()
+    key = StoredKey(new.id, hashed, name, scopes, experiment_id, None, None)
+    store.add(connection, key=key, revision=platform.next_revision(connection))
+    after = {"id": new.id, "scopes": scopes, "name": name}
+    platform.record_change(connection, actor="cli", kind="key_created", experiment_id=experiment_id, after=after)

@@ -1,0 +1,70 @@
+"""Prometheus metrics, right across the processes of a role (the client library's multiprocess files).
+
+Never labelled by unit, decision or free text. ``docs/operations.md`` lists every name; a test holds the two together.
+"""
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest, multiprocess
+from prometheus_client.registry import Collector
+
+decisions = Counter("loopwise_decisions", "Decisions stored.", ["experiment", "arm"])
+rewards = Counter("loopwise_rewards", "Rewards stored, by whether they came within the window.", ["experiment", "late"])
+requests = Counter("loopwise_http_requests", "Requests answered.", ["endpoint", "status"])
+latency = Histogram(
+    "loopwise_request_seconds",
+    "Time to answer, in seconds.",
+    ["endpoint"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+batch_rows = Histogram("loopwise_commit_rows", "Log rows per commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024))
+fallbacks = Counter("loopwise_fallbacks", "Times that a model could not be put into service.", ["reason"])
+propensity = Histogram(
+    "loopwise_propensity", "Propensities of chosen actions.", ["experiment"], buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+)
+def count_decision(experiment: str, arm: str, chance: float) -> None:
+    """One stored decision."""
+    decisions.labels(experiment, arm).inc()
+    propensity.labels(experiment).observe(chance)
+
+
+def count_reward(experiment: str, late: bool) -> None:
+    """One stored reward."""
+    rewards.labels(experiment, str(late).lower()).inc()
+
+
+def count_fallback(reason: str) -> None:
+    """A model that was not put into service."""
+    fallbacks.labels(reason).inc()
+
+
+def observe_request(endpoint: str, status: int, seconds: float) -> None:
+    """One answered request."""
+    requests.labels(endpoint, str(status)).inc()
+    latency.labels(endpoint).observe(seconds)
+
+
+def observe_batch(rows: int) -> None:
+    """One commit of the log's writer."""
+    batch_rows.observe(rows)
+
+
+def render(gauges: Iterable[Metric]) -> bytes:
+    """All metrics of this role in Prometheus' text format; ``gauges`` are those that are read at this moment."""
+    registry = CollectorRegistry()
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry = REGISTRY
+    lines = CollectorRegistry()
+    lines.register(_Fixed(list(gauges)))
+    return generate_latest(registry) + generate_latest(lines)
+
+
+class _Fixed(Collector):
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics

@@ -1,0 +1,80 @@
+"""Model versions: what serves, what each learned, and the way back."""
+
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app.errors import Conflict, FieldError, NotFound
+from app.services.experiment_config import invalid
+from app.store import experiments, models, platform
+from app.store.engine import transaction
+from app.store.models import VersionInfo
+
+
+def describe(engine: Engine, experiment_key: str) -> dict[str, Any]:
+    """Every version of every learning arm, oldest first, and which serves.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment = experiments.find(connection, experiment_key)
+        if experiment is None:
+            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        versions = models.of_experiment(connection, experiment.id)
+        serving = {row.arm: row for row in models.serving(connection, experiment_id=experiment.id)}
+    numbers = {version.id: version.number for version in versions}
+    arms = []
+    for arm, row in sorted(serving.items()):
+        mine = [_as_json(version, numbers, row.version_id) for version in versions if version.arm == arm]
+        arms.append({"arm": arm, "serving": row.number, "problem": row.problem, "versions": mine})
+    return {"experiment": experiment_key, "arms": arms}
+
+
+def rollback(
+    engine: Engine, experiment_key: str, arm: str, number: int, reason: str, actor: str = "cli"
+) -> dict[str, Any]:
+    """Put an earlier version into service; learning goes on from it. Every version and the ledger stay.
+
+    :raises NotFound: no such experiment, arm or version.
+    :raises Conflict: the version did not pass its checks.
+    :raises Unprocessable: no reason.
+    """
+    if not reason.strip():
+        raise invalid((FieldError("/reason", "say why, for those who read the trail later"),))
+    with transaction(engine) as connection:
+        revision = platform.next_revision(connection)
+        experiment = experiments.find(connection, experiment_key)
+        if experiment is None:
+            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        before = [row for row in models.serving(connection, experiment_id=experiment.id) if row.arm == arm]
+        version = models.find(connection, experiment.id, arm, number)
+        if not before or version is None:
+            raise NotFound("unknown_version", f"Arm {arm!r} of {experiment_key!r} has no model version {number}.")
+        if version.checks.get("ok") is False:
+            raise Conflict("version_failed_checks", f"Version {number} did not pass its checks and cannot serve.")
+        models.serve(connection, experiment.id, arm, version.id, revision)
+        platform.record_change(
+            connection,
+            actor=actor,
+            kind="model_rollback",
+            experiment_id=experiment.id,
+            before={"arm": arm, "serving": before[0].number},
+            after={"arm": arm, "serving": number},
+            reason=reason,
+        )
+    return {"experiment": experiment_key, "arm": arm, "serving": number, "before": before[0].number}
+
+
+def _as_json(version: VersionInfo, numbers: dict[int, int], serving_id: int) -> dict[str, Any]:
+    return {
+        "number": version.number,
+        "parent": None if version.parent_id is None else numbers[version.parent_id],
+        "kind": version.kind,
+        "trained_on": version.manifest.get("decisions", 0),
+        "examples": version.examples,
+        "sha256": version.sha256,
+        "serving": version.id == serving_id,
+        "checks": version.checks,
+        "manifest": version.manifest,
+        "created_at": version.created_at.isoformat().replace("+00:00", "Z"),
+    }

@@ -1,0 +1,62 @@
+"""What an app may ask: the shapes of decide and reward calls, free of any web framework."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+from app.services.experiment_config import MAX_ACTIONS, ActionSpec, Id, Key, Model
+
+MAX_BATCH = 1000
+
+
+def _parse_time(value: object) -> object:
+    """Strict mode takes no strings for times; JSON has nothing else."""
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z") from None
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
+
+
+class DecideRequest(Model):
+    """Ask for one action."""
+
+    experiment: Key
+    unit_id: Id = Field(description="Whom the arm is assigned to: a user, a household, a session.")
+    context: dict[str, Any] = Field(default_factory=dict, description="What is known now, as nested JSON.")
+    actions: list[ActionSpec] | None = Field(
+        default=None, max_length=MAX_ACTIONS, description="This call's candidates; without it the experiment's actions."
+    )
+    excluded_actions: list[Id] = Field(default_factory=list, max_length=MAX_ACTIONS)
+    decision_id: Id | None = Field(default=None, description="Your own id: asking again with it gives the same answer.")
+    defer_activation: bool = Field(default=False, description="True: not learned from until it is activated.")
+
+
+class DecideBatch(Model):
+    """Several decisions in one commit: all are stored, or none."""
+
+    decisions: list[DecideRequest] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class RewardRequest(Model):
+    """Report what a decision was worth."""
+
+    decision_id: Id
+    value: float
+    reward_id: Id | None = Field(
+        default=None,
+        description="Your own id of this event. Without it, the same value for the same decision counts once.",
+    )
+    occurred_at: Time | None = Field(default=None, description="When it happened; without it, when it arrived.")
+    metric: Key = Field(default="reward", description='"reward" is learned from; other names are kept for reports.')
+
+
+class RewardBatch(Model):
+    """Several rewards in one commit: all are stored, or none."""
+
+    rewards: list[RewardRequest] = Field(min_length=1, max_length=MAX_BATCH)

@@ -1,0 +1,65 @@
+"""What one process needs to serve: connections, the snapshot, the models and the log's writer, started and stopped together."""
+
+import threading
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+
+from app.errors import Unavailable
+from app.services import metrics
+from app.services.group_commit import GroupCommit
+from app.services.model_cache import ModelCache
+from app.services.snapshot import Snapshots
+from app.settings import Settings
+from app.store import engine as store_engine
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The state of one serving process."""
+
+    settings: Settings
+    engine: Engine
+    snapshots: Snapshots
+    models: ModelCache
+    log_writer: GroupCommit
+    stopping: threading.Event
+
+    def stop(self) -> None:
+        """End the background threads and close the connections."""
+        self.stopping.set()
+        self.log_writer.stop()
+        self.engine.dispose()
+
+
+def start(settings: Settings) -> Runtime:
+    """Connect, read the configuration and start the background threads. Works while the database is away."""
+    store_engine.install_wait_deadline(settings.decide_deadline_s)
+    limit_s = settings.statement_timeout_s
+    engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
+    models = ModelCache(engine, settings, metrics.count_fallback)
+    snapshots = Snapshots(engine, models.warm)
+    one = store_engine.create(settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s)
+    writer = GroupCommit(one, settings, metrics.observe_batch)
+    runtime = Runtime(settings, engine, snapshots, models, writer, threading.Event())
+    _try_refresh(snapshots)
+    writer.start()
+    threading.Thread(target=_keep_fresh, args=(runtime,), name="snapshots", daemon=True).start()
+    return runtime
+
+
+def _keep_fresh(runtime: Runtime) -> None:
+    while not runtime.stopping.wait(runtime.settings.snapshot_interval_s):
+        _try_refresh(runtime.snapshots)
+
+
+def _try_refresh(snapshots: Snapshots) -> None:
+    try:
+        snapshots.refresh()
+    except Unavailable:
+        log.warning("snapshot_stale", revision=snapshots.current.revision)
+    except Exception:  # a thread that died here would freeze this process's view for ever
+        log.exception("snapshot_failed", revision=snapshots.current.revision)

@@ -1,0 +1,131 @@
+"""What one process knows of the configuration: experiments, keys and serving models, in memory, compiled for deciding.
+
+A decide call reads it without a query. A background look at ``platform.revision`` keeps it at most one interval old, and
+what must not be old (a paused experiment, a changed configuration) is checked again when the decision is stored.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from app.services.experiment_config import ActionSpec, ExperimentConfig
+from app.store import experiments, keys, models, platform
+from app.store.engine import transaction
+from app.store.experiments import StoredExperiment
+from app.store.keys import StoredKey
+from app.store.models import Serving
+from bandits.encoding import encode_action
+from bandits.policy import Policy, parse_policy
+
+
+class Arm(NamedTuple):
+    """One arm, ready to decide."""
+
+    key: str
+    policy: Policy
+
+
+class Candidates(NamedTuple):
+    """Actions that may be chosen from, with their lines in the encoding."""
+
+    ids: list[str]
+    lines: list[str]  # one per id
+    payloads: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, ready to decide."""
+
+    id: int
+    key: str
+    status: str
+    salt: bytes
+    config_version: int
+    config: ExperimentConfig
+    arms: tuple[Arm, ...]
+    shares: tuple[float, ...]
+    candidates: Candidates
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything at one revision. Never changed; a newer one takes its place."""
+
+    revision: int
+    experiments: Mapping[str, Experiment]  # by key
+    by_id: Mapping[int, Experiment]
+    keys: Mapping[str, StoredKey]  # by public id
+    serving: Mapping[tuple[int, str], Serving]  # by (experiment id, arm key)
+
+
+EMPTY = Snapshot(-1, {}, {}, {}, {})
+
+
+class Snapshots:
+    """Holds the newest snapshot of a process and brings it up to date."""
+
+    def __init__(self, engine: Engine, before_publishing: Callable[[Snapshot, Snapshot], None]) -> None:
+        """:param before_publishing: called with the old and the new one; loads new models before they are asked for."""
+        self._engine = engine
+        self._before_publishing = before_publishing
+        self._lock = threading.Lock()
+        self.current = EMPTY
+
+    def refresh(self) -> Snapshot:
+        """Read what changed, if anything did.
+
+        :raises Unavailable: the database is away; the old snapshot stays.
+        """
+        with self._lock:
+            old = self.current
+            with transaction(self._engine) as connection:
+                revision = platform.revision(connection)
+                if revision == old.revision:
+                    return old
+                changed = experiments.changed_since(connection, old.revision)
+                new_keys = keys.changed_since(connection, old.revision)
+                serving = models.serving(connection, since_revision=old.revision)
+            new = _merge(replace(old, revision=revision), changed, new_keys, serving)
+            self._before_publishing(old, new)
+            self.current = new
+            return new
+
+
+def compile_actions(actions: list[ActionSpec]) -> Candidates:
+    """Encode actions once, for every decision among them."""
+    ids = [action.id for action in actions]
+    lines = [encode_action(action.id, action.features) for action in actions]
+    return Candidates(ids, lines, {action.id: action.payload for action in actions})
+
+
+def compile_experiment(stored: StoredExperiment) -> Experiment:
+    """Parse and encode a stored experiment."""
+    config = ExperimentConfig.model_validate(stored.config)
+    return Experiment(
+        id=stored.id,
+        key=stored.key,
+        status=stored.status,
+        salt=bytes(stored.salt),
+        config_version=stored.config_version,
+        config=config,
+        arms=tuple(Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms),
+        shares=tuple(arm.share for arm in config.arms),
+        candidates=compile_actions(config.actions),
+    )
+
+
+def _merge(
+    base: Snapshot, changed: list[StoredExperiment], new_keys: list[StoredKey], serving: list[Serving]
+) -> Snapshot:
+    compiled = [compile_experiment(stored) for stored in changed]
+    return replace(
+        base,
+        experiments={**base.experiments, **{experiment.key: experiment for experiment in compiled}},
+        by_id={**base.by_id, **{experiment.id: experiment for experiment in compiled}},
+        keys={**base.keys, **{key.id: key for key in new_keys}},
+        serving={**base.serving, **{(row.experiment_id, row.arm): row for row in serving}},
+    )

@@ -1,0 +1,47 @@
+"""Reads the log the way an auditor does: everything, in order, a slice at a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, text, tuple_
+
+from app.store import tables
+
+_d = tables.decisions
+
+
+def count_decisions(connection: Connection, experiment_id: int) -> int:
+    """Decisions in the log of one experiment."""
+    query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id")
+    return int(connection.execute(query, {"id": experiment_id}).scalar_one())
+
+
+def each_decision(connection: Connection, experiment_id: int, slice_rows: int = 5000) -> Iterator[Row[Any]]:
+    """Every decision of an experiment, grouped by the model that made it."""
+    order = [_d.c.arm, _d.c.policy_version, _d.c.id]
+    last: tuple[Any, ...] | None = None
+    while True:
+        query = select(_d).where(_d.c.experiment_id == experiment_id).order_by(*order).limit(slice_rows)
+        if last is not None:
+            query = query.where(tuple_(*order) > tuple_(*last))
+        rows = connection.execute(query).all()
+        yield from rows
+        if len(rows) < slice_rows:
+            return
+        last = (rows[-1].arm, rows[-1].policy_version, rows[-1].id)
+
+
+_UNACCOUNTED = text(
+    """
+    SELECT d.id FROM decisions d
+    LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
+    LEFT JOIN awaiting_training a ON a.decision_id = d.id
+    WHERE d.experiment_id = :id AND d.arm = ANY(:arms) AND d.closes_at IS NOT NULL
+        AND (l.decision_id IS NULL) = (a.decision_id IS NULL)
+    """
+)
+
+
+def unaccounted(connection: Connection, experiment_id: int, arms: list[str]) -> list[str]:
+    """Decisions that were neither learned from nor wait for it, or both."""
+    return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms}).scalars())

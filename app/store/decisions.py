@@ -1,0 +1,124 @@
+"""The decision log: written in batches, read by id, activated at most once."""
+
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, select, text
+
+from app.store import tables
+
+_d = tables.decisions
+
+
+class NewDecision(NamedTuple):
+    """One row to be stored. Field names are the columns', but for the last three."""
+
+    id: str
+    experiment_id: int
+    config_version: int
+    key_id: str
+    body_hash: str
+    unit_id: str
+    arm: str
+    policy_version: int
+    policy_sha256: str | None
+    actions: Any  # the call's own candidates as JSON, or null
+    eligible: list[str]
+    ineligible: list[dict[str, str]] | None
+    distribution: list[float]
+    chosen: int
+    propensity: float
+    draw: float
+    context: Any
+    encoding_version: int
+    state: str
+    window_s: float  # reward window, in seconds
+    learns: bool  # a learning policy decided
+
+
+# One JSON document carries the batch: it is written by orjson and read by PostgreSQL, both faster than quoting
+# parameters one by one in Python. The join drops rows whose experiment was paused or changed since they were decided.
+_INSERT = text(
+    """
+    WITH input AS (
+        SELECT * FROM json_to_recordset(:rows) AS t (
+            id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
+            policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
+            distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
+            state text, window_s float8, learns boolean)
+    ), stored AS (
+        INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
+            policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
+            encoding_version, state, decided_at, closes_at)
+        SELECT i.id, i.experiment_id, i.config_version, i.key_id, i.body_hash, i.unit_id, i.arm, i.policy_version,
+            i.policy_sha256, i.actions, i.eligible, i.ineligible, i.distribution, i.chosen, i.propensity, i.draw,
+            i.context, i.encoding_version, i.state, statement_timestamp(),
+            CASE WHEN i.state = 'active' THEN statement_timestamp() + make_interval(secs => i.window_s) END
+        FROM input i
+        JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id, experiment_id, arm, closes_at
+    ), waiting AS (
+        INSERT INTO awaiting_training (decision_id, experiment_id, arm, closes_at)
+        SELECT s.id, s.experiment_id, s.arm, s.closes_at FROM stored s JOIN input i USING (id)
+        WHERE i.learns AND s.closes_at IS NOT NULL
+    )
+    SELECT id FROM stored
+    """
+)
+
+
+def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
+    """Store the rows; returns the ids that are new. Missing: known already, or decided under an old configuration."""
+    document = orjson.dumps([row._asdict() for row in rows]).decode()
+    return set(connection.execute(_INSERT, {"rows": document}).scalars())
+
+
+_STORED = select(_d)
+
+
+def find_many(connection: Connection, ids: list[str]) -> dict[str, Row[Any]]:
+    """The whole rows of these ids, by id."""
+    rows = connection.execute(_STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
+    return {row.id: row for row in rows}
+
+
+def find(connection: Connection, decision_id: str) -> Row[Any] | None:
+    """The whole row of one decision."""
+    return find_many(connection, [decision_id]).get(decision_id)
+
+
+_ACTIVATE = text(
+    """
+    WITH activated AS (
+        UPDATE decisions SET state = 'active', closes_at = clock_timestamp() + make_interval(secs => :window_s)
+        WHERE id = :id AND state = ANY(:from_states)
+        RETURNING id, experiment_id, arm, closes_at
+    ), waiting AS (
+        INSERT INTO awaiting_training (decision_id, experiment_id, arm, closes_at)
+        SELECT id, experiment_id, arm, closes_at FROM activated WHERE :learns
+    )
+    SELECT count(*) FROM activated
+    """
+)
+
+
+def activate(connection: Connection, decision_id: str, *, from_states: list[str], window_s: float, learns: bool) -> bool:
+    """Open the reward window of a decision that is in one of these states; False when it is in none of them."""
+    values = {"id": decision_id, "from_states": from_states, "window_s": window_s, "learns": learns}
+    return bool(connection.execute(_ACTIVATE, values).scalar_one())
+
+
+_UNANSWERED = text(
+    """
+    WITH marked AS (
+        UPDATE decisions SET state = 'unanswered', closes_at = NULL WHERE id = ANY(:ids) AND state = 'active' RETURNING id
+    )
+    DELETE FROM awaiting_training USING marked WHERE decision_id = marked.id
+    """
+)
+
+
+def mark_unanswered(connection: Connection, ids: list[str]) -> None:
+    """These were stored, but their caller had been told 503: they do not count unless the caller asks again."""
+    connection.execute(_UNANSWERED, {"ids": ids})

@@ -1,0 +1,85 @@
+"""The web process: a WSGI app of routes over one runtime. ``create_app`` is all that a WSGI server needs."""
+
+import time
+from typing import Any
+
+from flask import Flask, Response, g, request
+from flask_openapi import Info, OpenAPI
+from flask_openapi.models import SecurityScheme
+
+from app.api import answers, auth, decide, experiments, health, pages, personalizer, problems
+from app.api.strict_json import StrictRequest
+from app.services import metrics
+from app.services.runtime import Runtime, start
+from app.settings import Settings, from_environment
+
+DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Api(OpenAPI):
+    """The Flask app; its OpenAPI document says what our errors really look like."""
+
+    request_class = StrictRequest
+
+    def generate_spec_json(self) -> None:
+        """The library writes every 422 as an array of its own errors; ours are problem documents."""
+        super().generate_spec_json()
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for path in self.spec_json["paths"].values():
+            for operation in path.values():
+                for status, response in operation["responses"].items():
+                    if int(status) >= 400:
+                        response["content"] = problem
+
+
+def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> Flask:
+    """The app of one process, with its runtime started.
+
+    :param settings: from the environment when not given.
+    """
+    settings = settings or from_environment()
+    app = Api(
+        "loopwise",
+        info=Info(title="Loopwise", version="1", description=DESCRIPTION),
+        security_schemes={"key": SecurityScheme(type="http", scheme="bearer")},
+        responses=dict(answers.PROBLEMS),
+        validation_error_callback=problems.validation_response,
+        validation_error_model=answers.Problem,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.openapi_version = "3.1.0"
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
+    app.extensions["loopwise"] = runtime or start(settings)
+    _install(app)
+    return app
+
+
+def _install(app: Any) -> None:
+    app.before_request(_begin)
+    auth.install(app)
+    problems.install(app)
+    app.after_request(_finish)
+    for blueprint in (decide.blueprint, experiments.blueprint, personalizer.blueprint):
+        app.register_api(blueprint)
+    for plain in (health.blueprint, pages.blueprint):
+        app.register_blueprint(plain)
+    app.view_functions["pages.static"].scope = auth.PUBLIC
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    metrics.observe_request(request.endpoint or "none", response.status_code, time.perf_counter() - g.began)
+    return response

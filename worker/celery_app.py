@@ -1,0 +1,31 @@
+"""The Celery app and its schedule.
+
+Tasks are wake-ups: they carry no data, may be lost, and may come twice. What there is to do stands in PostgreSQL.
+"""
+
+from celery import Celery
+
+from app.settings import from_environment
+
+settings = from_environment()
+
+app = Celery("loopwise", broker=settings.redis_url or None, include=["worker.tasks"])
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=False,  # a lost wake-up is followed by the next; a stranded one would block for the visibility timeout
+    task_time_limit=3600,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # Redis may be away for as long as it likes
+    broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 3},
+    beat_schedule={
+        "train": {
+            "task": "worker.tasks.train",
+            "schedule": settings.beat_interval_s,
+            "options": {"expires": settings.beat_interval_s},  # a stopped worker finds one wake-up, not a thousand
+        }
+    },
+    beat_max_loop_interval=min(settings.beat_interval_s, 5.0),
+    timezone="UTC",
+)

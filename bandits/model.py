@@ -7,6 +7,7 @@ Serving never shares a workspace with learning: a prediction on a workspace that
 """
 
 import math
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,8 @@ MIN_PROPENSITY: Final = 1e-9
 MAX_ABS_COST: Final = 1e6
 # Parsed action lines kept by a Predictor. Parsing is four fifths of a prediction; the actions of a catalogue repeat.
 MAX_CACHED_LINES: Final = 8192
+_PARSED_BYTES: Final = 2048
+_SEED: Final = re.compile(r"--random_seed \d{1,20}(?= |$)")
 
 
 class TrainingDataError(ValueError):
@@ -67,17 +70,14 @@ def options_problem(payload: bytes, policy: BanditPolicy) -> str | None:
 
     They must equal those of a fresh model. Only the random seed may differ: VW saves the state of its generator there.
     """
-    found = parse_options(read_header(payload).options)
-    wanted = parse_options(read_header(unseal(initial_model(policy)).payload).options)
-    seed = found.pop("random_seed", ())
-    wanted.pop("random_seed", None)
-    if found != wanted:
-        extra = sorted(name for name in found if found[name] != wanted.get(name))
-        return f"the model's options differ from the policy's: {extra or sorted(set(wanted) - set(found))}"
-    if len(seed) != 1 or not (seed[0].isascii() and seed[0].isdigit()):
-        return f"the model's random seed is not a number: {seed!r}"
-    if read_header(payload).bits != policy.parameters["bits"]:
-        return "the model's number of weights differs from the policy's"
+    header = read_header(payload)
+    wanted = read_header(unseal(initial_model(policy)).payload)
+    found, expected = parse_options(header.options), parse_options(wanted.options)
+    if _SEED.sub("", header.options) != _SEED.sub("", wanted.options):
+        names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        return f"the model's options differ from the policy's: {', '.join(names) or 'repeated or in another order'}"
+    if header.bits != policy.parameters["bits"]:
+        return f"the model has 2^{header.bits} weights, the policy 2^{policy.parameters['bits']}"
     return None
 
 
@@ -175,9 +175,6 @@ class Predictor:
         self._cached_bytes = 0
 
 
-_PARSED_BYTES: Final = 2048
-
-
 def distribution(
     policy: Policy,
     predictor: Predictor | None,
@@ -269,4 +266,7 @@ def _check(index: int, example: Example) -> None:
 
 
 def _workspace(arguments: str, *paths: str) -> Any:
-    return vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths])
+    try:
+        return vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths])
+    except RuntimeError as error:  # VW's only exception; its own header checksum is among the reasons
+        raise ModelError(f"Vowpal Wabbit refused the model: {error}") from None

@@ -79,15 +79,17 @@ def _check_weights(payload: bytes, policy: BanditPolicy, trained: bool) -> tuple
 
 
 def _check_canaries(
-    model_bytes: bytes,
-    policy: BanditPolicy,
-    canaries: Sequence[tuple[str, Sequence[str]]],
+    model_bytes: bytes, policy: BanditPolicy, canaries: Sequence[tuple[str, Sequence[str]]]
 ) -> list[str]:
     problems = []
     predictor = Predictor(model_bytes, policy)
     try:
         for index, (shared_line, action_lines) in enumerate(canaries):
-            p = predictor.probabilities(shared_line, action_lines)
+            try:
+                p = predictor.probabilities(shared_line, action_lines)
+            except ValueError as error:
+                problems.append(f"canary {index}: {error}")
+                continue
             if not all(math.isfinite(x) and x >= 0.0 for x in p) or abs(math.fsum(p) - 1.0) > SUM_TOLERANCE:
                 problems.append(f"canary {index}: not a distribution: {p[:10]!r}")
     finally:

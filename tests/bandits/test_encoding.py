@@ -1,0 +1,175 @@
+"""No name and no value can influence another feature, and what differs stays different."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandits.encoding import FeatureError, drop_features, encode_action, encode_context, escape
+from bandits.model import Example, Predictor, initial_model, learn
+from bandits.policy import BanditPolicy
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+# Numbers are left out of lists of objects here: equal numeric names there add up, as the encoder's table says.
+SCALARS = st.one_of(TEXT, st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9))
+NESTED = st.recursive(SCALARS, lambda inner: st.dictionaries(TEXT, inner, max_size=3), max_leaves=6)
+CONTEXTS = st.dictionaries(TEXT, NESTED, max_size=4)
+NASTY = [
+    "a b",
+    "a|b",
+    "a:b",
+    "a\nb",
+    "a\tb",
+    "a\rb",
+    "a=b",
+    "a%b",
+    "a/b",
+    "a*b",
+    "|",
+    ":",
+    " ",
+    "\u2028",
+    "\u00a0",
+    "\x1c",
+]
+
+
+def features_of(line: str) -> set[str]:
+    return set(line.split(" ")[2:] if line.startswith("shared") else line.split(" ")[1:])
+
+
+def leaves(obj: Any, path: tuple[str, ...] = ()) -> list[Any]:
+    if isinstance(obj, dict):
+        return [leaf for key, value in obj.items() for leaf in leaves(value, (*path, key))]
+    return [(path, type(obj) is bool, isinstance(obj, str), obj)]
+
+
+@given(TEXT, TEXT)
+def test_escaping_is_one_to_one_and_leaves_no_separator(one: str, two: str) -> None:
+    assert (escape(one) == escape(two)) == (one == two)
+    assert escape(one) and not re.search(r"[\s|:=/*\x00-\x1f]", escape(one))
+    assert escape(one).strip() == escape(one)
+
+
+@given(CONTEXTS, CONTEXTS)
+def test_distinct_contexts_give_distinct_features(one: dict[str, Any], two: dict[str, Any]) -> None:
+    same = set(map(repr, leaves(one))) == set(map(repr, leaves(two)))
+    assert (features_of(encode_context(one)) == features_of(encode_context(two))) == same
+
+
+@given(TEXT, TEXT, SCALARS)
+def test_moving_a_boundary_between_name_path_and_value_changes_the_feature(a: str, b: str, value: Any) -> None:
+    variants = [
+        {a: {b: value}},
+        {a + "/" + b: value},
+        {a: [{b: value}]},
+        {a: b},
+        {a + "=" + b: value},
+        {a: {b: [[value]]}},
+    ]
+    lines = [encode_context(variant) for variant in variants]
+    assert len(set(lines)) == len(lines)
+
+
+@given(CONTEXTS)
+def test_each_leaf_is_one_feature_of_a_one_line_example(context: dict[str, Any]) -> None:
+    line = encode_context(context)
+    assert line.startswith("shared |c") and line.count("|") == 1 and len(line.splitlines()) == 1
+    assert len(features_of(line)) == len({repr(leaf) for leaf in leaves(context)})
+    for feature in features_of(line):
+        name, _, value = feature.partition(":")
+        assert name and (not value or math.isfinite(float(value)))
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_separators_in_names_and_values_work_and_do_not_move_other_features(nasty: str) -> None:
+    clean = features_of(encode_context({"plan": "pro", "age": 3}))
+    assert clean < features_of(encode_context({"plan": "pro", nasty: nasty, "age": 3}))
+    action = encode_action(nasty, {nasty: nasty})
+    assert action.count("|") == 1 and len(action.split()) == 3
+
+
+def test_pairs_that_text_formats_confuse_stay_apart() -> None:
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"a": "5"}, {"a": "05"}),
+        ({"a": "5"}, {"a": 5}),
+        ({"a": True}, {"a": "true"}),
+        ({"a": {"b": 1}}, {"a/b": 1}),
+        ({"a=b": "c"}, {"a": "b=c"}),
+        ({"a": ["x"]}, {"a": "x"}),
+        ({"a": {"*": "x"}}, {"a": ["x"]}),
+        ({"": "x"}, {"%": "x"}),
+        ({"a": ""}, {"a": "%"}),
+        ({"a": [1, 2]}, {"a": [2, 1]}),
+        ({"a": [[1], [2]]}, {"a": [[1, 2]]}),
+        ({"a": {"*0": 1}}, {"a": [1]}),
+    ]
+    for one, two in pairs:
+        assert features_of(encode_context(one)) != features_of(encode_context(two)), (one, two)
+
+
+def test_the_table_in_the_module_is_what_happens() -> None:
+    def shown(**context: Any) -> str:
+        return encode_context(context).removeprefix("shared |c").strip()
+
+    assert shown(plan="pro", age=31, member=True) == "plan=pro age:31 member==true"
+    assert shown(user={"city": "Rome"}, tags=["a", "b"]) == "user/city=Rome tags/*=a tags/*=b"
+    assert shown(cart=[{"sku": "x"}], v=[0.5, 2, False]) == "cart/*/sku=x v/*0:0.5 v/*1:2 v/*2==false"
+    assert shown(a=None, b={}, c=[], d=[None]) == ""
+    assert encode_action("b", None) == "|a =b"
+
+
+def test_a_list_of_objects_is_encoded_as_one_object() -> None:
+    parts = [{"day": "Mon"}, {"device": {"mobile": True}}, {"n": 1.5}]
+    whole = {key: value for part in parts for key, value in part.items()}
+    assert encode_context(parts) == encode_context(whole)
+    assert encode_action("x", parts) == encode_action("x", whole)
+
+
+@pytest.mark.parametrize("value", [1e9 + 1, -2e9, 10**30, math.inf, -math.inf, math.nan, 1e300])
+def test_numbers_that_overflow_float32_squares_are_refused_with_their_path(value: float) -> None:
+    for context in ({"a b": {"c/d": value}}, {"a b": {"c/d": [value]}}, {"a b": {"c/d": [{"e": value}]}}):
+        with pytest.raises(FeatureError) as caught:
+            encode_context(context)
+        assert caught.value.path.startswith("/a b/c~1d")
+    with pytest.raises(FeatureError):
+        encode_action("x", {"a": value})
+
+
+@pytest.mark.parametrize("wrong", [b"x", object(), {1, 2}, complex(1)])
+def test_a_type_that_is_not_json_is_refused(wrong: Any) -> None:
+    with pytest.raises(FeatureError):
+        encode_context({"a": wrong})
+
+
+def test_what_is_no_text_or_no_object_is_refused() -> None:
+    for wrong in ("x", 3, ["x"], [3]):
+        with pytest.raises(FeatureError):
+            encode_context(wrong)  # type: ignore[arg-type]
+    for context in ({"\ud800": 1}, {"a": "\udc00"}):
+        with pytest.raises(FeatureError):
+            encode_context(context)
+    with pytest.raises(FeatureError):
+        encode_action("\ud800", {})
+
+
+def test_features_switched_off_leave_no_trace() -> None:
+    context = {"a": 1, "b": {"a": 2}}
+    assert drop_features(context, {"a"}) == {"b": {"a": 2}}
+    assert drop_features([context, {"a": 3}], ["a"]) == [{"b": {"a": 2}}, {}]
+    assert drop_features(context, ()) is context
+
+
+def test_vw_counts_as_many_features_as_the_encoder_wrote_even_for_nasty_names() -> None:
+    # Learning on one nasty feature must leave the prediction for a clean example where it was.
+    policy = BanditPolicy("softmax", {"interactions": [], "bits": 18}, 0.05)
+    actions = [encode_action(name, {name: name}) for name in NASTY]
+    model = learn(initial_model(policy), policy, [Example(encode_context({}), actions, 3, 0.5, 1.0)] * 20)
+    predictor = Predictor(model, policy)
+    p = predictor.probabilities(encode_context({}), actions)
+    others = p[:3] + p[4:]
+    assert p[3] < min(others) and max(others) - min(others) < 1e-6
+    predictor.close()

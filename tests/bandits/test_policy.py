@@ -1,0 +1,107 @@
+"""Policies come from bounded, named parameters and from nothing else."""
+
+import math
+import pickle
+from typing import Any
+
+import pytest
+
+from bandits import policy as module
+from bandits.policy import (
+    ALGORITHMS,
+    COMMON,
+    INTERACTIONS,
+    BanditPolicy,
+    FixedPolicy,
+    PolicyError,
+    UniformPolicy,
+    parse_policy,
+    policy_to_json,
+    vw_arguments,
+)
+
+
+def problems_of(obj: Any) -> dict[str, str]:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(obj)
+    return dict(caught.value.problems)
+
+
+def bandit(**parameters: Any) -> dict[str, Any]:
+    return {"type": "bandit", "algorithm": "epsilon_greedy", "parameters": parameters}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_bandit_policy_survives_json_and_pickle_with_every_default_written_out(algorithm: str) -> None:
+    policy = parse_policy({"type": "bandit", "algorithm": algorithm})
+    assert isinstance(policy, BanditPolicy)
+    assert set(policy.parameters) == {*COMMON, *ALGORITHMS[algorithm], "interactions"}
+    assert parse_policy(policy_to_json(policy)) == policy == pickle.loads(pickle.dumps(policy))
+    assert hash(parse_policy(policy_to_json(policy))) == hash(policy)
+
+
+def test_fixed_and_uniform_policies_survive_json() -> None:
+    for policy in (FixedPolicy("x"), UniformPolicy()):
+        assert parse_policy(policy_to_json(policy)) == policy
+
+
+def test_a_value_outside_its_range_is_refused_with_the_range() -> None:
+    found = problems_of(bandit(epsilon=1.5, learning_rate=0, bits=23))
+    assert found["/parameters/epsilon"] == "must be a number from 0 to 1"
+    assert found["/parameters/learning_rate"] == "must be a number from 0.0001 to 10"
+    assert found["/parameters/bits"] == "must be a whole number from 10 to 22"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "0.1", True, None, [0.1], {}])
+def test_what_is_not_a_number_in_range_is_refused(value: Any) -> None:
+    assert "/parameters/epsilon" in problems_of(bandit(epsilon=value))
+    assert "/exploration_floor" in problems_of({**bandit(), "exploration_floor": value})
+
+
+@pytest.mark.parametrize("floor", [0, 0.0009, 1.1])
+def test_a_floor_that_would_let_propensities_reach_zero_is_refused(floor: float) -> None:
+    assert "0.001 to 1" in problems_of({**bandit(), "exploration_floor": floor})["/exploration_floor"]
+
+
+def test_unknown_keys_algorithms_and_parameters_are_refused_by_name() -> None:
+    assert "/extra" in problems_of({"type": "uniform", "extra": 1})
+    assert "/arguments" in problems_of({**bandit(), "arguments": "-f /tmp/x"})
+    assert "epsilon_greedy" in problems_of({"type": "bandit", "algorithm": "--cubic"})["/algorithm"]
+    assert "has learning_rate" in problems_of(bandit(**{"-f": 1}))["/parameters/-f"]
+    assert "/parameters/lambda_" in problems_of(bandit(lambda_=1.0))
+    for wrong in ([], "uniform", None, {}, {"type": []}):
+        assert problems_of(wrong)
+    assert problems_of({"type": "fixed", "action": ""}) == problems_of({"type": "fixed"})
+
+
+@pytest.mark.parametrize("value", ["context*action", ["-f"], ["context*action", "context*action"], [["x"]], 3, None])
+def test_interactions_come_from_the_list_of_names(value: Any) -> None:
+    assert "context*action" in problems_of(bandit(interactions=value))["/parameters/interactions"]
+
+
+def test_the_order_of_interactions_does_not_matter() -> None:
+    names = list(INTERACTIONS)
+    one, two = (parse_policy(bandit(interactions=order)) for order in (names, names[::-1]))
+    assert isinstance(one, BanditPolicy) and isinstance(two, BanditPolicy)
+    assert vw_arguments(one) == vw_arguments(two)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_arguments_never_name_a_file_and_always_hash_every_name(algorithm: str) -> None:
+    arguments = vw_arguments(BanditPolicy(algorithm, {"l2": 0.001}, 0.05)).split()
+    assert {"--cb_explore_adf", "--save_resume", "--quiet", "--no_stdin", "--random_seed", "--l2"} <= set(arguments)
+    assert arguments[arguments.index("--hash") + 1] == "all"
+    assert not {"-f", "-i", "-d", "-p", "--data", "--final_regressor", "--cubic", "-c", "-k"} & set(arguments)
+
+
+def test_every_parameter_is_in_the_documented_table_with_its_default() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (module.__doc__ or "").splitlines()]
+    common = {row[0]: row for row in rows if len(row) == 4}
+    special = {(row[0], row[1]): row for row in rows if len(row) == 5}
+    for name, spec in COMMON.items():
+        assert common[name][2] == f"{spec.default:g}"
+    for algorithm, specs in ALGORITHMS.items():
+        for name, spec in specs.items():
+            assert special[algorithm, name][3] == f"{spec.default:g}"
+            low, high = special[algorithm, name][2].split(" - ")
+            assert (float(low), float(high)) == (spec.low, spec.high)

@@ -26,9 +26,7 @@ _FAILED = 2  # exit code: could not do it; 1 is for an audit that found differen
 
 
 class _Commands(click.Group):
-    """Prints the errors that a user can do something about as one sentence, and knows the commands of other modules."""
-
-    _elsewhere = ("evaluate", "compare")  # written in app.cli_files, which is heavy to import
+    """Prints the errors that a user can do something about as one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -40,21 +38,18 @@ class _Commands(click.Group):
             click.echo(f"Error: {error}", err=True)
         ctx.exit(_FAILED)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name every command, those of the other modules too where these are installed."""
-        others = self._elsewhere if Path(__file__).with_name("cli_files.py").exists() else ()
-        return sorted({*super().list_commands(ctx), *others})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command, importing another module for it only now."""
-        if cmd_name not in self._elsewhere:
-            return super().get_command(ctx, cmd_name)
-        try:
-            from app import cli_files
-        except ImportError as error:
-            raise ServerError(f"`loopwise {cmd_name}` is not part of this installation ({error}).") from error
-        found: click.Command | None = getattr(cli_files, cmd_name, None)
-        return found
+class _Elsewhere(click.Command):
+    """A command of app.cli_files, which is heavy to import: only its name and line of help are here."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Hand over to the command itself."""
+        from app import cli_files
+
+        found: click.Command = getattr(cli_files, str(self.name))
+        return found.make_context(info_name, args, parent, **extra)
 
 
 def _data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -297,6 +292,12 @@ def restore(data_dir: Path, file: Path) -> None:
 
     backup.restore_into(_folder(data_dir), file)
     click.echo("Restored.")
+
+
+main.add_command(
+    _Elsewhere("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")
+)
+main.add_command(_Elsewhere("compare", help="Compare the arms of a finished experiment, from a CSV or Parquet file."))
 
 
 def _folder(data_dir: Path) -> "DataDir":

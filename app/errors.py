@@ -17,7 +17,6 @@ explained in ``CODES``; a test holds the two together.
 
 from typing import ClassVar, NamedTuple
 
-
 CODES = {
     "malformed_json": "The body is not valid JSON. NaN, Infinity and numbers beyond float64 are not JSON either.",
     "duplicate_key": "One object of the body has the same key twice. Keep one of them.",

@@ -50,24 +50,84 @@ class Setting(NamedTuple):
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("DATABASE_URL", "", str, None, "PostgreSQL 15 or newer, as postgresql://user:password@host:port/name; `loopwise up` starts one when it is empty."),
-    Setting("REDIS_URL", "", str, None, "Redis (Celery's broker), as redis://:password@host:port/0; `loopwise up` starts one when it is empty."),
-    Setting("LOOPWISE_SECRET_KEY", "", str, None, "Signs the models; 32 random bytes or more, the same in every process; `loopwise up` makes one when it is empty."),
-    Setting("LOOPWISE_DECIDE_DEADLINE_S", "2.5", float, 0.1, "Seconds that a decide, reward or read waits for the database before it answers 503."),
-    Setting("LOOPWISE_STATEMENT_TIMEOUT_S", "2.0", float, 0.1, "PostgreSQL's own limit for one statement of the web process, in seconds."),
-    Setting("LOOPWISE_SNAPSHOT_INTERVAL_S", "0.5", float, 0.05, "Seconds between two looks for changed experiments, keys and models."),
+    Setting(
+        "DATABASE_URL",
+        "",
+        str,
+        None,
+        "PostgreSQL 15 or newer, as postgresql://user:password@host:port/name; `loopwise up` starts one when it is empty.",
+    ),
+    Setting(
+        "REDIS_URL",
+        "",
+        str,
+        None,
+        "Redis (Celery's broker), as redis://:password@host:port/0; `loopwise up` starts one when it is empty.",
+    ),
+    Setting(
+        "LOOPWISE_SECRET_KEY",
+        "",
+        str,
+        None,
+        "Signs the models; 32 random bytes or more, the same in every process; `loopwise up` makes one when it is empty.",
+    ),
+    Setting(
+        "LOOPWISE_DECIDE_DEADLINE_S",
+        "2.5",
+        float,
+        0.1,
+        "Seconds that a decide, reward or read waits for the database before it answers 503.",
+    ),
+    Setting(
+        "LOOPWISE_STATEMENT_TIMEOUT_S",
+        "2.0",
+        float,
+        0.1,
+        "PostgreSQL's own limit for one statement of the web process, in seconds.",
+    ),
+    Setting(
+        "LOOPWISE_SNAPSHOT_INTERVAL_S",
+        "0.5",
+        float,
+        0.05,
+        "Seconds between two looks for changed experiments, keys and models.",
+    ),
     Setting("LOOPWISE_BEAT_INTERVAL_S", "5.0", float, 0.2, "Seconds between two training wake-ups."),
     Setting("LOOPWISE_BATCH_ROWS", "2000", int, 1, "Largest number of log rows in one group commit."),
-    Setting("LOOPWISE_QUEUE_ROWS", "20000", int, 1, "Log rows that may wait for a commit in one process; more are answered 503."),
+    Setting(
+        "LOOPWISE_QUEUE_ROWS",
+        "20000",
+        int,
+        1,
+        "Log rows that may wait for a commit in one process; more are answered 503.",
+    ),
     Setting("LOOPWISE_POOL_SIZE", "4", int, 1, "Database connections of one process beside the writer's."),
     Setting("LOOPWISE_MODEL_CACHE_MB", "512", int, 16, "Memory for loaded models in one web process, in megabytes."),
     Setting("LOOPWISE_MAX_BODY_BYTES", "1048576", int, 1024, "Largest request body, in bytes."),
     Setting("LOOPWISE_MAX_JSON_DEPTH", "32", int, 4, "Deepest nesting of a request body."),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", int, 1, "Most decisions that one training round learns from."),
     Setting("LOOPWISE_WEB_PROCESSES", "1", int, 1, "Web processes."),
-    Setting("LOOPWISE_WEB_THREADS", "32", int, 1, "Request threads of one web process; with the group commit this is also the number of decisions that can wait at once."),
-    Setting("LOOPWISE_METRICS_DIR", "", str, None, "Folder in which the processes of one role share their Prometheus counters; `loopwise web` and `loopwise worker` make a temporary one when it is empty."),
-    Setting("LOOPWISE_METRICS_TOKEN", "", str, None, "Bearer token that /metrics asks for; when it is empty a key with the scope read is asked for."),
+    Setting(
+        "LOOPWISE_WEB_THREADS",
+        "32",
+        int,
+        1,
+        "Request threads of one web process; with the group commit this is also the number of decisions that can wait at once.",
+    ),
+    Setting(
+        "LOOPWISE_METRICS_DIR",
+        "",
+        str,
+        None,
+        "Folder in which the processes of one role share their Prometheus counters; `loopwise web` and `loopwise worker` make a temporary one when it is empty.",
+    ),
+    Setting(
+        "LOOPWISE_METRICS_TOKEN",
+        "",
+        str,
+        None,
+        "Bearer token that /metrics asks for; when it is empty a key with the scope read is asked for.",
+    ),
     Setting("LOOPWISE_LOG_LEVEL", "info", str, None, "debug, info, warning or error."),
 )
 
@@ -85,7 +145,9 @@ def _value(setting: Setting, text: str) -> Any:
     try:
         value = setting.kind(text)
     except ValueError:
-        raise SettingError(f"{setting.name}={text!r}: give {'a whole number' if setting.kind is int else 'a number'}.") from None
+        raise SettingError(
+            f"{setting.name}={text!r}: give {'a whole number' if setting.kind is int else 'a number'}."
+        ) from None
     if setting.low is not None and not setting.low <= value < float("inf"):
         raise SettingError(f"{setting.name}={text!r}: give a number of at least {setting.low:g}.")
     return value

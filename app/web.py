@@ -29,7 +29,7 @@ class Api(OpenAPI):
 
     def generate_spec_json(self) -> None:
         """The library writes every 422 as an array of its own errors; ours are problem documents."""
-        super().generate_spec_json()
+        super().generate_spec_json()  # type: ignore[no-untyped-call]
         problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         for path in self.spec_json["paths"].values():
             for operation in path.values():
@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
         "loopwise",
         info=Info(title="Loopwise", version="1", description=DESCRIPTION),
         security_schemes={"key": SecurityScheme(type="http", scheme="bearer")},
-        responses=dict(answers.PROBLEMS),
+        responses=dict.fromkeys(answers.PROBLEM_STATUSES, answers.Problem),
         validation_error_callback=problems.validation_response,
         validation_error_model=answers.Problem,
         doc_ui=False,
@@ -71,7 +71,6 @@ def _install(app: Any) -> None:
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
-    app.view_functions["pages.static"].scope = auth.PUBLIC
 
 
 def _begin() -> None:

@@ -12,7 +12,7 @@ settings = from_environment()
 app = Celery("loopwise", broker=settings.redis_url or None, include=["worker.tasks"])
 app.conf.update(
     task_ignore_result=True,
-    task_acks_late=False,  # a lost wake-up is followed by the next; a stranded one would block for the visibility timeout
+    task_acks_late=False,  # a lost wake-up is followed by the next; a stranded one would wait for an hour
     task_time_limit=3600,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,

@@ -125,4 +125,4 @@ class RollbackAnswer(BaseModel):
     before: int
 
 
-PROBLEMS = {code: Problem for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)}
+PROBLEMS = dict.fromkeys((400, 401, 403, 404, 409, 413, 422, 429, 503), Problem)

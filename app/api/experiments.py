@@ -12,7 +12,10 @@ from app.services import experiments, models
 from app.services.experiment_config import ActionSpec, ArmSpec, ExperimentConfig, Model, RewardSpec
 
 blueprint = APIBlueprint(
-    "experiments", __name__, url_prefix="/v1/experiments", abp_tags=[Tag(name="experiments", description="Definitions.")]
+    "experiments",
+    __name__,
+    url_prefix="/v1/experiments",
+    abp_tags=[Tag(name="experiments", description="Definitions.")],
 )
 
 

@@ -12,7 +12,9 @@ from app.errors import CODES
 SWAGGER = Path(str(files("flask_openapi_swagger"))) / "templates" / "swagger"
 CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"  # Swagger UI styles its own elements
 
-blueprint = Blueprint("pages", __name__, static_folder=str(Path(__file__).parents[1] / "static"), static_url_path="/static")
+STATIC = Path(__file__).parents[1] / "static"
+
+blueprint = Blueprint("pages", __name__)
 
 EXPLORER = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -50,6 +52,13 @@ def explorer() -> Response:
 def swagger(name: str) -> Response:
     """Swagger UI's files, from its package."""
     return send_from_directory(SWAGGER, name)
+
+
+@blueprint.get("/static/<path:name>")
+@needs(PUBLIC)
+def static(name: str) -> Response:
+    """Our own scripts and styles."""
+    return send_from_directory(STATIC, name)
 
 
 @blueprint.get("/docs/errors")

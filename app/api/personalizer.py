@@ -40,11 +40,11 @@ class RankRequest(BaseModel):
     """The service's own field names; fields that it does not know are ignored, as that service did."""
 
     model_config = ConfigDict(extra="ignore")
-    contextFeatures: list[Any] = Field(default_factory=list)  # noqa: N815 - the service's name
+    contextFeatures: list[Any] = Field(default_factory=list)
     actions: list[RankableAction] = Field(min_length=1, max_length=MAX_ACTIONS)
-    excludedActions: list[str] = Field(default_factory=list)  # noqa: N815
-    eventId: EventId | None = None  # noqa: N815
-    deferActivation: bool = False  # noqa: N815
+    excludedActions: list[str] = Field(default_factory=list)
+    eventId: EventId | None = None
+    deferActivation: bool = False
 
 
 class RankedAction(BaseModel):
@@ -54,8 +54,8 @@ class RankedAction(BaseModel):
 
 class RankAnswer(BaseModel):
     ranking: list[RankedAction]
-    eventId: str  # noqa: N815
-    rewardActionId: str  # noqa: N815
+    eventId: str
+    rewardActionId: str
 
 
 class RewardBody(BaseModel):
@@ -113,7 +113,8 @@ def _experiment(at: Runtime) -> Experiment:
     bound = caller().experiment_id
     if bound is None:
         raise Forbidden(
-            "key_not_bound", "These routes need a key that is bound to an experiment: `loopwise keys create --experiment KEY`."
+            "key_not_bound",
+            "These routes need a key that is bound to an experiment: `loopwise keys create --experiment KEY`.",
         )
     return decisions.experiment_of(at, bound)
 

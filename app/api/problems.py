@@ -15,7 +15,13 @@ from app.store.engine import is_outage, unavailable
 log = structlog.get_logger()
 PERSONALIZER = "/personalizer/"
 RETRY_AFTER_S = "1"
-_PERSONALIZER_CODES = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "ResourceNotFound", 409: "Conflict"}
+_PERSONALIZER_CODES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "ResourceNotFound",
+    409: "Conflict",
+}
 
 
 def install(app: Flask) -> None:

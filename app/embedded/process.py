@@ -68,7 +68,7 @@ def spawn(
             env=dict(environment) if environment is not None else None,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=before_exec,  # noqa: PLW1509 - only the main thread comes here
+            preexec_fn=before_exec,
             pass_fds=keep_fds,
             **identity.popen_arguments(),
         )

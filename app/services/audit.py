@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine
 
 from app.errors import NotFound
 from app.services import model_bytes
@@ -18,12 +18,13 @@ from app.services.model_bytes import ModelRefused
 from app.settings import Settings
 from app.store import audit as store
 from app.store import experiments, models, training
-from app.store.engine import transaction
+from app.store.engine import AnyRow, transaction
 from app.store.experiments import StoredExperiment
 from app.store.models import VersionInfo
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, encode_context
-from bandits.model import ModelError, Predictor, distribution, learn
+from bandits.model import Predictor, distribution, learn
+from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, Policy, parse_policy
 
 SHOWN = 20
@@ -113,7 +114,7 @@ class _Auditor:
         self._predictor: tuple[tuple[str, int], Predictor | None] | None = None  # the one in use: rows come grouped
         self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
 
-    def check_decision(self, row: Row[Any]) -> None:
+    def check_decision(self, row: AnyRow) -> None:
         """Recompute one decision and compare all that follows from it."""
         try:
             differences = self._differences(row)
@@ -123,7 +124,7 @@ class _Auditor:
             self._report.decisions_differ += 1
             self._report.add(f"decision {row.id!r}: {'; '.join(differences)}")
 
-    def _differences(self, row: Row[Any]) -> list[str]:
+    def _differences(self, row: AnyRow) -> list[str]:
         config = self._configs.get(row.config_version)
         salt = bytes(self._experiment.salt)
         shares = [arm.share for arm in config.arms]
@@ -147,7 +148,7 @@ class _Auditor:
             found.append(f"the propensity is {chances[chosen]!r}, logged is {row.propensity!r}")
         return found
 
-    def _model(self, row: Row[Any], policy: Policy) -> Predictor | None:
+    def _model(self, row: AnyRow, policy: Policy) -> Predictor | None:
         if not isinstance(policy, BanditPolicy) or row.policy_sha256 in (None, ""):
             return None
         name = (row.arm, row.policy_version)

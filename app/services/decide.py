@@ -8,7 +8,6 @@ import hashlib
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Row
 
 from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, NotFound, Unavailable
 from app.services import metrics
@@ -21,7 +20,7 @@ from app.services.runtime import Runtime
 from app.services.snapshot import Candidates, Experiment, compile_actions
 from app.store import decisions, experiments
 from app.store.decisions import NewDecision
-from app.store.engine import transaction
+from app.store.engine import AnyRow, transaction
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, FeatureError, encode_context
 from bandits.model import distribution
@@ -182,7 +181,9 @@ def _eligible(experiment: Experiment, request: DecideRequest) -> tuple[Candidate
     if request.excluded_actions:
         excluded = set(request.excluded_actions)
         ineligible = [{"id": name, "reason": "excluded"} for name in candidates.ids if name in excluded]
-        kept = [(name, line) for name, line in zip(candidates.ids, candidates.lines, strict=True) if name not in excluded]
+        kept = [
+            (name, line) for name, line in zip(candidates.ids, candidates.lines, strict=True) if name not in excluded
+        ]
         candidates = Candidates([name for name, _ in kept], [line for _, line in kept], candidates.payloads)
     if not candidates.ids:
         message = "no action is eligible: give actions in the call or the experiment, and exclude fewer"
@@ -195,7 +196,7 @@ def _settle(
     requests: list[Asked],
     planned: dict[int, NewDecision],
     stored: set[str],
-    known: dict[str, Row[Any]],
+    known: dict[str, AnyRow],
     answers: dict[int, Decided],
 ) -> None:
     """Turn what the writer found into answers; what is neither new nor known must be decided again."""
@@ -223,7 +224,7 @@ def _stored_answer(runtime: Runtime, item: Asked) -> Decided | None:
     return None if row is None else _retried(runtime, item, row)
 
 
-def _retried(runtime: Runtime, item: Asked, row: Row[Any]) -> Decided:
+def _retried(runtime: Runtime, item: Asked, row: AnyRow) -> Decided:
     if row.body_hash != item.body_hash:
         message = f"decision_id {row.id!r} was used with another request; use a new id, or send the same body."
         raise Conflict("decision_id_reused", message)
@@ -236,7 +237,7 @@ def _retried(runtime: Runtime, item: Asked, row: Row[Any]) -> Decided:
     return Decided(_answer(row, next(action.get("payload") for action in actions if action["id"] == name)), False)
 
 
-def open_window(connection: Any, experiment: Experiment, row: Row[Any]) -> bool:
+def open_window(connection: Any, experiment: Experiment, row: AnyRow) -> bool:
     """Start the reward window of a decision that waited for it; False when it was open already."""
     policies = {arm.key: arm.policy for arm in experiment.arms}
     return decisions.activate(
@@ -248,7 +249,7 @@ def open_window(connection: Any, experiment: Experiment, row: Row[Any]) -> bool:
     )
 
 
-def _answer(row: NewDecision | Row[Any], payload: Any) -> dict[str, Any]:
+def _answer(row: NewDecision | AnyRow, payload: Any) -> dict[str, Any]:
     others = sorted((i for i in range(len(row.eligible)) if i != row.chosen), key=lambda i: -row.distribution[i])
     return {
         "decision_id": row.id,
@@ -266,7 +267,9 @@ def _store(connection: Any, jobs: list[list[NewDecision]]) -> list[Any]:
     rows: dict[str, NewDecision] = {}
     for job in jobs:
         for row in job:
-            rows.setdefault(row.id, row)  # two requests with one id in one batch: the first is stored, the second finds it
+            rows.setdefault(
+                row.id, row
+            )  # two requests with one id in one batch: the first is stored, the second finds it
     stored = decisions.insert_new(connection, list(rows.values()))
     missing = [row.id for job in jobs for row in job if row.id not in stored or rows[row.id] is not row]
     known = decisions.find_many(connection, missing) if missing else {}

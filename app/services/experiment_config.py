@@ -21,7 +21,7 @@ SHARE_TOLERANCE = 1e-6
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Features = Annotated[
-    dict[str, JsonValue] | list[JsonValue],
+    dict[str, Any] | list[dict[str, Any]],
     Field(description="A JSON object (or a list of objects) of strings, numbers, booleans and nested objects."),
 ]
 
@@ -55,7 +55,9 @@ class ArmSpec(Model):
 class RewardSpec(Model):
     """How the rewards that arrive for a decision become the one number that is learned from."""
 
-    window_s: float = Field(default=600, ge=1, le=MAX_WINDOW_S, description="Seconds that a decision waits for rewards.")
+    window_s: float = Field(
+        default=600, ge=1, le=MAX_WINDOW_S, description="Seconds that a decision waits for rewards."
+    )
     default: float = Field(default=0.0, description="The reward when none arrived within the window.")
     aggregation: Literal["sum", "max", "mean", "first", "last"] = "sum"
     min: float = Field(default=0.0, description="Smallest reward; a reported value below it is refused.")
@@ -113,7 +115,9 @@ def _action_problems(actions: list[ActionSpec]) -> list[FieldError]:
     for index, action in enumerate(actions):
         first = seen.setdefault(action.id, index)
         if first != index:
-            problems.append(FieldError(f"/actions/{index}/id", f"the same id stands at /actions/{first}; ids are unique"))
+            problems.append(
+                FieldError(f"/actions/{index}/id", f"the same id stands at /actions/{first}; ids are unique")
+            )
         try:
             encode_action(action.id, action.features)
         except FeatureError as error:
@@ -151,7 +155,9 @@ def _reward_problems(reward: RewardSpec) -> list[FieldError]:
     if not reward.min < reward.max:
         problems.append(FieldError("/reward/max", f"max must be above min ({reward.min:g})"))
     elif not reward.min <= reward.default <= reward.max:
-        problems.append(FieldError("/reward/default", f"give a value between min ({reward.min:g}) and max ({reward.max:g})"))
+        problems.append(
+            FieldError("/reward/default", f"give a value between min ({reward.min:g}) and max ({reward.max:g})")
+        )
     if max(abs(reward.min), abs(reward.max)) > 1e12:
         problems.append(FieldError("/reward", "bounds beyond 1e12 cannot be learned exactly; use a larger unit"))
     return problems

@@ -83,7 +83,12 @@ def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], 
         store.add_config(connection, before.id, before.config_version + 1, plain, revision)
         _start_lineages(connection, settings, before.id, after, old.arms, revision)
         platform.record_change(
-            connection, actor=actor, kind="experiment_changed", experiment_id=before.id, before=before.config, after=plain
+            connection,
+            actor=actor,
+            kind="experiment_changed",
+            experiment_id=before.id,
+            before=before.config,
+            after=plain,
         )
         return _found(connection, key)
 
@@ -121,7 +126,10 @@ def as_json(experiment: StoredExperiment) -> dict[str, Any]:
         "status": experiment.status,
         "config_version": experiment.config_version,
         "conclusion": experiment.conclusion,
-        **{name: None if moment is None else moment.isoformat().replace("+00:00", "Z") for name, moment in times.items()},
+        **{
+            name: None if moment is None else moment.isoformat().replace("+00:00", "Z")
+            for name, moment in times.items()
+        },
     }
 
 

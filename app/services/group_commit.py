@@ -83,7 +83,9 @@ class GroupCommit:
         job = _Job(handler, rows)
         with self._changed:
             if self._waiting_rows + len(rows) > self._queue_rows:
-                raise TooManyRequests("queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later.")
+                raise TooManyRequests(
+                    "queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later."
+                )
             self._queue.append(job)
             self._waiting_rows += len(rows)
             self._changed.notify()
@@ -127,7 +129,7 @@ class GroupCommit:
         try:
             with wait_limit(WRITER_WAIT_S), self._engine.begin() as connection:
                 outcomes = _store(connection, batch)
-        except Exception as error:  # whatever it is, its waiters are told: a writer that dies would silence the process
+        except Exception as error:  # noqa: BLE001 - whatever it is, its waiters are told: a writer that dies would silence the process
             self._failed(batch, error)
             return
         self._on_batch(sum(len(job.rows) for job in batch))
@@ -177,6 +179,8 @@ def _store(connection: Connection, batch: list[_Job]) -> list[Any]:
     outcomes: list[Any] = [None] * len(batch)
     for handler in dict.fromkeys(job.handler for job in batch):
         places = [place for place, job in enumerate(batch) if job.handler is handler]
-        for place, outcome in zip(places, handler.store(connection, [batch[place].rows for place in places]), strict=True):
+        for place, outcome in zip(
+            places, handler.store(connection, [batch[place].rows for place in places]), strict=True
+        ):
             outcomes[place] = outcome
     return outcomes

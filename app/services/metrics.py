@@ -18,11 +18,18 @@ latency = Histogram(
     ["endpoint"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-batch_rows = Histogram("loopwise_commit_rows", "Log rows per commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024))
+batch_rows = Histogram(
+    "loopwise_commit_rows", "Log rows per commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+)
 fallbacks = Counter("loopwise_fallbacks", "Times that a model could not be put into service.", ["reason"])
 propensity = Histogram(
-    "loopwise_propensity", "Propensities of chosen actions.", ["experiment"], buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+    "loopwise_propensity",
+    "Propensities of chosen actions.",
+    ["experiment"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1),
 )
+
+
 def count_decision(experiment: str, arm: str, chance: float) -> None:
     """One stored decision."""
     decisions.labels(experiment, arm).inc()

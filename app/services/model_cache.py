@@ -18,7 +18,8 @@ from app.services.snapshot import Snapshot
 from app.settings import Settings
 from app.store.engine import transaction
 from app.store.models import Serving
-from bandits.model import ModelError, Predictor
+from bandits.model import Predictor
+from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy
 
 log = structlog.get_logger()
@@ -42,7 +43,9 @@ class ModelCache:
         self._limit_bytes = settings.model_cache_mb * 1_000_000
         self._on_fallback = on_fallback
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[tuple[int, str], tuple[int, Loaded]] = OrderedDict()  # lineage -> (wanted version, model)
+        self._loaded: OrderedDict[tuple[int, str], tuple[int, Loaded]] = (
+            OrderedDict()
+        )  # lineage -> (wanted version, model)
 
     def get(self, serving: Serving, policy: BanditPolicy) -> Loaded:
         """The model of a lineage, from memory or loaded now."""
@@ -63,9 +66,7 @@ class ModelCache:
                 if isinstance(policy, BanditPolicy):
                     self.get(serving, policy)
 
-    def _load(
-        self, lineage: tuple[int, str], serving: Serving, policy: BanditPolicy, before: Loaded | None
-    ) -> Loaded:
+    def _load(self, lineage: tuple[int, str], serving: Serving, policy: BanditPolicy, before: Loaded | None) -> Loaded:
         try:
             loaded = self._verified(serving, policy)
         except (ModelRefused, ModelError) as error:

@@ -19,7 +19,8 @@ from app.store.engine import transaction
 from app.store.models import VersionInfo
 from app.store.training import Due, Learned
 from bandits.encoding import ENCODING_VERSION
-from bandits.model import Example, ModelError, TrainingDataError, learn
+from bandits.model import Example, TrainingDataError, learn
+from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, parse_policy
 from bandits.safety import ModelReport, check_model
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text, tuple_
+from sqlalchemy import Connection, select, text, tuple_
 
 from app.store import tables
+from app.store.engine import AnyRow
 
 _d = tables.decisions
 
@@ -16,7 +17,7 @@ def count_decisions(connection: Connection, experiment_id: int) -> int:
     return int(connection.execute(query, {"id": experiment_id}).scalar_one())
 
 
-def each_decision(connection: Connection, experiment_id: int, slice_rows: int = 5000) -> Iterator[Row[Any]]:
+def each_decision(connection: Connection, experiment_id: int, slice_rows: int = 5000) -> Iterator[AnyRow]:
     """Every decision of an experiment, grouped by the model that made it."""
     order = [_d.c.arm, _d.c.policy_version, _d.c.id]
     last: tuple[Any, ...] | None = None

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from app.store import tables
+from app.store.engine import AnyRow
 
 _d = tables.decisions
 
@@ -77,13 +78,13 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
 _STORED = select(_d)
 
 
-def find_many(connection: Connection, ids: list[str]) -> dict[str, Row[Any]]:
+def find_many(connection: Connection, ids: list[str]) -> dict[str, AnyRow]:
     """The whole rows of these ids, by id."""
     rows = connection.execute(_STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
     return {row.id: row for row in rows}
 
 
-def find(connection: Connection, decision_id: str) -> Row[Any] | None:
+def find(connection: Connection, decision_id: str) -> AnyRow | None:
     """The whole row of one decision."""
     return find_many(connection, [decision_id]).get(decision_id)
 
@@ -103,7 +104,9 @@ _ACTIVATE = text(
 )
 
 
-def activate(connection: Connection, decision_id: str, *, from_states: list[str], window_s: float, learns: bool) -> bool:
+def activate(
+    connection: Connection, decision_id: str, *, from_states: list[str], window_s: float, learns: bool
+) -> bool:
     """Open the reward window of a decision that is in one of these states; False when it is in none of them."""
     values = {"id": decision_id, "from_states": from_states, "window_s": window_s, "learns": learns}
     return bool(connection.execute(_ACTIVATE, values).scalar_one())

@@ -15,11 +15,13 @@ from typing import Any
 import orjson
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Connection, Engine, create_engine, exc
+from sqlalchemy import Connection, Engine, Row, create_engine, exc
 from sqlalchemy.engine import make_url
 
 from app.errors import Unavailable
 from app.settings import Settings
+
+AnyRow = Row[*tuple[Any, ...]]
 
 _limits = threading.local()  # .wait_s: this thread's own limit for one wait, in seconds
 _default_wait_s = 10.0
@@ -33,11 +35,17 @@ LONG_STATEMENT_S = 300.0  # for workers and the command line, where nobody waits
 
 
 def create(
-    database_url: str, settings: Settings, *, pool_size: int | None = None, statement_timeout_s: float = LONG_STATEMENT_S
+    database_url: str,
+    settings: Settings,
+    *,
+    pool_size: int | None = None,
+    statement_timeout_s: float = LONG_STATEMENT_S,
 ) -> Engine:
     """An engine for one process."""
     if not database_url:
-        raise Unavailable("no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server.")
+        raise Unavailable(
+            "no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server."
+        )
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     timeout_ms = int(statement_timeout_s * 1000)
     options = (
@@ -91,8 +99,8 @@ def _ready(descriptor: int, write: bool, seconds: float) -> bool:
         poller = select.poll()
         poller.register(descriptor, select.POLLOUT if write else select.POLLIN)
         return bool(poller.poll(seconds * 1000))
-    waiting: list[list[int]] = [[], [descriptor]] if write else [[descriptor], []]
-    return any(select.select(*waiting, [], seconds))
+    reading, writing = ([], [descriptor]) if write else ([descriptor], [])
+    return any(select.select(reading, writing, [], seconds))
 
 
 def is_outage(error: BaseException) -> bool:

@@ -2,9 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from app.store import tables
+from app.store.engine import AnyRow
 
 _e = tables.experiments
 _c = tables.experiment_configs
@@ -27,11 +28,13 @@ class StoredExperiment(NamedTuple):
 
 
 _columns = [_e.c[name] for name in StoredExperiment._fields if name != "config"]
-_with_config = select(*_columns, _c.c.config).join(_c, (_c.c.experiment_id == _e.c.id) & (_c.c.version == _e.c.config_version))
+_with_config = select(*_columns, _c.c.config).join(
+    _c, (_c.c.experiment_id == _e.c.id) & (_c.c.version == _e.c.config_version)
+)
 
 
-def _stored(row: Row[Any]) -> StoredExperiment:
-    return StoredExperiment(*row)
+def _stored(row: AnyRow) -> StoredExperiment:
+    return StoredExperiment._make(row)
 
 
 def add(connection: Connection, *, key: str, salt: bytes, config: dict[str, Any], revision: int) -> int:

@@ -32,12 +32,12 @@ def add(connection: Connection, *, key: StoredKey, revision: int) -> None:
 
 def every(connection: Connection) -> list[StoredKey]:
     """All keys, oldest first, revoked ones too."""
-    return [StoredKey(*row) for row in connection.execute(select(*_columns).order_by(_k.c.created_at))]
+    return [StoredKey._make(row) for row in connection.execute(select(*_columns).order_by(_k.c.created_at))]
 
 
 def changed_since(connection: Connection, revision: int) -> list[StoredKey]:
     """Every key that changed after that revision."""
-    return [StoredKey(*row) for row in connection.execute(select(*_columns).where(_k.c.revision > revision))]
+    return [StoredKey._make(row) for row in connection.execute(select(*_columns).where(_k.c.revision > revision))]
 
 
 def revoke(connection: Connection, key_id: str, revision: int) -> bool:

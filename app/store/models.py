@@ -54,20 +54,20 @@ def of_experiment(connection: Connection, experiment_id: int, arm: str | None = 
     query: Select[Any] = select(*_columns).where(_m.c.experiment_id == experiment_id).order_by(_m.c.arm, _m.c.number)
     if arm is not None:
         query = query.where(_m.c.arm == arm)
-    return [VersionInfo(*row) for row in connection.execute(query)]
+    return [VersionInfo._make(row) for row in connection.execute(query)]
 
 
 def find(connection: Connection, experiment_id: int, arm: str, number: int) -> VersionInfo | None:
     """One version by its number."""
     query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm, _m.c.number == number)
     row = connection.execute(query).first()
-    return None if row is None else VersionInfo(*row)
+    return None if row is None else VersionInfo._make(row)
 
 
 def load(connection: Connection, version_id: int) -> tuple[VersionInfo, bytes]:
     """One version with its compressed bytes."""
     row = connection.execute(select(*_columns, _m.c.model).where(_m.c.id == version_id)).one()
-    return VersionInfo(*row[:-1]), bytes(row[-1])
+    return VersionInfo._make(row[:-1]), bytes(row[-1])
 
 
 def next_number(connection: Connection, experiment_id: int, arm: str) -> int:
@@ -92,8 +92,17 @@ def report_problem(connection: Connection, experiment_id: int, arm: str, problem
 
 def serving(connection: Connection, *, since_revision: int = -1, experiment_id: int | None = None) -> list[Serving]:
     """The serving version of each lineage that changed after a revision (of one experiment)."""
-    columns = [_l.c.experiment_id, _l.c.arm, _m.c.id, _m.c.number, _m.c.sha256, _m.c.examples, _m.c.created_at, _l.c.problem]
+    columns = [
+        _l.c.experiment_id,
+        _l.c.arm,
+        _m.c.id,
+        _m.c.number,
+        _m.c.sha256,
+        _m.c.examples,
+        _m.c.created_at,
+        _l.c.problem,
+    ]
     query = select(*columns).join(_m, _m.c.id == _l.c.serving_version_id).where(_l.c.revision > since_revision)
     if experiment_id is not None:
         query = query.where(_l.c.experiment_id == experiment_id)
-    return [Serving(*row) for row in connection.execute(query)]
+    return [Serving._make(row) for row in connection.execute(query)]

@@ -81,17 +81,17 @@ def pass_gate(connection: Connection) -> datetime:
 def decisions_of(connection: Connection, ids: list[str]) -> dict[str, Rewarded]:
     """The decisions of these ids that exist."""
     query = select(_d.c.id, _d.c.experiment_id).where(_d.c.id.in_(ids))
-    return {row.id: Rewarded(*row) for row in connection.execute(query)}
+    return {row.id: Rewarded._make(row) for row in connection.execute(query)}
 
 
 def find_many(connection: Connection, decision_ids: list[str]) -> dict[tuple[str, str], StoredReward]:
     """Every stored reward of these decisions, by (decision id, reward id)."""
     query = select(*_stored_columns).where(_r.c.decision_id.in_(decision_ids))
-    return {(row.decision_id, row.reward_id): StoredReward(*row) for row in connection.execute(query)}
+    return {(row.decision_id, row.reward_id): StoredReward._make(row) for row in connection.execute(query)}
 
 
 def insert_new(connection: Connection, rows: list[NewReward]) -> dict[tuple[str, str], StoredReward]:
     """Store rewards, under the gate; returns those that are new."""
     documents: list[dict[str, Any]] = [row._asdict() for row in rows]
     stored = connection.execute(_INSERT, {"rows": orjson.dumps(documents).decode()})
-    return {(row.decision_id, row.reward_id): StoredReward(*row) for row in stored}
+    return {(row.decision_id, row.reward_id): StoredReward._make(row) for row in stored}

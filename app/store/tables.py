@@ -61,7 +61,9 @@ experiment_configs = Table(
     metadata,
     Column("experiment_id", BigInteger, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("config", JSON, nullable=False),  # immutable; JSON, not JSONB: features keep the order in which they were given
+    Column(
+        "config", JSON, nullable=False
+    ),  # immutable; JSON, not JSONB: features keep the order in which they were given
     _time("created_at", now=True),
 )
 

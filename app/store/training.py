@@ -72,12 +72,12 @@ _OF_VERSION = text(
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
     """Decisions whose window closed by ``until`` and that were not learned from, oldest first."""
     values = {"experiment_id": experiment_id, "arm": arm, "until": until, "most": most}
-    return [Due(*row) for row in connection.execute(_DUE, values)]
+    return [Due._make(row) for row in connection.execute(_DUE, values)]
 
 
 def of_version(connection: Connection, version_id: int) -> list[tuple[float, Due]]:
     """What a version learned, in its order: the reward in the ledger, and the decision as the log has it now."""
-    return [(row[0], Due(*row[1:])) for row in connection.execute(_OF_VERSION, {"version_id": version_id})]
+    return [(row[0], Due._make(row[1:])) for row in connection.execute(_OF_VERSION, {"version_id": version_id})]
 
 
 _WRITE = text(
@@ -92,7 +92,9 @@ _WRITE = text(
 )
 
 
-def write_ledger(connection: Connection, experiment_id: int, arm: str, version_id: int, rows: Iterable[Learned]) -> None:
+def write_ledger(
+    connection: Connection, experiment_id: int, arm: str, version_id: int, rows: Iterable[Learned]
+) -> None:
     """Record what a version learned; a decision that is in the ledger already is an error, and the round fails."""
     documents = [{"decision_id": row.decision_id, "position": n, "reward": row.reward} for n, row in enumerate(rows)]
     values = {"experiment_id": experiment_id, "arm": arm, "version_id": version_id}

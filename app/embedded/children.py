@@ -82,5 +82,5 @@ class Child:
     def kill(self) -> None:
         """End it now, losing what it was doing."""
         child = self._current()
-        if child is not None:
-            process.kill_group(child.pid)
+        if child is not None and child.poll() is None:
+            process.kill_tree(child.pid)

@@ -100,10 +100,8 @@ def stop(process: "subprocess.Popen[bytes]", signal_number: int, deadline_s: flo
         process.send_signal(signal_number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(deadline_s)
-    if process.poll() is None:  # PostgreSQL's processes have a session each, and a stopped one hears no other signal
-        for pid in _descendants(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    if process.poll() is None:
+        kill_tree(process.pid)
     kill_group(process.pid)
     return process.wait(5)
 
@@ -112,6 +110,13 @@ def kill_group(pid: int) -> None:
     """SIGKILL what is left of a child's session; nothing when it is empty."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL a child and all below it: PostgreSQL's processes have a session each, and a frozen one hears nothing else."""
+    for descendant in [*_descendants(pid), pid]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(descendant, signal.SIGKILL)
 
 
 def _descendants(pid: int) -> list[int]:

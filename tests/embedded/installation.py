@@ -38,7 +38,7 @@ class Installation:
                 stderr=output,
                 cwd="/",
                 env=_environment(),
-                preexec_fn=self._identity.enter if self._identity else None,  # noqa: PLW1509 - no threads here
+                preexec_fn=self._identity.enter if self._identity else None,
             )
         wait_for(lambda: "ready: " in self.output() or child.poll() is not None, _READY_S, self.output)
         assert child.poll() is None, self.output()

@@ -30,9 +30,11 @@ from bandits.policy import (
 
 MIN_PROPENSITY: Final = 1e-9
 MAX_ABS_COST: Final = 1e6
-# Parsed action lines kept by a Predictor. Parsing is four fifths of a prediction; the actions of a catalogue repeat.
-MAX_CACHED_LINES: Final = 8192
-_PARSED_BYTES: Final = 2048
+# Parsing is four fifths of a prediction and a catalogue's action lines repeat, so a Predictor keeps them parsed, from
+# their second sight on. VW's example objects are large: the bound keeps a predictor under 32 MiB of them.
+MAX_CACHED_LINES: Final = 1024
+MAX_SEEN_LINES: Final = 8192
+EXAMPLE_BYTES: Final = 31_000  # measured growth per kept line
 _SEED: Final = re.compile(r"--random_seed \d{1,20}(?= |$)")
 
 
@@ -93,7 +95,8 @@ class Predictor:
         self._bits: int = policy.parameters["bits"]
         self._lock = threading.Lock()
         self._cache: dict[str, Any] = {}
-        self._cached_bytes = 0
+        self._seen: set[int] = set()
+        self._peak_examples = 0
         problem = options_problem(payload, policy)
         if problem:
             raise ModelError(problem)
@@ -115,15 +118,13 @@ class Predictor:
         with self._lock:
             if self._workspace is None:
                 raise ValueError("this predictor is closed")
-            actions = self._parsed_actions(action_lines)
-            shared = self._parse(shared_line, 1)
+            shared, actions, transient = self._parse(shared_line, action_lines)
             try:
-                pylibvw.vw.predict_multi(self._workspace, shared + actions)
-                scores: list[float] = shared[0].get_action_scores()
+                pylibvw.vw.predict_multi(self._workspace, [shared, *actions])
+                scores: list[float] = shared.get_action_scores()
             finally:
-                self._finish(shared)
-                if len(self._cache) > MAX_CACHED_LINES:
-                    self._drop_cache()
+                self._finish([shared, *transient])
+                self._trim()
         if len(scores) != len(action_lines):
             raise ValueError("the first line must be a shared line and the others actions")
         return scores
@@ -143,36 +144,45 @@ class Predictor:
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate: 16 bytes per weight, and VW's own memory for the parsed action lines that are kept."""
-        return (16 << self._bits) + self._cached_bytes
+        """Estimate: 16 bytes per weight, and VW's pool of parsed lines, which never shrinks before `close`."""
+        return (16 << self._bits) + EXAMPLE_BYTES * self._peak_examples
 
-    def _parsed_actions(self, lines: Sequence[str]) -> list[Any]:
-        cache = self._cache
-        missing = [line for line in dict.fromkeys(lines) if line not in cache]
-        if missing:
-            cache.update(zip(missing, self._parse("\n".join(missing), len(missing)), strict=True))
-            self._cached_bytes += sum(_PARSED_BYTES + 12 * len(line) for line in missing)
-        actions = [cache[line] for line in lines]
+    def _parse(self, shared_line: str, lines: Sequence[str]) -> tuple[Any, list[Any], list[Any]]:
+        """The parsed shared line, the actions in order, and those of them that must be handed back after use."""
         if len(set(lines)) != len(lines):
             raise ValueError("two actions have the same line")
-        return actions
-
-    def _parse(self, text: str, expected: int) -> list[Any]:
-        parsed: list[Any] = list(self._workspace._parse(text))
-        if len(parsed) != expected:
-            self._finish(parsed)
+        actions = list(map(self._cache.get, lines))
+        missing = [index for index, action in enumerate(actions) if action is None]
+        text = "\n".join([shared_line, *(lines[index] for index in missing)])
+        shared, *parsed = self._workspace._parse(text) or [None]
+        if len(parsed) != len(missing):
+            self._finish([example for example in (shared, *parsed) if example is not None])
             raise ValueError("a line holds a line break or nothing")
-        return parsed
+        transient = []
+        for index, example in zip(missing, parsed, strict=True):
+            actions[index] = example
+            if hash(lines[index]) in self._seen:
+                self._cache[lines[index]] = example
+            else:
+                self._seen.add(hash(lines[index]))
+                transient.append(example)
+        self._peak_examples = max(self._peak_examples, 1 + len(self._cache) + len(transient))
+        return shared, actions, transient
 
     def _finish(self, examples: list[Any]) -> None:
         # Parsed examples that are not handed back leak.
         if examples:
             pylibvw.vw._finish_example_multi_ex(self._workspace, examples)
 
+    def _trim(self) -> None:
+        if len(self._cache) > MAX_CACHED_LINES:
+            self._drop_cache()
+        if len(self._seen) > MAX_SEEN_LINES:
+            self._seen.clear()
+
     def _drop_cache(self) -> None:
         self._finish(list(self._cache.values()))
         self._cache.clear()
-        self._cached_bytes = 0
 
 
 def distribution(

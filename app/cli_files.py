@@ -66,7 +66,7 @@ def print_evaluation(answer: dict[str, Any]) -> None:
     for sentence in verdict["reasons"]:
         console.print(f"  - {sentence}", highlight=False, markup=False)
     facts = (
-        f"{answer['rows']} rows, mean weight {answer['mean_weight']:.4f} (1 when the log is sound), effective sample size "
+        f"{answer['rows']} rows, mean weight {answer['mean_weight']:.4f} (1 when the log is sound), effective size "
         f"{answer['effective_sample_size']:.1f}, largest weight {answer['max_weight']:.4g}, logged reward "
         f"{answer['logged_value']:.6g}"
     )

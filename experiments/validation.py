@@ -66,7 +66,7 @@ def refuse_first(bad: BoolArray, values: FloatArray, problem: str, fix: str) -> 
 def propensities(name: str, values: ArrayLike) -> FloatArray:
     """Logged probabilities of chosen actions: each in (0, 1]."""
     array = vector(name, values)
-    fix = "a logged action had a probability above 0 and at most 1 when it was chosen; find out why the log says otherwise"
+    fix = "a chosen action had a probability above 0 and at most 1; find out why the log says otherwise"
     refuse_first((array <= 0) | (array > 1), array, f"{name} is {{value}}", fix)
     return array
 

@@ -1,6 +1,7 @@
 """Reports about a file of rows, without any server: file in, report objects and plain JSON values out.
 
-Reading is `app.services.file_columns`, statistics is `experiments`. This module must never touch a database or a network.
+Reading is `app.services.file_columns`, statistics is `experiments`. This module must never touch a
+database or a network.
 """
 
 from __future__ import annotations

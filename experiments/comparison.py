@@ -1,0 +1,340 @@
+"""Two arms of an A/B test compared on unit-level data: means, proportions, ratios of sums, quantiles, event counts.
+
+An arm enters as mergeable `Moments` of four unit-level columns (numerator, denominator, and the same two before the
+experiment); a mean is the ratio whose denominator is 1. The estimand is treatment minus control (and treatment over
+control - 1) of the population mean, or of the ratio of means. Intervals here are for one pre-declared look: for
+numbers that refresh use `experiments.sequences`. This module must never compare arms of a bandit: their raw means are
+biased (`experiments.adaptive`).
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, isinf, log, sqrt
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats import proportion as sm_proportion
+from statsmodels.stats import rates as sm_rates
+
+from experiments.results import Interval, missing
+from experiments.sums import Moments, moments
+from experiments.validation import ArrayLike, DataError, FloatArray, fraction, refuse_first, same_length, vector
+
+Alternative = Literal["two-sided", "larger", "smaller"]
+ProportionMethod = Literal["newcomb", "wald", "agresti-caffo", "score"]
+NUM, DEN, PRE_NUM, PRE_DEN = range(4)
+FIELLER_BELOW = 4.0
+"""Below this many standard errors between the control's value and 0 the relative lift uses Fieller's interval."""
+CONSTANT = "the metric does not vary in one or both arms, so that its error is unknown"
+
+
+class ArmEstimate(NamedTuple):
+    """One arm's value of a metric."""
+
+    value: float
+    """Mean, rate, ratio or quantile, in the metric's unit."""
+    variance: float
+    """Squared standard error of the value."""
+    n: int
+    """Units."""
+
+
+class Comparison(NamedTuple):
+    """Treatment against control on one metric, at one pre-declared look."""
+
+    control: ArmEstimate
+    """The control arm."""
+    treatment: ArmEstimate
+    """The treatment arm."""
+    difference: float
+    """Treatment minus control, metric's unit."""
+    std_error: float | None
+    """Standard error of the difference; None when neither arm varies."""
+    statistic: float | None
+    """t or z; None without a standard error."""
+    p_value: float | None
+    """Of the null hypothesis "no difference"; None without a standard error."""
+    interval: Interval
+    """Of the difference; one end is infinite in a one-sided test."""
+    relative_lift: float | None
+    """treatment / control - 1; None when the control's value is 0."""
+    relative_interval: Interval
+    """Of the relative lift."""
+    method: str
+    """Names of test and intervals."""
+
+
+def arm_moments(
+    numerator: ArrayLike,
+    denominator: ArrayLike | None = None,
+    pre_numerator: ArrayLike | None = None,
+    pre_denominator: ArrayLike | None = None,
+) -> Moments:
+    """Mergeable moments of one arm from one value per unit. Missing denominators are 1, missing covariates 0.
+
+    For ratios pass each unit's SUMS. Raises `DataError` for NaN anywhere (a unit without history gets the covariate's
+    mean or 0 from the caller, who knows which), for fewer than two units, and for denominators that sum to 0.
+    """
+    num = vector("metric", numerator, minimum_length=2)
+    den = np.ones_like(num) if denominator is None else vector("denominator", denominator)
+    pre = np.zeros_like(num) if pre_numerator is None else vector("covariate", pre_numerator)
+    pre_den = np.ones_like(num) if pre_denominator is None else vector("covariate denominator", pre_denominator)
+    same_length(metric=num, denominator=den, covariate=pre, covariate_denominator=pre_den)
+    for name, column in (("denominator", den), ("covariate denominator", pre_den)):
+        refuse_first(column < 0, column, f"the {name} is {{value}}", "denominators are counts or times, 0 or larger")
+        if column.sum() <= 0:
+            raise DataError(f"the {name} sums to 0 in an arm", fix="no ratio exists; drop the metric")
+    return moments(np.stack([num, den, pre, pre_den]))
+
+
+def linear_variance(m: Moments, numerator: int, denominator: int) -> float:
+    """Variance (ddof 1) of the linearised ratio (N - R D) / mean(D) over units (Deng, Knoblich and Lu 2018)."""
+    mean_den = float(m.mean[denominator])
+    ratio = float(m.mean[numerator]) / mean_den
+    a = np.zeros(len(m.mean))
+    a[numerator] += 1 / mean_den
+    a[denominator] -= ratio / mean_den
+    return max(float(a @ m.covariance() @ a), 0.0)
+
+
+def arm_estimate(m: Moments) -> ArmEstimate:
+    """Value and squared standard error of an arm's mean or ratio."""
+    return ArmEstimate(float(m.mean[NUM] / m.mean[DEN]), linear_variance(m, NUM, DEN) / m.n, m.n)
+
+
+def compare(
+    control: Moments, treatment: Moments, *, alpha: float = 0.05, alternative: Alternative = "two-sided"
+) -> Comparison:
+    """Welch's test (1947) on means, or on ratios of sums with the delta method, from arms' moments."""
+    return compare_estimates(arm_estimate(control), arm_estimate(treatment), alpha=alpha, alternative=alternative)
+
+
+def compare_estimates(
+    control: ArmEstimate,
+    treatment: ArmEstimate,
+    *,
+    alpha: float = 0.05,
+    alternative: Alternative = "two-sided",
+    method: str = "Welch t",
+) -> Comparison:
+    """Welch's test for any two independent estimates with variances on n - 1 degrees of freedom each."""
+    fraction("alpha", alpha)
+    difference, variance = treatment.value - control.value, treatment.variance + control.variance
+    # Rounding leaves about 1e-34 of variance on a constant column; a metric cannot be known to 12 digits.
+    scale = max(abs(treatment.value), abs(control.value), 1e-300)
+    if sqrt(variance) <= 1e-12 * scale:
+        relative = None if control.value == 0 else difference / control.value
+        return Comparison(
+            control,
+            treatment,
+            difference,
+            None,
+            None,
+            None,
+            missing(CONSTANT),
+            relative,
+            missing(CONSTANT),
+            method,
+        )
+    error, df = sqrt(variance), welch_df(control, treatment)
+    t = difference / error
+    p, interval = _test(difference, error, t, df, alpha, alternative)
+    lift, lift_interval = relative_lift(control, treatment, alpha=alpha, alternative=alternative)
+    return Comparison(control, treatment, difference, error, t, p, interval, lift, lift_interval, method)
+
+
+def welch_df(control: ArmEstimate, treatment: ArmEstimate) -> float:
+    """Welch and Satterthwaite's degrees of freedom."""
+    top = (control.variance + treatment.variance) ** 2
+    bottom = sum(arm.variance**2 / (arm.n - 1) for arm in (control, treatment) if arm.variance > 0)
+    return top / bottom if bottom > 0 else inf
+
+
+def _test(
+    difference: float, error: float, t: float, df: float, alpha: float, alternative: Alternative
+) -> tuple[float, Interval]:
+    # The survival function keeps tiny p-values that 1 - cdf would round to 0.
+    if alternative == "two-sided":
+        half = float(_quantile(alpha / 2, df)) * error
+        return float(2 * stats.t.sf(abs(t), df)), Interval(difference - half, difference + half)
+    half = float(_quantile(alpha, df)) * error
+    if alternative == "larger":
+        return float(stats.t.sf(t, df)), Interval(difference - half, inf)
+    return float(stats.t.cdf(t, df)), Interval(-inf, difference + half)
+
+
+def _quantile(tail: float, df: float) -> float:
+    return float(stats.norm.isf(tail) if isinf(df) else stats.t.isf(tail, df))
+
+
+def relative_lift(
+    control: ArmEstimate, treatment: ArmEstimate, *, alpha: float = 0.05, alternative: Alternative = "two-sided"
+) -> tuple[float | None, Interval]:
+    """treatment / control - 1 with its interval: log-delta, or Fieller's when the control may be near 0.
+
+    Log-delta: exp(ln(b/a) +- t sqrt(Vb/b^2 + Va/a^2)) - 1, with Welch's degrees of freedom of the logs.
+    """
+    a, b = control.value, treatment.value
+    if a == 0:
+        return None, missing("the control's value is 0, so that no relative lift exists")
+    lift = b / a - 1
+    steady = control.variance == 0 or a * a / control.variance >= FIELLER_BELOW**2
+    if not (a > 0 and b > 0 and steady):
+        return lift, fieller(control, treatment, alpha=alpha, alternative=alternative)
+    logs = [ArmEstimate(0.0, arm.variance / arm.value**2, arm.n) for arm in (control, treatment)]
+    error = sqrt(logs[0].variance + logs[1].variance)
+    tail = alpha / 2 if alternative == "two-sided" else alpha
+    half = _quantile(tail, welch_df(logs[0], logs[1])) * error
+    low = -1.0 if alternative == "smaller" else exp(log(b / a) - half) - 1
+    high = inf if alternative == "larger" else exp(log(b / a) + half) - 1
+    return lift, Interval(low, high)
+
+
+def fieller(
+    control: ArmEstimate, treatment: ArmEstimate, *, alpha: float = 0.05, alternative: Alternative = "two-sided"
+) -> Interval:
+    """Fieller's (1954) interval for treatment / control - 1; none when the control does not differ from 0."""
+    a, b = control.value, treatment.value
+    t = _quantile(alpha / 2 if alternative == "two-sided" else alpha, welch_df(control, treatment))
+    g = t * t * control.variance / (a * a)
+    if g >= 1:
+        return missing("the control's value is not clearly different from 0, so that the relative lift is unbounded")
+    ratio = b / a
+    spread = treatment.variance + ratio * ratio * control.variance - g * treatment.variance
+    half = t / abs(a) * sqrt(max(spread, 0.0))
+    low, high = (ratio - half) / (1 - g) - 1, (ratio + half) / (1 - g) - 1
+    return Interval(-inf if alternative == "smaller" else low, inf if alternative == "larger" else high)
+
+
+def compare_proportions(
+    successes_control: int,
+    n_control: int,
+    successes_treatment: int,
+    n_treatment: int,
+    *,
+    alpha: float = 0.05,
+    interval_method: ProportionMethod = "newcomb",
+) -> Comparison:
+    """Two proportions of units: pooled z test (no continuity correction), Newcombe's interval, log-delta lift.
+
+    From counts alone, hence mergeable. statsmodels computes test and intervals.
+    """
+    for count, n in ((successes_control, n_control), (successes_treatment, n_treatment)):
+        if not (n >= 2 and 0 <= count <= n):
+            raise DataError(
+                f"{count} successes of {n} units", fix="each arm needs two units, and no more successes than units"
+            )
+    arms = [
+        ArmEstimate(k / n, k / n * (1 - k / n) / n, n)
+        for k, n in ((successes_control, n_control), (successes_treatment, n_treatment))
+    ]
+    control, treatment = arms
+    difference = treatment.value - control.value
+    if successes_control + successes_treatment in (0, n_control + n_treatment):
+        relative = 0.0 if successes_control else None
+        nothing = missing(CONSTANT)
+        return Comparison(control, treatment, difference, None, None, None, nothing, relative, nothing, "pooled z")
+    counts, totals = np.array([successes_treatment, successes_control]), np.array([n_treatment, n_control])
+    z, p = sm_proportion.proportions_ztest(counts, totals)
+    low, high = sm_proportion.confint_proportions_2indep(
+        counts[0], totals[0], counts[1], totals[1], method=interval_method, compare="diff", alpha=alpha
+    )
+    error = sqrt(control.variance + treatment.variance)
+    lift, lift_interval = _proportion_lift(control, treatment, (successes_control, successes_treatment), alpha)
+    interval = Interval(float(low), float(high))
+    method = f"pooled z, {interval_method} interval"
+    return Comparison(control, treatment, difference, error, float(z), float(p), interval, lift, lift_interval, method)
+
+
+def _proportion_lift(
+    control: ArmEstimate, treatment: ArmEstimate, successes: tuple[int, int], alpha: float
+) -> tuple[float | None, Interval]:
+    if control.value == 0:
+        return None, missing("the control has no successes, so that no relative lift exists")
+    lift = treatment.value / control.value - 1
+    if min(successes) == 0:
+        return lift, missing("an arm has no successes, so that the logarithm of the ratio does not exist")
+    low, high = sm_proportion.confint_proportions_2indep(
+        successes[1], treatment.n, successes[0], control.n, method="log", compare="ratio", alpha=alpha
+    )
+    return lift, Interval(float(low) - 1, float(high) - 1)
+
+
+def quantile_estimate(values: ArrayLike, quantile: float) -> ArmEstimate:
+    """A sample quantile (linear interpolation) with Woodruff's (1952) standard error from order statistics.
+
+    The error is the half distance between the quantiles at p +- z sqrt(p (1 - p) / n), z = 1.96, over z: no density has
+    to be estimated. Units must be independent and hold one value each.
+    """
+    x, p = vector("metric", values, minimum_length=2), fraction("quantile", quantile)
+    z = float(stats.norm.isf(0.025))
+    step = z * sqrt(p * (1 - p) / len(x))
+    ends = np.clip([p, p - step, p + step], 0.0, 1.0)
+    value, low, high = (float(q) for q in np.quantile(x, ends))
+    # Near the edge of the data one side is cut off; what is left spans fewer than 2 z standard errors.
+    spanned = float(ends[2] - ends[1]) / step
+    return ArmEstimate(value, ((high - low) / (spanned * z)) ** 2, len(x))
+
+
+def compare_quantiles(control: ArrayLike, treatment: ArrayLike, quantile: float, *, alpha: float = 0.05) -> Comparison:
+    """Difference of two sample quantiles with Woodruff errors. Needs at least about 10 units beyond the quantile."""
+    arms = [quantile_estimate(values, quantile) for values in (control, treatment)]
+    found = compare_estimates(arms[0], arms[1], alpha=alpha, method=f"quantile {quantile:g}, Woodruff")
+    beyond = min(arm.n for arm in arms) * min(quantile, 1 - quantile)
+    if beyond < 10:
+        reason = f"only {beyond:.1f} units of an arm lie beyond the quantile; 10 are needed"
+        return found._replace(
+            std_error=None, statistic=None, p_value=None, interval=missing(reason), relative_interval=missing(reason)
+        )
+    return found
+
+
+def compare_event_counts(
+    events_control: int,
+    exposure_control: float,
+    events_treatment: int,
+    exposure_treatment: float,
+    *,
+    alpha: float = 0.05,
+) -> Comparison:
+    """Two Poisson rates per exposure, when only totals are known (statsmodels: exact conditional test, score interval).
+
+    Assumes events independent of each other. With counts per unit use `compare`: it needs no such assumption.
+    """
+    for events, exposure in ((events_control, exposure_control), (events_treatment, exposure_treatment)):
+        if events < 0 or not exposure > 0:
+            raise DataError(
+                f"{events} events in an exposure of {exposure:g}", fix="events are 0 or more, exposures above 0"
+            )
+    arms = [
+        ArmEstimate(k / e, k / e**2, k)
+        for k, e in ((events_control, exposure_control), (events_treatment, exposure_treatment))
+    ]
+    difference = arms[1].value - arms[0].value
+    if events_control + events_treatment == 0:
+        nothing = missing("no events in either arm")
+        return Comparison(arms[0], arms[1], difference, None, None, None, nothing, None, nothing, "Poisson")
+    pairs = (events_treatment, exposure_treatment, events_control, exposure_control)
+    test = sm_rates.test_poisson_2indep(*pairs, method="exact-cond")
+    low, high = sm_rates.confint_poisson_2indep(*pairs, method="score", compare="diff", alpha=alpha)
+    lift, lift_interval = None, missing("an arm has no events, so that the ratio has no interval")
+    if events_control:
+        lift = arms[1].value / arms[0].value - 1
+        if events_treatment:
+            ends = sm_rates.confint_poisson_2indep(*pairs, method="score", compare="ratio", alpha=alpha)
+            lift_interval = Interval(float(ends[0]) - 1, float(ends[1]) - 1)
+    error = sqrt(arms[0].variance + arms[1].variance)
+    interval, z = Interval(float(low), float(high)), difference / error
+    return Comparison(
+        arms[0], arms[1], difference, error, z, float(test.pvalue), interval, lift, lift_interval, "Poisson"
+    )
+
+
+def ratio_influence(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """(N - R D) / mean(D) per unit: influence values of a ratio of sums, for plots and joint covariances."""
+    mean_den = float(np.mean(denominator))
+    if mean_den <= 0:
+        raise DataError("the denominator sums to 0", fix="no ratio exists; drop the metric")
+    ratio = float(np.mean(numerator)) / mean_den
+    return (numerator - ratio * denominator) / mean_den

@@ -1,0 +1,114 @@
+"""Variance reduction with data from before the experiment: CUPED for means and ratios, post-stratification by segment.
+
+Covariates must be fixed before exposure; a covariate that the treatment can move biases the result, and nothing here
+can notice. This module must never drop a unit that lacks a covariate: the caller imputes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.comparison import (
+    DEN,
+    NUM,
+    PRE_DEN,
+    PRE_NUM,
+    Alternative,
+    ArmEstimate,
+    Comparison,
+    compare_estimates,
+    linear_variance,
+)
+from experiments.sums import Moments, merge_moments
+from experiments.validation import DataError, FloatArray
+
+
+class CupedResult(NamedTuple):
+    """A comparison after adjustment, and what the adjustment did."""
+
+    comparison: Comparison
+    """Treatment against control on the adjusted metric."""
+    theta: float
+    """Regression slope of the metric on its covariate, pooled over both arms."""
+    correlation: float
+    """Correlation of (linearised) metric and covariate over both arms."""
+    variance_ratio: float
+    """Adjusted over unadjusted variance of the difference, 1 when the covariate is useless."""
+
+
+def cuped(
+    control: Moments, treatment: Moments, *, alpha: float = 0.05, alternative: Alternative = "two-sided"
+) -> CupedResult:
+    """CUPED (Deng, Xu, Kohavi and Walker 2013) on two arms' moments, for means and for ratios of sums.
+
+    theta = cov(Y, X) / var(X) over both arms together, Y' = Y - theta (X - pooled mean of X), then Welch. For ratios Y
+    and X are linearised (Deng, Knoblich and Lu 2018). Raises `DataError` for a constant covariate.
+    """
+    pooled = merge_moments(control, treatment)
+    y, x = _linear(pooled, NUM, DEN), _linear(pooled, PRE_NUM, PRE_DEN)
+    covariance = pooled.covariance()
+    var_x = float(x @ covariance @ x)
+    centre = float(pooled.mean[PRE_NUM] / pooled.mean[PRE_DEN])
+    if var_x <= 1e-24 * max(centre * centre, 1e-300):
+        raise DataError("the covariate does not vary", fix="drop it: a constant explains nothing")
+    theta = float(y @ covariance @ x) / var_x
+    arms = [_adjusted(arm, theta, centre) for arm in (control, treatment)]
+    found = compare_estimates(arms[0], arms[1], alpha=alpha, alternative=alternative, method="CUPED, Welch t")
+    before = sum(linear_variance(arm, NUM, DEN) / arm.n for arm in (control, treatment))
+    after = arms[0].variance + arms[1].variance
+    var_y = float(y @ covariance @ y)
+    correlation = float(y @ covariance @ x) / sqrt(var_x * var_y) if var_y > 0 else 0.0
+    return CupedResult(found, theta, correlation, after / before if before > 0 else 1.0)
+
+
+def _linear(m: Moments, numerator: int, denominator: int) -> FloatArray:
+    """Coefficients of the linearised ratio (N - R D) / mean(D); for D = 1 those of a plain mean."""
+    out = np.zeros(len(m.mean))
+    mean_den = float(m.mean[denominator])
+    out[numerator] += 1 / mean_den
+    out[denominator] -= float(m.mean[numerator]) / mean_den**2
+    return out
+
+
+def _adjusted(arm: Moments, theta: float, centre: float) -> ArmEstimate:
+    a = _linear(arm, NUM, DEN) - theta * _linear(arm, PRE_NUM, PRE_DEN)
+    value = arm.mean[NUM] / arm.mean[DEN] - theta * (arm.mean[PRE_NUM] / arm.mean[PRE_DEN] - centre)
+    return ArmEstimate(float(value), max(float(a @ arm.covariance() @ a), 0.0) / arm.n, arm.n)
+
+
+def post_stratified(
+    control: Sequence[Moments],
+    treatment: Sequence[Moments],
+    *,
+    alpha: float = 0.05,
+    alternative: Alternative = "two-sided",
+) -> Comparison:
+    """Comparison with both arms reweighted to the pooled shares of declared segments (Miratrix, Sekhon and Yu 2013).
+
+    control[h] and treatment[h] are the moments of segment h. Each arm: value = sum_h W_h N_h / sum_h W_h D_h, variance
+    sum_h W_h^2 var_h / n_h, W_h = pooled share of units. Every segment needs two units in each arm.
+    """
+    if len(control) != len(treatment) or not control:
+        raise DataError("the arms have different segments", fix="pass one entry per segment for each arm")
+    for segment, pair in enumerate(zip(control, treatment, strict=True)):
+        if min(arm.n for arm in pair) < 2:
+            raise DataError(
+                f"segment {segment} has fewer than two units in an arm", fix="merge it with another segment"
+            )
+    sizes = np.array([c.n + t.n for c, t in zip(control, treatment, strict=True)], dtype=np.float64)
+    weight = np.asarray(sizes / sizes.sum())
+    arms = [_stratified(segments, weight) for segments in (control, treatment)]
+    return compare_estimates(arms[0], arms[1], alpha=alpha, alternative=alternative, method="post-stratified, Welch t")
+
+
+def _stratified(segments: Sequence[Moments], weight: FloatArray) -> ArmEstimate:
+    numerator = sum(float(w * m.mean[NUM]) for w, m in zip(weight, segments, strict=True))
+    denominator = sum(float(w * m.mean[DEN]) for w, m in zip(weight, segments, strict=True))
+    a = np.zeros(len(segments[0].mean))
+    a[NUM], a[DEN] = 1 / denominator, -numerator / denominator**2
+    variance = sum(float(w * w * (a @ m.covariance() @ a) / m.n) for w, m in zip(weight, segments, strict=True))
+    return ArmEstimate(numerator / denominator, variance, sum(m.n for m in segments))

@@ -1,0 +1,177 @@
+"""Whether an experiment ran as designed: sample ratio mismatch of units, missing rewards, concentrated exposure.
+
+The bandit form (logged choices against logged propensities) is in `experiments.choices`. An alert here means that no
+result of the experiment may be believed until it is explained; this module must never correct for what it finds.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special, stats
+from statsmodels.stats import proportion as sm_proportion
+
+from experiments.results import Interval
+from experiments.validation import ArrayLike, DataError, FloatArray, fraction, positive, refuse_first, vector
+
+ALERT_BELOW = 0.001
+"""Fixed-look alerts use p < 0.001: they are looked at often, and a false one stops an experiment."""
+CONCENTRATION = 10_000.0
+"""Dirichlet concentration of the sequential test: sharp enough to notice a share that is off by one percent."""
+
+
+class RatioCheck(NamedTuple):
+    """Chi-square test of observed unit counts against intended shares, at one look."""
+
+    observed: tuple[int, ...]
+    """Units per arm."""
+    expected: tuple[float, ...]
+    """Units per arm that the shares promise."""
+    chi2: float
+    """Pearson's statistic, K - 1 degrees of freedom."""
+    p_value: float
+    """Survival function, so that tiny values do not become 0."""
+    alert: bool
+    """True when p < 0.001."""
+
+
+class SequentialRatioCheck(NamedTuple):
+    """Sequential sample-ratio test over looks; valid however often one looks."""
+
+    log_bayes_factor: FloatArray
+    """Shape (looks,), natural log, cumulative; through changes of shares the factors of the stretches multiply."""
+    p_value: FloatArray
+    """Shape (looks,): running minimum of 1 / Bayes factor, at most 1."""
+    alert: bool
+    """True when the last p-value is below alpha."""
+
+
+class MissingRewards(NamedTuple):
+    """Share of closed decisions without a reward event, per arm."""
+
+    rate: tuple[float, ...]
+    """Missing share per arm, 0 to 1."""
+    interval: tuple[Interval, ...]
+    """Wilson 95% interval of each."""
+    p_value: float | None
+    """Chi-square test that all arms miss alike; None when none or all are missing, or only one arm decided."""
+    alert: bool
+    """True when p < 0.001: a difference that the treatment's effect on rewards must explain."""
+
+
+class Concentration(NamedTuple):
+    """How unevenly exposures fall on actions (or decisions on units)."""
+
+    top_share: float
+    """Share of the largest."""
+    effective_number: float
+    """1 / sum of squared shares: how many equally used ones would look the same."""
+    gini: float
+    """0 when all are equal, towards 1 when one has everything."""
+
+
+def sample_ratio(counts: ArrayLike, intended: ArrayLike) -> RatioCheck:
+    """Chi-square SRM check (Fabijan et al. 2019). counts (K,) units, intended (K,) shares in any scale.
+
+    Raises `DataError` for an arm with share 0 that holds units (packages let it pass), and for fewer than two arms.
+    """
+    observed, expected_share = _counts(counts, intended)
+    expected = expected_share * observed.sum()
+    chi2 = float(np.sum((observed - expected) ** 2 / expected))
+    p = float(stats.chi2.sf(chi2, len(observed) - 1))
+    return RatioCheck(tuple(int(x) for x in observed), tuple(float(x) for x in expected), chi2, p, p < ALERT_BELOW)
+
+
+def _counts(counts: ArrayLike, intended: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    observed, share = vector("unit counts", counts), vector("shares", intended)
+    if len(observed) != len(share):
+        raise DataError(f"{len(observed)} counts for {len(share)} shares", fix="pass one share per arm")
+    refuse_first(observed < 0, observed, "a count is {value}", "counts are 0 or larger")
+    refuse_first(share < 0, share, "a share is {value}", "shares are 0 or larger")
+    stray = (share == 0) & (observed > 0)
+    refuse_first(stray, observed, "an arm with share 0 holds {value} units", "find out who assigns units to it")
+    used = share > 0
+    if used.sum() < 2 or observed.sum() <= 0:
+        raise DataError(
+            "fewer than two arms have a share, or there are no units", fix="nothing can be out of proportion"
+        )
+    return observed[used], np.asarray(share[used] / share.sum())
+
+
+def sequential_sample_ratio(
+    counts: ArrayLike, intended: ArrayLike, *, concentration: float = CONCENTRATION, alpha: float = 0.05
+) -> SequentialRatioCheck:
+    """Sequential SRM test (Lindon and Malek 2022): Dirichlet(k theta)-multinomial against multinomial(theta).
+
+    counts (looks, K): NEW units between looks; intended (K,) or (looks, K) shares in force. A ramp or reweighting
+    starts a new stretch with a fresh prior, and stretches multiply, so that the product stays a fair bet.
+    """
+    table = np.asarray(counts, dtype=np.float64)
+    if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all() or (table < 0).any():
+        raise DataError("counts are not a table of numbers >= 0", fix="pass one row per look and one column per arm")
+    share = np.broadcast_to(np.asarray(intended, dtype=np.float64), table.shape)
+    if not np.isfinite(share).all() or (share <= 0).any():
+        raise DataError("a share is not above 0", fix="leave out arms that receive no units in any look")
+    share = share / share.sum(axis=1, keepdims=True)
+    k = positive("concentration", concentration)
+    evidence, settled = np.empty(len(table)), 0.0
+    total = np.zeros(table.shape[1])
+    for look in range(len(table)):
+        if look and not np.allclose(share[look], share[look - 1], rtol=0, atol=1e-12):
+            settled, total = float(evidence[look - 1]), np.zeros(table.shape[1])
+        total = total + table[look]
+        evidence[look] = settled + _log_bayes_factor(total, share[look], k)
+    p = np.minimum(np.exp(-np.maximum(np.maximum.accumulate(evidence), 0.0)), 1.0)
+    return SequentialRatioCheck(evidence, p, bool(p[-1] < fraction("alpha", alpha)))
+
+
+def _log_bayes_factor(total: FloatArray, share: FloatArray, k: float) -> float:
+    prior = k * share
+    predictive = special.gammaln(k) - special.gammaln(k + total.sum())
+    predictive += float(np.sum(special.gammaln(prior + total) - special.gammaln(prior)))
+    return float(predictive - np.sum(total * np.log(share)))
+
+
+def missing_rewards(decided: ArrayLike, rewarded: ArrayLike) -> MissingRewards:
+    """Per-arm share of closed decisions without a reward. decided, rewarded: (K,) counts.
+
+    Where "no event" means the default reward this is only a description; where every decision should be answered, a
+    difference between arms says that answers are lost.
+    """
+    n, k = vector("decision counts", decided), vector("reward counts", rewarded)
+    if len(n) != len(k):
+        raise DataError("decision and reward counts have different lengths", fix="pass one of each per arm")
+    refuse_first(
+        (k < 0) | (k > n), k, "a reward count is {value}", "an arm cannot have more rewarded decisions than decisions"
+    )
+    lost = n - k
+    rates, bounds = [], []
+    for missed, total in zip(lost, n, strict=True):
+        rates.append(float(missed / total) if total else 0.0)
+        low, high = sm_proportion.proportion_confint(missed, total, method="wilson") if total else (0.0, 1.0)
+        bounds.append(Interval(float(low), float(high), note="" if total else "no decisions yet"))
+    used = n > 0
+    p = None
+    if used.sum() > 1 and 0 < lost.sum() < n.sum():
+        p = float(stats.chi2_contingency(np.stack([lost[used], k[used]]), correction=False).pvalue)
+    return MissingRewards(tuple(rates), tuple(bounds), p, p is not None and p < ALERT_BELOW)
+
+
+def concentration(counts: ArrayLike) -> Concentration:
+    """Concentration of exposure counts over actions (or of decisions over units), shape (K,)."""
+    x = vector("counts", counts)
+    refuse_first(x < 0, x, "a count is {value}", "counts are 0 or larger")
+    total = float(x.sum())
+    if total <= 0:
+        raise DataError("all counts are 0", fix="there is no exposure yet")
+    share = np.sort(x / total)
+    ranks = np.arange(1, len(share) + 1)
+    gini = float((2 * ranks - len(share) - 1) @ share / len(share))
+    return Concentration(float(share[-1]), float(1 / np.sum(share**2)), gini)
+
+
+def evidence_threshold(alpha: float) -> float:
+    """Natural log of the evidence at which a sequential check alerts, ln(1 / alpha) (Ville's inequality)."""
+    return -log(fraction("alpha", alpha))

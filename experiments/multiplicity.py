@@ -1,0 +1,52 @@
+"""Many questions at once: Holm for primary metrics, Benjamini-Hochberg for exploratory ones, e-BH for sequential ones.
+
+This module must never drop a p-value: a comparison without one (None) stays in place and takes part in no count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from statsmodels.stats import multitest
+
+from experiments.validation import ArrayLike, BoolArray, DataError, fraction, refuse_first, vector
+
+Method = Literal["holm", "fdr_bh", "fdr_by", "bonferroni", "sidak", "holm-sidak", "simes-hochberg", "hommel"]
+
+
+def adjust(p_values: Sequence[float | None], method: Method = "holm") -> list[float | None]:
+    """Adjusted p-values in the given order (statsmodels `multipletests`); None stays None.
+
+    holm: family-wise error (Holm 1979), for primary metrics x arms. fdr_bh: false discovery rate (Benjamini and
+    Hochberg 1995), for exploratory ones.
+    """
+    present = [(index, p) for index, p in enumerate(p_values) if p is not None]
+    if not present:
+        return [None] * len(p_values)
+    raw = np.array([p for _, p in present])
+    if np.isnan(raw).any() or (raw < 0).any() or (raw > 1).any():
+        raise DataError("a p-value lies outside 0 to 1", fix="pass p-values, or None where there is none")
+    adjusted = multitest.multipletests(raw, method=method)[1]
+    out: list[float | None] = [None] * len(p_values)
+    for (index, _), value in zip(present, adjusted, strict=True):
+        out[index] = min(float(value), 1.0)
+    return out
+
+
+def e_benjamini_hochberg(e_values: ArrayLike, alpha: float = 0.05) -> BoolArray:
+    """Which of K e-values to reject at false discovery rate alpha under ANY dependence (Wang and Ramdas 2022).
+
+    Rejects the k largest for the largest k whose k-th largest e-value is at least K / (alpha k). For sequential tests
+    take each test's largest e-value so far, or 1 / its running p-value calibrated by the caller. Shape (K,) booleans.
+    """
+    e = vector("e-values", e_values)
+    refuse_first(e < 0, e, "an e-value is {value}", "e-values are 0 or larger")
+    order = np.argsort(-e, kind="stable")
+    ranks = np.arange(1, len(e) + 1)
+    passing = np.flatnonzero(e[order] * ranks * fraction("alpha", alpha) >= len(e))
+    reject = np.zeros(len(e), dtype=np.bool_)
+    if len(passing):
+        reject[order[: passing[-1] + 1]] = True
+    return reject

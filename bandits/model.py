@@ -6,7 +6,6 @@ when the function returns. Apart from that: bytes in, bytes out, and the same in
 Serving never shares a workspace with learning: a prediction on a workspace that learns changes what it saves.
 """
 
-import math
 import re
 import tempfile
 import threading
@@ -139,7 +138,7 @@ class Predictor:
 
     @property
     def examples(self) -> int:
-        """Examples that the model has learned, each pass counted."""
+        """Decisions that the model has learned from, each counted once."""
         return self._examples
 
     @property
@@ -209,10 +208,9 @@ def distribution(
 
 def example_text(example: Example) -> str:
     """The example in VW's text format, ending with the empty line that separates examples."""
-    lines = [example.shared_line, *example.action_lines]
-    chosen = 1 + example.chosen
-    lines[chosen] = f"0:{float(example.cost)!r}:{float(example.propensity)!r} {lines[chosen]}"
-    return "\n".join(lines) + "\n\n"
+    shared_line, lines, chosen, propensity, cost = example
+    label = f"0:{float(cost)!r}:{float(propensity)!r} "
+    return "\n".join((shared_line, *lines[:chosen], label + lines[chosen], *lines[chosen + 1 :], "\n"))
 
 
 def learn(
@@ -240,7 +238,7 @@ def learn(
             return parent_bytes
         for _ in range(passes):
             payload = _learn_file(payload, policy, data, Path(folder))
-    return seal(payload, learned + count * passes)
+    return seal(payload, learned + count)
 
 
 def _learn_file(payload: bytes, policy: BanditPolicy, data: Path, folder: Path) -> bytes:
@@ -254,25 +252,27 @@ def _write_examples(path: Path, examples: Iterable[Example]) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
-            _check(count, example)
-            file.write(example_text(example))
+            file.write(_checked_text(count, example))
             count += 1
     return count
 
 
-def _check(index: int, example: Example) -> None:
+def _checked_text(index: int, example: Example) -> str:
     # One propensity of 0 or NaN ruins an mtr model for good, and the damage survives save and load.
     if not MIN_PROPENSITY <= example.propensity <= 1.0:
         raise TrainingDataError(index, f"propensity must be in (0, 1], got {example.propensity!r}")
-    if not (math.isfinite(example.cost) and abs(example.cost) <= MAX_ABS_COST):
+    if not -MAX_ABS_COST <= example.cost <= MAX_ABS_COST:
         raise TrainingDataError(index, f"cost must be finite and at most 1e6, got {example.cost!r}")
-    if not 0 <= example.chosen < len(example.action_lines):
-        raise TrainingDataError(index, f"chosen must index one of {len(example.action_lines)} actions")
-    if not example.shared_line.startswith("shared |"):
-        raise TrainingDataError(index, "the shared line must begin with 'shared |'")
-    for line in (example.shared_line, *example.action_lines):
-        if "\n" in line or "\r" in line or (line[:1] != "|" and line is not example.shared_line):
-            raise TrainingDataError(index, "a line was not written by the encoder")
+    k = len(example.action_lines)
+    if not 0 <= example.chosen < k:
+        raise TrainingDataError(index, f"chosen must index one of {k} actions, got {example.chosen!r}")
+    text = example_text(example)
+    # Counting over the whole text is several times faster than looking at each line, and sees the same: K + 2 line
+    # ends are those of the format, so no line holds one; K - 1 lines and the chosen one begin with a namespace.
+    starts = text.count("\n|") + example.action_lines[example.chosen].startswith("|")
+    if text.count("\n") != k + 2 or starts != k or "\r" in text or not text.startswith("shared |"):
+        raise TrainingDataError(index, "its lines are not as encode_context and encode_action write them")
+    return text
 
 
 def _workspace(arguments: str, *paths: str) -> Any:

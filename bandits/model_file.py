@@ -35,7 +35,7 @@ class ModelError(ValueError):
 class Envelope(NamedTuple):
     """An opened model."""
 
-    examples: int  # examples learned since the model was empty, each pass counted
+    examples: int  # decisions learned from since the model was empty, each counted once however many passes
     payload: bytes  # VW's own file
 
 

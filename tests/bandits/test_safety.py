@@ -111,6 +111,14 @@ def test_a_model_that_learned_nothing_is_refused_where_it_should_have_learned() 
     assert not check_model(seal(unseal(empty).payload, 100), POLICY, CANARIES).ok
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_model_whose_decisions_all_had_the_best_reward_passes_though_no_weight_moved(algorithm: str) -> None:
+    chosen_policy = policy(algorithm)
+    best = [example._replace(cost=0.0) for example in round_of(0, 30, chosen_policy, None)]
+    report = check_model(learn(initial_model(chosen_policy), chosen_policy, best), chosen_policy, CANARIES)
+    assert report.ok, report.problems
+
+
 @pytest.mark.parametrize("garbage", [b"", b"x", b"LOOPVW1\n", b"\0" * 5000])
 def test_garbage_is_refused_sealed_or_not(garbage: bytes) -> None:
     assert not check_model(garbage, POLICY, CANARIES).ok

@@ -112,14 +112,14 @@ SETTINGS: tuple[Setting, ...] = (
         "32",
         int,
         1,
-        "Request threads of one web process; with the group commit this is also the number of decisions that can wait at once.",
+        "Request threads of one web process: so many requests can wait for one commit.",
     ),
     Setting(
         "LOOPWISE_METRICS_DIR",
         "",
         str,
         None,
-        "Folder in which the processes of one role share their Prometheus counters; `loopwise web` and `loopwise worker` make a temporary one when it is empty.",
+        "Folder in which the processes of one role share their Prometheus counters; empty: a temporary one.",
     ),
     Setting(
         "LOOPWISE_METRICS_TOKEN",

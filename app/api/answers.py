@@ -125,4 +125,4 @@ class RollbackAnswer(BaseModel):
     before: int
 
 
-PROBLEMS = dict.fromkeys((400, 401, 403, 404, 409, 413, 422, 429, 503), Problem)
+PROBLEM_STATUSES = ("400", "401", "403", "404", "409", "413", "422", "429", "503")

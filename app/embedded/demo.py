@@ -7,7 +7,10 @@ import urllib.request
 import click
 
 from app.embedded.errors import ServerError
+from app.embedded.locate import servers
 from app.embedded.state import DataDir
+from app.services.audit import AuditReport, audit_experiment
+from app.store.engine import create
 
 
 def play(data_dir: DataDir, url: str | None, key: str | None, *, only_new: bool) -> None:
@@ -25,7 +28,16 @@ def play(data_dir: DataDir, url: str | None, key: str | None, *, only_new: bool)
     if only_new and _exists(url, key, demo.EXPERIMENT_KEY):
         click.echo(f"The demo ran before: experiment {demo.EXPERIMENT_KEY!r}. `loopwise demo` continues it.")
         return
-    demo.run(url, key, sys.stdout)
+    demo.run(url, key, sys.stdout, lambda: _audit(data_dir, demo.EXPERIMENT_KEY))
+
+
+def _audit(data_dir: DataDir, experiment: str) -> AuditReport:
+    with servers(data_dir) as settings:
+        engine = create(settings.database_url, settings)
+        try:
+            return audit_experiment(engine, settings, experiment)
+        finally:
+            engine.dispose()
 
 
 def _url(data_dir: DataDir) -> str:

@@ -32,6 +32,7 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "128MB",
     "fsync": "on",
+    "max_wal_size": "512MB",  # bounds what is replayed after a kill: about 1.5 s of recovery
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",

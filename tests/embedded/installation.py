@@ -29,20 +29,25 @@ class Installation:
         self._identity = identity
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *options: str) -> "Installation":
+    def start(self, *options: str, **environment: str) -> "Installation":
         """Start `up` and wait until it says that it is ready."""
+        child = self.launch(*options, **environment)
+        wait_for(lambda: "ready: " in self.output() or child.poll() is not None, _READY_S, self.output)
+        assert child.poll() is None, self.output()
+        return self
+
+    def launch(self, *options: str, **environment: str) -> "subprocess.Popen[bytes]":
+        """Start `up` without waiting."""
         with self._output.open("wb") as output:
-            self.process = child = subprocess.Popen(
+            self.process = subprocess.Popen(
                 self._command("up", "--no-demo", "--port", "0", *options),
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                env=_environment(),
+                env={**_environment(), **environment},
                 preexec_fn=self._identity.enter if self._identity else None,
             )
-        wait_for(lambda: "ready: " in self.output() or child.poll() is not None, _READY_S, self.output)
-        assert child.poll() is None, self.output()
-        return self
+        return self.process
 
     def output(self) -> str:
         return self._output.read_text(encoding="utf-8")
@@ -51,7 +56,7 @@ class Installation:
         """What `up` tells the other commands."""
         return dict(json.loads((self.data_dir / "runtime.json").read_text(encoding="utf-8")))
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run another command on the same folder."""
         return subprocess.run(
             self._command(*arguments),
@@ -59,14 +64,18 @@ class Installation:
             text=True,
             timeout=60,
             cwd="/",
-            env=_environment(),
+            env={**_environment(), **environment},
             check=False,
         )
 
-    def get(self, path: str) -> int:
-        """Ask the web server; 0 when it does not answer."""
+    def get(self, path: str, body: object = None) -> int:
+        """Ask the web server as the administrator, with POST when there is a body; 0 when it does not answer."""
+        key = (self.data_dir / "admin-key").read_text(encoding="ascii").strip()
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
         try:
-            with urllib.request.urlopen(self.runtime()["url"] + path, timeout=5) as response:
+            request = urllib.request.Request(self.runtime()["url"] + path, data, headers)
+            with urllib.request.urlopen(request, timeout=5) as response:
                 return int(response.status)
         except OSError:
             return 0
@@ -75,9 +84,8 @@ class Installation:
         """Pids of the direct children by name."""
         assert self.process is not None
         found = {}
-        for pid, parent in _processes().items():
-            if parent == self.process.pid:
-                found[_name(pid)] = pid
+        for pid in children_of(self.process.pid):
+            found[_name(pid)] = pid
         return found
 
     def family(self) -> set[int]:
@@ -133,6 +141,11 @@ def wait_for(condition: Callable[[], bool], deadline_s: float, explain: Callable
 def alive(pids: set[int]) -> set[int]:
     """Those that still run; a zombie, which waits only to be reaped by somebody else, does not."""
     return pids & set(_processes())
+
+
+def children_of(pid: int) -> set[int]:
+    """Pids directly below one."""
+    return {child for child, parent in _processes().items() if parent == pid}
 
 
 def _processes() -> dict[int, int]:

@@ -13,10 +13,19 @@ import pytest
 import redis
 
 from app.embedded.identity import Identity
-from tests.embedded.installation import Installation, alive, installation, wait_for
+from tests.embedded.installation import Installation, alive, children_of, installation, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 _HEAL_S = 30.0
+_EXPERIMENT = {
+    "key": "kept",
+    "name": "Kept",
+    "hypothesis": "A dump keeps it.",
+    "actions": [{"id": "a", "features": {}}, {"id": "b", "features": {}}],
+    "arms": [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}],
+    "control_arm": "all",
+    "reward": {"window_s": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +125,29 @@ def test_a_killed_process_comes_back_by_itself(running: Installation, name: str)
     wait_for(lambda: running.get("/readyz") == 200, _HEAL_S, running.output)
 
 
+def test_a_killed_web_process_is_replaced_by_its_server(running: Installation) -> None:
+    server = running.children()["web"]
+    (process,) = children_of(server)
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: bool(children_of(server) - {process}), _HEAL_S, running.output)
+    wait_for(lambda: running.get("/readyz") == 200, _HEAL_S, running.output)
+    assert running.children()["web"] == server
+
+
+def test_a_dump_brings_everything_to_another_folder_but_never_over_experiments(running: Installation) -> None:
+    assert running.get("/v1/experiments", _EXPERIMENT) == 201
+    with installation() as other:
+        file = str(other.data_dir.with_name("dump"))
+        assert running.run("dump", file).returncode == 0
+        assert running.run("restore", file).returncode == 2
+        restored = other.run("restore", file)
+        assert restored.returncode == 0, restored.stderr
+        assert other.run("keys", "list").stdout == running.run("keys", "list").stdout
+        again = other.run("restore", file)
+    assert again.returncode == 2
+    assert "holds experiments" in again.stderr
+
+
 def test_stop_restart_and_kill() -> None:
     with installation() as made:
         made.start()
@@ -161,3 +193,40 @@ def test_a_command_without_any_server_says_what_to_do() -> None:
     assert result.returncode == 2
     assert "DATABASE_URL" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_servers_of_ones_own_are_used_and_left_alone(empty_database_url: str, redis_url: str) -> None:
+    with installation() as made:
+        made.start(DATABASE_URL=empty_database_url, REDIS_URL=redis_url)
+        assert set(made.children()) == {"web", "worker", "beat"}
+        assert made.get("/readyz") == 200
+        assert made.end() == 0
+        assert not (made.data_dir / "postgres").exists()
+    assert _scalar(empty_database_url, "SELECT count(*) FROM api_keys") == 1
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
+    with installation() as made:
+        result = made.run("up", DATABASE_URL="postgresql://me:hush@127.0.0.1:1/x")
+    assert result.returncode == 2
+    assert "127.0.0.1:1/x" in result.stderr
+    assert "hush" not in result.stdout + result.stderr
+
+
+def test_a_setting_that_is_not_possible_is_one_sentence() -> None:
+    with installation() as made:
+        result = made.run("up", LOOPWISE_WEB_THREADS="many")
+    assert result.returncode == 2
+    assert "LOOPWISE_WEB_THREADS='many'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("moment", ["postgres", "migrations", "processes"])
+def test_a_signal_while_it_starts_ends_it_cleanly(moment: str) -> None:
+    with installation() as made:
+        child = made.launch()
+        wait_for(lambda: f"\n{moment} " in "\n" + made.output(), 60, made.output)
+        family = made.family()
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(40) == 0, made.output()
+        assert alive(family) == set()

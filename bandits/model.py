@@ -194,8 +194,11 @@ def distribution(
     """The logged distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
     Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
-    learned yet), otherwise VW's distribution with the exploration floor mixed in.
+    learned yet), otherwise VW's distribution with the exploration floor mixed in. Raises `ValueError` when there is no
+    action or the lines and ids differ in number.
     """
+    if len(action_ids) != len(action_lines):
+        raise ValueError(f"{len(action_lines)} action lines for {len(action_ids)} action ids")
     if isinstance(policy, FixedPolicy) and policy.action in action_ids:
         return mix_floor(
             [1.0 if action_id == policy.action else 0.0 for action_id in action_ids],

@@ -2,9 +2,11 @@
 
 import math
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import vowpalwabbit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +86,53 @@ def test_each_leaf_is_one_feature_of_a_one_line_example(context: dict[str, Any])
         assert name and (not value or math.isfinite(float(value)))
 
 
+Parse = Callable[[str], list[tuple[int, float]]]
+
+
+@pytest.fixture(scope="module")
+def vw_reads() -> Iterator[Parse]:
+    """Vowpal Wabbit's own parser, as the independent reader of what the encoder writes: (slot, value) of a line."""
+    workspace = vowpalwabbit.Workspace("--cb_explore_adf --hash all -b 30 --quiet --no_stdin --noconstant")
+
+    def parse(line: str) -> list[tuple[int, float]]:
+        examples = workspace.parse(line)
+        assert len(examples) == 1
+        found = sorted(examples[0].iter_features())
+        workspace.finish_example(examples)
+        return found
+
+    yield parse
+    workspace.finish()
+
+
+WORDS = st.one_of(TEXT, st.booleans(), st.floats(0.001, 1e9), st.integers(1, 10**9))
+
+
+@given(st.dictionaries(TEXT, st.one_of(WORDS, st.dictionaries(TEXT, WORDS, max_size=3)), max_size=4))
+def test_vw_reads_exactly_the_features_that_were_meant(vw_reads: Parse, context: dict[str, Any]) -> None:
+    expected = sorted(
+        float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 1.0
+        for _, _, _, value in leaves(context)
+    )
+    for line in (encode_context(context), encode_action("x", context)):
+        found = vw_reads(line)
+        extra = [] if line.startswith("shared") else [1.0]
+        assert sorted(value for _, value in found) == pytest.approx(sorted(expected + extra), rel=1e-6)
+        assert len({index for index, _ in found}) == len(found)  # 2^30 slots: no two of a handful meet by chance
+
+
+def test_vw_gives_names_that_look_like_numbers_slots_of_their_own(vw_reads: Parse) -> None:
+    found = vw_reads(encode_context({"5": 1, "05": 1, "5.0": 1, "0x5": 1, "05 ": 1, "a": ["5", "05"]}))
+    assert len({index for index, _ in found}) == 7
+
+
+@pytest.mark.parametrize("number", [1e-7, 0.1, 1 / 3, 123456.789, 1e9, -2.5, 1e-30, 999_999_999])
+def test_vw_reads_the_number_that_was_written(vw_reads: Parse, number: float) -> None:
+    assert vw_reads(encode_context({"n": number}))[0][1] == pytest.approx(
+        number, rel=1e-6
+    )  # VW's reader of numbers is off by up to 4e-7
+
+
 @pytest.mark.parametrize("nasty", NASTY)
 def test_separators_in_names_and_values_work_and_do_not_move_other_features(nasty: str) -> None:
     clean = features_of(encode_context({"plan": "pro", "age": 3}))
@@ -123,7 +172,7 @@ def test_the_table_in_the_module_is_what_happens() -> None:
 
 
 def test_a_list_of_objects_is_encoded_as_one_object() -> None:
-    parts = [{"day": "Mon"}, {"device": {"mobile": True}}, {"n": 1.5}]
+    parts: list[dict[str, Any]] = [{"day": "Mon"}, {"device": {"mobile": True}}, {"n": 1.5}]
     whole = {key: value for part in parts for key, value in part.items()}
     assert encode_context(parts) == encode_context(whole)
     assert encode_action("x", parts) == encode_action("x", whole)

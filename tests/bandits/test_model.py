@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from bandits.distribution import draw, sample
@@ -31,6 +31,11 @@ from bandits.policy import ALGORITHMS, FixedPolicy, UniformPolicy
 from tests.bandits.support import ACTIONS, CANARIES, IDS, mean_reward, online, policy, round_of
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -188,6 +193,14 @@ def test_fixed_and_uniform_policies_need_no_model() -> None:
     assert distribution(policy(), *arguments).tolist() == [0.2] * 5
 
 
+def test_lines_and_ids_that_differ_in_number_are_refused() -> None:
+    for chosen_policy in (FixedPolicy("a2"), UniformPolicy(), policy()):
+        with pytest.raises(ValueError, match="4 action lines for 5 action ids"):
+            distribution(chosen_policy, None, "shared |c", ACTIONS[:4], IDS)
+        with pytest.raises(ValueError, match="at least one action"):
+            distribution(chosen_policy, None, "shared |c", [], [])
+
+
 def test_a_fixed_action_that_is_not_eligible_falls_back_to_uniform() -> None:
     assert distribution(FixedPolicy("gone"), None, "shared |c", ACTIONS, IDS).tolist() == [0.2] * 5
 
@@ -265,13 +278,13 @@ def test_twenty_thousand_predictions_do_not_leak(repeats: int) -> None:
     # Each action line is asked for once (parsed and handed back), or twice (kept, until the cache is full and emptied).
     chosen_policy = policy()
     model = learn(initial_model(chosen_policy), chosen_policy, round_of(0, 50, chosen_policy, None))
-    predictor, process = Predictor(model, chosen_policy), psutil.Process()
+    predictor = Predictor(model, chosen_policy)
 
     def predict(start: int) -> int:
         for i in range(start, start + 20_000):
             actions = [f"|a =x{i // repeats} n:{i // repeats}", f"|a =y{i // repeats}", *ACTIONS]
             predictor.probabilities(encode_context({"i": str(i), "x": i / 7}), actions)
-        return process.memory_info().rss
+        return peak_bytes()
 
     before = predict(0)
     assert predict(20_000) - before < 4 << 20
@@ -281,14 +294,14 @@ def test_twenty_thousand_predictions_do_not_leak(repeats: int) -> None:
 
 def test_loading_and_closing_many_predictors_does_not_leak() -> None:
     chosen_policy = policy(bits=18)
-    model, process = initial_model(chosen_policy), psutil.Process()
+    model = initial_model(chosen_policy)
     sizes = []
     for index in range(120):
         predictor = Predictor(model, chosen_policy)
         predictor.probabilities(*CANARIES[0])
         predictor.close()
         if index in (20, 119):
-            sizes.append(process.memory_info().rss)
+            sizes.append(peak_bytes())
     assert sizes[1] - sizes[0] < 16 << 20  # one model of 18 bits is 4 MiB
 
 

@@ -69,7 +69,8 @@ def test_unknown_keys_algorithms_and_parameters_are_refused_by_name() -> None:
     assert "epsilon_greedy" in problems_of({"type": "bandit", "algorithm": "--cubic"})["/algorithm"]
     assert "has learning_rate" in problems_of(bandit(**{"-f": 1}))["/parameters/-f"]
     assert "/parameters/lambda_" in problems_of(bandit(lambda_=1.0))
-    for wrong in ([], "uniform", None, {}, {"type": []}):
+    malformed: list[Any] = [[], "uniform", None, {}, {"type": []}]
+    for wrong in malformed:
         assert problems_of(wrong)
     assert problems_of({"type": "fixed", "action": ""}) == problems_of({"type": "fixed"})
 

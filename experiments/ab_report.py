@@ -1,0 +1,194 @@
+"""The full report of an A/B test from unit-level arrays: every metric, every variant against control, with checks.
+
+Adds to `experiments.comparison` what a reader needs at once: CUPED where a covariate is given, Holm over all metrics
+and variants, an always-valid interval and p-value beside the fixed ones, and the sample ratio check. Assumes units
+assigned by fixed randomisation, one row per unit. This module must never pick metrics, covariates or control after
+seeing results.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.comparison import (
+    Comparison,
+    arm_moments,
+    compare,
+    compare_proportions,
+    compare_quantiles,
+)
+from experiments.cuped import CupedResult, cuped
+from experiments.health import RatioCheck, sample_ratio
+from experiments.multiplicity import adjust
+from experiments.planning import Kind
+from experiments.results import Interval, missing
+from experiments.sequences import MixtureTest, mixture_tau, mixture_test
+from experiments.validation import DataError, FloatArray, IntArray, refuse_first
+
+MIN_UNITS_SEQUENTIAL = 100
+"""Units per arm before an always-valid interval, which is asymptotic, opens."""
+
+
+class Metric(NamedTuple):
+    """One metric with its values, one per unit."""
+
+    name: str
+    """As printed."""
+    kind: Kind
+    """mean, proportion (0 or 1 per unit), ratio (sums per unit), quantile, count."""
+    numerator: FloatArray
+    """Shape (units,)."""
+    denominator: FloatArray | None = None
+    """Shape (units,), for ratios only."""
+    quantile: float | None = None
+    """For quantiles only."""
+    pre_numerator: FloatArray | None = None
+    """Pre-experiment covariate; None without CUPED."""
+    pre_denominator: FloatArray | None = None
+    """Its denominator, for ratios only."""
+
+
+class Line(NamedTuple):
+    """One metric of one variant against control."""
+
+    metric: str
+    """Metric name."""
+    kind: Kind
+    """Metric type."""
+    variant: int
+    """Code of the treatment variant."""
+    comparison: Comparison | None
+    """The headline comparison: adjusted by CUPED when a covariate was given. None with a reason."""
+    unadjusted: Comparison | None
+    """The comparison without CUPED; None when that is the headline."""
+    cuped: CupedResult | None
+    """What CUPED did; None without a covariate."""
+    adjusted_p: float | None
+    """Holm over all lines of the report."""
+    always_valid: MixtureTest | None
+    """Interval and p-value that hold at any time; None with a reason."""
+    reason: str
+    """Why something above is None."""
+
+
+class ABReport(NamedTuple):
+    """The whole table."""
+
+    units: int
+    """Rows."""
+    control: int
+    """Code of the control variant."""
+    counts: tuple[int, ...]
+    """Units per variant code."""
+    sample_ratio: RatioCheck
+    """When it alerts, no line below may be believed."""
+    lines: tuple[Line, ...]
+    """Metric by metric, variants in order of their codes."""
+    alpha: float
+    """1 - confidence level."""
+
+
+def compare_variants(
+    variant: IntArray,
+    variants: int,
+    control: int,
+    metrics: list[Metric],
+    *,
+    shares: list[float] | None = None,
+    alpha: float = 0.05,
+) -> ABReport:
+    """Report over variant codes 0..variants-1, shape (units,). `shares` are intended ones in code order; None is equal.
+
+    Raises `DataError` for fewer than two variants and for values that a metric type does not allow, with the row.
+    """
+    counts = np.bincount(variant, minlength=variants)
+    if variants < 2:
+        raise DataError("there is only one variant", fix="a comparison needs at least two")
+    for metric in metrics:
+        _check(metric)
+    ratio = sample_ratio(counts, shares if shares is not None else [1.0] * variants)
+    lines = [
+        _line(metric, variant, control, treatment, alpha)
+        for metric in metrics
+        for treatment in range(variants)
+        if treatment != control
+    ]
+    raw = [None if line.comparison is None else line.comparison.p_value for line in lines]
+    done = [line._replace(adjusted_p=p) for line, p in zip(lines, adjust(raw, "holm"), strict=True)]
+    return ABReport(len(variant), control, tuple(int(n) for n in counts), ratio, tuple(done), alpha)
+
+
+def _check(metric: Metric) -> None:
+    values = metric.numerator
+    if metric.kind == "proportion":
+        fix = "a proportion counts units with 0 or 1; use a mean for anything else"
+        refuse_first((values != 0) & (values != 1), values, f"{metric.name} is {{value}}", fix)
+    if metric.kind == "count":
+        bad = (values < 0) | (values != np.floor(values))
+        refuse_first(bad, values, f"{metric.name} is {{value}}", "a count is a whole number, 0 or larger")
+    if metric.kind == "ratio" and metric.denominator is not None:
+        fix = "denominators are counts or times, 0 or larger"
+        refuse_first(metric.denominator < 0, metric.denominator, f"the denominator of {metric.name} is {{value}}", fix)
+
+
+def _line(metric: Metric, variant: IntArray, control: int, treatment: int, alpha: float) -> Line:
+    rows = (variant == control, variant == treatment)
+    sizes = [int(r.sum()) for r in rows]
+    empty = Line(metric.name, metric.kind, treatment, None, None, None, None, None, "")
+    if min(sizes) < 2:
+        return empty._replace(reason="an arm has fewer than two units: wait for more, or drop the variant")
+    try:
+        plain = _plain(metric, rows, alpha)
+        adjusted = _cuped(metric, rows, alpha)
+    except DataError as error:
+        # One metric that cannot be computed must not hide the others.
+        return empty._replace(reason=error.sentence(None))
+    headline = plain if adjusted is None else adjusted.comparison
+    sequential, reason = _always_valid(headline, min(sizes), sum(sizes), alpha)
+    unadjusted = None if adjusted is None else plain
+    return Line(metric.name, metric.kind, treatment, headline, unadjusted, adjusted, None, sequential, reason)
+
+
+def _plain(metric: Metric, rows: tuple[np.ndarray, np.ndarray], alpha: float) -> Comparison:
+    arms = [metric.numerator[r] for r in rows]
+    if metric.kind == "quantile":
+        return compare_quantiles(arms[0], arms[1], metric.quantile or 0.5, alpha=alpha)
+    if metric.kind == "proportion":
+        return compare_proportions(int(arms[0].sum()), len(arms[0]), int(arms[1].sum()), len(arms[1]), alpha=alpha)
+    moments = [arm_moments(metric.numerator[r], _take(metric.denominator, r)) for r in rows]
+    return compare(moments[0], moments[1], alpha=alpha)
+
+
+def _cuped(metric: Metric, rows: tuple[np.ndarray, np.ndarray], alpha: float) -> CupedResult | None:
+    if metric.pre_numerator is None or metric.kind == "quantile":
+        return None
+    moments = [
+        arm_moments(
+            metric.numerator[r],
+            _take(metric.denominator, r),
+            metric.pre_numerator[r],
+            _take(metric.pre_denominator, r),
+        )
+        for r in rows
+    ]
+    return cuped(moments[0], moments[1], alpha=alpha)
+
+
+def _take(values: FloatArray | None, rows: np.ndarray) -> FloatArray | None:
+    return None if values is None else values[rows]
+
+
+def _always_valid(found: Comparison, smallest: int, units: int, alpha: float) -> tuple[MixtureTest | None, str]:
+    if found.std_error is None:
+        return None, found.interval.reason
+    if smallest < MIN_UNITS_SEQUENTIAL:
+        return None, f"the always-valid interval opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {smallest}"
+    tau = mixture_tau(found.std_error, units, alpha=alpha)
+    return mixture_test(found.difference, found.std_error, tau, alpha), ""
+
+
+def always_valid_interval(line: Line) -> Interval:
+    """The line's always-valid interval, or why there is none."""
+    return missing(line.reason) if line.always_valid is None else line.always_valid.interval

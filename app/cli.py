@@ -221,9 +221,9 @@ def demo(data_dir: Path, url: str | None, key: str | None, if_new: bool) -> None
     For each purchase the API is asked which brand to recommend; the reward is 1 when it is the one that was bought.
     Needs a running `loopwise up`.
     """
-    from app.embedded import demo as starter
+    from app import cli_demo
 
-    starter.play(_folder(data_dir), url, key, only_new=if_new)
+    cli_demo.play(_folder(data_dir), url, key, only_new=if_new)
 
 
 @main.command()

@@ -1,11 +1,14 @@
-"""Starts the demo against a running installation. The demo itself is in app.demo and knows only an address and a key."""
+"""Starts the demo against a running installation. The demo itself (app.demo) knows only an address and a key."""
 
+import contextlib
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 
 import click
 
+from app import demo
 from app.embedded.errors import ServerError
 from app.embedded.locate import servers
 from app.embedded.state import DataDir
@@ -14,28 +17,36 @@ from app.store.engine import create
 
 
 def play(data_dir: DataDir, url: str | None, key: str | None, *, only_new: bool) -> None:
-    """Run the demo.
+    """Run the demo, with an audit of it at its end where the database can be reached from here.
 
     :param url: None: the web server of the running `up`.
     :param key: None: the administrator's key in the data directory.
     :param only_new: do nothing when the demo experiment exists already.
-    :raises ServerError: when no server or no key is known.
+    :raises ServerError: when no server or no key is known, or the demo cannot go on.
     """
     url = url or _url(data_dir)
     key = key or _admin_key(data_dir)
-    from app import demo
-
     if only_new and _exists(url, key, demo.EXPERIMENT_KEY):
-        click.echo(f"The demo ran before: experiment {demo.EXPERIMENT_KEY!r}. `loopwise demo` continues it.")
+        click.echo(f"The demo ran before: experiment {demo.EXPERIMENT_KEY!r}. `loopwise demo` shows its tables again.")
         return
-    demo.run(url, key, sys.stdout, lambda: _audit(data_dir, demo.EXPERIMENT_KEY))
+    try:
+        with _audit(data_dir, url) as audit:
+            demo.run(url, key, sys.stdout, audit)
+    except demo.DemoFailed as error:
+        raise ServerError(f"the demo stopped: {error}") from error
 
 
-def _audit(data_dir: DataDir, experiment: str) -> AuditReport:
-    with servers(data_dir) as settings:
+@contextlib.contextmanager
+def _audit(data_dir: DataDir, url: str) -> Iterator[Callable[[], AuditReport] | None]:
+    """Give the audit; None when ``url`` is not the server of this data directory, so its database is elsewhere."""
+    running = data_dir.running()
+    if running is None or running.url != url:
+        yield None
+        return
+    with servers(data_dir, start=False) as settings:
         engine = create(settings.database_url, settings)
         try:
-            return audit_experiment(engine, settings, experiment)
+            yield lambda: audit_experiment(engine, settings, demo.EXPERIMENT_KEY)
         finally:
             engine.dispose()
 
@@ -55,7 +66,8 @@ def _admin_key(data_dir: DataDir) -> str:
 
 
 def _exists(url: str, key: str, experiment: str) -> bool:
-    request = urllib.request.Request(f"{url}/v1/experiments/{experiment}", headers={"Authorization": f"Bearer {key}"})
+    address = f"{url}/v1/experiments/{experiment}"
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {key}"})
     try:
         urllib.request.urlopen(request, timeout=10).close()
     except urllib.error.HTTPError as error:

@@ -221,9 +221,10 @@ def _assemble(found: Found, weighted: dict[str, Interval]) -> OffPolicyReport:
         found.total.max_weight,
         found.unsupported,
         _disagreement(estimates),
+        intervals.effective_rewards(weights, found.settings.reward_range),
     )
     judged = verdict.judge(diagnostics)
-    by_name = {name: with_asymptotic(by_name[name], n, effective, found.settings.alpha) for name in ESTIMATORS}
+    by_name = {name: with_asymptotic(by_name[name], diagnostics, found.settings.alpha) for name in ESTIMATORS}
     return OffPolicyReport(
         n,
         None if found.units is None else found.units.n,

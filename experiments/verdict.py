@@ -14,6 +14,7 @@ MIN_EFFECTIVE_SHARE = 0.005
 MAX_ROW_SHARE = 0.05
 MAX_UNSUPPORTED = 0.01
 MAX_DISAGREEMENT = 3.0
+MIN_EFFECTIVE_REWARDS = 50.0
 
 
 class Status(StrEnum):
@@ -73,11 +74,13 @@ class Diagnostics(NamedTuple):
     """Mean share of target probability on actions that the logging policy never chose."""
     disagreement: float | None = None
     """|DR - SNIPS| in standard errors of their paired difference."""
+    effective_rewards: float | None = None
+    """Kish size of the weighted rewards, or of the weighted shortfalls from the best reward, whichever is smaller."""
 
 
 def judge(d: Diagnostics) -> Verdict:
     """The gate, with limits as in docs/statistics.md ("Verdict")."""
-    found = (_mean_weight(d), _effective(d), _dominance(d), _support(d), _disagreement(d))
+    found = (_mean_weight(d), _effective(d), _dominance(d), _support(d), _disagreement(d), _rare(d))
     reasons = tuple(reason for reason in found if reason is not None)
     if any(reason.fatal for reason in reasons):
         return Verdict(Status.NOT_IDENTIFIED, reasons)
@@ -142,6 +145,16 @@ def _disagreement(d: Diagnostics) -> Reason | None:
         "reward model never saw the rows that it predicts, and that propensities are the true ones"
     )
     return Reason("estimator_disagreement", sentence, d.disagreement, MAX_DISAGREEMENT, False)
+
+
+def _rare(d: Diagnostics) -> Reason | None:
+    if d.effective_rewards is None or d.effective_rewards >= MIN_EFFECTIVE_REWARDS:
+        return None
+    sentence = (
+        f"only {d.effective_rewards:.1f} effective rewards (or failures, whichever are rarer) stand behind the value: "
+        f"below {MIN_EFFECTIVE_REWARDS:.0f} normal intervals cover too seldom; read cressie_read or confidence_sequence"
+    )
+    return Reason("rare_rewards", sentence, d.effective_rewards, MIN_EFFECTIVE_REWARDS, False)
 
 
 def unsupported_mass(target_mean: list[float] | tuple[float, ...], logged_counts: list[int] | tuple[int, ...]) -> float:

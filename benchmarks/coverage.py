@@ -1,0 +1,390 @@
+"""Do intervals cover as often as they say, and do sequential checks stay quiet? Simulation, printed as Markdown tables.
+
+    python -m benchmarks.coverage --runs 2000          # everything, some minutes on one core
+    python -m benchmarks.coverage --only off_policy --rate 0.01
+
+The world: 4 equally likely contexts, 5 actions, Bernoulli rewards around the given rate. The log comes from a fixed
+policy or from one that learns between batches (epsilon-greedy, Thompson-like, inverse-gap weighting as in SquareCB),
+always with a floor; the target policy is fixed beforehand. The reward model of DR is the running mean per context and
+action from earlier batches. Published in docs/statistics.md; a small twin runs in the tests. It must never be
+tuned until it passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments import adaptive, choices, group_sequential, health, likelihood, report, sequences, sums
+from experiments.report_lines import Settings
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CONTEXTS, ACTIONS, BATCHES = 4, 5, 20
+POLICIES = ("fixed", "epsilon_greedy", "thompson", "inverse_gap")
+FLOOR = 0.2
+ROWS = {0.01: 20_000, 0.1: 4_000, 0.9: 4_000}
+RUNS_AT_ONCE = 100
+SLOW_RUNS = 300
+"""Betting costs a hundred passes per run, so that it is measured on fewer runs."""
+
+
+class World(NamedTuple):
+    """What is true in the simulation."""
+
+    means: Floats
+    """Shape (contexts, actions): mean rewards."""
+    target: Floats
+    """Shape (contexts, actions): the policy to value."""
+    fixed: Floats
+    """Shape (contexts, actions): the fixed logging policy."""
+
+    @property
+    def value(self) -> float:
+        """The number that every interval should cover."""
+        return float((self.target * self.means).sum(axis=1).mean())
+
+
+class Logs(NamedTuple):
+    """Logs of several runs, all arrays of shape (runs, rows)."""
+
+    w: Floats
+    r: Floats
+    q: Floats
+    v: Floats
+    max_weight: float
+
+
+class Tally:
+    """Counts of covered and mean widths by name."""
+
+    def __init__(self) -> None:
+        self.hits: dict[str, list[bool]] = defaultdict(list)
+        self.widths: dict[str, list[float]] = defaultdict(list)
+        self.refused: dict[str, int] = defaultdict(int)
+
+    def add(self, name: str, interval: tuple[float | None, float | None], truth: float) -> None:
+        """One interval of one run; a refusal (None) is counted apart."""
+        low, high = interval
+        if low is None or high is None:
+            self.refused[name] += 1
+            return
+        self.hits[name].append(low <= truth <= high)
+        self.widths[name].append(high - low)
+
+    def coverage(self, name: str) -> float:
+        """Share of runs that covered."""
+        return float(np.mean(self.hits[name]))
+
+
+def make_world(rate: float, seed: int = 7) -> World:
+    """Mean rewards between about 0.6 and 1.4 times the rate (of the failure rate, for rates above one half)."""
+    rng = np.random.default_rng(seed)
+    rare = min(rate, 1 - rate)
+    spread = rare * (1 + 0.4 * rng.uniform(-1, 1, size=(CONTEXTS, ACTIONS)))
+    means = spread if rate <= 0.5 else 1 - spread
+    target = np.exp(1.2 * rng.normal(size=(CONTEXTS, ACTIONS)))
+    fixed = np.exp(0.6 * rng.normal(size=(CONTEXTS, ACTIONS)))
+    return World(
+        means, target / target.sum(axis=1, keepdims=True), with_floor(fixed / fixed.sum(axis=1, keepdims=True))
+    )
+
+
+def with_floor(p: Floats, floor: float = FLOOR) -> Floats:
+    """Mix `floor` of the uniform policy in."""
+    return np.asarray((1 - floor) * p + floor / p.shape[-1])
+
+
+def learned(policy: str, n: Floats, s: Floats, rng: np.random.Generator, t: int) -> Floats:
+    """Probabilities (runs, contexts, actions) from counts and sums of earlier batches, before the floor."""
+    mean = (s + 0.5) / (n + 1)
+    if policy == "epsilon_greedy":
+        best = mean == mean.max(axis=-1, keepdims=True)
+        return np.asarray(0.9 * best / best.sum(axis=-1, keepdims=True) + 0.1 / ACTIONS)
+    if policy == "thompson":
+        spread = np.sqrt(np.clip(mean * (1 - mean), 1e-4, None) / (n + 1))
+        draws = rng.normal(mean, spread, size=(60, *mean.shape)).argmax(axis=-1)
+        return np.stack([(draws == a).mean(axis=0) for a in range(ACTIONS)], axis=-1)
+    gap = mean.max(axis=-1, keepdims=True) - mean
+    p = 1 / (ACTIONS + 20 * np.sqrt(t / CONTEXTS) * gap)
+    best = mean.argmax(axis=-1)
+    np.put_along_axis(p, best[..., None], 0.0, axis=-1)
+    np.put_along_axis(p, best[..., None], 1 - p.sum(axis=-1, keepdims=True), axis=-1)
+    return np.asarray(p)
+
+
+def collect(world: World, policy: str, runs: int, rows: int, rng: np.random.Generator) -> Logs:
+    """Logs of `runs` independent runs, policies updated between `BATCHES` equal batches."""
+    shape = (runs, CONTEXTS, ACTIONS)
+    n, s = np.zeros(shape), np.zeros(shape)
+    parts: list[tuple[Floats, Floats, Floats, Floats]] = []
+    batch = rows // BATCHES
+    run = np.arange(runs)[:, None]
+    for step in range(BATCHES):
+        p = np.broadcast_to(world.fixed, shape)
+        if policy != "fixed":
+            p = np.full(shape, 1 / ACTIONS) if step == 0 else with_floor(learned(policy, n, s, rng, step * batch))
+        x = rng.integers(CONTEXTS, size=(runs, batch))
+        chosen = (rng.random((runs, batch, 1)) > np.cumsum(p, axis=-1)[run, x][..., :-1]).sum(axis=-1)
+        r = (rng.random((runs, batch)) < world.means[x, chosen]).astype(np.float64)
+        q_table = np.divide(s, n, out=np.zeros(shape), where=n > 0)
+        v_table = (world.target * q_table).sum(axis=-1)
+        w = world.target[x, chosen] / p[run, x, chosen]
+        parts.append((w, r, q_table[run, x, chosen], v_table[run, x]))
+        flat = (run * CONTEXTS + x) * ACTIONS + chosen
+        n = n + np.bincount(flat.ravel(), minlength=n.size).reshape(shape)
+        s = s + np.bincount(flat.ravel(), weights=r.ravel(), minlength=n.size).reshape(shape)
+    lowest = world.fixed if policy == "fixed" else np.full((CONTEXTS, ACTIONS), FLOOR / ACTIONS)
+    w, r, q, v = (np.concatenate([part[i] for part in parts], axis=1) for i in range(4))
+    return Logs(w, r, q, v, float((world.target / lowest).max()))
+
+
+def chunks(runs: int) -> Iterator[int]:
+    """Sizes of groups of runs that fit in memory together."""
+    for start in range(0, runs, RUNS_AT_ONCE):
+        yield min(RUNS_AT_ONCE, runs - start)
+
+
+def off_policy(rate: float, policy: str, runs: int, seed: int = 1, rows: int | None = None) -> Tally:
+    """Coverage of the intervals of a finished log, and of sequences looked at after every batch."""
+    world, rng, tally = make_world(rate), np.random.default_rng(seed), Tally()
+    length = ROWS[rate] if rows is None else rows
+    done = 0
+    for size in chunks(runs):
+        logs = collect(world, policy, size, length, rng)
+        for i in range(size):
+            _one_run(world.value, logs, i, tally, slow=done + i < SLOW_RUNS)
+        done += size
+    return tally
+
+
+def _one_run(truth: float, logs: Logs, i: int, tally: Tally, *, slow: bool) -> None:
+    w, r, q, v = logs.w[i], logs.r[i], logs.q[i], logs.v[i]
+    settings = Settings(0.05, logs.max_weight, (0.0, 1.0), True, sums.Thresholds(8.0, 8.0, 64.0))
+    total: sums.PolicySums | None = None
+    state, batch = sequences.START, len(w) // BATCHES
+    missed: dict[str, bool] = defaultdict(bool)
+    for step in range(BATCHES):
+        cut = slice(step * batch, (step + 1) * batch)
+        part = sums.policy_sums(w[cut], r[cut], q[cut], v[cut], settings.thresholds)
+        total = part if total is None else sums.merge(total, part)
+        state = sequences.advance(state, w[cut], r[cut], (0.0, 1.0))
+        missed["confidence_sequence, every batch"] |= _gamma_misses(state, truth)
+        found = report.report_from_sums(total, settings, with_model=True, sequence=state)
+        for name in ("ips", "dr"):
+            interval = found.estimators[name].intervals["asymptotic_sequence"]
+            missed[f"{name} asymptotic_sequence, every batch"] |= interval.exists and not interval.covers(truth)
+            if step >= 1:
+                normal = found.estimators[name].intervals["normal"]
+                missed[f"{name} normal, every batch (not valid)"] |= not normal.covers(truth)
+    _final(found, tally, truth)
+    for name, miss in missed.items():
+        tally.hits[name].append(not miss)
+    interval = likelihood.empirical_likelihood(w, r, (0.0, 1.0), logs.max_weight)
+    tally.add("ips empirical_likelihood", interval[:2], truth)
+    if slow:
+        # A running intersection: to miss at the end, or to be empty, is to have missed at some look.
+        tally.hits["betting, every row"].append(sequences.betting(w, r, (0.0, 1.0)).covers(truth))
+
+
+def _final(found: report.OffPolicyReport, tally: Tally, truth: float) -> None:
+    if not found.verdict.identified:
+        tally.refused["verdict"] += 1
+    for name in ("ips", "snips", "dr", "sndr"):
+        tally.add(f"{name} normal", found.estimators[name].intervals["normal"][:2], truth)
+    for name in ("ips", "dr"):
+        tally.add(f"{name} empirical_bernstein", found.estimators[name].intervals["empirical_bernstein"][:2], truth)
+    for name in ("clipped_ips", "switch_dr", "dr_os"):
+        tally.add(f"{name} bias_aware", found.estimators[name].intervals["bias_aware"][:2], truth)
+    tally.add("ips cressie_read", found.estimators["ips"].intervals["cressie_read"][:2], truth)
+    tally.add("ips confidence_sequence", found.estimators["ips"].intervals["confidence_sequence"][:2], truth)
+
+
+def _gamma_misses(state: sequences.SequenceState, truth: float) -> bool:
+    """Whether the sequence excludes the truth at this look, without solving for its ends."""
+    low = sequences.log_wealth(state.low_sum - state.t * truth, state.low_spread)
+    high = sequences.log_wealth(state.high_sum - state.t * (1 - truth), state.high_spread)
+    return bool(max(float(low), float(high)) >= log(2 / 0.05))
+
+
+def arms(policy: str, runs: int, seed: int = 2, rows: int = 4000, decay: float = 0.7) -> Tally:
+    """Coverage for the best minus the worst of three arms and for each arm, from logs of a context-free bandit."""
+    rng, tally = np.random.default_rng(seed), Tally()
+    truth = np.array([0.3, 0.35, 0.42])
+    k, batch = len(truth), rows // 40
+    for size in chunks(runs):
+        n, s = np.zeros((size, k)), np.zeros((size, k))
+        e, chosen, reward = np.empty((size, rows, k)), np.empty((size, rows), np.int64), np.empty((size, rows))
+        for start in range(0, rows, batch):
+            cut = slice(start, start + batch)
+            p = np.full((size, k), 1 / k)
+            if start:
+                floor = float((start + batch) ** -decay)
+                p = (1 - floor) * _arm_probabilities(policy, n, s, rng) + floor / k
+            a = (rng.random((size, batch, 1)) > np.cumsum(p, axis=1)[:, None, :-1]).sum(axis=2)
+            r = (rng.random((size, batch)) < truth[a]).astype(np.float64)
+            e[:, cut], chosen[:, cut], reward[:, cut] = p[:, None, :], a, r
+            for arm in range(k):
+                n[:, arm] += (a == arm).sum(axis=1)
+                s[:, arm] += (r * (a == arm)).sum(axis=1)
+        for i in range(size):
+            _one_bandit(truth, e[i], chosen[i], reward[i], decay, tally)
+    return tally
+
+
+def _arm_probabilities(policy: str, n: Floats, s: Floats, rng: np.random.Generator) -> Floats:
+    mean = (s + 0.5) / (n + 1)
+    if policy == "epsilon_greedy":
+        best = mean == mean.max(axis=1, keepdims=True)
+        return np.asarray(best / best.sum(axis=1, keepdims=True))
+    spread = np.sqrt(np.clip(mean * (1 - mean), 1e-4, None) / (n + 1))
+    draws = rng.normal(mean, spread, size=(200, *mean.shape)).argmax(axis=2)
+    return np.stack([(draws == a).mean(axis=0) for a in range(mean.shape[1])], axis=1)
+
+
+def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: float, tally: Tally) -> None:
+    scores = adaptive.arm_scores(reward, chosen, e, adaptive.running_means(reward, chosen, len(truth)))
+    weights = {
+        "unweighted AIPW": np.ones_like(e),
+        "StableVar": adaptive.stable_weights(e),
+        "two-point": adaptive.two_point_weights(e, decay),
+    }
+    for name, h in weights.items():
+        for arm, found in enumerate(adaptive.arm_values(scores, h)):
+            tally.add(f"{name}, arm {arm}", found.interval[:2], truth[arm])
+        tally.add(f"{name}, best - worst", adaptive.contrast(scores, h, 2, 0).interval[:2], truth[2] - truth[0])
+    for arm in (0, 2):
+        mine = reward[chosen == arm]
+        if len(mine) > 1:
+            half = 1.96 * float(mine.std(ddof=1)) / len(mine) ** 0.5
+            tally.add(f"raw mean (not valid), arm {arm}", (mine.mean() - half, mine.mean() + half), truth[arm])
+
+
+def false_alarms(runs: int, seed: int = 3) -> dict[str, float]:
+    """Share of clean runs in which a sequential check alerts at any of 50 looks; every tenth run is a ramp."""
+    rng = np.random.default_rng(seed)
+    alarms: dict[str, list[bool]] = defaultdict(list)
+    for run in range(runs):
+        ramp = run % 10 == 0
+        alarms["bandit SRM, anytime"].append(_choices_alert(rng, 50, 400, ramp=ramp, lost=0.0))
+        shares = np.linspace(0.05, 0.5, 50) if ramp else np.full(50, 0.5)
+        # A real ramp has a few steps, not fifty.
+        steps = shares[(np.arange(50) // 10) * 10]
+        counts = rng.binomial(400, steps)
+        table = np.stack([400 - counts, counts], axis=1)
+        found = health.sequential_sample_ratio(table, np.stack([1 - steps, steps], axis=1))
+        alarms["SRM, sequential"].append(found.alert)
+        alarms["difference, mSPRT / asymptotic sequence"].append(_aa_alert(rng, 50, 200))
+        alarms["difference, group-sequential, 5 looks"].append(_group_alert(rng, 5, 400))
+        alarms["difference, fixed p < 0.05 at every look (not valid)"].append(_naive_alert(rng, 50, 200))
+    return {name: float(np.mean(found)) for name, found in alarms.items()}
+
+
+def _choices_alert(rng: np.random.Generator, looks: int, rows: int, *, ramp: bool, lost: float) -> bool:
+    """Whether the anytime check alerts at any look; `lost` is the share of arm 0's exposures that is not logged."""
+    total: choices.ChoiceSums | None = None
+    for look in range(looks):
+        centre = np.array([0.05 + 0.3 * look / looks, 0.4, 0.3]) if ramp else np.array([0.3, 0.4, 0.3])
+        p = rng.dirichlet(8 * np.append(centre, 0.2), size=rows)
+        a = (rng.random((rows, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1)
+        kept = (a != 0) | (rng.random(rows) >= lost)
+        part = choices.choice_sums(a[kept], p[kept])
+        total = part if total is None else choices.merge_choices(total, part)
+        if choices.choice_balance(total).anytime_p_value < choices.ALPHA:
+            return True
+    return False
+
+
+def _aa_alert(rng: np.random.Generator, looks: int, units: int) -> bool:
+    x = rng.lognormal(0, 1, size=(2, looks * units))
+    for look in range(1, looks + 1):
+        n = look * units
+        error = float(np.sqrt(x[:, :n].var(axis=1, ddof=1).sum() / n))
+        gap = float(x[1, :n].mean() - x[0, :n].mean())
+        if sequences.mixture_test(gap, error, sequences.mixture_tau(error, 2 * n)).p_value < 0.05:
+            return True
+    return False
+
+
+def _naive_alert(rng: np.random.Generator, looks: int, units: int) -> bool:
+    x = rng.lognormal(0, 1, size=(2, looks * units))
+    n = np.arange(1, looks * units + 1)
+    mean = np.cumsum(x, axis=1) / n
+    variance = np.cumsum(x**2, axis=1) / n - mean**2
+    z = (mean[1] - mean[0]) / np.sqrt(variance.sum(axis=0) / n + 1e-300)
+    return bool((np.abs(z[units - 1 :: units]) > 1.96).any())
+
+
+def _group_alert(rng: np.random.Generator, looks: int, units: int) -> bool:
+    x = rng.lognormal(0, 1, size=(2, looks * units))
+    information = [(look + 1) / looks for look in range(looks)]
+    for look in range(1, looks + 1):
+        n = look * units
+        error = float(np.sqrt(x[:, :n].var(axis=1, ddof=1).sum() / n))
+        gap = float(x[1, :n].mean() - x[0, :n].mean())
+        if group_sequential.look(gap, error, information[:look]).reject:
+            return True
+    return False
+
+
+def lost_exposures(runs: int, seed: int = 4, looks: int = 50, rows: int = 8000) -> float:
+    """Share of runs in which 3% lost exposures of one arm of four are found within looks x rows decisions."""
+    rng = np.random.default_rng(seed)
+    return float(np.mean([_choices_alert(rng, looks, rows, ramp=False, lost=0.03) for _ in range(runs)]))
+
+
+def print_tally(title: str, tallies: dict[str, Tally]) -> None:
+    """One Markdown table: a row per interval, a column per setting, coverage in percent (mean width)."""
+    print(f"\n#### {title}\n\n| interval | {' | '.join(tallies)} |\n|---|{'---|' * len(tallies)}")
+    for name in next(iter(tallies.values())).hits:
+        cells = []
+        for tally in tallies.values():
+            width = f" ({np.mean(tally.widths[name]):.4f})" if tally.widths[name] else ""
+            refused = f", {tally.refused[name]} refused" if tally.refused[name] else ""
+            cells.append(f"{100 * tally.coverage(name):.1f}{width}{refused}" if tally.hits[name] else "refused")
+        print(f"| {name} | {' | '.join(cells)} |")
+    print("| verdict: not identified | " + " | ".join(str(t.refused["verdict"]) for t in tallies.values()) + " |")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--only", choices=("off_policy", "arms", "alarms", "lost"))
+    parser.add_argument("--rate", type=float, choices=sorted(ROWS))
+    options = parser.parse_args()
+    sections: dict[str, Callable[[], None]] = {
+        "off_policy": lambda: _print_off_policy(options.runs, options.rate),
+        "arms": lambda: print_tally("Arms", {p: arms(p, options.runs) for p in ("epsilon_greedy", "thompson")}),
+        "alarms": lambda: _print_alarms(max(options.runs // 2, 1)),
+        "lost": lambda: print(f"\n3% lost exposures found: {lost_exposures(max(options.runs // 20, 1)):.1%} of runs"),
+    }
+    for name, section in sections.items():
+        if options.only in (None, name):
+            start = time.perf_counter()
+            section()
+            print(f"\n({name}: {time.perf_counter() - start:.0f} s)", flush=True)
+
+
+def _print_off_policy(runs: int, rate: float | None) -> None:
+    for each in ROWS if rate is None else (rate,):
+        tallies = {policy: off_policy(each, policy, runs) for policy in POLICIES}
+        print_tally(f"Reward rate {each:.0%}, {ROWS[each]} rows, {runs} runs", tallies)
+
+
+def _print_alarms(runs: int) -> None:
+    print(f"\n| sequential check, {runs} clean runs, every tenth a ramp | false alarms |\n|---|---|")
+    for name, share in false_alarms(runs).items():
+        print(f"| {name} | {share:.1%} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -108,9 +108,11 @@ def migrate(data_dir: Path) -> None:
 
     Safe to run again, and from several machines at once. `loopwise up` does it at each start.
     """
+    from app.embedded.locate import check_database
     from app.store.migrate import upgrade
 
     with _servers(data_dir) as settings:
+        check_database(settings.database_url)
         upgrade(settings.database_url)
     click.echo("The database has the newest schema.")
 
@@ -315,6 +317,9 @@ def _servers(data_dir: Path, *, redis: bool = False, start: bool = True) -> "Abs
 def _engine(settings: Settings) -> "AbstractContextManager[Engine]":
     from contextlib import contextmanager
 
+    from psycopg2.errors import UndefinedTable
+    from sqlalchemy.exc import ProgrammingError
+
     from app.store.engine import create
 
     @contextmanager
@@ -322,6 +327,10 @@ def _engine(settings: Settings) -> "AbstractContextManager[Engine]":
         engine = create(settings.database_url, settings)
         try:
             yield engine
+        except ProgrammingError as error:
+            if isinstance(error.orig, UndefinedTable):
+                raise ServerError("this database is not Loopwise's, or too old: run `loopwise migrate`.") from error
+            raise
         finally:
             engine.dispose()
 

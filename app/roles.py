@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.embedded.process import die_with_parent
-from app.settings import Settings
+from app.settings import SettingError, Settings
 
 WEB_TARGET = "app.web:create_app"
 _WEB_STOP_S = 4  # a web process that answers its last requests longer than this is killed
@@ -20,6 +20,7 @@ _WEB_STOP_S = 4  # a web process that answers its last requests longer than this
 
 def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
     """Serve HTTP until a signal comes. SIGTERM and SIGINT answer what was accepted, then end."""
+    level = _log_level(settings)
     _share_metrics("web", settings)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -36,7 +37,7 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) 
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_WEB_STOP_S,
-        log_level=LogLevels(settings.log_level),
+        log_level=LogLevels(level),
     )
     server.serve(target_loader=partial(_load_factory, os.getpid()))
 
@@ -57,7 +58,7 @@ def run_worker(settings: Settings, concurrency: int) -> None:
 
     worker_process_init.connect(_follow_parent, weak=False)
     _celery().worker_main(
-        ["worker", f"--concurrency={concurrency}", f"--loglevel={settings.log_level}", "--without-gossip",
+        ["worker", f"--concurrency={concurrency}", f"--loglevel={_log_level(settings)}", "--without-gossip",
          "--without-mingle"]
     )  # fmt: skip
 
@@ -69,7 +70,13 @@ def run_beat(settings: Settings, schedule: Path | None) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="loopwise-beat-") as folder:
         path = schedule or Path(folder) / "schedule"
-        _celery().start(["beat", f"--schedule={path}", f"--loglevel={settings.log_level}"])
+        _celery().start(["beat", f"--schedule={path}", f"--loglevel={_log_level(settings)}"])
+
+
+def _log_level(settings: Settings) -> str:
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise SettingError(f"LOOPWISE_LOG_LEVEL={settings.log_level!r}: give debug, info, warning or error.")
+    return settings.log_level
 
 
 def _celery() -> Any:

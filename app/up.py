@@ -120,7 +120,7 @@ class Supervisor:
         self._stopping = True
         self._data_dir.runtime.unlink(missing_ok=True)
         if self._demo is not None:
-            process.stop(self._demo, signal.SIGTERM, 3)
+            process.stop(self._demo, signal.SIGINT, 3)  # lets its progress bar give the cursor back
         for child in reversed(self._children):
             child.stop()
         if self._children:

@@ -26,8 +26,12 @@ POLICIES: dict[str, dict[str, Any]] = {
     "learned": {
         "type": "bandit",
         "algorithm": "squarecb",
-        "parameters": {"gamma_scale": 1000, "learning_rate": 0.5, "interactions": ["context*action"]},
-        "exploration_floor": 0.02,
+        "parameters": {
+            "gamma_scale": 20,
+            "learning_rate": 1.0,
+            "interactions": ["context*action", "action*action"],
+        },
+        "exploration_floor": 0.01,
     },
     "best_seller": {"type": "fixed", "action": BEST_SELLER},
     "uniform": {"type": "uniform"},

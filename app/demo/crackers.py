@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 BRANDS = ("sunshine", "kleebler", "nabisco", "private")
 BEST_SELLER = "nabisco"
 PERMUTATION_SEED = 1994
-RECENT = 5  # purchases that count as recent
 
 
 class Purchase(NamedTuple):
@@ -31,23 +30,24 @@ def purchases() -> Iterator[Purchase]:
     history: dict[str, list[str]] = {}
     for row in rows:
         past = history.setdefault(row["household"], [])
-        yield Purchase(int(row["purchase"]), row["household"], _context(past), _actions(row), row["bought"])
+        yield Purchase(int(row["purchase"]), row["household"], _context(past), _actions(row, past), row["bought"])
         past.append(row["bought"])
 
 
 def _context(past: list[str]) -> dict[str, Any]:
     if not past:
-        return {"new_household": True}
+        return {"purchases": 0}
     counts = Counter(past)
     return {
+        "purchases": min(len(past), 20) / 20,
         "last": past[-1],
         "favourite": max(BRANDS, key=lambda brand: counts[brand]),
         "share": {brand: round(counts[brand] / len(past), 4) for brand in BRANDS},
-        "recent": {brand: past[-RECENT:].count(brand) / min(len(past), RECENT) for brand in BRANDS},
     }
 
 
-def _actions(row: dict[str, str]) -> list[dict[str, Any]]:
+def _actions(row: dict[str, str], past: list[str]) -> list[dict[str, Any]]:
+    """The brands with today's offer, and what this household made of each so far."""
     return [
         {
             "id": brand,
@@ -55,6 +55,8 @@ def _actions(row: dict[str, str]) -> list[dict[str, Any]]:
                 "price": round(int(row[f"price_cents_{brand}"]) / 100, 2),
                 "display": row[f"display_{brand}"] == "1",
                 "feature_ad": row[f"feature_{brand}"] == "1",
+                "loyalty": round((past.count(brand) + 0.25) / (len(past) + 1), 4),
+                "bought_last": past[-1:] == [brand],
             },
         }
         for brand in BRANDS

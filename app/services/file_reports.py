@@ -80,6 +80,10 @@ def evaluate_file(path: Path, request: EvaluateRequest) -> report.OffPolicyRepor
             alpha=request.alpha,
         )
     except DataError as error:
+        # The pure functions speak of roles; the reader of a file looks for its column.
+        for role, name in roles.items():
+            if error.problem.startswith(f"{role} is "):
+                error.problem = f"{role} (column {name}){error.problem.removeprefix(role)}"
         raise located(path, error, columns.place) from error
 
 

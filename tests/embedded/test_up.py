@@ -221,7 +221,7 @@ def test_a_setting_that_is_not_possible_is_one_sentence() -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("moment", ["postgres", "migrations", "processes"])
+@pytest.mark.parametrize("moment", ["postgres", "processes"])
 def test_a_signal_while_it_starts_ends_it_cleanly(moment: str) -> None:
     with installation() as made:
         child = made.launch()

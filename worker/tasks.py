@@ -16,12 +16,12 @@ def _engine() -> Engine:
 
 @app.task(name="worker.tasks.train")
 def train() -> None:
-    """Wake the learner of every lineage in which a reward window closed."""
-    for experiment_id, arm in training.due_lineages(_engine()):
-        train_lineage.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
+    """Wake a round for every arm in which a reward window closed."""
+    for experiment_id, arm in training.due_arms(_engine()):
+        train_arm.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
 
 
-@app.task(name="worker.tasks.train_lineage")
-def train_lineage(experiment_id: int, arm: str) -> None:
-    """One training round of one arm."""
+@app.task(name="worker.tasks.train_arm")
+def train_arm(experiment_id: int, arm: str) -> None:
+    """One round of one arm: settle outcomes and learn."""
     training.train_round(_engine(), settings, experiment_id, arm)

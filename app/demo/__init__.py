@@ -117,9 +117,10 @@ def _replay(client: Client, everything: list[Purchase], console: Console) -> lis
 
 
 def _one(client: Client, purchase: Purchase) -> tuple[Played, bool]:
+    unit = f"household-{purchase.household}"
     question = {
         "experiment": EXPERIMENT_KEY,
-        "unit_id": f"household-{purchase.household}",
+        "unit_id": unit,
         "decision_id": f"{EXPERIMENT_KEY}-{purchase.number}",
         "context": purchase.context,
         "actions": purchase.actions,
@@ -127,7 +128,7 @@ def _one(client: Client, purchase: Purchase) -> tuple[Played, bool]:
     status, answer = client.call("POST", "/v1/decide", question)
     reward = float(answer["action"]["id"] == purchase.bought)
     client.call("POST", "/v1/reward", {"decision_id": answer["decision_id"], "value": reward})
-    return Played(answer["arm"], question["unit_id"], reward, answer["policy_version"]), status == 201
+    return Played(answer["arm"], unit, reward, answer["policy_version"]), status == 201
 
 
 def _recent(played: list[Played]) -> str:

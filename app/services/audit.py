@@ -2,7 +2,7 @@
 
 For each decision: the distribution from the logged model version, context and actions; the arm and the draw from the
 ids; the propensity. For each model version: the parent's bytes and the ledger give the same SHA-256 again. For each
-learning arm: every decision whose window opened is learned exactly once or waits for it.
+arm: every decision whose window opened is settled exactly once or waits for it, and learned from when the arm learns.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def audit_experiment(
         missing = store.unaccounted(connection, experiment.id, learning)
         report.unaccounted = len(missing)
         for decision_id in missing[:SHOWN]:
-            report.add(f"decision {decision_id!r} is neither learned from nor waiting, or both")
+            report.add(f"decision {decision_id!r} is not settled (and learned from, if the arm learns) exactly once")
         report.ledger_rows = training.ledger_size(connection, experiment.id)
     return report
 

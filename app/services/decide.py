@@ -165,7 +165,6 @@ def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked)
         encoding_version=ENCODING_VERSION,
         state="deferred" if request.defer_activation else "active",
         window_s=experiment.config.reward.window_s,
-        learns=isinstance(arm.policy, BanditPolicy),
     )
 
 
@@ -239,14 +238,8 @@ def _retried(runtime: Runtime, item: Asked, row: AnyRow) -> Decided:
 
 def open_window(connection: Any, experiment: Experiment, row: AnyRow) -> bool:
     """Start the reward window of a decision that waited for it; False when it was open already."""
-    policies = {arm.key: arm.policy for arm in experiment.arms}
-    return decisions.activate(
-        connection,
-        row.id,
-        from_states=["deferred", "unanswered"],
-        window_s=experiment.config.reward.window_s,
-        learns=isinstance(policies.get(row.arm), BanditPolicy),
-    )
+    window_s = experiment.config.reward.window_s
+    return decisions.activate(connection, row.id, from_states=["deferred", "unanswered"], window_s=window_s)
 
 
 def _answer(row: NewDecision | AnyRow, payload: Any) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Learning: a loop over the database, not a queue of events. Waking it twice, or killing it, changes nothing.
+"""Settling outcomes and learning from them: a loop over the database, not a queue of events.
 
-One round of one lineage is one transaction under the lineage's lock: decisions whose reward window closed and that were
-not learned from, in order, with their joined rewards; the parent's bytes; the child model with its manifest; the ledger.
-Waiting for the window keeps training unbiased: learning early rewards first and silence later does not.
+Waking it twice, or killing it, changes nothing. One round of one arm is one transaction under the arm's lock: decisions
+whose reward window closed, in order; their joined rewards, from then on final; and in a learning arm the parent's bytes,
+the child with its manifest, and the ledger. Waiting for the window keeps training unbiased: learning early rewards first
+and silence later does not.
 """
 
 from typing import Any, NamedTuple
@@ -17,11 +18,11 @@ from app.settings import Settings
 from app.store import models, platform, rewards, training
 from app.store.engine import transaction
 from app.store.models import VersionInfo
-from app.store.training import Due, Learned
+from app.store.training import Outcome
 from bandits.encoding import ENCODING_VERSION
 from bandits.model import Example, TrainingDataError, learn
 from bandits.model_file import ModelError
-from bandits.policy import BanditPolicy, parse_policy
+from bandits.policy import BanditPolicy, Policy, parse_policy, policy_to_json
 from bandits.safety import ModelReport, check_model
 
 CANARIES = 20
@@ -34,21 +35,22 @@ class Round(NamedTuple):
 
     experiment_id: int
     arm: str
-    number: int  # of the new version
+    number: int | None  # of the new version; null: the arm does not learn
     decisions: int
     promoted: bool
     problems: tuple[str, ...]
 
 
-def due_lineages(engine: Engine) -> list[tuple[int, str]]:
-    """(experiment id, arm) of every lineage that has something to learn."""
+def due_arms(engine: Engine) -> list[tuple[int, str]]:
+    """(experiment id, arm) of every arm with decisions whose window closed."""
     with transaction(engine) as connection:
-        return training.lineages_with_due_decisions(connection)
+        return training.arms_with_due_decisions(connection)
 
 
 def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str) -> Round | None:
-    """Learn everything that is due in one lineage, up to the round's limit; null when there is nothing, or when
-    somebody else is at it.
+    """Settle, and learn from, everything that is due in one arm, up to the round's limit.
+
+    :returns: null when there is nothing, when somebody else is at it, or when the parent model is refused.
     """
     with transaction(engine) as connection:
         until = rewards.pass_gate(connection)
@@ -58,23 +60,40 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
         rows = training.due(connection, experiment_id, arm, until, settings.round_decisions)
         if not rows:
             return None
-        return _learn(connection, settings, experiment_id, arm, rows)
+        configs = Configs(connection, experiment_id)
+        outcomes = [Outcome(row, joined_reward(row, configs.get(row.config_version).reward)) for row in rows]
+        policy = _policy(configs, rows[-1].config_version, arm)
+        done = Round(experiment_id, arm, None, len(rows), False, ())
+        if isinstance(policy, BanditPolicy):
+            learned = _learn(connection, settings, policy, outcomes, configs, done)
+            if learned is None:
+                return None
+            done = learned
+        training.settle(connection, experiment_id, arm, outcomes)
+        return done
 
 
-def _learn(connection: Connection, settings: Settings, experiment_id: int, arm: str, rows: list[Due]) -> Round | None:
-    configs = Configs(connection, experiment_id)
-    policy = _policy(configs, rows[-1].config_version, arm)
+def _learn(
+    connection: Connection,
+    settings: Settings,
+    policy: BanditPolicy,
+    outcomes: list[Outcome],
+    configs: Configs,
+    done: Round,
+) -> Round | None:
+    """Make the next model version of an arm from these outcomes, and put it into service when it passes its checks."""
+    experiment_id, arm = done.experiment_id, done.arm
     (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
     try:
         parent, parent_bytes = model_bytes.load(connection, serving.version_id, settings.secret_key)
-        learned = [Learned(row.id, joined_reward(row, configs.get(row.config_version).reward)) for row in rows]
-        examples = [example_of(row, line.reward, configs) for row, line in zip(rows, learned, strict=True)]
+        examples = [example_of(outcome.decision, outcome.reward, configs) for outcome in outcomes]
         child = learn(parent_bytes, policy, examples)
     except (ModelRefused, ModelError, TrainingDataError) as error:
         models.report_problem(connection, experiment_id, arm, str(error))
         log.error("training_failed", experiment_id=experiment_id, arm=arm, error=str(error))
         return None
-    report = check_model(child, policy, canaries(examples))
+    shown = canaries(examples)
+    report = check_model(child, policy, shown)
     revision = platform.next_revision(connection)
     number = models.next_number(connection, experiment_id, arm)
     version_id, _ = model_bytes.store(
@@ -86,13 +105,13 @@ def _learn(connection: Connection, settings: Settings, experiment_id: int, arm: 
         number=number,
         parent_id=parent.id,
         kind="incremental",
-        examples=parent.examples + len(rows),
-        manifest=_manifest(parent, configs, rows, arm),
-        checks=report._asdict() | {"canaries": len(canaries(examples))},
+        examples=parent.examples + len(outcomes),
+        manifest=_manifest(parent, policy, outcomes),
+        checks=report._asdict() | {"canaries": len(shown)},
     )
-    training.write_ledger(connection, experiment_id, arm, version_id, learned)
+    training.write_ledger(connection, experiment_id, arm, version_id, outcomes)
     _promote(connection, experiment_id, arm, version_id, revision, report)
-    return Round(experiment_id, arm, number, len(rows), report.ok, report.problems)
+    return done._replace(number=number, promoted=report.ok, problems=report.problems)
 
 
 def canaries(examples: list[Example]) -> list[tuple[str, list[str]]]:
@@ -101,26 +120,24 @@ def canaries(examples: list[Example]) -> list[tuple[str, list[str]]]:
     return [(example.shared_line, list(example.action_lines)) for example in examples[::step][:CANARIES]]
 
 
-def _policy(configs: Configs, config_version: int, arm: str) -> BanditPolicy:
+def _policy(configs: Configs, config_version: int, arm: str) -> Policy:
     (policy,) = (parse_policy(spec.policy) for spec in configs.get(config_version).arms if spec.key == arm)
-    assert isinstance(policy, BanditPolicy), "only learning arms have a lineage"
     return policy
 
 
-def _manifest(parent: VersionInfo, configs: Configs, rows: list[Due], arm: str) -> dict[str, Any]:
+def _manifest(parent: VersionInfo, policy: BanditPolicy, outcomes: list[Outcome]) -> dict[str, Any]:
     """What gives the same bytes again: the parent, the order, the passes, and the ledger's rows of this version."""
-    (policy,) = (spec.policy for spec in configs.get(rows[-1].config_version).arms if spec.key == arm)
     return {
         "kind": "incremental",
         "parent_number": parent.number,
         "parent_sha256": parent.sha256,
         "order": "decided_at, id",
         "passes": 1,
-        "decisions": len(rows),
-        "first": rows[0].id,
-        "last": rows[-1].id,
+        "decisions": len(outcomes),
+        "first": outcomes[0].decision.id,
+        "last": outcomes[-1].decision.id,
         "encoding_version": ENCODING_VERSION,
-        "policy": policy,
+        "policy": policy_to_json(policy),
     }
 
 

@@ -36,13 +36,15 @@ _UNACCOUNTED = text(
     """
     SELECT d.id FROM decisions d
     LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
-    LEFT JOIN awaiting_training a ON a.decision_id = d.id
-    WHERE d.experiment_id = :id AND d.arm = ANY(:arms) AND d.closes_at IS NOT NULL
-        AND (l.decision_id IS NULL) = (a.decision_id IS NULL)
+    LEFT JOIN awaiting_outcome a ON a.decision_id = d.id
+    LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
+    WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND (
+        (o.decision_id IS NULL) = (a.decision_id IS NULL)
+        OR (d.arm = ANY(:arms) AND (o.decision_id IS NULL) <> (l.decision_id IS NULL)))
     """
 )
 
 
 def unaccounted(connection: Connection, experiment_id: int, arms: list[str]) -> list[str]:
-    """Decisions that were neither learned from nor wait for it, or both."""
+    """Decisions that are neither settled nor waiting, or both; in learning arms, settled and not learned from."""
     return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms}).scalars())

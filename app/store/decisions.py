@@ -12,7 +12,7 @@ _d = tables.decisions
 
 
 class NewDecision(NamedTuple):
-    """One row to be stored. Field names are the columns', but for the last three."""
+    """One row to be stored. Field names are the columns', but for the last."""
 
     id: str
     experiment_id: int
@@ -34,7 +34,6 @@ class NewDecision(NamedTuple):
     encoding_version: int
     state: str
     window_s: float  # reward window, in seconds
-    learns: bool  # a learning policy decided
 
 
 # One JSON document carries the batch: it is written by orjson and read by PostgreSQL, both faster than quoting
@@ -46,7 +45,7 @@ _INSERT = text(
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
-            state text, window_s float8, learns boolean)
+            state text, window_s float8)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
             policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
@@ -60,9 +59,8 @@ _INSERT = text(
         ON CONFLICT (id) DO NOTHING
         RETURNING id, experiment_id, arm, closes_at
     ), waiting AS (
-        INSERT INTO awaiting_training (decision_id, experiment_id, arm, closes_at)
-        SELECT s.id, s.experiment_id, s.arm, s.closes_at FROM stored s JOIN input i USING (id)
-        WHERE i.learns AND s.closes_at IS NOT NULL
+        INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
+        SELECT id, experiment_id, arm, closes_at FROM stored WHERE closes_at IS NOT NULL
     )
     SELECT id FROM stored
     """
@@ -96,19 +94,17 @@ _ACTIVATE = text(
         WHERE id = :id AND state = ANY(:from_states)
         RETURNING id, experiment_id, arm, closes_at
     ), waiting AS (
-        INSERT INTO awaiting_training (decision_id, experiment_id, arm, closes_at)
-        SELECT id, experiment_id, arm, closes_at FROM activated WHERE :learns
+        INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
+        SELECT id, experiment_id, arm, closes_at FROM activated
     )
     SELECT count(*) FROM activated
     """
 )
 
 
-def activate(
-    connection: Connection, decision_id: str, *, from_states: list[str], window_s: float, learns: bool
-) -> bool:
+def activate(connection: Connection, decision_id: str, *, from_states: list[str], window_s: float) -> bool:
     """Open the reward window of a decision that is in one of these states; False when it is in none of them."""
-    values = {"id": decision_id, "from_states": from_states, "window_s": window_s, "learns": learns}
+    values = {"id": decision_id, "from_states": from_states, "window_s": window_s}
     return bool(connection.execute(_ACTIVATE, values).scalar_one())
 
 
@@ -117,7 +113,7 @@ _UNANSWERED = text(
     WITH marked AS (
         UPDATE decisions SET state = 'unanswered', closes_at = NULL WHERE id = ANY(:ids) AND state = 'active' RETURNING id
     )
-    DELETE FROM awaiting_training USING marked WHERE decision_id = marked.id
+    DELETE FROM awaiting_outcome USING marked WHERE decision_id = marked.id
     """
 )
 

@@ -2,7 +2,7 @@
 
 Two kinds live here. *Configuration* (experiments, keys, model versions) is small, changes rarely, and every change takes
 the next ``platform.revision``, so that each process finds out with one small query what changed. The *log* (decisions,
-rewards, the training ledger) is append-only but for a decision's activation; no foreign key leads out of it, so that it
+rewards, outcomes, the training ledger) is append-only but for a decision's activation; no foreign key leads out of it, so that it
 can be partitioned and distributed.
 """
 
@@ -167,14 +167,27 @@ rewards = Table(
     Index("rewards_experiment_time", "experiment_id", "received_at"),
 )
 
-awaiting_training = Table(
-    "awaiting_training",
+awaiting_outcome = Table(
+    "awaiting_outcome",
     metadata,
     Column("decision_id", Text, primary_key=True),
     Column("experiment_id", BigInteger, nullable=False),
     Column("arm", Text, nullable=False),
     _time("closes_at"),
-    Index("awaiting_training_lineage", "experiment_id", "arm", "closes_at"),
+    Index("awaiting_outcome_arm", "experiment_id", "arm", "closes_at"),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("decision_id", Text, primary_key=True),
+    Column("arm", Text, nullable=False),
+    Column("unit_id", Text, nullable=False),
+    Column("reward", Double, nullable=False),  # joined by the experiment's rule when the window closed; final
+    Column("events", Integer, nullable=False),  # reward events that came in time; 0: the default was taken
+    _time("decided_at"),
+    Index("outcomes_time", "experiment_id", "decided_at"),
 )
 
 training_ledger = Table(

@@ -19,13 +19,11 @@ STATEMENTS = (
         PRIMARY KEY (id)
     )
     """,
-
     """
     CREATE INDEX api_keys_revision ON api_keys (revision)
     """,
-
     """
-    CREATE TABLE awaiting_training (
+    CREATE TABLE awaiting_outcome (
         decision_id TEXT NOT NULL,
         experiment_id BIGINT NOT NULL,
         arm TEXT NOT NULL,
@@ -33,11 +31,9 @@ STATEMENTS = (
         PRIMARY KEY (decision_id)
     )
     """,
-
     """
-    CREATE INDEX awaiting_training_lineage ON awaiting_training (experiment_id, arm, closes_at)
+    CREATE INDEX awaiting_outcome_arm ON awaiting_outcome (experiment_id, arm, closes_at)
     """,
-
     """
     CREATE TABLE changes (
         id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -51,11 +47,9 @@ STATEMENTS = (
         PRIMARY KEY (id)
     )
     """,
-
     """
     CREATE INDEX changes_experiment ON changes (experiment_id, id)
     """,
-
     """
     CREATE TABLE decisions (
         id TEXT NOT NULL,
@@ -82,15 +76,12 @@ STATEMENTS = (
         PRIMARY KEY (id)
     )
     """,
-
     """
     CREATE INDEX decisions_experiment_time ON decisions (experiment_id, decided_at)
     """,
-
     """
     CREATE INDEX decisions_unit ON decisions (unit_id)
     """,
-
     """
     CREATE TABLE experiment_configs (
         experiment_id BIGINT NOT NULL,
@@ -100,7 +91,6 @@ STATEMENTS = (
         PRIMARY KEY (experiment_id, version)
     )
     """,
-
     """
     CREATE TABLE experiments (
         id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -117,11 +107,9 @@ STATEMENTS = (
         UNIQUE (key)
     )
     """,
-
     """
     CREATE INDEX experiments_revision ON experiments (revision)
     """,
-
     """
     CREATE TABLE lineages (
         experiment_id BIGINT NOT NULL,
@@ -132,11 +120,9 @@ STATEMENTS = (
         PRIMARY KEY (experiment_id, arm)
     )
     """,
-
     """
     CREATE INDEX lineages_revision ON lineages (revision)
     """,
-
     """
     CREATE TABLE model_versions (
         id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -156,7 +142,6 @@ STATEMENTS = (
         UNIQUE (experiment_id, arm, number)
     )
     """,
-
     """
     CREATE TABLE platform (
         id SMALLINT NOT NULL,
@@ -164,7 +149,6 @@ STATEMENTS = (
         PRIMARY KEY (id)
     )
     """,
-
     """
     CREATE TABLE rewards (
         decision_id TEXT NOT NULL,
@@ -178,11 +162,9 @@ STATEMENTS = (
         PRIMARY KEY (decision_id, reward_id)
     )
     """,
-
     """
     CREATE INDEX rewards_experiment_time ON rewards (experiment_id, received_at)
     """,
-
     """
     CREATE TABLE training_ledger (
         experiment_id BIGINT NOT NULL,
@@ -194,9 +176,23 @@ STATEMENTS = (
         PRIMARY KEY (experiment_id, arm, decision_id)
     )
     """,
-
     """
     CREATE INDEX training_ledger_version ON training_ledger (version_id, position)
+    """,
+    """
+    CREATE TABLE outcomes (
+        experiment_id BIGINT NOT NULL,
+        decision_id TEXT NOT NULL,
+        arm TEXT NOT NULL,
+        unit_id TEXT NOT NULL,
+        reward DOUBLE PRECISION NOT NULL,
+        events INTEGER NOT NULL,
+        decided_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        PRIMARY KEY (experiment_id, decision_id)
+    )
+    """,
+    """
+    CREATE INDEX outcomes_time ON outcomes (experiment_id, decided_at)
     """,
     "INSERT INTO platform (id, revision) VALUES (1, 1)",
     # What no correct program writes, the log does not take.

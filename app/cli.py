@@ -157,7 +157,7 @@ def beat(data_dir: Path) -> None:
     from app import roles
 
     with _servers(data_dir, redis=True, start=False) as settings:
-        roles.run_beat(_exported(settings), data_dir / "beat-schedule" if data_dir.is_dir() else None)
+        roles.run_beat(_exported(settings))
 
 
 @main.group()

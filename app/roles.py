@@ -3,10 +3,13 @@
 It must never open a database connection itself: granian and Celery fork after this code has run.
 """
 
+import contextlib
 import importlib
 import os
+import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,6 @@ _WEB_STOP_S = 4  # a web process that answers its last requests longer than this
 def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
     """Serve HTTP until a signal comes. SIGTERM and SIGINT answer what was accepted, then end."""
     level = _log_level(settings)
-    _share_metrics("web", settings)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
@@ -39,7 +41,8 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) 
         workers_kill_timeout=_WEB_STOP_S,
         log_level=LogLevels(level),
     )
-    server.serve(target_loader=partial(_load_factory, os.getpid()))
+    with _shared_metrics("web", settings):
+        server.serve(target_loader=partial(_load_factory, os.getpid()))
 
 
 def _load_factory(parent: int, target: str) -> Any:
@@ -53,24 +56,17 @@ def _load_factory(parent: int, target: str) -> Any:
 
 def run_worker(settings: Settings, concurrency: int) -> None:
     """Run Celery's worker until a signal comes. SIGTERM lets the running task finish."""
-    _share_metrics("worker", settings)
     from celery.signals import worker_process_init
 
     worker_process_init.connect(_follow_parent, weak=False)
-    _celery().worker_main(
-        ["worker", f"--concurrency={concurrency}", f"--loglevel={_log_level(settings)}", "--without-gossip",
-         "--without-mingle"]
-    )  # fmt: skip
+    arguments = [f"--concurrency={concurrency}", f"--loglevel={_log_level(settings)}"]
+    with _shared_metrics("worker", settings):
+        _celery().worker_main(["worker", *arguments, "--without-gossip", "--without-mingle"])
 
 
-def run_beat(settings: Settings, schedule: Path | None) -> None:
-    """Run Celery's clock until a signal comes.
-
-    :param schedule: where it keeps the last times; None: nowhere after it ends.
-    """
-    with tempfile.TemporaryDirectory(prefix="loopwise-beat-") as folder:
-        path = schedule or Path(folder) / "schedule"
-        _celery().start(["beat", f"--schedule={path}", f"--loglevel={_log_level(settings)}"])
+def run_beat(settings: Settings) -> None:
+    """Run Celery's clock until a signal comes. It keeps its times in memory: a wake-up more or less does no harm."""
+    _celery().start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={_log_level(settings)}"])
 
 
 def _log_level(settings: Settings) -> str:
@@ -87,7 +83,8 @@ def _follow_parent(**_: object) -> None:
     die_with_parent(signal.SIGKILL)
 
 
-def _share_metrics(role: str, settings: Settings) -> None:
+@contextlib.contextmanager
+def _shared_metrics(role: str, settings: Settings) -> Iterator[None]:
     """Point prometheus-client at this role's folder, emptied: its files are named by pid and would count for ever.
 
     Has to happen before the first import of prometheus_client, which reads the variable then.
@@ -97,3 +94,8 @@ def _share_metrics(role: str, settings: Settings) -> None:
     for stale in folder.glob("*.db"):
         stale.unlink(missing_ok=True)
     os.environ["LOOPWISE_METRICS_DIR"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if not settings.metrics_dir:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -2,14 +2,22 @@
 
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from app.api import answers
 from app.api.auth import caller, needs, runtime
 from app.api.respond import as_json
 from app.errors import Forbidden
 from app.services import experiments, models
-from app.services.experiment_config import ActionSpec, ArmSpec, ExperimentConfig, Model, RewardSpec
+from app.services.experiment_config import (
+    ActionSpec,
+    ArmSpec,
+    ExperimentConfig,
+    Model,
+    RewardSpec,
+    invalid,
+    pydantic_fields,
+)
 
 blueprint = APIBlueprint(
     "experiments",
@@ -25,7 +33,7 @@ class KeyPath(BaseModel):
 
 class Page(BaseModel):
     limit: int = Field(default=100, ge=1, le=1000)
-    after: int | None = Field(default=None, description="The `next` of the page before.")
+    after: int | None = Field(default=None, ge=0, lt=2**63, description="The `next` of the page before.")
 
 
 class Patch(Model):
@@ -46,7 +54,7 @@ class Conclusion(Model):
 
 class Rollback(Model):
     arm: str
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, lt=2**31)
     reason: str = Field(max_length=10_000)
 
 
@@ -116,7 +124,12 @@ def pause(path: KeyPath) -> Response:
 @needs("manage")
 def conclude(path: KeyPath) -> Response:
     """End it for good. The body is optional: {"conclusion": "..."}."""
-    reason = Conclusion.model_validate(request.get_json()).conclusion if request.get_data() else None
+    reason = None
+    if request.get_data():
+        try:
+            reason = Conclusion.model_validate(request.get_json()).conclusion
+        except ValidationError as error:
+            raise invalid(pydantic_fields(error)) from None
     return _moved(path.key, "conclude", reason)
 
 

@@ -42,7 +42,7 @@ class RankRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
     contextFeatures: list[Any] = Field(default_factory=list)
     actions: list[RankableAction] = Field(min_length=1, max_length=MAX_ACTIONS)
-    excludedActions: list[str] = Field(default_factory=list)
+    excludedActions: list[EventId] = Field(default_factory=list, max_length=MAX_ACTIONS)
     eventId: EventId | None = None
     deferActivation: bool = False
 
@@ -59,7 +59,7 @@ class RankAnswer(BaseModel):
 
 
 class RewardBody(BaseModel):
-    value: float = Field(allow_inf_nan=False)
+    value: float = Field(allow_inf_nan=False, strict=True)
 
 
 class EventPath(BaseModel):
@@ -81,7 +81,9 @@ def rank(body: RankRequest) -> Response:
         decision_id=body.eventId,
         defer_activation=body.deferActivation,
     )
-    document = request.document | {"actions": [action.model_dump(mode="json") for action in actions]}  # type: ignore[attr-defined]
+    # The experiment is part of the question: the same event id at another one is no retry.
+    plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
+    document = request.document | plain  # type: ignore[attr-defined]
     (decided,) = decisions.decide(runtime(), caller(), [decisions.asked(asked_request, document)])
     answer = decided.answer
     chances = {item["id"]: item["probability"] for item in answer["ranking"]}

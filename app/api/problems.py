@@ -7,8 +7,9 @@ import structlog
 from flask import Flask, Response, current_app, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
 
-from app.errors import LoopwiseError, TooManyRequests, Unavailable
+from app.errors import BadRequest, LoopwiseError, TooManyRequests, Unavailable
 from app.services.experiment_config import invalid, pydantic_fields
 from app.store.engine import is_outage, unavailable
 
@@ -24,11 +25,26 @@ _PERSONALIZER_CODES = {
 }
 
 
+class _AnyText(BaseConverter):
+    """The rest of a path as it stands: an id may begin with a slash or hold a line break."""
+
+    regex = r"[\s\S]+"
+    part_isolating = False
+
+
 def install(app: Flask) -> None:
-    """Register the handlers."""
+    """Register the handlers, and take paths literally."""
+    app.url_map.converters["path"] = _AnyText
+    app.url_map.merge_slashes = False
+    app.before_request(_refuse_nul)
     app.register_error_handler(LoopwiseError, render)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
+
+
+def _refuse_nul() -> None:
+    if "\0" in request.path or b"%00" in request.query_string:
+        raise BadRequest("nul_character", "The address holds the character NUL (%00); remove it.")
 
 
 def validation_response(error: ValidationError) -> Response:

@@ -27,10 +27,12 @@ def parse(body: bytes, max_depth: int) -> Any:
         raise BadRequest("malformed_json", f"The body is not JSON: {error}.") from None
     plain = orjson.dumps(document)
     # Written again, a document has as many colons as before, unless a key was dropped or a colon was escaped.
-    if b"\\u" in body or plain.count(b":") != body.count(b":"):
-        _check_slowly(body)
     if plain.count(b"{") + plain.count(b"[") > max_depth and _depth(document) > max_depth:
         raise BadRequest("too_deep", f"The body nests deeper than {max_depth} levels; flatten it.")
+    if b"\\u" in body or plain.count(b":") != body.count(b":"):
+        _check_slowly(body)
+    if b"\\u0000" in plain and _holds_nul(document):
+        raise BadRequest("nul_character", "A text in the body holds the character NUL (\\u0000); remove it.")
     return document
 
 
@@ -39,8 +41,6 @@ def _check_slowly(body: bytes) -> None:
         json.loads(body, object_pairs_hook=_unique)
     except DuplicateKey as error:
         raise BadRequest("duplicate_key", f"The key {error} stands twice in one object; keep one.") from None
-    if "\x00" in json.dumps(json.loads(body), ensure_ascii=False).replace("\\u0000", "\x00"):
-        raise BadRequest("nul_character", "A text in the body holds the character NUL (\\u0000); remove it.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -58,6 +58,14 @@ def _depth(document: Any) -> int:
         level = [value for item in nested for value in (item.values() if isinstance(item, dict) else item)]
         depth += bool(nested)
     return depth
+
+
+def _holds_nul(item: Any) -> bool:
+    if isinstance(item, dict):
+        return any("\0" in key or _holds_nul(value) for key, value in item.items())
+    if isinstance(item, list):
+        return any(map(_holds_nul, item))
+    return isinstance(item, str) and "\0" in item
 
 
 class StrictRequest(Request):

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from app.errors import NotFound
 from app.services import model_bytes
 from app.services.examples import Configs, example_of, joined_reward
+from app.services.experiment_config import shares
 from app.services.model_bytes import ModelRefused
 from app.settings import Settings
 from app.store import audit as store
@@ -79,6 +80,7 @@ def audit_experiment(
     """
     report = AuditReport(experiment_key)
     with transaction(engine) as connection:
+        store.hold_still(connection)
         experiment = experiments.find(connection, experiment_key)
         if experiment is None:
             raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
@@ -127,7 +129,6 @@ class _Auditor:
     def _differences(self, row: AnyRow) -> list[str]:
         config = self._configs.get(row.config_version)
         salt = bytes(self._experiment.salt)
-        shares = [arm.share for arm in config.arms]
         policies = {arm.key: parse_policy(arm.policy) for arm in config.arms}
         lines = self._configs.lines(row.config_version, row.actions, row.eligible)
         predictor = self._model(row, policies[row.arm])
@@ -138,7 +139,7 @@ class _Auditor:
         found = []
         if row.encoding_version != ENCODING_VERSION:
             found.append(f"encoding version {row.encoding_version} is not this program's {ENCODING_VERSION}")
-        if config.arms[draws.assign(salt, row.unit_id, shares)].key != row.arm:
+        if config.arms[draws.assign(salt, row.unit_id, shares(config))].key != row.arm:
             found.append("the unit belongs to another arm")
         if chances != row.distribution:
             found.append("the distribution differs")

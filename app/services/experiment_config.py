@@ -7,19 +7,29 @@ it was made under.
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from app.errors import FieldError, Unprocessable
 from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
 MAX_ACTIONS = 1000
+MAX_ID_BYTES = 1000
 MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+def _indexable(text: str) -> str:
+    """Two ids make one index entry (decision and reward), which PostgreSQL bounds at 2,704 bytes."""
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise ValueError(f"give an id of at most {MAX_ID_BYTES} bytes in UTF-8")
+    return text
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_indexable)]
 Features = Annotated[
     dict[str, Any] | list[dict[str, Any]],
     Field(description="A JSON object (or a list of objects) of strings, numbers, booleans and nested objects."),
@@ -89,6 +99,12 @@ def parse_config(document: Any) -> ExperimentConfig:
     if problems:
         raise invalid(tuple(problems))
     return config
+
+
+def shares(config: ExperimentConfig) -> tuple[float, ...]:
+    """Each arm's share, scaled to sum to 1: three times 0.333333 is a fair wish, and assignment takes sums exactly."""
+    total = math.fsum(arm.share for arm in config.arms)
+    return tuple(arm.share / total for arm in config.arms)
 
 
 def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:

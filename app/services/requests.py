@@ -1,6 +1,6 @@
 """What an app may ask: the shapes of decide and reward calls, free of any web framework."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field
@@ -8,15 +8,19 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 from app.services.experiment_config import MAX_ACTIONS, ActionSpec, Id, Key, Model
 
 MAX_BATCH = 1000
+EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
 
 
 def _parse_time(value: object) -> object:
     """Strict mode takes no strings for times; JSON has nothing else."""
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value)
         except ValueError:
             raise ValueError("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z") from None
+        if not EARLIEST_YEAR < moment.year < LATEST_YEAR:  # in any time zone, PostgreSQL and Python can both write it
+            raise ValueError(f"give a time between the years {EARLIEST_YEAR} and {LATEST_YEAR}")
+        return moment if moment.tzinfo is None else moment.astimezone(UTC)
     return value
 
 

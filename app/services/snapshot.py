@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from app.services.experiment_config import ActionSpec, ExperimentConfig
+from app.services.experiment_config import ActionSpec, ExperimentConfig, shares
 from app.store import experiments, keys, models, platform
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
@@ -113,7 +113,7 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         config_version=stored.config_version,
         config=config,
         arms=tuple(Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms),
-        shares=tuple(arm.share for arm in config.arms),
+        shares=shares(config),
         candidates=compile_actions(config.actions),
     )
 

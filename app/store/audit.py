@@ -11,6 +11,11 @@ from app.store.engine import AnyRow
 _d = tables.decisions
 
 
+def hold_still(connection: Connection) -> None:
+    """See one moment of the database until the transaction ends: the log grows while it is audited. Call it first."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+
+
 def count_decisions(connection: Connection, experiment_id: int) -> int:
     """Decisions in the log of one experiment."""
     query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id")

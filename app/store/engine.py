@@ -108,6 +108,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, exc.TimeoutError):  # every pooled connection stayed in use
         return True
     if isinstance(error, exc.DBAPIError):
+        if (getattr(error.orig, "pgcode", None) or "").startswith("54"):
+            return False  # a value beyond PostgreSQL's limits: psycopg2 calls that operational too, but it never mends
         return error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
     return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
 

@@ -1,0 +1,344 @@
+"""Loopwise as its clients meet it: real web servers and workers as processes, a small HTTP client, experiments to try.
+
+Everything here waits with a deadline and leaves no process behind.
+"""
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import psycopg2
+
+from app.embedded.process import free_port
+from app.settings import Settings, from_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+SECRET = "tests only: 32 bytes or more of a secret"
+SCOPES = ("decide", "reward", "read", "manage")
+_READY_S = 60.0
+
+
+def wait_for(condition: Callable[[], Any], deadline_s: float, what: str = "it") -> Any:
+    """Poll until the condition holds and return it; fail after the deadline."""
+    end = time.monotonic() + deadline_s
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what} did not happen within {deadline_s} s"
+        time.sleep(0.02)
+    return found
+
+
+def settings(database_url: str, **environment: str) -> Settings:
+    """Settings for services in this process."""
+    return from_environment({"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, **environment})
+
+
+def query(database_url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run one statement past the service, committed."""
+    connection = psycopg2.connect(database_url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+TABLES = (
+    "experiments",
+    "experiment_configs",
+    "decisions",
+    "rewards",
+    "awaiting_outcome",
+    "outcomes",
+    "training_ledger",
+    "model_versions",
+    "changes",
+)
+
+
+def counts(database_url: str) -> tuple[int, ...]:
+    """Rows of every table that a request can write to."""
+    return tuple(int(query(database_url, f"SELECT count(*) FROM {table}")[0][0]) for table in TABLES)
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        return orjson.loads(self.raw)
+
+
+@dataclass
+class Client:
+    """Calls one server with one key."""
+
+    port: int
+    key: str = ""
+    timeout_s: float = 20.0
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """One request on a connection of its own. Bytes are sent as they are, anything else as JSON."""
+        data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout_s)
+        sent = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        sent |= {"Content-Type": "application/json"} if data is not None else {}
+        try:
+            connection.request(method, path, data, {**sent, **self.headers, **headers})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.call("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any) -> Answer:
+        return self.call("PATCH", path, body)
+
+    def decide(self, experiment: str, unit_id: str = "unit", **fields: Any) -> Answer:
+        return self.post("/v1/decide", {"experiment": experiment, "unit_id": unit_id, **fields})
+
+    def decide_many(self, experiment: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Decisions in one batch, which must succeed."""
+        documents = [{"experiment": experiment, "unit_id": f"unit-{n}", **one} for n, one in enumerate(requests)]
+        answer = self.post("/v1/decide/batch", {"decisions": documents})
+        assert answer.status in (200, 201), answer.raw
+        return list(answer.body["decisions"])
+
+    def reward(self, decision_id: str, value: Any, **fields: Any) -> Answer:
+        return self.post("/v1/reward", {"decision_id": decision_id, "value": value, **fields})
+
+    def reward_many(self, values: dict[str, float]) -> Answer:
+        rewards = [{"decision_id": decision_id, "value": value} for decision_id, value in values.items()]
+        answer = self.post("/v1/rewards/batch", {"rewards": rewards})
+        assert answer.status in (200, 201), answer.raw
+        return answer
+
+    def make(self, key: str, *, start: bool = True, **fields: Any) -> dict[str, Any]:
+        """Create an experiment (see ``definition``) and start it."""
+        answer = self.post("/v1/experiments", definition(key, **fields))
+        assert answer.status == 201, answer.raw
+        if start:
+            answer = self.post(f"/v1/experiments/{key}/start")
+            assert answer.status == 200, answer.raw
+        return dict(answer.body)
+
+
+UNIFORM = [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}]
+
+
+def bandit(algorithm: str = "epsilon_greedy", floor: float = 0.05, **parameters: Any) -> list[dict[str, Any]]:
+    """One learning arm for everybody."""
+    policy = {
+        "type": "bandit",
+        "algorithm": algorithm,
+        "parameters": {"bits": 12, **parameters},
+        "exploration_floor": floor,
+    }
+    return [{"key": "learned", "share": 1.0, "policy": policy}]
+
+
+def definition(key: str, **fields: Any) -> dict[str, Any]:
+    """An experiment of three actions, chosen uniformly unless ``arms`` says otherwise."""
+    actions = [{"id": name, "features": {"size": n}, "payload": {"text": name.upper()}} for n, name in enumerate("abc")]
+    return {"key": key, "actions": actions, "arms": UNIFORM, "reward": {"window_s": 600.0}, **fields}
+
+
+class Web:
+    """One `loopwise web`, at one port for all its lives."""
+
+    def __init__(self, database_url: str, **environment: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="loopwise-web-")
+        self.port = free_port()
+        self._environment = {
+            "DATABASE_URL": database_url,
+            "LOOPWISE_SECRET_KEY": SECRET,
+            "LOOPWISE_METRICS_DIR": f"{self._folder.name}/metrics",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, ready: bool = True) -> "Web":
+        self.process = _launch(["web", "--port", str(self.port)], self._folder.name, self._environment)
+        wait_for(lambda: self._answers("/readyz" if ready else "/healthz"), _READY_S, "the web server's readiness")
+        return self
+
+    def client(self, key: str = "", timeout_s: float = 20.0) -> Client:
+        return Client(self.port, key, timeout_s)
+
+    def log(self) -> str:
+        return Path(self._folder.name, "log").read_text(encoding="utf-8", errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL granian and its web processes."""
+        assert self.process is not None
+        for pid in (*descendants(self.process.pid), self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        _stop(self.process)
+        self._folder.cleanup()
+
+    def _answers(self, path: str) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.client(timeout_s=5).get(path).status == 200
+        return False
+
+
+class Worker:
+    """One `loopwise worker` and one `loopwise beat`."""
+
+    def __init__(self, database_url: str, redis_url: str, **environment: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="loopwise-worker-")
+        self._environment = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "LOOPWISE_SECRET_KEY": SECRET,
+            "LOOPWISE_BEAT_INTERVAL_S": "0.5",
+            "LOOPWISE_METRICS_DIR": f"{self._folder.name}/metrics",
+            **environment,
+        }
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *roles: str) -> "Worker":
+        """Start the worker, the clock, or both; they need no waiting: what they do is waited for."""
+        for role in roles or ("worker", "beat"):
+            self.processes[role] = _launch([role], self._folder.name, self._environment)
+        return self
+
+    def kill(self, role: str = "worker") -> None:
+        """SIGKILL a role and its children."""
+        process = self.processes.pop(role)
+        for pid in (*descendants(process.pid), process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(10)
+
+    def log(self) -> str:
+        return Path(self._folder.name, "log").read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            _stop(process)
+        self._folder.cleanup()
+
+
+def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    ours = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_", "PROMETHEUS_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    with Path(folder, "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "app.cli", *arguments, "--data-dir", f"{folder}/none"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env={**kept, "PYTHONPATH": str(ROOT), **environment},
+            start_new_session=True,
+        )
+
+
+def _stop(process: "subprocess.Popen[bytes] | None") -> None:
+    if process is None or process.poll() is not None:
+        return
+    below = descendants(process.pid)
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        for pid in (*below, process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def descendants(pid: int) -> list[int]:
+    """Pids of all processes below one."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:  # grows while we walk it
+        found += [child for child, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
+
+
+@contextlib.contextmanager
+def running_web(database_url: str, **environment: str) -> Iterator[Web]:
+    """A web server for the length of a block, which must not have failed on any request."""
+    web = Web(database_url, **environment)
+    try:
+        yield web.start()
+        failed = web.log().partition("request_failed")
+        assert not failed[1], failed[0][-500:] + failed[1] + failed[2][:6000]
+    finally:
+        web.stop()
+
+
+@contextlib.contextmanager
+def running_worker(database_url: str, redis_url: str, **environment: str) -> Iterator[Worker]:
+    """A worker and its clock for the length of a block."""
+    worker = Worker(database_url, redis_url, **environment)
+    try:
+        yield worker.start()
+    finally:
+        worker.stop()
+
+
+def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> str:
+    """A new API key; every scope but admin unless some are named."""
+    from app.services.keys import create_key
+
+    with engine_of(database_url) as engine:
+        return create_key(engine, scopes=scopes or SCOPES, experiment_key=experiment, name="test").secret_text
+
+
+@contextlib.contextmanager
+def engine_of(database_url: str) -> Iterator[Any]:
+    """An engine for services in this process."""
+    from app.store.engine import create
+
+    engine = create(database_url, settings(database_url))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def runtime_of(database_url: str, **environment: str) -> Iterator[Any]:
+    """A serving process's runtime inside this process."""
+    import psycopg2.extensions
+
+    from app.services.runtime import start
+
+    runtime = start(settings(database_url, **environment))
+    try:
+        yield runtime
+    finally:
+        runtime.stop()
+        psycopg2.extensions.set_wait_callback(None)  # it is the process's, and other tests wait longer

@@ -316,19 +316,27 @@ def compare_event_counts(
         nothing = missing("no events in either arm")
         return Comparison(arms[0], arms[1], difference, None, None, None, nothing, None, nothing, "Poisson")
     pairs = (events_treatment, exposure_treatment, events_control, exposure_control)
-    test = sm_rates.test_poisson_2indep(*pairs, method="exact-cond")
-    low, high = sm_rates.confint_poisson_2indep(*pairs, method="score", compare="diff", alpha=alpha)
-    lift, lift_interval = None, missing("an arm has no events, so that the ratio has no interval")
+    # statsmodels divides by an arm's events on the way, also where the result does not need it.
+    with np.errstate(all="ignore"):
+        p = float(sm_rates.test_poisson_2indep(*pairs, method="exact-cond").pvalue)
+    interval = _score_interval(pairs, "diff", alpha)
+    lift, lift_interval = None, missing("the control has no events, so that no relative lift exists")
     if events_control:
-        lift = arms[1].value / arms[0].value - 1
-        if events_treatment:
-            ends = sm_rates.confint_poisson_2indep(*pairs, method="score", compare="ratio", alpha=alpha)
-            lift_interval = Interval(float(ends[0]) - 1, float(ends[1]) - 1)
+        lift, lift_interval = arms[1].value / arms[0].value - 1, _score_interval(pairs, "ratio", alpha)
+        if lift_interval.low is not None and lift_interval.high is not None:
+            lift_interval = Interval(lift_interval.low - 1, lift_interval.high - 1)
     error = sqrt(arms[0].variance + arms[1].variance)
-    interval, z = Interval(float(low), float(high)), difference / error
     return Comparison(
-        arms[0], arms[1], difference, error, z, float(test.pvalue), interval, lift, lift_interval, "Poisson"
+        arms[0], arms[1], difference, error, difference / error, p, interval, lift, lift_interval, "Poisson"
     )
+
+
+def _score_interval(pairs: tuple[int, float, int, float], compare_by: str, alpha: float) -> Interval:
+    with np.errstate(all="ignore"):
+        low, high = sm_rates.confint_poisson_2indep(*pairs, method="score", compare=compare_by, alpha=alpha)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return missing("an arm has no events, so that the score interval does not exist")
+    return Interval(float(low), float(high))
 
 
 def ratio_influence(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -148,7 +148,9 @@ def _line_search(
     size = 1.0
     for _ in range(60):
         trial = np.maximum(u + size * move, 0.0)
-        if trial.any() and _geometric_mean(problem, best, trial) - float(at_one @ trial) > objective:
+        reached = _geometric_mean(problem, best, trial)
+        # 0 means that a row's factor vanished: the corner is outside unless every row has f > 0.
+        if reached > 0 and reached - float(at_one @ trial) > objective:
             return trial
         size /= 2
     return None

@@ -1,8 +1,8 @@
 """Choosing a shrinkage threshold from data, for analysts who ask for it; nothing in Loopwise does it by itself.
 
-With rare rewards neither rule can be trusted (both pick almost no shrinkage at click rates of 0.4%), and an interval after
-selection ignores the selection. Defaults in reports are fixed beforehand instead. This module must never be called by a
-report.
+With rare rewards neither rule can be trusted (both pick almost no shrinkage at click rates of 0.4%), and an interval
+after selection ignores the selection. Defaults in reports are fixed beforehand instead. This module must never be
+called by a report.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from experiments.validation import DataError, FloatArray, fraction
 def select(candidates: Sequence[Estimate], w: FloatArray, method: Literal["slope", "mse"], delta: float = 0.1) -> int:
     """Index of the candidate estimate (one estimator, several thresholds) that a rule prefers.
 
-    slope: SLOPE++ (Tucker and Lee 2021), the narrowest candidate that agrees with all wider ones. mse: smallest estimated
-    variance plus squared bias bound (Su et al. 2020); its concentration terms do not depend on the threshold, which is
-    why it nearly always returns the least shrunk candidate. `w` are the unshrunk weights.
+    slope: SLOPE++ (Tucker and Lee 2021), the narrowest candidate that agrees with all wider ones. mse: smallest
+    estimated variance plus squared bias bound (Su et al. 2020); its concentration terms do not depend on the
+    threshold, which is why it nearly always returns the least shrunk candidate. `w` are the unshrunk weights.
     """
     if not candidates:
         raise DataError("there are no candidates", fix="pass at least one estimate")

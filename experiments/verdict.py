@@ -1,6 +1,7 @@
 """Whether a log can answer the question, as data: a status and reasons with the numbers behind them.
 
-The gate refuses; it never repairs. A failing number is "not_identified" and must not be shown as a headline.
+The gate refuses; it never repairs: a failing number is "not_identified". This module must never let such a number
+become a headline, nor turn a warning off because the answer is wanted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ MIN_EFFECTIVE_SHARE = 0.005
 MAX_ROW_SHARE = 0.05
 MAX_UNSUPPORTED = 0.01
 MAX_DISAGREEMENT = 3.0
-MIN_EFFECTIVE_REWARDS = 50.0
+MIN_EFFECTIVE_REWARDS = 75.0
+"""In simulation normal intervals covered 94% or more from here on, and 93% with 40 to 60."""
 
 
 class Status(StrEnum):

@@ -1,0 +1,193 @@
+"""Comparison of arms, CUPED, equivalence, chances: definitions checked against independent computations."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments import bayes, comparison, cuped, equivalence, multiplicity
+from experiments.comparison import ArmEstimate
+from experiments.validation import DataError
+
+A, B = ArmEstimate(2.0, 0.04, 500), ArmEstimate(2.3, 0.05, 400)
+
+
+def test_fieller_ends_are_where_the_combined_difference_is_just_significant() -> None:
+    t = stats.t.isf(0.025, comparison.welch_df(A, B))
+    for end in comparison.fieller(A, B)[:2]:
+        ratio = 1 + (end or 0)
+        assert (B.value - ratio * A.value) ** 2 == pytest.approx(t**2 * (B.variance + ratio**2 * A.variance), rel=1e-9)
+
+
+def test_the_lift_uses_fieller_near_zero_and_has_no_interval_when_the_control_may_be_zero() -> None:
+    weak = ArmEstimate(0.5, 0.03, 500)
+    assert comparison.relative_lift(weak, B)[1] == comparison.fieller(weak, B)
+    nothing = comparison.relative_lift(ArmEstimate(0.1, 0.03, 500), B)[1]
+    assert not nothing.exists and "unbounded" in nothing.reason
+    assert comparison.relative_lift(ArmEstimate(0.0, 0.03, 500), B)[0] is None
+    negative = comparison.relative_lift(ArmEstimate(-2.0, 0.01, 500), ArmEstimate(-3.0, 0.01, 500))
+    assert negative[0] == pytest.approx(0.5) and negative[1].covers(0.5)
+
+
+def test_fieller_and_log_delta_agree_when_the_control_is_far_from_zero() -> None:
+    a, b = ArmEstimate(10.0, 0.01, 5000), ArmEstimate(10.5, 0.01, 5000)
+    lift = comparison.relative_lift(a, b)[1]
+    assert lift[:2] == pytest.approx(comparison.fieller(a, b)[:2], abs=2e-4)
+
+
+def test_one_sided_alternatives_split_the_two_sided_p_value() -> None:
+    two = comparison.compare_estimates(A, B)
+    larger, smaller = (comparison.compare_estimates(A, B, alternative=a) for a in ("larger", "smaller"))  # type: ignore[arg-type]
+    assert larger.p_value == pytest.approx((two.p_value or 0) / 2)
+    assert (larger.p_value or 0) + (smaller.p_value or 0) == pytest.approx(1)
+    assert larger.interval[1] == np.inf and smaller.interval[0] == -np.inf
+
+
+def test_tiny_p_values_do_not_become_zero() -> None:
+    far = comparison.compare_estimates(ArmEstimate(0.0, 1e-4, 10_000), ArmEstimate(0.3, 1e-4, 10_000))
+    assert far.p_value is not None and 0 < far.p_value < 1e-80
+
+
+def test_a_metric_without_variance_in_one_arm_is_compared_and_in_both_gets_a_reason() -> None:
+    flat, lively = comparison.arm_moments([2.0] * 50), comparison.arm_moments([1.0, 3.0] * 25)
+    assert comparison.compare(flat, lively).interval.exists
+    both = comparison.compare(flat, comparison.arm_moments([3.0] * 50))
+    assert both.p_value is None and both.std_error is None and "not vary" in both.interval.reason
+
+
+def test_too_few_units_nan_and_negative_denominators_are_refused_in_words() -> None:
+    with pytest.raises(DataError, match="metric has 1 rows"):
+        comparison.arm_moments([1.0])
+    with pytest.raises(DataError, match="covariate is nan at row 2"):
+        comparison.arm_moments([1.0, 2, 3], None, [1.0, 2.0, np.nan])
+    with pytest.raises(DataError, match="denominator is -1"):
+        comparison.arm_moments([1.0, 2], [1.0, -1.0])
+    with pytest.raises(DataError, match="different lengths"):
+        comparison.arm_moments([1.0, 2], [1.0, 1, 1])
+    with pytest.raises(DataError, match="successes"):
+        comparison.compare_proportions(5, 4, 1, 10)
+    with pytest.raises(DataError, match="covariate does not vary"):
+        cuped.cuped(comparison.arm_moments([1.0, 2], None, [3, 3]), comparison.arm_moments([1.0, 2], None, [3, 3]))
+
+
+def test_proportions_without_successes_have_reasons() -> None:
+    none = comparison.compare_proportions(0, 100, 0, 100)
+    assert none.p_value is None and none.interval.reason
+    some = comparison.compare_proportions(0, 100, 5, 100)
+    assert some.interval.exists and some.relative_lift is None and some.relative_interval.reason
+
+
+def test_quantiles_need_units_beyond_them_and_their_errors_match_the_known_density() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20_000)
+    found = comparison.quantile_estimate(x, 0.9)
+    exact = sqrt(0.9 * 0.1 / 20_000) / stats.norm.pdf(stats.norm.ppf(0.9))
+    assert sqrt(found.variance) == pytest.approx(exact, rel=0.1)
+    scarce = comparison.compare_quantiles(x[:100], x[100:200], 0.95)
+    assert not scarce.interval.exists and "10 are needed" in scarce.interval.reason
+
+
+def test_event_counts_use_the_exact_conditional_test() -> None:
+    found = comparison.compare_event_counts(30, 100.0, 50, 100.0)
+    assert found.p_value == pytest.approx(stats.binomtest(50, 80, 0.5).pvalue, rel=1e-9)
+    assert found.relative_lift == pytest.approx(2 / 3) and found.interval.covers(0.2)
+    assert comparison.compare_event_counts(0, 10.0, 0, 10.0).interval.reason
+    assert comparison.compare_event_counts(0, 10.0, 4, 10.0).relative_interval.reason
+
+
+def test_post_stratification_equals_its_textbook_form_and_one_segment_changes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    segment = rng.integers(0, 3, 900)
+    arm = rng.integers(0, 2, 900)
+    y = 5.0 * segment + 0.3 * arm + rng.normal(size=900)
+    cells = [[comparison.arm_moments(y[(arm == a) & (segment == s)]) for s in range(3)] for a in (0, 1)]
+    found = cuped.post_stratified(cells[0], cells[1])
+    share = np.bincount(segment) / 900
+    means = np.array([[y[(arm == a) & (segment == s)].mean() for s in range(3)] for a in (0, 1)])
+    assert found.difference == pytest.approx(share @ (means[1] - means[0]), rel=1e-9)
+    variance = sum(
+        share[s] ** 2 * y[(arm == a) & (segment == s)].var(ddof=1) / ((arm == a) & (segment == s)).sum()
+        for a in (0, 1)
+        for s in range(3)
+    )
+    assert found.std_error == pytest.approx(sqrt(variance), rel=1e-9)
+    plain = [comparison.arm_moments(y[arm == a]) for a in (0, 1)]
+    assert found.std_error is not None
+    assert found.std_error < 0.4 * (comparison.compare(*plain).std_error or 0)
+    alone = cuped.post_stratified([plain[0]], [plain[1]])
+    assert alone.p_value == pytest.approx(comparison.compare(*plain).p_value, rel=1e-9)
+    with pytest.raises(DataError, match="different segments"):
+        cuped.post_stratified(cells[0], cells[1][:2])
+
+
+def test_cuped_with_an_unrelated_covariate_changes_next_to_nothing_and_with_a_copy_leaves_the_noise() -> None:
+    rng = np.random.default_rng(2)
+    x, noise = rng.normal(size=(2, 2000)), rng.normal(size=(2, 2000))
+    y = 2 * x + noise
+    related = cuped.cuped(*(comparison.arm_moments(y[i], None, x[i]) for i in (0, 1)))
+    assert related.variance_ratio == pytest.approx(0.2, rel=0.05)
+    assert related.variance_ratio == pytest.approx(1 - related.correlation**2, rel=0.02)
+    unrelated = cuped.cuped(*(comparison.arm_moments(noise[i], None, x[i]) for i in (0, 1)))
+    assert unrelated.variance_ratio == pytest.approx(1.0, abs=0.01)
+
+
+def test_non_inferiority_follows_the_direction_of_the_metric() -> None:
+    good = equivalence.non_inferiority(-0.01, 0.005, 0.03)
+    assert good.shown and good.bound == pytest.approx(-0.01 - 1.6448536 * 0.005)
+    assert good.p_value == pytest.approx(stats.norm.sf(4.0))
+    slower = equivalence.non_inferiority(0.01, 0.005, 0.03, higher_is_better=False)
+    assert slower.p_value == pytest.approx(good.p_value) and slower.bound == pytest.approx(-good.bound)
+    assert not equivalence.non_inferiority(-0.05, 0.005, 0.03).shown
+    with pytest.raises(DataError, match="margin"):
+        equivalence.non_inferiority(0.0, 1.0, -1.0)
+
+
+def test_equivalence_is_shown_exactly_when_its_interval_lies_inside_the_margins() -> None:
+    for difference in np.linspace(-1, 1, 41):
+        found = equivalence.equivalence(float(difference), 0.2, 0.6, df=50)
+        inside = (found.interval[0] or -9) > -0.6 and (found.interval[1] or 9) < 0.6
+        assert found.shown == inside
+
+
+def test_two_arms_have_the_textbook_chance_to_win_and_expected_loss() -> None:
+    found = bayes.chances([1.0, 1.3], [0.2, 0.1])
+    s, d = sqrt(0.05), 0.3
+    assert found[1].chance_to_win == pytest.approx(stats.norm.cdf(d / s), abs=1e-6)
+    loss = s * stats.norm.pdf(d / s) - d * stats.norm.sf(d / s)
+    assert found[1].expected_loss == pytest.approx(loss, abs=1e-6)
+    assert found[0].expected_loss == pytest.approx(loss + d, abs=1e-6)
+
+
+def test_several_arms_agree_with_draws_from_their_posteriors() -> None:
+    mean, std = np.array([0.0, 0.1, 0.15, -0.3]), np.array([0.1, 0.2, 0.05, 0.4])
+    draws = np.random.default_rng(0).normal(mean, std, size=(400_000, 4))
+    for arm, found in enumerate(bayes.chances(mean, std)):
+        assert found.chance_to_win == pytest.approx((draws.argmax(axis=1) == arm).mean(), abs=0.004)
+        assert found.expected_loss == pytest.approx((draws.max(axis=1) - draws[:, arm]).mean(), abs=0.003)
+    flipped = bayes.chances(-mean, std, higher_is_better=False)
+    assert flipped[2].chance_to_win == pytest.approx(bayes.chances(mean, std)[2].chance_to_win)
+
+
+def test_a_prior_pulls_arms_towards_it() -> None:
+    pulled = bayes.chances([1.0, 3.0], [1.0, 1.0], prior_mean=0.0, prior_std=1.0)
+    assert [arm.mean for arm in pulled] == pytest.approx([0.5, 1.5])
+    assert pulled[0].std == pytest.approx(sqrt(0.5))
+    with pytest.raises(DataError, match="standard error is 0"):
+        bayes.chances([1.0, 2.0], [0.0, 1.0])
+
+
+def test_e_benjamini_hochberg_rejects_by_rank() -> None:
+    # K = 4, alpha = .1: the k-th largest must reach 40 / k.
+    assert multiplicity.e_benjamini_hochberg([50, 12, 1, 30], 0.1).tolist() == [True, False, False, True]
+    assert multiplicity.e_benjamini_hochberg([50, 19, 14, 30], 0.1).all()
+    assert not multiplicity.e_benjamini_hochberg([39, 1, 1, 1], 0.1).any()
+
+
+def test_comparisons_without_p_values_keep_their_place() -> None:
+    assert multiplicity.adjust([0.01, None, 0.02]) == [0.02, None, 0.02]
+    assert multiplicity.adjust([None]) == [None]
+    with pytest.raises(DataError, match="outside 0 to 1"):
+        multiplicity.adjust([1.2])

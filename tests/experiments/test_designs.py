@@ -1,0 +1,231 @@
+"""Group-sequential bounds, planning, adaptive weights, reward models, verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import coverage
+from experiments import adaptive, bandit_planning, group_sequential, planning, report, reward_models, verdict
+from experiments.validation import DataError
+
+
+def test_bounds_equal_the_published_table_of_lan_and_demets() -> None:
+    """Two-sided alpha .05, five equal looks: O'Brien-Fleming-type spending."""
+    found = group_sequential.bounds([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert found.z == pytest.approx((4.877, 3.357, 2.680, 2.290, 2.031), abs=6e-4)
+    linear = group_sequential.bounds([0.2, 0.4, 0.6, 0.8, 1.0], spending="power", power=1)
+    assert linear.z == pytest.approx((2.576, 2.492, 2.411, 2.339, 2.276), abs=6e-4)
+    assert found.spent[-1] == pytest.approx(0.05)
+
+
+def test_bounds_spend_exactly_alpha_under_simulated_looks() -> None:
+    times = [0.1, 0.35, 0.5, 1.0]
+    bounds = group_sequential.bounds(times, spending="power", power=2)
+    steps = np.sqrt(np.diff([0.0, *times]))
+    score = np.cumsum(np.random.default_rng(0).normal(size=(200_000, 4)) * steps, axis=1)
+    crossed = np.abs(score / np.sqrt(times)) >= bounds.z
+    found = np.maximum.accumulate(crossed, axis=1).mean(axis=0)
+    assert found == pytest.approx(bounds.spent, abs=0.002)
+
+
+def test_a_look_rejects_exactly_when_its_repeated_interval_leaves_zero_out() -> None:
+    for difference in (0.1, 0.29, 0.31, 0.6):
+        found = group_sequential.look(difference, 0.1, [0.3, 0.7])
+        assert found.reject == (not found.interval.covers(0.0))
+    early = group_sequential.look(0.1, 0.01, [0.001])
+    assert not early.reject and early.interval.reason
+    with pytest.raises(DataError, match="ascend"):
+        group_sequential.bounds([0.5, 0.4])
+
+
+def test_planned_power_is_reached_in_simulation_with_and_without_cuped() -> None:
+    rng = np.random.default_rng(1)
+    baseline = planning.mean_baseline(10.0, 3.0, correlation=0.6)
+    plan = planning.sample_size(baseline, 0.4, units_per_day=100)
+    assert plan.power == pytest.approx(0.8, abs=0.002) and plan.days == -(-2 * plan.n_control // 100)
+    plain = planning.sample_size(planning.mean_baseline(10.0, 3.0), 0.4)
+    assert plan.n_control / plain.n_control == pytest.approx(1 - 0.36, abs=0.01)
+    x = rng.normal(size=(3000, 2, plan.n_control))
+    y = 3 * (0.6 * x + 0.8 * rng.normal(size=x.shape))
+    adjusted = y - 1.8 * x
+    adjusted[:, 1] += 0.4
+    gap = adjusted[:, 1].mean(axis=1) - adjusted[:, 0].mean(axis=1)
+    z = gap / np.sqrt(adjusted.var(axis=2, ddof=1).sum(axis=1) / plan.n_control)
+    assert (np.abs(z) > 1.96).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_every_metric_type_has_a_baseline_and_effect_and_size_are_inverse() -> None:
+    from experiments.comparison import arm_moments
+
+    rng = np.random.default_rng(2)
+    history = rng.lognormal(size=4000)
+    ratio = arm_moments(rng.poisson(3, 4000), rng.poisson(9, 4000) + 1)
+    for baseline in (
+        planning.mean_baseline(1.0, 2.0),
+        planning.proportion_baseline(0.2),
+        planning.count_baseline(3.0, dispersion=2.5),
+        planning.ratio_baseline(ratio),
+        planning.quantile_baseline(history, 0.9),
+    ):
+        effect = planning.minimum_detectable_effect(baseline, 5000, 5000).effect
+        assert planning.sample_size(baseline, effect).n_control == pytest.approx(5000, abs=1), baseline.kind
+    with pytest.raises(DataError, match="does not vary"):
+        planning.quantile_baseline([1.0] * 100, 0.5)
+    with pytest.raises(DataError, match="effect is 0"):
+        planning.sample_size(planning.mean_baseline(1, 1), 0.0)
+
+
+def test_bandit_plans_repeat_with_their_seed_and_learning_beats_uniform() -> None:
+    design = bandit_planning.Design(3000, 100, "thompson", 0.3)
+    plan = bandit_planning.simulate([0.3, 0.3, 0.45], design, seed=5, runs=60)
+    assert plan == bandit_planning.simulate([0.3, 0.3, 0.45], design, seed=5, runs=60)
+    assert plan.best_share > 0.5 and plan.mean_reward > plan.uniform_reward and plan.power > 0.8
+    null = bandit_planning.simulate([0.3, 0.3], design._replace(policy="epsilon_greedy"), seed=6, runs=200)
+    assert null.power < 0.08 and null.coverage > 0.9
+    with pytest.raises(DataError, match="floor"):
+        bandit_planning.simulate([0.3, 0.4], design._replace(floor=0.0), seed=1)
+
+
+def test_baselines_from_a_log_undo_its_probabilities() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.choice([0.1, 0.8], 40_000)
+    a = (rng.random(40_000) > p).astype(int)
+    r = np.where(a == 0, np.where(p < 0.5, 1.0, 0.0), 0.5)
+    found = bandit_planning.arm_baselines(a, np.where(a == 0, p, 1 - p), r, 3)
+    assert found[0].mean == pytest.approx(0.5, abs=0.03) and found[2].mean is None
+    assert r[a == 0].mean() < 0.2
+
+
+def test_contextual_weights_equal_the_definition_written_as_two_loops() -> None:
+    rng = np.random.default_rng(4)
+    t, versions = 40, 3
+    phi, version = rng.uniform(1, 5, (versions, t)), np.sort(rng.integers(0, versions, t))
+    g = rng.normal(size=t)
+    h = phi**-0.5
+    total = np.array([sum(h[version[s], x] for s in range(t)) for x in range(t)])
+    b = np.array([h[version[s], s] / total[s] * g[s] for s in range(t)])
+    variance = sum((b[s] - sum(h[version[s], x] / total[x] * b[x] for x in range(t))) ** 2 for s in range(t))
+    found = adaptive.contextual_stable_value(g, phi, version)
+    assert (found.value, found.std_error) == pytest.approx((b.sum(), variance**0.5), rel=1e-10)
+
+
+def test_constant_weights_reduce_to_the_plain_mean() -> None:
+    g = np.random.default_rng(5).normal(size=50)
+    plain = adaptive.weighted_value(g, np.ones(50))
+    same = adaptive.contextual_stable_value(g, np.full((2, 50), 3.0), np.repeat([0, 1], 25))
+    assert same.value == pytest.approx(plain.value)
+    assert plain.value == pytest.approx(g.mean()) and plain.std_error == pytest.approx(g.std() / 50**0.5)
+    assert adaptive.weighted_value(g, np.zeros(50)).interval.reason
+
+
+def test_weights_of_a_round_do_not_depend_on_itself_or_later_rounds() -> None:
+    phi = np.random.default_rng(6).uniform(1, 9, 30)
+    changed = phi.copy()
+    changed[20:] *= 7
+    a, b = adaptive.noncontextual_weights(phi), adaptive.noncontextual_weights(changed)
+    assert np.array_equal(a[:21], b[:21]) and not np.array_equal(a[21:], b[21:])
+    rewards, arms = np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 0])
+    means = adaptive.running_means(rewards, arms, 2)
+    assert means.tolist() == [[0, 0], [1, 0], [0.5, 0], [0.5, 1]]
+
+
+def test_policy_scores_are_unbiased_and_need_support() -> None:
+    e = np.array([[0.2, 0.8], [0.5, 0.5]])
+    scores = adaptive.arm_scores([1.0, 0.0], [0, 1], e)
+    assert adaptive.policy_scores(scores, [[0.3, 0.7], [0.0, 1.0]]) == pytest.approx([1.5, 0.0])
+    assert adaptive.expected_weight_square(np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]])) == pytest.approx([4 / 3])
+    with pytest.raises(DataError, match="logged probability 0"):
+        adaptive.expected_weight_square(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]]))
+
+
+def test_a_model_never_sees_its_own_fold_or_a_later_one() -> None:
+    n, seen = 23, []
+    target = np.full((n, 2), 0.5)
+
+    def fit(past: slice) -> int:
+        seen.append((past.start, past.stop))
+        return past.stop
+
+    def predict(stop: int, fold: slice) -> np.ndarray:
+        assert stop <= fold.start
+        return np.tile([float(stop), 0.0], (fold.stop - fold.start, 1))
+
+    found = reward_models.forward_cross_fit(n, np.zeros(n, dtype=int), target, fit, predict, folds=4, first=-1.0)
+    folds = reward_models.forward_folds(n, 4)
+    assert seen == [(0, fold.start) for fold in folds[1:]]
+    assert (found.q[folds[0]] == -1).all() and (found.v[folds[0]] == -1).all()
+    assert (found.v[folds[2]] == folds[2].start / 2).all()
+
+
+def test_changing_the_last_folds_rewards_changes_no_prediction_of_action_means() -> None:
+    rng = np.random.default_rng(7)
+    a, r, pi = rng.integers(0, 3, 100), rng.random(100), rng.dirichlet([1] * 3, 100)
+    before = reward_models.action_means(a, r, pi)
+    r[80:] += 5
+    assert np.array_equal(before.q, reward_models.action_means(a, r, pi).q)
+    with pytest.raises(DataError, match="another length"):
+        reward_models.forward_cross_fit(99, a, pi, lambda s: 0, lambda m, s: np.zeros((1, 3)))
+
+
+SOUND = verdict.Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "status"),
+    [
+        ({"mean_weight": 1.04}, "mean_weight", "not_identified"),
+        ({"mean_weight": 1.04, "mean_weight_error": 0.0}, "mean_weight", "not_identified"),
+        ({"effective_sample_size": 99.0}, "effective_sample_size", "not_identified"),
+        ({"rows": 100_000, "effective_sample_size": 499.0}, "effective_sample_size", "not_identified"),
+        ({"max_weight": 600.0}, "row_dominance", "not_identified"),
+        ({"unsupported_mass": 0.02}, "unsupported", "not_identified"),
+        ({"disagreement": 3.1}, "estimator_disagreement", "warning"),
+        ({"effective_rewards": 74.0}, "rare_rewards", "warning"),
+    ],
+)
+def test_each_failing_number_is_named_with_its_limit(change: dict[str, float], code: str, status: str) -> None:
+    found = verdict.judge(SOUND._replace(**change))  # type: ignore[arg-type]
+    assert [reason.code for reason in found.reasons] == [code]
+    assert found.status == status and found.identified == (status == "warning")
+
+
+def test_a_sound_log_has_no_reasons_and_unknown_facts_are_not_held_against_it() -> None:
+    assert verdict.judge(SOUND) == (verdict.Status.IDENTIFIED, ())
+    unknown = SOUND._replace(unsupported_mass=None, disagreement=None, effective_rewards=None)
+    assert verdict.judge(unknown).status == "identified"
+    assert verdict.unsupported_mass([0.6, 0.3, 0.1], [10, 5, 0]) == pytest.approx(0.1)
+
+
+def test_wrong_propensities_are_caught_by_the_mean_weight() -> None:
+    rng = np.random.default_rng(8)
+    p = rng.uniform(0.2, 0.8, 5000)
+    chosen = rng.random(5000) < p
+    own, target = np.where(chosen, p, 1 - p), np.where(chosen, 0.7, 0.3)
+    r = rng.integers(0, 2, 5000)
+    assert report.evaluate_rows(own, target, r).verdict.status == "identified"
+    broken = report.evaluate_rows(np.minimum(own * 1.2, 1), target, r)
+    assert [reason.code for reason in broken.verdict.reasons] == ["mean_weight"]
+
+
+@pytest.mark.parametrize("policy", ["fixed", "thompson"])
+def test_intervals_cover_in_a_small_simulation_on_fixed_and_adaptive_logs(policy: str) -> None:
+    """The small twin of benchmarks/coverage.py: 150 runs, so that 95% has a standard error of 1.8 points."""
+    found = coverage.off_policy(0.1, policy, 150, seed=9, rows=3000)
+    for name in ("ips normal", "snips normal", "dr normal", "sndr normal", "ips empirical_likelihood"):
+        assert 0.89 <= found.coverage(name) <= 1.0, name
+    for name in (
+        "ips cressie_read",
+        "ips empirical_bernstein",
+        "confidence_sequence, every batch",
+        "dr asymptotic_sequence, every batch",
+        "betting, every row",
+    ):
+        assert found.coverage(name) >= 0.93, name
+    assert found.coverage("ips normal, every batch (not valid)") < 0.88
+
+
+def test_adaptive_weights_cover_in_a_small_simulation_where_unweighted_ones_need_not() -> None:
+    found = coverage.arms("thompson", 200)
+    for name in ("StableVar, best - worst", "two-point, best - worst", "two-point, arm 2"):
+        assert found.coverage(name) >= 0.89, name

@@ -8,6 +8,7 @@ Cressie-Read it needs the rows, not sums. This module must never return an uncon
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import exp, inf, isinf
 from typing import NamedTuple
 
@@ -19,17 +20,27 @@ from experiments.validation import DataError, FloatArray, fraction, value_range
 
 MAX_STEPS = 200
 TOLERANCE = 1e-13
-CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 15
 
 
 class _Problem(NamedTuple):
-    """g_i = f_i + a_i u0 + b_i u1 with u >= 0, where (a_i, b_i) places w_i between the two weight bounds."""
+    """g_i = f_i + a_i u0 + b_i u1 with u >= 0: f_i = w_i |r_i - origin|, (a_i, b_i) places w_i between the bounds."""
 
-    f: FloatArray
-    low_share: FloatArray
-    high_share: FloatArray
-    low_at_one: float
-    high_at_one: float
+    w: FloatArray
+    r: FloatArray
+    origin: float
+    bounds: tuple[float, float]
+
+    def pieces(self) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+        """(f, a, b) chunk by chunk, made again at every pass so that ten million rows need no copies."""
+        for start in range(0, len(self.w), CHUNK_ROWS):
+            w, r = self.w[start : start + CHUNK_ROWS], self.r[start : start + CHUNK_ROWS]
+            yield w * np.abs(r - self.origin), *_shares(w, *self.bounds)
+
+    def at_one(self) -> FloatArray:
+        """(a, b) of a row with weight 1."""
+        low, high = _shares(np.ones(1), *self.bounds)
+        return np.array([low[0], high[0]])
 
 
 def empirical_likelihood(
@@ -50,11 +61,11 @@ def empirical_likelihood(
     n = len(w)
     if n < 3:
         return missing("empirical likelihood needs at least three rows")
-    shares = _shares(w, min_weight, max_weight)
-    best = _best_log_likelihood(*shares)
+    _check_bounds(w, min_weight, max_weight)
+    problems = [_Problem(w, r, origin, (min_weight, max_weight)) for origin in (low, high)]
     slack = 0.5 * float(stats.f.isf(fraction("alpha", alpha), 1, n - 1)) / n
-    below = _least(_Problem(w * (r - low), *shares), best + slack)
-    above = _least(_Problem(w * (high - r), *shares), best + slack)
+    best = _best_log_likelihood(problems[0]) + slack
+    below, above = (_least(problem, best) for problem in problems)
     if below is None or above is None:
         return missing("the likelihood equations did not converge; the Cressie-Read interval asks the same question")
     return Interval(max(low, low + below), min(high, high - above))
@@ -62,56 +73,61 @@ def empirical_likelihood(
 
 def likelihood_point(w: FloatArray, r: FloatArray, max_weight: float = inf, *, min_weight: float = 0.0) -> float:
     """Maximum-likelihood value: E[w] = 1 imposed on the log, unseen mass earning the mean logged reward."""
-    low_share, high_share, low_one, high_one = _shares(w, min_weight, max_weight)
-    u0, u1 = _best_multipliers(low_share, high_share, low_one, high_one)
+    _check_bounds(w, min_weight, max_weight)
+    u0, u1 = _best_multipliers(_Problem(w, r, 0.0, (min_weight, max_weight)))
+    low_share, high_share = _shares(w, min_weight, max_weight)
     mass = 1.0 / (len(w) * (low_share * u0 + high_share * u1))
     return float(np.sum(mass * w * r)) + max(0.0, 1.0 - float(np.sum(mass * w))) * float(np.mean(r))
 
 
-def _shares(w: FloatArray, min_weight: float, max_weight: float) -> tuple[FloatArray, FloatArray, float, float]:
-    # Rounding may put the row that defines a bound one unit outside it; clipping moves it back, checked beforehand.
+def _check_bounds(w: FloatArray, min_weight: float, max_weight: float) -> None:
+    # Rounding may put the row that defines a bound one unit outside it; `_shares` moves it back.
     if float(w.max()) > max_weight * (1 + 1e-9) or float(w.min()) < min_weight - 1e-12:
         raise DataError(
             "a weight lies outside the declared bounds", fix="declare the POSSIBLE weights, not the seen ones"
         )
+
+
+def _shares(w: FloatArray, min_weight: float, max_weight: float) -> tuple[FloatArray, FloatArray]:
     if isinf(max_weight):
-        return np.ones_like(w), w - min_weight, 1.0, 1.0 - min_weight
-    span = max_weight - min_weight
-    high = np.clip((w - min_weight) / span, 0.0, 1.0)
-    return 1.0 - high, high, (max_weight - 1) / span, (1 - min_weight) / span
+        return np.ones_like(w), w - min_weight
+    high = np.clip((w - min_weight) / (max_weight - min_weight), 0.0, 1.0)
+    return 1.0 - high, high
 
 
-def _best_multipliers(a: FloatArray, b: FloatArray, a1: float, b1: float) -> tuple[float, float]:
+def _best_multipliers(problem: _Problem) -> tuple[float, float]:
     """The u >= 0 with a1 u0 + b1 u1 = 1 that maximises sum log(a u0 + b u1): one number, by safeguarded Newton.
 
     Along the line u = ((1 - t) / a1, t / b1), t in [0, 1]; t = b1 is the unweighted log.
     """
-    start, slope = a / a1, b / b1 - a / a1
-    low, high, t = 0.0, 1.0, min(max(b1, 1e-9), 0.5)
+    a1, b1 = problem.at_one()
+    low, high, t = 0.0, 1.0, min(max(float(b1), 1e-9), 0.5)
     for _ in range(MAX_STEPS):
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            ratio = slope / (start + slope * t)
-            gradient, curvature = float(ratio.sum()), -float(ratio @ ratio)
+        gradient, curvature = 0.0, 0.0
+        for _f, a, b in problem.pieces():
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                ratio = (b / b1 - a / a1) / (a / a1 * (1 - t) + b / b1 * t)
+                gradient, curvature = gradient + float(ratio.sum()), curvature - float(ratio @ ratio)
         low, high = (t, high) if gradient > 0 else (low, t)
         step = t - gradient / curvature if curvature < 0 else t
         following = step if low < step < high else (low + high) / 2
         if abs(following - t) <= 1e-15 * max(1.0, abs(t)) or high - low < 1e-16:
             break
         t = following
-    return (1 - t) / a1, t / b1
+    return (1 - t) / float(a1), t / float(b1)
 
 
-def _best_log_likelihood(a: FloatArray, b: FloatArray, a1: float, b1: float) -> float:
-    u0, u1 = _best_multipliers(a, b, a1, b1)
-    return float(np.mean(np.log(a * u0 + b * u1)))
+def _best_log_likelihood(problem: _Problem) -> float:
+    u0, u1 = _best_multipliers(problem)
+    return sum(float(np.log(a * u0 + b * u1).sum()) for _f, a, b in problem.pieces()) / len(problem.w)
 
 
 def _least(problem: _Problem, best: float) -> float | None:
     """max over u >= 0 of exp(mean log g(u) - best) - a1 u0 - b1 u1, which is the smallest E[f] by strong duality."""
-    scale = float(problem.f.mean())
+    scale = sum(float(f.sum()) for f, _a, _b in problem.pieces()) / len(problem.w)
     if scale <= 0:
         return 0.0
-    at_one = np.array([problem.low_at_one, problem.high_at_one])
+    at_one = problem.at_one()
     u = np.full(2, scale)
     value, gradient, hessian = _dual(problem, best, u)
     for _ in range(MAX_STEPS):
@@ -158,18 +174,16 @@ def _line_search(
 
 def _geometric_mean(problem: _Problem, best: float, u: FloatArray) -> float:
     with np.errstate(divide="ignore"):
-        logs = np.log(problem.f + problem.low_share * u[0] + problem.high_share * u[1])
-    return exp(float(logs.mean()) - best)
+        logs = sum(float(np.log(f + a * u[0] + b * u[1]).sum()) for f, a, b in problem.pieces())
+    return exp(logs / len(problem.w) - best)
 
 
 def _dual(problem: _Problem, best: float, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
     """The geometric-mean term with gradient (2,) and Hessian (2, 2), in chunks so that temporaries stay small."""
-    n = len(problem.f)
+    n = len(problem.w)
     logs, first, second = 0.0, np.zeros(2), np.zeros((2, 2))
-    for start in range(0, n, CHUNK_ROWS):
-        cut = slice(start, start + CHUNK_ROWS)
-        a, b = problem.low_share[cut], problem.high_share[cut]
-        g = problem.f[cut] + a * u[0] + b * u[1]
+    for f, a, b in problem.pieces():
+        g = f + a * u[0] + b * u[1]
         pair = np.stack([a, b]) / g
         logs += float(np.log(g).sum())
         first += pair.sum(axis=1)

@@ -1,0 +1,37 @@
+"""python -m benchmarks [name ...]: every benchmark, or those that are named. ``benchmarks/README.md`` explains them."""
+
+import argparse
+
+from benchmarks import batch, decide, latency, learning, memory
+from benchmarks.rig import Rig
+
+BENCHMARKS = {
+    "decide": decide.measure,
+    "batch": batch.measure,
+    "learning": learning.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> None:
+    """Run them one after the other, each on a database and a server of its own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"one or more of {', '.join(BENCHMARKS)}; default: all"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each; medians are printed")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    if arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    for name in arguments.names or BENCHMARKS:
+        with Rig() as rig:
+            BENCHMARKS[name](rig, arguments.rounds)
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Joined decisions learned per second from PostgreSQL over Vowpal Wabbit's own rate from a file of the same examples."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import vowpalwabbit
+
+from app.services import model_bytes, training
+from app.services.examples import Configs, example_of
+from app.store import models
+from app.store import training as store
+from app.store.engine import transaction
+from bandits.model import example_text
+from bandits.model_file import unseal
+from bandits.policy import BanditPolicy, parse_policy, runtime_arguments
+from benchmarks import figures
+from benchmarks.rig import Rig
+from benchmarks.workload import Workload
+
+DECISIONS = 20_000
+AIM = 0.5
+
+
+def measure(rig: Rig, rounds: int) -> None:
+    """Print the ratio: a round is reading, joining, encoding, learning, checking and storing."""
+    workload = Workload()
+    rig.make_experiment(workload, "bench")
+    policy = parse_policy(workload.definition("bench", 1.0)["arms"][0]["policy"])
+    assert isinstance(policy, BanditPolicy)
+    both = []
+    for _ in range(rounds):
+        rig.feed(workload, ["bench"], DECISIONS)
+        rig.query("VACUUM ANALYZE")
+        ((experiment_id, arm),) = training.due_arms(rig.engine)
+        began = time.perf_counter()
+        done = training.train_round(rig.engine, rig.settings, experiment_id, arm)
+        ours = time.perf_counter() - began
+        if done is None or not done.promoted or done.decisions != DECISIONS:
+            raise RuntimeError(f"the round came to {done}")
+        both.append((DECISIONS / ours, DECISIONS / _own_s(rig, policy)))
+    figures.title(f"3. learning: {DECISIONS:,} rewarded decisions, from PostgreSQL into a model that serves")
+    figures.ratio("train_round", both, "/s", "Vowpal Wabbit alone, from a file", AIM)
+
+
+def _own_s(rig: Rig, policy: BanditPolicy) -> float:
+    """Seconds in which VW learns what the newest version learned: its parent and its examples are ready as files."""
+    with transaction(rig.engine) as connection, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(rig, connection, folder)
+        arguments = [*runtime_arguments(policy).split(), "-i", str(folder / "parent"), "-d", str(folder / "examples")]
+        began = time.perf_counter()
+        vowpalwabbit.Workspace(arg_list=[*arguments, "-f", str(folder / "child")]).finish()
+        return time.perf_counter() - began
+
+
+def _write(rig: Rig, connection: Any, folder: Path) -> None:
+    (serving,) = models.serving(connection)
+    info, _ = model_bytes.load(connection, serving.version_id, rig.settings.secret_key)
+    assert info.parent_id is not None
+    _, parent = model_bytes.load(connection, info.parent_id, rig.settings.secret_key)
+    (folder / "parent").write_bytes(unseal(parent).payload)
+    configs = Configs(connection, info.experiment_id)
+    learned = store.of_version(connection, serving.version_id)
+    with (folder / "examples").open("w", encoding="utf-8") as file:
+        file.writelines(example_text(example_of(due, reward, configs)) for reward, due in learned)

@@ -1,0 +1,91 @@
+"""What each part of a decide request costs when it is done alone, one after the other, on requests of the benchmark.
+
+The sum is the web process's work for one decision but for the threads' taking turns, which the remainder shows.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from app.api import strict_json
+from app.services import decide as service
+from app.services import keys
+from app.services.requests import DecideRequest
+from app.services.runtime import Runtime, start
+from app.store import decisions
+from app.store.engine import transaction
+from bandits import distribution as draws
+from bandits.encoding import encode_context
+from benchmarks import figures
+from benchmarks.rig import Rig
+from benchmarks.workload import Workload
+
+REQUESTS = 2000
+COMMIT_ROWS = 16  # about what a commit of 32 connections holds
+
+
+def measure(rig: Rig, workload: Workload, experiment: str, plain_us: float) -> None:
+    """Print the parts.
+
+    :param plain_us: CPU of a request through Flask that does nothing, in microseconds.
+    """
+    runtime = start(rig.settings)
+    try:
+        figures.title(f"   the parts of one decision, alone in one thread ({REQUESTS:,} requests)")
+        spent = list(_parts(runtime, rig.key, workload, experiment).items())
+        for name, microseconds in [("HTTP server, Flask, counting (all of GET /healthz)", plain_us), *spent]:
+            figures.line(name, f"{microseconds:.0f} us")
+        figures.line("sum", f"{plain_us + sum(microseconds for _, microseconds in spent):.0f} us")
+    finally:
+        runtime.stop()
+
+
+def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[str, float]:
+    bodies = [orjson.dumps(workload.request(name, n)) for n in range(REQUESTS)]
+    caller = keys.Caller(*(keys.parse(key)[0], frozenset({"decide"}), None))
+    spent: dict[str, float] = {}
+
+    def timed(part: str, work: Callable[[Any], Any], items: list[Any], each: int = 1) -> list[Any]:
+        results = []
+        began = time.perf_counter()
+        for item in items:
+            results.append(work(item))
+        spent[part] = 1e6 * (time.perf_counter() - began) / len(items) / each
+        return results
+
+    stored = runtime.snapshots.current.keys[keys.parse(key)[0]]
+    timed("authorisation: the key's form, hash, scope", lambda _: keys.matches(stored, keys.parse(key)[1]), bodies)
+    documents = timed("JSON, duplicate keys, depth", lambda body: strict_json.parse(body, 32), bodies)
+    requests = timed("validation", DecideRequest.model_validate, documents)
+    asked = timed(
+        "id, hash of the body", lambda pair: service.asked(*pair), list(zip(requests, documents, strict=True))
+    )
+    experiment = runtime.snapshots.current.experiments[name]
+    timed("arm", lambda r: draws.assign(experiment.salt, r.unit_id, experiment.shares), requests)
+    lines = timed("encoding", lambda r: encode_context(r.context), requests)
+    (arm,) = experiment.arms
+    serving = runtime.snapshots.current.serving[experiment.id, arm.key]
+    predictor = runtime.models.get(serving, arm.policy).predictor  # type: ignore[arg-type]
+    assert predictor is not None
+    scores = timed("Vowpal Wabbit", lambda line: predictor.probabilities(line, experiment.candidates.lines), lines)
+    mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
+    timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
+    whole = "whole plan"
+    rows = timed(whole, lambda item: service._plan(runtime, caller, experiment, item), asked)
+    planned = ("arm", "encoding", "Vowpal Wabbit", "floor", "draw, choice")
+    spent["the row, the glue between these"] = spent.pop(whole) - sum(spent[part] for part in planned)
+    batches = [rows[at : at + COMMIT_ROWS] for at in range(0, len(rows), COMMIT_ROWS)]
+    timed(
+        "the writer's Python: JSON of the rows", lambda b: orjson.dumps([r._asdict() for r in b]), batches, COMMIT_ROWS
+    )
+    timed("the answer", lambda row: orjson.dumps(service._answer(row, None)), rows)
+    whole_commit = f"waiting for the commit (in commits of {COMMIT_ROWS}; others work meanwhile)"
+    timed(whole_commit, lambda batch: _commit(runtime, batch), batches, COMMIT_ROWS)
+    return spent
+
+
+def _commit(runtime: Runtime, rows: list[decisions.NewDecision]) -> None:
+    with transaction(runtime.engine) as connection:
+        decisions.insert_new(connection, rows)

@@ -1,0 +1,32 @@
+"""The product's web role with one more route, which the product does not have: python -m benchmarks.server PORT
+
+``/constant`` answers before Flask sees the request, so it costs what the HTTP server itself costs.
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from app.roles import run_web
+from app.settings import from_environment
+from app.web import create_app
+
+BODY = b'{"status":"alive"}'
+HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))]
+
+
+def create() -> Any:
+    """The WSGI app of one process."""
+    product = create_app()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/constant":
+            start_response("200 OK", HEADERS)
+            return [BODY]
+        return product(environ, start_response)
+
+    return app
+
+
+if __name__ == "__main__":
+    run_web(from_environment(), "127.0.0.1", int(sys.argv[1]), "benchmarks.server:create")

@@ -4,7 +4,8 @@
 
 Same arrays, same run: the project's sums (IPS, SNIPS, DR and Cressie-Read with intervals, from dense distributions and
 predictions) against numpy as one writes it first, and against the Open Bandit Pipeline where it is installed. Time is
-the best of five warm runs; memory is what a run allocates beyond the input arrays. It must never be run beside other work.
+the best of five warm runs; memory is what a run allocates beyond the input arrays. It must never run beside other
+work.
 """
 
 from __future__ import annotations

@@ -111,9 +111,11 @@ def _best_multipliers(problem: _Problem) -> tuple[float, float]:
         low, high = (t, high) if gradient > 0 else (low, t)
         step = t - gradient / curvature if curvature < 0 else t
         following = step if low < step < high else (low + high) / 2
-        if abs(following - t) <= 1e-15 * max(1.0, abs(t)) or high - low < 1e-16:
-            break
+        # What a further step could still gain in mean log-likelihood, far below what rounding leaves of it.
+        settled = curvature < 0 and following == step and gradient * gradient < -curvature * 1e-22 * len(problem.w)
         t = following
+        if settled or high - low < 1e-15:
+            break
     return (1 - t) / float(a1), t / float(b1)
 
 

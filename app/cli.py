@@ -135,7 +135,13 @@ def web(data_dir: Path, host: str, port: int, target: str) -> None:
 
 @main.command()
 @_data_dir_option
-@click.option("--concurrency", default=1, show_default=True, type=click.IntRange(1), help="Tasks at once.")
+@click.option(
+    "--concurrency",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Tasks at once; one of them may be a long report.",
+)
 def worker(data_dir: Path, concurrency: int) -> None:
     """Run a Celery worker: training rounds and other work outside requests.
 

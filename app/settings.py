@@ -25,6 +25,7 @@ class Settings:
     statement_timeout_s: float
     snapshot_interval_s: float
     beat_interval_s: float
+    report_interval_s: float
     batch_rows: int
     queue_rows: int
     pool_size: int
@@ -93,6 +94,9 @@ SETTINGS: tuple[Setting, ...] = (
         "Seconds between two looks for changed experiments, keys and models.",
     ),
     Setting("LOOPWISE_BEAT_INTERVAL_S", "5.0", float, 0.2, "Seconds between two training wake-ups."),
+    Setting(
+        "LOOPWISE_REPORT_INTERVAL_S", "30.0", float, 1, "Seconds after which results are computed anew, at the least."
+    ),
     Setting("LOOPWISE_BATCH_ROWS", "2000", int, 1, "Largest number of log rows in one group commit."),
     Setting(
         "LOOPWISE_QUEUE_ROWS",

@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
 
-from app.api import answers, auth, decide, experiments, health, pages, personalizer, problems
+from app.api import answers, auth, decide, experiments, health, pages, personalizer, problems, results
 from app.api.strict_json import StrictRequest
 from app.services import metrics
 from app.services.runtime import Runtime, start
@@ -67,7 +67,7 @@ def _install(app: Any) -> None:
     auth.install(app)
     problems.install(app)
     app.after_request(_finish)
-    for blueprint in (decide.blueprint, experiments.blueprint, personalizer.blueprint):
+    for blueprint in (decide.blueprint, experiments.blueprint, results.blueprint, personalizer.blueprint):
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):
         app.register_blueprint(plain)

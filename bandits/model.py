@@ -59,7 +59,7 @@ class Example(NamedTuple):
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
     with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
-        workspace = _workspace(vw_arguments(policy))
+        workspace = open_workspace(vw_arguments(policy))
         path = Path(folder, "model")
         workspace.save(str(path))
         workspace.finish()
@@ -102,7 +102,7 @@ class Predictor:
         with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
             path = Path(folder, "model")
             path.write_bytes(payload)
-            self._workspace: Any = _workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
+            self._workspace: Any = open_workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
 
     def probabilities(self, shared_line: str, action_lines: Sequence[str]) -> list[float]:
         """VW's own distribution over the lines, in their order, before the floor: float32 values, may hold zeros.
@@ -247,7 +247,7 @@ def learn(
 def _learn_file(payload: bytes, policy: BanditPolicy, data: Path, folder: Path) -> bytes:
     parent, child = folder / "parent", folder / "child"
     parent.write_bytes(payload)
-    _workspace(runtime_arguments(policy), "-i", str(parent), "-d", str(data), "-f", str(child)).finish()
+    open_workspace(runtime_arguments(policy), "-i", str(parent), "-d", str(data), "-f", str(child)).finish()
     return child.read_bytes()
 
 
@@ -278,7 +278,8 @@ def _checked_text(index: int, example: Example) -> str:
     return text
 
 
-def _workspace(arguments: str, *paths: str) -> Any:
+def open_workspace(arguments: str, *paths: str) -> Any:
+    """A workspace, for the modules of this package. ``arguments`` are ours, never a user's; ``paths`` may hold spaces."""
     try:
         return vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths])
     except RuntimeError as error:  # VW's only exception; its own header checksum is among the reasons

@@ -20,11 +20,12 @@ app.conf.update(
     broker_connection_max_retries=None,  # Redis may be away for as long as it likes
     broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 3},
     beat_schedule={
-        "train": {
-            "task": "worker.tasks.train",
+        name: {
+            "task": f"worker.tasks.{name}",
             "schedule": settings.beat_interval_s,
             "options": {"expires": settings.beat_interval_s},  # a stopped worker finds one wake-up, not a thousand
         }
+        for name in ("train", "report")
     },
     beat_max_loop_interval=min(settings.beat_interval_s, 5.0),
     timezone="UTC",

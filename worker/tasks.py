@@ -1,11 +1,12 @@
 """The tasks. Each is a shell of a few lines around a service."""
 
+import socket
 from functools import cache
 
 from sqlalchemy import Engine
 
-from app.services import training
-from app.store.engine import create
+from app.services import evaluations, results, training
+from app.store.engine import alone, create
 from worker.celery_app import app, settings
 
 
@@ -25,3 +26,12 @@ def train() -> None:
 def train_arm(experiment_id: int, arm: str) -> None:
     """One round of one arm: settle outcomes and learn."""
     training.train_round(_engine(), settings, experiment_id, arm)
+
+
+@app.task(name="worker.tasks.report")
+def report() -> None:
+    """Compute what analysts asked for and what is due; one process of a machine at a time, so that learning goes on."""
+    with alone(_engine(), f"reports on {socket.gethostname()}") as mine:
+        if mine:
+            evaluations.run_waiting(_engine(), settings)
+            results.compute_stale(_engine(), settings.report_interval_s)

@@ -86,6 +86,9 @@ class ExperimentAnswer(BaseModel):
     arms: list[dict[str, Any]]
     control_arm: str | None
     reward: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    segments: list[str]
+    decision_rule: dict[str, Any]
 
 
 class ExperimentListAnswer(BaseModel):

@@ -18,6 +18,7 @@ from app.services.experiment_config import (
     invalid,
     pydantic_fields,
 )
+from app.services.metric_config import DecisionRule, MetricSpec
 
 blueprint = APIBlueprint(
     "experiments",
@@ -46,6 +47,9 @@ class Patch(Model):
     arms: list[ArmSpec] | None = None
     control_arm: str | None = None
     reward: RewardSpec | None = None
+    metrics: list[MetricSpec] | None = None
+    segments: list[str] | None = None
+    decision_rule: DecisionRule | None = None
 
 
 class Conclusion(Model):
@@ -58,7 +62,7 @@ class Rollback(Model):
     reason: str = Field(max_length=10_000)
 
 
-def _bound(key: str) -> str:
+def bound_key(key: str) -> str:
     """A key that is bound to one experiment sees no other."""
     bound = caller().experiment_id
     if bound is not None and experiments.get(runtime().engine, key).id != bound:
@@ -92,7 +96,7 @@ def newest(query: Page) -> Response:
 @needs("read")
 def get(path: KeyPath) -> Response:
     """One experiment."""
-    return as_json(experiments.as_json(experiments.get(runtime().engine, _bound(path.key))))
+    return as_json(experiments.as_json(experiments.get(runtime().engine, bound_key(path.key))))
 
 
 @blueprint.patch("/<key>", responses={200: answers.ExperimentAnswer})
@@ -100,7 +104,7 @@ def get(path: KeyPath) -> Response:
 def change(path: KeyPath, body: Patch) -> Response:
     """Replace top-level fields. Once it ran, reward, control and the policies of arms stay as they are."""
     patch = body.model_dump(mode="json", exclude_unset=True)
-    key = _bound(path.key)
+    key = bound_key(path.key)
     changed = experiments.change(runtime().engine, runtime().settings, key, patch, caller().key_id)
     runtime().snapshots.refresh()
     return as_json(experiments.as_json(changed))
@@ -134,7 +138,7 @@ def conclude(path: KeyPath) -> Response:
 
 
 def _moved(key: str, verb: str, reason: str | None = None) -> Response:
-    moved = experiments.move(runtime().engine, _bound(key), verb, caller().key_id, reason)
+    moved = experiments.move(runtime().engine, bound_key(key), verb, caller().key_id, reason)
     runtime().snapshots.refresh()
     return as_json(experiments.as_json(moved))
 
@@ -143,14 +147,14 @@ def _moved(key: str, verb: str, reason: str | None = None) -> Response:
 @needs("read")
 def policy(path: KeyPath) -> Response:
     """The model versions of each learning arm, with parents, counts and hashes, and which serves."""
-    return as_json(models.describe(runtime().engine, _bound(path.key)))
+    return as_json(models.describe(runtime().engine, bound_key(path.key)))
 
 
 @blueprint.post("/<key>/policy/rollback", responses={200: answers.RollbackAnswer})
 @needs("manage")
 def rollback(path: KeyPath, body: Rollback) -> Response:
     """Put an earlier model version into service; learning goes on from it."""
-    key = _bound(path.key)
+    key = bound_key(path.key)
     done = models.rollback(runtime().engine, key, body.arm, body.version, body.reason, caller().key_id)
     runtime().snapshots.refresh()
     return as_json(done)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from app.errors import FieldError, Unprocessable
+from app.services.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
@@ -84,6 +85,20 @@ class ExperimentConfig(Model):
     arms: list[ArmSpec] = Field(min_length=1, max_length=MAX_ARMS)
     control_arm: Key | None = Field(default=None, description="The arm that others are compared with.")
     reward: RewardSpec = Field(default_factory=RewardSpec)
+    metrics: list[MetricSpec] = Field(
+        default_factory=list, max_length=MAX_METRICS, description="Beside the reward, which is always a metric."
+    )
+    segments: list[str] = Field(
+        default_factory=list, max_length=10, description="Top-level context fields that results may be split by."
+    )
+    decision_rule: DecisionRule = Field(default_factory=DecisionRule)
+
+    def all_metrics(self) -> list[MetricSpec]:
+        """The declared metrics; the reward comes first unless it was declared in words of its own."""
+        if any(isinstance(metric.source, RewardSource) for metric in self.metrics):
+            return self.metrics
+        primary = any(metric.role == "primary" for metric in self.metrics)
+        return [DEFAULT_METRIC.model_copy(update={"role": "secondary" if primary else "primary"}), *self.metrics]
 
 
 def parse_config(document: Any) -> ExperimentConfig:
@@ -95,7 +110,12 @@ def parse_config(document: Any) -> ExperimentConfig:
         config = ExperimentConfig.model_validate(document)
     except ValidationError as error:
         raise invalid(pydantic_fields(error)) from None
-    problems = [*_action_problems(config.actions), *_arm_problems(config), *_reward_problems(config.reward)]
+    problems = [
+        *_action_problems(config.actions),
+        *_arm_problems(config),
+        *_reward_problems(config.reward),
+        *_metric_problems(config),
+    ]
     if problems:
         raise invalid(tuple(problems))
     return config
@@ -164,6 +184,15 @@ def _policy_problems(index: int, arm: ArmSpec, action_ids: set[str]) -> list[Fie
     if isinstance(policy, FixedPolicy) and action_ids and policy.action not in action_ids:
         return [FieldError(f"/arms/{index}/policy/action", "no action of this experiment has this id")]
     return []
+
+
+def _metric_problems(config: ExperimentConfig) -> list[FieldError]:
+    keys = [metric.key for metric in config.all_metrics()]
+    repeated = {key for key in keys if keys.count(key) > 1}
+    problems = [FieldError("/metrics", f"the key {key!r} stands twice; keys are unique") for key in sorted(repeated)]
+    if not any(metric.role == "primary" for metric in config.all_metrics()):
+        problems.append(FieldError("/metrics", "no metric is primary; say which one decides"))
+    return problems
 
 
 def _reward_problems(reward: RewardSpec) -> list[FieldError]:

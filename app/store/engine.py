@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Connection, Engine, Row, create_engine, exc
+from sqlalchemy import Connection, Engine, Row, create_engine, exc, text
 from sqlalchemy.engine import make_url
 
 from app.errors import Unavailable
 from app.settings import Settings
 
+ALONE_LOCKS = 7_205_761  # first half of the advisory locks of `alone`
 AnyRow = Row[*tuple[Any, ...]]
 
 _limits = threading.local()  # .wait_s: this thread's own limit for one wait, in seconds
@@ -124,6 +125,14 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         if is_outage(error):
             raise unavailable() from error
         raise
+
+
+@contextmanager
+def alone(engine: Engine, name: str) -> Iterator[bool]:
+    """True inside the block for one process at a time over the whole database; the lock ends with its holder."""
+    with transaction(engine) as connection:
+        query = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
+        yield bool(connection.execute(query, {"space": ALONE_LOCKS, "name": name}).scalar_one())
 
 
 def unavailable() -> Unavailable:

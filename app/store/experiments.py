@@ -52,6 +52,11 @@ def find(connection: Connection, key: str, *, lock: bool = False) -> StoredExper
     return None if row is None else _stored(row)
 
 
+def by_id(connection: Connection, experiment_id: int) -> StoredExperiment:
+    """The experiment of that id, which exists."""
+    return _stored(connection.execute(_with_config.where(_e.c.id == experiment_id)).one())
+
+
 def changed_since(connection: Connection, revision: int) -> list[StoredExperiment]:
     """Every experiment that changed after that revision."""
     return [_stored(row) for row in connection.execute(_with_config.where(_e.c.revision > revision))]

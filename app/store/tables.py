@@ -187,7 +187,8 @@ outcomes = Table(
     Column("reward", Double, nullable=False),  # joined by the experiment's rule when the window closed; final
     Column("events", Integer, nullable=False),  # reward events that came in time; 0: the default was taken
     _time("decided_at"),
-    Index("outcomes_time", "experiment_id", "decided_at"),
+    _time("settled_at", now=True),
+    Index("outcomes_settled", "experiment_id", "settled_at"),
 )
 
 training_ledger = Table(
@@ -200,4 +201,44 @@ training_ledger = Table(
     Column("position", Integer, nullable=False),  # order within the round, from 0
     Column("reward", Double, nullable=False),  # the joined reward that was learned
     Index("training_ledger_version", "version_id", "position"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # results, health
+    Column("segment", Text, nullable=True),  # the context field that it is split by
+    Column("body", JSONB, nullable=False),
+    Column("seconds", Double, nullable=False),  # what it took to compute
+    _time("computed_at", now=True),
+    Index("reports_newest", "experiment_id", "kind", "segment", "id"),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("request", JSONB, nullable=False),
+    Column("status", Text, nullable=False),  # queued, running, done, failed
+    Column("progress", Double, nullable=False),  # 0 to 1
+    Column("result", JSONB, nullable=True),
+    Column("error", Text, nullable=True),
+    Column("actor", Text, nullable=False),
+    _time("created_at", now=True),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+    Index("evaluations_waiting", "status", "id"),
+    Index("evaluations_experiment", "experiment_id", "id"),
+)
+
+candidates = Table(
+    "candidates",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("definition", JSONB, nullable=False),
+    _time("created_at", now=True),
 )

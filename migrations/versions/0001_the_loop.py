@@ -188,11 +188,12 @@ STATEMENTS = (
         reward DOUBLE PRECISION NOT NULL,
         events INTEGER NOT NULL,
         decided_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        settled_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
         PRIMARY KEY (experiment_id, decision_id)
     )
     """,
     """
-    CREATE INDEX outcomes_time ON outcomes (experiment_id, decided_at)
+    CREATE INDEX outcomes_settled ON outcomes (experiment_id, settled_at)
     """,
     "INSERT INTO platform (id, revision) VALUES (1, 1)",
     # What no correct program writes, the log does not take.

@@ -1,0 +1,145 @@
+"""What analysts call: results, health checks, off-policy evaluations, planning."""
+
+from typing import Any
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from app.api.auth import caller, needs, runtime
+from app.api.experiments import KeyPath, bound_key
+from app.api.respond import as_json
+from app.services import evaluations, health_checks, power, results
+from app.services.evaluation_request import CandidateSpec, EvaluationRequest
+from app.services.power import PowerRequest
+
+blueprint = APIBlueprint(
+    "analysts",
+    __name__,
+    url_prefix="/v1",
+    abp_tags=[Tag(name="analysts", description="Reports, evaluations, planning.")],
+)
+
+
+class ResultsQuery(BaseModel):
+    method: str = Field(default="sequential", description="Which interval leads: sequential, fixed or bayes.")
+    segment: str | None = Field(default=None, description="A declared context field to split by.")
+
+
+class SegmentQuery(BaseModel):
+    segment: str | None = Field(default=None, description="A declared context field.")
+
+
+class EvaluationPath(BaseModel):
+    key: str
+    evaluation_id: int
+
+
+class ResultsAnswer(BaseModel):
+    experiment: str
+    segment: str | None
+    control: str
+    window: dict[str, Any]
+    units: dict[str, int]
+    sample_ratio: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    assumptions: list[str]
+    decision: dict[str, Any] | None = None
+    method: str
+    computed_at: str
+    age_s: float
+    seconds: float
+
+
+class HealthAnswer(BaseModel):
+    experiment: str
+    ok: bool
+    checks: list[dict[str, Any]]
+    waiting_for_rewards: int
+    late_rewards: int
+    assumptions: list[str]
+
+
+class EvaluationAnswer(BaseModel):
+    id: int
+    experiment: str
+    status: str = Field(description="queued, running, done or failed.")
+    progress: float
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class EvaluationListAnswer(BaseModel):
+    evaluations: list[EvaluationAnswer]
+
+
+class CandidateListAnswer(BaseModel):
+    candidates: list[dict[str, Any]]
+
+
+class PowerAnswer(BaseModel):
+    kind: str
+    method: str
+    assumptions: list[str]
+    plan: dict[str, Any]
+
+
+@blueprint.get("/experiments/<key>/results", responses={200: ResultsAnswer})
+@needs("read")
+def read_results(path: KeyPath, query: ResultsQuery) -> Response:
+    """Each arm against the control on each metric, and what the decision rule says."""
+    key = bound_key(path.key)
+    return as_json(results.get(runtime().engine, key, method=query.method, segment=query.segment))
+
+
+@blueprint.get("/experiments/<key>/health-checks", responses={200: HealthAnswer})
+@needs("read")
+def read_health(path: KeyPath, query: SegmentQuery) -> Response:
+    """Units against shares, choices against propensities, missing rewards, models."""
+    return as_json(health_checks.get(runtime().engine, bound_key(path.key), segment=query.segment))
+
+
+@blueprint.get("/experiments/<key>/candidates", responses={200: CandidateListAnswer})
+@needs("read")
+def candidates(path: KeyPath) -> Response:
+    """The stored candidate policies."""
+    return as_json({"candidates": evaluations.candidates(runtime().engine, bound_key(path.key))})
+
+
+@blueprint.post("/experiments/<key>/candidates", responses={201: CandidateSpec})
+@needs("manage")
+def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
+    """Store a candidate policy, to be evaluated on the log; it decides nothing."""
+    stored = evaluations.add_candidate(runtime().engine, bound_key(path.key), body, caller().key_id)
+    return as_json(stored, 201)
+
+
+@blueprint.post("/experiments/<key>/evaluations", responses={202: EvaluationAnswer})
+@needs("manage")
+def evaluate(path: KeyPath, body: EvaluationRequest) -> Response:
+    """Ask for an off-policy evaluation; the worker computes it, and its answer is at `GET .../evaluations/{id}`."""
+    return as_json(evaluations.ask(runtime().engine, bound_key(path.key), body, caller().key_id), 202)
+
+
+@blueprint.get("/experiments/<key>/evaluations", responses={200: EvaluationListAnswer})
+@needs("read")
+def list_evaluations(path: KeyPath) -> Response:
+    """The experiment's evaluations, newest first."""
+    return as_json({"evaluations": evaluations.newest(runtime().engine, bound_key(path.key))})
+
+
+@blueprint.get("/experiments/<key>/evaluations/<int:evaluation_id>", responses={200: EvaluationAnswer})
+@needs("read")
+def read_evaluation(path: EvaluationPath) -> Response:
+    """One evaluation: its progress, then its table."""
+    return as_json(evaluations.get(runtime().engine, bound_key(path.key), path.evaluation_id))
+
+
+@blueprint.post("/power", responses={200: PowerAnswer})
+@needs("read")
+def plan(body: PowerRequest) -> Response:
+    """How many units, how long, or which effect: for a metric, or by simulation for a bandit's arms."""
+    return as_json(power.plan(runtime().engine, body))

@@ -1,0 +1,196 @@
+"""One table: each policy's value by each estimator, and its difference to what runs, on the same rows.
+
+The headline is doubly robust: the reward model of a row was fitted on earlier rows only, so with the logged
+propensities its value is unbiased also on the log of a learner. Differences are paired. A search over many candidates
+pays for each: its intervals are Bonferroni's, and a candidate is named only when its interval lies above zero and the
+log supports it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.services.evaluation_request import CandidateSpec, EvaluationRequest
+from app.services.log_table import LogTable
+from app.services.policies import Policies, Target, describe
+from app.services.results import as_json
+from bandits import reward_model
+from experiments import estimators, intervals
+from experiments.report import OffPolicyReport, evaluate_rows
+from experiments.reward_models import forward_folds
+
+FOLDS = 4
+HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+ASSUMPTIONS = (
+    "The estimand is the mean reward per decision that a policy would have earned on the evaluated decisions' contexts.",
+    "Logged propensities are those that were drawn with (the audit checks it), every eligible action had a chance, and a "
+    "reward depends on its own decision only.",
+    "Policies that learn were trained on the earlier part; the reward model of each row on earlier rows only.",
+    "Standard errors are clustered by unit. The largest weight is the largest that any action of an evaluated row could "
+    "have had.",
+)
+FloatArray = NDArray[np.float64]
+
+
+def evaluate(
+    table: LogTable,
+    policies: Policies,
+    specs: list[CandidateSpec],
+    request: EvaluationRequest,
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """Evaluate the standing policies and the candidates on the later part of the log."""
+    split = int(len(table) * request.train_share)
+    early, late = table.part(slice(0, split)), table.part(slice(split, len(table)))
+    progress(0.05)
+    predictions = _predictions(early, late, policies)
+    progress(0.2)
+    targets = policies.standing(early) + [policies.candidate(spec, early) for spec in specs]
+    level = request.alpha / max(1, len(specs))
+    lines: list[dict[str, Any]] = []
+    running: estimators.Estimate | None = None
+    for number, target in enumerate(targets):
+        part = partial(_tick, progress, 0.2 + 0.8 * number / len(targets), 0.8 / len(targets) / len(late))
+        line, dr = _line(late, target, predictions, policies, request.alpha, part)
+        running = dr if running is None else running
+        line["against_running"] = _difference(dr, running, late, level if target.candidate else request.alpha)
+        lines.append(line)
+        if target.predictor is not None:
+            target.predictor.close()
+    first, last = late.rows[0].decided_at, late.rows[-1].decided_at
+    return {
+        "window": {
+            "trained_on": len(early),
+            "evaluated_on": len(late),
+            "units": int(late.unit.max()) + 1,
+            "first": first.isoformat(),
+            "last": last.isoformat(),
+        },
+        "logged_value": float(late.reward.mean()),
+        "policies": lines,
+        "search": _search(lines, len(specs), request.alpha),
+        "assumptions": list(ASSUMPTIONS),
+    }
+
+
+def _tick(progress: Callable[[float], None], start: float, per_row: float, rows: int) -> None:
+    progress(start + per_row * rows)
+
+
+def _predictions(early: LogTable, late: LogTable, policies: Policies) -> FloatArray:
+    """Predicted reward of every eligible action of the later rows, shape (n, K); each fold from all rows before it."""
+    low, high = policies.config.reward.min, policies.config.reward.max
+    found = np.zeros_like(late.logged)
+    lines, rewards = early.chosen_lines(), list(early.reward)
+    for fold in forward_folds(len(late), FOLDS):
+        part = late.part(fold)
+        model = reward_model.fit(lines, rewards)
+        flat = reward_model.predict(model, part.all_lines(), low, high)
+        place = 0
+        for row, one in enumerate(part.rows, start=fold.start):
+            size = len(one.eligible)
+            found[row, :size] = flat[place : place + size]
+            place += size
+        lines += part.chosen_lines()
+        rewards += list(part.reward)
+    return found
+
+
+def _line(
+    late: LogTable,
+    target: Target,
+    predictions: FloatArray,
+    policies: Policies,
+    alpha: float,
+    tick: Callable[[int], None],
+) -> tuple[dict[str, Any], estimators.Estimate]:
+    chances = late.probabilities(target.policy, target.predictor, target.features_off, tick)
+    rows = np.arange(len(late))
+    q, v = predictions[rows, late.chosen], (predictions * chances).sum(axis=1)
+    ours = np.minimum(chances[rows, late.chosen], 1.0)
+    weights = np.divide(chances, late.logged, out=np.zeros_like(chances), where=late.logged > 0)
+    reward = policies.config.reward
+    report = evaluate_rows(
+        late.propensity,
+        ours,
+        late.reward,
+        q=q,
+        v=v,
+        unit=late.unit,
+        max_weight=float(weights.max()),
+        reward_range=(reward.min, reward.max),
+        alpha=alpha,
+        unsupported_mass=late.unsupported(chances),
+    )
+    w = estimators.importance_weights(late.propensity, ours)
+    return describe(target) | _as_line(report, w, late), estimators.dr(w, late.reward, q, v)
+
+
+def _as_line(report: OffPolicyReport, w: FloatArray, late: LogTable) -> dict[str, Any]:
+    shown = report.verdict.identified
+    headline = report.estimators["dr"]
+    return {
+        "value": headline.value if shown else None,
+        "interval": as_json(headline.intervals["normal"]) if shown else None,
+        "status": str(report.verdict.status),
+        "reasons": [reason.sentence for reason in report.verdict.reasons],
+        "effective_sample_size": report.effective_sample_size,
+        "mean_weight": report.mean_weight,
+        "max_weight": report.max_weight,
+        "overlap": float(np.mean(w > 0)),
+        "weight_histogram": {
+            "edges": list(HISTOGRAM),
+            "counts": np.histogram(np.clip(w, 0, HISTOGRAM[-1]), HISTOGRAM)[0].tolist(),
+        },
+        "estimators": {
+            name: {
+                "value": found.value,
+                "std_error": found.std_error,
+                "intervals": {kind: as_json(one) for kind, one in found.intervals.items()},
+                "estimand": found.estimand,
+                "reason": found.reason,
+            }
+            for name, found in report.estimators.items()
+        },
+    }
+
+
+def _difference(
+    dr: estimators.Estimate, running: estimators.Estimate, late: LogTable, alpha: float
+) -> dict[str, Any] | None:
+    if dr is running:
+        return None
+    found = estimators.difference(dr, running)
+    error = intervals.standard_error(found.influence, late.unit)
+    return {
+        "difference": found.value,
+        "std_error": error,
+        "interval": as_json(intervals.normal(found.value, error, alpha)),
+    }
+
+
+def _search(lines: list[dict[str, Any]], candidates: int, alpha: float) -> dict[str, Any]:
+    """The candidate that may be staged as a new arm: supported, and better than what runs after the correction."""
+    start = len(lines) - candidates
+    good = [
+        line
+        for line in lines[start:]
+        if line["status"] != "not_identified"
+        and line["against_running"] is not None
+        and (line["against_running"]["interval"]["low"] or 0.0) > 0
+    ]
+    best = max(good, key=lambda line: line["against_running"]["difference"], default=None)
+    text = "no candidate is shown to be better than what runs"
+    if best is not None:
+        low = best["against_running"]["interval"]["low"]
+        text = f"{best['policy']} is better than what runs by at least {low:.4g}: stage it as a new arm to be sure"
+    return {
+        "candidates": candidates,
+        "level": alpha / max(1, candidates),
+        "correction": "Bonferroni",
+        "winner": None if best is None else best["policy"],
+        "text": text,
+    }

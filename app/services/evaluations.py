@@ -1,0 +1,150 @@
+"""Off-policy evaluation of candidate policies on the platform's own log: asked for here, computed by the worker.
+
+Policies that learn are trained on the earlier part of the log and evaluated on the later one. Nothing that runs is
+touched: a winner is something to stage as a new arm.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+
+from app.errors import FieldError, LoopwiseError, NotFound
+from app.services.evaluation_request import CandidateSpec, EvaluationRequest, check_candidate
+from app.services.evaluation_table import evaluate
+from app.services.examples import Configs
+from app.services.experiment_config import ExperimentConfig, invalid
+from app.services.log_table import build, random_arms
+from app.services.policies import Policies
+from app.settings import Settings
+from app.store import evaluations as store
+from app.store import experiments, platform
+from app.store.engine import AnyRow, transaction
+from experiments.validation import DataError
+
+LISTED = 100
+MIN_ROWS = 100
+
+log = structlog.get_logger()
+
+
+def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> dict[str, Any]:
+    """Store a candidate policy.
+
+    :raises Unprocessable: it cannot be evaluated, and why.
+    """
+    with transaction(engine) as connection:
+        experiment = _experiment(connection, key)
+        check_candidate(spec, {action["id"] for action in experiment.config["actions"]})
+        plain = spec.model_dump(mode="json")
+        store.put_candidate(connection, experiment.id, spec.key, plain)
+        platform.record_change(
+            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, after=plain
+        )
+    return plain
+
+
+def candidates(engine: Engine, key: str) -> list[dict[str, Any]]:
+    """The stored candidates of an experiment, oldest first."""
+    with transaction(engine) as connection:
+        return store.candidates(connection, _experiment(connection, key).id)
+
+
+def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dict[str, Any]:
+    """Queue an evaluation.
+
+    :raises Unprocessable: a candidate that is not stored.
+    """
+    with transaction(engine) as connection:
+        experiment = _experiment(connection, key)
+        known = [spec["key"] for spec in store.candidates(connection, experiment.id)]
+        for index, name in enumerate(request.candidates or []):
+            if name not in known:
+                message = f"no candidate {name!r} is stored; known are {', '.join(known) or 'none'}"
+                raise invalid((FieldError(f"/candidates/{index}", message),))
+        evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
+        return _as_json(key, store.by_id(connection, evaluation_id))
+
+
+def get(engine: Engine, key: str, evaluation_id: int) -> dict[str, Any]:
+    """One evaluation.
+
+    :raises NotFound: the experiment has none of that id.
+    """
+    with transaction(engine) as connection:
+        row = store.find(connection, _experiment(connection, key).id, evaluation_id)
+        if row is None:
+            raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {evaluation_id}.")
+        return _as_json(key, row)
+
+
+def newest(engine: Engine, key: str) -> list[dict[str, Any]]:
+    """The evaluations of an experiment, newest first."""
+    with transaction(engine) as connection:
+        found = store.newest(connection, _experiment(connection, key).id, LISTED)
+        return [_as_json(key, row) for row in found]
+
+
+def run_waiting(engine: Engine, settings: Settings) -> int:
+    """Compute every evaluation that waits, or whose worker died; returns how many were done."""
+    with transaction(engine) as connection:
+        waiting = store.unfinished(connection)
+    return sum(_run(engine, settings, evaluation_id) for evaluation_id in waiting)
+
+
+def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
+    with transaction(engine) as connection:  # its lock says that somebody computes; it ends with the process
+        if not store.hold(connection, evaluation_id):
+            return False
+        row = store.by_id(connection, evaluation_id)
+        if row.status not in ("queued", "running"):
+            return False
+
+        def progress(share: float) -> None:
+            with transaction(engine) as other:  # seen by readers while this transaction is still open
+                store.advance(other, evaluation_id, share)
+
+        result, error = None, None
+        try:
+            result = _compute(connection, settings, row, progress)
+        except (DataError, LoopwiseError) as failure:
+            error = str(failure)
+            log.warning("evaluation_failed", evaluation=evaluation_id, error=error)
+    with transaction(engine) as connection:
+        store.finish(connection, evaluation_id, result, error)
+    return True
+
+
+def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callable[[float], None]) -> dict[str, Any]:
+    request = EvaluationRequest.model_validate(row.request)
+    experiment = experiments.by_id(connection, row.experiment_id)
+    config = ExperimentConfig.model_validate(experiment.config)
+    arms = random_arms(config)
+    progress(0.01)
+    rows = store.log_rows(connection, experiment.id, arms, request.max_decisions)
+    table = build(rows, Configs(connection, experiment.id))
+    if len(table) < MIN_ROWS:
+        found = f"{len(table)} settled decisions of arms that choose at random ({', '.join(arms) or 'there is none'})"
+        raise DataError(found, fix=f"an evaluation needs at least {MIN_ROWS}; add a learning or uniform arm, or wait")
+    specs = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
+    if request.candidates is not None:
+        specs = [spec for spec in specs if spec.key in request.candidates]
+    policies = Policies(connection, settings, experiment, config)
+    return evaluate(table, policies, specs, request, progress) | {"arms": arms}
+
+
+def _experiment(connection: Any, key: str) -> experiments.StoredExperiment:
+    found = experiments.find(connection, key)
+    if found is None:
+        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+    return found
+
+
+def _as_json(key: str, row: AnyRow) -> dict[str, Any]:
+    times = {
+        name: None if getattr(row, name) is None else getattr(row, name).isoformat().replace("+00:00", "Z")
+        for name in ("created_at", "finished_at")
+    }
+    fields = ("id", "status", "progress", "request", "result", "error")
+    return {"experiment": key, **{name: getattr(row, name) for name in fields}, **times}

@@ -1,0 +1,184 @@
+"""Is the log what it claims to be: units against shares, choices against propensities, rewards that are missing.
+
+A failed check here means that no other number of the experiment may be believed, so each says in words what it found.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine
+
+from app.errors import NotFound
+from app.services.experiment_config import ExperimentConfig
+from app.services.results import check_segment
+from app.store import choices, experiments, models, reports, results
+from app.store.choices import Choice
+from app.store.engine import transaction
+from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
+from experiments.health import concentration, missing_rewards, sample_ratio, sequential_sample_ratio
+
+KIND = "health"
+NEWEST = 200_000  # decisions whose choices are checked
+MAX_GROUPS = 30
+CHOICES_OK = "choices match their logged propensities"
+
+
+def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, Any]:
+    """All health checks of an experiment; the choices of one declared segment field apart, when it is given.
+
+    :raises NotFound: no such experiment.
+    :raises Unprocessable: a segment that was not declared.
+    """
+    began = time.monotonic()
+    with transaction(engine) as connection:
+        experiment = experiments.find(connection, key)
+        if experiment is None:
+            raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+        check_segment(experiment, segment)
+        config = ExperimentConfig.model_validate(experiment.config)
+        waiting, late = choices.waiting(connection, experiment.id)
+        checks = [
+            _sample_ratio(connection, experiment.id, config),
+            *_choices(connection, experiment.id, segment),
+            _missing(connection, experiment.id),
+            *_models(connection, experiment.id),
+        ]
+        body = {
+            "experiment": key,
+            "ok": not any(check["alert"] for check in checks),
+            "checks": checks,
+            "waiting_for_rewards": waiting,
+            "late_rewards": late,
+            "assumptions": [
+                f"Choices are those of the newest {NEWEST:,} activated decisions; counts of units are of settled ones.",
+                "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
+            ],
+        }
+        reports.add(connection, experiment.id, KIND, segment, body, time.monotonic() - began)
+    return body
+
+
+def _sample_ratio(connection: Connection, experiment_id: int, config: ExperimentConfig) -> dict[str, Any]:
+    counts = results.units_per_arm(connection, experiment_id)
+    arms = [arm for arm in config.arms if arm.share > 0]
+    described: dict[str, Any] = {"check": "sample_ratio", "alert": False, "observed": counts}
+    if len(arms) < 2 or not counts:
+        return described | {"text": "needs settled decisions in at least two arms"}
+    observed = [counts.get(arm.key, 0) for arm in arms]
+    intended = [arm.share for arm in arms]
+    once = sample_ratio(observed, intended)
+    always = sequential_sample_ratio([observed], intended)
+    alert = bool(once.alert)
+    text = "units do not match the shares: find the cause before reading results" if alert else "units match the shares"
+    return described | {
+        "alert": alert,
+        "text": text,
+        "expected": {arm.key: float(n) for arm, n in zip(arms, once.expected, strict=True)},
+        "p_value": once.p_value,
+        "anytime_p_value": float(always.p_value[-1]),
+    }
+
+
+def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[dict[str, Any]]:
+    """Choices against propensities: per arm, per model version, and per value of a segment field."""
+    names: dict[str, int] = {}
+    sums: dict[tuple[str, str], ChoiceSums] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for rows in choices.newest(connection, experiment_id, segment, NEWEST):
+        for row in rows:
+            for name in row.eligible:
+                names.setdefault(name, len(names))
+            taken = counts.setdefault(row.arm, {})
+            taken[row.eligible[row.chosen]] = taken.get(row.eligible[row.chosen], 0) + 1
+        for group, members in _grouped(rows).items():
+            sums[group] = _merged(sums.get(group), members, names)
+    largest = sorted(sums, key=lambda group: -sums[group].n)[:MAX_GROUPS]
+    level = 0.01 / max(1, len(largest))  # each group may alert: all of them together stay at one percent
+    checks = [_choice_check(group, choice_balance(sums[group], alpha=level), list(names)) for group in largest]
+    return checks + [_concentration(arm, taken) for arm, taken in sorted(counts.items())]
+
+
+def _grouped(rows: list[Choice]) -> dict[tuple[str, str], list[Choice]]:
+    found: dict[tuple[str, str], list[Choice]] = {}
+    for row in rows:
+        found.setdefault(("arm", row.arm), []).append(row)
+        found.setdefault(("model version", f"{row.arm}@{row.policy_version}"), []).append(row)
+        if row.segment is not None:
+            found.setdefault(("segment", row.segment), []).append(row)
+    return found
+
+
+def _merged(before: ChoiceSums | None, rows: list[Choice], names: dict[str, int]) -> ChoiceSums:
+    chances = np.zeros((len(rows), len(names)))
+    chosen = np.empty(len(rows), dtype=np.int64)
+    for place, row in enumerate(rows):
+        codes = [names[name] for name in row.eligible]
+        chances[place, codes] = row.distribution
+        chosen[place] = codes[row.chosen]
+    new = choice_sums(chosen, chances)
+    return new if before is None else merge_choices(_widened(before, len(names)), new)
+
+
+def _widened(sums: ChoiceSums, size: int) -> ChoiceSums:
+    """The same sums over more actions: those that were not seen before have zeros."""
+    more = size - len(sums.chosen)
+    return sums._replace(
+        chosen=np.pad(sums.chosen, (0, more)),
+        expected=np.pad(sums.expected, (0, more)),
+        covariance=np.pad(sums.covariance, ((0, more), (0, more))),
+        log_bets=np.pad(sums.log_bets, ((0, more), (0, 0))),
+    )
+
+
+def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]) -> dict[str, Any]:
+    kind, name = group
+    odd = [(arm.z, action, arm.ratio) for arm, action in zip(found.arms, names, strict=False) if arm.z is not None]
+    worst = max(odd, key=lambda one: abs(one[0])) if odd else None
+    text = CHOICES_OK
+    if found.alert and worst is not None and worst[2] is not None:
+        text = f"choices do not match their propensities: action {worst[1]!r} was chosen {worst[2]:.3f} times as often"
+    return {
+        "check": "choices",
+        "group": kind,
+        "name": name,
+        "alert": bool(found.alert),
+        "text": text,
+        "decisions": found.n,
+        "p_value": found.p_value,
+        "anytime_p_value": found.anytime_p_value,
+    }
+
+
+def _concentration(arm: str, taken: dict[str, int]) -> dict[str, Any]:
+    found = concentration(list(taken.values()))
+    return {
+        "check": "concentration",
+        "group": "arm",
+        "name": arm,
+        "alert": False,
+        "text": f"as if {found.effective_number:.1f} of {len(taken)} actions were shown equally often",
+        "largest_share": found.top_share,
+        "gini": found.gini,
+    }
+
+
+def _missing(connection: Connection, experiment_id: int) -> dict[str, Any]:
+    counts = results.rewarded_per_arm(connection, experiment_id)
+    described: dict[str, Any] = {"check": "missing_rewards", "alert": False}
+    if not counts:
+        return described | {"text": "no decision is settled yet", "share": {}}
+    found = missing_rewards([all_ for all_, _ in counts.values()], [rewarded for _, rewarded in counts.values()])
+    text = "the arms differ in how often a reward is missing" if found.alert else "the arms miss rewards alike"
+    share = {arm: float(value) for arm, value in zip(counts, found.rate, strict=True)}
+    # That arms differ is what a better arm does when only successes are reported: worth a look, not an alarm.
+    return described | {"text": text, "share": share, "p_value": found.p_value, "differs": bool(found.alert)}
+
+
+def _models(connection: Connection, experiment_id: int) -> Iterable[dict[str, Any]]:
+    for row in models.serving(connection, experiment_id=experiment_id):
+        text = (
+            f"version {row.number} serves" if row.problem is None else f"the newest round does not serve: {row.problem}"
+        )
+        yield {"check": "model", "group": "arm", "name": row.arm, "alert": row.problem is not None, "text": text}

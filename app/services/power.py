@@ -1,0 +1,177 @@
+"""Planning before an experiment: how many units, how long, or which effect; and what a bandit would do, by simulation."""
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+from sqlalchemy import Engine
+
+from app.errors import FieldError, NotFound, Unprocessable
+from app.services.experiment_config import ExperimentConfig, Key, Model, invalid
+from app.services.results import control_of, units_of
+from app.store import experiments, results
+from app.store.engine import transaction
+from app.store.results import ArmSums
+from experiments import bandit_planning, planning
+from experiments.comparison import DEN, NUM, linear_variance
+from experiments.planning import Baseline
+from experiments.sums import Moments
+from experiments.validation import DataError
+
+SIMULATED_ROUNDS = 2_000_000  # rounds times runs that one answer may cost
+ASSUMPTIONS = {
+    "metric": (
+        "Two-sided test at one look chosen beforehand, equal variance in both arms, independent units.",
+        "An always-valid interval needs about `sequential_factor` times the units to be as narrow.",
+    ),
+    "bandit": ("Rewards are independent draws with the given means, which do not depend on context or time.",),
+}
+
+
+class MetricPlan(Model):
+    """A comparison of two arms on one metric."""
+
+    kind: Literal["mean", "proportion", "count"] = "mean"
+    value: float | None = Field(default=None, description="The control's expected value; or take it from `experiment`.")
+    std: float | None = Field(default=None, gt=0, description="Standard deviation per unit, for means.")
+    dispersion: float = Field(default=1.0, gt=0, description="Variance over mean, for counts.")
+    correlation: float = Field(default=0.0, gt=-1, lt=1, description="Of the metric with a covariate, for CUPED.")
+    experiment: Key | None = Field(default=None, description="Take the baseline from this experiment's log.")
+    metric: str = Field(default="reward", description="Which of its metrics.")
+    solve_for: Literal["units", "effect", "power"] = "units"
+    effect: float | None = Field(default=None, description="Absolute effect that must be seen.")
+    relative_effect: float | None = Field(default=None, description="The same, relative to the control's value.")
+    units: int | None = Field(default=None, ge=4, description="Units in both arms together.")
+    power: float = Field(default=0.8, gt=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    treatment_share: float = Field(default=0.5, gt=0, lt=1)
+    units_per_day: float | None = Field(default=None, gt=0)
+
+
+class BanditPlan(Model):
+    """A simulation of a bandit over actions with these mean rewards."""
+
+    means: list[float] = Field(
+        min_length=2, max_length=100, description="Mean reward per action; the first is the control."
+    )
+    rounds: int = Field(default=5000, ge=100, le=100_000)
+    batch: int = Field(default=100, ge=1)
+    policy: Literal["uniform", "epsilon_greedy", "thompson"] = "epsilon_greedy"
+    floor: float = Field(default=0.05, ge=0, le=1)
+    epsilon: float = Field(default=0.1, ge=0, le=1)
+    reward_std: float | None = Field(default=None, gt=0, description="For rewards that are not yes or no.")
+    runs: int = Field(default=200, ge=10, le=2000)
+    seed: int = 1
+
+
+class PowerRequest(Model):
+    """One of the two."""
+
+    metric: MetricPlan | None = None
+    bandit: BanditPlan | None = None
+
+
+def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
+    """Answer a planning question.
+
+    :raises Unprocessable: something is missing or impossible, and what.
+    """
+    if (request.metric is None) == (request.bandit is None):
+        raise invalid((FieldError("", "give either metric or bandit"),))
+    try:
+        if request.bandit is not None:
+            return _bandit(request.bandit)
+        assert request.metric is not None
+        return _metric(engine, request.metric)
+    except DataError as error:
+        raise Unprocessable("invalid_value", error.sentence(None)) from None
+
+
+def _bandit(asked: BanditPlan) -> dict[str, Any]:
+    if asked.rounds * asked.runs > SIMULATED_ROUNDS:
+        message = f"rounds times runs may be at most {SIMULATED_ROUNDS:,}; ask for fewer runs"
+        raise invalid((FieldError("/bandit/runs", message),))
+    design = bandit_planning.Design(asked.rounds, asked.batch, asked.policy, asked.floor, epsilon=asked.epsilon)
+    found = bandit_planning.simulate(asked.means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
+    return {
+        "kind": "bandit",
+        "method": "simulation",
+        "assumptions": list(ASSUMPTIONS["bandit"]),
+        "plan": found._asdict(),
+    }
+
+
+def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
+    baseline = _from_log(engine, asked) if asked.experiment is not None else _typed(asked)
+    effect = asked.effect if asked.effect is not None else None
+    if effect is None and asked.relative_effect is not None:
+        effect = asked.relative_effect * baseline.value
+    found: dict[str, Any]
+    if asked.solve_for == "units":
+        found = planning.sample_size(
+            baseline,
+            _needed(effect, "/metric/effect", "give effect or relative_effect"),
+            alpha=asked.alpha,
+            wanted_power=asked.power,
+            treatment_share=asked.treatment_share,
+            units_per_day=asked.units_per_day,
+        )._asdict()
+    else:
+        total = _needed(asked.units, "/metric/units", "give the units in both arms together")
+        sizes = (total * (1 - asked.treatment_share), total * asked.treatment_share)
+        if asked.solve_for == "effect":
+            found = planning.minimum_detectable_effect(
+                baseline, *sizes, alpha=asked.alpha, wanted_power=asked.power, units_per_day=asked.units_per_day
+            )._asdict()
+        else:
+            wanted = _needed(effect, "/metric/effect", "give effect or relative_effect")
+            found = {"power": planning.power(baseline, wanted, *sizes, asked.alpha), "effect": wanted}
+    total_units = found.get("n_control", 0) + found.get("n_treatment", 0) or asked.units or 1000
+    factor = planning.sequential_inflation(total_units, alpha=asked.alpha)
+    return {
+        "kind": "metric",
+        "method": "two-sided test at one look (normal and t approximations; see docs/statistics.md)",
+        "assumptions": list(ASSUMPTIONS["metric"]),
+        "plan": found | {"baseline": baseline._asdict(), "sequential_factor": factor},
+    }
+
+
+def _needed(value: float | None, path: str, message: str) -> float:
+    if value is None:
+        raise invalid((FieldError(path, message),))
+    return value
+
+
+def _typed(asked: MetricPlan) -> Baseline:
+    value = _needed(asked.value, "/metric/value", "give the control's expected value, or an experiment to take it from")
+    if asked.kind == "proportion":
+        return planning.proportion_baseline(value, correlation=asked.correlation)
+    if asked.kind == "count":
+        return planning.count_baseline(value, dispersion=asked.dispersion, correlation=asked.correlation)
+    std = _needed(asked.std, "/metric/std", "give the standard deviation per unit")
+    return planning.mean_baseline(value, std, correlation=asked.correlation)
+
+
+def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
+    """The control arm's value and spread in a stored log."""
+    with transaction(engine) as connection:
+        experiment = experiments.find(connection, asked.experiment or "")
+        if experiment is None:
+            raise NotFound("unknown_experiment", f"There is no experiment {asked.experiment!r}.")
+        config = ExperimentConfig.model_validate(experiment.config)
+        metric = {metric.key: metric for metric in config.all_metrics()}.get(asked.metric)
+        if metric is None:
+            raise invalid((FieldError("/metric/metric", f"the experiment has no metric {asked.metric!r}"),))
+        units, values = units_of(metric)
+        sums = results.arm_sums(connection, experiment.id, units, values, winsorize=metric.winsorize)
+    mine = [row for row in sums if row.arm == control_of(config)]
+    if not mine or mine[0].units < 2 or mine[0].mean_den <= 0:
+        raise DataError("the control arm has fewer than two settled units", fix="type the baseline in, or wait")
+    return _baseline(mine[0], asked.correlation)
+
+
+def _baseline(row: ArmSums, correlation: float) -> Baseline:
+    second = np.array([[row.var_num, row.cov], [row.cov, row.var_den]]) * row.units
+    moments = Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
+    std = float(np.sqrt(linear_variance(moments, NUM, DEN)))
+    return planning.mean_baseline(row.mean_num / row.mean_den, std, correlation=correlation)

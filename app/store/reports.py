@@ -1,0 +1,58 @@
+"""Computed reports, newest last: a chart over time needs the old ones too."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select, text
+
+from app.store import tables
+
+_r = tables.reports
+
+
+class StoredReport(NamedTuple):
+    """One computed report."""
+
+    body: dict[str, Any]
+    seconds: float
+    computed_at: Any
+
+
+def add(connection: Connection, experiment_id: int, kind: str, segment: str | None, body: Any, seconds: float) -> None:
+    """Keep a report."""
+    values = {"experiment_id": experiment_id, "kind": kind, "segment": segment, "body": body, "seconds": seconds}
+    connection.execute(insert(_r).values(**values))
+
+
+def newest(
+    connection: Connection, experiment_id: int, kind: str, segment: str | None, most: int = 1
+) -> list[StoredReport]:
+    """The newest reports of a kind, newest first."""
+    query = (
+        select(_r.c.body, _r.c.seconds, _r.c.computed_at)
+        .where(_r.c.experiment_id == experiment_id, _r.c.kind == kind, _r.c.segment.is_not_distinct_from(segment))
+        .order_by(_r.c.id.desc())
+        .limit(most)
+    )
+    return [StoredReport._make(row) for row in connection.execute(query)]
+
+
+# A report is worth computing again when outcomes came since, and not more often than it is worth its time.
+_STALE = text(
+    """
+    SELECT e.key FROM experiments e
+    LEFT JOIN LATERAL (
+        SELECT r.computed_at, r.seconds FROM reports r
+        WHERE r.experiment_id = e.id AND r.kind = 'results' AND r.segment IS NULL ORDER BY r.id DESC LIMIT 1
+    ) r ON true
+    WHERE e.status IN ('running', 'paused')
+      AND (r.computed_at IS NULL OR r.computed_at < clock_timestamp() - make_interval(secs => greatest(:every_s, 20 * r.seconds)))
+      AND EXISTS (
+        SELECT 1 FROM outcomes o WHERE o.experiment_id = e.id
+          AND o.settled_at > coalesce(r.computed_at, '-infinity'))
+    """
+)
+
+
+def stale_experiments(connection: Connection, every_s: float) -> list[str]:
+    """Keys of experiments whose report is due."""
+    return list(connection.execute(_STALE, {"every_s": every_s}).scalars())

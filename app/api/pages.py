@@ -6,6 +6,7 @@ from pathlib import Path
 from flask import Blueprint, Response, current_app, render_template_string, send_from_directory
 
 from app.api.auth import PUBLIC, needs
+from app.api.problems import HTTP_CODES
 from app.api.respond import as_json
 from app.errors import CODES
 
@@ -65,4 +66,4 @@ def static(name: str) -> Response:
 @needs(PUBLIC)
 def errors() -> str:
     """What each error code means."""
-    return render_template_string(ERRORS, codes=CODES)
+    return render_template_string(ERRORS, codes=CODES | HTTP_CODES)

@@ -25,6 +25,14 @@ _PERSONALIZER_CODES = {
 }
 
 
+HTTP_CODES = {
+    "bad_request": "The request is not valid HTTP.",
+    "not_found": "There is nothing at this address. `/openapi.json` lists every route.",
+    "method_not_allowed": "The address exists, but not for this method; the header Allow lists those that work.",
+    "request_entity_too_large": "The body is larger than LOOPWISE_MAX_BODY_BYTES. Split it.",
+}  # codes of the web framework's own errors; the page /docs/errors shows them after ours
+
+
 class _AnyText(BaseConverter):
     """The rest of a path as it stands: an id may begin with a slash or hold a line break."""
 
@@ -87,6 +95,7 @@ def _http(error: HTTPException) -> Response:
     if status == 413:
         detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes; split it."
     code = error.name.lower().replace(" ", "_")
+    code = code if code in HTTP_CODES else "bad_request"
     if request.path.startswith(PERSONALIZER):
         name = _PERSONALIZER_CODES.get(status, error.name.replace(" ", ""))
         response.set_data(orjson.dumps({"error": {"code": name, "message": detail}}))

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from flask import Request, current_app
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import BadRequest
 
@@ -21,14 +22,16 @@ def parse(body: bytes, max_depth: int) -> Any:
 
     :raises BadRequest: saying what is wrong and where.
     """
+    # Counted first, because writing a document with orjson, or reading it with json, ends at depths that reading allows.
+    nests = body.count(b"{") + body.count(b"[") > max_depth
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest("malformed_json", f"The body is not JSON: {error}.") from None
+    if nests and _depth(document) > max_depth:
+        raise BadRequest("too_deep", f"The body nests deeper than {max_depth} levels; flatten it.")
     plain = orjson.dumps(document)
     # Written again, a document has as many colons as before, unless a key was dropped or a colon was escaped.
-    if plain.count(b"{") + plain.count(b"[") > max_depth and _depth(document) > max_depth:
-        raise BadRequest("too_deep", f"The body nests deeper than {max_depth} levels; flatten it.")
     if b"\\u" in body or plain.count(b":") != body.count(b":"):
         _check_slowly(body)
     if b"\\u0000" in plain and _holds_nul(document):
@@ -75,7 +78,11 @@ class StrictRequest(Request):
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The parsed body; the parameters are werkzeug's and change nothing."""
-        self.document = parse(self.get_data(), current_app.config["MAX_JSON_DEPTH"])
+        body = self.get_data()
+        # A chunked body has no length to refuse it by, and werkzeug cuts it off at the limit without a word.
+        if self.content_length is None and len(body) == self.max_content_length and self.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+        self.document = parse(body, current_app.config["MAX_JSON_DEPTH"])
         if isinstance(self.document, str):  # flask-openapi would parse a JSON string once more
             raise BadRequest("not_an_object", "The body is a JSON string; send an object.")
         return self.document

@@ -37,6 +37,7 @@ class Runtime:
 
 def start(settings: Settings) -> Runtime:
     """Connect, read the configuration and start the background threads. Works while the database is away."""
+    _log_plainly()
     store_engine.install_wait_deadline(settings.decide_deadline_s)
     limit_s = settings.statement_timeout_s
     engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
@@ -49,6 +50,13 @@ def start(settings: Settings) -> Runtime:
     writer.start()
     threading.Thread(target=_keep_fresh, args=(runtime,), name="snapshots", daemon=True).start()
     return runtime
+
+
+def _log_plainly() -> None:
+    """structlog's own tracebacks show local variables, among them keys and bodies, and take seconds to draw."""
+    processors = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors[:-1], plain])
 
 
 def _keep_fresh(runtime: Runtime) -> None:

@@ -363,7 +363,7 @@ def main() -> None:
     options = parser.parse_args()
     sections: dict[str, Callable[[], None]] = {
         "off_policy": lambda: _print_off_policy(options.runs, options.rate),
-        "arms": lambda: print_tally("Arms", {p: arms(p, options.runs) for p in ("epsilon_greedy", "thompson")}),
+        "arms": lambda: _print_arms(options.runs),
         "alarms": lambda: _print_alarms(max(options.runs // 2, 1)),
         "lost": lambda: print(f"\n3% lost exposures found: {lost_exposures(max(options.runs // 20, 1)):.1%} of runs"),
     }
@@ -378,6 +378,12 @@ def _print_off_policy(runs: int, rate: float | None) -> None:
     for each in ROWS if rate is None else (rate,):
         tallies = {policy: off_policy(each, policy, runs) for policy in POLICIES}
         print_tally(f"Reward rate {each:.0%}, {ROWS[each]} rows, {runs} runs", tallies)
+
+
+def _print_arms(runs: int) -> None:
+    settings = [(policy, decay) for decay in (0.3, 0.7) for policy in ("epsilon_greedy", "thompson")]
+    tallies = {f"{policy}, floor t^-{decay}": arms(policy, runs, decay=decay) for policy, decay in settings}
+    print_tally(f"Arms of a bandit, 4,000 rounds, {runs} runs", tallies)
 
 
 def _print_alarms(runs: int) -> None:

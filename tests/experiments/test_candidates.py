@@ -1,0 +1,64 @@
+"""A search over many candidates: null ones are rarely promoted, a planted better one is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import candidates, estimators, report_lines, verdict
+
+SOUND = verdict.Verdict(verdict.Status.IDENTIFIED, ())
+BROKEN = verdict.Verdict(
+    verdict.Status.NOT_IDENTIFIED, (verdict.Reason("mean_weight", "the mean weight is 2", 9.0, 3.0, True),)
+)
+
+
+def search(seed: int, best: float) -> list[candidates.Candidate]:
+    """20 candidates on one log of 1,500 rounds with 4 actions; `best` is added to action 0's reward rate of .3."""
+    rng = np.random.default_rng(seed)
+    a = rng.integers(0, 4, 1500)
+    r = (rng.random(1500) < 0.3 + best * (a == 0)).astype(float)
+    policies = np.vstack([[0.85, 0.05, 0.05, 0.05], rng.dirichlet([1] * 4, 19)])
+    rows = [estimators.snips(4 * p[a], r) for p in policies]
+    gaps = candidates.differences(rows, estimators.logged_value(r))
+    return candidates.judge([f"c{i}" for i in range(20)], gaps, [SOUND] * 20)
+
+
+def test_among_twenty_null_candidates_one_is_promoted_in_at_most_five_percent_of_runs() -> None:
+    promoted = [any(c.promoted for c in search(seed, 0.0)) for seed in range(500)]
+    assert np.mean(promoted) <= 0.05
+
+
+def test_a_planted_better_policy_is_promoted_and_its_interval_covers_what_it_gains() -> None:
+    found = [search(seed, 0.2)[0] for seed in range(60)]
+    gain = 0.2 * (0.85 - 0.25)
+    assert np.mean([c.promoted for c in found]) > 0.9
+    assert np.mean([c.interval.covers(gain) for c in found]) > 0.95
+
+
+def test_a_candidate_that_is_not_identified_is_never_promoted_and_still_counts() -> None:
+    gaps = [(1.0, 0.1), (0.15, 0.1), (0.0, 0.0)]
+    found = candidates.judge(["a", "b", "same"], gaps, [BROKEN, SOUND, SOUND])
+    assert [c.promoted for c in found] == [False, False, False]
+    assert "mean weight is 2" in found[0].reason and "not shown" in found[1].reason
+    assert found[1].adjusted_p == pytest.approx(2 * found[1].p_value)
+    assert not found[2].interval.exists and found[2].interval.reason
+
+
+def test_a_minimum_effect_raises_the_bar() -> None:
+    assert candidates.judge(["a"], [(0.3, 0.1)], [SOUND])[0].promoted
+    assert not candidates.judge(["a"], [(0.3, 0.1)], [SOUND], minimum_effect=0.2)[0].promoted
+    assert candidates.detectable_difference(0.1, 20) > candidates.detectable_difference(0.1, 1) > 0.2
+
+
+def test_every_estimator_interval_and_verdict_code_is_explained_in_the_statistics_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text()
+    for name in (*report_lines.ESTIMATORS, *report_lines.INTERVALS):
+        assert f"`{name}`" in guide, name
+    source = Path(verdict.__file__).read_text()
+    codes = [line.split('Reason("')[1].split('"')[0] for line in source.splitlines() if 'return Reason("' in line]
+    assert len(codes) == 6
+    for code in codes:
+        assert f"`{code}`" in guide, code

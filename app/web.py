@@ -7,6 +7,7 @@ from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
 
+from app import logs
 from app.api import answers, auth, decide, experiments, health, pages, personalizer, problems, results
 from app.api.strict_json import StrictRequest
 from app.services import metrics
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     :param settings: from the environment when not given.
     """
     settings = settings or from_environment()
+    logs.configure(settings.log_level)
     app = Api(
         "loopwise",
         info=Info(title="Loopwise", version="1", description=DESCRIPTION),

@@ -24,6 +24,7 @@ blueprint = APIBlueprint(
 class ResultsQuery(BaseModel):
     method: str = Field(default="sequential", description="Which interval leads: sequential, fixed or bayes.")
     segment: str | None = Field(default=None, description="A declared context field to split by.")
+    max_age_s: float | None = Field(default=None, ge=0, description="Compute them anew when they are older.")
 
 
 class SegmentQuery(BaseModel):
@@ -92,7 +93,8 @@ class PowerAnswer(BaseModel):
 def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     """Each arm against the control on each metric, and what the decision rule says."""
     key = bound_key(path.key)
-    return as_json(results.get(runtime().engine, key, method=query.method, segment=query.segment))
+    found = results.get(runtime().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
+    return as_json(found)
 
 
 @blueprint.get("/experiments/<key>/health-checks", responses={200: HealthAnswer})

@@ -5,22 +5,20 @@ It knows an address and a key, nothing else of the platform; the audit, which is
 
 import time
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from app.demo import tables
 from app.demo.client import Client, DemoFailed
 from app.demo.crackers import BEST_SELLER, BRANDS, Purchase, purchases
-from experiments.estimators import logged_value
-from experiments.intervals import normal, standard_error
+from app.demo.tables import Played
 
 EXPERIMENT_KEY = "crackers"
-RATE = 55.0  # decisions a second: the replay lasts a minute, so that some ten training rounds happen while it runs
-PERIODS = 12
+RATE = 70.0  # decisions a second: slow enough that some ten training rounds happen while it runs
 TRAINING_WAIT_S = 30.0
+REPORT_WAIT_S = 60.0
 ARMS = (("learned", 0.6), ("best_seller", 0.2), ("uniform", 0.2))
 POLICIES: dict[str, dict[str, Any]] = {
     "learned": {
@@ -38,13 +36,10 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
-class Played(NamedTuple):
-    """One decision of the demo with its reward."""
-
-    arm: str
-    unit: str
-    reward: float
-    version: int
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "greedy": {"policy": POLICIES["learned"] | {"algorithm": "epsilon_greedy", "parameters": {"epsilon": 0.01}}},
+    "no_household": {"policy": POLICIES["learned"], "features_off": ["purchases", "last", "favourite", "share"]},
+}
 
 
 def run(url: str, key: str, out: IO[str], audit: Callable[[], Any] | None = None) -> None:
@@ -62,10 +57,15 @@ def run(url: str, key: str, out: IO[str], audit: Callable[[], Any] | None = None
         "For each, which brand to recommend? The reward is 1 when it is the brand that the household bought."
     )
     played = _replay(client, everything, console)
-    versions = _wait_for_training(client)
-    console.print(_arms_table(played))
-    console.print(_time_table(played))
+    versions = _wait_for_training(client, sum(one.arm == "learned" for one in played))
+    console.print(tables.arms(played, [name for name, _ in ARMS]))
+    console.print(tables.over_time(played))
     console.print(f"Model versions trained while it ran: {versions}.")
+    console.print(tables.results(_results(client, len(everything))))
+    evaluation = _evaluation(client, console)
+    console.print(tables.off_policy(evaluation))
+    for line in tables.realised(evaluation):
+        console.print(line)
     if audit is not None:
         for line in audit().lines():
             console.print(line)
@@ -83,6 +83,7 @@ def _create(client: Client) -> None:
         "arms": [{"key": name, "share": share, "policy": POLICIES[name]} for name, share in ARMS],
         "control_arm": "best_seller",
         "reward": {"window_s": 1, "default": 0, "aggregation": "max", "min": 0, "max": 1},
+        "segments": ["last"],
     }
     status, _ = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}", allow=(404,))
     if status == 404:
@@ -117,7 +118,7 @@ def _replay(client: Client, everything: list[Purchase], console: Console) -> lis
 
 
 def _one(client: Client, purchase: Purchase) -> tuple[Played, bool]:
-    unit = f"household-{purchase.household}"
+    unit = f"visit-{purchase.number}"  # each visit is assigned to an arm on its own
     question = {
         "experiment": EXPERIMENT_KEY,
         "unit_id": unit,
@@ -136,47 +137,44 @@ def _recent(played: list[Played]) -> str:
     return f"{sum(rewards) / len(rewards):.2f}" if rewards else "-"
 
 
-def _wait_for_training(client: Client) -> int:
-    """Wait until every decision was learned from; returns the number of trained versions."""
+def _wait_for_training(client: Client, decisions: int) -> int:
+    """Wait until the learned arm's decisions were all learned from; returns the number of trained versions."""
     deadline = time.monotonic() + TRAINING_WAIT_S
-    before = -1
     while True:
         _, policy = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}/policy")
         (arm,) = policy["arms"]
-        learned = arm["versions"][-1]["examples"]
-        if learned == before or time.monotonic() > deadline:
+        if arm["versions"][-1]["examples"] >= decisions or time.monotonic() > deadline:
             return len(arm["versions"]) - 1
-        before = learned
-        time.sleep(7)  # longer than one beat: no new version in that time means that nothing is left
+        time.sleep(0.5)
 
 
-def _arms_table(played: list[Played]) -> Table:
-    title = "Mean reward by arm (what the arm earned on these decisions; intervals clustered by household)"
-    table = Table("arm", "decisions", "households", "mean reward", "95% interval", "last third", title=title)
-    for name, _ in ARMS:
-        mine = [one for one in played if one.arm == name]
-        last = [one.reward for one in played[len(played) * 2 // 3 :] if one.arm == name]
-        if not mine:
-            continue
-        rewards = np.array([one.reward for one in mine])
-        units = np.unique([one.unit for one in mine], return_inverse=True)[1]
-        estimate = logged_value(rewards)
-        interval = normal(estimate.value, standard_error(estimate.influence, units))
-        ends = f"{interval.low:.3f} to {interval.high:.3f}" if interval.low is not None else str(interval.reason)
-        third = f"{np.mean(last):.3f}" if last else "-"
-        table.add_row(name, f"{len(mine):,}", str(units.max() + 1), f"{estimate.value:.3f}", ends, third)
-    return table
+def _results(client: Client, decisions: int) -> dict[str, Any]:
+    """The platform's results, once every decision is settled."""
+    deadline = time.monotonic() + REPORT_WAIT_S
+    while True:
+        _, found = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}/results?max_age_s=0")
+        if found["window"]["decisions"] >= decisions or time.monotonic() > deadline:
+            return dict(found)
+        time.sleep(1)
 
 
-def _time_table(played: list[Played]) -> Table:
-    table = Table("decisions", "model version", "mean reward", "", title="The learned arm over time")
-    mine = [one for one in played if one.arm == "learned"]
-    for part in np.array_split(np.arange(len(mine)), PERIODS):
-        rewards = [mine[i].reward for i in part]
-        mean = float(np.mean(rewards))
-        versions = f"{mine[part[0]].version}-{mine[part[-1]].version}"
-        table.add_row(f"{part[0] + 1}-{part[-1] + 1}", versions, f"{mean:.3f}", "█" * round(mean * 25))
-    return table
+def _evaluation(client: Client, console: Console) -> dict[str, Any]:
+    """Store two candidate policies, have them evaluated on the log, wait for the table."""
+    path = f"/v1/experiments/{EXPERIMENT_KEY}"
+    for key, spec in CANDIDATES.items():
+        client.call("POST", f"{path}/candidates", {"key": key, **spec})
+    _, asked = client.call("POST", f"{path}/evaluations", {})
+    deadline = time.monotonic() + REPORT_WAIT_S
+    with Progress(TextColumn("evaluating policies that never ran"), BarColumn(), console=console) as progress:
+        task = progress.add_task("", total=1.0)
+        while True:
+            _, found = client.call("GET", f"{path}/evaluations/{asked['id']}")
+            progress.update(task, completed=found["progress"])
+            if found["status"] == "failed" or time.monotonic() > deadline:
+                raise DemoFailed("demo_failed", f"the evaluation is {found['status']}: {found['error'] or 'no answer'}")
+            if found["status"] == "done":
+                return dict(found["result"])
+            time.sleep(0.5)
 
 
 __all__ = ["EXPERIMENT_KEY", "DemoFailed", "run"]

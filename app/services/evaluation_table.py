@@ -23,11 +23,13 @@ from experiments.report import OffPolicyReport, evaluate_rows
 from experiments.reward_models import forward_folds
 
 FOLDS = 4
+MIN_SIDE = 50  # evaluated decisions on each side of a comparison of prediction and outcome
 HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 ASSUMPTIONS = (
     "The estimand is the mean reward per decision that a policy would have earned on the evaluated decisions' contexts.",
-    "Logged propensities are those that were drawn with (the audit checks it), every eligible action had a chance, and a "
-    "reward depends on its own decision only.",
+    "A row's propensity is that of the platform as a whole: its unit's arm was drawn by share, then the action by that "
+    "arm. Logged distributions are those that were drawn with (the audit checks it); on rows of other arms a learning arm "
+    "is recomputed with the model version that it used last. A reward depends on its own decision only.",
     "Policies that learn were trained on the earlier part; the reward model of each row on earlier rows only.",
     "Standard errors are clustered by unit. The largest weight is the largest that any action of an evaluated row could "
     "have had.",
@@ -71,6 +73,7 @@ def evaluate(
         },
         "logged_value": float(late.reward.mean()),
         "policies": lines,
+        "realised": [_realised(late, arm, predictions, policies, request.alpha) for arm in policies.learning()],
         "search": _search(lines, len(specs), request.alpha),
         "assumptions": list(ASSUMPTIONS),
     }
@@ -169,6 +172,36 @@ def _difference(
         "difference": found.value,
         "std_error": error,
         "interval": as_json(intervals.normal(found.value, error, alpha)),
+    }
+
+
+def _realised(late: LogTable, arm: str, predictions: FloatArray, policies: Policies, alpha: float) -> dict[str, Any]:
+    """A learning arm as it really ran: its value predicted from the other arms' rows alone, and what it then earned."""
+    others = np.array([row.arm != arm for row in late.rows])
+    described: dict[str, Any] = {"arm": arm}
+    if others.sum() < MIN_SIDE or (~others).sum() < MIN_SIDE:
+        return described | {"reason": f"needs {MIN_SIDE} evaluated decisions in the arm and outside of it"}
+    rest = late.without(arm)
+    target, model = rest.arms[arm], predictions[others]
+    rows = np.arange(len(rest))
+    ours = np.minimum(target[rows, rest.chosen], 1.0)
+    w = estimators.importance_weights(rest.propensity, ours)
+    predicted = estimators.dr(w, rest.reward, model[rows, rest.chosen], (model * target).sum(axis=1))
+    own = late.take(np.flatnonzero(~others))
+    earned = estimators.logged_value(own.reward)
+    errors = [
+        intervals.standard_error(found.influence, part.unit) for found, part in ((predicted, rest), (earned, own))
+    ]
+    gap = intervals.normal(predicted.value - earned.value, float(np.hypot(errors[0], errors[1])), alpha)
+    return described | {
+        "predicted": predicted.value,
+        "predicted_interval": as_json(intervals.normal(predicted.value, errors[0], alpha)),
+        "predicted_from": len(rest),
+        "realised": earned.value,
+        "realised_interval": as_json(intervals.normal(earned.value, errors[1], alpha)),
+        "realised_on": len(own),
+        "difference_interval": as_json(gap),
+        "agrees": gap.covers(0.0),
     }
 
 

@@ -15,7 +15,7 @@ from app.services.evaluation_request import CandidateSpec, EvaluationRequest, ch
 from app.services.evaluation_table import evaluate
 from app.services.examples import Configs
 from app.services.experiment_config import ExperimentConfig, invalid
-from app.services.log_table import build, random_arms
+from app.services.log_table import build
 from app.services.policies import Policies
 from app.settings import Settings
 from app.store import evaluations as store
@@ -111,6 +111,9 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
         except (DataError, LoopwiseError) as failure:
             error = str(failure)
             log.warning("evaluation_failed", evaluation=evaluation_id, error=error)
+        except Exception:  # whatever it is, it would fail again at every wake-up
+            error = "This is a fault of Loopwise; the worker's log says more."
+            log.exception("evaluation_failed", evaluation=evaluation_id)
     with transaction(engine) as connection:
         store.finish(connection, evaluation_id, result, error)
     return True
@@ -120,18 +123,18 @@ def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callabl
     request = EvaluationRequest.model_validate(row.request)
     experiment = experiments.by_id(connection, row.experiment_id)
     config = ExperimentConfig.model_validate(experiment.config)
-    arms = random_arms(config)
+    policies = Policies(connection, settings, experiment, config)
     progress(0.01)
-    rows = store.log_rows(connection, experiment.id, arms, request.max_decisions)
-    table = build(rows, Configs(connection, experiment.id))
-    if len(table) < MIN_ROWS:
-        found = f"{len(table)} settled decisions of arms that choose at random ({', '.join(arms) or 'there is none'})"
-        raise DataError(found, fix=f"an evaluation needs at least {MIN_ROWS}; add a learning or uniform arm, or wait")
+    rows = list(store.log_rows(connection, experiment.id, request.max_decisions))
+    if len(rows) < MIN_ROWS:
+        raise DataError(
+            f"the log has {len(rows)} settled decisions", fix=f"an evaluation needs at least {MIN_ROWS}; wait"
+        )
+    table = build(rows, Configs(connection, experiment.id), policies.version)
     specs = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
-    policies = Policies(connection, settings, experiment, config)
-    return evaluate(table, policies, specs, request, progress) | {"arms": arms}
+    return evaluate(table, policies, specs, request, progress)
 
 
 def _experiment(connection: Any, key: str) -> experiments.StoredExperiment:

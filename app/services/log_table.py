@@ -1,23 +1,24 @@
 """One stretch of an experiment's log as arrays: what happened, and what any policy would have done there.
 
-Only arms that choose at random are read (learning and uniform ones): a fixed arm gives every other action no chance, so
-its rows support no other policy. Arms are assigned at random, so the rows that remain are a fair sample of contexts.
+The propensity of a row is that of the platform as a whole: units are assigned to arms at random, and then an arm draws
+an action. See ``app.services.mixture``.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.services.examples import Configs
 from app.services.experiment_config import ExperimentConfig
+from app.services.mixture import LoadVersion, arm_probabilities, mixed, shares
 from app.store.evaluations import LoggedRow
 from bandits.cost import cost_of
 from bandits.encoding import drop_features, encode_context
 from bandits.model import Example, Predictor, distribution
-from bandits.policy import FixedPolicy, Policy, parse_policy
+from bandits.policy import FixedPolicy, Policy
 from bandits.reward_model import row_line
 
 FloatArray = NDArray[np.float64]
@@ -31,27 +32,42 @@ class LogTable:
     shared: list[str]  # encoded contexts
     lines: list[list[str]]  # encoded eligible actions
     chosen: NDArray[np.int64]  # (n,)
-    propensity: FloatArray  # (n,)
-    logged: FloatArray  # (n, K): the logged distribution, 0 where there is no action
+    arms: dict[str, FloatArray]  # by arm, (n, K): what it did or would have done
+    share: FloatArray  # (n, arms): the arms' shares of the units
+    logged: FloatArray  # (n, K): the platform's distribution, 0 where there is no action
     reward: FloatArray  # (n,)
     unit: NDArray[np.int64]  # (n,) codes from 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def part(self, cut: slice) -> "LogTable":
-        """Consecutive rows; units are numbered anew."""
-        units = np.unique(self.unit[cut], return_inverse=True)[1]
+    @property
+    def propensity(self) -> FloatArray:
+        """The platform's probability of what was chosen, shape (n,)."""
+        return self.logged[np.arange(len(self)), self.chosen]
+
+    def take(self, places: NDArray[np.int64]) -> "LogTable":
+        """Some rows, in the given order; units are numbered anew."""
         return LogTable(
-            self.rows[cut],
-            self.shared[cut],
-            self.lines[cut],
-            self.chosen[cut],
-            self.propensity[cut],
-            self.logged[cut],
-            self.reward[cut],
-            units,
+            [self.rows[place] for place in places],
+            [self.shared[place] for place in places],
+            [self.lines[place] for place in places],
+            self.chosen[places],
+            {arm: table[places] for arm, table in self.arms.items()},
+            self.share[places],
+            self.logged[places],
+            self.reward[places],
+            np.unique(self.unit[places], return_inverse=True)[1].astype(np.int64),
         )
+
+    def part(self, cut: slice) -> "LogTable":
+        """Consecutive rows."""
+        return self.take(np.arange(len(self))[cut])
+
+    def without(self, arm: str) -> "LogTable":
+        """The rows of the other arms, under the distribution of the other arms together."""
+        rest = replace(self, logged=mixed(self.arms, self.share, without=arm))
+        return rest.take(np.array([place for place, row in enumerate(self.rows) if row.arm != arm], dtype=np.int64))
 
     def probabilities(
         self, policy: Policy, predictor: Predictor | None, off: Iterable[str], tick: Callable[[int], None]
@@ -80,10 +96,10 @@ class LogTable:
                 encode_context(drop_features(row.context, hidden)) if hidden else shared,
                 lines,
                 row.chosen,
-                row.propensity,
+                float(chance),
                 cost_of(row.reward, low, high),
             )
-            for row, shared, lines in zip(self.rows, self.shared, self.lines, strict=True)
+            for row, shared, lines, chance in zip(self.rows, self.shared, self.lines, self.propensity, strict=True)
         ]
 
     def chosen_lines(self) -> list[str]:
@@ -109,33 +125,31 @@ class LogTable:
         """The action with the highest self-normalised mean reward in these rows."""
         total: defaultdict[str, float] = defaultdict(float)
         weight: defaultdict[str, float] = defaultdict(float)
-        for row in self.rows:
+        for row, chance in zip(self.rows, self.propensity, strict=True):
             name = row.eligible[row.chosen]
-            total[name] += row.reward / row.propensity
-            weight[name] += 1 / row.propensity
+            total[name] += row.reward / chance
+            weight[name] += 1 / chance
         return FixedPolicy(max(weight, key=lambda name: total[name] / weight[name]))
 
 
-def random_arms(config: ExperimentConfig) -> list[str]:
-    """Arms in which every action has a chance."""
-    return [arm.key for arm in config.arms if not isinstance(parse_policy(arm.policy), FixedPolicy)]
+def build(rows: Iterable[LoggedRow], configs: Configs, load: LoadVersion) -> LogTable:
+    """The arrays of rows in time order.
 
-
-def build(rows: Iterable[LoggedRow], configs: Configs) -> LogTable:
-    """The arrays of rows in time order."""
+    :param load: gives the predictor of an arm's model version (null: untrained).
+    """
     kept = list(rows)
     lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in kept]
-    logged = np.zeros((len(kept), max((len(row.eligible) for row in kept), default=1)))
-    for place, row in enumerate(kept):
-        logged[place, : len(row.distribution)] = row.distribution
-    units = np.unique([row.unit_id for row in kept], return_inverse=True)[1] if kept else np.zeros(0, dtype=np.int64)
+    shared = [encode_context(row.context) for row in kept]
+    arms = arm_probabilities(kept, shared, lines, configs, load)
+    share = shares(kept, configs, list(arms))
     return LogTable(
         kept,
-        [encode_context(row.context) for row in kept],
+        shared,
         lines,
         np.array([row.chosen for row in kept], dtype=np.int64),
-        np.array([row.propensity for row in kept]),
-        logged,
+        arms,
+        share,
+        mixed(arms, share),
         np.array([row.reward for row in kept]),
-        units.astype(np.int64),
+        np.unique([row.unit_id for row in kept], return_inverse=True)[1].astype(np.int64),
     )

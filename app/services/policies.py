@@ -49,7 +49,7 @@ class Policies:
                 number = serving[arm].number
                 name = "running" if not targets else f"running:{arm}"
                 text = f"model version {number} of arm {arm}, which serves now, unchanged"
-                targets.append(Target(name, text, policy, self._version(arm, number), (), False))
+                targets.append(Target(name, text, policy, self.version(arm, number), (), False))
         control = self.config.control_arm or self.config.arms[0].key
         if not isinstance(policies[control], BanditPolicy):
             targets.append(Target("control", f"the policy of arm {control}", policies[control], None, (), False))
@@ -58,6 +58,10 @@ class Policies:
         text = f"always {best.action}, the best single action of the earlier part"
         targets.append(Target("best_fixed", text, best, None, (), False))
         return targets
+
+    def learning(self) -> list[str]:
+        """Keys of the learning arms."""
+        return [arm.key for arm in self.config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
 
     def candidate(self, spec: CandidateSpec, training: LogTable) -> Target:
         """A stored candidate; one that learns is trained on the earlier part.
@@ -69,7 +73,7 @@ class Policies:
             arm, number = str(spec.model["arm"]), int(str(spec.model["version"]))
             policy = self._policy(arm)
             text = f"model version {number} of arm {arm}"
-            return Target(spec.key, text, policy, self._version(arm, number), off, True)
+            return Target(spec.key, text, policy, self.version(arm, number), off, True)
         defined = parse_policy(spec.policy or {})
         if isinstance(defined, FixedPolicy):
             return Target(spec.key, f"always {defined.action}", defined, None, off, True)
@@ -86,7 +90,11 @@ class Policies:
                 return policy
         raise DataError(f"{arm!r} is not a learning arm", fix="name one of this experiment's learning arms")
 
-    def _version(self, arm: str, number: int) -> Predictor | None:
+    def version(self, arm: str, number: int) -> Predictor | None:
+        """A stored model version; null: the untrained one.
+
+        :raises DataError: there is none of that number, or it is refused.
+        """
         policy = self._policy(arm)
         info = models.find(self._connection, self._experiment.id, arm, number)
         if info is None:

@@ -19,6 +19,7 @@ from app.services.metric_config import MetricSpec, RatioSource, RetentionSource,
 from app.store import experiments, reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
+from app.store.reports import StoredReport
 from app.store.results import ArmSums
 from experiments import bayes
 from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare
@@ -35,6 +36,7 @@ KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
 MIN_UNITS_SEQUENTIAL = 100
 MAX_SEGMENTS = 20
+SMALL = 200_000  # decisions that can be summed while somebody waits
 ASSUMPTIONS = (
     "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
     "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
@@ -45,9 +47,18 @@ ASSUMPTIONS = (
 )
 
 
-def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> dict[str, Any]:
+def get(
+    engine: Engine,
+    key: str,
+    *,
+    method: str = "sequential",
+    segment: str | None = None,
+    max_age_s: float | None = None,
+) -> dict[str, Any]:
     """The newest results, with their age; computed now when there are none yet.
 
+    :param max_age_s: compute them now when they are older (on logs of up to ``SMALL`` decisions; others come as the
+        worker computes them).
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
@@ -57,7 +68,7 @@ def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | 
         experiment = _experiment(connection, key)
         check_segment(experiment, segment)
         stored = reports.newest(connection, experiment.id, KIND, segment)
-    if not stored:
+    if not stored or _too_old(stored[0], max_age_s):
         compute(engine, key, segment)
         with transaction(engine) as connection:
             stored = reports.newest(connection, experiment.id, KIND, segment)
@@ -72,6 +83,11 @@ def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | 
         for line in metric["comparisons"]:
             line["headline"] = _headline(line, method)
     return body
+
+
+def _too_old(report: StoredReport, max_age_s: float | None) -> bool:
+    age_s = time.time() - report.computed_at.timestamp()
+    return max_age_s is not None and age_s > max_age_s and report.body["window"]["decisions"] <= SMALL
 
 
 def compute(engine: Engine, key: str, segment: str | None = None) -> None:

@@ -27,8 +27,8 @@ def newest(connection: Connection, experiment_id: int, segment: str | None, most
     given: dict[str, Any] = {"id": experiment_id, "most": most}
     if segment is not None:
         given["segment"] = segment
-    rows = connection.execution_options(stream_results=True, max_row_buffer=5000).execute(text(query), given)
-    for part in rows.partitions(5000):
+    streamed = text(query).execution_options(stream_results=True, max_row_buffer=5000)
+    for part in connection.execute(streamed, given).partitions(5000):
         yield [Choice._make(row) for row in part]
 
 

@@ -59,7 +59,7 @@ def create(
         max_overflow=0,
         pool_timeout=settings.decide_deadline_s,
         pool_use_lifo=True,
-        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
         connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise"},
     )

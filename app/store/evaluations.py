@@ -110,16 +110,15 @@ _LOG = text(
         SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution,
             d.chosen, d.propensity, d.context, o.reward, d.decided_at
         FROM outcomes o JOIN decisions d ON d.id = o.decision_id
-        WHERE o.experiment_id = :experiment_id AND d.arm = ANY(:arms)
+        WHERE o.experiment_id = :experiment_id
         ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
     ) newest ORDER BY decided_at, id
     """
-)
+).execution_options(stream_results=True, max_row_buffer=5000)
 
 
-def log_rows(connection: Connection, experiment_id: int, arms: list[str], most: int) -> Iterator[LoggedRow]:
-    """The newest settled decisions of these arms, oldest first."""
-    given = {"experiment_id": experiment_id, "arms": arms, "most": most}
-    rows = connection.execution_options(stream_results=True, max_row_buffer=5000).execute(_LOG, given)
-    for row in rows:
+def log_rows(connection: Connection, experiment_id: int, most: int) -> Iterator[LoggedRow]:
+    """The newest settled decisions of an experiment, oldest first."""
+    given = {"experiment_id": experiment_id, "most": most}
+    for row in connection.execute(_LOG, given):
         yield LoggedRow._make(row)

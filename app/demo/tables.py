@@ -1,0 +1,123 @@
+"""The demo's tables, from what was played and from the platform's own reports."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from experiments.estimators import logged_value
+from experiments.intervals import normal, standard_error
+
+PERIODS = 12
+
+
+class Played(NamedTuple):
+    """One decision of the demo with its reward."""
+
+    arm: str
+    unit: str
+    reward: float
+    version: int
+
+
+def arms(played: list[Played], names: list[str]) -> Table:
+    """What each arm earned, with 95% intervals over visits."""
+    table = _table("arm", "decisions", "mean reward", "95% interval", "last third", title="What each arm earned")
+    for name in names:
+        mine = [one for one in played if one.arm == name]
+        last = [one.reward for one in played[len(played) * 2 // 3 :] if one.arm == name]
+        if not mine:
+            continue
+        estimate = logged_value(np.array([one.reward for one in mine]))
+        interval = normal(estimate.value, standard_error(estimate.influence))
+        third = f"{np.mean(last):.3f}" if last else "-"
+        table.add_row(name, f"{len(mine):,}", f"{estimate.value:.3f}", _ends(interval._asdict()), third)
+    return table
+
+
+def over_time(played: list[Played]) -> Table:
+    """The learned arm's mean reward, period by period."""
+    table = _table("decisions", "model version", "mean reward", "", title="The learned arm over time")
+    mine = [one for one in played if one.arm == "learned"]
+    for part in np.array_split(np.arange(len(mine)), min(PERIODS, max(len(mine), 1))):
+        mean = float(np.mean([mine[i].reward for i in part]))
+        versions = f"{mine[part[0]].version}-{mine[part[-1]].version}"
+        table.add_row(f"{part[0] + 1}-{part[-1] + 1}", versions, f"{mean:.3f}", "█" * round(mean * 25))
+    return table
+
+
+def results(found: dict[str, Any]) -> Table:
+    """The platform's comparison with the control, valid at any look."""
+    (metric,) = found["metrics"]
+    decision = found["decision"]
+    shown = _table(
+        "arm",
+        "difference",
+        "always-valid 95%",
+        "always-valid p",
+        "relative lift",
+        title=f"Results against {found['control']}, on {metric['name']}",
+        caption=f"The rule says: {decision['verdict'].replace('_', ' ')}. {' '.join(decision['reasons'])}",
+    )
+    for line in metric["comparisons"]:
+        p = line["running_p"]
+        shown.add_row(
+            line["arm"],
+            _number(line["difference"], sign=True),
+            _ends(line["always_valid"]["interval"]),
+            "-" if p is None else f"{p:.2g}",
+            "-" if line["relative_lift"] is None else f"{line['relative_lift']:+.0%}",
+        )
+    return shown
+
+
+def off_policy(found: dict[str, Any]) -> Table:
+    """The value of policies, most of which never ran."""
+    window = found["window"]
+    title = f"Off-policy: values on {window['evaluated_on']:,} later decisions (trained on {window['trained_on']:,})"
+    table = _table("policy", "value (DR)", "95% interval", "against running", "ESS", "status", title=title)
+    for line in found["policies"]:
+        against = line["against_running"]
+        table.add_row(
+            line["policy"],
+            _number(line["value"]),
+            "-" if line["interval"] is None else _ends(line["interval"]),
+            "" if against is None else _ends(against["interval"]),
+            f"{line['effective_sample_size']:.0f}",
+            line["status"].replace("_", " "),
+        )
+    table.caption = found["search"]["text"]
+    return table
+
+
+def realised(found: dict[str, Any]) -> list[str]:
+    """Predicted from the other arms, against what the learned arm then earned."""
+    lines = []
+    for one in found["realised"]:
+        if "reason" in one:
+            lines.append(f"Predicted against realised, arm {one['arm']}: {one['reason']}.")
+            continue
+        words = "agree" if one["agrees"] else "DISAGREE"
+        lines.append(
+            f"The {one['arm']} arm, predicted from the other arms' rows alone: {one['predicted']:.3f} "
+            f"({_ends(one['predicted_interval'])}); realised: {one['realised']:.3f} ({_ends(one['realised_interval'])}): "
+            f"they {words}."
+        )
+    return lines
+
+
+def _table(*columns: str, title: str, caption: str | None = None) -> Table:
+    return Table(*columns, title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _ends(interval: dict[str, Any]) -> str:
+    if interval["low"] is None or interval["high"] is None:
+        return str(interval["reason"])
+    return f"{interval['low']:.3f} to {interval['high']:.3f}"
+
+
+def _number(value: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" if sign else f"{value:.3f}"

@@ -119,6 +119,14 @@ def test_constant_weights_reduce_to_the_plain_mean() -> None:
     assert adaptive.weighted_value(g, np.zeros(50)).interval.reason
 
 
+def test_an_arm_that_few_rounds_speak_for_says_so() -> None:
+    rng = np.random.default_rng(12)
+    e = np.full(2000, 0.002)
+    scores = np.where(rng.random(2000) < e, 1 / e, 0.0)
+    assert "lasting exploration floor" in adaptive.weighted_value(scores, np.ones(2000)).interval.note
+    assert not adaptive.weighted_value(rng.normal(size=2000), np.ones(2000)).interval.note
+
+
 def test_weights_of_a_round_do_not_depend_on_itself_or_later_rounds() -> None:
     phi = np.random.default_rng(6).uniform(1, 9, 30)
     changed = phi.copy()

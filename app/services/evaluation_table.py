@@ -2,8 +2,7 @@
 
 The headline is doubly robust: the reward model of a row was fitted on earlier rows only, so with the logged
 propensities its value is unbiased also on the log of a learner. Differences are paired. A search over many candidates
-pays for each: its intervals are Bonferroni's, and a candidate is named only when its interval lies above zero and the
-log supports it.
+pays for each of them (``experiments.candidates``), and one that the log does not support is never named.
 """
 
 from collections.abc import Callable
@@ -19,8 +18,10 @@ from app.services.policies import Policies, Target, describe
 from app.services.results import as_json
 from bandits import reward_model
 from experiments import estimators, intervals
+from experiments.candidates import differences, judge
 from experiments.report import OffPolicyReport, evaluate_rows
 from experiments.reward_models import forward_folds
+from experiments.verdict import Verdict
 
 FOLDS = 4
 MIN_SIDE = 50  # evaluated decisions on each side of a comparison of prediction and outcome
@@ -51,17 +52,21 @@ def evaluate(
     predictions = _predictions(early, late, policies)
     progress(0.2)
     targets = policies.standing(early) + [policies.candidate(spec, early) for spec in specs]
-    level = request.alpha / max(1, len(specs))
     lines: list[dict[str, Any]] = []
-    running: estimators.Estimate | None = None
+    estimates: list[estimators.Estimate] = []
+    verdicts: list[Verdict] = []
     for number, target in enumerate(targets):
         part = partial(_tick, progress, 0.2 + 0.8 * number / len(targets), 0.8 / len(targets) / len(late))
-        line, dr = _line(late, target, predictions, policies, request.alpha, part)
-        running = dr if running is None else running
-        line["against_running"] = _difference(dr, running, late, level if target.candidate else request.alpha)
+        line, dr, verdict = _line(late, target, predictions, policies, request.alpha, part)
         lines.append(line)
+        estimates.append(dr)
+        verdicts.append(verdict)
         if target.predictor is not None:
             target.predictor.close()
+    # Without a learning arm there is no serving model to beat: the policies that ran stand in its place.
+    running = estimates[0] if policies.learning() else estimators.logged_value(late.reward)
+    for line, dr in zip(lines, estimates, strict=True):
+        line["against_running"] = _difference(dr, running, late, request.alpha)
     first, last = late.rows[0].decided_at, late.rows[-1].decided_at
     return {
         "window": {
@@ -74,7 +79,7 @@ def evaluate(
         "logged_value": float(late.reward.mean()),
         "policies": lines,
         "realised": [_realised(late, arm, predictions, policies, request.alpha) for arm in policies.learning()],
-        "search": _search(lines, len(specs), request.alpha),
+        "search": _search(lines, estimates, verdicts, running, late, len(specs), request.alpha),
         "assumptions": list(ASSUMPTIONS),
     }
 
@@ -109,7 +114,7 @@ def _line(
     policies: Policies,
     alpha: float,
     tick: Callable[[int], None],
-) -> tuple[dict[str, Any], estimators.Estimate]:
+) -> tuple[dict[str, Any], estimators.Estimate, Verdict]:
     chances = late.probabilities(target.policy, target.predictor, target.features_off, tick)
     rows = np.arange(len(late))
     q, v = predictions[rows, late.chosen], (predictions * chances).sum(axis=1)
@@ -129,10 +134,10 @@ def _line(
         unsupported_mass=late.unsupported(chances),
     )
     w = estimators.importance_weights(late.propensity, ours)
-    return describe(target) | _as_line(report, w, late), estimators.dr(w, late.reward, q, v)
+    return describe(target) | _as_line(report, w), estimators.dr(w, late.reward, q, v), report.verdict
 
 
-def _as_line(report: OffPolicyReport, w: FloatArray, late: LogTable) -> dict[str, Any]:
+def _as_line(report: OffPolicyReport, w: FloatArray) -> dict[str, Any]:
     shown = report.verdict.identified
     headline = report.estimators["dr"]
     return {
@@ -205,25 +210,24 @@ def _realised(late: LogTable, arm: str, predictions: FloatArray, policies: Polic
     }
 
 
-def _search(lines: list[dict[str, Any]], candidates: int, alpha: float) -> dict[str, Any]:
+def _search(
+    lines: list[dict[str, Any]],
+    estimates: list[estimators.Estimate],
+    verdicts: list[Verdict],
+    running: estimators.Estimate,
+    late: LogTable,
+    count: int,
+    alpha: float,
+) -> dict[str, Any]:
     """The candidate that may be staged as a new arm: supported, and better than what runs after the correction."""
-    start = len(lines) - candidates
-    good = [
-        line
-        for line in lines[start:]
-        if line["status"] != "not_identified"
-        and line["against_running"] is not None
-        and (line["against_running"]["interval"]["low"] or 0.0) > 0
-    ]
-    best = max(good, key=lambda line: line["against_running"]["difference"], default=None)
+    start = len(lines) - count
+    if not count:
+        return {"candidates": [], "winner": None, "text": "no candidate is stored"}
+    gaps = differences(estimates[start:], running, late.unit)
+    found = judge([line["policy"] for line in lines[start:]], gaps, verdicts[start:], alpha=alpha)
+    best = max((one for one in found if one.promoted), key=lambda one: one.difference, default=None)
     text = "no candidate is shown to be better than what runs"
     if best is not None:
-        low = best["against_running"]["interval"]["low"]
-        text = f"{best['policy']} is better than what runs by at least {low:.4g}: stage it as a new arm to be sure"
-    return {
-        "candidates": candidates,
-        "level": alpha / max(1, candidates),
-        "correction": "Bonferroni",
-        "winner": None if best is None else best["policy"],
-        "text": text,
-    }
+        text = f"{best.name} is shown to be better than what runs (p {best.adjusted_p:.2g}): stage it as a new arm to be sure"
+    described = [one._asdict() | {"interval": as_json(one.interval)} for one in found]
+    return {"candidates": described, "winner": None if best is None else best.name, "text": text}

@@ -51,7 +51,7 @@ class Policies:
                 text = f"model version {number} of arm {arm}, which serves now, unchanged"
                 targets.append(Target(name, text, policy, self.version(arm, number), (), False))
         control = self.config.control_arm or self.config.arms[0].key
-        if not isinstance(policies[control], BanditPolicy):
+        if targets and not isinstance(policies[control], BanditPolicy):
             targets.append(Target("control", f"the policy of arm {control}", policies[control], None, (), False))
         targets.append(Target("uniform", "every eligible action alike", UniformPolicy(), None, (), False))
         best = training.best_fixed()

@@ -17,8 +17,8 @@ def hold_still(connection: Connection) -> None:
 
 
 def count_decisions(connection: Connection, experiment_id: int) -> int:
-    """Decisions in the log of one experiment."""
-    query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id")
+    """Decisions of one experiment that were made here; imported ones cannot be made again."""
+    query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id AND state <> 'imported'")
     return int(connection.execute(query, {"id": experiment_id}).scalar_one())
 
 
@@ -27,7 +27,12 @@ def each_decision(connection: Connection, experiment_id: int, slice_rows: int = 
     order = [_d.c.arm, _d.c.policy_version, _d.c.id]
     last: tuple[Any, ...] | None = None
     while True:
-        query = select(_d).where(_d.c.experiment_id == experiment_id).order_by(*order).limit(slice_rows)
+        query = (
+            select(_d)
+            .where(_d.c.experiment_id == experiment_id, _d.c.state != "imported")
+            .order_by(*order)
+            .limit(slice_rows)
+        )
         if last is not None:
             query = query.where(tuple_(*order) > tuple_(*last))
         rows = connection.execute(query).all()

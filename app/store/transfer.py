@@ -1,0 +1,65 @@
+"""Whole logs in and out of the database."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from app.store.engine import AnyRow
+from bandits.encoding import ENCODING_VERSION
+
+_SETTLED = text(
+    """
+    SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context, d.actions, d.eligible,
+        d.distribution, d.chosen, d.propensity, o.reward
+    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
+    """
+).execution_options(stream_results=True, max_row_buffer=5000)
+
+_IMPORT = text(
+    """
+    WITH input AS (
+        SELECT * FROM json_to_recordset(:rows) AS t (
+            id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
+            context json, reward float8, decided_at timestamptz)
+    ), stored AS (
+        INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
+            eligible, distribution, chosen, propensity, draw, context, encoding_version, state, decided_at, closes_at)
+        SELECT id, :experiment_id, 1, 'import', '', unit_id, :arm, 0, own, eligible, distribution, chosen, propensity, 0,
+            context, :encoding, 'imported', decided_at, decided_at
+        FROM input
+    )
+    INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at)
+    SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at FROM input
+    """
+)
+
+
+def settled(connection: Connection, experiment_id: int) -> Iterator[AnyRow]:
+    """Every settled decision with its outcome, oldest first."""
+    yield from connection.execute(_SETTLED, {"id": experiment_id})
+
+
+def add_imported(
+    connection: Connection, experiment_id: int, arm: str, rows: list[dict[str, Any]], start: datetime, before: int
+) -> None:
+    """Store imported decisions with their outcomes. Ids of other logs are kept apart by the experiment's number.
+
+    :param before: rows stored already; a row without a time gets its place in the file as one.
+    """
+    documents = []
+    for place, row in enumerate(rows, start=before):
+        documents.append(
+            {
+                "id": f"import-{experiment_id}-{row['decision_id'] or place}",
+                "decided_at": row["decided_at"] or start + timedelta(microseconds=place),
+                **{name: row[name] for name in ("unit_id", "own", "eligible", "distribution", "chosen", "propensity")},
+                "context": row["context"],
+                "reward": row["reward"],
+            }
+        )
+    values = {"experiment_id": experiment_id, "arm": arm, "encoding": ENCODING_VERSION}
+    connection.execute(_IMPORT, values | {"rows": orjson.dumps(documents).decode()})

@@ -88,8 +88,9 @@ class Rig:
 
     def feed(self, workload: Workload, experiments: list[str], count: int) -> None:
         """Decide and reward ``count`` times, the experiments in turn, and wait until their windows have closed."""
-        for start in range(0, count, 1000):
-            numbers = range(start, min(count, start + 1000))
+        per_call = min(1000, 20_000 // workload.actions)  # of 1,000 actions, a decision's row is 50 kB
+        for start in range(0, count, per_call):
+            numbers = range(start, min(count, start + per_call))
             asked = [workload.request(experiments[n % len(experiments)], n) for n in numbers]
             decided = self.call("/v1/decide/batch", {"decisions": asked})["decisions"]
             rewards = [{"decision_id": one["decision_id"], "value": workload.reward(one)} for one in decided]

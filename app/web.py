@@ -28,6 +28,10 @@ class Api(OpenAPI):
 
     request_class = StrictRequest
 
+    def ensure_sync(self, func: Any) -> Any:
+        """No view here is a coroutine, and Flask would ask for it at each call of each function."""
+        return func
+
     def generate_spec_json(self) -> None:
         """The library writes every 422 as an array of its own errors; ours are problem documents."""
         super().generate_spec_json()  # type: ignore[no-untyped-call]

@@ -8,4 +8,4 @@ from flask import Response
 
 def as_json(document: Any, status: int = 200) -> Response:
     """A JSON response."""
-    return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), status, mimetype="application/json")
+    return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), status, content_type="application/json")

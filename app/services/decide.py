@@ -273,4 +273,4 @@ def _unanswered(connection: Any, rows: list[NewDecision]) -> None:
     decisions.mark_unanswered(connection, [row.id for row in rows])
 
 
-HANDLER = Handler(_store, _unanswered)
+HANDLER = Handler(_store, _unanswered, one_statement=True)

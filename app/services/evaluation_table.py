@@ -20,6 +20,7 @@ from bandits import reward_model
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge
 from experiments.report import OffPolicyReport, evaluate_rows
+from experiments.results import Interval
 from experiments.reward_models import forward_folds
 from experiments.verdict import Verdict
 
@@ -127,7 +128,7 @@ def _line(
         late.reward,
         q=q,
         v=v,
-        unit=late.unit,
+        unit=late.clusters,
         max_weight=float(weights.max()),
         reward_range=(reward.min, reward.max),
         alpha=alpha,
@@ -139,12 +140,14 @@ def _line(
 
 def _as_line(report: OffPolicyReport, w: FloatArray) -> dict[str, Any]:
     shown = report.verdict.identified
-    headline = report.estimators["dr"]
+    method, value, interval = _headline(report)
     return {
-        "value": headline.value if shown else None,
-        "interval": as_json(headline.intervals["normal"]) if shown else None,
+        "value": value if shown else None,
+        "interval": as_json(interval) if shown else None,
+        "headline": method if shown else None,
         "status": str(report.verdict.status),
         "reasons": [reason.sentence for reason in report.verdict.reasons],
+        "reason_codes": [reason.code for reason in report.verdict.reasons],
         "effective_sample_size": report.effective_sample_size,
         "mean_weight": report.mean_weight,
         "max_weight": report.max_weight,
@@ -166,13 +169,24 @@ def _as_line(report: OffPolicyReport, w: FloatArray) -> dict[str, Any]:
     }
 
 
+def _headline(report: OffPolicyReport) -> tuple[str, float | None, Interval]:
+    """DR with its normal interval; where rewards are too rare for that, SNIPS with an interval that does not need them."""
+    rare = any(reason.code == "rare_rewards" for reason in report.verdict.reasons)
+    dr, snips = report.estimators["dr"], report.estimators["snips"]
+    if not rare:
+        return "dr, normal", dr.value, dr.intervals["normal"]
+    weighted = report.estimators["ips"].intervals
+    name = "cressie_read" if weighted["cressie_read"].exists else "confidence_sequence"
+    return f"snips, {name}", snips.value, weighted[name]
+
+
 def _difference(
     dr: estimators.Estimate, running: estimators.Estimate, late: LogTable, alpha: float
 ) -> dict[str, Any] | None:
     if dr is running:
         return None
     found = estimators.difference(dr, running)
-    error = intervals.standard_error(found.influence, late.unit)
+    error = intervals.standard_error(found.influence, late.clusters)
     return {
         "difference": found.value,
         "std_error": error,
@@ -195,7 +209,7 @@ def _realised(late: LogTable, arm: str, predictions: FloatArray, policies: Polic
     own = late.take(np.flatnonzero(~others))
     earned = estimators.logged_value(own.reward)
     errors = [
-        intervals.standard_error(found.influence, part.unit) for found, part in ((predicted, rest), (earned, own))
+        intervals.standard_error(found.influence, part.clusters) for found, part in ((predicted, rest), (earned, own))
     ]
     gap = intervals.normal(predicted.value - earned.value, float(np.hypot(errors[0], errors[1])), alpha)
     return described | {
@@ -223,9 +237,12 @@ def _search(
     start = len(lines) - count
     if not count:
         return {"candidates": [], "winner": None, "text": "no candidate is stored"}
-    gaps = differences(estimates[start:], running, late.unit)
+    gaps = differences(estimates[start:], running, late.clusters)
     found = judge([line["policy"] for line in lines[start:]], gaps, verdicts[start:], alpha=alpha)
-    best = max((one for one in found if one.promoted), key=lambda one: one.difference, default=None)
+    # The paired test is a normal one: with too few rewards behind it, it finds nothing.
+    rare = {line["policy"] for line in lines if "rare_rewards" in line["reason_codes"]}
+    good = [one for one in found if one.promoted and one.name not in rare]
+    best = max(good, key=lambda one: one.difference, default=None)
     text = "no candidate is shown to be better than what runs"
     if best is not None:
         text = f"{best.name} is shown to be better than what runs (p {best.adjusted_p:.2g}): stage it as a new arm to be sure"

@@ -46,6 +46,11 @@ class LogTable:
         """The platform's probability of what was chosen, shape (n,)."""
         return self.logged[np.arange(len(self)), self.chosen]
 
+    @property
+    def clusters(self) -> NDArray[np.int64] | None:
+        """The units, shape (n,), when some unit has several rows; null when rows are independent."""
+        return self.unit if int(self.unit.max()) + 1 < len(self) else None
+
     def take(self, places: NDArray[np.int64]) -> "LogTable":
         """Some rows, in the given order; units are numbered anew."""
         return LogTable(

@@ -5,6 +5,8 @@ Never labelled by unit, decision or free text. ``docs/operations.md`` lists ever
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest, multiprocess
 from prometheus_client.registry import Collector
@@ -30,15 +32,21 @@ propensity = Histogram(
 )
 
 
+@lru_cache(maxsize=4096)
+def _of(metric: Any, *labels: str) -> Any:
+    """One labelled line of a metric; the library checks and locks at each look-up."""
+    return metric.labels(*labels)
+
+
 def count_decision(experiment: str, arm: str, chance: float) -> None:
     """One stored decision."""
-    decisions.labels(experiment, arm).inc()
-    propensity.labels(experiment).observe(chance)
+    _of(decisions, experiment, arm).inc()
+    _of(propensity, experiment).observe(chance)
 
 
 def count_reward(experiment: str, late: bool) -> None:
     """One stored reward."""
-    rewards.labels(experiment, str(late).lower()).inc()
+    _of(rewards, experiment, str(late).lower()).inc()
 
 
 def count_fallback(reason: str) -> None:
@@ -48,8 +56,8 @@ def count_fallback(reason: str) -> None:
 
 def observe_request(endpoint: str, status: int, seconds: float) -> None:
     """One answered request."""
-    requests.labels(endpoint, str(status)).inc()
-    latency.labels(endpoint).observe(seconds)
+    _of(requests, endpoint, str(status)).inc()
+    _of(latency, endpoint).observe(seconds)
 
 
 def observe_batch(rows: int) -> None:

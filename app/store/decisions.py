@@ -38,10 +38,9 @@ class NewDecision(NamedTuple):
 
 # One JSON document carries the batch: it is written by orjson and read by PostgreSQL, both faster than quoting
 # parameters one by one in Python. The join drops rows whose experiment was paused or changed since they were decided.
-_INSERT = text(
-    """
+_INSERT = """
     WITH input AS (
-        SELECT * FROM json_to_recordset(:rows) AS t (
+        SELECT * FROM json_to_recordset(%s) AS t (
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
@@ -63,14 +62,16 @@ _INSERT = text(
         SELECT id, experiment_id, arm, closes_at FROM stored WHERE closes_at IS NOT NULL
     )
     SELECT id FROM stored
-    """
-)
+"""
 
 
 def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
-    """Store the rows; returns the ids that are new. Missing: known already, or decided under an old configuration."""
+    """Store the rows; returns the ids that are new. Missing: known already, or decided under an old configuration.
+
+    One statement, so that outside of a transaction too either all of it holds or nothing.
+    """
     document = orjson.dumps([row._asdict() for row in rows]).decode()
-    return set(connection.execute(_INSERT, {"rows": document}).scalars())
+    return set(connection.exec_driver_sql(_INSERT, (document,)).scalars())
 
 
 _STORED = select(_d)

@@ -31,6 +31,7 @@ CODES = {
     "unknown_experiment": "There is no experiment of that key.",
     "unknown_decision": "There is no decision of that id. A decision that was answered with 503 may not have been stored.",
     "file_refused": "A file cannot be imported; the sentence names the line and what to mend. Nothing was stored.",
+    "unknown_candidate": "The experiment has no candidate policy of that key. `GET .../candidates` lists them.",
     "unknown_evaluation": "The experiment has no evaluation of that id. `GET .../evaluations` lists them.",
     "unknown_version": "The arm has no model version of that number. `GET /v1/experiments/{key}/policy` lists them.",
     "unknown_key": "There is no valid API key of that id. `loopwise keys list` shows them.",

@@ -6,11 +6,13 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from app.api.answers import ExperimentAnswer
 from app.api.auth import caller, needs, runtime
 from app.api.experiments import KeyPath, bound_key
 from app.api.respond import as_json
 from app.services import evaluations, health_checks, power, results
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest
+from app.services.experiment_config import Model
 from app.services.power import PowerRequest
 
 blueprint = APIBlueprint(
@@ -29,6 +31,17 @@ class ResultsQuery(BaseModel):
 
 class SegmentQuery(BaseModel):
     segment: str | None = Field(default=None, description="A declared context field.")
+
+
+class CandidatePath(BaseModel):
+    key: str
+    candidate: str
+
+
+class Stage(Model):
+    """How many units the new arm gets."""
+
+    share: float = Field(gt=0, lt=1)
 
 
 class EvaluationPath(BaseModel):
@@ -117,6 +130,17 @@ def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
     """Store a candidate policy, to be evaluated on the log; it decides nothing."""
     stored = evaluations.add_candidate(runtime().engine, bound_key(path.key), body, caller().key_id)
     return as_json(stored, 201)
+
+
+@blueprint.post("/experiments/<key>/candidates/<candidate>/stage", responses={200: ExperimentAnswer})
+@needs("manage")
+def stage(path: CandidatePath, body: Stage) -> Response:
+    """Make a candidate a new arm, which learns from its own decisions."""
+    key = bound_key(path.key)
+    at = runtime()
+    staged = evaluations.stage(at.engine, at.settings, key, path.candidate, body.share, caller().key_id)
+    at.snapshots.refresh()
+    return as_json(staged)
 
 
 @blueprint.post("/experiments/<key>/evaluations", responses={202: EvaluationAnswer})

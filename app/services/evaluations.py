@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Engine
 
 from app.errors import FieldError, LoopwiseError, NotFound
+from app.services import experiments as experiments_service
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest, check_candidate
 from app.services.evaluation_table import evaluate
 from app.services.examples import Configs
@@ -43,6 +44,27 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
             connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, after=plain
         )
     return plain
+
+
+def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> dict[str, Any]:
+    """Make a candidate a new arm with a share of the units; the other arms give up theirs in proportion.
+
+    It starts untrained and learns from its own decisions, so that the comparison with it is a fair one.
+
+    :raises NotFound: no such candidate.
+    :raises Unprocessable: it is a stored model, or does not see all features; arms are neither.
+    """
+    with transaction(engine) as connection:
+        experiment = _experiment(connection, key)
+        found = {spec["key"]: spec for spec in store.candidates(connection, experiment.id)}.get(candidate)
+    if found is None:
+        raise NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
+    if found["policy"] is None or found["features_off"]:
+        message = "an arm learns anew from all features; store the candidate as a policy without features_off"
+        raise invalid((FieldError("/candidate", message),))
+    arms = [arm | {"share": arm["share"] * (1 - share)} for arm in experiment.config["arms"]]
+    arms.append({"key": candidate, "share": share, "policy": found["policy"]})
+    return experiments_service.as_json(experiments_service.change(engine, settings, key, {"arms": arms}, actor))
 
 
 def candidates(engine: Engine, key: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 A failed check here means that no other number of the experiment may be believed, so each says in words what it found.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,13 +12,12 @@ from sqlalchemy import Connection, Engine
 from app.errors import NotFound
 from app.services.experiment_config import ExperimentConfig
 from app.services.results import check_segment
-from app.store import choices, experiments, models, reports, results
+from app.store import choices, experiments, models, results
 from app.store.choices import Choice
 from app.store.engine import transaction
 from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
 from experiments.health import concentration, missing_rewards, sample_ratio, sequential_sample_ratio
 
-KIND = "health"
 NEWEST = 200_000  # decisions whose choices are checked
 MAX_GROUPS = 30
 CHOICES_OK = "choices match their logged propensities"
@@ -31,7 +29,6 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
     :raises NotFound: no such experiment.
     :raises Unprocessable: a segment that was not declared.
     """
-    began = time.monotonic()
     with transaction(engine) as connection:
         experiment = experiments.find(connection, key)
         if experiment is None:
@@ -45,7 +42,7 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
             _missing(connection, experiment.id),
             *_models(connection, experiment.id),
         ]
-        body = {
+        return {
             "experiment": key,
             "ok": not any(check["alert"] for check in checks),
             "checks": checks,
@@ -56,8 +53,6 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
                 "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
             ],
         }
-        reports.add(connection, experiment.id, KIND, segment, body, time.monotonic() - began)
-    return body
 
 
 def _sample_ratio(connection: Connection, experiment_id: int, config: ExperimentConfig) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def compute(engine: Engine, key: str, segment: str | None = None) -> None:
         check_segment(experiment, segment)
         before = reports.newest(connection, experiment.id, KIND, segment)
         body = _body(connection, experiment, segment, before[0].body if before else None)
+        reports.thin(connection, experiment.id, KIND, segment)
         reports.add(connection, experiment.id, KIND, segment, body, time.monotonic() - began)
 
 

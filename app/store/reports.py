@@ -23,6 +23,24 @@ def add(connection: Connection, experiment_id: int, kind: str, segment: str | No
     connection.execute(insert(_r).values(**values))
 
 
+# All looks of the last hour, and one of each hour before: enough for a chart over months.
+_THIN = text(
+    """
+    DELETE FROM reports r USING reports later
+    WHERE r.experiment_id = :experiment_id AND r.kind = :kind AND r.segment IS NOT DISTINCT FROM :segment
+      AND r.computed_at < clock_timestamp() - interval '1 hour'
+      AND later.experiment_id = r.experiment_id AND later.kind = r.kind
+      AND later.segment IS NOT DISTINCT FROM r.segment AND later.id > r.id
+      AND date_trunc('hour', later.computed_at) = date_trunc('hour', r.computed_at)
+    """
+)
+
+
+def thin(connection: Connection, experiment_id: int, kind: str, segment: str | None) -> None:
+    """Delete reports that nobody will miss."""
+    connection.execute(_THIN, {"experiment_id": experiment_id, "kind": kind, "segment": segment})
+
+
 def newest(
     connection: Connection, experiment_id: int, kind: str, segment: str | None, most: int = 1
 ) -> list[StoredReport]:

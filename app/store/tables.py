@@ -208,7 +208,7 @@ reports = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("experiment_id", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False),  # results, health
+    Column("kind", Text, nullable=False),  # results
     Column("segment", Text, nullable=True),  # the context field that it is split by
     Column("body", JSONB, nullable=False),
     Column("seconds", Double, nullable=False),  # what it took to compute

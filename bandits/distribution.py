@@ -7,15 +7,13 @@ nothing here reads a random generator.
 import hmac
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-
-SHARE_TOLERANCE = 1e-9
 
 
 class DistributionError(ValueError):
@@ -70,14 +68,23 @@ def sample(distribution: FloatArray | Sequence[float], u: float) -> int:
     raise DistributionError("no action has a positive probability")
 
 
-def assign(salt: bytes, unit_id: str, shares: Sequence[float]) -> int:
-    """Index of the unit's arm: a salted hash of the unit id against the cumulative shares. The same unit, the same arm.
+def assign(salt: bytes, unit_id: str, shares: Mapping[str, float]) -> str:
+    """The unit's arm, each with a chance in proportion to its share: weighted rendezvous hashing.
 
-    Raises `DistributionError` unless the shares are not negative and sum to 1 within 1e-9.
+    Every arm draws a keyed exponential of rate ``share`` for the unit; the smallest has it (Efraimidis & Spirakis 2006).
+    So the same unit stays in the same arm, whatever the order of the arms; an arm that is added takes units from the others
+    and moves none between them; and only the ratio of shares matters.
+    Raises `DistributionError` unless the shares are finite, not negative, and one is positive.
     """
-    if not all(0.0 <= share <= 1.0 for share in shares) or abs(math.fsum(shares) - 1.0) > SHARE_TOLERANCE:
-        raise DistributionError(f"shares must be from 0 to 1 and sum to 1: {list(shares)!r}")
-    return sample(list(shares), _keyed_uniform(salt, b"arm\0" + unit_id.encode()))
+    if not all(0.0 <= share < math.inf for share in shares.values()) or not any(shares.values()):
+        raise DistributionError(f"shares must be finite, not negative and not all 0: {dict(shares)!r}")
+    unit = unit_id.encode()
+    first = {
+        arm: -math.log1p(-_keyed_uniform(salt, b"arm\0%d\0%b%b" % (len(unit), unit, arm.encode()))) / share
+        for arm, share in shares.items()
+        if share > 0.0
+    }
+    return min(first, key=first.__getitem__)
 
 
 def _keyed_uniform(salt: bytes, message: bytes) -> float:

@@ -139,7 +139,7 @@ class _Auditor:
         found = []
         if row.encoding_version != ENCODING_VERSION:
             found.append(f"encoding version {row.encoding_version} is not this program's {ENCODING_VERSION}")
-        if config.arms[draws.assign(salt, row.unit_id, shares(config))].key != row.arm:
+        if draws.assign(salt, row.unit_id, shares(config)) != row.arm:
             found.append("the unit belongs to another arm")
         if chances != row.distribution:
             found.append("the distribution differs")

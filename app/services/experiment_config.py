@@ -121,10 +121,9 @@ def parse_config(document: Any) -> ExperimentConfig:
     return config
 
 
-def shares(config: ExperimentConfig) -> tuple[float, ...]:
-    """Each arm's share, scaled to sum to 1: three times 0.333333 is a fair wish, and assignment takes sums exactly."""
-    total = math.fsum(arm.share for arm in config.arms)
-    return tuple(arm.share / total for arm in config.arms)
+def shares(config: ExperimentConfig) -> dict[str, float]:
+    """By arm, its share of the units."""
+    return {arm.key: arm.share for arm in config.arms}
 
 
 def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:

@@ -61,10 +61,9 @@ class ModelCache:
         """Load the new models of lineages in use, before a request asks for them."""
         for lineage, serving in new.serving.items():
             if serving != old.serving.get(lineage) and lineage in self._loaded and serving.experiment_id in new.by_id:
-                policies = {arm.key: arm.policy for arm in new.by_id[serving.experiment_id].arms}
-                policy = policies.get(serving.arm)
-                if isinstance(policy, BanditPolicy):
-                    self.get(serving, policy)
+                arm = new.by_id[serving.experiment_id].arms.get(serving.arm)
+                if arm is not None and isinstance(arm.policy, BanditPolicy):
+                    self.get(serving, arm.policy)
 
     def _load(self, lineage: tuple[int, str], serving: Serving, policy: BanditPolicy, before: Loaded | None) -> Loaded:
         try:

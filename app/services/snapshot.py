@@ -46,8 +46,8 @@ class Experiment:
     salt: bytes
     config_version: int
     config: ExperimentConfig
-    arms: tuple[Arm, ...]
-    shares: tuple[float, ...]
+    arms: Mapping[str, Arm]
+    shares: Mapping[str, float]
     candidates: Candidates
 
 
@@ -112,7 +112,7 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         salt=bytes(stored.salt),
         config_version=stored.config_version,
         config=config,
-        arms=tuple(Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms),
+        arms={arm.key: Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms},
         shares=shares(config),
         candidates=compile_actions(config.actions),
     )

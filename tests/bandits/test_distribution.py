@@ -78,21 +78,36 @@ def test_a_draw_is_the_first_53_bits_of_hmac_sha256() -> None:
 
 
 def test_arms_follow_their_shares_and_stay_with_the_unit() -> None:
-    shares = [0.6, 0.3, 0.1, 0.0]
+    shares = {"a": 0.6, "b": 0.3, "c": 0.1, "d": 0.0}
     arms = [assign(b"salt", f"unit {i}", shares) for i in range(20_000)]
-    counts = np.bincount(arms, minlength=4)
+    counts = [arms.count(arm) for arm in shares]
     assert counts[3] == 0
-    assert stats.chisquare(counts[:3], 20_000 * np.array(shares[:3])).pvalue > 0.01
-    assert arms[:100] == [assign(b"salt", f"unit {i}", shares) for i in range(100)]
+    assert stats.chisquare(counts[:3], [12_000, 6_000, 2_000]).pvalue > 0.01
+    again = dict(reversed(shares.items()))
+    assert arms[:100] == [assign(b"salt", f"unit {i}", again) for i in range(100)]
+
+
+def test_a_new_arm_takes_units_from_the_others_and_moves_none_between_them() -> None:
+    units = [f"unit {i}" for i in range(5000)]
+    before = [assign(b"salt", unit, {"a": 0.7, "b": 0.3}) for unit in units]
+    after = [assign(b"salt", unit, {"a": 0.56, "b": 0.24, "new": 0.2}) for unit in units]
+    moved = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert set(moved) == {"new"}
+    assert stats.binomtest(len(moved), len(units), 0.2).pvalue > 0.01
 
 
 def test_the_arm_says_nothing_about_the_draw() -> None:
-    arms = np.array([assign(b"salt", str(i), [0.5, 0.5]) for i in range(5000)])
+    arms = np.array([assign(b"salt", str(i), {"a": 0.5, "b": 0.5}) == "a" for i in range(5000)])
     draws = np.array([draw(b"salt", str(i)) for i in range(5000)])
-    assert stats.ks_2samp(draws[arms == 0], draws[arms == 1]).pvalue > 0.01
+    assert stats.ks_2samp(draws[arms], draws[~arms]).pvalue > 0.01
 
 
-@pytest.mark.parametrize("shares", [[], [0.5, 0.4], [1.5, -0.5], [math.nan, 1.0]])
-def test_shares_that_do_not_sum_to_one_are_refused(shares: list[float]) -> None:
+def test_where_the_units_name_ends_makes_a_difference() -> None:
+    several = {f"{i}x": 1.0 for i in range(40)}
+    assert len({assign(b"salt", unit, several) for unit in ("u", "u1", "u12", "u123")}) > 1
+
+
+@pytest.mark.parametrize("shares", [{}, {"a": 0.0}, {"a": 1.5, "b": -0.5}, {"a": math.nan, "b": 1.0}, {"a": math.inf}])
+def test_shares_that_say_nothing_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(DistributionError):
         assign(b"salt", "unit", shares)

@@ -5,9 +5,11 @@ Tasks are wake-ups: they carry no data, may be lost, and may come twice. What th
 
 from celery import Celery
 
+from app import logs
 from app.settings import from_environment
 
 settings = from_environment()
+logs.configure(settings.log_level)
 
 app = Celery("loopwise", broker=settings.redis_url or None, include=["worker.tasks"])
 app.conf.update(

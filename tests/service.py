@@ -48,9 +48,17 @@ _connections: dict[str, Any] = {}
 def query(database_url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """Run one statement past the service, committed."""
     connection = _connections.get(database_url)
-    if connection is None or connection.closed:
-        connection = _connections[database_url] = psycopg2.connect(database_url)
-        connection.autocommit = True
+    try:
+        if connection is not None:
+            return _query(connection, statement, values)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        pass  # the server was killed meanwhile
+    connection = _connections[database_url] = psycopg2.connect(database_url)
+    connection.autocommit = True
+    return _query(connection, statement, values)
+
+
+def _query(connection: Any, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
@@ -346,3 +354,88 @@ def runtime_of(database_url: str, **environment: str) -> Iterator[Any]:
     finally:
         runtime.stop()
         psycopg2.extensions.set_wait_callback(None)  # it is the process's, and other tests wait longer
+
+
+class Loop:
+    """The loop's services in this process: define, decide, reward, learn."""
+
+    def __init__(self, runtime: Any, database_url: str) -> None:
+        from app.services.keys import Caller
+
+        self.runtime = runtime
+        self.database_url = database_url
+        self.settings = settings(database_url)
+        self.caller = Caller("lw_test", frozenset(SCOPES), None)
+
+    def make(self, key: str, **fields: Any) -> int:
+        """A running experiment; returns its id."""
+        from app.services import experiments
+
+        made = experiments.create(self.runtime.engine, self.settings, definition(key, **fields), "test")
+        experiments.move(self.runtime.engine, key, "start", "test")
+        self.runtime.snapshots.refresh()
+        return int(made.id)
+
+    def decide(self, key: str, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Decisions in one commit."""
+        from app.services import decide
+        from app.services.requests import DecideRequest
+
+        asked = []
+        for number, body in enumerate(bodies):
+            whole = {"experiment": key, "unit_id": f"unit-{number}", **body}
+            asked.append(decide.asked(DecideRequest.model_validate(whole), whole))
+        return [one.answer for one in decide.decide(self.runtime, self.caller, asked)]
+
+    def reward(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rewards in one commit."""
+        from app.services import rewards
+        from app.services.requests import RewardRequest
+
+        requests = [RewardRequest.model_validate(event) for event in events]
+        return [receipt.answer for receipt in rewards.reward(self.runtime, self.caller, requests)]
+
+    def close_windows(self, experiment_id: int) -> None:
+        """Move every open window of an experiment into the past, instead of waiting for it."""
+        past = "clock_timestamp() - interval '1 second'"
+        query(
+            self.database_url,
+            f"UPDATE decisions SET closes_at = {past} WHERE closes_at IS NOT NULL AND experiment_id = %s",
+            experiment_id,
+        )
+        query(
+            self.database_url, f"UPDATE awaiting_outcome SET closes_at = {past} WHERE experiment_id = %s", experiment_id
+        )
+
+    def await_windows(self, experiment_id: int) -> None:
+        """Wait until every open window of an experiment has closed by itself."""
+        still = "SELECT count(*) FROM awaiting_outcome WHERE experiment_id = %s AND closes_at > clock_timestamp()"
+        wait_for(lambda: query(self.database_url, still, experiment_id) == [(0,)], 10, "the windows' end")
+
+    def train(self, experiment_id: int, arm: str = "learned", **environment: str) -> Any:
+        """One round."""
+        from app.services.training import train_round
+
+        return train_round(self.runtime.engine, settings(self.database_url, **environment), experiment_id, arm)
+
+    def learn(self, key: str, count: int = 40, best: str = "b") -> int:
+        """An experiment whose model has learned that one action pays; returns its id."""
+        experiment_id = self.make(key, arms=bandit())
+        self.more(key, experiment_id, count, best)
+        return experiment_id
+
+    def more(self, key: str, experiment_id: int, count: int = 40, best: str = "b") -> Any:
+        """Another round of an experiment."""
+        decided = self.decide(key, [{"context": {"n": n % 5}} for n in range(count)])
+        self.reward(
+            [{"decision_id": one["decision_id"], "value": float(one["action"]["id"] == best)} for one in decided]
+        )
+        self.close_windows(experiment_id)
+        done = self.train(experiment_id)
+        self.runtime.snapshots.refresh()
+        return done
+
+    def audit(self, key: str) -> Any:
+        from app.services.audit import audit_experiment
+
+        return audit_experiment(self.runtime.engine, self.settings, key)

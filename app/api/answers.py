@@ -129,3 +129,4 @@ class RollbackAnswer(BaseModel):
 
 
 PROBLEM_STATUSES = ("400", "401", "403", "404", "409", "413", "422", "429", "503")
+PROBLEMS: dict[Any, Any] = dict.fromkeys(PROBLEM_STATUSES, Problem)  # flask-openapi gives the app's own to no blueprint

@@ -9,6 +9,7 @@ from app.errors import Forbidden
 from app.services import keys
 from app.services.keys import Caller
 from app.services.runtime import Runtime
+from app.store.engine import begin_request, end_request
 
 PUBLIC = "public"
 View = TypeVar("View", bound=Callable[..., Any])
@@ -26,7 +27,9 @@ def needs(scope: str) -> Callable[[View], View]:
 
 def install(app: Flask) -> None:
     """Check every request before its body is read."""
+    app.before_request(_start_clock)
     app.before_request(_authorise)
+    app.teardown_request(lambda _: end_request())
 
 
 def runtime() -> Runtime:
@@ -52,6 +55,10 @@ def identify(presented: str) -> Caller:
     if stored is None or not keys.matches(stored, presented_hash):
         raise keys.unknown_key()
     return Caller(stored.id, frozenset(stored.scopes), stored.experiment_id)
+
+
+def _start_clock() -> None:
+    begin_request(runtime().settings.decide_deadline_s)
 
 
 def _authorise() -> None:

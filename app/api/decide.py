@@ -11,7 +11,13 @@ from app.services import decide as decisions
 from app.services import rewards
 from app.services.requests import DecideBatch, DecideRequest, RewardBatch, RewardRequest
 
-blueprint = APIBlueprint("apps", __name__, url_prefix="/v1", abp_tags=[Tag(name="apps", description="What apps call.")])
+blueprint = APIBlueprint(
+    "apps",
+    __name__,
+    url_prefix="/v1",
+    abp_tags=[Tag(name="apps", description="What apps call.")],
+    abp_responses=answers.PROBLEMS,
+)
 
 
 class DecisionPath(BaseModel):

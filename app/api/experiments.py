@@ -25,6 +25,7 @@ blueprint = APIBlueprint(
     __name__,
     url_prefix="/v1/experiments",
     abp_tags=[Tag(name="experiments", description="Definitions.")],
+    abp_responses=answers.PROBLEMS,
 )
 
 

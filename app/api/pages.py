@@ -2,11 +2,12 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template_string, send_from_directory
 
 from app.api.auth import PUBLIC, needs
-from app.api.problems import HTTP_CODES
+from app.api.problems import HTTP_CODES, PERSONALIZER
 from app.api.respond import as_json
 from app.errors import CODES
 
@@ -36,7 +37,25 @@ ERRORS = """<!doctype html>
 @needs(PUBLIC)
 def openapi() -> Response:
     """The OpenAPI 3.1 document."""
-    return as_json(current_app.api_doc)  # type: ignore[attr-defined]
+    document = current_app.api_doc  # type: ignore[attr-defined]
+    return as_json(document | {"paths": {path: _with_errors(path, item) for path, item in document["paths"].items()}})
+
+
+def _with_errors(path: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Every error is a problem document, but on the Personalizer routes: those answer as that service did."""
+    if not path.startswith(PERSONALIZER):
+        return item
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/PersonalizerError"}}}
+    return {
+        method: operation
+        | {
+            "responses": {
+                status: response | {"content": body} if int(status) >= 400 else response
+                for status, response in operation["responses"].items()
+            }
+        }
+        for method, operation in item.items()
+    }
 
 
 @blueprint.get("/docs")

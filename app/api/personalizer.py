@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.api import answers
 from app.api.auth import caller, needs, runtime
 from app.api.respond import as_json
 from app.errors import Forbidden
@@ -20,11 +21,25 @@ from app.services.requests import DecideRequest, RewardRequest
 from app.services.runtime import Runtime
 from app.services.snapshot import Experiment
 
+
+class PersonalizerErrorBody(BaseModel):
+    code: str
+    message: str
+    target: str | None = Field(default=None, description="Loopwise's own code; see /docs/errors.")
+
+
+class PersonalizerError(BaseModel):
+    """That service's error body."""
+
+    error: PersonalizerErrorBody
+
+
 blueprint = APIBlueprint(
     "personalizer",
     __name__,
     url_prefix="/personalizer/v1.0",
     abp_tags=[Tag(name="personalizer", description="For clients of Azure Personalizer, unchanged.")],
+    abp_responses=dict.fromkeys(list[Any](answers.PROBLEM_STATUSES), PersonalizerError),
 )
 
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=256)]

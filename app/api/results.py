@@ -6,6 +6,7 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from app.api import answers
 from app.api.answers import ExperimentAnswer
 from app.api.auth import caller, needs, runtime
 from app.api.experiments import KeyPath, bound_key
@@ -20,6 +21,7 @@ blueprint = APIBlueprint(
     __name__,
     url_prefix="/v1",
     abp_tags=[Tag(name="analysts", description="Reports, evaluations, planning.")],
+    abp_responses=answers.PROBLEMS,
 )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, exc
 
 from app.errors import LoopwiseError, TooManyRequests
 from app.settings import Settings
-from app.store.engine import is_outage, unavailable, wait_limit
+from app.store.engine import is_outage, patience_s, unavailable, wait_limit
 
 WRITER_WAIT_S = 10.0  # one wait of the writer; its clients gave up long before
 RETRY_PAUSE_S = 0.05
@@ -66,6 +66,7 @@ class GroupCommit:
         self._waiting_rows = 0
         self._changed = threading.Condition()
         self._stopping = False
+        self._gone: list[_Job] = []  # the writer's: jobs whose waiter had gone and that are, or may be, stored
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
@@ -94,7 +95,7 @@ class GroupCommit:
             self._queue.append(job)
             self._waiting_rows += len(rows)
             self._changed.notify()
-        if not job.waiter.acquire(timeout=self._deadline_s):
+        if not job.waiter.acquire(timeout=patience_s(self._deadline_s)):
             self._abandon(job)
         if job.error is not None:
             raise job.error
@@ -113,9 +114,9 @@ class GroupCommit:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._stopping:
+                while not self._queue and not self._gone and not self._stopping:
                     self._changed.wait()
-                if not self._queue:
+                if not self._queue and self._stopping:
                     return
                 batch = self._take()
             self._write(batch)
@@ -133,15 +134,20 @@ class GroupCommit:
     def _write(self, batch: list[_Job]) -> None:
         try:
             with wait_limit(WRITER_WAIT_S), self._begin(batch) as connection:
+                for job in self._gone:  # before anything else: a caller that asks again must find its row marked
+                    job.handler.unanswered(connection, job.rows)
                 outcomes = _store(connection, batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, its waiters are told: a writer that dies would silence the process
             self._failed(batch, error)
             return
-        self._on_batch(sum(len(job.rows) for job in batch))
+        self._gone.clear()
+        if batch:
+            self._on_batch(sum(len(job.rows) for job in batch))
         self._answer(batch, outcomes)
 
     def _begin(self, batch: list[_Job]) -> AbstractContextManager[Connection]:
-        alone = all(job.handler is batch[0].handler for job in batch) and batch[0].handler.one_statement
+        kinds = {job.handler for job in batch}
+        alone = len(kinds) == 1 and not self._gone and next(iter(kinds)).one_statement
         return self._autocommit.connect() if alone else self._engine.begin()
 
     def _answer(self, batch: list[_Job], outcomes: list[Any]) -> None:
@@ -152,11 +158,9 @@ class GroupCommit:
                     job.error = outcome
                 else:
                     job.outcome = outcome
-            gone = [job for job in batch if job.abandoned and job.error is None]
+            self._gone += [job for job in batch if job.abandoned and job.error is None]
         for job in batch:
             job.waiter.release()
-        if gone:
-            self._mark_unanswered(gone)
 
     def _failed(self, batch: list[_Job], error: Exception) -> None:
         if isinstance(error, exc.DBAPIError | exc.TimeoutError) and is_outage(error):
@@ -166,22 +170,19 @@ class GroupCommit:
                 again = [job for job in batch if not job.abandoned]
                 self._queue.extendleft(reversed(again))
                 self._waiting_rows += sum(len(job.rows) for job in again)
+                # A connection that was lost at the commit leaves open whether it happened.
+                self._gone += [job for job in batch if job.abandoned]
         elif len(batch) > 1:  # one row may have spoilt the batch: its neighbours shall not pay
             for job in batch:
                 self._write([job])
+        elif not batch:
+            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=str(error))
+            self._gone.clear()
         else:
             log.error("log_write_refused", error=str(error))
             with self._changed:
                 batch[0].error, batch[0].done = error, True
             batch[0].waiter.release()
-
-    def _mark_unanswered(self, jobs: list[_Job]) -> None:
-        try:
-            with wait_limit(WRITER_WAIT_S), self._engine.begin() as connection:
-                for job in jobs:
-                    job.handler.unanswered(connection, job.rows)
-        except exc.DBAPIError as error:
-            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in jobs), error=str(error))
 
 
 def _store(connection: Connection, batch: list[_Job]) -> list[Any]:

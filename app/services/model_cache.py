@@ -16,11 +16,13 @@ from app.services import model_bytes
 from app.services.model_bytes import ModelRefused
 from app.services.snapshot import Snapshot
 from app.settings import Settings
-from app.store.engine import transaction
+from app.store.engine import patience_s, transaction, unavailable
 from app.store.models import Serving
 from bandits.model import Predictor
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy
+
+LOAD_S = 60.0  # longest wait for another thread that is loading a model; a request has less
 
 log = structlog.get_logger()
 
@@ -50,12 +52,16 @@ class ModelCache:
     def get(self, serving: Serving, policy: BanditPolicy) -> Loaded:
         """The model of a lineage, from memory or loaded now."""
         lineage = (serving.experiment_id, serving.arm)
-        with self._lock:
+        if not self._lock.acquire(timeout=patience_s(LOAD_S)):
+            raise unavailable()  # another request is loading, and the database does not answer it
+        try:
             entry = self._loaded.get(lineage)
             if entry is not None and entry[0] == serving.version_id:
                 self._loaded.move_to_end(lineage)
                 return entry[1]
             return self._load(lineage, serving, policy, None if entry is None else entry[1])
+        finally:
+            self._lock.release()
 
     def warm(self, old: Snapshot, new: Snapshot) -> None:
         """Load the new models of lineages in use, before a request asks for them."""

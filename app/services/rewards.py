@@ -89,8 +89,9 @@ def _store(connection: Any, jobs: list[list[_Row]]) -> list[Any]:
     else:
         stored, known_now = {}, known
     outcomes: list[Any] = []
+    fresh = set(stored)  # of several jobs with one event the first made it
     for job, error in zip(jobs, errors, strict=True):
-        outcomes.append(error or [_receipt(row, rewarded, known_now, stored) for row in job])
+        outcomes.append(error or [_receipt(row, rewarded, known_now, fresh) for row in job])
     return outcomes
 
 
@@ -156,13 +157,15 @@ def _receipt(
     row: _Row,
     rewarded: dict[str, store.Rewarded],
     known: dict[tuple[str, str], StoredReward],
-    stored: dict[tuple[str, str], StoredReward],
+    fresh: set[tuple[str, str]],
 ) -> Receipt:
     place = (row.reward.decision_id, row.reward.reward_id)
     found = known[place]
     answer = found._asdict() | {"occurred_at": _iso(found.occurred_at), "received_at": _iso(found.received_at)}
     experiment = experiment_of(row.runtime, rewarded[place[0]].experiment_id)
-    return Receipt(answer, place in stored, experiment.key)
+    created = place in fresh
+    fresh.discard(place)
+    return Receipt(answer, created, experiment.key)
 
 
 def _iso(moment: Any) -> str:

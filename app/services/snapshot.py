@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from app.services.experiment_config import ActionSpec, ExperimentConfig, shares
 from app.store import experiments, keys, models, platform
-from app.store.engine import transaction
+from app.store.engine import patience_s, transaction, unavailable
 from app.store.experiments import StoredExperiment
 from app.store.keys import StoredKey
 from app.store.models import Serving
@@ -62,6 +62,8 @@ class Snapshot:
     serving: Mapping[tuple[int, str], Serving]  # by (experiment id, arm key)
 
 
+REFRESH_S = 60.0  # longest wait for another thread that is looking already; a request has less
+
 EMPTY = Snapshot(-1, {}, {}, {}, {})
 
 
@@ -80,7 +82,9 @@ class Snapshots:
 
         :raises Unavailable: the database is away; the old snapshot stays.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=patience_s(REFRESH_S)):
+            raise unavailable()
+        try:
             old = self.current
             with transaction(self._engine) as connection:
                 revision = platform.revision(connection)
@@ -93,6 +97,8 @@ class Snapshots:
             self._before_publishing(old, new)
             self.current = new
             return new
+        finally:
+            self._lock.release()
 
 
 def compile_actions(actions: list[ActionSpec]) -> Candidates:

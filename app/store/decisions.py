@@ -111,14 +111,15 @@ def activate(connection: Connection, decision_id: str, *, from_states: list[str]
 
 _UNANSWERED = text(
     """
-    WITH marked AS (
-        UPDATE decisions SET state = 'unanswered', closes_at = NULL WHERE id = ANY(:ids) AND state = 'active' RETURNING id
-    )
-    DELETE FROM awaiting_outcome USING marked WHERE decision_id = marked.id
+    WITH gone AS (DELETE FROM awaiting_outcome WHERE decision_id = ANY(:ids) RETURNING decision_id)
+    UPDATE decisions SET state = 'unanswered', closes_at = NULL FROM gone WHERE id = gone.decision_id
     """
 )
 
 
 def mark_unanswered(connection: Connection, ids: list[str]) -> None:
-    """These were stored, but their caller had been told 503: they do not count unless the caller asks again."""
+    """These were stored, but their caller had been told 503: they do not count unless the caller asks again.
+
+    One that was settled meanwhile stays as it is: reopened by its caller, it would be settled, and learned, twice.
+    """
     connection.execute(_UNANSWERED, {"ids": ids})

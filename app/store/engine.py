@@ -32,6 +32,7 @@ class WaitTimeout(psycopg2.OperationalError):
     """The database did not answer within the deadline; the connection is closed."""
 
 
+LAST_WAIT_S = 0.25  # a request past its deadline may still ask a database that answers at once
 LONG_STATEMENT_S = 300.0  # for workers and the command line, where nobody waits for an answer
 
 
@@ -83,8 +84,24 @@ def wait_limit(seconds: float) -> Iterator[None]:
         _limits.wait_s = before
 
 
+def begin_request(seconds: float) -> None:
+    """From now on this thread serves one request, which has that long for all its waits together."""
+    _limits.ends_at = time.monotonic() + seconds
+
+
+def end_request() -> None:
+    """This thread's waits are its own again."""
+    _limits.ends_at = None
+
+
+def patience_s(wait_s: float) -> float:
+    """How long this thread may wait now: ``wait_s``, or what is left of its request, but never less than a moment."""
+    ends_at = getattr(_limits, "ends_at", None)
+    return wait_s if ends_at is None else min(wait_s, max(LAST_WAIT_S, ends_at - time.monotonic()))
+
+
 def _wait(connection: Any) -> None:
-    deadline = time.monotonic() + (getattr(_limits, "wait_s", None) or _default_wait_s)
+    deadline = time.monotonic() + patience_s(getattr(_limits, "wait_s", None) or _default_wait_s)
     while True:
         state = connection.poll()
         if state == psycopg2.extensions.POLL_OK:

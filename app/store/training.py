@@ -59,6 +59,7 @@ _DUE = text(
     FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
     WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
     ORDER BY d.decided_at, d.id LIMIT :most
+    FOR UPDATE OF a
     """
 )
 _OF_VERSION = text(

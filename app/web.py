@@ -53,7 +53,10 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app = Api(
         "loopwise",
         info=Info(title="Loopwise", version="1", description=DESCRIPTION),
-        security_schemes={"key": SecurityScheme(type="http", scheme="bearer")},
+        security_schemes={
+            "key": SecurityScheme(type="http", scheme="bearer", description="Authorization: Bearer lw_..."),
+            "subscription": {"type": "apiKey", "name": "Ocp-Apim-Subscription-Key", "in": "header"},
+        },
         responses=dict.fromkeys(answers.PROBLEM_STATUSES, answers.Problem),
         validation_error_callback=problems.validation_response,
         validation_error_model=answers.Problem,

@@ -15,6 +15,7 @@ blueprint = APIBlueprint(
     "apps",
     __name__,
     url_prefix="/v1",
+    abp_security=[{"key": []}],
     abp_tags=[Tag(name="apps", description="What apps call.")],
     abp_responses=answers.PROBLEMS,
 )

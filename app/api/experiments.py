@@ -24,6 +24,7 @@ blueprint = APIBlueprint(
     "experiments",
     __name__,
     url_prefix="/v1/experiments",
+    abp_security=[{"key": []}],
     abp_tags=[Tag(name="experiments", description="Definitions.")],
     abp_responses=answers.PROBLEMS,
 )

@@ -38,6 +38,7 @@ blueprint = APIBlueprint(
     "personalizer",
     __name__,
     url_prefix="/personalizer/v1.0",
+    abp_security=[{"subscription": []}],
     abp_tags=[Tag(name="personalizer", description="For clients of Azure Personalizer, unchanged.")],
     abp_responses=dict.fromkeys(list[Any](answers.PROBLEM_STATUSES), PersonalizerError),
 )

@@ -20,6 +20,7 @@ blueprint = APIBlueprint(
     "analysts",
     __name__,
     url_prefix="/v1",
+    abp_security=[{"key": []}],
     abp_tags=[Tag(name="analysts", description="Reports, evaluations, planning.")],
     abp_responses=answers.PROBLEMS,
 )

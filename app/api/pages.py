@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, current_app, render_template_string, send_from_directory
+from flask import Blueprint, Response, current_app, redirect, render_template_string, send_from_directory
 
 from app.api.auth import PUBLIC, needs
 from app.api.problems import HTTP_CODES, PERSONALIZER
@@ -31,6 +31,13 @@ ERRORS = """<!doctype html>
 {% for code, text in codes.items() %}<h2 id="{{ code }}"><code>{{ code }}</code></h2><p>{{ text }}</p>
 {% endfor %}</main></body></html>
 """
+
+
+@blueprint.get("/")
+@needs(PUBLIC)
+def home() -> Response:
+    """Where a browser begins."""
+    return redirect("/docs")  # type: ignore[return-value]
 
 
 @blueprint.get("/openapi.json")

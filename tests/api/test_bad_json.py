@@ -184,7 +184,6 @@ def test_what_is_not_http_leaves_the_server_alive(client: Client, cut: bytes) ->
 
 def test_a_route_that_does_not_exist_is_404_and_a_wrong_method_keeps_allow(client: Client) -> None:
     _refused(client.get("/v1/nothing"), 404)
-    _refused(client.get("/"), 404)
     answer = client.get("/v1/decide")
     _refused(answer, 405)
     assert "POST" in answer.headers["Allow"]

@@ -36,7 +36,7 @@ def test_a_model_that_cannot_be_verified_is_refused_and_the_old_one_keeps_servin
 ) -> None:
     key = f"spoilt-{how.replace(' ', '-')}"
     experiment_id = loop.learn(key)
-    policy = loop.runtime.snapshots.refresh().experiments[key].arms[0].policy
+    policy = loop.runtime.snapshots.refresh().experiments[key].arms["learned"].policy
     first = cache.get(loop.runtime.snapshots.current.serving[experiment_id, "learned"], policy)
     assert (first.number, reasons) == (1, [])
     loop.more(key, experiment_id)
@@ -56,7 +56,9 @@ def test_without_an_older_model_a_refused_one_decides_uniformly_and_is_logged_so
     experiment_id = loop.learn("no-fallback")
     query(database_url, "UPDATE model_versions SET model = '' WHERE experiment_id = %s AND number = 1", experiment_id)
     snapshot = loop.runtime.snapshots.refresh()
-    loaded = cache.get(snapshot.serving[experiment_id, "learned"], snapshot.experiments["no-fallback"].arms[0].policy)
+    loaded = cache.get(
+        snapshot.serving[experiment_id, "learned"], snapshot.experiments["no-fallback"].arms["learned"].policy
+    )
     assert (loaded.number, loaded.predictor, reasons) == (0, None, ["model_refused"])
 
 
@@ -65,7 +67,7 @@ def test_models_of_another_secret_key_are_refused(loop: Loop, reasons: list[str]
     other = settings(loop.database_url, LOOPWISE_SECRET_KEY="another secret of 32 bytes or more!")
     snapshot = loop.runtime.snapshots.refresh()
     cache = ModelCache(loop.runtime.engine, other, reasons.append)
-    cache.get(snapshot.serving[experiment_id, "learned"], snapshot.experiments["other-secret"].arms[0].policy)
+    cache.get(snapshot.serving[experiment_id, "learned"], snapshot.experiments["other-secret"].arms["learned"].policy)
     assert reasons == ["model_refused"]
 
 
@@ -79,7 +81,7 @@ def test_the_cache_keeps_within_its_memory_and_loads_again_what_it_dropped(loop:
     snapshot = loop.runtime.snapshots.refresh()
     for key in [*keys, keys[0]]:
         experiment = snapshot.experiments[key]
-        assert cache.get(snapshot.serving[experiment.id, "learned"], experiment.arms[0].policy).number == 1
+        assert cache.get(snapshot.serving[experiment.id, "learned"], experiment.arms["learned"].policy).number == 1
         assert len(cache._loaded) <= 2
     assert reasons == []
 

@@ -4,20 +4,23 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.errors import FieldError, NotFound, Unprocessable
 from app.services.experiment_config import ExperimentConfig, Key, Model, invalid
 from app.services.results import control_of, units_of
-from app.store import experiments, results
+from app.store import evaluations, experiments, results
 from app.store.engine import transaction
+from app.store.experiments import StoredExperiment
 from app.store.results import ArmSums
+from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
 from experiments.comparison import DEN, NUM, linear_variance
 from experiments.planning import Baseline
 from experiments.sums import Moments
 from experiments.validation import DataError
 
+LOG_ROWS = 100_000  # newest decisions that a baseline is taken from
 SIMULATED_ROUNDS = 2_000_000  # rounds times runs that one answer may cost
 ASSUMPTIONS = {
     "metric": (
@@ -31,9 +34,13 @@ ASSUMPTIONS = {
 class MetricPlan(Model):
     """A comparison of two arms on one metric."""
 
-    kind: Literal["mean", "proportion", "count"] = "mean"
+    kind: Literal["mean", "proportion", "count", "ratio"] = "mean"
     value: float | None = Field(default=None, description="The control's expected value; or take it from `experiment`.")
-    std: float | None = Field(default=None, gt=0, description="Standard deviation per unit, for means.")
+    std: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation per unit; for a ratio of (numerator - ratio * denominator) / mean(denominator).",
+    )
     dispersion: float = Field(default=1.0, gt=0, description="Variance over mean, for counts.")
     correlation: float = Field(default=0.0, gt=-1, lt=1, description="Of the metric with a covariate, for CUPED.")
     experiment: Key | None = Field(default=None, description="Take the baseline from this experiment's log.")
@@ -51,8 +58,11 @@ class MetricPlan(Model):
 class BanditPlan(Model):
     """A simulation of a bandit over actions with these mean rewards."""
 
-    means: list[float] = Field(
-        min_length=2, max_length=100, description="Mean reward per action; the first is the control."
+    means: list[float] | None = Field(
+        default=None, min_length=2, max_length=100, description="Mean reward per action; the first is the control."
+    )
+    experiment: Key | None = Field(
+        default=None, description="Take the means of its actions from this experiment's log."
     )
     rounds: int = Field(default=5000, ge=100, le=100_000)
     batch: int = Field(default=100, ge=1)
@@ -80,25 +90,60 @@ def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
         raise invalid((FieldError("", "give either metric or bandit"),))
     try:
         if request.bandit is not None:
-            return _bandit(request.bandit)
+            return _bandit(engine, request.bandit)
         assert request.metric is not None
         return _metric(engine, request.metric)
     except DataError as error:
         raise Unprocessable("invalid_value", error.sentence(None)) from None
 
 
-def _bandit(asked: BanditPlan) -> dict[str, Any]:
+def _bandit(engine: Engine, asked: BanditPlan) -> dict[str, Any]:
     if asked.rounds * asked.runs > SIMULATED_ROUNDS:
         message = f"rounds times runs may be at most {SIMULATED_ROUNDS:,}; ask for fewer runs"
         raise invalid((FieldError("/bandit/runs", message),))
+    named: dict[str, float] | None = None
+    if asked.experiment is not None:
+        named = _action_means(engine, asked.experiment)
+    means = list(named.values()) if named is not None else asked.means
+    if means is None:
+        raise invalid((FieldError("/bandit/means", "give the mean rewards, or an experiment to take them from"),))
     design = bandit_planning.Design(asked.rounds, asked.batch, asked.policy, asked.floor, epsilon=asked.epsilon)
-    found = bandit_planning.simulate(asked.means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
+    found = bandit_planning.simulate(means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
     return {
         "kind": "bandit",
         "method": "simulation",
         "assumptions": list(ASSUMPTIONS["bandit"]),
-        "plan": found._asdict(),
+        "plan": found._asdict() | {"means": named or means},
     }
+
+
+def _action_means(engine: Engine, key: str) -> dict[str, float]:
+    """Mean reward of each action in a stored log, weighted by 1 / propensity; the control's action first, if it is fixed."""
+    with transaction(engine) as connection:
+        experiment = _experiment(connection, key)
+        rows = list(evaluations.log_rows(connection, experiment.id, LOG_ROWS))
+    if not rows:
+        raise DataError("the log has no settled decision", fix="type the means in, or wait")
+    names = sorted({row.eligible[row.chosen] for row in rows})
+    config = ExperimentConfig.model_validate(experiment.config)
+    control = next(parse_policy(arm.policy) for arm in config.arms if arm.key == control_of(config))
+    if isinstance(control, FixedPolicy) and control.action in names:
+        names = [control.action, *(name for name in names if name != control.action)]
+    code = {name: place for place, name in enumerate(names)}
+    arms = bandit_planning.arm_baselines(
+        [code[row.eligible[row.chosen]] for row in rows],
+        [row.propensity for row in rows],
+        [row.reward for row in rows],
+        len(names),
+    )
+    return {name: float(arm.mean or 0.0) for name, arm in zip(names, arms, strict=True)}
+
+
+def _experiment(connection: Connection, key: str) -> StoredExperiment:
+    found = experiments.find(connection, key)
+    if found is None:
+        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+    return found
 
 
 def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
@@ -155,9 +200,7 @@ def _typed(asked: MetricPlan) -> Baseline:
 def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
     """The control arm's value and spread in a stored log."""
     with transaction(engine) as connection:
-        experiment = experiments.find(connection, asked.experiment or "")
-        if experiment is None:
-            raise NotFound("unknown_experiment", f"There is no experiment {asked.experiment!r}.")
+        experiment = _experiment(connection, asked.experiment or "")
         config = ExperimentConfig.model_validate(experiment.config)
         metric = {metric.key: metric for metric in config.all_metrics()}.get(asked.metric)
         if metric is None:

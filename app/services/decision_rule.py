@@ -65,6 +65,8 @@ def _significant(body: dict[str, Any], alpha: float) -> tuple[list[tuple[str, st
             p = line["adjusted_running_p"]
             if p is None or p > alpha or line["difference"] is None:
                 continue
+            if line["running_sign"] not in (None, 0) and line["running_sign"] * line["difference"] < 0:
+                continue  # shown once, but the other way round: now it says neither
             gain = _good(metric, line["difference"])
             words = "better" if gain > 0 else "worse"
             text = f"{line['arm']} is {words} than {line['control']} on {metric['name']} (always-valid p {p:.2g})."

@@ -10,13 +10,14 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from app.errors import NotFound
+from app.services import sample_ratio
 from app.services.experiment_config import ExperimentConfig
 from app.services.results import check_segment
 from app.store import choices, experiments, models, results
 from app.store.choices import Choice
 from app.store.engine import transaction
 from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
-from experiments.health import concentration, missing_rewards, sample_ratio, sequential_sample_ratio
+from experiments.health import concentration, missing_rewards
 
 NEWEST = 200_000  # decisions whose choices are checked
 MAX_GROUPS = 30
@@ -36,8 +37,9 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
         check_segment(experiment, segment)
         config = ExperimentConfig.model_validate(experiment.config)
         waiting, late = choices.waiting(connection, experiment.id)
+        until = results.horizon(connection, experiment.id)
         checks = [
-            _sample_ratio(connection, experiment.id, config),
+            {"check": "sample_ratio", **sample_ratio.check(connection, experiment.id, config, until)},
             *_choices(connection, experiment.id, segment),
             _missing(connection, experiment.id),
             *_models(connection, experiment.id),
@@ -53,27 +55,6 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
                 "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
             ],
         }
-
-
-def _sample_ratio(connection: Connection, experiment_id: int, config: ExperimentConfig) -> dict[str, Any]:
-    counts = results.units_per_arm(connection, experiment_id)
-    arms = [arm for arm in config.arms if arm.share > 0]
-    described: dict[str, Any] = {"check": "sample_ratio", "alert": False, "observed": counts}
-    if len(arms) < 2 or not counts:
-        return described | {"text": "needs settled decisions in at least two arms"}
-    observed = [counts.get(arm.key, 0) for arm in arms]
-    intended = [arm.share for arm in arms]
-    once = sample_ratio(observed, intended)
-    always = sequential_sample_ratio([observed], intended)
-    alert = bool(once.alert)
-    text = "units do not match the shares: find the cause before reading results" if alert else "units match the shares"
-    return described | {
-        "alert": alert,
-        "text": text,
-        "expected": {arm.key: float(n) for arm, n in zip(arms, once.expected, strict=True)},
-        "p_value": once.p_value,
-        "anytime_p_value": float(always.p_value[-1]),
-    }
 
 
 def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[dict[str, Any]]:

@@ -7,12 +7,14 @@ to units, and means over them are biased.
 """
 
 import time
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine
 
 from app.errors import FieldError, NotFound
+from app.services import sample_ratio
 from app.services.decision_rule import judge
 from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.metric_config import MetricSpec, RatioSource, RetentionSource, SessionsSource
@@ -25,7 +27,6 @@ from experiments import bayes
 from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare
 from experiments.cuped import post_stratified
 from experiments.equivalence import non_inferiority
-from experiments.health import sample_ratio
 from experiments.multiplicity import adjust
 from experiments.results import Interval, missing
 from experiments.sequences import mixture_tau, mixture_test
@@ -147,40 +148,31 @@ def _body(
     connection: Connection, experiment: StoredExperiment, segment: str | None, before: dict[str, Any] | None
 ) -> dict[str, Any]:
     config = ExperimentConfig.model_validate(experiment.config)
-    data = results.window(connection, experiment.id)
-    counts = results.units_per_arm(connection, experiment.id)
-    metrics = [_metric(connection, experiment, config, metric, segment, before) for metric in config.all_metrics()]
+    settled = results.settled(connection, experiment.id)
+    until = results.horizon(connection, experiment.id)
+    data = results.window(connection, experiment.id, until)
+    counts = results.units_per_arm(connection, experiment.id, until)
+    metrics = [
+        _metric(connection, experiment, config, metric, segment, until, before) for metric in config.all_metrics()
+    ]
     _adjust(metrics, config)
     times = {
         name: None if moment is None else moment.isoformat()
-        for name, moment in (("first", data.first), ("last", data.last))
+        for name, moment in (("first", data.first), ("last", data.last), ("complete_until", until))
     }
     body = {
         "experiment": experiment.key,
         "segment": segment,
         "control": control_of(config),
-        "window": {"decisions": data.decisions, "units": data.units, **times},
+        "window": {"decisions": data.decisions, "settled": settled, "units": data.units, **times},
         "units": counts,
-        "sample_ratio": _sample_ratio(config, counts),
+        "sample_ratio": sample_ratio.check(connection, experiment.id, config, until),
         "metrics": metrics,
         "assumptions": list(ASSUMPTIONS),
     }
     if segment is None:
         body["decision"] = judge(config, body, experiment.started_at)
     return body
-
-
-def _sample_ratio(config: ExperimentConfig, counts: dict[str, int]) -> dict[str, Any]:
-    arms = [arm for arm in config.arms if arm.share > 0]
-    if len(arms) < 2 or not counts:
-        return {"p_value": None, "alert": False, "reason": "needs units in at least two arms"}
-    check = sample_ratio([counts.get(arm.key, 0) for arm in arms], [arm.share for arm in arms])
-    return {
-        "p_value": check.p_value,
-        "alert": bool(check.alert),
-        "observed": {arm.key: counts.get(arm.key, 0) for arm in arms},
-        "expected": {arm.key: float(n) for arm, n in zip(arms, check.expected, strict=True)},
-    }
 
 
 def units_of(metric: MetricSpec) -> tuple[str, dict[str, Any]]:
@@ -205,16 +197,21 @@ def _metric(
     config: ExperimentConfig,
     metric: MetricSpec,
     segment: str | None,
+    until: datetime | None,
     before: dict[str, Any] | None,
 ) -> dict[str, Any]:
     units, values = units_of(metric)
-    sums = results.arm_sums(connection, experiment.id, units, values, segment=segment, winsorize=metric.winsorize)
+    sums = results.arm_sums(
+        connection, experiment.id, units, values, segment=segment, winsorize=metric.winsorize, until=until
+    )
     described: dict[str, Any] = {
         "metric": metric.key,
         "name": metric.name or metric.key,
         "role": metric.role,
         "direction": metric.direction,
         "min_effect": metric.min_effect,
+        "window_s": metric.window_s,
+        "winsorize": metric.winsorize,
         "source": metric.source.model_dump(mode="json"),
     }
     groups = _groups(sums)
@@ -224,7 +221,7 @@ def _metric(
     if segment is not None:
         lines += _stratified(config, metric, groups)
     for line in lines:
-        line["running_p"] = _running(line, metric.key, before)
+        line["running_p"], line["running_sign"] = _running(line, described, before)
     described["arms"] = [
         {"arm": row.arm, "segment": row.segment, "units": row.units, "decisions": row.decisions, **_estimate(row)}
         for row in sums
@@ -367,15 +364,21 @@ def _stratified(
     return lines
 
 
-def _running(line: dict[str, Any], metric: str, before: dict[str, Any] | None) -> float | None:
-    """The sequential p-value: the smallest of all looks so far, so that it cannot disagree with an earlier verdict."""
-    found = [line["always_valid"]["p_value"]]
+def _running(
+    line: dict[str, Any], metric: dict[str, Any], before: dict[str, Any] | None
+) -> tuple[float | None, int | None]:
+    """The sequential p-value, the smallest of all looks so far, and the difference's sign at that look.
+
+    So it cannot disagree with an earlier verdict. A metric that was defined anew begins anew.
+    """
+    sign = None if line["difference"] is None else int(np.sign(line["difference"]))
+    found = [(line["always_valid"]["p_value"], sign)]
     for old in before["metrics"] if before else []:
-        if old["metric"] == metric:
+        if all(old.get(name) == metric[name] for name in ("metric", "source", "window_s", "winsorize")):
             same = [one for one in old["comparisons"] if (one["arm"], one["segment"]) == (line["arm"], line["segment"])]
-            found += [one["running_p"] for one in same]
-    known = [p for p in found if p is not None]
-    return min(known) if known else None
+            found += [(one["running_p"], one.get("running_sign")) for one in same]
+    known = [one for one in found if one[0] is not None]
+    return min(known, key=lambda one: one[0], default=(None, None))
 
 
 def _adjust(metrics: list[dict[str, Any]], config: ExperimentConfig) -> None:

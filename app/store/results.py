@@ -4,6 +4,7 @@ What comes out has the size of the answer, not of the log. A unit's many decisio
 decisions, are what was randomised.
 """
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -30,6 +31,14 @@ class Window(NamedTuple):
     units: int
     first: Any  # time of the first settled decision; null when there is none
     last: Any
+
+
+class Assigned(NamedTuple):
+    """Units by the arm of their first decision and the configuration that it was made under."""
+
+    config_version: int
+    arm: str
+    units: int
 
 
 # One row per unit: num and den. Every fragment sees the outcomes `o` of one experiment.
@@ -74,14 +83,20 @@ UNITS = {
 _SCOPE = """
     WITH scope AS MATERIALIZED (
         SELECT o.arm, {segment} AS segment, o.unit_id, o.decision_id, o.reward, o.decided_at
-        FROM outcomes o {join} WHERE o.experiment_id = :experiment_id
+        FROM outcomes o {join} WHERE o.experiment_id = :experiment_id {until}
     ), units AS ({units}),
-    cap AS (SELECT {cap} AS num),
+    cap AS (SELECT {cap}),
     cut AS (SELECT u.arm, u.segment, u.decisions, least(u.num, coalesce(cap.num, u.num))::float8 AS num,
                    u.den::float8 AS den FROM units u CROSS JOIN cap)
     SELECT arm, segment, count(*)::int, sum(decisions)::bigint, avg(num), avg(den), var_pop(num), var_pop(den),
            covar_pop(num, den)
     FROM cut GROUP BY arm, segment ORDER BY arm, segment
+"""
+
+
+# What a unit was when it was first seen: later contexts may be the arm's own doing, and a unit counts once over segments.
+_FIRST_SEEN = """
+    first_value(coalesce(d.context ->> :segment, '')) OVER (PARTITION BY o.unit_id ORDER BY o.decided_at, o.decision_id)
 """
 
 
@@ -93,40 +108,101 @@ def arm_sums(
     *,
     segment: str | None = None,
     winsorize: float | None = None,
+    until: datetime | None = None,
 ) -> list[ArmSums]:
     """Sums of one metric per arm.
 
     :param units: a key of ``UNITS``.
     :param values: the parameters that its SQL names.
-    :param segment: a top-level context field to split by.
+    :param segment: a top-level context field to split by; a unit belongs where its first decision did.
     :param winsorize: quantile over all units at which values are cut.
+    :param until: only decisions before it (see ``horizon``).
     """
     query = _SCOPE.format(
         units=UNITS[units],
-        segment="coalesce(d.context ->> :segment, '')" if segment is not None else "NULL::text",
+        segment=_FIRST_SEEN if segment is not None else "NULL::text",
         join="JOIN decisions d ON d.id = o.decision_id" if segment is not None else "",
-        cap="NULL::float8"
+        cap="NULL::float8 AS num"
         if winsorize is None
-        else "percentile_cont(:winsorize) WITHIN GROUP (ORDER BY num) FROM units",
+        else "percentile_cont(:winsorize) WITHIN GROUP (ORDER BY u.num) AS num FROM units u",
+        until="" if until is None else "AND o.decided_at < :until",
     )
-    given = {"experiment_id": experiment_id, "segment": segment, "winsorize": winsorize, **values}
+    given = {"experiment_id": experiment_id, "segment": segment, "winsorize": winsorize, "until": until, **values}
     named = {name: value for name, value in given.items() if f":{name}" in query}
     return [ArmSums._make(row) for row in connection.execute(text(query), named)]
 
 
-def window(connection: Connection, experiment_id: int) -> Window:
-    """How much data there is, and from when."""
-    query = """
-        SELECT count(*), count(DISTINCT unit_id), min(decided_at), max(decided_at)
-        FROM outcomes WHERE experiment_id = :id
+_OVERDUE = text(
     """
-    return Window._make(connection.execute(text(query), {"id": experiment_id}).one())
+    SELECT min(d.decided_at) FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
+    WHERE a.experiment_id = :id AND a.closes_at <= clock_timestamp()
+    """
+)
 
 
-def units_per_arm(connection: Connection, experiment_id: int) -> dict[str, int]:
+def horizon(connection: Connection, experiment_id: int) -> datetime | None:
+    """Time of the oldest decision whose window closed and that is not settled yet; null when there is none.
+
+    Arms are settled one after the other. Only before this time do all of them have all their outcomes, and a report
+    beyond it would take an arm that waits its turn for one that lost its units.
+    """
+    found: datetime | None = connection.execute(_OVERDUE, {"id": experiment_id}).scalar_one()
+    return found
+
+
+_BEFORE = "experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')"
+
+
+def window(connection: Connection, experiment_id: int, until: datetime | None = None) -> Window:
+    """How much data there is, and from when."""
+    query = f"SELECT count(*), count(DISTINCT unit_id), min(decided_at), max(decided_at) FROM outcomes WHERE {_BEFORE}"
+    return Window._make(connection.execute(text(query), {"id": experiment_id, "until": until}).one())
+
+
+def settled(connection: Connection, experiment_id: int) -> int:
+    """All settled decisions."""
+    query = "SELECT count(*) FROM outcomes WHERE experiment_id = :id"
+    return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
+
+
+def units_per_arm(connection: Connection, experiment_id: int, until: datetime | None = None) -> dict[str, int]:
     """Units with a settled decision, by arm."""
-    query = "SELECT arm, count(DISTINCT unit_id) FROM outcomes WHERE experiment_id = :id GROUP BY arm"
-    return {row[0]: row[1] for row in connection.execute(text(query), {"id": experiment_id})}
+    query = f"SELECT arm, count(DISTINCT unit_id) FROM outcomes WHERE {_BEFORE} GROUP BY arm"
+    found = connection.execute(text(query), {"id": experiment_id, "until": until})
+    return {row[0]: row[1] for row in found}
+
+
+# A configuration's time is good enough but for its first minute, in which a decision under the one before may have been
+# on its way; there the decision itself is asked.
+_ASSIGNED = text(
+    f"""
+    WITH spans AS (
+        SELECT version, created_at AS start,
+            CASE WHEN version = 1 THEN '-infinity' ELSE created_at END AS low,
+            coalesce(lead(created_at) OVER (ORDER BY version), 'infinity') AS high
+        FROM experiment_configs WHERE experiment_id = :id
+    ), seen AS (
+        SELECT unit_id, arm, min(decided_at) AS decided_at FROM outcomes WHERE {_BEFORE} GROUP BY unit_id, arm
+    ), first AS (
+        SELECT DISTINCT ON (unit_id) unit_id, arm, decided_at FROM seen ORDER BY unit_id, decided_at, arm
+    )
+    SELECT coalesce(d.config_version, s.version), f.arm, count(*)::int
+    FROM first f JOIN spans s ON f.decided_at >= s.low AND f.decided_at < s.high
+    LEFT JOIN LATERAL (
+        SELECT d.config_version FROM decisions d
+        WHERE f.decided_at < s.start + interval '1 minute' AND d.unit_id = f.unit_id AND d.experiment_id = :id
+          AND d.decided_at = f.decided_at AND d.arm = f.arm
+        LIMIT 1
+    ) d ON true
+    GROUP BY 1, 2 ORDER BY 1, 2
+    """
+)
+
+
+def assigned(connection: Connection, experiment_id: int, until: datetime | None = None) -> list[Assigned]:
+    """Units by their first decision's configuration and arm."""
+    found = connection.execute(_ASSIGNED, {"id": experiment_id, "until": until})
+    return [Assigned._make(row) for row in found]
 
 
 def rewarded_per_arm(connection: Connection, experiment_id: int) -> dict[str, tuple[int, int]]:

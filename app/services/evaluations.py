@@ -136,8 +136,8 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
         except Exception:  # whatever it is, it would fail again at every wake-up
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)
-    with transaction(engine) as connection:
-        store.finish(connection, evaluation_id, result, error)
+        with transaction(engine) as other:  # before the lock goes: another worker would find it unfinished
+            store.finish(other, evaluation_id, result, error)
     return True
 
 

@@ -54,19 +54,23 @@ def newest(
     return [StoredReport._make(row) for row in connection.execute(query)]
 
 
-# A report is worth computing again when outcomes came since, and not more often than it is worth its time.
+# A report is worth computing again when outcomes came since, and not more often than it is worth its time. A round that was
+# under way while it was computed may have settled outcomes of an earlier time: so they are counted, while any are recent.
 _STALE = text(
     """
     SELECT e.key FROM experiments e
     LEFT JOIN LATERAL (
-        SELECT r.computed_at, r.seconds FROM reports r
+        SELECT r.computed_at, r.seconds, (r.body #>> '{window,settled}')::bigint AS counted
+        FROM reports r
         WHERE r.experiment_id = e.id AND r.kind = 'results' AND r.segment IS NULL ORDER BY r.id DESC LIMIT 1
     ) r ON true
     WHERE e.status IN ('running', 'paused')
       AND (r.computed_at IS NULL OR r.computed_at < clock_timestamp() - make_interval(secs => greatest(:every_s, 20 * r.seconds)))
-      AND EXISTS (
+      AND CASE WHEN EXISTS (
         SELECT 1 FROM outcomes o WHERE o.experiment_id = e.id
-          AND o.settled_at > coalesce(r.computed_at, '-infinity'))
+          AND o.settled_at > coalesce(r.computed_at - interval '1 minute' - make_interval(secs => r.seconds), '-infinity'))
+      THEN r.counted IS DISTINCT FROM (SELECT count(*) FROM outcomes o WHERE o.experiment_id = e.id)
+      ELSE false END
     """
 )
 

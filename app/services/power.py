@@ -113,8 +113,16 @@ def _bandit(engine: Engine, asked: BanditPlan) -> dict[str, Any]:
         "kind": "bandit",
         "method": "simulation",
         "assumptions": list(ASSUMPTIONS["bandit"]),
-        "plan": found._asdict() | {"means": named or means},
+        "plan": found._asdict() | {"means": named or means} | _nothing_to_find(means),
     }
+
+
+def _nothing_to_find(means: list[float]) -> dict[str, Any]:
+    """Where the control is the best there is no contrast whose power could be told."""
+    if means[0] < max(means):
+        return {}
+    reason = "the control (the first action) has the highest mean: no other can be shown to be better"
+    return {"power": None, "contrast_std": None, "coverage": None, "reason": reason}
 
 
 def _action_means(engine: Engine, key: str) -> dict[str, float]:

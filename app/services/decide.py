@@ -78,7 +78,9 @@ def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
     :raises NotFound: there is none.
     :raises Forbidden: the caller's key is bound to another.
     """
-    experiment = runtime.snapshots.current.experiments.get(key) or runtime.snapshots.refresh().experiments.get(key)
+    experiment = runtime.snapshots.current.experiments.get(key)
+    if experiment is None or experiment.status != "running":  # another process may have started it a moment ago
+        experiment = runtime.snapshots.refresh().experiments.get(key)
     if experiment is None:
         raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
     if caller.experiment_id not in (None, experiment.id):

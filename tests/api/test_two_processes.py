@@ -51,7 +51,7 @@ def test_what_is_paused_here_is_refused_there_at_once_and_started_again_at_once(
         answer = there.decide("paused")
         assert (answer.status, answer.body["code"]) == (409, "not_running")
         assert here.post("/v1/experiments/paused/start").status == 200
-        there.get("/readyz")
+        assert there.decide("paused").status == 201
 
 
 def test_what_is_changed_here_decides_so_there_at_once(here: Client, there: Client) -> None:

@@ -45,6 +45,14 @@ class Asked(NamedTuple):
     actions: Any  # the call's candidates as they came, or null
 
 
+class _Plan(NamedTuple):
+    """A decision before it is stored."""
+
+    row: NewDecision
+    payload: Any  # of the chosen action, under the configuration that it was decided with
+    experiment: str  # key
+
+
 def asked(request: DecideRequest, body: Any) -> Asked:
     """Name a request: its id, and the hash that tells a retry from another request under the same id.
 
@@ -64,7 +72,7 @@ def decide(runtime: Runtime, caller: Caller, requests: list[Asked]) -> list[Deci
     for _ in range(ATTEMPTS):
         planned = _plan_all(runtime, caller, requests, answers)
         if planned:
-            stored, known = runtime.log_writer.submit(HANDLER, list(planned.values()))
+            stored, known = runtime.log_writer.submit(HANDLER, [plan.row for plan in planned.values()])
             _settle(runtime, requests, planned, stored, known, answers)
         if len(answers) == len(requests):
             return [answers[index] for index in range(len(requests))]
@@ -103,9 +111,7 @@ def _refuse_twins(requests: list[Asked]) -> None:
             raise invalid((FieldError(f"/decisions/{index}/decision_id", message),))
 
 
-def _plan_all(
-    runtime: Runtime, caller: Caller, requests: list[Asked], answers: dict[int, Decided]
-) -> dict[int, NewDecision]:
+def _plan_all(runtime: Runtime, caller: Caller, requests: list[Asked], answers: dict[int, Decided]) -> dict[int, _Plan]:
     planned = {}
     for index, item in enumerate(requests):
         if index in answers:
@@ -128,7 +134,7 @@ def _at(error: LoopwiseError, index: int, of: int) -> LoopwiseError:
     return type(error)(error.code, f"/decisions/{index}: {error.detail}", fields)
 
 
-def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked) -> NewDecision:
+def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked) -> _Plan:
     """Everything of a decision but its storage."""
     request = item.request
     if experiment.status != "running":
@@ -146,7 +152,7 @@ def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked)
     chances = distribution(arm.policy, predictor, shared, candidates.lines, candidates.ids).tolist()
     draw = draws.draw(experiment.salt, item.decision_id)
     chosen = draws.sample(chances, draw)
-    return NewDecision(
+    row = NewDecision(
         id=item.decision_id,
         experiment_id=experiment.id,
         config_version=experiment.config_version,
@@ -168,6 +174,7 @@ def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked)
         state="deferred" if request.defer_activation else "active",
         window_s=experiment.config.reward.window_s,
     )
+    return _Plan(row, candidates.payloads[candidates.ids[chosen]], experiment.key)
 
 
 def _eligible(experiment: Experiment, request: DecideRequest) -> tuple[Candidates, list[dict[str, str]] | None]:
@@ -195,27 +202,19 @@ def _eligible(experiment: Experiment, request: DecideRequest) -> tuple[Candidate
 def _settle(
     runtime: Runtime,
     requests: list[Asked],
-    planned: dict[int, NewDecision],
+    planned: dict[int, _Plan],
     stored: set[str],
     known: dict[str, AnyRow],
     answers: dict[int, Decided],
 ) -> None:
     """Turn what the writer found into answers; what is neither new nor known must be decided again."""
-    for index, row in planned.items():
-        item = requests[index]
+    for index, plan in planned.items():
+        row = plan.row
         if row.id in stored:
-            experiment = experiment_of(runtime, row.experiment_id)
-            answers[index] = Decided(_answer(row, _payload(experiment, item, row)), True)
-            metrics.count_decision(experiment.key, row.arm, row.propensity)
+            answers[index] = Decided(_answer(row, plan.payload), True)
+            metrics.count_decision(plan.experiment, row.arm, row.propensity)
         elif row.id in known:
-            answers[index] = _retried(runtime, item, known[row.id])
-
-
-def _payload(experiment: Experiment, item: Asked, row: NewDecision) -> Any:
-    name = row.eligible[row.chosen]
-    if item.request.actions is None:
-        return experiment.candidates.payloads[name]
-    return next(action.payload for action in item.request.actions if action.id == name)
+            answers[index] = _retried(runtime, requests[index], known[row.id])
 
 
 def _stored_answer(runtime: Runtime, item: Asked) -> Decided | None:

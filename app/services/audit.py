@@ -1,8 +1,9 @@
 """The audit: recompute everything that the log claims, and say where it differs.
 
-For each decision: the distribution from the logged model version, context and actions; the arm and the draw from the
-ids; the propensity. For each model version: the parent's bytes and the ledger give the same SHA-256 again. For each
-arm: every decision whose window opened is settled exactly once or waits for it, and learned from when the arm learns.
+For each decision: the seal; the arm and the draw from the ids; the distribution from the logged model version, context and
+actions; the propensity. For each outcome: its rewards, joined again. For each model version: the parent's bytes and the
+ledger give the same SHA-256 again. For each arm: every decision whose window opened is settled exactly once or waits for
+it, and learned from when the arm learns.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from app.services import model_bytes
 from app.services.examples import Configs, example_of, joined_reward
 from app.services.experiment_config import shares
 from app.services.model_bytes import ModelRefused
+from app.services.seal import holds
 from app.settings import Settings
 from app.store import audit as store
 from app.store import experiments, models, training
@@ -40,6 +42,8 @@ class AuditReport:
     decisions_differ: int = 0
     versions: int = 0  # replayed
     versions_differ: int = 0
+    outcomes: int = 0  # joined again
+    outcomes_differ: int = 0
     ledger_rows: int = 0
     unaccounted: int = 0  # decisions neither learned nor waiting, or both
     findings: list[str] = field(default_factory=list)  # the first of them, in words
@@ -47,7 +51,7 @@ class AuditReport:
     @property
     def ok(self) -> bool:
         """True when everything is as the log says."""
-        return not (self.decisions_differ or self.versions_differ or self.unaccounted)
+        return not (self.decisions_differ or self.versions_differ or self.outcomes_differ or self.unaccounted)
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -55,6 +59,7 @@ class AuditReport:
             f"audit of {self.experiment}: {'everything matches' if self.ok else 'DIFFERENCES FOUND'}",
             f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}",
             f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}",
+            f"  outcomes joined again: {self.outcomes}, of which differ: {self.outcomes_differ}",
             f"  decisions in the training ledger: {self.ledger_rows}, not accounted for: {self.unaccounted}",
             *(f"  - {finding}" for finding in self.findings),
         ]
@@ -95,6 +100,7 @@ def audit_experiment(
             auditor.replay(version)
             if progress is not None:
                 progress(report.decisions + report.versions, total)
+        auditor.check_outcomes()
         learning = sorted({arm for arm, _ in auditor.versions})
         missing = store.unaccounted(connection, experiment.id, learning)
         report.unaccounted = len(missing)
@@ -137,6 +143,8 @@ class _Auditor:
         draw = draws.draw(salt, row.id)
         chosen = draws.sample(chances, draw)
         found = []
+        if not holds(self._secret, row):
+            found.append("the seal is broken: a field was changed, or the secret key is another one")
         if row.encoding_version != ENCODING_VERSION:
             found.append(f"encoding version {row.encoding_version} is not this program's {ENCODING_VERSION}")
         if draws.assign(salt, row.unit_id, shares(config)) != row.arm:
@@ -163,6 +171,15 @@ class _Auditor:
     def _load(self, version: VersionInfo, policy: BanditPolicy) -> Predictor | None:
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
         return Predictor(plain, policy) if version.examples else None
+
+    def check_outcomes(self) -> None:
+        """Join the rewards of every settled decision again."""
+        for reward, due in training.each_outcome(self._connection, self._experiment.id):
+            self._report.outcomes += 1
+            expected = joined_reward(due, self._configs.get(due.config_version).reward)
+            if expected != reward:
+                self._report.outcomes_differ += 1
+                self._report.add(f"decision {due.id!r}: the outcome is {reward!r}, its rewards give {expected!r}")
 
     def replay(self, version: VersionInfo) -> None:
         """Learn a version again from its parent and compare the hash."""

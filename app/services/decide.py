@@ -17,6 +17,7 @@ from app.services.ids import new_id
 from app.services.keys import Caller
 from app.services.requests import DecideRequest
 from app.services.runtime import Runtime
+from app.services.seal import seal
 from app.services.snapshot import Candidates, Experiment, compile_actions
 from app.store import decisions, experiments
 from app.store.decisions import NewDecision
@@ -172,8 +173,10 @@ def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked)
         context=request.context,
         encoding_version=ENCODING_VERSION,
         state="deferred" if request.defer_activation else "active",
+        seal="",
         window_s=experiment.config.reward.window_s,
     )
+    row = row._replace(seal=seal(runtime.settings.secret_key, row))
     return _Plan(row, candidates.payloads[candidates.ids[chosen]], experiment.key)
 
 

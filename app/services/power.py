@@ -71,7 +71,7 @@ class BanditPlan(Model):
     epsilon: float = Field(default=0.1, ge=0, le=1)
     reward_std: float | None = Field(default=None, gt=0, description="For rewards that are not yes or no.")
     runs: int = Field(default=200, ge=10, le=2000)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)
 
 
 class PowerRequest(Model):

@@ -146,7 +146,8 @@ decisions = Table(
     Column("draw", Double, nullable=False),  # in [0, 1)
     Column("context", JSON, nullable=False),
     Column("encoding_version", SmallInteger, nullable=False),
-    Column("state", Text, nullable=False),  # active, deferred, unanswered
+    Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
+    Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported
     _time("decided_at", now=True),
     _time("closes_at", nullable=True),  # end of the reward window; null while not activated
     Index("decisions_experiment_time", "experiment_id", "decided_at"),

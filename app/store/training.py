@@ -1,5 +1,6 @@
 """What a round reads and writes: decisions that are due, their rewards, their outcomes, the ledger of what was learned."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -69,6 +70,21 @@ _OF_VERSION = text(
     WHERE l.version_id = :version_id ORDER BY l.position
     """
 )
+
+
+_SETTLED = text(
+    _EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT o.reward AS settled, d.id")
+    + """
+    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
+    """
+).execution_options(stream_results=True, max_row_buffer=5000)
+
+
+def each_outcome(connection: Connection, experiment_id: int) -> Iterator[tuple[float, Due]]:
+    """Every settled reward of decisions that were made here, with what the log has now."""
+    for row in connection.execute(_SETTLED, {"experiment_id": experiment_id}):
+        yield row[0], Due._make(row[1:])
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:

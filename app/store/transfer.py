@@ -27,9 +27,9 @@ _IMPORT = text(
             context json, reward float8, decided_at timestamptz)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
-            eligible, distribution, chosen, propensity, draw, context, encoding_version, state, decided_at, closes_at)
+            eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at)
         SELECT id, :experiment_id, 1, 'import', '', unit_id, :arm, 0, own, eligible, distribution, chosen, propensity, 0,
-            context, :encoding, 'imported', decided_at, decided_at
+            context, :encoding, 'imported', '', decided_at, decided_at
         FROM input
     )
     INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at)

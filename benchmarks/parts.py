@@ -5,6 +5,7 @@ The sum is the web process's work for one decision but for the threads' taking t
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import orjson
@@ -36,7 +37,7 @@ def measure(rig: Rig, workload: Workload, experiment: str, plain_us: float) -> N
         figures.title(f"   the parts of one decision, alone in one thread ({REQUESTS:,} requests)")
         spent = list(_parts(runtime, rig.key, workload, experiment).items())
         for name, microseconds in [("HTTP server, Flask, counting (all of GET /healthz)", plain_us), *spent]:
-            figures.line(name, f"{microseconds:.0f} us")
+            figures.line(name, f"{microseconds:.1f} us")
         figures.line("sum", f"{plain_us + sum(microseconds for _, microseconds in spent):.0f} us")
     finally:
         runtime.stop()
@@ -48,11 +49,12 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     spent: dict[str, float] = {}
 
     def timed(part: str, work: Callable[[Any], Any], items: list[Any], each: int = 1) -> list[Any]:
-        results = []
-        began = time.perf_counter()
+        results, seconds = [], []
         for item in items:
+            began = time.perf_counter()
             results.append(work(item))
-        spent[part] = 1e6 * (time.perf_counter() - began) / len(items) / each
+            seconds.append(time.perf_counter() - began)
+        spent[part] = 1e6 * median(seconds) / each  # a mean would count what other processes take
         return results
 
     stored = runtime.snapshots.current.keys[keys.parse(key)[0]]
@@ -65,7 +67,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     experiment = runtime.snapshots.current.experiments[name]
     timed("arm", lambda r: draws.assign(experiment.salt, r.unit_id, experiment.shares), requests)
     lines = timed("encoding", lambda r: encode_context(r.context), requests)
-    (arm,) = experiment.arms
+    (arm,) = experiment.arms.values()
     serving = runtime.snapshots.current.serving[experiment.id, arm.key]
     predictor = runtime.models.get(serving, arm.policy).predictor  # type: ignore[arg-type]
     assert predictor is not None
@@ -73,7 +75,8 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
     timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
     whole = "whole plan"
-    rows = timed(whole, lambda item: service._plan(runtime, caller, experiment, item), asked)
+    plans = timed(whole, lambda item: service._plan(runtime, caller, experiment, item), asked)
+    rows = [plan.row for plan in plans]
     planned = ("arm", "encoding", "Vowpal Wabbit", "floor", "draw, choice")
     spent["the row, the glue between these"] = spent.pop(whole) - sum(spent[part] for part in planned)
     batches = [rows[at : at + COMMIT_ROWS] for at in range(0, len(rows), COMMIT_ROWS)]

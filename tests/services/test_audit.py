@@ -139,11 +139,10 @@ def test_an_audit_beside_running_training_reports_no_differences(loop: Loop) -> 
 
 
 def test_a_changed_context_to_which_the_model_is_indifferent_breaks_the_seal(loop: Loop) -> None:
-    experiment_id = loop.make("sealed")
+    loop.make("sealed")
     loop.decide("sealed", [{"decision_id": "sealed-1", "context": {"plan": "free"}}])
     query(loop.database_url, """UPDATE decisions SET context = '{"plan": "paid"}' WHERE id = 'sealed-1'""")
-    report = audit_experiment(loop.runtime.engine, loop.settings, "sealed")
-    assert experiment_id
+    report = loop.audit("sealed")
     assert report.decisions_differ == 1
     assert "seal" in report.findings[0]
 
@@ -154,7 +153,7 @@ def test_a_changed_outcome_of_an_arm_that_does_not_learn_is_found(loop: Loop) ->
     loop.reward([{"decision_id": "outcome-1", "value": 0.5}])
     loop.close_windows(experiment_id)
     loop.train(experiment_id, "all")
-    assert audit_experiment(loop.runtime.engine, loop.settings, "outcomes").ok
+    assert loop.audit("outcomes").ok
     query(loop.database_url, "UPDATE outcomes SET reward = 1 WHERE decision_id = 'outcome-2'")
-    report = audit_experiment(loop.runtime.engine, loop.settings, "outcomes")
+    report = loop.audit("outcomes")
     assert (report.outcomes, report.outcomes_differ, report.ok) == (3, 1, False)

@@ -1,6 +1,8 @@
 """Durable decisions per second of one web process over what it gives on a constant route, and where the rest goes."""
 
+import os
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import figures, parts
@@ -37,7 +39,7 @@ def measure(rig: Rig, rounds: int) -> None:
         for route in ROUTES:
             runs[route].append(_run(rig, requests[route]))
     _print(runs)
-    parts.measure(rig, workload, "bench", _median_us(runs["/healthz"]))
+    parts.measure(rig, workload, "bench", _median_us(runs["/healthz"]), _median_us(runs["/v1/decide"]))
 
 
 def _run(rig: Rig, requests: list[bytes]) -> Run:
@@ -87,9 +89,6 @@ def _cpu_s(pids: list[int]) -> float:
 
 
 def _proc_cpu_s(pid: int) -> float:
-    import os
-    from pathlib import Path
-
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -48,8 +48,8 @@ def check_candidate(spec: CandidateSpec, actions: set[str]) -> None:
     if (spec.policy is None) == (spec.model is None):
         raise invalid((FieldError("/policy", "give either a policy or a model"),))
     if spec.model is not None:
-        good = set(spec.model) == {"arm", "version"} and isinstance(spec.model["version"], int)
-        if not good:
+        arm, version = spec.model.get("arm"), spec.model.get("version")
+        if set(spec.model) != {"arm", "version"} or type(arm) is not str or type(version) is not int:
             raise invalid((FieldError("/model", 'give {"arm": KEY, "version": NUMBER}'),))
         return
     try:

@@ -120,7 +120,6 @@ def _line(
     rows = np.arange(len(late))
     q, v = predictions[rows, late.chosen], (predictions * chances).sum(axis=1)
     ours = np.minimum(chances[rows, late.chosen], 1.0)
-    weights = np.divide(chances, late.logged, out=np.zeros_like(chances), where=late.logged > 0)
     reward = policies.config.reward
     report = evaluate_rows(
         late.propensity,
@@ -129,13 +128,25 @@ def _line(
         q=q,
         v=v,
         unit=late.clusters,
-        max_weight=float(weights.max()),
+        max_weight=_largest_weight(late, chances),
         reward_range=(reward.min, reward.max),
         alpha=alpha,
         unsupported_mass=late.unsupported(chances),
     )
     w = estimators.importance_weights(late.propensity, ours)
     return describe(target) | _as_line(report, w), estimators.dr(w, late.reward, q, v), report.verdict
+
+
+def _largest_weight(late: LogTable, chances: FloatArray) -> float | None:
+    """The largest weight that any action of any row could have had; null when nothing bounds it.
+
+    Nothing does where the log tells only the chosen action's probability (an imported log), or where the target takes an
+    action that could not be logged.
+    """
+    if np.any((chances > 0) & (late.logged <= 0)):
+        return None
+    weights = np.divide(chances, late.logged, out=np.zeros_like(chances), where=late.logged > 0)
+    return max(float(weights.max()), 1.0)
 
 
 def _as_line(report: OffPolicyReport, w: FloatArray) -> dict[str, Any]:

@@ -233,7 +233,8 @@ def _retried(runtime: Runtime, item: Asked, row: AnyRow) -> Decided:
         raise Conflict("decision_id_reused", message)
     with transaction(runtime.engine) as connection:
         config = experiments.config_of(connection, row.experiment_id, row.config_version)
-        if row.state == "unanswered":  # its caller was told 503 and asks again: now it counts
+        state = decisions.confirm(connection, row.id) or row.state
+        if state == "unanswered":  # its caller was told 503 and asks again: now it counts
             open_window(connection, experiment_of(runtime, row.experiment_id), row)
     actions = config["actions"] if row.actions is None else row.actions
     name = row.eligible[row.chosen]

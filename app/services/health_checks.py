@@ -38,8 +38,10 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
         config = ExperimentConfig.model_validate(experiment.config)
         waiting, late = choices.waiting(connection, experiment.id)
         until = results.horizon(connection, experiment.id)
+        results.give_memory(connection)
+        assigned = results.overview(connection, experiment.id, until).assigned
         checks = [
-            {"check": "sample_ratio", **sample_ratio.check(connection, experiment.id, config, until)},
+            {"check": "sample_ratio", **sample_ratio.check(connection, experiment.id, config, assigned)},
             *_choices(connection, experiment.id, segment),
             _missing(connection, experiment.id),
             *_models(connection, experiment.id),

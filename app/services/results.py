@@ -148,10 +148,10 @@ def _body(
     connection: Connection, experiment: StoredExperiment, segment: str | None, before: dict[str, Any] | None
 ) -> dict[str, Any]:
     config = ExperimentConfig.model_validate(experiment.config)
+    results.give_memory(connection)
     settled = results.settled(connection, experiment.id)
     until = results.horizon(connection, experiment.id)
-    data = results.window(connection, experiment.id, until)
-    counts = results.units_per_arm(connection, experiment.id, until)
+    data, counts, assigned = results.overview(connection, experiment.id, until)
     metrics = [
         _metric(connection, experiment, config, metric, segment, until, before) for metric in config.all_metrics()
     ]
@@ -166,7 +166,7 @@ def _body(
         "control": control_of(config),
         "window": {"decisions": data.decisions, "settled": settled, "units": data.units, **times},
         "units": counts,
-        "sample_ratio": sample_ratio.check(connection, experiment.id, config, until),
+        "sample_ratio": sample_ratio.check(connection, experiment.id, config, assigned),
         "metrics": metrics,
         "assumptions": list(ASSUMPTIONS),
     }

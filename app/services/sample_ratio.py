@@ -5,7 +5,6 @@ A ramp moves units between arms; counts against today's shares would then alarm 
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy import stats
 from sqlalchemy import Connection
 
 from app.services.experiment_config import ExperimentConfig, shares
-from app.store import experiments, results
+from app.store import experiments
 from app.store.results import Assigned
 from experiments.health import ALERT_BELOW, sequential_sample_ratio
 
@@ -26,13 +25,12 @@ class _Stretch(NamedTuple):
 
 
 def check(
-    connection: Connection, experiment_id: int, config: ExperimentConfig, until: datetime | None = None
+    connection: Connection, experiment_id: int, config: ExperimentConfig, counted: list[Assigned]
 ) -> dict[str, Any]:
     """The sample ratio of an experiment, in words and numbers.
 
-    :param until: only decisions before it (see ``app.store.results.horizon``).
+    :param counted: from ``app.store.results.overview``.
     """
-    counted = results.assigned(connection, experiment_id, until)
     arms = [arm.key for arm in config.arms]
     known = {
         version: _shares(

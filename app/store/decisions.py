@@ -110,9 +110,27 @@ def activate(connection: Connection, decision_id: str, *, from_states: list[str]
     return bool(connection.execute(_ACTIVATE, values).scalar_one())
 
 
+_CONFIRM = text(
+    """
+    UPDATE decisions SET confirmed = true
+    WHERE id = :id AND decided_at > clock_timestamp() - interval '1 minute' RETURNING state
+    """
+)
+
+
+def confirm(connection: Connection, decision_id: str) -> str | None:
+    """Its caller asked again and gets the answer: a mark that is still under way must not un-count it.
+
+    :returns: the state; null when it is so old that no mark can be under way.
+    """
+    state: str | None = connection.execute(_CONFIRM, {"id": decision_id}).scalar_one_or_none()
+    return state
+
+
 _UNANSWERED = text(
     """
-    WITH gone AS (DELETE FROM awaiting_outcome WHERE decision_id = ANY(:ids) RETURNING decision_id)
+    WITH silent AS (SELECT id FROM decisions WHERE id = ANY(:ids) AND NOT confirmed FOR UPDATE),
+    gone AS (DELETE FROM awaiting_outcome USING silent WHERE decision_id = silent.id RETURNING decision_id)
     UPDATE decisions SET state = 'unanswered', closes_at = NULL FROM gone WHERE id = gone.decision_id
     """
 )
@@ -121,6 +139,7 @@ _UNANSWERED = text(
 def mark_unanswered(connection: Connection, ids: list[str]) -> None:
     """These were stored, but their caller had been told 503: they do not count unless the caller asks again.
 
-    One that was settled meanwhile stays as it is: reopened by its caller, it would be settled, and learned, twice.
+    One that its caller asked for again already counts. One that was settled meanwhile stays as it is: reopened by its
+    caller, it would be settled, and learned, twice.
     """
     connection.execute(_UNANSWERED, {"ids": ids})

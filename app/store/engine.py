@@ -21,6 +21,8 @@ from sqlalchemy.engine import make_url
 from app.errors import Unavailable
 from app.settings import Settings
 
+# A host that vanished without a word is noticed within half a minute, also by processes without a wait callback.
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 ALONE_LOCKS = 7_205_761  # first half of the advisory locks of `alone`
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -62,7 +64,7 @@ def create(
         pool_use_lifo=True,
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
-        connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise"},
+        connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
     )
 
 

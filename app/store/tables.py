@@ -147,6 +147,7 @@ decisions = Table(
     Column("context", JSON, nullable=False),
     Column("encoding_version", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
+    Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
     Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported
     _time("decided_at", now=True),
     _time("closes_at", nullable=True),  # end of the reward window; null while not activated

@@ -71,6 +71,7 @@ STATEMENTS = (
         context JSON NOT NULL,
         encoding_version SMALLINT NOT NULL,
         state TEXT NOT NULL,
+        confirmed BOOLEAN DEFAULT false NOT NULL,
         seal TEXT NOT NULL,
         decided_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
         closes_at TIMESTAMP WITH TIME ZONE,

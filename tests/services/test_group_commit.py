@@ -222,3 +222,18 @@ def test_stopping_writes_what_still_waits(database_url: str) -> None:
             runtime.log_writer.stop()
             assert [one.result()[0]["decision_id"] for one in waiting] == [f"last-{n}" for n in range(4)]
         assert time.monotonic() - began < 10
+
+
+def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop: Loop) -> None:
+    from app.store import decisions
+    from app.store.engine import transaction
+
+    loop.make("late-mark")
+    asked = {"decision_id": "late-mark-1"}
+    first = loop.decide("late-mark", [asked])
+    assert loop.decide("late-mark", [asked]) == first  # the retry, answered elsewhere
+    loop.decide("late-mark", [{"decision_id": "late-mark-2"}])
+    with transaction(loop.runtime.engine) as connection:
+        decisions.mark_unanswered(connection, ["late-mark-1", "late-mark-2"])
+    states = query(loop.database_url, "SELECT state FROM decisions WHERE id LIKE 'late-mark-%%' ORDER BY id")
+    assert states == [("active",), ("unanswered",)]

@@ -39,9 +39,9 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
         waiting, late = choices.waiting(connection, experiment.id)
         until = results.horizon(connection, experiment.id)
         results.give_memory(connection)
-        assigned = results.overview(connection, experiment.id, until).assigned
+        seen = results.overview(connection, experiment.id, until)
         checks = [
-            {"check": "sample_ratio", **sample_ratio.check(connection, experiment.id, config, assigned)},
+            {"check": "sample_ratio", **sample_ratio.check(connection, experiment, config, seen, until)},
             *_choices(connection, experiment.id, segment),
             _missing(connection, experiment.id),
             *_models(connection, experiment.id),

@@ -22,7 +22,7 @@ from app.store import experiments, reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
 from app.store.reports import StoredReport
-from app.store.results import ArmSums
+from app.store.results import ArmSums, Overview
 from experiments import bayes
 from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare
 from experiments.cuped import post_stratified
@@ -149,11 +149,13 @@ def _body(
 ) -> dict[str, Any]:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    settled = results.settled(connection, experiment.id)
     until = results.horizon(connection, experiment.id)
-    data, counts, assigned = results.overview(connection, experiment.id, until)
+    seen = results.overview(connection, experiment.id, until)
+    ratio = sample_ratio.check(connection, experiment, config, seen, until)
+    settled = seen.window.decisions if until is None else results.settled(connection, experiment.id)
+    data = seen.window._replace(units=sum(ratio["observed"].values()))  # who changed arms counts once
     metrics = [
-        _metric(connection, experiment, config, metric, segment, until, before) for metric in config.all_metrics()
+        _metric(connection, experiment, config, metric, segment, until, seen, before) for metric in config.all_metrics()
     ]
     _adjust(metrics, config)
     times = {
@@ -165,8 +167,8 @@ def _body(
         "segment": segment,
         "control": control_of(config),
         "window": {"decisions": data.decisions, "settled": settled, "units": data.units, **times},
-        "units": counts,
-        "sample_ratio": sample_ratio.check(connection, experiment.id, config, assigned),
+        "units": seen.units,
+        "sample_ratio": ratio,
         "metrics": metrics,
         "assumptions": list(ASSUMPTIONS),
     }
@@ -198,12 +200,16 @@ def _metric(
     metric: MetricSpec,
     segment: str | None,
     until: datetime | None,
+    seen: Overview,
     before: dict[str, Any] | None,
 ) -> dict[str, Any]:
     units, values = units_of(metric)
-    sums = results.arm_sums(
-        connection, experiment.id, units, values, segment=segment, winsorize=metric.winsorize, until=until
-    )
+    if units == "reward" and segment is None and metric.winsorize is None:
+        sums = seen.reward
+    else:
+        sums = results.arm_sums(
+            connection, experiment.id, units, values, segment=segment, winsorize=metric.winsorize, until=until
+        )
     described: dict[str, Any] = {
         "metric": metric.key,
         "name": metric.name or metric.key,

@@ -5,6 +5,7 @@ A ramp moves units between arms; counts against today's shares would then alarm 
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from scipy import stats
 from sqlalchemy import Connection
 
 from app.services.experiment_config import ExperimentConfig, shares
-from app.store import experiments
-from app.store.results import Assigned
+from app.store import experiments, results
+from app.store.experiments import StoredExperiment
+from app.store.results import Assigned, Overview
 from experiments.health import ALERT_BELOW, sequential_sample_ratio
 
 
@@ -25,19 +27,25 @@ class _Stretch(NamedTuple):
 
 
 def check(
-    connection: Connection, experiment_id: int, config: ExperimentConfig, counted: list[Assigned]
+    connection: Connection,
+    experiment: StoredExperiment,
+    config: ExperimentConfig,
+    seen: Overview,
+    until: datetime | None = None,
 ) -> dict[str, Any]:
     """The sample ratio of an experiment, in words and numbers.
 
-    :param counted: from ``app.store.results.overview``.
+    :param until: only decisions before it (see ``app.store.results.horizon``).
     """
     arms = [arm.key for arm in config.arms]
-    known = {
-        version: _shares(
-            ExperimentConfig.model_validate(experiments.config_of(connection, experiment_id, version)), arms
-        )
-        for version in {row.config_version for row in counted}
-    }
+    known = {}
+    for version in range(1, experiment.config_version + 1):
+        stored = experiments.config_of(connection, experiment.id, version)
+        known[version] = _shares(ExperimentConfig.model_validate(stored), arms)
+    if len(set(known.values())) == 1:  # a unit never changed its arm
+        counted = [Assigned(1, arm, units) for arm, units in seen.units.items()]
+    else:
+        counted = results.assigned(connection, experiment.id, until)
     return judge(arms, _stretches(counted, arms, known))
 
 

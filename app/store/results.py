@@ -161,49 +161,30 @@ def give_memory(connection: Connection) -> None:
     connection.execute(text("SET LOCAL work_mem = '128MB'"))
 
 
-# One pass over the outcomes; all the rest is over units. A configuration's time is good enough but for its first minute, in
-# which a decision under the one before may have been on its way; there the decision itself is asked.
+_SEEN = """
+    SELECT arm, unit_id, count(*) AS decisions, sum(reward) AS num, min(decided_at) AS first, max(decided_at) AS last
+    FROM outcomes WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+    GROUP BY arm, unit_id
+"""
 _OVERVIEW = text(
-    """
-    WITH seen AS (
-        SELECT unit_id, arm, count(*) AS decisions, min(decided_at) AS first, max(decided_at) AS last FROM outcomes
-        WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity') GROUP BY unit_id, arm
-    ), units AS (
-        SELECT unit_id, min(first) AS first, min(arm) AS arm, max(arm) AS other
-        FROM seen GROUP BY unit_id
-    ), moved AS (
-        SELECT DISTINCT ON (s.unit_id) s.unit_id, s.arm FROM seen s JOIN units u ON u.unit_id = s.unit_id
-        WHERE u.arm <> u.other ORDER BY s.unit_id, s.first, s.arm
-    ), spans AS (
-        SELECT version, created_at AS start,
-            CASE WHEN version = 1 THEN '-infinity' ELSE created_at END AS low,
-            coalesce(lead(created_at) OVER (ORDER BY version), 'infinity') AS high
-        FROM experiment_configs WHERE experiment_id = :id
-    ), assigned AS (
-        SELECT coalesce(d.config_version, s.version) AS version, coalesce(m.arm, u.arm) AS arm, count(*)::int AS units
-        FROM units u LEFT JOIN moved m ON m.unit_id = u.unit_id
-        JOIN spans s ON u.first >= s.low AND u.first < s.high
-        LEFT JOIN LATERAL (
-            SELECT d.config_version FROM decisions d
-            WHERE s.version > 1 AND u.first < s.start + interval '1 minute' AND d.unit_id = u.unit_id
-              AND d.experiment_id = :id AND d.decided_at = u.first AND d.arm = coalesce(m.arm, u.arm)
-            LIMIT 1
-        ) d ON true
-        GROUP BY 1, 2
-    )
-    SELECT NULL AS version, arm, count(*)::int AS units, sum(decisions)::bigint, min(first), max(last) FROM seen GROUP BY arm
-    UNION ALL SELECT version, arm, units, NULL, NULL, NULL FROM assigned
-    ORDER BY version, arm
+    f"""
+    SELECT arm, NULL, count(*)::int, sum(decisions)::bigint, avg(num), avg(decisions::float8), var_pop(num),
+        var_pop(decisions::float8), covar_pop(num, decisions::float8), min(first), max(last)
+    FROM ({_SEEN}) seen GROUP BY arm ORDER BY arm
     """
 )
 
 
 class Overview(NamedTuple):
-    """Who was decided for, when, and where they were first seen."""
+    """Who was decided for and when, and the sums of the reward per decision, from one pass over the outcomes."""
 
     window: Window
-    units: dict[str, int]  # by arm; a unit that moved counts in each
-    assigned: list[Assigned]  # every unit once
+    reward: list[ArmSums]
+
+    @property
+    def units(self) -> dict[str, int]:
+        """Units with a settled decision, by arm."""
+        return {row.arm: row.units for row in self.reward}
 
 
 def overview(connection: Connection, experiment_id: int, until: datetime | None = None) -> Overview:
@@ -212,12 +193,41 @@ def overview(connection: Connection, experiment_id: int, until: datetime | None 
     :param until: only decisions before it (see ``horizon``).
     """
     rows = connection.execute(_OVERVIEW, {"id": experiment_id, "until": until}).all()
-    arms = [row for row in rows if row[0] is None]
-    assigned = [Assigned(row[0], row[1], row[2]) for row in rows if row[0] is not None]
-    times = [row[4] for row in arms], [row[5] for row in arms]
-    decisions, units = sum(row[3] for row in arms), sum(row.units for row in assigned)
-    window = Window(decisions, units, min(times[0], default=None), max(times[1], default=None))
-    return Overview(window, {row[1]: row[2] for row in arms}, assigned)
+    sums = [ArmSums._make(row[:9]) for row in rows]
+    first, last = min((row[9] for row in rows), default=None), max((row[10] for row in rows), default=None)
+    window = Window(sum(row.decisions for row in sums), sum(row.units for row in sums), first, last)
+    return Overview(window, sums)
+
+
+# A configuration's time is good enough but for its first minute, in which a decision under the one before may have been
+# on its way; there the decision itself is asked.
+_ASSIGNED = text(
+    f"""
+    WITH first AS (
+        SELECT DISTINCT ON (unit_id) unit_id, arm, first AS decided_at FROM ({_SEEN}) seen ORDER BY unit_id, first, arm
+    ), spans AS (
+        SELECT version, created_at AS start,
+            CASE WHEN version = 1 THEN '-infinity' ELSE created_at END AS low,
+            coalesce(lead(created_at) OVER (ORDER BY version), 'infinity') AS high
+        FROM experiment_configs WHERE experiment_id = :id
+    )
+    SELECT coalesce(d.config_version, s.version), f.arm, count(*)::int
+    FROM first f JOIN spans s ON f.decided_at >= s.low AND f.decided_at < s.high
+    LEFT JOIN LATERAL (
+        SELECT d.config_version FROM decisions d
+        WHERE s.version > 1 AND f.decided_at < s.start + interval '1 minute' AND d.unit_id = f.unit_id
+          AND d.experiment_id = :id AND d.decided_at = f.decided_at AND d.arm = f.arm
+        LIMIT 1
+    ) d ON true
+    GROUP BY 1, 2 ORDER BY 1, 2
+    """
+)
+
+
+def assigned(connection: Connection, experiment_id: int, until: datetime | None = None) -> list[Assigned]:
+    """Every unit once, by its first decision's configuration and arm."""
+    found = connection.execute(_ASSIGNED, {"id": experiment_id, "until": until})
+    return [Assigned._make(row) for row in found]
 
 
 def rewarded_per_arm(connection: Connection, experiment_id: int) -> dict[str, tuple[int, int]]:

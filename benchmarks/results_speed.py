@@ -1,0 +1,122 @@
+"""python -m benchmarks.results_speed: a whole results report out of PostgreSQL, at one million and at five million decisions.
+
+Settled outcomes are made with `generate_series` in an embedded PostgreSQL (fsync on, its own settings): three arms, five
+decisions per unit on average. Printed are seconds of the report (window, sample ratio, sums, comparisons, rule, storing it),
+the ratio to a bare `SELECT count(*), sum(reward)` over the same table, and the growth. Medians of interleaved rounds.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine, text
+
+from app.embedded.postgres import PostgresServer
+from app.embedded.state import DataDir
+from app.services import experiments, results
+from app.settings import Settings, from_environment
+from app.store import engine as store_engine
+from app.store import migrate
+from app.store.engine import transaction
+from benchmarks import figures
+
+SECRET: Final = "benchmarks only: 32 bytes or more of a secret"
+UNIT_DECISIONS: Final = 5
+SOURCES: Final = {
+    "reward": {"type": "reward"},
+    "sessions": {"type": "sessions", "gap_s": 1800.0},
+    "retention": {"type": "retention", "days": 1.0},
+}
+FILL = """
+    INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at)
+    SELECT :id, 'decision-' || lpad(n::text, 12, '0'), (ARRAY['control', 'treated', 'third'])[1 + abs(hashint8(unit)) % 3],
+        'unit-' || unit, (random() < 0.1)::int, 1, clock_timestamp() - make_interval(secs => n)
+    FROM (SELECT n, (random() * :units)::bigint AS unit FROM generate_series(1, :rows) n) made
+"""
+
+
+def main() -> None:
+    """Fill, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results_speed", description=__doc__)
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="decisions of the smaller log; the other has 5 times"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--metrics", default="reward", help=f"comma-separated: {', '.join(SOURCES)}")
+    arguments = parser.parse_args()
+    data_dir = DataDir(Path(tempfile.mkdtemp(prefix="loopwise-bench-"))).prepare()
+    postgres = PostgresServer(data_dir.path, data_dir.log("postgres"))
+    postgres.start()
+    try:
+        migrate.upgrade(postgres.url())
+        settings = from_environment({"DATABASE_URL": postgres.url(), "LOOPWISE_SECRET_KEY": SECRET})
+        engine = store_engine.create(postgres.url(), settings)
+        sizes = (arguments.rows, 5 * arguments.rows)
+        medians = [_measure(engine, settings, rows, arguments.rounds, arguments.metrics.split(",")) for rows in sizes]
+        figures.line("growth over five times the rows", f"{medians[1] / medians[0]:.2f}")
+        engine.dispose()
+    finally:
+        postgres.stop()
+        shutil.rmtree(data_dir.path, ignore_errors=True)
+
+
+def _measure(engine: Engine, settings: Settings, rows: int, rounds: int, metrics: list[str]) -> float:
+    key = f"rows-{rows}"
+    _fill(engine, settings, key, rows, metrics)
+    bare, report = [], []
+    for _ in range(rounds):
+        bare.append(_seconds(lambda: _bare(engine, key)))
+        report.append(_seconds(lambda: results.compute(engine, key)))
+    found = results.get(engine, key)
+    if found["window"]["decisions"] != rows or any(
+        one["comparisons"][0]["p_value"] is None for one in found["metrics"]
+    ):
+        raise RuntimeError(f"the report came to {found}")
+    figures.title(
+        f"results over {rows:,} decisions of {found['window']['units']:,} units, metrics {', '.join(metrics)}"
+    )
+    figures.line("SELECT count(*), sum(reward)", f"{figures.median(bare):.2f} s")
+    figures.line("results report", f"{figures.median(report):.2f} s")
+    pairs = sorted(ours / theirs for ours, theirs in zip(report, bare, strict=True))
+    figures.line("ratio", f"{figures.median(pairs):.2f}", f"({pairs[0]:.2f} to {pairs[-1]:.2f} in {rounds} rounds)")
+    return figures.median(report)
+
+
+def _fill(engine: Engine, settings: Settings, key: str, rows: int, metrics: list[str]) -> None:
+    arms = [
+        {"key": name, "share": share, "policy": {"type": "uniform"}}
+        for name, share in (("control", 0.333334), ("treated", 0.333333), ("third", 0.333333))
+    ]
+    declared = [
+        {"key": name, "role": "secondary" if place else "primary", "source": SOURCES[name]}
+        for place, name in enumerate(metrics)
+    ]
+    document = {"key": key, "actions": [{"id": "a"}, {"id": "b"}], "arms": arms, "metrics": declared}
+    made = experiments.create(engine, settings, document, "benchmark")
+    experiments.move(engine, key, "start", "benchmark")
+    with transaction(engine) as connection:
+        connection.execute(text(FILL), {"id": made.id, "rows": rows, "units": rows // UNIT_DECISIONS})
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def _bare(engine: Engine, key: str) -> None:
+    query = (
+        "SELECT count(*), sum(reward) FROM outcomes WHERE experiment_id = (SELECT id FROM experiments WHERE key = :key)"
+    )
+    with transaction(engine) as connection:
+        connection.execute(text(query), {"key": key}).one()
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

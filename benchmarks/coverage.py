@@ -27,6 +27,7 @@ from experiments.report_lines import Settings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Report = report.OffPolicyReport
 
 CONTEXTS, ACTIONS, BATCHES = 4, 5, 20
 POLICIES = ("fixed", "epsilon_greedy", "thompson", "inverse_gap")
@@ -161,18 +162,19 @@ def off_policy(rate: float, policy: str, runs: int, seed: int = 1, rows: int | N
     for size in chunks(runs):
         logs = collect(world, policy, size, length, rng)
         for i in range(size):
-            _one_run(world.value, logs, i, tally, slow=done + i < SLOW_RUNS)
+            score_run(world.value, logs, i, tally, slow=done + i < SLOW_RUNS)
         done += size
     return tally
 
 
-def _one_run(truth: float, logs: Logs, i: int, tally: Tally, *, slow: bool) -> None:
+def score_run(truth: float, logs: Logs, i: int, tally: Tally, *, slow: bool, looks: int = BATCHES) -> Report:
+    """Add every interval of run `i` to the tally, the sequences at `looks` equally spaced looks; the final report."""
     w, r, q, v = logs.w[i], logs.r[i], logs.q[i], logs.v[i]
     settings = Settings(0.05, logs.max_weight, (0.0, 1.0), True, sums.Thresholds(8.0, 8.0, 64.0))
     total: sums.PolicySums | None = None
-    state, batch = sequences.START, len(w) // BATCHES
+    state, batch = sequences.START, len(w) // looks
     missed: dict[str, bool] = defaultdict(bool)
-    for step in range(BATCHES):
+    for step in range(looks):
         cut = slice(step * batch, (step + 1) * batch)
         part = sums.policy_sums(w[cut], r[cut], q[cut], v[cut], settings.thresholds)
         total = part if total is None else sums.merge(total, part)
@@ -193,9 +195,10 @@ def _one_run(truth: float, logs: Logs, i: int, tally: Tally, *, slow: bool) -> N
     if slow:
         # A running intersection: to miss at the end, or to be empty, is to have missed at some look.
         tally.hits["betting, every row"].append(sequences.betting(w, r, (0.0, 1.0)).covers(truth))
+    return found
 
 
-def _final(found: report.OffPolicyReport, tally: Tally, truth: float) -> None:
+def _final(found: Report, tally: Tally, truth: float) -> None:
     if not found.verdict.identified:
         tally.refused["verdict"] += 1
     for name in ("ips", "snips", "dr", "sndr"):

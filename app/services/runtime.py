@@ -43,7 +43,7 @@ def start(settings: Settings) -> Runtime:
     engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
     models = ModelCache(engine, settings, metrics.count_fallback)
     snapshots = Snapshots(engine, models.warm)
-    one = store_engine.create(settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s)
+    one = store_engine.create(settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s, ping=False)
     writer = GroupCommit(one, settings, metrics.observe_batch)
     runtime = Runtime(settings, engine, snapshots, models, writer, threading.Event())
     _try_refresh(snapshots)

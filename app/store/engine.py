@@ -44,8 +44,13 @@ def create(
     *,
     pool_size: int | None = None,
     statement_timeout_s: float = LONG_STATEMENT_S,
+    ping: bool = True,
 ) -> Engine:
-    """An engine for one process."""
+    """An engine for one process.
+
+    :param ping: ask a pooled connection whether it still lives before it is used, so that a database that was restarted
+        costs nobody an error. The log's writer does without: it repeats what failed.
+    """
     if not database_url:
         raise Unavailable(
             "no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server."
@@ -62,6 +67,7 @@ def create(
         max_overflow=0,
         pool_timeout=settings.decide_deadline_s,
         pool_use_lifo=True,
+        pool_pre_ping=ping,
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
         connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},

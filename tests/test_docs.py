@@ -1,0 +1,213 @@
+"""README.md and docs/ say what is so: routes, commands, links, metrics and the bodies of requests."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote
+
+import click
+import pytest
+from prometheus_client import Counter, Histogram
+
+from app import cli_files
+from app.api import health
+from app.cli import main
+from app.services import metrics
+from app.services.experiment_config import parse_config
+from app.services.requests import DecideRequest, RewardRequest
+from app.store import training
+from app.web import create_app
+from tests.service import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+ROUTE = re.compile(r"^\| (\w+) \| `(/[^`]+)` \| ([^|]+) \|", re.MULTILINE)
+METRIC = re.compile(r"^\| `(loopwise_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
+
+each_page = pytest.mark.parametrize("page", TEXTS)
+
+
+def _blocks(text: str) -> list[str]:
+    return FENCED.findall(text)
+
+
+def _spans(text: str) -> list[str]:
+    """Inline code; a span that is broken over two lines is one."""
+    return [" ".join(span.split()) for span in INLINE.findall(FENCED.sub("", text))]
+
+
+# Routes
+
+
+def _app() -> Any:
+    return create_app(settings=settings(""), runtime=object())  # type: ignore[arg-type]
+
+
+def _routes() -> set[tuple[str, str, str]]:
+    """Method, path and scope of every route that needs a key."""
+    app = _app()
+    return {
+        (method, _nameless(rule.rule), app.view_functions[rule.endpoint].scope)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith(("/v1/", "/personalizer/"))
+    }
+
+
+def _nameless(path: str) -> str:
+    return re.sub(r"\{\w+\}|<[^>]+>", "{}", path)
+
+
+def test_the_table_of_routes_is_the_one_of_the_app() -> None:
+    written = [(method, _nameless(path), scope) for method, path, scope in ROUTE.findall(TEXTS["docs/api.md"])]
+    assert set(written) == _routes()
+    assert len(written) == len(set(written))
+
+
+@each_page
+def test_every_path_of_the_api_that_is_named_is_served(page: str) -> None:
+    served = [re.escape(path).replace(r"\{\}", "[^/]+") for _, path, _ in _routes()]
+    named = re.findall(r"(?<![\w.])/(?:v1|personalizer)/[\w./{}-]*[\w}]", TEXTS[page])
+    assert [path for path in named if not any(re.fullmatch(rule, path) for rule in served)] == []
+
+
+# Commands
+
+
+def _commands(page: str) -> Iterator[str]:
+    for block in _blocks(TEXTS[page]):
+        yield from (line for line in block.replace("\\\n", " ").splitlines() if line.startswith("loopwise "))
+    yield from (span for span in _spans(TEXTS[page]) if span.startswith("loopwise "))
+
+
+def _resolve(command: str) -> tuple[click.Command, list[str]]:
+    """The command that is meant, and the words after it. Raises `KeyError` when there is none."""
+    words = shlex.split(re.sub(r"[\[\]|]", " ", command), comments=True)[1:]
+    found: click.Command = main
+    while isinstance(found, click.Group) and words and not words[0].startswith("-"):
+        found = found.commands[words.pop(0)]
+    return getattr(cli_files, str(found.name)) if type(found) is not click.Command else found, words
+
+
+def _options(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
+@each_page
+def test_every_command_that_is_named_exists_with_its_options(page: str) -> None:
+    wrong = []
+    for line in _commands(page):
+        try:
+            command, words = _resolve(line)
+        except KeyError as error:
+            wrong.append(f"{line}: no command {error}")
+            continue
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        wrong += [f"{line}: no option {name}" for name in given - _options(command) - {"-h", "--help"}]
+    assert wrong == []
+
+
+def _all_commands(group: click.Group) -> Iterator[click.Command]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _all_commands(command)
+        else:
+            yield getattr(cli_files, name) if type(command) is not click.Command else command
+
+
+@each_page
+def test_every_option_that_is_named_alone_is_one_of_a_command_or_a_benchmark(page: str) -> None:
+    known = set(_options(main)).union(*map(_options, _all_commands(main)))
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known.update(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text(encoding="utf-8")))
+    named = {span.split()[0].partition("=")[0] for span in _spans(TEXTS[page]) if span.startswith("--")}
+    assert named - known == set()
+
+
+@each_page
+def test_every_module_and_make_target_that_is_named_exists(page: str) -> None:
+    code = "\n".join([*_blocks(TEXTS[page]), *_spans(TEXTS[page])])
+    for module in re.findall(r"python3? -m (benchmarks(?:\.\w+)?)", code):
+        assert list(ROOT.glob(module.replace(".", "/") + ".py")) or module == "benchmarks", module
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"^ *make ([\w-]+)", code, re.MULTILINE)) <= set(targets)
+
+
+# Links
+
+
+def _anchors(text: str) -> set[str]:
+    """Ids of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_every_relative_link_leads_somewhere(page: str) -> None:
+    broken = []
+    for target in LINK.findall(FENCED.sub("", TEXTS[page])):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        if not file.exists() or (anchor and anchor not in _anchors(file.read_text(encoding="utf-8"))):
+            broken.append(target)
+    assert broken == []
+
+
+# Metrics
+
+
+def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, type and labels of every metric, as Prometheus sees them."""
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter | Histogram):
+            (family,) = metric.describe()
+            ending = "_total" if family.type == "counter" else ""
+            yield family.name + ending, family.type, list(metric._labelnames)
+    monkeypatch.setattr(health, "transaction", lambda engine: nullcontext())
+    monkeypatch.setattr(training, "lag", lambda connection: (0, 0.0))
+    snapshot = SimpleNamespace(current=SimpleNamespace(serving={}, by_id={}))
+    for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None)):  # type: ignore[arg-type]
+        yield gauge.name, gauge.type, list(gauge._labelnames)  # type: ignore[attr-defined]
+
+
+def test_the_table_of_metrics_is_the_one_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {name: (kind, INLINE.findall(cell)) for name, kind, cell in METRIC.findall(TEXTS["docs/operations.md"])}
+    assert written == {name: (kind, labels) for name, kind, labels in _exported(monkeypatch)}
+
+
+# Bodies of requests
+
+
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "/v1/experiments": parse_config,
+    "/v1/decide": DecideRequest.model_validate,
+    "/v1/reward": RewardRequest.model_validate,
+}
+
+
+def _calls(page: str) -> list[tuple[str, str]]:
+    """Path and body of every curl command that sends one."""
+    found = re.findall(
+        r"curl (?:(?!curl ).)*?(/v1/\S+)(?:(?!curl ).)*? -d '([^']*)'", "".join(_blocks(TEXTS[page])), re.DOTALL
+    )
+    return [(str(path), str(body)) for path, body in found]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_every_body_that_is_shown_is_accepted(page: str) -> None:
+    calls = _calls(page)
+    assert calls, "the pattern finds no call any more"
+    assert len(calls) == TEXTS[page].count(" -d '")
+    for path, body in calls:
+        CHECKS[path](json.loads(body))

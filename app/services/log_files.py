@@ -64,9 +64,9 @@ def read(path: Path, kind: str) -> Iterator[tuple[str, Record]]:
         yield from readers[kind](path)
     except FileNotFoundError:
         raise FileRefused(f"there is no file {path}") from None
-    except UnicodeDecodeError as error:
-        raise FileRefused(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except (csv.Error, pa.ArrowInvalid) as error:
+    except UnicodeDecodeError:
+        raise FileRefused(f"{path.name}, line {_undecodable(path)}: not UTF-8 text; save it as UTF-8") from None
+    except pa.ArrowException as error:
         raise FileRefused(f"{path.name} cannot be read: {error}") from None
 
 
@@ -88,11 +88,29 @@ def write(path: Path, kind: str, records: Iterable[Record]) -> int:
 def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        for record in reader:
+        while True:
+            start = reader.reader.line_num + 1
+            try:
+                record = next(reader, None)
+            except csv.Error as error:
+                raise FileRefused(f"{path.name}, line {start}: {error}; quotes may be broken there") from None
+            if record is None:
+                return
             place = f"line {reader.line_num}"
             if None in record or None in record.values():
                 raise FileRefused(f"{path.name}, {place}: the line has not as many fields as the header; mend it")
             yield place, record
+
+
+def _undecodable(path: Path) -> int:
+    """Number of the first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Record]]:
@@ -139,15 +157,17 @@ def from_dsjson(event: Record) -> Record:
         distribution[index - 1] = float(chance)
     chosen = int(event["_labelIndex"]) if "_labelIndex" in event else int(event["_label_Action"]) - 1
     names = [str(action.get("_tag") or action.get("id") or index + 1) for index, action in enumerate(multi)]
+    exact = event.get("_loopwise", {})
+    actions = [
+        {"id": name, "features": {k: v for k, v in action.items() if k != "_tag"}}
+        for name, action in zip(names, multi, strict=True)
+    ]
     return {
         "decision_id": event.get("EventId"),
         "decided_at": event.get("Timestamp"),
         "unit_id": event.get("_unit"),
-        "context": {key: value for key, value in event["c"].items() if key != "_multi"},
-        "actions": [
-            {"id": name, "features": {k: v for k, v in action.items() if k != "_tag"}}
-            for name, action in zip(names, multi, strict=True)
-        ],
+        "context": exact.get("context", {key: value for key, value in event["c"].items() if key != "_multi"}),
+        "actions": exact.get("actions", actions),
         "distribution": distribution,
         "action": names[chosen],
         "propensity": float(event["_label_probability"]),
@@ -156,12 +176,14 @@ def from_dsjson(event: Record) -> Record:
 
 
 def to_dsjson(record: Record) -> Record:
-    """The same, back."""
-    names = [action["id"] for action in record["actions"]]
+    """The same, back. What Vowpal Wabbit cannot read stands beside its readable form, under a name that it passes over."""
+    actions = record["actions"]
+    names = [action["id"] for action in actions]
     chosen = names.index(record["action"])
-    multi = [{"_tag": action["id"], **dict(action["features"])} for action in record["actions"]]
+    multi = [{"_tag": action["id"], **_readable(action["features"])} for action in actions]
     order = [chosen, *(index for index in range(len(names)) if index != chosen)]
-    return {
+    context = _readable(record["context"])
+    event = {
         "_label_cost": 0.0 - record["reward"],
         "_label_probability": record["propensity"],
         "_label_Action": chosen + 1,
@@ -171,9 +193,30 @@ def to_dsjson(record: Record) -> Record:
         "Version": "1",
         "EventId": record["decision_id"],
         "a": [index + 1 for index in order],
-        "c": {**record["context"], "_multi": multi},
+        "c": {**context, "_multi": multi},
         "p": [record["distribution"][index] for index in order],
     }
+    if from_dsjson(event)["context"] != record["context"] or from_dsjson(event)["actions"] != actions:
+        event["_loopwise"] = {"context": record["context"], "actions": actions}
+    return event
+
+
+def _readable(features: Any) -> Record:
+    """Features as Vowpal Wabbit's JSON reader takes them: one object, and lists of nothing but numbers."""
+    if isinstance(features, dict):
+        return {
+            name.lstrip("_") or "-": _readable_value(value) for name, value in features.items() if value is not None
+        }
+    return {name: value for part in features for name, value in _readable(part).items()}
+
+
+def _readable_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _readable(value)
+    if not isinstance(value, list) or all(type(item) in (int, float) for item in value):
+        return value
+    named = {item: True for item in value if isinstance(item, str)}
+    return named | {str(n): _readable_value(item) for n, item in enumerate(value) if not isinstance(item, str | None)}
 
 
 def _write_lines(file: IO[str], records: Iterable[Record], kind: str) -> int:

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from app.errors import Conflict, NotFound
-from app.services.experiment_config import parse_config
+from app.services.experiment_config import MAX_ID_BYTES, parse_config
 from app.services.log_files import FileRefused, Record, format_of, read, write
 from app.store import experiments, platform, transfer
 from app.store.engine import transaction
@@ -211,10 +211,12 @@ def _row(path: Path, place: str, raw: Record, mapping: Mapping) -> Record:
         "propensity": propensity,
         "reward": number("reward"),
         "decided_at": _time(field("decided_at"), refuse),
-        "context": _json(field("context"), dict, refuse, "context") or {},
+        "context": _json(field("context"), (dict, list), refuse, "context") or {},
         "actions": _actions(_json(field("actions"), list, refuse, "actions"), refuse),
         "distribution": _json(field("distribution"), list, refuse, "distribution"),
     }
+    if mapping.context_columns and not isinstance(row["context"], dict):
+        raise refuse("context is a list, to which no column can be added")
     for column in mapping.context_columns:
         if column not in raw:
             raise refuse(f"there is no column {column!r}; there are {', '.join(map(str, raw))}")
@@ -224,6 +226,11 @@ def _row(path: Path, place: str, raw: Record, mapping: Mapping) -> Record:
 
 
 def _check(row: Record, refuse: Callable[[str], FileRefused]) -> None:
+    for name in ("decision_id", "unit_id", "action"):
+        if row[name] is not None and not 0 < len(row[name].encode()) <= MAX_ID_BYTES:
+            raise refuse(f"{name} has {len(row[name].encode())} bytes; give from 1 to {MAX_ID_BYTES}")
+    if _has_nul((row["decision_id"], row["unit_id"], row["action"], row["context"], row["actions"])):
+        raise refuse("a text holds the character U+0000, which cannot be stored; take it out")
     try:
         encode_context(row["context"])
         for action in row["actions"] or ():
@@ -244,15 +251,23 @@ def _check(row: Record, refuse: Callable[[str], FileRefused]) -> None:
         raise refuse("propensity differs from the action's probability in distribution")
 
 
-def _json(value: Any, kind: type, refuse: Callable[[str], FileRefused], name: str) -> Any:
+def _json(value: Any, kind: type | tuple[type, ...], refuse: Callable[[str], FileRefused], name: str) -> Any:
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
             raise refuse(f"{name} is not JSON: {error}") from None
     if value is not None and not isinstance(value, kind):
-        raise refuse(f"{name} must be a JSON {'object' if kind is dict else 'list'}")
+        raise refuse(f"{name} must be a JSON {'list' if kind is list else 'object'}")
     return value
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return _has_nul([*value, *value.values()])
+    return isinstance(value, list | tuple) and any(_has_nul(item) for item in value)
 
 
 def _actions(value: list[Any] | None, refuse: Callable[[str], FileRefused]) -> list[dict[str, Any]] | None:

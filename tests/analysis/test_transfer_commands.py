@@ -1,0 +1,55 @@
+"""`loopwise import`, `export`, `evaluate` and `compare` as an analyst calls them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.service import ROOT, SECRET, counts, query
+
+REFERENCE = Path(__file__).resolve().parents[1] / "experiments" / "reference"
+LOG = REFERENCE / "obd_rows_men_random_to_bts.csv"
+
+
+def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
+    environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "app.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120)
+
+
+def test_a_log_goes_in_and_out_by_command(tmp_path: Path, database_url: str) -> None:
+    columns = ["--column", "propensity=pscore", "--context-columns", "position"]
+    done = loopwise(tmp_path, database_url, "import", str(LOG), "--experiment", "obd", *columns)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "10,000 decisions over 34 actions are in experiment 'obd'.\n"
+    assert query(database_url, "SELECT count(*) FROM outcomes") == [(10_000,)]
+    assert query(database_url, "SELECT status FROM experiments") == [("concluded",)]
+    done = loopwise(tmp_path, database_url, "export", "obd", "out.parquet")
+    assert done.returncode == 0 and done.stdout == "out.parquet: 10,000 decisions.\n", done.stderr
+    evaluated = ("evaluate", str(LOG), "--propensity", "pscore", "--target-probability", "p_eval", "--reward", "reward")
+    done = loopwise(tmp_path, database_url, *evaluated, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["rows"] == 10_000, done.stderr
+    users = str(REFERENCE / "ab_users.csv")
+    done = loopwise(
+        tmp_path, database_url, "compare", users, "--variant", "variant", "--metric", "revenue=mean:revenue", "--json"
+    )
+    assert done.returncode == 0 and json.loads(done.stdout)["metrics"], done.stderr
+
+
+def test_what_cannot_be_imported_or_exported_ends_with_one_sentence(tmp_path: Path, database_url: str) -> None:
+    before = counts(database_url)
+    bad = tmp_path / "bad.csv"
+    bad.write_text("action,propensity,reward\na,0.5,1\na,2,1\n")
+    for arguments, words in (
+        (("import", "bad.csv", "--experiment", "bad"), "bad.csv, line 3: propensity is 2;"),
+        (("import", "bad.csv", "--experiment", "no key!"), "key"),
+        (("import", "bad.csv", "--experiment", "bad", "--column", "propensity"), "write FIELD=COLUMN"),
+        (("export", "nobody", "out.csv"), "no experiment 'nobody'"),
+    ):
+        done = loopwise(tmp_path, database_url, *arguments)
+        assert done.returncode != 0 and words in done.stderr, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+    assert counts(database_url) == before
+    assert not (tmp_path / "out.csv").exists()

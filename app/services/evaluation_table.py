@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest
 from app.services.log_table import LogTable
 from app.services.policies import Policies, Target, describe
-from app.services.results import as_json
+from app.services.result_lines import as_json
 from bandits import reward_model
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge

@@ -1,14 +1,14 @@
 """Planning before an experiment: how many units, how long, or which effect; and what a bandit would do, by simulation."""
 
+import math
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 from sqlalchemy import Connection, Engine
 
 from app.errors import FieldError, NotFound, Unprocessable
 from app.services.experiment_config import ExperimentConfig, Key, Model, invalid
-from app.services.results import control_of, units_of
+from app.services.result_lines import control_of, moments, units_of
 from app.store import evaluations, experiments, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
@@ -17,7 +17,6 @@ from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
 from experiments.comparison import DEN, NUM, linear_variance
 from experiments.planning import Baseline
-from experiments.sums import Moments
 from experiments.validation import DataError
 
 LOG_ROWS = 100_000  # newest decisions that a baseline is taken from
@@ -222,7 +221,5 @@ def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
 
 
 def _baseline(row: ArmSums, correlation: float) -> Baseline:
-    second = np.array([[row.var_num, row.cov], [row.cov, row.var_den]]) * row.units
-    moments = Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
-    std = float(np.sqrt(linear_variance(moments, NUM, DEN)))
+    std = math.sqrt(linear_variance(moments(row), NUM, DEN))
     return planning.mean_baseline(row.mean_num / row.mean_den, std, correlation=correlation)

@@ -3,24 +3,17 @@
 Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from app.cli_data import dump, export, import_, restore
+from app.cli_shared import data_dir_option, engine_for, exported, folder, progress, servers
 from app.embedded.errors import ServerError
 from app.errors import LoopwiseError
-from app.settings import SettingError, Settings, from_environment
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from sqlalchemy import Engine
-
-    from app.embedded.state import DataDir
+from app.settings import SettingError
 
 _FAILED = 2  # exit code: could not do it; 1 is for an audit that found differences
 
@@ -52,16 +45,6 @@ class _Elsewhere(click.Command):
         return found.make_context(info_name, args, parent, **extra)
 
 
-def _data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--data-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path(".data"),
-        show_default=True,
-        help="Folder of `loopwise up`: its servers are used, running or stopped, unless DATABASE_URL is set.",
-    )(function)
-
-
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     """Print the version of this checkout, which need not be installed as a package."""
     if wanted and not ctx.resilient_parsing:
@@ -83,7 +66,7 @@ def main() -> None:
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
 @click.option("--no-demo", is_flag=True, help="Do not replay the demonstration data at the first start.")
@@ -98,11 +81,11 @@ def up(data_dir: Path, host: str, port: int, no_demo: bool) -> None:
     """
     from app.up import run
 
-    sys.exit(run(_folder(data_dir), host, port, demo=not no_demo))
+    sys.exit(run(folder(data_dir), host, port, demo=not no_demo))
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 def migrate(data_dir: Path) -> None:
     """Bring the database to the newest schema.
 
@@ -111,14 +94,14 @@ def migrate(data_dir: Path) -> None:
     from app.embedded.locate import check_database
     from app.store.migrate import upgrade
 
-    with _servers(data_dir) as settings:
+    with servers(data_dir) as settings:
         check_database(settings.database_url)
         upgrade(settings.database_url)
     click.echo("The database has the newest schema.")
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--target", default="", hidden=True, help="Another application, for tests.")
@@ -129,12 +112,12 @@ def web(data_dir: Path, host: str, port: int, target: str) -> None:
     """
     from app import roles
 
-    with _servers(data_dir, redis=False, start=False) as settings:
-        roles.run_web(_exported(settings), host, port, target or roles.WEB_TARGET)
+    with servers(data_dir, redis=False, start=False) as settings:
+        roles.run_web(exported(settings), host, port, target or roles.WEB_TARGET)
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.option(
     "--concurrency",
     default=2,
@@ -149,12 +132,12 @@ def worker(data_dir: Path, concurrency: int) -> None:
     """
     from app import roles
 
-    with _servers(data_dir, redis=True, start=False) as settings:
-        roles.run_worker(_exported(settings), concurrency)
+    with servers(data_dir, redis=True, start=False) as settings:
+        roles.run_worker(exported(settings), concurrency)
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 def beat(data_dir: Path) -> None:
     """Run the clock that wakes the workers (run one).
 
@@ -162,8 +145,8 @@ def beat(data_dir: Path) -> None:
     """
     from app import roles
 
-    with _servers(data_dir, redis=True, start=False) as settings:
-        roles.run_beat(_exported(settings))
+    with servers(data_dir, redis=True, start=False) as settings:
+        roles.run_beat(exported(settings))
 
 
 @main.group()
@@ -175,7 +158,7 @@ def keys() -> None:
 
 
 @keys.command("create")
-@_data_dir_option
+@data_dir_option
 @click.option("--scopes", required=True, help="Comma-separated: decide, reward, read, manage, admin.")
 @click.option("--experiment", metavar="KEY", help="Bind the key to one experiment.")
 @click.option("--name", default="", help="What the key is for, as `keys list` shows it.")
@@ -187,19 +170,19 @@ def keys_create(data_dir: Path, scopes: str, experiment: str | None, name: str) 
     from app.services import keys as service
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    with _servers(data_dir) as settings, _engine(settings) as engine:
+    with servers(data_dir) as settings, engine_for(settings) as engine:
         key = service.create_key(engine, scopes=wanted, experiment_key=experiment, name=name)
     click.echo(f"Key {key.id}. It is shown only now:", err=True)
     click.echo(key.secret_text)
 
 
 @keys.command("list")
-@_data_dir_option
+@data_dir_option
 def keys_list(data_dir: Path) -> None:
     """List the keys: id, state, scopes, name."""
     from app.services import keys as service
 
-    with _servers(data_dir) as settings, _engine(settings) as engine:
+    with servers(data_dir) as settings, engine_for(settings) as engine:
         found = service.list_keys(engine)
     for key in found:
         state = "revoked" if key.revoked_at else "valid"
@@ -207,19 +190,19 @@ def keys_list(data_dir: Path) -> None:
 
 
 @keys.command("revoke")
-@_data_dir_option
+@data_dir_option
 @click.argument("key_id", metavar="ID")
 def keys_revoke(data_dir: Path, key_id: str) -> None:
     """Make a key invalid at once; ID is what `keys list` shows."""
     from app.services import keys as service
 
-    with _servers(data_dir) as settings, _engine(settings) as engine:
+    with servers(data_dir) as settings, engine_for(settings) as engine:
         service.revoke_key(engine, key_id)
     click.echo(f"{key_id} is revoked.")
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.option("--url", help="Address of the web server; default: that of the running `up`.")
 @click.option("--key", help="API key; default: <data-dir>/admin-key.")
 @click.option("--if-new", is_flag=True, help="Do nothing when the demo experiment exists.")
@@ -231,11 +214,11 @@ def demo(data_dir: Path, url: str | None, key: str | None, if_new: bool) -> None
     """
     from app import cli_demo
 
-    cli_demo.play(_folder(data_dir), url, key, only_new=if_new)
+    cli_demo.play(folder(data_dir), url, key, only_new=if_new)
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.argument("experiment")
 def audit(data_dir: Path, experiment: str) -> None:
     """Recompute every decision and every model of EXPERIMENT and compare with the log.
@@ -245,18 +228,18 @@ def audit(data_dir: Path, experiment: str) -> None:
     from app.services.audit import audit_experiment
 
     with (
-        _servers(data_dir) as settings,
-        _engine(settings) as engine,
+        servers(data_dir) as settings,
+        engine_for(settings) as engine,
         click.progressbar(length=1000, label="audit", file=sys.stderr) as bar,
     ):
-        report = audit_experiment(engine, settings, experiment, _progress(bar))
+        report = audit_experiment(engine, settings, experiment, progress(bar))
     for line in report.lines():
         click.echo(line)
     sys.exit(0 if report.ok else 1)
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
 @click.argument("version", type=int)
@@ -268,158 +251,17 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     """
     from app.services import models
 
-    with _servers(data_dir) as settings, _engine(settings) as engine:
+    with servers(data_dir) as settings, engine_for(settings) as engine:
         models.rollback(engine, experiment, arm, version, reason, "cli")
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-@main.command()
-@_data_dir_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def dump(data_dir: Path, file: Path) -> None:
-    """Write the whole database to FILE (PostgreSQL's custom format).
-
-    Works while everything runs, and on the data of a stopped `up`.
-    """
-    from app.embedded import backup
-
-    with _servers(data_dir) as settings:
-        backup.dump(settings.database_url, file)
-    click.echo(f"{file}: {file.stat().st_size:,} bytes. Keep {data_dir / 'secret-key'} with it: it signs the models.")
-
-
-@main.command()
-@_data_dir_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-def restore(data_dir: Path, file: Path) -> None:
-    """Fill an empty database from FILE, as `loopwise dump` wrote it.
-
-    Refuses a database that holds experiments. Starts the embedded PostgreSQL of a new data directory when needed.
-    """
-    from app.embedded import backup
-
-    backup.restore_into(_folder(data_dir), file)
-    click.echo("Restored.")
-
-
-@main.command("import")
-@_data_dir_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--experiment", required=True, metavar="KEY", help="Key of the new experiment that holds the log.")
-@click.option(
-    "--format", "kind", type=click.Choice(["csv", "parquet", "jsonl", "dsjson"]), help="Default: by the ending."
-)
-@click.option(
-    "--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Such as propensity=pscore; repeatable."
-)
-@click.option("--context-columns", default="", help="Comma-separated columns that become context fields.")
-@click.option("--reward-range", nargs=2, type=float, help="Smallest and largest possible reward; default: as seen.")
-def import_(
-    data_dir: Path,
-    file: Path,
-    experiment: str,
-    kind: str | None,
-    columns: tuple[str, ...],
-    context_columns: str,
-    reward_range: tuple[float, float] | None,
-) -> None:
-    """Import a log of decisions as a concluded experiment, to evaluate policies on it.
-
-    Fields: action, propensity, reward; and, where the file has them, decision_id, decided_at, unit_id, context (JSON),
-    actions (JSON list of ids or of {id, features}), distribution (JSON list). Everything is checked before anything is
-    stored. `loopwise export` writes the same fields.
-    """
-    from app.services import transfer
-
-    bad = [item for item in columns if "=" not in item]
-    if bad:
-        raise click.UsageError(f"--column {bad[0]}: write FIELD=COLUMN")
-    mapping = transfer.Mapping(
-        dict(item.split("=", 1) for item in columns), tuple(name for name in context_columns.split(",") if name)
-    )
-    with (
-        _servers(data_dir) as settings,
-        _engine(settings) as engine,
-        click.progressbar(length=1000, label="import", file=sys.stderr) as bar,
-    ):
-        found = transfer.import_log(
-            engine, file, experiment, kind=kind, mapping=mapping, reward_range=reward_range, progress=_progress(bar)
-        )
-    click.echo(f"{found.decisions:,} decisions over {found.actions:,} actions are in experiment {found.experiment!r}.")
-
-
-@main.command("export")
-@_data_dir_option
-@click.argument("experiment")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--format", "kind", type=click.Choice(["csv", "parquet", "jsonl", "dsjson"]), help="Default: by the ending."
-)
-def export(data_dir: Path, experiment: str, file: Path, kind: str | None) -> None:
-    """Write EXPERIMENT's settled decisions with their rewards to FILE: CSV, Parquet, JSON Lines or dsjson."""
-    from app.services import transfer
-
-    with _servers(data_dir) as settings, _engine(settings) as engine:
-        count = transfer.export_log(engine, experiment, file, kind=kind)
-    click.echo(f"{file}: {count:,} decisions.")
-
-
+for command in (dump, restore, import_, export):
+    main.add_command(command)
 main.add_command(
     _Elsewhere("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")
 )
 main.add_command(_Elsewhere("compare", help="Compare the arms of a finished experiment, from a CSV or Parquet file."))
-
-
-def _folder(data_dir: Path) -> "DataDir":
-    from app.embedded.state import DataDir
-
-    return DataDir(data_dir)
-
-
-def _servers(data_dir: Path, *, redis: bool = False, start: bool = True) -> "AbstractContextManager[Settings]":
-    from app.embedded.locate import servers
-
-    return servers(_folder(data_dir), redis=redis, start=start)
-
-
-def _engine(settings: Settings) -> "AbstractContextManager[Engine]":
-    from contextlib import contextmanager
-
-    from psycopg2.errors import UndefinedTable
-    from sqlalchemy.exc import ProgrammingError
-
-    from app.store.engine import create
-
-    @contextmanager
-    def disposed() -> Any:
-        engine = create(settings.database_url, settings)
-        try:
-            yield engine
-        except ProgrammingError as error:
-            if isinstance(error.orig, UndefinedTable):
-                raise ServerError("this database is not Loopwise's, or too old: run `loopwise migrate`.") from error
-            raise
-        finally:
-            engine.dispose()
-
-    return disposed()
-
-
-def _exported(settings: Settings) -> Settings:
-    """Put what was found into the environment, where the application and Celery look when they are built."""
-    os.environ.update(
-        DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, LOOPWISE_SECRET_KEY=settings.secret_key
-    )
-    return from_environment()
-
-
-def _progress(bar: Any) -> Callable[[int, int], None]:
-    """Turn (done, total) into steps of a bar."""
-
-    def show(done: int, total: int) -> None:
-        bar.update(max(0, round(1000 * done / max(total, 1)) - bar.pos))
-
-    return show
 
 
 if __name__ == "__main__":

@@ -42,9 +42,10 @@ def test_what_cannot_be_imported_or_exported_ends_with_one_sentence(tmp_path: Pa
     before = counts(database_url)
     bad = tmp_path / "bad.csv"
     bad.write_text("action,propensity,reward\na,0.5,1\na,2,1\n")
+    (tmp_path / "good.csv").write_text("action,propensity,reward\na,0.5,1\n")
     for arguments, words in (
         (("import", "bad.csv", "--experiment", "bad"), "bad.csv, line 3: propensity is 2;"),
-        (("import", "bad.csv", "--experiment", "no key!"), "key"),
+        (("import", "good.csv", "--experiment", "no key!"), "key"),
         (("import", "bad.csv", "--experiment", "bad", "--column", "propensity"), "write FIELD=COLUMN"),
         (("export", "nobody", "out.csv"), "no experiment 'nobody'"),
     ):

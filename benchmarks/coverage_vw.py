@@ -98,11 +98,11 @@ def collect(world: World, rows: int, rng: np.random.Generator, count: int = BATC
     return Logs(w, r, q_rows, v_rows, float(world.target.max()) / LOWEST)
 
 
-def some_runs(rate: float, first: int, size: int, rows: int | None = None, count: int = BATCHES) -> Tally:
+def some_runs(rate: float, first: int, size: int, rows: int, count: int = BATCHES) -> Tally:
     """Runs `first` to `first + size - 1`, scored with two looks per batch."""
     world, tally = make_world(rate), Tally()
     for run in range(first, first + size):
-        logs = collect(world, BATCH_ROWS[rate] if rows is None else rows, np.random.default_rng([SEED, run]), count)
+        logs = collect(world, rows, np.random.default_rng([SEED, run]), count)
         found = score_run(world.value, logs, 0, tally, slow=False, looks=2 * count)
         warned = any(reason.code == "rare_rewards" for reason in found.verdict.reasons)
         tally.hits[WARNED].append(warned)
@@ -123,13 +123,15 @@ def extend(tally: Tally, other: Tally) -> None:
         tally.refused[name] += refused
 
 
-def off_policy(rate: float, runs: int, processes: int, minutes: float) -> tuple[Tally, int]:
+def off_policy(rate: float, rows: int, runs: int, processes: int, minutes: float) -> tuple[Tally, int]:
     """Coverage over `runs` runs, or over as many as were done when the time was up; and how many that is."""
     started, tally, done = time.monotonic(), Tally(), 0
     starts = range(0, runs, RUNS_AT_ONCE)
     sizes = [min(RUNS_AT_ONCE, runs - start) for start in starts]
     with ProcessPoolExecutor(processes) as pool:
-        for part, size in zip(pool.map(some_runs, [rate] * len(sizes), starts, sizes), sizes, strict=True):
+        for part, size in zip(
+            pool.map(some_runs, [rate] * len(sizes), starts, sizes, [rows] * len(sizes)), sizes, strict=True
+        ):
             extend(tally, part)
             done += size
             if time.monotonic() - started > 60 * minutes:
@@ -143,13 +145,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--rate", type=float, choices=sorted(BATCH_ROWS))
+    parser.add_argument("--rows", type=int, help="per batch")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0, help="per rate; the table says how many runs were done")
     options = parser.parse_args()
     for rate in BATCH_ROWS if options.rate is None else (options.rate,):
         started = time.perf_counter()
-        tally, done = off_policy(rate, options.runs, options.processes, options.minutes)
-        title = f"Vowpal Wabbit squarecb, reward rate {rate:.0%}, {BATCHES} batches of {BATCH_ROWS[rate]}, {done} runs"
+        rows = BATCH_ROWS[rate] if options.rows is None else options.rows
+        tally, done = off_policy(rate, rows, options.runs, options.processes, options.minutes)
+        title = f"Vowpal Wabbit squarecb, reward rate {rate:.0%}, {BATCHES} batches of {rows}, {done} runs"
         print_tally(title, {"squarecb": tally})
         print(f"\n({time.perf_counter() - started:.0f} s)", flush=True)
 

@@ -30,7 +30,7 @@ def promotes(seed: int, count: int = 20, *, clustered: bool = True) -> bool:
     arms = np.stack(
         [np.broadcast_to(np.eye(ACTIONS)[0], (ROWS, ACTIONS)), learned[np.arange(ROWS) * BATCHES // ROWS, x]]
     )
-    mixture = np.tensordot(SHARES, arms, axes=1)  # of the platform as a whole: a unit's arm is drawn too
+    mixture = SHARES[0] * arms[0] + SHARES[1] * arms[1]  # of the platform as a whole: a unit's arm is drawn too
     chances = arms[random.choice(2, UNITS, p=SHARES)[unit], np.arange(ROWS)]
     action = (chances.cumsum(axis=1) < random.random((ROWS, 1))).sum(axis=1).clip(max=ACTIONS - 1)
     propensity = mixture[np.arange(ROWS), action]

@@ -230,6 +230,7 @@ def _assemble(found: Found, weighted: dict[str, Interval]) -> OffPolicyReport:
         found.unsupported,
         _disagreement(estimates),
         intervals.effective_rewards(weights, found.settings.reward_range),
+        found.settings.max_weight,
     )
     judged = verdict.judge(diagnostics)
     by_name = {name: with_asymptotic(by_name[name], diagnostics, found.settings.alpha) for name in ESTIMATORS}

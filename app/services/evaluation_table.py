@@ -25,6 +25,7 @@ from experiments.reward_models import forward_folds
 from experiments.verdict import Verdict
 
 FOLDS = 4
+NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})  # normal intervals cover too seldom then
 MIN_SIDE = 50  # evaluated decisions on each side of a comparison of prediction and outcome
 HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 ASSUMPTIONS = (
@@ -182,7 +183,7 @@ def _as_line(report: OffPolicyReport, w: FloatArray) -> dict[str, Any]:
 
 def _headline(report: OffPolicyReport) -> tuple[str, float | None, Interval]:
     """DR with its normal interval; where rewards are too rare for that, SNIPS with an interval that does not need them."""
-    rare = any(reason.code == "rare_rewards" for reason in report.verdict.reasons)
+    rare = any(reason.code in NOT_NORMAL for reason in report.verdict.reasons)
     dr, snips = report.estimators["dr"], report.estimators["snips"]
     if not rare:
         return "dr, normal", dr.value, dr.intervals["normal"]
@@ -251,7 +252,7 @@ def _search(
     gaps = differences(estimates[start:], running, late.clusters)
     found = judge([line["policy"] for line in lines[start:]], gaps, verdicts[start:], alpha=alpha)
     # The paired test is a normal one: with too few rewards behind it, it finds nothing.
-    rare = {line["policy"] for line in lines if "rare_rewards" in line["reason_codes"]}
+    rare = {line["policy"] for line in lines if NOT_NORMAL.intersection(line["reason_codes"])}
     good = [one for one in found if one.promoted and one.name not in rare]
     best = max(good, key=lambda one: one.difference, default=None)
     text = "no candidate is shown to be better than what runs"

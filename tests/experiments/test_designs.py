@@ -190,6 +190,7 @@ SOUND = verdict.Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0)
         ({"unsupported_mass": 0.02}, "unsupported", "not_identified"),
         ({"disagreement": 3.1}, "estimator_disagreement", "warning"),
         ({"effective_rewards": 74.0}, "rare_rewards", "warning"),
+        ({"rows": 1000, "possible_weight": 13.4}, "unseen_weights", "warning"),
     ],
 )
 def test_each_failing_number_is_named_with_its_limit(change: dict[str, float], code: str, status: str) -> None:

@@ -19,7 +19,7 @@ from app.errors import LoopwiseError, TooManyRequests
 from app.settings import Settings
 from app.store.engine import is_outage, patience_s, unavailable, wait_limit
 
-WRITER_WAIT_S = 10.0  # one wait of the writer; its clients gave up long before
+WRITER_WAIT_S = 5.0  # one wait of the writer; its clients gave up long before
 RETRY_PAUSE_S = 0.05
 
 log = structlog.get_logger()

@@ -23,6 +23,8 @@ from app.settings import Settings
 
 # A host that vanished without a word is noticed within half a minute, also by processes without a wait callback.
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+CONNECTING = (0, 20)  # psycopg2 shows these statuses while a connection is being made
+CONNECT_WAIT_S = 2.0
 ALONE_LOCKS = 7_205_761  # first half of the advisory locks of `alone`
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -109,7 +111,10 @@ def patience_s(wait_s: float) -> float:
 
 
 def _wait(connection: Any) -> None:
-    deadline = time.monotonic() + patience_s(getattr(_limits, "wait_s", None) or _default_wait_s)
+    wait_s = getattr(_limits, "wait_s", None) or _default_wait_s
+    if connection.status in CONNECTING:  # a server that dies may leave a connection that nobody will ever greet
+        wait_s = min(wait_s, CONNECT_WAIT_S)
+    deadline = time.monotonic() + patience_s(wait_s)
     while True:
         state = connection.poll()
         if state == psycopg2.extensions.POLL_OK:

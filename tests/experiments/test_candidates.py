@@ -59,6 +59,6 @@ def test_every_estimator_interval_and_verdict_code_is_explained_in_the_statistic
         assert f"`{name}`" in guide, name
     source = Path(verdict.__file__).read_text()
     codes = [line.split('Reason("')[1].split('"')[0] for line in source.splitlines() if 'return Reason("' in line]
-    assert len(codes) == 6
+    assert len(codes) == 7
     for code in codes:
         assert f"`{code}`" in guide, code

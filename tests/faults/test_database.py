@@ -82,7 +82,7 @@ def test_a_kill_of_the_database_under_load_loses_nothing_acknowledged(
             cluster.kill()
             cluster.server.start()
             before = len(load.decided)
-            wait_for(lambda before=before: len(load.decided) > before, 10, "recovery")
+            wait_for(lambda before=before: len(load.decided) > before, 30, "recovery")
     _nothing_is_lost(load, durable_url)
 
 

@@ -114,3 +114,9 @@ class TooManyRequests(LoopwiseError):
 class Unavailable(LoopwiseError):
     status = 503
     title = "The log cannot be written or read now"
+
+
+def within(error: LoopwiseError, place: str) -> LoopwiseError:
+    """The same error, of one item of a batch: ``place`` is the item's JSON pointer."""
+    fields = tuple(FieldError(f"{place}{field.path}", field.message) for field in error.fields)
+    return type(error)(error.code, f"{place}: {error.detail}", fields)

@@ -46,7 +46,7 @@ def run(data_dir: DataDir, host: str, port: int, *, demo: bool) -> int:
             supervisor.play_demo()
         supervisor.watch()
     except _Stopped:
-        pass
+        return 0  # asked to stop: that is how it ends well
     finally:
         supervisor.stop()
         os.close(lock)

@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from app.errors import NotFound
 from app.services import model_bytes
 from app.services.examples import Configs, example_of, joined_reward
 from app.services.experiment_config import shares
+from app.services.lookup import stored_experiment
 from app.services.model_bytes import ModelRefused
 from app.services.seal import holds
 from app.settings import Settings
 from app.store import audit as store
-from app.store import experiments, models, training
+from app.store import models, training
 from app.store.engine import AnyRow, transaction
 from app.store.experiments import StoredExperiment
 from app.store.models import VersionInfo
@@ -86,9 +86,7 @@ def audit_experiment(
     report = AuditReport(experiment_key)
     with transaction(engine) as connection:
         store.hold_still(connection)
-        experiment = experiments.find(connection, experiment_key)
-        if experiment is None:
-            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        experiment = stored_experiment(connection, experiment_key)
         auditor = _Auditor(connection, settings, experiment, report)
         total = store.count_decisions(connection, experiment.id) + len(auditor.versions)
         for row in store.each_decision(connection, experiment.id):

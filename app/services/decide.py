@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, NotFound, Unavailable
+from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, Unavailable, within
 from app.services import metrics
 from app.services.experiment_config import action_problems, invalid
 from app.services.group_commit import Handler
 from app.services.ids import new_id
 from app.services.keys import Caller
+from app.services.lookup import unknown_experiment
 from app.services.requests import DecideRequest
 from app.services.runtime import Runtime
 from app.services.seal import seal
@@ -91,7 +92,7 @@ def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
     if experiment is None or experiment.status != "running":  # another process may have started it a moment ago
         experiment = runtime.snapshots.refresh().experiments.get(key)
     if experiment is None:
-        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+        raise unknown_experiment(key)
     if caller.experiment_id not in (None, experiment.id):
         raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
     return experiment
@@ -123,16 +124,9 @@ def _plan_all(runtime: Runtime, caller: Caller, requests: list[Asked], answers: 
         except LoopwiseError as error:
             known = _stored_answer(runtime, item) if item.request.decision_id else None
             if known is None:
-                raise _at(error, index, len(requests)) from None
+                raise (error if len(requests) == 1 else within(error, f"/decisions/{index}")) from None
             answers[index] = known
     return planned
-
-
-def _at(error: LoopwiseError, index: int, of: int) -> LoopwiseError:
-    if of == 1:
-        return error
-    fields = tuple(FieldError(f"/decisions/{index}{field.path}", field.message) for field in error.fields)
-    return type(error)(error.code, f"/decisions/{index}: {error.detail}", fields)
 
 
 def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked) -> _Plan:

@@ -17,6 +17,7 @@ from app.services.evaluation_table import evaluate
 from app.services.examples import Configs
 from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.log_table import build
+from app.services.lookup import stored_experiment
 from app.services.policies import Policies
 from app.settings import Settings
 from app.store import evaluations as store
@@ -36,7 +37,7 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
     :raises Unprocessable: it cannot be evaluated, and why.
     """
     with transaction(engine) as connection:
-        experiment = _experiment(connection, key)
+        experiment = stored_experiment(connection, key)
         check_candidate(spec, {action["id"] for action in experiment.config["actions"]})
         plain = spec.model_dump(mode="json")
         store.put_candidate(connection, experiment.id, spec.key, plain)
@@ -55,7 +56,7 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
     :raises Unprocessable: it is a stored model, or does not see all features; arms are neither.
     """
     with transaction(engine) as connection:
-        experiment = _experiment(connection, key)
+        experiment = stored_experiment(connection, key)
         found = {spec["key"]: spec for spec in store.candidates(connection, experiment.id)}.get(candidate)
     if found is None:
         raise NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
@@ -70,7 +71,7 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
 def candidates(engine: Engine, key: str) -> list[dict[str, Any]]:
     """The stored candidates of an experiment, oldest first."""
     with transaction(engine) as connection:
-        return store.candidates(connection, _experiment(connection, key).id)
+        return store.candidates(connection, stored_experiment(connection, key).id)
 
 
 def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dic
     :raises Unprocessable: a candidate that is not stored.
     """
     with transaction(engine) as connection:
-        experiment = _experiment(connection, key)
+        experiment = stored_experiment(connection, key)
         known = [spec["key"] for spec in store.candidates(connection, experiment.id)]
         for index, name in enumerate(request.candidates or []):
             if name not in known:
@@ -95,7 +96,7 @@ def get(engine: Engine, key: str, evaluation_id: int) -> dict[str, Any]:
     :raises NotFound: the experiment has none of that id.
     """
     with transaction(engine) as connection:
-        row = store.find(connection, _experiment(connection, key).id, evaluation_id)
+        row = store.find(connection, stored_experiment(connection, key).id, evaluation_id)
         if row is None:
             raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {evaluation_id}.")
         return _as_json(key, row)
@@ -104,7 +105,7 @@ def get(engine: Engine, key: str, evaluation_id: int) -> dict[str, Any]:
 def newest(engine: Engine, key: str) -> list[dict[str, Any]]:
     """The evaluations of an experiment, newest first."""
     with transaction(engine) as connection:
-        found = store.newest(connection, _experiment(connection, key).id, LISTED)
+        found = store.newest(connection, stored_experiment(connection, key).id, LISTED)
         return [_as_json(key, row) for row in found]
 
 
@@ -157,13 +158,6 @@ def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callabl
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
     return evaluate(table, policies, specs, request, progress)
-
-
-def _experiment(connection: Any, key: str) -> experiments.StoredExperiment:
-    found = experiments.find(connection, key)
-    if found is None:
-        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
-    return found
 
 
 def _as_json(key: str, row: AnyRow) -> dict[str, Any]:

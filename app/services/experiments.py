@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from app.errors import Conflict, FieldError, NotFound
+from app.errors import Conflict, FieldError
 from app.services import model_bytes
 from app.services.experiment_config import ArmSpec, ExperimentConfig, invalid, parse_config
+from app.services.lookup import stored_experiment
 from app.settings import Settings
 from app.store import experiments as store
 from app.store import models, platform
@@ -43,7 +44,7 @@ def create(engine: Engine, settings: Settings, document: Any, actor: str) -> Sto
         platform.record_change(
             connection, actor=actor, kind="experiment_created", experiment_id=experiment_id, after=plain
         )
-        return _found(connection, config.key)
+        return stored_experiment(connection, config.key)
 
 
 def get(engine: Engine, key: str) -> StoredExperiment:
@@ -52,7 +53,7 @@ def get(engine: Engine, key: str) -> StoredExperiment:
     :raises NotFound: there is none of that key.
     """
     with transaction(engine) as connection:
-        return _found(connection, key)
+        return stored_experiment(connection, key)
 
 
 def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
@@ -70,7 +71,7 @@ def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], 
         raise invalid((FieldError("/key", "an experiment keeps its key; create another one"),))
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
-        before = _found(connection, key, lock=True)
+        before = stored_experiment(connection, key, lock=True)
         after = parse_config(before.config | patch)
         plain = after.model_dump(mode="json")
         if plain == before.config:
@@ -90,7 +91,7 @@ def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], 
             before=before.config,
             after=plain,
         )
-        return _found(connection, key)
+        return stored_experiment(connection, key)
 
 
 def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
@@ -101,7 +102,7 @@ def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = N
     sources, target = MOVES[verb]
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
-        before = _found(connection, key, lock=True)
+        before = stored_experiment(connection, key, lock=True)
         if before.status == target:
             return before
         if before.status not in sources:
@@ -116,7 +117,7 @@ def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = N
             after={"status": target},
             reason=reason,
         )
-        return _found(connection, key)
+        return stored_experiment(connection, key)
 
 
 def as_json(experiment: StoredExperiment) -> dict[str, Any]:
@@ -131,13 +132,6 @@ def as_json(experiment: StoredExperiment) -> dict[str, Any]:
             for name, moment in times.items()
         },
     }
-
-
-def _found(connection: Connection, key: str, *, lock: bool = False) -> StoredExperiment:
-    experiment = store.find(connection, key, lock=lock)
-    if experiment is None:
-        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
-    return experiment
 
 
 def _start_lineages(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from app.errors import NotFound
 from app.services import sample_ratio
 from app.services.experiment_config import ExperimentConfig
+from app.services.lookup import stored_experiment
 from app.services.results import check_segment
-from app.store import choices, experiments, models, results
+from app.store import choices, models, results
 from app.store.choices import Choice
 from app.store.engine import transaction
 from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
@@ -31,9 +31,7 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
     :raises Unprocessable: a segment that was not declared.
     """
     with transaction(engine) as connection:
-        experiment = experiments.find(connection, key)
-        if experiment is None:
-            raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
+        experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
         config = ExperimentConfig.model_validate(experiment.config)
         waiting, late = choices.waiting(connection, experiment.id)

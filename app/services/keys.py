@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine
 
 from app.errors import FieldError, NotFound, Unauthorized
 from app.services.experiment_config import invalid
-from app.store import experiments, platform
+from app.services.lookup import stored_experiment
 from app.store import keys as store
+from app.store import platform
 from app.store.engine import transaction
 from app.store.keys import StoredKey
 
@@ -52,9 +53,7 @@ def create_key(engine: Engine, *, scopes: Collection[str], experiment_key: str |
     with transaction(engine) as connection:
         experiment_id = None
         if experiment_key is not None:
-            experiment = experiments.find(connection, experiment_key)
-            if experiment is None:
-                raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+            experiment = stored_experiment(connection, experiment_key)
             experiment_id = experiment.id
         _store(connection, new, sorted(set(scopes)), experiment_id, name)
     return new

@@ -6,7 +6,8 @@ from sqlalchemy import Engine
 
 from app.errors import Conflict, FieldError, NotFound
 from app.services.experiment_config import invalid
-from app.store import experiments, models, platform
+from app.services.lookup import stored_experiment
+from app.store import models, platform
 from app.store.engine import transaction
 from app.store.models import VersionInfo
 
@@ -17,9 +18,7 @@ def describe(engine: Engine, experiment_key: str) -> dict[str, Any]:
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
-        experiment = experiments.find(connection, experiment_key)
-        if experiment is None:
-            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        experiment = stored_experiment(connection, experiment_key)
         versions = models.of_experiment(connection, experiment.id)
         serving = {row.arm: row for row in models.serving(connection, experiment_id=experiment.id)}
     numbers = {version.id: version.number for version in versions}
@@ -43,9 +42,7 @@ def rollback(
         raise invalid((FieldError("/reason", "say why, for those who read the trail later"),))
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
-        experiment = experiments.find(connection, experiment_key)
-        if experiment is None:
-            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        experiment = stored_experiment(connection, experiment_key)
         before = [row for row in models.serving(connection, experiment_id=experiment.id) if row.arm == arm]
         version = models.find(connection, experiment.id, arm, number)
         if not before or version is None:

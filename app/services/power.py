@@ -4,14 +4,14 @@ import math
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from app.errors import FieldError, NotFound, Unprocessable
+from app.errors import FieldError, Unprocessable
 from app.services.experiment_config import ExperimentConfig, Key, Model, invalid
+from app.services.lookup import stored_experiment
 from app.services.result_lines import control_of, moments, units_of
-from app.store import evaluations, experiments, results
+from app.store import evaluations, results
 from app.store.engine import transaction
-from app.store.experiments import StoredExperiment
 from app.store.results import ArmSums
 from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
@@ -127,7 +127,7 @@ def _nothing_to_find(means: list[float]) -> dict[str, Any]:
 def _action_means(engine: Engine, key: str) -> dict[str, float]:
     """Mean reward of each action in a stored log, weighted by 1 / propensity; the control's action first, if it is fixed."""
     with transaction(engine) as connection:
-        experiment = _experiment(connection, key)
+        experiment = stored_experiment(connection, key)
         rows = list(evaluations.log_rows(connection, experiment.id, LOG_ROWS))
     if not rows:
         raise DataError("the log has no settled decision", fix="type the means in, or wait")
@@ -144,13 +144,6 @@ def _action_means(engine: Engine, key: str) -> dict[str, float]:
         len(names),
     )
     return {name: float(arm.mean or 0.0) for name, arm in zip(names, arms, strict=True)}
-
-
-def _experiment(connection: Connection, key: str) -> StoredExperiment:
-    found = experiments.find(connection, key)
-    if found is None:
-        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
-    return found
 
 
 def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
@@ -207,7 +200,7 @@ def _typed(asked: MetricPlan) -> Baseline:
 def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
     """The control arm's value and spread in a stored log."""
     with transaction(engine) as connection:
-        experiment = _experiment(connection, asked.experiment or "")
+        experiment = stored_experiment(connection, asked.experiment or "")
         config = ExperimentConfig.model_validate(experiment.config)
         metric = {metric.key: metric for metric in config.all_metrics()}.get(asked.metric)
         if metric is None:

@@ -12,13 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from app.errors import FieldError, NotFound
+from app.errors import FieldError
 from app.services import result_lines as lines
 from app.services import sample_ratio
 from app.services.decision_rule import judge
 from app.services.experiment_config import ExperimentConfig, invalid
+from app.services.lookup import stored_experiment
 from app.services.metric_config import MetricSpec
-from app.store import experiments, reports, results
+from app.store import reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
 from app.store.reports import StoredReport
@@ -55,7 +56,7 @@ def get(
     if method not in METHODS:
         raise invalid((FieldError("/method", f"give one of {', '.join(METHODS)}"),))
     with transaction(engine) as connection:
-        experiment = _experiment(connection, key)
+        experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
         stored = reports.newest(connection, experiment.id, KIND, segment)
     if not stored or _too_old(stored[0], max_age_s):
@@ -84,7 +85,7 @@ def compute(engine: Engine, key: str, segment: str | None = None) -> None:
     """Compute and keep the results of an experiment (split by a declared context field)."""
     began = time.monotonic()
     with transaction(engine) as connection:
-        experiment = _experiment(connection, key)
+        experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
         before = reports.newest(connection, experiment.id, KIND, segment)
         body = _body(connection, experiment, segment, before[0].body if before else None)
@@ -98,7 +99,7 @@ def compute_stale(engine: Engine, every_s: float) -> list[str]:
         keys = reports.stale_experiments(connection, every_s)
     for key in keys:
         with transaction(engine) as connection:
-            config = ExperimentConfig.model_validate(_experiment(connection, key).config)
+            config = ExperimentConfig.model_validate(stored_experiment(connection, key).config)
         for segment in (None, *config.segments):
             compute(engine, key, segment)
     return keys
@@ -107,18 +108,11 @@ def compute_stale(engine: Engine, every_s: float) -> list[str]:
 def history(engine: Engine, key: str, most: int = 200) -> list[dict[str, Any]]:
     """Earlier results, oldest first: the primary comparisons over time."""
     with transaction(engine) as connection:
-        stored = reports.newest(connection, _experiment(connection, key).id, KIND, None, most)
+        stored = reports.newest(connection, stored_experiment(connection, key).id, KIND, None, most)
     return [
         {"computed_at": report.computed_at.isoformat(), "metrics": report.body["metrics"]}
         for report in reversed(stored)
     ]
-
-
-def _experiment(connection: Connection, key: str) -> StoredExperiment:
-    experiment = experiments.find(connection, key)
-    if experiment is None:
-        raise NotFound("unknown_experiment", f"There is no experiment {key!r}.")
-    return experiment
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:

@@ -7,7 +7,7 @@ the order in which they arrived.
 import hashlib
 from typing import Any, NamedTuple
 
-from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, NotFound
+from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, NotFound, within
 from app.services import metrics
 from app.services.decide import experiment_of, open_window
 from app.services.experiment_config import invalid
@@ -114,16 +114,9 @@ def _first_error(
                 message = f"reward_id {row.reward.reward_id!r} of this decision has another value; use a new reward_id."
                 raise Conflict("reward_id_reused", message)
         except LoopwiseError as error:
-            return _at(error, index, len(job))
+            return error if len(job) == 1 else within(error, f"/rewards/{index}")
     new.update(mine)
     return None
-
-
-def _at(error: LoopwiseError, index: int, of: int) -> LoopwiseError:
-    if of == 1:
-        return error
-    fields = tuple(FieldError(f"/rewards/{index}{field.path}", field.message) for field in error.fields)
-    return type(error)(error.code, f"/rewards/{index}: {error.detail}", fields)
 
 
 def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Engine
 
-from app.errors import Conflict, NotFound
+from app.errors import Conflict
 from app.services.experiment_config import MAX_ID_BYTES, parse_config
 from app.services.log_files import FileRefused, Record, format_of, read, write
+from app.services.lookup import stored_experiment
 from app.store import experiments, platform, transfer
 from app.store.engine import transaction
 from bandits.encoding import FeatureError, encode_action, encode_context
@@ -108,9 +109,7 @@ def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | N
     """
     found = format_of(path, kind)
     with transaction(engine) as connection:
-        experiment = experiments.find(connection, experiment_key)
-        if experiment is None:
-            raise NotFound("unknown_experiment", f"There is no experiment {experiment_key!r}.")
+        experiment = stored_experiment(connection, experiment_key)
         return write(path, found, _records(connection, experiment.id))
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select, text
 
 from app.store import tables
 
@@ -159,5 +159,5 @@ def lag(connection: Connection) -> tuple[int, float]:
 
 def ledger_size(connection: Connection, experiment_id: int) -> int:
     """Lines of the ledger of one experiment."""
-    query = select(_ledger.c.decision_id).where(_ledger.c.experiment_id == experiment_id)
-    return len(connection.execute(query).all())
+    query = select(func.count()).select_from(_ledger).where(_ledger.c.experiment_id == experiment_id)
+    return int(connection.execute(query).scalar_one())

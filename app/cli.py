@@ -11,6 +11,7 @@ import click
 
 from app.cli_data import dump, export, import_, restore
 from app.cli_shared import data_dir_option, engine_for, exported, folder, progress, servers
+from app.cli_users import users
 from app.embedded.errors import ServerError
 from app.errors import LoopwiseError
 from app.settings import SettingError
@@ -256,7 +257,7 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-for command in (dump, restore, import_, export):
+for command in (dump, restore, import_, export, users):
     main.add_command(command)
 main.add_command(
     _Elsewhere("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")

@@ -37,6 +37,7 @@ class Settings:
     web_threads: int
     metrics_dir: str
     metrics_token: str
+    public_url: str
     log_level: str
 
 
@@ -131,6 +132,14 @@ SETTINGS: tuple[Setting, ...] = (
         str,
         None,
         "Bearer token that /metrics asks for; when it is empty a key with the scope read is asked for.",
+    ),
+    Setting(
+        "LOOPWISE_PUBLIC_URL",
+        "",
+        str,
+        None,
+        "Address at which people reach the pages, as https://host; printed links begin with it, and with https cookies are "
+        "sent over TLS only.",
     ),
     Setting("LOOPWISE_LOG_LEVEL", "info", str, None, "debug, info, warning or error."),
 )

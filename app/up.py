@@ -94,7 +94,10 @@ class Supervisor:
         database_url, redis_url = self._environment["DATABASE_URL"], self._environment["REDIS_URL"]
         self._data_dir.announce(Running(os.getpid(), self.url, database_url, redis_url))
         self._say(f"{'started in':<64}{time.monotonic() - started:7.2f} s")
+        link = self._first_admin_link()
         self._say(f"ready: {self.url}")
+        if link:
+            self._say(f"sign in for the first time (works once): {link}")
 
     def play_demo(self) -> None:
         """Start the demo on our own terminal; it is watched, but not repeated."""
@@ -189,6 +192,19 @@ class Supervisor:
         elif not self._data_dir.admin_key.exists():
             return "made elsewhere; `loopwise keys create` makes another"
         return _short(self._data_dir.admin_key)
+
+    def _first_admin_link(self) -> str:
+        """The link over which the first person becomes administrator; empty when there is one already."""
+        from app.services import users
+        from app.store.engine import create
+
+        settings = from_environment(self._environment)
+        engine = create(settings.database_url, settings)
+        try:
+            token = users.first_admin_link(engine)
+        finally:
+            engine.dispose()
+        return "" if token is None else f"{settings.public_url.rstrip('/') or self.url}/admin/link/{token}"
 
     def _start_roles(self) -> str:
         beat = ["beat", "--data-dir", str(self._data_dir.path)]

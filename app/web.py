@@ -8,6 +8,7 @@ from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
 
 from app import logs
+from app.admin import access, views
 from app.api import answers, auth, decide, experiments, health, pages, personalizer, problems, results
 from app.api.strict_json import StrictRequest
 from app.services import metrics
@@ -80,6 +81,8 @@ def _install(app: Any) -> None:
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
+    views.install(app)
+    access.install(app)
 
 
 def _begin() -> None:

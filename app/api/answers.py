@@ -80,6 +80,7 @@ class ExperimentAnswer(BaseModel):
     started_at: str | None
     concluded_at: str | None
     conclusion: str | None
+    owner: str = Field(description="Who created it: a user, an API key, or cli.")
     name: str
     hypothesis: str
     actions: list[dict[str, Any]]

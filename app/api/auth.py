@@ -8,11 +8,10 @@ from flask import Flask, current_app, g, request
 from app.errors import Forbidden
 from app.services import keys
 from app.services.keys import Caller
-from app.services.runtime import Runtime
+from app.serving import PUBLIC, runtime
 from app.store.engine import begin_request, end_request
 
-PUBLIC = "public"
-PATIENT = ("analysts",)  # reports may take many statements: each has the deadline, not all together
+PATIENT = ("analysts", "admin")  # reports may take many statements: each has the deadline, not all together
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -31,12 +30,6 @@ def install(app: Flask) -> None:
     app.before_request(_start_clock)
     app.before_request(_authorise)
     app.teardown_request(lambda _: end_request())
-
-
-def runtime() -> Runtime:
-    """This process's runtime."""
-    found: Runtime = current_app.extensions["loopwise"]
-    return found
 
 
 def caller() -> Caller:

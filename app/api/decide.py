@@ -5,11 +5,12 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel
 
 from app.api import answers
-from app.api.auth import caller, needs, runtime
+from app.api.auth import caller, needs
 from app.api.respond import as_json
 from app.services import decide as decisions
 from app.services import rewards
 from app.services.requests import DecideBatch, DecideRequest, RewardBatch, RewardRequest
+from app.serving import runtime
 
 blueprint = APIBlueprint(
     "apps",

@@ -5,7 +5,7 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field, ValidationError
 
 from app.api import answers
-from app.api.auth import caller, needs, runtime
+from app.api.auth import caller, needs
 from app.api.respond import as_json
 from app.errors import Forbidden
 from app.services import experiments, models
@@ -19,6 +19,7 @@ from app.services.experiment_config import (
     pydantic_fields,
 )
 from app.services.metric_config import DecisionRule, MetricSpec
+from app.serving import runtime
 
 blueprint = APIBlueprint(
     "experiments",

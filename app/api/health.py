@@ -8,11 +8,12 @@ from flask import Blueprint, Response, request
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from app.api.auth import PUBLIC, identify, needs, runtime
+from app.api.auth import identify, needs
 from app.api.respond import as_json
 from app.errors import Forbidden, Unavailable
 from app.services import keys, metrics
 from app.services.runtime import Runtime
+from app.serving import PUBLIC, runtime
 from app.store import training
 from app.store.engine import transaction
 

@@ -6,14 +6,16 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, redirect, render_template_string, send_from_directory
 
-from app.api.auth import PUBLIC, needs
+from app.api.auth import needs
 from app.api.problems import HTTP_CODES, PERSONALIZER
 from app.api.respond import as_json
 from app.errors import CODES
+from app.serving import PUBLIC
 
 SWAGGER = Path(str(files("flask_openapi_swagger"))) / "templates" / "swagger"
 CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"  # Swagger UI styles its own elements
 
+BOOTSTRAP = Path(str(files("flask_bootstrap"))) / "static" / "bootstrap5" / "css"
 STATIC = Path(__file__).parents[1] / "static"
 
 blueprint = Blueprint("pages", __name__)
@@ -37,7 +39,7 @@ ERRORS = """<!doctype html>
 @needs(PUBLIC)
 def home() -> Response:
     """Where a browser begins."""
-    return redirect("/docs")  # type: ignore[return-value]
+    return redirect("/admin/")  # type: ignore[return-value]
 
 
 @blueprint.get("/openapi.json")
@@ -79,6 +81,13 @@ def explorer() -> Response:
 def swagger(name: str) -> Response:
     """Swagger UI's files, from its package."""
     return send_from_directory(SWAGGER, name)
+
+
+@blueprint.get("/static/bootstrap/<path:name>")
+@needs(PUBLIC)
+def bootstrap(name: str) -> Response:
+    """Bootstrap's style sheet, from the package that carries it."""
+    return send_from_directory(BOOTSTRAP, name)
 
 
 @blueprint.get("/static/<path:name>")

@@ -10,7 +10,7 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.api import answers
-from app.api.auth import caller, needs, runtime
+from app.api.auth import caller, needs
 from app.api.respond import as_json
 from app.errors import Forbidden
 from app.services import decide as decisions
@@ -20,6 +20,7 @@ from app.services.ids import new_id
 from app.services.requests import DecideRequest, RewardRequest
 from app.services.runtime import Runtime
 from app.services.snapshot import Experiment
+from app.serving import runtime
 
 
 class PersonalizerErrorBody(BaseModel):

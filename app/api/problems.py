@@ -33,6 +33,15 @@ HTTP_CODES = {
 }  # codes of the web framework's own errors; the page /docs/errors shows them after ours
 
 
+class _HttpProblem(LoopwiseError):
+    """One of the web framework's own errors, for a page."""
+
+    def __init__(self, status: int, code: str, title: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.status = status  # type: ignore[misc]
+        self.title = title  # type: ignore[misc]
+
+
 class _AnyText(BaseConverter):
     """The rest of a path as it stands: an id may begin with a slash or hold a line break."""
 
@@ -63,6 +72,9 @@ def validation_response(error: ValidationError) -> Response:
 def render(error: LoopwiseError) -> Response:
     """The response for an error."""
     status = error.status
+    shown = _page(error)
+    if shown is not None:
+        return shown
     if request.path.startswith(PERSONALIZER):
         status = 400 if status == 422 else status
         code = _PERSONALIZER_CODES.get(status, "ServiceUnavailable" if status == 503 else "InvalidRequest")
@@ -78,6 +90,12 @@ def render(error: LoopwiseError) -> Response:
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="loopwise"'
     return response
+
+
+def _page(error: LoopwiseError) -> Response | None:
+    """The error as a page, when a person asked for one; ``app.admin`` knows how."""
+    make = current_app.extensions.get("error_page")
+    return None if make is None else make(error)
 
 
 def problem(status: int, code: str, title: str, detail: str) -> dict[str, Any]:
@@ -96,6 +114,9 @@ def _http(error: HTTPException) -> Response:
         detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes; split it."
     code = error.name.lower().replace(" ", "_")
     code = code if code in HTTP_CODES else "bad_request"
+    shown = _page(_HttpProblem(status, code, error.name, detail))
+    if shown is not None:
+        return shown
     if request.path.startswith(PERSONALIZER):
         name = _PERSONALIZER_CODES.get(status, error.name.replace(" ", ""))
         response.set_data(orjson.dumps({"error": {"code": name, "message": detail}}))
@@ -110,5 +131,9 @@ def _unexpected(error: Exception) -> Response:
     if is_outage(error):
         return render(unavailable())
     log.exception("request_failed", path=request.path)
-    body = problem(500, "internal_error", "Loopwise failed", "This is a fault of Loopwise; its log says more.")
+    detail = "This is a fault of Loopwise; its log says more."
+    shown = _page(LoopwiseError("internal_error", detail))
+    if shown is not None:
+        return shown
+    body = problem(500, "internal_error", "Loopwise failed", detail)
     return Response(orjson.dumps(body), 500, mimetype="application/problem+json")

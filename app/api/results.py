@@ -8,13 +8,14 @@ from pydantic import BaseModel, Field
 
 from app.api import answers
 from app.api.answers import ExperimentAnswer
-from app.api.auth import caller, needs, runtime
+from app.api.auth import caller, needs
 from app.api.experiments import KeyPath, bound_key
 from app.api.respond import as_json
 from app.services import evaluations, health_checks, power, results
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest
 from app.services.experiment_config import Model
 from app.services.power import PowerRequest
+from app.serving import runtime
 
 blueprint = APIBlueprint(
     "analysts",

@@ -19,6 +19,7 @@ def judge(config: ExperimentConfig, body: dict[str, Any], started_at: datetime |
         "verdict": verdict,
         "arm": arm,
         "reasons": reasons,
+        "crossed": _crossed_guardrails(body),
         "days": round(days, 3),
     }
 

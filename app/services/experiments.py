@@ -38,7 +38,7 @@ def create(engine: Engine, settings: Settings, document: Any, actor: str) -> Sto
             raise Conflict("experiment_exists", f"There is an experiment {config.key!r} already; choose another key.")
         plain = config.model_dump(mode="json")
         experiment_id = store.add(
-            connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision
+            connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner=actor
         )
         _start_lineages(connection, settings, experiment_id, config, [], revision)
         platform.record_change(
@@ -127,6 +127,7 @@ def as_json(experiment: StoredExperiment) -> dict[str, Any]:
         "status": experiment.status,
         "config_version": experiment.config_version,
         "conclusion": experiment.conclusion,
+        "owner": experiment.owner,
         **{
             name: None if moment is None else moment.isoformat().replace("+00:00", "Z")
             for name, moment in times.items()

@@ -40,7 +40,14 @@ class Caller(NamedTuple):
         return scope in self.scopes or "admin" in self.scopes
 
 
-def create_key(engine: Engine, *, scopes: Collection[str], experiment_key: str | None = None, name: str = "") -> NewKey:
+def create_key(
+    engine: Engine,
+    *,
+    scopes: Collection[str],
+    experiment_key: str | None = None,
+    name: str = "",
+    actor: str = "cli",
+) -> NewKey:
     """Make a key.
 
     :raises Unprocessable: an unknown scope, or none.
@@ -55,7 +62,7 @@ def create_key(engine: Engine, *, scopes: Collection[str], experiment_key: str |
         if experiment_key is not None:
             experiment = stored_experiment(connection, experiment_key)
             experiment_id = experiment.id
-        _store(connection, new, sorted(set(scopes)), experiment_id, name)
+        _store(connection, new, sorted(set(scopes)), experiment_id, name, actor)
     return new
 
 
@@ -66,7 +73,7 @@ def ensure_admin_key(engine: Engine) -> NewKey | None:
         if any("admin" in key.scopes and key.revoked_at is None for key in store.every(connection)):
             return None
         new = _random_key()
-        _store(connection, new, ["admin"], None, "administrator")
+        _store(connection, new, ["admin"], None, "administrator", "cli")
     return new
 
 
@@ -76,7 +83,7 @@ def list_keys(engine: Engine) -> list[StoredKey]:
         return store.every(connection)
 
 
-def revoke_key(engine: Engine, key_id: str) -> None:
+def revoke_key(engine: Engine, key_id: str, actor: str = "cli") -> None:
     """Make a key invalid at once (in every process within the snapshot interval).
 
     :raises NotFound: no such valid key.
@@ -84,7 +91,7 @@ def revoke_key(engine: Engine, key_id: str) -> None:
     with transaction(engine) as connection:
         if not store.revoke(connection, key_id, platform.next_revision(connection)):
             raise NotFound("unknown_key", f"There is no valid key {key_id!r}; `loopwise keys list` shows them.")
-        platform.record_change(connection, actor="cli", kind="key_revoked", before={"id": key_id})
+        platform.record_change(connection, actor=actor, kind="key_revoked", before={"id": key_id})
 
 
 def parse(presented: str) -> tuple[str, bytes]:
@@ -112,9 +119,11 @@ def _random_key() -> NewKey:
     return NewKey(key_id, f"{key_id}_{secrets.token_urlsafe(32)}")
 
 
-def _store(connection: Connection, new: NewKey, scopes: list[str], experiment_id: int | None, name: str) -> None:
+def _store(
+    connection: Connection, new: NewKey, scopes: list[str], experiment_id: int | None, name: str, actor: str
+) -> None:
     hashed = hashlib.sha256(new.secret_text.encode()).digest()
     key = StoredKey(new.id, hashed, name, scopes, experiment_id, None, None)
     store.add(connection, key=key, revision=platform.next_revision(connection))
     after = {"id": new.id, "scopes": scopes, "name": name}
-    platform.record_change(connection, actor="cli", kind="key_created", experiment_id=experiment_id, after=after)
+    platform.record_change(connection, actor=actor, kind="key_created", experiment_id=experiment_id, after=after)

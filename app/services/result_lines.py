@@ -6,12 +6,13 @@ Estimates, tests and intervals are those of ``experiments``; here they are put t
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from app.services.experiment_config import ExperimentConfig
 from app.services.metric_config import MetricSpec, RatioSource, RetentionSource, SessionsSource
 from app.store.results import ArmSums
 from experiments import bayes
-from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare
+from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare, relative_lift
 from experiments.cuped import post_stratified
 from experiments.equivalence import non_inferiority
 from experiments.multiplicity import adjust
@@ -102,7 +103,7 @@ def _empty(reason: str) -> dict[str, Any]:
     names = ("difference", "std_error", "p_value", "relative_lift", "chance_to_win", "non_inferiority")
     gone = as_json(missing(reason))
     nothing = dict.fromkeys(names)
-    return nothing | {"interval": gone, "relative_interval": gone, "always_valid": {"p_value": None, "interval": gone}}
+    return nothing | {"interval": gone, "relative_interval": gone, "always_valid": _no_sequence(gone)}
 
 
 def _line(found: Comparison, metric: MetricSpec, config: ExperimentConfig, units: tuple[int, int]) -> dict[str, Any]:
@@ -120,15 +121,27 @@ def _line(found: Comparison, metric: MetricSpec, config: ExperimentConfig, units
     }
 
 
+def _no_sequence(why: dict[str, Any]) -> dict[str, Any]:
+    return {"p_value": None, "interval": why, "relative_interval": why}
+
+
 def _always_valid(found: Comparison, units: tuple[int, int], alpha: float) -> dict[str, Any]:
     if found.std_error is None:
-        return {"p_value": None, "interval": as_json(found.interval)}
+        return _no_sequence(as_json(found.interval))
     if min(units) < MIN_UNITS_SEQUENTIAL:
         reason = f"opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {min(units)}"
-        return {"p_value": None, "interval": as_json(missing(reason))}
+        return _no_sequence(as_json(missing(reason)))
     tau = mixture_tau(found.std_error, sum(units), alpha=alpha)
     tested = mixture_test(found.difference, found.std_error, tau, alpha)
-    return {"p_value": tested.p_value, "interval": as_json(tested.interval)}
+    # In standard errors the sequence is equally wide for every contrast at the same units, the relative lift's too: it
+    # is the one-look interval at the level of that width.
+    errors = (tested.interval.high - found.difference) / found.std_error  # type: ignore[operator]
+    _, relative = relative_lift(found.control, found.treatment, alpha=2 * float(norm.sf(errors)))
+    return {
+        "p_value": tested.p_value,
+        "interval": as_json(tested.interval),
+        "relative_interval": as_json(relative),
+    }
 
 
 def _non_inferiority(found: Comparison, metric: MetricSpec, alpha: float) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from app.services.decision_rule import judge
 from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.lookup import stored_experiment
 from app.services.metric_config import MetricSpec
-from app.store import reports, results
+from app.store import latest, reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
 from app.store.reports import StoredReport
@@ -90,7 +90,10 @@ def compute(engine: Engine, key: str, segment: str | None = None) -> None:
         before = reports.newest(connection, experiment.id, KIND, segment)
         body = _body(connection, experiment, segment, before[0].body if before else None)
         reports.thin(connection, experiment.id, KIND, segment)
-        reports.add(connection, experiment.id, KIND, segment, body, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        reports.add(connection, experiment.id, KIND, segment, body, seconds)
+        if segment is None:
+            latest.put(connection, experiment.id, KIND, _summary(body), None, seconds)
 
 
 def compute_stale(engine: Engine, every_s: float) -> list[str]:
@@ -120,6 +123,26 @@ def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
     if segment is not None and segment not in declared:
         known = f"declared are {', '.join(declared)}" if declared else "the experiment declares none"
         raise invalid((FieldError("/segment", f"{segment!r} is not a segment of this experiment; {known}"),))
+
+
+def _summary(body: dict[str, Any]) -> dict[str, Any]:
+    """What the list of experiments shows: the primary metric's best arm against control, and what is wrong."""
+    primary = next(metric for metric in body["metrics"] if metric["role"] == "primary")
+    upwards = 1 if primary["direction"] == "increase" else -1
+    known = [line for line in primary["comparisons"] if line["difference"] is not None]
+    best = max(known, key=lambda line: upwards * line["difference"], default=None)
+    return {
+        "metric": primary["name"],
+        "direction": primary["direction"],
+        "arm": best and best["arm"],
+        "lift": best and best["relative_lift"],
+        "lift_interval": best and best["always_valid"]["relative_interval"],
+        "verdict": body["decision"]["verdict"],
+        "ship": body["decision"]["arm"],
+        "crossed": body["decision"]["crossed"],
+        "sample_ratio": body["sample_ratio"]["text"] if body["sample_ratio"]["alert"] else None,
+        "units": sum(body["units"].values()),
+    }
 
 
 def _body(

@@ -94,7 +94,7 @@ def import_log(
             )
         plain = config.model_dump(mode="json")
         experiment_id = experiments.add(
-            connection, key=experiment_key, salt=secrets.token_bytes(32), config=plain, revision=revision
+            connection, key=experiment_key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner="cli"
         )
         experiments.set_status(connection, experiment_id, "concluded", revision, f"Imported from {path.name}.")
         _store(connection, experiment_id, _checked(path, found, mapping, known.actions), known.rows, progress)

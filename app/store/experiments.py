@@ -24,6 +24,7 @@ class StoredExperiment(NamedTuple):
     started_at: Any  # null: never started
     concluded_at: Any  # null: not concluded
     conclusion: str | None
+    owner: str  # who created it: a user's name, an API key's id, or cli
     config: dict[str, Any]
 
 
@@ -37,9 +38,9 @@ def _stored(row: AnyRow) -> StoredExperiment:
     return StoredExperiment._make(row)
 
 
-def add(connection: Connection, *, key: str, salt: bytes, config: dict[str, Any], revision: int) -> int:
+def add(connection: Connection, *, key: str, salt: bytes, config: dict[str, Any], revision: int, owner: str) -> int:
     """Store a new draft; returns its id."""
-    values = {"key": key, "status": "draft", "salt": salt, "config_version": 1, "revision": revision}
+    values = {"key": key, "status": "draft", "salt": salt, "config_version": 1, "revision": revision, "owner": owner}
     experiment_id = connection.execute(insert(_e).values(**values).returning(_e.c.id)).scalar_one()
     connection.execute(insert(_c).values(experiment_id=experiment_id, version=1, config=config))
     return int(experiment_id)

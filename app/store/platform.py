@@ -31,3 +31,8 @@ def record_change(
     """Append one line to the trail: who changed what, from what, to what, and why."""
     values = {"actor": actor, "kind": kind, "experiment_id": experiment_id, "reason": reason}
     connection.execute(insert(tables.changes).values(**values, before=before, after=after))
+
+
+def now(connection: Connection) -> Any:
+    """The database's clock, an aware datetime in UTC."""
+    return connection.execute(text("SELECT clock_timestamp()")).scalar_one()

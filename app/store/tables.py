@@ -53,6 +53,7 @@ experiments = Table(
     _time("started_at", nullable=True),
     _time("concluded_at", nullable=True),
     Column("conclusion", Text, nullable=True),
+    Column("owner", Text, nullable=False, server_default=""),  # the user, or the API key, that created it
     Index("experiments_revision", "revision"),
 )
 
@@ -243,4 +244,69 @@ candidates = Table(
     Column("key", Text, primary_key=True),
     Column("definition", JSONB, nullable=False),
     _time("created_at", now=True),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # lower case
+    Column("role", Text, nullable=False),  # viewer, editor, admin
+    Column("password_hash", Text, nullable=True),  # argon2id; null: the person has not chosen one yet
+    _time("created_at", now=True),
+    _time("disabled_at", nullable=True),
+    _time("signed_in_at", nullable=True),
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),  # SHA-256 of 256 random bits
+    Column("user_id", BigInteger, nullable=True),  # null: whoever opens it becomes the first administrator
+    _time("expires_at"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    _time("created_at", now=True),
+    _time("used_at", now=True),
+    Index("sessions_user", "user_id"),
+)
+
+sign_in_failures = Table(
+    "sign_in_failures",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    _time("at", now=True),
+    Index("sign_in_failures_at", "at"),
+)
+
+drafts = Table(
+    "drafts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=True),  # the experiment that it changes; null: it will be a new one
+    Column("base_version", Integer, nullable=True),  # the configuration that the change began from
+    Column("typed", JSON, nullable=False),  # {step: what was typed}, also where it is wrong
+    Column("version", Integer, nullable=False),  # one more at each save
+    Column("created_by", Text, nullable=False),
+    Column("updated_by", Text, nullable=False),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),  # results, activity, health, audit
+    Column("summary", JSONB, nullable=False),  # the few figures that lists of experiments show
+    Column("body", JSONB, nullable=True),  # the whole; null: kept elsewhere
+    Column("seconds", Double, nullable=False),  # what it took to compute
+    _time("computed_at", now=True),
 )

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.api.auth import PUBLIC
 from app.services.keys import SCOPES, revoke_key
+from app.serving import PUBLIC
 from app.web import create_app
 from tests.service import Client, Web, engine_of, make_key, query, runtime_of, settings, wait_for
 

@@ -1,0 +1,55 @@
+"""Every page, registered; and what all templates share."""
+
+from typing import Any
+
+from flask import Flask, g, request
+
+from app.admin import (
+    access,
+    account,
+    charts,
+    decisions,
+    experiment,
+    format,
+    home,
+    integration,
+    keys,
+    off_policy,
+    overview,
+    policy,
+    results,
+    settings,
+    trail,
+    users,
+    wizard,
+)
+
+PAGES = (
+    account,
+    home,
+    experiment,
+    overview,
+    results,
+    off_policy,
+    policy,
+    decisions,
+    integration,
+    wizard,
+    keys,
+    users,
+    settings,
+    trail,
+)  # importing a module registers its pages
+
+
+def install(app: Flask) -> None:
+    """Give the templates what every page shows."""
+    format.install(app)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(charts=charts, may=access.may)
+    access.blueprint.context_processor(_frame)
+
+
+def _frame() -> dict[str, Any]:
+    theme = request.cookies.get("loopwise_theme", "")
+    return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user")}

@@ -1,0 +1,107 @@
+"""The trail of changes, for reading: what differs between before and after, line by line. Notes are lines of it too."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from app.errors import FieldError
+from app.services.experiment_config import invalid
+from app.services.lookup import stored_experiment
+from app.store import changes, platform
+from app.store.changes import Change
+from app.store.engine import transaction
+
+PAGE = 50
+MAX_NOTE = 10_000
+WORDS = {
+    "experiment_created": "created the experiment",
+    "experiment_changed": "changed the configuration",
+    "experiment_start": "started it",
+    "experiment_pause": "paused it",
+    "experiment_conclude": "concluded it",
+    "log_imported": "imported the log",
+    "model_rollback": "rolled a model back",
+    "candidate_stored": "stored a candidate policy",
+    "note": "wrote a note",
+    "key_created": "made an API key",
+    "key_revoked": "revoked an API key",
+    "user_created": "invited a user",
+    "user_link": "made a new sign-in link",
+    "user_role": "changed a role",
+    "user_disabled": "locked a user out",
+    "user_enabled": "let a user in again",
+    "password_chosen": "chose a password",
+    "signed_in": "signed in",
+}
+
+
+class Difference(NamedTuple):
+    """One value that a change changed."""
+
+    path: str  # as in arms/0/share
+    before: Any  # null: it was not there
+    after: Any
+
+
+class Line(NamedTuple):
+    """One change with its differences."""
+
+    change: Change
+    words: str  # what was done
+    differences: list[Difference]
+
+
+class Page(NamedTuple):
+    """Part of the trail."""
+
+    lines: list[Line]
+    older: int | None  # id to continue before; null: that was all
+
+
+def newest(
+    engine: Engine,
+    *,
+    experiment_key: str | None = None,
+    actor: str | None = None,
+    kind: str | None = None,
+    before_id: int | None = None,
+    most: int = PAGE,
+) -> Page:
+    """The newest changes.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment_id = None if experiment_key is None else stored_experiment(connection, experiment_key).id
+        found = changes.newest(
+            connection, experiment_id=experiment_id, actor=actor, kind=kind, before_id=before_id, most=most + 1
+        )
+    lines = [Line(one, WORDS.get(one.kind, one.kind), differences(one.before, one.after)) for one in found[:most]]
+    return Page(lines, found[most - 1].id if len(found) > most else None)
+
+
+def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None:
+    """Write a note into an experiment's log: what was learned, why a change was accepted.
+
+    :raises Unprocessable: it is empty or too long.
+    """
+    text = text.strip()
+    if not 0 < len(text) <= MAX_NOTE or "\0" in text:
+        raise invalid((FieldError("/note", f"write 1 to {MAX_NOTE:,} characters"),))
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, experiment_key)
+        platform.record_change(connection, actor=actor, kind="note", experiment_id=experiment.id, reason=text)
+
+
+def differences(before: Any, after: Any, path: str = "") -> list[Difference]:
+    """Where two documents differ; whatever stands on one side only is one difference, not one for each of its parts."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [*before, *(name for name in after if name not in before)]
+        parts = [(name, before.get(name), after.get(name)) for name in names]
+    elif isinstance(before, list) and isinstance(after, list):
+        size = max(len(before), len(after))
+        padded = [[*side, *([None] * (size - len(side)))] for side in (before, after)]
+        parts = [(str(place), old, new) for place, (old, new) in enumerate(zip(*padded, strict=True))]
+    else:
+        return [] if before == after else [Difference(path, before, after)]
+    return [found for name, old, new in parts for found in differences(old, new, f"{path}/{name}" if path else name)]

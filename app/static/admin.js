@@ -1,0 +1,55 @@
+// What a page cannot do by itself: live figures. Everything else works without a script.
+// An element with data-poll="ADDRESS" and data-every="SECONDS" is replaced by what the address answers, while it is looked
+// at. An answer of 204 means: nothing new, and nothing will come. Errors are told, and the next try comes later.
+"use strict";
+
+for (const element of document.querySelectorAll("[data-poll]")) {
+  poll(element, Number(element.dataset.every || "5"));
+}
+
+function poll(element, every) {
+  let seen = "";
+  let wait = every;
+  const told = document.createElement("p");
+  told.className = "text-warning-emphasis small";
+  told.setAttribute("role", "status");
+  element.before(told);
+
+  async function look() {
+    if (document.hidden || busy(element)) {
+      return setTimeout(look, 1000);
+    }
+    try {
+      const headers = seen ? { "If-None-Match": seen } : {};
+      const answer = await fetch(element.dataset.poll, { headers, signal: AbortSignal.timeout(10000) });
+      if (answer.status === 204) {
+        return;
+      }
+      if (answer.status === 286) { // finished: the whole page has more to show now
+        return location.reload();
+      }
+      if (answer.ok) {
+        const open = [...element.querySelectorAll("details[open][id]")].map((one) => one.id);
+        element.innerHTML = await answer.text();
+        for (const id of open) {
+          element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+        }
+        seen = answer.headers.get("ETag") || "";
+      } else if (answer.status !== 304) {
+        throw new Error(`the server answered ${answer.status}`);
+      }
+      told.textContent = "";
+      wait = every;
+    } catch (error) {
+      wait = Math.min(60, wait * 2);
+      told.textContent = `These figures do not update at the moment (${error.message}); next try in ${wait} s.`;
+    }
+    setTimeout(look, wait * 1000);
+  }
+  setTimeout(look, wait * 1000);
+}
+
+// Somebody is reading a table or has the keyboard inside: do not take it away.
+function busy(element) {
+  return element.contains(document.activeElement) && document.activeElement !== document.body;
+}

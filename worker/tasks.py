@@ -5,7 +5,7 @@ from functools import cache
 
 from sqlalchemy import Engine
 
-from app.services import evaluations, results, training
+from app.services import activity, evaluations, results, training
 from app.store.engine import alone, create
 from worker.celery_app import app, settings
 
@@ -35,3 +35,11 @@ def report() -> None:
         if mine:
             evaluations.run_waiting(_engine(), settings)
             results.compute_stale(_engine(), settings.report_interval_s)
+
+
+@app.task(name="worker.tasks.watch")
+def watch() -> None:
+    """Compute what the pages show live, while a long report may be under way in another process."""
+    with alone(_engine(), "watch") as mine:
+        if mine:
+            activity.compute_due(_engine())

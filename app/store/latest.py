@@ -73,10 +73,10 @@ _HOME = text(
         FROM latest l WHERE l.experiment_id = e.id
     ) found ON true
     LEFT JOIN LATERAL (
-        SELECT min(first.closes_at) AS since FROM json_array_elements(e.config->'arms') arm
+        SELECT min(first.closes_at) AS since FROM json_array_elements(e.config->'arms') spec
         CROSS JOIN LATERAL (
             SELECT a.closes_at FROM awaiting_outcome a
-            WHERE a.experiment_id = e.id AND a.arm = arm->>'key' ORDER BY a.closes_at LIMIT 1
+            WHERE a.experiment_id = e.id AND a.arm = spec->>'key' ORDER BY a.closes_at LIMIT 1
         ) first WHERE first.closes_at < clock_timestamp()
     ) waiting ON true
     LEFT JOIN LATERAL (

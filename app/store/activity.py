@@ -1,0 +1,114 @@
+"""What happened when, per arm: decisions, settled rewards and their spread over units, in stretches of equal length."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+
+class Stretch(NamedTuple):
+    """One arm in one stretch of time. Moments are over the units that have settled decisions in it."""
+
+    arm: str
+    stretch: int  # from 0
+    decisions: int  # settled or waiting
+    settled: int
+    units: int
+    rewarded: int  # settled decisions with a reward event in time
+    mean_num: float  # reward per unit
+    mean_den: float  # settled decisions per unit
+    var_num: float  # sum of squared deviations over n
+    var_den: float
+    cov: float
+
+
+class Span(NamedTuple):
+    """When an experiment's decisions were made."""
+
+    first: Any  # null: none was made
+    last: Any
+
+
+def span(connection: Connection, experiment_id: int) -> Span:
+    """First and last decision."""
+    query = "SELECT min(decided_at), max(decided_at) FROM decisions WHERE experiment_id = :id"
+    return Span._make(connection.execute(text(query), {"id": experiment_id}).one())
+
+
+# A waiting decision's time follows from the end of its window, so that the wide log itself need not be read.
+_STRETCHES = text(
+    """
+    WITH seen AS (
+        SELECT arm, unit_id, decided_at, reward, events FROM outcomes WHERE experiment_id = :id
+        UNION ALL
+        SELECT arm, NULL, closes_at - make_interval(secs => :window_s), NULL, NULL
+        FROM awaiting_outcome WHERE experiment_id = :id
+    ), units AS (
+        SELECT arm, unit_id,
+            least(:count - 1, greatest(0, floor(extract(epoch FROM decided_at - :first) / :width_s)))::int AS stretch,
+            count(*) AS decisions, count(reward) AS den, coalesce(sum(reward), 0) AS num,
+            count(*) FILTER (WHERE events > 0) AS rewarded
+        FROM seen GROUP BY 1, 2, 3
+    )
+    SELECT arm, stretch, sum(decisions)::bigint, sum(den)::bigint, count(*) FILTER (WHERE den > 0)::int,
+        sum(rewarded)::bigint, coalesce(avg(num) FILTER (WHERE den > 0), 0)::float8,
+        coalesce(avg(den) FILTER (WHERE den > 0), 0)::float8, coalesce(var_pop(num) FILTER (WHERE den > 0), 0)::float8,
+        coalesce(var_pop(den) FILTER (WHERE den > 0), 0)::float8,
+        coalesce(covar_pop(num, den::float8) FILTER (WHERE den > 0), 0)::float8
+    FROM units GROUP BY 1, 2 ORDER BY 1, 2
+    """
+)
+
+
+def stretches(
+    connection: Connection, experiment_id: int, *, first: Any, width_s: float, count: int, window_s: float
+) -> list[Stretch]:
+    """Every arm's stretches that hold a decision; the first begins at ``first``, the last also holds what is later.
+
+    :param window_s: the experiment's reward window.
+    """
+    given = {"id": experiment_id, "first": first, "width_s": width_s, "count": count, "window_s": window_s}
+    return [Stretch._make(row) for row in connection.execute(_STRETCHES, given)]
+
+
+class Today(NamedTuple):
+    """Counts since midnight UTC."""
+
+    day: str  # as in 2026-11-21
+    decisions: int
+    rewards: int
+
+
+_TODAY = text(
+    """
+    SELECT to_char(clock_timestamp(), 'YYYY-MM-DD'),
+        (SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at >= date_trunc('day', clock_timestamp())),
+        (SELECT count(*) FROM rewards WHERE experiment_id = :id AND received_at >= date_trunc('day', clock_timestamp()))
+    """
+)
+
+
+def today(connection: Connection, experiment_id: int) -> Today:
+    """Decisions made and reward events received today."""
+    return Today._make(connection.execute(_TODAY, {"id": experiment_id}).one())
+
+
+class Choices(NamedTuple):
+    """What an arm chose in a run of decisions."""
+
+    decisions: int
+    chosen: dict[str, int]  # by action
+
+
+_CHOICES = """
+    SELECT eligible[chosen + 1] AS action, count(*)::int FROM (
+        SELECT eligible, chosen FROM decisions WHERE experiment_id = :id AND arm = :arm AND state <> 'unanswered'
+        ORDER BY decided_at {order} LIMIT :most
+    ) part GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+
+
+def choices(connection: Connection, experiment_id: int, arm: str, *, newest: bool, most: int) -> Choices:
+    """How often each action was chosen among the first, or the newest, so many decisions of an arm."""
+    query = text(_CHOICES.format(order="DESC" if newest else "ASC"))
+    rows = connection.execute(query, {"id": experiment_id, "arm": arm, "most": most}).all()
+    return Choices(sum(row[1] for row in rows), {row[0]: row[1] for row in rows})

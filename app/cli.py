@@ -226,14 +226,14 @@ def audit(data_dir: Path, experiment: str) -> None:
 
     Exit code 0: everything matches; 1: something differs, and the report says what; 2: could not be done.
     """
-    from app.services.audit import audit_experiment
+    from app.services import standing_audit
 
     with (
         servers(data_dir) as settings,
         engine_for(settings) as engine,
         click.progressbar(length=1000, label="audit", file=sys.stderr) as bar,
     ):
-        report = audit_experiment(engine, settings, experiment, progress(bar))
+        report = standing_audit.run_whole(engine, settings, experiment, progress(bar))
     for line in report.lines():
         click.echo(line)
     sys.exit(0 if report.ok else 1)

@@ -12,7 +12,8 @@ from app import demo
 from app.embedded.errors import ServerError
 from app.embedded.locate import servers
 from app.embedded.state import DataDir
-from app.services.audit import AuditReport, audit_experiment
+from app.services import standing_audit
+from app.services.audit import AuditReport
 from app.store.engine import create
 
 
@@ -46,7 +47,7 @@ def _audit(data_dir: DataDir, url: str) -> Iterator[Callable[[], AuditReport] | 
     with servers(data_dir, start=False) as settings:
         engine = create(settings.database_url, settings)
         try:
-            yield lambda: audit_experiment(engine, settings, demo.EXPERIMENT_KEY)
+            yield lambda: standing_audit.run_whole(engine, settings, demo.EXPERIMENT_KEY)
         finally:
             engine.dispose()
 

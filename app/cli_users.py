@@ -29,7 +29,9 @@ def users_create(data_dir: Path, name: str, role: str) -> None:
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
         token = service.create_user(engine, name, role, "cli")
-    click.echo(f"{name} is a user with the role {role}. Send the person this link; it works once, for three days:", err=True)
+    click.echo(
+        f"{name} is a user with the role {role}. Send the person this link; it works once, for three days:", err=True
+    )
     click.echo(_address(data_dir, settings, token))
 
 

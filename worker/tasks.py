@@ -5,7 +5,7 @@ from functools import cache
 
 from sqlalchemy import Engine
 
-from app.services import activity, evaluations, results, training
+from app.services import activity, evaluations, health_checks, results, standing_audit, training
 from app.store.engine import alone, create
 from worker.celery_app import app, settings
 
@@ -35,6 +35,8 @@ def report() -> None:
         if mine:
             evaluations.run_waiting(_engine(), settings)
             results.compute_stale(_engine(), settings.report_interval_s)
+            health_checks.compute_due(_engine(), settings.report_interval_s)
+            standing_audit.run_due(_engine(), settings)
 
 
 @app.task(name="worker.tasks.watch")

@@ -8,6 +8,8 @@ from typing import Any
 from flask import Flask
 from markupsafe import Markup, escape
 
+from app.serving import runtime
+
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EM DASH}"
 
@@ -122,8 +124,9 @@ def plural(count: int, one: str, many: str = "") -> str:
 def actor(name: str, key_name: str | None = None) -> Markup:
     """Who did something: a user, an API key by its name, or the platform itself."""
     if name.startswith("lw_"):
-        return Markup('<span title="{}">API key {}</span>').format(name, key_name or name)
-    words = {"cli": "command line", "worker": "Loopwise", "": "unknown"}
+        known = runtime().snapshots.current.keys.get(name)
+        return Markup('<span title="{}">API key {}</span>').format(name, key_name or (known and known.name) or name)
+    words = {"cli": "the command line", "worker": "Loopwise", "": "unknown"}
     return escape(words.get(name, name))
 
 

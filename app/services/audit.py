@@ -8,6 +8,7 @@ it, and learned from when the arm learns.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -76,11 +77,17 @@ class AuditReport:
 
 
 def audit_experiment(
-    engine: Engine, settings: Settings, experiment_key: str, progress: Callable[[int, int], None] | None = None
+    engine: Engine,
+    settings: Settings,
+    experiment_key: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    since: datetime | None = None,
 ) -> AuditReport:
     """Check the whole log of an experiment.
 
     :param progress: called with (done, of) now and then.
+    :param since: only what was decided, settled or trained since then.
     :raises NotFound: no such experiment.
     """
     report = AuditReport(experiment_key)
@@ -88,19 +95,20 @@ def audit_experiment(
         store.hold_still(connection)
         experiment = stored_experiment(connection, experiment_key)
         auditor = _Auditor(connection, settings, experiment, report)
-        total = store.count_decisions(connection, experiment.id) + len(auditor.versions)
-        for row in store.each_decision(connection, experiment.id):
+        new_versions = [one for one in auditor.versions.values() if since is None or one.created_at >= since]
+        total = store.count_decisions(connection, experiment.id, since) + len(new_versions)
+        for row in store.each_decision(connection, experiment.id, since):
             auditor.check_decision(row)
             report.decisions += 1
             if progress is not None and report.decisions % 200 == 0:
                 progress(report.decisions, total)
-        for version in auditor.versions.values():
+        for version in new_versions:
             auditor.replay(version)
             if progress is not None:
                 progress(report.decisions + report.versions, total)
-        auditor.check_outcomes()
+        auditor.check_outcomes(since)
         learning = sorted({arm for arm, _ in auditor.versions})
-        missing = store.unaccounted(connection, experiment.id, learning)
+        missing = store.unaccounted(connection, experiment.id, learning, since)
         report.unaccounted = len(missing)
         for decision_id in missing[:SHOWN]:
             report.add(f"decision {decision_id!r} is not settled (and learned from, if the arm learns) exactly once")
@@ -170,9 +178,9 @@ class _Auditor:
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
         return Predictor(plain, policy) if version.examples else None
 
-    def check_outcomes(self) -> None:
+    def check_outcomes(self, since: datetime | None) -> None:
         """Join the rewards of every settled decision again."""
-        for reward, due in training.each_outcome(self._connection, self._experiment.id):
+        for reward, due in training.each_outcome(self._connection, self._experiment.id, since):
             self._report.outcomes += 1
             expected = joined_reward(due, self._configs.get(due.config_version).reward)
             if expected != reward:

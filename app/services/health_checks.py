@@ -3,6 +3,7 @@
 A failed check here means that no other number of the experiment may be believed, so each says in words what it found.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,12 +14,14 @@ from app.services import sample_ratio
 from app.services.experiment_config import ExperimentConfig
 from app.services.lookup import stored_experiment
 from app.services.results import check_segment
-from app.store import choices, models, results
+from app.store import choices, latest, models, results
 from app.store.choices import Choice
 from app.store.engine import transaction
 from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
 from experiments.health import concentration, missing_rewards
 
+KIND = "health"
+FACTOR = 50.0  # at most one part in so many of a worker's time
 NEWEST = 200_000  # decisions whose choices are checked
 MAX_GROUPS = 30
 CHOICES_OK = "choices match their logged propensities"
@@ -55,6 +58,30 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
                 "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
             ],
         }
+
+
+def stored(engine: Engine, key: str) -> dict[str, Any] | None:
+    """The newest checks that the worker made, with ``computed_at``; null when it made none yet.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        found = latest.get(connection, stored_experiment(connection, key).id, KIND)
+    return None if found is None else {**(found.body or {}), "computed_at": found.computed_at}
+
+
+def compute_due(engine: Engine, every_s: float) -> list[str]:
+    """Make the checks that are due and keep them; returns the experiments' keys."""
+    with transaction(engine) as connection:
+        keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
+    for key in keys:
+        began = time.monotonic()
+        body = get(engine, key)
+        summary = {"ok": body["ok"], "alerts": [check["text"] for check in body["checks"] if check["alert"]]}
+        with transaction(engine) as connection:
+            experiment_id = stored_experiment(connection, key).id
+            latest.put(connection, experiment_id, KIND, summary, body, time.monotonic() - began)
+    return keys
 
 
 def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Reads the log the way an auditor does: everything, in order, a slice at a time."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select, text, tuple_
@@ -16,14 +17,30 @@ def hold_still(connection: Connection) -> None:
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
-def count_decisions(connection: Connection, experiment_id: int) -> int:
-    """Decisions of one experiment that were made here; imported ones cannot be made again."""
-    query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id AND state <> 'imported'")
-    return int(connection.execute(query, {"id": experiment_id}).scalar_one())
+def count_decisions(connection: Connection, experiment_id: int, since: datetime | None = None) -> int:
+    """Decisions of one experiment that were made here (since a time); imported ones cannot be made again."""
+    query = """
+        SELECT count(*) FROM decisions WHERE experiment_id = :id AND state <> 'imported'
+          AND decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+    """
+    return int(connection.execute(text(query), {"id": experiment_id, "since": since}).scalar_one())
 
 
-def each_decision(connection: Connection, experiment_id: int, slice_rows: int = 5000) -> Iterator[AnyRow]:
-    """Every decision of an experiment, grouped by the model that made it."""
+def time_of_newest(connection: Connection, experiment_id: int, count: int) -> datetime | None:
+    """When the oldest of the newest so many decisions was made; null when there are fewer."""
+    query = """
+        SELECT decided_at FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC OFFSET :before LIMIT 1
+    """
+    found: datetime | None = connection.execute(
+        text(query), {"id": experiment_id, "before": count - 1}
+    ).scalar_one_or_none()
+    return found
+
+
+def each_decision(
+    connection: Connection, experiment_id: int, since: datetime | None = None, slice_rows: int = 5000
+) -> Iterator[AnyRow]:
+    """Every decision of an experiment (since a time), grouped by the model that made it."""
     order = [_d.c.arm, _d.c.policy_version, _d.c.id]
     last: tuple[Any, ...] | None = None
     while True:
@@ -33,6 +50,8 @@ def each_decision(connection: Connection, experiment_id: int, slice_rows: int = 
             .order_by(*order)
             .limit(slice_rows)
         )
+        if since is not None:
+            query = query.where(_d.c.decided_at >= since)
         if last is not None:
             query = query.where(tuple_(*order) > tuple_(*last))
         rows = connection.execute(query).all()
@@ -48,13 +67,16 @@ _UNACCOUNTED = text(
     LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
     LEFT JOIN awaiting_outcome a ON a.decision_id = d.id
     LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
-    WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND (
+    WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL
+      AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity') AND (
         (o.decision_id IS NULL) = (a.decision_id IS NULL)
         OR (d.arm = ANY(:arms) AND (o.decision_id IS NULL) <> (l.decision_id IS NULL)))
     """
 )
 
 
-def unaccounted(connection: Connection, experiment_id: int, arms: list[str]) -> list[str]:
+def unaccounted(
+    connection: Connection, experiment_id: int, arms: list[str], since: datetime | None = None
+) -> list[str]:
     """Decisions that are neither settled nor waiting, or both; in learning arms, settled and not learned from."""
-    return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms}).scalars())
+    return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms, "since": since}).scalars())

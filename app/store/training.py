@@ -77,13 +77,16 @@ _SETTLED = text(
     + """
     FROM outcomes o JOIN decisions d ON d.id = o.decision_id
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
+      AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)
 
 
-def each_outcome(connection: Connection, experiment_id: int) -> Iterator[tuple[float, Due]]:
-    """Every settled reward of decisions that were made here, with what the log has now."""
-    for row in connection.execute(_SETTLED, {"experiment_id": experiment_id}):
+def each_outcome(
+    connection: Connection, experiment_id: int, since: datetime | None = None
+) -> Iterator[tuple[float, Due]]:
+    """Every settled reward (since a time) of decisions that were made here, with what the log has now."""
+    for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
         yield row[0], Due._make(row[1:])
 
 

@@ -86,8 +86,8 @@ def runtime_of(app: Flask) -> Any:
 
 
 def begin_session(token: str) -> None:
-    """Take a new session: everything of the cookie's former life is gone."""
-    session.clear()
+    """Take a new session: everything of the cookie's former life is gone, on the server too."""
+    end_session()
     session["token"] = token
 
 

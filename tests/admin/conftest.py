@@ -1,0 +1,34 @@
+"""One web server for each module, people of each role at it, and an app's client."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.admin.support import Browser, signed_in
+from tests.service import Client, Web, make_key, running_web
+
+
+@pytest.fixture(scope="module")
+def web(database_url: str) -> Iterator[Web]:
+    with running_web(database_url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(web: Web, database_url: str) -> Client:
+    return web.client(make_key(database_url))
+
+
+@pytest.fixture(scope="module")
+def admin(web: Web, database_url: str) -> Browser:
+    return signed_in(web, database_url, "admin")
+
+
+@pytest.fixture(scope="module")
+def editor(web: Web, database_url: str) -> Browser:
+    return signed_in(web, database_url, "editor")
+
+
+@pytest.fixture(scope="module")
+def viewer(web: Web, database_url: str) -> Browser:
+    return signed_in(web, database_url, "viewer")

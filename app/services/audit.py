@@ -17,18 +17,14 @@ from app.services import model_bytes
 from app.services.examples import Configs, example_of, joined_reward
 from app.services.experiment_config import shares
 from app.services.lookup import stored_experiment
-from app.services.model_bytes import ModelRefused
-from app.services.seal import holds
+from app.services.recompute import FAILURES, Check, check_choice, check_identity, check_named, load_model, needs_model
 from app.settings import Settings
 from app.store import audit as store
 from app.store import models, training
 from app.store.engine import AnyRow, transaction
 from app.store.experiments import StoredExperiment
 from app.store.models import VersionInfo
-from bandits import distribution as draws
-from bandits.encoding import ENCODING_VERSION, encode_context
-from bandits.model import Predictor, distribution, learn
-from bandits.model_file import ModelError
+from bandits.model import Predictor, learn
 from bandits.policy import BanditPolicy, Policy, parse_policy
 
 SHOWN = 20
@@ -131,52 +127,31 @@ class _Auditor:
     def check_decision(self, row: AnyRow) -> None:
         """Recompute one decision and compare all that follows from it."""
         try:
-            differences = self._differences(row)
-        except (ModelRefused, ModelError, LookupError, ValueError) as error:
+            differences = [check.difference for check in self._checks(row) if not check.same]
+        except FAILURES as error:
             differences = [f"cannot be recomputed: {error}"]
         if differences:
             self._report.decisions_differ += 1
             self._report.add(f"decision {row.id!r}: {'; '.join(differences)}")
 
-    def _differences(self, row: AnyRow) -> list[str]:
+    def _checks(self, row: AnyRow) -> list[Check]:
         config = self._configs.get(row.config_version)
         salt = bytes(self._experiment.salt)
         policies = {arm.key: parse_policy(arm.policy) for arm in config.arms}
         lines = self._configs.lines(row.config_version, row.actions, row.eligible)
         predictor = self._model(row, policies[row.arm])
-        shared = encode_context(row.context)
-        chances = distribution(policies[row.arm], predictor, shared, lines, row.eligible).tolist()
-        draw = draws.draw(salt, row.id)
-        chosen = draws.sample(chances, draw)
-        found = []
-        if not holds(self._secret, row):
-            found.append("the seal is broken: a field was changed, or the secret key is another one")
-        if row.encoding_version != ENCODING_VERSION:
-            found.append(f"encoding version {row.encoding_version} is not this program's {ENCODING_VERSION}")
-        if draws.assign(salt, row.unit_id, shares(config)) != row.arm:
-            found.append("the unit belongs to another arm")
-        if chances != row.distribution:
-            found.append("the distribution differs")
-        if draw != row.draw or chosen != row.chosen:
-            found.append(f"the draw gives action {row.eligible[chosen]!r}, logged is {row.eligible[row.chosen]!r}")
-        if chances[chosen] != row.propensity:
-            found.append(f"the propensity is {chances[chosen]!r}, logged is {row.propensity!r}")
-        return found
+        _, of_choice = check_choice(salt, policies[row.arm], predictor, lines, row)
+        return check_identity(self._secret, salt, shares(config), row) + of_choice
 
     def _model(self, row: AnyRow, policy: Policy) -> Predictor | None:
-        if not isinstance(policy, BanditPolicy) or row.policy_sha256 in (None, ""):
+        if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):
             return None
         name = (row.arm, row.policy_version)
         version = self.versions[name]
-        if version.sha256 != row.policy_sha256:
-            raise ModelRefused(f"version {row.policy_version} has another SHA-256 than the decision names")
+        check_named(version, row)
         if self._predictor is None or self._predictor[0] != name:
-            self._predictor = (name, self._load(version, policy))
+            self._predictor = (name, load_model(self._connection, self._secret, policy, version, row))
         return self._predictor[1]
-
-    def _load(self, version: VersionInfo, policy: BanditPolicy) -> Predictor | None:
-        _, plain = model_bytes.load(self._connection, version.id, self._secret)
-        return Predictor(plain, policy) if version.examples else None
 
     def check_outcomes(self, since: datetime | None) -> None:
         """Join the rewards of every settled decision again."""
@@ -192,7 +167,7 @@ class _Auditor:
         self._report.versions += 1
         try:
             problem = self._replayed(version)
-        except (ModelRefused, ModelError, LookupError, ValueError) as error:
+        except FAILURES as error:
             problem = f"cannot be replayed: {error}"
         if problem:
             self._report.versions_differ += 1

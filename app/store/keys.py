@@ -35,6 +35,12 @@ def every(connection: Connection) -> list[StoredKey]:
     return [StoredKey._make(row) for row in connection.execute(select(*_columns).order_by(_k.c.created_at))]
 
 
+def find(connection: Connection, key_id: str) -> StoredKey | None:
+    """One key by its public id, a revoked one too."""
+    row = connection.execute(select(*_columns).where(_k.c.id == key_id)).first()
+    return None if row is None else StoredKey._make(row)
+
+
 def changed_since(connection: Connection, revision: int) -> list[StoredKey]:
     """Every key that changed after that revision."""
     return [StoredKey._make(row) for row in connection.execute(select(*_columns).where(_k.c.revision > revision))]

@@ -57,6 +57,25 @@ def of_experiment(connection: Connection, experiment_id: int, arm: str | None = 
     return [VersionInfo._make(row) for row in connection.execute(query)]
 
 
+def newest(connection: Connection, experiment_id: int, arm: str, *, before: int | None, most: int) -> list[VersionInfo]:
+    """The newest versions of a lineage, or those before a number, newest first."""
+    query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm)
+    if before is not None:
+        query = query.where(_m.c.number < before)
+    rows = connection.execute(query.order_by(_m.c.number.desc()).limit(most))
+    return [VersionInfo._make(row) for row in rows]
+
+
+def count(connection: Connection, experiment_id: int, arm: str) -> int:
+    """Versions of a lineage; numbers have no gaps."""
+    return next_number(connection, experiment_id, arm)
+
+
+def number_of(connection: Connection, version_id: int) -> int:
+    """The number of a version."""
+    return int(connection.execute(select(_m.c.number).where(_m.c.id == version_id)).scalar_one())
+
+
 def find(connection: Connection, experiment_id: int, arm: str, number: int) -> VersionInfo | None:
     """One version by its number."""
     query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm, _m.c.number == number)

@@ -109,6 +109,13 @@ def newest(engine: Engine, key: str) -> list[dict[str, Any]]:
         return [_as_json(key, row) for row in found]
 
 
+def newest_done(engine: Engine, key: str) -> dict[str, Any] | None:
+    """The newest evaluation that has a result; null when there is none."""
+    with transaction(engine) as connection:
+        row = store.newest_done(connection, stored_experiment(connection, key).id)
+    return None if row is None else _as_json(key, row)
+
+
 def run_waiting(engine: Engine, settings: Settings) -> int:
     """Compute every evaluation that waits, or whose worker died; returns how many were done."""
     with transaction(engine) as connection:

@@ -98,6 +98,13 @@ def _line(row: HomeRow, now: datetime) -> Line:
     )
 
 
+def badges_of(engine: Engine, key: str) -> list[Badge]:
+    """What is wrong with one experiment, the worst first; nothing for one that does not exist."""
+    with transaction(engine) as connection:
+        rows = latest.home(connection, key)
+    return [badge for row in rows for badge in badges(row, datetime.now(UTC))]
+
+
 def badges(row: HomeRow, now: datetime) -> list[Badge]:
     """What is wrong, the worst first."""
     kinds = row.latest or {}

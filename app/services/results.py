@@ -22,12 +22,13 @@ from app.services.metric_config import MetricSpec
 from app.store import latest, reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
-from app.store.reports import StoredReport
+from app.store.reports import Look, StoredReport
 from app.store.results import Overview
 
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
+MOST_LOOKS = 200  # in a chart over time
 ASSUMPTIONS = (
     "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
     "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
@@ -53,17 +54,37 @@ def get(
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
+    report = _newest(engine, key, method, segment)
+    if report is None or _too_old(report, max_age_s):
+        compute(engine, key, segment)
+        report = _newest(engine, key, method, segment)
+        assert report is not None
+    return _served(report, method)
+
+
+def newest(
+    engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None
+) -> dict[str, Any] | None:
+    """The newest results that the worker computed, with their age; null when it computed none yet. Computes nothing.
+
+    :raises NotFound: no such experiment.
+    :raises Unprocessable: unknown method, or a segment that was not declared.
+    """
+    report = _newest(engine, key, method, segment)
+    return None if report is None else _served(report, method)
+
+
+def _newest(engine: Engine, key: str, method: str, segment: str | None) -> StoredReport | None:
     if method not in METHODS:
         raise invalid((FieldError("/method", f"give one of {', '.join(METHODS)}"),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        stored = reports.newest(connection, experiment.id, KIND, segment)
-    if not stored or _too_old(stored[0], max_age_s):
-        compute(engine, key, segment)
-        with transaction(engine) as connection:
-            stored = reports.newest(connection, experiment.id, KIND, segment)
-    report = stored[0]
+        found = reports.newest(connection, experiment.id, KIND, segment)
+    return found[0] if found else None
+
+
+def _served(report: StoredReport, method: str) -> dict[str, Any]:
     body = report.body | {
         "method": method,
         "computed_at": report.computed_at.isoformat().replace("+00:00", "Z"),
@@ -108,14 +129,10 @@ def compute_stale(engine: Engine, every_s: float) -> list[str]:
     return keys
 
 
-def history(engine: Engine, key: str, most: int = 200) -> list[dict[str, Any]]:
-    """Earlier results, oldest first: the primary comparisons over time."""
+def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
+    """Earlier looks at the first primary metric, oldest first; of many, so many spread over all of the time."""
     with transaction(engine) as connection:
-        stored = reports.newest(connection, stored_experiment(connection, key).id, KIND, None, most)
-    return [
-        {"computed_at": report.computed_at.isoformat(), "metrics": report.body["metrics"]}
-        for report in reversed(stored)
-    ]
+        return reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:

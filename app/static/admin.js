@@ -1,6 +1,7 @@
 // What a page cannot do by itself: live figures. Everything else works without a script.
 // An element with data-poll="ADDRESS" and data-every="SECONDS" is replaced by what the address answers, while it is looked
-// at. An answer of 204 means: nothing new, and nothing will come. Errors are told, and the next try comes later.
+// at; data-etag names what it shows already. An answer of 204 means: nothing new, and nothing will come. Errors are told,
+// and the next try comes later. Opened tables stay open, and the keyboard stays where it was.
 "use strict";
 
 for (const element of document.querySelectorAll("[data-poll]")) {
@@ -8,7 +9,7 @@ for (const element of document.querySelectorAll("[data-poll]")) {
 }
 
 function poll(element, every) {
-  let seen = "";
+  let seen = element.dataset.etag || "";
   let wait = every;
   const told = document.createElement("p");
   told.className = "text-warning-emphasis small";
@@ -29,10 +30,15 @@ function poll(element, every) {
         return location.reload();
       }
       if (answer.ok) {
+        const text = await answer.text();
         const open = [...element.querySelectorAll("details[open][id]")].map((one) => one.id);
-        element.innerHTML = await answer.text();
+        const place = stops(element).indexOf(document.activeElement);
+        element.innerHTML = text;
         for (const id of open) {
           element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+        }
+        if (place >= 0) {
+          stops(element)[place]?.focus({ preventScroll: true });
         }
         seen = answer.headers.get("ETag") || "";
       } else if (answer.status !== 304) {
@@ -49,7 +55,15 @@ function poll(element, every) {
   setTimeout(look, wait * 1000);
 }
 
-// Somebody is reading a table or has the keyboard inside: do not take it away.
+// Where the keyboard can stop, in order.
+function stops(element) {
+  return [...element.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
+}
+
+// Somebody types, reads a wide table or marks text inside: do not take it away.
 function busy(element) {
-  return element.contains(document.activeElement) && document.activeElement !== document.body;
+  const focused = document.activeElement;
+  const marked = document.getSelection();
+  return (element.contains(focused) && focused.matches("input, select, textarea, .table-scroll"))
+    || (marked !== null && !marked.isCollapsed && element.contains(marked.anchorNode));
 }

@@ -62,6 +62,12 @@ def newest(connection: Connection, experiment_id: int, most: int) -> list[Row[*t
     return list(connection.execute(query).all())
 
 
+def newest_done(connection: Connection, experiment_id: int) -> Row[*tuple[Any, ...]] | None:
+    """The newest one that has a result."""
+    query = select(_e).where(_e.c.experiment_id == experiment_id, _e.c.status == "done").order_by(_e.c.id.desc())
+    return connection.execute(query.limit(1)).first()
+
+
 def unfinished(connection: Connection) -> list[int]:
     """Ids of evaluations that are queued, or that ran when their worker died, oldest first."""
     query = select(_e.c.id).where(_e.c.status.in_(["queued", "running"])).order_by(_e.c.id)

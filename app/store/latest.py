@@ -67,7 +67,8 @@ _HOME = text(
     SELECT e.key, e.config->>'name' AS name, e.status, e.owner, e.created_at, e.started_at, e.concluded_at,
         e.config->'arms' AS arms, e.config->>'control_arm' AS control_arm, found.latest, waiting.since, problems.text
     FROM (SELECT x.*, c.config FROM experiments x
-          JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version) e
+          JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version
+          WHERE CAST(:key AS text) IS NULL OR x.key = :key) e
     LEFT JOIN LATERAL (
         SELECT jsonb_object_agg(l.kind, l.summary || jsonb_build_object('computed_at', l.computed_at)) AS latest
         FROM latest l WHERE l.experiment_id = e.id
@@ -104,6 +105,6 @@ class HomeRow(NamedTuple):
     problem: str | None  # why a learning arm's newest round does not serve
 
 
-def home(connection: Connection) -> list[HomeRow]:
-    """Every experiment, newest first."""
-    return [HomeRow._make(row) for row in connection.execute(_HOME)]
+def home(connection: Connection, key: str | None = None) -> list[HomeRow]:
+    """Every experiment, or the one of that key, newest first."""
+    return [HomeRow._make(row) for row in connection.execute(_HOME, {"key": key})]

@@ -54,6 +54,37 @@ def newest(
     return [StoredReport._make(row) for row in connection.execute(query)]
 
 
+class Look(NamedTuple):
+    """What one report said of the first primary metric."""
+
+    computed_at: Any
+    metric: str  # key
+    name: str
+    comparisons: list[dict[str, Any]]  # the lines of the report: arm, difference, always_valid, ...
+
+
+# Few of many looks, spread over all of them: ids come from the index alone, and only the chosen bodies are read.
+_LOOKS = text(
+    """
+    WITH looks AS (
+        SELECT id, row_number() OVER (ORDER BY id DESC) - 1 AS place, count(*) OVER () AS count
+        FROM reports WHERE experiment_id = :experiment_id AND kind = :kind AND segment IS NULL
+    ), chosen AS (
+        SELECT r.computed_at, r.id, jsonb_path_query_first(r.body, '$.metrics[*] ? (@.role == "primary")') AS metric
+        FROM looks l JOIN reports r ON r.id = l.id WHERE l.place % ceil(l.count / CAST(:most AS float8))::bigint = 0
+    )
+    SELECT computed_at, metric->>'metric', metric->>'name', metric->'comparisons' FROM chosen
+    WHERE metric IS NOT NULL ORDER BY id
+    """
+)
+
+
+def looks(connection: Connection, experiment_id: int, kind: str, most: int) -> list[Look]:
+    """The primary comparisons of at most so many reports, oldest first, the newest among them."""
+    given = {"experiment_id": experiment_id, "kind": kind, "most": most}
+    return [Look._make(row) for row in connection.execute(_LOOKS, given)]
+
+
 # A report is worth computing again when outcomes came since, and not more often than it is worth its time. A round that was
 # under way while it was computed may have settled outcomes of an earlier time: so they are counted, while any are recent.
 _STALE = text(

@@ -11,7 +11,9 @@ LOCK = uv pip compile --quiet --python-version 3.11 --universal --generate-hashe
 	--no-emit-find-links --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench lock clean
+AXE := axe-core@4.14.1
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+.PHONY: help install run test browser lint bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -21,8 +23,11 @@ install: $(VENV)/installed ## Prepare the environment without starting anything
 run: install ## Start everything and play the demo; ARGS="--port 9000 --no-demo" are options of `loopwise up`
 	@$(BIN)/loopwise up $(ARGS)
 
-test: lint ## Run the lints, the type checks and the whole suite on servers of its own; ARGS go to pytest
+test: lint browser ## Run the lints, the type checks and the whole suite on servers of its own; ARGS go to pytest
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+browser: $(VENV)/axe.min.js ## Look for what the browser tests need: chromium, and axe-core from npm
+	@command -v chromium >/dev/null || echo "There is no chromium: the browser tests are skipped (Debian: apt install chromium)"
 
 lint: $(VENV)/installed-dev ## Run the lints, the type checks and the import rules
 	$(BIN)/ruff check .
@@ -64,3 +69,10 @@ $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 	@echo "Installing the locked development packages into $(VENV)"
 	@$(PIP_INSTALL) -r requirements-dev.lock
 	@touch $@
+
+# The accessibility checks' one file, out of its npm package; without npm those checks are skipped.
+$(VENV)/axe.min.js: Makefile | $(BIN)/python
+	@command -v npm >/dev/null || { echo "There is no npm: the accessibility checks are skipped (Debian: apt install npm)"; exit 0; }; \
+		folder=$$(mktemp -d) && cd $$folder && file=$$(npm pack --silent $(AXE)) && \
+		echo "$(AXE_SHA256)  $$file" | sha256sum --check --quiet && tar xzf $$file package/axe.min.js && \
+		mv package/axe.min.js $(CURDIR)/$@ && touch $(CURDIR)/$@; status=$$?; rm -rf $$folder; exit $$status

@@ -1,0 +1,107 @@
+"""What browser tests share: an installation, signing in, data to look at, and the accessibility check."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from playwright.sync_api import Page
+
+from tests.service import Client, engine_of, query, wait_for
+
+PASSWORD = "correct horse battery"
+SERIOUS = ("serious", "critical")
+
+
+class Site(NamedTuple):
+    """One running installation."""
+
+    url: str
+    database_url: str
+    client: Client
+
+
+def sign_in(page: Page, site: Site, role: str = "admin", name: str = "") -> str:
+    """A new user opens the link, chooses a password, and is in. Returns the name."""
+    from app.services import users
+
+    with engine_of(site.database_url) as engine:
+        name = name or f"{role}-{len(users.list_users(engine))}"
+        token = users.create_user(engine, name, role, "test")
+    page.goto(f"{site.url}/admin/link/{token}")
+    page.fill("#password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url(f"{site.url}/admin/")
+    return name
+
+
+def faults(page: Page, axe: Path) -> str:
+    """Serious accessibility faults of the page as it stands, in words with the element; empty: none."""
+    page.evaluate(axe.read_text(encoding="utf-8"))  # past the page's policy, which admits no foreign script
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return "\n".join(
+        f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for one in found["violations"]
+        if one["impact"] in SERIOUS
+        for node in one["nodes"][:3]
+    )
+
+
+def wider_than_the_window(page: Page) -> bool:
+    """True when the page has to be pushed sideways to be read."""
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"))
+
+
+LEARNED = {
+    "type": "bandit",
+    "algorithm": "squarecb",
+    "parameters": {"bits": 12, "gamma_scale": 20.0},
+    "exploration_floor": 0.05,
+}
+ARMS = [
+    {"key": "control", "share": 0.3, "policy": {"type": "fixed", "action": "a"}},
+    {"key": "learned", "share": 0.7, "policy": LEARNED},
+]
+
+
+def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> list[str]:
+    """An experiment with a history: decisions, rewards, several model versions. Returns the ids of the decisions."""
+    site.client.make(
+        key,
+        name='Which <b>offer</b> "works" & why',
+        hypothesis="People from the north like b, people from the south like c.",
+        arms=ARMS,
+        control_arm="control",
+        reward={"window_s": 1.0},
+        segments=["region"],
+    )
+    ids: list[str] = []
+    for number in range(rounds):
+        ids += _round(site, key, number, each)
+        _wait_until_settled(site, key, len(ids))
+    for kind in ("activity", "results", "health", "audit"):
+        _wait_for_figures(site, key, kind)
+    return ids
+
+
+def _round(site: Site, key: str, number: int, each: int) -> list[str]:
+    asked = [
+        {"unit_id": f"person-{number}-{n}", "context": {"region": "north" if n % 2 else "south", "visits": n % 7}}
+        for n in range(each)
+    ]
+    decided = site.client.decide_many(key, asked)
+    liked = {"north": "b", "south": "c"}
+    rewards = {
+        one["decision_id"]: float(one["action"]["id"] == liked[request["context"]["region"]])
+        for one, request in zip(decided, asked, strict=True)
+    }
+    site.client.reward_many(rewards)
+    return list(rewards)
+
+
+def _wait_until_settled(site: Site, key: str, count: int) -> None:
+    settled = "SELECT count(*) FROM outcomes o JOIN experiments e ON e.id = o.experiment_id WHERE e.key = %s"
+    wait_for(lambda: query(site.database_url, settled, key)[0][0] == count, 30, "settling")
+
+
+def _wait_for_figures(site: Site, key: str, kind: str) -> None:
+    known = "SELECT 1 FROM latest l JOIN experiments e ON e.id = l.experiment_id WHERE e.key = %s AND l.kind = %s"
+    wait_for(lambda: query(site.database_url, known, key, kind), 30, f"the worker's {kind}")

@@ -1,0 +1,114 @@
+"""Every page, light and dark, wide and narrow: no serious accessibility fault, nothing to be pushed sideways."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.support import Site, faults, fill, sign_in, wider_than_the_window
+
+SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+KEY = "shop"
+ONE = f"/admin/experiments/{KEY}"
+PAGES = (
+    "/admin/",
+    "/admin/?search=nothing-like-this",
+    f"{ONE}/",
+    f"{ONE}/results",
+    f"{ONE}/results?segment=region",
+    f"{ONE}/off-policy",
+    f"{ONE}/policy",
+    f"{ONE}/decisions",
+    f"{ONE}/replay?id={{decision}}",
+    f"{ONE}/log",
+    f"{ONE}/integration",
+    "/admin/drafts/{draft}/purpose",
+    "/admin/drafts/{draft}/actions",
+    "/admin/drafts/{draft}/arms",
+    "/admin/drafts/{draft}/reward",
+    "/admin/drafts/{draft}/metrics",
+    "/admin/drafts/{draft}/plan",
+    "/admin/drafts/{draft}/review",
+    "/admin/keys",
+    "/admin/users",
+    "/admin/settings",
+    "/admin/audit-log",
+    "/admin/nothing-here",
+)
+
+
+@pytest.fixture(scope="module")
+def seen(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
+    """An experiment with a history, and the names that addresses need."""
+    from app.services import evaluations
+    from app.services.evaluation_request import CandidateSpec, EvaluationRequest
+    from tests.service import engine_of, query, wait_for
+
+    ids = fill(site)
+    with engine_of(site.database_url) as engine:
+        spec = CandidateSpec(key="always-b", policy={"type": "fixed", "action": "b"})
+        evaluations.add_candidate(engine, KEY, spec, "test")
+        evaluations.ask(engine, KEY, EvaluationRequest(), "test")
+    wait_for(lambda: query(site.database_url, "SELECT 1 FROM evaluations WHERE status = 'done'"), 60, "the evaluation")
+    context = chromium.new_context()
+    page = context.new_page()
+    sign_in(page, site)
+    page.goto(f"{site.url}{ONE}/")
+    page.get_by_role("button", name="Change").click()
+    page.wait_for_url("**/admin/drafts/**")
+    draft = page.url.split("/drafts/")[1].split("/")[0]
+    yield {"decision": quote(ids[-1]), "draft": draft}
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def windows(chromium: Browser, site: Site, seen: dict[str, str]) -> Iterator[dict[tuple[str, str], Page]]:
+    """One window for each appearance, signed in."""
+    opened: dict[tuple[str, str], Page] = {}
+    for scheme in ("light", "dark"):
+        for size, viewport in SIZES.items():
+            context = chromium.new_context(color_scheme=scheme, viewport=viewport)  # type: ignore[arg-type]
+            page = context.new_page()
+            sign_in(page, site, name=f"{scheme}-{size}")
+            opened[scheme, size] = page
+    yield opened
+    for page in opened.values():
+        page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_is_accessible_and_fits(
+    windows: dict[tuple[str, str], Page],
+    site: Site,
+    seen: dict[str, str],
+    axe: Path,
+    address: str,
+    size: str,
+    scheme: str,
+) -> None:
+    page = windows[scheme, size]
+    answer = page.goto(site.url + address.format(**seen))
+    assert answer is not None and answer.status == (404 if "nothing-here" in address else 200)
+    for closed in page.locator("details:not([open])").all():
+        closed.evaluate("element => element.open = !element.classList.contains('menu')")
+    assert not faults(page, axe)
+    assert not wider_than_the_window(page)
+    assert page.locator("html").get_attribute("data-bs-theme") == scheme
+
+
+@pytest.mark.parametrize("address", ["/admin/sign-in", "/admin/link/{link}"])
+def test_the_doors_are_accessible(chromium: Browser, site: Site, axe: Path, address: str) -> None:
+    from app.services import users
+    from tests.service import engine_of
+
+    with engine_of(site.database_url) as engine:
+        link = users.create_user(engine, "comes.later", "viewer", "test") if "link" in address else ""
+    context = chromium.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(site.url + address.format(link=link))
+    assert not faults(page, axe)
+    context.close()

@@ -68,11 +68,11 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
     app.extensions["loopwise"] = runtime or start(settings)
-    _install(app)
+    _install(app, settings)
     return app
 
 
-def _install(app: Any) -> None:
+def _install(app: Any, settings: Settings) -> None:
     app.before_request(_begin)
     auth.install(app)
     problems.install(app)
@@ -82,7 +82,7 @@ def _install(app: Any) -> None:
     for plain in (health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
     views.install(app)
-    access.install(app)
+    access.install(app, settings)
 
 
 def _begin() -> None:

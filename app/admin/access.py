@@ -12,6 +12,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from app.errors import BadRequest, Forbidden, LoopwiseError, NotFound, Unauthorized
 from app.services import users
 from app.serving import PUBLIC, runtime
+from app.settings import Settings
 from app.store.users import SignedIn
 
 PREFIX = "/admin"
@@ -56,9 +57,8 @@ class _OnlyPages(SecureCookieSessionInterface):
         return super().open_session(app, request) if request.path.startswith(PREFIX) else self.make_null_session(app)
 
 
-def install(app: Flask) -> None:
+def install(app: Flask, settings: Settings) -> None:
     """Sessions, forms' tokens and error pages."""
-    settings = runtime_of(app).settings
     # Derived: a cookie's signature must never be good for a model, nor the other way round.
     app.secret_key = hmac.digest(settings.secret_key.encode(), b"loopwise session cookies", hashlib.sha256)
     app.config.update(
@@ -67,6 +67,7 @@ def install(app: Flask) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.public_url.startswith("https:"),
+        MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,  # a pasted table may be as large as any body
         WTF_CSRF_CHECK_DEFAULT=False,  # the API has no cookies; pages are checked below
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: whoever types for two hours loses nothing
         WTF_CSRF_SSL_STRICT=False,  # compares the Referer, which our own Referrer-Policy takes away
@@ -78,11 +79,6 @@ def install(app: Flask) -> None:
     blueprint.register_error_handler(CSRFError, _form_expired)
     app.extensions["error_page"] = error_page
     app.register_blueprint(blueprint)
-
-
-def runtime_of(app: Flask) -> Any:
-    """The runtime of an app, outside of a request."""
-    return app.extensions["loopwise"]
 
 
 def begin_session(token: str) -> None:

@@ -74,9 +74,6 @@ def install(app: Flask, settings: Settings) -> None:
     )
     app.session_interface = _OnlyPages()
     _csrf.init_app(app)
-    blueprint.before_request(_enter)
-    blueprint.after_request(_protect)
-    blueprint.register_error_handler(CSRFError, _form_expired)
     app.extensions["error_page"] = error_page
     app.register_blueprint(blueprint)
 
@@ -95,6 +92,7 @@ def end_session() -> None:
         users.sign_out(runtime().engine, token)
 
 
+@blueprint.before_request
 def _enter() -> Any:
     view = current_app.view_functions[request.endpoint or ""]
     role = getattr(view, "role", None)
@@ -114,12 +112,14 @@ def _enter() -> Any:
     return None
 
 
+@blueprint.after_request
 def _protect(response: Response) -> Response:
     response.headers.setdefault("Content-Security-Policy", CSP)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
+@blueprint.errorhandler(CSRFError)
 def _form_expired(_: CSRFError) -> Any:
     message = "You signed in or out since this form was opened. Go back, reload the page, and send it again."
     return error_page(BadRequest("form_expired", message))

@@ -22,6 +22,7 @@ from app.admin import (
     trail,
     users,
     wizard,
+    wizard_import,
 )
 
 PAGES = (
@@ -35,6 +36,7 @@ PAGES = (
     decisions,
     integration,
     wizard,
+    wizard_import,
     keys,
     users,
     settings,
@@ -47,9 +49,9 @@ def install(app: Flask) -> None:
     format.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(charts=charts, may=access.may)
-    access.blueprint.context_processor(_frame)
 
 
+@access.blueprint.context_processor
 def _frame() -> dict[str, Any]:
     theme = request.cookies.get("loopwise_theme", "")
     return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user")}

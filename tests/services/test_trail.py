@@ -1,0 +1,59 @@
+"""The trail: what differs, notes, and paging that shows each line once."""
+
+import pytest
+
+from app.errors import Unprocessable
+from app.services import experiments, trail
+from app.services.trail import Difference, differences
+from tests.service import Loop
+
+
+def test_differences_name_what_changed_and_nothing_else() -> None:
+    before = {"a": 1, "b": {"c": [1, 2, 3], "d": "x"}, "gone": True, "same": [{"k": 1}]}
+    after = {"a": 2, "b": {"c": [1, 9], "d": "x"}, "new": {"deep": 1}, "same": [{"k": 1}]}
+    assert differences(before, after) == [
+        Difference("a", 1, 2),
+        Difference("b/c/1", 2, 9),
+        Difference("b/c/2", 3, None),
+        Difference("gone", True, None),
+        Difference("new", None, {"deep": 1}),
+    ]
+    assert differences(before, before) == []
+    assert differences(None, {"a": 1}) == [Difference("", None, {"a": 1})]
+
+
+def test_every_change_is_a_line_with_its_actor_and_notes_are_lines_too(loop: Loop) -> None:
+    loop.make("trailed")
+    experiments.change(loop.runtime.engine, loop.settings, "trailed", {"name": "Another name"}, "ada")
+    trail.add_note(loop.runtime.engine, "trailed", "  We saw <b>it</b>.  ", "ada")
+    found = trail.newest(loop.runtime.engine, experiment_key="trailed")
+    assert [(line.change.actor, line.words) for line in found.lines] == [
+        ("ada", "wrote a note"),
+        ("ada", "changed the configuration"),
+        ("test", "started it"),
+        ("test", "created the experiment"),
+    ]
+    assert found.lines[0].change.reason == "We saw <b>it</b>."
+    assert found.lines[1].differences == [Difference("name", "", "Another name")]
+
+
+def test_paging_shows_each_line_once(loop: Loop) -> None:
+    loop.make("long-trail")
+    for number in range(25):
+        trail.add_note(loop.runtime.engine, "long-trail", f"note {number}", "ada")
+    seen, before = [], None
+    while True:
+        page = trail.newest(loop.runtime.engine, experiment_key="long-trail", before_id=before, most=4)
+        seen += [line.change.id for line in page.lines]
+        if page.older is None:
+            break
+        before = page.older
+    assert len(seen) == len(set(seen)) == 27
+    assert seen == sorted(seen, reverse=True)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 10_001, "a\0b"])
+def test_a_note_that_cannot_be_kept_is_refused(loop: Loop, text: str) -> None:
+    loop.make(f"notes-{len(text)}-{text.strip()[:1] or 'none'}".replace("\0", ""))
+    with pytest.raises(Unprocessable):
+        trail.add_note(loop.runtime.engine, "long-trail", text, "ada")

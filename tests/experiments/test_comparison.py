@@ -189,5 +189,12 @@ def test_e_benjamini_hochberg_rejects_by_rank() -> None:
 def test_comparisons_without_p_values_keep_their_place() -> None:
     assert multiplicity.adjust([0.01, None, 0.02]) == [0.02, None, 0.02]
     assert multiplicity.adjust([None]) == [None]
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(7)
+    for size in (1, 2, 5, 40):
+        raw = np.round(rng.random(size) ** 3, 2)  # rounded: ties
+        theirs = multipletests(raw, method="holm")[1]
+        assert multiplicity.adjust(raw.tolist()) == pytest.approx(np.minimum(theirs, 1.0).tolist(), rel=1e-12)
     with pytest.raises(DataError, match="outside 0 to 1"):
         multiplicity.adjust([1.2])

@@ -84,7 +84,7 @@ def off_policy(found: dict[str, Any]) -> Table:
             _number(line["value"]),
             "-" if line["interval"] is None else _ends(line["interval"]),
             "" if against is None else _ends(against["interval"]),
-            f"{line['effective_sample_size']:.0f}",
+            "-" if line["effective_sample_size"] is None else f"{line['effective_sample_size']:.0f}",
             line["status"].replace("_", " "),
         )
     table.caption = found["search"]["text"]

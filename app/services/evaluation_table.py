@@ -17,12 +17,14 @@ from app.services.log_table import LogTable
 from app.services.policies import Policies, Target, describe
 from app.services.result_lines import as_json
 from bandits import reward_model
+from bandits.model_file import ModelError
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge
 from experiments.report import OffPolicyReport, evaluate_rows
 from experiments.results import Interval
 from experiments.reward_models import forward_folds
-from experiments.verdict import Verdict
+from experiments.validation import DataError
+from experiments.verdict import Status, Verdict
 
 FOLDS = 4
 NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})  # normal intervals cover too seldom then
@@ -53,7 +55,8 @@ def evaluate(
     progress(0.05)
     predictions = _predictions(early, late, policies)
     progress(0.2)
-    targets = policies.standing(early) + [policies.candidate(spec, early) for spec in specs]
+    standing, (searched, impossible) = policies.standing(early), _candidates(policies, specs, early)
+    targets = standing + searched
     lines: list[dict[str, Any]] = []
     estimates: list[estimators.Estimate] = []
     verdicts: list[Verdict] = []
@@ -69,6 +72,8 @@ def evaluate(
     running = estimates[0] if policies.learning() else estimators.logged_value(late.reward)
     for line, dr in zip(lines, estimates, strict=True):
         line["against_running"] = _difference(dr, running, late, request.alpha)
+    search = _search(lines, estimates, verdicts, running, late, len(searched), request.alpha)
+    lines += impossible
     first, last = late.rows[0].decided_at, late.rows[-1].decided_at
     return {
         "window": {
@@ -81,9 +86,42 @@ def evaluate(
         "logged_value": float(late.reward.mean()),
         "policies": lines,
         "realised": [_realised(late, arm, predictions, policies, request.alpha) for arm in policies.learning()],
-        "search": _search(lines, estimates, verdicts, running, late, len(specs), request.alpha),
+        "search": search,
         "assumptions": list(ASSUMPTIONS),
     }
+
+
+def _candidates(
+    policies: Policies, specs: list[CandidateSpec], early: LogTable
+) -> tuple[list[Target], list[dict[str, Any]]]:
+    """The candidates that can be evaluated, and a line with the reason for each that cannot."""
+    targets, impossible = [], []
+    for spec in specs:
+        try:
+            targets.append(policies.candidate(spec, early))
+        except (DataError, ModelError) as error:
+            impossible.append(_impossible(spec, str(error)))
+    return targets, impossible
+
+
+def _impossible(spec: CandidateSpec, reason: str) -> dict[str, Any]:
+    """The line of a candidate of which nothing is known; it takes no part in the search."""
+    unknown = dict.fromkeys(
+        (
+            "value",
+            "interval",
+            "headline",
+            "effective_sample_size",
+            "mean_weight",
+            "max_weight",
+            "overlap",
+            "against_running",
+        )
+    )
+    described = {"policy": spec.key, "text": "cannot be evaluated", "features_off": list(spec.features_off)}
+    verdict = {"status": str(Status.NOT_IDENTIFIED), "reasons": [reason], "reason_codes": ["not_possible"]}
+    empty = {"weight_histogram": {"edges": list(HISTOGRAM), "counts": [0] * (len(HISTOGRAM) - 1)}, "estimators": {}}
+    return described | unknown | verdict | empty
 
 
 def _tick(progress: Callable[[float], None], start: float, per_row: float, rows: int) -> None:

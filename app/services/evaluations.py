@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.errors import FieldError, LoopwiseError, NotFound
 from app.services import experiments as experiments_service
-from app.services.evaluation_request import CandidateSpec, EvaluationRequest, check_candidate
+from app.services.evaluation_request import MAX_CANDIDATES, CandidateSpec, EvaluationRequest, check_candidate
 from app.services.evaluation_table import evaluate
 from app.services.examples import Configs
 from app.services.experiment_config import ExperimentConfig, invalid
@@ -21,8 +21,9 @@ from app.services.lookup import stored_experiment
 from app.services.policies import Policies
 from app.settings import Settings
 from app.store import evaluations as store
-from app.store import experiments, platform
+from app.store import experiments, models, platform
 from app.store.engine import AnyRow, transaction
+from app.store.experiments import StoredExperiment
 from experiments.validation import DataError
 
 LISTED = 100
@@ -39,12 +40,52 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_candidate(spec, {action["id"] for action in experiment.config["actions"]})
+        if spec.model is not None:
+            _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
         plain = spec.model_dump(mode="json")
+        before = _candidate(connection, experiment.id, spec.key)
+        if before is None and len(store.candidates(connection, experiment.id)) >= MAX_CANDIDATES:
+            message = f"an experiment has at most {MAX_CANDIDATES} candidates; remove one"
+            raise invalid((FieldError("/key", message),))
         store.put_candidate(connection, experiment.id, spec.key, plain)
         platform.record_change(
-            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, after=plain
+            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
         )
     return plain
+
+
+def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
+    """Forget a candidate; evaluations that were made keep what they found of it.
+
+    :raises NotFound: no such candidate.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        before = _candidate(connection, experiment.id, candidate)
+        if before is None:
+            raise _unknown_candidate(key, candidate)
+        store.remove_candidate(connection, experiment.id, candidate)
+        platform.record_change(
+            connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
+        )
+
+
+def _check_model(connection: Connection, experiment: StoredExperiment, arm: str, number: int) -> None:
+    """A candidate that names no stored version could never be evaluated."""
+    learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
+    if arm not in learning:
+        message = f"{arm!r} is not a learning arm; those are {', '.join(learning) or 'none'}"
+        raise invalid((FieldError("/model/arm", message),))
+    if not 0 <= number < 2**31 or models.find(connection, experiment.id, arm, number) is None:
+        raise invalid((FieldError("/model/version", f"arm {arm!r} has no model version {number}"),))
+
+
+def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, Any] | None:
+    return next((spec for spec in store.candidates(connection, experiment_id) if spec["key"] == candidate), None)
+
+
+def _unknown_candidate(key: str, candidate: str) -> NotFound:
+    return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
 
 
 def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> dict[str, Any]:
@@ -57,9 +98,9 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        found = {spec["key"]: spec for spec in store.candidates(connection, experiment.id)}.get(candidate)
+        found = _candidate(connection, experiment.id, candidate)
     if found is None:
-        raise NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
+        raise _unknown_candidate(key, candidate)
     if found["policy"] is None or found["features_off"]:
         message = "an arm learns anew from all features; store the candidate as a policy without features_off"
         raise invalid((FieldError("/candidate", message),))

@@ -22,6 +22,7 @@ WORDS = {
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
     "candidate_stored": "stored a candidate policy",
+    "candidate_removed": "removed a candidate policy",
     "note": "wrote a note",
     "key_created": "made an API key",
     "key_revoked": "revoked an API key",

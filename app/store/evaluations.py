@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -39,6 +39,11 @@ def put_candidate(connection: Connection, experiment_id: int, key: str, definiti
     connection.execute(query.on_conflict_do_update(index_elements=columns, set_={"definition": definition}))
 
 
+def remove_candidate(connection: Connection, experiment_id: int, key: str) -> None:
+    """Forget a candidate; evaluations that were made keep their lines."""
+    connection.execute(delete(_c).where(_c.c.experiment_id == experiment_id, _c.c.key == key))
+
+
 def candidates(connection: Connection, experiment_id: int) -> list[dict[str, Any]]:
     """Definitions of the stored candidates, oldest first."""
     query = select(_c.c.definition).where(_c.c.experiment_id == experiment_id).order_by(_c.c.created_at, _c.c.key)
@@ -66,6 +71,26 @@ def newest_done(connection: Connection, experiment_id: int) -> Row[*tuple[Any, .
     """The newest one that has a result."""
     query = select(_e).where(_e.c.experiment_id == experiment_id, _e.c.status == "done").order_by(_e.c.id.desc())
     return connection.execute(query.limit(1)).first()
+
+
+class Listed(NamedTuple):
+    """One evaluation without its result, which may be large."""
+
+    id: int
+    status: str  # queued, running, done, failed
+    progress: float  # 0 to 1
+    error: str | None
+    actor: str
+    request: dict[str, Any]
+    created_at: Any
+    finished_at: Any
+
+
+def listed(connection: Connection, experiment_id: int, most: int) -> list[Listed]:
+    """Newest first, without results."""
+    columns = [_e.c[name] for name in Listed._fields]
+    query = select(*columns).where(_e.c.experiment_id == experiment_id).order_by(_e.c.id.desc()).limit(most)
+    return [Listed._make(row) for row in connection.execute(query)]
 
 
 def unfinished(connection: Connection) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.errors import NotFound, Unprocessable
-from app.services import evaluations, model_bytes
+from app.services import evaluations, model_bytes, trail
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest
 from app.services.evaluation_table import evaluate
 from app.services.examples import Configs
@@ -236,7 +236,7 @@ def test_a_log_of_one_action_identifies_no_other(lab: Lab) -> None:
     assert "not identified" in found["result"]["search"]["candidates"][0]["reason"]
 
 
-def test_too_few_rows_and_lost_models_fail_with_a_sentence(lab: Lab) -> None:
+def test_too_few_rows_fail_with_a_sentence_and_a_lost_model_costs_only_its_own_line(lab: Lab) -> None:
     lab.make("small", arms=three(0.5, 0.25, 0.25), control_arm="control")
     lab.play("small", bodies(60, "u"), world(3))
     found = ask(lab, "small")
@@ -244,10 +244,34 @@ def test_too_few_rows_and_lost_models_fail_with_a_sentence(lab: Lab) -> None:
     lab.play("small", bodies(200, "v"), world(4))
     assert ask(lab, "small")["status"] == "done"
     lost = CandidateSpec.model_validate({"key": "lost", "model": {"arm": "learned", "version": 99}})
-    evaluations.add_candidate(lab.runtime.engine, "small", lost, "test")
+    with pytest.raises(Unprocessable, match="no model version 99"):
+        evaluations.add_candidate(lab.runtime.engine, "small", lost, "test")
+    with transaction(lab.runtime.engine) as connection:  # as if it had been stored before it was lost
+        store.put_candidate(connection, experiments.find(connection, "small").id, "lost", lost.model_dump(mode="json"))
+    coin = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "uniform"}})
+    evaluations.add_candidate(lab.runtime.engine, "small", coin, "test")
     found = ask(lab, "small")
-    assert found["status"] == "failed" and "no model version 99" in found["error"]
+    assert found["status"] == "done"
+    line = {one["policy"]: one for one in found["result"]["policies"]}["lost"]
+    assert (line["status"], line["value"], line["reason_codes"]) == ("not_identified", None, ["not_possible"])
+    assert "no model version 99" in line["reasons"][0]
+    assert [one["name"] for one in found["result"]["search"]["candidates"]] == ["coin"]
     assert ask(lab, "small", candidates=[])["status"] == "done"
+
+
+def test_a_removed_candidate_is_gone_from_the_next_evaluation_and_stays_in_the_trail(lab: Lab) -> None:
+    lab.make("removing")
+    spec = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "uniform"}})
+    stored = evaluations.add_candidate(lab.runtime.engine, "removing", spec, "test")
+    other = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "fixed", "action": "a"}})
+    evaluations.add_candidate(lab.runtime.engine, "removing", other, "test")
+    evaluations.remove_candidate(lab.runtime.engine, "removing", "coin", "ann")
+    assert evaluations.candidates(lab.runtime.engine, "removing") == []
+    with pytest.raises(NotFound, match="no candidate 'coin'"):
+        evaluations.remove_candidate(lab.runtime.engine, "removing", "coin", "ann")
+    lines = trail.newest(lab.runtime.engine, experiment_key="removing").lines
+    assert [line.change.kind for line in lines[:3]] == ["candidate_removed", "candidate_stored", "candidate_stored"]
+    assert lines[0].change.actor == "ann" and lines[1].change.before == stored
 
 
 @pytest.mark.parametrize(
@@ -260,6 +284,8 @@ def test_too_few_rows_and_lost_models_fail_with_a_sentence(lab: Lab) -> None:
         ({"key": "k", "policy": {"type": "magic"}}, "/policy"),
         ({"key": "k", "model": {"arm": "learned"}}, "arm"),
         ({"key": "k", "model": {"arm": "learned", "version": True}}, "version"),
+        ({"key": "k", "model": {"arm": "control", "version": 0}}, "not a learning arm"),
+        ({"key": "k", "model": {"arm": "learned", "version": 10**12}}, "no model version"),
     ],
 )
 def test_a_candidate_that_cannot_be_evaluated_is_refused(

@@ -19,7 +19,7 @@ from app.store import models, platform
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
 from bandits.model import initial_model
-from bandits.policy import BanditPolicy, parse_policy
+from bandits.policy import BanditPolicy, parse_policy, policy_to_json
 
 MOVES = {"start": ({"draft", "paused"}, "running"), "pause": ({"running"}, "paused")}
 MOVES["conclude"] = ({"draft", "running", "paused"}, "concluded")
@@ -31,20 +31,24 @@ def create(engine: Engine, settings: Settings, document: Any, actor: str) -> Sto
     :raises Unprocessable: naming every wrong field.
     :raises Conflict: the key is taken.
     """
-    config = parse_config(document)
     with transaction(engine) as connection:
-        revision = platform.next_revision(connection)
-        if store.find(connection, config.key) is not None:
-            raise Conflict("experiment_exists", f"There is an experiment {config.key!r} already; choose another key.")
-        plain = config.model_dump(mode="json")
-        experiment_id = store.add(
-            connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner=actor
-        )
-        _start_lineages(connection, settings, experiment_id, config, [], revision)
-        platform.record_change(
-            connection, actor=actor, kind="experiment_created", experiment_id=experiment_id, after=plain
-        )
-        return stored_experiment(connection, config.key)
+        return create_in(connection, settings, document, actor)
+
+
+def create_in(connection: Connection, settings: Settings, document: Any, actor: str) -> StoredExperiment:
+    """The same as ``create``, inside of a larger use case."""
+    config = parse_config(document)
+    revision = platform.next_revision(connection)
+    if store.find(connection, config.key) is not None:
+        message = f"There is an experiment {config.key!r} already; choose another key."
+        raise Conflict("experiment_exists", message, (FieldError("/key", message),))
+    plain = config.model_dump(mode="json")
+    experiment_id = store.add(
+        connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner=actor
+    )
+    _start_lineages(connection, settings, experiment_id, config, [], revision)
+    platform.record_change(connection, actor=actor, kind="experiment_created", experiment_id=experiment_id, after=plain)
+    return stored_experiment(connection, config.key)
 
 
 def get(engine: Engine, key: str) -> StoredExperiment:
@@ -65,33 +69,76 @@ def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredEx
 def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], actor: str) -> StoredExperiment:
     """Replace the given top-level fields of the configuration.
 
+    :raises Unprocessable: naming every wrong field.
     :raises Conflict: the change is not possible any more once the experiment ran, and why.
+    """
+    with transaction(engine) as connection:
+        return change_in(connection, settings, key, patch, actor)
+
+
+def change_in(
+    connection: Connection,
+    settings: Settings,
+    key: str,
+    patch: dict[str, Any],
+    actor: str,
+    *,
+    expected_version: int | None = None,
+) -> StoredExperiment:
+    """The same as ``change``, inside of a larger use case.
+
+    :param expected_version: the configuration that the change was made from.
+    :raises Conflict: also when that is not the newest one any more.
     """
     if "key" in patch and patch["key"] != key:
         raise invalid((FieldError("/key", "an experiment keeps its key; create another one"),))
-    with transaction(engine) as connection:
-        revision = platform.next_revision(connection)
-        before = stored_experiment(connection, key, lock=True)
-        after = parse_config(before.config | patch)
-        plain = after.model_dump(mode="json")
-        if plain == before.config:
-            return before
-        if before.status == "concluded":
-            raise Conflict("concluded", "A concluded experiment does not change; create another one.")
-        old = ExperimentConfig.model_validate(before.config)
-        if before.started_at is not None:
-            _check_running_change(old, after)
-        store.add_config(connection, before.id, before.config_version + 1, plain, revision)
-        _start_lineages(connection, settings, before.id, after, old.arms, revision)
-        platform.record_change(
-            connection,
-            actor=actor,
-            kind="experiment_changed",
-            experiment_id=before.id,
-            before=before.config,
-            after=plain,
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    if expected_version not in (None, before.config_version):
+        message = (
+            f"The experiment is at configuration {before.config_version}; this change began from {expected_version}."
         )
-        return stored_experiment(connection, key)
+        raise Conflict("experiment_changed", message)
+    after = changed(before, patch)
+    plain = after.model_dump(mode="json")
+    if plain == before.config:
+        return before
+    if before.status == "concluded":
+        raise concluded()
+    problems = refusals(before, after)
+    if problems:
+        raise Conflict("already_ran", problems[0].message[0].upper() + problems[0].message[1:] + ".", tuple(problems))
+    store.add_config(connection, before.id, before.config_version + 1, plain, revision)
+    old = ExperimentConfig.model_validate(before.config)
+    _start_lineages(connection, settings, before.id, after, old.arms, revision)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind="experiment_changed",
+        experiment_id=before.id,
+        before=before.config,
+        after=plain,
+    )
+    return stored_experiment(connection, key)
+
+
+def changed(before: StoredExperiment, patch: dict[str, Any]) -> ExperimentConfig:
+    """The configuration after a change. A policy that is only written in other words stays as it was written.
+
+    :raises Unprocessable: naming every wrong field.
+    """
+    after = parse_config(before.config | patch)
+    known = {arm["key"]: arm["policy"] for arm in before.config["arms"]}
+    for arm in after.arms:
+        old = known.get(arm.key)
+        if old is not None and policy_to_json(parse_policy(old)) == policy_to_json(parse_policy(arm.policy)):
+            arm.policy = old
+    return after
+
+
+def concluded() -> Conflict:
+    """The error for a change of what has ended."""
+    return Conflict("concluded", "A concluded experiment does not change; create another one.")
 
 
 def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
@@ -135,6 +182,27 @@ def as_json(experiment: StoredExperiment) -> dict[str, Any]:
     }
 
 
+def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError]:
+    """What of a change is not possible any more because the experiment ran; none when it did not."""
+    if before.started_at is None:
+        return []
+    old = ExperimentConfig.model_validate(before.config)
+    problems = []
+    if old.reward != new.reward:
+        problems.append(FieldError("/reward", "decisions were made under the old reward; create another experiment"))
+    if old.control_arm != new.control_arm:
+        problems.append(FieldError("/control_arm", "the control is fixed once an experiment ran"))
+    places = {arm.key: place for place, arm in enumerate(new.arms)}
+    for arm in old.arms:
+        place = places.get(arm.key)
+        if place is None:
+            problems.append(FieldError("/arms", f"arm {arm.key!r} has decisions; keep it with share 0 instead"))
+        elif new.arms[place].policy != arm.policy:
+            message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
+            problems.append(FieldError(f"/arms/{place}/policy", message))
+    return problems
+
+
 def _start_lineages(
     connection: Connection,
     settings: Settings,
@@ -163,20 +231,3 @@ def _start_lineages(
             checks={},
         )
         models.serve(connection, experiment_id, arm.key, version_id, revision)
-
-
-def _check_running_change(old: ExperimentConfig, new: ExperimentConfig) -> None:
-    problems = []
-    if old.reward != new.reward:
-        problems.append(FieldError("/reward", "decisions were made under the old reward; create another experiment"))
-    if old.control_arm != new.control_arm:
-        problems.append(FieldError("/control_arm", "the control is fixed once an experiment ran"))
-    arms = {arm.key: arm for arm in new.arms}
-    for arm in old.arms:
-        if arm.key not in arms:
-            problems.append(FieldError("/arms", f"arm {arm.key!r} has decisions; keep it with share 0 instead"))
-        elif arms[arm.key].policy != arm.policy:
-            message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
-            problems.append(FieldError("/arms", message))
-    if problems:
-        raise Conflict("already_ran", problems[0].message[0].upper() + problems[0].message[1:] + ".", tuple(problems))

@@ -1,0 +1,159 @@
+"""What will happen, in sentences: the review of a draft."""
+
+from app.admin.format import duration, number, percent, plural
+from app.services.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
+from app.services.metric_config import MetricSpec
+from app.services.worked_example import Worked, work_out
+
+ALGORITHMS = {
+    "squarecb": "the better an action looks, the more often it is chosen; a good first choice",
+    "epsilon_greedy": "takes what looks best, and a small share at random",
+    "softmax": "chooses in proportion to how good actions look",
+    "bag": "several models vote; where they disagree, it tries more",
+    "cover": "several policies that try different actions where it is unclear",
+    "regcb": "tries every action that could still be the best",
+    "first": "tries all alike for a while, then takes the best",
+}
+AGGREGATIONS = {
+    "sum": "are added up",
+    "max": "count as the largest of them",
+    "mean": "count as their average",
+    "first": "count as the first of them",
+    "last": "count as the last of them",
+}
+PARAMETERS = {
+    "learning_rate": "Size of the first learning steps",
+    "power_t": "How fast the steps shrink: 0 never (a world that changes), 1 fastest",
+    "l2": "Pull of everything learned back towards nothing",
+    "bits": "Memory: 2 to the power of this many weights",
+    "epsilon": "Share of decisions spread evenly",
+    "lambda_": "How sharply it follows what looks better; 0 not at all",
+    "bags": "Models that vote",
+    "policies": "Policies that together cover what is plausible",
+    "psi": "How much the policies must differ",
+    "gamma_scale": "Larger tries less",
+    "gamma_exponent": "How fast it tries less while it learns",
+    "mellowness": "Larger tries more",
+    "explore_first": "Decisions that are tried evenly first",
+}
+SOURCES = (
+    ("reward", "the reward itself"),
+    ("value", "the sum of a reported metric"),
+    ("count", "how often a metric is reported"),
+    ("ratio", "one reported metric divided by another"),
+    ("retention", "whether users come back after some days"),
+    ("sessions", "visits per user"),
+)
+
+
+def paragraph(config: ExperimentConfig) -> str:
+    """One paragraph: who gets what, what is learned from, when a verdict comes."""
+    reward = config.reward
+    learning = [arm for arm in config.arms if arm.policy["type"] == "bandit"]
+    candidates = (
+        plural(len(config.actions), "action") if config.actions else "the actions that your app sends with each call"
+    )
+    parts = [
+        f"Each time your app asks, Loopwise chooses among {candidates}.",
+        f"Users are split for good: {_listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
+    ]
+    if learning:
+        parts.append(
+            f"{_listed([f'“{arm.key}”' for arm in learning])} {'learns' if len(learning) == 1 else 'learn'} from "
+            f"every one of {'its' if len(learning) == 1 else 'their'} decisions once, when its window of "
+            f"{duration(reward.window_s)} is over: {_reward_words(reward)}."
+        )
+    else:
+        parts.append(f"Nothing learns here. A decision's reward is final after {duration(reward.window_s)}.")
+    return " ".join([*parts, *_verdict(config)])
+
+
+def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
+    share = percent(arm.share, 0 if abs(arm.share * 100 - round(arm.share * 100)) < 1e-9 else 1)
+    role = ", the control that others are compared with" if arm.key == config.control_arm else ""
+    kind = arm.policy["type"]
+    what = "every action equally often"
+    if kind == "fixed":
+        what = f"always “{arm.policy['action']}”"
+    elif kind == "bandit":
+        what = "what is learned to work best for them"
+    return f"{share} get {what} (arm “{arm.key}”{role})"
+
+
+def _reward_words(reward: RewardSpec) -> str:
+    return (
+        f"several reported rewards {AGGREGATIONS[reward.aggregation]}, and a decision without any counts as "
+        f"{number(reward.default)}"
+    )
+
+
+def _verdict(config: ExperimentConfig) -> list[str]:
+    rule = config.decision_rule
+    metrics = [metric for metric in config.all_metrics() if metric.role == "primary"]
+    names = _listed([_better(metric) for metric in metrics])
+    found = [
+        f"A verdict comes once every arm has {plural(rule.min_units, 'user')}"
+        + (f" and {_days(rule.min_days)} have passed" if rule.min_days else "")
+        + f": ship an arm when it is shown to be better than the control on {names}, accepting a false alarm in "
+        f"{percent(rule.alpha, 0 if rule.alpha * 100 == round(rule.alpha * 100) else 1)} of experiments without a difference."
+    ]
+    guardrails = [metric for metric in config.all_metrics() if metric.role == "guardrail"]
+    if guardrails:
+        found.append(f"It says stop when an arm makes {_listed([one.name or one.key for one in guardrails])} worse.")
+    if rule.max_days is not None:
+        found.append(f"After {_days(rule.max_days)} it says stop, whatever is shown.")
+    return found
+
+
+def _better(metric: MetricSpec) -> str:
+    return f"{metric.name or metric.key} ({'higher' if metric.direction == 'increase' else 'lower'} is better)"
+
+
+def _days(days: float) -> str:
+    return f"{number(days)} day{'' if days == 1 else 's'}"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def worked(reward: RewardSpec, values: list[float]) -> list[str]:
+    """A worked example of one decision's reward."""
+    found: Worked = work_out(reward, values)
+    window = duration(reward.window_s)
+    lines = []
+    if found.refused:
+        refused = _listed([number(value) for value in found.refused])
+        lines.append(f"{refused} would be refused: a report must be from {number(reward.min)} to {number(reward.max)}.")
+    if found.taken:
+        told = _listed([number(value) for value in found.taken])
+        many = "" if len(found.taken) == 1 else f"They {AGGREGATIONS[reward.aggregation]}: "
+        lines.append(
+            f"Your app reports {told} within {window} of a decision. {many}{'t' if many else 'T'}he decision counts as "
+            f"{number(found.joined)}."
+        )
+    lines.append(f"Your app reports nothing within {window}. The decision counts as {number(found.nothing)}.")
+    lines.append(f"A report that comes after {window} is kept and marked late; nothing is learned from it.")
+    return lines
+
+
+def warnings(config: ExperimentConfig) -> list[str]:
+    """What is allowed, and yet mostly a mistake."""
+    found = []
+    learning = any(arm.policy["type"] == "bandit" for arm in config.arms)
+    if len([arm for arm in config.arms if arm.share > 0]) < 2:
+        found.append("Only one arm gets users: there is nothing to compare it with.")
+    if config.control_arm is None:
+        found.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
+    if not config.actions:
+        found.append("There are no actions here: every call of your app has to send its own.")
+    elif len(config.actions) == 1:
+        found.append("With one action there is nothing to choose.")
+    if learning and not any(action.features for action in config.actions):
+        found.append(
+            "The actions have no features. Learning works by their ids; features of an action, sent with each call, mostly "
+            "help most (what this user did with this action before)."
+        )
+    if not config.hypothesis.strip():
+        found.append("No hypothesis is written down. Those who read the results later will ask for it.")
+    return found

@@ -329,6 +329,14 @@ def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> 
         return create_key(engine, scopes=scopes or SCOPES, experiment_key=experiment, name="test").secret_text
 
 
+def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command of the command line, as a user types it in a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
+    environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "app.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120)
+
+
 @contextlib.contextmanager
 def engine_of(database_url: str) -> Iterator[Any]:
     """An engine for services in this process."""

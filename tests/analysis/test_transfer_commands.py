@@ -1,22 +1,12 @@
 """`loopwise import`, `export`, `evaluate` and `compare` as an analyst calls them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.service import ROOT, SECRET, counts, query
+from tests.service import counts, loopwise, query
 
 REFERENCE = Path(__file__).resolve().parents[1] / "experiments" / "reference"
 LOG = REFERENCE / "obd_rows_men_random_to_bts.csv"
-
-
-def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
-    environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-P", "-m", "app.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120)
 
 
 def test_a_log_goes_in_and_out_by_command(tmp_path: Path, database_url: str) -> None:

@@ -62,6 +62,10 @@ def _redis_answers(running: Installation) -> bool:
         client.close()
 
 
+def test_the_first_start_prints_a_link_over_which_somebody_becomes_administrator(running: Installation) -> None:
+    assert f"sign in for the first time (works once): {running.runtime()['url']}/admin/link/" in running.output()
+
+
 def test_it_says_where_it_is_ready_and_answers_there(running: Installation) -> None:
     assert f"ready: {running.runtime()['url']}\n" in running.output()
     assert running.get("/readyz") == 200

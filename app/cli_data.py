@@ -91,7 +91,11 @@ def import_(
     "--format", "kind", type=click.Choice(["csv", "parquet", "jsonl", "dsjson"]), help="Default: by the ending."
 )
 def export(data_dir: Path, experiment: str, file: Path, kind: str | None) -> None:
-    """Write EXPERIMENT's settled decisions with their rewards to FILE: CSV, Parquet, JSON Lines or dsjson."""
+    """Write EXPERIMENT's settled decisions with their rewards to FILE: CSV, Parquet, JSON Lines or dsjson.
+
+    The data are exact, so that `loopwise import` reads them back: a text that a spreadsheet would take for a formula stays
+    as it is. For spreadsheets, take the CSV of the experiment's Export section, which neutralises such texts.
+    """
     from app.services import transfer
 
     with servers(data_dir) as settings, engine_for(settings) as engine:

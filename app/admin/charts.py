@@ -7,14 +7,14 @@ same figures under it (``macros.html``: figure). Numbers outside of what is draw
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from app.admin.format import number
 
 WIDTH = 480
-TOP, BOTTOM, LEFT, RIGHT = 12, 40, 56, 12
+TOP, BOTTOM, LEFT, RIGHT = 12, 40, 66, 12
 SERIES = 6  # styles in admin.css: c0 to c5, told apart by dashes and marks as well as by colour
 Write = Callable[[float | None], str]
 
@@ -43,6 +43,17 @@ class Row(NamedTuple):
     low: float | None = None
     high: float | None = None
     strong: bool = False  # stands out: chosen, running, best
+
+
+class Figure(NamedTuple):
+    """A chart with the same figures as a table, for macro ``figure``."""
+
+    id: str
+    caption: str
+    chart: Markup
+    head: list[str]
+    rows: list[list[Any]]  # texts; the first of each names the row
+    note: str = ""
 
 
 def lines(
@@ -143,9 +154,12 @@ def forest(
         return 14 + share * (WIDTH - 28)
 
     parts = []
-    for tick in ticks:
+    for place, tick in enumerate(ticks):
+        anchor = "start" if place == 0 else "end" if place == len(ticks) - 1 else "middle"
         parts.append(_line(at_x(tick), TOP, at_x(tick), height - BOTTOM + 4, "grid"))
-        parts.append(_text(at_x(tick), height - 22, write(tick), "tick"))
+        parts.append(
+            _text(at_x(tick) + {"start": -10, "end": 10}.get(anchor, 0), height - 22, write(tick), "tick", anchor)
+        )
     parts.append(_text(WIDTH / 2, height - 5, unit, "tick"))
     if line_at is not None:
         parts.append(_line(at_x(line_at), TOP, at_x(line_at), height - BOTTOM + 4, "reference"))

@@ -1,6 +1,5 @@
 """The decision log: a browser, and the replay of one decision."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import request, url_for
@@ -9,6 +8,7 @@ from app.admin.access import page
 from app.admin.charts import Row
 from app.admin.experiment import experiment_page
 from app.admin.format import signed
+from app.admin.forms import time_of
 from app.services import browse
 from app.services import replay as replay_service
 from app.services.browse import Search
@@ -40,8 +40,8 @@ def decisions(key: str) -> Any:
         name: request.args.get(name, "").replace("\0", "") for name in ("id", "unit", "action", "arm", "since", "until")
     }
     errors: dict[str, str] = {}
-    times = {name: _time(given[name], name, errors) for name in ("since", "until")}
-    at, last = _time(request.args.get("before", ""), "before", errors), request.args.get("before_id", "")
+    times = {name: time_of(given[name], name, errors) for name in ("since", "until")}
+    at, last = time_of(request.args.get("before", ""), "before", errors), request.args.get("before_id", "")
     wanted = Search(given["id"], given["unit"], given["action"], given["arm"], times["since"], times["until"])
     found = browse.search(runtime().engine, key, wanted, (at, last.replace("\0", "")) if at else None)
     older = None
@@ -69,18 +69,6 @@ def replay(key: str) -> str:
         distribution_rows=[(row.eligible[i], row.distribution[i], i == row.chosen) for i in order[:TABLED]],
         fields=_fields(row.context), changes=_changes(found.recomputed), signed=signed,
     )  # fmt: skip
-
-
-def _time(text: str, name: str, errors: dict[str, str]) -> datetime | None:
-    """A time as typed; without an offset it is UTC."""
-    if not text.strip():
-        return None
-    try:
-        found = datetime.fromisoformat(text.strip())
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        errors[name] = "Write a time as 2026-01-31 or 2026-01-31 14:30, in UTC."
-        return None
 
 
 def _fields(context: Any) -> list[tuple[str, Any]]:

@@ -1,5 +1,7 @@
 """What forms share: mistakes beside their fields, and addresses that are complete."""
 
+from datetime import UTC, datetime
+
 from flask import request
 
 from app.errors import LoopwiseError
@@ -18,6 +20,18 @@ def as_sentence(text: str) -> str:
     """The same words with a capital letter and a full stop."""
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def time_of(text: str, name: str, errors: dict[str, str]) -> datetime | None:
+    """A time as typed; without an offset it is UTC. One that cannot be read becomes the mistake of its field."""
+    if not text.strip():
+        return None
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        errors[name] = "Write a time as 2026-01-31 or 2026-01-31 14:30, in UTC."
+        return None
 
 
 def public_url() -> str:

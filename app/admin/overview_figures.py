@@ -1,28 +1,15 @@
 """Charts and tables of an experiment's overview, from what ``app.services.activity`` found."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
-from markupsafe import Markup
+from typing import Any
 
 from app.admin import charts
-from app.admin.charts import Point, Row, Series
-from app.admin.format import duration, interval, number, percent, plural, when
+from app.admin.charts import Figure, Point, Row, Series
+from app.admin.format import duration, interval, number, percent, plural
+from app.admin.sentences import moment_of
 from app.services.experiment_config import ExperimentConfig
 
 MOST_ACTIONS = 12
-
-
-class Figure(NamedTuple):
-    """A chart with the same figures as a table."""
-
-    id: str
-    caption: str
-    chart: Markup
-    head: list[str]
-    rows: list[list[Any]]
-    note: str = ""
 
 
 def rates(activity: dict[str, Any], config: ExperimentConfig) -> Figure:
@@ -42,7 +29,7 @@ def rates(activity: dict[str, Any], config: ExperimentConfig) -> Figure:
     rows = [
         [
             arm["arm"],
-            when_of(p["start"]),
+            moment_of(p["start"]),
             number(p["settled"]),
             number(p["rate"]),
             interval(p) if p["rate"] is not None else "too few units",
@@ -65,7 +52,7 @@ def decisions(activity: dict[str, Any]) -> Figure:
         low=0.0,
     )
     rows = [
-        [arm["arm"], when_of(p["start"]), number(p["decisions"]), number(p["settled"])]
+        [arm["arm"], moment_of(p["start"]), number(p["decisions"]), number(p["settled"])]
         for arm in activity["arms"]
         for p in arm["points"]
     ]
@@ -101,11 +88,6 @@ def choices(found: dict[str, Any], place: int) -> Figure:
         [name, percent(shares.get(name, 0.0))] + ([percent(first.get(name, 0.0))] if before else []) for name in names
     ]
     return Figure(f"choices-{place}", caption, chart, head, rows, note)
-
-
-def when_of(seconds: float) -> Markup:
-    """Seconds since the epoch as a time."""
-    return when(datetime.fromtimestamp(seconds, UTC))
 
 
 def _middle(point: dict[str, Any]) -> float:

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from app.admin.format import duration, interval, moment, number, p_value, percent, plural, signed, signed_percent
+from markupsafe import Markup
+
+from app.admin.format import duration, interval, moment, number, p_value, percent, plural, signed, signed_percent, when
 from app.services.experiment_config import ExperimentConfig
 from app.services.metric_config import DecisionRule
 from app.store.models import Serving
@@ -143,6 +145,11 @@ def roughly_ago(value: Any, now: datetime | None = None) -> str:
     return f"{duration(int(seconds // size) * size)} ago"
 
 
+def moment_of(seconds: float) -> Markup:
+    """Seconds since the epoch as a time."""
+    return when(datetime.fromtimestamp(seconds, UTC))
+
+
 def chance(value: float | None) -> str:
     """A chance as a percentage that never claims to be certain."""
     if value is None:
@@ -156,6 +163,28 @@ def margin(tested: dict[str, Any] | None) -> str:
         return ""
     words = "shown to be within the margin" if tested["shown"] else "not shown to be within the margin yet"
     return f"{words} (p {p_value(tested['p_value'])})"
+
+
+def metric_notes(metric: dict[str, Any]) -> list[str]:
+    """What a reader of a metric's figures has to know."""
+    found = []
+    adjusted = {line["adjustment"] for line in metric["comparisons"]}
+    if adjusted:
+        how = ADJUSTMENTS[adjusted.pop()]
+        over = "the metrics that decide" if metric["role"] == "primary" else "the guardrails and the other metrics"
+        found.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
+    if metric["winsorize"] is not None:
+        found.append(
+            f"Winsorised: values per unit above the {percent(metric['winsorize'], 1)} quantile of all units count as that "
+            "quantile, so that a few extreme units do not decide. The estimate is of the cut values."
+        )
+    if metric["role"] == "guardrail" and metric["min_effect"]:
+        found.append(
+            f"Guardrail: an arm may be worse than control by at most {percent(metric['min_effect'])} of the control's value."
+        )
+    if metric["window_s"] is not None:
+        found.append(f"Reports count up to {duration(metric['window_s'])} after their decision.")
+    return found
 
 
 def reward(config: ExperimentConfig) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, text
@@ -18,6 +18,62 @@ _SETTLED = text(
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)
+
+# JSON stays the text that was stored; a page is found by the index on (experiment, time).
+_PAGE = """
+    SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context::text,
+        to_json(d.eligible)::text, to_json(d.distribution)::text, d.eligible[d.chosen + 1], d.propensity, o.reward, o.events,
+        d.state
+    FROM decisions d LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
+    WHERE d.experiment_id = :experiment_id {since} {until} {before}
+    ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
+"""
+_PARTS = {
+    "since": "AND d.decided_at >= :since",
+    "until": "AND d.decided_at < :until",
+    "before": "AND d.decided_at <= :before_at AND (d.decided_at, d.id) < (:before_at, :before_id)",
+}
+
+
+class ExportedDecision(NamedTuple):
+    """One decision as a line of a file."""
+
+    decision_id: str
+    decided_at: datetime
+    unit_id: str
+    arm: str
+    policy_version: int
+    config_version: int
+    context: str  # JSON
+    eligible: str  # JSON, action ids
+    distribution: str  # JSON, in the same order
+    action: str
+    propensity: float
+    reward: float | None  # null: not settled
+    reward_events: int | None
+    state: str
+
+
+def newest_page(
+    connection: Connection,
+    experiment_id: int,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    before: tuple[datetime, str] | None,
+    most: int,
+) -> list[ExportedDecision]:
+    """So many decisions, newest first.
+
+    :param before: (decided at, id) of the last line of the page before.
+    """
+    given = {"since": since, "until": until, "before": before}
+    query = _PAGE.format(**{name: _PARTS[name] if value is not None else "" for name, value in given.items()})
+    at, last = before or (None, None)
+    values = {"experiment_id": experiment_id, "since": since, "until": until, "before_at": at, "before_id": last}
+    named = {name: value for name, value in values.items() if f":{name}" in query}
+    return [ExportedDecision._make(row) for row in connection.execute(text(query), named | {"most": most})]
+
 
 _IMPORT = text(
     """

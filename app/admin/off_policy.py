@@ -10,7 +10,7 @@ from app.admin import candidate_form
 from app.admin.access import may, page, user
 from app.admin.charts import Row
 from app.admin.experiment import experiment_page
-from app.admin.format import number, signed
+from app.admin.format import signed
 from app.admin.forms import as_sentence
 from app.errors import FieldError, LoopwiseError
 from app.services import evaluations
@@ -96,7 +96,7 @@ def stage_candidate(key: str) -> Any:
             raise
         told = error.fields[0].message if error.fields else error.detail
         errors = {f"stage-{name}": f"{told[:1].upper()}{told[1:]}."}
-        return _page(key, MultiDict({f"stage-{name}": form.get("share", "")}), errors), error.status
+        return _page(key, errors=errors, shares={name: form.get("share", "")}), error.status
     at.snapshots.refresh()
     flash(f"{name} is an arm now, with {form.get('share', '').strip()}% of the units. It starts untrained.")
     return redirect(url_for("admin.overview", key=key))
@@ -112,14 +112,20 @@ def _share(text: str) -> float:
     return share
 
 
-def _page(key: str, typed: "MultiDict[str, str] | None" = None, errors: dict[str, str] | None = None) -> str:
+def _page(
+    key: str,
+    typed: "MultiDict[str, str] | None" = None,
+    errors: dict[str, str] | None = None,
+    shares: dict[str, str] | None = None,
+) -> str:
+    """The whole page; whatever was typed into a form that was refused comes back with its mistakes."""
     wanted = request.args.get("evaluation", "")
     evaluation_id = int(wanted) if wanted.isdecimal() and len(wanted) < 19 else None
     found = service.report(runtime().engine, key, evaluation_id)
     known = [one for one in found.policies if one.line["value"] is not None]
     choices = service.choices(runtime().engine, key) if may("editor") else None
     return experiment_page(
-        "off_policy.html", key, "off_policy", found=found, typed=typed, errors=errors or {}, choices=choices,
+        "off_policy.html", key, "off_policy", found=found, typed=typed, errors=errors or {}, shares=shares or {}, choices=choices,
         form=candidate_form.shown(choices) if choices else None, status_words=STATUS, estimators=ESTIMATORS,
         values=_values(known), differences=_differences(known), by_estimator=_by_estimator, weights=_weights,
         signed=signed, sentence=as_sentence,
@@ -157,4 +163,5 @@ def _by_estimator(one: Policy) -> list[Row]:
 def _weights(one: Policy) -> tuple[list[str], list[float]]:
     """Labels and counts of the histogram of weights."""
     edges, counts = one.line["weight_histogram"]["edges"], one.line["weight_histogram"]["counts"]
-    return [f"{number(low)}–{number(high)}" for low, high in pairwise(edges)], counts
+    labels = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
+    return [*labels[:-1], f"{edges[-2]:g} +"], counts

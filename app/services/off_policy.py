@@ -18,6 +18,7 @@ CONTEXTS = 200  # newest decisions in which context fields are looked for
 MAX_FIELDS = 100  # as many as a candidate may switch off
 SHRUNK = ("switch_dr", "dr_os", "clipped_ips")  # their normal interval is not about the policy's value
 UNBIASED = ("dr", "sndr", "snips", "ips")
+ORDER = (*UNBIASED, *SHRUNK, "dm")
 
 
 class Estimated(NamedTuple):
@@ -98,7 +99,7 @@ def choices(engine: Engine, key: str) -> Choices:
 def estimated(line: dict[str, Any]) -> list[Estimated]:
     """A policy by every estimator, each with the interval that is about the policy's value."""
     found = []
-    for name, one in line["estimators"].items():
+    for name, one in sorted(line["estimators"].items(), key=lambda item: ORDER.index(item[0])):
         interval = one["intervals"].get("bias_aware" if name in SHRUNK else "normal") or {}
         reason = one["reason"] or interval.get("reason") or ""
         found.append(Estimated(name, one["value"], interval.get("low"), interval.get("high"), reason))

@@ -1,5 +1,6 @@
 """The form that defines a candidate policy: from typed texts to what the service takes, and mistakes back to the fields."""
 
+import math
 from typing import Any
 
 from pydantic import ValidationError
@@ -97,7 +98,9 @@ def _number(text: str, *, whole: bool = False) -> float | int | str:
         value = float(text)
     except ValueError:
         return text
-    if value == value and abs(value) < 2**31 and value == int(value):
+    if not math.isfinite(value):
+        return text
+    if abs(value) < 2**31 and value == int(value):
         return int(value)
     return text if whole else value
 

@@ -37,13 +37,13 @@ PARTS = {
 def decisions(key: str) -> Any:
     """The log, newest first."""
     given: dict[str, Any] = {
-        name: request.args.get(name, "").replace("\0", "") for name in ("id", "unit", "action", "arm", "since", "until")
+        name: request.args.get(name, "") for name in ("id", "unit", "action", "arm", "since", "until")
     }
     errors: dict[str, str] = {}
     times = {name: time_of(given[name], name, errors) for name in ("since", "until")}
     at, last = time_of(request.args.get("before", ""), "before", errors), request.args.get("before_id", "")
     wanted = Search(given["id"], given["unit"], given["action"], given["arm"], times["since"], times["until"])
-    found = browse.search(runtime().engine, key, wanted, (at, last.replace("\0", "")) if at else None)
+    found = browse.search(runtime().engine, key, wanted, (at, last) if at else None)
     older = None
     if found.older is not None:
         moment, name = found.older

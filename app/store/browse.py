@@ -93,13 +93,9 @@ def page(connection: Connection, experiment_id: int, *, most: int, scanned: int,
 
 def reached(connection: Connection, experiment_id: int, *, scanned: int, **given: Any) -> Place | None:
     """Where a search that looked through ``scanned`` rows ended; null when there were fewer rows than that."""
-    query = f"SELECT decided_at, id FROM ({_scan(given)}) looked ORDER BY decided_at, id LIMIT 1"
-    count = f"SELECT count(*) FROM ({_scan(given)}) looked"
-    values = _values(experiment_id, scanned, given)
-    if connection.execute(text(count), values).scalar_one() < scanned:
-        return None
-    row = connection.execute(text(query), values).one()
-    return (row.decided_at, row.id)
+    query = f"SELECT decided_at, id, count(*) OVER () AS looked_at FROM ({_scan(given)}) looked ORDER BY decided_at, id LIMIT 1"
+    row = connection.execute(text(query), _values(experiment_id, scanned, given)).first()
+    return None if row is None or row.looked_at < scanned else (row.decided_at, row.id)
 
 
 def one(connection: Connection, experiment_id: int, decision_id: str) -> list[Listed]:

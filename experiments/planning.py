@@ -157,7 +157,7 @@ def sample_size(
         total = float(np.exp(log_total))
         return power(baseline, effect, total * (1 - share), total * share, alpha) - wanted_power
 
-    fewest = 2.0 / min(share, 1 - share)
+    fewest = 2.0 / min(share, 1 - share) * (1 + 1e-9)  # exp(log(x)) may fall below x
     guess = (baseline.unit_std / effect) ** 2 * 32 / (share * (1 - share)) + 10 * fewest
     low, high = float(np.log(fewest)), float(np.log(guess * 10))
     total = fewest if missing_power(low) >= 0 else float(np.exp(optimize.brentq(missing_power, low, high, xtol=1e-12)))

@@ -6,6 +6,7 @@ quoted for the shell: whatever they hold, they stay texts.
 
 import json
 import shlex
+from pprint import pformat
 from typing import Any, NamedTuple
 
 from app.services.experiment_config import ActionSpec, ExperimentConfig
@@ -75,7 +76,7 @@ def snippets(config: ExperimentConfig, url: str, key: str | None = None) -> list
 
 
 def _curl(given: _Given) -> str:
-    head, tail = '{"decision_id": "', '", ' + json.dumps(given.question, ensure_ascii=False)[1:]
+    head, tail = '{"decision_id": "', '", ' + json.dumps(given.question, ensure_ascii=False, indent=2)[1:].lstrip()
     key = f"export LOOPWISE_KEY={given.key}\n" if given.key else ': "${LOOPWISE_KEY:?set it to an API key}"\n'
     return f"""{key}URL={shlex.quote(given.url)}
 DECISION="try-$(date +%s)-$RANDOM$RANDOM"   # your own id: asking again with it gives the same answer
@@ -106,7 +107,8 @@ def call(path, body):
         return json.load(response)
 
 
-decision = call("/v1/decide", {_literal(given.question)})
+question = {_literal(given.question)}
+decision = call("/v1/decide", question)
 print("show:", decision["action"]["id"], decision["action"]["payload"])
 
 # Later, when you know what came of it:
@@ -128,7 +130,7 @@ async function call(path, body) {{
 }}
 
 async function main() {{
-  const decision = await call("/v1/decide", {json.dumps(given.question)});
+  const decision = await call("/v1/decide", {_indented(json.dumps(given.question, indent=2))});
   console.log("show:", decision.action.id, decision.action.payload);
 
   // Later, when you know what came of it:
@@ -176,4 +178,9 @@ def _listed(features: Any) -> list[Any]:
 
 def _literal(document: Any) -> str:
     """A document as a Python literal: JSON but for true, false and null."""
-    return repr(document)
+    return pformat(document, width=100, sort_dicts=False)
+
+
+def _indented(text: str) -> str:
+    """The same text inside of a function."""
+    return text.replace("\n", "\n  ")

@@ -7,7 +7,7 @@ from flask import flash, redirect, render_template, request, url_for
 from app.admin import charts, wizard_form, wizard_plan, wizard_words
 from app.admin.access import page, user
 from app.admin.format import percent
-from app.admin.wizard_check import Checked, check, problem_of
+from app.admin.wizard_check import Checked, check, problem_of, where
 from app.admin.wizard_document import Problems, Reader, typed_of
 from app.admin.wizard_form import FORMS, NAMES, STEPS, Typed
 from app.errors import Conflict, LoopwiseError, NotFound
@@ -317,7 +317,7 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         "review",
         problem=problem,
         problem_lines=problem_of(problem) if problem else [],
-        count=sum(len(found) for found in opened.checked.problems.values()),
+        mistakes=_mistakes(opened),
         differences=differences,
         moved=before is not None and before.config_version != opened.draft.base_version,
         paragraph=wizard_words.paragraph(config) if config else "",
@@ -335,6 +335,20 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         clash=None,
         typed={},
     )
+
+
+def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:
+    """Every mistake of the draft: (address of its field, where it is, what it is)."""
+    found = []
+    rows = wizard_form.of_step(opened.draft.typed, "actions")["rows"]
+    for step, title in STEPS:
+        for field, words in opened.checked.of(step).items():
+            place = field.split("-")[1] if step == "actions" and field.startswith("rows-") else ""
+            more: dict[str, Any] = {"edit": rows[int(place)]["row"]} if place.isdecimal() else {"check": 1}
+            anchor = "action" if place else field
+            address = url_for("admin.draft_step", draft_id=opened.draft.id, step=step, _anchor=anchor, **more)
+            found.append((address, ", ".join(part for part in (title, where(step, field)) if part), words))
+    return found
 
 
 def _rebase(opened: Opened) -> Any:

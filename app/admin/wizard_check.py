@@ -121,6 +121,15 @@ def place_of(path: str) -> tuple[str, str]:
     return "review", "draft"
 
 
+def where(step: str, field: str) -> str:
+    """A field in words, for a list of mistakes: "arm 2, share"."""
+    _, rows, rest = field.partition("rows-")
+    place, _, name = rest.partition("-")
+    noun = {"arms": "arm", "metrics": "metric", "actions": "action"}.get(step, "")
+    parts = [f"{noun} {int(place) + 1}", name] if rows and place.isdecimal() else [field if field != "rows" else ""]
+    return ", ".join(part.replace("_", " ") for part in parts if part)
+
+
 def sentence(field: str, message: str) -> str:
     """A rule's message in the words of the form."""
     for pattern, words in _PLAIN:
@@ -148,12 +157,33 @@ def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
             return found
         except Unprocessable as error:
             found += error.fields
-            wrong = {field.path.split("/")[1] for field in error.fields if field.path} - replaced
-            if not wrong:
+            mended = _mended(document, error.fields, replaced)
+            if mended is document:
                 return found
-            wrong |= {"control_arm"} if "arms" in wrong else set()
-            replaced |= wrong
-            document = document | {name: _SAFE[name] for name in wrong if name in _SAFE}
+            document = mended
+
+
+def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: set[str]) -> dict[str, Any]:
+    """The document with something harmless in place of what is wrong; the same one when nothing more can be replaced."""
+    found = document
+    for field in fields:
+        part, _, rest = field.path.strip("/").partition("/")
+        place, _, leaf = rest.partition("/")
+        name = leaf.partition("/")[0]
+        safe = {
+            "actions": {"id": f"\N{REPLACEMENT CHARACTER} {place}", "features": {}},
+            "arms": {"key": f"arm-{place}", "policy": {"type": "uniform"}},
+        }.get(part, {})
+        mark = f"{part}/{place}/{name}"
+        if name in safe and mark not in replaced:
+            replaced.add(mark)
+            rows = list(found[part])
+            rows[int(place)] = rows[int(place)] | {name: safe[name]}
+            found = found | {part: rows}
+        elif part in _SAFE and part not in replaced:
+            replaced.add(part)
+            found = found | {part: _SAFE[part]} | ({"control_arm": None} if part == "arms" else {})
+    return found
 
 
 def _put(problems: Problems, field: FieldError, typed: Typed) -> None:

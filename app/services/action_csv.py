@@ -99,8 +99,10 @@ def _action(cells: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
             continue
         if name in ("payload", "features"):
             found, problem = read_json(cell)
-            whole[name] = found
-            problems += [f"{name}: {problem}"] if problem else []
+            if problem:
+                problems.append(f"{name}: {problem}")
+            else:
+                whole[name] = found
         elif dot and kind in ("feature", "features"):
             features[rest] = _value(cell.strip())
         else:

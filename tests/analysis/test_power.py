@@ -31,6 +31,12 @@ def test_units_for_a_mean_are_statsmodels_ones(lab: Lab, effect: float, std: flo
     assert any(value == pytest.approx(effect, rel=0.01) for value in smallest.values() if isinstance(value, float))
 
 
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.6 / 0.8, 0.9, 0.99])
+def test_arms_of_any_share_can_be_planned(lab: Lab, share: float) -> None:
+    found = plan(lab, metric={"kind": "proportion", "value": 0.1, "relative_effect": 0.2, "treatment_share": share})
+    assert found["plan"]["n_treatment"] / found["plan"]["n_control"] == pytest.approx(share / (1 - share), rel=0.01)
+
+
 def test_units_for_a_proportion_are_near_statsmodels_ones(lab: Lab) -> None:
     asked = {"kind": "proportion", "value": 0.1, "relative_effect": 0.2}
     found = plan(lab, metric=asked)["plan"]

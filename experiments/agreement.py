@@ -2,6 +2,7 @@
 
 Estimators make different mistakes: weights that are off mislead IPS, a wrong reward model misleads the direct method. When
 their intervals have a value in common, none of them contradicts another; when not, something that they rest on is broken.
+This module must never be given intervals around a shrunk value: those are about another number.
 """
 
 from collections.abc import Mapping

@@ -297,9 +297,14 @@ def lineage(versions: Sequence[Version], *, title: str) -> Markup:
     parts = []
     for one in ordered:
         x, y = x_of[one.number], 24 + 26 * lanes[one.number]
-        if one.parent in x_of:
-            parts.append(_line(x_of[one.parent], 24 + 26 * lanes[one.parent], x, y, "edge"))
-    every = max(1, math.ceil(len(ordered) / 12))
+        if one.parent in x_of:  # down beside the parent, then along the branch's own line
+            start = x_of[one.parent]
+            turn = min(start + step, x) if lanes[one.number] != lanes[one.parent] else start
+            parts.append(_line(start, 24 + 26 * lanes[one.parent], turn, y, "edge"))
+            parts.append(_line(turn, y, x, y, "edge"))
+    room = 14 + 8 * len(str(ordered[-1].number))  # of a label
+    every = math.ceil(room / step) if len(ordered) > 1 else 1
+    stressed = [x_of[one.number] for one in ordered if one.strong]
     for place, one in enumerate(ordered):
         x, y = x_of[one.number], 24 + 26 * lanes[one.number]
         told = f"version {one.number}" + (", serves" if one.strong else ", failed its checks" if one.failed else "")
@@ -309,8 +314,9 @@ def lineage(versions: Sequence[Version], *, title: str) -> Markup:
                 style, x, y, 7 if one.strong else 4.5, told
             )
         )
-        if place % every == 0 or one.strong:
-            parts.append(_text(x, height - 22, str(one.number), "label strong" if one.strong else "tick"))
+        if one.strong or (place % every == 0 and all(abs(x - other) >= room for other in stressed)):
+            anchor = "end" if x > WIDTH - room / 2 else "start" if x < room / 2 else "middle"
+            parts.append(_text(x, height - 22, str(one.number), "label strong" if one.strong else "tick", anchor))
     parts.append(_text(WIDTH / 2, height - 5, "model version; the large dot serves", "tick"))
     return _svg(height, title, parts)
 

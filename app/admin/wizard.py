@@ -271,7 +271,8 @@ def _save_action(opened: Opened) -> Any:
     except Conflict:
         opened = open_draft(opened.draft.id)
         rows = wizard_form.of_step(opened.draft.typed, "actions")["rows"]
-        theirs = next((row for row in rows if row["row"] == action["row"]), dict[str, str]())
+        nothing = dict.fromkeys(action, "") | {name: action[name] for name in ("row", "kind")}
+        theirs = next((row for row in rows if row["row"] == action["row"]), nothing)
         return _shown(opened, "actions", clash=_clash(opened, theirs, action), action=action), 409
     except LoopwiseError as error:
         return _shown(opened, "actions", action=action, errors={"draft": error.detail}), error.status
@@ -309,7 +310,7 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
     config, before = opened.checked.config, opened.before
     differences: list[Difference] = []
     if before is not None and config is not None:
-        differences = trail.differences(before.config, config.model_dump(mode="json"))
+        differences = trail.differences(_by_key(before.config), _by_key(config.model_dump(mode="json")))
     arms = opened.checked.document["arms"]
     return render(
         "wizard_review.html",
@@ -335,6 +336,12 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         clash=None,
         typed={},
     )
+
+
+def _by_key(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration whose lists are named parts: an arm that is added does not make the next ones look changed."""
+    parts = (("actions", "id"), ("arms", "key"), ("metrics", "key"))
+    return config | {part: {one[key]: one for one in config[part]} for part, key in parts}
 
 
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from app.errors import FieldError
 from app.services.documents import read_json
 from app.services.experiment_config import MAX_ACTIONS, ActionSpec, action_problems, pydantic_fields
 
@@ -129,7 +130,7 @@ def _definition_mistakes(actions: list[dict[str, Any]], lines: list[int]) -> lis
             specs.append(ActionSpec.model_validate(action))
             places.append(line)
         except ValidationError as error:
-            mistakes += [Mistake(line, f"{_where(one.path)}{one.message}") for one in pydantic_fields(error)]
+            mistakes += [Mistake(line, _words(one)) for one in pydantic_fields(error)]
     first = {spec.id: place for spec, place in reversed(list(zip(specs, places, strict=True)))}
     for problem in action_problems(specs):
         _, _, place, part, *rest = problem.path.split("/")
@@ -137,6 +138,14 @@ def _definition_mistakes(actions: list[dict[str, Any]], lines: list[int]) -> lis
         message = f"the id {spec.id!r} stands in line {first[spec.id]} already" if part == "id" else problem.message
         mistakes.append(Mistake(places[int(place)], message if part == "id" else f"{_where('/'.join(rest))}{message}"))
     return mistakes
+
+
+def _words(field: FieldError) -> str:
+    if field.path == "/id":
+        return "give an id of 1 to 500 characters"
+    if field.path.startswith("/features"):
+        return 'features: give a JSON object, such as {"size": 3}'
+    return f"{_where(field.path)}{field.message}"
 
 
 def _where(path: str) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from app.errors import FieldError, Unprocessable
+from app.services import results as reported
 from app.services.experiment_config import ExperimentConfig, Key, Model, invalid
 from app.services.lookup import stored_experiment
 from app.services.result_lines import control_of, moments, units_of
@@ -128,19 +129,19 @@ def _action_means(engine: Engine, key: str) -> dict[str, float]:
     """Mean reward of each action in a stored log, weighted by 1 / propensity; the control's action first, if it is fixed."""
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        rows = list(evaluations.log_rows(connection, experiment.id, LOG_ROWS))
+        rows = evaluations.newest_choices(connection, experiment.id, LOG_ROWS)
     if not rows:
         raise DataError("the log has no settled decision", fix="type the means in, or wait")
-    names = sorted({row.eligible[row.chosen] for row in rows})
+    names = sorted({action for action, _, _ in rows})
     config = ExperimentConfig.model_validate(experiment.config)
     control = next(parse_policy(arm.policy) for arm in config.arms if arm.key == control_of(config))
     if isinstance(control, FixedPolicy) and control.action in names:
         names = [control.action, *(name for name in names if name != control.action)]
     code = {name: place for place, name in enumerate(names)}
     arms = bandit_planning.arm_baselines(
-        [code[row.eligible[row.chosen]] for row in rows],
-        [row.propensity for row in rows],
-        [row.reward for row in rows],
+        [code[action] for action, _, _ in rows],
+        [propensity for _, propensity, _ in rows],
+        [reward for _, _, reward in rows],
         len(names),
     )
     return {name: float(arm.mean or 0.0) for name, arm in zip(names, arms, strict=True)}
@@ -199,18 +200,42 @@ def _typed(asked: MetricPlan) -> Baseline:
 
 def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
     """The control arm's value and spread in a stored log."""
+    key = asked.experiment or ""
+    known = reported.newest(engine, key)
+    if known is not None and known["window"]["decisions"] > reported.SMALL:
+        return _from_report(known, asked)
     with transaction(engine) as connection:
-        experiment = stored_experiment(connection, asked.experiment or "")
+        experiment = stored_experiment(connection, key)
         config = ExperimentConfig.model_validate(experiment.config)
         metric = {metric.key: metric for metric in config.all_metrics()}.get(asked.metric)
         if metric is None:
-            raise invalid((FieldError("/metric/metric", f"the experiment has no metric {asked.metric!r}"),))
+            raise _unknown_metric(asked.metric)
         units, values = units_of(metric)
         sums = results.arm_sums(connection, experiment.id, units, values, winsorize=metric.winsorize)
     mine = [row for row in sums if row.arm == control_of(config)]
     if not mine or mine[0].units < 2 or mine[0].mean_den <= 0:
-        raise DataError("the control arm has fewer than two settled units", fix="type the baseline in, or wait")
+        raise _no_baseline()
     return _baseline(mine[0], asked.correlation)
+
+
+def _from_report(report: dict[str, Any], asked: MetricPlan) -> Baseline:
+    """The same from the newest report: a long log is not summed while somebody waits."""
+    metric = next((one for one in report["metrics"] if one["metric"] == asked.metric), None)
+    if metric is None:
+        raise _unknown_metric(asked.metric)
+    whole = [arm for arm in metric["arms"] if arm["arm"] == report["control"] and arm["segment"] is None]
+    if not whole or not whole[0]["std_error"]:
+        raise _no_baseline()
+    std = whole[0]["std_error"] * math.sqrt(whole[0]["units"])
+    return planning.mean_baseline(whole[0]["value"], std, correlation=asked.correlation)
+
+
+def _unknown_metric(key: str) -> Unprocessable:
+    return invalid((FieldError("/metric/metric", f"the experiment has no metric {key!r}"),))
+
+
+def _no_baseline() -> DataError:
+    return DataError("the control arm has fewer than two settled units", fix="type the baseline in, or wait")
 
 
 def _baseline(row: ArmSums, correlation: float) -> Baseline:

@@ -153,3 +153,20 @@ def log_rows(connection: Connection, experiment_id: int, most: int) -> Iterator[
     given = {"experiment_id": experiment_id, "most": most}
     for row in connection.execute(_LOG, given):
         yield LoggedRow._make(row)
+
+
+# The newest decisions by the index of their times, and then their outcomes: bounded however long the log is.
+_CHOICES = text(
+    """
+    SELECT d.action, d.propensity, o.reward FROM (
+        SELECT id, eligible[chosen + 1] AS action, propensity FROM decisions
+        WHERE experiment_id = :experiment_id ORDER BY decided_at DESC LIMIT :most
+    ) d JOIN outcomes o ON o.decision_id = d.id
+    """
+)
+
+
+def newest_choices(connection: Connection, experiment_id: int, most: int) -> list[tuple[str, float, float]]:
+    """(action, propensity, reward) of what is settled among the newest decisions."""
+    given = {"experiment_id": experiment_id, "most": most}
+    return [(action, propensity, reward) for action, propensity, reward in connection.execute(_CHOICES, given)]

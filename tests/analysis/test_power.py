@@ -8,9 +8,10 @@ from statsmodels.stats.power import NormalIndPower, TTestIndPower
 from statsmodels.stats.proportion import proportion_effectsize
 
 from app.errors import NotFound, Unprocessable
-from app.services import power
+from app.services import power, results
 from app.services.power import PowerRequest
 from tests.analysis.log import AB, Lab, sound
+from tests.service import query
 
 
 def plan(lab: Lab, **request: Any) -> dict[str, Any]:
@@ -63,6 +64,30 @@ def test_a_baseline_comes_from_the_log(lab: Lab) -> None:
     assert found["baseline"]["value"] == pytest.approx(ratio)
     wanted = TTestIndPower().solve_power(0.5 / influence.std(ddof=1), alpha=0.05, power=0.8)
     assert found["n_control"] == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_baseline_of_a_long_log_comes_from_its_report_and_is_the_same(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"experiment": "past", "effect": 0.5}
+    fresh = plan(lab, metric=asked)["plan"]
+    results.compute(lab.runtime.engine, "past")
+    monkeypatch.setattr(results, "SMALL", 10)
+    found = plan(lab, metric=asked)["plan"]
+    assert found["baseline"]["value"] == pytest.approx(fresh["baseline"]["value"])
+    assert found["baseline"]["unit_std"] == pytest.approx(fresh["baseline"]["unit_std"], rel=0.01)
+    with pytest.raises(Unprocessable, match="no metric 'mood'"):
+        plan(lab, metric=asked | {"metric": "mood"})
+
+
+def test_a_bandits_means_come_from_the_log(lab: Lab) -> None:
+    chosen = dict(query(lab.database_url, "SELECT id, eligible[chosen + 1] FROM decisions"))
+    rows = lab.outcomes("past")
+    names = rows.decision_id.map(chosen)
+    found = plan(lab, bandit={"experiment": "past", "rounds": 200, "batch": 20, "runs": 10, "reward_std": 2.0})["plan"]
+    weights = 1 / rows.propensity
+    wanted = (rows.reward * weights).groupby(names).sum() / weights.groupby(names).sum()
+    assert found["means"] == pytest.approx(wanted.to_dict())
 
 
 def test_a_bandit_is_simulated(lab: Lab) -> None:

@@ -44,7 +44,7 @@ def test_every_mistake_names_its_line() -> None:
     assert set(lines) == {2, 6, 7, 8, 9}
     assert "not JSON" in lines[2]
     assert "line 2 already" in lines[6]
-    assert "at least 1 character" in lines[7]
+    assert "give an id" in lines[7]
     assert "4 cells, but 3 columns" in lines[8]
     assert "n" in lines[9]
 

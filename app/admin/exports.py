@@ -12,7 +12,7 @@ from app.admin.forms import time_of
 from app.services import exports as service
 from app.serving import runtime
 
-TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 
 @page("/experiments/<key>/export", "viewer")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.admin.support import Browser, signed_in
-from tests.service import Client, Web, make_key, running_web
+from tests.analysis.log import Lab
+from tests.service import Client, Web, make_key, running_web, runtime_of
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +33,10 @@ def editor(web: Web, database_url: str) -> Browser:
 @pytest.fixture(scope="module")
 def viewer(web: Web, database_url: str) -> Browser:
     return signed_in(web, database_url, "viewer")
+
+
+@pytest.fixture(scope="module")
+def lab(database_url: str) -> Iterator[Lab]:
+    """Whole logs in one call, and the worker's figures."""
+    with runtime_of(database_url, LOOPWISE_DECIDE_DEADLINE_S="30", LOOPWISE_STATEMENT_TIMEOUT_S="60") as started:
+        yield Lab(started, database_url)

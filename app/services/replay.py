@@ -81,7 +81,9 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
             raise NotFound("unknown_decision", f"Experiment {key!r} has no decision {decision_id!r}.")
         configs = Configs(connection, experiment.id)
         config = configs.get(row.config_version)
-        version = models.find(connection, experiment.id, row.arm, row.policy_version)
+        version = None  # of an imported decision, and of one for which no model could be used
+        if row.policy_sha256:
+            version = models.find(connection, experiment.id, row.arm, row.policy_version)
         action = _action(row, config)
         again = None
         if row.state != "imported":

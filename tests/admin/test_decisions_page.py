@@ -80,6 +80,18 @@ def test_a_tampered_decision_says_so(viewer: Browser, database_url: str) -> None
     assert "Recomputing gives something else." in page.text and "differs The action has this propensity" in page.text
 
 
+def test_the_rule_and_the_shares_are_those_of_the_time_of_the_decision(client: Client, viewer: Browser) -> None:
+    client.make("changing", reward={"window_s": 60.0, "aggregation": "max"})
+    client.decide("changing", decision_id="before")
+    arms = [{"key": "all", "share": 0.25, "policy": {"type": "uniform"}}]
+    arms.append({"key": "late", "share": 0.75, "policy": {"type": "fixed", "action": "a"}})
+    assert client.patch("/v1/experiments/changing", {"arms": arms}).status == 200
+    page = viewer.get("/admin/experiments/changing/replay?id=before")
+    assert "it was version 1" in page.text and "all : 100.0% of the units" in page.text and "late" not in page.text
+    assert "the largest of the rewards that arrive within 1 minute" in page.text
+    assert "this arm's policy does not learn" in page.text and "Recomputing gives the same." in page.text
+
+
 def test_strangers_see_neither(web: object, viewer: Browser) -> None:
     stranger = Browser(viewer.port)
     for path in ("decisions", "replay?id=d001", "policy", "off-policy"):

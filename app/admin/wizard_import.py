@@ -4,9 +4,10 @@ from typing import Any
 
 from flask import flash, redirect, request, url_for
 
-from app.admin import wizard, wizard_form
+from app.admin import wizard_form
 from app.admin.access import page, user
 from app.admin.wizard_document import typed_action
+from app.admin.wizard_frame import DRAFT, Opened, open_draft, posted_version, render
 from app.errors import Conflict
 from app.services import action_csv, drafts
 from app.services.action_csv import Imported
@@ -17,10 +18,10 @@ PREVIEWED = 10
 NOT_UTF8 = "This file is not UTF-8 text. Save it as CSV UTF-8 (Excel: “CSV UTF-8”), and choose it again."
 
 
-@page(f"{wizard.DRAFT}/actions/import", "editor", ("GET", "POST"))
+@page(f"{DRAFT}/actions/import", "editor", ("GET", "POST"))
 def import_actions(draft_id: int) -> Any:
     """The form; then what the table holds, with every mistake by its line; then taking it."""
-    opened = wizard.open_draft(draft_id)
+    opened = open_draft(draft_id)
     if request.method == "GET":
         return _page(opened, "", "add", None)
     text, problem = _posted_text()
@@ -38,10 +39,10 @@ def import_actions(draft_id: int) -> Any:
         problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
         return _page(opened, text, how, found, problem), 422
     try:
-        drafts.save(runtime().engine, draft_id, wizard.posted_version(), "actions", {"rows": rows}, user().name)
+        drafts.save(runtime().engine, draft_id, posted_version(), "actions", {"rows": rows}, user().name)
     except Conflict as error:
         again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
-        return _page(wizard.open_draft(draft_id), text, how, found, again), 409
+        return _page(open_draft(draft_id), text, how, found, again), 409
     flash(f"{len(found.actions):,} actions are taken from the table.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="actions"))
 
@@ -68,8 +69,8 @@ def _merged(rows: list[dict[str, str]], found: Imported) -> list[dict[str, str]]
     return rows
 
 
-def _page(opened: wizard.Opened, text: str, how: str, found: Imported | None, problem: str = "") -> str:
-    return wizard.render(
+def _page(opened: Opened, text: str, how: str, found: Imported | None, problem: str = "") -> str:
+    return render(
         "wizard_import.html",
         opened,
         "actions",

@@ -1,0 +1,79 @@
+"""The wizard's step of actions: a list of up to a thousand, and a form for one of them at a time."""
+
+from typing import Any
+
+from flask import flash, redirect, request, url_for
+
+from app.admin import wizard_form
+from app.admin.access import user
+from app.admin.wizard_frame import Clash, Opened, clash_of, led_to, open_draft, opened_of, posted_version, render
+from app.errors import Conflict, LoopwiseError
+from app.services import drafts
+from app.serving import runtime
+
+SHOWN = 50  # actions on a page
+
+
+def show(opened: Opened, *, action: dict[str, str] | None = None, problem: str = "", clash: Clash | None = None) -> str:
+    """The page.
+
+    :param action: what was typed into the form of one; else the one that the address asks to edit, or an empty one.
+    """
+    typed = wizard_form.of_step(opened.draft.typed, "actions")
+    rows, found = typed["rows"], opened.checked.of("actions")
+    wanted = request.args.get("from", "")
+    start = min(int(wanted), max(0, len(rows) - 1)) // SHOWN * SHOWN if wanted.isdecimal() and len(wanted) < 6 else 0
+    edited = request.args.get("edit", "")
+    place = next((place for place, row in enumerate(rows) if row["row"] == edited), None)
+    empty = dict.fromkeys(wizard_form.ROWS["actions"], "") | {"kind": "text"}
+    return render(
+        "wizard_actions.html",
+        opened,
+        "actions",
+        typed=typed,
+        errors={"draft": problem} if problem else found,
+        clash=clash,
+        start=start,
+        shown=SHOWN,
+        action=action or (empty if place is None else rows[place]),
+        action_errors=_of_row(found, place),
+        row_problems={n: list(_of_row(found, n).values()) for n in range(start, min(start + SHOWN, len(rows)))},
+    )
+
+
+def _of_row(found: dict[str, str], place: int | None) -> dict[str, str]:
+    """The mistakes of one action by field."""
+    prefix = f"rows-{place}-"
+    return {name.removeprefix(prefix): words for name, words in found.items() if name.startswith(prefix)}
+
+
+def save(opened: Opened) -> Any:
+    """Add, change, duplicate or remove one action."""
+    do = request.form.get("do", "save")
+    action = wizard_form.posted_action(request.form)
+    typed = wizard_form.of_step(opened.draft.typed, "actions")
+    typed["rows"], seen = wizard_form.with_action_done(typed["rows"], action, do)
+    try:
+        saved = drafts.save(runtime().engine, opened.draft.id, posted_version(), "actions", typed, user().name)
+    except Conflict:
+        opened = open_draft(opened.draft.id)
+        rows = wizard_form.of_step(opened.draft.typed, "actions")["rows"]
+        nothing = dict.fromkeys(action, "") | {name: action[name] for name in ("row", "kind")}
+        theirs = next((row for row in rows if row["row"] == action["row"]), nothing)
+        return show(opened, action=action, clash=clash_of(opened, theirs, action)), 409
+    except LoopwiseError as error:
+        return show(opened, action=action, problem=error.detail), error.status
+    newest = opened_of(saved)
+    verb, _, wanted = do.partition("-")
+    place = next((place for place, row in enumerate(typed["rows"]) if row["row"] == seen), None)
+    wrong = bool(_of_row(newest.checked.of("actions"), place))
+    if verb in ("edit", "duplicate") or (wrong and verb in ("save", "next")):
+        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", edit=seen, _anchor="action"))
+    if verb in ("save", "remove", "from"):
+        flash("Saved.")
+        start = wanted if verb == "from" else str((place or 0) // SHOWN * SHOWN)
+        where: dict[str, Any] = {"from": start} if start != "0" else {}
+        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", **where))
+    if verb == "next" and newest.checked.of("actions"):
+        return show(newest), 422
+    return led_to(newest, "actions", do)

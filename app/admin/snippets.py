@@ -6,7 +6,6 @@ quoted for the shell: whatever they hold, they stay texts.
 
 import json
 import shlex
-from pprint import pformat
 from typing import Any, NamedTuple
 
 from app.services.experiment_config import ActionSpec, ExperimentConfig
@@ -107,7 +106,9 @@ def call(path, body):
         return json.load(response)
 
 
-question = {_literal(given.question)}
+question = {{
+{_members(given.question)}
+}}
 decision = call("/v1/decide", question)
 print("show:", decision["action"]["id"], decision["action"]["payload"])
 
@@ -147,8 +148,7 @@ def _personalizer(given: _Given) -> str:
     more = len(actions) - LISTED
     key = repr(given.key) if given.key else 'os.environ["LOOPWISE_KEY"]'
     lines = [
-        f"    RankableAction(id={action.id!r}, features={_literal(_listed(action.features))}),"
-        for action in actions[:LISTED]
+        f"    RankableAction(id={action.id!r}, features={_listed(action.features)!r})," for action in actions[:LISTED]
     ]
     lines += [f"    # and {more} more"] if more > 0 else []
     imports = "" if given.key else "import os\n\n"
@@ -163,7 +163,7 @@ client = PersonalizerClient(URL, CognitiveServicesCredentials(KEY))
 actions = [
 {chr(10).join(lines)}
 ]
-answer = client.rank(RankRequest(actions=actions, context_features=[{_literal(CONTEXT)}]))
+answer = client.rank(RankRequest(actions=actions, context_features=[{CONTEXT!r}]))
 print("show:", answer.reward_action_id)
 
 # Later, when you know what came of it:
@@ -176,9 +176,9 @@ def _listed(features: Any) -> list[Any]:
     return features if isinstance(features, list) else [features] if features else []
 
 
-def _literal(document: Any) -> str:
-    """A document as a Python literal: JSON but for true, false and null."""
-    return pformat(document, width=100, sort_dicts=False)
+def _members(document: dict[str, Any]) -> str:
+    """The members of a Python dict, one a line. ``repr`` writes true, false and null as Python has them."""
+    return "\n".join(f"    {name!r}: {value!r}," for name, value in document.items())
 
 
 def _indented(text: str) -> str:

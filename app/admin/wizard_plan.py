@@ -109,9 +109,10 @@ def _metric_answer(engine: Engine, asked: dict[str, Any]) -> Answer:
     plan = answered["plan"]
     baseline, factor = plan["baseline"], plan["sequential_factor"]
     total = plan["n_control"] + plan["n_treatment"]
-    better = abs(plan["effect"])
+    write = percent if baseline["kind"] == "proportion" else number
+    value, change = baseline["value"], asked["relative_effect"]
     words = [
-        f"To see a change of {percent(asked['relative_effect'])} (from {number(baseline['value'])} by {number(better)}) "
+        f"To see a change of {percent(change)} (from {write(value)} to {write(value + plan['effect'])}) "
         f"with a chance of {percent(asked['power'], 0)}, you need {number(plan['n_control'])} users in the control and "
         f"{number(plan['n_treatment'])} in the largest other arm, if you look once, at the end.",
         f"Loopwise's results may be looked at every day. That costs about {number(factor, 2)} times as many: "

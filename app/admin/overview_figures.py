@@ -16,10 +16,10 @@ def rates(activity: dict[str, Any], config: ExperimentConfig) -> Figure:
     """Reward per settled decision over time, by arm."""
     shown, left_out = _shown(activity)
     points = [p for arm in shown for p in arm["points"] if p["rate"] is not None]
-    bounds = config.reward
+    bounds, width_s = config.reward, activity["stretch_s"]
     inside = all(bounds.min <= p["rate"] <= bounds.max for p in points)
     chart = charts.lines(
-        [_series(arm, lambda p: Point(_middle(p), p["rate"], p["low"], p["high"])) for arm in shown],
+        [_series(arm, width_s, lambda p: Point(_middle(p), p["rate"], p["low"], p["high"]), None) for arm in shown],
         title="Reward per decision by arm over time",
         unit="reward per decision",
         low=bounds.min if inside and any(p["low"] < bounds.min for p in points) else None,
@@ -46,7 +46,7 @@ def decisions(activity: dict[str, Any]) -> Figure:
     shown, left_out = _shown(activity)
     caption = f"Decisions by arm in each stretch of {_stretch(activity)}"
     chart = charts.lines(
-        [_series(arm, lambda p: Point(_middle(p), p["decisions"])) for arm in shown],
+        [_series(arm, activity["stretch_s"], lambda p: Point(_middle(p), p["decisions"]), 0.0) for arm in shown],
         title=caption,
         unit="decisions",
         low=0.0,
@@ -94,8 +94,18 @@ def _middle(point: dict[str, Any]) -> float:
     return float(point["start"] + point["end"]) / 2
 
 
-def _series(arm: dict[str, Any], point: Callable[[dict[str, Any]], Point]) -> Series:
-    return Series(arm["arm"], [point(one) for one in arm["points"]])
+def _series(
+    arm: dict[str, Any], stretch_s: float, point: Callable[[dict[str, Any]], Point], gap: float | None
+) -> Series:
+    """An arm's line; stretches without a decision of the arm are ``gap``, with null the line breaks there."""
+    found: list[Point] = []
+    end = None
+    for one in arm["points"]:
+        if end is not None and one["start"] - end > stretch_s / 2:
+            found += [Point(end + stretch_s / 2, gap), Point(one["start"] - stretch_s / 2, gap)]
+        found.append(point(one))
+        end = one["end"]
+    return Series(arm["arm"], found)
 
 
 def _stretch(activity: dict[str, Any]) -> str:

@@ -84,9 +84,7 @@ def looks(found: list[Look]) -> Figure:
     )
     rows = [_look(look, line) for look in found for line in look.comparisons]
     head = ["Computed", "Arm", "Difference to control", "Peek-safe interval", "p, any look"]
-    note = (
-        "Bands: peek-safe intervals. Where a band does not touch the line at 0, a difference was shown."
-    )
+    note = "Bands: peek-safe intervals. Where a band does not touch the line at 0, a difference was shown."
     return Figure("looks", f"{name}: the difference to control as it became known", chart, head, rows, note)
 
 

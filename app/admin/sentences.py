@@ -110,10 +110,8 @@ def learning(found: dict[str, Any]) -> str:
     """Is this arm learning? One line of ``activity["learning"]``."""
     answer = found["answer"]
     if answer == "too_early":
-        return "Too early to say: the first and the last third of the time need 30 units each with settled decisions."
-    earned = (
-        f"{number(found['last'])} per decision in the last third of the time, {number(found['first'])} in the first"
-    )
+        return "Too early to say: the first and the last third of the decisions need 30 units of this arm each, all settled."
+    earned = f"{number(found['last'])} per decision in the last third of the decisions, {number(found['first'])} in the first"
     beside = "" if "control_change" not in found else " beyond what changed for the control meanwhile"
     low, high = found["interval"]
     change = f"{signed(found['change'])}{beside} (95% interval {signed(low)} to {signed(high)})"

@@ -7,6 +7,7 @@ reward window closed. Its interval is a one-look interval, clustered by unit.
 
 import math
 import time
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -74,13 +75,10 @@ def _figures(connection: Connection, experiment: StoredExperiment) -> tuple[dict
     rows: list[Stretch] = []
     thirds: list[Stretch] = []
     if first is not None:
-        window_s = config.reward.window_s
-        rows = store.stretches(
-            connection, experiment.id, first=first, width_s=width_s, count=STRETCHES, window_s=window_s
-        )
-        thirds = store.stretches(
-            connection, experiment.id, first=first, width_s=width_s * STRETCHES / 3, count=3, window_s=window_s
-        )
+        edges = [first + timedelta(seconds=width_s * number) for number in range(1, STRETCHES)]
+        rows = store.stretches(connection, experiment.id, edges=edges, window_s=config.reward.window_s)
+        edges = store.parts(connection, experiment.id, [1 / 3, 2 / 3])
+        thirds = store.stretches(connection, experiment.id, edges=edges, window_s=config.reward.window_s)
     learning = [arm.key for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
     body = {
         "day": today.day,
@@ -139,8 +137,9 @@ def _choices(connection: Connection, experiment_id: int, arm: str) -> dict[str, 
 
 
 def _learning(arm: str, control: str, thirds: list[Stretch]) -> dict[str, Any]:
-    """Is the arm better in the last third of the time than in the first, beyond what the control changed meanwhile?
+    """Is the arm better in the last third of the decisions than in the first, beyond what the control changed meanwhile?
 
+    Thirds of the decisions, not of the time: an arm learns from decisions, and a night without any changes nothing.
     A learner is told apart from better times by the control: the change of the difference, with a normal interval over
     units. Units that were seen in both thirds make it a little too wide or too narrow; it is a first look, not a verdict.
     """

@@ -1,5 +1,6 @@
-"""What happened when, per arm: decisions, settled rewards and their spread over units, in stretches of equal length."""
+"""What happened when, per arm: decisions, settled rewards and their spread over units, in stretches of time."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -43,8 +44,7 @@ _STRETCHES = text(
         SELECT arm, NULL, closes_at - make_interval(secs => :window_s), NULL, NULL
         FROM awaiting_outcome WHERE experiment_id = :id
     ), units AS (
-        SELECT arm, unit_id,
-            least(:count - 1, greatest(0, floor(extract(epoch FROM decided_at - :first) / :width_s)))::int AS stretch,
+        SELECT arm, unit_id, width_bucket(decided_at, CAST(:edges AS timestamptz[])) AS stretch,
             count(*) AS decisions, count(reward) AS den, coalesce(sum(reward), 0) AS num,
             count(*) FILTER (WHERE events > 0) AS rewarded
         FROM seen GROUP BY 1, 2, 3
@@ -59,15 +59,28 @@ _STRETCHES = text(
 )
 
 
-def stretches(
-    connection: Connection, experiment_id: int, *, first: Any, width_s: float, count: int, window_s: float
-) -> list[Stretch]:
-    """Every arm's stretches that hold a decision; the first begins at ``first``, the last also holds what is later.
+def stretches(connection: Connection, experiment_id: int, *, edges: list[datetime], window_s: float) -> list[Stretch]:
+    """Every arm's stretches that hold a decision.
 
+    :param edges: where each stretch but the first begins, in order.
     :param window_s: the experiment's reward window.
     """
-    given = {"id": experiment_id, "first": first, "width_s": width_s, "count": count, "window_s": window_s}
+    given = {"id": experiment_id, "edges": edges, "window_s": window_s}
     return [Stretch._make(row) for row in connection.execute(_STRETCHES, given)]
+
+
+_PARTS = text(
+    """
+    SELECT percentile_disc(CAST(:shares AS float8[])) WITHIN GROUP (ORDER BY decided_at)
+    FROM outcomes WHERE experiment_id = :id
+    """
+)
+
+
+def parts(connection: Connection, experiment_id: int, shares: list[float]) -> list[datetime]:
+    """The times before which these shares of the settled decisions were made; none when nothing is settled."""
+    found = connection.execute(_PARTS, {"id": experiment_id, "shares": shares}).scalar_one()
+    return list(found or [])
 
 
 class Today(NamedTuple):

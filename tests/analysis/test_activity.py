@@ -107,6 +107,22 @@ def test_an_arm_learns_when_it_gains_more_than_the_control(
     assert found["interval"][0] < found["change"] < found["interval"][1]
 
 
+def test_a_month_without_decisions_does_not_change_whether_it_learned(lab: Lab) -> None:
+    lab.make("idle", arms=LEARNING, control_arm="control")
+    random = np.random.default_rng(6)
+    for third, chance in enumerate((0.2, 0.5, 0.8)):
+        bodies = [{"unit_id": f"{third}-{number}"} for number in range(300)]
+        lab.play(
+            "idle", bodies, lambda _, one, p=chance: float(random.random() < (0.3 if one["arm"] == "control" else p))
+        )  # type: ignore[misc]
+    spread(lab, "idle")
+    query(
+        lab.database_url,
+        "UPDATE outcomes SET decided_at = decided_at + interval '30 days' WHERE decision_id = 'idle-899'",
+    )
+    assert figures(lab, "idle")["learning"][0]["answer"] == "yes"
+
+
 def test_it_is_too_early_to_say_with_few_units(lab: Lab) -> None:
     lab.make("early", arms=LEARNING, control_arm="control")
     lab.play("early", visits(60, 60), lambda *_: 1.0)

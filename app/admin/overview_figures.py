@@ -1,6 +1,5 @@
 """Charts and tables of an experiment's overview, from what ``app.services.activity`` found."""
 
-from collections.abc import Callable
 from typing import Any
 
 from app.admin import charts
@@ -13,32 +12,39 @@ MOST_ACTIONS = 12
 
 
 def rates(activity: dict[str, Any], config: ExperimentConfig) -> Figure:
-    """Reward per settled decision over time, by arm."""
+    """Reward per settled decision as decisions came, by arm."""
     shown, left_out = _shown(activity)
-    points = [p for arm in shown for p in arm["points"] if p["rate"] is not None]
-    bounds, width_s = config.reward, activity["stretch_s"]
+    points = [p for arm in shown for p in arm["rates"] if p["rate"] is not None]
+    bounds = config.reward
     inside = all(bounds.min <= p["rate"] <= bounds.max for p in points)
+    caption = "Reward per decision by arm over time"
     chart = charts.lines(
-        [_series(arm, width_s, lambda p: Point(_middle(p), p["rate"], p["low"], p["high"]), None) for arm in shown],
-        title="Reward per decision by arm over time",
+        [
+            Series(arm["arm"], [Point(p["so_far"], p["rate"], p["low"], p["high"]) for p in arm["rates"]])
+            for arm in shown
+        ],
+        title=caption,
         unit="reward per decision",
+        times=False,
+        x_unit="settled decisions so far, all arms",
         low=bounds.min if inside and any(p["low"] < bounds.min for p in points) else None,
         high=bounds.max if inside and any(p["high"] > bounds.max for p in points) else None,
     )
-    note = f"Bands: 95% intervals for one look, clustered by unit. Each point is a stretch of {_stretch(activity)}."
+    note = "Bands: 95% intervals for one look, clustered by unit. Each point holds equally many decisions; the table has times."
     rows = [
         [
             arm["arm"],
             moment_of(p["start"]),
+            moment_of(p["end"]),
             number(p["settled"]),
             number(p["rate"]),
             interval(p) if p["rate"] is not None else "too few units",
         ]
         for arm in activity["arms"]
-        for p in arm["points"]
+        for p in arm["rates"]
     ]
-    head = ["Arm", "Stretch from", "Settled decisions", "Reward per decision", "95% interval"]
-    return Figure("rates", "Reward per decision by arm over time", chart, head, rows, note + left_out)
+    head = ["Arm", "From", "Until", "Settled decisions", "Reward per decision", "95% interval"]
+    return Figure("rates", caption, chart, head, rows, note + left_out)
 
 
 def decisions(activity: dict[str, Any]) -> Figure:
@@ -46,7 +52,7 @@ def decisions(activity: dict[str, Any]) -> Figure:
     shown, left_out = _shown(activity)
     caption = f"Decisions by arm in each stretch of {_stretch(activity)}"
     chart = charts.lines(
-        [_series(arm, activity["stretch_s"], lambda p: Point(_middle(p), p["decisions"]), 0.0) for arm in shown],
+        [_counts(arm, activity["stretch_s"]) for arm in shown],
         title=caption,
         unit="decisions",
         low=0.0,
@@ -90,20 +96,14 @@ def choices(found: dict[str, Any], place: int) -> Figure:
     return Figure(f"choices-{place}", caption, chart, head, rows, note)
 
 
-def _middle(point: dict[str, Any]) -> float:
-    return float(point["start"] + point["end"]) / 2
-
-
-def _series(
-    arm: dict[str, Any], stretch_s: float, point: Callable[[dict[str, Any]], Point], gap: float | None
-) -> Series:
-    """An arm's line; stretches without a decision of the arm are ``gap``, with null the line breaks there."""
+def _counts(arm: dict[str, Any], stretch_s: float) -> Series:
+    """An arm's decisions over time; none in the stretches that are left out."""
     found: list[Point] = []
     end = None
     for one in arm["points"]:
         if end is not None and one["start"] - end > stretch_s / 2:
-            found += [Point(end + stretch_s / 2, gap), Point(one["start"] - stretch_s / 2, gap)]
-        found.append(point(one))
+            found += [Point(end + stretch_s / 2, 0.0), Point(one["start"] - stretch_s / 2, 0.0)]
+        found.append(Point((one["start"] + one["end"]) / 2, one["decisions"]))
         end = one["end"]
     return Series(arm["arm"], found)
 

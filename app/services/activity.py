@@ -7,7 +7,7 @@ reward window closed. Its interval is a one-look interval, clustered by unit.
 
 import math
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from experiments.sums import Moments
 KIND = "activity"
 EVERY_S = 4.0  # at the least, between two computations
 FACTOR = 20.0  # at most one part in so many of a worker's time
-STRETCHES = 40
+STRETCHES = 40  # of equal length for what was decided, of equally many decisions for what was earned
 CHOICES = 500
 MIN_UNITS = 30  # on each side, before it is said whether an arm learns
 MIN_SETTLED = 100  # before missing rewards are told
@@ -72,13 +72,16 @@ def _figures(connection: Connection, experiment: StoredExperiment) -> tuple[dict
     first, last = store.span(connection, experiment.id)
     today = store.today(connection, experiment.id)
     width_s = 0.0 if first is None else max((last - first).total_seconds() / STRETCHES, 1.0)
-    rows: list[Stretch] = []
-    thirds: list[Stretch] = []
+    rows, thirds, parts = [], [], []
+    cuts: list[datetime] = []
     if first is not None:
         edges = [first + timedelta(seconds=width_s * number) for number in range(1, STRETCHES)]
-        rows = store.stretches(connection, experiment.id, edges=edges, window_s=config.reward.window_s)
-        edges = store.parts(connection, experiment.id, [1 / 3, 2 / 3])
-        thirds = store.stretches(connection, experiment.id, edges=edges, window_s=config.reward.window_s)
+        cuts = sorted(set(store.parts(connection, experiment.id, [n / STRETCHES for n in range(1, STRETCHES)])))
+        thirds_at = store.parts(connection, experiment.id, [1 / 3, 2 / 3])
+        rows, parts, thirds = (
+            store.stretches(connection, experiment.id, edges=one, window_s=config.reward.window_s)
+            for one in (edges, cuts, thirds_at)
+        )
     learning = [arm.key for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
     body = {
         "day": today.day,
@@ -90,7 +93,11 @@ def _figures(connection: Connection, experiment: StoredExperiment) -> tuple[dict
         "first": None if first is None else first.isoformat(),
         "last": None if last is None else last.isoformat(),
         "stretch_s": width_s,
-        "arms": [_arm(arm.key, rows, first, width_s) | {"learns": arm.key in learning} for arm in config.arms],
+        "arms": [
+            _arm(arm.key, rows, first, width_s)
+            | {"rates": _rates(arm.key, parts, [first, *cuts, last]), "learns": arm.key in learning}
+            for arm in config.arms
+        ],
         "choices": [_choices(connection, experiment.id, arm) for arm in learning],
         "learning": [_learning(arm, control_of(config), thirds) for arm in learning],
         "missing_rewards": _missing(rows),
@@ -100,17 +107,32 @@ def _figures(connection: Connection, experiment: StoredExperiment) -> tuple[dict
 
 
 def _arm(arm: str, rows: list[Stretch], first: Any, width_s: float) -> dict[str, Any]:
-    points = []
-    for row in rows:
-        if row.arm != arm:
-            continue
-        start = first.timestamp() + row.stretch * width_s
-        point = {"start": start, "end": start + width_s, "decisions": row.decisions, "settled": row.settled}
-        points.append(point | {"units": row.units} | _rate(row))
+    """How much was decided in stretches of equal length; those without a decision are left out."""
     mine = [row for row in rows if row.arm == arm]
+    points = []
+    for row in mine:
+        start = first.timestamp() + row.stretch * width_s
+        points.append({"start": start, "end": start + width_s, "decisions": row.decisions, "settled": row.settled})
     totals = {name: sum(getattr(row, name) for row in mine) for name in ("decisions", "settled")}
     earned = sum(row.mean_num * row.units for row in mine)
     return {"arm": arm, **totals, "reward": earned, "points": points}
+
+
+def _rates(arm: str, parts: list[Stretch], times: list[Any]) -> list[dict[str, Any]]:
+    """Reward rates in stretches of equally many settled decisions: as precise at night as by day, and gaps take no room.
+
+    ``so_far`` is the number of settled decisions of all arms up to the stretch's middle.
+    """
+    sizes = dict.fromkeys(range(len(times)), 0)
+    for row in parts:
+        sizes[row.stretch] += row.settled
+    found = []
+    for row in (row for row in parts if row.arm == arm and row.settled):
+        start, end = times[row.stretch].timestamp(), times[row.stretch + 1].timestamp()
+        before = sum(size for number, size in sizes.items() if number < row.stretch)
+        point = {"start": start, "end": end, "so_far": before + sizes[row.stretch] / 2, "settled": row.settled}
+        found.append(point | {"units": row.units} | _rate(row))
+    return found
 
 
 def _estimate(row: Stretch) -> ArmEstimate | None:

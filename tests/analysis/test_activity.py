@@ -1,5 +1,6 @@
 """What an experiment does now: rates over time against a direct computation, and whether an arm learns, in one word."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,11 @@ def test_rates_and_their_intervals_are_those_of_a_direct_computation_clustered_b
     spread(lab, "rates")
     found = figures(lab, "rates")
     log = lab.outcomes("rates")
-    width = (log.decided_at.max() - log.decided_at.min()).total_seconds() / STRETCHES
-    since = (log.decided_at - log.decided_at.min()).dt.total_seconds()
-    log["stretch"] = np.minimum(np.floor(since / width), STRETCHES - 1)
+    times = sorted(log.decided_at)
+    cuts = [times[math.ceil(part / STRETCHES * len(times)) - 1] for part in range(1, STRETCHES)]
+    log["stretch"] = np.searchsorted(pd.to_datetime(cuts), log.decided_at, side="right")
     expected = {key: direct(part) for key, part in log.groupby(["arm", "stretch"])}
-    points = {(one["arm"], n): point for one in found["arms"] for n, point in enumerate(one["points"])}
+    points = {(one["arm"], n): point for one in found["arms"] for n, point in enumerate(one["rates"])}
     assert len(points) == len(expected) == 2 * STRETCHES
     for (name, stretch), (count, units, rate, half) in expected.items():
         point = points[(name, int(stretch))]
@@ -60,6 +61,23 @@ def test_rates_and_their_intervals_are_those_of_a_direct_computation_clustered_b
         assert (point["high"] - point["low"]) / 2 == pytest.approx(half)
     assert found["decisions"] == found["settled"] == found["rewarded"] == 900
     assert sum(one["reward"] for one in found["arms"]) == pytest.approx(log.reward.sum())
+
+
+def test_decisions_are_counted_in_stretches_of_equal_length(lab: Lab) -> None:
+    lab.make("counted", arms=[arm("control", 0.5, "a"), arm("treated", 0.5)], control_arm="control")
+    lab.play("counted", visits(500, 500), lambda *_: 1.0)
+    spread(lab, "counted")
+    found, log = figures(lab, "counted"), lab.outcomes("counted")
+    since = (log.decided_at - log.decided_at.min()).dt.total_seconds()
+    log["stretch"] = np.minimum(np.floor(since / found["stretch_s"] + 1e-6), STRETCHES - 1)
+    counts = log.groupby(["arm", "stretch"]).size()
+    start = log.decided_at.min().timestamp()
+    told = {
+        (one["arm"], round((point["start"] - start) / found["stretch_s"])): point["decisions"]
+        for one in found["arms"]
+        for point in one["points"]
+    }
+    assert told == {(name, int(stretch)): count for (name, stretch), count in counts.items()}
 
 
 def direct(part: pd.DataFrame) -> tuple[int, int, float, float]:
@@ -74,7 +92,7 @@ def test_a_unit_that_decides_often_widens_the_interval(lab: Lab) -> None:
     lab.make("few", arms=[arm("control", 1.0, "a")])
     lab.play("few", visits(1200, 12), lambda body, _: float(int(body["unit_id"][1:]) % 2))
     spread(lab, "few")
-    for point in figures(lab, "few")["arms"][0]["points"]:
+    for point in figures(lab, "few")["arms"][0]["rates"]:
         assert point["high"] - point["low"] > 2 * 2 * Z * 0.5 / np.sqrt(point["settled"]) / 2
 
 

@@ -160,7 +160,7 @@ def _rare(d: Diagnostics) -> Reason | None:
         return None
     sentence = (
         f"only {d.effective_rewards:.1f} effective rewards (or failures, whichever are rarer) stand behind the value: "
-        f"below {MIN_EFFECTIVE_REWARDS:.0f} normal intervals cover too seldom; read cressie_read or confidence_sequence"
+        f"below {MIN_EFFECTIVE_REWARDS:.0f} normal intervals cover too seldom; read the Cressie-Read or the sequence interval"
     )
     return Reason("rare_rewards", sentence, d.effective_rewards, MIN_EFFECTIVE_REWARDS, False)
 
@@ -171,7 +171,7 @@ def _unseen(d: Diagnostics) -> Reason | None:
     per_weight = d.rows / d.possible_weight
     sentence = (
         f"a weight of {d.possible_weight:.1f} is possible, and there are only {per_weight:.0f} rows for each unit of it: rows "
-        f"that would move the value may not have been drawn yet (limit {MIN_ROWS_PER_WEIGHT:.0f}); read cressie_read or "
+        f"that would move the value may not have been drawn yet (limit {MIN_ROWS_PER_WEIGHT:.0f}); read the Cressie-Read or the "
         "confidence_sequence"
     )
     return Reason("unseen_weights", sentence, per_weight, MIN_ROWS_PER_WEIGHT, False)

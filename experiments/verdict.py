@@ -172,7 +172,7 @@ def _unseen(d: Diagnostics) -> Reason | None:
     sentence = (
         f"a weight of {d.possible_weight:.1f} is possible, and there are only {per_weight:.0f} rows for each unit of it: rows "
         f"that would move the value may not have been drawn yet (limit {MIN_ROWS_PER_WEIGHT:.0f}); read the Cressie-Read or the "
-        "confidence_sequence"
+        "sequence interval"
     )
     return Reason("unseen_weights", sentence, per_weight, MIN_ROWS_PER_WEIGHT, False)
 

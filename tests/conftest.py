@@ -30,6 +30,7 @@ from psycopg2 import sql
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir
+from tests.service import Client, Web, make_key, running_web
 
 _TEMPLATE = "loopwise_template"
 _numbers = itertools.count(1)
@@ -189,3 +190,16 @@ def _query(url: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
             return cursor.fetchall()
     finally:
         connection.close()
+
+
+@pytest.fixture(scope="module")
+def web(database_url: str) -> Iterator[Web]:
+    """A web server for each module."""
+    with running_web(database_url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(web: Web, database_url: str) -> Client:
+    """A client of it that may do everything but administrate."""
+    return web.client(make_key(database_url))

@@ -3,7 +3,8 @@
 from typing import Any
 
 from app.admin import charts
-from app.admin.charts import Figure, Point, Row, Series
+from app.admin.chart_parts import SERIES, Point
+from app.admin.charts import Figure, Row, Series
 from app.admin.format import duration, interval, number, percent, plural
 from app.admin.sentences import moment_of
 from app.services.experiment_config import ExperimentConfig
@@ -115,7 +116,7 @@ def _stretch(activity: dict[str, Any]) -> str:
 def _shown(activity: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """As many arms as a chart can tell apart, those with the most decisions; and what is left out in words."""
     arms = [arm for arm in activity["arms"] if arm["points"]]
-    largest = sorted(arms, key=lambda arm: -arm["decisions"])[: charts.SERIES]
+    largest = sorted(arms, key=lambda arm: -arm["decisions"])[:SERIES]
     shown = [arm for arm in arms if arm in largest]
     gone = len(arms) - len(shown)
     return shown, f" The chart has the {len(shown)} largest arms, the table all {len(arms)}." if gone else ""

@@ -3,7 +3,8 @@
 from typing import Any
 
 from app.admin import charts, sentences
-from app.admin.charts import Figure, Point, Row, Series
+from app.admin.chart_parts import SERIES, Point
+from app.admin.charts import Figure, Row, Series
 from app.admin.format import interval, moment, number, p_value, percent, signed, signed_percent, when
 from app.store.reports import Look
 
@@ -70,7 +71,7 @@ def table(found: dict[str, Any], field: str | None) -> tuple[list[str], list[lis
 
 def looks(found: list[Look]) -> Figure:
     """The peek-safe interval of the primary metric over time."""
-    arms = list(dict.fromkeys(line["arm"] for look in found for line in look.comparisons))[: charts.SERIES]
+    arms = list(dict.fromkeys(line["arm"] for look in found for line in look.comparisons))[:SERIES]
     series = [Series(arm, [_point(look, arm) for look in found]) for arm in arms]
     name = found[-1].name if found else "The metric that decides"
     low, high = _room(series)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from app.admin import charts
+from app.admin.chart_parts import Point
 from app.admin.format import number, percent, plural
 from app.admin.forms import as_sentence
 from app.admin.wizard_check import sentence
@@ -146,7 +147,7 @@ def _over_weeks(
         found.append((weeks, effects))
     names = ("one look at the end", "looking whenever you like")
     series = [
-        charts.Series(name, [charts.Point(weeks, effects[place]) for weeks, effects in found])
+        charts.Series(name, [Point(weeks, effects[place]) for weeks, effects in found])
         for place, name in enumerate(names)
     ]
     chart = charts.lines(

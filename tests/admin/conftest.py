@@ -6,18 +6,7 @@ import pytest
 
 from tests.admin.support import Browser, signed_in
 from tests.analysis.log import Lab
-from tests.service import Client, Web, make_key, running_web, runtime_of
-
-
-@pytest.fixture(scope="module")
-def web(database_url: str) -> Iterator[Web]:
-    with running_web(database_url) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(web: Web, database_url: str) -> Client:
-    return web.client(make_key(database_url))
+from tests.service import Web, runtime_of
 
 
 @pytest.fixture(scope="module")

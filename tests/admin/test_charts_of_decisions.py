@@ -4,7 +4,8 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
-from app.admin.charts import WIDTH, Version, cumulative, lineage
+from app.admin.chart_parts import WIDTH
+from app.admin.charts import Version, cumulative, lineage
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -70,7 +70,9 @@ def _significant(body: dict[str, Any], alpha: float) -> tuple[list[tuple[str, st
                 continue  # shown once, but the other way round: now it says neither
             gain = _good(metric, line["difference"])
             words = "better" if gain > 0 else "worse"
-            text = f"{line['arm']} is {words} than {line['control']} on {metric['name']} (p {p:.2g}, valid at every look)."
+            text = (
+                f"{line['arm']} is {words} than {line['control']} on {metric['name']} (p {p:.2g}, valid at every look)."
+            )
             (better if gain > 0 else worse).append((gain, line["arm"], text))
     ordered = sorted(better, reverse=True)
     return [(arm, text) for _, arm, text in ordered], [(arm, text) for _, arm, text in worse]

@@ -66,6 +66,17 @@ def test_a_form_without_its_token_is_refused(admin: Browser, database_url: str) 
     assert query(database_url, "SELECT count(*) FROM users") == before
 
 
+def test_no_form_is_taken_without_its_token(app: Flask, admin: Browser) -> None:
+    tried = 0
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("admin.") and "POST" in (rule.methods or ()):
+            address = re.sub(r"<(?:int:)?[^>]+>", "1", rule.rule)
+            page = admin.post(address, {"name": "x"}, token="")
+            assert page.status == 400 and "reload the page" in page.text, address
+            tried += 1
+    assert tried > 20
+
+
 def signed_token_of_nobody() -> str:
     from itsdangerous import URLSafeTimedSerializer
 

@@ -84,7 +84,8 @@ def use_link(connection: Connection, token_hash: bytes) -> bool:
 
 
 def add_session(connection: Connection, token_hash: bytes, user_id: int) -> None:
-    """A session begins."""
+    """A session begins; those that ended long ago go."""
+    connection.execute(text("DELETE FROM sessions WHERE created_at < clock_timestamp() - interval '30 days'"))
     connection.execute(insert(_s).values(token_hash=token_hash, user_id=user_id))
 
 

@@ -53,8 +53,8 @@ def test_texts_from_outside_are_shown_as_text(viewer: Browser) -> None:
 
 def test_filters_find_and_say_when_nothing_matches(viewer: Browser) -> None:
     assert len(links(viewer, "/admin/experiments/paged/decisions?unit=u7")) == 1
-    even = query_count(viewer, "arm=even") + query_count(viewer, "arm=learned")
-    assert even == 100  # 50 on the first page of each
+    arms = [query_count(viewer, f"arm={arm}") for arm in ("even", "learned")]
+    assert max(arms) == 50 and 15 < min(arms) <= 50  # a page holds 50, and of 121 one arm has at least 61
     assert "No decision matches" in viewer.get("/admin/experiments/paged/decisions?id=ghost").text
     assert "No decision matches" in viewer.get("/admin/experiments/paged/decisions?until=2001-01-01").text
 

@@ -92,6 +92,8 @@ def place_of(path: str) -> tuple[str, str]:
             return "purpose", name
         case ["actions", place, "id" | "payload" | "features" as name, *_]:
             return "actions", f"rows-{place}-{name}"
+        case ["actions", place, "template", *_]:
+            return "actions", f"rows-{place}-id"
         case ["actions", *_]:
             return "actions", "rows"
         case ["arms", place, "policy"] | ["arms", place, "policy", "type"]:

@@ -89,7 +89,9 @@ def action_of(row: dict[str, str], prefix: str, reader: Reader) -> dict[str, Any
     else:
         payload = {name: row[name] for name in ("title", "text") if row[name]} or None
     features = reader.json(row["features"], f"{prefix}features")
-    return {"id": row["id"].strip(), "features": {} if features is None else features, "payload": payload}
+    found = {"id": row["id"].strip(), "features": {} if features is None else features, "payload": payload}
+    # Templates are defined over the API; here they only have to come through unharmed.
+    return found | ({"template": reader.json(row["template"], f"{prefix}id")} if row.get("template") else {})
 
 
 def _arms(typed: Typed, reader: Reader) -> dict[str, Any]:
@@ -203,7 +205,7 @@ def typed_action(action: dict[str, Any], row: str) -> dict[str, str]:
     plain = isinstance(payload, dict) and payload and set(payload) <= {"title", "text"}
     plain = plain and all(isinstance(text, str) and text and "\r" not in text for text in payload.values())
     plain = plain and list(payload) == sorted(payload, reverse=True)
-    found = dict.fromkeys(("title", "text", "payload", "features"), "") | {
+    found = dict.fromkeys(("title", "text", "payload", "features", "template"), "") | {
         "row": row,
         "id": action["id"],
         "kind": "text",
@@ -212,6 +214,8 @@ def typed_action(action: dict[str, Any], row: str) -> dict[str, str]:
         found |= payload
     elif payload is not None:
         found |= {"kind": "json", "payload": _json(payload)}
+    if action.get("template"):
+        found["template"] = _json(action["template"])
     return found | {"features": _json(action["features"]) if action["features"] else ""}
 
 

@@ -51,7 +51,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ROWS: Mapping[str, tuple[str, ...]] = {
-    "actions": ("row", "id", "kind", "title", "text", "payload", "features"),
+    "actions": ("row", "id", "kind", "title", "text", "payload", "features", "template"),
     "arms": ("key", "kind", "action", "share", "algorithm", "floor", "interactions", *PARAMETERS),
     "metrics": (
         "key",

@@ -46,6 +46,18 @@ class DecideAnswer(BaseModel):
     ineligible: list[Ineligible]
 
 
+class Message(BaseModel):
+    locale: str = Field(description="Of the text that was used.")
+    channel: str
+    title: str
+    body: str
+    call_to_action: str
+
+
+class MessageAnswer(DecideAnswer):
+    message: Message | None = Field(description="As this person gets it, plain text; null: say nothing.")
+
+
 class DecideBatchAnswer(BaseModel):
     decisions: list[DecideAnswer]
 
@@ -84,6 +96,7 @@ class ExperimentAnswer(BaseModel):
     name: str
     hypothesis: str
     actions: list[dict[str, Any]]
+    variables: list[dict[str, Any]]
     arms: list[dict[str, Any]]
     control_arm: str | None
     reward: dict[str, Any]

@@ -9,7 +9,7 @@ from app.api.auth import caller, needs
 from app.api.respond import as_json
 from app.services import decide as decisions
 from app.services import rewards
-from app.services.requests import DecideBatch, DecideRequest, RewardBatch, RewardRequest
+from app.services.requests import DecideBatch, DecideRequest, MessageRequest, RewardBatch, RewardRequest
 from app.serving import runtime
 
 blueprint = APIBlueprint(
@@ -43,6 +43,14 @@ def decide_batch(body: DecideBatch) -> Response:
     decided = decisions.decide(runtime(), caller(), asked)
     created = any(one.created for one in decided)
     return as_json({"decisions": [one.answer for one in decided]}, 201 if created else 200)
+
+
+@blueprint.post("/messages/decide", responses={200: answers.MessageAnswer, 201: answers.MessageAnswer})
+@needs("decide")
+def decide_message(body: MessageRequest) -> Response:
+    """Choose a message and render it for a person. Variants that lack a value for this person are left out of the draw."""
+    (decided,) = decisions.decide(runtime(), caller(), [decisions.asked(body, request.document)])  # type: ignore[attr-defined]
+    return as_json(decided.answer | {"message": decided.message}, 201 if decided.created else 200)
 
 
 @blueprint.post("/reward", responses={200: answers.RewardAnswer, 201: answers.RewardAnswer})

@@ -10,14 +10,15 @@ from app.api.respond import as_json
 from app.errors import Forbidden
 from app.services import experiments, models
 from app.services.experiment_config import (
-    ActionSpec,
     ArmSpec,
     ExperimentConfig,
     Model,
     RewardSpec,
+    VariantSpec,
     invalid,
     pydantic_fields,
 )
+from app.services.message_config import VariableSpec
 from app.services.metric_config import DecisionRule, MetricSpec
 from app.serving import runtime
 
@@ -46,7 +47,8 @@ class Patch(Model):
     key: str | None = None
     name: str | None = None
     hypothesis: str | None = None
-    actions: list[ActionSpec] | None = None
+    actions: list[VariantSpec] | None = None
+    variables: list[VariableSpec] | None = None
     arms: list[ArmSpec] | None = None
     control_arm: str | None = None
     reward: RewardSpec | None = None

@@ -16,7 +16,8 @@ from app.services.group_commit import Handler
 from app.services.ids import new_id
 from app.services.keys import Caller
 from app.services.lookup import unknown_experiment
-from app.services.requests import DecideRequest
+from app.services.message_templates import NotFor, render
+from app.services.requests import DecideRequest, MessageRequest
 from app.services.runtime import Runtime
 from app.services.seal import seal
 from app.services.snapshot import Candidates, Experiment, compile_actions
@@ -36,6 +37,7 @@ class Decided(NamedTuple):
 
     answer: dict[str, Any]
     created: bool  # False: a retry got the stored answer
+    message: dict[str, str] | None  # what is said, when a message was asked for; null: nothing
 
 
 class Asked(NamedTuple):
@@ -135,6 +137,9 @@ def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked)
     if experiment.status != "running":
         raise Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; start it first.")
     candidates, ineligible = _eligible(experiment, request)
+    messages: dict[str, dict[str, str] | None] = {}
+    if isinstance(request, MessageRequest):
+        candidates, ineligible, messages = _sayable(experiment, request, candidates, ineligible or [])
     arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
     version, sha256, predictor = 0, None, None
     if isinstance(arm.policy, BanditPolicy):
@@ -166,6 +171,7 @@ def _plan(runtime: Runtime, caller: Caller, experiment: Experiment, item: Asked)
         draw=draw,
         context=request.context,
         encoding_version=ENCODING_VERSION,
+        message=messages.get(candidates.ids[chosen]),
         state="deferred" if request.defer_activation else "active",
         seal="",
         window_s=experiment.config.reward.window_s,
@@ -196,6 +202,34 @@ def _eligible(experiment: Experiment, request: DecideRequest) -> tuple[Candidate
     return candidates, ineligible
 
 
+def _sayable(
+    experiment: Experiment, request: MessageRequest, candidates: Candidates, ineligible: list[dict[str, str]]
+) -> tuple[Candidates, list[dict[str, str]] | None, dict[str, dict[str, str] | None]]:
+    """The candidates that have a message for this person, before the draw; why the others have none; what each says."""
+    if request.actions is not None:
+        raise invalid((FieldError("/actions", "messages come from the experiment's own actions; leave this out"),))
+    templates = {action.id: action.template for action in experiment.config.actions}
+    messages: dict[str, dict[str, str] | None] = {}
+    reasons = []
+    for name in candidates.ids:
+        template = templates[name]
+        if template is None:
+            messages[name] = None
+        elif request.channel not in (None, template.channel):
+            reasons.append({"id": name, "reason": f"its channel is {template.channel}"})
+        else:
+            try:
+                messages[name] = render(template, request.locale, request.variables)._asdict()
+            except NotFor as reason:
+                reasons.append({"id": name, "reason": str(reason)})
+    if not messages:
+        words = "; ".join(f"{one['id']}: {one['reason']}" for one in reasons[:5])
+        raise invalid((FieldError("/variables", f"no variant has a message for this person: {words}"),))
+    kept = [(name, line) for name, line in zip(candidates.ids, candidates.lines, strict=True) if name in messages]
+    sayable = Candidates([name for name, _ in kept], [line for _, line in kept], candidates.payloads)
+    return sayable, [*ineligible, *reasons] or None, messages
+
+
 def _settle(
     runtime: Runtime,
     requests: list[Asked],
@@ -208,7 +242,7 @@ def _settle(
     for index, plan in planned.items():
         row = plan.row
         if row.id in stored:
-            answers[index] = Decided(_answer(row, plan.payload), True)
+            answers[index] = Decided(_answer(row, plan.payload), True, row.message)
             metrics.count_decision(plan.experiment, row.arm, row.propensity)
         elif row.id in known:
             answers[index] = _retried(runtime, requests[index], known[row.id])
@@ -232,7 +266,8 @@ def _retried(runtime: Runtime, item: Asked, row: AnyRow) -> Decided:
             open_window(connection, experiment_of(runtime, row.experiment_id), row)
     actions = config["actions"] if row.actions is None else row.actions
     name = row.eligible[row.chosen]
-    return Decided(_answer(row, next(action.get("payload") for action in actions if action["id"] == name)), False)
+    payload = next(action.get("payload") for action in actions if action["id"] == name)
+    return Decided(_answer(row, payload), False, row.message)
 
 
 def open_window(connection: Any, experiment: Experiment, row: AnyRow) -> bool:

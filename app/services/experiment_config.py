@@ -5,11 +5,24 @@ it was made under.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+)
 
 from app.errors import FieldError, Unprocessable
+from app.services.message_config import MessageTemplate, VariableSpec
+from app.services.message_templates import problems as template_problems
 from app.services.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
@@ -51,6 +64,19 @@ class ActionSpec(Model):
     payload: JsonValue = Field(default=None, description="Handed back with the decision, never read by Loopwise.")
 
 
+class VariantSpec(ActionSpec):
+    """An action of the experiment, which may say something: its message is rendered for each person."""
+
+    template: MessageTemplate | None = Field(
+        default=None, description="The message; without one, /v1/messages/decide says nothing when it is chosen."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_template(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = inner(self)
+        return {name: value for name, value in found.items() if name != "template" or value is not None}
+
+
 class ArmSpec(Model):
     """One policy and its share of the units."""
 
@@ -81,7 +107,10 @@ class ExperimentConfig(Model):
     key: Key
     name: str = Field(default="", max_length=200)
     hypothesis: str = Field(default="", max_length=10_000)
-    actions: list[ActionSpec] = Field(default_factory=list, max_length=MAX_ACTIONS)
+    actions: list[VariantSpec] = Field(default_factory=list, max_length=MAX_ACTIONS)
+    variables: list[VariableSpec] = Field(
+        default_factory=list, max_length=50, description="Placeholders that the actions' templates may name."
+    )
     arms: list[ArmSpec] = Field(min_length=1, max_length=MAX_ARMS)
     control_arm: Key | None = Field(default=None, description="The arm that others are compared with.")
     reward: RewardSpec = Field(default_factory=RewardSpec)
@@ -115,6 +144,7 @@ def parse_config(document: Any) -> ExperimentConfig:
         *_arm_problems(config),
         *_reward_problems(config.reward),
         *_metric_problems(config),
+        *_template_problems(config),
     ]
     if problems:
         raise invalid(tuple(problems))
@@ -139,12 +169,12 @@ def pydantic_fields(error: ValidationError) -> tuple[FieldError, ...]:
     return tuple(FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"]) for item in found)
 
 
-def action_problems(actions: list[ActionSpec]) -> list[FieldError]:
+def action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
     """Duplicate ids, and features that cannot be encoded."""
     return list(_action_problems(actions))
 
 
-def _action_problems(actions: list[ActionSpec]) -> list[FieldError]:
+def _action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
     problems = []
     seen: dict[str, int] = {}
     for index, action in enumerate(actions):
@@ -158,6 +188,19 @@ def _action_problems(actions: list[ActionSpec]) -> list[FieldError]:
         except FeatureError as error:
             problems.append(FieldError(f"/actions/{index}/features{error.path}", error.message))
     return problems
+
+
+def _template_problems(config: ExperimentConfig) -> list[FieldError]:
+    names = [one.name for one in config.variables]
+    found = [
+        FieldError(f"/variables/{place}/name", "another variable has this name; names are unique")
+        for place, name in enumerate(names)
+        if names.index(name) != place
+    ]
+    for place, action in enumerate(config.actions):
+        if action.template is not None:
+            found += template_problems(action.template, config.variables, f"/actions/{place}/template")
+    return found
 
 
 def _arm_problems(config: ExperimentConfig) -> list[FieldError]:

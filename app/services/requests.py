@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from app.services.experiment_config import MAX_ACTIONS, ActionSpec, Id, Key, Model
+from app.services.message_config import Channel, LocaleKey, VariableName, VariableValue
 
 MAX_BATCH = 1000
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -45,6 +46,16 @@ class DecideBatch(Model):
     """Several decisions in one commit: all are stored, or none."""
 
     decisions: list[DecideRequest] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class MessageRequest(DecideRequest):
+    """Ask for one message."""
+
+    variables: dict[VariableName, VariableValue | None] = Field(
+        default_factory=dict, max_length=50, description="Values of the templates' placeholders for this person."
+    )
+    locale: LocaleKey = Field(default="en", description="The person's language, such as de-AT.")
+    channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
 
 
 class RewardRequest(Model):

@@ -35,7 +35,8 @@ FIELDS: Final = (
 
 def seal(secret: str, row: Any) -> str:
     """HMAC-SHA256 (hex) over the fields of a decision, new or stored."""
-    claims = orjson.dumps([getattr(row, name) for name in FIELDS], option=orjson.OPT_SORT_KEYS)
+    fields = FIELDS if row.message is None else (*FIELDS, "message")  # rows from before there were messages stay whole
+    claims = orjson.dumps([getattr(row, name) for name in fields], option=orjson.OPT_SORT_KEYS)
     return hmac.new(secret.encode(), claims, hashlib.sha256).hexdigest()
 
 

@@ -6,7 +6,7 @@ what must not be old (a paused experiment, a changed configuration) is checked a
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -108,7 +108,7 @@ class Snapshots:
             self._lock.release()
 
 
-def compile_actions(actions: list[ActionSpec]) -> Candidates:
+def compile_actions(actions: Sequence[ActionSpec]) -> Candidates:
     """Encode actions once, for every decision among them."""
     ids = [action.id for action in actions]
     lines = [encode_action(action.id, action.features) for action in actions]

@@ -32,6 +32,7 @@ class NewDecision(NamedTuple):
     draw: float
     context: Any
     encoding_version: int
+    message: dict[str, str] | None
     state: str
     seal: str  # over the fields above, see app.services.seal
     window_s: float  # reward window, in seconds
@@ -45,14 +46,14 @@ _INSERT = """
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
-            state text, seal text, window_s float8)
+            message json, state text, seal text, window_s float8)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
             policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
-            encoding_version, state, seal, decided_at, closes_at)
+            encoding_version, message, state, seal, decided_at, closes_at)
         SELECT i.id, i.experiment_id, i.config_version, i.key_id, i.body_hash, i.unit_id, i.arm, i.policy_version,
             i.policy_sha256, i.actions, i.eligible, i.ineligible, i.distribution, i.chosen, i.propensity, i.draw,
-            i.context, i.encoding_version, i.state, i.seal, statement_timestamp(),
+            i.context, i.encoding_version, i.message, i.state, i.seal, statement_timestamp(),
             CASE WHEN i.state = 'active' THEN statement_timestamp() + make_interval(secs => i.window_s) END
         FROM input i
         JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'

@@ -147,6 +147,7 @@ decisions = Table(
     Column("draw", Double, nullable=False),  # in [0, 1)
     Column("context", JSON, nullable=False),
     Column("encoding_version", SmallInteger, nullable=False),
+    Column("message", JSON, nullable=True),  # as the person got it; null: none was asked for, or it says nothing
     Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
     Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
     Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported

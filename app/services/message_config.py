@@ -1,0 +1,42 @@
+"""What a message variant is made of: texts by language for one channel, and the variables that they may name."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+PARTS: Final = ("title", "body", "call_to_action")
+Channel = Literal["in_app", "push", "email", "sms"]
+LocaleKey = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,49}$")]
+VariableValue = Annotated[str, StringConstraints(max_length=2000)] | bool | int | float
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class MessageText(_Strict):
+    """One language's text, in Liquid."""
+
+    title: str = Field(default="", max_length=2000)
+    body: str = Field(max_length=20_000, min_length=1)
+    call_to_action: str = Field(default="", max_length=500, description="What the button says.")
+
+
+class MessageTemplate(_Strict):
+    """A message variant: what an action says, by language."""
+
+    channel: Channel = "in_app"
+    texts: dict[LocaleKey, MessageText] = Field(
+        min_length=1, max_length=50, description="By locale, such as en or de-AT; the first is used for all others."
+    )
+
+
+class VariableSpec(_Strict):
+    """A placeholder that templates may name."""
+
+    name: VariableName
+    sample: VariableValue = Field(description="A value for previews and for checking templates.")
+    required: bool = Field(
+        default=False, description="True: templates need no default; a person without a value does not get the variant."
+    )

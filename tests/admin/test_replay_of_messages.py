@@ -1,0 +1,38 @@
+"""A replay shows what was said, as text."""
+
+from tests.admin.support import Browser
+from tests.service import Client
+
+
+def test_a_replay_shows_the_message_as_the_person_got_it(client: Client, viewer: Browser) -> None:
+    text = {"title": "Hi {{ user_name }}", "body": "Go on, {{ user_name }}.", "call_to_action": "Start"}
+    actions = [{"id": "a", "template": {"texts": {"en": text}}}]
+    client.make("said", actions=actions, variables=[{"name": "user_name", "sample": "Ada", "required": True}])
+    asked = {"experiment": "said", "unit_id": "u", "decision_id": "s", "variables": {"user_name": "<b>Ada</b>"}}
+    assert client.post("/v1/messages/decide", asked).status == 201
+    page = viewer.get("/admin/experiments/said/replay?id=s")
+    assert "What was said" in page.text and "Go on, <b>Ada</b>." in page.text
+    assert "<b>Ada</b>" not in page.html
+    assert "Recomputing gives the same" in page.text
+
+
+def test_changing_other_things_in_the_wizard_keeps_the_templates(client: Client, editor: Browser) -> None:
+    import re
+
+    actions = [{"id": "a", "template": {"texts": {"en": {"body": "Go on."}}}}, {"id": "b"}]
+    client.make("kept", actions=actions, start=False)
+    page = editor.post("/admin/experiments/kept/edit")
+    draft = re.search(r"/admin/drafts/(\d+)/", page.address)
+    assert draft
+    purpose = f"/admin/drafts/{draft[1]}/purpose"
+    version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
+    assert version
+    typed = {"version": version[1], "name": "Another name", "key": "kept", "hypothesis": "", "do": "next"}
+    editor.post(purpose, typed)
+    review = f"/admin/drafts/{draft[1]}/review"
+    version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
+    assert version
+    editor.post(review, {"version": version[1], "do": "publish"})
+    stored = client.get("/v1/experiments/kept").body
+    assert stored["name"] == "Another name"
+    assert stored["actions"][0]["template"]["texts"]["en"]["body"] == "Go on."

@@ -70,7 +70,7 @@ def run(url: str, key: str, out: IO[str], audit: Callable[[], Any] | None = None
         for line in audit().lines():
             console.print(line)
     console.print(
-        f"The experiment {EXPERIMENT_KEY!r} stays open: {url}/docs, GET /v1/experiments/{EXPERIMENT_KEY}/policy"
+        f"The experiment {EXPERIMENT_KEY!r} stays open. Look at it in a browser: {url}/admin/experiments/{EXPERIMENT_KEY}/"
     )
 
 

@@ -1,0 +1,201 @@
+"""The two clients. Their methods are those of ``calls``; one awaits them, the other waits for them."""
+
+import asyncio
+import functools
+import os
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from loopwise_client import calls
+from loopwise_client.calls import Deadlines, Plan, Ready
+from loopwise_client.transport import connections, give_up, perform
+
+P = ParamSpec("P")
+T = TypeVar("T")
+DECIDE_S, REPORT_S, CONNECTIONS = 1.0, 10.0, 100
+GRACE_S = 0.25  # how much later than the deadline a waiting thread notices by itself that nobody ended its call
+CLOSE_S = 5.0
+
+
+def _awaited(
+    plan: Callable[Concatenate[Deadlines, P], Plan[T]],
+) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+    @functools.wraps(plan)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(plan(self._deadlines, *args, **kwargs))
+
+    return method
+
+
+def _waited(plan: Callable[Concatenate[Deadlines, P], Plan[T]]) -> Callable[Concatenate["Client", P], T]:
+    @functools.wraps(plan)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(plan(self._deadlines, *args, **kwargs))
+
+    return method
+
+
+class AsyncClient:
+    """Calls one server with one key, for one asyncio event loop.
+
+    :param url: of the server, such as https://loopwise.example.org.
+    :param key: with the scopes decide and reward.
+    :param deadline_s: what a decision may cost in all, in seconds: connecting, sending, waiting and retries together.
+    :param report_deadline_s: the same of a reward or an activation.
+    :param max_connections: at once; further calls wait for one, within their deadline.
+    :param verify: how the server's certificate is checked, as in httpx.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        deadline_s: float = DECIDE_S,
+        report_deadline_s: float = REPORT_S,
+        max_connections: int = CONNECTIONS,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        self._deadlines = Deadlines(deadline_s, report_deadline_s)
+        self._http = connections(url, key, max_connections, verify)
+
+    decide = _awaited(calls.decide)
+    decide_batch = _awaited(calls.decide_batch)
+    reward = _awaited(calls.reward)
+    reward_batch = _awaited(calls.reward_batch)
+    activate = _awaited(calls.activate)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
+    async def _run(self, plan: Plan[T]) -> T:
+        if isinstance(plan, Ready):
+            return plan.value
+        return await perform(self._http, plan, time.monotonic() + plan.deadline_s)
+
+
+class Client:
+    """The same for code without asyncio, and for any number of threads at once; the parameters are ``AsyncClient``'s.
+
+    Its connections live on an event loop in a thread of its own, which starts with the first call. So a deadline ends every
+    wait there is, also one for a name server, which a plain socket's timeout does not.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        deadline_s: float = DECIDE_S,
+        report_deadline_s: float = REPORT_S,
+        max_connections: int = CONNECTIONS,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        self._deadlines = Deadlines(deadline_s, report_deadline_s)
+        self._connect = lambda: connections(url, key, max_connections, verify)  # a function does not show its key
+        self._connect()  # raises what is wrong with the arguments now, not at the first call
+        self._closed = False
+        self._forget()
+        _clients.add(self)
+
+    decide = _waited(calls.decide)
+    decide_batch = _waited(calls.decide_batch)
+    reward = _waited(calls.reward)
+    reward_batch = _waited(calls.reward_batch)
+    activate = _waited(calls.activate)
+
+    def close(self) -> None:
+        """Close all connections; calls that other threads wait for are given up."""
+        with self._lock:
+            self._closed = True
+            if self._background is not None:
+                self._background.stop()
+                self._background.thread.join(CLOSE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _run(self, plan: Plan[T]) -> T:
+        if isinstance(plan, Ready):
+            return plan.value
+        ends_at = time.monotonic() + plan.deadline_s
+        background = self._running()
+        work = perform(background.http, plan, ends_at)
+        future = asyncio.run_coroutine_threadsafe(work, background.loop)
+        try:
+            return future.result(plan.deadline_s + GRACE_S)
+        except TimeoutError:
+            pass
+        except CancelledError:
+            raise RuntimeError("the client was closed during the call") from None
+        finally:
+            future.cancel()
+        return give_up(plan, f"no answer within {plan.deadline_s:g} s, and the client's own thread does not run")
+
+    def _running(self) -> "_Background":
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the client is closed")
+            if self._background is None:
+                self._background = _Background(self._connect())
+                weakref.finalize(self, self._background.stop)
+            return self._background
+
+    def _forget(self) -> None:
+        """Begin without a thread: at first, and in a forked process, which has none of its parent's."""
+        self._lock = threading.Lock()
+        self._background: _Background | None = None
+
+
+class _Background:
+    """An event loop in a thread of its own, and the connections that live on it."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self._pid = os.getpid()
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        target, name = functools.partial(asyncio.run, self._serve(started)), "loopwise-client"
+        self.thread = threading.Thread(target=target, name=name, daemon=True)
+        self.thread.start()
+        self.loop, self._stopped = started.result()
+
+    async def _serve(self, started: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
+        stopped = asyncio.Event()
+        async with self.http:
+            started.set_result((asyncio.get_running_loop(), stopped))
+            await stopped.wait()
+
+    def stop(self) -> None:
+        """Close the connections and end the thread; does nothing where it does not run."""
+        if self._pid == os.getpid() and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._stopped.set)
+
+
+_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
+_parents: list[_Background | None] = []  # kept for ever: to tidy a loop in a forked process would disturb the parent's
+
+
+def _forked() -> None:
+    for client in _clients:
+        _parents.append(client._background)
+        client._forget()
+
+
+os.register_at_fork(after_in_child=_forked)

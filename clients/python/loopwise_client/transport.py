@@ -1,0 +1,86 @@
+"""The only part that does I/O: one pool of connections, and the attempts of a call until its deadline."""
+
+import asyncio
+import logging
+import random
+import re
+import ssl
+import time
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import httpx
+
+from loopwise_client.calls import Call, Ready, read
+from loopwise_client.errors import LoopwiseUnavailable
+from loopwise_client.retry import Failed, pause_s
+
+T = TypeVar("T")
+log = logging.getLogger("loopwise_client")
+
+
+def connections(url: str, key: str, max_connections: int, verify: ssl.SSLContext | bool) -> httpx.AsyncClient:
+    """A pool of connections to one server. Its key is in its headers only, which httpx does not show.
+
+    :raises ValueError: an address or a key that cannot be one.
+    """
+    address = httpx.URL(url)
+    if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
+        raise ValueError("give the server's address, such as https://loopwise.example.org, and the key apart from it")
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError("an API key is made of visible ASCII characters; this one is empty or has others")
+    return httpx.AsyncClient(
+        base_url=address,
+        headers={
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "User-Agent": "loopwise-client-python",
+        },
+        timeout=None,  # the deadline bounds everything together
+        limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+        verify=verify,
+    )
+
+
+async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
+    """Attempt until there is an answer or the time is over, then return what the call says.
+
+    :param ends_at: the deadline, by ``time.monotonic``.
+    :raises LoopwiseUnavailable: no answer, and the call has nothing instead.
+    :raises Refused: the server says no.
+    """
+    met: list[str] = []
+    try:
+        async with asyncio.timeout(ends_at - time.monotonic()):
+            for attempt in range(1_000_000):
+                outcome = await _attempt(http, call)
+                if isinstance(outcome, Ready):
+                    return outcome.value
+                met.append(outcome.reason)
+                pause = pause_s(outcome, attempt, ends_at - time.monotonic(), random.random())
+                if pause is None:
+                    break
+                await asyncio.sleep(pause)
+    except TimeoutError:
+        met.append(f"no answer within {call.deadline_s:g} s" + (f"; before that: {met[-1]}" if met else ""))
+    return give_up(call, met[-1])
+
+
+def give_up(call: Call[T], reason: str) -> T:
+    """What the call says without an answer.
+
+    :raises LoopwiseUnavailable: it has nothing to say.
+    """
+    value = call.instead(LoopwiseUnavailable(reason))
+    log.warning("%s: the default is used: %s", call.path, reason)
+    return value
+
+
+async def _attempt(http: httpx.AsyncClient, call: Call[T]) -> Ready[T] | Failed:
+    try:
+        response = await http.post(call.path, content=call.body)
+    except httpx.TransportError as error:
+        return Failed(f"{type(error).__name__}: {error}", again=True)
+    except httpx.DecodingError as error:
+        return Failed(f"{type(error).__name__}: {error}", again=False)
+    return read(call, response.status_code, response.headers.get("Retry-After"), response.content, datetime.now(UTC))

@@ -44,8 +44,8 @@ def test_every_setting_is_one(name: str) -> None:
     assert set(_COMPOSE["services"][name]["environment"]) <= known
 
 
-def test_the_example_names_every_secret_that_has_to_be_given_and_no_value() -> None:
-    asked = set(re.findall(r"\$\{(\w+):\?\}", (_ROOT / "docker/compose.yaml").read_text(encoding="utf-8")))
+def test_the_example_names_everything_that_is_given_from_outside_and_no_value() -> None:
+    asked = set(re.findall(r"\$\{(\w+):[?-]\}", (_ROOT / "docker/compose.yaml").read_text(encoding="utf-8")))
     lines = (_ROOT / "docker/.env.example").read_text(encoding="utf-8").splitlines()
     assert {line for line in lines if line and not line.startswith("#")} == {f"{name}=" for name in asked}
 

@@ -37,7 +37,8 @@ class Call(Generic[T]):
     instead: Callable[[LoopwiseUnavailable], T]  # what to return without an answer, or raises the error
 
 
-class Ready(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Ready(Generic[T]):
     """What is known without asking, or was answered."""
 
     value: T

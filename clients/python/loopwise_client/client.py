@@ -106,10 +106,11 @@ class Client:
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._deadlines = Deadlines(deadline_s, report_deadline_s)
-        self._connect = lambda: connections(url, key, max_connections, verify)  # a function does not show its key
-        self._connect()  # raises what is wrong with the arguments now, not at the first call
+        self._connect: Callable[[], httpx.AsyncClient] = lambda: connections(url, key, max_connections, verify)
+        self._http: httpx.AsyncClient | None = self._connect()  # now, because it says what is wrong with the arguments
         self._closed = False
-        self._forget()
+        self._lock = threading.Lock()
+        self._background: _Background | None = None
         _clients.add(self)
 
     decide = _waited(calls.decide)
@@ -122,9 +123,10 @@ class Client:
         """Close all connections; calls that other threads wait for are given up."""
         with self._lock:
             self._closed = True
-            if self._background is not None:
-                self._background.stop()
-                self._background.thread.join(CLOSE_S)
+            background = self._background
+        if background is not None:
+            background.stop()
+            background.thread.join(CLOSE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -154,14 +156,15 @@ class Client:
             if self._closed:
                 raise RuntimeError("the client is closed")
             if self._background is None:
-                self._background = _Background(self._connect())
+                self._background = _Background(self._http or self._connect())
                 weakref.finalize(self, self._background.stop)
             return self._background
 
-    def _forget(self) -> None:
-        """Begin without a thread: at first, and in a forked process, which has none of its parent's."""
+    def _forked(self) -> None:
+        """Begin anew in a forked process, which has none of its parent's threads."""
+        _parents.append((self._http, self._background))
         self._lock = threading.Lock()
-        self._background: _Background | None = None
+        self._http = self._background = None
 
 
 class _Background:
@@ -189,13 +192,13 @@ class _Background:
 
 
 _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
-_parents: list[_Background | None] = []  # kept for ever: to tidy a loop in a forked process would disturb the parent's
+_parents: list[object] = []  # kept for ever: to tidy a loop in a forked process would disturb the parent's
 
 
-def _forked() -> None:
+def _after_fork() -> None:
     for client in _clients:
-        _parents.append(client._background)
-        client._forget()
+        client._forked()
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

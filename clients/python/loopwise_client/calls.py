@@ -176,7 +176,8 @@ def read(call: Call[T], status: int, retry_after: str | None, raw: bytes, now: d
         except (KeyError, TypeError, ValueError, AttributeError):
             return Failed(f"the answer is not one of Loopwise: {raw[:SHOWN]!r}", again=False)
     problem = document if isinstance(document, dict) else {}
-    code, detail = str(problem.get("code", "")), str(problem.get("detail", repr(raw[:SHOWN])))
+    code = str(problem.get("code", "unknown"))  # an answer of a proxy has none
+    detail = str(problem.get("detail", repr(raw[:SHOWN])))
     if 400 <= status < 500 and status not in RETRIED:
         raise REFUSALS.get(status, Refused)(status, code, detail, _errors(problem))
     reason = f"the server answered {status} {code}: {detail}"

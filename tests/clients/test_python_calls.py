@@ -169,6 +169,9 @@ def test_both_clients_have_the_same_methods() -> None:
         return {name: str(inspect.signature(value)) for name, value in vars(kind).items() if not name.startswith("_")}
 
     assert methods(Client) == methods(AsyncClient)
+    assert methods(Client)["activate"] == (
+        "(self, decision: loopwise_client.model.Decision | str, *, deadline_s: float | None = None) -> bool"
+    )
     assert inspect.signature(Client.__init__) == inspect.signature(AsyncClient.__init__)
     assert {"decide", "decide_batch", "reward", "reward_batch", "activate", "close"} == set(methods(Client))
     for name in methods(Client):
@@ -187,7 +190,7 @@ def test_the_readmes_programs_run(web: Web, client: Plain) -> None:
         "LOOPWISE_KEY": client.key,
     }
     for program in programs:
-        command = [sys.executable, "-P", "-W", "error", "-X", "dev", "-c", program]
+        command = [sys.executable, "-P", "-W", "error", "-c", program]
         run = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
         assert (run.returncode, run.stderr) == (0, "")
 

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,7 @@ from tests.clients.support import Between, Step, answer, cut, dribble, hang, pas
 from tests.service import Client as Plain
 from tests.service import Web, query
 
-SLACK_S = 0.4  # of a machine that does other things too
+SLACK_S = 1.0  # of a machine that does other things too
 UNIT_ROWS = "SELECT count(*) FROM decisions WHERE unit_id = %s"
 New = Callable[..., Any]
 
@@ -164,7 +165,7 @@ def test_a_batch_takes_each_questions_default_and_rewards_only_what_is_logged(
 
 
 def test_a_name_server_that_never_answers_costs_the_deadline(connect: New, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(1.5) or [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2.5) or [])
     with Took() as took:
         assert not connect("http://loopwise.test").decide(EXPERIMENT, "u", default="a", deadline_s=0.4).logged
     assert took.seconds < 0.4 + SLACK_S
@@ -259,7 +260,9 @@ def test_the_key_is_never_shown(
         with pytest.raises(Exception) as caught:
             call()
         assert caught.value.__context__ is None
-        said += [str(caught.value), repr(caught.value), str(caught.getrepr(showlocals=True, style="long"))]
+        frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if "loopwise_client" in frame.f_code.co_filename]
+        assert len(frames) > 2
+        said += [str(caught.value), repr(caught.value), *(repr(frame.f_locals) for frame in frames)]
     loopwise.decide(EXPERIMENT, "u", default="a")
     assert "the default is used" in caplog.text
     assert client.key not in "".join([*said, caplog.text])

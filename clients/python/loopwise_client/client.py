@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import os
 import ssl
 import threading
@@ -9,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 import httpx
 
@@ -19,6 +20,7 @@ from loopwise_client.transport import connections, give_up, perform
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=Callable[..., object])
 DECIDE_S, REPORT_S, CONNECTIONS = 1.0, 10.0, 100
 GRACE_S = 0.25  # how much later than the deadline a waiting thread notices by itself that nobody ended its call
 CLOSE_S = 5.0
@@ -31,7 +33,7 @@ def _awaited(
     async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(plan(self._deadlines, *args, **kwargs))
 
-    return method
+    return _shown(method, plan)
 
 
 def _waited(plan: Callable[Concatenate[Deadlines, P], Plan[T]]) -> Callable[Concatenate["Client", P], T]:
@@ -39,6 +41,17 @@ def _waited(plan: Callable[Concatenate[Deadlines, P], Plan[T]]) -> Callable[Conc
     def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._run(plan(self._deadlines, *args, **kwargs))
 
+    return _shown(method, plan)
+
+
+def _shown(method: M, plan: Callable[..., object]) -> M:
+    """The method as ``help`` is to show it: called on a client, returning what it gives."""
+    signature = inspect.signature(plan)
+    first, *others = signature.parameters.values()
+    (given,) = get_args(get_args(signature.return_annotation)[0])  # T of Call[T] | Ready[T]
+    shown = signature.replace(parameters=[first.replace(name="self", annotation=first.empty), *others])
+    method.__signature__ = shown.replace(return_annotation=given)  # type: ignore[attr-defined]
+    method.__module__ = __name__
     return method
 
 

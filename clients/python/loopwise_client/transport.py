@@ -1,6 +1,7 @@
 """The only part that does I/O: one pool of connections, and the attempts of a call until its deadline."""
 
 import asyncio
+import itertools
 import logging
 import random
 import re
@@ -52,7 +53,7 @@ async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
     met: list[str] = []
     try:
         async with asyncio.timeout(ends_at - time.monotonic()):
-            for attempt in range(1_000_000):
+            for attempt in itertools.count():
                 outcome = await _attempt(http, call)
                 if isinstance(outcome, Ready):
                     return outcome.value

@@ -53,10 +53,11 @@ def earned(results: dict[str, Any]) -> str:
         return _no_comparison(metric, results["control"])
     values = {row["arm"]: row["value"] for row in metric["arms"]}
     mine, control = number(values.get(line["arm"])), number(values.get(line["control"]))
+    against = f"{control} of the control" + ("" if line["control"] == "control" else f", {line['control']}")
     if metric["source"]["type"] == "reward":
-        text = f"{line['arm']} earns {mine} per decision against {control} of the control, {line['control']}"
+        text = f"{line['arm']} earns {mine} per decision against {against}"
     else:
-        text = f"{metric['name']}: {line['arm']} has {mine} against {control} of the control, {line['control']}"
+        text = f"{metric['name']}: {line['arm']} has {mine} against {against}"
     if line["relative_lift"] is not None:
         return f"{text}: {lift(line['relative_lift'], line['always_valid']['relative_interval'])}."
     return f"{text}: {signed(line['difference'])} ({interval(line['always_valid']['interval'], 'signed')})."

@@ -36,7 +36,7 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
     config, before = opened.checked.config, opened.before
     differences: list[Difference] = []
     if before is not None and config is not None:
-        differences = trail.differences(_by_key(before.config), _by_key(config.model_dump(mode="json")))
+        differences = trail.differences(before.config, config.model_dump(mode="json"))
     arms = opened.checked.document["arms"]
     return render(
         "wizard_review.html",
@@ -62,12 +62,6 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         clash=None,
         typed={},
     )
-
-
-def _by_key(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration whose lists are named parts: an arm that is added does not make the next ones look changed."""
-    parts = (("actions", "id"), ("arms", "key"), ("metrics", "key"))
-    return config | {part: {one[key]: one for one in config[part]} for part, key in parts}
 
 
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:

@@ -39,7 +39,7 @@ WORDS = {
 class Difference(NamedTuple):
     """One value that a change changed."""
 
-    path: str  # as in arms/0/share
+    path: str  # as in arms/learned/share
     before: Any  # null: it was not there
     after: Any
 
@@ -95,14 +95,29 @@ def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[Difference]:
-    """Where two documents differ; whatever stands on one side only is one difference, not one for each of its parts."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = [*before, *(name for name in after if name not in before)]
-        parts = [(name, before.get(name), after.get(name)) for name in names]
-    elif isinstance(before, list) and isinstance(after, list):
-        size = max(len(before), len(after))
-        padded = [[*side, *([None] * (size - len(side)))] for side in (before, after)]
-        parts = [(str(place), old, new) for place, (old, new) in enumerate(zip(*padded, strict=True))]
-    else:
+    """Where two documents differ; whatever stands on one side only is one difference, not one for each of its parts.
+
+    Items of a list that have keys or ids are held against each other by these: an arm that is added in the middle does
+    not make the ones after it look changed.
+    """
+    found = []
+    if isinstance(before, list) and isinstance(after, list):
+        before, after = _parts(before, after)
+        orders = [[name for name in one if name in other] for one, other in ((before, after), (after, before))]
+        if orders[0] != orders[1]:
+            found.append(Difference(f"{path or 'it'}: order", *orders))
+    if not (isinstance(before, dict) and isinstance(after, dict)):
         return [] if before == after else [Difference(path, before, after)]
-    return [found for name, old, new in parts for found in differences(old, new, f"{path}/{name}" if path else name)]
+    for name in [*before, *(name for name in after if name not in before)]:
+        found += differences(before.get(name), after.get(name), f"{path}/{name}" if path else name)
+    return found
+
+
+def _parts(before: list[Any], after: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two lists by the names of their items: their keys, their ids, or else their places."""
+    for name in ("key", "id"):
+        if all(isinstance(one, dict) and isinstance(one.get(name), str) for one in [*before, *after]):
+            by_name = {one[name]: one for one in before}, {one[name]: one for one in after}
+            if len(by_name[0]) == len(before) and len(by_name[1]) == len(after):
+                return by_name
+    return {str(place): one for place, one in enumerate(before)}, {str(place): one for place, one in enumerate(after)}

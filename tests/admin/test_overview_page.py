@@ -58,7 +58,7 @@ def test_the_verdict_names_the_figures_of_the_results(coin: str, lab: Lab, viewe
     text = viewer.get("/admin/experiments/coin/").text
     given = line["always_valid"]["relative_interval"]
     lift, low, high = (f"{value * 100:+.0f}%" for value in (line["relative_lift"], given["low"], given["high"]))
-    assert re.search(r"learned earns 0\.\d+ per decision against 0\.\d+ of the control, control", text)
+    assert re.search(r"learned earns 0\.\d+ per decision against 0\.\d+ of the control: ", text)
     assert f"{lift} ({low} to {high})" in text
     assert "The rule written down at launch says: ship learned." in text
 

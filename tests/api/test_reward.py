@@ -95,7 +95,7 @@ def test_a_reward_after_the_window_is_kept_and_marked_late(client: Client, datab
     client.make("short", reward={"window_s": 1.0})
     decision_id = client.decide("short").body["decision_id"]
     closed = "SELECT closes_at < clock_timestamp() FROM decisions WHERE id = %s"
-    wait_for(lambda: query(database_url, closed, decision_id)[0][0], 5)
+    wait_for(lambda: query(database_url, closed, decision_id)[0][0], 20)
     assert _receipt(client.reward(decision_id, 1), 201)["late"] is True
 
 

@@ -168,4 +168,4 @@ def test_after_rewards_and_a_training_round_the_rewarded_action_is_preferred(sdk
 
         wait_for(learned, 20, "training")
     chance = "ice cream"
-    wait_for(lambda: {i.id: i.probability for i in sdk.rank(_request()).ranking}[chance] > 0.8, 5, "the better policy")
+    wait_for(lambda: {i.id: i.probability for i in sdk.rank(_request()).ranking}[chance] > 0.8, 20, "the better policy")

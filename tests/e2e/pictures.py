@@ -1,31 +1,66 @@
 """Takes the pictures of the guides: .venv/bin/python -m tests.e2e.pictures URL LINK
 
-URL and LINK are what `loopwise up` printed at its first start, when its demo has played to the end. The first administrator is
-made, the example experiment goes through the wizard and gets some traffic, and docs/pictures is written anew.
+URL and LINK are what `loopwise up` printed at its first start on a new data directory, when its demo has played to the
+end. The first administrator is made, an example goes through the wizard and gets two minutes of traffic, and
+docs/pictures is written anew.
 """
 
 import argparse
 import http.client
 import json
+import os
 import random
+import shutil
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, sync_playwright
 
+from tests.e2e import camera
 from tests.service import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
 KEY = "first-tip"
+EXAMPLE = f"/admin/experiments/{KEY}"
 DEMO = "/admin/experiments/crackers"
-PEOPLE = 1500
+PEOPLE, BATCH = 3000, 40
 TIPS = (
     ("tour", "Take the tour", "Three minutes that show you around."),
     ("goal", "Set a goal", "Say how much you want to learn a week."),
     ("friend", "Learn with a friend", "Invite somebody who learns the same."),
 )
+
+
+class Walk(NamedTuple):
+    """One browser window on one installation."""
+
+    page: Page
+    url: str
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.url + path)
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).first.click()
+
+    def fill(self, label: str, text: str) -> None:
+        self.page.get_by_label(label, exact=True).first.fill(text)
+
+    def choose(self, label: str, value: str) -> None:
+        self.page.get_by_label(label, exact=True).first.select_option(value)
+
+    def take(self, name: str, first: str = "header.top", last: str = "footer", most: int = 1200) -> None:
+        camera.take(self.page, FOLDER / f"{name}.png", first, last, most)
+
+    def wait_for(self, path: str, text: str) -> None:
+        """Load a page until it says something that the worker has to compute first."""
+        for _ in range(60):
+            self.go(path)
+            if text in self.page.locator("#content").inner_text():
+                return
+            time.sleep(3)
+        raise TimeoutError(f"{path} does not say: {text}")
 
 
 def main() -> None:
@@ -37,87 +72,114 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
         old.unlink()
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses to run as root
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        page = context.new_page()
         page.set_default_timeout(20_000)
-        _sign_in(page, given.link)
-        _define(page, given.url)
-        _look_at_results(page, given.url)
+        walk = Walk(page, given.url)
+        _sign_in(walk, given.link)
+        _define(walk)
+        _watch(walk)
+        _analyse(walk)
         browser.close()
 
 
-def _picture(page: Page, name: str, height: int = 700, prepare: Callable[[], None] | None = None) -> None:
-    """The upper part of the page as it stands."""
-    if prepare is not None:
-        prepare()
-    page.wait_for_timeout(300)
-    whole = int(page.evaluate("document.documentElement.scrollHeight"))
-    clip = {"x": 0, "y": 0, "width": 1100, "height": min(height, whole)}
-    page.screenshot(path=FOLDER / f"{name}.png", clip=clip, full_page=True)  # type: ignore[arg-type]
+def _sign_in(walk: Walk, link: str) -> None:
+    walk.page.goto(link)
+    walk.fill("Name", "ada@example.org")
+    walk.fill("Password", "correct horse battery")
+    walk.take("welcome", last="main .card")
+    walk.press("Sign in")
 
 
-def _part(page: Page, name: str, selector: str) -> None:
-    """One element of the page."""
-    page.locator(selector).first.screenshot(path=FOLDER / f"{name}.png")
-
-
-def _sign_in(page: Page, link: str) -> None:
-    page.goto(link)
-    page.get_by_label("Name").fill("ada@example.org")
-    page.get_by_label("Password").fill("correct horse battery")
-    _picture(page, "welcome", 520)
-    page.get_by_role("button", name="Sign in").click()
-    _picture(page, "home", 420)
-
-
-def _go_on(page: Page) -> None:
-    page.get_by_role("button", name="Save and go on").click()
-
-
-def _define(page: Page, url: str) -> None:
-    """The wizard, step by step, and the traffic of a believable week."""
-    page.get_by_role("button", name="New experiment").click()
-    page.get_by_label("Name", exact=True).fill("Which first tip to show")
-    page.get_by_label("Key", exact=True).fill(KEY)
-    page.get_by_label("Hypothesis").fill("Newcomers on a phone want the tour; people with a course want a goal.")
-    _picture(page, "wizard-purpose", 620)
-    _go_on(page)
+def _define(walk: Walk) -> None:
+    """The wizard, step by step."""
+    walk.press("New experiment")
+    walk.fill("Name", "Which tip to show first")
+    walk.fill("Key", KEY)
+    walk.fill("Hypothesis", "Newcomers on a phone want the tour; people who have a course already want to set a goal.")
+    walk.press("Save and go on")
     for name, title, text in TIPS:
-        page.get_by_label("Id", exact=True).fill(name)
-        page.get_by_label("Title", exact=True).fill(title)
-        page.get_by_label("Text", exact=True).fill(text)
-        if name == "friend":
-            _picture(page, "wizard-actions", 900)
-        page.get_by_role("button", name="Add this action").click()
-    _go_on(page)
-    page.get_by_label("The one action (its id)").first.fill("tour")
-    _picture(page, "wizard-arms", 900)
-    _go_on(page)
-    page.get_by_label("A decision waits for reports").fill("2")
-    page.get_by_label("Unit", exact=True).select_option(label="seconds")
-    page.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
-    _picture(page, "wizard-reward", 760)
-    _go_on(page)
-    page.get_by_label("Context fields that results may be split by").fill("device")
-    _go_on(page)
-    _go_on(page)
-    _picture(page, "wizard-review", 640)
-    page.get_by_role("button", name="Create the experiment").click()
-    page.get_by_role("button", name="Start the experiment").click()
-    page.goto(f"{url}/admin/experiments/{KEY}/integration")
-    _picture(page, "integration", 760)
-    page.get_by_role("button", name="Make a key for this experiment").click()
-    _send(url, page.locator("#new-key").inner_text())
-    page.goto(f"{url}/admin/experiments/{KEY}/")
-    page.get_by_text("Is it learning?").wait_for(timeout=60_000)
-    time.sleep(40)  # until the worker computed the results anew
-    page.reload()
-    _picture(page, "overview", 1150)
+        walk.fill("Id", name)
+        walk.fill("Title", title)
+        walk.fill("Text", text)
+        if name == TIPS[-1][0]:
+            walk.take("wizard-actions", "#step .head-row", "#action")
+        walk.press("Add this action")
+    walk.press("Save and go on")
+    walk.fill("The one action (its id)", "tour")
+    walk.take("wizard-arms", "nav[aria-label=Steps]", "fieldset.arm:nth-of-type(2)", 1100)
+    walk.press("Save and go on")
+    walk.press("Save and work it out")
+    walk.take("wizard-reward", "#step .reading", "#step")
+    walk.press("Save and go on")
+    _add_metric(walk)
+    walk.fill("What the control reaches now", "25")
+    walk.fill("New users a day, in all arms", "400")
+    walk.press("Work it out")
+    walk.take("wizard-plan", "[data-plan]", "#answer .verdict")
+    walk.press("Save and go on")
+    walk.take("wizard-review", "nav[aria-label=Steps]", "#shares-figure")
+
+
+def _add_metric(walk: Walk) -> None:
+    walk.press("Add a metric")
+    walk.fill("Key", "unsubscribed")
+    walk.fill("Name in reports", "Unsubscribed from mails")
+    walk.choose("Role", "guardrail")
+    walk.choose("Better is", "decrease")
+    walk.choose("What is measured", "count")
+    walk.fill("Reported metric", "unsubscribed")
+    walk.choose("Per", "unit")
+    walk.fill("Change that matters, in %", "20")
+    walk.fill("Context fields that results may be split by", "device, has_course")
+    walk.take("wizard-metrics", "[data-metric]", "#step .two")
+    walk.press("Save and go on")
+
+
+def _watch(walk: Walk) -> None:
+    """The example runs: its traffic, its overview, a change of the shares, a note."""
+    _shorten(walk)
+    walk.press("Create the experiment")
+    walk.press("Start the experiment")
+    walk.go(f"{EXAMPLE}/integration")
+    walk.take("integration", "nav.tabs", "#snippet-curl", 700)
+    walk.press("Make a key for this experiment")
+    _send(walk.url, walk.page.locator("#new-key").inner_text())
+    walk.wait_for(f"{EXAMPLE}/results", f"from {PEOPLE:,} settled decisions")
+    walk.wait_for(f"{EXAMPLE}/", "What learned chooses")
+    walk.take("overview", last="#rates", most=1300)
+    walk.go(f"{EXAMPLE}/results")
+    walk.take("results-looks", "#looks", "#looks")
+    walk.go("/admin/")
+    walk.take("home", last="main .table-scroll")
+    walk.go(f"{EXAMPLE}/")
+    walk.press("Change")
+    walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Arms").click()
+    walk.page.locator("#rows-1-share").fill("70")
+    walk.page.locator("#rows-1-share").blur()
+    walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Review").click()
+    walk.take("change", "main h2:has-text('What this change means')", "main .table-scroll")
+    walk.press("Apply the change")
+    walk.go(f"{EXAMPLE}/log")
+    walk.fill("Write a note", "People who have a course set themselves goals. The tour helps newcomers only.")
+    walk.press("Add the note")
+    walk.fill("Conclude the experiment", "We keep the learned arm for everybody: more people follow the tip.")
+    walk.take("log", "nav.tabs", ".trail", 800)
+
+
+def _shorten(walk: Walk) -> None:
+    """An hour's window would make the pictures wait for an hour."""
+    walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Reward").click()
+    walk.fill("A decision waits for reports", "30")
+    walk.choose("Unit", "seconds")
+    walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Review").click()
 
 
 def _send(url: str, key: str) -> None:
-    """What an app would send: people with a phone like the tour, people with a course like to set a goal."""
+    """What an app would send: who has a course likes goals; of the others, phones like the tour."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
@@ -126,9 +188,9 @@ def _send(url: str, key: str) -> None:
         return json.loads(connection.getresponse().read())
 
     chance = random.Random(7)
-    for start in range(0, PEOPLE, 100):
+    for start in range(0, PEOPLE, BATCH):
         people = [
-            {"device": chance.choice(["phone", "desktop"]), "has_course": chance.random() < 0.5} for _ in range(100)
+            {"device": chance.choice(["phone", "desktop"]), "has_course": chance.random() < 0.5} for _ in range(BATCH)
         ]
         asked = [
             {"experiment": KEY, "unit_id": f"person-{start + n}", "context": person} for n, person in enumerate(people)
@@ -137,32 +199,30 @@ def _send(url: str, key: str) -> None:
         rewards = []
         for person, one in zip(people, decided, strict=True):
             liked = "goal" if person["has_course"] else "tour" if person["device"] == "phone" else "friend"
-            follows = chance.random() < (0.6 if one["action"]["id"] == liked else 0.15)
-            rewards.append({"decision_id": one["decision_id"], "value": float(follows)})
+            if chance.random() < (0.6 if one["action"]["id"] == liked else 0.15):
+                rewards.append({"decision_id": one["decision_id"], "value": 1.0})
+            if chance.random() < 0.04:
+                rewards.append({"decision_id": one["decision_id"], "metric": "unsubscribed", "value": 1.0})
         call("/v1/rewards/batch", {"rewards": rewards})
-        time.sleep(2.5)
+        time.sleep(1.5)
 
 
-def _look_at_results(page: Page, url: str) -> None:
+def _analyse(walk: Walk) -> None:
     """The demo's experiment, as an analyst reads it."""
-    page.goto(f"{url}{DEMO}/results")
-    _picture(page, "results", 1180)
-    page.goto(f"{url}{DEMO}/results?segment=last")
-    page.goto(f"{url}{DEMO}/off-policy")
-    _picture(page, "off-policy", 1250)
-    _part(page, "candidate", "#candidate-form")
-    page.goto(f"{url}{DEMO}/policy")
-    _picture(page, "policy", 760)
-    page.get_by_role("button", name="Compare the two chosen versions").click()
-    _picture(page, "policy-compare", 800)
-    page.goto(f"{url}{DEMO}/decisions")
-    _picture(page, "decisions", 560)
-    page.locator("table a[href*='replay']").first.click()
-    _picture(page, "replay", 1250)
-    page.goto(f"{url}{DEMO}/log")
-    page.get_by_label("Write a note").fill("Loyalty decides most; prices matter less than we thought.")
-    page.get_by_role("button", name="Add the note").click()
-    _picture(page, "log", 640)
+    walk.wait_for(f"{DEMO}/results", "all well")
+    walk.take("results", "main form.filters", "main .wide")
+    walk.wait_for(f"{DEMO}/off-policy", "The newest evaluation")
+    walk.take("off-policy", "#evaluation ~ h2", "#differences", 900)
+    walk.take("off-policy-table", "table.whole", "table.whole")
+    walk.fill("Name of the candidate", "without_the_last")
+    walk.page.get_by_label("last", exact=True).check()
+    walk.take("candidate", "#candidate-form", "#candidate-form")
+    walk.go(f"{DEMO}/policy")
+    walk.take("policy", "nav.tabs", "main tbody tr:nth-child(2)")
+    walk.go(f"{DEMO}/decisions?arm=learned")
+    walk.page.locator("table a[href*='replay']").first.click()
+    walk.take("replay", "main h2", ".table-scroll[aria-label='Fields of the context']")
+    walk.take("replay-choice", "main h2:has-text('How it was chosen')", "#contributions")
 
 
 if __name__ == "__main__":

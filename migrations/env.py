@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from app.store.tables import metadata
+from app.store import tables
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=tables.metadata)
 context.run_migrations()

@@ -21,9 +21,11 @@ from pydantic import (
 )
 
 from app.errors import FieldError, Unprocessable
+from app.services.feedback_config import FeedbackSpec
 from app.services.message_config import MessageTemplate, VariableSpec
 from app.services.message_templates import problems as template_problems
 from app.services.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
+from app.services.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
 from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
@@ -32,6 +34,8 @@ MAX_ID_BYTES = 1000
 MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
+# Left out of the stored document where they are absent, so that one from before they existed stays as it is.
+OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback")
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -121,6 +125,21 @@ class ExperimentConfig(Model):
         default_factory=list, max_length=10, description="Top-level context fields that results may be split by."
     )
     decision_rule: DecisionRule = Field(default_factory=DecisionRule)
+    fatigue: FatigueSpec | None = Field(default=None, description="Caps, quiet hours and distance between messages.")
+    consent: ConsentSpec | None = Field(default=None, description="What needs a yes; without it nothing does.")
+    profile: ProfileSpec | None = Field(default=None, description="What the unit's own past adds to the context.")
+    context_fields: list[ContextField] | None = Field(
+        default=None, max_length=200, description="The only context fields that are used and stored; without it all."
+    )
+    retention_s: float | None = Field(
+        default=None, ge=86_400, description="Seconds after which decisions lose whatever points to their unit."
+    )
+    feedback: FeedbackSpec | None = Field(default=None, description="What explicit answers are worth.")
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = inner(self)
+        return {name: value for name, value in found.items() if name not in OPTIONAL_PARTS or value is not None}
 
     def all_metrics(self) -> list[MetricSpec]:
         """The declared metrics; the reward comes first unless it was declared in words of its own."""
@@ -145,6 +164,7 @@ def parse_config(document: Any) -> ExperimentConfig:
         *_reward_problems(config.reward),
         *_metric_problems(config),
         *_template_problems(config),
+        *_people_problems(config),
     ]
     if problems:
         raise invalid(tuple(problems))
@@ -201,6 +221,43 @@ def _template_problems(config: ExperimentConfig) -> list[FieldError]:
         if action.template is not None:
             found += template_problems(action.template, config.variables, f"/actions/{place}/template")
     return found
+
+
+def _people_problems(config: ExperimentConfig) -> list[FieldError]:
+    found = []
+    templates = [action.template for action in config.actions]
+    if any(templates) and all(templates) and silent_needed(config.fatigue, config.consent):
+        message = "add an action without a template: it says nothing, for people who must not get a message now"
+        found.append(FieldError("/actions", message))
+    ids = {action.id for action in config.actions}
+    for place, cap in enumerate(config.fatigue.caps if config.fatigue else []):
+        if cap.action is not None and cap.action not in ids:
+            found.append(FieldError(f"/fatigue/caps/{place}/action", "no action of this experiment has this id"))
+    names = [one.name for one in config.context_fields or []]
+    for place, name in enumerate(names):
+        if names.index(name) != place:
+            found.append(FieldError(f"/context_fields/{place}/name", "another field has this name; names are unique"))
+    if config.profile and "profile" in names:
+        found.append(FieldError("/context_fields", 'the field "profile" is filled by Loopwise; leave it out here'))
+    return found + _feedback_problems(config)
+
+
+def _feedback_problems(config: ExperimentConfig) -> list[FieldError]:
+    spec, low, high = config.feedback, config.reward.min, config.reward.max
+    if spec is None:
+        return []
+    worth: dict[str, float | None] = {"dismissed": spec.dismissed, "not_interested": spec.not_interested}
+    if spec.thumbs:
+        worth |= {"thumbs/up": spec.thumbs.up, "thumbs/down": spec.thumbs.down}
+    if spec.score:
+        worth |= {"score/low": spec.score.low, "score/high": spec.score.high}
+    worth |= {f"stars/{place}": value for place, value in enumerate(spec.stars or [])}
+    worth |= {f"reasons/{name}": value for name, value in (spec.reasons or {}).items()}
+    return [
+        FieldError(f"/feedback/{path}", f"give a value from {low:g} to {high:g}, the bounds of the reward")
+        for path, value in worth.items()
+        if value is not None and not low <= value <= high
+    ]
 
 
 def _arm_problems(config: ExperimentConfig) -> list[FieldError]:

@@ -29,7 +29,8 @@ metadata = MetaData()
 _now = text("clock_timestamp()")
 
 
-def _time(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
+def time_column(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
+    """A moment, with its offset; ``now``: the database's clock fills it in."""
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=_now if now else None)
 
 
@@ -49,9 +50,9 @@ experiments = Table(
     Column("salt", LargeBinary, nullable=False),  # 32 random bytes: arms and draws hash with it
     Column("config_version", Integer, nullable=False),
     Column("revision", BigInteger, nullable=False),
-    _time("created_at", now=True),
-    _time("started_at", nullable=True),
-    _time("concluded_at", nullable=True),
+    time_column("created_at", now=True),
+    time_column("started_at", nullable=True),
+    time_column("concluded_at", nullable=True),
     Column("conclusion", Text, nullable=True),
     Column("owner", Text, nullable=False, server_default=""),  # the user, or the API key, that created it
     Index("experiments_revision", "revision"),
@@ -65,7 +66,7 @@ experiment_configs = Table(
     Column(
         "config", JSON, nullable=False
     ),  # immutable; JSON, not JSONB: features keep the order in which they were given
-    _time("created_at", now=True),
+    time_column("created_at", now=True),
 )
 
 api_keys = Table(
@@ -77,8 +78,9 @@ api_keys = Table(
     Column("scopes", ARRAY(Text), nullable=False),
     Column("experiment_id", BigInteger, nullable=True),  # null: any experiment
     Column("revision", BigInteger, nullable=False),
-    _time("created_at", now=True),
-    _time("revoked_at", nullable=True),
+    time_column("created_at", now=True),
+    time_column("revoked_at", nullable=True),
+    Column("origins", ARRAY(Text), nullable=True),  # of web pages that may use it, then it may be public; null: secret
     Index("api_keys_revision", "revision"),
 )
 
@@ -97,7 +99,8 @@ model_versions = Table(
     Column("manifest", JSONB, nullable=False),  # everything that gives the same bytes again
     Column("checks", JSONB, nullable=False),  # what the canary checks found
     Column("model", LargeBinary, nullable=False),  # zlib
-    _time("created_at", now=True),
+    time_column("created_at", now=True),
+    time_column("erased_at", nullable=True),  # since then the bytes are gone: a unit that it learned from was erased
     UniqueConstraint("experiment_id", "arm", "number"),
 )
 
@@ -109,6 +112,7 @@ lineages = Table(
     Column("serving_version_id", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("problem", Text, nullable=True),  # why the last round did not go into service
+    Column("generation", Integer, nullable=False, server_default="0"),  # of the ledger: one more at each rebuild
     Index("lineages_revision", "revision"),
 )
 
@@ -116,7 +120,7 @@ changes = Table(
     "changes",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _time("at", now=True),
+    time_column("at", now=True),
     Column("actor", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("experiment_id", BigInteger, nullable=True),
@@ -151,10 +155,15 @@ decisions = Table(
     Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
     Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
     Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported
-    _time("decided_at", now=True),
-    _time("closes_at", nullable=True),  # end of the reward window; null while not activated
+    time_column("decided_at", now=True),
+    time_column("closes_at", nullable=True),  # end of the reward window; null while not activated
+    Column("channel", Text, nullable=True),  # of the message that was chosen; null: nothing was said
+    Column("withheld", ARRAY(Text), nullable=True),  # purposes without consent when it was made; null: none
+    Column("dropped", SmallInteger, nullable=True),  # context fields that were not declared, and not stored
+    time_column("erased_at", nullable=True),  # since then whatever pointed to its unit is gone
     Index("decisions_experiment_time", "experiment_id", "decided_at"),
-    Index("decisions_unit", "unit_id"),
+    Index("decisions_unit", "unit_id", "decided_at"),
+    Index("decisions_contacts", "unit_id", "decided_at", postgresql_where=text("channel IS NOT NULL")),
 )
 
 rewards = Table(
@@ -165,8 +174,8 @@ rewards = Table(
     Column("experiment_id", BigInteger, nullable=False),
     Column("metric", Text, nullable=False),
     Column("value", Double, nullable=False),
-    _time("occurred_at"),
-    _time("received_at", now=True),
+    time_column("occurred_at"),
+    time_column("received_at", now=True),
     Column("late", Boolean, nullable=False),  # received after the window: kept and counted, not learned from
     Index("rewards_experiment_time", "experiment_id", "received_at"),
 )
@@ -177,7 +186,7 @@ awaiting_outcome = Table(
     Column("decision_id", Text, primary_key=True),
     Column("experiment_id", BigInteger, nullable=False),
     Column("arm", Text, nullable=False),
-    _time("closes_at"),
+    time_column("closes_at"),
     Index("awaiting_outcome_arm", "experiment_id", "arm", "closes_at"),
 )
 
@@ -190,8 +199,9 @@ outcomes = Table(
     Column("unit_id", Text, nullable=False),
     Column("reward", Double, nullable=False),  # joined by the experiment's rule when the window closed; final
     Column("events", Integer, nullable=False),  # reward events that came in time; 0: the default was taken
-    _time("decided_at"),
-    _time("settled_at", now=True),
+    time_column("decided_at"),
+    time_column("settled_at", now=True),
+    Column("feedback_version", Integer, nullable=False, server_default="0"),  # feedback schema of the reward; 0: none
     Index("outcomes_settled", "experiment_id", "settled_at"),
 )
 
@@ -200,8 +210,9 @@ training_ledger = Table(
     metadata,
     Column("experiment_id", BigInteger, primary_key=True),
     Column("arm", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False, server_default="0"),
     Column("decision_id", Text, primary_key=True),
-    Column("version_id", BigInteger, nullable=False),
+    Column("version_id", BigInteger, nullable=False),  # 0: not learned, because the unit does not consent to learning
     Column("position", Integer, nullable=False),  # order within the round, from 0
     Column("reward", Double, nullable=False),  # the joined reward that was learned
     Index("training_ledger_version", "version_id", "position"),
@@ -216,7 +227,7 @@ reports = Table(
     Column("segment", Text, nullable=True),  # the context field that it is split by
     Column("body", JSONB, nullable=False),
     Column("seconds", Double, nullable=False),  # what it took to compute
-    _time("computed_at", now=True),
+    time_column("computed_at", now=True),
     Index("reports_newest", "experiment_id", "kind", "segment", "id"),
 )
 
@@ -231,9 +242,9 @@ evaluations = Table(
     Column("result", JSONB, nullable=True),
     Column("error", Text, nullable=True),
     Column("actor", Text, nullable=False),
-    _time("created_at", now=True),
-    _time("started_at", nullable=True),
-    _time("finished_at", nullable=True),
+    time_column("created_at", now=True),
+    time_column("started_at", nullable=True),
+    time_column("finished_at", nullable=True),
     Index("evaluations_waiting", "status", "id"),
     Index("evaluations_experiment", "experiment_id", "id"),
 )
@@ -244,7 +255,7 @@ candidates = Table(
     Column("experiment_id", BigInteger, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("definition", JSONB, nullable=False),
-    _time("created_at", now=True),
+    time_column("created_at", now=True),
 )
 
 users = Table(
@@ -254,9 +265,9 @@ users = Table(
     Column("name", Text, nullable=False, unique=True),  # lower case
     Column("role", Text, nullable=False),  # viewer, editor, admin
     Column("password_hash", Text, nullable=True),  # argon2id; null: the person has not chosen one yet
-    _time("created_at", now=True),
-    _time("disabled_at", nullable=True),
-    _time("signed_in_at", nullable=True),
+    time_column("created_at", now=True),
+    time_column("disabled_at", nullable=True),
+    time_column("signed_in_at", nullable=True),
 )
 
 sign_in_links = Table(
@@ -264,7 +275,7 @@ sign_in_links = Table(
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),  # SHA-256 of 256 random bits
     Column("user_id", BigInteger, nullable=True),  # null: whoever opens it becomes the first administrator
-    _time("expires_at"),
+    time_column("expires_at"),
 )
 
 sessions = Table(
@@ -272,8 +283,8 @@ sessions = Table(
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("user_id", BigInteger, nullable=False),
-    _time("created_at", now=True),
-    _time("used_at", now=True),
+    time_column("created_at", now=True),
+    time_column("used_at", now=True),
     Index("sessions_user", "user_id"),
 )
 
@@ -283,7 +294,7 @@ sign_in_failures = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False),
     Column("address", Text, nullable=False),
-    _time("at", now=True),
+    time_column("at", now=True),
     Index("sign_in_failures_at", "at"),
 )
 
@@ -297,8 +308,8 @@ drafts = Table(
     Column("version", Integer, nullable=False),  # one more at each save
     Column("created_by", Text, nullable=False),
     Column("updated_by", Text, nullable=False),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
+    time_column("created_at", now=True),
+    time_column("updated_at", now=True),
 )
 
 latest = Table(
@@ -309,5 +320,5 @@ latest = Table(
     Column("summary", JSONB, nullable=False),  # the few figures that lists of experiments show
     Column("body", JSONB, nullable=True),  # the whole; null: kept elsewhere
     Column("seconds", Double, nullable=False),  # what it took to compute
-    _time("computed_at", now=True),
+    time_column("computed_at", now=True),
 )

@@ -1,0 +1,56 @@
+"""What people may say of a decision, and what it is worth: an experiment's feedback schema."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+KINDS: Final = ("thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested")
+Kind = Literal["thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested"]
+STARS: Final = 5
+TOP_SCORE: Final = 10
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Thumbs(_Strict):
+    """Reward of each thumb."""
+
+    up: float
+    down: float
+
+
+class Score(_Strict):
+    """Reward of a score of 0 and of one of 10; in between on the straight line."""
+
+    low: float
+    high: float
+
+
+class FeedbackSpec(_Strict):
+    """Per kind of answer its reward, in the experiment's reward unit; without one the answer is kept but not learned."""
+
+    thumbs: Thumbs | None = None
+    stars: list[float] | None = Field(
+        default=None, min_length=STARS, max_length=STARS, description="Rewards of one to five stars."
+    )
+    score: Score | None = None
+    reasons: dict[Name, float] | None = Field(default=None, max_length=50, description="Reward of each reason's name.")
+    dismissed: float | None = None
+    not_interested: float | None = None
+    confidence: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="1: an answer counts as it stands; less: it is pulled towards the reward's default.",
+    )
+    mute_s: float = Field(
+        default=30 * 86_400,
+        ge=0,
+        le=365 * 86_400,
+        description='"not_interested" keeps the action from this unit for so many seconds.',
+    )
+    limit: int = Field(default=20, ge=1, le=10_000, description="Most answers of one unit within limit_window_s.")
+    limit_window_s: float = Field(default=3600, ge=1, le=90 * 86_400)

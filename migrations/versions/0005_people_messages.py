@@ -1,0 +1,178 @@
+"""Feedback, consent and erasure; events, triggers and deliveries; what a decision owes to its unit's state."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+STATEMENTS = (
+    "ALTER TABLE decisions ADD COLUMN channel TEXT",
+    "ALTER TABLE decisions ADD COLUMN withheld TEXT[]",
+    "ALTER TABLE decisions ADD COLUMN dropped SMALLINT",
+    "ALTER TABLE decisions ADD COLUMN erased_at TIMESTAMP WITH TIME ZONE",
+    "DROP INDEX decisions_unit",
+    "CREATE INDEX decisions_unit ON decisions (unit_id, decided_at)",
+    "CREATE INDEX decisions_contacts ON decisions (unit_id, decided_at) WHERE channel IS NOT NULL",
+    "ALTER TABLE outcomes ADD COLUMN feedback_version INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE training_ledger ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE training_ledger DROP CONSTRAINT training_ledger_pkey",
+    "ALTER TABLE training_ledger ADD PRIMARY KEY (experiment_id, arm, generation, decision_id)",
+    "ALTER TABLE lineages ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE model_versions ADD COLUMN erased_at TIMESTAMP WITH TIME ZONE",
+    "ALTER TABLE api_keys ADD COLUMN origins TEXT[]",
+    """
+    CREATE TABLE consents (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        unit_id TEXT NOT NULL,
+        purpose TEXT NOT NULL CHECK (purpose IN ('personalise', 'learn', 'analyse', 'message')),
+        status TEXT NOT NULL CHECK (status IN ('granted', 'denied', 'revoked')),
+        text_version TEXT NOT NULL,
+        source TEXT NOT NULL,
+        occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        recorded_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        actor TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX consents_unit ON consents (unit_id, purpose, id)",
+    "CREATE TABLE restrictions (unit_id TEXT PRIMARY KEY, denied TEXT[] NOT NULL)",
+    """
+    CREATE TABLE feedback (
+        decision_id TEXT NOT NULL,
+        feedback_id TEXT NOT NULL,
+        experiment_id BIGINT NOT NULL,
+        unit_id TEXT NOT NULL,
+        action TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        value JSON,
+        comment TEXT,
+        occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        received_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        late BOOLEAN NOT NULL,
+        PRIMARY KEY (decision_id, feedback_id)
+    )
+    """,
+    "CREATE INDEX feedback_unit ON feedback (unit_id, received_at)",
+    "CREATE INDEX feedback_experiment ON feedback (experiment_id, received_at)",
+    """
+    CREATE TABLE feedback_schemas (
+        experiment_id BIGINT NOT NULL,
+        version INTEGER NOT NULL,
+        schema JSON NOT NULL,
+        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        applied_at TIMESTAMP WITH TIME ZONE,
+        PRIMARY KEY (experiment_id, version)
+    )
+    """,
+    """
+    CREATE TABLE erasures (
+        id TEXT PRIMARY KEY,
+        unit_hash TEXT NOT NULL,
+        unit_id TEXT,
+        status TEXT NOT NULL CHECK (status IN ('waiting', 'done')),
+        receipt JSON,
+        actor TEXT NOT NULL,
+        requested_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        done_at TIMESTAMP WITH TIME ZONE
+    )
+    """,
+    """
+    CREATE TABLE privacy_ledger (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        experiment_id BIGINT NOT NULL,
+        epsilon DOUBLE PRECISION NOT NULL,
+        report JSON NOT NULL,
+        actor TEXT NOT NULL,
+        at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp()
+    )
+    """,
+    "CREATE INDEX privacy_ledger_experiment ON privacy_ledger (experiment_id, id)",
+    """
+    CREATE TABLE events (
+        event_id TEXT PRIMARY KEY,
+        unit_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        properties JSON NOT NULL,
+        body_hash TEXT NOT NULL,
+        occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        received_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        ignored TEXT
+    )
+    """,
+    "CREATE INDEX events_unit ON events (unit_id, name, occurred_at)",
+    "CREATE INDEX events_name ON events (name, occurred_at)",
+    "CREATE TABLE awaiting_match (event_id TEXT PRIMARY KEY)",
+    """
+    CREATE TABLE triggers (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        status TEXT NOT NULL CHECK (status IN ('running', 'paused')),
+        definition JSON NOT NULL,
+        created_by TEXT NOT NULL,
+        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp()
+    )
+    """,
+    """
+    CREATE TABLE firings (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        trigger_id BIGINT NOT NULL,
+        cause TEXT NOT NULL,
+        unit_id TEXT NOT NULL,
+        variables JSON NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('waiting', 'decided', 'skipped')),
+        reason TEXT,
+        priority INTEGER NOT NULL,
+        due_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        decision_id TEXT,
+        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        finished_at TIMESTAMP WITH TIME ZONE,
+        UNIQUE (trigger_id, cause)
+    )
+    """,
+    "CREATE INDEX firings_due ON firings (due_at, id) WHERE status = 'waiting'",
+    "CREATE INDEX firings_unit ON firings (unit_id, id)",
+    """
+    CREATE TABLE webhooks (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        url TEXT NOT NULL,
+        secret_version INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('running', 'paused')),
+        created_by TEXT NOT NULL,
+        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp()
+    )
+    """,
+    """
+    CREATE TABLE deliveries (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        decision_id TEXT NOT NULL UNIQUE,
+        experiment_id BIGINT NOT NULL,
+        unit_id TEXT NOT NULL,
+        webhook_id BIGINT,
+        message JSON NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('waiting', 'delivered', 'failed')),
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_at TIMESTAMP WITH TIME ZONE,
+        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        finished_at TIMESTAMP WITH TIME ZONE
+    )
+    """,
+    "CREATE INDEX deliveries_due ON deliveries (next_at, id) WHERE status = 'waiting' AND webhook_id IS NOT NULL",
+    "CREATE INDEX deliveries_unit ON deliveries (unit_id, id)",
+    """
+    CREATE TABLE delivery_attempts (
+        delivery_id BIGINT NOT NULL,
+        number INTEGER NOT NULL,
+        at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        status INTEGER,
+        error TEXT,
+        seconds DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (delivery_id, number)
+    )
+    """,
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)

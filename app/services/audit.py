@@ -15,9 +15,17 @@ from sqlalchemy import Connection, Engine
 
 from app.services import model_bytes
 from app.services.examples import Configs, example_of, joined_reward
-from app.services.experiment_config import shares
 from app.services.lookup import stored_experiment
-from app.services.recompute import FAILURES, Check, check_choice, check_identity, check_named, load_model, needs_model
+from app.services.recompute import (
+    FAILURES,
+    Check,
+    check_choice,
+    check_identity,
+    check_named,
+    load_model,
+    needs_model,
+    policy_of,
+)
 from app.settings import Settings
 from app.store import audit as store
 from app.store import models, training
@@ -137,11 +145,11 @@ class _Auditor:
     def _checks(self, row: AnyRow) -> list[Check]:
         config = self._configs.get(row.config_version)
         salt = bytes(self._experiment.salt)
-        policies = {arm.key: parse_policy(arm.policy) for arm in config.arms}
+        policy = policy_of(config, row)
         lines = self._configs.lines(row.config_version, row.actions, row.eligible)
-        predictor = self._model(row, policies[row.arm])
-        _, of_choice = check_choice(salt, policies[row.arm], predictor, lines, row)
-        return check_identity(self._secret, salt, shares(config), row) + of_choice
+        predictor = self._model(row, policy)
+        _, of_choice = check_choice(salt, policy, predictor, lines, row)
+        return check_identity(self._secret, salt, config, row) + of_choice
 
     def _model(self, row: AnyRow, policy: Policy) -> Predictor | None:
         if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):

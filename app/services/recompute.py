@@ -3,20 +3,23 @@
 The audit walks the whole log with it; a replay shows one decision with it. Nothing is rounded: same means the same bits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from app.services import model_bytes
+from app.services.experiment_config import ExperimentConfig, shares
 from app.services.model_bytes import ModelRefused
 from app.services.seal import holds
+from app.services.snapshot import plain_arm
 from app.store.models import VersionInfo
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, encode_context
 from bandits.model import Predictor, distribution
-from bandits.policy import BanditPolicy, Policy
+from bandits.policy import BanditPolicy, Policy, parse_policy
 
+PERSONALISE = "personalise"
 FAILURES = (ModelRefused, LookupError, ValueError)  # ModelError is a ValueError: why a decision cannot be made again
 
 
@@ -32,9 +35,24 @@ class Check(NamedTuple):
         return not self.difference
 
 
-def check_identity(secret: str, salt: bytes, shares: Mapping[str, float], row: Any) -> list[Check]:
+def policy_of(config: ExperimentConfig, row: Any) -> Policy:
+    """The policy that made a decision.
+
+    :raises LookupError: its configuration has no such arm.
+    """
+    if PERSONALISE in (row.withheld or ()):
+        return plain_arm(config).policy
+    for spec in config.arms:
+        if spec.key == row.arm:
+            return parse_policy(spec.policy)
+    raise LookupError(f"its configuration has no arm {row.arm!r}")
+
+
+def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Any) -> list[Check]:
     """What follows from the ids alone: the seal, the encoding's version, the unit's arm, the draw."""
-    arm, draw = draws.assign(salt, row.unit_id, shares), draws.draw(salt, row.id)
+    plain = PERSONALISE in (row.withheld or ())
+    arm = plain_arm(config).key if plain else draws.assign(salt, row.unit_id, shares(config))
+    draw = draws.draw(salt, row.id)
     return [
         _check(
             "seal", not holds(secret, row), "the seal is broken: a field was changed, or the secret key is another one"

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Engine
 
 from app.errors import NotFound
 from app.services.examples import Configs, joined_reward
-from app.services.experiment_config import ActionSpec, ExperimentConfig, shares
+from app.services.experiment_config import ActionSpec, ExperimentConfig
 from app.services.lookup import stored_experiment
-from app.services.recompute import FAILURES, Check, check_choice, check_identity, load_model, needs_model
+from app.services.recompute import FAILURES, Check, check_choice, check_identity, load_model, needs_model, policy_of
 from app.settings import Settings
 from app.store import browse as store
 from app.store import decisions, keys, models
@@ -23,7 +23,7 @@ from app.store.rewards import StoredReward
 from app.store.training import Due
 from bandits.contributions import MOST, Contribution, contributions, names_of
 from bandits.model import Predictor
-from bandits.policy import BanditPolicy, Policy, parse_policy
+from bandits.policy import BanditPolicy, Policy
 
 EVENTS = 200  # reward events shown
 
@@ -121,13 +121,13 @@ def _recomputed(
     action: ActionSpec | None,
 ) -> Recomputed:
     config, salt = configs.get(row.config_version), bytes(experiment.salt)
-    checks = check_identity(secret, salt, shares(config), row)
+    checks = check_identity(secret, salt, config, row)
     predictor: Predictor | None = None
     policy: Policy | None = None
     found: list[Contribution] = []
     fields, problem = 0, ""
     try:
-        policy = _policy(config, row.arm)
+        policy = policy_of(config, row)
         predictor = _predictor(connection, secret, policy, version, row)
         lines = configs.lines(row.config_version, row.actions, row.eligible)
         _, of_choice = check_choice(salt, policy, predictor, lines, row)
@@ -141,13 +141,6 @@ def _recomputed(
         if predictor is not None:
             predictor.close()
     return Recomputed(checks, problem, found, fields, predictor is not None)
-
-
-def _policy(config: ExperimentConfig, arm: str) -> Policy:
-    for spec in config.arms:
-        if spec.key == arm:
-            return parse_policy(spec.policy)
-    raise LookupError(f"its configuration has no arm {arm!r}")
 
 
 def _predictor(

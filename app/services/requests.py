@@ -1,12 +1,13 @@
 """What an app may ask: the shapes of decide and reward calls, free of any web framework."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from app.services.experiment_config import MAX_ACTIONS, ActionSpec, Id, Key, Model
 from app.services.message_config import Channel, LocaleKey, VariableName, VariableValue
+from app.services.people_config import TimeZone
 
 MAX_BATCH = 1000
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -40,6 +41,7 @@ class DecideRequest(Model):
     excluded_actions: list[Id] = Field(default_factory=list, max_length=MAX_ACTIONS)
     decision_id: Id | None = Field(default=None, description="Your own id: asking again with it gives the same answer.")
     defer_activation: bool = Field(default=False, description="True: not learned from until it is activated.")
+    time_zone: TimeZone | None = Field(default=None, description="The unit's, as Europe/Vienna; for quiet hours.")
 
 
 class DecideBatch(Model):
@@ -56,6 +58,15 @@ class MessageRequest(DecideRequest):
     )
     locale: LocaleKey = Field(default="en", description="The person's language, such as de-AT.")
     channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
+
+
+class Asked(NamedTuple):
+    """One request for a decision with its identity."""
+
+    request: DecideRequest
+    body_hash: str
+    decision_id: str
+    actions: Any  # the call's candidates as they came, or null
 
 
 class RewardRequest(Model):

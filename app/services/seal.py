@@ -31,13 +31,17 @@ FIELDS: Final = (
     "context",
     "encoding_version",
 )
+# Came later: sealed where they are there, so that rows from before stay whole.
+LATER: Final = ("channel", "withheld", "dropped")
 
 
 def seal(secret: str, row: Any) -> str:
     """HMAC-SHA256 (hex) over the fields of a decision, new or stored."""
     fields = FIELDS if row.message is None else (*FIELDS, "message")  # rows from before there were messages stay whole
-    claims = orjson.dumps([getattr(row, name) for name in fields], option=orjson.OPT_SORT_KEYS)
-    return hmac.new(secret.encode(), claims, hashlib.sha256).hexdigest()
+    claims = [getattr(row, name) for name in fields]
+    claims += [[name, getattr(row, name)] for name in LATER if getattr(row, name) is not None]
+    document = orjson.dumps(claims, option=orjson.OPT_SORT_KEYS)
+    return hmac.new(secret.encode(), document, hashlib.sha256).hexdigest()
 
 
 def holds(secret: str, row: Any) -> bool:

@@ -19,7 +19,7 @@ from app.store.experiments import StoredExperiment
 from app.store.keys import StoredKey
 from app.store.models import Serving
 from bandits.encoding import encode_action
-from bandits.policy import Policy, parse_policy
+from bandits.policy import BanditPolicy, Policy, UniformPolicy, parse_policy
 
 
 class Arm(NamedTuple):
@@ -50,6 +50,8 @@ class Experiment:
     arms: Mapping[str, Arm]
     shares: Mapping[str, float]
     candidates: Candidates
+    channels: Mapping[str, str]  # by action, where its message goes; without those that say nothing
+    governed: bool  # True: every decision needs its unit's state
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,19 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         arms={arm.key: Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms},
         shares=shares(config),
         candidates=compile_actions(config.actions),
+        channels={action.id: action.template.channel for action in config.actions if action.template},
+        governed=any((config.fatigue, config.consent, config.profile, config.feedback)),
     )
+
+
+def plain_arm(config: ExperimentConfig) -> Arm:
+    """Who decides for people who do not agree to be personalised: the control, or else the first arm that never learns.
+
+    Where all arms learn: every eligible action alike, in the name of the control or else of the first arm.
+    """
+    control_first = sorted(config.arms, key=lambda arm: arm.key != config.control_arm)
+    arms = [Arm(arm.key, parse_policy(arm.policy)) for arm in control_first]
+    return next((arm for arm in arms if not isinstance(arm.policy, BanditPolicy)), Arm(arms[0].key, UniformPolicy()))
 
 
 def _merge(

@@ -12,7 +12,7 @@ _d = tables.decisions
 
 
 class NewDecision(NamedTuple):
-    """One row to be stored. Field names are the columns', but for the last."""
+    """One row to be stored. Field names are the columns', but for the last two."""
 
     id: str
     experiment_id: int
@@ -34,29 +34,41 @@ class NewDecision(NamedTuple):
     encoding_version: int
     message: dict[str, str] | None
     state: str
+    channel: str | None  # of the message that was chosen; null: nothing is said
+    withheld: list[str] | None  # purposes without consent; null: none
+    dropped: int | None  # context fields that were not declared; null: none
     seal: str  # over the fields above, see app.services.seal
     window_s: float  # reward window, in seconds
+    unit_known: bool  # True: made with the unit's state; False: made for a unit that denied nothing
 
 
+# A decision is learned from, and analysed, after its reward window. One that may be neither has none.
+_COUNTS = """
+    NOT coalesce('personalise' = ANY({row}.withheld) OR {row}.withheld @> ARRAY['learn', 'analyse'], false)
+"""
 # One JSON document carries the batch: it is written by orjson and read by PostgreSQL, both faster than quoting
-# parameters one by one in Python. The join drops rows whose experiment was paused or changed since they were decided.
+# parameters one by one in Python. The join drops rows whose experiment was paused or changed since they were decided, and
+# rows that were decided without a look at their unit although it denied something.
 _INSERT = """
     WITH input AS (
         SELECT * FROM json_to_recordset(%s) AS t (
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
-            message json, state text, seal text, window_s float8)
+            message json, state text, channel text, withheld text[], dropped smallint, seal text, window_s float8,
+            unit_known boolean)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
             policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
-            encoding_version, message, state, seal, decided_at, closes_at)
+            encoding_version, message, state, channel, withheld, dropped, seal, decided_at, closes_at)
         SELECT i.id, i.experiment_id, i.config_version, i.key_id, i.body_hash, i.unit_id, i.arm, i.policy_version,
             i.policy_sha256, i.actions, i.eligible, i.ineligible, i.distribution, i.chosen, i.propensity, i.draw,
-            i.context, i.encoding_version, i.message, i.state, i.seal, statement_timestamp(),
-            CASE WHEN i.state = 'active' THEN statement_timestamp() + make_interval(secs => i.window_s) END
+            i.context, i.encoding_version, i.message, i.state, i.channel, i.withheld, i.dropped, i.seal,
+            statement_timestamp(),
+            CASE WHEN i.state = 'active' AND {counts} THEN statement_timestamp() + make_interval(secs => i.window_s) END
         FROM input i
         JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
+        WHERE i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id)
         ON CONFLICT (id) DO NOTHING
         RETURNING id, experiment_id, arm, closes_at
     ), waiting AS (
@@ -64,7 +76,7 @@ _INSERT = """
         SELECT id, experiment_id, arm, closes_at FROM stored WHERE closes_at IS NOT NULL
     )
     SELECT id FROM stored
-"""
+""".format(counts=_COUNTS.format(row="i"))
 
 
 def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
@@ -93,15 +105,16 @@ def find(connection: Connection, decision_id: str) -> AnyRow | None:
 _ACTIVATE = text(
     """
     WITH activated AS (
-        UPDATE decisions SET state = 'active', closes_at = clock_timestamp() + make_interval(secs => :window_s)
+        UPDATE decisions d SET state = 'active',
+            closes_at = CASE WHEN {counts} THEN clock_timestamp() + make_interval(secs => :window_s) END
         WHERE id = :id AND state = ANY(:from_states)
         RETURNING id, experiment_id, arm, closes_at
     ), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
-        SELECT id, experiment_id, arm, closes_at FROM activated
+        SELECT id, experiment_id, arm, closes_at FROM activated WHERE closes_at IS NOT NULL
     )
     SELECT count(*) FROM activated
-    """
+    """.format(counts=_COUNTS.format(row="d"))
 )
 
 

@@ -5,7 +5,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from app.store.migrate import upgrade
-from app.store import message_tables
 from app.store.tables import metadata
 from tests.service import engine_of, query
 

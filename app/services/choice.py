@@ -1,0 +1,194 @@
+"""One decision before it is stored: who is eligible, how likely each is, what is drawn.
+
+What needs no look at the unit is made ready first, in the thread of the request; the rest is fast and needs the unit's
+state, or knows that the unit denied nothing.
+"""
+
+from typing import Any, NamedTuple
+
+from app.errors import Conflict, FieldError
+from app.services import profile
+from app.services.context_fields import hash_key, keep_declared
+from app.services.eligibility import Reasons, UnitState, keep, reasons_against, withheld
+from app.services.experiment_config import action_problems, invalid
+from app.services.keys import Caller
+from app.services.message_templates import NotFor, render
+from app.services.requests import Asked, MessageRequest
+from app.services.runtime import Runtime
+from app.services.seal import seal
+from app.services.snapshot import Arm, Candidates, Experiment, compile_actions, plain_arm
+from app.store.decisions import NewDecision
+from bandits import distribution as draws
+from bandits.encoding import ENCODING_VERSION, FeatureError, encode_context
+from bandits.model import Predictor, distribution
+from bandits.policy import BanditPolicy
+
+PROFILE = "profile"  # the context's field that Loopwise fills
+
+Messages = dict[str, dict[str, str] | None]
+
+
+class Ready(NamedTuple):
+    """A request with all that needs no look at its unit."""
+
+    asked: Asked
+    experiment: Experiment
+    caller: Caller
+    arm: Arm
+    version: int  # of the arm's model; 0: untrained, or the arm does not learn
+    sha256: str | None
+    predictor: Predictor | None
+    candidates: Candidates
+    excluded: Reasons
+    context: dict[str, Any]  # as it may be used
+    dropped: int  # context fields that were not declared
+
+
+class Plan(NamedTuple):
+    """A decision before it is stored."""
+
+    row: NewDecision
+    payload: Any  # of the chosen action, under the configuration that it was decided with
+    experiment: str  # key
+
+
+def make_ready(runtime: Runtime, caller: Caller, experiment: Experiment, asked: Asked) -> Ready:
+    """Check a request and find its arm and model.
+
+    :raises LoopwiseError: the experiment does not run, or something in the request cannot be used.
+    """
+    request = asked.request
+    if experiment.status != "running":
+        raise Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; start it first.")
+    if isinstance(request, MessageRequest) and request.actions is not None:
+        raise invalid((FieldError("/actions", "messages come from the experiment's own actions; leave this out"),))
+    if experiment.config.profile and PROFILE in request.context:
+        raise invalid(
+            (FieldError(f"/context/{PROFILE}", "Loopwise fills this field in this experiment; leave it out"),)
+        )
+    arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
+    version, sha256, predictor = 0, None, None
+    if isinstance(arm.policy, BanditPolicy):
+        serving = runtime.snapshots.current.serving[experiment.id, arm.key]
+        version, sha256, predictor = runtime.models.get(serving, arm.policy)
+    candidates, excluded = _candidates(experiment, asked)
+    key = hash_key(runtime.settings.secret_key, experiment.salt)
+    context, dropped = keep_declared(experiment.config.context_fields, request.context, key)
+    encode(context)  # a context that cannot be encoded is refused here, whoever decides in the end
+    return Ready(asked, experiment, caller, arm, version, sha256, predictor, candidates, excluded, context, dropped)
+
+
+def plan(runtime: Runtime, ready: Ready, state: UnitState | None) -> Plan:
+    """Decide.
+
+    :param state: of the unit; null: it denied nothing, and the experiment looks at nothing else of it.
+    :raises Unprocessable: nothing is eligible.
+    """
+    request, experiment = ready.asked.request, ready.experiment
+    denied = [] if state is None else withheld(experiment.config.consent, state.consent)
+    if "personalise" in denied:
+        ready = ready._replace(arm=plain_arm(experiment.config), version=0, sha256=None, predictor=None, context={})
+    candidates, against = ready.candidates, ready.excluded
+    if state is not None:
+        candidates, found = keep(candidates, reasons_against(experiment, request, candidates.ids, state, denied))
+        against = [*against, *found]
+    messages: Messages = {}
+    if isinstance(request, MessageRequest):
+        messages, unsaid = _messages(experiment, request, candidates)
+        candidates, found = keep(candidates, unsaid)
+        against = [*against, *found]
+    if not candidates.ids:
+        raise _nothing_left(against)
+    context = ready.context
+    if state is not None and experiment.config.profile and "personalise" not in denied:
+        tags = profile.tags_of(experiment.config.actions)
+        context = context | {PROFILE: profile.features(experiment.config.profile, state.past, state.now, tags)}
+    chances = distribution(
+        ready.arm.policy, ready.predictor, encode(context), candidates.lines, candidates.ids
+    ).tolist()
+    draw = draws.draw(experiment.salt, ready.asked.decision_id)
+    chosen = draws.sample(chances, draw)
+    name = candidates.ids[chosen]
+    row = NewDecision(
+        id=ready.asked.decision_id,
+        experiment_id=experiment.id,
+        config_version=experiment.config_version,
+        key_id=ready.caller.key_id,
+        body_hash=ready.asked.body_hash,
+        unit_id=request.unit_id,
+        arm=ready.arm.key,
+        policy_version=ready.version,
+        policy_sha256=ready.sha256,
+        actions=ready.asked.actions,
+        eligible=candidates.ids,
+        ineligible=against or None,
+        distribution=chances,
+        chosen=chosen,
+        propensity=chances[chosen],
+        draw=draw,
+        context=context,
+        encoding_version=ENCODING_VERSION,
+        message=messages.get(name),
+        state="deferred" if request.defer_activation else "active",
+        channel=None if request.actions is not None else experiment.channels.get(name),
+        withheld=denied or None,
+        dropped=ready.dropped or None,
+        seal="",
+        window_s=experiment.config.reward.window_s,
+        unit_known=state is not None,
+    )
+    row = row._replace(seal=seal(runtime.settings.secret_key, row))
+    return Plan(row, candidates.payloads[name], experiment.key)
+
+
+def encode(context: Any) -> str:
+    """The context's line.
+
+    :raises Unprocessable: naming the field that cannot be encoded.
+    """
+    try:
+        return encode_context(context)
+    except FeatureError as error:
+        raise invalid((FieldError(f"/context{error.path}", error.message),)) from None
+
+
+def _candidates(experiment: Experiment, asked: Asked) -> tuple[Candidates, Reasons]:
+    request = asked.request
+    candidates = experiment.candidates
+    if request.actions is not None:
+        problems = action_problems(request.actions)
+        if problems:
+            raise invalid(tuple(problems))
+        candidates = compile_actions(request.actions)
+    excluded = set(request.excluded_actions)
+    kept, against = keep(candidates, {name: "excluded" for name in candidates.ids if name in excluded})
+    if not kept.ids:
+        message = "no action is eligible: give actions in the call or the experiment, and exclude fewer"
+        raise invalid((FieldError("/actions", message),))
+    return kept, against
+
+
+def _messages(
+    experiment: Experiment, request: MessageRequest, candidates: Candidates
+) -> tuple[Messages, dict[str, str]]:
+    """What each candidate says to this person, and why the others say nothing to them."""
+    templates = {action.id: action.template for action in experiment.config.actions}
+    messages: Messages = {}
+    reasons = {}
+    for name in candidates.ids:
+        template = templates[name]
+        if template is None:
+            messages[name] = None
+        elif request.channel not in (None, template.channel):
+            reasons[name] = f"its channel is {template.channel}"
+        else:
+            try:
+                messages[name] = render(template, request.locale, request.variables)._asdict()
+            except NotFor as reason:
+                reasons[name] = str(reason)
+    return messages, reasons
+
+
+def _nothing_left(against: Reasons) -> Exception:
+    words = "; ".join(f"{one['id']}: {one['reason']}" for one in against[:5])
+    return invalid((FieldError("", f"no action is eligible for this unit now: {words}"),))

@@ -9,7 +9,7 @@ Serving never shares a workspace with learning: a prediction on a workspace that
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import pylibvw  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import vowpalwabbit  # type: ignore[import-untyped,unused-ignore]
 
+from bandits import slates
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
 from bandits.policy import (
@@ -53,6 +54,7 @@ class Example(NamedTuple):
     chosen: int  # index in action_lines
     propensity: float  # logged probability of the chosen action, in (0, 1]
     cost: float  # cost_of(reward, ...), in [0, 1]
+    chances: Sequence[float] | FloatArray | None = None  # the whole logged distribution; slates need it, others do not
 
 
 @lru_cache(maxsize=256)
@@ -91,6 +93,7 @@ class Predictor:
     def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
         self._examples, payload = unseal(model_bytes)
         self._uniform = self._examples < policy.parameters.get("explore_first", 0)
+        self._slates = policy.slates
         self._bits: int = policy.parameters["bits"]
         self._lock = threading.Lock()
         self._cache: dict[str, Any] = {}
@@ -104,6 +107,19 @@ class Predictor:
             path.write_bytes(payload)
             self._workspace: Any = open_workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
 
+    def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
+        """The distribution over the lines with the floor mixed in, in float64. Raises `ValueError` as `probabilities`."""
+        if not self._slates:
+            return mix_floor(self.probabilities(shared_line, action_lines), floor)
+        table = slates.table_of([slates.parts_of(line) for line in action_lines])
+        return slates.joint(table, self._slot_probabilities(shared_line, table), floor)
+
+    def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
+        """Every distribution that VW gives for these lines: one, or with slates one per slot."""
+        if not self._slates:
+            return [self.probabilities(shared_line, action_lines)]
+        return self._slot_probabilities(shared_line, slates.table_of([slates.parts_of(line) for line in action_lines]))
+
     def probabilities(self, shared_line: str, action_lines: Sequence[str]) -> list[float]:
         """VW's own distribution over the lines, in their order, before the floor: float32 values, may hold zeros.
 
@@ -112,6 +128,8 @@ class Predictor:
         """
         if not action_lines:
             raise ValueError("needs at least one action line")
+        if self._slates:
+            raise ValueError("a model of composed messages has a distribution per slot")
         if self._uniform:
             return [1.0 / len(action_lines)] * len(action_lines)
         with self._lock:
@@ -145,6 +163,24 @@ class Predictor:
     def memory_bytes(self) -> int:
         """Estimate: 16 bytes per weight, and VW's pool of parsed lines, which never shrinks before `close`."""
         return (16 << self._bits) + EXAMPLE_BYTES * self._peak_examples
+
+    def _slot_probabilities(self, shared_line: str, table: slates.Table) -> list[list[float]]:
+        """VW's distribution per slot, in the table's order."""
+        if len(table.slots) == 1:
+            if len(table.slots[0]) > 1:
+                raise ValueError("these actions are no combinations of parts")
+            return [[1.0]]
+        sizes = [len(one) for one in table.slots]
+        if self._uniform:
+            return [[1.0 / size] * size for size in sizes]
+        text = slates.question_text(table, shared_line)
+        with self._lock:
+            if self._workspace is None:
+                raise ValueError("this predictor is closed")
+            self._peak_examples = max(self._peak_examples, 1 + sum(sizes) + len(sizes))
+            answer = self._workspace.predict(text)
+        # Per slot (possibility, probability) pairs, the one that VW drew first: its draw is not used.
+        return [[chance for _, chance in sorted(pairs)] for pairs in answer]
 
     def _parse(self, shared_line: str, lines: Sequence[str]) -> tuple[Any, list[Any], list[Any]]:
         """The parsed shared line, the actions in order, and those of them that must be handed back after use."""
@@ -206,12 +242,12 @@ def distribution(
         )
     if not isinstance(policy, BanditPolicy) or predictor is None:
         return uniform(len(action_ids))
-    return mix_floor(predictor.probabilities(shared_line, action_lines), policy.exploration_floor)
+    return predictor.distribution(shared_line, action_lines, policy.exploration_floor)
 
 
 def example_text(example: Example) -> str:
     """The example in VW's text format, ending with the empty line that separates examples."""
-    shared_line, lines, chosen, propensity, cost = example
+    shared_line, lines, chosen, propensity, cost, _ = example
     label = f"0:{float(cost)!r}:{float(propensity)!r} "
     return "\n".join((shared_line, *lines[:chosen], label + lines[chosen], *lines[chosen + 1 :], "\n"))
 
@@ -236,7 +272,7 @@ def learn(
         raise ModelError(problem)
     with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
         data = Path(folder, "examples")
-        count = _write_examples(data, examples)
+        count = _write_examples(data, examples, _slates_text if policy.slates else _checked_text)
         if count == 0:
             return parent_bytes
         for _ in range(passes):
@@ -251,16 +287,16 @@ def _learn_file(payload: bytes, policy: BanditPolicy, data: Path, folder: Path) 
     return child.read_bytes()
 
 
-def _write_examples(path: Path, examples: Iterable[Example]) -> int:
+def _write_examples(path: Path, examples: Iterable[Example], text_of: Callable[[int, Example], str]) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
-            file.write(_checked_text(count, example))
+            file.write(text_of(count, example))
             count += 1
     return count
 
 
-def _checked_text(index: int, example: Example) -> str:
+def _check_label(index: int, example: Example) -> None:
     # One propensity of 0 or NaN ruins an mtr model for good, and the damage survives save and load.
     if not MIN_PROPENSITY <= example.propensity <= 1.0:
         raise TrainingDataError(index, f"propensity must be in (0, 1], got {example.propensity!r}")
@@ -269,6 +305,11 @@ def _checked_text(index: int, example: Example) -> str:
     k = len(example.action_lines)
     if not 0 <= example.chosen < k:
         raise TrainingDataError(index, f"chosen must index one of {k} actions, got {example.chosen!r}")
+
+
+def _checked_text(index: int, example: Example) -> str:
+    _check_label(index, example)
+    k = len(example.action_lines)
     text = example_text(example)
     # Counting over the whole text is several times faster than looking at each line, and sees the same: K + 2 line
     # ends are those of the format, so no line holds one; K - 1 lines and the chosen one begin with a namespace.
@@ -276,6 +317,17 @@ def _checked_text(index: int, example: Example) -> str:
     if text.count("\n") != k + 2 or starts != k or "\r" in text or not text.startswith("shared |"):
         raise TrainingDataError(index, "its lines are not as encode_context and encode_action write them")
     return text
+
+
+def _slates_text(index: int, example: Example) -> str:
+    _check_label(index, example)
+    if example.chances is None:
+        raise TrainingDataError(index, "slates learn from the whole logged distribution, which is not there")
+    try:
+        table = slates.table_of([slates.parts_of(line) for line in example.action_lines])
+        return slates.example_text(table, example.shared_line, example.chances, example.chosen, example.cost)
+    except ValueError as error:
+        raise TrainingDataError(index, str(error)) from None
 
 
 def open_workspace(arguments: str, *paths: str) -> Any:

@@ -84,12 +84,13 @@ def _check_canaries(
     try:
         for index, (shared_line, action_lines) in enumerate(canaries):
             try:
-                p = predictor.probabilities(shared_line, action_lines)
+                found = predictor.own(shared_line, action_lines)
             except ValueError as error:
                 problems.append(f"canary {index}: {error}")
                 continue
-            if not all(math.isfinite(x) and x >= 0.0 for x in p) or abs(math.fsum(p) - 1.0) > SUM_TOLERANCE:
-                problems.append(f"canary {index}: not a distribution: {p[:10]!r}")
+            for p in found:
+                if not all(math.isfinite(x) and x >= 0.0 for x in p) or abs(math.fsum(p) - 1.0) > SUM_TOLERANCE:
+                    problems.append(f"canary {index}: not a distribution: {p[:10]!r}")
     finally:
         predictor.close()
     return problems

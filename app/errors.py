@@ -54,6 +54,8 @@ CODES = {
     "wrong_status": "The experiment cannot go there from where it stands.",
     "not_running": "Decisions are made only while an experiment is running. Start it.",
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
+    "feedback_id_reused": "The feedback_id of this decision was used with another answer. Use a new id for a new answer.",
+    "feedback_limit": "The unit gave as many answers as the feedback schema takes within its window. Wait for Retry-After.",
     "reward_id_reused": "The reward_id of this decision was used with another value. Use a new id for a new event.",
     "version_failed_checks": "That model version did not pass its checks and cannot serve.",
     "queue_full": "More rows wait to be stored than one process takes. Send it again later, and more slowly.",
@@ -77,11 +79,14 @@ class LoopwiseError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Loopwise failed"
 
-    def __init__(self, code: str, detail: str, fields: tuple[FieldError, ...] = ()) -> None:
+    def __init__(
+        self, code: str, detail: str, fields: tuple[FieldError, ...] = (), *, retry_after_s: int = 1
+    ) -> None:
         super().__init__(detail)
         self.code = code  # stable, snake_case
         self.detail = detail  # a sentence or two
         self.fields = fields
+        self.retry_after_s = retry_after_s  # when to try again, where that helps: 429 and 503
 
 
 class BadRequest(LoopwiseError):
@@ -132,4 +137,4 @@ class Unavailable(LoopwiseError):
 def within(error: LoopwiseError, place: str) -> LoopwiseError:
     """The same error, of one item of a batch: ``place`` is the item's JSON pointer."""
     fields = tuple(FieldError(f"{place}{field.path}", field.message) for field in error.fields)
-    return type(error)(error.code, f"{place}: {error.detail}", fields)
+    return type(error)(error.code, f"{place}: {error.detail}", fields, retry_after_s=error.retry_after_s)

@@ -76,6 +76,21 @@ class RewardBatchAnswer(BaseModel):
     rewards: list[RewardAnswer]
 
 
+class FeedbackAnswer(BaseModel):
+    decision_id: str
+    feedback_id: str
+    kind: str
+    value: str | int | float | None
+    comment: str | None
+    occurred_at: str
+    received_at: str
+    late: bool = Field(description="True: it came after the reward window; kept and counted, not learned from.")
+
+
+class FeedbackBatchAnswer(BaseModel):
+    feedback: list[FeedbackAnswer]
+
+
 class ActivationAnswer(BaseModel):
     decision_id: str
     state: Literal["active"]

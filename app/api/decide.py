@@ -1,4 +1,4 @@
-"""Decide, reward, activate: what apps call."""
+"""Decide, reward, feedback, activate: what apps call."""
 
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
@@ -8,7 +8,9 @@ from app.api import answers
 from app.api.auth import caller, needs
 from app.api.respond import as_json
 from app.services import decide as decisions
+from app.services import feedback as answers_of_people
 from app.services import rewards
+from app.services.feedback_request import FeedbackBatch, FeedbackRequest
 from app.services.requests import DecideBatch, DecideRequest, MessageRequest, RewardBatch, RewardRequest
 from app.serving import runtime
 
@@ -68,6 +70,23 @@ def reward_batch(body: RewardBatch) -> Response:
     receipts = rewards.reward(runtime(), caller(), body.rewards)
     created = any(receipt.created for receipt in receipts)
     return as_json({"rewards": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+
+
+@blueprint.post("/feedback", responses={200: answers.FeedbackAnswer, 201: answers.FeedbackAnswer})
+@needs("reward")
+def feedback(body: FeedbackRequest) -> Response:
+    """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
+    (receipt,) = answers_of_people.feedback(runtime(), caller(), [body])
+    return as_json(receipt.answer, 201 if receipt.created else 200)
+
+
+@blueprint.post("/feedback/batch", responses={200: answers.FeedbackBatchAnswer, 201: answers.FeedbackBatchAnswer})
+@needs("reward")
+def feedback_batch(body: FeedbackBatch) -> Response:
+    """Up to 1,000 answers in one commit: all, or none. 201: at least one is new."""
+    receipts = answers_of_people.feedback(runtime(), caller(), body.feedback)
+    created = any(receipt.created for receipt in receipts)
+    return as_json({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
 
 
 @blueprint.post("/decisions/<path:decision_id>/activate", responses={200: answers.ActivationAnswer})

@@ -18,6 +18,7 @@ from app.services.experiment_config import (
     invalid,
     pydantic_fields,
 )
+from app.services.feedback_config import FeedbackSpec
 from app.services.message_config import VariableSpec
 from app.services.metric_config import DecisionRule, MetricSpec
 from app.serving import runtime
@@ -55,6 +56,7 @@ class Patch(Model):
     metrics: list[MetricSpec] | None = None
     segments: list[str] | None = None
     decision_rule: DecisionRule | None = None
+    feedback: FeedbackSpec | None = None
 
 
 class Conclusion(Model):

@@ -15,7 +15,6 @@ from app.store.engine import is_outage, unavailable
 
 log = structlog.get_logger()
 PERSONALIZER = "/personalizer/"
-RETRY_AFTER_S = "1"
 _PERSONALIZER_CODES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -86,7 +85,7 @@ def render(error: LoopwiseError) -> Response:
             body["errors"] = [{"path": field.path, "message": field.message} for field in error.fields]
         response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
     if isinstance(error, Unavailable | TooManyRequests):
-        response.headers["Retry-After"] = RETRY_AFTER_S
+        response.headers["Retry-After"] = str(error.retry_after_s)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="loopwise"'
     return response

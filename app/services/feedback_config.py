@@ -1,6 +1,6 @@
 """What people may say of a decision, and what it is worth: an experiment's feedback schema."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -54,3 +54,12 @@ class FeedbackSpec(_Strict):
     )
     limit: int = Field(default=20, ge=1, le=10_000, description="Most answers of one unit within limit_window_s.")
     limit_window_s: float = Field(default=3600, ge=1, le=90 * 86_400)
+
+
+INTAKE = frozenset({"mute_s", "limit", "limit_window_s"})  # how answers are taken, not what they are worth
+DEFAULT_LIMITS: Final = FeedbackSpec()  # of an experiment without a schema
+
+
+def worth_of(spec: FeedbackSpec | None) -> dict[str, Any]:
+    """What of a schema decides rewards, as JSON; empty: no answer is worth anything."""
+    return {} if spec is None else spec.model_dump(mode="json", exclude=set(INTAKE), exclude_none=True)

@@ -122,10 +122,13 @@ class GroupCommit:
             self._write(batch)
 
     def _take(self) -> list[_Job]:
+        """The oldest job and those of its kind that fit: two kinds in one transaction would take locks in either order."""
         batch: list[_Job] = []
         rows = 0
-        while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._batch_rows):
-            job = self._queue.popleft()
+        for job in list(self._queue):
+            if batch and (job.handler is not batch[0].handler or rows + len(job.rows) > self._batch_rows):
+                continue
+            self._queue.remove(job)
             self._waiting_rows -= len(job.rows)
             batch.append(job)
             rows += len(job.rows)

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 decisions = Counter("loopwise_decisions", "Decisions stored.", ["experiment", "arm"])
 rewards = Counter("loopwise_rewards", "Rewards stored, by whether they came within the window.", ["experiment", "late"])
+feedback = Counter("loopwise_feedback", "Explicit answers stored.", ["experiment", "kind"])
 requests = Counter("loopwise_http_requests", "Requests answered.", ["endpoint", "status"])
 latency = Histogram(
     "loopwise_request_seconds",
@@ -47,6 +48,11 @@ def count_decision(experiment: str, arm: str, chance: float) -> None:
 def count_reward(experiment: str, late: bool) -> None:
     """One stored reward."""
     _of(rewards, experiment, str(late).lower()).inc()
+
+
+def count_feedback(experiment: str, kind: str) -> None:
+    """One stored answer."""
+    _of(feedback, experiment, kind).inc()
 
 
 def count_fallback(reason: str) -> None:

@@ -160,7 +160,7 @@ def keys() -> None:
 
 @keys.command("create")
 @data_dir_option
-@click.option("--scopes", required=True, help="Comma-separated: decide, reward, read, manage, admin.")
+@click.option("--scopes", required=True, help="Comma-separated: decide, reward, read, manage, people, admin.")
 @click.option("--experiment", metavar="KEY", help="Bind the key to one experiment.")
 @click.option("--name", default="", help="What the key is for, as `keys list` shows it.")
 def keys_create(data_dir: Path, scopes: str, experiment: str | None, name: str) -> None:

@@ -9,7 +9,7 @@ from flask_openapi.models import SecurityScheme
 
 from app import logs
 from app.admin import access, views
-from app.api import answers, auth, decide, experiments, health, pages, personalizer, problems, results
+from app.api import answers, auth, decide, experiments, health, pages, people, personalizer, problems, results
 from app.api.strict_json import StrictRequest
 from app.services import metrics
 from app.services.runtime import Runtime, start
@@ -77,7 +77,13 @@ def _install(app: Any, settings: Settings) -> None:
     auth.install(app)
     problems.install(app)
     app.after_request(_finish)
-    for blueprint in (decide.blueprint, experiments.blueprint, results.blueprint, personalizer.blueprint):
+    for blueprint in (
+        decide.blueprint,
+        experiments.blueprint,
+        results.blueprint,
+        personalizer.blueprint,
+        people.blueprint,
+    ):
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):
         app.register_blueprint(plain)

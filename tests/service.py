@@ -24,7 +24,7 @@ from app.settings import Settings, from_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "tests only: 32 bytes or more of a secret"
-SCOPES = ("decide", "reward", "read", "manage")
+SCOPES = ("decide", "reward", "read", "manage", "people")
 _READY_S = 60.0
 
 

@@ -12,9 +12,10 @@ from app.serving import runtime
 
 SCOPES = (
     ("decide", "ask for decisions"),
-    ("reward", "report rewards"),
+    ("reward", "report rewards, feedback, events and consent"),
     ("read", "read experiments and reports"),
     ("manage", "define and steer experiments"),
+    ("people", "see, hand out and erase what is stored of a person"),
     ("admin", "everything"),
 )
 

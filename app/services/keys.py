@@ -17,7 +17,7 @@ from app.store import platform
 from app.store.engine import transaction
 from app.store.keys import StoredKey
 
-SCOPES = ("decide", "reward", "read", "manage", "admin")
+SCOPES = ("decide", "reward", "read", "manage", "people", "admin")
 FORM = re.compile(r"lw_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
 

@@ -1,13 +1,13 @@
 """What an app may ask: the shapes of decide and reward calls, free of any web framework."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from app.services.experiment_config import MAX_ACTIONS, ActionSpec, Id, Key, Model
 from app.services.message_config import Channel, LocaleKey, VariableName, VariableValue
-from app.services.people_config import TimeZone
+from app.services.people_config import Purpose, TimeZone
 
 MAX_BATCH = 1000
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -86,3 +86,13 @@ class RewardBatch(Model):
     """Several rewards in one commit: all are stored, or none."""
 
     rewards: list[RewardRequest] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class ConsentRequest(Model):
+    """Report what a person agreed to, or did not."""
+
+    unit_id: Id
+    purposes: dict[Purpose, Literal["granted", "denied", "revoked"]] = Field(min_length=1)
+    text_version: str = Field(min_length=1, max_length=200, description="Of the text that the person read.")
+    source: str = Field(min_length=1, max_length=200, description="Where it was given, such as settings page.")
+    occurred_at: Time | None = Field(default=None, description="When; without it, when it arrived.")

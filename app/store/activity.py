@@ -39,7 +39,7 @@ def span(connection: Connection, experiment_id: int) -> Span:
 _STRETCHES = text(
     """
     WITH seen AS (
-        SELECT arm, unit_id, decided_at, reward, events FROM outcomes WHERE experiment_id = :id
+        SELECT arm, unit_id, decided_at, reward, events FROM analysed WHERE experiment_id = :id
         UNION ALL
         SELECT arm, NULL, closes_at - make_interval(secs => :window_s), NULL, NULL
         FROM awaiting_outcome WHERE experiment_id = :id
@@ -72,7 +72,7 @@ def stretches(connection: Connection, experiment_id: int, *, edges: list[datetim
 _PARTS = text(
     """
     SELECT percentile_disc(CAST(:shares AS float8[])) WITHIN GROUP (ORDER BY decided_at)
-    FROM outcomes WHERE experiment_id = :id
+    FROM analysed WHERE experiment_id = :id
     """
 )
 

@@ -140,7 +140,7 @@ _LOG = text(
     SELECT * FROM (
         SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution,
             d.chosen, d.propensity, d.context, o.reward, d.decided_at
-        FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+        FROM analysed o JOIN decisions d ON d.id = o.decision_id
         WHERE o.experiment_id = :experiment_id
         ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
     ) newest ORDER BY decided_at, id
@@ -161,7 +161,7 @@ _CHOICES = text(
     SELECT d.action, d.propensity, o.reward FROM (
         SELECT id, eligible[chosen + 1] AS action, propensity FROM decisions
         WHERE experiment_id = :experiment_id ORDER BY decided_at DESC LIMIT :most
-    ) d JOIN outcomes o ON o.decision_id = d.id
+    ) d JOIN analysed o ON o.decision_id = d.id
     """
 )
 

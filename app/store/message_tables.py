@@ -36,6 +36,7 @@ consents = Table(  # append-only: the newest line of a unit and purpose is what 
     Index("consents_unit", "unit_id", "purpose", "id"),
 )
 
+# Reports read the view `analysed`: outcomes without those of units that deny being analysed.
 restrictions = Table(  # one line for each unit that denied or revoked something: what every decision is held against
     "restrictions",
     metadata,
@@ -114,7 +115,8 @@ events = Table(
 awaiting_match = Table(  # events that triggers have not looked at yet
     "awaiting_match",
     metadata,
-    Column("event_id", Text, primary_key=True),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Text, nullable=False),
 )
 
 triggers = Table(
@@ -127,6 +129,7 @@ triggers = Table(
     Column("created_by", Text, nullable=False),
     time_column("created_at", now=True),
     time_column("changed_at", now=True),
+    time_column("silent_until", nullable=True),  # of an absence: silences that were complete then were looked at
 )
 
 firings = Table(  # one for each trigger and cause, whatever is killed when
@@ -135,18 +138,21 @@ firings = Table(  # one for each trigger and cause, whatever is killed when
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("trigger_id", BigInteger, nullable=False),
     Column("cause", Text, nullable=False),  # what made it fire, such as the event's id: never twice
+    time_column("caused_at"),  # when that event happened
     Column("unit_id", Text, nullable=False),
-    Column("variables", JSON, nullable=False),  # for the message, from the event's properties
+    Column("request", JSON, nullable=False),  # the message that it asks for, with the event's values
     Column("status", Text, nullable=False),  # waiting, decided, skipped
     Column("reason", Text, nullable=True),  # why it was skipped
     Column("priority", Integer, nullable=False),
     time_column("due_at"),
+    Column("wait_decision_id", Text, nullable=True),  # of the experiment that chose how long to wait
     Column("decision_id", Text, nullable=True),
     time_column("created_at", now=True),
     time_column("finished_at", nullable=True),
     UniqueConstraint("trigger_id", "cause"),
     Index("firings_due", "due_at", "id", postgresql_where=text("status = 'waiting'")),
     Index("firings_unit", "unit_id", "id"),
+    Index("firings_trigger", "trigger_id", "id"),
 )
 
 webhooks = Table(
@@ -182,6 +188,8 @@ deliveries = Table(
         postgresql_where=text("status = 'waiting' AND webhook_id IS NOT NULL"),
     ),
     Index("deliveries_unit", "unit_id", "id"),
+    Index("deliveries_webhook", "webhook_id", "id"),
+    Index("deliveries_status", "status", "id"),
 )
 
 delivery_attempts = Table(

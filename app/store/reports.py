@@ -98,9 +98,9 @@ _STALE = text(
     WHERE e.status IN ('running', 'paused')
       AND (r.computed_at IS NULL OR r.computed_at < clock_timestamp() - make_interval(secs => greatest(:every_s, 20 * r.seconds)))
       AND CASE WHEN EXISTS (
-        SELECT 1 FROM outcomes o WHERE o.experiment_id = e.id
+        SELECT 1 FROM analysed o WHERE o.experiment_id = e.id
           AND o.settled_at > coalesce(r.computed_at - interval '1 minute' - make_interval(secs => r.seconds), '-infinity'))
-      THEN r.counted IS DISTINCT FROM (SELECT count(*) FROM outcomes o WHERE o.experiment_id = e.id)
+      THEN r.counted IS DISTINCT FROM (SELECT count(*) FROM analysed o WHERE o.experiment_id = e.id)
       ELSE false END
     """
 )

@@ -83,7 +83,7 @@ UNITS = {
 _SCOPE = """
     WITH scope AS (
         SELECT o.arm, {segment} AS segment, o.unit_id, o.decision_id, o.reward, o.decided_at
-        FROM outcomes o {join} WHERE o.experiment_id = :experiment_id {until}
+        FROM analysed o {join} WHERE o.experiment_id = :experiment_id {until}
     ), units AS ({units}),
     cap AS (SELECT {cap}),
     cut AS (SELECT u.arm, u.segment, u.decisions, least(u.num, coalesce(cap.num, u.num))::float8 AS num,
@@ -152,7 +152,7 @@ def horizon(connection: Connection, experiment_id: int) -> datetime | None:
 
 def settled(connection: Connection, experiment_id: int) -> int:
     """All settled decisions."""
-    query = "SELECT count(*) FROM outcomes WHERE experiment_id = :id"
+    query = "SELECT count(*) FROM analysed WHERE experiment_id = :id"
     return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
 
 
@@ -163,7 +163,7 @@ def give_memory(connection: Connection) -> None:
 
 _SEEN = """
     SELECT arm, unit_id, count(*) AS decisions, sum(reward) AS num, min(decided_at) AS first, max(decided_at) AS last
-    FROM outcomes WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+    FROM analysed WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
     GROUP BY arm, unit_id
 """
 _OVERVIEW = text(
@@ -233,6 +233,6 @@ def assigned(connection: Connection, experiment_id: int, until: datetime | None 
 def rewarded_per_arm(connection: Connection, experiment_id: int) -> dict[str, tuple[int, int]]:
     """(settled decisions, those with a reward event) by arm."""
     query = (
-        "SELECT arm, count(*), count(*) FILTER (WHERE events > 0) FROM outcomes WHERE experiment_id = :id GROUP BY arm"
+        "SELECT arm, count(*), count(*) FILTER (WHERE events > 0) FROM analysed WHERE experiment_id = :id GROUP BY arm"
     )
     return {row[0]: (row[1], row[2]) for row in connection.execute(text(query), {"id": experiment_id})}

@@ -14,7 +14,7 @@ _SETTLED = text(
     """
     SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context, d.actions, d.eligible,
         d.distribution, d.chosen, d.propensity, o.reward
-    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    FROM analysed o JOIN decisions d ON d.id = o.decision_id
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)

@@ -36,6 +36,10 @@ STATEMENTS = (
     "CREATE INDEX consents_unit ON consents (unit_id, purpose, id)",
     "CREATE TABLE restrictions (unit_id TEXT PRIMARY KEY, denied TEXT[] NOT NULL)",
     """
+    CREATE VIEW analysed AS SELECT * FROM outcomes o
+    WHERE NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = o.unit_id AND 'analyse' = ANY(r.denied))
+    """,
+    """
     CREATE TABLE feedback (
         decision_id TEXT NOT NULL,
         feedback_id TEXT NOT NULL,
@@ -100,7 +104,12 @@ STATEMENTS = (
     """,
     "CREATE INDEX events_unit ON events (unit_id, name, occurred_at)",
     "CREATE INDEX events_name ON events (name, occurred_at)",
-    "CREATE TABLE awaiting_match (event_id TEXT PRIMARY KEY)",
+    """
+    CREATE TABLE awaiting_match (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        event_id TEXT NOT NULL
+    )
+    """,
     """
     CREATE TABLE triggers (
         id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -109,7 +118,8 @@ STATEMENTS = (
         definition JSON NOT NULL,
         created_by TEXT NOT NULL,
         created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
-        changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp()
+        changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+        silent_until TIMESTAMP WITH TIME ZONE
     )
     """,
     """
@@ -117,12 +127,14 @@ STATEMENTS = (
         id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         trigger_id BIGINT NOT NULL,
         cause TEXT NOT NULL,
+        caused_at TIMESTAMP WITH TIME ZONE NOT NULL,
         unit_id TEXT NOT NULL,
-        variables JSON NOT NULL,
+        request JSON NOT NULL,
         status TEXT NOT NULL CHECK (status IN ('waiting', 'decided', 'skipped')),
         reason TEXT,
         priority INTEGER NOT NULL,
         due_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        wait_decision_id TEXT,
         decision_id TEXT,
         created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
         finished_at TIMESTAMP WITH TIME ZONE,
@@ -131,6 +143,7 @@ STATEMENTS = (
     """,
     "CREATE INDEX firings_due ON firings (due_at, id) WHERE status = 'waiting'",
     "CREATE INDEX firings_unit ON firings (unit_id, id)",
+    "CREATE INDEX firings_trigger ON firings (trigger_id, id)",
     """
     CREATE TABLE webhooks (
         id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -159,6 +172,8 @@ STATEMENTS = (
     """,
     "CREATE INDEX deliveries_due ON deliveries (next_at, id) WHERE status = 'waiting' AND webhook_id IS NOT NULL",
     "CREATE INDEX deliveries_unit ON deliveries (unit_id, id)",
+    "CREATE INDEX deliveries_webhook ON deliveries (webhook_id, id)",
+    "CREATE INDEX deliveries_status ON deliveries (status, id)",
     """
     CREATE TABLE delivery_attempts (
         delivery_id BIGINT NOT NULL,

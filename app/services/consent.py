@@ -1,0 +1,73 @@
+"""What people agreed to: an append-only ledger, and at once in every decision.
+
+A unit that denied or revoked anything has a line in ``restrictions``, against which every decision is held when it is stored;
+so a revocation needs no look at consent for all the others, and holds from its commit on, in every process.
+"""
+
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app.services.keys import Caller
+from app.services.people_config import PURPOSES
+from app.services.requests import ConsentRequest
+from app.store import consents, units
+from app.store.consents import Consent
+from app.store.engine import transaction
+
+MOST_LINES = 1000
+
+
+def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str, Any]:
+    """Write what a person said, one line for each purpose, and answer with what holds now.
+
+    Saying again what holds already, with the same text and source, adds no line: a retry is safe.
+    """
+    with transaction(engine) as connection:
+        units.hold(connection, [request.unit_id])
+        before = consents.current(connection, request.unit_id)
+        for purpose, status in request.purposes.items():
+            if not _same(before.get(purpose), status, request):
+                consents.add(
+                    connection,
+                    request.unit_id,
+                    purpose,
+                    status,
+                    text_version=request.text_version,
+                    source=request.source,
+                    occurred_at=request.occurred_at,
+                    actor=caller.key_id,
+                )
+        held = consents.current(connection, request.unit_id)
+        units.restrict(connection, request.unit_id, [name for name, one in held.items() if one.status != "granted"])
+    return {"unit_id": request.unit_id, "consent": _statuses(held)}
+
+
+def look_up(engine: Engine, unit_id: str) -> dict[str, Any]:
+    """What holds for a unit, and its ledger, newest first."""
+    with transaction(engine) as connection:
+        held = consents.current(connection, unit_id)
+        lines = consents.ledger(connection, unit_id, MOST_LINES)
+    return {"unit_id": unit_id, "consent": _statuses(held), "ledger": [line_json(line) for line in lines]}
+
+
+def line_json(line: Consent) -> dict[str, Any]:
+    """One line of the ledger."""
+    times = {name: _iso(getattr(line, name)) for name in ("occurred_at", "recorded_at")}
+    return line._asdict() | times
+
+
+def _same(before: Consent | None, status: str, request: ConsentRequest) -> bool:
+    return before is not None and (before.status, before.text_version, before.source) == (
+        status,
+        request.text_version,
+        request.source,
+    )
+
+
+def _statuses(held: dict[str, Consent]) -> dict[str, str | None]:
+    return {purpose: held[purpose].status if purpose in held else None for purpose in PURPOSES}
+
+
+def _iso(moment: Any) -> str:
+    return str(moment.isoformat()).replace("+00:00", "Z")

@@ -1,0 +1,69 @@
+"""The consent ledger: lines are only added; the newest of a unit and purpose is what holds."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select, text
+
+from app.store import message_tables as tables
+
+_c = tables.consents
+
+
+class Consent(NamedTuple):
+    """One line."""
+
+    purpose: str
+    status: str
+    text_version: str
+    source: str
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+_columns = [_c.c[name] for name in Consent._fields]
+
+
+def current(connection: Connection, unit_id: str) -> dict[str, Consent]:
+    """By purpose, what holds."""
+    query = f"""
+        SELECT DISTINCT ON (purpose) {", ".join(Consent._fields)}
+        FROM consents WHERE unit_id = :unit_id ORDER BY purpose, id DESC
+    """
+    return {row.purpose: Consent._make(row) for row in connection.execute(text(query), {"unit_id": unit_id})}
+
+
+def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
+    """All lines of a unit, newest first."""
+    query = select(*_columns).where(_c.c.unit_id == unit_id).order_by(_c.c.id.desc()).limit(most)
+    return [Consent._make(row) for row in connection.execute(query)]
+
+
+def add(
+    connection: Connection,
+    unit_id: str,
+    purpose: str,
+    status: str,
+    *,
+    text_version: str,
+    source: str,
+    occurred_at: datetime | None,
+    actor: str,
+) -> None:
+    """Write one line; without ``occurred_at`` it happened now."""
+    query = """
+        INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)
+        VALUES (:unit_id, :purpose, :status, :text_version, :source, coalesce(:occurred_at, clock_timestamp()), :actor)
+    """
+    values = {"unit_id": unit_id, "purpose": purpose, "status": status, "text_version": text_version}
+    connection.execute(text(query), values | {"source": source, "occurred_at": occurred_at, "actor": actor})
+
+
+def counts(connection: Connection) -> list[tuple[str, str, int]]:
+    """(purpose, status, units) of what holds now, over all units."""
+    query = """
+        SELECT purpose, status, count(*) FROM (
+            SELECT DISTINCT ON (unit_id, purpose) purpose, status FROM consents ORDER BY unit_id, purpose, id DESC
+        ) newest GROUP BY purpose, status ORDER BY purpose, status
+    """
+    return [(row[0], row[1], row[2]) for row in connection.execute(text(query))]

@@ -162,8 +162,11 @@ def keys() -> None:
 @data_dir_option
 @click.option("--scopes", required=True, help="Comma-separated: decide, reward, read, manage, people, admin.")
 @click.option("--experiment", metavar="KEY", help="Bind the key to one experiment.")
+@click.option(
+    "--origin", "origins", multiple=True, help="Web page that may use it, as https://shop.example: publishable."
+)
 @click.option("--name", default="", help="What the key is for, as `keys list` shows it.")
-def keys_create(data_dir: Path, scopes: str, experiment: str | None, name: str) -> None:
+def keys_create(data_dir: Path, scopes: str, experiment: str | None, origins: tuple[str, ...], name: str) -> None:
     """Make a key; it is the last line printed.
 
     Example: loopwise keys create --scopes decide,reward --name "shop front"
@@ -172,7 +175,7 @@ def keys_create(data_dir: Path, scopes: str, experiment: str | None, name: str) 
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     with servers(data_dir) as settings, engine_for(settings) as engine:
-        key = service.create_key(engine, scopes=wanted, experiment_key=experiment, name=name)
+        key = service.create_key(engine, scopes=wanted, experiment_key=experiment, name=name, origins=origins or None)
     click.echo(f"Key {key.id}. It is shown only now:", err=True)
     click.echo(key.secret_text)
 

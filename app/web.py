@@ -9,7 +9,7 @@ from flask_openapi.models import SecurityScheme
 
 from app import logs
 from app.admin import access, views
-from app.api import answers, auth, decide, experiments, health, pages, people, personalizer, problems, results
+from app.api import answers, auth, browsers, decide, experiments, health, pages, people, personalizer, problems, results
 from app.api.strict_json import StrictRequest
 from app.services import metrics
 from app.services.runtime import Runtime, start
@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
 def _install(app: Any, settings: Settings) -> None:
     app.before_request(_begin)
+    browsers.install(app)
     auth.install(app)
     problems.install(app)
     app.after_request(_finish)

@@ -33,6 +33,7 @@ def keys() -> Any:
                 scopes=scopes,
                 experiment_key=form.get("experiment", "").strip() or None,
                 name=form.get("name", "").strip()[:200],
+                origins=form.get("origins", "").split() or None,
                 actor=user().name,
             )
             runtime().snapshots.refresh()

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app, g, request
 
+from app.api import browsers
 from app.errors import Forbidden
 from app.services import keys
 from app.services.keys import Caller
@@ -15,11 +16,15 @@ PATIENT = ("analysts", "admin")  # reports may take many statements: each has th
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def needs(scope: str) -> Callable[[View], View]:
-    """Mark a view with the scope that it needs, or ``PUBLIC``."""
+def needs(scope: str, *, browsers: bool = False) -> Callable[[View], View]:
+    """Mark a view with the scope that it needs, or ``PUBLIC``.
+
+    :param browsers: publishable keys may call it too.
+    """
 
     def mark(view: View) -> View:
         view.scope = scope  # type: ignore[attr-defined]
+        view.browsers = browsers  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -42,13 +47,16 @@ def identify(presented: str) -> Caller:
     """The caller behind a key.
 
     :raises Unauthorized: it is not a valid key.
+    :raises Forbidden: it is publishable, and the page is not one of its own.
     """
     key_id, presented_hash = keys.parse(presented)
     snapshots = runtime().snapshots
     stored = snapshots.current.keys.get(key_id) or snapshots.refresh().keys.get(key_id)
     if stored is None or not keys.matches(stored, presented_hash):
         raise keys.unknown_key()
-    return Caller(stored.id, frozenset(stored.scopes), stored.experiment_id)
+    if stored.origins is not None:
+        browsers.check_origin(stored.origins)
+    return Caller(stored.id, frozenset(stored.scopes), stored.experiment_id, stored.origins is not None)
 
 
 def _start_clock() -> None:
@@ -59,12 +67,17 @@ def _start_clock() -> None:
 def _authorise() -> None:
     if request.endpoint is None:
         return  # no such route, or not this method: Flask answers 404 or 405
-    scope = getattr(current_app.view_functions[request.endpoint], "scope", None)
+    view = current_app.view_functions[request.endpoint]
+    scope = getattr(view, "scope", None)
     if scope == PUBLIC:
         return
     g.caller = identify(_presented())
     if scope is None or not g.caller.may(scope):
         raise Forbidden("missing_scope", f"This key lacks the scope {scope!r}." if scope else "This route is closed.")
+    if g.caller.publishable and not getattr(view, "browsers", False):
+        raise Forbidden(
+            "secret_key_needed", "Web pages may not call this route; call it from a server, with a secret key."
+        )
 
 
 def _presented() -> str:

@@ -29,7 +29,7 @@ class DecisionPath(BaseModel):
 
 
 @blueprint.post("/decide", responses={200: answers.DecideAnswer, 201: answers.DecideAnswer})
-@needs("decide")
+@needs("decide", browsers=True)
 def decide(body: DecideRequest) -> Response:
     """Choose an action. 201: decided now. 200: the stored answer to the same decision_id and body."""
     (decided,) = decisions.decide(runtime(), caller(), [decisions.asked(body, request.document)])  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ def decide_batch(body: DecideBatch) -> Response:
 
 
 @blueprint.post("/messages/decide", responses={200: answers.MessageAnswer, 201: answers.MessageAnswer})
-@needs("decide")
+@needs("decide", browsers=True)
 def decide_message(body: MessageRequest) -> Response:
     """Choose a message and render it for a person. Variants that lack a value for this person are left out of the draw."""
     (decided,) = decisions.decide(runtime(), caller(), [decisions.asked(body, request.document)])  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def decide_message(body: MessageRequest) -> Response:
 
 
 @blueprint.post("/reward", responses={200: answers.RewardAnswer, 201: answers.RewardAnswer})
-@needs("reward")
+@needs("reward", browsers=True)
 def reward(body: RewardRequest) -> Response:
     """Report what a decision was worth. 201: stored now. 200: the receipt of the same event."""
     (receipt,) = rewards.reward(runtime(), caller(), [body])
@@ -73,7 +73,7 @@ def reward_batch(body: RewardBatch) -> Response:
 
 
 @blueprint.post("/feedback", responses={200: answers.FeedbackAnswer, 201: answers.FeedbackAnswer})
-@needs("reward")
+@needs("reward", browsers=True)
 def feedback(body: FeedbackRequest) -> Response:
     """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
     (receipt,) = answers_of_people.feedback(runtime(), caller(), [body])
@@ -90,7 +90,7 @@ def feedback_batch(body: FeedbackBatch) -> Response:
 
 
 @blueprint.post("/decisions/<path:decision_id>/activate", responses={200: answers.ActivationAnswer})
-@needs("reward")
+@needs("reward", browsers=True)
 def activate(path: DecisionPath) -> Response:
     """A deferred decision was shown: its reward window opens now. Without this it is never learned from."""
     return as_json(rewards.activate(runtime(), caller(), path.decision_id))

@@ -4,12 +4,14 @@ from typing import Any
 
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.api import answers
 from app.api.auth import caller, needs
+from app.api.browsers import check_unit
 from app.api.respond import as_json
-from app.services import consent, people
+from app.services import consent, people, unit_tokens
+from app.services.experiment_config import Id, Model
 from app.services.requests import ConsentRequest
 from app.serving import runtime
 
@@ -21,6 +23,18 @@ blueprint = APIBlueprint(
     abp_tags=[Tag(name="people", description="Consent and privacy.")],
     abp_responses=answers.PROBLEMS,
 )
+
+
+class TokenRequest(Model):
+    """Ask for a proof that a page speaks for a unit."""
+
+    unit_id: Id
+    lifetime_s: float = Field(default=86_400, ge=1, le=unit_tokens.LONGEST_S, description="Seconds that it works.")
+
+
+class TokenAnswer(BaseModel):
+    unit_id: str
+    unit_token: str
 
 
 class UnitPath(BaseModel):
@@ -36,10 +50,19 @@ class ConsentLedger(ConsentAnswer):
     ledger: list[dict[str, Any]]
 
 
+@blueprint.post("/units/token", responses={200: TokenAnswer})
+@needs("decide")
+def token(body: TokenRequest) -> Response:
+    """A proof, for the app's own page, that it speaks for this unit: browsers need it where something is personal."""
+    secret = runtime().settings.secret_key
+    return as_json({"unit_id": body.unit_id, "unit_token": unit_tokens.make(secret, body.unit_id, body.lifetime_s)})
+
+
 @blueprint.post("/consent", responses={200: ConsentAnswer})
-@needs("reward")
+@needs("reward", browsers=True)
 def record(body: ConsentRequest) -> Response:
     """A person granted, denied or revoked something. It holds from this answer on; saying it again changes nothing."""
+    check_unit(caller(), body.unit_id)
     return as_json(consent.record(runtime().engine, caller(), body))
 
 

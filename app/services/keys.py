@@ -18,6 +18,9 @@ from app.store.engine import transaction
 from app.store.keys import StoredKey
 
 SCOPES = ("decide", "reward", "read", "manage", "people", "admin")
+PUBLISHABLE = ("decide", "reward")  # scopes that a key may have which everybody can read
+ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:\d{1,5})?|http://(localhost|127\.0\.0\.1)(:\d{1,5})?")
+MAX_ORIGINS = 20
 FORM = re.compile(r"lw_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
 
@@ -34,6 +37,7 @@ class Caller(NamedTuple):
     key_id: str
     scopes: frozenset[str]
     experiment_id: int | None  # null: any experiment
+    publishable: bool = False  # known to everybody who opens the page that uses it
 
     def may(self, scope: str) -> bool:
         """True when the key carries the scope; admin carries all."""
@@ -46,9 +50,12 @@ def create_key(
     scopes: Collection[str],
     experiment_key: str | None = None,
     name: str = "",
+    origins: Collection[str] | None = None,
     actor: str = "cli",
 ) -> NewKey:
     """Make a key.
+
+    :param origins: web pages that may use it, as https://shop.example; then it is publishable and works nowhere else.
 
     :raises Unprocessable: an unknown scope, or none.
     :raises NotFound: no such experiment.
@@ -56,13 +63,14 @@ def create_key(
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise invalid((FieldError("/scopes", f"give one or more of {', '.join(SCOPES)}"),))
+    allowed = None if origins is None else _checked_origins(origins, scopes)
     new = _random_key()
     with transaction(engine) as connection:
         experiment_id = None
         if experiment_key is not None:
             experiment = stored_experiment(connection, experiment_key)
             experiment_id = experiment.id
-        _store(connection, new, sorted(set(scopes)), experiment_id, name, actor)
+        _store(connection, new, sorted(set(scopes)), experiment_id, name, actor, allowed)
     return new
 
 
@@ -114,16 +122,35 @@ def unknown_key() -> Unauthorized:
     return Unauthorized("invalid_key", "Send a valid API key; `loopwise keys create` makes one.")
 
 
+def _checked_origins(origins: Collection[str], scopes: Collection[str]) -> list[str]:
+    problems = []
+    if not set(scopes) <= set(PUBLISHABLE):
+        message = f"everybody can read a publishable key: it may have no scope but {', '.join(PUBLISHABLE)}"
+        problems.append(FieldError("/scopes", message))
+    if not 1 <= len(origins) <= MAX_ORIGINS or not all(ORIGIN.fullmatch(one) for one in origins):
+        message = f"give 1 to {MAX_ORIGINS} origins as https://shop.example, without a path (http for localhost only)"
+        problems.append(FieldError("/origins", message))
+    if problems:
+        raise invalid(tuple(problems))
+    return sorted(set(origins))
+
+
 def _random_key() -> NewKey:
     key_id = f"lw_{secrets.token_hex(6)}"
     return NewKey(key_id, f"{key_id}_{secrets.token_urlsafe(32)}")
 
 
 def _store(
-    connection: Connection, new: NewKey, scopes: list[str], experiment_id: int | None, name: str, actor: str
+    connection: Connection,
+    new: NewKey,
+    scopes: list[str],
+    experiment_id: int | None,
+    name: str,
+    actor: str,
+    origins: list[str] | None = None,
 ) -> None:
     hashed = hashlib.sha256(new.secret_text.encode()).digest()
-    key = StoredKey(new.id, hashed, name, scopes, experiment_id, None, None)
+    key = StoredKey(new.id, hashed, name, scopes, experiment_id, None, None, origins)
     store.add(connection, key=key, revision=platform.next_revision(connection))
-    after = {"id": new.id, "scopes": scopes, "name": name}
+    after = {"id": new.id, "scopes": scopes, "name": name} | ({"origins": origins} if origins else {})
     platform.record_change(connection, actor=actor, kind="key_created", experiment_id=experiment_id, after=after)

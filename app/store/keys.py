@@ -19,6 +19,7 @@ class StoredKey(NamedTuple):
     experiment_id: int | None  # null: any experiment
     created_at: Any
     revoked_at: Any  # null: valid
+    origins: list[str] | None  # web pages that may use it, which makes it publishable; null: a server's secret
 
 
 _columns = [_k.c[name] for name in StoredKey._fields]
@@ -26,7 +27,7 @@ _columns = [_k.c[name] for name in StoredKey._fields]
 
 def add(connection: Connection, *, key: StoredKey, revision: int) -> None:
     """Store a key."""
-    values = {name: getattr(key, name) for name in ("id", "secret_hash", "name", "scopes", "experiment_id")}
+    values = {name: getattr(key, name) for name in ("id", "secret_hash", "name", "scopes", "experiment_id", "origins")}
     connection.execute(insert(_k).values(**values, revision=revision))
 
 

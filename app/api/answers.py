@@ -36,6 +36,32 @@ class Ineligible(BaseModel):
     reason: str
 
 
+class PartChance(BaseModel):
+    part: str
+    probability: float = Field(ge=0, le=1)
+
+
+class SlotAnswer(BaseModel):
+    """What one slot of a composed message holds."""
+
+    slot: str = Field(
+        description='"say" is where it is decided whether to say something, if saying nothing is allowed.'
+    )
+    part: str
+    propensity: float = Field(gt=0, le=1, description="Its marginal probability, given that something is said.")
+    given_above: float = Field(gt=0, le=1, description="Given the slots above; these multiply to the propensity.")
+    distribution: list[PartChance] = Field(description="The marginal probabilities of all its parts.")
+
+
+class PositionAnswer(BaseModel):
+    """One position of a list: a decision of its own, with its own reward."""
+
+    position: int = Field(ge=1)
+    decision_id: str
+    action: ChosenAction
+    propensity: float = Field(gt=0, le=1, description="Among the actions that the positions above left.")
+
+
 class DecideAnswer(BaseModel):
     decision_id: str
     arm: str
@@ -44,6 +70,9 @@ class DecideAnswer(BaseModel):
     ranking: list[Ranked] = Field(description="The chosen action, then the others from likely to unlikely.")
     policy_version: int = Field(description="The model version that decided; 0: no trained model took part.")
     ineligible: list[Ineligible]
+    slots: list[SlotAnswer] | None = Field(default=None, description="Of a composed message; otherwise not there.")
+    positions: list[PositionAnswer] | None = Field(default=None, description="When a list was asked for.")
+    unfilled: int | None = Field(default=None, ge=0, description="Positions of the list for which no action was left.")
 
 
 class Message(BaseModel):
@@ -111,6 +140,7 @@ class ExperimentAnswer(BaseModel):
     name: str
     hypothesis: str
     actions: list[dict[str, Any]]
+    composition: dict[str, Any] | None = Field(default=None, description="Not there when the message is not composed.")
     variables: list[dict[str, Any]]
     arms: list[dict[str, Any]]
     control_arm: str | None

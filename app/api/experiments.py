@@ -9,6 +9,7 @@ from app.api.auth import caller, needs
 from app.api.respond import as_json
 from app.errors import Forbidden
 from app.services import experiments, models
+from app.services.composition_config import CompositionSpec
 from app.services.experiment_config import (
     ArmSpec,
     ExperimentConfig,
@@ -50,6 +51,7 @@ class Patch(Model):
     hypothesis: str | None = None
     actions: list[VariantSpec] | None = None
     variables: list[VariableSpec] | None = None
+    composition: CompositionSpec | None = None
     arms: list[ArmSpec] | None = None
     control_arm: str | None = None
     reward: RewardSpec | None = None

@@ -4,16 +4,19 @@ What needs no look at the unit is made ready first, in the thread of the request
 state, or knows that the unit denied nothing.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from app.errors import Conflict, FieldError
+from app.errors import Conflict, FieldError, Unprocessable
 from app.services import profile
+from app.services.composition import Composer
 from app.services.context_fields import hash_key, keep_declared
 from app.services.eligibility import Reasons, UnitState, keep, reasons_against, withheld
 from app.services.experiment_config import action_problems, invalid
 from app.services.keys import Caller
-from app.services.message_templates import NotFor, render
-from app.services.requests import Asked, MessageRequest
+from app.services.message_templates import NotFor, Rendered, render
+from app.services.requests import Asked, DecideRequest, MessageRequest
 from app.services.runtime import Runtime
 from app.services.seal import seal
 from app.services.snapshot import Arm, Candidates, Experiment, compile_actions, plain_arm
@@ -23,9 +26,15 @@ from bandits.encoding import ENCODING_VERSION, FeatureError, encode_context
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy
 
-PROFILE = "profile"  # the context's field that Loopwise fills
+PROFILE = "profile"  # the context's fields that Loopwise fills
+POSITION = "position"
+LATER_POSITION = re.compile(r"#[0-9]+\Z")  # how the ids of a list's later positions end
 
 Messages = dict[str, dict[str, str] | None]
+
+
+class NothingLeft(Unprocessable):
+    """No action is eligible for this unit now."""
 
 
 class Ready(NamedTuple):
@@ -50,6 +59,17 @@ class Plan(NamedTuple):
     row: NewDecision
     payload: Any  # of the chosen action, under the configuration that it was decided with
     experiment: str  # key
+    composed: bool  # the actions are combinations of a composed message
+
+    @property
+    def action(self) -> str:
+        """The id of what was chosen."""
+        return self.row.eligible[self.row.chosen]
+
+
+def position_id(decision_id: str, position: int) -> str:
+    """The id of one position's decision; the first has the list's own. No caller's id may end like the others."""
+    return decision_id if position == 1 else f"{decision_id}#{position}"
 
 
 def make_ready(runtime: Runtime, caller: Caller, experiment: Experiment, asked: Asked) -> Ready:
@@ -60,12 +80,14 @@ def make_ready(runtime: Runtime, caller: Caller, experiment: Experiment, asked: 
     request = asked.request
     if experiment.status != "running":
         raise Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; start it first.")
-    if isinstance(request, MessageRequest) and request.actions is not None:
+    composed = experiment.config.composition is not None
+    if request.actions is not None and (composed or isinstance(request, MessageRequest)):
         raise invalid((FieldError("/actions", "messages come from the experiment's own actions; leave this out"),))
     if experiment.config.profile and PROFILE in request.context:
         raise invalid(
             (FieldError(f"/context/{PROFILE}", "Loopwise fills this field in this experiment; leave it out"),)
         )
+    _check_list(request)
     arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
     version, sha256, predictor = 0, None, None
     if isinstance(arm.policy, BanditPolicy):
@@ -78,17 +100,32 @@ def make_ready(runtime: Runtime, caller: Caller, experiment: Experiment, asked: 
     return Ready(asked, experiment, caller, arm, version, sha256, predictor, candidates, excluded, context, dropped)
 
 
-def plan(runtime: Runtime, ready: Ready, state: UnitState | None) -> Plan:
-    """Decide.
+def plan_all(runtime: Runtime, ready: Ready) -> list[Plan]:
+    """Decide every position of a list, or the one decision, for a unit that denied nothing. See ``plan``."""
+    made = [plan(runtime, ready, None)]
+    for _ in range(1, ready.asked.request.slots or 1):
+        try:
+            made.append(plan(runtime, ready, None, [one.action for one in made]))
+        except NothingLeft:  # then the list is shorter
+            break
+    return made
+
+
+def plan(runtime: Runtime, ready: Ready, state: UnitState | None, taken: Sequence[str] = ()) -> Plan:
+    """Decide, in a list its next position.
 
     :param state: of the unit; null: it denied nothing, and the experiment looks at nothing else of it.
-    :raises Unprocessable: nothing is eligible.
+    :param taken: what stands at the positions before.
+    :raises NothingLeft: nothing is eligible.
     """
     request, experiment = ready.asked.request, ready.experiment
     denied = [] if state is None else withheld(experiment.config.consent, state.consent)
     if "personalise" in denied:
         ready = ready._replace(arm=plain_arm(experiment.config), version=0, sha256=None, predictor=None, context={})
-    candidates, against = ready.candidates, ready.excluded
+    candidates, found = keep(
+        ready.candidates, {name: f"shown at position {place}" for place, name in enumerate(taken, start=1)}
+    )
+    against = [*ready.excluded, *found]
     if state is not None:
         candidates, found = keep(candidates, reasons_against(experiment, request, candidates.ids, state, denied))
         against = [*against, *found]
@@ -101,16 +138,19 @@ def plan(runtime: Runtime, ready: Ready, state: UnitState | None) -> Plan:
         raise _nothing_left(against)
     context = ready.context
     if state is not None and experiment.config.profile and "personalise" not in denied:
-        tags = profile.tags_of(experiment.config.actions)
+        tags = profile.tags_of(experiment.config.actions)  # combinations have none
         context = context | {PROFILE: profile.features(experiment.config.profile, state.past, state.now, tags)}
+    if request.slots is not None:
+        context = context | {POSITION: str(len(taken) + 1)}
     chances = distribution(
         ready.arm.policy, ready.predictor, encode(context), candidates.lines, candidates.ids
     ).tolist()
-    draw = draws.draw(experiment.salt, ready.asked.decision_id)
+    decision_id = position_id(ready.asked.decision_id, len(taken) + 1)
+    draw = draws.draw(experiment.salt, decision_id)
     chosen = draws.sample(chances, draw)
     name = candidates.ids[chosen]
     row = NewDecision(
-        id=ready.asked.decision_id,
+        id=decision_id,
         experiment_id=experiment.id,
         config_version=experiment.config_version,
         key_id=ready.caller.key_id,
@@ -138,7 +178,7 @@ def plan(runtime: Runtime, ready: Ready, state: UnitState | None) -> Plan:
         unit_known=state is not None,
     )
     row = row._replace(seal=seal(runtime.settings.secret_key, row))
-    return Plan(row, candidates.payloads[name], experiment.key)
+    return Plan(row, candidates.payloads[name], experiment.key, experiment.config.composition is not None)
 
 
 def encode(context: Any) -> str:
@@ -172,23 +212,45 @@ def _messages(
     experiment: Experiment, request: MessageRequest, candidates: Candidates
 ) -> tuple[Messages, dict[str, str]]:
     """What each candidate says to this person, and why the others say nothing to them."""
-    templates = {action.id: action.template for action in experiment.config.actions}
+    said = _renderer(experiment, request)
     messages: Messages = {}
     reasons = {}
     for name in candidates.ids:
-        template = templates[name]
-        if template is None:
+        channel = experiment.channels.get(name)
+        if channel is None:
             messages[name] = None
-        elif request.channel not in (None, template.channel):
-            reasons[name] = f"its channel is {template.channel}"
+        elif request.channel not in (None, channel):
+            reasons[name] = f"its channel is {channel}"
         else:
             try:
-                messages[name] = render(template, request.locale, request.variables)._asdict()
+                messages[name] = said(name)._asdict()
             except NotFor as reason:
                 reasons[name] = str(reason)
     return messages, reasons
 
 
-def _nothing_left(against: Reasons) -> Exception:
+def _renderer(experiment: Experiment, request: MessageRequest) -> Callable[[str], Rendered]:
+    """What an action says to this person; raises `NotFor`."""
+    if experiment.config.composition is not None:
+        return Composer(experiment.config.composition, request.locale, request.variables).render
+    templates = {action.id: action.template for action in experiment.config.actions if action.template}
+    return lambda name: render(templates[name], request.locale, request.variables)
+
+
+def _check_list(request: DecideRequest) -> None:
+    problems = []
+    if request.decision_id and LATER_POSITION.search(request.decision_id):
+        message = "an id may not end with # and a number: so end the ids of a list's later positions"
+        problems.append(FieldError("/decision_id", message))
+    if request.slots is not None and isinstance(request, MessageRequest):
+        problems.append(FieldError("/slots", "a message is one; ask /v1/decide for a list"))
+    if request.slots is not None and POSITION in request.context:
+        problems.append(FieldError(f"/context/{POSITION}", "Loopwise fills this field in lists; leave it out"))
+    if problems:
+        raise invalid(tuple(problems))
+
+
+def _nothing_left(against: Reasons) -> NothingLeft:
     words = "; ".join(f"{one['id']}: {one['reason']}" for one in against[:5])
-    return invalid((FieldError("", f"no action is eligible for this unit now: {words}"),))
+    error = invalid((FieldError("", f"no action is eligible for this unit now: {words}"),))
+    return NothingLeft(error.code, error.detail, error.fields)

@@ -13,17 +13,17 @@ import orjson
 
 from app.errors import Conflict, FieldError, Forbidden, LoopwiseError, Unavailable, within
 from app.services import metrics
-from app.services.choice import Plan, Ready, make_ready, plan
-from app.services.decision_writing import HANDLER, WITH_UNITS, Ask
+from app.services.choice import Plan, Ready, make_ready, plan_all, position_id
+from app.services.decision_answer import answer_of
+from app.services.decision_writing import HANDLER, LISTS, WITH_UNITS, Ask
 from app.services.experiment_config import invalid
 from app.services.ids import new_id
 from app.services.keys import Caller
 from app.services.lookup import unknown_experiment
-from app.services.requests import Asked, DecideRequest
+from app.services.requests import MAX_BATCH, Asked, DecideRequest
 from app.services.runtime import Runtime
 from app.services.snapshot import Experiment
 from app.store import decisions, experiments
-from app.store.decisions import NewDecision
 from app.store.engine import AnyRow, transaction
 
 ATTEMPTS = 5  # each needs another change of the experiment's configuration within milliseconds
@@ -52,6 +52,7 @@ def decide(runtime: Runtime, caller: Caller, requests: list[Asked]) -> list[Deci
     :raises LoopwiseError: see ``app.errors``; then nothing was stored.
     """
     _refuse_twins(requests)
+    _refuse_too_many(requests)
     answers: dict[int, Decided] = {}
     for attempt in range(ATTEMPTS):
         ready = _make_all_ready(runtime, caller, requests, answers)
@@ -73,9 +74,10 @@ def _decide_at_once(
     planned = {}
     for index, one in ready.items():
         with _or_stored(runtime, requests, index, answers):
-            planned[index] = plan(runtime, one, None)
+            planned[index] = plan_all(runtime, one)
     if planned:
-        stored, known = runtime.log_writer.submit(HANDLER, [one.row for one in planned.values()])
+        handler = LISTS if any(requests[index].request.slots for index in planned) else HANDLER
+        stored, known = runtime.log_writer.submit(handler, [one.row for made in planned.values() for one in made])
         _settle(runtime, requests, planned, stored, known, answers)
 
 
@@ -84,7 +86,11 @@ def _decide_with_units(
 ) -> None:
     """Decided by the log's writer, while it holds the units."""
     if ready:
-        asks = [Ask(runtime, index, one, len(requests) > 1) for index, one in ready.items()]
+        asks = [
+            Ask(runtime, index, one, len(requests) > 1, position)
+            for index, one in ready.items()
+            for position in range(1, 1 + (one.asked.request.slots or 1))
+        ]
         planned, stored, known = runtime.log_writer.submit(WITH_UNITS, asks)
         for index, one in ready.items():
             if index not in planned and one.asked.decision_id in known:
@@ -123,6 +129,13 @@ def _refuse_twins(requests: list[Asked]) -> None:
             raise invalid((FieldError(f"/decisions/{index}/decision_id", message),))
 
 
+def _refuse_too_many(requests: list[Asked]) -> None:
+    total = sum(item.request.slots or 1 for item in requests)
+    if total > MAX_BATCH:
+        message = f"{total:,} decisions with all positions of lists; one call makes at most {MAX_BATCH:,}"
+        raise invalid((FieldError("/decisions", message),))
+
+
 def _make_all_ready(
     runtime: Runtime, caller: Caller, requests: list[Asked], answers: dict[int, Decided]
 ) -> dict[int, Ready]:
@@ -151,19 +164,22 @@ def _or_stored(runtime: Runtime, requests: list[Asked], index: int, answers: dic
 def _settle(
     runtime: Runtime,
     requests: list[Asked],
-    planned: dict[int, Plan],
+    planned: dict[int, list[Plan]],
     stored: set[str],
     known: dict[str, AnyRow],
     answers: dict[int, Decided],
 ) -> None:
     """Turn what the writer found into answers; what is neither new nor known must be decided again."""
     for index, made in planned.items():
-        row = made.row
-        if row.id in stored:
-            answers[index] = Decided(_answer(row, made.payload), True, row.message)
-            metrics.count_decision(made.experiment, row.arm, row.propensity)
-        elif row.id in known:
-            answers[index] = _retried(runtime, requests[index], known[row.id])
+        head = made[0].row.id
+        if head in stored:
+            rows, payloads = [one.row for one in made], [one.payload for one in made]
+            answer = answer_of(rows, payloads, requests[index].request.slots, made[0].composed)
+            answers[index] = Decided(answer, True, rows[0].message)
+            for one in made:
+                metrics.count_decision(one.experiment, one.row.arm, one.row.propensity)
+        elif head in known:
+            answers[index] = _retried(runtime, requests[index], known[head])
 
 
 def _stored_answer(runtime: Runtime, item: Asked) -> Decided | None:
@@ -177,31 +193,24 @@ def _retried(runtime: Runtime, item: Asked, row: AnyRow) -> Decided:
     if row.body_hash != item.body_hash:
         message = f"decision_id {row.id!r} was used with another request; use a new id, or send the same body."
         raise Conflict("decision_id_reused", message)
+    slots = item.request.slots
     with transaction(runtime.engine) as connection:
         config = experiments.config_of(connection, row.experiment_id, row.config_version)
-        state = decisions.confirm(connection, row.id) or row.state
-        if state == "unanswered":  # its caller was told 503 and asks again: now it counts
-            open_window(connection, experiment_of(runtime, row.experiment_id), row)
-    actions = config["actions"] if row.actions is None else row.actions
-    name = row.eligible[row.chosen]
-    payload = next(action.get("payload") for action in actions if action["id"] == name)
-    return Decided(_answer(row, payload), False, row.message)
+        later = [position_id(row.id, position) for position in range(2, 1 + (slots or 1))]
+        found = decisions.find_many(connection, later) if later else {}
+        rows = [row, *(found[name] for name in later if name in found)]
+        for one in rows:
+            state = decisions.confirm(connection, one.id) or one.state
+            if state == "unanswered":  # its caller was told 503 and asks again: now it counts
+                open_window(connection, experiment_of(runtime, one.experiment_id), one)
+    known = {
+        action["id"]: action.get("payload") for action in (config["actions"] if row.actions is None else row.actions)
+    }
+    payloads = [known.get(one.eligible[one.chosen]) for one in rows]  # combinations of composed messages have none
+    return Decided(answer_of(rows, payloads, slots, config.get("composition") is not None), False, row.message)
 
 
 def open_window(connection: Any, experiment: Experiment, row: AnyRow) -> bool:
     """Start the reward window of a decision that waited for it; False when it was open already."""
     window_s = experiment.config.reward.window_s
     return decisions.activate(connection, row.id, from_states=["deferred", "unanswered"], window_s=window_s)
-
-
-def _answer(row: NewDecision | AnyRow, payload: Any) -> dict[str, Any]:
-    others = sorted((i for i in range(len(row.eligible)) if i != row.chosen), key=lambda i: -row.distribution[i])
-    return {
-        "decision_id": row.id,
-        "arm": row.arm,
-        "action": {"id": row.eligible[row.chosen], "payload": payload},
-        "propensity": row.propensity,
-        "ranking": [{"id": row.eligible[i], "probability": row.distribution[i]} for i in (row.chosen, *others)],
-        "policy_version": row.policy_version,
-        "ineligible": row.ineligible or [],
-    }

@@ -21,6 +21,8 @@ from pydantic import (
 )
 
 from app.errors import FieldError, Unprocessable
+from app.services import composition as composed
+from app.services.composition_config import NOTHING, CompositionSpec
 from app.services.feedback_config import FeedbackSpec
 from app.services.message_config import MessageTemplate, VariableSpec
 from app.services.message_templates import problems as template_problems
@@ -35,7 +37,7 @@ MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 # Left out of the stored document where they are absent, so that one from before they existed stays as it is.
-OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback")
+OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition")
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -135,11 +137,28 @@ class ExperimentConfig(Model):
         default=None, ge=86_400, description="Seconds after which decisions lose whatever points to their unit."
     )
     feedback: FeedbackSpec | None = Field(default=None, description="What explicit answers are worth.")
+    composition: CompositionSpec | None = Field(
+        default=None, description="A message made of slots; its combinations take the place of actions."
+    )
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = inner(self)
         return {name: value for name, value in found.items() if name not in OPTIONAL_PARTS or value is not None}
+
+    def all_actions(self) -> list[VariantSpec]:
+        """The declared actions, or the composition's combinations (their texts are ``composition.Composer``'s)."""
+        spec = self.composition
+        if spec is None:
+            return self.actions
+        found = [VariantSpec(id=one.id, features=composed.features_of(spec, one)) for one in spec.combinations]
+        return found + ([VariantSpec(id=NOTHING)] if spec.allow_nothing else [])
+
+    def channels(self) -> dict[str, str]:
+        """By action that says something, its channel."""
+        if self.composition is None:
+            return {action.id: action.template.channel for action in self.actions if action.template}
+        return {one.id: self.composition.channel for one in self.composition.combinations}
 
     def all_metrics(self) -> list[MetricSpec]:
         """The declared metrics; the reward comes first unless it was declared in words of its own."""
@@ -158,6 +177,10 @@ def parse_config(document: Any) -> ExperimentConfig:
         config = ExperimentConfig.model_validate(document)
     except ValidationError as error:
         raise invalid(pydantic_fields(error)) from None
+    _learn_slates(config)
+    composition = _composition_problems(config)
+    if composition:
+        raise invalid(tuple(composition))
     problems = [
         *_action_problems(config.actions),
         *_arm_problems(config),
@@ -169,6 +192,27 @@ def parse_config(document: Any) -> ExperimentConfig:
     if problems:
         raise invalid(tuple(problems))
     return config
+
+
+def _learn_slates(config: ExperimentConfig) -> None:
+    """Learning arms of a composed message learn slates, said explicitly in what is stored."""
+    for arm in config.arms if config.composition else []:
+        if arm.policy.get("type") == "bandit":
+            arm.policy = {**arm.policy, "slates": arm.policy.get("slates", True)}
+
+
+def _composition_problems(config: ExperimentConfig) -> list[FieldError]:
+    found = []
+    for index, arm in enumerate(config.arms):
+        if arm.policy.get("type") == "bandit" and arm.policy.get("slates", False) != (config.composition is not None):
+            message = "true where the experiment has a composition, and only there; leave it out"
+            found.append(FieldError(f"/arms/{index}/policy/slates", message))
+    if config.composition is not None:
+        if config.actions:
+            message = "the composition's combinations are the actions; leave this empty (and see allow_nothing)"
+            found.append(FieldError("/actions", message))
+        found += composed.problems(config.composition, config.variables)
+    return found
 
 
 def shares(config: ExperimentConfig) -> dict[str, float]:
@@ -225,11 +269,12 @@ def _template_problems(config: ExperimentConfig) -> list[FieldError]:
 
 def _people_problems(config: ExperimentConfig) -> list[FieldError]:
     found = []
-    templates = [action.template for action in config.actions]
-    if any(templates) and all(templates) and silent_needed(config.fatigue, config.consent):
+    ids, speaking = {action.id for action in config.all_actions()}, config.channels()
+    if speaking and len(speaking) == len(ids) and silent_needed(config.fatigue, config.consent):
         message = "add an action without a template: it says nothing, for people who must not get a message now"
-        found.append(FieldError("/actions", message))
-    ids = {action.id for action in config.actions}
+        if config.composition:
+            message = "say true: people who must not get a message now are told nothing"
+        found.append(FieldError("/composition/allow_nothing" if config.composition else "/actions", message))
     for place, cap in enumerate(config.fatigue.caps if config.fatigue else []):
         if cap.action is not None and cap.action not in ids:
             found.append(FieldError(f"/fatigue/caps/{place}/action", "no action of this experiment has this id"))
@@ -262,11 +307,11 @@ def _feedback_problems(config: ExperimentConfig) -> list[FieldError]:
 
 def _arm_problems(config: ExperimentConfig) -> list[FieldError]:
     problems = []
-    keys = [arm.key for arm in config.arms]
+    keys, ids = [arm.key for arm in config.arms], {action.id for action in config.all_actions()}
     for index, arm in enumerate(config.arms):
         if keys.index(arm.key) != index:
             problems.append(FieldError(f"/arms/{index}/key", "another arm has this key; keys are unique"))
-        problems += _policy_problems(index, arm, {action.id for action in config.actions})
+        problems += _policy_problems(index, arm, ids)
     total = math.fsum(arm.share for arm in config.arms)
     if abs(total - 1) > SHARE_TOLERANCE:
         problems.append(FieldError("/arms", f"the shares sum to {total:.6g}; make them sum to 1"))

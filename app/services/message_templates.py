@@ -88,14 +88,19 @@ def problems(template: MessageTemplate, variables: list[VariableSpec], place: st
     :param place: JSON pointer to the template.
     """
     found: list[FieldError] = []
-    samples = {one.name: one.sample for one in variables}
-    optional = [one.name for one in variables if not one.required]
     for locale, text in template.texts.items():
         for part in PARTS:
             source, here = getattr(text, part), f"{place}/texts/{locale}/{part}"
-            wrong = _syntax(locale, source, samples) or _behaviour(template, locale, part, source, samples, optional)
+            wrong = text_problem(template.channel, locale, part, source, variables)
             found += [FieldError(here, wrong)] if wrong else []
     return found
+
+
+def text_problem(channel: str, locale: str, part: str, source: str, variables: list[VariableSpec]) -> str:
+    """What is wrong with one text for one part of a message; empty: nothing."""
+    samples = {one.name: one.sample for one in variables}
+    optional = [one.name for one in variables if not one.required]
+    return _syntax(locale, source, samples) or _behaviour(channel, locale, part, source, samples, optional)
 
 
 def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> str:
@@ -114,13 +119,13 @@ def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> str:
 
 
 def _behaviour(
-    template: MessageTemplate, locale: str, part: str, source: str, samples: Mapping[str, Value], optional: list[str]
+    channel: str, locale: str, part: str, source: str, samples: Mapping[str, Value], optional: list[str]
 ) -> str:
     """Render with the samples, without each optional variable, and without all of them."""
     for missing in ([], *([one] for one in optional), optional):
         given = {name: value for name, value in samples.items() if name not in missing}
         try:
-            _checked_length(template.channel, part, _render(locale, source, given))
+            checked_length(channel, part, _render(locale, source, given))
         except UndefinedError as error:
             name = str(error).partition(" is undefined")[0]
             return (
@@ -141,15 +146,23 @@ def render(template: MessageTemplate, locale: str, given: Mapping[str, Any]) -> 
     values = {name: value for name, value in given.items() if value is not None and value != ""}
     chosen = choose_locale(list(template.texts), locale)
     text = template.texts[chosen]
-    parts = {}
-    for part in PARTS:
-        try:
-            parts[part] = _checked_length(template.channel, part, _render(chosen, getattr(text, part), values))
-        except UndefinedError as error:
-            raise NotFor(f"placeholder {str(error).partition(' is undefined')[0]} has no value") from None
-        except LiquidError as error:
-            raise NotFor(f"the {part} cannot be rendered: {_words(error)}") from None
+    parts = {part: render_part(chosen, part, getattr(text, part), values) for part in PARTS}
+    parts = {part: checked_length(template.channel, part, found) for part, found in parts.items()}
     return Rendered(chosen, template.channel, **parts)
+
+
+def render_part(locale: str, part: str, source: str, values: Mapping[str, Any]) -> str:
+    """One part of a message, however long.
+
+    :param values: of variables; without those that count as missing.
+    :raises NotFor: a placeholder has neither value nor default, or the text cannot be rendered; in words.
+    """
+    try:
+        return _render(locale, source, values)
+    except UndefinedError as error:
+        raise NotFor(f"placeholder {str(error).partition(' is undefined')[0]} has no value") from None
+    except LiquidError as error:
+        raise NotFor(f"the {part} cannot be rendered: {_words(error)}") from None
 
 
 def choose_locale(offered: list[str], wanted: str) -> str:
@@ -172,7 +185,11 @@ def _render(locale: str, source: str, values: Mapping[str, Any]) -> str:
     return str(_compiled(locale, source).render(**values)).strip()
 
 
-def _checked_length(channel: str, part: str, text: str) -> str:
+def checked_length(channel: str, part: str, text: str) -> str:
+    """The text of a part.
+
+    :raises NotFor: it is longer than the channel takes.
+    """
     most = LIMITS[channel][part]
     if len(text) > most:
         raise NotFor(f"the {part} has {len(text)} characters, {channel} takes {most}")

@@ -10,6 +10,7 @@ from app.services.message_config import Channel, LocaleKey, VariableName, Variab
 from app.services.people_config import Purpose, TimeZone
 
 MAX_BATCH = 1000
+MAX_SLOTS = 50
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
 
 
@@ -42,12 +43,17 @@ class DecideRequest(Model):
     decision_id: Id | None = Field(default=None, description="Your own id: asking again with it gives the same answer.")
     defer_activation: bool = Field(default=False, description="True: not learned from until it is activated.")
     time_zone: TimeZone | None = Field(default=None, description="The unit's, as Europe/Vienna; for quiet hours.")
+    slots: int | None = Field(
+        default=None, ge=1, le=MAX_SLOTS, description="A list of so many different actions, each a decision of its own."
+    )
 
 
 class DecideBatch(Model):
     """Several decisions in one commit: all are stored, or none."""
 
-    decisions: list[DecideRequest] = Field(min_length=1, max_length=MAX_BATCH)
+    decisions: list[DecideRequest] = Field(
+        min_length=1, max_length=MAX_BATCH, description="At most 1,000 with all positions of lists counted."
+    )
 
 
 class MessageRequest(DecideRequest):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from app.services.composition import NOTHING, line_of
 from app.services.experiment_config import ActionSpec, ExperimentConfig, shares
 from app.store import experiments, keys, models, platform
 from app.store.engine import patience_s, transaction, unavailable
@@ -117,6 +118,17 @@ def compile_actions(actions: Sequence[ActionSpec]) -> Candidates:
     return Candidates(ids, lines, {action.id: action.payload for action in actions})
 
 
+def compile_candidates(config: ExperimentConfig) -> Candidates:
+    """Encode an experiment's own actions, or the combinations of its composed message."""
+    spec = config.composition
+    if spec is None:
+        return compile_actions(config.actions)
+    silent = [NOTHING] if spec.allow_nothing else []
+    lines = [line_of(spec, one) for one in spec.combinations] + [encode_action(name) for name in silent]
+    ids = [one.id for one in spec.combinations] + silent
+    return Candidates(ids, lines, dict.fromkeys(ids))
+
+
 def compile_experiment(stored: StoredExperiment) -> Experiment:
     """Parse and encode a stored experiment."""
     config = ExperimentConfig.model_validate(stored.config)
@@ -129,8 +141,8 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         config=config,
         arms={arm.key: Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms},
         shares=shares(config),
-        candidates=compile_actions(config.actions),
-        channels={action.id: action.template.channel for action in config.actions if action.template},
+        candidates=compile_candidates(config),
+        channels=config.channels(),
         governed=any((config.fatigue, config.consent, config.profile, config.feedback)),
     )
 

@@ -82,9 +82,7 @@ class LoopwiseError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Loopwise failed"
 
-    def __init__(
-        self, code: str, detail: str, fields: tuple[FieldError, ...] = (), *, retry_after_s: int = 1
-    ) -> None:
+    def __init__(self, code: str, detail: str, fields: tuple[FieldError, ...] = (), *, retry_after_s: int = 1) -> None:
         super().__init__(detail)
         self.code = code  # stable, snake_case
         self.detail = detail  # a sentence or two

@@ -34,7 +34,7 @@ def worth(schema: Mapping[str, Any], kind: str, value: Any) -> float | None:
     if kind == "stars":
         return float(found[value - 1])
     if kind == "score":
-        share = value / TOP_SCORE
+        share = float(value) / TOP_SCORE
         return float(found["low"]) * (1 - share) + float(found["high"]) * share
     return None
 

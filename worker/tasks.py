@@ -6,6 +6,7 @@ from functools import cache
 from sqlalchemy import Engine
 
 from app.services import activity, evaluations, health_checks, results, standing_audit, training
+from app.services import rebuild as rebuilding
 from app.store.engine import alone, create
 from worker.celery_app import app, settings
 
@@ -26,6 +27,14 @@ def train() -> None:
 def train_arm(experiment_id: int, arm: str) -> None:
     """One round of one arm: settle outcomes and learn."""
     training.train_round(_engine(), settings, experiment_id, arm)
+
+
+@app.task(name="worker.tasks.rebuild")
+def rebuild() -> None:
+    """Bring changed feedback schemas into force."""
+    with alone(_engine(), "rebuild") as mine:
+        if mine:
+            rebuilding.apply_waiting(_engine(), settings)
 
 
 @app.task(name="worker.tasks.report")

@@ -163,9 +163,9 @@ class _Auditor:
 
     def check_outcomes(self, since: datetime | None) -> None:
         """Join the rewards of every settled decision again."""
-        for reward, due in training.each_outcome(self._connection, self._experiment.id, since):
+        for reward, feedback_version, due in training.each_outcome(self._connection, self._experiment.id, since):
             self._report.outcomes += 1
-            expected = joined_reward(due, self._configs.get(due.config_version).reward)
+            expected = joined_reward(due, self._configs, feedback_version)
             if expected != reward:
                 self._report.outcomes_differ += 1
                 self._report.add(f"decision {due.id!r}: the outcome is {reward!r}, its rewards give {expected!r}")
@@ -186,14 +186,17 @@ class _Auditor:
         if version.parent_id is None:
             return None  # the untrained model: its signature and hash are all there is
         _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
-        rows = training.of_version(self._connection, version.id)
+        again, count = parent, 0
         policy = parse_policy(version.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
-        for reward, due in rows:
-            expected = joined_reward(due, self._configs.get(due.config_version).reward)
-            if expected != reward:
-                return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
-        if len(rows) != version.manifest["decisions"]:
-            return f"the ledger has {len(rows)} decisions, the manifest says {version.manifest['decisions']}"
-        again = learn(parent, policy, [example_of(due, reward, self._configs) for reward, due in rows])
+        feedback_version = version.manifest.get("feedback_version", 0)
+        for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
+            for reward, due in rows:
+                expected = joined_reward(due, self._configs, feedback_version)
+                if expected != reward:
+                    return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
+            again = learn(again, policy, [example_of(due, reward, self._configs) for reward, due in rows])
+            count += len(rows)
+        if count != version.manifest["decisions"]:
+            return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
         return None if again == plain else "replaying the ledger gives other bytes"

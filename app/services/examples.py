@@ -1,5 +1,6 @@
 """Turns logged decisions into training examples. The learner and the audit share it, so a replay is the same work."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +9,11 @@ from sqlalchemy import Connection
 from app.services.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
 from app.services.snapshot import Candidates, compile_actions
 from app.store import experiments
-from app.store.training import Due
+from app.store import feedback as schemas
+from app.store.training import Due, Outcome
 from bandits.cost import cost_of
 from bandits.encoding import encode_context
+from bandits.feedback import Answer, reward_events
 from bandits.model import Example
 from bandits.rewards import RewardEvent, join
 
@@ -22,10 +25,17 @@ class Configs:
         self._connection = connection
         self._experiment_id = experiment_id
         self._known: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
+        self._schemas: dict[int, dict[str, Any]] = {schemas.NO_SCHEMA: {}}
 
     def get(self, version: int) -> ExperimentConfig:
         """The configuration."""
         return self._entry(version)[0]
+
+    def feedback(self, version: int) -> dict[str, Any]:
+        """The feedback schema of that version; of ``NO_SCHEMA`` one under which no answer is worth anything."""
+        if version not in self._schemas:
+            self._schemas[version] = schemas.schema_of(self._connection, self._experiment_id, version)
+        return self._schemas[version]
 
     def lines(self, version: int, actions: Any, eligible: list[str]) -> list[str]:
         """The encoded lines of a decision's eligible actions, in its order."""
@@ -48,10 +58,26 @@ class Configs:
         return self._known[version]
 
 
-def joined_reward(due: Due, spec: RewardSpec) -> float:
-    """The one number that a decision's rewards come to."""
-    events = [RewardEvent(value, datetime.fromisoformat(at), reward_id) for value, at, reward_id in due.rewards]
-    return join(events, spec.aggregation, spec.default, spec.min, spec.max)
+def outcome_of(due: Due, spec: RewardSpec, schema: Mapping[str, Any]) -> Outcome:
+    """The one number that a decision's rewards, and answers under a feedback schema, come to."""
+    events = implicit_events(due) + reward_events(schema, answers(due), spec.default)
+    return Outcome(due, join(events, spec.aggregation, spec.default, spec.min, spec.max), len(events))
+
+
+def joined_reward(due: Due, configs: Configs, feedback_version: int) -> float:
+    """The same number, under the schema of that version."""
+    spec = configs.get(due.config_version).reward
+    return outcome_of(due, spec, configs.feedback(feedback_version)).reward
+
+
+def implicit_events(due: Due) -> list[RewardEvent]:
+    """What the app reported in time."""
+    return [RewardEvent(value, datetime.fromisoformat(at), reward_id) for value, at, reward_id in due.rewards]
+
+
+def answers(due: Due) -> list[Answer]:
+    """What people said in time."""
+    return [Answer(kind, value, datetime.fromisoformat(at), name) for kind, value, at, name in due.feedback]
 
 
 def example_of(due: Due, reward: float, configs: Configs) -> Example:

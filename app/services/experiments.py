@@ -2,6 +2,7 @@
 
 What would make the log unreadable is refused instead of done silently: once an experiment ran, the reward, the control
 and the policy of an arm stay; shares, actions and words may change, and each change makes a new configuration version.
+What answers are worth may change too: the worker joins all rewards, and learns all models, again (``app.services.rebuild``).
 """
 
 import secrets
@@ -12,10 +13,11 @@ from sqlalchemy import Connection, Engine
 from app.errors import Conflict, FieldError
 from app.services import model_bytes
 from app.services.experiment_config import ArmSpec, ExperimentConfig, invalid, parse_config
+from app.services.feedback_config import worth_of
 from app.services.lookup import stored_experiment
 from app.settings import Settings
 from app.store import experiments as store
-from app.store import models, platform
+from app.store import feedback, models, platform
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
 from bandits.model import initial_model
@@ -47,6 +49,7 @@ def create_in(connection: Connection, settings: Settings, document: Any, actor: 
         connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner=actor
     )
     _start_lineages(connection, settings, experiment_id, config, [], revision)
+    _keep_schema(connection, experiment_id, config, applied=True)
     platform.record_change(connection, actor=actor, kind="experiment_created", experiment_id=experiment_id, after=plain)
     return stored_experiment(connection, config.key)
 
@@ -111,6 +114,7 @@ def change_in(
     store.add_config(connection, before.id, before.config_version + 1, plain, revision)
     old = ExperimentConfig.model_validate(before.config)
     _start_lineages(connection, settings, before.id, after, old.arms, revision)
+    _keep_schema(connection, before.id, after, applied=before.started_at is None)
     platform.record_change(
         connection,
         actor=actor,
@@ -201,6 +205,18 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
             message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
             problems.append(FieldError(f"/arms/{place}/policy", message))
     return problems
+
+
+def _keep_schema(connection: Connection, experiment_id: int, config: ExperimentConfig, *, applied: bool) -> None:
+    """What answers are worth, when it changed, is the next version of the feedback schema.
+
+    :param applied: there is nothing that the worker would have to join or to learn again.
+    """
+    newest = feedback.newest_schema(connection, experiment_id)
+    schema = worth_of(config.feedback)
+    if schema != (newest.schema if newest else {}):
+        version = newest.version + 1 if newest else 1
+        feedback.add_schema(connection, experiment_id, version, schema, applied=applied)
 
 
 def _start_lineages(

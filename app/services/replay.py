@@ -14,11 +14,12 @@ from app.services.lookup import stored_experiment
 from app.services.recompute import FAILURES, Check, check_choice, check_identity, load_model, needs_model, policy_of
 from app.settings import Settings
 from app.store import browse as store
-from app.store import decisions, keys, models
+from app.store import decisions, feedback, keys, models
 from app.store.browse import Learned, Settled
 from app.store.engine import AnyRow, transaction
 from app.store.experiments import StoredExperiment
 from app.store.models import VersionInfo
+from app.store.feedback import StoredFeedback
 from app.store.rewards import StoredReward
 from app.store.training import Due
 from bandits.contributions import MOST, Contribution, contributions, names_of
@@ -47,6 +48,7 @@ class Rewards(NamedTuple):
     """What came of the decision."""
 
     events: list[StoredReward]
+    feedback: list[StoredFeedback]  # what people said
     settled: Settled | None
     so_far: float | None  # what the events in time come to by the experiment's rule; null: they are not all shown
     learned: Learned | None
@@ -99,7 +101,7 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
             above=sum(chances[: row.chosen + 1]),
             key_name=None if found is None else found.name,
             version=version,
-            rewards=_rewards(connection, experiment, row, config),
+            rewards=_rewards(connection, experiment, row, configs),
             recomputed=again,
         )
 
@@ -153,26 +155,29 @@ def _predictor(
     return load_model(connection, secret, policy, version, row)
 
 
-def _rewards(connection: Connection, experiment: StoredExperiment, row: AnyRow, config: ExperimentConfig) -> Rewards:
+def _rewards(connection: Connection, experiment: StoredExperiment, row: AnyRow, configs: Configs) -> Rewards:
     events = store.events(connection, row.id, EVENTS + 1)
     serving = {one.arm: one for one in models.serving(connection, experiment_id=experiment.id)}.get(row.arm)
     learned = store.learned(connection, experiment.id, row.arm, row.id)
     serves_it = None
     if learned is not None and serving is not None:
         serves_it = store.descends(connection, serving.version_id, learned.version_id)
-    so_far = None
-    if len(events) <= EVENTS:
-        timely = [one for one in events if one.metric == "reward" and not one.late]
-        so_far = joined_reward(_due(row, timely), config.reward)
+    said = feedback.of_decision(connection, row.id, EVENTS + 1)
     settled = store.settled(connection, experiment.id, row.id)
+    so_far = None
+    if len(events) <= EVENTS and len(said) <= EVENTS:
+        timely = [one for one in events if one.metric == "reward" and not one.late]
+        schema = settled.feedback_version if settled else feedback.applied_version(connection, experiment.id)
+        so_far = joined_reward(_due(row, timely, [one for one in said if not one.late]), configs, schema)
     number = None if serving is None else serving.number
-    return Rewards(events[:EVENTS], settled, so_far, learned, number, serves_it)
+    return Rewards(events[:EVENTS], said[:EVENTS], settled, so_far, learned, number, serves_it)
 
 
-def _due(row: AnyRow, events: list[StoredReward]) -> Due:
+def _due(row: AnyRow, events: list[StoredReward], said: list[StoredFeedback]) -> Due:
     rewards = [[one.value, one.occurred_at.isoformat(), one.reward_id] for one in events]
-    values = {name: getattr(row, name) for name in Due._fields if name != "rewards"}
-    return Due(**values, rewards=rewards)
+    answers = [[one.kind, one.value, one.occurred_at.isoformat(), one.feedback_id] for one in said]
+    own = {name: getattr(row, name) for name in Due._fields if name not in ("rewards", "feedback", "refused")}
+    return Due(**own, rewards=rewards, feedback=answers, refused=list(row.withheld or []))
 
 
 __all__ = ["EVENTS", "MOST", "Recomputed", "Replay", "Rewards", "replay"]

@@ -15,13 +15,13 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from app.services import model_bytes
-from app.services.examples import Configs, example_of, joined_reward
+from app.services.examples import Configs, example_of, outcome_of
 from app.services.model_bytes import ModelRefused
 from app.settings import Settings
-from app.store import models, platform, rewards, training
+from app.store import feedback, models, platform, rewards, training
 from app.store.engine import transaction
 from app.store.models import VersionInfo
-from app.store.training import Outcome
+from app.store.training import Due, Outcome
 from bandits.encoding import ENCODING_VERSION
 from bandits.model import Example, TrainingDataError, learn
 from bandits.model_file import ModelError
@@ -64,16 +64,27 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
         if not rows:
             return None
         configs = Configs(connection, experiment_id)
-        outcomes = [Outcome(row, joined_reward(row, configs.get(row.config_version).reward)) for row in rows]
+        schema = feedback.applied_version(connection, experiment_id)
+        outcomes = [outcome_of(row, configs.get(row.config_version).reward, configs.feedback(schema)) for row in rows]
         policy = _policy(configs, rows[-1].config_version, arm)
         done = Round(experiment_id, arm, None, len(rows), False, ())
         if isinstance(policy, BanditPolicy):
-            learned = _learn(connection, settings, policy, outcomes, configs, done)
-            if learned is None:
-                return None
-            done = learned
-        training.settle(connection, experiment_id, arm, outcomes)
+            generation = training.generation(connection, experiment_id, arm)
+            useful = [outcome for outcome in outcomes if learnable(outcome.decision)]
+            withheld = [(one.decision.id, one.reward) for one in outcomes if not learnable(one.decision)]
+            if useful:
+                learned = _learn(connection, settings, policy, useful, configs, schema, generation, done)
+                if learned is None:
+                    return None
+                done = learned
+            training.write_ledger(connection, experiment_id, arm, generation, training.NOT_LEARNED, withheld)
+        training.settle(connection, experiment_id, arm, outcomes, schema)
         return done
+
+
+def learnable(due: Due) -> bool:
+    """False when the unit refused that its decisions are learned from."""
+    return "learn" not in due.refused
 
 
 @contextmanager
@@ -97,6 +108,8 @@ def _learn(
     policy: BanditPolicy,
     outcomes: list[Outcome],
     configs: Configs,
+    feedback_version: int,
+    generation: int,
     done: Round,
 ) -> Round | None:
     """Make the next model version of an arm from these outcomes, and put it into service when it passes its checks."""
@@ -124,11 +137,12 @@ def _learn(
         parent_id=parent.id,
         kind="incremental",
         examples=parent.examples + len(outcomes),
-        manifest=_manifest(parent, policy, outcomes),
+        manifest=_manifest(parent, policy, outcomes, feedback_version, generation),
         checks=report._asdict() | {"canaries": len(shown)},
     )
-    training.write_ledger(connection, experiment_id, arm, version_id, outcomes)
-    _promote(connection, experiment_id, arm, version_id, revision, report)
+    learned = [(outcome.decision.id, outcome.reward) for outcome in outcomes]
+    training.write_ledger(connection, experiment_id, arm, generation, version_id, learned)
+    promote(connection, experiment_id, arm, version_id, revision, report)
     return done._replace(number=number, promoted=report.ok, problems=report.problems)
 
 
@@ -143,7 +157,9 @@ def _policy(configs: Configs, config_version: int, arm: str) -> Policy:
     return policy
 
 
-def _manifest(parent: VersionInfo, policy: BanditPolicy, outcomes: list[Outcome]) -> dict[str, Any]:
+def _manifest(
+    parent: VersionInfo, policy: BanditPolicy, outcomes: list[Outcome], feedback_version: int, generation: int
+) -> dict[str, Any]:
     """What gives the same bytes again: the parent, the order, the passes, and the ledger's rows of this version."""
     return {
         "kind": "incremental",
@@ -154,12 +170,14 @@ def _manifest(parent: VersionInfo, policy: BanditPolicy, outcomes: list[Outcome]
         "decisions": len(outcomes),
         "first": outcomes[0].decision.id,
         "last": outcomes[-1].decision.id,
+        "feedback_version": feedback_version,
+        "generation": generation,
         "encoding_version": ENCODING_VERSION,
         "policy": policy_to_json(policy),
     }
 
 
-def _promote(
+def promote(
     connection: Connection, experiment_id: int, arm: str, version_id: int, revision: int, report: ModelReport
 ) -> None:
     """Put the new version into service, or say why the old one stays."""

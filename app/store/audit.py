@@ -64,13 +64,22 @@ def each_decision(
 _UNACCOUNTED = text(
     """
     SELECT d.id FROM decisions d
-    LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
+    LEFT JOIN lineages g ON g.experiment_id = d.experiment_id AND g.arm = d.arm
+    LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm
+        AND l.generation = g.generation AND l.decision_id = d.id
     LEFT JOIN awaiting_outcome a ON a.decision_id = d.id
     LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
     WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL
-      AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity') AND (
-        (o.decision_id IS NULL) = (a.decision_id IS NULL)
-        OR (d.arm = ANY(:arms) AND (o.decision_id IS NULL) <> (l.decision_id IS NULL)))
+      AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+      AND CASE WHEN a.decision_id IS NOT NULL THEN o.decision_id IS NOT NULL OR l.decision_id IS NOT NULL
+        ELSE (d.arm = ANY(:arms) AND l.decision_id IS NULL)
+          OR (o.decision_id IS NULL AND NOT coalesce('analyse' = ANY(d.withheld), false) AND NOT EXISTS (
+            SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied)
+          ) AND NOT EXISTS (
+            SELECT FROM consents c
+            WHERE c.unit_id = d.unit_id AND c.purpose = 'analyse' AND c.status IN ('denied', 'revoked')
+          ))
+        END
     """
 )
 
@@ -78,5 +87,8 @@ _UNACCOUNTED = text(
 def unaccounted(
     connection: Connection, experiment_id: int, arms: list[str], since: datetime | None = None
 ) -> list[str]:
-    """Decisions that are neither settled nor waiting, or both; in learning arms, settled and not learned from."""
+    """Decisions that are neither settled nor waiting, or both; in learning arms, settled and not in the ledger.
+
+    One whose unit refused to be analysed, then or ever since, may be settled without an outcome.
+    """
     return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms, "since": since}).scalars())

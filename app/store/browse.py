@@ -35,6 +35,7 @@ class Settled(NamedTuple):
     reward: float
     events: int
     settled_at: datetime
+    feedback_version: int  # of the schema that joined it
 
 
 class Learned(NamedTuple):
@@ -140,17 +141,19 @@ def events(connection: Connection, decision_id: str, most: int) -> list[StoredRe
 def settled(connection: Connection, experiment_id: int, decision_id: str) -> Settled | None:
     """The final outcome; null while the decision waits for it, or when it never gets one."""
     query = text(
-        "SELECT reward, events, settled_at FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = :id"
+        "SELECT reward, events, settled_at, feedback_version FROM outcomes"
+        " WHERE experiment_id = :experiment_id AND decision_id = :id"
     )
     row = connection.execute(query, {"experiment_id": experiment_id, "id": decision_id}).first()
     return None if row is None else Settled._make(row)
 
 
 def learned(connection: Connection, experiment_id: int, arm: str, decision_id: str) -> Learned | None:
-    """The version whose round learned a decision."""
+    """The version whose round learned a decision, or that was rebuilt with it since; null: none."""
     query = text(
         """
         SELECT l.version_id, m.number, l.position, l.reward FROM training_ledger l
+        JOIN lineages g ON g.experiment_id = l.experiment_id AND g.arm = l.arm AND g.generation = l.generation
         JOIN model_versions m ON m.id = l.version_id
         WHERE l.experiment_id = :experiment_id AND l.arm = :arm AND l.decision_id = :id
         """

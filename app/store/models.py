@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.store import tables
@@ -74,6 +74,20 @@ def count(connection: Connection, experiment_id: int, arm: str) -> int:
 def number_of(connection: Connection, version_id: int) -> int:
     """The number of a version."""
     return int(connection.execute(select(_m.c.number).where(_m.c.id == version_id)).scalar_one())
+
+
+def root_of(connection: Connection, version_id: int) -> VersionInfo:
+    """The untrained version that a version came from."""
+    query = """
+        WITH RECURSIVE up AS (
+            SELECT id, parent_id FROM model_versions WHERE id = :id
+            UNION ALL
+            SELECT m.id, m.parent_id FROM up JOIN model_versions m ON m.id = up.parent_id
+        )
+        SELECT id FROM up WHERE parent_id IS NULL
+    """
+    root = connection.execute(text(query), {"id": version_id}).scalar_one()
+    return VersionInfo._make(connection.execute(select(*_columns).where(_m.c.id == root)).one())
 
 
 def find(connection: Connection, experiment_id: int, arm: str, number: int) -> VersionInfo | None:

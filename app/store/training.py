@@ -1,7 +1,8 @@
 """What a round reads and writes: decisions that are due, their rewards, their outcomes, the ledger of what was learned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,7 +11,10 @@ from sqlalchemy import Connection, func, select, text
 from app.store import tables
 
 LINEAGE_LOCKS = 7_205_759  # first half of a lineage's advisory lock; the second is the hash of its name
+EXPERIMENT_LOCKS = 7_205_763  # of all lineages of an experiment: rounds share it, a rebuild has it alone
+PATIENCE_S = 120  # longest wait for rounds that are under way
 _ledger = tables.training_ledger
+_lineages = tables.lineages
 
 
 class Due(NamedTuple):
@@ -26,6 +30,8 @@ class Due(NamedTuple):
     propensity: float
     context: Any
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
+    feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
+    refused: list[str]  # purposes that its unit refused when it was decided, or refuses now
 
 
 class Outcome(NamedTuple):
@@ -33,6 +39,15 @@ class Outcome(NamedTuple):
 
     decision: Due
     reward: float  # joined by the experiment's rule
+    events: int  # reported rewards and counted answers; 0: the default was taken
+
+
+class Place(NamedTuple):
+    """Where a decision stands in the ledger."""
+
+    version_id: int  # 0: not learned
+    position: int
+    reward: float  # as learned
 
 
 def arms_with_due_decisions(connection: Connection) -> list[tuple[int, str]]:
@@ -42,20 +57,41 @@ def arms_with_due_decisions(connection: Connection) -> list[tuple[int, str]]:
 
 
 def lock_lineage(connection: Connection, experiment_id: int, arm: str) -> bool:
-    """Hold a lineage alone until the transaction ends; False when somebody else holds it."""
-    query = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
-    values = {"space": LINEAGE_LOCKS, "name": f"{experiment_id}/{arm}"}
+    """Hold a lineage alone until the transaction ends; False when somebody else holds it, or all of the experiment's."""
+    query = text(
+        """
+        SELECT pg_try_advisory_xact_lock_shared(:all, hashtext(:experiment))
+            AND pg_try_advisory_xact_lock(:space, hashtext(:name))
+        """
+    )
+    values = {"all": EXPERIMENT_LOCKS, "experiment": str(experiment_id)}
+    values |= {"space": LINEAGE_LOCKS, "name": f"{experiment_id}/{arm}"}
     return bool(connection.execute(query, values).scalar_one())
 
 
+def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
+    """Hold all lineages of an experiment until the transaction ends, those too that are added meanwhile.
+
+    Waits for rounds that are under way; none begins while somebody waits. Whoever holds several experiments takes them
+    in the order of their ids.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S}s'"))
+    query = text("SELECT pg_advisory_xact_lock(:all, hashtext(:experiment))")
+    connection.execute(query, {"all": EXPERIMENT_LOCKS, "experiment": str(experiment_id)})
+
+
 # Rewards are joined by the learner, in Python, with the one rule that the audit uses too: SQL only gathers them.
-_EXAMPLE_COLUMNS = """
+EXAMPLE_COLUMNS = """
     SELECT d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
         coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
-            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') AS rewards
+            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') AS rewards,
+        coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
+            WHERE f.decision_id = d.id AND f.kind <> 'comment' AND NOT f.late), '[]') AS feedback,
+        coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
+            AS refused
 """
 _DUE = text(
-    _EXAMPLE_COLUMNS
+    EXAMPLE_COLUMNS
     + """
     FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
     WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
@@ -64,16 +100,16 @@ _DUE = text(
     """
 )
 _OF_VERSION = text(
-    _EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT l.reward AS learned, d.id")
+    EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT l.reward AS learned, d.id")
     + """
     FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
-    WHERE l.version_id = :version_id ORDER BY l.position
+    WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
     """
 )
 
 
 _SETTLED = text(
-    _EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT o.reward AS settled, d.id")
+    EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT o.reward AS settled, o.feedback_version, d.id")
     + """
     FROM outcomes o JOIN decisions d ON d.id = o.decision_id
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
@@ -84,10 +120,10 @@ _SETTLED = text(
 
 def each_outcome(
     connection: Connection, experiment_id: int, since: datetime | None = None
-) -> Iterator[tuple[float, Due]]:
-    """Every settled reward (since a time) of decisions that were made here, with what the log has now."""
+) -> Iterator[tuple[float, int, Due]]:
+    """Every settled reward (since a time) of decisions that were made here, its feedback schema, and what the log has now."""
     for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
-        yield row[0], Due._make(row[1:])
+        yield row[0], row[1], Due._make(row[2:])
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
@@ -96,57 +132,86 @@ def due(connection: Connection, experiment_id: int, arm: str, until: datetime, m
     return [Due._make(row) for row in connection.execute(_DUE, values)]
 
 
-def of_version(connection: Connection, version_id: int) -> list[tuple[float, Due]]:
-    """What a version learned, in its order: the reward in the ledger, and the decision as the log has it now."""
-    return [(row[0], Due._make(row[1:])) for row in connection.execute(_OF_VERSION, {"version_id": version_id})]
+def rounds_of(
+    connection: Connection, version_id: int, sizes: Sequence[int] | None
+) -> Iterator[list[tuple[float, Due]]]:
+    """What a version learned, in its order: the reward in the ledger, and the decision as the log has it now.
+
+    :param sizes: decisions of each round of a rebuild, as its manifest has them; null: the version is one round.
+    """
+    ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
+    for first, until in pairwise(ends):
+        values = {"version_id": version_id, "first": first, "until": until}
+        yield [(row[0], Due._make(row[1:])) for row in connection.execute(_OF_VERSION, values)]
 
 
 _SETTLE = text(
     """
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
-            decision_id text, unit_id text, reward float8, events int, decided_at timestamptz)
+            decision_id text, unit_id text, reward float8, events int, decided_at timestamptz, analysed boolean)
     ), settled AS (
-        INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at)
-        SELECT :experiment_id, decision_id, :arm, unit_id, reward, events, decided_at FROM input
+        INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, feedback_version)
+        SELECT :experiment_id, decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version
+        FROM input WHERE analysed
     )
     DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id
     """
 )
 _LEDGER = text(
     """
-    INSERT INTO training_ledger (experiment_id, arm, decision_id, version_id, position, reward)
-    SELECT :experiment_id, :arm, decision_id, :version_id, position, reward
+    INSERT INTO training_ledger (experiment_id, arm, generation, decision_id, version_id, position, reward)
+    SELECT :experiment_id, :arm, :generation, decision_id, :version_id, position, reward
     FROM json_to_recordset(:rows) AS t (decision_id text, position int, reward float8)
     """
 )
+_ALL = [-(2**31), 2**31 - 1]  # every position
+NOT_LEARNED = 0  # in place of a version's id: the decision is settled, and deliberately not learned from
 
 
-def settle(connection: Connection, experiment_id: int, arm: str, outcomes: list[Outcome]) -> None:
-    """Make outcomes final; settling a decision a second time is an error, and the round fails."""
+def settle(
+    connection: Connection, experiment_id: int, arm: str, outcomes: list[Outcome], feedback_version: int
+) -> None:
+    """Make outcomes final; settling a decision a second time is an error, and the round fails.
+
+    A decision that may not be analysed gets no outcome, and waits no longer either.
+    """
     documents = [
         {
             "decision_id": due.id,
             "unit_id": due.unit_id,
             "reward": reward,
-            "events": len(due.rewards),
+            "events": events,
             "decided_at": due.decided_at,
+            "analysed": "analyse" not in due.refused,
         }
-        for due, reward in outcomes
+        for due, reward, events in outcomes
     ]
-    values = {"experiment_id": experiment_id, "arm": arm, "rows": orjson.dumps(documents).decode()}
-    connection.execute(_SETTLE, values)
+    values = {"experiment_id": experiment_id, "arm": arm, "feedback_version": feedback_version}
+    connection.execute(_SETTLE, values | {"rows": orjson.dumps(documents).decode()})
 
 
 def write_ledger(
-    connection: Connection, experiment_id: int, arm: str, version_id: int, outcomes: list[Outcome]
+    connection: Connection,
+    experiment_id: int,
+    arm: str,
+    generation: int,
+    version_id: int,
+    rewards: Sequence[tuple[str, float]],
+    first: int = 0,
 ) -> None:
-    """Record what a version learned; a decision that is in the ledger already is an error, and the round fails."""
+    """Record what a version learned, or (``NOT_LEARNED``) what is not learned.
+
+    A decision that is in this generation of the ledger already is an error, and the round fails.
+
+    :param rewards: (decision id, reward) in the order of learning.
+    :param first: the first one's position.
+    """
     documents = [
-        {"decision_id": due.id, "position": position, "reward": reward}
-        for position, (due, reward) in enumerate(outcomes)
+        {"decision_id": decision_id, "position": position, "reward": reward}
+        for position, (decision_id, reward) in enumerate(rewards, first)
     ]
-    values = {"experiment_id": experiment_id, "arm": arm, "version_id": version_id}
+    values = {"experiment_id": experiment_id, "arm": arm, "generation": generation, "version_id": version_id}
     connection.execute(_LEDGER, values | {"rows": orjson.dumps(documents).decode()})
 
 
@@ -161,6 +226,14 @@ def lag(connection: Connection) -> tuple[int, float]:
 
 
 def ledger_size(connection: Connection, experiment_id: int) -> int:
-    """Lines of the ledger of one experiment."""
-    query = select(func.count()).select_from(_ledger).where(_ledger.c.experiment_id == experiment_id)
+    """Lines of the ledger of one experiment, of each arm's current generation."""
+    current = (_lineages.c.experiment_id == _ledger.c.experiment_id) & (_lineages.c.arm == _ledger.c.arm)
+    current &= _lineages.c.generation == _ledger.c.generation
+    query = select(func.count()).select_from(_ledger).join(_lineages, current)
+    return int(connection.execute(query.where(_ledger.c.experiment_id == experiment_id)).scalar_one())
+
+
+def generation(connection: Connection, experiment_id: int, arm: str) -> int:
+    """Of the ledger of an arm that learns, now."""
+    query = select(_lineages.c.generation).where(_lineages.c.experiment_id == experiment_id, _lineages.c.arm == arm)
     return int(connection.execute(query).scalar_one())

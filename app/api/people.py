@@ -10,7 +10,7 @@ from app.api import answers
 from app.api.auth import caller, needs
 from app.api.browsers import check_unit
 from app.api.respond import as_json
-from app.services import consent, people, unit_tokens
+from app.services import consent, erasure, people, unit_tokens
 from app.services.experiment_config import Id, Model
 from app.services.requests import ConsentRequest
 from app.serving import runtime
@@ -35,6 +35,24 @@ class TokenRequest(Model):
 class TokenAnswer(BaseModel):
     unit_id: str
     unit_token: str
+
+
+class ErasureRequest(Model):
+    """Ask for the erasure of a unit."""
+
+    unit_id: Id
+
+
+class ErasureAnswer(BaseModel):
+    erasure_id: str
+    status: str  # waiting, done
+    requested_at: str
+    done_at: str | None
+    receipt: dict[str, Any] | None
+
+
+class ErasurePath(BaseModel):
+    erasure_id: str
 
 
 class UnitPath(BaseModel):
@@ -78,3 +96,18 @@ def look_up(path: UnitPath) -> Response:
 def export(path: UnitPath) -> Response:
     """Everything that is stored of a unit, for the person to have."""
     return as_json(people.export(runtime().engine, caller(), path.unit_id))
+
+
+@blueprint.post("/erasure", responses={202: ErasureAnswer})
+@needs("people")
+def erase(body: ErasureRequest) -> Response:
+    """Remove every trace of a unit. From this answer on nothing personal is decided for it; the worker does the rest."""
+    at = runtime()
+    return as_json(erasure.ask(at.engine, at.settings, caller(), body.unit_id), 202)
+
+
+@blueprint.get("/erasure/<erasure_id>", responses={200: ErasureAnswer})
+@needs("people")
+def erasure_receipt(path: ErasurePath) -> Response:
+    """How far an erasure is; once it is done, its receipt."""
+    return as_json(erasure.look_up(runtime().engine, caller(), path.erasure_id))

@@ -39,7 +39,8 @@ def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str,
                     actor=caller.key_id,
                 )
         held = consents.current(connection, request.unit_id)
-        units.restrict(connection, request.unit_id, [name for name, one in held.items() if one.status != "granted"])
+        denied = [name for name, one in held.items() if one.status != "granted"]
+        units.restrict(connection, request.unit_id, denied, until_erased=True)
     return {"unit_id": request.unit_id, "consent": _statuses(held)}
 
 

@@ -54,9 +54,7 @@ def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Any)
     arm = plain_arm(config).key if plain else draws.assign(salt, row.unit_id, shares(config))
     draw = draws.draw(salt, row.id)
     return [
-        _check(
-            "seal", not holds(secret, row), "the seal is broken: a field was changed, or the secret key is another one"
-        ),
+        check_seal(secret, row),
         _check(
             "encoding",
             row.encoding_version != ENCODING_VERSION,
@@ -64,6 +62,21 @@ def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Any)
         ),
         _check("arm", arm != row.arm, f"the unit belongs to another arm: {arm!r}, logged is {row.arm!r}"),
         _check("draw", draw != row.draw, f"the id's draw gives {draw!r}, logged is {row.draw!r}"),
+    ]
+
+
+def check_seal(secret: str, row: Any) -> Check:
+    """Is the row as it was sealed?"""
+    broken = "the seal is broken: a field was changed, or the secret key is another one"
+    return _check("seal", not holds(secret, row), broken)
+
+
+def check_drawn(row: Any) -> list[Check]:
+    """What can be held against the logged distribution alone, when the model that gave it is gone."""
+    chosen = draws.sample(row.distribution, row.draw)
+    return [
+        _check("action", chosen != row.chosen, f"the draw gives another action than {_logged_action(row)!r}"),
+        _check("propensity", row.distribution[chosen] != row.propensity, "the propensity is not the distribution's"),
     ]
 
 

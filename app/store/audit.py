@@ -69,7 +69,7 @@ _UNACCOUNTED = text(
         AND l.generation = g.generation AND l.decision_id = d.id
     LEFT JOIN awaiting_outcome a ON a.decision_id = d.id
     LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
-    WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL
+    WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND d.erased_at IS NULL
       AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
       AND CASE WHEN a.decision_id IS NOT NULL THEN o.decision_id IS NOT NULL OR l.decision_id IS NOT NULL
         ELSE (d.arm = ANY(:arms) AND l.decision_id IS NULL)

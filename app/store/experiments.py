@@ -53,6 +53,11 @@ def find(connection: Connection, key: str, *, lock: bool = False) -> StoredExper
     return None if row is None else _stored(row)
 
 
+def key_of(connection: Connection, experiment_id: int) -> str:
+    """The key of an experiment, which exists."""
+    return str(connection.execute(select(_e.c.key).where(_e.c.id == experiment_id)).scalar_one())
+
+
 def by_id(connection: Connection, experiment_id: int) -> StoredExperiment:
     """The experiment of that id, which exists."""
     return _stored(connection.execute(_with_config.where(_e.c.id == experiment_id)).one())

@@ -26,6 +26,7 @@ class VersionInfo(NamedTuple):
     manifest: dict[str, Any]
     checks: dict[str, Any]
     created_at: Any
+    erased_at: Any  # since then its bytes are gone; null: they are there
 
 
 class Serving(NamedTuple):

@@ -225,6 +225,15 @@ def lag(connection: Connection) -> tuple[int, float]:
     return int(row[0]), float(row[1])
 
 
+def has_erased(connection: Connection, version_id: int) -> bool:
+    """True when a decision that a version learned has lost its unit since, so that it cannot be learned again."""
+    query = """
+        SELECT EXISTS (SELECT FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+            WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
+    """
+    return bool(connection.execute(text(query), {"id": version_id}).scalar_one())
+
+
 def ledger_size(connection: Connection, experiment_id: int) -> int:
     """Lines of the ledger of one experiment, of each arm's current generation."""
     current = (_lineages.c.experiment_id == _ledger.c.experiment_id) & (_lineages.c.arm == _ledger.c.arm)

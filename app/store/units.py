@@ -48,7 +48,7 @@ class UnitRow(NamedTuple):
     """The answer to one question."""
 
     now: float  # the database's clock, Unix time, in seconds
-    consent: dict[str, str]  # by purpose, what was said last
+    consent: dict[str, str]  # by purpose, what holds: what was said last, and nothing while an erasure waits
     contacts: list[Contact]  # newest first
     muted: set[str]  # actions
     past: list[Past]  # newest first
@@ -60,6 +60,7 @@ _STATE = text(
         (SELECT json_object_agg(purpose, status) FROM (
             SELECT DISTINCT ON (purpose) purpose, status FROM consents WHERE unit_id = q.unit_id ORDER BY purpose, id DESC
         ) c) AS consent,
+        (SELECT denied FROM restrictions r WHERE r.unit_id = q.unit_id) AS denied,
         CASE WHEN q.contacts_s > 0 THEN (SELECT json_agg(json_build_array(experiment_id, action, channel, at)) FROM (
             SELECT experiment_id, eligible[chosen + 1] AS action, channel, extract(epoch FROM decided_at)::float8 AS at
             FROM decisions WHERE unit_id = q.unit_id AND channel IS NOT NULL
@@ -94,7 +95,7 @@ def read(connection: Connection, questions: list[Question]) -> list[UnitRow]:
     return [
         UnitRow(
             row.now,
-            row.consent or {},
+            (row.consent or {}) | dict.fromkeys(row.denied or (), "denied"),
             [Contact._make(one) for one in row.contacts or []],
             set(row.muted or []),
             [Past._make(one) for one in row.past or []],
@@ -103,8 +104,16 @@ def read(connection: Connection, questions: list[Question]) -> list[UnitRow]:
     ]
 
 
-def restrict(connection: Connection, unit_id: str, denied: list[str]) -> None:
-    """From now on every decision for the unit is held against what it denied; none: like any other unit again."""
+_ERASING = text("SELECT EXISTS (SELECT FROM erasures WHERE unit_id = :unit_id AND status = 'waiting')")
+
+
+def restrict(connection: Connection, unit_id: str, denied: list[str], *, until_erased: bool = False) -> None:
+    """From now on every decision for the unit is held against what it denied; none: like any other unit again.
+
+    :param until_erased: nothing changes while the unit waits for its erasure.
+    """
+    if until_erased and connection.execute(_ERASING, {"unit_id": unit_id}).scalar_one():
+        return
     if denied:
         query = """
             INSERT INTO restrictions (unit_id, denied) VALUES (:unit_id, :denied)

@@ -1,0 +1,50 @@
+"""Retention: after an experiment's time, a decision loses whatever points to its unit.
+
+What is left is what was chosen, from what, with which probability, and its rewards: a row without unit, context, message
+and feedback, sealed anew and marked. It is in no report any more. Models keep what they learned; a later rebuild does not
+learn it again.
+"""
+
+from types import SimpleNamespace
+
+from sqlalchemy import Engine
+
+from app.services.seal import seal
+from app.settings import Settings
+from app.store import retention as store
+from app.store.engine import transaction
+
+SLICE = 2000
+
+
+def run(engine: Engine, settings: Settings) -> int:
+    """Blank everything whose time has come, a slice at a time; returns how many decisions."""
+    with transaction(engine) as connection:
+        kept = store.kept_experiments(connection)
+    count = 0
+    for experiment_id, retention_s in kept:
+        done = SLICE
+        while done == SLICE:
+            done = _slice(engine, settings, experiment_id, retention_s)
+            count += done
+    return count
+
+
+def forget_events(engine: Engine, settings: Settings) -> int:
+    """Remove events that triggers cannot need any more; returns how many."""
+    count, done = 0, SLICE
+    while done == SLICE:
+        with transaction(engine) as connection:
+            done = store.delete_events(connection, settings.event_retention_s, SLICE)
+        count += done
+    return count
+
+
+def _slice(engine: Engine, settings: Settings, experiment_id: int, retention_s: float) -> int:
+    with transaction(engine) as connection:
+        rows = store.expired(connection, experiment_id, retention_s, SLICE)
+        left = [SimpleNamespace(**(row._asdict() | store.BLANK)) for row in rows]
+        if rows:
+            seals = {row.id: seal(settings.secret_key, row) for row in left}
+            store.blank(connection, experiment_id, seals)
+    return len(rows)

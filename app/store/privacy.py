@@ -1,0 +1,61 @@
+"""What a report with differential privacy is made of: one bounded line per unit, summed; and the ledger of what was spent."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, text
+
+
+class ArmTotal(NamedTuple):
+    """Sums over the units of one arm, each unit with the mean of its rewards."""
+
+    arm: str
+    units: int
+    points: int  # sum of the units' means, each rounded to whole points and clipped to the bounds
+
+
+class Spent(NamedTuple):
+    """One report that was given."""
+
+    id: int
+    epsilon: float
+    report: dict[str, Any]
+    actor: str
+    at: datetime
+
+
+_TOTALS = text(
+    """
+    WITH units AS (
+        SELECT unit_id, (array_agg(arm ORDER BY decided_at, decision_id))[1] AS arm, avg(reward) AS mean
+        FROM analysed WHERE experiment_id = :id GROUP BY unit_id
+    )
+    SELECT arm, count(*), sum(least(greatest(round((mean - :low) / (:high - :low) * :points), 0), :points))::bigint
+    FROM units GROUP BY arm ORDER BY arm
+    """
+)
+
+
+def totals(connection: Connection, experiment_id: int, low: float, high: float, points: int) -> list[ArmTotal]:
+    """Per arm its units and their points: 0 at ``low``, ``points`` at ``high``. A unit belongs where it was first."""
+    values = {"id": experiment_id, "low": low, "high": high, "points": points}
+    return [ArmTotal._make(row) for row in connection.execute(_TOTALS, values)]
+
+
+def spent(connection: Connection, experiment_id: int) -> list[Spent]:
+    """Every report of an experiment, newest first."""
+    query = "SELECT id, epsilon, report, actor, at FROM privacy_ledger WHERE experiment_id = :id ORDER BY id DESC"
+    return [Spent._make(row) for row in connection.execute(text(query), {"id": experiment_id})]
+
+
+def lock(connection: Connection, experiment_id: int) -> None:
+    """Only one report of an experiment at a time, so that two cannot spend the same budget."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(7205764, hashtext(:id))"), {"id": str(experiment_id)})
+
+
+def add(connection: Connection, experiment_id: int, epsilon: float, report: dict[str, Any], actor: str) -> None:
+    """Write down what was spent, with what it bought."""
+    query = "INSERT INTO privacy_ledger (experiment_id, epsilon, report, actor) VALUES (:id, :epsilon, :report, :actor)"
+    values = {"id": experiment_id, "epsilon": epsilon, "report": orjson.dumps(report).decode(), "actor": actor}
+    connection.execute(text(query), values)

@@ -1,0 +1,87 @@
+"""Decisions that are older than their experiment keeps people: read, and written back without them."""
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select, text
+
+from app.store import message_tables, tables
+from app.store.engine import AnyRow
+
+_d = tables.decisions
+BLANK: dict[str, Any] = {
+    "unit_id": "",
+    "body_hash": "",
+    "context": {},
+    "actions": None,
+    "ineligible": None,
+    "message": None,
+}
+
+
+def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[AnyRow]:
+    """Decisions older than that which still name their unit, oldest first; none whose outcome is waited for."""
+    query = (
+        select(_d)
+        .where(
+            _d.c.experiment_id == experiment_id,
+            text("decided_at < clock_timestamp() - make_interval(secs => :age)"),
+            _d.c.erased_at.is_(None),
+            ~select(1).where(tables.awaiting_outcome.c.decision_id == _d.c.id).exists(),
+        )
+        .order_by(_d.c.decided_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(query, {"age": older_than_s}))
+
+
+_WRITE = text(
+    """
+    UPDATE decisions d SET unit_id = '', body_hash = '', context = '{}', actions = NULL, ineligible = NULL, message = NULL,
+        seal = i.seal, erased_at = clock_timestamp()
+    FROM json_to_recordset(:rows) AS i (id text, seal text) WHERE d.id = i.id
+    """
+)
+_FOLLOWING = (
+    "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
+    "DELETE FROM deliveries WHERE decision_id = ANY(:ids)",
+    "DELETE FROM firings WHERE decision_id = ANY(:ids)",
+    "DELETE FROM feedback WHERE decision_id = ANY(:ids)",
+    "DELETE FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = ANY(:ids)",
+)
+
+
+def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> None:
+    """Take the unit out of these decisions, and remove what hangs on it.
+
+    :param seals: by id, the seal of what is left.
+    """
+    rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
+    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
+    for statement in _FOLLOWING:
+        values: dict[str, Any] = {"ids": list(seals)}
+        if ":experiment_id" in statement:
+            values["experiment_id"] = experiment_id
+        connection.execute(text(statement), values)
+
+
+def delete_events(connection: Connection, older_than_s: float, most: int) -> int:
+    """Forget events that are older; returns how many went."""
+    events = message_tables.events
+    query = f"""
+        DELETE FROM {events.name} WHERE event_id IN (
+            SELECT event_id FROM {events.name} e WHERE received_at < clock_timestamp() - make_interval(secs => :age)
+              AND NOT EXISTS (SELECT FROM awaiting_match a WHERE a.event_id = e.event_id) LIMIT :most)
+    """
+    return connection.execute(text(query), {"age": older_than_s, "most": most}).rowcount
+
+
+def kept_experiments(connection: Connection) -> list[tuple[int, float]]:
+    """(experiment id, seconds) of those that keep people for so long."""
+    query = """
+        SELECT e.id, (c.config->>'retention_s')::float8 FROM experiments e
+        JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
+        WHERE c.config->>'retention_s' IS NOT NULL ORDER BY e.id
+    """
+    return [(row[0], row[1]) for row in connection.execute(text(query))]

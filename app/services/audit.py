@@ -13,15 +13,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from app.services import model_bytes
-from app.services.examples import Configs, example_of, joined_reward
+from app.services import model_bytes, receipts
+from app.services.examples import Configs, examples_of, joined_reward
 from app.services.lookup import stored_experiment
 from app.services.recompute import (
     FAILURES,
     Check,
     check_choice,
+    check_drawn,
     check_identity,
     check_named,
+    check_seal,
     load_model,
     needs_model,
     policy_of,
@@ -45,8 +47,10 @@ class AuditReport:
     experiment: str
     decisions: int = 0  # recomputed
     decisions_differ: int = 0
+    decisions_erased: int = 0  # of these: their unit, or the model that made them, was erased; what is left agrees
     versions: int = 0  # replayed
     versions_differ: int = 0
+    versions_erased: int = 0  # of these: they, or what they learned, were erased
     outcomes: int = 0  # joined again
     outcomes_differ: int = 0
     ledger_rows: int = 0
@@ -62,8 +66,10 @@ class AuditReport:
         """The report in words."""
         return [
             f"audit of {self.experiment}: {'everything matches' if self.ok else 'DIFFERENCES FOUND'}",
-            f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}",
-            f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}",
+            f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}"
+            + (f", erased: {self.decisions_erased}" if self.decisions_erased else ""),
+            f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}"
+            + (f", erased: {self.versions_erased}" if self.versions_erased else ""),
             f"  outcomes joined again: {self.outcomes}, of which differ: {self.outcomes_differ}",
             f"  decisions in the training ledger: {self.ledger_rows}, not accounted for: {self.unaccounted}",
             *(f"  - {finding}" for finding in self.findings),
@@ -130,6 +136,7 @@ class _Auditor:
         self._report = report
         self._configs = Configs(connection, experiment.id)
         self._predictor: tuple[tuple[str, int], Predictor | None] | None = None  # the one in use: rows come grouped
+        self._receipted = receipts.forgotten(connection, settings.secret_key, experiment.key)
         self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
 
     def check_decision(self, row: AnyRow) -> None:
@@ -145,6 +152,12 @@ class _Auditor:
     def _checks(self, row: AnyRow) -> list[Check]:
         config = self._configs.get(row.config_version)
         salt = bytes(self._experiment.salt)
+        if row.erased_at is not None:
+            self._report.decisions_erased += 1
+            return [check_seal(self._secret, row)]
+        if self._is_forgotten(row):
+            self._report.decisions_erased += 1
+            return [*check_identity(self._secret, salt, config, row), *check_drawn(row)]
         policy = policy_of(config, row)
         lines = self._configs.lines(row.config_version, row.actions, row.eligible)
         predictor = self._model(row, policy)
@@ -160,6 +173,10 @@ class _Auditor:
         if self._predictor is None or self._predictor[0] != name:
             self._predictor = (name, load_model(self._connection, self._secret, policy, version, row))
         return self._predictor[1]
+
+    def _is_forgotten(self, row: AnyRow) -> bool:
+        version = self.versions.get((row.arm, row.policy_version))
+        return version is not None and version.erased_at is not None and row.policy_sha256 not in (None, "")
 
     def check_outcomes(self, since: datetime | None) -> None:
         """Join the rewards of every settled decision again."""
@@ -182,6 +199,12 @@ class _Auditor:
             self._report.add(f"version {version.number} of arm {version.arm!r}: {problem}")
 
     def _replayed(self, version: VersionInfo) -> str | None:
+        if version.erased_at is not None:
+            self._report.versions_erased += 1
+            return None if (version.arm, version.number) in self._receipted else "it was erased, but no receipt says so"
+        if training.has_erased(self._connection, version.id):
+            self._report.versions_erased += 1
+            return None
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
         if version.parent_id is None:
             return None  # the untrained model: its signature and hash are all there is
@@ -195,7 +218,7 @@ class _Auditor:
                 expected = joined_reward(due, self._configs, feedback_version)
                 if expected != reward:
                     return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
-            again = learn(again, policy, [example_of(due, reward, self._configs) for reward, due in rows])
+            again = learn(again, policy, examples_of(policy, [(due, reward) for reward, due in rows], self._configs))
             count += len(rows)
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"

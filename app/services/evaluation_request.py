@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, JsonValue
 
 from app.errors import FieldError
-from app.services.experiment_config import Key, Model, invalid
+from app.services.experiment_config import ExperimentConfig, Key, Model, invalid
 from bandits.policy import PolicyError, parse_policy
 
 MAX_CANDIDATES = 100
@@ -38,8 +38,8 @@ class EvaluationRequest(Model):
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
 
 
-def check_candidate(spec: CandidateSpec, actions: set[str]) -> None:
-    """Refuse a candidate that cannot be evaluated.
+def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
+    """Refuse a candidate that cannot be evaluated. Where messages are composed, one that learns learns slates unless it says no.
 
     :raises Unprocessable: naming the field.
     """
@@ -52,10 +52,15 @@ def check_candidate(spec: CandidateSpec, actions: set[str]) -> None:
         if set(spec.model) != {"arm", "version"} or type(arm) is not str or type(version) is not int:
             raise invalid((FieldError("/model", 'give {"arm": KEY, "version": NUMBER}'),))
         return
+    composed = config.composition is not None
+    if composed and spec.policy and spec.policy.get("type") == "bandit":
+        spec.policy = {**spec.policy, "slates": spec.policy.get("slates", True)}
     try:
         policy: Any = parse_policy(spec.policy or {})
     except PolicyError as error:
         raise invalid(tuple(FieldError(f"/policy{path}", message) for path, message in error.problems)) from None
-    action = getattr(policy, "action", None)
+    if getattr(policy, "slates", False) and not composed:
+        raise invalid((FieldError("/policy/slates", "this experiment composes no messages; leave it out"),))
+    action, actions = getattr(policy, "action", None), {one.id for one in config.all_actions()}
     if action is not None and actions and action not in actions:
         raise invalid((FieldError("/policy/action", "no action of this experiment has this id"),))

@@ -17,6 +17,7 @@ from app.services.log_table import LogTable
 from app.services.policies import Policies, Target, describe
 from app.services.result_lines import as_json
 from bandits import reward_model
+from bandits.model import TrainingDataError
 from bandits.model_file import ModelError
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge
@@ -99,7 +100,7 @@ def _candidates(
     for spec in specs:
         try:
             targets.append(policies.candidate(spec, early))
-        except (DataError, ModelError) as error:
+        except (DataError, ModelError, TrainingDataError) as error:
             impossible.append(_impossible(spec, str(error)))
     return targets, impossible
 

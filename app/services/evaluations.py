@@ -39,7 +39,7 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        check_candidate(spec, {action["id"] for action in experiment.config["actions"]})
+        check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
         if spec.model is not None:
             _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
         plain = spec.model_dump(mode="json")

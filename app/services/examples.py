@@ -1,21 +1,26 @@
 """Turns logged decisions into training examples. The learner and the audit share it, so a replay is the same work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection
 
 from app.services.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
-from app.services.snapshot import Candidates, compile_actions
-from app.store import experiments
+from app.services.snapshot import Candidates, compile_actions, compile_candidates
+from app.store import decisions, experiments
 from app.store import feedback as schemas
 from app.store.training import Due, Outcome
 from bandits.cost import cost_of
+from bandits.distribution import FloatArray
 from bandits.encoding import encode_context
 from bandits.feedback import Answer, reward_events
 from bandits.model import Example
+from bandits.policy import BanditPolicy
 from bandits.rewards import RewardEvent, join
+
+SLICE = 500  # distributions read at once
 
 
 class Configs:
@@ -48,11 +53,19 @@ class Configs:
             by_id = dict(zip(compiled.ids, compiled.lines, strict=True))
         return [by_id[name] for name in eligible]
 
+    def distributions(self, ids: list[str]) -> dict[str, FloatArray]:
+        """The logged distributions of decisions by id; as arrays, because a round holds thousands."""
+        found: dict[str, FloatArray] = {}
+        for first in range(0, len(ids), SLICE):
+            rows = decisions.distributions(self._connection, ids[first : first + SLICE])
+            found |= {name: np.array(chances) for name, chances in rows.items()}
+        return found
+
     def _entry(self, version: int) -> tuple[ExperimentConfig, Candidates, dict[str, str]]:
         if version not in self._known:
             stored = experiments.config_of(self._connection, self._experiment_id, version)
             config = ExperimentConfig.model_validate(stored)
-            candidates = compile_actions(config.actions)
+            candidates = compile_candidates(config)
             by_id = dict(zip(candidates.ids, candidates.lines, strict=True))
             self._known[version] = (config, candidates, by_id)
         return self._known[version]
@@ -80,8 +93,18 @@ def answers(due: Due) -> list[Answer]:
     return [Answer(kind, value, datetime.fromisoformat(at), name) for kind, value, at, name in due.feedback]
 
 
-def example_of(due: Due, reward: float, configs: Configs) -> Example:
-    """One training example."""
+def examples_of(policy: BanditPolicy, learned: Sequence[tuple[Due, float]], configs: Configs) -> list[Example]:
+    """Training examples of decisions with their rewards. Slates learn from the whole distribution, so it is looked up."""
+    chances = configs.distributions([due.id for due, _ in learned]) if policy.slates else {}
+    return [example_of(due, reward, configs, chances.get(due.id)) for due, reward in learned]
+
+
+def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | None = None) -> Example:
+    """One training example.
+
+    :param chances: the whole logged distribution, for slates.
+    """
     spec = configs.get(due.config_version).reward
     lines = configs.lines(due.config_version, due.actions, due.eligible)
-    return Example(encode_context(due.context), lines, due.chosen, due.propensity, cost_of(reward, spec.min, spec.max))
+    cost = cost_of(reward, spec.min, spec.max)
+    return Example(encode_context(due.context), lines, due.chosen, due.propensity, cost, chances)

@@ -103,8 +103,11 @@ class LogTable:
                 row.chosen,
                 float(chance),
                 cost_of(row.reward, low, high),
+                chances[: len(row.eligible)],
             )
-            for row, shared, lines, chance in zip(self.rows, self.shared, self.lines, self.propensity, strict=True)
+            for row, shared, lines, chance, chances in zip(
+                self.rows, self.shared, self.lines, self.propensity, self.logged, strict=True
+            )
         ]
 
     def chosen_lines(self) -> list[str]:

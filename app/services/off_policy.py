@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from app.errors import NotFound
+from app.services.experiment_config import ExperimentConfig
 from app.services.lookup import stored_experiment
 from app.store import browse, models
 from app.store import evaluations as store
@@ -92,7 +93,7 @@ def choices(engine: Engine, key: str) -> Choices:
         contexts = browse.newest_contexts(connection, experiment.id, CONTEXTS)
         serving = models.serving(connection, experiment_id=experiment.id)
     fields = dict.fromkeys(name for context in contexts for name in names_of(context))
-    actions = [action["id"] for action in experiment.config["actions"]]
+    actions = [action.id for action in ExperimentConfig.model_validate(experiment.config).all_actions()]
     return Choices(list(fields)[:MAX_FIELDS], actions, {one.arm: one.number for one in serving})
 
 

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from app.services import model_bytes
-from app.services.examples import Configs, example_of, joined_reward, outcome_of
+from app.services.examples import Configs, examples_of, joined_reward, outcome_of
 from app.services.model_bytes import ModelRefused
 from app.services.training import CANARIES, canaries, learnable, promote
 from app.settings import Settings
@@ -166,7 +166,7 @@ class _Lesson:
         """The model after all rounds of the serving one. Their borders stay: Vowpal Wabbit's state depends on them."""
         configs = Configs(self.connection, self.experiment_id)
         for decisions in rebuilds.rounds(self.connection, self.experiment_id, self.arm):
-            examples = []
+            lessons = []
             for decision in decisions:
                 if decision.id in self.without:
                     continue
@@ -174,7 +174,8 @@ class _Lesson:
                 kept = self.learned if learnable(decision) else self.withheld
                 kept.append((decision.id, reward))
                 if learnable(decision):
-                    examples.append(example_of(decision, reward, configs))
+                    lessons.append((decision, reward))
+            examples = examples_of(policy, lessons, configs)
             plain = learn(plain, policy, examples)
             self.rounds += [len(examples)] if examples else []
             self.newest.extend(examples)

@@ -3,11 +3,12 @@
 What cannot be made again (an imported decision, a model that is missing) is shown with the reason; the rest stays visible.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from app.errors import NotFound
+from app.services.composition import slots_of
 from app.services.examples import Configs, joined_reward
 from app.services.experiment_config import ActionSpec, ExperimentConfig
 from app.services.lookup import stored_experiment
@@ -18,8 +19,8 @@ from app.store import decisions, feedback, keys, models
 from app.store.browse import Learned, Settled
 from app.store.engine import AnyRow, transaction
 from app.store.experiments import StoredExperiment
-from app.store.models import VersionInfo
 from app.store.feedback import StoredFeedback
+from app.store.models import VersionInfo
 from app.store.rewards import StoredReward
 from app.store.training import Due
 from bandits.contributions import MOST, Contribution, contributions, names_of
@@ -69,6 +70,7 @@ class Replay(NamedTuple):
     version: VersionInfo | None
     rewards: Rewards
     recomputed: Recomputed | None  # null: imported, not made here
+    slots: list[dict[str, Any]]  # of a composed message: what each slot did; see ``composition.slots_of``
 
 
 def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Replay:
@@ -103,12 +105,13 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
             version=version,
             rewards=_rewards(connection, experiment, row, configs),
             recomputed=again,
+            slots=slots_of(row.eligible, chances, row.chosen) if config.composition and row.state != "imported" else [],
         )
 
 
 def _action(row: AnyRow, config: ExperimentConfig) -> ActionSpec | None:
     """The chosen action with its features, from the call or from the configuration."""
-    given = config.actions if row.actions is None else [ActionSpec.model_validate(one) for one in row.actions]
+    given = config.all_actions() if row.actions is None else [ActionSpec.model_validate(one) for one in row.actions]
     name = row.eligible[row.chosen] if 0 <= row.chosen < len(row.eligible) else None
     return next((action for action in given if action.id == name), None)
 
@@ -135,8 +138,9 @@ def _recomputed(
         _, of_choice = check_choice(salt, policy, predictor, lines, row)
         checks += of_choice
         if predictor is not None and action is not None:
-            fields = len(names_of(row.context)) + len(names_of(action.features))
-            found = contributions(policy, predictor, row.context, action.features, lines, row.eligible, row.chosen)
+            features = {} if config.composition else action.features  # a part's features do not come without the part
+            fields = len(names_of(row.context)) + len(names_of(features))
+            found = contributions(policy, predictor, row.context, features, lines, row.eligible, row.chosen)
     except FAILURES as error:
         problem = str(error.args[0]) if error.args else str(error)
     finally:

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from app.services import model_bytes
-from app.services.examples import Configs, example_of, outcome_of
+from app.services.examples import Configs, examples_of, outcome_of
 from app.services.model_bytes import ModelRefused
 from app.settings import Settings
 from app.store import feedback, models, platform, rewards, training
@@ -117,7 +117,7 @@ def _learn(
     (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
     try:
         parent, parent_bytes = model_bytes.load(connection, serving.version_id, settings.secret_key)
-        examples = [example_of(outcome.decision, outcome.reward, configs) for outcome in outcomes]
+        examples = examples_of(policy, [(one.decision, one.reward) for one in outcomes], configs)
         child = learn(parent_bytes, policy, examples)
     except (ModelRefused, ModelError, TrainingDataError) as error:
         models.report_problem(connection, experiment_id, arm, str(error))

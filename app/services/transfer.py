@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from app.errors import Conflict
-from app.services.experiment_config import MAX_ID_BYTES, parse_config
+from app.services.experiment_config import MAX_ID_BYTES, ExperimentConfig, parse_config
 from app.services.log_files import FileRefused, Record, format_of, read, write
 from app.services.lookup import stored_experiment
 from app.store import experiments, platform, transfer
@@ -118,7 +118,8 @@ def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
     for row in transfer.settled(connection, experiment_id):
         if row.config_version not in features:
             config = experiments.config_of(connection, experiment_id, row.config_version)
-            features[row.config_version] = {action["id"]: action["features"] for action in config["actions"]}
+            actions = ExperimentConfig.model_validate(config).all_actions()
+            features[row.config_version] = {action.id: action.features for action in actions}
         own = features[row.config_version]
         if row.actions is not None:
             own = {action["id"]: action.get("features", {}) for action in row.actions}

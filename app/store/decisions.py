@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from app.store import tables
 from app.store.engine import AnyRow
@@ -100,6 +100,14 @@ def find_many(connection: Connection, ids: list[str]) -> dict[str, AnyRow]:
 def find(connection: Connection, decision_id: str) -> AnyRow | None:
     """The whole row of one decision."""
     return find_many(connection, [decision_id]).get(decision_id)
+
+
+def distributions(connection: Connection, ids: list[str]) -> dict[str, list[float]]:
+    """The logged distributions of these decisions, by id."""
+    rows = connection.execute(
+        select(_d.c.id, _d.c.distribution).where(_d.c.id == func.any(bindparam("ids"))), {"ids": ids}
+    )
+    return {row.id: row.distribution for row in rows}
 
 
 _ACTIVATE = text(

@@ -5,7 +5,7 @@ from functools import cache
 
 from sqlalchemy import Engine
 
-from app.services import activity, evaluations, health_checks, results, standing_audit, training
+from app.services import activity, evaluations, feedback_report, health_checks, results, standing_audit, training
 from app.services import rebuild as rebuilding
 from app.store.engine import alone, create
 from worker.celery_app import app, settings
@@ -45,6 +45,7 @@ def report() -> None:
             evaluations.run_waiting(_engine(), settings)
             results.compute_stale(_engine(), settings.report_interval_s)
             health_checks.compute_due(_engine(), settings.report_interval_s)
+            feedback_report.compute_due(_engine(), settings.report_interval_s)
             standing_audit.run_due(_engine(), settings)
 
 

@@ -15,6 +15,7 @@ from app.serving import runtime
 TABS = (
     ("overview", "Overview"),
     ("results", "Results"),
+    ("feedback", "Feedback"),
     ("off_policy", "Off-policy"),
     ("policy", "Policy"),
     ("decisions", "Decisions"),

@@ -11,7 +11,7 @@ from app.api.answers import ExperimentAnswer
 from app.api.auth import caller, needs
 from app.api.experiments import KeyPath, bound_key
 from app.api.respond import as_json
-from app.services import evaluations, health_checks, power, results
+from app.services import evaluations, feedback_report, health_checks, power, results
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest
 from app.services.experiment_config import Model
 from app.services.power import PowerRequest
@@ -78,6 +78,20 @@ class HealthAnswer(BaseModel):
     assumptions: list[str]
 
 
+class FeedbackReportAnswer(BaseModel):
+    experiment: str
+    in_force: dict[str, Any] = Field(description="The feedback schema; being_computed: a newer one's version, or null.")
+    answers: int
+    late: int
+    kinds: list[dict[str, Any]]
+    window: dict[str, Any]
+    groups: list[dict[str, Any]] = Field(description="All, each arm, each segment: rate, agreement, bias.")
+    assumptions: list[str]
+    computed_at: str | None = Field(description="Null: the worker has not computed it yet.")
+    age_s: float | None
+    seconds: float | None
+
+
 class EvaluationAnswer(BaseModel):
     id: int
     experiment: str
@@ -119,6 +133,13 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
 def read_health(path: KeyPath, query: SegmentQuery) -> Response:
     """Units against shares, choices against propensities, missing rewards, models."""
     return as_json(health_checks.get(runtime().engine, bound_key(path.key), segment=query.segment))
+
+
+@blueprint.get("/experiments/<key>/feedback", responses={200: FeedbackReportAnswer})
+@needs("read")
+def read_feedback(path: KeyPath) -> Response:
+    """What people say against what they do: counts, answer rates, agreement, and who answers."""
+    return as_json(feedback_report.get(runtime().engine, bound_key(path.key)))
 
 
 @blueprint.get("/experiments/<key>/candidates", responses={200: CandidateListAnswer})

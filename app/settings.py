@@ -38,6 +38,9 @@ class Settings:
     metrics_dir: str
     metrics_token: str
     public_url: str
+    event_retention_s: float
+    privacy_budget: float
+    allow_http_loopback: int
     log_level: str
 
 
@@ -140,6 +143,21 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "Address at which people reach the pages, as https://host; printed links begin with it, and with https cookies are "
         "sent over TLS only.",
+    ),
+    Setting("LOOPWISE_EVENT_RETENTION_S", "7776000", float, 86400, "Seconds after which behaviour events are forgotten."),
+    Setting(
+        "LOOPWISE_PRIVACY_BUDGET",
+        "3.0",
+        float,
+        0,
+        "Epsilon that all private reports of one experiment may spend together; see docs/statistics.md.",
+    ),
+    Setting(
+        "LOOPWISE_ALLOW_HTTP_LOOPBACK",
+        "0",
+        int,
+        0,
+        "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
     ),
     Setting("LOOPWISE_LOG_LEVEL", "info", str, None, "debug, info, warning or error."),
 )

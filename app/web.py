@@ -9,7 +9,21 @@ from flask_openapi.models import SecurityScheme
 
 from app import logs
 from app.admin import access, views
-from app.api import answers, auth, browsers, decide, experiments, health, pages, people, personalizer, problems, results
+from app.api import (
+    answers,
+    auth,
+    browsers,
+    decide,
+    events,
+    experiments,
+    health,
+    pages,
+    people,
+    personalizer,
+    problems,
+    results,
+    triggers,
+)
 from app.api.strict_json import StrictRequest
 from app.services import metrics
 from app.services.runtime import Runtime, start
@@ -84,6 +98,8 @@ def _install(app: Any, settings: Settings) -> None:
         results.blueprint,
         personalizer.blueprint,
         people.blueprint,
+        events.blueprint,
+        triggers.blueprint,
     ):
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):

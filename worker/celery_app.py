@@ -27,7 +27,7 @@ app.conf.update(
             "schedule": settings.beat_interval_s,
             "options": {"expires": settings.beat_interval_s},  # a stopped worker finds one wake-up, not a thousand
         }
-        for name in ("train", "rebuild", "report", "watch")
+        for name in ("train", "rebuild", "report", "watch", "match", "fire", "deliver")
     },
     beat_max_loop_interval=min(settings.beat_interval_s, 5.0),
     timezone="UTC",

@@ -5,7 +5,19 @@ from functools import cache
 
 from sqlalchemy import Engine
 
-from app.services import activity, evaluations, feedback_report, health_checks, results, standing_audit, training
+from app.services import (
+    activity,
+    delivering,
+    evaluations,
+    feedback_report,
+    firings,
+    health_checks,
+    matching,
+    results,
+    runtime,
+    standing_audit,
+    training,
+)
 from app.services import rebuild as rebuilding
 from app.store.engine import alone, create
 from worker.celery_app import app, settings
@@ -14,6 +26,11 @@ from worker.celery_app import app, settings
 @cache
 def _engine() -> Engine:
     return create(settings.database_url, settings)  # made on first use: after the worker forked
+
+
+@cache
+def _runtime() -> runtime.Runtime:
+    return runtime.start(settings, bound_waits=False)  # as _engine; its threads, too, must not be made before the fork
 
 
 @app.task(name="worker.tasks.train")
@@ -55,3 +72,32 @@ def watch() -> None:
     with alone(_engine(), "watch") as mine:
         if mine:
             activity.compute_due(_engine())
+
+
+@app.task(name="worker.tasks.match")
+def match() -> None:
+    """Hold the events that wait against the triggers."""
+    made = 0
+    while (done := matching.match_some(_engine())).events:
+        made += done.firings
+    if made + done.firings:
+        fire.apply_async(expires=settings.beat_interval_s)
+
+
+@app.task(name="worker.tasks.fire")
+def fire() -> None:
+    """Decide for firings whose time has come; one process at a time, so that priorities hold."""
+    made = 0
+    with alone(_engine(), "fire") as mine:
+        while mine and firings.any_due(_engine()):
+            made += firings.fire_due(_runtime()).deliveries
+    if made:
+        deliver.apply_async(expires=settings.beat_interval_s)
+
+
+@app.task(name="worker.tasks.deliver")
+def deliver() -> None:
+    """Send what is due to webhooks; one process at a time, so that none is called more often at once than is said."""
+    with alone(_engine(), "deliver") as mine:
+        if mine:
+            delivering.deliver_due(_engine(), settings)

@@ -16,15 +16,17 @@ PATIENT = ("analysts", "admin")  # reports may take many statements: each has th
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def needs(scope: str, *, browsers: bool = False) -> Callable[[View], View]:
+def needs(scope: str, *, browsers: bool = False, key_in_query: bool = False) -> Callable[[View], View]:
     """Mark a view with the scope that it needs, or ``PUBLIC``.
 
     :param browsers: publishable keys may call it too.
+    :param key_in_query: a publishable key may stand in the address, for browsers that cannot send headers.
     """
 
     def mark(view: View) -> View:
         view.scope = scope  # type: ignore[attr-defined]
         view.browsers = browsers  # type: ignore[attr-defined]
+        view.key_in_query = key_in_query  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -71,7 +73,10 @@ def _authorise() -> None:
     scope = getattr(view, "scope", None)
     if scope == PUBLIC:
         return
-    g.caller = identify(_presented())
+    in_query = getattr(view, "key_in_query", False) and "Authorization" not in request.headers
+    g.caller = identify(request.args.get("key", "") if in_query else _presented())
+    if in_query and not g.caller.publishable:
+        raise keys.unknown_key()  # addresses are logged by whoever passes them on
     if scope is None or not g.caller.may(scope):
         raise Forbidden("missing_scope", f"This key lacks the scope {scope!r}." if scope else "This route is closed.")
     if g.caller.publishable and not getattr(view, "browsers", False):

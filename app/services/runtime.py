@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from app.errors import Unavailable
 from app.services import metrics
 from app.services.group_commit import GroupCommit
+from app.services.listening import Listeners
 from app.services.model_cache import ModelCache
 from app.services.snapshot import Snapshots
 from app.settings import Settings
@@ -27,6 +28,7 @@ class Runtime:
     models: ModelCache
     log_writer: GroupCommit
     stopping: threading.Event
+    listeners: Listeners
 
     def stop(self) -> None:
         """End the background threads and close the connections."""
@@ -35,17 +37,24 @@ class Runtime:
         self.engine.dispose()
 
 
-def start(settings: Settings) -> Runtime:
-    """Connect, read the configuration and start the background threads. Works while the database is away."""
+def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
+    """Connect, read the configuration and start the background threads. Works while the database is away.
+
+    :param bound_waits: end each wait for PostgreSQL at the deadline. That holds for the whole process: workers, which also
+        run long statements, do without.
+    """
     _log_plainly()
-    store_engine.install_wait_deadline(settings.decide_deadline_s)
+    if bound_waits:
+        store_engine.install_wait_deadline(settings.decide_deadline_s)
     limit_s = settings.statement_timeout_s
     engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
     models = ModelCache(engine, settings, metrics.count_fallback)
     snapshots = Snapshots(engine, models.warm)
     one = store_engine.create(settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s, ping=False)
     writer = GroupCommit(one, settings, metrics.observe_batch)
-    runtime = Runtime(settings, engine, snapshots, models, writer, threading.Event())
+    stopping = threading.Event()
+    listeners = Listeners(engine, max(1, settings.web_threads // 4), stopping)
+    runtime = Runtime(settings, engine, snapshots, models, writer, stopping, listeners)
     _try_refresh(snapshots)
     writer.start()
     threading.Thread(target=_keep_fresh, args=(runtime,), name="snapshots", daemon=True).start()

@@ -161,8 +161,13 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 def alone(engine: Engine, name: str) -> Iterator[bool]:
     """True inside the block for one process at a time over the whole database; the lock ends with its holder."""
     with transaction(engine) as connection:
-        query = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
-        yield bool(connection.execute(query, {"space": ALONE_LOCKS, "name": name}).scalar_one())
+        yield try_alone(connection, name)
+
+
+def try_alone(connection: Connection, name: str) -> bool:
+    """The same for this transaction: what it writes was written alone, whatever happens to connections."""
+    query = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
+    return bool(connection.execute(query, {"space": ALONE_LOCKS, "name": name}).scalar_one())
 
 
 def unavailable() -> Unavailable:

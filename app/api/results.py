@@ -11,7 +11,8 @@ from app.api.answers import ExperimentAnswer
 from app.api.auth import caller, needs
 from app.api.experiments import KeyPath, bound_key
 from app.api.respond import as_json
-from app.services import evaluations, feedback_report, health_checks, power, results
+from app.services import cap_evaluation, evaluations, feedback_report, health_checks, power, privacy, results
+from app.services.cap_evaluation import CapQuestion
 from app.services.evaluation_request import CandidateSpec, EvaluationRequest
 from app.services.experiment_config import Model
 from app.services.power import PowerRequest
@@ -46,6 +47,45 @@ class Stage(Model):
     """How many units the new arm gets."""
 
     share: float = Field(gt=0, lt=1)
+
+
+class PrivateReportRequest(Model):
+    """Ask for a report with differential privacy."""
+
+    epsilon: float = Field(gt=0.001, le=100, description="What it may cost: smaller is more private and noisier.")
+
+
+class PrivateReportAnswer(BaseModel):
+    arms: list[dict[str, Any]]
+    epsilon: float
+    budget_left: float
+    estimand: str
+    privacy: str
+    noise_of_units: float
+    notes: list[str]
+
+
+class PrivateReportList(BaseModel):
+    budget: float
+    budget_left: float
+    reports: list[dict[str, Any]]
+
+
+class CapAnswer(BaseModel):
+    experiment: str
+    cap: dict[str, Any]
+    value: float = Field(description="Mean over units of the sum of a unit's rewards, under the cap.")
+    interval: list[float]
+    logged: float = Field(description="The same as it was.")
+    difference: float
+    difference_interval: list[float]
+    units: int
+    decisions: int
+    touched: int = Field(description="Decisions at which the cap would have been reached.")
+    effective_units: float
+    largest_weight: float
+    trusted: bool = Field(description="False: too few effective units for the interval.")
+    assumptions: list[str]
 
 
 class EvaluationPath(BaseModel):
@@ -187,6 +227,29 @@ def list_evaluations(path: KeyPath) -> Response:
 def read_evaluation(path: EvaluationPath) -> Response:
     """One evaluation: its progress, then its table."""
     return as_json(evaluations.get(runtime().engine, bound_key(path.key), path.evaluation_id))
+
+
+@blueprint.post("/experiments/<key>/cap-evaluations", responses={200: CapAnswer})
+@needs("read")
+def evaluate_cap(path: KeyPath, body: CapQuestion) -> Response:
+    """What a tighter cap on messages would have been worth per unit, asked of the log."""
+    return as_json(cap_evaluation.evaluate(runtime().engine, bound_key(path.key), body))
+
+
+@blueprint.post("/experiments/<key>/private-reports", responses={201: PrivateReportAnswer})
+@needs("manage")
+def give_private_report(path: KeyPath, body: PrivateReportRequest) -> Response:
+    """A report for a wider audience: units and mean reward of each arm, with differential privacy; spends the budget."""
+    at = runtime()
+    return as_json(privacy.give(at.engine, at.settings, bound_key(path.key), body.epsilon, caller().key_id), 201)
+
+
+@blueprint.get("/experiments/<key>/private-reports", responses={200: PrivateReportList})
+@needs("read")
+def private_reports(path: KeyPath) -> Response:
+    """The private reports of an experiment so far, and what is left of its budget."""
+    at = runtime()
+    return as_json(privacy.given(at.engine, at.settings, bound_key(path.key)))
 
 
 @blueprint.post("/power", responses={200: PowerAnswer})

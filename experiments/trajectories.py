@@ -1,0 +1,162 @@
+"""Off-policy value of a rule that looks at the unit's own past, such as a tighter cap on messages.
+
+What a unit was shown changes what it may be shown next, so a decision's own weight is not enough: a unit's rewards are
+weighted by the product of the ratios of all its decisions so far (per-decision importance sampling, Precup, Sutton and Singh
+2000), self-normalised at each step. This module must never mix units: their order in time is all that it uses.
+
+Assumptions, which every answer repeats: opportunities to decide come at times that the rule does not change; a unit's
+outcomes do not depend on other units; the logged probabilities are the true ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from experiments.validation import ArrayLike, BoolArray, DataError, FloatArray, IntArray, probabilities, vector
+
+FEW_UNITS = 50.0  # effective units at a step, below which the normal interval is not to be trusted
+
+
+class TrajectoryValue(NamedTuple):
+    """What a rule would have been worth."""
+
+    value: float  # mean over units of the sum of a unit's rewards, under the rule
+    interval: tuple[float, float]  # normal, by the linearised variance over units
+    logged: float  # the same sum as it was
+    difference: float  # value - logged
+    difference_interval: tuple[float, float]  # paired over units
+    units: int
+    decisions: int
+    touched: int  # decisions at which the rule would have acted otherwise
+    effective_units: float  # smallest over the steps that count: (sum w)^2 / sum w^2
+    largest_weight: float  # largest share of one unit in a step's weights
+    trusted: bool  # False: too few effective units at some step
+
+
+class CapRatios(NamedTuple):
+    """Per decision, target over logged probability of what was chosen, and whether the tighter cap had been reached."""
+
+    ratios: FloatArray
+    reached: BoolArray
+
+
+def cap_ratios(already: ArrayLike, blocked: ArrayLike, mass: ArrayLike, *, limit: int) -> CapRatios:
+    """Ratios of "at most `limit` messages in a window" against the logged policy.
+
+    Where the cap is reached the messages that it concerns get probability 0 and the rest keeps its proportions.
+
+    :param already: (n,) messages that the cap counts, within its window before each decision; see `used`.
+    :param blocked: (n,) 1 where the chosen action is one that the cap would keep back.
+    :param mass: (n,) logged probability of all actions that the cap would keep back.
+    :raises DataError: the log never does what the rule would: nothing but messages where the cap is reached.
+    """
+    reached, kept_back = vector("already", already) >= limit, vector("blocked", blocked) > 0
+    weight = probabilities("mass", np.minimum(vector("mass", mass), 1.0))
+    if (reached & (weight >= 1 - 1e-12)).any():
+        problem = "where the tighter cap is reached the log says something with certainty"
+        raise DataError(problem, fix="evaluate a looser cap, or let the policy choose silence now and then first")
+    ratios = np.ones(len(weight))
+    ratios[reached] = np.where(kept_back[reached], 0.0, 1.0 / (1.0 - weight[reached]))
+    return CapRatios(ratios, reached)
+
+
+def used(units: ArrayLike, times: ArrayLike, said: ArrayLike, window_s: float) -> IntArray:
+    """Per row, in how many earlier ones of its unit, less than `window_s` ago, something was said.
+
+    Rows are sorted by unit, then time.
+
+    :param units: (n,) whole numbers; equal for the rows of one unit.
+    :param times: (n,) seconds.
+    :param said: (n,) 1 where the cap counts the row.
+    """
+    return _used(*_sorted(units, times), vector("said", said) > 0, window_s)
+
+
+def _used(units: IntArray, times: FloatArray, said: BoolArray, window_s: float) -> IntArray:
+    before = np.concatenate(([0], np.cumsum(said)))  # messages in all rows before each
+    first = np.searchsorted(units, units)  # first row of each row's unit
+    # Seconds from the unit's first row keep all rows of all units in one increasing key.
+    span = float(times.max() - times.min()) + window_s + 1.0
+    key = units * span + (times - times.min())
+    since = np.maximum(np.searchsorted(key, key - window_s, side="right"), first)
+    found: IntArray = before[np.arange(len(units))] - before[since]
+    return found
+
+
+def value(
+    units: ArrayLike, times: ArrayLike, ratios: ArrayLike, rewards: ArrayLike, *, touched: int = 0, alpha: float = 0.05
+) -> TrajectoryValue:
+    """The self-normalised per-decision value of a rule. Rows are sorted by unit, then time.
+
+    Step t holds every unit's t-th decision: V_t = sum(w r) / sum(w) over the units that have one, w the product of the unit's
+    ratios up to t; the value is the sum over t of V_t times the share of units that have a t-th decision. Its variance is that
+    over units of the influence sum_t V_t + w (r - V_t) / mean(w).
+
+    :param ratios: (n,) target over logged probability of what was chosen.
+    :param rewards: (n,)
+    """
+    unit, _ = _sorted(units, times)
+    ratio, reward = vector("ratios", ratios), vector("rewards", rewards)
+    if not len(unit) == len(ratio) == len(reward):
+        raise DataError("rows are missing somewhere", fix="pass one ratio and one reward per decision")
+    first = np.searchsorted(unit, unit)
+    step = np.arange(len(unit)) - first
+    _, index = np.unique(unit, return_inverse=True)
+    count = int(index.max()) + 1
+    weight = _products(ratio, step)
+    influence, logged = np.zeros(count), np.bincount(index, reward, count)
+    total, effective, largest = 0.0, math.inf, 0.0
+    for place in range(int(step.max()) + 1):
+        at = step == place
+        w, r, of = weight[at], reward[at], index[at]
+        if w.sum() <= 0:
+            raise DataError(
+                "no unit's past fits the rule at some step", fix="evaluate a looser rule, or wait for more data"
+            )
+        share, mean = len(w) / count, w.mean()
+        step_value = float(np.dot(w, r) / w.sum())
+        total += share * step_value
+        np.add.at(influence, of, step_value + w * (r - step_value) / mean)
+        effective = min(effective, float(w.sum() ** 2 / np.dot(w, w)))
+        largest = max(largest, float(w.max() / w.sum()))
+    z = float(stats.norm.isf(alpha / 2))
+    difference = total - float(logged.mean())
+    half = z * float(influence.std(ddof=1)) / math.sqrt(count)
+    half_difference = z * float((influence - logged).std(ddof=1)) / math.sqrt(count)
+    return TrajectoryValue(
+        value=total,
+        interval=(total - half, total + half),
+        logged=float(logged.mean()),
+        difference=difference,
+        difference_interval=(difference - half_difference, difference + half_difference),
+        units=count,
+        decisions=len(unit),
+        touched=touched,
+        effective_units=effective,
+        largest_weight=largest,
+        trusted=effective >= FEW_UNITS,
+    )
+
+
+def _products(ratios: FloatArray, step: IntArray) -> FloatArray:
+    """Per row the product of its unit's ratios up to it."""
+    product = ratios.copy()
+    for place in range(1, int(step.max()) + 1):
+        rows = np.flatnonzero(step == place)
+        product[rows] *= product[rows - 1]
+    return product
+
+
+def _sorted(units: ArrayLike, times: ArrayLike) -> tuple[IntArray, FloatArray]:
+    unit, time = vector("units", units, minimum_length=2).astype(np.int64), vector("times", times)
+    if len(unit) != len(time):
+        raise DataError("units and times have different lengths", fix="pass one of each per decision")
+    order: npt.NDArray[np.bool_] = (np.diff(unit) > 0) | ((np.diff(unit) == 0) & (np.diff(time) >= 0))
+    if not order.all():
+        raise DataError("the rows are not in order", fix="sort them by unit, then time", row=int(np.argmin(order)) + 1)
+    return unit, time

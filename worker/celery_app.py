@@ -8,6 +8,8 @@ from celery import Celery
 from app import logs
 from app.settings import from_environment
 
+RETAIN_S = 600.0  # what is kept for days may go some minutes later
+
 settings = from_environment()
 logs.configure(settings.log_level)
 
@@ -27,8 +29,9 @@ app.conf.update(
             "schedule": settings.beat_interval_s,
             "options": {"expires": settings.beat_interval_s},  # a stopped worker finds one wake-up, not a thousand
         }
-        for name in ("train", "rebuild", "report", "watch", "match", "fire", "deliver")
-    },
+        for name in ("train", "rebuild", "erase", "report", "watch", "match", "fire", "deliver")
+    }
+    | {"retain": {"task": "worker.tasks.retain", "schedule": RETAIN_S, "options": {"expires": RETAIN_S}}},
     beat_max_loop_interval=min(settings.beat_interval_s, 5.0),
     timezone="UTC",
 )

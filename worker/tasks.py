@@ -8,12 +8,14 @@ from sqlalchemy import Engine
 from app.services import (
     activity,
     delivering,
+    erasure,
     evaluations,
     feedback_report,
     firings,
     health_checks,
     matching,
     results,
+    retention,
     runtime,
     standing_audit,
     training,
@@ -52,6 +54,23 @@ def rebuild() -> None:
     with alone(_engine(), "rebuild") as mine:
         if mine:
             rebuilding.apply_waiting(_engine(), settings)
+
+
+@app.task(name="worker.tasks.erase")
+def erase() -> None:
+    """Remove the units that asked for it."""
+    with alone(_engine(), "erase") as mine:
+        if mine:
+            erasure.run_waiting(_engine(), settings)
+
+
+@app.task(name="worker.tasks.retain")
+def retain() -> None:
+    """Take the units out of decisions whose time has come."""
+    with alone(_engine(), "retain") as mine:
+        if mine:
+            retention.run(_engine(), settings)
+            retention.forget_events(_engine(), settings)
 
 
 @app.task(name="worker.tasks.report")

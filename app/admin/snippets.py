@@ -38,7 +38,7 @@ class _Given(NamedTuple):
     def question(self) -> dict[str, Any]:
         """The body of the call, without its id."""
         asked: dict[str, Any] = {"experiment": self.config.key, "unit_id": "user-42", "context": CONTEXT}
-        if not self.config.actions:
+        if not self.config.all_actions():
             asked["actions"] = [action.model_dump(mode="json") for action in CANDIDATES]
         return asked
 
@@ -54,7 +54,7 @@ def snippets(config: ExperimentConfig, url: str, key: str | None = None) -> list
     :param key: an API key to write into them; without one they read LOOPWISE_KEY from the environment.
     """
     given = _Given(url, key, config)
-    return [
+    found = [
         Snippet("curl", "curl", _curl(given), "For a terminal; it needs nothing else."),
         Snippet("python", "Python", _python(given), "The standard library is enough."),
         Snippet(
@@ -72,6 +72,7 @@ def snippets(config: ExperimentConfig, url: str, key: str | None = None) -> list
             "address and a key that is bound to this experiment. The actions come with each call.",
         ),
     ]
+    return found[:-1] if config.composition else found  # its actions never come with a call
 
 
 def _curl(given: _Given) -> str:

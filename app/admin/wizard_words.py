@@ -50,9 +50,8 @@ def paragraph(config: ExperimentConfig) -> str:
     """One paragraph: who gets what, what is learned from, when a verdict comes."""
     reward = config.reward
     learning = [arm for arm in config.arms if arm.policy["type"] == "bandit"]
-    candidates = (
-        plural(len(config.actions), "action") if config.actions else "the actions that your app sends with each call"
-    )
+    actions = config.all_actions()
+    candidates = plural(len(actions), "action") if actions else "the actions that your app sends with each call"
     parts = [
         f"Each time your app asks, Loopwise chooses among {candidates}.",
         f"Users are split for good: {_listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
@@ -145,11 +144,12 @@ def warnings(config: ExperimentConfig) -> list[str]:
         found.append("Only one arm gets users: there is nothing to compare it with.")
     if config.control_arm is None:
         found.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
-    if not config.actions:
+    actions = config.all_actions()
+    if not actions:
         found.append("There are no actions here: every call of your app has to send its own.")
-    elif len(config.actions) == 1:
+    elif len(actions) == 1:
         found.append("With one action there is nothing to choose.")
-    if learning and not any(action.features for action in config.actions):
+    if learning and not any(action.features for action in actions):
         found.append(
             "The actions have no features. Learning works by their ids; features of an action, sent with each call, mostly "
             "help most (what this user did with this action before)."

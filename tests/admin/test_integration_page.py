@@ -110,3 +110,18 @@ def _rewards(database_url: str, experiment: str) -> list[Any]:
         "WHERE e.key = %s ORDER BY r.received_at",
         experiment,
     )
+
+
+def test_a_composed_message_is_asked_for_without_actions_and_not_over_the_personalizer() -> None:
+    from app.admin.snippets import snippets
+    from app.services.experiment_config import parse_config
+
+    slots = [
+        {"name": name, "place": "body", "parts": [{"id": one, "texts": {"en": one}} for one in "ab"]}
+        for name in ("first", "second")
+    ]
+    arms = [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}]
+    config = parse_config({"key": "composed", "composition": {"slots": slots}, "arms": arms})
+    found = {one.name: one for one in snippets(config, "http://localhost")}
+    assert list(found) == ["curl", "python", "javascript"]
+    assert not any("actions" in one.text for one in found.values())

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from app.errors import Conflict, FieldError, NotFound
-from app.services.experiment_config import invalid
+from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.firings import wait_of
 from app.services.times import iso
 from app.services.trigger_config import Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
@@ -128,7 +128,7 @@ def _check_references(connection: Connection, config: TriggerConfig) -> None:
     experiment = experiments.find(connection, config.experiment)
     if experiment is None:
         problems.append(FieldError("/experiment", "there is no experiment of this key"))
-    elif not any(action.get("template") for action in experiment.config["actions"]):
+    elif not ExperimentConfig.model_validate(experiment.config).channels():
         problems.append(FieldError("/experiment", "this experiment has no message: give one of its actions a template"))
     if isinstance(config.delay_s, Cadence):
         problems += _cadence_problems(connection, config.delay_s.experiment)

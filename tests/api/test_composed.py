@@ -257,3 +257,14 @@ def test_the_largest_composition_decides_within_its_deadline(client: Client) -> 
     client.make("wide", actions=[], composition=wide, arms=[{"key": "l", "share": 1.0, "policy": BANDIT}])
     answer = client.post("/v1/messages/decide", {"experiment": "wide", "unit_id": "u"})
     assert answer.status == 201 and len(answer.body["ranking"]) == 1001
+
+
+def test_a_trigger_may_ask_for_a_composed_message(client: Client, key: str) -> None:
+    definition = {
+        "key": "stalled",
+        "experiment": "composed",
+        "pattern": {"type": "event", "event": "done"},
+        "delivery": {"to": "unit"},
+    }
+    answer = client.post("/v1/triggers", definition)
+    assert answer.status == 201, answer.raw

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from app.services.audit import audit_experiment
-from tests.service import Client, bandit, query, runtime_of, settings
+from app.store import decisions
+from app.store.engine import transaction
+from tests.service import Client, bandit, engine_of, query, runtime_of, settings
 
 STORED = (
     "SELECT id, eligible, chosen, propensity, ineligible, context, state FROM decisions WHERE id LIKE %s ORDER BY id"
@@ -72,6 +74,20 @@ def test_a_retry_gets_the_same_list_and_another_body_a_conflict(client: Client, 
         answer = client.decide("shelf", decision_id="again", **other)
         assert answer.status == 409 and answer.body["code"] == "decision_id_reused"
     assert len(query(database_url, STORED, "again%")) == 4
+
+
+def test_a_list_whose_caller_got_no_answer_counts_as_a_whole_once_it_asks_again(
+    client: Client, key: str, database_url: str
+) -> None:
+    first = ask(client, decision_id="silent")
+    with engine_of(database_url) as engine, transaction(engine) as connection:
+        decisions.mark_unanswered(connection, [one["decision_id"] for one in first["positions"]])
+    waiting = "SELECT count(*) FROM awaiting_outcome WHERE decision_id LIKE 'silent%%'"
+    assert {row[6] for row in query(database_url, STORED, "silent%")} == {"unanswered"}
+    assert query(database_url, waiting) == [(0,)]
+    assert ask(client, decision_id="silent") == first
+    assert {row[6] for row in query(database_url, STORED, "silent%")} == {"active"}
+    assert query(database_url, waiting) == [(3,)]
 
 
 def test_rewards_belong_to_a_position(client: Client, key: str, database_url: str) -> None:

@@ -1,0 +1,243 @@
+"""Webhooks: signed, retried, logged, replayed; a receiver that never answers delays nobody else."""
+
+import time
+from typing import Any
+
+import pytest
+
+from app.errors import Conflict, NotFound, Unprocessable
+from app.services import deliveries, delivering, triggers, webhooks
+from app.services.webhooks import WebhookPatch, WebhookSpec
+from app.settings import Settings
+from app.store import units
+from tests.receiver import receiving
+from tests.service import Loop, query, settings
+from tests.services.trigger_support import Triggers
+
+
+class Sending:
+    """Deliveries of one database."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.work = Triggers(loop)
+        self.work.experiment("tips")
+        self.database_url = loop.database_url
+        self.settings: Settings = settings(loop.database_url, LOOPWISE_ALLOW_HTTP_LOOPBACK="1")
+        self.engine = self.work.engine
+
+    def webhook(self, key: str, url: str) -> str:
+        """A webhook with a trigger of the same key; returns its secret."""
+        _, secret = webhooks.create(self.engine, self.settings, WebhookSpec(key=key, url=url), "test")
+        self.work.define(key, {"type": "event", "event": key}, delivery={"to": "webhook", "webhook": key})
+        return secret
+
+    def make(self, key: str, *units: str) -> None:
+        """A delivery for each unit."""
+        self.work.report(
+            *[{"name": key, "event_id": f"{key}-{unit}-{time.time_ns()}", "unit_id": unit} for unit in units]
+        )
+        self.work.match()
+        assert self.work.fire() == len(units)
+
+    def send(self, claim_s: float = 1.0) -> int:
+        return delivering.deliver_due(self.engine, self.settings, claim_s)
+
+    def hurry(self) -> None:
+        """As if the pauses were over."""
+        query(self.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
+
+    def log(self, key: str, **asked: Any) -> list[dict[str, Any]]:
+        return deliveries.newest(self.engine, webhook=key, limit=200, **asked)
+
+
+@pytest.fixture(scope="module")
+def sending(loop: Loop) -> Sending:
+    return Sending(loop)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over(sending: Sending) -> None:
+    query(sending.database_url, "UPDATE deliveries SET status = 'failed', next_at = NULL WHERE status = 'waiting'")
+
+
+def test_a_delivery_is_signed_and_says_what_was_decided(sending: Sending) -> None:
+    with receiving() as receiver:
+        secret = sending.webhook("signed", receiver.url)
+        sending.make("signed", "ada")
+        assert sending.send() == 1
+    (call,) = receiver.calls
+    assert call.signed_with(secret) and not call.signed_with(secret + "x")
+    assert abs(time.time() - int(call.headers["loopwise-signature"][2:].partition(",")[0])) < 60
+    (line,) = sending.log("signed")
+    assert call.headers["loopwise-delivery"] == str(line["id"])
+    assert call.body == {
+        "delivery_id": line["id"],
+        "decision_id": line["decision_id"],
+        "experiment": "tips",
+        "unit_id": "ada",
+        "message": line["message"],
+        "created_at": line["created_at"],
+    }
+    assert line["message"]["body"] == "Hello you"
+    assert (line["status"], line["next_at"]) == ("delivered", None)
+    assert [(one["number"], one["status"], one["error"]) for one in line["attempts"]] == [(1, 200, None)]
+    assert sending.send() == 0
+
+
+def test_an_error_is_tried_again_after_a_pause_and_each_attempt_is_noted(sending: Sending) -> None:
+    with receiving(lambda call, number: 500 if number == 1 else 204) as receiver:
+        sending.webhook("flaky", receiver.url)
+        sending.make("flaky", "ada")
+        assert sending.send(0.1) == 1
+        (line,) = sending.log("flaky", status="waiting")
+        assert line["next_at"] > line["created_at"]
+        sending.hurry()
+        assert sending.send() == 1
+    (line,) = sending.log("flaky")
+    noted = [(one["number"], one["status"], one["error"]) for one in line["attempts"]]
+    assert noted == [(1, 500, "receiver says 500"), (2, 204, None)]
+    assert line["status"] == "delivered"
+
+
+def test_a_delivery_is_given_up_after_its_attempts_and_can_be_replayed(sending: Sending) -> None:
+    answers = [500] * delivering.MAX_ATTEMPTS + [200]
+    with receiving(lambda call, number: answers[number - 1]) as receiver:
+        sending.webhook("broken", receiver.url)
+        sending.make("broken", "ada")
+        for _ in range(delivering.MAX_ATTEMPTS):
+            assert sending.send() == 1
+            sending.hurry()
+        assert sending.send() == 0
+        (line,) = sending.log("broken", status="failed")
+        assert len(line["attempts"]) == delivering.MAX_ATTEMPTS
+        again = deliveries.replay(sending.engine, line["id"], "test")
+        assert (again["status"], again["id"]) == ("waiting", line["id"])
+        assert sending.send() == 1
+    (line,) = sending.log("broken", status="delivered")
+    assert [one["number"] for one in line["attempts"]] == list(range(1, delivering.MAX_ATTEMPTS + 2))
+    assert len({call.headers["loopwise-delivery"] for call in receiver.calls}) == 1
+
+
+def test_redirects_are_failures_and_not_followed(sending: Sending) -> None:
+    with receiving(lambda call, number: 307) as receiver:
+        sending.webhook("redirect", receiver.url)
+        sending.make("redirect", "ada")
+        sending.send(0.1)
+    assert [call.path for call in receiver.calls] == ["/hook"]
+    (line,) = sending.log("redirect")
+    assert [(one["status"], one["error"]) for one in line["attempts"]] == [(307, "redirects are not followed")]
+
+
+def test_receivers_that_never_answer_delay_nobody_else(sending: Sending) -> None:
+    """Two calls to the silent one are in flight, the others' arrive meanwhile."""
+    with receiving(lambda call, number: None) as silent, receiving() as quick:
+        sending.webhook("silent", silent.url)
+        sending.webhook("quick", quick.url)
+        sending.make("silent", *[f"s-{n}" for n in range(30)])
+        sending.make("quick", *[f"q-{n}" for n in range(30)])
+        sending.send()
+        assert len(quick.calls) == 30
+        assert len(silent.calls) == silent.most_at_once == delivering.EACH
+    assert quick.most_at_once <= delivering.EACH
+    tried = [line for line in sending.log("silent") if line["attempts"]]
+    assert [line["attempts"][0]["error"] for line in tried] == ["no answer within 5 seconds"] * 2
+
+
+def test_consent_that_is_revoked_after_the_decision_keeps_the_message_back(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("revoked", receiver.url)
+        sending.make("revoked", "changed-my-mind", "fine")
+        with sending.engine.begin() as connection:
+            units.restrict(connection, "changed-my-mind", ["message"])
+        sending.send()
+    assert [call.body["unit_id"] for call in receiver.calls] == ["fine"]
+    (line,) = sending.log("revoked", status="failed")
+    assert [(one["status"], one["error"]) for one in line["attempts"]] == [(None, "consent was revoked")]
+
+
+def test_what_a_killed_sender_took_is_sent_again_when_its_lease_ends(sending: Sending) -> None:
+    from app.store import deliveries as store
+
+    with receiving() as receiver:
+        sending.webhook("leased", receiver.url)
+        sending.make("leased", "ada")
+        with sending.engine.begin() as connection:  # a sender takes it, and is killed
+            assert len(store.claim(connection, busy=[], each=1, look=10, lease_s=3600)) == 1
+        assert sending.send(0.1) == 0
+        sending.hurry()
+        assert sending.send() == 1
+
+
+def test_a_paused_webhook_gets_nothing_and_holds_up_nobody(sending: Sending) -> None:
+    with receiving() as receiver, receiving() as other:
+        sending.webhook("paused", receiver.url)
+        sending.webhook("running", other.url)
+        sending.make("paused", *[f"p-{n}" for n in range(5)])
+        sending.make("running", "ada")
+        webhooks.change(sending.engine, sending.settings, "paused", WebhookPatch(status="paused"), "test")
+        assert sending.send() == 1
+        webhooks.change(sending.engine, sending.settings, "paused", WebhookPatch(status="running"), "test")
+        assert sending.send() == 5
+    assert (len(receiver.calls), len(other.calls)) == (5, 1)
+
+
+def test_a_new_secret_signs_from_then_on(sending: Sending) -> None:
+    with receiving() as receiver:
+        old = sending.webhook("rotated", receiver.url)
+        _, new = webhooks.rotate(sending.engine, sending.settings, "rotated", "test")
+        sending.make("rotated", "ada")
+        sending.send()
+    assert new != old
+    assert receiver.calls[0].signed_with(new) and not receiver.calls[0].signed_with(old)
+
+
+def test_no_secret_is_stored_anywhere(sending: Sending) -> None:
+    secret = sending.webhook("hidden", "http://127.0.0.1:9999/")
+    dump = query(sending.database_url, "SELECT w::text FROM webhooks w UNION ALL SELECT c::text FROM changes c")
+    assert dump and not any(secret in line or secret[6:] in line for (line,) in dump)
+
+
+def test_an_address_that_may_not_be_called_is_refused_when_it_is_given(sending: Sending) -> None:
+    strict = settings(sending.database_url)
+    for url in ("http://127.0.0.1:8000/", "https://10.0.0.1/", "not a url"):
+        with pytest.raises(Unprocessable) as caught:
+            webhooks.create(sending.engine, strict, WebhookSpec(key="bad", url=url), "test")
+        assert [field.path for field in caught.value.fields] == ["/url"]
+
+
+def test_an_address_that_is_not_allowed_any_more_fails_when_it_is_sent_to(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("development", receiver.url)
+        sending.make("development", "ada")
+        delivering.deliver_due(sending.engine, settings(sending.database_url), 0.1)
+    assert receiver.calls == []
+    assert sending.log("development")[0]["attempts"][0]["error"] == "give an https address"
+
+
+def test_a_webhook_in_use_stays_and_a_deleted_ones_deliveries_fail(sending: Sending) -> None:
+    sending.webhook("used", "http://127.0.0.1:9999/")
+    sending.make("used", "ada")
+    with pytest.raises(Conflict):
+        webhooks.delete(sending.engine, "used", "test")
+    triggers.delete(sending.engine, "used", "test")
+    webhooks.delete(sending.engine, "used", "test")
+    sending.send(0.1)
+    (line,) = deliveries.newest(sending.engine, limit=1)
+    assert (line["status"], line["attempts"][0]["error"]) == ("failed", "the webhook was deleted")
+
+
+def test_what_is_held_or_unknown_cannot_be_replayed(sending: Sending) -> None:
+    sending.work.define("held", {"type": "event", "event": "held"})
+    sending.make("held", "ada")
+    with pytest.raises(Conflict):
+        deliveries.replay(sending.engine, deliveries.newest(sending.engine, limit=1)[0]["id"], "test")
+    with pytest.raises(NotFound):
+        deliveries.replay(sending.engine, 10**12, "test")
+
+
+def test_pauses_grow_differ_between_deliveries_and_are_the_same_everywhere(sending: Sending) -> None:
+    first = [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
+    assert all(1.5 <= one <= 2.5 for one in first) and len(set(first)) == 100
+    assert first == [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
+    total = sum(delivering.pause_s(sending.settings, 1, n) for n in range(1, delivering.MAX_ATTEMPTS))
+    assert 8 * 3600 < total < 16 * 3600

@@ -19,6 +19,7 @@ from app.api import health
 from app.cli import main
 from app.services import metrics
 from app.services.experiment_config import parse_config
+from app.services.feedback_request import FeedbackRequest
 from app.services.requests import DecideRequest, RewardRequest
 from app.store import training
 from app.web import create_app
@@ -193,6 +194,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "/v1/experiments": parse_config,
     "/v1/decide": DecideRequest.model_validate,
     "/v1/reward": RewardRequest.model_validate,
+    "/v1/feedback": FeedbackRequest.model_validate,
 }
 
 

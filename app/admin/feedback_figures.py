@@ -63,7 +63,7 @@ def rates(groups: list[dict[str, Any]]) -> Figure:
 
 def agreement(groups: list[dict[str, Any]]) -> Figure:
     """Rank correlation of what people say and what they do."""
-    caption = "Do answers and rewards agree?"
+    caption = "How answers and rewards agree"
     drawn = [_row(one, one["agreement"]["correlation"], one["agreement"]["interval"]) for one in groups[:MOST_ROWS]]
     chart = charts.forest(
         drawn, title=caption, unit="rank correlation, -1 to 1", write=signed, line_at=0.0, low=-1.0, high=1.0

@@ -99,6 +99,7 @@ class ResultsAnswer(BaseModel):
     control: str
     window: dict[str, Any]
     units: dict[str, int]
+    feedback_version: int = Field(description="Feedback schema of the rewards; 0: no answer counts.")
     sample_ratio: dict[str, Any]
     metrics: list[dict[str, Any]]
     assumptions: list[str]

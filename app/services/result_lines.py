@@ -200,12 +200,15 @@ def running(
 ) -> tuple[float | None, int | None]:
     """The sequential p-value, the smallest of all looks so far, and the difference's sign at that look.
 
-    So it cannot disagree with an earlier verdict. A metric that was defined anew begins anew.
+    So it cannot disagree with an earlier verdict. A metric that was defined anew, also by another feedback schema, begins anew.
     """
     sign = None if line["difference"] is None else int(np.sign(line["difference"]))
     found = [(line["always_valid"]["p_value"], sign)]
     for old in before["metrics"] if before else []:
-        if all(old.get(name) == metric[name] for name in ("metric", "source", "window_s", "winsorize")):
+        same_rewards = old.get("feedback_version", 0) == metric["feedback_version"]
+        if same_rewards and all(
+            old.get(name) == metric[name] for name in ("metric", "source", "window_s", "winsorize")
+        ):
             same = [one for one in old["comparisons"] if (one["arm"], one["segment"]) == (line["arm"], line["segment"])]
             found += [(one["running_p"], one.get("running_sign")) for one in same]
     known = [one for one in found if one[0] is not None]

@@ -18,8 +18,8 @@ from app.services import sample_ratio
 from app.services.decision_rule import judge
 from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.lookup import stored_experiment
-from app.services.metric_config import MetricSpec
-from app.store import latest, reports, results
+from app.services.metric_config import MetricSpec, RewardSource
+from app.store import feedback, latest, reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
 from app.store.reports import Look, StoredReport
@@ -172,8 +172,10 @@ def _body(
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
     settled = seen.window.decisions if until is None else results.settled(connection, experiment.id)
     data = seen.window._replace(units=sum(ratio["observed"].values()))  # who changed arms counts once
+    schema = feedback.applied_version(connection, experiment.id)
     metrics = [
-        _metric(connection, experiment, config, metric, segment, until, seen, before) for metric in config.all_metrics()
+        _metric(connection, experiment, config, metric, segment, until, seen, schema, before)
+        for metric in config.all_metrics()
     ]
     lines.adjust_all(metrics, config)
     times = {
@@ -186,6 +188,7 @@ def _body(
         "control": lines.control_of(config),
         "window": {"decisions": data.decisions, "settled": settled, "units": data.units, **times},
         "units": seen.units,
+        "feedback_version": schema,
         "sample_ratio": ratio,
         "metrics": metrics,
         "assumptions": list(ASSUMPTIONS),
@@ -203,6 +206,7 @@ def _metric(
     segment: str | None,
     until: datetime | None,
     seen: Overview,
+    schema: int,
     before: dict[str, Any] | None,
 ) -> dict[str, Any]:
     units, values = lines.units_of(metric)
@@ -221,6 +225,7 @@ def _metric(
         "window_s": metric.window_s,
         "winsorize": metric.winsorize,
         "source": metric.source.model_dump(mode="json"),
+        "feedback_version": schema if isinstance(metric.source, RewardSource) else feedback.NO_SCHEMA,
     }
     groups = lines.groups(sums)
     compared: list[dict[str, Any]] = []

@@ -87,11 +87,13 @@ def looks(connection: Connection, experiment_id: int, kind: str, most: int) -> l
 
 # A report is worth computing again when outcomes came since, and not more often than it is worth its time. A round that was
 # under way while it was computed may have settled outcomes of an earlier time: so they are counted, while any are recent.
+# Another feedback schema settles all of them again, as many as before.
 _STALE = text(
     """
     SELECT e.key FROM experiments e
     LEFT JOIN LATERAL (
-        SELECT r.computed_at, r.seconds, (r.body #>> '{window,settled}')::bigint AS counted
+        SELECT r.computed_at, r.seconds, (r.body #>> '{window,settled}')::bigint AS counted,
+            (r.body ->> 'feedback_version')::int AS feedback_version
         FROM reports r
         WHERE r.experiment_id = e.id AND r.kind = 'results' AND r.segment IS NULL ORDER BY r.id DESC LIMIT 1
     ) r ON true
@@ -101,6 +103,8 @@ _STALE = text(
         SELECT 1 FROM analysed o WHERE o.experiment_id = e.id
           AND o.settled_at > coalesce(r.computed_at - interval '1 minute' - make_interval(secs => r.seconds), '-infinity'))
       THEN r.counted IS DISTINCT FROM (SELECT count(*) FROM analysed o WHERE o.experiment_id = e.id)
+        OR coalesce(r.feedback_version, 0) <> coalesce((SELECT max(s.version) FROM feedback_schemas s
+            WHERE s.experiment_id = e.id AND s.applied_at IS NOT NULL), 0)
       ELSE false END
     """
 )

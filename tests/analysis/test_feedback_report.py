@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from app.services import feedback_report
+from app.services import feedback_report, results
 from tests.analysis.log import AB, Lab, sound
 from tests.service import query
 from tests.services.feedback_support import apply, say
@@ -127,3 +127,41 @@ def test_a_small_log_is_computed_when_asked_and_a_long_one_by_the_worker(
         "one of the two signals never varies",
     )
     assert found["groups"][0]["rate"]["interval"]["reason"].startswith("only 1 units")
+
+
+def test_results_follow_another_schema_and_its_p_values_begin_anew(lab: Lab) -> None:
+    """Looks at rewards that were joined by other rules say nothing of these."""
+    lab.make("anew", arms=AB, control_arm="control", feedback={"thumbs": {"up": 1.0, "down": 0.0}, "limit": 10_000})
+    decided = lab.play("anew", [{"unit_id": f"anew-{n}"} for n in range(400)], settled=False)
+    rng = np.random.default_rng(7)
+    chance = {"control": 0.2, "treated": 0.8}
+    thumbs = [
+        {
+            "decision_id": one["decision_id"],
+            "kind": "thumbs",
+            "value": "up" if rng.random() < chance[one["arm"]] else "down",
+        }
+        for one in decided
+    ]
+    say(lab, thumbs)
+    lab.settle("anew")
+    engine = lab.runtime.engine
+    assert "anew" in results.compute_stale(engine, 0.0)
+    first = lab.results("anew", fresh=False)
+    assert first["feedback_version"] == 1 and _line(first)["difference"] > 0.5
+    assert _line(first)["running_p"] < 1e-6
+    query(lab.database_url, "UPDATE reports SET computed_at = computed_at - interval '30 seconds'")
+    assert "anew" not in results.compute_stale(engine, 0.0)
+    lab.change("anew", feedback={"thumbs": {"up": 0.5, "down": 0.5}, "limit": 10_000})
+    apply(lab)
+    query(lab.database_url, "UPDATE reports SET computed_at = computed_at - interval '5 minutes'")
+    assert "anew" in results.compute_stale(engine, 0.0)
+    second = lab.results("anew", fresh=False)
+    assert (second["feedback_version"], _line(second)["difference"]) == (2, 0.0)
+    assert (
+        _line(second)["running_p"] is None
+    )  # nothing varies any more: there is no p-value, and no older one in its place
+
+
+def _line(found: dict[str, Any]) -> dict[str, Any]:
+    return dict(found["metrics"][0]["comparisons"][0])

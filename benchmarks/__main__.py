@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import batch, decide, latency, learning, memory
+from benchmarks import batch, decide, events, latency, learning, memory
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "learning": learning.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "events": events.measure,
 }
 
 

@@ -103,7 +103,7 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX events_unit ON events (unit_id, name, occurred_at)",
-    "CREATE INDEX events_name ON events (name, occurred_at)",
+    "CREATE INDEX events_name ON events (name, occurred_at) WHERE octet_length(event_id) > 0",
     """
     CREATE TABLE awaiting_match (
         id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -62,9 +62,16 @@ def apply_waiting(engine: Engine, settings: Settings) -> list[Applied]:
             applied = apply_schema(engine, settings, experiment_id)
         except (ModelRefused, ModelError, TrainingDataError) as error:
             log.error("rebuild_failed", experiment_id=experiment_id, error=str(error))
+            _report_problem(engine, experiment_id, f"the feedback schema cannot be applied: {error}")
             continue
         done += [applied] if applied else []
     return done
+
+
+def _report_problem(engine: Engine, experiment_id: int, problem: str) -> None:
+    with transaction(engine) as connection:
+        for serving in models.serving(connection, experiment_id=experiment_id):
+            models.report_problem(connection, experiment_id, serving.arm, problem)
 
 
 def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Applied | None:
@@ -110,7 +117,8 @@ def rebuild_lineage(
 ) -> Rebuilt:
     """Learn again from the untrained model what the serving version of an arm learned, and let the result serve.
 
-    Rewards are joined under the feedback schema in force. Decisions whose unit refuses learning now are not learned any more.
+    Rewards are joined under the feedback schema in force. Decisions whose unit refuses learning now, or
+    of which retention took the unit and the context, are not learned any more.
     Holds every lineage of the experiment until the transaction ends (``training.lock_every_lineage``).
 
     :param reason: why, for the manifest.

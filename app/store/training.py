@@ -31,7 +31,7 @@ class Due(NamedTuple):
     context: Any
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
-    refused: list[str]  # purposes that its unit refused when it was decided, or refuses now
+    refused: list[str]  # purposes that its unit refused when it was decided, or refuses now; an erased one serves none
 
 
 class Outcome(NamedTuple):
@@ -88,7 +88,7 @@ EXAMPLE_COLUMNS = """
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
             WHERE f.decision_id = d.id AND f.kind <> 'comment' AND NOT f.late), '[]') AS feedback,
         coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
-            AS refused
+            || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
 """
 _DUE = text(
     EXAMPLE_COLUMNS

@@ -322,3 +322,41 @@ def test_a_replay_shows_answers_and_what_they_come_to_now(loop: Loop) -> None:
     found = look()
     assert (found.so_far, found.settled.reward, found.learned.number, found.serves_it) == (0.0, 0.0, 2, True)
     assert json.dumps(found.settled.feedback_version) == "2"
+
+
+def test_what_retention_took_cannot_be_learned_again_and_stops_nothing(loop: Loop, database_url: str) -> None:
+    experiment_id = loop.make("aged", arms=bandit(), feedback=THUMBS)
+    own = [{"id": f"own-{n}", "features": {"n": n}} for n in range(3)]
+    (aged,) = loop.decide("aged", [{"unit_id": "aged", "actions": own, "context": {"n": 1}}])
+    answered_round(loop, "aged", experiment_id, 20)
+    query(
+        database_url,
+        "UPDATE decisions SET unit_id = '', context = '{}', actions = NULL, erased_at = now() WHERE id = %s",
+        aged["decision_id"],
+    )
+    query(database_url, "DELETE FROM outcomes WHERE decision_id = %s", aged["decision_id"])
+    change(loop, "aged", TURNED)
+    (done,) = apply(loop)
+    assert (done.outcomes, done.rebuilt["learned"].decisions, done.rebuilt["learned"].promoted) == (20, 20, True)
+    kept = "SELECT version_id FROM training_ledger WHERE decision_id = %s ORDER BY generation DESC LIMIT 1"
+    assert query(database_url, kept, aged["decision_id"]) == [(0,)]
+
+
+def test_a_model_that_cannot_be_rebuilt_says_why_and_goes_on_serving(loop: Loop, database_url: str) -> None:
+    experiment_id = loop.make("broken", arms=bandit(), feedback=THUMBS)
+    answered_round(loop, "broken", experiment_id, 20)
+    spoil = "UPDATE model_versions SET signature = %s WHERE experiment_id = %s AND number = 0"
+    ((signature,),) = query(
+        database_url, "SELECT signature FROM model_versions WHERE experiment_id = %s AND number = 0", experiment_id
+    )
+    before = outcomes(loop, experiment_id)
+    query(database_url, spoil, "0" * 64, experiment_id)
+    change(loop, "broken", TURNED)
+    assert apply(loop) == []
+    (arm,) = describe(loop.runtime.engine, "broken")["arms"]
+    assert (arm["serving"], outcomes(loop, experiment_id)) == (1, before)
+    assert "the feedback schema cannot be applied" in arm["problem"] and "was not signed" in arm["problem"]
+    query(database_url, spoil, signature, experiment_id)
+    assert [one.version for one in apply(loop)] == [2]
+    (arm,) = describe(loop.runtime.engine, "broken")["arms"]
+    assert (arm["serving"], arm["problem"]) == (2, None)

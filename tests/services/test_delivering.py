@@ -1,5 +1,6 @@
 """Webhooks: signed, retried, logged, replayed; a receiver that never answers delays nobody else."""
 
+import re
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from app.services.webhooks import WebhookPatch, WebhookSpec
 from app.settings import Settings
 from app.store import units
 from tests.receiver import receiving
-from tests.service import Loop, query, settings
+from tests.service import ROOT, Loop, query, settings
 from tests.services.trigger_support import Triggers
 
 
@@ -82,6 +83,22 @@ def test_a_delivery_is_signed_and_says_what_was_decided(sending: Sending) -> Non
     assert (line["status"], line["next_at"]) == ("delivered", None)
     assert [(one["number"], one["status"], one["error"]) for one in line["attempts"]] == [(1, 200, None)]
     assert sending.send() == 0
+
+
+def test_receivers_can_check_signatures_as_the_documentation_says(sending: Sending) -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (snippet,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "is_from_loopwise" in block]
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "docs/api.md", "exec"), names)  # noqa: S102 - our own documentation
+    with receiving() as receiver:
+        secret = sending.webhook("documented", receiver.url)
+        sending.make("documented", "ada")
+        sending.send()
+    call = receiver.calls[0]
+    header = call.headers["loopwise-signature"]
+    assert names["is_from_loopwise"](secret, header, call.raw)
+    assert not names["is_from_loopwise"](secret, header, call.raw + b" ")
+    assert not names["is_from_loopwise"](secret, header.replace("t=1", "t=0", 1), call.raw)
 
 
 def test_an_error_is_tried_again_after_a_pause_and_each_attempt_is_noted(sending: Sending) -> None:

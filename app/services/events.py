@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import Conflict, LoopwiseError, within
+from app.services import metrics
 from app.services.event_request import EventRequest
 from app.services.group_commit import Handler
 from app.services.keys import Caller
@@ -34,6 +35,8 @@ def take(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> list
     """
     check_unbound(caller)
     receipts: list[Receipt] = runtime.log_writer.submit(HANDLER, [_new(request) for request in requests])
+    new = [receipt for receipt in receipts if receipt.created]
+    metrics.count_events(len(new), sum(receipt.answer["ignored"] is not None for receipt in new))
     return receipts
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import Connection, Engine
 
+from app.errors import Unprocessable
 from app.services.trigger_config import (
     MOST_COUNTED,
     AbsencePattern,
@@ -27,6 +29,8 @@ from app.store.triggers import NewFiring, StoredTrigger
 
 BATCH = 500  # events of one transaction
 MOST_SILENCES = 2000  # events that one look for silences goes through
+
+log = structlog.get_logger()
 
 
 class Matched(NamedTuple):
@@ -58,11 +62,21 @@ def match_some(engine: Engine, most: int = BATCH) -> Matched:
         lines = events.take_waiting(connection, most)
         found = [row for row in lines if row.event_id is not None]
         rows: list[NewFiring] = []
-        for stored in triggers.running(connection):
-            trigger = _Running(stored, parse_trigger(stored.definition))
+        for trigger in _running(connection):
             rows += _firings(trigger, _hits(connection, trigger, found))
             rows += _firings(trigger, _newly_silent(connection, trigger))
         return Matched(len(lines), triggers.fire(connection, rows) if rows else 0)
+
+
+def _running(connection: Connection) -> list[_Running]:
+    """The triggers that run. One that cannot be read, since another version wrote it, must not keep others from firing."""
+    found = []
+    for stored in triggers.running(connection):
+        try:
+            found.append(_Running(stored, parse_trigger(stored.definition)))
+        except Unprocessable as error:
+            log.error("trigger_unreadable", trigger=stored.key, error=error.detail)
+    return found
 
 
 def hit(row: AnyRow) -> Hit:

@@ -14,6 +14,9 @@ from prometheus_client.registry import Collector
 decisions = Counter("loopwise_decisions", "Decisions stored.", ["experiment", "arm"])
 rewards = Counter("loopwise_rewards", "Rewards stored, by whether they came within the window.", ["experiment", "late"])
 feedback = Counter("loopwise_feedback", "Explicit answers stored.", ["experiment", "kind"])
+events = Counter(
+    "loopwise_events", "Events stored, by whether their time keeps them from firing anything.", ["ignored"]
+)
 requests = Counter("loopwise_http_requests", "Requests answered.", ["endpoint", "status"])
 latency = Histogram(
     "loopwise_request_seconds",
@@ -53,6 +56,12 @@ def count_reward(experiment: str, late: bool) -> None:
 def count_feedback(experiment: str, kind: str) -> None:
     """One stored answer."""
     _of(feedback, experiment, kind).inc()
+
+
+def count_events(taken: int, ignored: int) -> None:
+    """Stored events."""
+    _of(events, "false").inc(taken - ignored)
+    _of(events, "true").inc(ignored)
 
 
 def count_fallback(reason: str) -> None:

@@ -37,6 +37,40 @@ REWARD = strategies.fixed_dictionaries(
     {"decision_id": strategies.just("known") | TEXT | JSON, "value": NUMBERS | JSON},
     optional={"reward_id": TEXT | JSON, "metric": TEXT | JSON, "occurred_at": strategies.datetimes().map(str) | JSON},
 )
+EVENT = strategies.fixed_dictionaries(
+    {"unit_id": TEXT | JSON, "name": strategies.just("done") | TEXT},
+    optional={
+        "properties": strategies.dictionaries(TEXT, JSON, max_size=4) | JSON,
+        "event_id": TEXT,
+        "occurred_at": JSON,
+    },
+)
+CONDITION = strategies.fixed_dictionaries(
+    {"is": strategies.sampled_from(["eq", "gt", "in", "exists"]) | JSON, "value": JSON},
+    optional={"property": TEXT, "profile": strategies.just({"event": "done", "window_s": 60}) | JSON},
+)
+PATTERNS = strategies.sampled_from(
+    [
+        {"type": "event", "event": "done"},
+        {"type": "count", "event": "done", "count": 2, "window_s": 60},
+        {"type": "absence", "event": "done", "for_s": 60},
+        {"type": "milestone", "event": "done", "property": "a.b", "at_least": 1},
+    ]
+)
+TRIGGER = strategies.fixed_dictionaries(
+    {
+        "key": TEXT,
+        "experiment": strategies.just("random") | JSON,
+        "pattern": PATTERNS | JSON,
+        "delivery": strategies.just({"to": "unit"}) | JSON,
+    },
+    optional={
+        "conditions": strategies.lists(CONDITION, max_size=3),
+        "variables": JSON,
+        "delay_s": JSON,
+        "priority": JSON,
+    },
+)
 FAST = settings(
     max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
@@ -109,3 +143,16 @@ def test_whatever_is_decided_is_answered_the_same_again(app: Any, context: dict[
         return
     first, second = (client.post("/v1/decide", data=body, headers=headers) for _ in range(2))
     assert (first.status_code, second.status_code, second.data) == (201, 200, first.data)
+
+
+@FAST
+@given(document=EVENT | strategies.fixed_dictionaries({"events": strategies.lists(EVENT, max_size=3)}) | JSON)
+def test_random_events(app: Any, document: Any) -> None:
+    assert _send(app, "/v1/events", document) in (200, 201, 400, 409, 422)
+
+
+@FAST
+@given(document=TRIGGER | JSON)
+def test_random_triggers(app: Any, document: Any) -> None:
+    assert _send(app, "/v1/triggers/dry-run", document) in (200, 400, 422)
+    assert _send(app, "/v1/triggers", document) in (400, 422)  # the experiment has no message

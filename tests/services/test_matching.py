@@ -49,6 +49,16 @@ def test_an_event_that_a_paused_trigger_missed_never_fires_it(work: Triggers) ->
     assert work.causes("asleep") == []
 
 
+def test_a_trigger_that_cannot_be_read_keeps_no_other_from_firing(work: Triggers, database_url: str) -> None:
+    work.define("unreadable", {"type": "event", "event": "both"})
+    work.define("readable", {"type": "event", "event": "both"})
+    query(database_url, "UPDATE triggers SET definition = '{\"key\": \"unreadable\"}' WHERE key = 'unreadable'")
+    work.report(_event("both", 1, None))
+    assert work.match() == 1
+    assert work.causes("readable") == ["both-1"]
+    query(database_url, "DELETE FROM triggers WHERE key = 'unreadable'")
+
+
 CONDITIONS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"property": "a", "is": "eq", "value": 1}, {"a": 1.0}, True),
     ({"property": "a", "is": "eq", "value": 1}, {"a": True}, False),

@@ -72,12 +72,13 @@ def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> lis
         control_arm="control",
         reward={"window_s": 1.0},
         segments=["region"],
+        feedback={"thumbs": {"up": 1.0, "down": 0.0}},
     )
     ids: list[str] = []
     for number in range(rounds):
         ids += _round(site, key, number, each)
         _wait_until_settled(site, key, len(ids))
-    for kind in ("activity", "results", "health", "audit"):
+    for kind in ("activity", "results", "health", "audit", "feedback"):
         _wait_for_figures(site, key, kind)
     return ids
 
@@ -94,6 +95,12 @@ def _round(site: Site, key: str, number: int, each: int) -> list[str]:
         for one, request in zip(decided, asked, strict=True)
     }
     site.client.reward_many(rewards)
+    said = [
+        {"decision_id": name, "kind": "thumbs", "value": "up" if value else "down"} for name, value in rewards.items()
+    ]
+    said[0]["comment"] = "<b>Nice</b>, but " + "a-very-long-word" * 20
+    answer = site.client.post("/v1/feedback/batch", {"feedback": said[::3]})
+    assert answer.status in (200, 201), answer.raw
     return list(rewards)
 
 

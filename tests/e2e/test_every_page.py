@@ -18,6 +18,7 @@ PAGES = (
     f"{ONE}/",
     f"{ONE}/results",
     f"{ONE}/results?segment=region",
+    f"{ONE}/feedback",
     f"{ONE}/off-policy",
     f"{ONE}/policy",
     f"{ONE}/decisions",

@@ -205,12 +205,13 @@ def keys_revoke(data_dir: Path, key_id: str) -> None:
     click.echo(f"{key_id} is revoked.")
 
 
-@main.command()
+@main.group(invoke_without_command=True)
+@click.pass_context
 @data_dir_option
 @click.option("--url", help="Address of the web server; default: that of the running `up`.")
 @click.option("--key", help="API key; default: <data-dir>/admin-key.")
 @click.option("--if-new", is_flag=True, help="Do nothing when the demo experiment exists.")
-def demo(data_dir: Path, url: str | None, key: str | None, if_new: bool) -> None:
+def demo(context: click.Context, data_dir: Path, url: str | None, key: str | None, if_new: bool) -> None:
     """Replay 3,292 real purchases through the HTTP API and show what was learned.
 
     For each purchase the API is asked which brand to recommend; the reward is 1 when it is the one that was bought.
@@ -218,7 +219,23 @@ def demo(data_dir: Path, url: str | None, key: str | None, if_new: bool) -> None
     """
     from app import cli_demo
 
-    cli_demo.play(folder(data_dir), url, key, only_new=if_new)
+    if context.invoked_subcommand is None:
+        cli_demo.play(folder(data_dir), url, key, only_new=if_new)
+
+
+@demo.command("messages")
+@data_dir_option
+@click.option("--url", help="Address of the web server; default: that of the running `up`.")
+@click.option("--key", help="API key; default: <data-dir>/admin-key.")
+def demo_messages(data_dir: Path, url: str | None, key: str | None) -> None:
+    """Play a course that speaks to its learners: messages, feedback, triggers, caps, consent.
+
+    Two weeks in about a minute, through the HTTP API, with the worker killed in the middle where that is possible, and
+    with figures at the end. Needs a running `loopwise up`.
+    """
+    from app import cli_demo
+
+    cli_demo.play_messages(folder(data_dir), url, key)
 
 
 @main.command()

@@ -22,6 +22,7 @@ from app.services import (
 )
 from app.services import rebuild as rebuilding
 from app.store.engine import alone, create
+from app.store.erasures import FIRING
 from worker.celery_app import app, settings
 
 
@@ -106,10 +107,11 @@ def match() -> None:
 @app.task(name="worker.tasks.fire")
 def fire() -> None:
     """Decide for firings whose time has come; one process at a time, so that priorities hold."""
-    made = 0
-    with alone(_engine(), "fire") as mine:
-        while mine and firings.any_due(_engine()):
-            made += firings.fire_due(_runtime()).deliveries
+    made, more = 0, True
+    while more:
+        with alone(_engine(), FIRING) as mine:  # for one pass: an erasure may be waiting for its turn
+            more = mine and firings.any_due(_engine())
+            made += firings.fire_due(_runtime()).deliveries if more else 0
     if made:
         deliver.apply_async(expires=settings.beat_interval_s)
 

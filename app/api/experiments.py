@@ -22,6 +22,7 @@ from app.services.experiment_config import (
 from app.services.feedback_config import FeedbackSpec
 from app.services.message_config import VariableSpec
 from app.services.metric_config import DecisionRule, MetricSpec
+from app.services.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.serving import runtime
 
 blueprint = APIBlueprint(
@@ -59,6 +60,11 @@ class Patch(Model):
     segments: list[str] | None = None
     decision_rule: DecisionRule | None = None
     feedback: FeedbackSpec | None = None
+    fatigue: FatigueSpec | None = None
+    consent: ConsentSpec | None = None
+    profile: ProfileSpec | None = None
+    context_fields: list[ContextField] | None = None
+    retention_s: float | None = None
 
 
 class Conclusion(Model):

@@ -21,9 +21,9 @@ class Played(NamedTuple):
     version: int
 
 
-def arms(played: list[Played], names: list[str]) -> Table:
+def arms(played: list[Played], names: list[str], title: str = "What each arm earned") -> Table:
     """What each arm earned, with 95% intervals over visits."""
-    table = _table("arm", "decisions", "mean reward", "95% interval", "last third", title="What each arm earned")
+    table = _table("arm", "decisions", "mean reward", "95% interval", "last third", title=title)
     for name in names:
         mine = [one for one in played if one.arm == name]
         last = [one.reward for one in played[len(played) * 2 // 3 :] if one.arm == name]
@@ -104,6 +104,37 @@ def realised(found: dict[str, Any]) -> list[str]:
             f"({_ends(one['predicted_interval'])}); realised: {one['realised']:.3f} ({_ends(one['realised_interval'])}): "
             f"they {words}."
         )
+    return lines
+
+
+def firings(rows: list[tuple[str, int, int, int]]) -> Table:
+    """Per trigger: units that it must reach, that it reached, and that it reached twice."""
+    table = _table("trigger", "must fire for", "fired for", "fired twice", title="Triggers, each event sent twice")
+    for name, wanted, fired, twice in rows:
+        table.add_row(name, f"{wanted:,}", f"{fired:,}", f"{twice:,}")
+    return table
+
+
+def cap(found: dict[str, Any], truth: float) -> Table:
+    """A tighter cap: what the log says, against the simulated truth."""
+    low, high = found["interval"]
+    table = _table("", "per person and week", "95% interval", title="Two reminders a week instead of three")
+    table.add_row("logged, three a week", f"{found['logged']:.3f}", "")
+    table.add_row("the log's answer for two", f"{found['value']:.3f}", f"{low:.3f} to {high:.3f}")
+    table.add_row("the truth for two", f"{truth:.3f}", "within it" if low <= truth <= high else "NOT WITHIN IT")
+    least, most = found["difference_interval"]
+    table.caption = f"difference {found['difference']:+.3f} ({least:+.3f} to {most:+.3f}), {found['units']:,} people, "
+    table.caption += f"effectively {found['effective_units']:.0f} where it hangs on fewest"
+    return table
+
+
+def receipt(unit: str, found: dict[str, Any]) -> list[str]:
+    """An erasure's receipt in words."""
+    removed = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in found["removed"].items() if count)
+    lines = [f"{unit} asked to be forgotten. Removed: {removed}."]
+    for model in found["models"]:
+        old, new = (f"version {model[when]['version']} {model[when]['sha256'][:12]}" for when in ("old", "new"))
+        lines.append(f"  model of {model['experiment']}, arm {model['arm']}: {old} -> {new}, learned without that unit")
     return lines
 
 

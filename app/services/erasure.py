@@ -89,8 +89,8 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         for experiment_id in store.experiments_of(connection, erasure.unit_id):
             training.lock_every_lineage(connection, experiment_id)
         relearned = _relearn(connection, settings, store.decision_ids(connection, erasure.unit_id))
-        # Only now, and shortly: whoever decides for the unit waits for it. What was decided meanwhile was never learned.
-        units.hold(connection, [erasure.unit_id])
+        # Only now, and shortly: whoever writes about the unit waits for it. What was decided meanwhile was never learned.
+        store.hold_writers(connection, erasure.unit_id)
         decisions = store.decision_ids(connection, erasure.unit_id)
         counts = store.decisions_by_arm(connection, decisions)
         removed = store.remove(connection, erasure.unit_id, decisions)

@@ -157,6 +157,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise
 
 
+def hold_alone(connection: Connection, name: str) -> None:
+    """Wait until nobody is ``alone`` under that name, and let nobody be until this transaction ends."""
+    query = text("SELECT pg_advisory_xact_lock(:space, hashtext(:name))")
+    connection.execute(query, {"space": ALONE_LOCKS, "name": name})
+
+
 @contextmanager
 def alone(engine: Engine, name: str) -> Iterator[bool]:
     """True inside the block for one process at a time over the whole database; the lock ends with its holder."""

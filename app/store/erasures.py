@@ -7,7 +7,10 @@ import orjson
 from sqlalchemy import Connection, insert, select, text
 
 from app.store import message_tables as tables
+from app.store import rewards, units
+from app.store.engine import hold_alone
 
+FIRING = "fire"  # the name under which one process at a time decides for firings
 _e = tables.erasures
 
 
@@ -127,6 +130,17 @@ def erase_models(connection: Connection, version_ids: list[int]) -> None:
     """Forget the bytes of these versions; that they were there stays known."""
     query = "UPDATE model_versions SET model = '', erased_at = clock_timestamp() WHERE id = ANY(:ids)"
     connection.execute(text(query), {"ids": version_ids})
+
+
+def hold_writers(connection: Connection, unit_id: str) -> None:
+    """Wait for whatever is writing something about the unit, and let nothing begin until the transaction ends.
+
+    A pass of firings first: it writes on other connections, so that PostgreSQL could not see us wait for each other.
+    """
+    hold_alone(connection, FIRING)
+    connection.execute(text("LOCK TABLE firings IN SHARE ROW EXCLUSIVE MODE"))
+    units.hold(connection, [unit_id])
+    rewards.hold_gate(connection)
 
 
 # In an order that leaves nothing behind which a later line would need to find its rows.

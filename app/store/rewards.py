@@ -68,12 +68,17 @@ def hold_gate_shared(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock_shared(:gate)"), {"gate": GATE})
 
 
+def hold_gate(connection: Connection) -> None:
+    """Wait until every reward and answer that is being stored is, and let none be stored until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:gate)"), {"gate": GATE})
+
+
 def pass_gate(connection: Connection) -> datetime:
     """Wait until every reward stamped so far is visible; returns the time up to which that holds.
 
     Call it in a transaction of its own: the lock must be free again before the reading starts.
     """
-    connection.execute(text("SELECT pg_advisory_xact_lock(:gate)"), {"gate": GATE})
+    hold_gate(connection)
     moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return moment
 

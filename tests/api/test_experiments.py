@@ -153,3 +153,10 @@ def _learn_from(client: Client, database_url: str, key: str) -> int:
     decided = client.decide_many(key, [{} for _ in range(40)])
     client.reward_many({one["decision_id"]: float(one["action"]["id"] == "b") for one in decided})
     return int(query(database_url, "SELECT id FROM experiments WHERE key = %s", key)[0][0])
+
+
+def test_every_part_of_a_definition_can_be_changed() -> None:
+    from app.api.experiments import Patch
+    from app.services.experiment_config import ExperimentConfig
+
+    assert set(Patch.model_fields) == set(ExperimentConfig.model_fields)

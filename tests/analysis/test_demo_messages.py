@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from app.demo import messages
+from app.demo import DemoFailed, messages
 from app.demo.course import worth_under_cap
 from app.demo.messages import Play, Size
 from app.demo.messages_setup import HEADLINES, LISTS, NUDGE
@@ -78,7 +78,7 @@ def test_a_course_that_cannot_go_on_says_why(database_url: str) -> None:
     with running_web(database_url) as web:
         try:
             messages.run(f"http://127.0.0.1:{web.port}", "lw_000000000000_" + "x" * 43, out, size=SIZE)
-        except messages.DemoFailed as error:
+        except DemoFailed as error:
             assert "401" in error.detail
         else:
             raise AssertionError("a wrong key did not stop it")

@@ -81,6 +81,7 @@ class Message(BaseModel):
     title: str
     body: str
     call_to_action: str
+    asks: str | None = Field(default=None, description="The kind of feedback that it asks for; not there: none.")
 
 
 class MessageAnswer(DecideAnswer):

@@ -213,6 +213,7 @@ def _messages(
 ) -> tuple[Messages, dict[str, str]]:
     """What each candidate says to this person, and why the others say nothing to them."""
     said = _renderer(experiment, request)
+    asks = {action.id: action.template.asks for action in experiment.config.actions if action.template}
     messages: Messages = {}
     reasons = {}
     for name in candidates.ids:
@@ -223,7 +224,8 @@ def _messages(
             reasons[name] = f"its channel is {channel}"
         else:
             try:
-                messages[name] = said(name)._asdict()
+                question = asks.get(name)
+                messages[name] = said(name)._asdict() | ({"asks": question} if question else {})
             except NotFor as reason:
                 reasons[name] = str(reason)
     return messages, reasons

@@ -1,8 +1,15 @@
 """What a message variant is made of: texts by language for one channel, and the variables that they may name."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
 
 PARTS: Final = ("title", "body", "call_to_action")
 Channel = Literal["in_app", "push", "email", "sms"]
@@ -27,9 +34,17 @@ class MessageTemplate(_Strict):
     """A message variant: what an action says, by language."""
 
     channel: Channel = "in_app"
+    asks: Literal["thumbs", "stars", "score", "reason", "comment"] | None = Field(
+        default=None, description="A survey prompt: the kind of feedback that the message asks for."
+    )
     texts: dict[LocaleKey, MessageText] = Field(
         min_length=1, max_length=50, description="By locale, such as en or de-AT; the first is used for all others."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_no_question(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = inner(self)
+        return {name: value for name, value in found.items() if name != "asks" or value is not None}
 
 
 class VariableSpec(_Strict):

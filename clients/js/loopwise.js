@@ -140,7 +140,7 @@ export class Loopwise {
     this.stream = undefined;
   }
 
-  /** Show one message in a corner: its call to action is rewarded with 1, closing it is reported as dismissed. */
+  /** Show one message in a corner: its call to action is rewarded with 1, an answer is feedback, closing it is dismissed. */
   toast({ decision_id: decision, message }, { onAction } = {}) {
     const box = element("div", "loopwise-toast");
     box.setAttribute("role", "status");
@@ -159,6 +159,13 @@ export class Loopwise {
         onAction?.();
       }));
       box.append(go);
+    }
+    const choices = { thumbs: { up: "\ud83d\udc4d", down: "\ud83d\udc4e" }, stars: { 1: "1\u2605", 2: "2\u2605", 3: "3\u2605", 4: "4\u2605", 5: "5\u2605" } };
+    for (const [value, text] of Object.entries(choices[message.asks] ?? {})) {
+      const choice = element("button", "loopwise-answer", text);
+      choice.setAttribute("aria-label", `${message.asks} ${value}`);
+      choice.addEventListener("click", end(() => this.feedback(decision, message.asks, message.asks === "stars" ? Number(value) : value)));
+      box.append(choice);
     }
     const close = element("button", "loopwise-close", "\u00d7");
     close.setAttribute("aria-label", "Close");

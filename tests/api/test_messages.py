@@ -73,6 +73,18 @@ def test_saying_nothing_is_an_action_like_any_other(client: Client, key: str) ->
     assert ask_until(client, "nothing", variables=ADA)["message"] is None
 
 
+def test_a_survey_prompt_is_a_message_with_caps(client: Client) -> None:
+    actions = [{"id": "ask", "template": {**PLAIN, "asks": "stars"}}, {"id": "nothing"}]
+    arms = [{"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "ask"}}]
+    client.make("survey", actions=actions, arms=arms, fatigue={"caps": [{"limit": 1, "window_s": 3600.0}]}, feedback={})
+    first = ask(client, experiment="survey", unit_id="asked")
+    assert first["message"]["asks"] == "stars"
+    answer = client.post("/v1/feedback", {"decision_id": first["decision_id"], "kind": "stars", "value": 4})
+    assert answer.status == 201, answer.raw
+    assert ask(client, experiment="survey", unit_id="asked")["message"] is None
+    assert client.get("/v1/experiments/survey").body["actions"][0]["template"]["asks"] == "stars"
+
+
 def test_a_channel_leaves_the_others_out(client: Client, key: str) -> None:
     answer = ask(client, channel="push")
     assert {one["id"] for one in answer["ranking"]} == {"push", "nothing"}

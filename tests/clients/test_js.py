@@ -206,6 +206,16 @@ def held(shop: Shop, unit: str, decision_id: str) -> None:
     )
 
 
+def test_a_survey_prompt_is_answered_in_the_toast(context: BrowserContext, shop: Shop) -> None:
+    page = opened(context, shop, unitId="js-8")
+    decision = page.evaluate("loopwise.decide('choose')")["decisionId"]
+    message = {"title": "", "body": "How was it?", "call_to_action": "", "asks": "stars"}
+    page.evaluate("([id, message]) => loopwise.toast({decision_id: id, message}) && null", [decision, message])
+    page.get_by_role("button", name="stars 4").click()
+    said = "SELECT kind, value FROM feedback WHERE decision_id = %s"
+    wait_for(lambda: query(shop.database_url, said, decision) == [("stars", 4)], 20, "the answer")
+
+
 def test_a_message_comes_through_the_stream_as_a_toast_and_its_action_is_rewarded(
     context: BrowserContext, shop: Shop
 ) -> None:

@@ -31,13 +31,15 @@ def run(engine: Engine, settings: Settings) -> int:
 
 
 def forget_events(engine: Engine, settings: Settings) -> int:
-    """Remove events that triggers cannot need any more; returns how many."""
-    count, done = 0, SLICE
-    while done == SLICE:
-        with transaction(engine) as connection:
-            done = store.delete_events(connection, settings.event_retention_s, SLICE)
-        count += done
-    return count
+    """Remove events that triggers cannot need any more, and the firings of as long ago; returns how many events."""
+    forgotten = [0, 0]
+    for place, delete in enumerate((store.delete_events, store.delete_firings)):
+        done = SLICE
+        while done == SLICE:
+            with transaction(engine) as connection:
+                done = delete(connection, settings.event_retention_s, SLICE)
+            forgotten[place] += done
+    return forgotten[0]
 
 
 def _slice(engine: Engine, settings: Settings, experiment_id: int, retention_s: float) -> int:

@@ -77,6 +77,17 @@ def delete_events(connection: Connection, older_than_s: float, most: int) -> int
     return connection.execute(text(query), {"age": older_than_s, "most": most}).rowcount
 
 
+def delete_firings(connection: Connection, older_than_s: float, most: int) -> int:
+    """Forget firings that ended longer ago; returns how many went. Never one that its trigger could make again."""
+    query = """
+        DELETE FROM firings WHERE id IN (
+            SELECT f.id FROM firings f JOIN triggers t ON t.id = f.trigger_id
+            WHERE f.status <> 'waiting' AND f.finished_at < clock_timestamp() - make_interval(secs => :age)
+              AND t.definition->'pattern'->>'type' <> 'milestone' LIMIT :most)
+    """
+    return connection.execute(text(query), {"age": older_than_s, "most": most}).rowcount
+
+
 def kept_experiments(connection: Connection) -> list[tuple[int, float]]:
     """(experiment id, seconds) of those that keep people for so long."""
     query = """

@@ -167,3 +167,14 @@ def test_after_its_time_a_decision_names_nobody_and_the_audit_knows(loop: Loop) 
     assert report.ok and (report.decisions_erased, report.versions_erased) == (80, 2), report.lines()
     query(url, "UPDATE decisions SET propensity = 0.123 WHERE id = (SELECT min(id) FROM decisions WHERE unit_id = '')")
     assert not audit_experiment(loop.runtime.engine, loop.settings, "kept-a-day").ok
+
+
+def test_events_and_ended_firings_go_after_their_time(loop: Loop) -> None:
+    url = loop.settings.database_url
+    query(
+        url,
+        "INSERT INTO events (event_id, unit_id, name, properties, body_hash, occurred_at, received_at)"
+        " SELECT 'e' || n, 'u', 'x', '{}', '', now(), now() - n * interval '50 days' FROM generate_series(0, 3) n",
+    )
+    assert retention.forget_events(loop.runtime.engine, loop.settings) == 2
+    assert query(url, "SELECT event_id FROM events ORDER BY 1") == [("e0",), ("e1",)]

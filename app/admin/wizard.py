@@ -1,15 +1,17 @@
 """The wizard: a draft of a new experiment, or of a change of one, typed step by step and saved at each."""
 
 from typing import Any
+from zoneinfo import available_timezones
 
 from flask import flash, redirect, request, url_for
 from pydantic import ValidationError
 
 from app.admin import wizard_actions, wizard_form, wizard_plan, wizard_review, wizard_words
 from app.admin.access import page, user
-from app.admin.wizard_document import Problems, Reader, typed_of
+from app.admin.wizard_document import typed_of
 from app.admin.wizard_form import FORMS, NAMES, Typed
 from app.admin.wizard_frame import DRAFT, Clash, Opened, clash_of, led_to, open_draft, opened_of, posted_version, render
+from app.admin.wizard_numbers import Problems, Reader
 from app.errors import Conflict, LoopwiseError, NotFound
 from app.services import drafts, experiments
 from app.services.experiment_config import RewardSpec
@@ -104,9 +106,17 @@ def _shown(
         if "answer" in request.args:
             answer, wrong = wizard_plan.answer(runtime().engine, typed, opened.checked.document)
         more["answer"], errors = answer, {**errors, **wrong}
-    if step == "arms":
-        more["action_ids"] = [action["id"] for action in opened.checked.document["actions"] if action["id"]]
+    if step in ("arms", "people"):
+        more["action_ids"] = _action_ids(opened)
+        more["zones"] = sorted(available_timezones()) if step == "people" else []
     return render(f"wizard_{step}.html", opened, step, typed=typed, errors=errors, clash=clash, **more)
+
+
+def _action_ids(opened: Opened) -> list[str]:
+    """What can be chosen, as far as it can be read."""
+    if opened.checked.config is not None:
+        return [action.id for action in opened.checked.config.all_actions()]
+    return [action["id"] for action in opened.checked.document["actions"] if action["id"]]
 
 
 def _worked(document: dict[str, Any], example: str) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import flash, redirect, request, url_for
 
-from app.admin import wizard_form
+from app.admin import wizard_form, wizard_message
 from app.admin.access import user
 from app.admin.wizard_frame import Clash, Opened, clash_of, led_to, open_draft, opened_of, posted_version, render
 from app.errors import Conflict, LoopwiseError
@@ -12,20 +12,42 @@ from app.services import drafts
 from app.serving import runtime
 
 SHOWN = 50  # actions on a page
+# Buttons that stay with the action in the form, and where they lead.
+ANCHORS = {
+    "preview": "message",
+    "language": "message",
+    "forget": "message",
+    "variable": "variables",
+    "drop": "variables",
+}
 
 
-def show(opened: Opened, *, action: dict[str, str] | None = None, problem: str = "", clash: Clash | None = None) -> str:
+def show(
+    opened: Opened,
+    *,
+    action: dict[str, str] | None = None,
+    variables: list[dict[str, str]] | None = None,
+    problem: str = "",
+    clash: Clash | None = None,
+) -> str:
     """The page.
 
     :param action: what was typed into the form of one; else the one that the address asks to edit, or an empty one.
+    :param variables: what was typed as variables; else the kept ones.
     """
     typed = wizard_form.of_step(opened.draft.typed, "actions")
+    if variables is not None:
+        typed["variables"] = variables
     rows, found = typed["rows"], opened.checked.of("actions")
     wanted = request.args.get("from", "")
     start = min(int(wanted), max(0, len(rows) - 1)) // SHOWN * SHOWN if wanted.isdecimal() and len(wanted) < 6 else 0
     edited = request.args.get("edit", "")
     place = next((place for place, row in enumerate(rows) if row["row"] == edited), None)
     empty = dict.fromkeys(wizard_form.ROWS["actions"], "") | {"kind": "text"}
+    action = action or (empty if place is None else rows[place])
+    on_page = range(start, min(start + SHOWN, len(rows)))
+    document = opened.checked.document
+    known = document["actions"][place] if place is not None else {}
     return render(
         "wizard_actions.html",
         opened,
@@ -35,9 +57,14 @@ def show(opened: Opened, *, action: dict[str, str] | None = None, problem: str =
         clash=clash,
         start=start,
         shown=SHOWN,
-        action=action or (empty if place is None else rows[place]),
+        action=action,
+        message=wizard_message.message_of(action["template"]),
+        messages={n: wizard_message.message_of(rows[n]["template"]) for n in on_page},
+        channels=wizard_message.CHANNELS,
+        previews=wizard_message.previews(known.get("template"), document.get("variables", [])),
+        composition=document.get("composition"),
         action_errors=_of_row(found, place),
-        row_problems={n: list(_of_row(found, n).values()) for n in range(start, min(start + SHOWN, len(rows)))},
+        row_problems={n: list(_of_row(found, n).values()) for n in on_page},
     )
 
 
@@ -48,27 +75,32 @@ def _of_row(found: dict[str, str], place: int | None) -> dict[str, str]:
 
 
 def save(opened: Opened) -> Any:
-    """Add, change, duplicate or remove one action."""
+    """Add, change, duplicate or remove one action, or one of the variables."""
     do = request.form.get("do", "save")
-    action = wizard_form.posted_action(request.form)
+    action, variables = wizard_form.posted_action(request.form, do), wizard_form.posted_variables(request.form, do)
     typed = wizard_form.of_step(opened.draft.typed, "actions")
     typed["rows"], seen = wizard_form.with_action_done(typed["rows"], action, do)
+    typed["variables"] = variables
     try:
         saved = drafts.save(runtime().engine, opened.draft.id, posted_version(), "actions", typed, user().name)
     except Conflict:
         opened = open_draft(opened.draft.id)
-        rows = wizard_form.of_step(opened.draft.typed, "actions")["rows"]
+        saved_there = wizard_form.of_step(opened.draft.typed, "actions")
+        rows, others = saved_there["rows"], saved_there["variables"]
         nothing = dict.fromkeys(action, "") | {name: action[name] for name in ("row", "kind")}
         theirs = next((row for row in rows if row["row"] == action["row"]), nothing)
-        return show(opened, action=action, clash=clash_of(opened, theirs, action)), 409
+        clash = clash_of(opened, theirs | {"variables": others}, action | {"variables": variables})
+        return show(opened, action=action, variables=variables, clash=clash), 409
     except LoopwiseError as error:
-        return show(opened, action=action, problem=error.detail), error.status
+        return show(opened, action=action, variables=variables, problem=error.detail), error.status
     newest = opened_of(saved)
     verb, _, wanted = do.partition("-")
     place = next((place for place, row in enumerate(typed["rows"]) if row["row"] == seen), None)
     wrong = bool(_of_row(newest.checked.of("actions"), place))
-    if verb in ("edit", "duplicate") or (wrong and verb in ("save", "next")):
-        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", edit=seen, _anchor="action"))
+    stay = verb in (*ANCHORS, "edit", "duplicate")
+    if stay or (wrong and verb in ("save", "next")):
+        anchor = ANCHORS.get(verb, "action")
+        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", edit=seen, _anchor=anchor))
     if verb in ("save", "remove", "from"):
         flash("Saved.")
         start = wanted if verb == "from" else str((place or 0) // SHOWN * SHOWN)

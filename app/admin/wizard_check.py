@@ -3,14 +3,17 @@
 import re
 from typing import Any, NamedTuple
 
+from app.admin import wizard_message
 from app.admin.forms import as_sentence
-from app.admin.wizard_document import Problems, document_of
+from app.admin.wizard_document import document_of
 from app.admin.wizard_form import Typed, of_step
+from app.admin.wizard_numbers import Problems
 from app.errors import FieldError, LoopwiseError, Unprocessable
 from app.services import experiments
-from app.services.experiment_config import ExperimentConfig, parse_config
+from app.services.experiment_config import OPTIONAL_PARTS, ExperimentConfig, parse_config
 from app.store.experiments import StoredExperiment
 
+_OPTIONAL = tuple(name for name in OPTIONAL_PARTS if name != "composition")  # and so are the fields of those with any
 # Parts that other rules can be checked without: each stands in for what is wrong, so that one mistake hides no other.
 _SAFE: dict[str, Any] = {
     "key": "draft",
@@ -23,6 +26,7 @@ _SAFE: dict[str, Any] = {
     "metrics": [],
     "segments": [],
     "decision_rule": {},
+    **dict.fromkeys(name for name in OPTIONAL_PARTS if name != "composition"),
 }
 _KEY = "Give letters, digits, dots, - or _ (at most 100), beginning with a letter or a digit; no spaces"
 _PLAIN = (
@@ -40,18 +44,33 @@ _PLAIN = (
     (r"List should have at least 1 item.*", "Add one"),
     (r"List should have at most (\d+) items.*", r"Keep at most \1"),
     (r"Input tag .*", "Choose what it counts"),
+    (r"add an action without a template: (.*)", r"Add an action without a message: \1"),
     (r"must be (.*)", r"Give \1"),
     (r"Value error, (.*)", r"\1"),
     (r"max must be above min.*", "The largest value must be above the smallest"),
     (r"another arm has this key.*", "Another arm has this key; give each its own"),
 )
+_OF_FIELDS = {  # where a rule speaks of patterns or seconds, by the last part of the field's name
+    "locale": "Give a language such as en or de-AT",
+    "body": "Write what the message says",
+    "window": "Give a time of at least one second, and of at most 90 days (a year for a metric)",
+    "limit_window": "Give a time of at least one second, and of at most 90 days",
+    "distance": "Give a time of at least one second, and of at most 90 days",
+    "half_life": "Give a time of at least one minute, and of at most 90 days",
+    "retention": "Give a time of at least one day",
+    "mute": "Give a time of at most 365 days",
+    "quiet_start": "Give a time of day, such as 22:00",
+    "quiet_end": "Give a time of day, such as 08:00",
+}
+_VARIABLE = "Give small letters, digits and _ (at most 50), beginning with a letter; for example user_name"
+_RULE = re.compile(r"(String|Input|List|Dictionary) should .*")
 _RENAMED = {
     "exploration_floor": "floor",
     "window_s": "window",
     "gap_s": "gap",
     "features": "features",
 }
-_PERCENT = ("floor", "share", "alpha", "winsorize", "min_effect")  # typed in percent, judged as shares
+_PERCENT = ("floor", "share", "alpha", "winsorize", "min_effect", "confidence")  # typed in percent, judged as shares
 _BOUND = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)(?![\w.]*\w)")
 
 
@@ -73,6 +92,9 @@ def check(typed: Typed, before: StoredExperiment | None = None) -> Checked:
     :param before: the experiment that it changes.
     """
     document, problems = document_of(typed)
+    if before is not None:  # what no form shows stays as it is
+        kept = ("variables", *OPTIONAL_PARTS)
+        document = {name: before.config[name] for name in kept if name in before.config} | document
     config: ExperimentConfig | None = None
     for field in _rule_problems(document):
         _put(problems, field, typed)
@@ -92,10 +114,20 @@ def place_of(path: str) -> tuple[str, str]:
             return "purpose", name
         case ["actions", place, "id" | "payload" | "features" as name, *_]:
             return "actions", f"rows-{place}-{name}"
+        case ["actions", place, "template", "texts", *locale, name] if locale:
+            return "actions", f"rows-{place}-texts-{'/'.join(locale)}-{'locale' if name == '[key]' else name}"
         case ["actions", place, "template", *_]:
-            return "actions", f"rows-{place}-id"
+            return "actions", f"rows-{place}-channel"
+        case ["variables", place, "name" | "sample" as name, *_]:
+            return "actions", f"variables-{place}-{name}"
+        case ["variables", *_]:
+            return "actions", "variables"
+        case ["composition", *_]:
+            return "actions", "rows"
         case ["actions", *_]:
             return "actions", "rows"
+        case ["feedback" | "fatigue" | "consent" | "profile" | "context_fields" | "retention_s", *_] as parts:
+            return _place_of_people(parts)
         case ["arms", place, "policy"] | ["arms", place, "policy", "type"]:
             return "arms", f"rows-{place}-kind"
         case ["arms", place, "policy", "parameters", name, *_] | ["arms", place, "policy", name, *_]:
@@ -123,23 +155,59 @@ def place_of(path: str) -> tuple[str, str]:
     return "review", "draft"
 
 
+def _place_of_people(parts: list[str]) -> tuple[str, str]:
+    """The same for the parts that are about people."""
+    match parts:
+        case ["feedback", "thumbs" | "score" as kind, side, *_]:
+            return "reward", f"{kind}_{side}"
+        case ["feedback", "stars", place, *_] if place.isdecimal():
+            return "reward", f"stars_{int(place) + 1}"
+        case ["feedback", "reasons", *name]:
+            return "reward", f"rows-{'/'.join(name).removesuffix('/[key]')}-value" if name else "rows"
+        case ["feedback", name, *_]:
+            return "reward", name.removesuffix("_s")
+        case ["fatigue", "caps", place, name, *_]:
+            return "people", f"rows-{place}-{_RENAMED.get(name, name)}"
+        case ["fatigue", "caps", *_]:
+            return "people", "rows"
+        case ["fatigue", "quiet_hours", name, *_]:
+            return "people", f"quiet_{'zone' if name == 'time_zone' else name}"
+        case ["fatigue", *_]:
+            return "people", "distance"
+        case ["consent", name, *_]:
+            return "people", f"consent_{name}"
+        case ["profile", name, *_]:
+            return "people", name.removesuffix("_s")
+        case ["context_fields", *_]:
+            return "people", "context_names"
+    return "people", "retention" if parts[0] == "retention_s" else "profile"
+
+
 def where(step: str, field: str) -> str:
     """A field in words, for a list of mistakes: "arm 2, share"."""
     _, rows, rest = field.partition("rows-")
     place, _, name = rest.partition("-")
-    noun = {"arms": "arm", "metrics": "metric", "actions": "action"}.get(step, "")
+    nouns = {"arms": "arm", "metrics": "metric", "actions": "action", "people": "limit", "reward": "reason"}
+    noun = nouns.get(step, "")
+    text = re.fullmatch(r"texts-(\d+)-(.*)", name)
+    if text:
+        name = f"text {int(text[1]) + 1}, {text[2]}"
+    variable = re.fullmatch(r"variables-(\d+)-(.*)", field)
+    if variable:
+        return f"variable {int(variable[1]) + 1}, {variable[2]}"
     parts = [f"{noun} {int(place) + 1}", name] if rows and place.isdecimal() else [field if field != "rows" else ""]
     return ", ".join(part.replace("_", " ") for part in parts if part)
 
 
 def sentence(field: str, message: str) -> str:
     """A rule's message in the words of the form."""
+    last = field.rpartition("-")[2]
+    if _RULE.fullmatch(message) and (last in _OF_FIELDS or (field.startswith("variables-") and last == "name")):
+        return as_sentence(_OF_FIELDS.get(last, _VARIABLE))
     for pattern, words in _PLAIN:
         if re.fullmatch(pattern, message):
             message = re.sub(pattern, words, message)
             break
-    if field.rpartition("-")[2] == "window":
-        return "Give a time of at least one second, and of at most 90 days (a year for a metric)."
     if field.rpartition("-")[2] in _PERCENT:
         message = _BOUND.sub(lambda found: f"{float(found[1]) * 100:g}%", message)
     return as_sentence(message)
@@ -172,16 +240,23 @@ def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: 
         part, _, rest = field.path.strip("/").partition("/")
         place, _, leaf = rest.partition("/")
         name = leaf.partition("/")[0]
-        safe = {
-            "actions": {"id": f"\N{REPLACEMENT CHARACTER} {place}", "features": {}},
+        leaves: dict[str, dict[str, Any]] = {
+            "actions": {"id": f"\N{REPLACEMENT CHARACTER} {place}", "features": {}, "template": None},
             "arms": {"key": f"arm-{place}", "policy": {"type": "uniform"}},
-        }.get(part, {})
+        }
+        safe = leaves.get(part, {})
         mark = f"{part}/{place}/{name}"
         if name in safe and mark not in replaced:
             replaced.add(mark)
             rows = list(found[part])
             rows[int(place)] = rows[int(place)] | {name: safe[name]}
             found = found | {part: rows}
+        elif part == "variables" and part not in replaced:  # without them no text can be judged
+            replaced.add(part)
+            silent = [{key: value for key, value in one.items() if key != "template"} for one in found["actions"]]
+            found = found | {"variables": [], "actions": silent}
+        elif part in _OPTIONAL and isinstance(document[part], dict) and place in document[part]:
+            found = found | {part: {key: value for key, value in found[part].items() if key != place}}
         elif part in _SAFE and part not in replaced:
             replaced.add(part)
             found = found | {part: _SAFE[part]} | ({"control_arm": None} if part == "arms" else {})
@@ -191,6 +266,7 @@ def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: 
 def _put(problems: Problems, field: FieldError, typed: Typed) -> None:
     step, name = place_of(field.path)
     rows = of_step(typed, step).get("rows", [])
+    name = _with_places(step, name, rows)
     _, _, rest = name.partition("rows-")
     place = rest.partition("-")[0]
     if step == "arms" and place.isdecimal() and int(place) >= len(rows):
@@ -205,6 +281,19 @@ def _put(problems: Problems, field: FieldError, typed: Typed) -> None:
     if step == "arms" and name.endswith("-action") and not field.message.startswith("no action"):
         message = "Choose which action this arm always takes."
     problems.setdefault(step, {}).setdefault(name, message)
+
+
+def _with_places(step: str, name: str, rows: list[dict[str, str]]) -> str:
+    """A field's name with the places of languages and reasons, which rules name by their keys."""
+    text = re.fullmatch(r"rows-(\d+)-texts-(.*)-([a-z_]+)", name, re.S)
+    if step == "actions" and text:
+        place = wizard_message.place_of_text(rows[int(text[1])]["template"], text[2])
+        return f"rows-{text[1]}-channel" if place is None else f"rows-{text[1]}-texts-{place}-{text[3]}"
+    if step == "reward" and name.startswith("rows-"):
+        reason = name.removeprefix("rows-").removesuffix("-value")
+        place = next((place for place, row in enumerate(rows) if row["name"] == reason), None)
+        return "rows" if place is None else f"rows-{place}-value"
+    return name
 
 
 def _in_percent(found: "re.Match[str]") -> str:

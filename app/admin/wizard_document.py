@@ -4,17 +4,16 @@ Only the reading of texts is judged here (is it a number, is it JSON); the rules
 """
 
 import json
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from app.admin import wizard_feedback, wizard_message, wizard_people
 from app.admin.wizard_form import FORMS, UNITS, Typed, of_step
-from app.services.documents import read_json
+from app.admin.wizard_numbers import Problems, Reader, span, text, whole
 from app.services.experiment_config import ExperimentConfig
 from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS
 
-Problems = dict[str, dict[str, str]]  # {step: {field: sentence}}
 HOLDOUT = "holdout"
-NOT_A_NUMBER = "Write a number, such as 0.5."
 _TEXTS = {  # texts of a metric's source
     "value": ("metric", "per"),
     "count": ("metric", "per"),
@@ -23,45 +22,6 @@ _TEXTS = {  # texts of a metric's source
     "sessions": (),
     "reward": (),
 }
-
-
-class Reader:
-    """Reads the texts of one step and keeps what is wrong with them."""
-
-    def __init__(self, problems: Problems, step: str) -> None:
-        self._problems = problems[step]
-
-    def number(self, text: str, field: str, times: Decimal | int = 1, *, needed: str = "") -> float | None:
-        """A typed number in another unit; null when it is empty or none.
-
-        :param needed: what to say when it is empty.
-        """
-        text = text.strip().removesuffix("%").strip().replace("\N{MINUS SIGN}", "-")
-        if not text:
-            if needed:
-                self.wrong(field, needed)
-            return None
-        try:
-            found = float(Decimal(text) * times)
-        except (InvalidOperation, OverflowError):
-            found = float("nan")
-        if not abs(found) < float("inf"):
-            self.wrong(field, NOT_A_NUMBER)
-            return None
-        return found
-
-    def json(self, text: str, field: str) -> Any:
-        """A typed JSON document; null when it is empty or none."""
-        if not text.strip():
-            return None
-        found, problem = read_json(text)
-        if problem:
-            self.wrong(field, f"{problem[0].upper()}{problem[1:]}.")
-        return found
-
-    def wrong(self, field: str, message: str) -> None:
-        """Note a mistake."""
-        self._problems.setdefault(field, message)
 
 
 def document_of(typed: Typed) -> tuple[dict[str, Any], Problems]:
@@ -76,6 +36,13 @@ def document_of(typed: Typed) -> tuple[dict[str, Any], Problems]:
     reader = Reader(problems, "actions")
     rows = of_step(typed, "actions")["rows"]
     document["actions"] = [action_of(row, f"rows-{place}-", reader) for place, row in enumerate(rows)]
+    # A draft from before a part had a form says nothing of it.
+    if "variables" in typed.get("actions", ()):
+        document["variables"] = wizard_message.variables_of(of_step(typed, "actions")["variables"], reader)
+    if "people" in typed:
+        document |= wizard_people.people_of(of_step(typed, "people"), Reader(problems, "people"))
+    if "confidence" in typed.get("reward", ()):
+        document["feedback"] = wizard_feedback.feedback_of(of_step(typed, "reward"), Reader(problems, "reward"))
     document |= _arms(of_step(typed, "arms"), Reader(problems, "arms"))
     document["reward"] = _reward(of_step(typed, "reward"), Reader(problems, "reward"))
     document |= _metrics(of_step(typed, "metrics"), Reader(problems, "metrics"))
@@ -90,8 +57,8 @@ def action_of(row: dict[str, str], prefix: str, reader: Reader) -> dict[str, Any
         payload = {name: row[name] for name in ("title", "text") if row[name]} or None
     features = reader.json(row["features"], f"{prefix}features")
     found = {"id": row["id"].strip(), "features": {} if features is None else features, "payload": payload}
-    # Templates are defined over the API; here they only have to come through unharmed.
-    return found | ({"template": reader.json(row["template"], f"{prefix}id")} if row.get("template") else {})
+    template = wizard_message.template_of(row["template"], prefix, reader)
+    return found if template is None else found | {"template": template}
 
 
 def _arms(typed: Typed, reader: Reader) -> dict[str, Any]:
@@ -147,14 +114,13 @@ def _reward(typed: Typed, reader: Reader) -> dict[str, Any]:
 def _metrics(typed: Typed, reader: Reader) -> dict[str, Any]:
     rule = {
         "alpha": reader.number(typed["alpha"], "alpha", Decimal("0.01")),
-        "min_units": _whole(reader.number(typed["min_units"], "min_units")),
+        "min_units": whole(reader.number(typed["min_units"], "min_units")),
         "min_days": reader.number(typed["min_days"], "min_days"),
         "max_days": reader.number(typed["max_days"], "max_days"),
     }
-    segments = [name.strip() for name in typed["segments"].replace("\n", ",").split(",")]
     return {
         "metrics": [_metric(row, f"rows-{place}-", reader) for place, row in enumerate(typed["rows"])],
-        "segments": list(dict.fromkeys(name for name in segments if name)),
+        "segments": list(dict.fromkeys(wizard_people.listed_names(typed["segments"]))),
         "decision_rule": {name: value for name, value in rule.items() if value is not None},
     }
 
@@ -174,27 +140,28 @@ def _metric(row: dict[str, str], prefix: str, reader: Reader) -> dict[str, Any]:
     return found | {"source": source} | {name: value for name, value in numbers.items() if value is not None}
 
 
-def _whole(value: float | None) -> int | float | None:
-    return int(value) if value is not None and value == int(value) else value
-
-
 def typed_of(config: dict[str, Any]) -> Typed:
     """A stored configuration as texts; typed back without a change they give the same configuration."""
     known = ExperimentConfig.model_validate(config).model_dump(mode="json")
     reward, rule = known["reward"], known["decision_rule"]
-    window, unit = _span(reward["window_s"])
-    plain = {name: _text(reward[name]) for name in ("default", "min", "max")}
+    window, unit = span(reward["window_s"])
+    plain = {name: text(reward[name]) for name in ("default", "min", "max")}
     return {
         "purpose": {name: known[name] for name in ("name", "key", "hypothesis")},
-        "actions": {"rows": [typed_action(action, str(n)) for n, action in enumerate(known["actions"])]},
+        "actions": {
+            "rows": [typed_action(action, str(n)) for n, action in enumerate(known["actions"])],
+            "variables": [wizard_message.typed_variable(one) for one in known["variables"]],
+        },
         "arms": _typed_arms(known),
         "reward": plain
-        | {"window": window, "unit": unit, "aggregation": reward["aggregation"], "example": plain["max"]},
+        | {"window": window, "unit": unit, "aggregation": reward["aggregation"], "example": plain["max"]}
+        | wizard_feedback.typed_feedback(known.get("feedback")),
+        "people": wizard_people.typed_people(known),
         "metrics": {
             "rows": [_typed_metric(metric) for metric in known["metrics"]],
-            "segments": ", ".join(known["segments"]),
-            "alpha": _text(rule["alpha"], 100),
-            **{name: _text(rule[name]) for name in ("min_units", "min_days", "max_days")},
+            "segments": wizard_people.names_as_text(known["segments"]),
+            "alpha": text(rule["alpha"], 100),
+            **{name: text(rule[name]) for name in ("min_units", "min_days", "max_days")},
         },
     }
 
@@ -225,15 +192,15 @@ def _typed_arms(known: dict[str, Any]) -> Typed:
     holdout: dict[str, str] = {"holdout": "", "holdout_share": ""}
     last = arms[-1]
     if control is not None and last["key"] == HOLDOUT != control["key"] and last["policy"] == control["policy"]:
-        holdout = {"holdout": "yes", "holdout_share": _text(arms.pop()["share"], 100)}
+        holdout = {"holdout": "yes", "holdout_share": text(arms.pop()["share"], 100)}
     rows = []
     for arm in arms:
         policy = arm["policy"]
         parameters = policy.get("parameters", {})
-        row = {"key": arm["key"], "share": _text(arm["share"], 100), "kind": policy["type"]}
+        row = {"key": arm["key"], "share": text(arm["share"], 100), "kind": policy["type"]}
         row |= {"action": policy.get("action", ""), "algorithm": policy.get("algorithm", "")}
-        row |= {"floor": _text(policy.get("exploration_floor"), 100)}
-        row |= {name: _text(value) for name, value in parameters.items() if name != "interactions"}
+        row |= {"floor": text(policy.get("exploration_floor"), 100)}
+        row |= {name: text(value) for name, value in parameters.items() if name != "interactions"}
         rows.append(row | {"interactions": " ".join(parameters.get("interactions", DEFAULT_INTERACTIONS))})
     place = "" if control is None else str(arms.index(control))
     return {"rows": rows, "control": place} | holdout
@@ -241,29 +208,13 @@ def _typed_arms(known: dict[str, Any]) -> Typed:
 
 def _typed_metric(metric: dict[str, Any]) -> dict[str, str]:
     source = metric["source"]
-    window, unit = ("", "days") if metric["window_s"] is None else _span(metric["window_s"])
+    window, unit = ("", "days") if metric["window_s"] is None else span(metric["window_s"])
     row = {name: metric[name] for name in ("key", "name", "role", "direction")} | {"window": window, "unit": unit}
-    row |= {"winsorize": _text(metric["winsorize"], 100), "min_effect": _text(metric["min_effect"], 100)}
-    row |= {"type": source["type"], "days": _text(source.get("days"))}
-    row |= {"gap": _text(Decimal(repr(source["gap_s"])) / 60) if "gap_s" in source else ""}
+    row |= {"winsorize": text(metric["winsorize"], 100), "min_effect": text(metric["min_effect"], 100)}
+    row |= {"type": source["type"], "days": text(source.get("days"))}
+    row |= {"gap": text(Decimal(repr(source["gap_s"])) / 60) if "gap_s" in source else ""}
     row |= {name: source.get(name, "") for name in ("metric", "numerator", "denominator")}
     return row | {"per": source.get("per", "decision")}
-
-
-def _span(seconds: float) -> tuple[str, str]:
-    """A duration as a number and the largest unit that makes it a short one."""
-    for unit in ("days", "hours", "minutes"):
-        if seconds % UNITS[unit] == 0:
-            return _text(seconds / UNITS[unit]), unit
-    return _text(seconds), "seconds"
-
-
-def _text(value: Any, times: int = 1) -> str:
-    """A number as text that reads back to the very same number."""
-    if value is None:
-        return ""
-    found = (value if isinstance(value, Decimal) else Decimal(repr(value))) * times
-    return f"{found.normalize():f}"
 
 
 def _json(document: Any) -> str:

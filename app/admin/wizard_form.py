@@ -1,7 +1,8 @@
 """The wizard's forms as text: which fields each step has, what they begin with, and how posted forms become them.
 
 What was typed is kept as {"FIELD": text, ..., "rows": [{"FIELD": text, ...}, ...]} for each step. A field of a row is called
-``rows-PLACE-FIELD`` in forms. Nothing is judged here; ``wizard_document`` reads the texts.
+``rows-PLACE-FIELD`` in forms. The step of actions also keeps "variables", a list of the same kind, and posts one action at a
+time. Nothing is judged here; ``wizard_document`` reads the texts.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
+from app.admin import wizard_message
 from bandits.policy import ALGORITHMS, COMMON, DEFAULT_FLOOR, DEFAULT_INTERACTIONS
 
 Typed = dict[str, Any]
@@ -20,6 +22,7 @@ STEPS = (
     ("actions", "Actions"),
     ("arms", "Arms and traffic"),
     ("reward", "Reward"),
+    ("people", "People"),
     ("metrics", "Metrics and rule"),
     ("plan", "How long"),
     ("review", "Review"),
@@ -31,7 +34,28 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "purpose": ("name", "key", "hypothesis"),
     "actions": (),
     "arms": ("control", "holdout", "holdout_share"),
-    "reward": ("window", "unit", "default", "aggregation", "min", "max", "example"),
+    "reward": (
+        *("window", "unit", "default", "aggregation", "min", "max", "example"),
+        *("thumbs_up", "thumbs_down", "stars_1", "stars_2", "stars_3", "stars_4", "stars_5", "score_low", "score_high"),
+        *(
+            "dismissed",
+            "not_interested",
+            "confidence",
+            "mute",
+            "mute_unit",
+            "limit",
+            "limit_window",
+            "limit_unit",
+            "empty",
+        ),
+    ),
+    "people": (
+        *("quiet_start", "quiet_end", "quiet_zone", "distance", "distance_unit"),
+        *("consent_personalise", "consent_learn", "consent_analyse", "consent_message"),
+        *("profile", "profile_counts", "profile_recency", "profile_actions", "profile_tags"),
+        *("half_life", "half_life_unit", "lookback"),
+        *("context", "context_names", "context_hashed", "retention", "retention_unit", "empty"),
+    ),
     "metrics": ("segments", "alpha", "min_units", "min_days", "max_days"),
     "plan": (
         "mode",
@@ -52,6 +76,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 ROWS: Mapping[str, tuple[str, ...]] = {
     "actions": ("row", "id", "kind", "title", "text", "payload", "features", "template"),
+    "reward": ("name", "value"),
+    "people": ("limit", "window", "unit", "channel", "action", "across"),
     "arms": ("key", "kind", "action", "share", "algorithm", "floor", "interactions", *PARAMETERS),
     "metrics": (
         "key",
@@ -71,9 +97,10 @@ ROWS: Mapping[str, tuple[str, ...]] = {
         "min_effect",
     ),
 }
+VARIABLE = ("name", "kind", "sample", "required")
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
 PLURAL = ("interactions",)  # fields of several boxes; their values stand behind each other
-_ROW = re.compile(r"rows-(\d{1,3})-([a-z0-9_]+)")
+_ROW = re.compile(r"(rows|texts|variables)-(\d{1,3})-([a-z0-9_]+)")
 
 
 def learned_row(key: str, share: str) -> dict[str, str]:
@@ -92,7 +119,9 @@ def new_row(step: str) -> dict[str, str]:
     if step == "arms":
         return learned_row("", "0")
     return _whole(
-        step, {"role": "secondary", "type": "value", "per": "decision", "direction": "increase", "unit": "days"}
+        step,
+        {"role": "secondary", "type": "value", "per": "decision", "direction": "increase", "unit": "days"}
+        | {"across": "platform"},
     )
 
 
@@ -115,6 +144,22 @@ START: Mapping[str, Typed] = {
         "min": "0",
         "max": "1",
         "example": "1",
+        "confidence": "100",
+        "mute": "30",
+        "mute_unit": "days",
+        "limit": "20",
+        "limit_window": "1",
+        "limit_unit": "hours",
+    },
+    "people": {
+        "distance_unit": "hours",
+        **{f"consent_{name}": "unless_denied" for name in ("personalise", "learn", "analyse", "message")},
+        **{f"profile_{name}": "yes" for name in ("counts", "recency", "actions")},
+        "half_life": "7",
+        "half_life_unit": "days",
+        "lookback": "100",
+        "context": "all",
+        "retention_unit": "days",
     },
     "metrics": {"rows": [], "alpha": "5", "min_units": "100", "min_days": "7", "max_days": ""},
     "plan": {
@@ -136,26 +181,57 @@ def of_step(typed: Typed, step: str) -> Typed:
     found: Typed = {name: given.get(name, "") for name in FIELDS[step]}
     if step in ROWS:
         found["rows"] = [_whole(step, row) for row in given.get("rows", [])]
+    if step == "actions":
+        found["variables"] = [{name: row.get(name, "") for name in VARIABLE} for row in given.get("variables", [])]
     return found
 
 
 def posted(step: str, form: "MultiDict[str, str]") -> Typed:
     """A posted form as it is kept."""
     found: Typed = {name: _clean(form.get(name, "")) for name in FIELDS[step]}
-    if step in ("arms", "metrics"):
-        rows: dict[int, dict[str, str]] = {}
-        for name in form:
-            match = _ROW.fullmatch(name)
-            if match and match[2] in ROWS[step]:
-                values = form.getlist(name) if match[2] in PLURAL else [form[name]]
-                rows.setdefault(int(match[1]), {})[match[2]] = _clean(" ".join(values))
-        found["rows"] = [_whole(step, rows[place]) for place in sorted(rows)]
+    if step in ROWS:
+        found["rows"] = [_whole(step, row) for row in _posted_rows(form, "rows", ROWS[step])]
     return found
 
 
-def posted_action(form: "MultiDict[str, str]") -> dict[str, str]:
-    """The form of one action."""
-    return {name: _clean(form.get(name, "")) for name in ROWS["actions"]}
+def _posted_rows(form: "MultiDict[str, str]", what: str, names: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows ``WHAT-PLACE-FIELD`` of a form, in their order."""
+    rows: dict[int, dict[str, str]] = {}
+    for name in form:
+        match = _ROW.fullmatch(name)
+        if match and match[1] == what and match[3] in names:
+            values = form.getlist(name) if match[3] in PLURAL else [form[name]]
+            rows.setdefault(int(match[2]), {})[match[3]] = _clean(" ".join(values))
+    return [rows[place] for place in sorted(rows)]
+
+
+def posted_action(form: "MultiDict[str, str]", do: str) -> dict[str, str]:
+    """The form of one action.
+
+    :param do: ``language`` adds a text to its message, ``forget-1`` removes the second one.
+    """
+    texts = _posted_rows(form, "texts", wizard_message.TEXT)
+    verb, _, place = do.partition("-")
+    if verb == "language":
+        texts.append({})
+    elif verb == "forget" and place.isdecimal():
+        texts = [one for number, one in enumerate(texts) if number != int(place)]
+    message = wizard_message.kept(_clean(form.get("channel", "")), texts)
+    return {name: _clean(form.get(name, "")) for name in ROWS["actions"]} | {"template": message}
+
+
+def posted_variables(form: "MultiDict[str, str]", do: str) -> list[dict[str, str]]:
+    """The variables that texts may name.
+
+    :param do: ``variable`` adds one, ``drop-1`` removes the second one.
+    """
+    rows = [{name: row.get(name, "") for name in VARIABLE} for row in _posted_rows(form, "variables", VARIABLE)]
+    verb, _, place = do.partition("-")
+    if verb == "variable":
+        rows.append(dict.fromkeys(VARIABLE, "") | {"kind": "text"})
+    elif verb == "drop" and place.isdecimal():
+        rows = [one for number, one in enumerate(rows) if number != int(place)]
+    return rows
 
 
 def with_rows_done(step: str, typed: Typed, do: str) -> Typed:
@@ -170,7 +246,8 @@ def with_rows_done(step: str, typed: Typed, do: str) -> Typed:
         rows.append(new_row(step))
     elif verb == "duplicate" and place is not None:
         # Two arms cannot have all the traffic of one each: the copy begins without any.
-        rows.append(rows[place] | {"key": f"{rows[place]['key']}-2"} | ({"share": "0"} if step == "arms" else {}))
+        copied = {"key": f"{rows[place]['key']}-2"} if "key" in ROWS[step] else {}
+        rows.append(rows[place] | copied | ({"share": "0"} if step == "arms" else {}))
     elif verb == "remove" and place is not None:
         del rows[place]
         if control.isdecimal() and int(control) >= place:
@@ -213,7 +290,8 @@ def new_name() -> str:
 
 def is_empty(action: dict[str, str]) -> bool:
     """True when nothing was typed into the form of an action."""
-    return not any(action[name].strip() for name in ("id", "title", "text", "payload", "features"))
+    typed = any(action[name].strip() for name in ("id", "title", "text", "payload", "features"))
+    return not typed and wizard_message.is_empty(action["template"])
 
 
 def _clean(text: str) -> str:

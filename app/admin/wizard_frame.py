@@ -7,6 +7,7 @@ from flask import redirect, render_template, request, url_for
 from app.admin import wizard_form, wizard_words
 from app.admin.wizard_check import Checked, check
 from app.admin.wizard_form import NAMES, STEPS
+from app.admin.wizard_message import CHANNELS
 from app.services import drafts, experiments, trail
 from app.services.trail import Difference
 from app.serving import runtime
@@ -36,6 +37,9 @@ CHOICES: dict[str, Any] = {
     "interactions": INTERACTIONS,
     "sources": wizard_words.SOURCES,
     "units": [(name, name) for name in ("minutes", "hours", "days", "seconds")],
+    "channels": list(CHANNELS),
+    "purposes": wizard_words.PURPOSES,
+    "profile": wizard_words.PROFILE,
     "parameter_words": wizard_words.PARAMETERS,
     "parameters": {
         name: [known for known, group in _GROUPS.items() if name in group] for name in wizard_form.PARAMETERS

@@ -33,13 +33,13 @@ def import_actions(draft_id: int) -> Any:
         return _page(opened, text, how, found), 422
     if request.form.get("do") != "take":
         return _page(opened, text, how, found)
-    rows = wizard_form.of_step(opened.draft.typed, "actions")["rows"] if how == "add" else []
-    rows = _merged(rows, found)
+    typed = wizard_form.of_step(opened.draft.typed, "actions")
+    rows = _merged(typed["rows"], found, keep=how == "add")
     if len(rows) > MAX_ACTIONS:
         problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
         return _page(opened, text, how, found, problem), 422
     try:
-        drafts.save(runtime().engine, draft_id, posted_version(), "actions", {"rows": rows}, user().name)
+        drafts.save(runtime().engine, draft_id, posted_version(), "actions", typed | {"rows": rows}, user().name)
     except Conflict as error:
         again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
         return _page(open_draft(draft_id), text, how, found, again), 409
@@ -56,16 +56,22 @@ def _posted_text() -> tuple[str, str]:
     return request.form.get("text", "").replace("\0", ""), ""
 
 
-def _merged(rows: list[dict[str, str]], found: Imported) -> list[dict[str, str]]:
-    """The list after the import: an action of a known id is replaced where it stands."""
-    rows = list(rows)
+def _merged(before: list[dict[str, str]], found: Imported, *, keep: bool) -> list[dict[str, str]]:
+    """The list after the import: an action of a known id is replaced where it stands, and keeps its message.
+
+    :param keep: actions that the table does not name stay.
+    """
+    known = {row["id"].strip(): row for row in before}
+    rows = list(before) if keep else []
     places = {row["id"].strip(): place for place, row in enumerate(rows)}
     for action in found.actions:
+        old = known.get(action["id"], {"row": wizard_form.new_name(), "template": ""})
+        row = typed_action(action, old["row"]) | {"template": old["template"]}
         place = places.get(action["id"])
         if place is None:
-            rows.append(typed_action(action, wizard_form.new_name()))
+            rows.append(row)
         else:
-            rows[place] = typed_action(action, rows[place]["row"])
+            rows[place] = row
     return rows
 
 

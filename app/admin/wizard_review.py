@@ -12,8 +12,11 @@ from app.admin.wizard_form import NAMES, STEPS
 from app.admin.wizard_frame import Opened, led_to, open_draft, posted_version, render
 from app.errors import LoopwiseError
 from app.services import drafts, trail
+from app.services.experiment_config import ExperimentConfig
+from app.services.feedback_config import FeedbackSpec, worth_of
 from app.services.trail import Difference
 from app.serving import runtime
+from app.store.experiments import StoredExperiment
 
 
 def review(opened: Opened) -> Any:
@@ -46,6 +49,7 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         problem_lines=problem_of(problem) if problem else [],
         mistakes=_mistakes(opened),
         differences=differences,
+        learned_again=before is not None and config is not None and _learned_again(before, config),
         moved=before is not None and before.config_version != opened.draft.base_version,
         paragraph=wizard_words.paragraph(config) if config else "",
         warnings=wizard_words.warnings(config) if config else [],
@@ -62,6 +66,13 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         clash=None,
         typed={},
     )
+
+
+def _learned_again(before: StoredExperiment, config: ExperimentConfig) -> bool:
+    """True when answers to decisions of the past would be worth something else."""
+    old = before.config.get("feedback")
+    known = None if old is None else FeedbackSpec.model_validate(old)
+    return before.started_at is not None and worth_of(known) != worth_of(config.feedback)
 
 
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:

@@ -1,6 +1,8 @@
 """What will happen, in sentences: the review of a draft."""
 
+from app.admin import wizard_people_words
 from app.admin.format import duration, number, percent, plural
+from app.admin.wizard_people_words import listed
 from app.services.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
 from app.services.metric_config import MetricSpec
 from app.services.worked_example import Worked, work_out
@@ -45,6 +47,23 @@ SOURCES = (
     ("sessions", "visits per user"),
 )
 
+PURPOSES = (
+    (
+        "personalise",
+        "Choosing what suits somebody",
+        "Without it they get what the control gets, and nothing is learned.",
+    ),
+    ("learn", "Learning from their decisions", "Without it they are decided for as anybody, and nothing is learned."),
+    ("analyse", "Counting them in reports", "Without it they are in no report."),
+    ("message", "Sending them messages", "Without it nothing is said to them."),
+)
+PROFILE = (
+    ("counts", "how often something was chosen for them, and said"),
+    ("recency", "how long ago that was"),
+    ("actions", "how often each action was chosen, and what came of it"),
+    ("tags", "the same for each tag of the actions (their feature “tags”)"),
+)
+
 
 def paragraph(config: ExperimentConfig) -> str:
     """One paragraph: who gets what, what is learned from, when a verdict comes."""
@@ -54,17 +73,17 @@ def paragraph(config: ExperimentConfig) -> str:
     candidates = plural(len(actions), "action") if actions else "the actions that your app sends with each call"
     parts = [
         f"Each time your app asks, Loopwise chooses among {candidates}.",
-        f"Users are split for good: {_listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
+        f"Users are split for good: {listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
     ]
     if learning:
         parts.append(
-            f"{_listed([f'“{arm.key}”' for arm in learning])} {'learns' if len(learning) == 1 else 'learn'} from "
+            f"{listed([f'“{arm.key}”' for arm in learning])} {'learns' if len(learning) == 1 else 'learn'} from "
             f"every one of {'its' if len(learning) == 1 else 'their'} decisions once, when its window of "
             f"{duration(reward.window_s)} is over: {_reward_words(reward)}."
         )
     else:
         parts.append(f"Nothing learns here. A decision's reward is final after {duration(reward.window_s)}.")
-    return " ".join([*parts, *_verdict(config)])
+    return " ".join([*parts, *wizard_people_words.sentences(config), *_verdict(config)])
 
 
 def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
@@ -89,7 +108,7 @@ def _reward_words(reward: RewardSpec) -> str:
 def _verdict(config: ExperimentConfig) -> list[str]:
     rule = config.decision_rule
     metrics = [metric for metric in config.all_metrics() if metric.role == "primary"]
-    names = _listed([_better(metric) for metric in metrics])
+    names = listed([_better(metric) for metric in metrics])
     found = [
         f"A verdict comes once every arm has {plural(rule.min_units, 'user')}"
         + (f" and {_days(rule.min_days)} have passed" if rule.min_days else "")
@@ -98,7 +117,7 @@ def _verdict(config: ExperimentConfig) -> list[str]:
     ]
     guardrails = [metric for metric in config.all_metrics() if metric.role == "guardrail"]
     if guardrails:
-        found.append(f"It says stop when an arm makes {_listed([one.name or one.key for one in guardrails])} worse.")
+        found.append(f"It says stop when an arm makes {listed([one.name or one.key for one in guardrails])} worse.")
     if rule.max_days is not None:
         found.append(f"After {_days(rule.max_days)} it says stop, whatever is shown.")
     return found
@@ -112,20 +131,16 @@ def _days(days: float) -> str:
     return f"{number(days)} day{'' if days == 1 else 's'}"
 
 
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def worked(reward: RewardSpec, values: list[float]) -> list[str]:
     """A worked example of one decision's reward."""
     found: Worked = work_out(reward, values)
     window = duration(reward.window_s)
     lines = []
     if found.refused:
-        refused = _listed([number(value) for value in found.refused])
+        refused = listed([number(value) for value in found.refused])
         lines.append(f"{refused} would be refused: a report must be from {number(reward.min)} to {number(reward.max)}.")
     if found.taken:
-        told = _listed([number(value) for value in found.taken])
+        told = listed([number(value) for value in found.taken])
         many = "" if len(found.taken) == 1 else f"They {AGGREGATIONS[reward.aggregation]}: "
         lines.append(
             f"Your app reports {told} within {window} of a decision. {many}{'t' if many else 'T'}he decision counts as "

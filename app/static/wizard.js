@@ -45,6 +45,9 @@ if (plan) {
   for (const select of [mode, source]) follow(select, all("[data-plan-of]", plan), wanted);
 }
 
+const channel = one("#message #channel");
+if (channel) follow(channel, all("[data-message]"), () => channel.value !== "");
+
 // The preview of an action.
 const preview = one("#preview");
 if (preview) {

@@ -1,5 +1,6 @@
 """Typed texts and configurations: a stored one comes back the very same; a wrong text is told beside its field."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 
 from app.admin.wizard_check import check, place_of
 from app.admin.wizard_document import document_of, typed_of
-from app.admin.wizard_form import of_step
+from app.admin.wizard_form import START, of_step
+from app.admin.wizard_people import listed_names, names_as_text
 from app.services.experiment_config import parse_config
+from app.store.experiments import StoredExperiment
 from tests.service import bandit, definition
 
 EVERYTHING = definition(
@@ -57,12 +60,103 @@ EVERYTHING = definition(
     decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0},
 )
 
+TEXTS = {
+    "en": {
+        "title": 'Hi {{ user_name | default: "there" }}',
+        "body": "{{ lessons }} to go.\nNow!",
+        "call_to_action": "Go",
+    },
+    "de-AT": {"title": "", "body": "Noch {{ lessons }}. \u202e<b>", "call_to_action": ""},
+}
+MESSAGES = definition(
+    "messages",
+    actions=[
+        {"id": "say", "payload": {"a": 1}, "template": {"channel": "push", "texts": TEXTS}},
+        {"id": "silent"},
+    ],
+    variables=[
+        {"name": "user_name", "sample": " Ada\n"},
+        {"name": "lessons", "sample": 3, "required": True},
+        {"name": "share", "sample": 3.0},
+        {"name": "tiny", "sample": 1e-300},
+        {"name": "large", "sample": -(2**63)},
+        {"name": "pays", "sample": False},
+    ],
+    fatigue={
+        "caps": [
+            {"limit": 2, "window_s": 604800.0},
+            {"limit": 1, "window_s": 90.5, "channel": "push", "action": "say", "across": "experiment"},
+        ],
+        "quiet_hours": {"start": "22:00", "end": "08:00", "time_zone": "Europe/Vienna"},
+        "min_distance_s": 5400.0,
+    },
+    consent={"learn": "if_granted", "message": "if_granted"},
+    profile={"recency": False, "tags": True, "half_life_s": 100.0, "lookback": 7},
+    context_fields=[
+        {"name": "street", "hashed": True},
+        {"name": "plan"},
+        {"name": ' a, "b"\nc', "hashed": True},
+        {"name": "\u202e<b>"},
+    ],
+    retention_s=86_401.0,
+    feedback={
+        "thumbs": {"up": 1.0, "down": 0.0},
+        "stars": [0.0, 0.1, 0.2, 0.7, 1.0],
+        "score": {"low": 0.0, "high": 0.9},
+        "reasons": {" too=long ": 0.25, "a/b": 0.0},
+        "dismissed": 0.0,
+        "not_interested": 0.1,
+        "confidence": 0.33,
+        "mute_s": 0.0,
+        "limit": 3,
+        "limit_window_s": 77.0,
+    },
+)
+EMPTY = definition(
+    "empty", fatigue={}, consent={}, profile={}, context_fields=[], feedback={}, actions=[{"id": "a"}, {"id": "b"}]
+)
+PARTLY = definition("partly", feedback={"limit": 5}, fatigue={"min_distance_s": 1.0}, consent={"learn": "if_granted"})
+NO_REASON = definition("no-reason", feedback={"reasons": {}}, profile={"actions": False})
+COMPOSED = definition(
+    "composed",
+    actions=[],
+    arms=bandit("squarecb"),
+    variables=[{"name": "name", "sample": "Ada", "required": True}],
+    composition={
+        "channel": "email",
+        "allow_nothing": True,
+        "slots": [
+            {
+                "name": "subject",
+                "place": "title",
+                "parts": [
+                    {"id": "hello", "texts": {"en": "Hello {{ name }}"}},
+                    {"id": "news", "features": {"urgent": True}, "texts": {"en": "<b>News</b>"}},
+                ],
+            },
+            {
+                "name": "tone",
+                "place": "body",
+                "parts": [{"id": "warm", "texts": {"en": "Lovely."}}, {"id": "brisk", "texts": {"en": "Go!"}}],
+            },
+        ],
+        "forbidden": [[{"slot": "subject", "part": "hello"}, {"slot": "tone", "part": "brisk"}]],
+    },
+    fatigue={"caps": [{"limit": 1, "window_s": 60.0, "action": "subject=hello|tone=warm"}]},
+)
+
 
 def _stored(document: dict[str, Any]) -> dict[str, Any]:
     return parse_config(document).model_dump(mode="json")
 
 
-@pytest.mark.parametrize("document", [EVERYTHING, definition("small"), definition("learns", arms=bandit(), actions=[])])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(EVERYTHING, MESSAGES, EMPTY, PARTLY, NO_REASON),
+        *(definition("small"), definition("learns", arms=bandit(), actions=[])),
+    ],
+)
 def test_a_configuration_survives_the_form_unchanged(document: dict[str, Any]) -> None:
     before = _stored(document)
     again, problems = document_of(typed_of(before))
@@ -72,6 +166,15 @@ def test_a_configuration_survives_the_form_unchanged(document: dict[str, Any]) -
         if arm["policy"]["type"] == "bandit":  # written out, and the same (see services.experiments.changed)
             arm["policy"] = known["policy"]
     assert after == before
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1), unique=True))
+def test_names_survive_the_form_whatever_is_in_them(names: list[str]) -> None:
+    assert listed_names(names_as_text(names)) == names
+
+
+def test_names_are_typed_with_commas_or_lines_between_them() -> None:
+    assert listed_names(' plan,device,\n,"a, ""b""" , it\'s 5" \n') == ["plan", "device", 'a, "b"', "it's 5\""]
 
 
 @given(st.floats(0, 1), st.floats(1, 1e6), st.floats(-1e6, 1e6))
@@ -119,6 +222,82 @@ def test_one_mistake_hides_no_other() -> None:
     assert found.of("metrics")["alpha"] == "Give less than 50%."
 
 
+def test_mistakes_in_messages_and_about_people_stand_beside_their_fields() -> None:
+    text = {"locale": "en", "title": "", "body": "", "call_to_action": ""}
+    texts = [text | {"body": "Hi {{ who }}"}, text | {"locale": "EN us", "body": "x"}, text | {"body": "again"}]
+    typed: dict[str, Any] = {
+        "purpose": {"key": "k"},
+        "actions": {
+            "rows": [
+                {"id": "wrong", "template": json.dumps({"channel": "push", "texts": texts})},
+                {"id": "empty", "template": json.dumps({"channel": "sms", "texts": [text]})},
+                {"id": "where", "template": json.dumps({"channel": "", "texts": [text | {"title": "T"}]})},
+                {"id": "unknown", "template": json.dumps({"channel": "push", "texts": [text | {"body": "{{ who }}"}]})},
+                {"id": "long", "template": json.dumps({"channel": "sms", "texts": [text | {"body": "x" * 500}]})},
+            ],
+            "variables": [{"name": "n", "kind": "number", "sample": "many"}, {"name": "b", "kind": "yes_no"}],
+        },
+        "reward": START["reward"]
+        | {"thumbs_up": "2", "thumbs_down": "", "stars_1": "1", "confidence": "101", "limit": "1.5", "mute": "366"}
+        | {"rows": [{"name": "a/b", "value": "9"}, {"name": "", "value": "1"}, {"name": "a/b", "value": "x"}]},
+        "people": START["people"]
+        | {"quiet_start": "25:00", "quiet_zone": "Wien", "distance": "x", "context": "all", "context_names": "plan"}
+        | {"profile": "yes", "half_life": "0", "lookback": "501", "retention": "0.5"}
+        | {"rows": [{"limit": "0", "window": "91", "unit": "days", "action": "nowhere"}, {}]},
+    }
+    found = check(typed)
+    for step, field, words in (
+        ("actions", "rows-0-texts-1-locale", "Give a language such as en or de-AT."),
+        ("actions", "rows-0-texts-2-locale", "Another text has this language; give each its own."),
+        ("actions", "rows-1-texts-0-body", "Write what the message says."),
+        ("actions", "rows-2-channel", "Choose where the message is shown, or empty its texts."),
+        ("actions", "rows-3-texts-0-body", "Line 1: 'who' is not a declared variable; declared are n, b."),
+        ("actions", "rows-4-texts-0-body", "With sample values: the body has 500 characters, sms takes 480."),
+        ("actions", "variables-0-sample", "Write a number, such as 0.5."),
+        ("actions", "variables-1-sample", "Write yes or no."),
+        ("reward", "thumbs_up", "Give a value from 0 to 1, the bounds of the reward."),
+        ("reward", "thumbs_down", "Give both values, or none."),
+        ("reward", "stars_2", "Give all five values, or none."),
+        ("reward", "confidence", "Give at most 100%."),
+        ("reward", "limit", "Give a whole number."),
+        ("reward", "mute", "Give a time of at most 365 days."),
+        ("reward", "rows-0-value", "Give a value from 0 to 1, the bounds of the reward."),
+        ("reward", "rows-1-name", "Give the reason a name, as your app sends it."),
+        ("reward", "rows-2-name", "Another reason has this name; give each its own."),
+        ("people", "quiet_start", "Give a time of day, such as 22:00."),
+        ("people", "quiet_end", "Give a time of day, such as 08:00."),
+        ("people", "quiet_zone", "Give a time zone's name as in Europe/Vienna."),
+        ("people", "distance", "Write a number, such as 0.5."),
+        ("people", "context", "Choose that only these fields are used, or empty the two lists of names."),
+        ("people", "half_life", "Give a time of at least one minute, and of at most 90 days."),
+        ("people", "lookback", "Give at most 500."),
+        ("people", "retention", "Give a time of at least one day."),
+        ("people", "rows-0-limit", "Give 1 or more."),
+        ("people", "rows-1-limit", "Say how many messages at most."),
+        ("people", "rows-1-window", "Say within which time."),
+    ):
+        assert found.of(step).get(field) == words, (field, found.of(step))
+    assert "at most 90 days" in found.of("people")["rows-0-window"]
+
+
+def test_a_variable_with_an_odd_name_hides_no_text_and_no_text_is_blamed_for_it() -> None:
+    template = json.dumps({"channel": "push", "texts": [{"locale": "en", "body": "{{ name }}"}]})
+    actions = {"rows": [{"id": "a", "template": template}], "variables": [{"name": "Name"}]}
+    assert list(check({"actions": actions}).of("actions")) == ["variables-0-name"]
+
+
+@pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED], ids=lambda document: document["key"])
+def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[str, Any]) -> None:
+    stored = _stored(document)
+    before = StoredExperiment(**dict.fromkeys(StoredExperiment._fields))._replace(key=document["key"], config=stored)
+    typed = typed_of(stored)
+    for older in (typed, {name: part for name, part in typed.items() if name != "people"}):
+        found = check(older, before)
+        assert found.problems == {}
+        assert found.config is not None
+        assert found.config.model_dump(mode="json") == stored
+
+
 @pytest.mark.parametrize("text", ["NaN", "inf", "1e999", "one", "1,5", "0x10"])
 def test_what_is_no_number_is_told(text: str) -> None:
     assert check({"reward": {**of_step({}, "reward"), "max": text}}).of("reward")["max"].startswith("Write a number")
@@ -154,6 +333,22 @@ def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
         ("/metrics/0/source", ("metrics", "rows-0-type")),
         ("/decision_rule/alpha", ("metrics", "alpha")),
         ("/reward/window_s", ("reward", "window")),
+        ("/actions/2/template/texts/en/us/[key]", ("actions", "rows-2-texts-en/us-locale")),
+        ("/actions/2/template/channel", ("actions", "rows-2-channel")),
+        ("/variables/1/sample/constrained-str", ("actions", "variables-1-sample")),
+        ("/composition/slots/0/name", ("actions", "rows")),
+        ("/fatigue/caps/3/window_s", ("people", "rows-3-window")),
+        ("/fatigue/quiet_hours/time_zone", ("people", "quiet_zone")),
+        ("/fatigue/min_distance_s", ("people", "distance")),
+        ("/consent/learn", ("people", "consent_learn")),
+        ("/profile/half_life_s", ("people", "half_life")),
+        ("/context_fields/3/name", ("people", "context_names")),
+        ("/context_fields", ("people", "context_names")),
+        ("/retention_s", ("people", "retention")),
+        ("/feedback/thumbs/up", ("reward", "thumbs_up")),
+        ("/feedback/stars/4", ("reward", "stars_5")),
+        ("/feedback/mute_s", ("reward", "mute")),
+        ("/feedback/reasons/a/b", ("reward", "rows-a/b-value")),
         ("", ("review", "draft")),
     ],
 )

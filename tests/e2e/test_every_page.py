@@ -29,6 +29,7 @@ PAGES = (
     "/admin/drafts/{draft}/actions",
     "/admin/drafts/{draft}/arms",
     "/admin/drafts/{draft}/reward",
+    "/admin/drafts/{draft}/people",
     "/admin/drafts/{draft}/metrics",
     "/admin/drafts/{draft}/plan",
     "/admin/drafts/{draft}/review",

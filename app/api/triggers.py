@@ -73,6 +73,7 @@ class FiringAnswer(BaseModel):
     wait_decision_id: str | None = Field(description="The decision that chose the waiting time; reward it.")
     decision_id: str | None
     finished_at: str | None
+    experiment: str = Field(description="That it asks for its message.")
 
 
 class FiringListAnswer(BaseModel):

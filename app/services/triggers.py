@@ -1,20 +1,29 @@
 """Triggers: define, read, change, start, pause, delete. A new one is paused."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from app.errors import Conflict, FieldError, NotFound
+from app.errors import Conflict, FieldError, NotFound, Unprocessable
 from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.firings import wait_of
 from app.services.times import iso
-from app.services.trigger_config import Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
+from app.services.trigger_config import DAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
 from app.store import experiments, platform, webhooks
 from app.store import triggers as store
 from app.store.engine import transaction
 from app.store.triggers import StoredFiring, StoredTrigger
 
 MOVES = {"start": "running", "pause": "paused"}
+MOST_FIRED = 1000  # firings of one trigger that a listing counts
+
+
+class Listed(NamedTuple):
+    """A trigger in a list."""
+
+    trigger: StoredTrigger
+    config: TriggerConfig | None  # null: this program cannot read its definition
+    fired: int  # firings of the last 24 hours; counted up to MOST_FIRED
 
 
 def create(engine: Engine, document: Any, actor: str) -> StoredTrigger:
@@ -48,6 +57,14 @@ def newest(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> 
     """Triggers, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:
         return store.newest(connection, after_id=after_id, limit=limit)
+
+
+def listed(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[Listed]:
+    """Triggers, newest first, with how often each fired of late; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        found = store.newest(connection, after_id=after_id, limit=limit)
+        fired = store.fired(connection, [one.id for one in found], DAY_S, MOST_FIRED)
+    return [Listed(one, _readable(one), fired[one.id]) for one in found]
 
 
 def change(engine: Engine, key: str, patch: dict[str, Any], actor: str) -> StoredTrigger:
@@ -113,6 +130,13 @@ def firing_as_json(firing: StoredFiring) -> dict[str, Any]:
     """The firing as the API shows it."""
     times = {name: getattr(firing, name) for name in ("caused_at", "due_at", "finished_at")}
     return firing._asdict() | {name: None if moment is None else iso(moment) for name, moment in times.items()}
+
+
+def _readable(trigger: StoredTrigger) -> TriggerConfig | None:
+    try:
+        return parse_trigger(trigger.definition)
+    except Unprocessable:
+        return None
 
 
 def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredTrigger:

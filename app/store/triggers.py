@@ -197,12 +197,36 @@ class StoredFiring(NamedTuple):
     wait_decision_id: str | None
     decision_id: str | None
     finished_at: datetime | None
+    experiment: str  # that it asks for its message
 
 
 def firings(connection: Connection, trigger_id: int, *, after_id: int | None, limit: int) -> list[StoredFiring]:
     """Firings of a trigger, newest first; ``after_id`` continues a listing."""
-    columns = [_f.c[name] for name in StoredFiring._fields]
-    query = select(*columns).where(_f.c.trigger_id == trigger_id).order_by(_f.c.id.desc()).limit(limit)
+    columns = [_f.c[name] for name in StoredFiring._fields[:-1]]
+    query = (
+        select(*columns, _f.c.request["experiment"].as_string())
+        .where(_f.c.trigger_id == trigger_id)
+        .order_by(_f.c.id.desc())
+        .limit(limit)
+    )
     if after_id is not None:
         query = query.where(_f.c.id < after_id)
     return [StoredFiring._make(row) for row in connection.execute(query)]
+
+
+_FIRED = text(
+    """
+    SELECT i.id, (
+        SELECT count(*) FROM (
+            SELECT f.created_at FROM firings f WHERE f.trigger_id = i.id ORDER BY f.id DESC LIMIT :most
+        ) newest WHERE newest.created_at > clock_timestamp() - make_interval(secs => :within_s)
+    ) AS fired
+    FROM unnest(CAST(:ids AS bigint[])) i (id)
+    """
+)
+
+
+def fired(connection: Connection, trigger_ids: Sequence[int], within_s: float, most: int) -> dict[int, int]:
+    """By trigger, how many of its newest ``most`` firings were made within the last seconds."""
+    values = {"ids": list(trigger_ids), "within_s": within_s, "most": most}
+    return {row.id: row.fired for row in connection.execute(_FIRED, values)}

@@ -1,0 +1,51 @@
+"""Values of conditions as people type them, and the other way round: numbers, yes and no, texts, lists of them."""
+
+import re
+from typing import Any
+
+WORDS = {"yes": True, "no": False, "null": None}
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))(?:,|$)')
+
+
+def one_value(text: str) -> Any:
+    """A number, yes or no, nothing, or a text; a text in quotes stays one."""
+    text = text.strip()
+    if not text:
+        return None
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1].replace('""', '"')
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    number = text.replace("\N{MINUS SIGN}", "-")
+    if not _NUMBER.fullmatch(number):
+        return text
+    return int(number) if re.fullmatch(r"[-+]?\d{1,18}", number) else float(number)
+
+
+def listed_values(text: str) -> list[Any]:
+    """Values with commas between them; a text in quotes may hold one."""
+    found = []
+    for match in _ITEM.finditer(text):
+        if match[1] is not None:
+            found.append(match[1].replace('""', '"'))
+        elif match[2].strip():
+            found.append(one_value(match[2]))
+    return found
+
+
+def as_text(value: Any) -> str:
+    """The text that reads back to the value."""
+    if isinstance(value, list):
+        return ", ".join('"' + one.replace('"', '""') + '"' if _odd(one) else as_text(one) or "null" for one in value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and (one_value(value) != value or type(one_value(value)) is not str):
+        return '"' + value.replace('"', '""') + '"'
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _odd(value: Any) -> bool:
+    return isinstance(value, str) and ("," in value or value.startswith('"') or value != value.strip())

@@ -56,11 +56,13 @@ class Handler(BaseHTTPRequestHandler):
             step = next(self.server.script, pass_on)
         step(self, body)
 
+    do_GET = do_POST
+
     def upstream(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         """The real server's answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.upstream_port, timeout=20)
         sent = {name: self.headers[name] for name in ("Authorization", "Content-Type") if name in self.headers}
-        connection.request("POST", self.path, body, sent)
+        connection.request(self.command, self.path, body, sent)
         response = connection.getresponse()
         answer = response.status, {"Content-Type": response.headers["Content-Type"]}, response.read()
         connection.close()

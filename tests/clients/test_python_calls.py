@@ -19,6 +19,10 @@ from tests.service import Client as Plain
 
 IDS = ["ünï-コード-🎯", "a/b?c#d%2F%25", "..", ".", "/", " spaces and\nlines ", "\u202eright-to-left\u202c", "x" * 500]
 
+METHODS = {"decide", "decide_batch", "message", "pending", "reward", "reward_batch", "feedback", "feedback_batch"} | {
+    "activate", "received", "event", "events", "consent", "consent_of", "unit_token", "erase", "erasure", "person", "close"
+}  # fmt: skip
+
 
 def test_a_decision_is_the_one_that_is_stored(loopwise: Any, database_url: str) -> None:
     decision = loopwise.decide(EXPERIMENT, "user-42", context={"device": "phone"})
@@ -169,11 +173,11 @@ def test_both_clients_have_the_same_methods() -> None:
         return {name: str(inspect.signature(value)) for name, value in vars(kind).items() if not name.startswith("_")}
 
     assert methods(Client) == methods(AsyncClient)
-    assert methods(Client)["activate"] == (
-        "(self, decision: loopwise_client.model.Decision | str, *, deadline_s: float | None = None) -> bool"
+    assert methods(Client)["erase"] == (
+        "(self, unit_id: str, *, deadline_s: float | None = None) -> loopwise_client.people.Erasure"
     )
     assert inspect.signature(Client.__init__) == inspect.signature(AsyncClient.__init__)
-    assert {"decide", "decide_batch", "reward", "reward_batch", "activate", "close"} == set(methods(Client))
+    assert set(methods(Client)) == METHODS
     for name in methods(Client):
         assert inspect.iscoroutinefunction(getattr(AsyncClient, name))
 

@@ -1,5 +1,6 @@
-"""Decide and reward with Loopwise: typed, sync and async, with retries that count once."""
+"""Decide, reward, speak and listen with Loopwise: typed, sync and async, with retries that count once."""
 
+from loopwise_client import webhooks
 from loopwise_client.client import AsyncClient, Client
 from loopwise_client.errors import (
     BadRequest,
@@ -14,9 +15,37 @@ from loopwise_client.errors import (
     Unauthorized,
     Unprocessable,
 )
-from loopwise_client.model import Action, Decision, Ineligible, Question, Ranked, Receipt, Reward, new_id
+from loopwise_client.model import (
+    Action,
+    Decision,
+    Delivery,
+    Event,
+    EventReceipt,
+    Feedback,
+    FeedbackReceipt,
+    Ineligible,
+    Message,
+    MessageDecision,
+    PartChance,
+    Position,
+    Question,
+    Ranked,
+    Receipt,
+    Reward,
+    Slot,
+    new_id,
+)
+from loopwise_client.people import (
+    Consent,
+    ConsentLedger,
+    ConsentLine,
+    Erasure,
+    ErasureReceipt,
+    Person,
+    RelearnedModel,
+)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Action",
@@ -24,20 +53,38 @@ __all__ = [
     "BadRequest",
     "Client",
     "Conflict",
+    "Consent",
+    "ConsentLedger",
+    "ConsentLine",
     "Decision",
+    "Delivery",
+    "Erasure",
+    "ErasureReceipt",
+    "Event",
+    "EventReceipt",
+    "Feedback",
+    "FeedbackReceipt",
     "FieldError",
     "Forbidden",
     "Ineligible",
     "LoopwiseError",
     "LoopwiseUnavailable",
+    "Message",
+    "MessageDecision",
     "NotFound",
+    "PartChance",
+    "Person",
+    "Position",
     "Question",
     "Ranked",
     "Receipt",
     "Refused",
+    "RelearnedModel",
     "Reward",
+    "Slot",
     "TooLarge",
     "Unauthorized",
     "Unprocessable",
     "new_id",
+    "webhooks",
 ]

@@ -1,50 +1,25 @@
-"""Every method of the clients, without any I/O: arguments in, a request and what its ends mean out.
+"""The methods that ask what to show or to say, without any I/O: arguments in, a request and what its ends mean out.
 
-A new route is one function here and one line in each client.
+A new route is one function here, in ``reports`` or in ``people_calls``, and one line in each client.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from math import isfinite
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from loopwise_client.errors import REFUSALS, FieldError, LoopwiseUnavailable, Refused
-from loopwise_client.model import Action, Decision, Ineligible, Question, Ranked, Receipt, Reward, new_id
-from loopwise_client.retry import RETRIED, Failed, retry_after_s
-
-T = TypeVar("T")
-SHOWN = 200  # characters of a foreign server's answer in an error
-
-
-class Deadlines(NamedTuple):
-    """What a call may cost in all, in seconds, unless it says otherwise."""
-
-    decide_s: float
-    report_s: float  # rewards and activations
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
-    """One request, which is the same at every attempt, and what its ends mean."""
-
-    path: str
-    body: bytes
-    deadline_s: float
-    read: Callable[[Any], T]  # the parsed answer
-    instead: Callable[[LoopwiseUnavailable], T]  # what to return without an answer, or raises the error
-
-
-@dataclass(frozen=True, slots=True)
-class Ready(Generic[T]):
-    """What is known without asking, or was answered."""
-
-    value: T
-
-
-Plan = Call[T] | Ready[T]
+from loopwise_client import reading
+from loopwise_client.errors import LoopwiseUnavailable
+from loopwise_client.model import (
+    Action,
+    Channel,
+    Decision,
+    Default,
+    Delivery,
+    MessageDecision,
+    Position,
+    Question,
+    new_id,
+)
+from loopwise_client.plan import Call, Deadlines, Plan, Ready, as_json, as_many, deadline, part, unavailable
 
 
 def decide(
@@ -56,11 +31,13 @@ def decide(
     actions: Sequence[Action | Mapping[str, Any]] | None = None,
     excluded_actions: Sequence[str] = (),
     decision_id: str | None = None,
-    default: Action | str | None = None,
+    default: Default | None = None,
     defer_activation: bool = False,
+    slots: int | None = None,
+    time_zone: str | None = None,
     deadline_s: float | None = None,
 ) -> Plan[Decision]:
-    """Choose an action; the arguments are those of ``Question``.
+    """Choose an action, or with ``slots`` a list of different ones (``positions``); the arguments are those of ``Question``.
 
     Without an answer within the deadline it is ``default``, with ``logged`` False.
 
@@ -76,12 +53,14 @@ def decide(
         decision_id=decision_id or new_id(),
         default=default,
         defer_activation=defer_activation,
+        slots=slots,
+        time_zone=time_zone,
     )
     return Call(
         path="/v1/decide",
-        body=_json(_asked(question)),
-        deadline_s=_deadline(deadline_s, deadlines.decide_s),
-        read=_decision,
+        body=as_json(_asked(question)),
+        deadline_s=deadline(deadline_s, deadlines.decide_s),
+        read=reading.decision,
         instead=lambda error: _default(question, error),
     )
 
@@ -98,96 +77,77 @@ def decide_batch(
         return Ready([])
     return Call(
         path="/v1/decide/batch",
-        body=_json({"decisions": [_asked(question) for question in questions]}),
-        deadline_s=_deadline(deadline_s, deadlines.decide_s),
-        read=lambda answer: [_decision(one) for one in _as_many(answer["decisions"], questions)],
+        body=as_json({"decisions": [_asked(question) for question in questions]}),
+        deadline_s=deadline(deadline_s, deadlines.decide_s),
+        read=lambda answer: [reading.decision(one) for one in as_many(answer["decisions"], questions)],
         instead=lambda error: [_default(question, error) for question in questions],
     )
 
 
-def reward(
+def message(
     deadlines: Deadlines,
-    decision: Decision | str,
-    value: float,
+    experiment: str,
+    unit_id: str,
     *,
-    metric: str = "reward",
-    reward_id: str | None = None,
-    occurred_at: datetime | None = None,
+    variables: Mapping[str, str | float | None] | None = None,
+    locale: str | None = None,
+    channel: Channel | None = None,
+    time_zone: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    excluded_actions: Sequence[str] = (),
+    decision_id: str | None = None,
+    defer_activation: bool = False,
     deadline_s: float | None = None,
-) -> Plan[Receipt]:
-    """Report what a decision was worth; for a default nothing is sent and the receipt's ``logged`` is False.
+) -> Plan[MessageDecision]:
+    """Choose a message and have it written for a person. Without an answer it is silence, with ``logged`` False.
 
-    :param decision: the decision, or its id.
-    :param reward_id: your own id of the event: sending it again, now or next week, counts once.
-    :raises LoopwiseUnavailable: no answer within the deadline; send it again with the same ``reward_id``.
+    :param variables: values of the templates' placeholders for this person.
+    :param locale: the person's language, such as de-AT; None: English.
+    :param channel: the only one that is open; None: any.
+    :param time_zone: the person's, as Europe/Vienna; for quiet hours.
     :raises Refused: the server says no.
     """
-    event = Reward(decision, value, metric, reward_id or new_id(), occurred_at)
-    if _unknown(event):
-        return Ready(_not_sent(event))
-    deadline_s = _deadline(deadline_s, deadlines.report_s)
-    return Call("/v1/reward", _json(_event(event)), deadline_s, _receipt, _give_up)
+    question = Question(
+        experiment=experiment,
+        unit_id=unit_id,
+        context=context or {},
+        excluded_actions=excluded_actions,
+        decision_id=decision_id or new_id(),
+        defer_activation=defer_activation,
+        time_zone=time_zone,
+    )
+    said = {"variables": dict(variables) if variables else None, "locale": locale, "channel": channel}
+    body = _asked(question) | {name: value for name, value in said.items() if value is not None}
+    return Call(
+        path="/v1/messages/decide",
+        body=as_json(body),
+        deadline_s=deadline(deadline_s, deadlines.decide_s),
+        read=reading.message_decision,
+        instead=lambda error: MessageDecision(question.decision_id, "", None, logged=False, reason=error.reason),
+    )
 
 
-def reward_batch(
-    deadlines: Deadlines, rewards: Sequence[Reward], *, deadline_s: float | None = None
-) -> Plan[list[Receipt]]:
-    """Up to 1,000 rewards in one commit: all, or none. Those for defaults are not sent, as in ``reward``.
+def pending(deadlines: Deadlines, unit_id: str, *, deadline_s: float | None = None) -> Plan[list[Delivery]]:
+    """Messages of triggers that are held for a unit, newest first, at most 50 of seven days; ``received`` takes one off.
 
-    :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Reward`` values again counts once.
-    :raises Refused: the server says no.
-    """
-    sent = [event for event in rewards if not _unknown(event)]
-    if not sent:
-        return Ready([_not_sent(event) for event in rewards])
-
-    def read(answer: Any) -> list[Receipt]:
-        receipts = iter([_receipt(one) for one in _as_many(answer["rewards"], sent)])
-        return [_not_sent(event) if _unknown(event) else next(receipts) for event in rewards]
-
-    body = _json({"rewards": [_event(event) for event in sent]})
-    return Call("/v1/rewards/batch", body, _deadline(deadline_s, deadlines.report_s), read, _give_up)
-
-
-def activate(deadlines: Deadlines, decision: Decision | str, *, deadline_s: float | None = None) -> Plan[bool]:
-    """A deferred decision was shown: its reward window opens now. For a default nothing is sent.
-
-    :returns: True when this opened the window; False when it was open already, or for a default. After a retry
-        it may be False although an earlier attempt of the same call opened it.
     :raises LoopwiseUnavailable: no answer within the deadline.
     :raises Refused: the server says no.
     """
-    if isinstance(decision, Decision) and not decision.logged:
-        return Ready(False)
-    name = quote(_id(decision), safe="").replace(".", "%2E")  # "." and ".." are ids too, not steps of a path
-    deadline_s = _deadline(deadline_s, deadlines.report_s)
-    return Call(f"/v1/decisions/{name}/activate", b"", deadline_s, lambda answer: bool(answer["activated"]), _give_up)
-
-
-def read(call: Call[T], status: int, retry_after: str | None, raw: bytes, now: datetime) -> Ready[T] | Failed:
-    """What an answer means.
-
-    :raises Refused: a 4xx other than 429.
-    """
-    document = _parsed(raw)
-    if 200 <= status < 300:
-        try:
-            return Ready(call.read(document))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return Failed(f"the answer is not one of Loopwise: {raw[:SHOWN]!r}", again=False)
-    problem = document if isinstance(document, dict) else {}
-    code = str(problem.get("code", "unknown"))  # an answer of a proxy has none
-    detail = str(problem.get("detail", repr(raw[:SHOWN])))
-    if 400 <= status < 500 and status not in RETRIED:
-        raise REFUSALS.get(status, Refused)(status, code, detail, _errors(problem))
-    reason = f"the server answered {status} {code}: {detail}"
-    return Failed(reason, status in RETRIED, retry_after_s(retry_after, now))
+    return Call(
+        path=f"/v1/messages/pending?unit_id={part(unit_id)}",
+        body=b"",
+        deadline_s=deadline(deadline_s, deadlines.report_s),
+        read=lambda answer: [reading.delivery(one) for one in answer["messages"]],
+        instead=unavailable,
+        method="GET",
+    )
 
 
 def _asked(question: Question) -> dict[str, Any]:
     """A question as the API reads it; what was not given is left out."""
     if isinstance(question.excluded_actions, str):
         raise TypeError("excluded_actions is a list of ids, not one id")
+    _defaults(question)
     body: dict[str, Any] = {
         "experiment": question.experiment,
         "unit_id": question.unit_id,
@@ -200,7 +160,8 @@ def _asked(question: Question) -> dict[str, Any]:
         body["excluded_actions"] = list(question.excluded_actions)
     if question.defer_activation:
         body["defer_activation"] = True
-    return body
+    given = {"slots": question.slots, "time_zone": question.time_zone}
+    return body | {name: value for name, value in given.items() if value is not None}
 
 
 def _action(action: Action | Mapping[str, Any]) -> dict[str, Any]:
@@ -209,18 +170,13 @@ def _action(action: Action | Mapping[str, Any]) -> dict[str, Any]:
     return dict(action)
 
 
-def _decision(answer: Any) -> Decision:
-    return Decision(
-        decision_id=answer["decision_id"],
-        action_id=answer["action"]["id"],
-        payload=answer["action"].get("payload"),
-        logged=True,
-        arm=answer["arm"],
-        propensity=float(answer["propensity"]),
-        ranking=tuple(Ranked(one["id"], float(one["probability"])) for one in answer["ranking"]),
-        policy_version=int(answer["policy_version"]),
-        ineligible=tuple(Ineligible(one["id"], one["reason"]) for one in answer["ineligible"]),
-    )
+def _defaults(question: Question) -> list[Action | str]:
+    """What is shown without an answer, from the top; empty: nothing was given."""
+    default, most = question.default, question.slots or 1
+    given = [default] if isinstance(default, Action | str) else list(default or ())
+    if default is not None and not 0 < len(given) <= most:
+        raise ValueError(f"give a default, or one for each position of a list: at most {most} here")
+    return given
 
 
 def _default(question: Question, error: LoopwiseUnavailable) -> Decision:
@@ -228,84 +184,21 @@ def _default(question: Question, error: LoopwiseUnavailable) -> Decision:
 
     :raises LoopwiseUnavailable: there is none.
     """
-    default = question.default
-    if default is None:
+    payloads = {one.get("id"): one.get("payload") for one in map(_action, question.actions or ())}
+    given = [one if isinstance(one, Action) else Action(one, payload=payloads.get(one)) for one in _defaults(question)]
+    if not given:
         raise error
-    if isinstance(default, str):
-        named = [action for action in map(_action, question.actions or ()) if action.get("id") == default]
-        default = Action(default, payload=named[0].get("payload") if named else None)
-    return Decision(question.decision_id, default.id, default.payload, logged=False, reason=error.reason)
-
-
-def _event(event: Reward) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "decision_id": _id(event.decision),
-        "value": float(event.value),
-        "reward_id": event.reward_id,
-        "metric": event.metric,
-    }
-    if event.occurred_at is not None:
-        if event.occurred_at.utcoffset() is None:
-            raise ValueError("occurred_at needs a time zone, such as datetime.now(UTC)")
-        body["occurred_at"] = event.occurred_at.astimezone(UTC).isoformat()
-    return body
-
-
-def _receipt(answer: Any) -> Receipt:
-    return Receipt(
-        decision_id=answer["decision_id"],
-        reward_id=answer["reward_id"],
-        metric=answer["metric"],
-        value=float(answer["value"]),
-        logged=True,
-        occurred_at=datetime.fromisoformat(answer["occurred_at"]),
-        received_at=datetime.fromisoformat(answer["received_at"]),
-        late=bool(answer["late"]),
+    own = question.decision_id
+    shown = [
+        Position(place, own if place == 1 else f"{own}#{place}", action.id, action.payload, logged=False)
+        for place, action in enumerate(given, start=1)
+    ]
+    return Decision(
+        decision_id=own,
+        action_id=given[0].id,
+        payload=given[0].payload,
+        logged=False,
+        reason=error.reason,
+        positions=tuple(shown) if question.slots is not None else (),
+        unfilled=(question.slots or 1) - len(given),
     )
-
-
-def _unknown(event: Reward) -> bool:
-    """Whether the decision is a default, which the server may not have."""
-    return isinstance(event.decision, Decision) and not event.decision.logged
-
-
-def _not_sent(event: Reward) -> Receipt:
-    return Receipt(_id(event.decision), event.reward_id, event.metric, float(event.value), logged=False)
-
-
-def _id(decision: Decision | str) -> str:
-    return decision.decision_id if isinstance(decision, Decision) else decision
-
-
-def _give_up(error: LoopwiseUnavailable) -> NoReturn:
-    raise error
-
-
-def _as_many(answers: list[Any], asked: Sequence[object]) -> list[Any]:
-    if len(answers) != len(asked):
-        raise ValueError("not one answer for each question")
-    return answers
-
-
-def _deadline(given: float | None, usual: float) -> float:
-    deadline_s = usual if given is None else given
-    if not (isfinite(deadline_s) and deadline_s > 0):
-        raise ValueError("a deadline is a number of seconds above 0")
-    return deadline_s
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _parsed(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _errors(problem: dict[str, Any]) -> tuple[FieldError, ...]:
-    found = problem.get("errors")
-    fields = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    return tuple(FieldError(str(one.get("path", "")), str(one.get("message", ""))) for one in fields)

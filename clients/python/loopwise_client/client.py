@@ -1,4 +1,4 @@
-"""The two clients. Their methods are those of ``calls``; one awaits them, the other waits for them."""
+"""The two clients. Their methods are those of ``calls``, ``reports`` and ``people_calls``; one awaits, the other waits."""
 
 import asyncio
 import functools
@@ -14,8 +14,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 import httpx
 
-from loopwise_client import calls
-from loopwise_client.calls import Deadlines, Plan, Ready
+from loopwise_client import calls, people_calls, reports
+from loopwise_client.plan import Deadlines, Plan, Ready
 from loopwise_client.transport import connections, give_up, perform
 
 P = ParamSpec("P")
@@ -59,9 +59,9 @@ class AsyncClient:
     """Calls one server with one key, for one asyncio event loop.
 
     :param url: of the server, such as https://loopwise.example.org.
-    :param key: with the scopes decide and reward.
+    :param key: with the scopes decide and reward; consent_of, erase, erasure and person need people.
     :param deadline_s: what a decision may cost in all, in seconds: connecting, sending, waiting and retries together.
-    :param report_deadline_s: the same of a reward or an activation.
+    :param report_deadline_s: the same of every other call.
     :param max_connections: at once; further calls wait for one, within their deadline.
     :param verify: how the server's certificate is checked, as in httpx.
     """
@@ -81,9 +81,22 @@ class AsyncClient:
 
     decide = _awaited(calls.decide)
     decide_batch = _awaited(calls.decide_batch)
-    reward = _awaited(calls.reward)
-    reward_batch = _awaited(calls.reward_batch)
-    activate = _awaited(calls.activate)
+    message = _awaited(calls.message)
+    pending = _awaited(calls.pending)
+    reward = _awaited(reports.reward)
+    reward_batch = _awaited(reports.reward_batch)
+    feedback = _awaited(reports.feedback)
+    feedback_batch = _awaited(reports.feedback_batch)
+    activate = _awaited(reports.activate)
+    received = _awaited(reports.received)
+    event = _awaited(reports.event)
+    events = _awaited(reports.events)
+    consent = _awaited(people_calls.consent)
+    consent_of = _awaited(people_calls.consent_of)
+    unit_token = _awaited(people_calls.unit_token)
+    erase = _awaited(people_calls.erase)
+    erasure = _awaited(people_calls.erasure)
+    person = _awaited(people_calls.person)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -128,9 +141,22 @@ class Client:
 
     decide = _waited(calls.decide)
     decide_batch = _waited(calls.decide_batch)
-    reward = _waited(calls.reward)
-    reward_batch = _waited(calls.reward_batch)
-    activate = _waited(calls.activate)
+    message = _waited(calls.message)
+    pending = _waited(calls.pending)
+    reward = _waited(reports.reward)
+    reward_batch = _waited(reports.reward_batch)
+    feedback = _waited(reports.feedback)
+    feedback_batch = _waited(reports.feedback_batch)
+    activate = _waited(reports.activate)
+    received = _waited(reports.received)
+    event = _waited(reports.event)
+    events = _waited(reports.events)
+    consent = _waited(people_calls.consent)
+    consent_of = _waited(people_calls.consent_of)
+    unit_token = _waited(people_calls.unit_token)
+    erase = _waited(people_calls.erase)
+    erasure = _waited(people_calls.erasure)
+    person = _waited(people_calls.person)
 
     def close(self) -> None:
         """Close all connections; calls that other threads wait for are given up."""

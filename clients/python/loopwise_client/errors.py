@@ -25,9 +25,10 @@ class LoopwiseError(Exception):
 class LoopwiseUnavailable(LoopwiseError):
     """There is no usable answer in time. What was asked may have been stored: asking again with the same ids is safe."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.reason = reason  # what the last attempt met
+        self.retry_after_s = retry_after_s  # when the server asks to try again, in seconds from then; 0: it did not say
 
 
 class Refused(LoopwiseError):

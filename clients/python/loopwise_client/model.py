@@ -1,13 +1,15 @@
-"""What is asked and answered, as plain values."""
+"""Decisions and what comes of them, as plain values."""
 
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Channel = Literal["in_app", "push", "email", "sms"]
+Kind = Literal["thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested"]
 
 
 def new_id() -> str:
@@ -24,6 +26,9 @@ class Action:
     payload: Any = None  # handed back with the decision
 
 
+Default = Action | str | Sequence[Action | str]  # what to show without an answer; several: from the top of a list
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One decision that is asked for. Asking the same question twice gives the same decision."""
@@ -34,8 +39,10 @@ class Question:
     actions: Sequence[Action | Mapping[str, Any]] | None = None  # this call's candidates; None: the experiment's
     excluded_actions: Sequence[str] = ()
     decision_id: str = field(default_factory=new_id)
-    default: Action | str | None = None  # what to show when there is no answer; None: LoopwiseUnavailable is raised
+    default: Default | None = None  # what to show when there is no answer; None: LoopwiseUnavailable is raised
     defer_activation: bool = False  # True: not learned from until it is activated
+    slots: int | None = None  # a list of so many different actions; None: one action
+    time_zone: str | None = None  # the unit's, as Europe/Vienna; for quiet hours
 
 
 class Ranked(NamedTuple):
@@ -52,27 +59,91 @@ class Ineligible(NamedTuple):
     reason: str
 
 
+class PartChance(NamedTuple):
+    """A part of a composed message and its probability."""
+
+    part: str
+    probability: float
+
+
+class Slot(NamedTuple):
+    """What one slot of a composed message holds; the slot "say" is where it was decided whether to say something."""
+
+    slot: str
+    part: str
+    propensity: float  # its marginal probability, given that something is said
+    given_above: float  # given the slots above; these multiply to the decision's propensity
+    distribution: tuple[PartChance, ...]  # the marginal probabilities of all its parts
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One place of a list: a decision of its own, with its own reward and feedback."""
+
+    position: int  # from 1
+    decision_id: str
+    action_id: str
+    payload: Any
+    logged: bool  # as of the list
+    propensity: float | None = None  # among the actions that the positions above left
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to show. Of a default (``logged`` is False) only ids, payload and ``reason`` are known."""
+    """What to show. Of a default (``logged`` is False) only ids, payloads and ``reason`` are known."""
 
     decision_id: str
-    action_id: str  # what to show
+    action_id: str  # what to show; of a list its first position
     payload: Any  # of that action
-    logged: bool  # False: the default, because there was no answer in time; rewards for it are not sent
+    logged: bool  # False: the default, because there was no answer in time; nothing is reported of it
     arm: str | None = None
     propensity: float | None = None  # the probability with which the action was drawn
     ranking: tuple[Ranked, ...] = ()  # the chosen action, then the others from likely to unlikely
     policy_version: int | None = None  # the model that decided; 0: no trained model took part
     ineligible: tuple[Ineligible, ...] = ()
     reason: str | None = None  # why the default was taken
+    positions: tuple[Position, ...] = ()  # of a list
+    unfilled: int = 0  # positions of the list for which there is no action
+    slots: tuple[Slot, ...] = ()  # of a composed message
+
+
+class Message(NamedTuple):
+    """What is said to a person: plain text, to be escaped where it is shown as HTML."""
+
+    title: str
+    body: str
+    call_to_action: str  # what the button says
+    locale: str  # of the text that was used
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDecision(Decision):
+    """What to say. Silence because there was no answer has ``logged`` False, and "" as its ``action_id``."""
+
+    message: Message | None = None  # None: say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message of a trigger, as a webhook gets it or as it is held for its unit."""
+
+    delivery_id: int  # the same however often it is sent
+    decision_id: str
+    experiment: str
+    unit_id: str
+    message: Message
+    created_at: datetime
+
+
+Decided = Decision | Position | Delivery | str  # whatever names a decision; a text is its id
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
     """One event: what a decision was worth. Sending the same value twice counts once."""
 
-    decision: Decision | str  # or its id
+    decision: Decided
     value: float
     metric: str = "reward"  # this one is learned from; other names are kept for reports
     reward_id: str = field(default_factory=new_id)
@@ -91,3 +162,50 @@ class Receipt:
     occurred_at: datetime | None = None
     received_at: datetime | None = None
     late: bool = False  # True: after the reward window; kept, not learned from
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What somebody said of a decision. Sending the same value twice counts once."""
+
+    decision: Decided
+    kind: Kind
+    value: str | float | None = None  # thumbs: "up", "down"; stars: 1 to 5; score: 0 to 10; reason: its name; else None
+    comment: str | None = None  # in their own words, with any kind
+    feedback_id: str = field(default_factory=new_id)
+    occurred_at: datetime | None = None  # with a time zone; None: when it arrives
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReceipt:
+    """What became of an answer."""
+
+    decision_id: str
+    feedback_id: str
+    kind: str
+    value: str | float | None
+    comment: str | None
+    logged: bool  # False: nothing was sent, because the decision is a default that the server may not know
+    occurred_at: datetime | None = None
+    received_at: datetime | None = None
+    late: bool = False  # True: after the reward window; kept, not learned from
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a unit did. Sending the same value twice counts once."""
+
+    unit_id: str
+    name: str  # such as lesson-done
+    properties: Mapping[str, Any] = field(default_factory=dict)  # nested JSON
+    event_id: str = field(default_factory=new_id)
+    occurred_at: datetime | None = None  # with a time zone; None: when it arrives
+
+
+class EventReceipt(NamedTuple):
+    """A stored event."""
+
+    event_id: str
+    occurred_at: datetime
+    received_at: datetime
+    ignored: str | None  # why it fires no trigger; None: it may

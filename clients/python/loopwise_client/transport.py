@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import httpx
 
-from loopwise_client.calls import Call, Ready, read
 from loopwise_client.errors import LoopwiseUnavailable
+from loopwise_client.plan import Call, Ready, read
 from loopwise_client.retry import Failed, pause_s
 
 T = TypeVar("T")
@@ -60,26 +60,26 @@ async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
                 met.append(outcome.reason)
                 pause = pause_s(outcome, attempt, ends_at - time.monotonic(), random.random())
                 if pause is None:
-                    break
+                    return give_up(call, outcome.reason, outcome.retry_after_s)
                 await asyncio.sleep(pause)
     except TimeoutError:
         met.append(f"no answer within {call.deadline_s:g} s" + (f"; before that: {met[-1]}" if met else ""))
     return give_up(call, met[-1])
 
 
-def give_up(call: Call[T], reason: str) -> T:
+def give_up(call: Call[T], reason: str, retry_after_s: float = 0.0) -> T:
     """What the call says without an answer.
 
     :raises LoopwiseUnavailable: it has nothing to say.
     """
-    value = call.instead(LoopwiseUnavailable(reason))
+    value = call.instead(LoopwiseUnavailable(reason, retry_after_s))
     log.warning("%s: the default is used: %s", call.path, reason)
     return value
 
 
 async def _attempt(http: httpx.AsyncClient, call: Call[T]) -> Ready[T] | Failed:
     try:
-        response = await http.post(call.path, content=call.body)
+        response = await http.request(call.method, call.path, content=call.body)
     except httpx.TransportError as error:
         return Failed(f"{type(error).__name__}: {error}", again=True)
     except httpx.DecodingError as error:

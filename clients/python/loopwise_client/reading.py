@@ -1,0 +1,126 @@
+"""What the server answers, as the values of ``model``. A foreign server's answer is a KeyError, TypeError or ValueError."""
+
+from typing import Any, TypeVar
+
+from loopwise_client.model import (
+    Decision,
+    Delivery,
+    EventReceipt,
+    FeedbackReceipt,
+    Ineligible,
+    Message,
+    MessageDecision,
+    PartChance,
+    Position,
+    Ranked,
+    Receipt,
+    Slot,
+)
+from loopwise_client.plan import moment
+
+D = TypeVar("D", bound=Decision)
+
+
+def decision(answer: Any) -> Decision:
+    """A stored decision."""
+    return _decision(Decision, answer)
+
+
+def message_decision(answer: Any) -> MessageDecision:
+    """A stored decision with its message; "message" must be there, if only as null."""
+    said = answer["message"]
+    return _decision(MessageDecision, answer, message=None if said is None else message(said))
+
+
+def message(answer: Any) -> Message:
+    """What is said."""
+    return Message(**{name: text(answer[name]) for name in Message._fields})
+
+
+def delivery(answer: Any) -> Delivery:
+    """A message of a trigger."""
+    return Delivery(
+        delivery_id=int(answer["delivery_id"]),
+        decision_id=text(answer["decision_id"]),
+        experiment=text(answer["experiment"]),
+        unit_id=text(answer["unit_id"]),
+        message=message(answer["message"]),
+        created_at=moment(answer["created_at"]),
+    )
+
+
+def receipt(answer: Any) -> Receipt:
+    """A stored reward."""
+    return Receipt(
+        decision_id=answer["decision_id"],
+        reward_id=answer["reward_id"],
+        metric=answer["metric"],
+        value=float(answer["value"]),
+        logged=True,
+        occurred_at=moment(answer["occurred_at"]),
+        received_at=moment(answer["received_at"]),
+        late=bool(answer["late"]),
+    )
+
+
+def feedback_receipt(answer: Any) -> FeedbackReceipt:
+    """A stored answer of a person."""
+    return FeedbackReceipt(
+        decision_id=answer["decision_id"],
+        feedback_id=answer["feedback_id"],
+        kind=answer["kind"],
+        value=answer["value"],
+        comment=answer["comment"],
+        logged=True,
+        occurred_at=moment(answer["occurred_at"]),
+        received_at=moment(answer["received_at"]),
+        late=bool(answer["late"]),
+    )
+
+
+def event_receipt(answer: Any) -> EventReceipt:
+    """A stored event."""
+    return EventReceipt(
+        answer["event_id"], moment(answer["occurred_at"]), moment(answer["received_at"]), answer["ignored"]
+    )
+
+
+def text(value: Any) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _decision(kind: type[D], answer: Any, **more: Any) -> D:
+    return kind(
+        decision_id=answer["decision_id"],
+        action_id=answer["action"]["id"],
+        payload=answer["action"].get("payload"),
+        logged=True,
+        arm=answer["arm"],
+        propensity=float(answer["propensity"]),
+        ranking=tuple(Ranked(one["id"], float(one["probability"])) for one in answer["ranking"]),
+        policy_version=int(answer["policy_version"]),
+        ineligible=tuple(Ineligible(one["id"], one["reason"]) for one in answer["ineligible"]),
+        positions=tuple(_position(one) for one in answer.get("positions") or ()),
+        unfilled=int(answer.get("unfilled") or 0),
+        slots=tuple(_slot(one) for one in answer.get("slots") or ()),
+        **more,
+    )
+
+
+def _position(answer: Any) -> Position:
+    return Position(
+        position=int(answer["position"]),
+        decision_id=answer["decision_id"],
+        action_id=answer["action"]["id"],
+        payload=answer["action"].get("payload"),
+        logged=True,
+        propensity=float(answer["propensity"]),
+    )
+
+
+def _slot(answer: Any) -> Slot:
+    chances = tuple(PartChance(one["part"], float(one["probability"])) for one in answer["distribution"])
+    return Slot(answer["slot"], answer["part"], float(answer["propensity"]), float(answer["given_above"]), chances)

@@ -1,0 +1,248 @@
+"""The methods that report what came of decisions and what people do, without any I/O; see ``calls``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from loopwise_client import reading
+from loopwise_client.model import (
+    Decided,
+    Decision,
+    Event,
+    EventReceipt,
+    Feedback,
+    FeedbackReceipt,
+    Kind,
+    Position,
+    Receipt,
+    Reward,
+    new_id,
+)
+from loopwise_client.plan import Call, Deadlines, Plan, Ready, as_json, as_many, deadline, part, unavailable, utc
+
+S = TypeVar("S", Reward, Feedback)
+R = TypeVar("R")
+
+
+def reward(
+    deadlines: Deadlines,
+    decision: Decided,
+    value: float,
+    *,
+    metric: str = "reward",
+    reward_id: str | None = None,
+    occurred_at: datetime | None = None,
+    deadline_s: float | None = None,
+) -> Plan[Receipt]:
+    """Report what a decision was worth; for a default nothing is sent and the receipt's ``logged`` is False.
+
+    :param decision: the decision, a position of a list, a delivery, or an id.
+    :param reward_id: your own id of the event: sending it again, now or next week, counts once.
+    :raises LoopwiseUnavailable: no answer within the deadline; send it again with the same ``reward_id``.
+    :raises Refused: the server says no.
+    """
+    event = Reward(decision, value, metric, reward_id or new_id(), occurred_at)
+    if _unknown(decision):
+        return Ready(_no_reward(event))
+    body = as_json(_reward(event))
+    return Call("/v1/reward", body, deadline(deadline_s, deadlines.report_s), reading.receipt, unavailable)
+
+
+def reward_batch(
+    deadlines: Deadlines, rewards: Sequence[Reward], *, deadline_s: float | None = None
+) -> Plan[list[Receipt]]:
+    """Up to 1,000 rewards in one commit: all, or none. Those for defaults are not sent, as in ``reward``.
+
+    :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Reward`` values again counts once.
+    :raises Refused: the server says no.
+    """
+    deadline_s = deadline(deadline_s, deadlines.report_s)
+    return _batch("/v1/rewards/batch", "rewards", rewards, deadline_s, _reward, reading.receipt, _no_reward)
+
+
+def feedback(
+    deadlines: Deadlines,
+    decision: Decided,
+    kind: Kind,
+    value: str | float | None = None,
+    comment: str | None = None,
+    *,
+    feedback_id: str | None = None,
+    occurred_at: datetime | None = None,
+    deadline_s: float | None = None,
+) -> Plan[FeedbackReceipt]:
+    """Report what somebody said of a decision; for a default nothing is sent and the receipt's ``logged`` is False.
+
+    :param value: thumbs: "up" or "down"; stars: 1 to 5; score: 0 to 10; reason: its name; other kinds have none.
+    :param comment: in their own words; every kind may have one.
+    :param feedback_id: your own id of the answer: sending it again counts once.
+    :raises LoopwiseUnavailable: no answer within the deadline, or the unit gave too many (429) and may give the next one
+        only later: ``retry_after_s``. Send it again with the same ``feedback_id``.
+    :raises Refused: the server says no.
+    """
+    said = Feedback(decision, kind, value, comment, feedback_id or new_id(), occurred_at)
+    if _unknown(decision):
+        return Ready(_no_feedback(said))
+    body = as_json(_feedback(said))
+    return Call("/v1/feedback", body, deadline(deadline_s, deadlines.report_s), reading.feedback_receipt, unavailable)
+
+
+def feedback_batch(
+    deadlines: Deadlines, feedback: Sequence[Feedback], *, deadline_s: float | None = None
+) -> Plan[list[FeedbackReceipt]]:
+    """Up to 1,000 answers in one commit: all, or none. Those for defaults are not sent, as in ``feedback``.
+
+    :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Feedback`` values again counts once.
+    :raises Refused: the server says no.
+    """
+    deadline_s = deadline(deadline_s, deadlines.report_s)
+    read = reading.feedback_receipt
+    return _batch("/v1/feedback/batch", "feedback", feedback, deadline_s, _feedback, read, _no_feedback)
+
+
+def activate(deadlines: Deadlines, decision: Decided, *, deadline_s: float | None = None) -> Plan[bool]:
+    """A deferred decision was shown: its reward window opens now. For a default nothing is sent.
+
+    :returns: True when this opened the window; False when it was open already, or for a default. After a retry
+        it may be False although an earlier attempt of the same call opened it.
+    :raises LoopwiseUnavailable: no answer within the deadline.
+    :raises Refused: the server says no.
+    """
+    if _unknown(decision):
+        return Ready(False)
+    path = f"/v1/decisions/{part(_id(decision))}/activate"
+    deadline_s = deadline(deadline_s, deadlines.report_s)
+    return Call(path, b"", deadline_s, lambda answer: bool(answer["activated"]), unavailable)
+
+
+def received(deadlines: Deadlines, decision: Decided, *, deadline_s: float | None = None) -> Plan[bool]:
+    """A held message was shown: ``pending`` gives it no more.
+
+    :param decision: the delivery, or the id of its decision.
+    :returns: True when this took it off; False when it was off already, which a retry may have done.
+    :raises LoopwiseUnavailable: no answer within the deadline.
+    :raises Refused: the server says no; ``NotFound`` where no message is held under that decision.
+    """
+    if _unknown(decision):
+        return Ready(False)
+    path = f"/v1/messages/{part(_id(decision))}/received"
+    deadline_s = deadline(deadline_s, deadlines.report_s)
+    return Call(path, b"", deadline_s, lambda answer: bool(answer["received"]), unavailable)
+
+
+def event(
+    deadlines: Deadlines,
+    unit_id: str,
+    name: str,
+    properties: Mapping[str, Any] | None = None,
+    *,
+    event_id: str | None = None,
+    occurred_at: datetime | None = None,
+    deadline_s: float | None = None,
+) -> Plan[EventReceipt]:
+    """Report something that a unit did, such as lesson-done; triggers may follow.
+
+    :param event_id: your own id of the event: sending it again, now or next week, counts once.
+    :raises LoopwiseUnavailable: no answer within the deadline; send it again with the same ``event_id``.
+    :raises Refused: the server says no.
+    """
+    happened = Event(unit_id, name, properties or {}, event_id or new_id(), occurred_at)
+    deadline_s = deadline(deadline_s, deadlines.report_s)
+    return Call(
+        "/v1/events", _events([happened]), deadline_s, lambda answer: _receipts(answer, [happened])[0], unavailable
+    )
+
+
+def events(
+    deadlines: Deadlines, events: Sequence[Event], *, deadline_s: float | None = None
+) -> Plan[list[EventReceipt]]:
+    """Up to 1,000 events in one commit: all, or none.
+
+    :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Event`` values again counts once.
+    :raises Refused: the server says no.
+    """
+    if not events:
+        return Ready([])
+    deadline_s = deadline(deadline_s, deadlines.report_s)
+    return Call("/v1/events", _events(events), deadline_s, lambda answer: _receipts(answer, events), unavailable)
+
+
+def _batch(
+    path: str,
+    name: str,
+    given: Sequence[S],
+    deadline_s: float,
+    write: Callable[[S], dict[str, Any]],
+    read: Callable[[Any], R],
+    not_sent: Callable[[S], R],
+) -> Plan[list[R]]:
+    """Several reports in one body; those for defaults stay here and get their place among the receipts."""
+    sent = [one for one in given if not _unknown(one.decision)]
+    if not sent:
+        return Ready([not_sent(one) for one in given])
+
+    def merged(answer: Any) -> list[R]:
+        receipts = iter([read(one) for one in as_many(answer[name], sent)])
+        return [not_sent(one) if _unknown(one.decision) else next(receipts) for one in given]
+
+    return Call(path, as_json({name: [write(one) for one in sent]}), deadline_s, merged, unavailable)
+
+
+def _reward(event: Reward) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "decision_id": _id(event.decision),
+        "value": float(event.value),
+        "reward_id": event.reward_id,
+        "metric": event.metric,
+    }
+    return body | _when(event.occurred_at)
+
+
+def _feedback(said: Feedback) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "decision_id": _id(said.decision),
+        "kind": said.kind,
+        "value": said.value,
+        "comment": said.comment,
+        "feedback_id": said.feedback_id,
+    }
+    return body | _when(said.occurred_at)
+
+
+def _events(events: Sequence[Event]) -> bytes:
+    return as_json({"events": [_event(one) for one in events]})
+
+
+def _event(event: Event) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "unit_id": event.unit_id,
+        "name": event.name,
+        "properties": dict(event.properties),
+        "event_id": event.event_id,
+    }
+    return body | _when(event.occurred_at)
+
+
+def _receipts(answer: Any, events: Sequence[Event]) -> list[EventReceipt]:
+    return [reading.event_receipt(one) for one in as_many(answer["events"], events)]
+
+
+def _when(occurred_at: datetime | None) -> dict[str, str]:
+    return {} if occurred_at is None else {"occurred_at": utc(occurred_at)}
+
+
+def _unknown(decision: Decided) -> bool:
+    """Whether the decision is a default, which the server may not have."""
+    return isinstance(decision, Decision | Position) and not decision.logged
+
+
+def _no_reward(event: Reward) -> Receipt:
+    return Receipt(_id(event.decision), event.reward_id, event.metric, float(event.value), logged=False)
+
+
+def _no_feedback(said: Feedback) -> FeedbackReceipt:
+    return FeedbackReceipt(_id(said.decision), said.feedback_id, said.kind, said.value, said.comment, logged=False)
+
+
+def _id(decision: Decided) -> str:
+    return decision if isinstance(decision, str) else decision.decision_id

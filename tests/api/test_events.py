@@ -54,17 +54,17 @@ def test_without_an_id_the_content_is_the_identity(client: Client) -> None:
 @pytest.mark.parametrize(
     ("when", "reason"),
     [
-        (_in(minutes=10), "it lies more than 5 minutes in the future"),
-        (_in(days=-8), "it lies more than 7 days in the past"),
-        ("1999-01-01T00:00:00Z", "it lies more than 7 days in the past"),
-        (_in(minutes=4), None),
-        (_in(days=-6), None),
+        ({"minutes": 10}, "it lies more than 5 minutes in the future"),
+        ({"days": -8}, "it lies more than 7 days in the past"),
+        ({"days": -9000}, "it lies more than 7 days in the past"),
+        ({"minutes": 4}, None),
+        ({"days": -6}, None),
     ],
 )
 def test_times_far_away_are_kept_and_marked_and_fire_nothing(
-    client: Client, database_url: str, when: str, reason: str | None
+    client: Client, database_url: str, when: dict[str, float], reason: str | None
 ) -> None:
-    (receipt,) = _send(client, 201, {"unit_id": "far", "name": "n", "occurred_at": when})
+    (receipt,) = _send(client, 201, {"unit_id": "far", "name": "n", "occurred_at": _in(**when)})
     assert receipt["ignored"] == reason
     assert query(database_url, "SELECT ignored FROM events WHERE event_id = %s", receipt["event_id"]) == [(reason,)]
     assert _waits(database_url, receipt["event_id"]) is (reason is None)

@@ -185,9 +185,12 @@ def test_both_clients_have_the_same_methods() -> None:
 def test_the_readmes_programs_run(web: Web, client: Plain) -> None:
     actions = [{"id": "video"}, {"id": "checklist", "payload": {"text": "Five first steps"}}]
     client.make("onboarding-tip", actions=actions)
+    texts = {"de": {"title": 'Hallo {{ user_name | default: "du" }}', "body": "Weiter geht's."}}
+    variables = [{"name": "user_name", "sample": "Ada"}]
+    client.make("welcome", actions=[{"id": "hello", "template": {"texts": texts}}], variables=variables)
     readme = (ROOT / "clients/python/README.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    assert len(programs) == 3
+    assert len(programs) == 7
     environment = {
         "PYTHONPATH": str(ROOT / "clients/python"),
         "LOOPWISE_URL": f"http://127.0.0.1:{web.port}",

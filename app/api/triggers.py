@@ -121,7 +121,8 @@ class DeliveryAnswer(BaseModel):
     decision_id: str
     experiment: str
     unit_id: str
-    webhook: str | None = Field(description="Null: held for its unit, or the webhook is gone.")
+    to: str = Field(description="unit (held for it) or webhook.")
+    webhook: str | None = Field(description="Its key. Null: held for its unit, or the webhook is gone.")
     message: answers.Message
     status: str
     next_at: str | None

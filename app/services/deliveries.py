@@ -130,7 +130,7 @@ def _as_json(row: store.StoredDelivery, attempts: list[AnyRow]) -> dict[str, Any
         {"number": one.number, "at": iso(one.at), "status": one.status, "error": one.error, "seconds": one.seconds}
         for one in attempts
     ]
-    return document | {"attempts": lines}
+    return document | {"to": "unit" if row.webhook_id is None else "webhook", "attempts": lines}
 
 
 def _unknown(delivery_id: int) -> NotFound:

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from app.services import (
     activity,
+    consent_counts,
     delivering,
     erasure,
     evaluations,
@@ -83,6 +84,7 @@ def report() -> None:
             results.compute_stale(_engine(), settings.report_interval_s)
             health_checks.compute_due(_engine(), settings.report_interval_s)
             feedback_report.compute_due(_engine(), settings.report_interval_s)
+            consent_counts.compute_due(_engine(), settings.report_interval_s)
             standing_audit.run_due(_engine(), settings)
 
 

@@ -56,6 +56,12 @@ def look_up(engine: Engine, caller: Caller, erasure_id: str) -> dict[str, Any]:
     return as_json(found)
 
 
+def newest(engine: Engine, most: int = 50) -> list[Erasure]:
+    """The newest erasures."""
+    with transaction(engine) as connection:
+        return store.newest(connection, most)
+
+
 def run_waiting(engine: Engine, settings: Settings) -> list[str]:
     """Do every erasure that was asked for; returns their ids."""
     with transaction(engine) as connection:

@@ -60,10 +60,19 @@ def add(
 
 
 def counts(connection: Connection) -> list[tuple[str, str, int]]:
-    """(purpose, status, units) of what holds now, over all units."""
+    """(purpose, status, units) of what holds now, over all units: reads the whole ledger, in its index's order."""
     query = """
         SELECT purpose, status, count(*) FROM (
-            SELECT DISTINCT ON (unit_id, purpose) purpose, status FROM consents ORDER BY unit_id, purpose, id DESC
+            SELECT DISTINCT ON (unit_id, purpose) purpose, status FROM consents ORDER BY unit_id DESC, purpose DESC, id DESC
         ) newest GROUP BY purpose, status ORDER BY purpose, status
     """
     return [(row[0], row[1], row[2]) for row in connection.execute(text(query))]
+
+
+def changed_at(connection: Connection) -> datetime | None:
+    """When the ledger changed last: by a new line, or by an erasure; null: never."""
+    query = """
+        SELECT greatest((SELECT recorded_at FROM consents ORDER BY id DESC LIMIT 1), (SELECT max(done_at) FROM erasures))
+    """
+    changed: datetime | None = connection.execute(text(query)).scalar_one()
+    return changed

@@ -24,6 +24,7 @@ class Erasure(NamedTuple):
     receipt: Any
     requested_at: datetime
     done_at: datetime | None
+    actor: str  # who asked for it: an API key, or a user
 
 
 class Learned(NamedTuple):

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.store import tables
 
+PLATFORM = 0  # in place of an experiment's id: figures of the whole platform
 _l = tables.latest
 
 

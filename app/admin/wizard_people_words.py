@@ -1,7 +1,9 @@
 """What a draft means for the people in it, in sentences: limits, consent, what is kept, what their answers are worth."""
 
-from app.admin.format import number, percent, plural
-from app.admin.wizard_numbers import span
+import unicodedata
+
+from app.admin.format import plural
+from app.admin.wizard_numbers import span, text
 from app.services.experiment_config import ExperimentConfig
 from app.services.feedback_config import FeedbackSpec
 from app.services.people_config import CapSpec, ConsentSpec, FatigueSpec
@@ -14,6 +16,8 @@ WITH_A_YES = {
     "message": "only those who said yes get messages",
 }
 
+_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))  # marks that turn the text around them
+
 
 def sentences(config: ExperimentConfig) -> list[str]:
     """One for each thing that is promised; none where nothing is said."""
@@ -25,7 +29,7 @@ def sentences(config: ExperimentConfig) -> list[str]:
     if config.profile is not None:
         found.append("Learning also sees what was chosen for the user before, and what came of it.")
     if config.context_fields is not None:
-        named = [f"{one.name} (scrambled)" if one.hashed else one.name for one in config.context_fields]
+        named = [f"{apart(one.name)} (scrambled)" if one.hashed else apart(one.name) for one in config.context_fields]
         kept = f"only {listed(named)} {'is' if len(named) == 1 else 'are'}" if named else "nothing is"
         found.append(f"Of the context {kept} used and stored.")
     if config.retention_s is not None:
@@ -60,7 +64,7 @@ def _limits(fatigue: FatigueSpec) -> list[str]:
 
 def _cap(cap: CapSpec) -> str:
     many = plural(cap.limit, CHANNELS.get(cap.channel or "", "message"))
-    which = f" of “{cap.action}”" if cap.action else " of this experiment" if cap.across == "experiment" else ""
+    which = f" of “{apart(cap.action)}”" if cap.action else " of this experiment" if cap.across == "experiment" else ""
     return f"{many}{which} in {exactly(cap.window_s)}"
 
 
@@ -72,18 +76,20 @@ def _consent(consent: ConsentSpec) -> list[str]:
 def _answers(spec: FeedbackSpec) -> list[str]:
     worth = []
     if spec.thumbs:
-        worth.append(f"A thumb up is worth {number(spec.thumbs.up)}, a thumb down {number(spec.thumbs.down)}")
+        worth.append(f"A thumb up is worth {text(spec.thumbs.up)}, a thumb down {text(spec.thumbs.down)}")
     if spec.stars:
-        worth.append(f"one to five stars are worth {', '.join(number(value) for value in spec.stars)}")
+        worth.append(f"one to five stars are worth {', '.join(text(value) for value in spec.stars)}")
     if spec.score:
-        worth.append(f"a score is worth {number(spec.score.low)} (0) to {number(spec.score.high)} (10)")
-    worth += [f"the reason “{name}” is worth {number(value)}" for name, value in list((spec.reasons or {}).items())[:5]]
+        worth.append(f"a score is worth {text(spec.score.low)} (0) to {text(spec.score.high)} (10)")
+    worth += [
+        f"the reason “{apart(name)}” is worth {text(value)}" for name, value in list((spec.reasons or {}).items())[:5]
+    ]
     for words, value in (("closing unread", spec.dismissed), ("“not interested”", spec.not_interested)):
         if value is not None:
-            worth.append(f"{words} is worth {number(value)}")
+            worth.append(f"{words} is worth {text(value)}")
     found = []
     if worth:
-        believed = "" if spec.confidence == 1 else f", and each is believed to {percent(spec.confidence, 0)}"
+        believed = "" if spec.confidence == 1 else f", and each is believed to {text(spec.confidence, 100)}%"
         told = "; ".join(worth)
         found.append(f"{told[0].upper()}{told[1:]}{believed}.")
     if spec.mute_s:
@@ -95,6 +101,13 @@ def exactly(seconds: float) -> str:
     """A duration in words, not rounded: it is a promise."""
     value, unit = span(seconds)
     return f"{value} {unit.removesuffix('s') if value == '1' else unit}"
+
+
+def apart(text: str) -> str:
+    """A user's words inside of a sentence: their direction of writing does not reach beyond them."""
+    plain = text.translate(_DIRECTIONS)
+    reordered = any(unicodedata.bidirectional(letter) in ("R", "AL", "AN") for letter in plain)
+    return f"\N{FIRST STRONG ISOLATE}{plain}\N{POP DIRECTIONAL ISOLATE}" if reordered else plain
 
 
 def listed(parts: list[str]) -> str:

@@ -51,7 +51,7 @@ def _review_page(opened: Opened, problem: LoopwiseError | None) -> str:
         differences=differences,
         learned_again=before is not None and config is not None and _learned_again(before, config),
         moved=before is not None and before.config_version != opened.draft.base_version,
-        paragraph=wizard_words.paragraph(config) if config else "",
+        paragraphs=[wizard_words.paragraph(config), wizard_words.about_people(config)] if config else [],
         warnings=wizard_words.warnings(config) if config else [],
         config=config,
         shares=[[arm["key"], percent(arm["share"])] for arm in arms],

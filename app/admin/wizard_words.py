@@ -2,7 +2,7 @@
 
 from app.admin import wizard_people_words
 from app.admin.format import duration, number, percent, plural
-from app.admin.wizard_people_words import listed
+from app.admin.wizard_people_words import apart, listed
 from app.services.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
 from app.services.metric_config import MetricSpec
 from app.services.worked_example import Worked, work_out
@@ -66,7 +66,7 @@ PROFILE = (
 
 
 def paragraph(config: ExperimentConfig) -> str:
-    """One paragraph: who gets what, what is learned from, when a verdict comes."""
+    """Who gets what, what is learned from, when a verdict comes; what it means for people is ``about_people``."""
     reward = config.reward
     learning = [arm for arm in config.arms if arm.policy["type"] == "bandit"]
     actions = config.all_actions()
@@ -83,7 +83,12 @@ def paragraph(config: ExperimentConfig) -> str:
         )
     else:
         parts.append(f"Nothing learns here. A decision's reward is final after {duration(reward.window_s)}.")
-    return " ".join([*parts, *wizard_people_words.sentences(config), *_verdict(config)])
+    return " ".join([*parts, *_verdict(config)])
+
+
+def about_people(config: ExperimentConfig) -> str:
+    """What is said to people and how often, what they agreed to, what is kept of them; empty: nothing was said about it."""
+    return " ".join(wizard_people_words.sentences(config))
 
 
 def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
@@ -92,7 +97,7 @@ def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
     kind = arm.policy["type"]
     what = "every action equally often"
     if kind == "fixed":
-        what = f"always “{arm.policy['action']}”"
+        what = f"always “{apart(str(arm.policy['action']))}”"
     elif kind == "bandit":
         what = "what is learned to work best for them"
     return f"{share} get {what} (arm “{arm.key}”{role})"

@@ -235,7 +235,7 @@ def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
 
 def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: set[str]) -> dict[str, Any]:
     """The document with something harmless in place of what is wrong; the same one when nothing more can be replaced."""
-    found = document
+    found, earlier = document, frozenset(replaced)
     for field in fields:
         part, _, rest = field.path.strip("/").partition("/")
         place, _, leaf = rest.partition("/")
@@ -246,18 +246,20 @@ def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: 
         }
         safe = leaves.get(part, {})
         mark = f"{part}/{place}/{name}"
-        if name in safe and mark not in replaced:
+        if part in replaced:
+            continue
+        if name in safe and mark not in earlier:
             replaced.add(mark)
             rows = list(found[part])
             rows[int(place)] = rows[int(place)] | {name: safe[name]}
             found = found | {part: rows}
-        elif part == "variables" and part not in replaced:  # without them no text can be judged
+        elif part == "variables":  # without them no text can be judged
             replaced.add(part)
             silent = [{key: value for key, value in one.items() if key != "template"} for one in found["actions"]]
             found = found | {"variables": [], "actions": silent}
         elif part in _OPTIONAL and isinstance(document[part], dict) and place in document[part]:
             found = found | {part: {key: value for key, value in found[part].items() if key != place}}
-        elif part in _SAFE and part not in replaced:
+        elif part in _SAFE:
             replaced.add(part)
             found = found | {part: _SAFE[part]} | ({"control_arm": None} if part == "arms" else {})
     return found

@@ -251,3 +251,19 @@ def test_a_composed_message_is_shown_as_it_is_and_its_combinations_can_be_named(
     assert "subject hello and tone brisk" in page.text
     assert 'id="action"' not in page.html
     assert 'value="subject=hello|tone=warm"' in change.show("people").html
+
+
+@pytest.mark.parametrize("text", ["-1", "1e999", "9" * 400, NASTY, "{{ x", '"', ",,", "\0", "\n" * 50])
+def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
+    draft.save("actions", do="variable")
+    draft.save("reward", do="add")
+    draft.save("people", do="add")
+    for step in ("actions", "reward", "people"):
+        kept = ("version", "row", "empty")
+        values = {name: text for name in draft.fields(step) if name not in kept}
+        page = draft.save(step, values | {"variables-0-kind": "number", "context": "only", "profile": "yes"})
+        assert page.status in (200, 422), (step, page.text[:500])
+        assert draft.show(step).status == 200
+        assert draft.show("review").status == 200
+    typed = draft.fields("people")["quiet_zone"]
+    assert typed == [text.replace("\0", "")]

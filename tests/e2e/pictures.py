@@ -115,6 +115,7 @@ def _define(walk: Walk) -> None:
     walk.press("Save and work it out")
     walk.take("wizard-reward", "#step .reading", "#step")
     walk.press("Save and go on")
+    walk.press("Save and go on")  # the step of people, as it is
     _add_metric(walk)
     walk.fill("What the control reaches now", "25")
     walk.fill("New users a day, in all arms", "400")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import batch, decide, events, latency, learning, memory
+from benchmarks import batch, decide, events, latency, learning, memory, units
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "latency": latency.measure,
     "memory": memory.measure,
     "events": events.measure,
+    "units": units.measure,
 }
 
 

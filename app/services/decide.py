@@ -178,6 +178,8 @@ def _settle(
             answers[index] = Decided(answer, True, rows[0].message)
             for one in made:
                 metrics.count_decision(one.experiment, one.row.arm, one.row.propensity)
+            if rows[0].dropped:
+                metrics.count_dropped(made[0].experiment, rows[0].dropped)
         elif head in known:
             answers[index] = _retried(runtime, requests[index], known[head])
 

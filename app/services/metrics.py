@@ -17,6 +17,7 @@ feedback = Counter("loopwise_feedback", "Explicit answers stored.", ["experiment
 events = Counter(
     "loopwise_events", "Events stored, by whether their time keeps them from firing anything.", ["ignored"]
 )
+dropped = Counter("loopwise_context_fields_dropped", "Context fields that nobody declared.", ["experiment"])
 requests = Counter("loopwise_http_requests", "Requests answered.", ["endpoint", "status"])
 latency = Histogram(
     "loopwise_request_seconds",
@@ -46,6 +47,11 @@ def count_decision(experiment: str, arm: str, chance: float) -> None:
     """One stored decision."""
     _of(decisions, experiment, arm).inc()
     _of(propensity, experiment).observe(chance)
+
+
+def count_dropped(experiment: str, fields: int) -> None:
+    """Context fields of one decision that were not declared, and not stored."""
+    _of(dropped, experiment).inc(fields)
 
 
 def count_reward(experiment: str, late: bool) -> None:

@@ -25,12 +25,22 @@ _columns = [_c.c[name] for name in Consent._fields]
 
 
 def current(connection: Connection, unit_id: str) -> dict[str, Consent]:
-    """By purpose, what holds."""
-    query = f"""
-        SELECT DISTINCT ON (purpose) {", ".join(Consent._fields)}
-        FROM consents WHERE unit_id = :unit_id ORDER BY purpose, id DESC
+    """By purpose, what holds: the newest line, but never a yes that was said before the no which holds.
+
+    So a report of a yes that was delayed, or is sent again, does not undo what the person revoked meanwhile.
     """
-    return {row.purpose: Consent._make(row) for row in connection.execute(text(query), {"unit_id": unit_id})}
+    held: dict[str, Consent] = {}
+    query = select(*_columns).where(_c.c.unit_id == unit_id).order_by(_c.c.id)
+    for line in map(Consent._make, connection.execute(query)):
+        before = held.get(line.purpose)
+        if (
+            before is None
+            or line.status != "granted"
+            or before.status == "granted"
+            or line.occurred_at >= before.occurred_at
+        ):
+            held[line.purpose] = line
+    return held
 
 
 def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
@@ -50,10 +60,11 @@ def add(
     occurred_at: datetime | None,
     actor: str,
 ) -> None:
-    """Write one line; without ``occurred_at`` it happened now."""
+    """Write one line; without ``occurred_at``, or with one in the future, it happened now."""
     query = """
         INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)
-        VALUES (:unit_id, :purpose, :status, :text_version, :source, coalesce(:occurred_at, clock_timestamp()), :actor)
+        SELECT :unit_id, :purpose, :status, :text_version, :source, least(coalesce(:occurred_at, now), now), :actor
+        FROM clock_timestamp() AS now
     """
     values = {"unit_id": unit_id, "purpose": purpose, "status": status, "text_version": text_version}
     connection.execute(text(query), values | {"source": source, "occurred_at": occurred_at, "actor": actor})

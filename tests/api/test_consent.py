@@ -51,6 +51,19 @@ def test_a_revocation_holds_from_the_next_decision_on_although_the_experiment_as
     assert client.decide("agreed", unit_id="revoker", context={"age": 31}).body["arm"] == "learned"
 
 
+def test_a_yes_that_comes_late_does_not_undo_a_later_no(client: Client) -> None:
+    client.make("late-yes")
+    body = {"unit_id": "hesitant", "purposes": {"message": "granted"}, "occurred_at": "2026-01-01T12:00:00Z", **GRANT}
+    assert client.post("/v1/consent", body).body["consent"]["message"] == "granted"
+    assert say(client, "hesitant", message="revoked")["message"] == "revoked"
+    assert client.post("/v1/consent", body).body["consent"]["message"] == "revoked"
+    assert say(client, "hesitant", message="granted")["message"] == "granted"
+    ahead = body | {"occurred_at": "2999-01-01T00:00:00Z"}
+    client.post("/v1/consent", ahead | {"purposes": {"message": "denied"}})
+    assert say(client, "hesitant", message="granted")["message"] == "granted"
+    assert len(client.get("/v1/consent/hesitant").body["ledger"]) == 6
+
+
 def test_a_batch_with_one_who_revoked_is_still_one_commit(client: Client, database_url: str) -> None:
     client.make("mixed")
     say(client, "no-learning", learn="denied", analyse="denied")

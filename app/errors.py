@@ -73,6 +73,7 @@ CODES = {
     "delivery_held": "A message that is held for its unit is fetched, not sent: there is nothing to replay.",
     "reward_id_reused": "The reward_id of this decision was used with another value. Use a new id for a new event.",
     "version_failed_checks": "That model version did not pass its checks and cannot serve.",
+    "version_erased": "That model version was forgotten with a unit that it had learned from, and cannot serve.",
     "queue_full": "More rows wait to be stored than one process takes. Send it again later, and more slowly.",
     "configuration_changing": "The experiment changed again and again while this decision was made. Send it again.",
     "database_unavailable": "The database did not answer in time. Send the same request again: with the same ids it is safe.",

@@ -22,6 +22,12 @@ STATES = {
     "unanswered": "does not count: the app never got the answer",
     "imported": "imported, not decided here",
 }
+WITHOUT = {
+    "personalise": "the control's answer was given, no context is stored, no model learns from it, and no report counts it",
+    "learn": "it was decided as for anybody, and no model learns from it",
+    "analyse": "it was decided as for anybody, and no report counts it",
+    "message": "no action with a message could be chosen",
+}
 PARTS = {
     "seal": "The seal over all fields is whole",
     "encoding": "The encoding of features is the same",
@@ -64,7 +70,8 @@ def replay(key: str) -> str:
     order = sorted(range(len(row.eligible)), key=lambda place: -row.distribution[place])
     shown = order[:BARS] if row.chosen in order[:BARS] else [*order[: BARS - 1], row.chosen]
     return experiment_page(
-        "replay.html", key, "decisions", found=found, row=row, states=STATES, parts=PARTS, most=replay_service.MOST,
+        "replay.html", key, "decisions", found=found, row=row, states=STATES, parts=PARTS, without=WITHOUT,
+        most=replay_service.MOST,
         distribution=[Row(row.eligible[i], row.distribution[i], strong=i == row.chosen) for i in shown],
         distribution_rows=[(row.eligible[i], row.distribution[i], i == row.chosen) for i in order[:TABLED]],
         fields=_fields(row.context), changes=_changes(found.recomputed), signed=signed,

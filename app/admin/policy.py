@@ -58,6 +58,7 @@ def rollback(key: str) -> Any:
             if not errors:
                 raise
     line = model_history.version(runtime().engine, key, arm, number)
+    models.check_can_serve(line.version)
     serving = model_history.history(runtime().engine, key, arm).serving
     shown = experiment_page(
         "policy_rollback.html", key, "policy", arm=arm, line=line, serving=serving, reason=reason, errors=errors

@@ -167,6 +167,7 @@ class ModelVersionAnswer(BaseModel):
     checks: dict[str, Any]
     manifest: dict[str, Any]
     created_at: str
+    erased_at: str | None = Field(description="When it was forgotten with a unit that it had learned from.")
 
 
 class ArmPolicyAnswer(BaseModel):

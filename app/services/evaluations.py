@@ -76,8 +76,12 @@ def _check_model(connection: Connection, experiment: StoredExperiment, arm: str,
     if arm not in learning:
         message = f"{arm!r} is not a learning arm; those are {', '.join(learning) or 'none'}"
         raise invalid((FieldError("/model/arm", message),))
-    if not 0 <= number < 2**31 or models.find(connection, experiment.id, arm, number) is None:
+    found = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
+    if found is None:
         raise invalid((FieldError("/model/version", f"arm {arm!r} has no model version {number}"),))
+    if found.erased_at is not None:
+        message = f"version {number} was forgotten: a unit that it had learned from was erased"
+        raise invalid((FieldError("/model/version", message),))
 
 
 def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, Any] | None:

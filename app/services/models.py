@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from app.errors import Conflict, FieldError, NotFound
 from app.services.experiment_config import invalid
 from app.services.lookup import stored_experiment
+from app.services.times import iso
 from app.store import models, platform
 from app.store.engine import transaction
 from app.store.models import VersionInfo
@@ -35,7 +36,7 @@ def rollback(
     """Put an earlier version into service; learning goes on from it. Every version and the ledger stay.
 
     :raises NotFound: no such experiment, arm or version.
-    :raises Conflict: the version did not pass its checks.
+    :raises Conflict: the version cannot serve; see ``check_can_serve``.
     :raises Unprocessable: no reason.
     """
     if not reason.strip():
@@ -47,8 +48,7 @@ def rollback(
         version = models.find(connection, experiment.id, arm, number)
         if not before or version is None:
             raise NotFound("unknown_version", f"Arm {arm!r} of {experiment_key!r} has no model version {number}.")
-        if version.checks.get("ok") is False:
-            raise Conflict("version_failed_checks", f"Version {number} did not pass its checks and cannot serve.")
+        check_can_serve(version)
         models.serve(connection, experiment.id, arm, version.id, revision)
         platform.record_change(
             connection,
@@ -62,6 +62,15 @@ def rollback(
     return {"experiment": experiment_key, "arm": arm, "serving": number, "before": before[0].number}
 
 
+def check_can_serve(version: VersionInfo) -> None:
+    """:raises Conflict: the version did not pass its checks, or was forgotten with a unit that it had learned from."""
+    if version.erased_at is not None:
+        message = f"Version {version.number} was forgotten: a unit that it had learned from was erased. Choose another."
+        raise Conflict("version_erased", message)
+    if version.checks.get("ok") is False:
+        raise Conflict("version_failed_checks", f"Version {version.number} did not pass its checks and cannot serve.")
+
+
 def _as_json(version: VersionInfo, numbers: dict[int, int], serving_id: int) -> dict[str, Any]:
     return {
         "number": version.number,
@@ -73,5 +82,6 @@ def _as_json(version: VersionInfo, numbers: dict[int, int], serving_id: int) -> 
         "serving": version.id == serving_id,
         "checks": version.checks,
         "manifest": version.manifest,
-        "created_at": version.created_at.isoformat().replace("+00:00", "Z"),
+        "created_at": iso(version.created_at),
+        "erased_at": None if version.erased_at is None else iso(version.erased_at),
     }

@@ -99,6 +99,9 @@ class Policies:
         info = models.find(self._connection, self._experiment.id, arm, number)
         if info is None:
             raise DataError(f"arm {arm!r} has no model version {number}", fix="see the policy's list of versions")
+        if info.erased_at is not None:
+            gone = f"version {number} of arm {arm!r} was forgotten: a unit that it had learned from was erased"
+            raise DataError(gone, fix="name a version that is still there")
         if info.examples == 0:
             return None
         try:

@@ -12,7 +12,17 @@ from app.services.composition import slots_of
 from app.services.examples import Configs, joined_reward
 from app.services.experiment_config import ActionSpec, ExperimentConfig
 from app.services.lookup import stored_experiment
-from app.services.recompute import FAILURES, Check, check_choice, check_identity, load_model, needs_model, policy_of
+from app.services.recompute import (
+    FAILURES,
+    Check,
+    check_choice,
+    check_drawn,
+    check_identity,
+    check_seal,
+    load_model,
+    needs_model,
+    policy_of,
+)
 from app.settings import Settings
 from app.store import browse as store
 from app.store import decisions, feedback, keys, models
@@ -38,10 +48,11 @@ class Recomputed(NamedTuple):
     contributions: list[Contribution]
     fields: int  # features that the chosen action and the context have; the first MOST are looked at
     learns: bool  # the arm's policy is one that learns, and had a trained model
+    forgotten: str = ""  # "person": all that pointed to its unit is gone; "model": the model is. What is left was checked
 
     @property
     def same(self) -> bool:
-        """True when everything was made again and came out the same."""
+        """True when everything that is still known was made again and came out the same."""
         return not self.problem and all(check.same for check in self.checks)
 
 
@@ -82,7 +93,8 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
         experiment = stored_experiment(connection, key)
         row = None if "\0" in decision_id else decisions.find(connection, decision_id)
         if row is None or row.experiment_id != experiment.id:
-            raise NotFound("unknown_decision", f"Experiment {key!r} has no decision {decision_id!r}.")
+            message = f"Experiment {key!r} has no decision {decision_id!r}: there was none, or it was erased with its unit."
+            raise NotFound("unknown_decision", message)
         configs = Configs(connection, experiment.id)
         config = configs.get(row.config_version)
         version = None  # of an imported decision, and of one for which no model could be used
@@ -126,7 +138,11 @@ def _recomputed(
     action: ActionSpec | None,
 ) -> Recomputed:
     config, salt = configs.get(row.config_version), bytes(experiment.salt)
+    if row.erased_at is not None:
+        return Recomputed([check_seal(secret, row), *check_drawn(row)], "", [], 0, False, "person")
     checks = check_identity(secret, salt, config, row)
+    if version is not None and version.erased_at is not None:
+        return Recomputed([*checks, *check_drawn(row)], "", [], 0, True, "model")
     predictor: Predictor | None = None
     policy: Policy | None = None
     found: list[Contribution] = []

@@ -26,6 +26,9 @@ class Listed(NamedTuple):
     state: str
     decided_at: datetime
     closes_at: datetime | None
+    channel: str | None  # of the message; null: nothing was said
+    withheld: list[str] | None  # purposes without consent when it was made; null: none
+    erased_at: datetime | None  # since then its unit is forgotten
     reward: float | None  # joined when the window closed; null: not yet, or never
 
 
@@ -49,7 +52,7 @@ class Learned(NamedTuple):
 
 _COLUMNS = """
     d.id, d.unit_id, d.arm, coalesce(d.eligible[d.chosen + 1], '') AS action, d.propensity, d.policy_version, d.state,
-    d.decided_at, d.closes_at
+    d.decided_at, d.closes_at, d.channel, d.withheld, d.erased_at
 """
 _PARTS = {
     "unit_id": "AND d.unit_id = :unit_id",
@@ -117,12 +120,16 @@ def newest_contexts(connection: Connection, experiment_id: int, most: int) -> li
 
 
 def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most: int, scanned: int) -> list[Any]:
-    """The newest decisions of an arm among the newest ``scanned``: config_version, actions, eligible, context."""
+    """The newest decisions of an arm among the newest ``scanned``: config_version, actions, eligible, context.
+
+    Without those whose context is forgotten.
+    """
     query = """
         SELECT d.config_version, d.actions, d.eligible, d.context, d.decided_at FROM decisions d JOIN (
             SELECT id FROM (
-                SELECT id, arm, decided_at FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC LIMIT :scanned
-            ) looked WHERE arm = :arm ORDER BY decided_at DESC LIMIT :most
+                SELECT id, arm, decided_at, erased_at FROM decisions WHERE experiment_id = :id
+                ORDER BY decided_at DESC LIMIT :scanned
+            ) looked WHERE arm = :arm AND erased_at IS NULL ORDER BY decided_at DESC LIMIT :most
         ) found ON found.id = d.id ORDER BY d.decided_at DESC, d.id
     """
     given = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}

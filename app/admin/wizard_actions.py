@@ -63,6 +63,7 @@ def show(
         channels=wizard_message.CHANNELS,
         previews=wizard_message.previews(known.get("template"), document.get("variables", [])),
         composition=document.get("composition"),
+        composed_previews=wizard_message.composed_previews(opened.checked.config),
         action_errors=_of_row(found, place),
         row_problems={n: list(_of_row(found, n).values()) for n in on_page},
     )

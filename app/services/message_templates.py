@@ -98,8 +98,20 @@ def problems(template: MessageTemplate, variables: list[VariableSpec], place: st
 
 def text_problem(channel: str, locale: str, part: str, source: str, variables: list[VariableSpec]) -> str:
     """What is wrong with one text for one part of a message; empty: nothing."""
-    samples = {one.name: one.sample for one in variables}
-    optional = [one.name for one in variables if not one.required]
+    declared = tuple((one.name, type(one.sample).__name__, one.sample, one.required) for one in variables)
+    return _text_problem(channel, locale, part, source, declared)
+
+
+@lru_cache(maxsize=8_000)
+def _text_problem(
+    channel: str, locale: str, part: str, source: str, declared: tuple[tuple[str, str, Value, bool], ...]
+) -> str:
+    """Kept, because a definition of a thousand messages is checked again whenever somebody looks at its draft.
+
+    :param declared: (name, type, sample, required) of each variable; the type tells 1 from true.
+    """
+    samples = {name: sample for name, _, sample, _ in declared}
+    optional = [name for name, _, _, required in declared if not required]
     return _syntax(locale, source, samples) or _behaviour(channel, locale, part, source, samples, optional)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from app.errors import Unprocessable
 from app.services.experiment_config import parse_config
-from app.services.message_config import MessageTemplate
-from app.services.message_templates import NotFor, choose_locale, render
+from app.services.message_config import MessageTemplate, VariableSpec
+from app.services.message_templates import NotFor, choose_locale, render, text_problem
 from tests.service import definition
 
 VARIABLES = [
@@ -113,3 +113,10 @@ def test_the_nearest_language_is_taken() -> None:
 def test_a_variable_is_declared_once() -> None:
     with pytest.raises(Unprocessable, match="another variable has this name"):
         parse_config(definition("x", variables=[VARIABLES[0], VARIABLES[0]]))
+
+
+def test_a_text_is_judged_by_the_type_of_its_samples_also_when_it_was_judged_before() -> None:
+    source = '{{ lessons | plural: one: "lesson", other: "lessons" }}'
+    for sample, wrong in ((1, False), (True, True), (1.0, False), ("1", True)):
+        known = [VariableSpec(name="lessons", sample=sample, required=True)]
+        assert bool(text_problem("push", "en", "body", source, known)) is wrong, sample

@@ -116,7 +116,7 @@ def test_a_copy_keeps_the_message_and_so_does_a_table_that_names_the_action(draf
     (row,) = re.findall(r'value="edit-([0-9a-f]+)"', draft.show("actions").html)
     page = draft.save("actions", do=f"duplicate-{row}")
     assert fields(page)["id"] == ["hello-2"]
-    assert fields(page)["texts-0-title"] == [GREETING["texts-0-title"]]
+    assert fields(page)["texts-0-title"] == GREETING["texts-0-title"]
     for how in ("add", "replace"):
         given = {
             "version": draft.fields("actions")["version"],

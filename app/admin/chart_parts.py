@@ -93,8 +93,8 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
 
 def axis(low: float, high: float) -> tuple[float, float, list[float]]:
     """Round limits around a range, and the four to seven ticks between them."""
-    if high <= low:
-        room = abs(low) * 0.1 or 0.5
+    if high - low <= max(1e-11, 1e-12 * abs(low)):  # nothing to tell apart, or only how numbers are rounded
+        room = abs(low) * 0.1 if abs(low) > 1e-9 else 0.5
         low, high = low - room, high + room
     rough = (high - low) / 5
     size = 10.0 ** math.floor(math.log10(rough))

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from app.admin import candidate_form
+from app.admin import candidate_form, cap_question
 from app.admin.access import may, page, user
 from app.admin.charts import Row
 from app.admin.experiment import experiment_page
@@ -128,7 +128,7 @@ def _page(
         "off_policy.html", key, "off_policy", found=found, typed=typed, errors=errors or {}, shares=shares or {}, choices=choices,
         form=candidate_form.shown(choices) if choices else None, status_words=STATUS, estimators=ESTIMATORS,
         values=_values(known), differences=_differences(known), by_estimator=_by_estimator, weights=_weights,
-        signed=signed, sentence=as_sentence,
+        signed=signed, sentence=as_sentence, asked_first=cap_question.asked_first, **cap_question.choices(),
     )  # fmt: skip
 
 

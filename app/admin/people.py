@@ -114,11 +114,12 @@ def _counted(units: dict[str, dict[str, int]]) -> Figure:
         said = {status: units.get(purpose, {}).get(status, 0) for status in STATUSES}
         share = said["granted"] / sum(said.values()) if any(said.values()) else None
         bars.append(Row(purpose, share))
-        rows.append([purpose, *(number(count) for count in said.values()), percent(share), MEANS[purpose]])
+        counts = [number(count) for count in said.values()]
+        rows.append([f"{purpose}: {MEANS[purpose]}", *counts, percent(share)])
     caption = "Of the units that said something: how many granted it"
     drawn = [one for one in bars if one.value is not None]
     chart = charts.bars(drawn, title=caption, unit="share of units", write=percent, high=1.0)
-    return Figure("consent", caption, chart, ["Purpose", *STATUSES, "Granted, share", "What it is for"], rows)
+    return Figure("consent", caption, chart, ["Purpose", *STATUSES, "Granted, share"], rows)
 
 
 def _checked(text: str) -> str:

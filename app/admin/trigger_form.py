@@ -130,7 +130,7 @@ def mistakes(error: LoopwiseError, typed: Typed) -> dict[str, str]:
     """The mistakes by the names of the form's fields."""
     found: dict[str, str] = {}
     for field in error.fields:
-        found.setdefault(_field_of(field, typed), _in_plain_words(field.message))
+        found.setdefault(_field_of(field, typed), in_plain_words(field.message))
     return found or {"key": error.detail}
 
 
@@ -152,7 +152,8 @@ def _field_of(field: FieldError, typed: Typed) -> str:
     return head if head in FIELDS or head in ROWS else "key"
 
 
-def _in_plain_words(message: str) -> str:
+def in_plain_words(message: str) -> str:
+    """What a rule says, as a sentence for people."""
     for pattern, words in _PLAIN:
         match = re.fullmatch(pattern, message)
         if match:

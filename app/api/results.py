@@ -52,7 +52,11 @@ class Stage(Model):
 class PrivateReportRequest(Model):
     """Ask for a report with differential privacy."""
 
-    epsilon: float = Field(gt=0.001, le=100, description="What it may cost: smaller is more private and noisier.")
+    epsilon: float = Field(
+        ge=privacy.LEAST_EPSILON,
+        le=privacy.MOST_EPSILON,
+        description="What it may cost: smaller is more private and noisier.",
+    )
 
 
 class PrivateReportAnswer(BaseModel):

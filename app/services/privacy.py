@@ -7,6 +7,7 @@ arms are disjoint, so a report costs what one arm costs: half of epsilon for the
 Arms with few units by the released number are suppressed, which costs nothing more.
 """
 
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from app.store.engine import transaction
 from app.store.privacy import ArmTotal, Spent
 
 POINTS = 1000  # whole steps of the reward's range
+LEAST_EPSILON, MOST_EPSILON = 0.001, 100.0
 SMALL = 20  # units, below which an arm is suppressed
 SHARE_IN_NOISE = 0.95
 
@@ -64,6 +66,11 @@ def given(engine: Engine, settings: Settings, key: str) -> dict[str, Any]:
         "budget_left": max(left, 0.0),
         "reports": [_spent(one) for one in reports],
     }
+
+
+def installed() -> bool:
+    """True when the mechanism is there."""
+    return importlib.util.find_spec("opendp") is not None
 
 
 def half_width(scale: float, share: float = SHARE_IN_NOISE) -> float:

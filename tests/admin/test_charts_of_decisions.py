@@ -4,8 +4,9 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
+from app.admin import charts
 from app.admin.chart_parts import WIDTH
-from app.admin.charts import Version, cumulative, lineage
+from app.admin.charts import Row, Version, cumulative, lineage
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,3 +46,12 @@ def test_one_version_alone_none_and_a_page_of_a_long_lineage_are_drawn() -> None
     page = [Version(n, n - 1, n == 40_030) for n in range(40_001, 40_031)]
     texts = [one.text for one in marks(str(lineage(page, title="lineage")), "text", "tick")]
     assert 3 < len(texts) < 14
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-17, -3e-16, 1.0, 1e9, -1e12])
+def test_values_that_are_alike_but_for_rounding_are_drawn(value: float) -> None:
+    apart = value + abs(value) * 2e-16
+    chart = str(
+        charts.forest([Row("one", value, value, apart), Row("other", apart)], title="t", unit="u", line_at=value)
+    )
+    assert chart.count("<circle") == 2 and "nan" not in chart and "inf" not in chart

@@ -46,8 +46,8 @@ def test_counts_by_purpose_and_status_with_a_chart(admin: Browser, loop: Loop) -
         say(loop, f"counted-{n}", learn="granted" if n else "denied", message="revoked")
     consent_counts.compute(loop.runtime.engine)
     page = admin.get("/admin/people")
-    assert "learn 3 1 0 75.0% models may learn from them" in page.text
-    assert "message 0 0 4 0.0%" in page.text and "analyse 0 0 0 —" in page.text
+    assert "learn: models may learn from them 3 1 0 75.0%" in page.text
+    assert "messages 0 0 4 0.0%" in page.text and "reports may count them 0 0 0 —" in page.text
     assert page.html.count("<svg") == 1
 
 

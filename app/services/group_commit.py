@@ -54,10 +54,12 @@ class _Job:
 class GroupCommit:
     """The queue and its writer thread."""
 
-    def __init__(self, engine: Engine, settings: Settings, on_batch: Callable[[int], None]) -> None:
-        """:param on_batch: told the number of rows of each commit."""
+    def __init__(self, engine: Engine, autocommit: Engine, settings: Settings, on_batch: Callable[[int], None]) -> None:
+        """:param autocommit: an engine whose statements are transactions by themselves, for batches of one statement.
+        :param on_batch: told the number of rows of each commit.
+        """
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit = autocommit
         self._deadline_s = settings.decide_deadline_s
         self._batch_rows = settings.batch_rows
         self._queue_rows = settings.queue_rows

@@ -50,8 +50,13 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
     models = ModelCache(engine, settings, metrics.count_fallback)
     snapshots = Snapshots(engine, models.warm)
-    one = store_engine.create(settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s, ping=False)
-    writer = GroupCommit(one, settings, metrics.observe_batch)
+    one, alone = (
+        store_engine.create(
+            settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s, ping=False, autocommit=autocommit
+        )
+        for autocommit in (False, True)
+    )
+    writer = GroupCommit(one, alone, settings, metrics.observe_batch)
     stopping = threading.Event()
     listeners = Listeners(engine, max(1, settings.web_threads // 4), stopping)
     runtime = Runtime(settings, engine, snapshots, models, writer, stopping, listeners)

@@ -47,11 +47,14 @@ def create(
     pool_size: int | None = None,
     statement_timeout_s: float = LONG_STATEMENT_S,
     ping: bool = True,
+    autocommit: bool = False,
 ) -> Engine:
     """An engine for one process.
 
     :param ping: ask a pooled connection whether it still lives before it is used, so that a database that was restarted
         costs nobody an error. The log's writer does without: it repeats what failed.
+    :param autocommit: each statement is a transaction by itself. For the whole engine: a connection that is switched for one
+        use is switched back when it returns to the pool, and one that broke meanwhile fails at that and is lost to the pool.
     """
     if not database_url:
         raise Unavailable(
@@ -70,6 +73,7 @@ def create(
         pool_timeout=settings.decide_deadline_s,
         pool_use_lifo=True,
         pool_pre_ping=ping,
+        isolation_level="AUTOCOMMIT" if autocommit else None,
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
         connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},

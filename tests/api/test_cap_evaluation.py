@@ -61,7 +61,10 @@ def test_two_a_week_instead_of_three_is_answered_within_its_interval(client: Cli
     low, high = found["interval"]
     wide = (high - low) / 3  # a 95% interval alone would fail one run in twenty
     assert low - wide <= truth(2) <= high + wide
-    assert found["difference"] > 0 and found["trusted"]
+    assert found["effective_units"] > 20 and found["touched"] > 100
+    low, high = found["difference_interval"]
+    wide = (high - low) / 3
+    assert low - wide <= truth(2) - truth(3) <= high + wide
     same = client.post("/v1/experiments/weekly/cap-evaluations", {"cap": {"limit": 3, "window_s": WEEK_S}}).body
     assert same["difference"] == pytest.approx(0, abs=1e-9) and same["value"] == pytest.approx(same["logged"])
 

@@ -1,5 +1,6 @@
 """Group commit: few commits for many callers, a deadline for each, and no decision that nobody was shown."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.errors import TooManyRequests, Unavailable, Unprocessable
 from app.services.group_commit import GroupCommit, Handler
@@ -57,7 +59,8 @@ def noted(database_url: str) -> None:
 @pytest.fixture
 def writer(loop: Loop) -> Iterator[tuple[GroupCommit, list[int]]]:
     batches: list[int] = []
-    made = GroupCommit(loop.runtime.engine, settings(loop.database_url, LOOPWISE_QUEUE_ROWS="8"), batches.append)
+    alone = loop.runtime.log_writer._autocommit
+    made = GroupCommit(loop.runtime.engine, alone, settings(loop.database_url, LOOPWISE_QUEUE_ROWS="8"), batches.append)
     yield made, batches
     made.stop()
 
@@ -237,3 +240,16 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
         decisions.mark_unanswered(connection, ["late-mark-1", "late-mark-2"])
     states = query(loop.database_url, "SELECT state FROM decisions WHERE id LIKE 'late-mark-%%' ORDER BY id")
     assert states == [("active",), ("unanswered",)]
+
+
+def test_a_connection_that_breaks_in_use_is_not_lost_to_the_pool(loop: Loop) -> None:
+    """The writer's pool holds one: if it were lost, the process would never write again."""
+    engine = loop.runtime.log_writer._autocommit
+    for _ in range(3):
+        with engine.connect() as connection:
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            query(loop.database_url, "SELECT pg_terminate_backend(%s)", pid)
+        with contextlib.suppress(OperationalError), engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")  # the broken one is found out
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1

@@ -83,6 +83,63 @@ def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> lis
     return ids
 
 
+MESSAGE = {"texts": {"en": {"title": "Hi {{ name }}", "body": "{{ name }}, go on."}}}
+HOOK = "https://push.example.com/loopwise"
+
+
+def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str = "listener") -> dict[str, str]:
+    """Messages: an experiment with a cap, a trigger that fired for a unit, a webhook, consent, an erasure with its receipt.
+
+    :param text: stands wherever somebody may write one.
+    :param unit: for whom it fired.
+    :returns: names that addresses need: trigger, webhook, erasure.
+    """
+    actions = [{"id": "tip", "template": MESSAGE}, {"id": "nothing"}]
+    site.client.make(
+        key,
+        name=text[:200],
+        actions=actions,
+        variables=[{"name": "name", "sample": "Ada", "required": True}],
+        reward={"window_s": 1.0},
+        fatigue={"caps": [{"limit": 3, "window_s": 604_800.0, "across": "experiment"}]},
+    )
+    _made(site, "/v1/webhooks", {"key": "hook", "url": HOOK})
+    trigger = {
+        "key": "fires",
+        "name": text[:200],
+        "experiment": key,
+        "pattern": {"type": "count", "event": "came", "count": 2, "window_s": 86_400},
+        "conditions": [{"property": "name", "is": "eq", "value": text[:90]}],
+        "variables": {"name": "name"},
+        "context": {text[:20]: "plan"},
+        "delivery": {"to": "unit"},
+    }
+    _made(site, "/v1/triggers", trigger)
+    _made(site, "/v1/triggers/fires/start", {})
+    for unit_id in (unit, "leaver"):
+        said = {"unit_id": unit_id, "purposes": {"learn": "granted"}, "text_version": text[:100], "source": text[:100]}
+        _made(site, "/v1/consent", said)
+    came = [
+        {"unit_id": unit, "name": "came", "event_id": f"{text[:90]}{n}", "properties": {"name": text[:90]}}
+        for n in range(2)
+    ]
+    _made(site, "/v1/events", {"events": came})
+    decided = "SELECT count(*) FROM firings WHERE status <> 'waiting'"
+    wait_for(lambda: query(site.database_url, decided) == [(1,)], 30, "the firing")
+    erasure = _made(site, "/v1/erasure", {"unit_id": "leaver"})["erasure_id"]
+    erased = "SELECT 1 FROM erasures WHERE status = 'done'"
+    wait_for(lambda: query(site.database_url, erased), 30, "the erasure")
+    counted = "SELECT 1 FROM latest WHERE kind = 'consent' AND body::text LIKE '%%granted%%'"
+    wait_for(lambda: query(site.database_url, counted), 60, "the counts of consent")
+    return {"trigger": "fires", "webhook": "hook", "erasure": str(erasure)}
+
+
+def _made(site: Site, path: str, body: Any) -> dict[str, Any]:
+    answer = site.client.post(path, body)
+    assert answer.status in (200, 201, 202), answer.raw
+    return dict(answer.body)
+
+
 def _round(site: Site, key: str, number: int, each: int) -> list[str]:
     asked = [
         {"unit_id": f"person-{number}-{n}", "context": {"region": "north" if n % 2 else "south", "visits": n % 7}}

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.support import Site, faults, fill, sign_in, wider_than_the_window
+from tests.e2e.support import Site, faults, fill, sign_in, speak, wider_than_the_window
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 KEY = "shop"
@@ -33,6 +33,23 @@ PAGES = (
     "/admin/drafts/{draft}/metrics",
     "/admin/drafts/{draft}/plan",
     "/admin/drafts/{draft}/review",
+    "/admin/triggers",
+    "/admin/triggers/new",
+    "/admin/triggers/{trigger}",
+    "/admin/triggers/{trigger}/change",
+    "/admin/triggers/{trigger}/dry-run",
+    "/admin/triggers/{trigger}/delete",
+    "/admin/deliveries",
+    "/admin/deliveries?status=failed",
+    "/admin/webhooks",
+    "/admin/webhooks/{webhook}",
+    "/admin/people",
+    "/admin/people/unit?id=listener",
+    "/admin/people/erasures/{erasure}",
+    "/admin/experiments/speaks/off-policy",
+    "/admin/experiments/speaks/off-policy/cap",
+    "/admin/experiments/speaks/private-reports",
+    "/admin/experiments/speaks/decisions",
     "/admin/keys",
     "/admin/users",
     "/admin/settings",
@@ -48,7 +65,7 @@ def seen(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     from app.services.evaluation_request import CandidateSpec, EvaluationRequest
     from tests.service import engine_of, query, wait_for
 
-    ids = fill(site)
+    ids, names = fill(site), speak(site)
     with engine_of(site.database_url) as engine:
         spec = CandidateSpec(key="always-b", policy={"type": "fixed", "action": "b"})
         evaluations.add_candidate(engine, KEY, spec, "test")
@@ -61,7 +78,7 @@ def seen(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     page.get_by_role("button", name="Change").click()
     page.wait_for_url("**/admin/drafts/**")
     draft = page.url.split("/drafts/")[1].split("/")[0]
-    yield {"decision": quote(ids[-1]), "draft": draft}
+    yield {"decision": quote(ids[-1]), "draft": draft, **names}
     context.close()
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.support import Site, sign_in, wider_than_the_window
+from tests.e2e.support import Site, sign_in, speak, wider_than_the_window
 from tests.service import engine_of, query, wait_for
 
 EVIL = "\"'><img src=x onerror=window.hacked=1><script>window.hacked=1</script>{{7*7}}\u202ekcab\u2066 &amp; =1+1"
@@ -32,6 +32,16 @@ PAGES = (
     "/admin/drafts/{draft}/actions",
     "/admin/drafts/{draft}/arms",
     "/admin/drafts/{draft}/review",
+    "/admin/triggers",
+    "/admin/triggers/fires",
+    "/admin/triggers/fires/change",
+    "/admin/triggers/fires/dry-run",
+    "/admin/triggers/fires/delete",
+    "/admin/deliveries",
+    "/admin/people",
+    f"/admin/people/unit?id={quote(EVIL)}",
+    "/admin/experiments/speaks/decisions",
+    "/admin/experiments/speaks/off-policy/cap",
     "/admin/keys",
     "/admin/audit-log",
     f"/admin/{quote(EVIL)}",
@@ -91,6 +101,7 @@ def _fill(site: Site) -> None:
     wait_for(lambda: query(site.database_url, known), 30, "the activity")
     wait_for(lambda: query(site.database_url, "SELECT 1 FROM reports WHERE segment = 'field'"), 30, "the segments")
     wait_for(lambda: query(site.database_url, "SELECT 1 FROM evaluations WHERE status = 'done'"), 60, "the evaluation")
+    speak(site, text=EVIL, unit=EVIL)
 
 
 @pytest.mark.parametrize("address", PAGES)

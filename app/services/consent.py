@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from app.services.keys import Caller
 from app.services.people_config import PURPOSES
 from app.services.requests import ConsentRequest
+from app.services.times import iso
 from app.store import consents, units
 from app.store.consents import Consent
 from app.store.engine import transaction
@@ -54,7 +55,7 @@ def look_up(engine: Engine, unit_id: str) -> dict[str, Any]:
 
 def line_json(line: Consent) -> dict[str, Any]:
     """One line of the ledger."""
-    times = {name: _iso(getattr(line, name)) for name in ("occurred_at", "recorded_at")}
+    times = {name: iso(getattr(line, name)) for name in ("occurred_at", "recorded_at")}
     return line._asdict() | times
 
 
@@ -68,7 +69,3 @@ def _same(before: Consent | None, status: str, request: ConsentRequest) -> bool:
 
 def _statuses(held: dict[str, Consent]) -> dict[str, str | None]:
     return {purpose: held[purpose].status if purpose in held else None for purpose in PURPOSES}
-
-
-def _iso(moment: Any) -> str:
-    return str(moment.isoformat()).replace("+00:00", "Z")

@@ -18,6 +18,7 @@ from app.services.people import check_unbound
 from app.services.people_config import PURPOSES
 from app.services.rebuild import rebuild_lineage
 from app.services.receipts import sign
+from app.services.times import iso
 from app.settings import Settings
 from app.store import erasures as store
 from app.store import experiments, models, platform, training, units
@@ -82,7 +83,7 @@ def as_json(erasure: Erasure) -> dict[str, Any]:
     return {
         "erasure_id": erasure.id,
         "status": erasure.status,
-        **{name: None if at is None else at.isoformat().replace("+00:00", "Z") for name, at in times.items()},
+        **{name: None if at is None else iso(at) for name, at in times.items()},
         "receipt": erasure.receipt,
     }
 

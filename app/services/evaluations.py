@@ -19,6 +19,7 @@ from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.log_table import build
 from app.services.lookup import stored_experiment
 from app.services.policies import Policies
+from app.services.times import iso
 from app.settings import Settings
 from app.store import evaluations as store
 from app.store import experiments, models, platform
@@ -214,8 +215,7 @@ def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callabl
 
 def _as_json(key: str, row: AnyRow) -> dict[str, Any]:
     times = {
-        name: None if getattr(row, name) is None else getattr(row, name).isoformat().replace("+00:00", "Z")
-        for name in ("created_at", "finished_at")
+        name: None if getattr(row, name) is None else iso(getattr(row, name)) for name in ("created_at", "finished_at")
     }
     fields = ("id", "status", "progress", "request", "result", "error")
     return {"experiment": key, **{name: getattr(row, name) for name in fields}, **times}

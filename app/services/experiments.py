@@ -15,6 +15,7 @@ from app.services import model_bytes
 from app.services.experiment_config import ArmSpec, ExperimentConfig, invalid, parse_config
 from app.services.feedback_config import worth_of
 from app.services.lookup import stored_experiment
+from app.services.times import iso
 from app.settings import Settings
 from app.store import experiments as store
 from app.store import feedback, models, platform
@@ -179,10 +180,7 @@ def as_json(experiment: StoredExperiment) -> dict[str, Any]:
         "config_version": experiment.config_version,
         "conclusion": experiment.conclusion,
         "owner": experiment.owner,
-        **{
-            name: None if moment is None else moment.isoformat().replace("+00:00", "Z")
-            for name, moment in times.items()
-        },
+        **{name: None if moment is None else iso(moment) for name, moment in times.items()},
     }
 
 

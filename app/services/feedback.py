@@ -20,6 +20,7 @@ from app.services.feedback_request import FeedbackRequest
 from app.services.group_commit import Handler
 from app.services.keys import Caller
 from app.services.runtime import Runtime
+from app.services.times import iso
 from app.store import feedback as store
 from app.store import rewards, units
 from app.store.feedback import Answered, NewFeedback, Recent, StoredFeedback
@@ -200,15 +201,11 @@ def _check_limit(spec: FeedbackSpec, recent: Recent, added: int) -> None:
 def _receipt(row: _Row, batch: _Batch, known: Mapping[Place, StoredFeedback], fresh: set[Place]) -> Receipt:
     place = (row.new.decision_id, row.new.feedback_id)
     found = known[place]
-    answer = found._asdict() | {"occurred_at": _iso(found.occurred_at), "received_at": _iso(found.received_at)}
+    answer = found._asdict() | {"occurred_at": iso(found.occurred_at), "received_at": iso(found.received_at)}
     experiment = experiment_of(row.runtime, batch.decisions[place[0]].experiment_id)
     created = place in fresh
     fresh.discard(place)
     return Receipt(answer, created, experiment.key)
-
-
-def _iso(moment: Any) -> str:
-    return str(moment.isoformat()).replace("+00:00", "Z")
 
 
 def _unanswered(connection: Any, rows: list[_Row]) -> None:

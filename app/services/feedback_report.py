@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from app.services.examples import Configs
 from app.services.experiment_config import ExperimentConfig
 from app.services.lookup import stored_experiment
+from app.services.times import iso
 from app.store import feedback as schemas
 from app.store import feedback_report as store
 from app.store import latest
@@ -91,7 +92,7 @@ def stored(engine: Engine, key: str) -> dict[str, Any]:
         document
         | found.body
         | {
-            "computed_at": found.computed_at.isoformat().replace("+00:00", "Z"),
+            "computed_at": iso(found.computed_at),
             "age_s": round(time.time() - found.computed_at.timestamp(), 1),
             "seconds": found.seconds,
         }
@@ -135,7 +136,7 @@ def _in_force(connection: Connection, experiment: StoredExperiment) -> dict[str,
     return {
         "version": applied.version if applied else None,
         "worth": applied.schema if applied else None,
-        "applied_at": applied.applied_at.isoformat().replace("+00:00", "Z") if applied and applied.applied_at else None,
+        "applied_at": iso(applied.applied_at) if applied and applied.applied_at else None,
         "being_computed": newest.version if newest and waits else None,
     }
 

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from app.errors import Forbidden
 from app.services import consent
 from app.services.keys import Caller
+from app.services.times import iso
 from app.store import people as store
 from app.store.engine import transaction
 
@@ -47,7 +48,4 @@ def check_unbound(caller: Caller) -> None:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
-        for name, value in row.items()
-    }
+    return {name: iso(value) if isinstance(value, datetime) else value for name, value in row.items()}

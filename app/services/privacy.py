@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from app.errors import Conflict
 from app.services.experiment_config import ExperimentConfig
 from app.services.lookup import stored_experiment
+from app.services.times import iso
 from app.settings import Settings
 from app.store import privacy as store
 from app.store.engine import transaction
@@ -124,4 +125,4 @@ def _mechanism() -> Noise:
 
 
 def _spent(one: Spent) -> dict[str, Any]:
-    return one.report | {"epsilon": one.epsilon, "actor": one.actor, "at": one.at.isoformat().replace("+00:00", "Z")}
+    return one.report | {"epsilon": one.epsilon, "actor": one.actor, "at": iso(one.at)}

@@ -19,6 +19,7 @@ from app.services.decision_rule import judge
 from app.services.experiment_config import ExperimentConfig, invalid
 from app.services.lookup import stored_experiment
 from app.services.metric_config import MetricSpec, RewardSource
+from app.services.times import iso
 from app.store import feedback, latest, reports, results
 from app.store.engine import transaction
 from app.store.experiments import StoredExperiment
@@ -87,7 +88,7 @@ def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Store
 def _served(report: StoredReport, method: str) -> dict[str, Any]:
     body = report.body | {
         "method": method,
-        "computed_at": report.computed_at.isoformat().replace("+00:00", "Z"),
+        "computed_at": iso(report.computed_at),
         "age_s": round(time.time() - report.computed_at.timestamp(), 1),
         "seconds": report.seconds,
     }

@@ -15,6 +15,7 @@ from app.services.group_commit import Handler
 from app.services.keys import Caller
 from app.services.requests import RewardRequest
 from app.services.runtime import Runtime
+from app.services.times import iso
 from app.store import decisions
 from app.store import rewards as store
 from app.store.engine import transaction
@@ -154,15 +155,11 @@ def _receipt(
 ) -> Receipt:
     place = (row.reward.decision_id, row.reward.reward_id)
     found = known[place]
-    answer = found._asdict() | {"occurred_at": _iso(found.occurred_at), "received_at": _iso(found.received_at)}
+    answer = found._asdict() | {"occurred_at": iso(found.occurred_at), "received_at": iso(found.received_at)}
     experiment = experiment_of(row.runtime, rewarded[place[0]].experiment_id)
     created = place in fresh
     fresh.discard(place)
     return Receipt(answer, created, experiment.key)
-
-
-def _iso(moment: Any) -> str:
-    return str(moment.isoformat()).replace("+00:00", "Z")
 
 
 def _unanswered(connection: Any, rows: list[_Row]) -> None:

@@ -121,7 +121,8 @@ def compare(engine: Engine, settings: Settings, key: str, arm: str, first: int, 
                 loaded.append(_load(connection, settings.secret_key, line.version))
             chosen = _choices(loaded, rows, configs)
         except FAILURES as error:
-            return Comparison(lines[0], lines[1], documents, 0, 0.0, [], f"What they would choose is not known: {error}.")
+            problem = f"What they would choose is not known: {error}."
+            return Comparison(lines[0], lines[1], documents, 0, 0.0, [], problem)
         finally:
             for one in loaded:
                 if one.predictor is not None:

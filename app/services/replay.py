@@ -48,7 +48,7 @@ class Recomputed(NamedTuple):
     contributions: list[Contribution]
     fields: int  # features that the chosen action and the context have; the first MOST are looked at
     learns: bool  # the arm's policy is one that learns, and had a trained model
-    forgotten: str = ""  # "person": all that pointed to its unit is gone; "model": the model is. What is left was checked
+    forgotten: str = ""  # "person": what pointed to its unit is gone; "model": the model is
 
     @property
     def same(self) -> bool:
@@ -93,7 +93,7 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
         experiment = stored_experiment(connection, key)
         row = None if "\0" in decision_id else decisions.find(connection, decision_id)
         if row is None or row.experiment_id != experiment.id:
-            message = f"Experiment {key!r} has no decision {decision_id!r}: there was none, or it was erased with its unit."
+            message = f"Experiment {key!r} has no decision {decision_id!r}, or it was erased with its unit."
             raise NotFound("unknown_decision", message)
         configs = Configs(connection, experiment.id)
         config = configs.get(row.config_version)

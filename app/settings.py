@@ -144,7 +144,9 @@ SETTINGS: tuple[Setting, ...] = (
         "Address at which people reach the pages, as https://host; printed links begin with it, and with https cookies are "
         "sent over TLS only.",
     ),
-    Setting("LOOPWISE_EVENT_RETENTION_S", "7776000", float, 86400, "Seconds after which behaviour events are forgotten."),
+    Setting(
+        "LOOPWISE_EVENT_RETENTION_S", "7776000", float, 86400, "Seconds after which behaviour events are forgotten."
+    ),
     Setting(
         "LOOPWISE_PRIVACY_BUDGET",
         "3.0",

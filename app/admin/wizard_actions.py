@@ -61,6 +61,7 @@ def show(
         message=wizard_message.message_of(action["template"]),
         messages={n: wizard_message.message_of(rows[n]["template"]) for n in on_page},
         channels=wizard_message.CHANNELS,
+        asks=wizard_message.ASKS,
         previews=wizard_message.previews(known.get("template"), document.get("variables", [])),
         composition=document.get("composition"),
         composed_previews=wizard_message.composed_previews(opened.checked.config),

@@ -216,7 +216,7 @@ def posted_action(form: "MultiDict[str, str]", do: str) -> dict[str, str]:
         texts.append({})
     elif verb == "forget" and place.isdecimal():
         texts = [one for number, one in enumerate(texts) if number != int(place)]
-    message = wizard_message.kept(_clean(form.get("channel", "")), texts)
+    message = wizard_message.kept(_clean(form.get("channel", "")), _clean(form.get("asks", "")), texts)
     return {name: _clean(form.get(name, "")) for name in ROWS["actions"]} | {"template": message}
 
 

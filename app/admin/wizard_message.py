@@ -1,7 +1,7 @@
 """What an action says: its message by language, and the variables that texts may name, as forms keep them.
 
-An action's message is kept as one text, the JSON of {"channel": text, "texts": [{"locale": text, "title": text, ...}, ...]}: a
-list, so that two texts of one language, or one without a language, are kept as typed until they are mended.
+An action's message is kept as one text, the JSON of {"channel": text, "asks": text, "texts": [{"locale": text, "title": text,
+...}, ...]}: a list, so that two texts of one language, or one without a language, are kept as typed until they are mended.
 """
 
 import json
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 TEXT = ("locale", *PARTS)
 CHANNELS = (("in_app", "in the app"), ("push", "push"), ("email", "e-mail"), ("sms", "SMS"))
+ASKS = (
+    ("", "nothing"),
+    ("thumbs", "thumb up or down"),
+    ("stars", "one to five stars"),
+    ("score", "0 to 10"),
+    ("reason", "a reason"),
+    ("comment", "a comment"),
+)
 _VARIABLES = TypeAdapter(list[VariableSpec])
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 _LARGEST = 2**63  # whole numbers beyond it are not stored exactly
@@ -30,6 +38,7 @@ class Message(NamedTuple):
     """A message as typed."""
 
     channel: str  # empty: the action says nothing
+    asks: str  # the kind of feedback; empty: none
     texts: list[dict[str, str]]
 
 
@@ -42,9 +51,10 @@ class Preview(NamedTuple):
     call_to_action: str
 
 
-def kept(channel: str, texts: list[dict[str, str]]) -> str:
+def kept(channel: str, asks: str, texts: list[dict[str, str]]) -> str:
     """A message as it is kept in an action's row."""
-    found = json.dumps({"channel": channel, "texts": [_whole(one) for one in texts]}, ensure_ascii=False)
+    asked = {"asks": asks} if asks else {}
+    found = json.dumps({"channel": channel, **asked, "texts": [_whole(one) for one in texts]}, ensure_ascii=False)
     return "" if is_empty(found) else found
 
 
@@ -52,10 +62,11 @@ def message_of(text: str) -> Message:
     """What is kept in an action's row; there is always a text to type into."""
     found, problem = read_json(text) if text else (None, "")
     if problem or not isinstance(found, dict):
-        return Message("", [_whole({"locale": "en"})])
+        return Message("", "", [_whole({"locale": "en"})])
     texts = found.get("texts", [])
     rows = [{"locale": name} | one for name, one in texts.items()] if isinstance(texts, dict) else texts
-    return Message(str(found.get("channel", "")), [_whole(one) for one in rows] or [_whole({"locale": "en"})])
+    shown = [_whole(one) for one in rows] or [_whole({"locale": "en"})]
+    return Message(str(found.get("channel", "")), str(found.get("asks", "")), shown)
 
 
 def _whole(text: dict[str, Any]) -> dict[str, str]:
@@ -86,7 +97,7 @@ def template_of(text: str, prefix: str, reader: "Reader") -> dict[str, Any] | No
             reader.wrong(f"{prefix}texts-{place}-locale", "Another text has this language; give each its own.")
         else:
             texts[locale] = {part: one[part] for part in PARTS}
-    return {"channel": message.channel, "texts": texts}
+    return {"channel": message.channel, **({"asks": message.asks} if message.asks else {}), "texts": texts}
 
 
 def place_of_text(text: str, locale: str) -> int | None:

@@ -71,7 +71,7 @@ TEXTS = {
 MESSAGES = definition(
     "messages",
     actions=[
-        {"id": "say", "payload": {"a": 1}, "template": {"channel": "push", "texts": TEXTS}},
+        {"id": "say", "payload": {"a": 1}, "template": {"channel": "push", "asks": "stars", "texts": TEXTS}},
         {"id": "silent"},
     ],
     variables=[

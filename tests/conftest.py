@@ -30,7 +30,10 @@ from psycopg2 import sql
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir
+from tests.browser import chromium
 from tests.service import Client, Web, make_key, running_web
+
+__all__ = ["chromium"]
 
 _TEMPLATE = "loopwise_template"
 _numbers = itertools.count(1)

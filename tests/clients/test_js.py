@@ -1,7 +1,6 @@
 """The JavaScript client in a real browser, on a page of another origin, against a real server."""
 
 import gzip
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from app.services.keys import create_key
 from tests.service import ROOT, Client, Web, engine_of, query, wait_for
 
-CHROMIUM = shutil.which("chromium")
 FILE = ROOT / "clients" / "js" / "loopwise.js"
 PAGE = """<!doctype html><meta charset="utf-8"><title>A shop</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'self'; connect-src *">
@@ -65,19 +63,6 @@ def shop(web: Web, client: Client, database_url: str, tmp_path_factory: pytest.T
     client.make("choose")
     yield Shop(origin, f"http://127.0.0.1:{web.port}", key, client, database_url)
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no chromium")
-        pytest.skip("there is no chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses to run as root
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,38 +1,25 @@
 """A whole Loopwise and a real browser: web server, worker and clock as processes, Debian's Chromium driven by Playwright.
 
-Without a browser the tests are skipped; on a build server (CI is set) they fail instead.
+The browser itself is in ``tests/browser.py``.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser import without
 from tests.e2e.support import Site
 from tests.service import ROOT, make_key, running_web, running_worker
 
-CHROMIUM = shutil.which("chromium")
 AXE = ROOT / ".venv" / "axe.min.js"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        _without("chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses to run as root
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
 def axe() -> Path:
     if not AXE.exists():
-        _without("axe-core; `make browser` fetches it")
+        without("axe-core; `make browser` fetches it")
     return AXE
 
 
@@ -58,9 +45,3 @@ def page(chromium: Browser) -> Iterator[Page]:
     yield opened
     context.close()
     assert [error for error in errors if "Failed to load resource" not in error] == []
-
-
-def _without(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"there is no {what}")
-    pytest.skip(f"there is no {what}")

@@ -14,22 +14,29 @@ HANG_S = 30.0
 
 
 class Awaited:
-    """An ``AsyncClient`` whose methods wait, on a loop of its own."""
+    """An ``AsyncClient`` whose methods wait, on a loop in a thread of its own: a browser's may be running in this one."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self._client = AsyncClient(*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        return lambda *arguments, **options: self._runner.run(method(*arguments, **options))
+        return lambda *arguments, **options: self._wait(method(*arguments, **options))
 
     def __repr__(self) -> str:
         return f"{self._client!r} {vars(self._client)!r}"
 
     def close(self) -> None:
-        self._runner.run(self._client.close())
-        self._runner.close()
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _wait(self, awaitable: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(120)
 
 
 KINDS: dict[str, Callable[..., Any]] = {"sync": Client, "async": Awaited}

@@ -73,7 +73,9 @@ def play(loop: Loop, key: str, turn: int, count: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def played(loop: Loop) -> int:
-    made = loop.make("composed", actions=[], composition=COMPOSITION, arms=ARMS)
+    with pytest.MonkeyPatch.context() as patched:  # the same arms and draws in every run
+        patched.setattr("app.services.experiments.secrets.token_bytes", lambda size: b"\x07" * size)
+        made = loop.make("composed", actions=[], composition=COMPOSITION, arms=ARMS)
     for turn in range(5):
         play(loop, "composed", turn, 300)
     return made

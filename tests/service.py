@@ -4,17 +4,21 @@ Everything here waits with a deadline and leaves no process behind.
 """
 
 import contextlib
+import hashlib
 import http.client
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import orjson
 import psycopg2
@@ -365,7 +369,7 @@ def runtime_of(database_url: str, **environment: str) -> Iterator[Any]:
 
 
 class Loop:
-    """The loop's services in this process: define, decide, reward, learn."""
+    """The loop's services in this process: define, decide, reward, learn; salts and ids are the same in every run."""
 
     def __init__(self, runtime: Any, database_url: str) -> None:
         from app.services.keys import Caller
@@ -374,12 +378,15 @@ class Loop:
         self.database_url = database_url
         self.settings = settings(database_url)
         self.caller = Caller("lw_test", frozenset(SCOPES), None)
+        self._numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
     def make(self, key: str, **fields: Any) -> int:
-        """A running experiment; returns its id."""
+        """A running experiment, whose salt comes from its key; returns its id."""
         from app.services import experiments
 
-        made = experiments.create(self.runtime.engine, self.settings, definition(key, **fields), "test")
+        salt = hashlib.sha256(key.encode()).digest()
+        with patch("app.services.experiments.secrets.token_bytes", lambda _: salt):
+            made = experiments.create(self.runtime.engine, self.settings, definition(key, **fields), "test")
         experiments.move(self.runtime.engine, key, "start", "test")
         self.runtime.snapshots.refresh()
         return int(made.id)
@@ -391,7 +398,8 @@ class Loop:
 
         asked = []
         for number, body in enumerate(bodies):
-            whole = {"experiment": key, "unit_id": f"unit-{number}", **body}
+            id = f"{key}-{next(self._numbers[key])}"
+            whole = {"experiment": key, "unit_id": f"unit-{number}", "decision_id": id, **body}
             asked.append(decide.asked(DecideRequest.model_validate(whole), whole))
         return [one.answer for one in decide.decide(self.runtime, self.caller, asked)]
 

@@ -1,13 +1,9 @@
 """Fills logs through the services, and reads them back for computations that do without them."""
 
-import hashlib
-import itertools
 import json
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest.mock import patch
 
 import pandas as pd
 
@@ -32,23 +28,13 @@ def arm(key: str, share: float, policy: dict[str, Any] | str = "uniform") -> dic
 
 
 class Lab(Loop):
-    """The loop's services, and whole logs in one call: the same ones in every run, salts and ids included."""
-
-    def __init__(self, runtime: Any, database_url: str) -> None:
-        super().__init__(runtime, database_url)
-        self._numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-
-    def make(self, key: str, **fields: Any) -> int:
-        """A running experiment whose salt comes from its key."""
-        with patch("app.services.experiments.secrets.token_bytes", lambda _: hashlib.sha256(key.encode()).digest()):
-            return super().make(key, **fields)
+    """The loop's services, and whole logs in one call."""
 
     def play(
         self, key: str, bodies: list[dict[str, Any]], reward: Reward | None = None, *, settled: bool = True
     ) -> list[dict[str, Any]]:
         """Decide the bodies in batches, report each reward, close the windows, settle every arm; returns the answers."""
         answers: list[dict[str, Any]] = []
-        bodies = [{"decision_id": f"{key}-{next(self._numbers[key])}", **body} for body in bodies]
         for start in range(0, len(bodies), BATCH):
             answers += self.decide(key, bodies[start : start + BATCH])
         if reward is not None:

@@ -14,7 +14,7 @@ from tests.clients.test_python_messages import hold
 from tests.service import Client as Plain
 from tests.service import query
 
-SLACK_S = 1.0  # of a machine that does other things too
+SLACK_S = 3.0  # of a machine that does other things too
 New = Callable[..., Any]
 ACTIONS = [{"id": "tip", "template": {"texts": {"en": {"body": "A tip"}}}}, {"id": "say-nothing"}]
 

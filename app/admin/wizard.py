@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 from flask import flash, redirect, request, url_for
 from pydantic import ValidationError
 
-from app.admin import wizard_actions, wizard_form, wizard_plan, wizard_review, wizard_words
+from app.admin import wizard_actions, wizard_composed, wizard_form, wizard_plan, wizard_review, wizard_words
 from app.admin.access import page, user
 from app.admin.wizard_document import typed_of
 from app.admin.wizard_form import FORMS, NAMES, Typed
@@ -116,7 +116,8 @@ def _action_ids(opened: Opened) -> list[str]:
     """What can be chosen, as far as it can be read."""
     if opened.checked.config is not None:
         return [action.id for action in opened.checked.config.all_actions()]
-    return [action["id"] for action in opened.checked.document["actions"] if action["id"]]
+    document = opened.checked.document
+    return [action["id"] for action in document["actions"] if action["id"]] or wizard_composed.action_ids(document)
 
 
 def _worked(document: dict[str, Any], example: str) -> list[str]:

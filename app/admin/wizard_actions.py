@@ -1,10 +1,13 @@
-"""The wizard's step of actions: a list of up to a thousand, and a form for one of them at a time."""
+"""The wizard's step of actions: a list of up to a thousand, and a form for one of them at a time.
+
+Where a message composed of parts is chosen instead, ``wizard_composed`` has the form.
+"""
 
 from typing import Any
 
 from flask import flash, redirect, request, url_for
 
-from app.admin import wizard_form, wizard_message
+from app.admin import wizard_composed, wizard_composition, wizard_form, wizard_message
 from app.admin.access import user
 from app.admin.wizard_frame import Clash, Opened, clash_of, led_to, open_draft, opened_of, posted_version, render
 from app.errors import Conflict, LoopwiseError
@@ -36,6 +39,8 @@ def show(
     :param variables: what was typed as variables; else the kept ones.
     """
     typed = wizard_form.of_step(opened.draft.typed, "actions")
+    if typed["among"] == "composed" and clash is None:
+        return wizard_composed.show(opened, fresh=request.args.get("fresh", ""))
     if variables is not None:
         typed["variables"] = variables
     rows, found = typed["rows"], opened.checked.of("actions")
@@ -47,7 +52,8 @@ def show(
     action = action or (empty if place is None else rows[place])
     on_page = range(start, min(start + SHOWN, len(rows)))
     document = opened.checked.document
-    known = document["actions"][place] if place is not None else {}
+    # While two people differ about what is chosen among, the document has none of these actions.
+    known = document["actions"][place] if place is not None and document["actions"] else {}
     return render(
         "wizard_actions.html",
         opened,
@@ -63,8 +69,6 @@ def show(
         channels=wizard_message.CHANNELS,
         asks=wizard_message.ASKS,
         previews=wizard_message.previews(known.get("template"), document.get("variables", [])),
-        composition=document.get("composition"),
-        composed_previews=wizard_message.composed_previews(opened.checked.config),
         action_errors=_of_row(found, place),
         row_problems={n: list(_of_row(found, n).values()) for n in on_page},
     )
@@ -77,12 +81,17 @@ def _of_row(found: dict[str, str], place: int | None) -> dict[str, str]:
 
 
 def save(opened: Opened) -> Any:
-    """Add, change, duplicate or remove one action, or one of the variables."""
+    """Add, change, duplicate or remove one action, or one of the variables; or let a message be composed instead."""
+    if request.form.get("among") == "composed":
+        return wizard_composed.save(opened)
     do = request.form.get("do", "save")
     action, variables = wizard_form.posted_action(request.form, do), wizard_form.posted_variables(request.form, do)
     typed = wizard_form.of_step(opened.draft.typed, "actions")
     typed["rows"], seen = wizard_form.with_action_done(typed["rows"], action, do)
-    typed["variables"] = variables
+    typed["variables"], typed["among"] = variables, "list"
+    begins = do == "among-composed" and typed["composition"] is None
+    if do == "among-composed":
+        typed |= {"among": "composed", "composition": typed["composition"] or wizard_composition.start()}
     try:
         saved = drafts.save(runtime().engine, opened.draft.id, posted_version(), "actions", typed, user().name)
     except Conflict:
@@ -96,6 +105,9 @@ def save(opened: Opened) -> Any:
     except LoopwiseError as error:
         return show(opened, action=action, variables=variables, problem=error.detail), error.status
     newest = opened_of(saved)
+    if do == "among-composed":
+        fresh = "slots" if begins else None
+        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", fresh=fresh))
     verb, _, wanted = do.partition("-")
     place = next((place for place, row in enumerate(typed["rows"]) if row["row"] == seen), None)
     wrong = bool(_of_row(newest.checked.of("actions"), place))

@@ -3,7 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
-from app.admin import wizard_message
+from app.admin import wizard_composition, wizard_message
 from app.admin.forms import as_sentence
 from app.admin.wizard_document import document_of
 from app.admin.wizard_form import Typed, of_step
@@ -26,7 +26,7 @@ _SAFE: dict[str, Any] = {
     "metrics": [],
     "segments": [],
     "decision_rule": {},
-    **dict.fromkeys(name for name in OPTIONAL_PARTS if name != "composition"),
+    **dict.fromkeys(OPTIONAL_PARTS),
 }
 _KEY = "Give letters, digits, dots, - or _ (at most 100), beginning with a letter or a digit; no spaces"
 _PLAIN = (
@@ -42,9 +42,13 @@ _PLAIN = (
     (r"Input should be a valid (dictionary|list).*", 'Give a JSON object, such as {"size": 3}'),
     (r"Input should be (.+)", r"Give one of \1"),
     (r"List should have at least 1 item.*", "Add one"),
+    (r"List should have at least (\d+) items.*", r"Give at least \1"),
     (r"List should have at most (\d+) items.*", r"Keep at most \1"),
+    (r"Dictionary should have at least 1 item.*", "Write its text, or say that it adds nothing"),
     (r"Input tag .*", "Choose what it counts"),
     (r"add an action without a template: (.*)", r"Add an action without a message: \1"),
+    (r"a message has a body: .*", "A message has a text: let one of the slots stand in it"),
+    (r"say true: (.*)", r"Let saying nothing be a choice: \1"),
     (r"must be (.*)", r"Give \1"),
     (r"Value error, (.*)", r"\1"),
     (r"max must be above min.*", "The largest value must be above the smallest"),
@@ -62,7 +66,22 @@ _OF_FIELDS = {  # where a rule speaks of patterns or seconds, by the last part o
     "quiet_start": "Give a time of day, such as 22:00",
     "quiet_end": "Give a time of day, such as 08:00",
 }
-_VARIABLE = "Give small letters, digits and _ (at most 50), beginning with a letter; for example user_name"
+_OF_NAMES = (  # the same for fields that are known by their whole name
+    (
+        r"variables-\d+-name",
+        "Give small letters, digits and _ (at most 50), beginning with a letter; for example user_name",
+    ),
+    (r"languages-\d+", _OF_FIELDS["locale"]),
+    (
+        r"slots-\d+-name",
+        "Give small letters, digits and _ (at most 30), beginning with a letter; for example subject",
+    ),
+    (
+        r"slots-\d+-parts-\d+-id",
+        "Give letters, digits, dots, - or _ (at most 40), beginning with a letter or a digit; for example warm",
+    ),
+)
+_LIMITED = re.compile(r"/fatigue/caps/\d+/action")
 _RULE = re.compile(r"(String|Input|List|Dictionary) should .*")
 _RENAMED = {
     "exploration_floor": "floor",
@@ -122,8 +141,8 @@ def place_of(path: str) -> tuple[str, str]:
             return "actions", f"variables-{place}-{name}"
         case ["variables", *_]:
             return "actions", "variables"
-        case ["composition", *_]:
-            return "actions", "rows"
+        case ["composition", *parts]:
+            return "actions", wizard_composition.field_of(parts)
         case ["actions", *_]:
             return "actions", "rows"
         case ["feedback" | "fatigue" | "consent" | "profile" | "context_fields" | "retention_s", *_] as parts:
@@ -195,15 +214,27 @@ def where(step: str, field: str) -> str:
     variable = re.fullmatch(r"variables-(\d+)-(.*)", field)
     if variable:
         return f"variable {int(variable[1]) + 1}, {variable[2]}"
-    parts = [f"{noun} {int(place) + 1}", name] if rows and place.isdecimal() else [field if field != "rows" else ""]
+    if step == "actions" and not rows and field not in ("rows", "among"):
+        return re.sub(r"(slot|part|text|language|pair)s-(\d+)", _counted, field).replace("-", ", ")
+    parts = (
+        [f"{noun} {int(place) + 1}", name]
+        if rows and place.isdecimal()
+        else [field if field not in ("rows", "among") else ""]
+    )
     return ", ".join(part.replace("_", " ") for part in parts if part)
+
+
+def _counted(found: "re.Match[str]") -> str:
+    return f"{found[1]} {int(found[2]) + 1}"
 
 
 def sentence(field: str, message: str) -> str:
     """A rule's message in the words of the form."""
-    last = field.rpartition("-")[2]
-    if _RULE.fullmatch(message) and (last in _OF_FIELDS or (field.startswith("variables-") and last == "name")):
-        return as_sentence(_OF_FIELDS.get(last, _VARIABLE))
+    if _RULE.fullmatch(message):
+        named = next((words for pattern, words in _OF_NAMES if re.fullmatch(pattern, field)), None)
+        words = named or _OF_FIELDS.get(field.rpartition("-")[2])
+        if words:
+            return as_sentence(words)
     for pattern, words in _PLAIN:
         if re.fullmatch(pattern, message):
             message = re.sub(pattern, words, message)
@@ -226,7 +257,9 @@ def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
             parse_config(document)
             return found
         except Unprocessable as error:
-            found += error.fields
+            # Where the actions were replaced, a limit of one of them is not wrong.
+            unknown = {"actions", "composition"} & replaced
+            found += [one for one in error.fields if not (unknown and _LIMITED.fullmatch(one.path))]
             mended = _mended(document, error.fields, replaced)
             if mended is document:
                 return found
@@ -257,6 +290,9 @@ def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: 
             replaced.add(part)
             silent = [{key: value for key, value in one.items() if key != "template"} for one in found["actions"]]
             found = found | {"variables": [], "actions": silent}
+            if found.get("composition"):
+                replaced.add("composition")
+                found["composition"] = None
         elif part in _OPTIONAL and isinstance(document[part], dict) and place in document[part]:
             found = found | {part: {key: value for key, value in found[part].items() if key != place}}
         elif part in _SAFE:
@@ -269,6 +305,8 @@ def _put(problems: Problems, field: FieldError, typed: Typed) -> None:
     step, name = place_of(field.path)
     rows = of_step(typed, step).get("rows", [])
     name = _with_places(step, name, rows)
+    if step == "actions":
+        name = wizard_composition.with_place(name, of_step(typed, step)["composition"] or {})
     _, _, rest = name.partition("rows-")
     place = rest.partition("-")[0]
     if step == "arms" and place.isdecimal() and int(place) >= len(rows):

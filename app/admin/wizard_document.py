@@ -7,7 +7,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from app.admin import wizard_feedback, wizard_message, wizard_people
+from app.admin import wizard_composition, wizard_feedback, wizard_message, wizard_people
 from app.admin.wizard_form import FORMS, UNITS, Typed, of_step
 from app.admin.wizard_numbers import Problems, Reader, span, text, whole
 from app.services.experiment_config import ExperimentConfig
@@ -34,11 +34,17 @@ def document_of(typed: Typed) -> tuple[dict[str, Any], Problems]:
         "hypothesis": purpose["hypothesis"],
     }
     reader = Reader(problems, "actions")
-    rows = of_step(typed, "actions")["rows"]
+    actions = of_step(typed, "actions")
+    composed = actions["among"] == "composed"
+    rows = [] if composed else actions["rows"]
     document["actions"] = [action_of(row, f"rows-{place}-", reader) for place, row in enumerate(rows)]
     # A draft from before a part had a form says nothing of it.
+    if actions["among"]:
+        document["composition"] = (
+            wizard_composition.composition_of(actions["composition"], reader) if composed else None
+        )
     if "variables" in typed.get("actions", ()):
-        document["variables"] = wizard_message.variables_of(of_step(typed, "actions")["variables"], reader)
+        document["variables"] = wizard_message.variables_of(actions["variables"], reader)
     if "people" in typed:
         document |= wizard_people.people_of(of_step(typed, "people"), Reader(problems, "people"))
     if "confidence" in typed.get("reward", ()):
@@ -151,6 +157,7 @@ def typed_of(config: dict[str, Any]) -> Typed:
         "actions": {
             "rows": [typed_action(action, str(n)) for n, action in enumerate(known["actions"])],
             "variables": [wizard_message.typed_variable(one) for one in known["variables"]],
+            **_typed_composition(known.get("composition")),
         },
         "arms": _typed_arms(known),
         "reward": plain
@@ -183,7 +190,13 @@ def typed_action(action: dict[str, Any], row: str) -> dict[str, str]:
         found |= {"kind": "json", "payload": _json(payload)}
     if action.get("template"):
         found["template"] = _json(action["template"])
-    return found | {"features": _json(action["features"]) if action["features"] else ""}
+    return found | {"features": "" if action["features"] == {} else _json(action["features"])}
+
+
+def _typed_composition(spec: dict[str, Any] | None) -> Typed:
+    if spec is None:
+        return {"among": "list"}
+    return {"among": "composed", "composition": wizard_composition.typed_composition(spec)}
 
 
 def _typed_arms(known: dict[str, Any]) -> Typed:

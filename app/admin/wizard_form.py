@@ -2,7 +2,8 @@
 
 What was typed is kept as {"FIELD": text, ..., "rows": [{"FIELD": text, ...}, ...]} for each step. A field of a row is called
 ``rows-PLACE-FIELD`` in forms. The step of actions also keeps "variables", a list of the same kind, and posts one action at a
-time. Nothing is judged here; ``wizard_document`` reads the texts.
+time; its "among" says whether these actions are chosen among ("list", or empty) or a "composition" ("composed"; see
+``wizard_composition``). Nothing is judged here; ``wizard_document`` reads the texts.
 """
 
 import re
@@ -32,7 +33,7 @@ FORMS = NAMES[:-1]
 PARAMETERS = tuple(dict.fromkeys(name for known in (COMMON, *ALGORITHMS.values()) for name in known))
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "purpose": ("name", "key", "hypothesis"),
-    "actions": (),
+    "actions": ("among",),
     "arms": ("control", "holdout", "holdout_share"),
     "reward": (
         *("window", "unit", "default", "aggregation", "min", "max", "example"),
@@ -183,12 +184,13 @@ def of_step(typed: Typed, step: str) -> Typed:
         found["rows"] = [_whole(step, row) for row in given.get("rows", [])]
     if step == "actions":
         found["variables"] = [{name: row.get(name, "") for name in VARIABLE} for row in given.get("variables", [])]
+        found["composition"] = given.get("composition")
     return found
 
 
 def posted(step: str, form: "MultiDict[str, str]") -> Typed:
     """A posted form as it is kept."""
-    found: Typed = {name: _clean(form.get(name, "")) for name in FIELDS[step]}
+    found: Typed = {name: clean(form.get(name, "")) for name in FIELDS[step]}
     if step in ROWS:
         found["rows"] = [_whole(step, row) for row in _posted_rows(form, "rows", ROWS[step])]
     return found
@@ -201,7 +203,7 @@ def _posted_rows(form: "MultiDict[str, str]", what: str, names: tuple[str, ...])
         match = _ROW.fullmatch(name)
         if match and match[1] == what and match[3] in names:
             values = form.getlist(name) if match[3] in PLURAL else [form[name]]
-            rows.setdefault(int(match[2]), {})[match[3]] = _clean(" ".join(values))
+            rows.setdefault(int(match[2]), {})[match[3]] = clean(" ".join(values))
     return [rows[place] for place in sorted(rows)]
 
 
@@ -216,8 +218,8 @@ def posted_action(form: "MultiDict[str, str]", do: str) -> dict[str, str]:
         texts.append({})
     elif verb == "forget" and place.isdecimal():
         texts = [one for number, one in enumerate(texts) if number != int(place)]
-    message = wizard_message.kept(_clean(form.get("channel", "")), _clean(form.get("asks", "")), texts)
-    return {name: _clean(form.get(name, "")) for name in ROWS["actions"]} | {"template": message}
+    message = wizard_message.kept(clean(form.get("channel", "")), clean(form.get("asks", "")), texts)
+    return {name: clean(form.get(name, "")) for name in ROWS["actions"]} | {"template": message}
 
 
 def posted_variables(form: "MultiDict[str, str]", do: str) -> list[dict[str, str]]:
@@ -294,6 +296,6 @@ def is_empty(action: dict[str, str]) -> bool:
     return not typed and wizard_message.is_empty(action["template"])
 
 
-def _clean(text: str) -> str:
-    """As typed, but with one kind of line end, and without NUL, which PostgreSQL cannot store."""
+def clean(text: str) -> str:
+    """A text as typed, but with one kind of line end, and without NUL, which PostgreSQL cannot store."""
     return text.replace("\r\n", "\n").replace("\0", "")

@@ -108,6 +108,8 @@ def render(template: str, opened: Opened, step: str, **values: Any) -> str:
         states=states,
         place=place,
         choices=CHOICES,
+        composed=opened.checked.document.get("composition") is not None,
+        bound_arms=experiments.bound_to_kind(opened.before) if opened.before else [],
         **values,
     )
 

@@ -39,7 +39,8 @@ def import_actions(draft_id: int) -> Any:
         problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
         return _page(opened, text, how, found, problem), 422
     try:
-        drafts.save(runtime().engine, draft_id, posted_version(), "actions", typed | {"rows": rows}, user().name)
+        taken = typed | {"rows": rows, "among": "list"}
+        drafts.save(runtime().engine, draft_id, posted_version(), "actions", taken, user().name)
     except Conflict as error:
         again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
         return _page(open_draft(draft_id), text, how, found, again), 409

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.services.composition import Composer
 from app.services.documents import read_json
-from app.services.experiment_config import ExperimentConfig
 from app.services.message_config import PARTS, MessageTemplate, VariableSpec
 from app.services.message_templates import problems, render
 
@@ -149,14 +147,4 @@ def previews(template: Any, variables: Any) -> list[Preview]:
         return []
     samples = {one.name: one.sample for one in known}
     found = [render(message, locale, samples) for locale in message.texts]
-    return [Preview(one.locale, one.title, one.body, one.call_to_action) for one in found]
-
-
-def composed_previews(config: ExperimentConfig | None) -> list[Preview]:
-    """The first combination of a composed message in each language; none while something has to be mended."""
-    if config is None or config.composition is None:
-        return []
-    spec, samples = config.composition, {one.name: one.sample for one in config.variables}
-    first = spec.combinations[0]
-    found = [Composer(spec, locale, samples).render(first.id) for locale in first.locales]
     return [Preview(one.locale, one.title, one.body, one.call_to_action) for one in found]

@@ -94,6 +94,13 @@ class CompositionSpec(_Strict):
         """The allowed combinations by id."""
         return {one.id: one for one in self.combinations}
 
+    def action_ids(self) -> list[str]:
+        """What is chosen among: every allowed combination, and saying nothing where that is a choice.
+
+        :raises TooMany: there are more than 1,000 combinations.
+        """
+        return [one.id for one in self.combinations] + ([NOTHING] if self.allow_nothing else [])
+
     def all_combinations(self) -> int:
         """How many there are before forbidden pairs are taken away."""
         total = 1

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from app.errors import Conflict, FieldError
 from app.services import model_bytes
+from app.services.composition_config import NOTHING
 from app.services.experiment_config import ArmSpec, ExperimentConfig, invalid, parse_config
 from app.services.feedback_config import worth_of
 from app.services.lookup import stored_experiment
@@ -203,6 +204,18 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
             message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
             problems.append(FieldError(f"/arms/{place}/policy", message))
     return problems
+
+
+def bound_to_kind(before: StoredExperiment) -> list[str]:
+    """The arms that stand in the way of changing between a list of actions and a composed message, by key.
+
+    Their policies are fixed once they ran, and each is for one of both: a learning arm learns slots or it does not, and a
+    fixed arm names an action that the other one lacks.
+    """
+    if before.started_at is None:
+        return []
+    free = ({"type": "uniform"}, {"type": "fixed", "action": NOTHING})
+    return [arm["key"] for arm in before.config["arms"] if arm["policy"] not in free]
 
 
 def _keep_schema(connection: Connection, experiment_id: int, config: ExperimentConfig, *, applied: bool) -> None:

@@ -30,6 +30,7 @@ EVERYTHING = definition(
         },
         {"id": "null", "payload": None, "features": {"a": 1, "b": [True, "x"]}},
         {"id": "list", "payload": "", "features": [{"a": 0.1}]},
+        {"id": "no features", "features": []},
     ],
     arms=[
         {"key": "control", "share": 1 / 3, "policy": {"type": "fixed", "action": "plain"}},
@@ -144,6 +145,38 @@ COMPOSED = definition(
     },
     fatigue={"caps": [{"limit": 1, "window_s": 60.0, "action": "subject=hello|tone=warm"}]},
 )
+SEVERAL = definition(
+    "several",
+    actions=[],
+    variables=[{"name": "name", "sample": "Ada"}],
+    composition={
+        "slots": [
+            {
+                "name": "greeting",
+                "place": "body",
+                "parts": [
+                    {"id": "none", "features": [], "texts": {"de-AT": "", "en": ""}},
+                    {"id": "1.x", "features": [{"a": 0.1}, {"b": [True, "x"]}], "texts": {"en": " Hi\n\n", "pt": "Oi"}},
+                ],
+            },
+            {
+                "name": "text",
+                "place": "body",
+                "parts": [
+                    {"id": "a", "texts": {"fr-CA": "\u202e<b>", "en": "{{ name | default: 'du' }}", "de-AT": "\"'"}},
+                    {"id": "b", "features": {"n": {"m": 1}}, "texts": {"en": "\n x", "pt": "x" * 3000}},
+                    {"id": "c", "texts": {"en": "c"}},
+                ],
+            },
+            {"name": "button", "place": "call_to_action", "parts": [{"id": "a", "texts": {"en": "Go", "pt": "Va"}}]},
+        ],
+        "forbidden": [
+            [{"slot": "text", "part": "b"}, {"slot": "greeting", "part": "none"}],
+            [{"slot": "greeting", "part": "1.x"}, {"slot": "text", "part": "c"}],
+            [{"slot": "greeting", "part": "none"}, {"slot": "text", "part": "b"}],
+        ],
+    },
+)
 
 
 def _stored(document: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +186,7 @@ def _stored(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "document",
     [
-        *(EVERYTHING, MESSAGES, EMPTY, PARTLY, NO_REASON),
+        *(EVERYTHING, MESSAGES, EMPTY, PARTLY, NO_REASON, COMPOSED, SEVERAL),
         *(definition("small"), definition("learns", arms=bandit(), actions=[])),
     ],
 )
@@ -286,12 +319,17 @@ def test_a_variable_with_an_odd_name_hides_no_text_and_no_text_is_blamed_for_it(
     assert list(check({"actions": actions}).of("actions")) == ["variables-0-name"]
 
 
-@pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED], ids=lambda document: document["key"])
+@pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED, SEVERAL], ids=lambda document: document["key"])
 def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[str, Any]) -> None:
     stored = _stored(document)
     before = StoredExperiment(**dict.fromkeys(StoredExperiment._fields))._replace(key=document["key"], config=stored)
     typed = typed_of(stored)
-    for older in (typed, {name: part for name, part in typed.items() if name != "people"}):
+    older_actions = {"rows": typed["actions"]["rows"]}
+    for older in (
+        typed,
+        {name: part for name, part in typed.items() if name != "people"},
+        typed | {"actions": older_actions},
+    ):
         found = check(older, before)
         assert found.problems == {}
         assert found.config is not None
@@ -336,7 +374,16 @@ def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
         ("/actions/2/template/texts/en/us/[key]", ("actions", "rows-2-texts-en/us-locale")),
         ("/actions/2/template/channel", ("actions", "rows-2-channel")),
         ("/variables/1/sample/constrained-str", ("actions", "variables-1-sample")),
-        ("/composition/slots/0/name", ("actions", "rows")),
+        ("/composition/slots/0/name", ("actions", "slots-0-name")),
+        ("/composition/slots/1/parts/0/texts/en", ("actions", "slots-1-parts-0-texts-en")),
+        ("/composition/slots/1/parts/0/texts/e/n/[key]", ("actions", "languages-e/n")),
+        ("/composition/slots/1/parts/2/features/a/b", ("actions", "slots-1-parts-2-features")),
+        ("/composition/slots/1/parts/2", ("actions", "slots-1-parts-2-id")),
+        ("/composition/slots/1/parts", ("actions", "slots-1-parts")),
+        ("/composition/slots", ("actions", "slots")),
+        ("/composition/forbidden/3/1/part", ("actions", "pairs-3")),
+        ("/composition/allow_nothing", ("actions", "nothing")),
+        ("/composition", ("actions", "among")),
         ("/fatigue/caps/3/window_s", ("people", "rows-3-window")),
         ("/fatigue/quiet_hours/time_zone", ("people", "quiet_zone")),
         ("/fatigue/min_distance_s", ("people", "distance")),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.admin.drafting import Draft, complete, fields
 from tests.admin.support import Browser, Page, signed_in
-from tests.admin.test_wizard_document import COMPOSED, EMPTY, EVERYTHING, MESSAGES
+from tests.admin.test_wizard_document import COMPOSED, EMPTY, EVERYTHING, MESSAGES, SEVERAL
 from tests.service import Client, Web
 
 NASTY = "\u202e<script>alert(1)</script> \"quotes' & \u05d0"
@@ -41,7 +41,9 @@ def beside(page: Page, name: str) -> str:
     return html.unescape(found[1])
 
 
-@pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED, EVERYTHING], ids=lambda document: document["key"])
+@pytest.mark.parametrize(
+    "document", [MESSAGES, EMPTY, COMPOSED, SEVERAL, EVERYTHING], ids=lambda document: document["key"]
+)
 def test_a_change_that_goes_through_every_step_of_a_running_experiment_loses_nothing(
     document: dict[str, Any], editor: Browser, client: Client
 ) -> None:
@@ -236,21 +238,6 @@ def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_wha
     again.save("reward", {"confidence": "", "mute": "30"}, "remove-0")
     assert again.save("review", do="publish").address == "/admin/experiments/asked/"
     assert "feedback" not in client.get("/v1/experiments/asked").body
-
-
-def test_a_composed_message_is_shown_as_it_is_and_its_combinations_can_be_named(
-    editor: Browser, client: Client
-) -> None:
-    key = "composed-too"
-    assert client.post("/v1/experiments", COMPOSED | {"key": key}).status == 201
-    change = change_of(editor, key)
-    page = change.show("actions")
-    assert "defined over the API" in page.text
-    assert "Hello {{ name }}" in page.text
-    assert "subject hello and tone brisk" in page.text
-    assert 'id="action"' not in page.html
-    assert "Hello Ada Lovely." in page.text  # the first combination, with the sample user
-    assert 'value="subject=hello|tone=warm"' in change.show("people").html
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", "9" * 400, NASTY, "{{ x", '"', ",,", "\0", "\n" * 50])

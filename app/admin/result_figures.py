@@ -12,12 +12,9 @@ HEAD = [
     "Arm",
     "Units",
     "Estimate",
-    "Difference to control",
+    "Difference to control, relative lift",
     "Peek-safe interval",
-    "Relative lift",
-    "Peek-safe, relative",
     "Fixed-horizon interval",
-    "Fixed-horizon, relative",
     "p, any look, adjusted",
     "p, one look, adjusted",
     "Chance to win",
@@ -144,16 +141,18 @@ def _cells(line: dict[str, Any], arm: dict[str, Any] | None, field: str | None) 
         _named(line["arm"], line["segment"], field),
         number(arm["units"]) if arm else "",
         number(arm["value"]) if arm else "",
-        signed(line["difference"]),
-        interval(sequence["interval"], "signed"),
-        signed_percent(line["relative_lift"]),
-        interval(sequence["relative_interval"], "signed_percent"),
-        interval(line["interval"], "signed"),
-        interval(line["relative_interval"], "signed_percent"),
+        _two_lines(signed(line["difference"]), signed_percent(line["relative_lift"])),
+        _two_lines(interval(sequence["interval"], "signed"), interval(sequence["relative_interval"], "signed_percent")),
+        _two_lines(interval(line["interval"], "signed"), interval(line["relative_interval"], "signed_percent")),
         p_value(line["adjusted_running_p"]),
         p_value(line["adjusted_p_value"]),
         sentences.chance(won["probability"]) if won else "",
     ]
+
+
+def _two_lines(absolute: str, relative: str) -> str:
+    """In the metric's unit, and under it as a share of the control's value; a reason that holds for both once."""
+    return absolute if absolute == relative else f"{absolute}\n{relative}"
 
 
 def _look(look: Look, line: dict[str, Any]) -> list[Any]:

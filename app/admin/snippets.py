@@ -38,9 +38,20 @@ class _Given(NamedTuple):
     def question(self) -> dict[str, Any]:
         """The body of the call, without its id."""
         asked: dict[str, Any] = {"experiment": self.config.key, "unit_id": "user-42", "context": CONTEXT}
+        if self.says and self.config.variables:
+            asked["variables"] = {one.name: one.sample for one in self.config.variables}
         if not self.config.all_actions():
             asked["actions"] = [action.model_dump(mode="json") for action in CANDIDATES]
         return asked
+
+    @property
+    def says(self) -> bool:
+        """True when Loopwise itself makes what is shown: messages out of templates or of parts."""
+        return bool(self.config.channels())
+
+    @property
+    def path(self) -> str:
+        return "/v1/messages/decide" if self.says else "/v1/decide"
 
     @property
     def reward(self) -> float:
@@ -81,8 +92,8 @@ def _curl(given: _Given) -> str:
     return f"""{key}URL={shlex.quote(given.url)}
 DECISION="try-$(date +%s)-$RANDOM$RANDOM"   # your own id: asking again with it gives the same answer
 
-# Decide. "action" in the answer is what to show.
-curl --fail-with-body -sS "$URL/v1/decide" -H "Authorization: Bearer $LOOPWISE_KEY" \\
+# Decide. "{"message" if given.says else "action"}" in the answer is what to show.
+curl --fail-with-body -sS "$URL{given.path}" -H "Authorization: Bearer $LOOPWISE_KEY" \\
   -H "Content-Type: application/json" --data {shlex.quote(head)}"$DECISION"{shlex.quote(tail)} && echo &&
 
 # Reward: what came of it.
@@ -110,8 +121,8 @@ def call(path, body):
 question = {{
 {_members(given.question)}
 }}
-decision = call("/v1/decide", question)
-print("show:", decision["action"]["id"], decision["action"]["payload"])
+decision = call("{given.path}", question)
+print("show:", decision["action"]["id"], decision{'["message"]' if given.says else '["action"]["payload"]'})
 
 # Later, when you know what came of it:
 call("/v1/reward", {{"decision_id": decision["decision_id"], "value": {given.reward:g}}})
@@ -132,8 +143,8 @@ async function call(path, body) {{
 }}
 
 async function main() {{
-  const decision = await call("/v1/decide", {_indented(json.dumps(given.question, indent=2))});
-  console.log("show:", decision.action.id, decision.action.payload);
+  const decision = await call("{given.path}", {_indented(json.dumps(given.question, indent=2))});
+  console.log("show:", decision.action.id, decision.{"message" if given.says else "action.payload"});
 
   // Later, when you know what came of it:
   await call("/v1/reward", {{ decision_id: decision.decision_id, value: {given.reward:g} }});

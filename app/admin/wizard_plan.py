@@ -200,8 +200,9 @@ def _bandit_answer(answered: dict[str, Any]) -> Answer:
         charts.Row(f"always {first} (the control)", named[first]),
         charts.Row("every action equally often", plan["uniform_reward"]),
         charts.Row("learning", plan["mean_reward"], strong=True),
-        charts.Row(f"always {best}, had it been known", named[best]),
     ]
+    if best != first:
+        rows.append(charts.Row(f"always {best}, had it been known", named[best]))
     caption = "What a decision earns on average"
     chart = charts.bars(rows, title=caption, unit="reward per decision")
     table = [[row.label, number(row.value)] for row in rows]

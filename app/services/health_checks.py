@@ -77,11 +77,18 @@ def compute_due(engine: Engine, every_s: float) -> list[str]:
     for key in keys:
         began = time.monotonic()
         body = get(engine, key)
-        summary = {"ok": body["ok"], "alerts": [check["text"] for check in body["checks"] if check["alert"]]}
+        summary = {"ok": body["ok"], "choices": _worst_choices(body["checks"])}
         with transaction(engine) as connection:
             experiment_id = stored_experiment(connection, key).id
             latest.put(connection, experiment_id, KIND, summary, body, time.monotonic() - began)
     return keys
+
+
+def _worst_choices(checks: list[dict[str, Any]]) -> str | None:
+    """The first check of choices that alarms, in words for a list of experiments; null when none does."""
+    return next(
+        (f"{c['text']} ({c['group']} {c['name']})" for c in checks if c["check"] == "choices" and c["alert"]), None
+    )
 
 
 def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[dict[str, Any]]:
@@ -141,7 +148,10 @@ def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]
     worst = max(odd, key=lambda one: abs(one[0])) if odd else None
     text = CHOICES_OK
     if found.alert and worst is not None and worst[2] is not None:
-        text = f"choices do not match their propensities: action {worst[1]!r} was chosen {worst[2]:.3f} times as often"
+        text = (
+            f"choices do not match their propensities: action {worst[1]!r} was chosen {worst[2]:.3f} times as often as "
+            "they say"
+        )
     return {
         "check": "choices",
         "group": kind,

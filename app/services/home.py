@@ -110,10 +110,13 @@ def badges(row: HomeRow, now: datetime) -> list[Badge]:
     kinds = row.latest or {}
     found = []
     audit, results, activity = kinds.get("audit"), kinds.get("results"), kinds.get("activity")
+    health = kinds.get("health") or {}
     if audit and not audit["ok"]:
         found.append(Badge(f"Audit failed: {audit['text']}", "bad", "overview"))
     if results and results["sample_ratio"]:
         found.append(Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results"))
+    if health.get("choices"):
+        found.append(Badge(f"Biased log: {health['choices']}", "bad", "results"))
     for text in results["crossed"] if results else []:
         found.append(Badge(f"Guardrail crossed: {text}", "bad", "results"))
     if row.waiting_since and (now - row.waiting_since).total_seconds() > STALE_S:

@@ -40,7 +40,10 @@ class Policies:
         self.config = config
 
     def standing(self, training: LogTable) -> list[Target]:
-        """What every table holds: the serving model of each learning arm, the control, uniform, best fixed action."""
+        """What every table holds: the serving model of each learning arm, the control, uniform, best fixed action.
+
+        An imported log has one arm, which stands for whatever decided there and is no policy that could be evaluated.
+        """
         targets: list[Target] = []
         serving = {row.arm: row for row in models.serving(self._connection, experiment_id=self._experiment.id)}
         policies = {arm.key: parse_policy(arm.policy) for arm in self.config.arms}
@@ -51,7 +54,7 @@ class Policies:
                 text = f"model version {number} of arm {arm}, which serves now, unchanged"
                 targets.append(Target(name, text, policy, self.version(arm, number), (), False))
         control = self.config.control_arm or self.config.arms[0].key
-        if targets and not isinstance(policies[control], BanditPolicy):
+        if len(policies) > 1 and not isinstance(policies[control], BanditPolicy):
             targets.append(Target("control", f"the policy of arm {control}", policies[control], None, (), False))
         targets.append(Target("uniform", "every eligible action alike", UniformPolicy(), None, (), False))
         best = training.best_fixed()

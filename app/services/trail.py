@@ -16,9 +16,9 @@ MAX_NOTE = 10_000
 WORDS = {
     "experiment_created": "created the experiment",
     "experiment_changed": "changed the configuration",
-    "experiment_start": "started it",
-    "experiment_pause": "paused it",
-    "experiment_conclude": "concluded it",
+    "experiment_start": "started the experiment",
+    "experiment_pause": "paused the experiment",
+    "experiment_conclude": "concluded the experiment",
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
     "candidate_stored": "stored a candidate policy",

@@ -116,12 +116,15 @@ if (shares) {
     const others = inputs.filter((input) => input !== changed && active(input));
     value = Math.round(Math.max(0, Math.min(100, others.length ? value : 100)) * 100) / 100;
     const before = others.reduce((so_far, input) => so_far + number(input), 0);
-    let left = Math.round((100 - value) * 100);
-    others.forEach((input, place) => {
-      const part = before ? number(input) / before : 1 / others.length;
-      const mine = place === others.length - 1 ? left : Math.min(left, Math.round((100 - value) * part) * 100);
-      left -= mine;
-      input.value = String(mine / 100);
+    // Whole percents wherever the running total allows it: so they sum to exactly 100, and an arm without a share gets none.
+    const parts = others.map((input) => (before ? number(input) / before : 1 / others.length));
+    let soFar = 0;
+    let given = 0;
+    parts.forEach((part, place) => {
+      soFar += part;
+      const until = soFar > 1 - 1e-9 ? 100 - value : Math.min(100 - value, Math.round((100 - value) * soFar));
+      others[place].value = String(Math.round((until - given) * 100) / 100);
+      given = until;
     });
     if (active(changed)) changed.value = String(value);
     tell();

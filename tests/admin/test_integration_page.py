@@ -31,6 +31,12 @@ def experiments(client: Client) -> None:
     client.make("snippets", actions=actions, arms=bandit(), reward={"window_s": 600.0, "max": 2.5})
     client.make("own-candidates", actions=[], arms=bandit())
     client.make("waiting", start=False)
+    template = {"texts": {"en": {"title": "Hi {{ name }}", "body": "{{ lessons }} to go"}}}
+    variables = [
+        {"name": "name", "sample": NASTY.replace("</pre>", ""), "required": True},
+        {"name": "lessons", "sample": 3, "required": True},
+    ]
+    client.make("speaking", actions=[{"id": "tip", "template": template}], variables=variables)
 
 
 def program(page: Page, name: str) -> str:
@@ -63,6 +69,17 @@ def test_a_program_with_a_key_from_the_environment_runs(
     assert len(after) == len(before) + 1
     assert after[-1] == (2.5 if experiment == "snippets" else 1.0,)
     assert [one.name for one in tmp_path.iterdir()] == [f"program.{name}"]
+
+
+@pytest.mark.parametrize("name", [one for one in NAMES if "personalizer" not in one.values])
+def test_a_program_of_a_message_experiment_shows_the_message_as_the_sample_person_gets_it(
+    viewer: Browser, database_url: str, tmp_path: Path, name: str
+) -> None:
+    page = viewer.get("/admin/experiments/speaking/integration")
+    key = make_key(database_url, "decide", "reward", experiment="speaking")
+    done = run(tmp_path, name, program(page, name), key)
+    assert done.returncode == 0, done.stderr
+    assert "3 to go" in done.stdout and "\U0001f600" in done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

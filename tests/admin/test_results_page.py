@@ -70,11 +70,12 @@ def test_the_table_holds_every_figure_of_the_report(shop: str, lab: Lab, viewer:
     line = lab.results("shop", fresh=False)["metrics"][0]["comparisons"][0]
     page = viewer.get("/admin/experiments/shop/results")
     row = cells(page.html, "treated")
-    assert row[2] == f"+{line['difference']:.3f}"
-    assert row[3] == " to ".join(f"{line['always_valid']['interval'][end]:+.3f}" for end in ("low", "high"))
-    assert row[4] == f"{line['relative_lift']:+.1%}"
-    assert row[8] == "&lt; 0.0001"
-    assert row[10] == "over 99.9%"
+    assert row[2] == f"+{line['difference']:.3f}\n{line['relative_lift']:+.1%}"
+    for place, given in ((3, line["always_valid"]), (4, line)):
+        absolute = " to ".join(f"{given['interval'][end]:+.3f}" for end in ("low", "high"))
+        relative = " to ".join(f"{given['relative_interval'][end]:+.1%}" for end in ("low", "high"))
+        assert row[place] == f"{absolute}\n{relative}"
+    assert row[5:8] == ["&lt; 0.0001", "&lt; 0.0001", "over 99.9%"]
     assert cells(page.html, "control (control)")[1].startswith("0.")
 
 

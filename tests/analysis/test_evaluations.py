@@ -236,6 +236,14 @@ def test_a_log_of_one_action_identifies_no_other(lab: Lab) -> None:
     assert "not identified" in found["result"]["search"]["candidates"][0]["reason"]
 
 
+def test_where_nothing_learns_the_control_is_evaluated_all_the_same(lab: Lab) -> None:
+    lab.make("fixed-arms", arms=[arm("control", 0.5, "a"), arm("other", 0.5, "b")], control_arm="control")
+    lab.play("fixed-arms", bodies(600, "u"), world(3))
+    lines = {line["policy"]: line for line in ask(lab, "fixed-arms")["result"]["policies"]}
+    assert list(lines) == ["control", "uniform", "best_fixed"]
+    assert lines["control"]["value"] is not None and lines["control"]["against_running"] is not None
+
+
 def test_too_few_rows_fail_with_a_sentence_and_a_lost_model_costs_only_its_own_line(lab: Lab) -> None:
     lab.make("small", arms=three(0.5, 0.25, 0.25), control_arm="control")
     lab.play("small", bodies(60, "u"), world(3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.errors import NotFound, Unprocessable
-from app.services import health_checks
+from app.services import health_checks, home
 from app.services.sample_ratio import _Stretch, judge
 from experiments.health import sample_ratio
 from tests.analysis.log import AB, Lab, arm
@@ -56,6 +56,9 @@ def test_lost_exposures_of_one_action_are_found_and_the_action_is_named(lab: Lab
     found = alerts(lab.health(key))
     assert found and all(check["check"] == "choices" and "action 'b'" in check["text"] for check in found)
     assert {check["group"] for check in found} == {"arm", "model version"}
+    health_checks.compute_due(lab.runtime.engine, 0.0)
+    told = [badge.text for badge in home.badges_of(lab.runtime.engine, key)]
+    assert any(text.startswith("Biased log: choices do not match") and "action 'b'" in text for text in told)
 
 
 def test_units_that_were_moved_between_arms_are_found(lab: Lab) -> None:

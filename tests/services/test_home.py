@@ -43,6 +43,11 @@ def test_nothing_is_said_where_nothing_is_wrong() -> None:
     [
         (with_("audit", ok=False, text="decision 'x': the draw"), "Audit failed: decision 'x'", "bad"),
         (with_("results", sample_ratio="units do not match"), "Sample ratio mismatch", "bad"),
+        (
+            {"latest": FINE | {"health": {"ok": False, "choices": "action 'b' was chosen .8 times"}}},
+            "Biased log: action",
+            "bad",
+        ),
         (with_("results", crossed=["b crosses the guardrail Returns"]), "Guardrail crossed: b crosses", "bad"),
         (with_("activity", missing_rewards="none of 200 settled"), "Missing rewards: none of 200", "warn"),
         ({"waiting_since": NOW - timedelta(minutes=20)}, "nothing was learned for 20 minutes", "warn"),

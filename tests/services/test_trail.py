@@ -41,7 +41,7 @@ def test_every_change_is_a_line_with_its_actor_and_notes_are_lines_too(loop: Loo
     assert [(line.change.actor, line.words) for line in found.lines] == [
         ("ada", "wrote a note"),
         ("ada", "changed the configuration"),
-        ("test", "started it"),
+        ("test", "started the experiment"),
         ("test", "created the experiment"),
     ]
     assert found.lines[0].change.reason == "We saw <b>it</b>."

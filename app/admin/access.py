@@ -21,6 +21,11 @@ CSP = (
     "frame-ancestors 'none'"
 )
 ANYBODY = "anybody"
+TITLES = {  # where the API's title speaks of keys and requests
+    "not_signed_in": "Please sign in",
+    "missing_role": "Your role may not do that",
+    "form_expired": "This form is too old",
+}
 View = TypeVar("View", bound=Callable[..., Any])
 
 blueprint = Blueprint("admin", __name__, url_prefix=PREFIX, template_folder="templates")
@@ -129,7 +134,8 @@ def error_page(error: LoopwiseError) -> Response | None:
     """The page that shows an error to a person; null when no person asked."""
     if not request.path.startswith(f"{PREFIX}/") and request.path != PREFIX:
         return None
-    response = Response(render_template("error.html", error=error), error.status, mimetype="text/html")
+    title = TITLES.get(error.code, error.title)
+    response = Response(render_template("error.html", error=error, title=title), error.status, mimetype="text/html")
     if error.status == 503:
         response.headers["Retry-After"] = "1"
     return _protect(response)

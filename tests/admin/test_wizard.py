@@ -264,6 +264,7 @@ def test_what_is_fixed_once_it_ran_is_refused_beside_its_field(editor: Browser, 
     assert (page.status, "add another arm with the new policy" in page.text) == (422, True)
     page = change.save("reward", {"max": "2"})
     assert (page.status, "create another experiment" in page.text) == (422, True)
+    assert re.search(r'value="publish" disabled', change.show("review").html)
     page = change.save("review", do="publish")
     assert page.status == 409
     assert client.get("/v1/experiments/ran").body["config_version"] == 1

@@ -81,7 +81,8 @@ _OF_NAMES = (  # the same for fields that are known by their whole name
         "Give letters, digits, dots, - or _ (at most 40), beginning with a letter or a digit; for example warm",
     ),
 )
-_LIMITED = re.compile(r"/fatigue/caps/\d+/action")
+_COMBINED = re.compile(r"/composition/slots(/\d+/parts/\d+)?")
+_NAMES = "composition/names"  # mark of a composition in which single names or texts were replaced
 _RULE = re.compile(r"(String|Input|List|Dictionary) should .*")
 _RENAMED = {
     "exploration_floor": "floor",
@@ -257,18 +258,30 @@ def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
             parse_config(document)
             return found
         except Unprocessable as error:
-            # Where the actions were replaced, a limit of one of them is not wrong.
-            unknown = {"actions", "composition"} & replaced
-            found += [one for one in error.fields if not (unknown and _LIMITED.fullmatch(one.path))]
+            found += [one for one in error.fields if not _follows(one, replaced)]
             mended = _mended(document, error.fields, replaced)
             if mended is document:
                 return found
             document = mended
 
 
+def _follows(field: FieldError, replaced: set[str]) -> bool:
+    """True for what may only be wrong because something else was replaced: an action's id, the number of combinations."""
+    if field.message.startswith("no action of this experiment"):
+        return not replaced.isdisjoint({"actions", "composition", _NAMES})
+    return _NAMES in replaced and bool(_COMBINED.fullmatch(field.path))
+
+
 def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: set[str]) -> dict[str, Any]:
     """The document with something harmless in place of what is wrong; the same one when nothing more can be replaced."""
     found, earlier = document, frozenset(replaced)
+    composed = [one.path for one in fields if one.path.startswith("/composition/")]
+    if composed and _NAMES not in replaced:
+        replaced.add(_NAMES)
+        harmless = wizard_composition.with_harmless(found["composition"], composed)
+        if harmless is not None:
+            found = found | {"composition": harmless}
+            fields = tuple(one for one in fields if one.path not in composed)
     for field in fields:
         part, _, rest = field.path.strip("/").partition("/")
         place, _, leaf = rest.partition("/")

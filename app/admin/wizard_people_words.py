@@ -35,13 +35,18 @@ def sentences(config: ExperimentConfig) -> list[str]:
     if config.retention_s is not None:
         found.append(f"After {exactly(config.retention_s)} it is forgotten whose decision it was.")
     if config.feedback is not None:
-        found += _answers(config.feedback)
+        found += _answers(config.feedback, noun_of(config))
     return found
+
+
+def noun_of(config: ExperimentConfig) -> str:
+    """What one of the things is called that are chosen among."""
+    return "combination" if config.composition else "action"
 
 
 def _said(config: ExperimentConfig) -> list[str]:
     speaking = config.channels()
-    if not speaking:
+    if not speaking or config.composition:  # how a message is composed is said already
         return []
     silent = len(config.all_actions()) - len(speaking)
     nothing = f", and {silent} {'says' if silent == 1 else 'say'} nothing" if silent else ""
@@ -73,7 +78,7 @@ def _consent(consent: ConsentSpec) -> list[str]:
     return [f"A yes is needed: {listed(asked)}."] if asked else []
 
 
-def _answers(spec: FeedbackSpec) -> list[str]:
+def _answers(spec: FeedbackSpec, noun: str) -> list[str]:
     worth = []
     if spec.thumbs:
         worth.append(f"A thumb up is worth {text(spec.thumbs.up)}, a thumb down {text(spec.thumbs.down)}")
@@ -93,7 +98,7 @@ def _answers(spec: FeedbackSpec) -> list[str]:
         told = "; ".join(worth)
         found.append(f"{told[0].upper()}{told[1:]}{believed}.")
     if spec.mute_s:
-        found.append(f"“Not interested” keeps the action from that user for {exactly(spec.mute_s)}.")
+        found.append(f"“Not interested” keeps the {noun} from that user for {exactly(spec.mute_s)}.")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from app.admin import wizard_people_words
 from app.admin.format import duration, number, percent, plural
-from app.admin.wizard_people_words import apart, listed
+from app.admin.wizard_people_words import apart, listed, noun_of
 from app.services.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
 from app.services.metric_config import MetricSpec
 from app.services.worked_example import Worked, work_out
@@ -69,10 +69,8 @@ def paragraph(config: ExperimentConfig) -> str:
     """Who gets what, what is learned from, when a verdict comes; what it means for people is ``about_people``."""
     reward = config.reward
     learning = [arm for arm in config.arms if arm.policy["type"] == "bandit"]
-    actions = config.all_actions()
-    candidates = plural(len(actions), "action") if actions else "the actions that your app sends with each call"
     parts = [
-        f"Each time your app asks, Loopwise chooses among {candidates}.",
+        f"Each time your app asks, Loopwise {_chooses(config)}.",
         f"Users are split for good: {listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
     ]
     if learning:
@@ -86,6 +84,15 @@ def paragraph(config: ExperimentConfig) -> str:
     return " ".join([*parts, *_verdict(config)])
 
 
+def _chooses(config: ExperimentConfig) -> str:
+    spec, actions = config.composition, config.all_actions()
+    if spec is None:
+        return f"chooses among {plural(len(actions), 'action') if actions else 'the actions that your app sends with each call'}"
+    slots = listed([slot.name for slot in spec.slots])
+    nothing = ", or says nothing" if spec.allow_nothing else ""
+    return f"composes a message of {slots}, in one of {plural(len(spec.combinations), 'combination')}{nothing}"
+
+
 def about_people(config: ExperimentConfig) -> str:
     """What is said to people and how often, what they agreed to, what is kept of them; empty: nothing was said about it."""
     return " ".join(wizard_people_words.sentences(config))
@@ -95,7 +102,7 @@ def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
     share = percent(arm.share, 0 if abs(arm.share * 100 - round(arm.share * 100)) < 1e-9 else 1)
     role = ", the control that others are compared with" if arm.key == config.control_arm else ""
     kind = arm.policy["type"]
-    what = "every action equally often"
+    what = f"every {noun_of(config)} equally often"
     if kind == "fixed":
         what = f"always “{apart(str(arm.policy['action']))}”"
     elif kind == "bandit":
@@ -168,7 +175,7 @@ def warnings(config: ExperimentConfig) -> list[str]:
     if not actions:
         found.append("There are no actions here: every call of your app has to send its own.")
     elif len(actions) == 1:
-        found.append("With one action there is nothing to choose.")
+        found.append(f"With one {noun_of(config)} there is nothing to choose.")
     if learning and not any(action.features for action in actions):
         found.append(
             "The actions have no features. Learning works by their ids; features of an action, sent with each call, mostly "

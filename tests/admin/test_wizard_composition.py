@@ -58,6 +58,9 @@ def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: C
     assert "subject: hello and tone: brisk" in page.text
     assert "3 combinations are allowed of 4" in page.text
     assert "Hello Ada <3" in seen(page)  # the first one
+    told = draft.show("review").text
+    assert "Loopwise composes a message of subject and tone, in one of 3 combinations, or says nothing." in told
+    assert "20% get every combination equally often" in told
     assert draft.save("review", do="publish").address == "/admin/experiments/built/integration"
     made = client.get("/v1/experiments/built").body
     assert made["actions"] == []
@@ -152,7 +155,12 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
         **{"slots-0-name": "Subject!", "slots-0-parts-0-id": "a b", "slots-0-parts-1-features": "{"},
         **{"slots-1-parts-1-texts-0": "", "languages-0": "EN us"},
     }
-    page = composed(draft).save("actions", MESSAGE | wrong)
+    unsaid = {"slots-1-parts-0-id": "", "slots-1-parts-1-texts-0": "", "slots-0-parts-0-texts-0": "{{ nobody }}"}
+    page = composed(draft).save("actions", MESSAGE | unsaid)
+    assert "Give letters, digits" in beside(page, "slots-1-parts-0-id")
+    assert "Write its text" in beside(page, "slots-1-parts-1-texts-0")
+    assert "'nobody' is not a declared variable" in beside(page, "slots-0-parts-0-texts-0")  # one hides no other
+    page = draft.save("actions", MESSAGE | wrong)
     assert page.status == 422
     for name, words in (
         ("slots-0-name", "Give small letters, digits and _ (at most 30)"),
@@ -222,6 +230,20 @@ def test_what_may_be_any_combination_can_be_named_in_other_steps(editor: Browser
         assert '<option value="nothing">' in change.show(step).html
     change.save("purpose", {"name": "x" * 300})
     assert '<option value="subject=hello|tone=warm">' in change.show("arms").html
+
+
+def test_steps_that_speak_of_actions_speak_of_combinations(draft: Draft) -> None:
+    draft.save("purpose", {"key": "words"})
+    composed(draft).save("actions", MESSAGE)
+    page = draft.save("arms", {"rows-1-algorithm": "cover", "rows-0-action": "tour"})
+    assert "every combination equally often" in page.text and "over the parts of each slot" in page.text
+    assert "cover does not learn composed messages" in beside(page, "rows-1-algorithm").lower()
+    assert "No action of this experiment has this id" in beside(page, "rows-0-action")
+    assert "saying nothing must be a choice" in draft.show("people").text
+    assert "Each combination of your message counts as one action" in draft.show("plan").text
+    draft.save("actions", {"slots-0-parts-0-id": ""})
+    assert 'id="rows-0-action-help"' in draft.show("arms").html
+    assert "No action of this experiment" not in draft.show("arms").text  # nobody knows before the parts have ids
 
 
 def test_two_people_who_compose_one_message_lose_nothing(draft: Draft, web: Web, database_url: str) -> None:

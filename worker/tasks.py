@@ -3,6 +3,7 @@
 import socket
 from functools import cache
 
+from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine
 
 from app.services import (
@@ -35,6 +36,17 @@ def _engine() -> Engine:
 @cache
 def _runtime() -> runtime.Runtime:
     return runtime.start(settings, bound_waits=False)  # as _engine; its threads, too, must not be made before the fork
+
+
+@cache
+def _courier() -> delivering.Courier:
+    return delivering.Courier(create(settings.database_url, settings, pool_size=2), settings)
+
+
+@worker_process_shutdown.connect
+def _stop(**_: object) -> None:
+    if _courier.cache_info().currsize:
+        _courier().stop()
 
 
 @app.task(name="worker.tasks.train")
@@ -121,6 +133,4 @@ def fire() -> None:
 @app.task(name="worker.tasks.deliver")
 def deliver() -> None:
     """Send what is due to webhooks; one process at a time, so that none is called more often at once than is said."""
-    with alone(_engine(), "deliver") as mine:
-        if mine:
-            delivering.deliver_due(_engine(), settings)
+    _courier().wake()

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from app.admin.access import page, user
 from app.admin.forms import as_sentence, mistakes
 from app.admin.trigger_form import NAME
+from app.admin.wizard_frame import posted_version
 from app.errors import FieldError, LoopwiseError, NotFound
 from app.services import deliveries as service
 from app.services import webhooks as hooks
@@ -87,19 +88,22 @@ def webhook(key: str) -> Any:
             raise invalid((FieldError("/do", "give url, pause, start, rotate or delete"),))
         return does[verb](stored)
     except LoopwiseError as error:
-        if error.status not in (409, 422) or verb not in ("url", "delete"):
+        if error.status not in (409, 422) or verb not in ("url", "rotate", "delete"):
             raise
+        if error.code == "webhook_changed":  # what is stored now is shown beside what was typed
+            return _one(stored, changed=verb), error.status
         return _one(stored, errors=_mistakes(error, verb)), error.status
 
 
 def _move(stored: StoredWebhook) -> Any:
     url = request.form.get("url", "").strip()
-    return _changed(stored.key, f"The webhook {stored.key} has another address now.", url=url)
+    told = f"The webhook {stored.key} has another address now."
+    return _changed(stored.key, told, url=url, version=posted_version())
 
 
 def _rotate(stored: StoredWebhook) -> Any:
     at = runtime()
-    found, secret = hooks.rotate(at.engine, at.settings, stored.key, user().name)
+    found, secret = hooks.rotate(at.engine, at.settings, stored.key, user().name, posted_version())
     return _one(found, secret=secret)
 
 
@@ -111,16 +115,17 @@ def _delete(stored: StoredWebhook) -> Any:
     return redirect(url_for("admin.webhooks"))
 
 
-def _changed(key: str, told: str, **given: Any) -> Any:
+def _changed(key: str, told: str, version: int | None = None, **given: str) -> Any:
     at = runtime()
-    hooks.change(at.engine, at.settings, key, _checked(WebhookPatch, **given), user().name)
+    patch = _checked(WebhookPatch, **given).model_copy(update={"version": version})
+    hooks.change(at.engine, at.settings, key, patch, user().name)
     flash(told)
     return redirect(url_for("admin.webhook", key=key))
 
 
-def _one(stored: StoredWebhook, *, secret: str = "", errors: dict[str, str] | None = None) -> str:
+def _one(stored: StoredWebhook, *, errors: dict[str, str] | None = None, **values: str) -> str:
     return render_template(
-        "webhook.html", section="deliveries", webhook=stored, secret=secret, typed=request.form, errors=errors or {}
+        "webhook.html", section="deliveries", webhook=stored, typed=request.form, errors=errors or {}, **values
     )
 
 

@@ -10,10 +10,11 @@ from app.admin.access import page, user
 from app.admin.charts import Figure
 from app.admin.trigger_form import Typed
 from app.admin.wizard_form import UNITS
-from app.errors import FieldError, LoopwiseError
+from app.admin.wizard_frame import posted_version
+from app.errors import Conflict, FieldError, LoopwiseError
 from app.services import dry_run as dry_runs
+from app.services import trail, webhooks
 from app.services import triggers as service
-from app.services import webhooks
 from app.services.experiment_config import invalid
 from app.services.trigger_config import Cadence, TriggerConfig, parse_trigger
 from app.serving import runtime
@@ -48,9 +49,15 @@ def change_trigger(key: str) -> Any:
     """The form of a stored trigger."""
     stored = service.get(runtime().engine, key)
     if request.method == "GET":
-        return _form(trigger_form.shown(parse_trigger(stored.definition)), key)
+        return _form(trigger_form.shown(parse_trigger(stored.definition)), key, version=stored.version)
     typed = trigger_form.posted(request.form) | {"key": key}
-    return _answered(typed, lambda found: service.change(runtime().engine, key, found, user().name), key)
+    version = posted_version()
+    try:
+        return _answered(typed, lambda found: service.change(runtime().engine, key, found, user().name, version), key)
+    except Conflict:  # somebody changed it meanwhile: both are shown, and saving again is a decision
+        theirs = trigger_form.shown(parse_trigger(stored.definition))
+        clash = trail.differences(theirs, typed)
+        return _form(typed, key, clash=clash, stored=stored, version=stored.version), 409
 
 
 @page("/triggers/<key>", "viewer")
@@ -110,7 +117,7 @@ def _answered(typed: Typed, save: Any, key: str = "") -> Any:
             return _form(typed, key, **_dry_run(document))
         stored = save(document)
     except LoopwiseError as error:
-        if error.status not in (409, 422):
+        if error.status not in (409, 422) or error.code == "trigger_changed":
             raise
         return _form(typed, key, trigger_form.mistakes(error, typed) | errors), error.status
     flash(f"The trigger {stored.key} is stored{'' if stored.status == 'running' else ', and paused: start it below'}.")
@@ -127,6 +134,7 @@ def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **v
         "trigger_form.html",
         key=key,
         typed=typed,
+        version=values.pop("version", posted_version()),
         errors=errors or {},
         kinds=trigger_form.KINDS,
         units=[(name, name) for name in UNITS],

@@ -33,6 +33,9 @@ class TriggerPatch(TriggerConfig):
     experiment: str | None = None  # type: ignore[assignment]
     pattern: Any = None
     delivery: Any = None
+    version: int | None = Field(
+        default=None, ge=1, description="Refused with 409 when the definition changed since that version."
+    )
 
 
 class TriggerAnswer(BaseModel):
@@ -40,6 +43,7 @@ class TriggerAnswer(BaseModel):
 
     key: str
     status: str
+    version: int = Field(description="Of the definition; a change that names it is never made over somebody else's.")
     name: str
     experiment: str
     pattern: dict[str, Any]
@@ -95,8 +99,11 @@ class WebhookAnswer(BaseModel):
     url: str
     status: str
     secret_version: int
+    version: int = Field(description="Of address and secret.")
     created_by: str
     created_at: str
+    silent_since: str | None = Field(description="No call was answered since then; null: the last one was.")
+    retry_at: str | None = Field(description="The next call to a silent one.")
 
 
 class WebhookSecretAnswer(WebhookAnswer):
@@ -191,7 +198,8 @@ def get(path: KeyPath) -> Response:
 def change(path: KeyPath, body: TriggerPatch) -> Response:
     """Replace top-level fields. Firings that wait keep what they were made with."""
     check_unbound(caller())
-    return as_json(triggers.as_json(triggers.change(runtime().engine, path.key, _document(), caller().key_id)))
+    patch = {name: value for name, value in _document().items() if name != "version"}
+    return as_json(triggers.as_json(triggers.change(runtime().engine, path.key, patch, caller().key_id, body.version)))
 
 
 @blueprint.delete("/triggers/<key>", responses={200: Deleted})

@@ -60,11 +60,14 @@ def replay(engine: Engine, delivery_id: int, actor: str) -> dict[str, Any]:
     :raises Conflict: it is held for its unit.
     """
     with transaction(engine) as connection:
-        row = store.find(connection, delivery_id, lock=True)
+        row = store.find(connection, delivery_id)
         if row is None:
             raise _unknown(delivery_id)
         if row.webhook_id is None:
             raise Conflict("delivery_held", "This message is held for its unit, which fetches it.")
+        webhooks.hurry(
+            connection, row.webhook_id
+        )  # before the delivery, as whoever sends does: nobody waits in a circle
         store.replay(connection, delivery_id)
         before = {"delivery_id": delivery_id, "status": row.status}
         platform.record_change(

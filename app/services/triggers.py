@@ -67,21 +67,32 @@ def listed(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> 
     return [Listed(one, _readable(one), fired[one.id]) for one in found]
 
 
-def change(engine: Engine, key: str, patch: dict[str, Any], actor: str) -> StoredTrigger:
+def change(
+    engine: Engine, key: str, patch: dict[str, Any], actor: str, expected_version: int | None = None
+) -> StoredTrigger:
     """Replace the given top-level fields; firings that wait keep what they were made with.
 
+    :param expected_version: the version that the change was made from.
     :raises Unprocessable: naming every wrong field.
+    :raises Conflict: that is not the newest one any more.
     """
     if "key" in patch and patch["key"] != key:
         raise invalid((FieldError("/key", "a trigger keeps its key; create another one"),))
     with transaction(engine) as connection:
         before = _stored(connection, key, lock=True)
+        if expected_version not in (None, before.version):
+            message = (
+                f"The trigger is at version {before.version}; this change began from {expected_version}. "
+                "Nothing was overwritten."
+            )
+            raise Conflict("trigger_changed", message)
         config = parse_trigger(before.definition | patch)
         after = plain(config)
         if after == before.definition:
             return before
         _check_references(connection, config)
-        store.define(connection, before.id, after)
+        anew = after["pattern"] != before.definition["pattern"]
+        store.define(connection, before.id, after, before.version + 1, anew=anew)
         platform.record_change(connection, actor=actor, kind="trigger_changed", before=before.definition, after=after)
         return _stored(connection, key)
 
@@ -120,6 +131,7 @@ def as_json(trigger: StoredTrigger) -> dict[str, Any]:
     """The trigger as the API shows it."""
     return trigger.definition | {
         "status": trigger.status,
+        "version": trigger.version,
         "created_by": trigger.created_by,
         "created_at": iso(trigger.created_at),
         "changed_at": iso(trigger.changed_at),

@@ -29,7 +29,15 @@ class WebhookSpec(Model):
     url: Annotated[str, StringConstraints(min_length=1, max_length=outgoing.MAX_URL)]
 
 
-class WebhookPatch(Model):
+class WebhookVersion(Model):
+    """The version that a change begins from."""
+
+    version: int | None = Field(
+        default=None, ge=1, description="Refused with 409 when the address or the secret changed since that version."
+    )
+
+
+class WebhookPatch(WebhookVersion):
     """What is not given stays."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=outgoing.MAX_URL)] | None = None
@@ -75,25 +83,33 @@ def change(engine: Engine, settings: Settings, key: str, patch: WebhookPatch, ac
     """Another address, or pause it, or let it run again.
 
     :raises Unprocessable: the address may not be called.
+    :raises Conflict: it changed since the version that the change began from.
     """
-    given = patch.model_dump(exclude_none=True)
+    given = patch.model_dump(exclude_none=True, exclude={"version"})
     if "url" in given:
         _check_url(settings, given["url"])
     with transaction(engine) as connection:
-        before = _stored(connection, key, lock=True)
+        before = _unchanged(connection, key, patch.version)
         if all(getattr(before, name) == value for name, value in given.items()):
             return before
-        store.change(connection, before.id, **given)
+        if given.get("url", before.url) != before.url:
+            given["version"] = before.version + 1
+        store.change(connection, before.id, **given, **store.HEARD)
         after = _stored(connection, key)
         _record(connection, actor, "webhook_changed", before, after)
         return after
 
 
-def rotate(engine: Engine, settings: Settings, key: str, actor: str) -> tuple[StoredWebhook, str]:
-    """A new secret, which is not shown again; from now on everything is signed with it."""
+def rotate(
+    engine: Engine, settings: Settings, key: str, actor: str, version: int | None = None
+) -> tuple[StoredWebhook, str]:
+    """A new secret, which is not shown again; from now on everything is signed with it.
+
+    :raises Conflict: it changed since that version; else a secret that somebody has just got would be worth nothing.
+    """
     with transaction(engine) as connection:
-        before = _stored(connection, key, lock=True)
-        store.change(connection, before.id, secret_version=before.secret_version + 1)
+        before = _unchanged(connection, key, version)
+        store.change(connection, before.id, secret_version=before.secret_version + 1, version=before.version + 1)
         after = _stored(connection, key)
         _record(connection, actor, "webhook_rotated", before, after)
     return after, secret(settings, after.id, after.secret_version)
@@ -131,7 +147,12 @@ def signature(key: str, body: bytes, at: int) -> str:
 
 def as_json(webhook: StoredWebhook) -> dict[str, Any]:
     """The webhook as the API shows it."""
-    return _shown(webhook) | {"created_by": webhook.created_by, "created_at": iso(webhook.created_at)}
+    times = {name: getattr(webhook, name) for name in ("created_at", "silent_since", "retry_at")}
+    return _shown(webhook) | {
+        "version": webhook.version,
+        "created_by": webhook.created_by,
+        **{name: None if moment is None else iso(moment) for name, moment in times.items()},
+    }
 
 
 def _shown(webhook: StoredWebhook) -> dict[str, Any]:
@@ -146,6 +167,16 @@ def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredWe
     found = store.find(connection, key, lock=lock)
     if found is None:
         raise NotFound("unknown_webhook", f"There is no webhook {key!r}.")
+    return found
+
+
+def _unchanged(connection: Connection, key: str, version: int | None) -> StoredWebhook:
+    found = _stored(connection, key, lock=True)
+    if version not in (None, found.version):
+        message = (
+            f"The webhook is at version {found.version}; this change began from {version}. Nothing was overwritten."
+        )
+        raise Conflict("webhook_changed", message)
     return found
 
 

@@ -51,24 +51,35 @@ class Claimed(NamedTuple):
     webhook_id: int
     url: str | None  # null: the webhook is gone
     secret_version: int | None
+    silent: bool  # the webhook did not answer its last call
     denied: bool  # the unit does not want messages any more
 
 
+# The webhooks with waiting deliveries one after the other off the index, so that a long list of one costs the others nothing.
 _CLAIM = text(
     """
-    WITH ranked AS (
-        SELECT d.id, d.webhook_id, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_at, d.id) AS place
-        FROM (SELECT c.id, c.webhook_id, c.next_at FROM deliveries c LEFT JOIN webhooks w ON w.id = c.webhook_id
-            WHERE c.status = 'waiting' AND c.webhook_id IS NOT NULL AND c.next_at <= clock_timestamp()
-                AND NOT (c.webhook_id = ANY(CAST(:busy AS bigint[]))) AND coalesce(w.status, 'running') = 'running'
-            ORDER BY c.next_at, c.id LIMIT :look) d
+    WITH RECURSIVE each AS (
+        (SELECT webhook_id FROM deliveries WHERE status = 'waiting' AND webhook_id IS NOT NULL
+            ORDER BY webhook_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.webhook_id FROM deliveries d WHERE d.status = 'waiting' AND d.webhook_id > e.webhook_id
+            ORDER BY d.webhook_id LIMIT 1) FROM each e WHERE e.webhook_id IS NOT NULL
+    ), due AS (
+        SELECT n.id FROM each e LEFT JOIN webhooks w ON w.id = e.webhook_id
+        CROSS JOIN LATERAL (
+            SELECT d.id, d.next_at FROM deliveries d
+            WHERE d.status = 'waiting' AND d.webhook_id = e.webhook_id AND d.next_at <= statement_timestamp()
+            ORDER BY d.next_at, d.id LIMIT 1) n
+        WHERE NOT (e.webhook_id = ANY(CAST(:busy AS bigint[]))) AND coalesce(w.status, 'running') = 'running'
+            AND (w.silent_since IS NOT NULL) = :silent AND coalesce(w.retry_at <= statement_timestamp(), true)
+        ORDER BY n.next_at, n.id LIMIT :room
     ), taken AS (
         UPDATE deliveries d SET next_at = clock_timestamp() + make_interval(secs => :lease_s)
-        FROM ranked r WHERE d.id = r.id AND r.place <= :each AND d.status = 'waiting' AND d.next_at <= clock_timestamp()
+        FROM due WHERE d.id = due.id AND d.status = 'waiting' AND d.next_at <= statement_timestamp()
         RETURNING d.id, d.decision_id, d.experiment_id, d.unit_id, d.message, d.created_at, d.attempts, d.webhook_id
     )
     SELECT t.id, t.decision_id, e.key AS experiment, t.unit_id, t.message, t.created_at, t.attempts, t.webhook_id,
-        w.url, w.secret_version,
+        w.url, w.secret_version, w.silent_since IS NOT NULL AS silent,
         EXISTS (SELECT FROM restrictions r WHERE r.unit_id = t.unit_id AND 'message' = ANY(r.denied)) AS denied
     FROM taken t JOIN experiments e ON e.id = t.experiment_id LEFT JOIN webhooks w ON w.id = t.webhook_id
     ORDER BY t.id
@@ -76,17 +87,18 @@ _CLAIM = text(
 )
 
 
-def claim(connection: Connection, *, busy: list[int], each: int, look: int, lease_s: float) -> list[Claimed]:
-    """Take due deliveries for a while: unless they are finished, they are due again when the lease ends.
+def claim(connection: Connection, *, silent: bool, busy: list[int], room: int, lease_s: float) -> list[Claimed]:
+    """Take the longest due delivery of each webhook for a while: unless it is finished, it is due again when the lease ends.
 
+    :param silent: of those that did not answer, and whose pause is over; otherwise of all others.
     :param busy: webhooks that get no more now.
-    :param each: most for one webhook.
-    :param look: most that are looked at.
+    :param room: most that are taken.
     """
-    rows = connection.execute(_CLAIM, {"busy": busy, "each": each, "look": look, "lease_s": lease_s})
+    rows = connection.execute(_CLAIM, {"silent": silent, "busy": busy, "room": room, "lease_s": lease_s})
     return [Claimed._make(row) for row in rows]
 
 
+_HELD_FAST = text("SELECT FROM deliveries WHERE id = :id FOR UPDATE")  # an erasure waits, and then finds the attempt
 _ATTEMPT = text(
     """
     INSERT INTO delivery_attempts (delivery_id, number, status, error, seconds)
@@ -98,10 +110,13 @@ _ATTEMPT = text(
 
 def record_attempt(
     connection: Connection, delivery_id: int, *, status: int | None, error: str | None, seconds: float
-) -> None:
-    """One line of the delivery's log."""
+) -> bool:
+    """One line of the delivery's log; False when there is no such delivery any more."""
+    if connection.execute(_HELD_FAST, {"id": delivery_id}).first() is None:
+        return False
     values = {"id": delivery_id, "status": status, "error": error, "seconds": seconds}
     connection.execute(_ATTEMPT, values)
+    return True
 
 
 def finish(connection: Connection, delivery_id: int, status: str) -> None:
@@ -122,6 +137,28 @@ _LATER = text(
 def try_later(connection: Connection, delivery_id: int, wait_s: float) -> None:
     """An attempt failed; the next one comes after so long."""
     connection.execute(_LATER, {"id": delivery_id, "wait_s": wait_s})
+
+
+_GIVE_UP = text(
+    """
+    WITH late AS (
+        UPDATE deliveries d SET status = 'failed', next_at = NULL, finished_at = clock_timestamp()
+        FROM webhooks w WHERE w.id = :webhook_id AND d.webhook_id = w.id AND d.status = 'waiting'
+            AND w.silent_since <= statement_timestamp() - make_interval(secs => :silent_s)
+            AND d.next_at <= statement_timestamp() - make_interval(secs => :silent_s)
+        RETURNING d.id
+    )
+    INSERT INTO delivery_attempts (delivery_id, number, error, seconds)
+    SELECT l.id, (SELECT coalesce(max(a.number), 0) + 1 FROM delivery_attempts a WHERE a.delivery_id = l.id),
+        'not sent: the webhook has not answered for too long', 0
+    FROM late l
+    """
+)
+
+
+def give_up(connection: Connection, webhook_id: int, silent_s: float) -> None:
+    """When a webhook has been silent for so long, what has been due for as long fails."""
+    connection.execute(_GIVE_UP, {"webhook_id": webhook_id, "silent_s": silent_s})
 
 
 def replay(connection: Connection, delivery_id: int) -> None:

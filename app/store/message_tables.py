@@ -70,6 +70,9 @@ feedback_schemas = Table(
     Column("schema", JSON, nullable=False),
     time_column("created_at", now=True),
     time_column("applied_at", nullable=True),  # when outcomes and models were recomputed under it; null: not yet
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("problem", Text, nullable=True),  # why the last try failed
+    time_column("retry_at", nullable=True),  # not tried again before
 )
 
 erasures = Table(
@@ -83,6 +86,9 @@ erasures = Table(
     Column("actor", Text, nullable=False),
     time_column("requested_at", now=True),
     time_column("done_at", nullable=True),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("problem", Text, nullable=True),  # why the last try failed
+    time_column("retry_at", nullable=True),  # not tried again before
 )
 
 privacy_ledger = Table(
@@ -128,6 +134,7 @@ triggers = Table(
     Column("key", Text, nullable=False, unique=True),
     Column("status", Text, nullable=False),  # running, paused
     Column("definition", JSON, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),  # of the definition
     Column("created_by", Text, nullable=False),
     time_column("created_at", now=True),
     time_column("changed_at", now=True),
@@ -164,9 +171,12 @@ webhooks = Table(
     Column("key", Text, nullable=False, unique=True),
     Column("url", Text, nullable=False),
     Column("secret_version", Integer, nullable=False),  # the secret is derived from it, and stored nowhere
+    Column("version", Integer, nullable=False, server_default="1"),  # of address and secret
     Column("status", Text, nullable=False),  # running, paused
     Column("created_by", Text, nullable=False),
     time_column("created_at", now=True),
+    time_column("silent_since", nullable=True),  # no call was answered since then; null: the last one was
+    time_column("retry_at", nullable=True),  # of a silent one: no call before
 )
 
 deliveries = Table(
@@ -185,6 +195,7 @@ deliveries = Table(
     time_column("finished_at", nullable=True),
     Index(
         "deliveries_due",
+        "webhook_id",
         "next_at",
         "id",
         postgresql_where=text("status = 'waiting' AND webhook_id IS NOT NULL"),

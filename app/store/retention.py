@@ -44,6 +44,7 @@ _WRITE = text(
     """
 )
 _FOLLOWING = (
+    "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # whoever notes an attempt has done so, or waits
     "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
     "DELETE FROM deliveries WHERE decision_id = ANY(:ids)",
     "DELETE FROM firings WHERE decision_id = ANY(:ids)",

@@ -18,6 +18,7 @@ class StoredTrigger(NamedTuple):
     key: str
     status: str  # running, paused
     definition: dict[str, Any]
+    version: int  # of the definition
     created_by: str
     created_at: datetime
     changed_at: datetime
@@ -59,9 +60,14 @@ def using_webhook(connection: Connection, webhook_key: str) -> list[str]:
     return list(connection.execute(select(_t.c.key).where(delivers).order_by(_t.c.key).limit(10)).scalars())
 
 
-def define(connection: Connection, trigger_id: int, definition: dict[str, Any]) -> None:
-    """Replace the definition."""
-    values = {"definition": definition, "changed_at": func.clock_timestamp()}
+def define(connection: Connection, trigger_id: int, definition: dict[str, Any], version: int, *, anew: bool) -> None:
+    """Replace the definition.
+
+    :param anew: it waits for something else now: silences that are complete already are none of its business.
+    """
+    values = {"definition": definition, "version": version, "changed_at": func.clock_timestamp()}
+    if anew:
+        values["silent_until"] = func.clock_timestamp()
     connection.execute(update(_t).where(_t.c.id == trigger_id).values(**values))
 
 

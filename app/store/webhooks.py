@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from app.store.message_tables import webhooks as _w
 
@@ -15,9 +15,12 @@ class StoredWebhook(NamedTuple):
     key: str
     url: str
     secret_version: int
+    version: int  # of address and secret
     status: str  # running, paused
     created_by: str
     created_at: datetime
+    silent_since: datetime | None  # no call was answered since then; null: the last one was
+    retry_at: datetime | None  # of a silent one: no call before; null: the next one may come at once
 
 
 _columns = [_w.c[name] for name in StoredWebhook._fields]
@@ -52,3 +55,33 @@ def change(connection: Connection, webhook_id: int, **values: Any) -> None:
 def remove(connection: Connection, webhook_id: int) -> None:
     """Forget a webhook; its deliveries stay."""
     connection.execute(delete(_w).where(_w.c.id == webhook_id))
+
+
+HEARD: dict[str, None] = {"silent_since": None, "retry_at": None}  # nothing is held against it
+_SILENT = text(
+    """
+    UPDATE webhooks w SET silent_since = coalesce(silent_since, n.now), retry_at = n.now + make_interval(
+        secs => least(:longest_s, greatest(:shortest_s, extract(epoch FROM n.now - coalesce(silent_since, n.now)))))
+    FROM (SELECT clock_timestamp() AS now OFFSET 0) n WHERE w.id = :id AND w.url = :url
+    """
+)
+SHORTEST_S = 2.0
+
+
+def fell_silent(connection: Connection, webhook_id: int, url: str | None, *, longest_s: float) -> None:
+    """A call was not answered: the next one has to wait as long as the silence lasts already.
+
+    :param url: that was called; another one is not to blame.
+    """
+    values = {"id": webhook_id, "url": url, "shortest_s": SHORTEST_S, "longest_s": longest_s}
+    connection.execute(_SILENT, values)
+
+
+def answered(connection: Connection, webhook_id: int) -> None:
+    """A call was answered, whatever the answer."""
+    connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.silent_since.is_not(None)).values(HEARD))
+
+
+def hurry(connection: Connection, webhook_id: int) -> None:
+    """The next call to a silent one may come at once."""
+    connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.retry_at.is_not(None)).values(retry_at=None))

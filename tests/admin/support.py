@@ -69,6 +69,12 @@ class Browser:
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self.request("POST", address, body, follow, **kind)
 
+    def version(self, address: str) -> str:
+        """The version that a page's form begins from."""
+        found = re.search(r'name="version" value="([^"]+)"', self.get(address).html)
+        assert found, f"{address} names no version"
+        return found[1]
+
     def token(self, address: str = "/admin/sign-in") -> str:
         found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(address).html)
         assert found, f"{address} carries no form"

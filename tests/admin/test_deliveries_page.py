@@ -47,7 +47,7 @@ def test_a_secret_is_shown_once_and_another_one_after_a_rotation(admin: Browser)
     (first,) = re.findall(r"whsec_[0-9a-f]{64}", made.html)
     assert "not shown again" in made.text and URL in made.text
     assert "whsec_" not in admin.get("/admin/webhooks").html + admin.get("/admin/webhooks/once").html
-    rotated = admin.post("/admin/webhooks/once", {"do": "rotate"})
+    rotated = admin.post("/admin/webhooks/once", {"do": "rotate", "version": "1"})
     (second,) = re.findall(r"whsec_[0-9a-f]{64}", rotated.html)
     assert first != second and "whsec_" not in admin.get("/admin/webhooks/once").html
     assert "whsec_" not in admin.get("/admin/audit-log").html
@@ -68,14 +68,15 @@ def test_mistakes_stand_beside_their_fields(admin: Browser, database_url: str) -
     assert 'value="http://push.example/"' in page.html and 'value="plain"' in page.html
     assert admin.post("/admin/webhooks", {"key": "mine", "url": URL}).status == 409
     assert query(database_url, "SELECT count(*) FROM webhooks WHERE key IN ('plain', 'inside', 'no key')") == [(0,)]
-    page = admin.post("/admin/webhooks/mine", {"do": "url", "url": "https://10.0.0.1/"})
+    page = admin.post("/admin/webhooks/mine", {"do": "url", "url": "https://10.0.0.1/", "version": "1"})
     assert page.status == 422 and 'value="https://10.0.0.1/"' in page.html
     assert admin.post("/admin/webhooks/mine", {"do": "fly"}).status == 422
     assert admin.get("/admin/webhooks/ghost").status == 404
 
 
 def test_a_webhook_is_moved_paused_and_deleted_when_its_key_is_typed(admin: Browser, sending: Sending) -> None:
-    assert "has another address" in admin.post("/admin/webhooks/mine", {"do": "url", "url": URL + "/2"}).text
+    moved = {"do": "url", "url": URL + "/2", "version": admin.version("/admin/webhooks/mine")}
+    assert "has another address" in admin.post("/admin/webhooks/mine", moved).text
     assert "It is paused" in admin.post("/admin/webhooks/mine", {"do": "pause"}).text
     assert "is running now" in admin.post("/admin/webhooks/mine", {"do": "start"}).text
     refused = admin.post("/admin/webhooks/mine", {"do": "delete", "confirm": "yes"})
@@ -85,6 +86,30 @@ def test_a_webhook_is_moved_paused_and_deleted_when_its_key_is_typed(admin: Brow
     assert used.status == 409 and "delivers to this webhook" in used.text
     assert "is deleted" in admin.post("/admin/webhooks/once", {"do": "delete", "confirm": "once"}).text
     assert admin.get("/admin/webhooks/once").status == 404
+
+
+def test_of_two_who_change_a_webhook_at_once_the_second_is_told(admin: Browser) -> None:
+    """A second rotation would make the secret worthless that the first person has just copied."""
+    admin.post("/admin/webhooks", {"key": "shared", "url": URL})
+    address = "/admin/webhooks/shared"
+    both = admin.version(address)
+    assert "Copy it now" in admin.post(address, {"do": "rotate", "version": both}).text
+    again = admin.post(address, {"do": "rotate", "version": both})
+    assert again.status == 409 and "Somebody changed this webhook" in again.text and "whsec_" not in again.html
+    told = admin.post(address, {"do": "url", "url": URL + "/mine", "version": both})
+    assert told.status == 409 and f'value="{URL}/mine"' in told.html and "Nothing was overwritten" in told.text
+    newest = {"do": "url", "url": URL + "/mine", "version": str(int(both) + 1)}
+    assert "has another address" in admin.post(address, newest).text
+
+
+def test_a_webhook_that_does_not_answer_is_told_of(admin: Browser, sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("gone", gone.url)
+    sending.make("gone", "waits")
+    sending.send()
+    assert "It does not answer since" in admin.get("/admin/webhooks/gone").text
+    assert "gone " in admin.get("/admin/webhooks").text and "does not answer" in admin.get("/admin/webhooks").text
+    query(sending.database_url, "UPDATE deliveries SET status = 'failed', next_at = NULL WHERE unit_id = 'waits'")
 
 
 def test_every_attempt_is_told_and_a_delivery_is_sent_again(viewer: Browser, editor: Browser, sending: Sending) -> None:

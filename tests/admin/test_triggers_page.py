@@ -135,12 +135,31 @@ def test_rows_are_added_and_removed_without_a_script(editor: Browser) -> None:
     assert 'name="conditions-0-name"' not in page.html and 'value="user.name"' in page.html
 
 
+def test_of_two_people_who_change_it_at_once_the_second_is_told_and_loses_nothing(
+    editor: Browser, admin: Browser, loop: Triggers
+) -> None:
+    loop.define("shared", {"type": "event", "event": "shared"}, variables={"name": "user.name"})
+    address, typed = "/admin/triggers/shared/change", {**COUNT, "key": "", "kind": "event", "event": "shared"}
+    both = editor.version(address)
+    assert admin.post(address, {**typed, "priority": "8", "version": both}).status == 200
+    late = {**typed, "priority": "9", "name": HOSTILE, "version": both}
+    told = editor.post(address, late)
+    assert told.status == 409 and "Somebody changed this trigger" in told.text and "priority 8 9" in told.text
+    assert "<script>alert" not in told.html and 'value="user.name"' in told.html and 'value="9"' in told.html
+    assert "priority 8" in admin.get("/admin/triggers/shared").text.lower()
+    more = editor.post(address, {**late, "do": "add-conditions"})
+    assert more.status == 200 and f'name="version" value="{both}"' in more.html  # it still began from the old one
+    over = editor.post(address, {**late, "version": str(int(both) + 1)})
+    assert over.status == 200 and "priority 9" in over.text.lower()
+    assert editor.post(address, typed).status == 409  # a form that names no version overwrites nothing
+
+
 def test_it_is_changed_started_paused_and_deleted_after_a_question(editor: Browser, admin: Browser) -> None:
     form = editor.get("/admin/triggers/three-fails/change")
     assert form.status == 200 and 'value="user.name"' in form.html
-    page = editor.post(
-        "/admin/triggers/three-fails/change", {**COUNT, "kind": "absence", "silence": "3", "silence_unit": "days"}
-    )
+    changed = {**COUNT, "kind": "absence", "silence": "3", "silence_unit": "days"}
+    address = "/admin/triggers/three-fails/change"
+    page = editor.post(address, {**changed, "version": editor.version(address)})
     assert "no failed for 3 days" in page.text
     assert "runs now" in editor.post("/admin/triggers/three-fails/move", {"do": "start"}).text
     assert "is paused now" in editor.post("/admin/triggers/three-fails/move", {"do": "pause"}).text

@@ -148,6 +148,30 @@ def test_what_is_not_there_is_404(client: Client) -> None:
         assert (answer.status, answer.body["code"]) == (404, code), path
 
 
+def test_a_change_that_began_from_an_older_version_is_refused(client: Client) -> None:
+    made = client.post("/v1/triggers", _definition("versioned")).body
+    assert made["version"] == 1
+    first = client.patch("/v1/triggers/versioned", {"priority": 1, "version": 1})
+    assert (first.status, first.body["version"]) == (200, 2)
+    late = client.patch("/v1/triggers/versioned", {"priority": 2, "version": 1})
+    assert (late.status, late.body["code"]) == (409, "trigger_changed") and "Nothing was overwritten" in late.body[
+        "detail"
+    ]
+    assert client.get("/v1/triggers/versioned").body["priority"] == 1
+    assert client.patch("/v1/triggers/versioned", {"priority": 1, "version": 2}).body["version"] == 2  # no change
+    assert (
+        client.patch("/v1/triggers/versioned", {"priority": 3}).body["version"] == 3
+    )  # who names none takes the newest
+    assert client.patch("/v1/triggers/versioned", {"version": 0}).body["errors"][0]["path"] == "/version"
+    hook = client.post("/v1/webhooks", {"key": "versioned", "url": "https://example.com/a"}).body
+    moved = client.patch("/v1/webhooks/versioned", {"url": "https://example.com/b", "version": hook["version"]})
+    assert (moved.status, moved.body["version"]) == (200, 2)
+    late = client.patch("/v1/webhooks/versioned", {"url": "https://example.com/c", "version": 1})
+    assert (late.status, late.body["code"]) == (409, "webhook_changed")
+    assert client.get("/v1/webhooks/versioned").body["url"] == "https://example.com/b"
+    assert client.call("DELETE", "/v1/webhooks/versioned").status == 200
+
+
 def test_a_webhook_shows_its_secret_when_it_is_made_and_never_again(client: Client) -> None:
     body = {"key": "hooks", "url": "https://example.com/hook"}
     made = _ok(client.post("/v1/webhooks", body), shapes.WebhookSecretAnswer, 201)

@@ -53,7 +53,7 @@ def sent(database_url: str) -> Iterator[tuple[str, Call]]:
         work.define("hook", {"type": "event", "event": "hook"}, delivery={"to": "webhook", "webhook": "hook"})
         work.report({"name": "hook", "unit_id": "ada"})
         work.match()
-        assert (work.fire(), delivering.deliver_due(work.engine, local, 1.0)) == (1, 1)
+        assert (work.fire(), delivering.deliver_due(work.engine, local)) == (1, 1)
         (call,) = receiver.calls
         yield secret, call
 

@@ -1,18 +1,22 @@
 """Webhooks: signed, retried, logged, replayed; a receiver that never answers delays nobody else."""
 
 import re
+import threading
 import time
+from contextlib import ExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from app.errors import Conflict, NotFound, Unprocessable
-from app.services import deliveries, delivering, triggers, webhooks
+from app.services import deliveries, delivering, erasure, outgoing, triggers, webhooks
 from app.services.webhooks import WebhookPatch, WebhookSpec
 from app.settings import Settings
-from app.store import units
+from app.store import platform, units
+from app.store import webhooks as webhook_store
 from tests.receiver import receiving
-from tests.service import ROOT, Loop, query, settings
+from tests.service import ROOT, Loop, query, settings, wait_for
 from tests.services.trigger_support import Triggers
 
 
@@ -40,15 +44,22 @@ class Sending:
         self.work.match()
         assert self.work.fire() == len(units)
 
-    def send(self, claim_s: float = 1.0) -> int:
-        return delivering.deliver_due(self.engine, self.settings, claim_s)
+    def send(self) -> int:
+        return delivering.deliver_due(self.engine, self.settings)
 
     def hurry(self) -> None:
         """As if the pauses were over."""
         query(self.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
+        query(self.database_url, "UPDATE webhooks SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
 
     def log(self, key: str, **asked: Any) -> list[dict[str, Any]]:
         return deliveries.newest(self.engine, webhook=key, limit=200, **asked)
+
+
+def platform_now(sending: Sending) -> datetime:
+    """The database's clock."""
+    with sending.engine.begin() as connection:
+        return platform.now(connection)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +116,7 @@ def test_an_error_is_tried_again_after_a_pause_and_each_attempt_is_noted(sending
     with receiving(lambda call, number: 500 if number == 1 else 204) as receiver:
         sending.webhook("flaky", receiver.url)
         sending.make("flaky", "ada")
-        assert sending.send(0.1) == 1
+        assert sending.send() == 1
         (line,) = sending.log("flaky", status="waiting")
         assert line["next_at"] > line["created_at"]
         sending.hurry()
@@ -139,25 +150,153 @@ def test_redirects_are_failures_and_not_followed(sending: Sending) -> None:
     with receiving(lambda call, number: 307) as receiver:
         sending.webhook("redirect", receiver.url)
         sending.make("redirect", "ada")
-        sending.send(0.1)
+        sending.send()
     assert [call.path for call in receiver.calls] == ["/hook"]
     (line,) = sending.log("redirect")
     assert [(one["status"], one["error"]) for one in line["attempts"]] == [(307, "redirects are not followed")]
 
 
-def test_receivers_that_never_answer_delay_nobody_else(sending: Sending) -> None:
-    """Two calls to the silent one are in flight, the others' arrive meanwhile."""
-    with receiving(lambda call, number: None) as silent, receiving() as quick:
-        sending.webhook("silent", silent.url)
+def test_receivers_that_never_answer_delay_nobody_else(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while calls to silent ones are waited for arrives before any of these ends."""
+    monkeypatch.setattr(outgoing, "DEADLINE_S", 60.0)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(receiving(lambda call, number: None)) for _ in range(5)]
+        quick = stack.enter_context(receiving())
         sending.webhook("quick", quick.url)
-        sending.make("silent", *[f"s-{n}" for n in range(30)])
-        sending.make("quick", *[f"q-{n}" for n in range(30)])
-        sending.send()
-        assert len(quick.calls) == 30
-        assert len(silent.calls) == silent.most_at_once == delivering.EACH
+        for place, one in enumerate(silent):
+            sending.webhook(f"silent-{place}", one.url)
+            sending.make(f"silent-{place}", *[f"s-{n}" for n in range(5)])
+        sender = threading.Thread(target=sending.send)
+        sender.start()
+        wait_for(lambda: all(one.at_once == delivering.EACH for one in silent), 60)
+        sending.make("quick", *[f"q-{n}" for n in range(10)])
+        wait_for(lambda: len(quick.calls) == 10, 60)
+        assert [one.at_once for one in silent] == [delivering.EACH] * 5
+        for one in silent:
+            one.stopping.set()
+        sender.join(60)
+    assert not sender.is_alive()
+    assert [len(one.calls) for one in silent] == [delivering.EACH] * 5
     assert quick.most_at_once <= delivering.EACH
-    tried = [line for line in sending.log("silent") if line["attempts"]]
-    assert [line["attempts"][0]["error"] for line in tried] == ["no answer within 5 seconds"] * 2
+
+
+def test_a_silent_webhook_waits_with_all_its_deliveries_and_is_tried_with_one_call(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(webhook_store, "SHORTEST_S", 200.0)
+    answers: list[int | None] = [None]
+    with receiving(lambda call, number: answers[0]) as receiver:
+        sending.webhook("silent", receiver.url)
+        sending.make("silent", *[f"s-{n}" for n in range(8)])
+        assert sending.send() == delivering.EACH
+        errors = [one["attempts"][0]["error"] for one in sending.log("silent") if one["attempts"]]
+        assert errors == [f"no answer within {outgoing.DEADLINE_S:g} seconds"] * delivering.EACH
+        found = webhooks.get(sending.engine, "silent")
+        assert found.silent_since and found.retry_at and (found.retry_at - found.silent_since).total_seconds() >= 200
+        assert sending.send() == 0  # six of them never failed
+        sending.hurry()
+        assert sending.send() == 1
+        answers[0] = 200
+        sending.hurry()
+        assert sending.send() == 8
+    found = webhooks.get(sending.engine, "silent")
+    assert (found.silent_since, found.retry_at) == (None, None)
+    assert {one["status"] for one in sending.log("silent")} == {"delivered"}
+
+
+def test_the_pause_of_a_silent_webhook_grows_with_its_silence_to_an_end(sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("gone", gone.url)
+    pauses = []
+    for silent_s in (10, 100, 100_000):
+        sending.make("gone", f"g-{silent_s}")
+        sending.hurry()
+        passed = f"clock_timestamp() - make_interval(secs => {silent_s})"
+        query(sending.database_url, f"UPDATE webhooks SET silent_since = {passed} WHERE key = 'gone'")
+        before = platform_now(sending)
+        assert sending.send() == 1
+        found = webhooks.get(sending.engine, "gone")
+        assert found.retry_at is not None
+        pauses.append((found.retry_at - before).total_seconds())
+    assert pauses[0] >= 10 and pauses[1] >= 100 and pauses[2] >= delivering.LONGEST_SILENCE_S
+    assert pauses[0] < pauses[1] < pauses[2] < 100_000
+
+
+def test_what_waited_for_a_silent_webhook_for_half_a_day_fails_and_what_is_new_does_not(sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("away", gone.url)
+    sending.make("away", *[f"old-{n}" for n in range(4)])
+    long_ago = f"clock_timestamp() - make_interval(secs => {delivering.GIVE_UP_S + 60})"
+    query(sending.database_url, f"UPDATE deliveries SET next_at = {long_ago} WHERE status = 'waiting'")
+    query(sending.database_url, f"UPDATE webhooks SET silent_since = {long_ago} WHERE key = 'away'")
+    sending.make("away", "new")
+    assert sending.send() == 1
+    failed = sending.log("away", status="failed")
+    assert [one["attempts"][-1]["error"] for one in failed] == [
+        "not sent: the webhook has not answered for too long"
+    ] * 3
+    assert len(sending.log("away", status="waiting")) == 2  # the new one, and the one that was just tried
+
+
+def test_another_address_or_a_replay_does_not_wait_for_the_silence_to_end(sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("moved", gone.url)
+    sending.make("moved", "ada")
+    later = "clock_timestamp() + interval '1 day'"
+    silence = f"UPDATE webhooks SET silent_since = clock_timestamp(), retry_at = {later} WHERE key = 'moved'"
+    query(sending.database_url, silence)
+    assert sending.send() == 0
+    (line,) = sending.log("moved")
+    deliveries.replay(sending.engine, line["id"], "test")
+    assert sending.send() == 1
+    query(sending.database_url, silence)
+    with receiving() as receiver:
+        webhooks.change(sending.engine, sending.settings, "moved", WebhookPatch(url=receiver.url), "test")
+        query(sending.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
+        assert sending.send() == 1
+        assert len(receiver.calls) == 1
+
+
+def test_many_deliveries_of_one_webhook_leave_room_for_the_others(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("busy", receiver.url)
+        sending.make("busy", *[f"b-{n}" for n in range(20)])
+        assert sending.send() == 20
+    assert receiver.most_at_once <= delivering.EACH
+
+
+def test_a_unit_that_is_erased_while_its_message_is_on_its_way_leaves_no_trace(sending: Sending) -> None:
+    """The receiver's words may repeat the message, so they are not noted after the erasure."""
+    caller = sending.work.loop.caller
+
+    def answer(call: Any, number: int) -> int:
+        erasure.ask(sending.engine, sending.settings, caller, call.body["unit_id"])
+        erasure.run_waiting(sending.engine, sending.settings)
+        return 500
+
+    with receiving(answer) as receiver:
+        sending.webhook("erased", receiver.url)
+        sending.make("erased", "forget-me")
+        assert sending.send() == 1
+    assert sending.log("erased") == []
+    orphans = "SELECT count(*) FROM delivery_attempts a WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.id = a.delivery_id)"
+    assert query(sending.database_url, orphans) == [(0,)]
+
+
+def test_a_courier_sends_when_it_is_woken_and_stops_without_leaving_a_call_behind(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("courier", receiver.url)
+        courier = delivering.Courier(sending.engine, sending.settings)
+        for count in (1, 2):
+            sending.make("courier", f"c-{count}")
+            courier.wake()
+            wait_for(lambda: len(sending.log("courier", status="delivered")) == count, 60)  # noqa: B023
+        courier.stop()
+        sending.make("courier", "too late")
+        courier.wake()
+        assert not courier.running
+    assert len(receiver.calls) == 2
 
 
 def test_consent_that_is_revoked_after_the_decision_keeps_the_message_back(sending: Sending) -> None:
@@ -179,8 +318,8 @@ def test_what_a_killed_sender_took_is_sent_again_when_its_lease_ends(sending: Se
         sending.webhook("leased", receiver.url)
         sending.make("leased", "ada")
         with sending.engine.begin() as connection:  # a sender takes it, and is killed
-            assert len(store.claim(connection, busy=[], each=1, look=10, lease_s=3600)) == 1
-        assert sending.send(0.1) == 0
+            assert len(store.claim(connection, silent=False, busy=[], room=10, lease_s=3600)) == 1
+        assert sending.send() == 0
         sending.hurry()
         assert sending.send() == 1
 
@@ -226,7 +365,7 @@ def test_an_address_that_is_not_allowed_any_more_fails_when_it_is_sent_to(sendin
     with receiving() as receiver:
         sending.webhook("development", receiver.url)
         sending.make("development", "ada")
-        delivering.deliver_due(sending.engine, settings(sending.database_url), 0.1)
+        delivering.deliver_due(sending.engine, settings(sending.database_url))
     assert receiver.calls == []
     assert sending.log("development")[0]["attempts"][0]["error"] == "give an https address"
 
@@ -238,7 +377,7 @@ def test_a_webhook_in_use_stays_and_a_deleted_ones_deliveries_fail(sending: Send
         webhooks.delete(sending.engine, "used", "test")
     triggers.delete(sending.engine, "used", "test")
     webhooks.delete(sending.engine, "used", "test")
-    sending.send(0.1)
+    sending.send()
     (line,) = deliveries.newest(sending.engine, limit=1)
     assert (line["status"], line["attempts"][0]["error"]) == ("failed", "the webhook was deleted")
 

@@ -219,6 +219,23 @@ def test_a_dry_run_tells_what_a_running_trigger_then_does(work: Triggers) -> Non
         assert told["sample"] == sorted(told["sample"], key=lambda one: one["at"], reverse=True)
 
 
+def test_a_running_trigger_that_is_changed_to_wait_for_a_silence_lets_past_silences_rest(
+    work: Triggers, database_url: str
+) -> None:
+    """Otherwise everybody who fell silent since it was started months ago would hear from it at once."""
+    trigger_id = work.define("turned", {"type": "event", "event": "hello"})
+    query(database_url, "UPDATE triggers SET silent_until = silent_until - interval '6 days' WHERE id = %s", trigger_id)
+    work.report(_event("turn", 1, ago(days=2)))
+    work.match()
+    triggers.change(work.engine, "turned", {"pattern": {"type": "absence", "event": "turn", "for_s": 3600}}, "test")
+    work.match()
+    assert work.causes("turned") == []
+    query(database_url, "UPDATE triggers SET silent_until = silent_until - interval '6 days' WHERE id = %s", trigger_id)
+    triggers.change(work.engine, "turned", {"priority": 4}, "test")  # what is not about the pattern skips no silence
+    work.match()
+    assert work.causes("turned") == ["turn-1"]
+
+
 def test_a_dry_run_of_an_absence_counts_silences(work: Triggers) -> None:
     for n, at in enumerate([50, 49, 30, 10, 2]):
         work.report(_event("quiet", n, ago(hours=at)))

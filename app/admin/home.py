@@ -2,7 +2,7 @@
 
 from flask import render_template, request
 
-from app.admin.access import page
+from app.admin.access import may, page
 from app.services import drafts
 from app.services import home as service
 from app.serving import runtime
@@ -16,7 +16,7 @@ def home() -> str:
     given = {name: request.args.get(name, "").strip() for name in ("search", "status", "sort")}
     found = service.lines(runtime().engine, search=given["search"], status=given["status"], sort=given["sort"])
     first = request.args.get("from", "")
-    start = min(int(first), len(found)) if first.isdecimal() and len(first) < 10 else 0
+    start = min(int(first), max(0, len(found) - 1)) if first.isdecimal() and len(first) < 10 else 0
     return render_template(
         "home.html",
         section="experiments",
@@ -28,5 +28,5 @@ def home() -> str:
         filtered=any(given[name] for name in ("search", "status")),
         sorts=service.SORTS,
         statuses=service.STATUSES,
-        drafts=drafts.unfinished(runtime().engine),
+        drafts=drafts.unfinished(runtime().engine) if may("editor") else [],
     )

@@ -294,6 +294,13 @@ def test_a_taken_key_is_told_at_the_review(draft: Draft, client: Client) -> None
     assert draft.show("purpose").status == 200
 
 
+def test_drafts_are_listed_for_those_who_may_open_them(draft: Draft, editor: Browser, viewer: Browser) -> None:
+    draft.save("purpose", {"name": "Only for editors"})
+    assert "Only for editors" in editor.get("/admin/").text
+    assert "Only for editors" not in viewer.get("/admin/").text
+    assert viewer.get(f"{draft.base}/purpose").status == 403
+
+
 def test_a_draft_is_discarded(draft: Draft) -> None:
     page = draft.browser.post(f"{draft.base}/discard", {"version": "1"})
     assert "The draft is discarded" in page.text

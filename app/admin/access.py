@@ -21,10 +21,11 @@ CSP = (
     "frame-ancestors 'none'"
 )
 ANYBODY = "anybody"
-TITLES = {  # where the API's title speaks of keys and requests
-    "not_signed_in": "Please sign in",
-    "missing_role": "Your role may not do that",
-    "form_expired": "This form is too old",
+TITLES = {  # by status, where the API's title speaks of keys and requests
+    400: "That cannot be taken",
+    401: "Please sign in",
+    403: "Your role may not do that",
+    409: "That is not possible now",
 }
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -134,7 +135,7 @@ def error_page(error: LoopwiseError) -> Response | None:
     """The page that shows an error to a person; null when no person asked."""
     if not request.path.startswith(f"{PREFIX}/") and request.path != PREFIX:
         return None
-    title = TITLES.get(error.code, error.title)
+    title = TITLES.get(error.status, error.title)
     response = Response(render_template("error.html", error=error, title=title), error.status, mimetype="text/html")
     if error.status == 503:
         response.headers["Retry-After"] = "1"

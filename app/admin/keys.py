@@ -44,6 +44,7 @@ def keys() -> Any:
         "keys.html",
         section="keys",
         keys=service.list_keys(engine),
+        experiments=runtime().snapshots.current.by_id,
         scopes=SCOPES,
         typed={} if new else form,
         chosen=[] if new else form.getlist("scopes"),

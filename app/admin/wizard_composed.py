@@ -76,15 +76,20 @@ def show(
         clash=clash,
         places=PLACES,
         channels=wizard_message.CHANNELS,
-        part_names={part["row"]: f"{slot['name']}: {part['id'] or 'no id'}" for slot, part in parts},
+        part_names={part["row"]: f"{_shown(slot['name'])}: {_shown(part['id'])}" for slot, part in parts},
         part_choices=[
-            (slot["name"], [(part["row"], part["id"] or "no id") for part in slot["parts"]]) for slot in slots
+            (_shown(slot["name"]), [(part["row"], _shown(part["id"])) for part in slot["parts"]]) for slot in slots
         ],
         open_slots=_open_slots(slots, {**found, fresh: ""}, len(parts)),
         count=_count(kept, spec),
         picked=picked,
         seen=_seen(kept, spec, opened.checked.document.get("variables", []), picked),
     )
+
+
+def _shown(name: str) -> str:
+    """A name in a list, also where it is far too long to be one."""
+    return f"{name[:60]}…" if len(name) > 60 else name or "no name"
 
 
 def _open_slots(slots: list[Typed], names: dict[str, str], parts: int) -> set[int]:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.admin.test_wizard_document import COMPOSED
 from tests.e2e.support import Site, faults, fill, sign_in, speak, wider_than_the_window
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
@@ -33,6 +34,8 @@ PAGES = (
     "/admin/drafts/{draft}/metrics",
     "/admin/drafts/{draft}/plan",
     "/admin/drafts/{draft}/review",
+    "/admin/drafts/{composed}/actions",
+    "/admin/drafts/{composed}/actions?pick=0.1+1.1",
     "/admin/triggers",
     "/admin/triggers/new",
     "/admin/triggers/{trigger}",
@@ -74,11 +77,14 @@ def seen(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     context = chromium.new_context()
     page = context.new_page()
     sign_in(page, site)
-    page.goto(f"{site.url}{ONE}/")
-    page.get_by_role("button", name="Change").click()
-    page.wait_for_url("**/admin/drafts/**")
-    draft = page.url.split("/drafts/")[1].split("/")[0]
-    yield {"decision": quote(ids[-1]), "draft": draft, **names}
+    assert site.client.post("/v1/experiments", COMPOSED).status == 201
+    drafts = {}
+    for name, key in (("draft", KEY), ("composed", COMPOSED["key"])):
+        page.goto(f"{site.url}/admin/experiments/{key}/")
+        page.get_by_role("button", name="Change", exact=True).click()
+        page.wait_for_url("**/admin/drafts/**")
+        drafts[name] = page.url.split("/drafts/")[1].split("/")[0]
+    yield {"decision": quote(ids[-1]), **drafts, **names}
     context.close()
 
 

@@ -4,15 +4,18 @@ A unit that denied or revoked anything has a line in ``restrictions``, against w
 so a revocation needs no look at consent for all the others, and holds from its commit on, in every process.
 """
 
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from app.errors import FieldError
+from app.services.experiment_config import invalid
 from app.services.keys import Caller
 from app.services.people_config import PURPOSES
 from app.services.requests import ConsentRequest
 from app.services.times import iso
-from app.store import consents, units
+from app.store import consents, platform, units
 from app.store.consents import Consent
 from app.store.engine import transaction
 
@@ -22,13 +25,17 @@ MOST_LINES = 1000
 def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str, Any]:
     """Write what a person said, one line for each purpose, and answer with what holds now.
 
-    Saying again what holds already, with the same text and source, adds no line: a retry is safe.
+    What holds already, and what was said at the same time with the same text and source, adds no line: a retry changes nothing.
+
+    :raises Unprocessable: a yes without its time, or of the future, which could undo a no that is said after it.
     """
     with transaction(engine) as connection:
         units.hold(connection, [request.unit_id])
+        _check_time(connection, request)
         before = consents.current(connection, request.unit_id)
+        said = _said(connection, request)
         for purpose, status in request.purposes.items():
-            if not _same(before.get(purpose), status, request):
+            if (purpose, status) not in said and not _same(before.get(purpose), status, request):
                 consents.add(
                     connection,
                     request.unit_id,
@@ -57,6 +64,24 @@ def line_json(line: Consent) -> dict[str, Any]:
     """One line of the ledger."""
     times = {name: iso(getattr(line, name)) for name in ("occurred_at", "recorded_at")}
     return line._asdict() | times
+
+
+def _check_time(connection: Connection, request: ConsentRequest) -> None:
+    """A no holds from when it arrives; a yes is held against the no that was said last, so its time must be known."""
+    if "granted" not in request.purposes.values():
+        return
+    if request.occurred_at is None:
+        message = "say when the person said yes; then a retry cannot undo what was revoked meanwhile"
+        raise invalid((FieldError("/occurred_at", message),))
+    if request.occurred_at > platform.now(connection) + timedelta(seconds=consents.CLOCKS_DIFFER_S):
+        raise invalid((FieldError("/occurred_at", "this is in the future: check the clock"),))
+
+
+def _said(connection: Connection, request: ConsentRequest) -> set[tuple[str, str]]:
+    """What the ledger holds already of the same moment, text and source, as (purpose, status)."""
+    lines = consents.ledger(connection, request.unit_id, MOST_LINES)
+    same = (request.occurred_at, request.text_version, request.source)
+    return {(one.purpose, one.status) for one in lines if (one.occurred_at, one.text_version, one.source) == same}
 
 
 def _same(before: Consent | None, status: str, request: ConsentRequest) -> bool:

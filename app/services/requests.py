@@ -101,4 +101,7 @@ class ConsentRequest(Model):
     purposes: dict[Purpose, Literal["granted", "denied", "revoked"]] = Field(min_length=1)
     text_version: str = Field(min_length=1, max_length=200, description="Of the text that the person read.")
     source: str = Field(min_length=1, max_length=200, description="Where it was given, such as settings page.")
-    occurred_at: Time | None = Field(default=None, description="When; without it, when it arrived.")
+    occurred_at: Time | None = Field(
+        default=None,
+        description="When the person said it. A yes needs it: else a retry could undo what was revoked meanwhile.",
+    )

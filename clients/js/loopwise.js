@@ -68,8 +68,8 @@ export class Loopwise {
   }
 
   /** Write what the person agreed to, as { personalise: "granted", message: "denied", ... }; needs a unitToken. */
-  async consent(purposes, textVersion, source = "web page") {
-    const body = { unit_id: this.unitId, purposes, text_version: textVersion, source };
+  async consent(purposes, textVersion, source = "web page", occurredAt = new Date().toISOString()) {
+    const body = { unit_id: this.unitId, purposes, text_version: textVersion, source, occurred_at: occurredAt };
     const response = await this.#send("/v1/consent", body, AbortSignal.timeout(10000));
     if (!response.ok) throw new Error(`consent was not stored: ${response.status}`);
     return response.json();

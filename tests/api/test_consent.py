@@ -1,5 +1,6 @@
 """Consent: an append-only ledger, and at once in every decision of every experiment."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.service import Client, bandit, make_key, query
@@ -8,7 +9,8 @@ GRANT = {"text_version": "2026-11", "source": "settings page"}
 
 
 def say(client: Client, unit: str, **purposes: str) -> Any:
-    answer = client.post("/v1/consent", {"unit_id": unit, "purposes": purposes, **GRANT})
+    said = {"unit_id": unit, "purposes": purposes, "occurred_at": datetime.now(UTC).isoformat(), **GRANT}
+    answer = client.post("/v1/consent", said)
     assert answer.status == 200, answer.raw
     return answer.body["consent"]
 
@@ -22,7 +24,7 @@ def test_what_was_said_last_holds_and_every_line_stays(client: Client) -> None:
     assert say(client, "lina", personalise="granted", learn="granted") == {
         "personalise": "granted", "learn": "granted", "analyse": None, "message": None}  # fmt: skip
     say(client, "lina", learn="revoked")
-    say(client, "lina", learn="revoked")  # a retry
+    say(client, "lina", learn="revoked")  # said again
     answer = client.get("/v1/consent/lina")
     assert answer.status == 200
     assert answer.body["consent"]["learn"] == "revoked"
@@ -61,7 +63,29 @@ def test_a_yes_that_comes_late_does_not_undo_a_later_no(client: Client) -> None:
     ahead = body | {"occurred_at": "2999-01-01T00:00:00Z"}
     client.post("/v1/consent", ahead | {"purposes": {"message": "denied"}})
     assert say(client, "hesitant", message="granted")["message"] == "granted"
-    assert len(client.get("/v1/consent/hesitant").body["ledger"]) == 6
+    assert len(client.get("/v1/consent/hesitant").body["ledger"]) == 5
+
+
+def test_a_retry_is_known_as_one_and_undoes_nothing(client: Client) -> None:
+    yes = {"unit_id": "retried", "purposes": {"message": "granted", "learn": "granted"}, **GRANT}
+    yes["occurred_at"] = "2026-01-01T12:00:00Z"
+    no = {"unit_id": "retried", "purposes": {"message": "revoked"}, "occurred_at": "2026-01-02T12:00:00Z", **GRANT}
+    later = yes | {"purposes": {"message": "granted"}, "occurred_at": "2026-01-03T12:00:00Z"}
+    assert client.post("/v1/consent", yes).body["consent"]["message"] == "granted"
+    assert client.post("/v1/consent", no).body["consent"]["message"] == "revoked"
+    assert client.post("/v1/consent", yes).body["consent"]["message"] == "revoked"
+    assert client.post("/v1/consent", later).body["consent"]["message"] == "granted"
+    assert client.post("/v1/consent", no).body["consent"]["message"] == "granted"
+    assert len(client.get("/v1/consent/retried").body["ledger"]) == 4
+    untimed = {name: value for name, value in later.items() if name != "occurred_at"}
+    refused = client.post("/v1/consent", untimed)
+    assert (refused.status, refused.body["errors"][0]["path"]) == (422, "/occurred_at")
+    assert (
+        client.post("/v1/consent", untimed | {"purposes": {"message": "denied"}}).body["consent"]["message"] == "denied"
+    )
+    ahead = client.post("/v1/consent", later | {"occurred_at": "2999-01-01T00:00:00Z"})
+    assert (ahead.status, ahead.body["errors"][0]["path"]) == (422, "/occurred_at")
+    assert client.get("/v1/consent/retried").body["consent"]["message"] == "denied"
 
 
 def test_a_batch_with_one_who_revoked_is_still_one_commit(client: Client, database_url: str) -> None:

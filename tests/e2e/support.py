@@ -118,6 +118,7 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
     _made(site, "/v1/triggers/fires/start", {})
     for unit_id in (unit, "leaver"):
         said = {"unit_id": unit_id, "purposes": {"learn": "granted"}, "text_version": text[:100], "source": text[:100]}
+        said["occurred_at"] = "2026-01-01T12:00:00Z"
         _made(site, "/v1/consent", said)
     came = [
         {"unit_id": unit, "name": "came", "event_id": f"{text[:90]}{n}", "properties": {"name": text[:90]}}

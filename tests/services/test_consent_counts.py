@@ -5,9 +5,11 @@ from app.services.consent import record
 from app.services.requests import ConsentRequest
 from tests.service import Loop, query
 
+SAID_AT = "2026-01-01T12:00:00Z"
+
 
 def say(loop: Loop, unit: str, **purposes: str) -> None:
-    said = {"unit_id": unit, "purposes": purposes, "text_version": "1", "source": "test"}
+    said = {"unit_id": unit, "purposes": purposes, "text_version": "1", "source": "test", "occurred_at": SAID_AT}
     record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
 
 
@@ -38,3 +40,14 @@ def test_the_newest_line_of_each_unit_counts_until_it_is_erased(loop: Loop) -> N
     assert consent_counts.compute_due(engine, 30)
     found = consent_counts.stored(engine)
     assert found is not None and found.units == {"learn": {"granted": 1}, "message": {"granted": 1}}
+
+
+def test_a_yes_that_came_late_is_counted_as_the_no_that_holds(loop: Loop) -> None:
+    engine = loop.runtime.engine
+    say(loop, "late", analyse="revoked")
+    said = {"unit_id": "late", "purposes": {"analyse": "granted"}, "text_version": "0", "source": "test"}
+    record(engine, loop.caller, ConsentRequest.model_validate(said | {"occurred_at": "2025-12-31T12:00:00Z"}))
+    query(loop.database_url, "UPDATE latest SET computed_at = computed_at - interval '1 hour' WHERE kind = 'consent'")
+    assert consent_counts.compute_due(engine, 30)
+    found = consent_counts.stored(engine)
+    assert found is not None and found.units["analyse"] == {"revoked": 1}

@@ -122,6 +122,7 @@ def test_while_it_waits_nothing_personal_is_decided_and_consent_changes_nothing(
     asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver")
     assert erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver") == asked
     said: dict[str, Any] = {"unit_id": "leaver", "text_version": "1", "source": "x"}
+    said["occurred_at"] = "2026-01-01T12:00:00Z"
     said["purposes"] = dict.fromkeys(("personalise", "learn"), "granted")
     record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
     (decided,) = loop.decide("forgets-soon", [{"unit_id": "leaver", "context": {"n": 1}}])

@@ -38,10 +38,12 @@ def test_whoever_denies_being_analysed_is_in_no_report_from_then_on(loop: Loop) 
             return sum(row.decisions for row in results.arm_sums(connection, made, "reward", {}))
 
     assert reported() == 20
-    said = {"unit_id": "v1", "purposes": {"analyse": "revoked"}, "text_version": "1", "source": "x"}
+    said: dict[str, Any] = {"unit_id": "v1", "purposes": {"analyse": "revoked"}, "text_version": "1", "source": "x"}
+    said["occurred_at"] = "2026-01-01T12:00:00Z"
     record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
     assert reported() == 16
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said | {"purposes": {"analyse": "granted"}}))
+    again = {"purposes": {"analyse": "granted"}, "occurred_at": "2026-01-02T12:00:00Z"}
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said | again))
     assert reported() == 20
 
 

@@ -1,7 +1,7 @@
 """The methods about the people behind the units, without any I/O; see ``calls``."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from loopwise_client.people import Consent, ConsentLedger, ConsentLine, ConsentStatus, Erasure, Person, Purpose
@@ -19,12 +19,14 @@ def consent(
     occurred_at: datetime | None = None,
     deadline_s: float | None = None,
 ) -> Plan[Consent]:
-    """Write what a person said, for each purpose; it holds from the answer on. Saying it again adds no line.
+    """Write what a person said, for each purpose; it holds from the answer on. Saying it again changes nothing.
 
     :param text_version: of the text that the person read.
     :param source: where it was given, such as settings page.
+    :param occurred_at: when the person said it; without it, now.
     :returns: what holds now.
-    :raises LoopwiseUnavailable: no answer within the deadline: whether it holds is not known, so say it again.
+    :raises LoopwiseUnavailable: no answer within the deadline: whether it holds is not known, so say it again, with the same
+        ``occurred_at``: then it does not undo what the person revokes meanwhile.
     :raises Refused: the server says no.
     """
     body: dict[str, Any] = {
@@ -32,9 +34,8 @@ def consent(
         "purposes": dict(purposes),
         "text_version": text_version,
         "source": source,
+        "occurred_at": utc(occurred_at or datetime.now(UTC)),
     }
-    if occurred_at is not None:
-        body["occurred_at"] = utc(occurred_at)
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return Call("/v1/consent", as_json(body), deadline_s, lambda answer: _consent(answer["consent"]), unavailable)
 

@@ -6,7 +6,15 @@ from zoneinfo import available_timezones
 from flask import flash, redirect, request, url_for
 from pydantic import ValidationError
 
-from app.admin import wizard_actions, wizard_composed, wizard_form, wizard_plan, wizard_review, wizard_words
+from app.admin import (
+    wizard_actions,
+    wizard_composed,
+    wizard_form,
+    wizard_plan,
+    wizard_review,
+    wizard_shares,
+    wizard_words,
+)
 from app.admin.access import page, user
 from app.admin.wizard_document import typed_of
 from app.admin.wizard_form import FORMS, NAMES, Typed
@@ -65,7 +73,8 @@ def draft_step(draft_id: int, step: str) -> Any:
 
 def _save(opened: Opened, step: str) -> Any:
     do = request.form.get("do", "save")
-    typed = wizard_form.with_rows_done(step, wizard_form.posted(step, request.form), do)
+    posted = wizard_form.posted(step, request.form)
+    typed = wizard_form.with_rows_done(step, wizard_shares.handed_on(posted, do) if step == "arms" else posted, do)
     try:
         saved = drafts.save(runtime().engine, opened.draft.id, posted_version(), step, typed, user().name)
     except Conflict:

@@ -111,6 +111,7 @@ def test_rows_are_added_duplicated_and_removed_without_a_script(draft: Draft) ->
     found = draft.fields("arms")
     assert [found[f"rows-{n}-key"] for n in range(3)] == [["learned"], ["uniform"], ["learned-2"]]
     assert found["control"] == ["1"]
+    assert [found[f"rows-{n}-share"] for n in range(3)] == [["75"], ["25"], ["0"]]  # control's 20 went to the others
     assert "rows-3-key" not in found
     page = draft.save("arms", do="add")
     assert 'id="rows-3-key"' in page.html

@@ -12,9 +12,9 @@ from app.admin import charts
 from app.admin.chart_parts import Point
 from app.admin.format import number, percent, plural
 from app.admin.forms import as_sentence
-from app.admin.wizard_check import sentence
 from app.admin.wizard_form import Typed
 from app.admin.wizard_numbers import Reader
+from app.admin.wizard_sentences import sentence
 from app.errors import LoopwiseError, NotFound, Unavailable
 from app.services import power
 from app.services.experiment_config import pydantic_fields

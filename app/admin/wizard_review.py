@@ -7,9 +7,10 @@ from flask import flash, redirect, request, url_for
 from app.admin import charts, wizard_form, wizard_words
 from app.admin.access import user
 from app.admin.format import percent
-from app.admin.wizard_check import problem_of, where
+from app.admin.wizard_check import problem_of
 from app.admin.wizard_form import NAMES, STEPS
 from app.admin.wizard_frame import Opened, led_to, open_draft, posted_version, render
+from app.admin.wizard_sentences import where
 from app.errors import LoopwiseError
 from app.services import drafts, trail
 from app.services.experiment_config import ExperimentConfig

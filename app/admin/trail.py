@@ -5,20 +5,39 @@ from typing import Any
 from flask import render_template, request
 
 from app.admin.access import page
+from app.errors import NotFound
 from app.services import trail as service
+from app.services import users
+from app.services.trail import Page
 from app.serving import runtime
 
 
 @page("/audit-log", "admin")
 def trail() -> Any:
     """Changes of the whole platform, newest first."""
+    engine = runtime().engine
     given = {name: request.args.get(name, "").strip() for name in ("actor", "kind", "experiment")}
     before = request.args.get("before", "")
-    found = service.newest(
-        runtime().engine,
-        experiment_key=given["experiment"] or None,
-        actor=given["actor"] or None,
-        kind=given["kind"] or None,
-        before_id=int(before) if before.isdecimal() and len(before) < 19 else None,
+    errors: dict[str, str] = {}
+    found = Page([], None)
+    try:
+        found = service.newest(
+            engine,
+            experiment_key=given["experiment"] or None,
+            actor=given["actor"] or None,
+            kind=given["kind"] or None,
+            before_id=int(before) if before.isdecimal() and len(before) < 19 else None,
+        )
+    except NotFound as error:
+        errors["experiment"] = error.detail
+    shown = render_template(
+        "trail.html",
+        section="trail",
+        lines=found.lines,
+        older=found.older,
+        given=given,
+        errors=errors,
+        kinds=[("", "anything"), *service.WORDS.items()],
+        people=[*(one.name for one in users.list_users(engine)), "cli", "worker"],
     )
-    return render_template("trail.html", section="trail", lines=found.lines, older=found.older, given=given)
+    return shown, 404 if errors else 200

@@ -1,11 +1,13 @@
 """The trail: what differs, notes, and paging that shows each line once."""
 
+import re
+
 import pytest
 
 from app.errors import Unprocessable
 from app.services import experiments, trail
 from app.services.trail import Difference, differences
-from tests.service import Loop
+from tests.service import ROOT, Loop
 
 
 def test_differences_name_what_changed_and_nothing_else() -> None:
@@ -46,6 +48,14 @@ def test_every_change_is_a_line_with_its_actor_and_notes_are_lines_too(loop: Loo
     ]
     assert found.lines[0].change.reason == "We saw <b>it</b>."
     assert found.lines[1].differences == [Difference("name", "", "Another name")]
+
+
+def test_every_kind_of_change_has_words_of_its_own() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "app").rglob("*.py"))
+    calls = re.findall(r"record_change\((?:[^()]|\([^()]*\))*", source)
+    kinds = {kind for call in calls for kind in re.findall(r'kind="(\w+)"', call)}
+    assert len(kinds) > 10 and kinds <= set(trail.WORDS)
+    assert len(set(trail.WORDS.values())) == len(trail.WORDS)
 
 
 def test_paging_shows_each_line_once(loop: Loop) -> None:

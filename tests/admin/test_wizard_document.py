@@ -99,7 +99,7 @@ MESSAGES = definition(
         {"name": ' a, "b"\nc', "hashed": True},
         {"name": "\u202e<b>"},
     ],
-    retention_s=86_401.0,
+    retention_s=604_801.0,
     feedback={
         "thumbs": {"up": 1.0, "down": 0.0},
         "stars": [0.0, 0.1, 0.2, 0.7, 1.0],

@@ -50,7 +50,7 @@ def earned(results: dict[str, Any]) -> str:
     metric = next(one for one in results["metrics"] if one["role"] == "primary")
     line = best_line(metric)
     if line is None:
-        return _no_comparison(metric, results["control"])
+        return _no_comparison(metric, results)
     values = {row["arm"]: row["value"] for row in metric["arms"]}
     mine, control = number(values.get(line["arm"])), number(values.get(line["control"]))
     against = f"{control} of the control" + ("" if line["control"] == "control" else f", {line['control']}")
@@ -78,11 +78,14 @@ def best_line(metric: dict[str, Any]) -> dict[str, Any] | None:
     return max(known, key=lambda line: upwards * line["difference"], default=None)
 
 
-def _no_comparison(metric: dict[str, Any], control: str) -> str:
-    if not metric["comparisons"]:
+def _no_comparison(metric: dict[str, Any], results: dict[str, Any]) -> str:
+    control = results["control"]
+    if len(results["sample_ratio"]["observed"]) < 2:
         return (
             f"There is one arm, {control}, and so nothing to compare it with. Add an arm to see what a policy is worth."
         )
+    if not metric["comparisons"]:
+        return f"Nothing can be compared yet: {control} and another arm need settled decisions first."
     reason = metric["comparisons"][0]["always_valid"]["interval"]["reason"]
     return f"Nothing can be compared yet: {reason}."
 

@@ -118,6 +118,14 @@ def test_figures_without_results_say_when_they_come(lab: Lab, viewer: Browser) -
     assert "5 wait for rewards" in text
 
 
+def test_the_decision_of_a_concluded_experiment_stands_on_top(lab: Lab, viewer: Browser) -> None:
+    lab.make("over", arms=AB, control_arm="control")
+    experiments.move(lab.runtime.engine, "over", "conclude", "test", "We keep <b>a</b>.")
+    text = viewer.get("/admin/experiments/over/").text
+    assert "What was decided: We keep <b>a</b>." in text
+    assert re.search(r"UTC · concluded [\d-]+ [\d:]+ UTC · configuration 1", text)
+
+
 def test_a_single_arm_has_nothing_to_compare_with(lab: Lab, viewer: Browser) -> None:
     lab.make("single")
     lab.play("single", units(5), lambda *_: 1.0)

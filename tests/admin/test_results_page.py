@@ -8,7 +8,7 @@ import pytest
 
 from app.services import health_checks, results
 from tests.admin.support import Browser
-from tests.analysis.log import AB, Lab
+from tests.analysis.log import AB, Lab, arm
 from tests.service import query
 
 HOSTILE = "<b>bold</b>\u202e"
@@ -148,6 +148,19 @@ def test_too_few_units_give_reasons_instead_of_numbers(lab: Lab, viewer: Browser
     text = viewer.get("/admin/experiments/thin/results").text
     assert "opens at 100 units per arm" in text
     assert "nan" not in text.lower().split()
+
+
+def test_arms_whose_outcomes_are_still_to_come_are_not_taken_for_one_arm(lab: Lab, viewer: Browser) -> None:
+    lab.make("early", arms=AB, control_arm="control")
+    lab.play("early", [{"unit_id": f"u{n}"} for n in range(40)], lambda *_: 1.0, settled=False)
+    results.compute(lab.runtime.engine, "early")
+    text = viewer.get("/admin/experiments/early/results").text
+    assert "control and another arm need settled decisions first" in text and "There is one arm" not in text
+    assert "not known yet" in text and "as expected" not in text
+    lab.make("single", arms=[arm("only", 1.0)])
+    lab.play("single", [{"unit_id": f"u{n}"} for n in range(40)], lambda *_: 1.0)
+    results.compute(lab.runtime.engine, "single")
+    assert "There is one arm, only" in viewer.get("/admin/experiments/single/results").text
 
 
 def test_many_looks_are_thinned_to_those_that_a_chart_can_show(lab: Lab, viewer: Browser) -> None:

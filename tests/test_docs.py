@@ -21,7 +21,7 @@ from app.services import metrics
 from app.services.experiment_config import parse_config
 from app.services.feedback_request import FeedbackRequest
 from app.services.requests import DecideRequest, RewardRequest
-from app.store import training
+from app.store import backlog, training
 from app.web import create_app
 from tests.service import settings
 
@@ -177,6 +177,8 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[
             yield family.name + ending, family.type, list(metric._labelnames)
     monkeypatch.setattr(health, "transaction", lambda engine: nullcontext())
     monkeypatch.setattr(training, "lag", lambda connection: (0, 0.0))
+    monkeypatch.setattr(backlog, "waited", lambda connection: {})
+    monkeypatch.setattr(backlog, "silent_webhooks", lambda connection: 0)
     snapshot = SimpleNamespace(current=SimpleNamespace(serving={}, by_id={}))
     for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None)):  # type: ignore[arg-type]
         yield gauge.name, gauge.type, list(gauge._labelnames)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from app.errors import Forbidden, Unavailable
 from app.services import keys, metrics
 from app.services.runtime import Runtime
 from app.serving import PUBLIC, runtime
-from app.store import training
+from app.store import backlog, training
 from app.store.engine import transaction
 
 blueprint = Blueprint("health", __name__)
@@ -68,8 +68,14 @@ def _gauges(at: Runtime) -> Iterable[Metric]:
     try:
         with transaction(at.engine) as connection:
             waiting, lag_s = training.lag(connection)
+            queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
     except Unavailable:
         return  # what this process counted is still worth telling; the missing gauges say that the database is away
     help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
     yield GaugeMetricFamily("loopwise_training_lag_seconds", help_lag, value=lag_s)
     yield GaugeMetricFamily("loopwise_training_waiting", "Decisions that are due for training.", value=waiting)
+    oldest = GaugeMetricFamily("loopwise_queue_seconds", "Seconds that the oldest has been due.", labels=["queue"])
+    for name, seconds in queues.items():
+        oldest.add_metric([name], seconds)
+    yield oldest
+    yield GaugeMetricFamily("loopwise_webhooks_silent", "Webhooks that did not answer their last call.", value=silent)

@@ -46,7 +46,9 @@ class ErasureRequest(Model):
 class ErasureAnswer(BaseModel):
     erasure_id: str
     status: str  # waiting, done
+    problem: str | None  # why the last try failed
     requested_at: str
+    retry_at: str | None  # the next try; null: at once
     done_at: str | None
     receipt: dict[str, Any] | None
 

@@ -125,7 +125,9 @@ class HealthAnswer(BaseModel):
 
 class FeedbackReportAnswer(BaseModel):
     experiment: str
-    in_force: dict[str, Any] = Field(description="The feedback schema; being_computed: a newer one's version, or null.")
+    in_force: dict[str, Any] = Field(
+        description="The feedback schema; being_computed: a newer one's version, or null; problem: why that failed."
+    )
     answers: int
     late: int
     kinds: list[dict[str, Any]]

@@ -9,14 +9,15 @@ import hashlib
 import hmac
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine
 
-from app.errors import NotFound
+from app.errors import NotFound, Unavailable
 from app.services.ids import new_id
 from app.services.keys import Caller
 from app.services.people import check_unbound
 from app.services.people_config import PURPOSES
-from app.services.rebuild import rebuild_lineage
+from app.services.rebuild import rebuild_lineage, why_not
 from app.services.receipts import sign
 from app.services.times import iso
 from app.settings import Settings
@@ -24,6 +25,8 @@ from app.store import erasures as store
 from app.store import experiments, models, platform, training, units
 from app.store.engine import transaction
 from app.store.erasures import Erasure, Learned
+
+log = structlog.get_logger()
 
 
 def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> dict[str, Any]:
@@ -64,12 +67,14 @@ def newest(engine: Engine, most: int = 50) -> list[Erasure]:
 
 
 def run_waiting(engine: Engine, settings: Settings) -> list[str]:
-    """Do every erasure that was asked for; returns their ids."""
+    """Do every erasure that was asked for; returns the ids of those that are done. One that fails is tried again later.
+
+    :raises Unavailable: the database is away.
+    """
     with transaction(engine) as connection:
-        waiting = [one.id for one in store.waiting(connection)]
-    for erasure_id in waiting:
-        _erase(engine, settings, erasure_id)
-    return waiting
+        now = platform.now(connection)
+        due = [one.id for one in store.waiting(connection) if one.retry_at is None or one.retry_at <= now]
+    return [one for one in due if _tried(engine, settings, one)]
 
 
 def hash_of(secret: str, unit_id: str) -> str:
@@ -79,13 +84,28 @@ def hash_of(secret: str, unit_id: str) -> str:
 
 def as_json(erasure: Erasure) -> dict[str, Any]:
     """An erasure as the API shows it."""
-    times = {name: getattr(erasure, name) for name in ("requested_at", "done_at")}
+    times = {name: getattr(erasure, name) for name in ("requested_at", "done_at", "retry_at")}
     return {
         "erasure_id": erasure.id,
         "status": erasure.status,
+        "problem": erasure.problem,
         **{name: None if at is None else iso(at) for name, at in times.items()},
         "receipt": erasure.receipt,
     }
+
+
+def _tried(engine: Engine, settings: Settings, erasure_id: str) -> bool:
+    """False: it failed, which is shown, and keeps no other erasure waiting."""
+    try:
+        _erase(engine, settings, erasure_id)
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("erasure_failed", erasure_id=erasure_id)
+        with transaction(engine) as connection:
+            store.note_failure(connection, erasure_id, why_not(error))
+        return False
+    return True
 
 
 def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:

@@ -278,6 +278,9 @@ def _people_problems(config: ExperimentConfig) -> list[FieldError]:
     for place, cap in enumerate(config.fatigue.caps if config.fatigue else []):
         if cap.action is not None and cap.action not in ids:
             found.append(FieldError(f"/fatigue/caps/{place}/action", "no action of this experiment has this id"))
+    if config.fatigue and config.retention_s is not None and config.retention_s < config.fatigue.lookback_s():
+        message = f"caps and distance look back {config.fatigue.lookback_s():g} s; keep whose decision it was at least so long"
+        found.append(FieldError("/retention_s", message))
     names = [one.name for one in config.context_fields or []]
     for place, name in enumerate(names):
         if names.index(name) != place:

@@ -138,6 +138,8 @@ def _in_force(connection: Connection, experiment: StoredExperiment) -> dict[str,
         "worth": applied.schema if applied else None,
         "applied_at": iso(applied.applied_at) if applied and applied.applied_at else None,
         "being_computed": newest.version if newest and waits else None,
+        "problem": newest.problem if newest and waits else None,
+        "retry_at": iso(newest.retry_at) if newest and waits and newest.retry_at else None,
     }
 
 

@@ -119,6 +119,8 @@ def badges(row: HomeRow, now: datetime) -> list[Badge]:
         found.append(Badge(f"Biased log: {health['choices']}", "bad", "results"))
     for text in results["crossed"] if results else []:
         found.append(Badge(f"Guardrail crossed: {text}", "bad", "results"))
+    if row.schema_problem:
+        found.append(Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback"))
     if row.waiting_since and (now - row.waiting_since).total_seconds() > STALE_S:
         found.append(Badge(_stale_words(row, now), "warn", "policy"))
     if row.problem:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import structlog
 from sqlalchemy import Connection, Engine
 
+from app.errors import Unavailable
 from app.services import model_bytes
 from app.services.examples import Configs, examples_of, joined_reward, outcome_of
 from app.services.model_bytes import ModelRefused
@@ -53,25 +54,31 @@ class Applied(NamedTuple):
 
 
 def apply_waiting(engine: Engine, settings: Settings) -> list[Applied]:
-    """Bring every waiting feedback schema into force; cheap when there is none."""
+    """Bring every waiting feedback schema into force; cheap when there is none. One that fails is tried again later.
+
+    :raises Unavailable: the database is away.
+    """
     with transaction(engine) as connection:
         waiting = schemas.waiting_experiments(connection)
     done = []
     for experiment_id in waiting:
         try:
             applied = apply_schema(engine, settings, experiment_id)
-        except (ModelRefused, ModelError, TrainingDataError) as error:
-            log.error("rebuild_failed", experiment_id=experiment_id, error=str(error))
-            _report_problem(engine, experiment_id, f"the feedback schema cannot be applied: {error}")
+        except Unavailable:
+            raise
+        except Exception as error:  # one experiment's fault is shown, and keeps no other waiting
+            log.exception("rebuild_failed", experiment_id=experiment_id)
+            with transaction(engine) as connection:
+                schemas.note_failure(connection, experiment_id, why_not(error))
             continue
         done += [applied] if applied else []
     return done
 
 
-def _report_problem(engine: Engine, experiment_id: int, problem: str) -> None:
-    with transaction(engine) as connection:
-        for serving in models.serving(connection, experiment_id=experiment_id):
-            models.report_problem(connection, experiment_id, serving.arm, problem)
+def why_not(error: Exception) -> str:
+    """Why models could not be learned again, for people."""
+    known = isinstance(error, ModelRefused | ModelError | TrainingDataError)
+    return str(error)[:1000] if known else "an unexpected fault; the worker's log says more"
 
 
 def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Applied | None:

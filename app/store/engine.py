@@ -74,6 +74,7 @@ def create(
         pool_use_lifo=True,
         pool_pre_ping=ping,
         isolation_level="AUTOCOMMIT" if autocommit else None,
+        hide_parameters=True,  # an error's text goes to the log, where nothing of a person is kept
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
         connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},

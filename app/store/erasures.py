@@ -25,6 +25,8 @@ class Erasure(NamedTuple):
     requested_at: datetime
     done_at: datetime | None
     actor: str  # who asked for it: an API key, or a user
+    problem: str | None  # why the last try failed
+    retry_at: datetime | None  # the next try; null: at once
 
 
 class Learned(NamedTuple):
@@ -58,6 +60,19 @@ def waiting(connection: Connection, unit_hash: str | None = None) -> list[Erasur
     return [Erasure._make(row) for row in connection.execute(query)]
 
 
+_FAILED = text(
+    f"""
+    UPDATE erasures SET problem = :problem, failures = failures + 1, retry_at = clock_timestamp() + {tables.RETRY_PAUSE}
+    WHERE id = :id AND status = 'waiting'
+    """
+)
+
+
+def note_failure(connection: Connection, erasure_id: str, problem: str) -> None:
+    """It could not be done: why, and that it is tried again later, each time after a longer pause."""
+    connection.execute(_FAILED, {"id": erasure_id, "problem": problem})
+
+
 def newest(connection: Connection, most: int) -> list[Erasure]:
     """The newest erasures."""
     query = select(*_columns).order_by(_e.c.requested_at.desc()).limit(most)
@@ -72,7 +87,8 @@ def receipts(connection: Connection) -> list[dict[str, Any]]:
 def finish(connection: Connection, erasure_id: str, receipt: dict[str, Any]) -> None:
     """It is done: the receipt stays, the unit's id does not."""
     query = """
-        UPDATE erasures SET status = 'done', unit_id = NULL, receipt = :receipt, done_at = clock_timestamp() WHERE id = :id
+        UPDATE erasures SET status = 'done', unit_id = NULL, receipt = :receipt, done_at = clock_timestamp(),
+            problem = NULL, retry_at = NULL WHERE id = :id
     """
     connection.execute(text(query), {"id": erasure_id, "receipt": orjson.dumps(receipt).decode()})
 
@@ -156,7 +172,9 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     def delete(table: str, query: str, **values: Any) -> None:
         counts[table] = connection.execute(text(query), values).rowcount
 
-    held = "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # whoever notes an attempt has done so, or waits
+    held = (
+        "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # whoever notes an attempt has done so, or waits
+    )
     connection.execute(text(held), {"unit_id": unit_id})
     delete(
         "delivery_attempts",

@@ -125,6 +125,8 @@ class Schema(NamedTuple):
     schema: dict[str, Any]
     created_at: datetime
     applied_at: datetime | None  # null: outcomes and models do not follow it yet
+    problem: str | None  # why the last try to apply it failed
+    retry_at: datetime | None  # the next try; null: at once
 
 
 NO_SCHEMA = 0  # the version of rewards to which no answer contributed
@@ -162,19 +164,35 @@ def add_schema(connection: Connection, experiment_id: int, version: int, schema:
 def mark_applied(connection: Connection, experiment_id: int, version: int) -> None:
     """From now on outcomes and models follow this schema."""
     where = (_s.c.experiment_id == experiment_id) & (_s.c.version == version)
-    connection.execute(update(_s).where(where).values(applied_at=text("clock_timestamp()")))
+    values = {"applied_at": text("clock_timestamp()"), "problem": None, "retry_at": None}
+    connection.execute(update(_s).where(where).values(**values))
+
+
+_FAILED = text(
+    f"""
+    UPDATE feedback_schemas s SET problem = :problem, failures = failures + 1,
+        retry_at = clock_timestamp() + {tables.RETRY_PAUSE}
+    WHERE experiment_id = :experiment_id AND applied_at IS NULL
+        AND version = (SELECT max(version) FROM feedback_schemas WHERE experiment_id = :experiment_id)
+    """
+)
+
+
+def note_failure(connection: Connection, experiment_id: int, problem: str) -> None:
+    """The newest schema could not be applied: why, and that it is tried again later, each time after a longer pause."""
+    connection.execute(_FAILED, {"experiment_id": experiment_id, "problem": problem})
 
 
 _WAITING = text(
     """
     SELECT experiment_id FROM (
-        SELECT DISTINCT ON (experiment_id) experiment_id, applied_at FROM feedback_schemas
+        SELECT DISTINCT ON (experiment_id) experiment_id, applied_at, retry_at FROM feedback_schemas
         ORDER BY experiment_id, version DESC
-    ) newest WHERE applied_at IS NULL ORDER BY experiment_id
+    ) newest WHERE applied_at IS NULL AND coalesce(retry_at <= clock_timestamp(), true) ORDER BY experiment_id
     """
 )
 
 
 def waiting_experiments(connection: Connection) -> list[int]:
-    """Experiments whose newest schema is not applied yet."""
+    """Experiments whose newest schema is to be applied now."""
     return list(connection.execute(_WAITING).scalars())

@@ -66,7 +66,8 @@ def due(connection: Connection, kind: str, *, every_s: float, factor: float, sta
 _HOME = text(
     """
     SELECT e.key, e.config->>'name' AS name, e.status, e.owner, e.created_at, e.started_at, e.concluded_at,
-        e.config->'arms' AS arms, e.config->>'control_arm' AS control_arm, found.latest, waiting.since, problems.text
+        e.config->'arms' AS arms, e.config->>'control_arm' AS control_arm, found.latest, waiting.since,
+        problems.text, schema.problem
     FROM (SELECT x.*, c.config FROM experiments x
           JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version
           WHERE CAST(:key AS text) IS NULL OR x.key = :key) e
@@ -84,6 +85,9 @@ _HOME = text(
     LEFT JOIN LATERAL (
         SELECT min(l.problem) AS text FROM lineages l WHERE l.experiment_id = e.id AND l.problem IS NOT NULL
     ) problems ON true
+    LEFT JOIN LATERAL (
+        SELECT s.problem FROM feedback_schemas s WHERE s.experiment_id = e.id ORDER BY s.version DESC LIMIT 1
+    ) schema ON true
     ORDER BY e.id DESC
     """
 )
@@ -104,6 +108,7 @@ class HomeRow(NamedTuple):
     latest: dict[str, Any] | None  # by kind, the summary with computed_at
     waiting_since: Any  # end of the oldest window whose outcome should be settled by now; null: none
     problem: str | None  # why a learning arm's newest round does not serve
+    schema_problem: str | None  # why the newest feedback schema is not in force
 
 
 def home(connection: Connection, key: str | None = None) -> list[HomeRow]:

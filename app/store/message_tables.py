@@ -21,6 +21,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from app.store.tables import metadata, time_column
 
+# How long work that failed waits for its next try: from 10 s, doubled each time, to an hour.
+RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
+
 consents = Table(  # append-only: the newest line of a unit and purpose is what holds
     "consents",
     metadata,

@@ -9,6 +9,7 @@ from app.store import message_tables, tables
 from app.store.engine import AnyRow
 
 _d = tables.decisions
+_f = message_tables.firings
 BLANK: dict[str, Any] = {
     "unit_id": "",
     "body_hash": "",
@@ -20,7 +21,7 @@ BLANK: dict[str, Any] = {
 
 
 def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[AnyRow]:
-    """Decisions older than that which still name their unit, oldest first; none whose outcome is waited for."""
+    """Decisions older than that which still name their unit, oldest first; none whose outcome, or waiting time, runs yet."""
     query = (
         select(_d)
         .where(
@@ -28,6 +29,9 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
             text("decided_at < clock_timestamp() - make_interval(secs => :age)"),
             _d.c.erased_at.is_(None),
             ~select(1).where(tables.awaiting_outcome.c.decision_id == _d.c.id).exists(),
+            ~select(1)
+            .where(_f.c.unit_id == _d.c.unit_id, _f.c.wait_decision_id == _d.c.id, _f.c.status == "waiting")
+            .exists(),
         )
         .order_by(_d.c.decided_at)
         .limit(most)
@@ -43,11 +47,23 @@ _WRITE = text(
     FROM json_to_recordset(:rows) AS i (id text, seal text) WHERE d.id = i.id
     """
 )
-_FOLLOWING = (
+_BEFORE = (
     "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # whoever notes an attempt has done so, or waits
     "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
     "DELETE FROM deliveries WHERE decision_id = ANY(:ids)",
-    "DELETE FROM firings WHERE decision_id = ANY(:ids)",
+    # What must not fire again keeps its cause, in a row of another id: the decision's own id names the old one.
+    """
+    WITH gone AS (
+        DELETE FROM firings f USING decisions d WHERE d.id = ANY(:ids) AND f.unit_id = d.unit_id
+            AND (f.decision_id = d.id OR f.wait_decision_id = d.id)
+        RETURNING f.*
+    )
+    INSERT INTO firings (trigger_id, cause, caused_at, unit_id, request, status, priority, due_at, created_at, finished_at)
+    SELECT g.trigger_id, g.cause, g.caused_at, g.unit_id, json_build_object('experiment', g.request->>'experiment'),
+        g.status, g.priority, g.due_at, g.created_at, g.finished_at
+    FROM gone g JOIN triggers t ON t.id = g.trigger_id
+    WHERE t.definition->'pattern'->>'type' IN ('milestone', 'count')
+    """,
     "DELETE FROM feedback WHERE decision_id = ANY(:ids)",
     "DELETE FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = ANY(:ids)",
 )
@@ -58,13 +74,13 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
 
     :param seals: by id, the seal of what is left.
     """
-    rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
-    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
-    for statement in _FOLLOWING:
+    for statement in _BEFORE:
         values: dict[str, Any] = {"ids": list(seals)}
         if ":experiment_id" in statement:
             values["experiment_id"] = experiment_id
         connection.execute(text(statement), values)
+    rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
+    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:

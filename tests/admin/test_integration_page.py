@@ -109,6 +109,26 @@ def test_the_pages_key_is_bound_to_its_experiment_and_named_in_the_trail(
     assert actor.startswith("admin")
 
 
+def test_the_page_names_what_the_app_has_to_send_and_may_be_told_to_show(client: Client, viewer: Browser) -> None:
+    client.make(
+        "asks-much",
+        actions=[{"id": f"tip-{n}"} for n in range(25)],
+        metrics=[
+            {"key": "left", "role": "guardrail", "source": {"type": "count", "metric": "unsubscribed"}},
+            {"key": "rate", "source": {"type": "ratio", "numerator": "clicks", "denominator": "seen"}},
+        ],
+        reward={"window_s": 7200.0, "max": 5.0},
+        segments=["device"],
+        context_fields=[{"name": "device"}, {"name": "plan"}],
+    )
+    text = viewer.get("/admin/experiments/asks-much/integration").text
+    assert "May be chosen tip-0, tip-1," in text and "tip-19 and 5 more" in text
+    assert "from 0 to 5, within 2 hours of the decision" in text
+    assert "clicks, seen, unsubscribed: as a reward is, with its name as metric" in text
+    assert "In the context device" in text and "device, plan; anything else is dropped" in text
+    assert "what your app sends as actions" in viewer.get("/admin/experiments/own-candidates/integration").text
+
+
 def test_only_administrators_make_keys(viewer: Browser, editor: Browser) -> None:
     for browser in (viewer, editor):
         assert "Make a key" not in browser.get("/admin/experiments/snippets/integration").text

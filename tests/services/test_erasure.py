@@ -4,16 +4,19 @@ from typing import Any
 
 import pytest
 
+from app.errors import Unprocessable
 from app.services import erasure, model_bytes, receipts, retention
 from app.services.audit import audit_experiment
 from app.services.consent import record
 from app.services.examples import Configs, examples_of
+from app.services.experiment_config import parse_config
 from app.services.requests import ConsentRequest
 from app.store import models, training
 from app.store.engine import transaction
 from bandits.model import initial_model, learn
 from bandits.policy import BanditPolicy, parse_policy
-from tests.service import Loop, bandit, query
+from tests.service import Loop, bandit, definition, query
+from tests.services.trigger_support import Triggers
 
 TABLES = ("decisions", "outcomes", "feedback", "events", "firings", "deliveries", "consents", "restrictions")
 
@@ -153,6 +156,31 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     assert serving(loop, made).number == 3
 
 
+def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_waiting(loop: Loop) -> None:
+    made, url = loop.make("forgets-not", arms=bandit()), loop.settings.database_url
+    rounds(loop, made, "forgets-not", 1)
+    ((signature,),) = query(url, "SELECT signature FROM model_versions WHERE experiment_id = %s AND number = 0", made)
+    spoil = "UPDATE model_versions SET signature = %s WHERE experiment_id = %s AND number = 0"
+    query(url, spoil, "0" * 64, made)
+    engine, of, caller = loop.runtime.engine, loop.settings, loop.caller
+    asked = erasure.ask(engine, of, caller, "gone-forgets-not")["erasure_id"]
+    other = erasure.ask(engine, of, caller, "nobody")["erasure_id"]
+    assert erasure.run_waiting(engine, of) == [other]
+    found = erasure.look_up(engine, caller, asked)
+    assert found["status"] == "waiting" and "was not signed" in found["problem"] and found["retry_at"]
+    assert erasure.run_waiting(engine, of) == []  # its pause is not over
+    pause = "SELECT extract(epoch FROM retry_at - clock_timestamp()) FROM erasures WHERE id = %s"
+    for failed, wait_s in ((3, 80), (7, 1280), (5000, 3600)):
+        query(url, "UPDATE erasures SET retry_at = clock_timestamp(), failures = %s WHERE id = %s", failed, asked)
+        assert erasure.run_waiting(engine, of) == []
+        assert wait_s / 2 < query(url, pause, asked)[0][0] <= wait_s
+    query(url, spoil, signature, made)
+    query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", asked)
+    assert erasure.run_waiting(engine, of) == [asked]
+    found = erasure.look_up(engine, caller, asked)
+    assert (found["status"], found["problem"], found["retry_at"]) == ("done", None, None)
+
+
 def test_after_its_time_a_decision_names_nobody_and_the_audit_knows(loop: Loop) -> None:
     made = loop.make("kept-a-day", arms=bandit(), retention_s=86_400.0)
     rounds(loop, made, "kept-a-day", 2)
@@ -179,3 +207,51 @@ def test_events_and_ended_firings_go_after_their_time(loop: Loop) -> None:
     )
     assert retention.forget_events(loop.runtime.engine, loop.settings) == 2
     assert query(url, "SELECT event_id FROM events ORDER BY 1") == [("e0",), ("e1",)]
+
+
+def test_a_milestone_fires_no_second_time_after_its_decision_was_forgotten(loop: Loop) -> None:
+    """Its firing stays as a cause alone: nothing leads from the unit to the decision any more."""
+    work, url = Triggers(loop), loop.settings.database_url
+    work.experiment("tips", retention_s=86_400.0)
+    work.define("tenth", {"type": "milestone", "event": "lesson", "property": "n", "at_least": 10})
+    work.define("each", {"type": "event", "event": "lesson"})
+    reached = {"name": "lesson", "unit_id": "learner", "properties": {"n": 10, "name": "Ada"}}
+    work.report(reached | {"event_id": "first"})
+    assert (work.match(), work.fire()) == (2, 2)
+    query(url, "UPDATE decisions SET decided_at = decided_at - interval '2 days' WHERE unit_id = 'learner'")
+    query(url, "DELETE FROM awaiting_outcome WHERE decision_id IN (SELECT id FROM decisions WHERE unit_id = 'learner')")
+    assert retention.run(loop.runtime.engine, loop.settings) == 2
+    kept = query(url, "SELECT id, cause, decision_id, request->>'variables' FROM firings WHERE unit_id = 'learner'")
+    assert [row[1:] for row in kept] == [("learner", None, None)]
+    assert query(url, "SELECT count(*) FROM decisions WHERE id LIKE %s", f"firing-{kept[0][0]}-%") == [(0,)]
+    query(url, "DELETE FROM events")  # as it is after their time, too
+    work.report(reached | {"event_id": "second"})
+    assert work.match() == 1  # the other trigger's
+    assert work.fire() == 1
+    assert work.causes("tenth") == ["learner"]
+
+
+def test_a_decision_on_how_long_to_wait_is_kept_as_long_as_its_firing_waits(loop: Loop) -> None:
+    work, url = Triggers(loop), loop.settings.database_url
+    work.experiment("tips-later")
+    loop.make("waits", actions=[{"id": "long", "payload": {"wait_s": 2_000_000}}], retention_s=86_400.0)
+    later = {"experiment": "waits"}
+    work.define("slow", {"type": "event", "event": "slow"}, experiment="tips-later", delay_s=later)
+    work.report({"name": "slow", "unit_id": "patient", "event_id": "slow-1"})
+    assert (work.match(), work.fire()) == (1, 0)
+    query(url, "UPDATE decisions SET decided_at = decided_at - interval '2 days' WHERE unit_id = 'patient'")
+    query(url, "DELETE FROM awaiting_outcome WHERE decision_id IN (SELECT id FROM decisions WHERE unit_id = 'patient')")
+    assert retention.run(loop.runtime.engine, loop.settings) == 0
+    query(url, "UPDATE firings SET due_at = clock_timestamp() WHERE unit_id = 'patient'")
+    assert work.fire() == 1
+    assert retention.run(loop.runtime.engine, loop.settings) == 1
+    assert query(url, "SELECT count(*) FROM firings WHERE unit_id = 'patient'") == [(0,)]
+
+
+def test_caps_look_back_no_further_than_people_are_known() -> None:
+    fatigue = {"caps": [{"limit": 1, "window_s": 604_800}]}
+    actions = [{"id": "say", "template": {"texts": {"en": {"body": "x"}}}}, {"id": "nothing"}]
+    with pytest.raises(Unprocessable) as caught:
+        parse_config(definition("short", actions=actions, fatigue=fatigue, retention_s=86_400))
+    assert [field.path for field in caught.value.fields] == ["/retention_s"]
+    parse_config(definition("long", actions=actions, fatigue=fatigue, retention_s=604_800))

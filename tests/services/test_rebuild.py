@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.services import models, replay
+from app.services import feedback_report, home, models, replay
 from app.services.models import describe
 from app.services.rebuild import rebuild_lineage
 from app.store.engine import transaction
@@ -351,8 +351,17 @@ def test_a_model_that_cannot_be_rebuilt_says_why_and_goes_on_serving(loop: Loop,
     assert apply(loop) == []
     (arm,) = describe(loop.runtime.engine, "broken")["arms"]
     assert (arm["serving"], outcomes(loop, experiment_id)) == (1, before)
-    assert "the feedback schema cannot be applied" in arm["problem"] and "was not signed" in arm["problem"]
+    told = feedback_report.stored(loop.runtime.engine, "broken")["in_force"]
+    assert (
+        (told["version"], told["being_computed"]) == (1, 2) and "was not signed" in told["problem"] and told["retry_at"]
+    )
+    (badge,) = [one for one in home.badges_of(loop.runtime.engine, "broken") if one.tab == "feedback"]
+    assert badge.kind == "bad" and "was not signed" in badge.text
     query(database_url, spoil, signature, experiment_id)
+    assert apply(loop) == []  # its pause is not over
+    query(database_url, "UPDATE feedback_schemas SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
     assert [one.version for one in apply(loop)] == [2]
     (arm,) = describe(loop.runtime.engine, "broken")["arms"]
     assert (arm["serving"], arm["problem"]) == (2, None)
+    assert feedback_report.stored(loop.runtime.engine, "broken")["in_force"]["problem"] is None
+    assert not [one for one in home.badges_of(loop.runtime.engine, "broken") if one.tab == "feedback"]

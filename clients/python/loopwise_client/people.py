@@ -66,6 +66,7 @@ class Erasure:
     requested_at: datetime
     done_at: datetime | None
     receipt: ErasureReceipt | None  # once it is done
+    problem: str | None  # why the last try failed; it is tried again
 
 
 class Person(TypedDict):

@@ -123,6 +123,7 @@ def _erasure(answer: Any) -> Erasure:
         requested_at=moment(answer["requested_at"]),
         done_at=None if done_at is None else moment(done_at),
         receipt=answer["receipt"],
+        problem=answer["problem"],
     )
 
 

@@ -16,7 +16,7 @@ MOST_ROWS = 5000
 
 
 def export(engine: Engine, caller: Caller, unit_id: str) -> dict[str, Any]:
-    """Consent, decisions with contexts and messages, rewards, feedback, events, deliveries; newest first.
+    """Consent, decisions with contexts and messages, rewards, feedback, events, firings, deliveries; newest first.
 
     ``complete`` is false where a kind has more rows than are given.
 

@@ -152,7 +152,7 @@ firings = Table(  # one for each trigger and cause, whatever is killed when
     Column("cause", Text, nullable=False),  # what made it fire, such as the event's id: never twice
     time_column("caused_at"),  # when that event happened
     Column("unit_id", Text, nullable=False),
-    Column("request", JSON, nullable=False),  # the message that it asks for, with the event's values
+    Column("request", JSON, nullable=False),  # the message that it asks for, with the event's values until it is done
     Column("status", Text, nullable=False),  # waiting, decided, skipped
     Column("reason", Text, nullable=True),  # why it was skipped
     Column("priority", Integer, nullable=False),

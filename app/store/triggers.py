@@ -184,8 +184,9 @@ def wait(connection: Connection, firing_id: int, decision_id: str, wait_s: float
 def finish(
     connection: Connection, firing_id: int, status: str, *, decision_id: str | None = None, reason: str | None = None
 ) -> bool:
-    """A firing was decided or skipped; False when it was finished before."""
+    """A firing was decided or skipped; False when it was finished before. What it asked with is not kept."""
     values = {"status": status, "decision_id": decision_id, "reason": reason, "finished_at": func.clock_timestamp()}
+    values["request"] = func.json_build_object("experiment", _f.c.request["experiment"].as_string())
     query = update(_f).where(_f.c.id == firing_id, _f.c.status == "waiting").values(**values)
     return connection.execute(query).rowcount == 1
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.errors import Unavailable, Unprocessable
-from app.services import experiments, firings, triggers
+from app.services import experiments, firings, people, triggers
 from tests.service import Loop, query
 from tests.services.trigger_support import MESSAGE, Triggers
 
@@ -41,6 +41,25 @@ def test_a_firing_becomes_a_decision_and_a_held_message(work: Triggers, database
     decision = "SELECT key_id, unit_id FROM decisions WHERE id = %s"
     assert query(database_url, decision, row["decision_id"]) == [("trigger:welcome", "u")]
     assert work.fire() == 0
+
+
+def test_what_an_event_carried_is_kept_in_a_firing_until_it_is_done_and_the_person_gets_it(
+    work: Triggers, database_url: str
+) -> None:
+    """A trigger may hand over what the experiment does not declare, or only hashes: the decision has what may be kept."""
+    _one(work, "frugal", "frugal one", variables={"name": "name"}, context={"street": "name"}, delay_s=60)
+
+    def exported() -> list[tuple[Any, ...]]:
+        found = people.export(work.engine, work.loop.caller, "frugal one")["firings"]
+        return [(one["trigger"], one["status"], one["request"]) for one in found]
+
+    asks = {"experiment": "tips", "unit_id": "frugal one", "variables": {"name": "Ada"}, "context": {"street": "Ada"}}
+    assert exported() == [("frugal", "waiting", asks)]
+    query(database_url, "UPDATE firings SET due_at = clock_timestamp() WHERE unit_id = 'frugal one'")
+    assert work.fire() == 1
+    assert exported() == [("frugal", "decided", {"experiment": "tips"})]
+    (told,) = triggers.firings(work.engine, "frugal")
+    assert told.experiment == "tips"
 
 
 def test_saying_nothing_makes_no_delivery(work: Triggers, database_url: str) -> None:

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from app.errors import Conflict
 from app.services import profile
 from app.services.audit import audit_experiment
 from app.services.consent import record
 from app.services.context_fields import hash_key, keep_declared
+from app.services.decide import asked
 from app.services.people_config import ContextField, ProfileSpec
-from app.services.requests import ConsentRequest
+from app.services.requests import ConsentRequest, DecideRequest
 from app.store import results
 from app.store.engine import transaction
 from app.store.units import Past
@@ -109,6 +111,20 @@ def test_only_declared_fields_are_stored_and_the_others_are_counted(loop: Loop) 
     assert streets[0] == streets[1] != streets[2] and "Main" not in str(rows)
     assert rows[0][0]["plan"] == "pro" and set(rows[0][0]) == {"plan", "street"}
     assert audit_experiment(loop.runtime.engine, loop.settings, "declared").ok
+
+
+def test_the_hash_of_a_request_confirms_no_guess_of_what_was_dropped(loop: Loop) -> None:
+    """It tells a retry from another request; without the installation's key it must not tell a field's value."""
+    loop.make("guessed", context_fields=[{"name": "street", "hashed": True}])
+    body = {"decision_id": "guess", "unit_id": "u", "context": {"street": "Main St"}}
+    first, again = loop.decide("guessed", [body])[0], loop.decide("guessed", [body])[0]
+    assert first == again
+    with pytest.raises(Conflict):
+        loop.decide("guessed", [body | {"context": {"street": "Side St"}}])
+    ((stored,),) = query(loop.settings.database_url, "SELECT body_hash FROM decisions WHERE id = 'guess'")
+    whole = {"experiment": "guessed", **body}
+    guess = asked(DecideRequest.model_validate(whole), whole).body_hash
+    assert len(stored) == len(guess) == 64 and stored != guess
 
 
 def test_a_hash_says_nothing_in_another_experiment() -> None:

@@ -80,4 +80,5 @@ class Person(TypedDict):
     feedback: list[dict[str, Any]]
     events: list[dict[str, Any]]
     messages: list[dict[str, Any]]
+    firings: list[dict[str, Any]]
     complete: bool  # False: a list has more than is given here

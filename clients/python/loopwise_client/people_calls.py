@@ -137,5 +137,6 @@ def _person(answer: Any) -> Person:
         feedback=answer["feedback"],
         events=answer["events"],
         messages=answer["messages"],
+        firings=answer["firings"],
         complete=answer["complete"],
     )

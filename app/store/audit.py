@@ -62,16 +62,16 @@ def each_decision(
 
 
 _UNACCOUNTED = text(
-    """
+    f"""
     SELECT d.id FROM decisions d
     LEFT JOIN lineages g ON g.experiment_id = d.experiment_id AND g.arm = d.arm
-    LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm
+    LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id + 0 AND l.arm = d.arm
         AND l.generation = g.generation AND l.decision_id = d.id
-    LEFT JOIN awaiting_outcome a ON a.decision_id = d.id
-    LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
+    LEFT JOIN outcomes o ON {tables.ITS_OUTCOME}
     WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND d.erased_at IS NULL
       AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
-      AND CASE WHEN a.decision_id IS NOT NULL THEN o.decision_id IS NOT NULL OR l.decision_id IS NOT NULL
+      AND CASE WHEN EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id)
+        THEN o.decision_id IS NOT NULL OR l.decision_id IS NOT NULL
         ELSE (d.arm = ANY(:arms) AND l.decision_id IS NULL)
           OR (o.decision_id IS NULL AND NOT coalesce('analyse' = ANY(d.withheld), false) AND NOT EXISTS (
             SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.store.rewards import StoredReward
+from app.store.tables import ITS_OUTCOME
 
 Place = tuple[datetime, str]  # (decided at, id): where a page ends
 
@@ -54,6 +55,7 @@ _COLUMNS = """
     d.id, d.unit_id, d.arm, coalesce(d.eligible[d.chosen + 1], '') AS action, d.propensity, d.policy_version, d.state,
     d.decided_at, d.closes_at, d.channel, d.withheld, d.erased_at
 """
+_LISTED = ", ".join(f"d.{name}" for name in Listed._fields[:-1])
 _PARTS = {
     "unit_id": "AND d.unit_id = :unit_id",
     "since": "AND d.decided_at >= :since",
@@ -66,7 +68,7 @@ def _scan(given: dict[str, Any]) -> str:
     """The rows that are looked at, newest first; only constant text goes into the statement."""
     wanted = " ".join(part for name, part in _PARTS.items() if given.get(name) is not None)
     return f"""
-        SELECT {_COLUMNS} FROM decisions d WHERE d.experiment_id = :experiment_id {wanted}
+        SELECT {_COLUMNS}, d.experiment_id FROM decisions d WHERE d.experiment_id = :experiment_id {wanted}
         ORDER BY d.decided_at DESC, d.id DESC LIMIT :scanned
     """
 
@@ -87,9 +89,9 @@ def page(connection: Connection, experiment_id: int, *, most: int, scanned: int,
             WHERE (CAST(:arm AS text) IS NULL OR arm = :arm) AND (CAST(:action AS text) IS NULL OR action = :action)
             ORDER BY decided_at DESC, id DESC LIMIT :most
         )
-        SELECT page.*, o.reward FROM page
-        LEFT JOIN outcomes o ON o.experiment_id = :experiment_id AND o.decision_id = page.id
-        ORDER BY page.decided_at DESC, page.id DESC
+        SELECT {_LISTED}, o.reward FROM page d
+        LEFT JOIN outcomes o ON {ITS_OUTCOME}
+        ORDER BY d.decided_at DESC, d.id DESC
     """
     values = {"arm": None, "action": None} | _values(experiment_id, scanned, given) | {"most": most}
     return [Listed._make(row) for row in connection.execute(text(query), values)]
@@ -106,7 +108,7 @@ def one(connection: Connection, experiment_id: int, decision_id: str) -> list[Li
     """The decision of that id, if it is the experiment's."""
     query = f"""
         SELECT {_COLUMNS}, o.reward FROM decisions d
-        LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
+        LEFT JOIN outcomes o ON {ITS_OUTCOME}
         WHERE d.id = :id AND d.experiment_id = :experiment_id
     """
     found = connection.execute(text(query), {"id": decision_id, "experiment_id": experiment_id})

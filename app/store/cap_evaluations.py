@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.store.tables import ITS_OUTCOME
+
 SLICE = 5000  # rows, or units, of one statement: a web process's statements have seconds
 
 
@@ -33,10 +35,10 @@ class Said(NamedTuple):
 
 
 _ROWS = text(
-    """
+    f"""
     SELECT d.id, d.unit_id, d.decided_at, d.config_version, d.actions IS NOT NULL, d.eligible, d.distribution, d.chosen,
         o.reward
-    FROM decisions d JOIN analysed o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
+    FROM decisions d JOIN analysed o ON {ITS_OUTCOME}
     WHERE d.experiment_id = :id AND d.state <> 'imported' AND d.withheld IS NULL
       AND (CAST(:at AS timestamptz) IS NULL OR (d.decided_at <= :at AND (d.decided_at, d.id) < (:at, :before)))
     ORDER BY d.decided_at DESC, d.id DESC LIMIT :most

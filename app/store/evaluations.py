@@ -157,11 +157,11 @@ def log_rows(connection: Connection, experiment_id: int, most: int) -> Iterator[
 
 # The newest decisions by the index of their times, and then their outcomes: bounded however long the log is.
 _CHOICES = text(
-    """
+    f"""
     SELECT d.action, d.propensity, o.reward FROM (
-        SELECT id, eligible[chosen + 1] AS action, propensity FROM decisions
+        SELECT id, experiment_id, eligible[chosen + 1] AS action, propensity FROM decisions
         WHERE experiment_id = :experiment_id ORDER BY decided_at DESC LIMIT :most
-    ) d JOIN analysed o ON o.decision_id = d.id
+    ) d JOIN analysed o ON {tables.ITS_OUTCOME}
     """
 )
 

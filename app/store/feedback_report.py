@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.store.tables import ITS_OUTCOME
+
 _OPEN = "NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = f.unit_id AND 'analyse' = ANY(r.denied))"
 
 
@@ -55,7 +57,7 @@ _COUNTS = text(
     """
 )
 _SETTLED = text(
-    """
+    f"""
     SELECT o.arm, o.unit_id, d.decided_at, d.config_version,
         ARRAY(SELECT coalesce(d.context ->> field, '') FROM unnest(CAST(:fields AS text[])) AS field) AS segments,
         o.reward, s.said,
@@ -63,10 +65,10 @@ _SETTLED = text(
             SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
             WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') END AS rewards
     FROM (
-        SELECT id, config_version, context, decided_at FROM decisions
+        SELECT id, experiment_id, config_version, context, decided_at FROM decisions
         WHERE experiment_id = :id AND state <> 'imported' ORDER BY decided_at DESC LIMIT :most
     ) d
-    JOIN analysed o ON o.experiment_id = :id AND o.decision_id = d.id
+    JOIN analysed o ON {ITS_OUTCOME}
     CROSS JOIN LATERAL (
         SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id, f.late)) AS said
         FROM feedback f WHERE f.decision_id = d.id

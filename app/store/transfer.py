@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from app.store.engine import AnyRow
+from app.store.tables import ITS_OUTCOME
 from bandits.encoding import ENCODING_VERSION
 
 _SETTLED = text(
@@ -24,7 +25,7 @@ _PAGE = """
     SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context::text,
         to_json(d.eligible)::text, to_json(d.distribution)::text, d.eligible[d.chosen + 1], d.propensity, o.reward, o.events,
         d.state
-    FROM decisions d LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
+    FROM decisions d LEFT JOIN outcomes o ON {its_outcome}
     WHERE d.experiment_id = :experiment_id {since} {until} {before}
     ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
 """
@@ -68,7 +69,8 @@ def newest_page(
     :param before: (decided at, id) of the last line of the page before.
     """
     given = {"since": since, "until": until, "before": before}
-    query = _PAGE.format(**{name: _PARTS[name] if value is not None else "" for name, value in given.items()})
+    parts = {name: _PARTS[name] if value is not None else "" for name, value in given.items()}
+    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts)
     at, last = before or (None, None)
     values = {"experiment_id": experiment_id, "since": since, "until": until, "before_at": at, "before_id": last}
     named = {name: value for name, value in values.items() if f":{name}" in query}

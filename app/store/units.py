@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from app.store.tables import ITS_OUTCOME
+
 UNIT_LOCKS = 7_205_762  # first half of a unit's advisory lock; the second is the hash of its id
 MAX_CONTACTS = 1000  # caps count no further
 
@@ -55,7 +57,7 @@ class UnitRow(NamedTuple):
 
 
 _STATE = text(
-    """
+    f"""
     SELECT extract(epoch FROM n.now)::float8 AS now,
         (SELECT json_object_agg(purpose, status) FROM (
             SELECT DISTINCT ON (purpose) purpose, status FROM consents WHERE unit_id = q.unit_id ORDER BY purpose, id DESC
@@ -73,8 +75,8 @@ _STATE = text(
         ) END AS muted,
         CASE WHEN q.lookback > 0 THEN (SELECT json_agg(json_build_array(action, channel, at, reward)) FROM (
             SELECT d.eligible[d.chosen + 1] AS action, d.channel, extract(epoch FROM d.decided_at)::float8 AS at, o.reward
-            FROM decisions d LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id
-            WHERE d.unit_id = q.unit_id AND d.experiment_id = q.experiment_id AND d.state = 'active'
+            FROM decisions d LEFT JOIN outcomes o ON {ITS_OUTCOME}
+            WHERE d.unit_id = q.unit_id AND d.experiment_id + 0 = q.experiment_id AND d.state = 'active'
             ORDER BY d.decided_at DESC LIMIT q.lookback
         ) p) END AS past
     FROM json_to_recordset(:questions) AS q (

@@ -2,10 +2,13 @@
 
 import http.client
 import json
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import LoopwiseError
+
+TRIES, PAUSE_S = 3, 1.0
 
 
 class DemoFailed(LoopwiseError):
@@ -27,17 +30,20 @@ class Client:
     def call(self, method: str, path: str, body: Any = None, allow: tuple[int, ...] = ()) -> tuple[int, Any]:
         """Status and parsed answer; a status of 400 or more that is not in ``allow`` raises ``DemoFailed``.
 
-        Retried once on a broken connection: every call of the demo is safe to repeat.
+        Tried three times when the connection breaks or the server is busy (503): every call of the demo is safe to repeat.
         """
         text = None if body is None else json.dumps(body)
-        try:
-            status, answer = self._once(method, path, text)
-        except (http.client.HTTPException, OSError):
-            self._connection.close()
+        for left in reversed(range(TRIES)):
             try:
                 status, answer = self._once(method, path, text)
             except (http.client.HTTPException, OSError) as error:
-                raise DemoFailed("demo_failed", f"{self._host} does not answer: {error}") from error
+                self._connection.close()
+                if not left:
+                    raise DemoFailed("demo_failed", f"{self._host} does not answer: {error}") from error
+            else:
+                if status != 503 or not left:
+                    break
+            time.sleep(PAUSE_S)
         if status >= 400 and status not in allow:
             raise DemoFailed("demo_failed", f"{method} {path} was answered {status}: {answer.get('detail', answer)}")
         return status, answer

@@ -100,6 +100,7 @@ def _define(walk: Walk) -> None:
     walk.fill("Name", "Which tip to show first")
     walk.fill("Key", KEY)
     walk.fill("Hypothesis", "Newcomers on a phone want the tour; people who have a course already want to set a goal.")
+    walk.take("wizard-purpose", "nav[aria-label=Steps]", "#step")
     walk.press("Save and go on")
     for name, title, text in TIPS:
         walk.fill("Id", name)
@@ -220,6 +221,8 @@ def _analyse(walk: Walk) -> None:
     walk.take("candidate", "#candidate-form", "#candidate-form")
     walk.go(f"{DEMO}/policy")
     walk.take("policy", "nav.tabs", "main tbody tr:nth-child(2)")
+    walk.press("Compare the two chosen versions")
+    walk.take("policy-compare", "main h2", "main figure")
     walk.go(f"{DEMO}/decisions?arm=learned")
     walk.page.locator("table a[href*='replay']").first.click()
     walk.take("replay", "main h2", ".table-scroll[aria-label='Fields of the context']")

@@ -19,21 +19,23 @@ from scipy import stats
 
 from experiments.validation import ArrayLike, BoolArray, DataError, FloatArray, IntArray, probabilities, vector
 
-FEW_UNITS = 50.0  # effective units at a step, below which the normal interval is not to be trusted
+FEW_UNITS = 50.0  # effective units at a step, below which the interval is not to be trusted
+LARGEST = 1e100  # weight
+REACHED = 0.05  # share of the units that a step of its own needs; later ones are one step together
 
 
 class TrajectoryValue(NamedTuple):
     """What a rule would have been worth."""
 
     value: float  # mean over units of the sum of a unit's rewards, under the rule
-    interval: tuple[float, float]  # normal, by the linearised variance over units
+    interval: tuple[float, float]  # Student's t, by the jackknife over units; see `value`
     logged: float  # the same sum as it was
     difference: float  # value - logged
     difference_interval: tuple[float, float]  # paired over units
     units: int
     decisions: int
     touched: int  # decisions at which the rule would have acted otherwise
-    effective_units: float  # smallest over the steps that count: (sum w)^2 / sum w^2
+    effective_units: float  # smallest over the steps: (sum w)^2 / sum w^2
     largest_weight: float  # largest share of one unit in a step's weights
     trusted: bool  # False: too few effective units at some step
 
@@ -93,41 +95,41 @@ def value(
 ) -> TrajectoryValue:
     """The self-normalised per-decision value of a rule. Rows are sorted by unit, then time.
 
-    Step t holds every unit's t-th decision: V_t = sum(w r) / sum(w) over the units that have one, w the product of the unit's
-    ratios up to t; the value is the sum over t of V_t times the share of units that have a t-th decision. Its variance is that
-    over units of the influence sum_t V_t + w (r - V_t) / mean(w).
+    Step t holds every unit's t-th decision, the last step all from there on (`REACHED`): V_t = sum(w r) / sum(w) over its rows,
+    w the product of the unit's ratios up to the row. The value is the sum over t of V_t times the rows per unit. Its variance
+    is that over units of the influence sum_t V_t rows_t,u + rows_t (sum_u w r - V_t sum_u w) / sum(w) (1 - 1/units_t) / (1 -
+    sum_u w / sum(w)): what leaving the unit u out changes V_t by, the jackknife of a ratio (Tukey 1958). Without the last
+    factors, the linearised variance, units with large weights pull V_t towards themselves and hide their spread. Student's t
+    has 2 n / (kurtosis of the influence - 1) degrees of freedom, which is how well n units know that variance (Satterthwaite
+    1946, by moments).
 
     :param ratios: (n,) target over logged probability of what was chosen.
     :param rewards: (n,)
+    :raises DataError: at some step no unit's past fits the rule, or only one's.
     """
     unit, _ = _sorted(units, times)
     ratio, reward = vector("ratios", ratios), vector("rewards", rewards)
     if not len(unit) == len(ratio) == len(reward):
         raise DataError("rows are missing somewhere", fix="pass one ratio and one reward per decision")
-    first = np.searchsorted(unit, unit)
-    step = np.arange(len(unit)) - first
+    own = np.arange(len(unit)) - np.searchsorted(unit, unit)
     _, index = np.unique(unit, return_inverse=True)
     count = int(index.max()) + 1
-    weight = _products(ratio, step)
+    weight, step = _products(ratio, own), _steps(own, count)
     influence, logged = np.zeros(count), np.bincount(index, reward, count)
     total, effective, largest = 0.0, math.inf, 0.0
     for place in range(int(step.max()) + 1):
         at = step == place
-        w, r, of = weight[at], reward[at], index[at]
-        if w.sum() <= 0:
-            raise DataError(
-                "no unit's past fits the rule at some step", fix="evaluate a looser rule, or wait for more data"
-            )
-        share, mean = len(w) / count, w.mean()
-        step_value = float(np.dot(w, r) / w.sum())
-        total += share * step_value
-        np.add.at(influence, of, step_value + w * (r - step_value) / mean)
-        effective = min(effective, float(w.sum() ** 2 / np.dot(w, w)))
-        largest = max(largest, float(w.max() / w.sum()))
-    z = float(stats.norm.isf(alpha / 2))
+        of, w = index[at], weight[at]
+        rows, weights = np.bincount(of, minlength=count), np.asarray(np.bincount(of, w, count), dtype=np.float64)
+        share, rest = _shares(weights, int((rows > 0).sum()))
+        step_value = float(np.dot(w, reward[at]) / w.sum())
+        total += len(w) / count * step_value
+        pull = np.bincount(of, w * (reward[at] - step_value), count) / w.sum()
+        influence += rows * step_value + len(w) * pull * rest
+        effective = min(effective, float(1.0 / np.dot(share, share)))
+        largest = max(largest, float(share.max()))
     difference = total - float(logged.mean())
-    half = z * float(influence.std(ddof=1)) / math.sqrt(count)
-    half_difference = z * float((influence - logged).std(ddof=1)) / math.sqrt(count)
+    half, half_difference = _half_width(influence, alpha), _half_width(influence - logged, alpha)
     return TrajectoryValue(
         value=total,
         interval=(total - half, total + half),
@@ -143,12 +145,46 @@ def value(
     )
 
 
+def _steps(own: IntArray, count: int) -> IntArray:
+    """Per row its step: how many decisions its unit had before; those that few units reach count as one step."""
+    reached = np.flatnonzero(np.bincount(own) >= max(2.0, REACHED * count))
+    step: IntArray = np.minimum(own, reached.max(initial=0))
+    return step
+
+
+def _shares(weights: FloatArray, present: int) -> tuple[FloatArray, FloatArray]:
+    """Per unit its share of a step's weights, and the jackknife's factor: 1 where all weigh the same."""
+    if weights.sum() <= 0:
+        raise DataError(
+            "no unit's past fits the rule at some step", fix="evaluate a looser rule, or wait for more data"
+        )
+    share: FloatArray = weights / weights.sum()
+    if present == 1:
+        return share, np.ones(len(share))
+    if share.max() >= 1.0:
+        raise DataError(
+            "only one unit's past fits the rule at some step", fix="evaluate a looser rule, or wait for more data"
+        )
+    return share, (1.0 - 1.0 / present) / (1.0 - share)
+
+
+def _half_width(influence: FloatArray, alpha: float) -> float:
+    """Of the interval for a mean of influences over units."""
+    error = float(influence.std(ddof=1)) / math.sqrt(len(influence))
+    if error <= 1e-15:
+        return 0.0
+    freedom = 2 * len(influence) / (float(stats.kurtosis(influence, fisher=False)) - 1.0 + 1e-12)
+    return float(stats.t.isf(alpha / 2, freedom)) * error
+
+
 def _products(ratios: FloatArray, step: IntArray) -> FloatArray:
     """Per row the product of its unit's ratios up to it."""
     product = ratios.copy()
     for place in range(1, int(step.max()) + 1):
         rows = np.flatnonzero(step == place)
         product[rows] *= product[rows - 1]
+        if product[rows].max(initial=0.0) > LARGEST:
+            raise DataError("a unit's past is too long to be weighed", fix="use fewer of the newest decisions")
     return product
 
 

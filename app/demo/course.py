@@ -14,6 +14,8 @@ TONES = dict(zip(PERSONAS, ("warm", "plain", "bold"), strict=True))
 BUTTONS = {"phone": "now", "desktop": "later"}
 LESSONS = {f"{topic}-{n}": topic for topic in ("words", "grammar", "listening", "culture") for n in (1, 2)}
 NUDGES = dict(zip(PERSONAS, ("discover", "five-minutes", "overtake"), strict=True))  # the message that each likes
+BEGINS = {True: 0.7, False: 0.25}  # the chance of a lesson after a nudge, by whether it suits
+RATES = 0.75  # the chance of stars for a nudge that was seen
 WEEK = 7  # days
 
 

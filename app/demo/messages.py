@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.demo import course, messages_setup, tables
 from app.demo.client import Client, DemoFailed
-from app.demo.course import NUDGES, Person, answers, opens, somebody, takes, worth_under_cap
+from app.demo.course import BEGINS, NUDGES, RATES, Person, answers, opens, somebody, takes, worth_under_cap
 from app.demo.messages_setup import CAPS, HEADLINES, LISTS, MILESTONE, NUDGE, ONCE, STALLED
 from app.demo.tables import Played
 
@@ -194,7 +194,7 @@ class Play:
                 self.client.call("POST", "/v1/events", {"events": events})
 
     def _answers(self) -> None:
-        """Learners open the app, see what is held for them, and say what they think of it."""
+        """Learners open the app, see what is held for them, begin a lesson or not, and some say what they think of it."""
         for learner in self.learners[:: 1 if self.size.learners < 60 else 3]:
             _, found = self.client.call("GET", f"/v1/messages/pending?unit_id={learner.unit}")
             for held in found["messages"]:
@@ -205,6 +205,10 @@ class Play:
         self.received[learner.unit, decision] += 1
         self.client.call("POST", f"/v1/messages/{decision}/received")
         liked = held["message"]["title"] == messages_setup.TITLES[NUDGES[learner.person.persona]]
+        if self._happens(BEGINS[liked]):
+            self._reward({decision: 1.0})
+        if learner.unit != self.muted and not self._happens(RATES):
+            return
         stars = self.chance.choice((4, 5) if liked else (1, 2, 3))
         self.stars.append((liked, stars))
         said = {"decision_id": decision, "kind": "stars", "value": stars, "feedback_id": "rating"}

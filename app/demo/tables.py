@@ -121,7 +121,9 @@ def cap(found: dict[str, Any], truth: float) -> Table:
     table = _table("", "per person and week", "95% interval", title="Two reminders a week instead of three")
     table.add_row("logged, three a week", f"{found['logged']:.3f}", "")
     table.add_row("the log's answer for two", f"{found['value']:.3f}", f"{low:.3f} to {high:.3f}")
-    table.add_row("the truth for two", f"{truth:.3f}", "within it" if low <= truth <= high else "NOT WITHIN IT")
+    table.add_row(
+        "the truth for two", f"{truth:.3f}", "within it" if low <= truth <= high else "not within it, as 1 time in 20"
+    )
     least, most = found["difference_interval"]
     table.caption = f"difference {found['difference']:+.3f} ({least:+.3f} to {most:+.3f}), {found['units']:,} people, "
     table.caption += f"effectively {found['effective_units']:.0f} where it hangs on fewest"

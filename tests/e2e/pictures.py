@@ -1,8 +1,8 @@
 """Takes the pictures of the guides: .venv/bin/python -m tests.e2e.pictures URL LINK
 
-URL and LINK are what `loopwise up` printed at its first start on a new data directory, when its demo has played to the
-end. The first administrator is made, an example goes through the wizard and gets two minutes of traffic, and
-docs/pictures is written anew.
+URL and LINK are what `loopwise up` printed at its first start on a new data directory, when its demo and then `loopwise
+demo messages` have played to the end. The first administrator is made, an example goes through the wizard and gets two
+minutes of traffic, and docs/pictures is written anew.
 """
 
 import argparse
@@ -24,6 +24,7 @@ FOLDER = ROOT / "docs" / "pictures"
 KEY = "first-tip"
 EXAMPLE = f"/admin/experiments/{KEY}"
 DEMO = "/admin/experiments/crackers"
+COURSE = "/admin/experiments/course"  # the messages' demo has several
 PEOPLE, BATCH = 3000, 40
 TIPS = (
     ("tour", "Take the tour", "Three minutes that show you around."),
@@ -83,6 +84,7 @@ def main() -> None:
         _define(walk)
         _watch(walk)
         _analyse(walk)
+        _speak(walk)
         browser.close()
 
 
@@ -116,6 +118,7 @@ def _define(walk: Walk) -> None:
     walk.press("Save and work it out")
     walk.take("wizard-reward", "#step .reading", "#step")
     walk.press("Save and go on")
+    walk.take("wizard-people", "#step .reading", "#step")
     walk.press("Save and go on")  # the step of people, as it is
     _add_metric(walk)
     walk.fill("What the control reaches now", "25")
@@ -227,6 +230,23 @@ def _analyse(walk: Walk) -> None:
     walk.page.locator("table a[href*='replay']").first.click()
     walk.take("replay", "main h2", ".table-scroll[aria-label='Fields of the context']")
     walk.take("replay-choice", "main h2:has-text('How it was chosen')", "#contributions")
+
+
+def _speak(walk: Walk) -> None:
+    """The messages' demo: a message that is composed, what people say, and a trigger."""
+    walk.go(f"{COURSE}-headlines/")
+    walk.press("Change")
+    walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Actions").click()
+    for slot in (1, 2):
+        walk.page.locator(f"#slots-{slot} summary").first.click()
+    walk.take("composed", "#slots", "#slots-2", 1100)
+    walk.take("composed-preview", "#pairs", "#combinations")
+    walk.page.get_by_text("Discard this draft").click()
+    walk.press("Discard it for good")
+    walk.wait_for(f"{COURSE}-nudges/feedback", "rank correlation")
+    walk.take("feedback", "nav.tabs", "#rates", 1100)
+    walk.go("/admin/triggers/course-stalled")
+    walk.take("trigger", "main h1", "main tbody tr:nth-child(5)", 900)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,11 @@
 """The value of a tighter cap, against simulations in which the tighter cap really ran."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 
-from experiments.trajectories import cap_ratios, used, value
-from experiments.validation import DataError, FloatArray
-
-DAY = 86_400.0
-
-
-class Log(NamedTuple):
-    """Decisions of many units, by unit and time."""
-
-    units: FloatArray
-    times: FloatArray
-    said: FloatArray
-    mass: FloatArray
-    rewards: FloatArray
-
-
-def simulate(seed: int, units: int, cap: int, days: int = 7, speak: float = 0.35) -> Log:
-    """One opportunity a day. A message earns more than silence, but each one of a week makes all that follows worth less."""
-    rng = np.random.default_rng(seed)
-    columns = np.zeros((5, units, days))
-    columns[0] = np.arange(units)[:, None]
-    recent = np.zeros(units)  # a week is the whole run: nothing leaves the window
-    for day in range(days):
-        mass = np.where(recent < cap, speak, 0.0)
-        says = rng.random(units) < mass
-        mean = np.where(says, 0.7 - 0.3 * recent, np.maximum(0.3 - 0.1 * recent, 0))
-        columns[1:, :, day] = day * DAY + rng.uniform(0, DAY / 2, units), says, mass, rng.random(units) < mean
-        recent += says
-    return Log(*(column.ravel() for column in columns))
-
-
-def ratios(log: Log, limit: int):  # type: ignore[no-untyped-def]
-    return cap_ratios(used(log.units, log.times, log.said, 7 * DAY), log.said, log.mass, limit=limit)
-
-
-def evaluated(log: Log, limit: int):  # type: ignore[no-untyped-def]
-    found = ratios(log, limit)
-    return value(log.units, log.times, found.ratios, log.rewards, touched=int(found.reached.sum()))
-
-
-def truth(cap: int) -> float:
-    return float(simulate(99, 1_000_000, cap).rewards.sum() / 1_000_000)
+from benchmarks.caps import DAY, Log, evaluated, ragged, ratios, simulate, truth
+from experiments.trajectories import used, value
+from experiments.validation import DataError
 
 
 def test_two_a_week_instead_of_three_is_answered_within_its_interval() -> None:
@@ -70,6 +29,35 @@ def test_the_paired_difference_is_narrower_and_covers_too() -> None:
         missed += not low <= expected <= high
         narrower += high - low < found.interval[1] - found.interval[0]
     assert missed <= 18 and narrower == 200
+
+
+def test_few_units_and_large_weights_make_the_interval_wider_not_wrong() -> None:
+    expected = truth(2, speak=0.5)
+    missed, effective = 0, 0.0
+    for seed in range(200):
+        found = evaluated(simulate(2000 + seed, 200, 3, speak=0.5), 2)
+        missed += not found.interval[0] <= expected <= found.interval[1]
+        effective += found.effective_units / 200
+    assert missed <= 18 and effective < 20
+
+
+def test_units_may_come_differently_often_and_steps_that_few_reach_are_answered_together() -> None:
+    everybody = ragged(simulate(99, 1_000_000, 2), 7)
+    expected = float(everybody.rewards.sum() / 1_000_000)
+    missed = 0
+    for seed in range(200):
+        found = evaluated(ragged(simulate(3000 + seed, 800, 3), seed), 2)
+        missed += not found.interval[0] <= expected <= found.interval[1]
+    assert missed <= 18
+
+
+def test_one_unit_that_comes_much_more_often_spoils_no_answer() -> None:
+    log = simulate(4, 800, 3)
+    busy = np.full(40, 800.0), 8 * DAY + np.arange(40.0), np.ones(40), np.full(40, 0.35), np.ones(40)
+    with_one = Log(*(np.concatenate(pair) for pair in zip(log, busy, strict=True)))
+    found = evaluated(with_one, 2)  # its past fits the rule no more after two messages
+    assert found.trusted and found.units == 801
+    assert abs(found.value - evaluated(log, 2).value) < 0.2
 
 
 def test_weighing_each_decision_alone_would_be_wrong() -> None:
@@ -106,3 +94,8 @@ def test_where_the_log_is_never_silent_it_cannot_answer() -> None:
 def test_rows_must_be_in_order() -> None:
     with pytest.raises(DataError, match="not in order at row 1"):
         value([1, 1], [2.0, 1.0], [1, 1], [0, 0])
+
+
+def test_a_past_too_long_to_be_weighed_is_refused() -> None:
+    with pytest.raises(DataError, match="too long"):
+        value(np.repeat([1.0, 2.0], 2000), np.tile(np.arange(2000.0), 2), np.full(4000, 2.0), np.ones(4000))

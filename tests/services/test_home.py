@@ -24,7 +24,9 @@ FINE = {
 
 
 def row(**changes: Any) -> HomeRow:
-    plain = HomeRow("k", "", "running", "ada", NOW, NOW, None, [{"key": "a", "share": 1.0}], None, FINE, None, None, None)
+    plain = HomeRow(
+        "k", "", "running", "ada", NOW, NOW, None, [{"key": "a", "share": 1.0}], None, FINE, None, None, None
+    )
     return plain._replace(**changes)
 
 

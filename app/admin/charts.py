@@ -33,6 +33,8 @@ from app.admin.chart_parts import (
 )
 from app.admin.format import number
 
+MOST_MARKS = 12  # on an axis, where each has its point
+
 
 class Series(NamedTuple):
     """A line with its band."""
@@ -60,6 +62,12 @@ class Figure(NamedTuple):
     head: list[str]
     rows: list[list[Any]]  # texts; the first of each names the row
     note: str = ""
+
+
+def _marks(series: Sequence[Series], first: float, last: float) -> list[float]:
+    """Where an axis has its numbers: at the points if they are few."""
+    points = sorted({point.x for one in series for point in one.points})
+    return points if len(points) <= MOST_MARKS else [x for x in axis(first, last)[2] if first <= x <= last]
 
 
 def lines(
@@ -100,7 +108,7 @@ def lines(
         return height - BOTTOM - share * (height - TOP - BOTTOM)
 
     parts = [y_axis(ticks, at_y, unit, write)]
-    x_ticks = time_ticks(first, last) if times else [(x, number(x)) for x in axis(first, last)[2] if first <= x <= last]
+    x_ticks = time_ticks(first, last) if times else [(x, number(x)) for x in _marks(series, first, last)]
     for place, (x, text) in enumerate(x_ticks):
         anchor = "start" if place == 0 else "end" if place == len(x_ticks) - 1 else "middle"
         parts.append(words(at_x(x), height - 22, text, "tick", anchor))

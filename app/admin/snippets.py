@@ -35,9 +35,16 @@ class _Given(NamedTuple):
     config: ExperimentConfig
 
     @property
+    def context(self) -> dict[str, Any]:
+        """An example of what the app knows: with the fields that are kept, where they are declared."""
+        declared = self.config.context_fields
+        names = self.config.segments if declared is None else [one.name for one in declared]
+        return {name: CONTEXT.get(name, "...") for name in names} if declared is not None or names else CONTEXT
+
+    @property
     def question(self) -> dict[str, Any]:
         """The body of the call, without its id."""
-        asked: dict[str, Any] = {"experiment": self.config.key, "unit_id": "user-42", "context": CONTEXT}
+        asked: dict[str, Any] = {"experiment": self.config.key, "unit_id": "user-42", "context": self.context}
         if self.says and self.config.variables:
             asked["variables"] = {one.name: one.sample for one in self.config.variables}
         if not self.config.all_actions():
@@ -175,7 +182,7 @@ client = PersonalizerClient(URL, CognitiveServicesCredentials(KEY))
 actions = [
 {chr(10).join(lines)}
 ]
-answer = client.rank(RankRequest(actions=actions, context_features=[{CONTEXT!r}]))
+answer = client.rank(RankRequest(actions=actions, context_features=[{given.context!r}]))
 print("show:", answer.reward_action_id)
 
 # Later, when you know what came of it:

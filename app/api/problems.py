@@ -65,7 +65,8 @@ def _refuse_nul() -> None:
 
 def validation_response(error: ValidationError) -> Response:
     """What flask-openapi answers to a body that does not fit its model."""
-    return render(invalid(pydantic_fields(error)))
+    document = request.get_json(silent=True) if request.get_data() else None
+    return render(invalid(pydantic_fields(error, document)))
 
 
 def render(error: LoopwiseError) -> Response:

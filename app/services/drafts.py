@@ -45,7 +45,7 @@ def create(engine: Engine, typed: dict[str, Any], actor: str) -> int:
 
 
 def create_change(engine: Engine, key: str, base_version: int, typed: dict[str, Any], actor: str) -> int:
-    """A draft of a change of an experiment; returns its id.
+    """A draft of a change of an experiment; returns its id. One of the actor's own that nothing was typed into serves again.
 
     :param base_version: the configuration that ``typed`` was filled from.
     :raises NotFound: no such experiment.
@@ -55,7 +55,8 @@ def create_change(engine: Engine, key: str, base_version: int, typed: dict[str, 
         found = stored_experiment(connection, key)
         if found.status == "concluded":
             raise experiments.concluded()
-        return store.add(connection, typed, actor, found.id, base_version)
+        known = store.untouched(connection, actor, found.id, base_version)
+        return known or store.add(connection, typed, actor, found.id, base_version)
 
 
 def get(engine: Engine, draft_id: int) -> StoredDraft:

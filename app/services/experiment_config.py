@@ -5,7 +5,7 @@ it was made under.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -176,7 +176,7 @@ def parse_config(document: Any) -> ExperimentConfig:
     try:
         config = ExperimentConfig.model_validate(document)
     except ValidationError as error:
-        raise invalid(pydantic_fields(error)) from None
+        raise invalid(pydantic_fields(error, document)) from None
     _learn_slates(config)
     composition = _composition_problems(config)
     if composition:
@@ -227,10 +227,34 @@ def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:
     return Unprocessable("invalid_value", f"{first.path or 'The body'}: {first.message}{more}", fields)
 
 
-def pydantic_fields(error: ValidationError) -> tuple[FieldError, ...]:
-    """Pydantic's findings as ours; at most 20, and never the value itself (it may be somebody's secret)."""
+def pydantic_fields(error: ValidationError, document: Any = None) -> tuple[FieldError, ...]:
+    """Pydantic's findings as ours; at most 20, and never the value itself (it may be somebody's secret).
+
+    :param document: what was checked. With it a place names the document's own fields only: without it, also which of the
+        forms that a value may have was tried.
+    """
     found = error.errors(include_url=False, include_context=False, include_input=False)[:20]
-    return tuple(FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"]) for item in found)
+    places = [_within(item["loc"], document, item["type"] == "missing") or item["loc"] for item in found]
+    return tuple(
+        FieldError("".join(f"/{part}" for part in place), item["msg"])
+        for place, item in zip(places, found, strict=True)
+    )
+
+
+def _within(place: Sequence[int | str], here: Any, missing: bool) -> list[int | str]:
+    """A place without the parts that the document does not have, but for the field that is missing at its end.
+
+    Of several readings, where a form is called as a field is, the longest, and one that ends with the missing field.
+    """
+    if not place:
+        return []
+    part, rest = place[0], place[1:]
+    readings = [_within(rest, here, missing)]
+    if part == "[key]" or (missing and not rest and isinstance(here, Mapping)):
+        readings.append([part])
+    elif part in (here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()):
+        readings.append([part, *_within(rest, here[part], missing)])
+    return max(readings, key=lambda kept: (missing and kept[-1:] == list(place[-1:]), len(kept)))
 
 
 def action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:

@@ -167,7 +167,7 @@ def parse_trigger(document: Any) -> TriggerConfig:
     try:
         return TriggerConfig.model_validate(document)
     except ValidationError as error:
-        raise invalid(pydantic_fields(error)) from None
+        raise invalid(pydantic_fields(error, document)) from None
 
 
 def plain(config: TriggerConfig) -> dict[str, Any]:

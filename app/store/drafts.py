@@ -44,6 +44,18 @@ def add(
     return int(connection.execute(query).scalar_one())
 
 
+def untouched(connection: Connection, actor: str, experiment_id: int, base_version: int) -> int | None:
+    """Id of somebody's draft of a change into which nothing was typed yet."""
+    query = select(func.max(_d.c.id)).where(
+        _d.c.created_by == actor,
+        _d.c.experiment_id == experiment_id,
+        _d.c.base_version == base_version,
+        _d.c.version == 1,
+    )
+    found: int | None = connection.execute(query).scalar_one()
+    return found
+
+
 def find(connection: Connection, draft_id: int, *, lock: bool = False) -> StoredDraft | None:
     """One draft; with ``lock`` nobody else saves it until the transaction ends."""
     columns = [_e.c.key if name == "experiment" else _d.c[name] for name in StoredDraft._fields]

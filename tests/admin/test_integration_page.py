@@ -126,6 +126,7 @@ def test_the_page_names_what_the_app_has_to_send_and_may_be_told_to_show(client:
     assert "from 0 to 5, within 2 hours of the decision" in text
     assert "clicks, seen, unsubscribed: as a reward is, with its name as metric" in text
     assert "In the context device" in text and "device, plan; anything else is dropped" in text
+    assert re.search(r'"context": {\s*"device": "phone",\s*"plan": "..."\s*}', text), text
     assert "what your app sends as actions" in viewer.get("/admin/experiments/own-candidates/integration").text
 
 

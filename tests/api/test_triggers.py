@@ -118,6 +118,20 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "fields, places",
+    [
+        ({"delay_s": "1"}, {"/delay_s"}),
+        ({"pattern": {"type": "count", "event": "x", "count": 1, "window_s": 60}}, {"/pattern/count"}),
+        ({"pattern": {"type": "count", "event": "x", "count": 2}}, {"/pattern/window_s"}),
+        ({"conditions": [{"property": "a", "is": "eq", "value": {}}]}, {"/conditions/0/value"}),
+    ],
+)
+def test_a_place_names_fields_of_the_document_only(client: Client, fields: dict[str, Any], places: set[str]) -> None:
+    answer = client.post("/v1/triggers", _definition("placed") | fields)
+    assert answer.status == 422 and {one["path"] for one in answer.body["errors"]} == places, answer.raw
+
+
 @pytest.mark.parametrize("number", range(len(BAD)))
 def test_a_wrong_definition_is_refused_and_says_where(client: Client, database_url: str, number: int) -> None:
     fields, path = BAD[number]

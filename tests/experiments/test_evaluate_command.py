@@ -164,6 +164,9 @@ def test_a_log_that_cannot_answer_says_so_first(tmp_path: Path) -> None:
     assert {"mean_weight", "effective_sample_size", "row_dominance"} <= set(found["verdict"]["codes"])
     text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).stdout
     assert text.startswith("Verdict: not identified") and "for debugging" in text
+    never = write(rows.assign(p_eval=0.0), tmp_path / "never.csv")
+    reasons = " ".join(run(never, *COLUMNS)["verdict"]["reasons"])
+    assert "no row carries any weight" in reasons and "one row carries" not in reasons
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ def test_a_change_of_what_changed_meanwhile_is_refused_until_it_was_looked_at(en
     assert query(database_url, kinds)[1:] == [("experiment_changed", "ben"), ("experiment_changed", "ann")]
 
 
+def test_a_change_into_which_nothing_was_typed_is_gone_on_with(engine: Any, database_url: str) -> None:
+    experiments.create(engine, settings(database_url), definition("again"), "ann")
+    first = drafts.create_change(engine, "again", 1, {}, "ann")
+    assert drafts.create_change(engine, "again", 1, {}, "ann") == first
+    others = drafts.create_change(engine, "again", 1, {}, "ben")
+    drafts.save(engine, first, 1, "purpose", {"name": "Typed"}, "ann")
+    second = drafts.create_change(engine, "again", 1, {}, "ann")
+    assert len({first, others, second, drafts.create_change(engine, "again", 2, {}, "ann")}) == 4
+
+
 def test_a_policy_in_other_words_is_the_same_policy_and_keeps_its_model(engine: Any, database_url: str) -> None:
     ours = settings(database_url)
     arms = [{"key": "learned", "share": 1.0, "policy": {"type": "bandit", "algorithm": "squarecb"}}]

@@ -13,6 +13,8 @@ import orjson
 from app.api import strict_json
 from app.services import decide as service
 from app.services import keys
+from app.services.choice import make_ready, plan
+from app.services.decision_answer import answer_of
 from app.services.requests import DecideRequest
 from app.services.runtime import Runtime, start
 from app.store import decisions
@@ -81,7 +83,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
     timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
     whole = "whole plan"
-    plans = timed(whole, lambda item: service._plan(runtime, caller, experiment, item), asked)
+    plans = timed(whole, lambda item: plan(runtime, make_ready(runtime, caller, experiment, item), None), asked)
     rows = [plan.row for plan in plans]
     planned = ("arm", "encoding", "Vowpal Wabbit", "floor", "draw, choice")
     spent["the row, the glue between these"] = spent.pop(whole) - sum(spent[part] for part in planned)
@@ -89,7 +91,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     timed(
         "the writer's Python: JSON of the rows", lambda b: orjson.dumps([r._asdict() for r in b]), batches, COMMIT_ROWS
     )
-    timed("the answer", lambda row: orjson.dumps(service._answer(row, None)), rows)
+    timed("the answer", lambda row: orjson.dumps(answer_of([row], [None], None, False)), rows)
     timed(COMMIT, lambda batch: _commit(runtime, batch), batches)
     return spent
 

@@ -50,6 +50,7 @@ class Ready(NamedTuple):
     candidates: Candidates
     excluded: Reasons
     context: dict[str, Any]  # as it may be used
+    line: str  # the context's, encoded
     dropped: int  # context fields that were not declared
 
 
@@ -96,8 +97,10 @@ def make_ready(runtime: Runtime, caller: Caller, experiment: Experiment, asked: 
     candidates, excluded = _candidates(experiment, asked)
     key = hash_key(runtime.settings.secret_key, experiment.salt)
     context, dropped = keep_declared(experiment.config.context_fields, request.context, key)
-    encode(context)  # a context that cannot be encoded is refused here, whoever decides in the end
-    return Ready(asked, experiment, caller, arm, version, sha256, predictor, candidates, excluded, context, dropped)
+    line = encode(context)  # a context that cannot be encoded is refused here, whoever decides in the end
+    return Ready(
+        asked, experiment, caller, arm, version, sha256, predictor, candidates, excluded, context, line, dropped
+    )
 
 
 def plan_all(runtime: Runtime, ready: Ready) -> list[Plan]:
@@ -121,7 +124,8 @@ def plan(runtime: Runtime, ready: Ready, state: UnitState | None, taken: Sequenc
     request, experiment = ready.asked.request, ready.experiment
     denied = [] if state is None else withheld(experiment.config.consent, state.consent)
     if "personalise" in denied:
-        ready = ready._replace(arm=plain_arm(experiment.config), version=0, sha256=None, predictor=None, context={})
+        ready = ready._replace(arm=plain_arm(experiment.config), version=0, sha256=None, predictor=None)
+        ready = ready._replace(context={}, line=encode({}))
     candidates, found = keep(
         ready.candidates, {name: f"shown at position {place}" for place, name in enumerate(taken, start=1)}
     )
@@ -142,9 +146,8 @@ def plan(runtime: Runtime, ready: Ready, state: UnitState | None, taken: Sequenc
         context = context | {PROFILE: profile.features(experiment.config.profile, state.past, state.now, tags)}
     if request.slots is not None:
         context = context | {POSITION: str(len(taken) + 1)}
-    chances = distribution(
-        ready.arm.policy, ready.predictor, encode(context), candidates.lines, candidates.ids
-    ).tolist()
+    line = ready.line if context is ready.context else encode(context)
+    chances = distribution(ready.arm.policy, ready.predictor, line, candidates.lines, candidates.ids).tolist()
     decision_id = position_id(ready.asked.decision_id, len(taken) + 1)
     draw = draws.draw(experiment.salt, decision_id)
     chosen = draws.sample(chances, draw)

@@ -62,6 +62,6 @@ def _write(rig: Rig, connection: Any, folder: Path) -> None:
     _, parent = model_bytes.load(connection, info.parent_id, rig.settings.secret_key)
     (folder / "parent").write_bytes(unseal(parent).payload)
     configs = Configs(connection, info.experiment_id)
-    learned = store.of_version(connection, serving.version_id)
+    (learned,) = store.rounds_of(connection, serving.version_id, None)
     with (folder / "examples").open("w", encoding="utf-8") as file:
         file.writelines(example_text(example_of(due, reward, configs)) for reward, due in learned)

@@ -111,8 +111,8 @@ def _worker(rig: Rig) -> dict[str, Callable[[], Any]]:
 
 
 def _evaluate(rig: Rig) -> None:
-    policy = {"type": "fixed", "action": "a-1"}
-    evaluations.add_candidate(rig.engine, BIG, CandidateSpec(key="always-1", policy=policy), "benchmark")
+    spec = CandidateSpec.model_validate({"key": "always-1", "policy": {"type": "fixed", "action": "a-1"}})
+    evaluations.add_candidate(rig.engine, BIG, spec, "benchmark")
     evaluations.ask(rig.engine, BIG, EvaluationRequest(), "benchmark")
     evaluations.run_waiting(rig.engine, rig.settings)
 

@@ -10,6 +10,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from bandits.distribution import draw, sample
@@ -199,18 +200,17 @@ def main(arguments: list[str]) -> None:
     for decisions in (500, 1000, 2000, 4000):
         print(f"clicks per message, {decisions} decisions among {len(IDS)} combinations, {seeds} seeds")
         for name, (policy, lines, contextual) in COMPOSED.items():
-            show(
-                name, over(seeds, lambda s, a=policy, b=lines, c=contextual, n=decisions: play_composed(s, a, b, n, c))
-            )
+            given: dict[str, Any] = {"policy": policy, "lines": lines, "decisions": decisions, "contextual": contextual}
+            show(name, over(seeds, partial(play_composed, **given)))
     for lists in (250, 500, 1000):
         print(f"clicks per list of {POSITIONS} out of {ITEMS}, {lists} lists, {seeds} seeds")
         for name, contextual in (("list", True), ("list, context ignored", False)):
-            show(name, over(seeds, lambda s, n=lists, c=contextual: play_lists(s, learner_of(False), n, c)))
+            show(name, over(seeds, partial(play_lists, policy=learner_of(False), lists=lists, contextual=contextual)))
     print(f"worth of what was learned from 4,000 uniform decisions in an easy world (0.433 to 0.9), {seeds} seeds")
     for algorithm in ALGORITHMS:
         refused = ", refused" if algorithm in NOT_FOR_SLATES else ""
-        show(f"{algorithm}: slates{refused}", over(seeds, lambda s, a=algorithm: uniform_log(a, s, True)))
-        show(f"{algorithm}: one action per combination", over(seeds, lambda s, a=algorithm: uniform_log(a, s, False)))
+        show(f"{algorithm}: slates{refused}", over(seeds, partial(uniform_log, algorithm, slates=True)))
+        show(f"{algorithm}: one action per combination", over(seeds, partial(uniform_log, algorithm, slates=False)))
 
 
 if __name__ == "__main__":

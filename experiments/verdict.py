@@ -128,13 +128,12 @@ def _effective(d: Diagnostics) -> Reason | None:
 
 def _dominance(d: Diagnostics) -> Reason | None:
     total = d.mean_weight * d.rows
-    if total <= 0:
-        sentence = "no row carries any weight: the log never did what the target policy would"
-        return Reason("row_dominance", sentence, 1.0, MAX_ROW_SHARE, True)
-    share = d.max_weight / total
+    share = d.max_weight / total if total > 0 else 1.0
     if share <= MAX_ROW_SHARE:
         return None
     sentence = f"one row carries {share:.1%} of all weight (limit {MAX_ROW_SHARE:.0%}): the value hangs on one reward"
+    if total <= 0:
+        sentence = "no row carries any weight: the log never did what the target policy would"
     return Reason("row_dominance", sentence, share, MAX_ROW_SHARE, True)
 
 

@@ -179,11 +179,13 @@ def _half_width(influence: FloatArray, alpha: float) -> float:
 
 def _products(ratios: FloatArray, step: IntArray) -> FloatArray:
     """Per row the product of its unit's ratios up to it."""
-    product = ratios.copy()
+    product, first = ratios.copy(), np.flatnonzero(step == 0)
+    length = np.diff(first, append=len(step))
     for place in range(1, int(step.max()) + 1):
-        rows = np.flatnonzero(step == place)
+        first, length = first[length > place], length[length > place]
+        rows = first + place
         product[rows] *= product[rows - 1]
-        if product[rows].max(initial=0.0) > LARGEST:
+        if product[rows].max() > LARGEST:
             raise DataError("a unit's past is too long to be weighed", fix="use fewer of the newest decisions")
     return product
 

@@ -128,9 +128,10 @@ def _checked(text: str) -> str:
     :raises Unprocessable: it cannot be a unit's.
     """
     unit_id = text.replace("\r\n", "\n")  # as forms send a line end
+    refusal = invalid((FieldError("/id", "give the id of a unit as your app knows it: 1 to 500 characters"),))
+    if "\0" in unit_id:
+        raise refusal
     try:
-        if "\0" not in unit_id:
-            return _unit_id.validate_python(unit_id)
+        return _unit_id.validate_python(unit_id)
     except ValidationError:
-        pass
-    raise invalid((FieldError("/id", "give the id of a unit as your app knows it: 1 to 500 characters"),))
+        raise refusal from None

@@ -124,8 +124,8 @@ def plan(runtime: Runtime, ready: Ready, state: UnitState | None, taken: Sequenc
     request, experiment = ready.asked.request, ready.experiment
     denied = [] if state is None else withheld(experiment.config.consent, state.consent)
     if "personalise" in denied:
-        ready = ready._replace(arm=plain_arm(experiment.config), version=0, sha256=None, predictor=None)
-        ready = ready._replace(context={}, line=encode({}))
+        arm = plain_arm(experiment.config)
+        ready = ready._replace(arm=arm, version=0, sha256=None, predictor=None, context={}, line=encode({}))
     candidates, found = keep(
         ready.candidates, {name: f"shown at position {place}" for place, name in enumerate(taken, start=1)}
     )

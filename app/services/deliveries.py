@@ -65,9 +65,8 @@ def replay(engine: Engine, delivery_id: int, actor: str) -> dict[str, Any]:
             raise _unknown(delivery_id)
         if row.webhook_id is None:
             raise Conflict("delivery_held", "This message is held for its unit, which fetches it.")
-        webhooks.hurry(
-            connection, row.webhook_id
-        )  # before the delivery, as whoever sends does: nobody waits in a circle
+        # The webhook before the delivery, as whoever sends does: nobody waits in a circle.
+        webhooks.hurry(connection, row.webhook_id)
         store.replay(connection, delivery_id)
         before = {"delivery_id": delivery_id, "status": row.status}
         platform.record_change(

@@ -64,9 +64,6 @@ STATEMENTS = (
         schema JSON NOT NULL,
         created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
         applied_at TIMESTAMP WITH TIME ZONE,
-        failures INTEGER NOT NULL DEFAULT 0,
-        problem TEXT,
-        retry_at TIMESTAMP WITH TIME ZONE,
         PRIMARY KEY (experiment_id, version)
     )
     """,
@@ -79,10 +76,7 @@ STATEMENTS = (
         receipt JSON,
         actor TEXT NOT NULL,
         requested_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
-        done_at TIMESTAMP WITH TIME ZONE,
-        failures INTEGER NOT NULL DEFAULT 0,
-        problem TEXT,
-        retry_at TIMESTAMP WITH TIME ZONE
+        done_at TIMESTAMP WITH TIME ZONE
     )
     """,
     """
@@ -122,7 +116,6 @@ STATEMENTS = (
         key TEXT NOT NULL UNIQUE,
         status TEXT NOT NULL CHECK (status IN ('running', 'paused')),
         definition JSON NOT NULL,
-        version INTEGER NOT NULL DEFAULT 1,
         created_by TEXT NOT NULL,
         created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
         changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
@@ -157,12 +150,9 @@ STATEMENTS = (
         key TEXT NOT NULL UNIQUE,
         url TEXT NOT NULL,
         secret_version INTEGER NOT NULL,
-        version INTEGER NOT NULL DEFAULT 1,
         status TEXT NOT NULL CHECK (status IN ('running', 'paused')),
         created_by TEXT NOT NULL,
-        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
-        silent_since TIMESTAMP WITH TIME ZONE,
-        retry_at TIMESTAMP WITH TIME ZONE
+        created_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp()
     )
     """,
     """
@@ -180,10 +170,7 @@ STATEMENTS = (
         finished_at TIMESTAMP WITH TIME ZONE
     )
     """,
-    """
-    CREATE INDEX deliveries_due ON deliveries (webhook_id, next_at, id)
-    WHERE status = 'waiting' AND webhook_id IS NOT NULL
-    """,
+    "CREATE INDEX deliveries_due ON deliveries (next_at, id) WHERE status = 'waiting' AND webhook_id IS NOT NULL",
     "CREATE INDEX deliveries_unit ON deliveries (unit_id, id)",
     "CREATE INDEX deliveries_webhook ON deliveries (webhook_id, id)",
     "CREATE INDEX deliveries_status ON deliveries (status, id)",

@@ -183,12 +183,11 @@ class Client:
         try:
             return future.result(plan.deadline_s + GRACE_S)
         except TimeoutError:
-            pass
+            return give_up(plan, f"no answer within {plan.deadline_s:g} s, and the client's own thread does not run")
         except CancelledError:
             raise RuntimeError("the client was closed during the call") from None
         finally:
             future.cancel()
-        return give_up(plan, f"no answer within {plan.deadline_s:g} s, and the client's own thread does not run")
 
     def _running(self) -> "_Background":
         with self._lock:

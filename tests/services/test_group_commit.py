@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -214,14 +215,25 @@ def test_the_writer_survives_the_loss_of_its_connection(loop: Loop, database_url
         assert answer["decision_id"] == f"lap-{lap}"
 
 
+class _Counted(deque[Any]):
+    """A queue that knows how many were ever put into it."""
+
+    came = 0
+
+    def append(self, job: Any, /) -> None:
+        super().append(job)
+        self.came += 1
+
+
 def test_stopping_writes_what_still_waits(database_url: str) -> None:
     with runtime_of(database_url) as runtime:
         loop = Loop(runtime, database_url)
         loop.make("stopped")
+        runtime.log_writer._queue = queue = _Counted()
         began = time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             waiting = [pool.submit(loop.decide, "stopped", [{"decision_id": f"last-{n}"}]) for n in range(4)]
-            wait_for(lambda: runtime.log_writer._queue or any(one.done() for one in waiting), 20)
+            wait_for(lambda: queue.came == 4, 20)
             runtime.log_writer.stop()
             assert [one.result()[0]["decision_id"] for one in waiting] == [f"last-{n}" for n in range(4)]
         assert time.monotonic() - began < 10

@@ -61,7 +61,7 @@ $(VENV)/installed: requirements.lock Makefile | $(BIN)/python
 	@$(PIP_INSTALL) -r requirements.lock
 	@$(BIN)/python -c 'import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path("purelib"), "loopwise.pth").write_text(f"{pathlib.Path.cwd()}\n")'
-	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -P -m app.cli "$$@"\n' > $(BIN)/loopwise
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -P -m app.commands "$$@"\n' > $(BIN)/loopwise
 	@chmod 755 $(BIN)/loopwise
 	@touch $@
 

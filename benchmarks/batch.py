@@ -7,9 +7,9 @@ from typing import Any
 
 import vowpalwabbit
 
-from app.services import model_bytes
-from app.store import models
-from app.store.engine import transaction
+from app.foundation.store.engine import transaction
+from app.registry import model_bytes
+from app.registry.store import models
 from bandits.encoding import encode_action, encode_context
 from bandits.model_file import unseal
 from benchmarks import figures

@@ -4,7 +4,7 @@ import time
 
 from sqlalchemy import text
 
-from app.services import matching, triggers
+from app.messaging import matching, triggers
 from benchmarks import figures
 from benchmarks.load import closed_loop
 from benchmarks.rig import Rig

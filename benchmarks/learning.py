@@ -7,11 +7,12 @@ from typing import Any
 
 import vowpalwabbit
 
-from app.services import model_bytes, training
-from app.services.examples import Configs, example_of
-from app.store import models
-from app.store import training as store
-from app.store.engine import transaction
+from app.foundation.store.engine import transaction
+from app.learning import training
+from app.learning.examples import Configs, example_of
+from app.learning.store import training as store
+from app.registry import model_bytes
+from app.registry.store import models
 from bandits.model import example_text
 from bandits.model_file import unseal
 from bandits.policy import BanditPolicy, parse_policy, runtime_arguments

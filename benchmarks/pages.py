@@ -15,9 +15,12 @@ from urllib.parse import quote, urlencode
 
 from sqlalchemy import text
 
-from app.services import activity, evaluations, experiments, health_checks, results, users
-from app.services.evaluation_request import CandidateSpec, EvaluationRequest
-from app.store.engine import transaction
+from app.accounts import users
+from app.design import experiments
+from app.foundation.store.engine import transaction
+from app.off_policy import evaluations
+from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.reporting import activity, health_checks, results
 from benchmarks import figures
 from benchmarks.rig import Rig
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import orjson
 
-from app.api import strict_json
-from app.services import decide as service
-from app.services import keys
-from app.services.choice import make_ready, plan
-from app.services.decision_answer import answer_of
-from app.services.requests import DecideRequest
-from app.services.runtime import Runtime, start
-from app.store import decisions
-from app.store.engine import transaction
+from app.accounts import keys
+from app.deciding import decide as service
+from app.deciding.choice import make_ready, plan
+from app.deciding.decision_answer import answer_of
+from app.deciding.requests import DecideRequest
+from app.deciding.runtime import Runtime, start
+from app.deciding.store import decisions
+from app.foundation.api import strict_json
+from app.foundation.store.engine import transaction
 from bandits import distribution as draws
 from bandits.encoding import encode_context
 from benchmarks import figures

@@ -15,13 +15,14 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
+from app.design import experiments
 from app.embedded.postgres import PostgresServer
 from app.embedded.state import DataDir
-from app.services import experiments, results
-from app.settings import Settings, from_environment
-from app.store import engine as store_engine
-from app.store import migrate
-from app.store.engine import transaction
+from app.foundation.settings import Settings, from_environment
+from app.foundation.store import engine as store_engine
+from app.foundation.store import migrate
+from app.foundation.store.engine import transaction
+from app.reporting import results
 from benchmarks import figures
 
 SECRET: Final = "benchmarks only: 32 bytes or more of a secret"

@@ -18,13 +18,14 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Engine, text
 
+from app.accounts import keys
 from app.embedded.postgres import PostgresServer
 from app.embedded.process import free_port, kill_tree
 from app.embedded.state import DataDir
-from app.services import keys, training
-from app.settings import Settings, from_environment
-from app.store import engine as store_engine
-from app.store import migrate
+from app.foundation.settings import Settings, from_environment
+from app.foundation.store import engine as store_engine
+from app.foundation.store import migrate
+from app.learning import training
 from benchmarks.workload import Workload
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from app.roles import run_web
-from app.settings import from_environment
-from app.web import create_app
+from app.commands.roles import run_web
+from app.foundation.settings import from_environment
+from app.web.app import create_app
 
 BODY = b'{"status":"alive"}'
 HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))]

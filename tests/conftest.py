@@ -27,11 +27,14 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
+from app.deciding.runtime import Runtime
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir
 from tests.browser import chromium
-from tests.service import Client, Web, make_key, running_web
+from tests.lab import Lab
+from tests.page_client import Browser, signed_in
+from tests.service import Client, Loop, Web, make_key, running_web, runtime_of
 
 __all__ = ["chromium"]
 
@@ -117,7 +120,7 @@ def _template(request: pytest.FixtureRequest, postgres_url: str) -> str:
 
 def _make_template(postgres_url: str) -> None:
     """Migrate under another name: a half-made template must not be found by the next worker."""
-    from app.store.migrate import upgrade
+    from app.foundation.store.migrate import upgrade
 
     draft = f"{_TEMPLATE}_draft"
     _execute(postgres_url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", draft)
@@ -206,3 +209,40 @@ def web(database_url: str) -> Iterator[Web]:
 def client(web: Web, database_url: str) -> Client:
     """A client of it that may do everything but administrate."""
     return web.client(make_key(database_url))
+
+
+@pytest.fixture(scope="module")
+def runtime(database_url: str) -> Iterator[Runtime]:
+    """Services in this process: no web server needed."""
+    with runtime_of(database_url, LOOPWISE_DECIDE_DEADLINE_S="30", LOOPWISE_STATEMENT_TIMEOUT_S="60") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def loop(runtime: Runtime, database_url: str) -> Loop:
+    """Decide, reward and learn through the services."""
+    return Loop(runtime, database_url)
+
+
+@pytest.fixture(scope="module")
+def lab(runtime: Runtime, database_url: str) -> Lab:
+    """Whole logs in one call: decided, rewarded, settled; and the worker's figures."""
+    return Lab(runtime, database_url)
+
+
+@pytest.fixture(scope="module")
+def admin(web: Web, database_url: str) -> Browser:
+    """An administrator, signed in."""
+    return signed_in(web, database_url, "admin")
+
+
+@pytest.fixture(scope="module")
+def editor(web: Web, database_url: str) -> Browser:
+    """An editor, signed in."""
+    return signed_in(web, database_url, "editor")
+
+
+@pytest.fixture(scope="module")
+def viewer(web: Web, database_url: str) -> Browser:
+    """A viewer, signed in."""
+    return signed_in(web, database_url, "viewer")

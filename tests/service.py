@@ -24,7 +24,7 @@ import orjson
 import psycopg2
 
 from app.embedded.process import free_port
-from app.settings import Settings, from_environment
+from app.foundation.settings import Settings, from_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "tests only: 32 bytes or more of a secret"
@@ -267,7 +267,7 @@ def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with Path(folder, "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "app.cli", *arguments, "--data-dir", f"{folder}/none"],
+            [sys.executable, "-P", "-m", "app.commands", *arguments, "--data-dir", f"{folder}/none"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -327,7 +327,7 @@ def running_worker(database_url: str, redis_url: str, **environment: str) -> Ite
 
 def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> str:
     """A new API key; every scope but admin unless some are named."""
-    from app.services.keys import create_key
+    from app.accounts.keys import create_key
 
     with engine_of(database_url) as engine:
         return create_key(engine, scopes=scopes or SCOPES, experiment_key=experiment, name="test").secret_text
@@ -337,14 +337,14 @@ def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.Com
     """One command of the command line, as a user types it in a folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
     environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-P", "-m", "app.cli", *arguments]
+    command = [sys.executable, "-P", "-m", "app.commands", *arguments]
     return subprocess.run(command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120)
 
 
 @contextlib.contextmanager
 def engine_of(database_url: str) -> Iterator[Any]:
     """An engine for services in this process."""
-    from app.store.engine import create
+    from app.foundation.store.engine import create
 
     engine = create(database_url, settings(database_url))
     try:
@@ -358,7 +358,7 @@ def runtime_of(database_url: str, **environment: str) -> Iterator[Any]:
     """A serving process's runtime inside this process."""
     import psycopg2.extensions
 
-    from app.services.runtime import start
+    from app.deciding.runtime import start
 
     runtime = start(settings(database_url, **environment))
     try:
@@ -372,7 +372,7 @@ class Loop:
     """The loop's services in this process: define, decide, reward, learn; salts and ids are the same in every run."""
 
     def __init__(self, runtime: Any, database_url: str) -> None:
-        from app.services.keys import Caller
+        from app.accounts.keys import Caller
 
         self.runtime = runtime
         self.database_url = database_url
@@ -382,10 +382,10 @@ class Loop:
 
     def make(self, key: str, **fields: Any) -> int:
         """A running experiment, whose salt comes from its key; returns its id."""
-        from app.services import experiments
+        from app.design import experiments
 
         salt = hashlib.sha256(key.encode()).digest()
-        with patch("app.services.experiments.secrets.token_bytes", lambda _: salt):
+        with patch("app.design.experiments.secrets.token_bytes", lambda _: salt):
             made = experiments.create(self.runtime.engine, self.settings, definition(key, **fields), "test")
         experiments.move(self.runtime.engine, key, "start", "test")
         self.runtime.snapshots.refresh()
@@ -393,8 +393,8 @@ class Loop:
 
     def decide(self, key: str, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Decisions in one commit."""
-        from app.services import decide
-        from app.services.requests import DecideRequest
+        from app.deciding import decide
+        from app.deciding.requests import DecideRequest
 
         asked = []
         for number, body in enumerate(bodies):
@@ -405,8 +405,8 @@ class Loop:
 
     def reward(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rewards in one commit."""
-        from app.services import rewards
-        from app.services.requests import RewardRequest
+        from app.deciding.requests import RewardRequest
+        from app.learning import rewards
 
         requests = [RewardRequest.model_validate(event) for event in events]
         return [receipt.answer for receipt in rewards.reward(self.runtime, self.caller, requests)]
@@ -430,7 +430,7 @@ class Loop:
 
     def train(self, experiment_id: int, arm: str = "learned", **environment: str) -> Any:
         """One round."""
-        from app.services.training import train_round
+        from app.learning.training import train_round
 
         return train_round(self.runtime.engine, settings(self.database_url, **environment), experiment_id, arm)
 
@@ -452,6 +452,6 @@ class Loop:
         return done
 
     def audit(self, key: str) -> Any:
-        from app.services.audit import audit_experiment
+        from app.verification.audit import audit_experiment
 
         return audit_experiment(self.runtime.engine, self.settings, key)

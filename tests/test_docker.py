@@ -8,8 +8,8 @@ import click
 import pytest
 import yaml
 
-from app.cli import main
-from app.settings import SETTINGS
+from app.commands.main import main
+from app.foundation.settings import SETTINGS
 
 _ROOT = Path(__file__).resolve().parents[1]
 _COMPOSE = yaml.safe_load((_ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
@@ -35,7 +35,7 @@ def test_the_image_starts_with_a_command_that_exists() -> None:
     words = re.search(r"^CMD (\[.*\])$", _DOCKERFILE, re.MULTILINE)
     assert words is not None
     _parse(yaml.safe_load(words.group(1)))
-    assert 'ENTRYPOINT ["python", "-P", "-m", "app.cli"]' in _DOCKERFILE
+    assert 'ENTRYPOINT ["python", "-P", "-m", "app.commands"]' in _DOCKERFILE
 
 
 @pytest.mark.parametrize("name", _COMPOSE["services"])

@@ -14,15 +14,16 @@ import click
 import pytest
 from prometheus_client import Counter, Histogram
 
-from app import cli_files
-from app.api import health
-from app.cli import main
-from app.services import metrics
-from app.services.experiment_config import parse_config
-from app.services.feedback_request import FeedbackRequest
-from app.services.requests import DecideRequest, RewardRequest
-from app.store import backlog, training
-from app.web import create_app
+from app.commands import files as cli_files
+from app.commands.main import main
+from app.deciding.requests import DecideRequest, RewardRequest
+from app.design.experiment_config import parse_config
+from app.foundation import metrics
+from app.learning.feedback_request import FeedbackRequest
+from app.learning.store import training
+from app.web.api import health
+from app.web.app import create_app
+from app.web.store import backlog
 from tests.service import settings
 
 ROOT = Path(__file__).resolve().parents[1]

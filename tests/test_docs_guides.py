@@ -10,8 +10,8 @@ GUIDES = sorted((ROOT / "docs").glob("guide-*.md"))
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?:docs/)?(pictures/[^)]+)\)")
 PAGES = " ".join(
     file.read_text(encoding="utf-8")
-    for folder, kind in (("app/admin/templates", "*.html"), ("app/admin", "*.py"))
-    for file in sorted((ROOT / folder).glob(kind))
+    for kind in ("**/templates/*.html", "**/pages/*.py", "wizard/*.py")
+    for file in sorted((ROOT / "app").glob(kind))
 )
 WORDS_IN_TEN_MINUTES = 1600
 

@@ -5,8 +5,8 @@ Tasks are wake-ups: they carry no data, may be lost, and may come twice. What th
 
 from celery import Celery
 
-from app import logs
-from app.settings import from_environment
+from app.foundation import logs
+from app.foundation.settings import from_environment
 
 RETAIN_S = 600.0  # what is kept for days may go some minutes later
 

@@ -6,25 +6,16 @@ from functools import cache
 from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine
 
-from app.services import (
-    activity,
-    consent_counts,
-    delivering,
-    erasure,
-    evaluations,
-    feedback_report,
-    firings,
-    health_checks,
-    matching,
-    results,
-    retention,
-    runtime,
-    standing_audit,
-    training,
-)
-from app.services import rebuild as rebuilding
-from app.store.engine import alone, create
-from app.store.erasures import FIRING
+from app.deciding import runtime
+from app.foundation.store.engine import alone, create
+from app.learning import rebuild as rebuilding
+from app.learning import training
+from app.messaging import delivering, firings, matching
+from app.off_policy import evaluations
+from app.people import consent_counts, erasure, retention
+from app.people.store.erasures import FIRING
+from app.reporting import activity, feedback_report, health_checks, results
+from app.verification import standing_audit
 from worker.celery_app import app, settings
 
 

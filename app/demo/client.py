@@ -6,7 +6,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.errors import LoopwiseError
+from app.foundation.errors import LoopwiseError
 
 TRIES, PAUSE_S = 3, 1.0
 

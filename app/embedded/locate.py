@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from app.embedded import process
 from app.embedded.errors import ServerError
 from app.embedded.state import DataDir
-from app.settings import Settings, from_environment
+from app.foundation.settings import Settings, from_environment
 
 _OLDEST_POSTGRES = 15
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from app.services.keys import create_key
+from app.accounts.keys import create_key
 from tests.service import ROOT, Client, Web, engine_of, query, wait_for
 
 FILE = ROOT / "clients" / "js" / "loopwise.js"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import loopwise_client
-from app.services import erasure, receipts, unit_tokens
+from app.accounts import unit_tokens
+from app.people import erasure, receipts
 from loopwise_client import Consent, ConsentLedger
 from tests.clients.conftest import EXPERIMENT
 from tests.clients.test_python_calls import IDS

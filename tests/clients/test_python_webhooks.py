@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import loopwise_client
-from app.services import delivering, webhooks
-from app.services.webhooks import WebhookSpec, signature
+from app.messaging import delivering, webhooks
+from app.messaging.webhooks import WebhookSpec, signature
 from loopwise_client import Delivery, Message
 from loopwise_client.webhooks import InvalidSignature, verify
+from tests.messaging.trigger_support import Triggers
 from tests.receiver import Call, receiving
 from tests.service import ROOT, Loop, runtime_of, settings
-from tests.services.trigger_support import Triggers
 
 SECRET = "whsec_0123456789abcdef"
 NOW_S = 1_800_000_000

@@ -21,7 +21,7 @@ class Site(NamedTuple):
 
 def sign_in(page: Page, site: Site, role: str = "admin", name: str = "") -> str:
     """A new user opens the link, chooses a password, and is in. Returns the name."""
-    from app.services import users
+    from app.accounts import users
 
     with engine_of(site.database_url) as engine:
         name = name or f"{role}-{len(users.list_users(engine))}"

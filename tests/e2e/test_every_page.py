@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.admin.test_wizard_document import COMPOSED
 from tests.e2e.support import Site, faults, fill, sign_in, speak, wider_than_the_window
+from tests.wizard.test_document import COMPOSED
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 KEY = "shop"
@@ -64,8 +64,8 @@ PAGES = (
 @pytest.fixture(scope="module")
 def seen(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     """An experiment with a history, and the names that addresses need."""
-    from app.services import evaluations
-    from app.services.evaluation_request import CandidateSpec, EvaluationRequest
+    from app.off_policy import evaluations
+    from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
     from tests.service import engine_of, query, wait_for
 
     ids, names = fill(site), speak(site)
@@ -126,7 +126,7 @@ def test_a_page_is_accessible_and_fits(
 
 @pytest.mark.parametrize("address", ["/admin/sign-in", "/admin/link/{link}"])
 def test_the_doors_are_accessible(chromium: Browser, site: Site, axe: Path, address: str) -> None:
-    from app.services import users
+    from app.accounts import users
     from tests.service import engine_of
 
     with engine_of(site.database_url) as engine:

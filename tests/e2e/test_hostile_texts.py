@@ -63,8 +63,10 @@ def window(site: Site, chromium: Browser) -> Iterator[tuple[Page, str]]:
 
 
 def _fill(site: Site) -> None:
-    from app.services import evaluations, keys, trail
-    from app.services.evaluation_request import CandidateSpec, EvaluationRequest
+    from app.accounts import keys
+    from app.design import history as trail
+    from app.off_policy import evaluations
+    from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 
     action = EVIL[:400]
     actions: list[dict[str, Any]] = [

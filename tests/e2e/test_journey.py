@@ -27,7 +27,7 @@ ONE = f"/admin/experiments/{KEY}"
 @pytest.fixture(scope="module")
 def boss(chromium: Browser, site: Site) -> Iterator[Page]:
     """The first administrator's window, open through the whole journey."""
-    from app.services import users
+    from app.accounts import users
 
     context = chromium.new_context(accept_downloads=True)
     context.set_default_timeout(20_000)

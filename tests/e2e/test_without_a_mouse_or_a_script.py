@@ -53,7 +53,7 @@ def _tab_to(page: Page, name: str, most: int = 40) -> None:
 
 
 def test_the_keyboard_reaches_everything(page: Page, site: Site) -> None:
-    from app.services import users
+    from app.accounts import users
 
     with engine_of(site.database_url) as engine:
         users.use_link(engine, users.create_user(engine, "keys.only", "editor", "test"), PASSWORD)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.admin.test_wizard_document import COMPOSED, MESSAGES
 from tests.e2e.support import Site, faults, sign_in, wider_than_the_window
+from tests.wizard.test_document import COMPOSED, MESSAGES
 
 
 @pytest.fixture(scope="module")

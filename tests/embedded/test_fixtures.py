@@ -24,7 +24,7 @@ def test_an_empty_database_has_no_tables(empty_database_url: str) -> None:
 
 
 def test_a_module_gets_a_migrated_database(database_url: str) -> None:
-    pytest.importorskip("app.store.migrate")
+    pytest.importorskip("app.foundation.store.migrate")
     assert _tables(database_url) > 0
 
 

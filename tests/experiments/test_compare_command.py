@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from app.cli_files import compare
+from app.commands.files import compare
 
 REVENUE = ("--metric", "rev=mean:revenue")
 SHARES = ("--shares", "0=0.4,1=0.35,2=0.25")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from app.cli_files import evaluate
+from app.commands.files import evaluate
 
 COLUMNS = ("--propensity", "pscore", "--target-probability", "p_eval", "--reward", "reward")
 MODEL = ("--q", "q_logged", "--v", "v_dm")

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.embedded.postgres import PostgresServer
 from app.embedded.state import DataDir
-from app.store.migrate import upgrade
+from app.foundation.store.migrate import upgrade
 from tests.service import Client, descendants
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir
-from app.services.audit import audit_experiment
+from app.verification.audit import audit_experiment
 from tests.faults.cluster import Load
 from tests.service import Client, Web, Worker, bandit, engine_of, make_key, query, running_worker, settings, wait_for
 

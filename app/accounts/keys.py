@@ -1,0 +1,189 @@
+"""API keys: 256 random bits behind a public prefix. The key itself is shown once and never stored or logged."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Connection, Engine
+
+from app.accounts.store import keys as store
+from app.accounts.store.keys import StoredKey
+from app.foundation.errors import FieldError, NotFound, Unauthorized
+from app.foundation.fields import invalid
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.registry.lookup import stored_experiment
+from app.registry.store import experiments
+
+SCOPES = ("decide", "reward", "read", "manage", "people", "admin")
+PUBLISHABLE = ("decide", "reward")  # scopes that a key may have which everybody can read
+ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:\d{1,5})?|http://(localhost|127\.0\.0\.1)(:\d{1,5})?")
+MAX_ORIGINS = 20
+FORM = re.compile(r"lw_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
+
+
+class NewKey(NamedTuple):
+    """A key at the only moment at which it can be seen."""
+
+    id: str  # public prefix, for lists and logs
+    secret_text: str  # the whole key, as the caller sends it
+
+
+class Caller(NamedTuple):
+    """Who is calling, as far as the key tells."""
+
+    key_id: str
+    scopes: frozenset[str]
+    experiment_id: int | None  # null: any experiment
+    publishable: bool = False  # known to everybody who opens the page that uses it
+
+    def may(self, scope: str) -> bool:
+        """True when the key carries the scope; admin carries all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+class KeyDirectory(Protocol):
+    """The API keys that a process knows, and a way to look whether there are newer ones."""
+
+    def known_keys(self) -> Mapping[str, StoredKey]:
+        """By public id, as of the newest look; revoked keys too."""
+        ...
+
+    def refresh(self) -> object:
+        """Look again."""
+        ...
+
+
+def known_key(directory: KeyDirectory, key_id: str) -> StoredKey | None:
+    """A key by its public id; a process that does not know it looks once more, for it may be new."""
+    known = directory.known_keys().get(key_id)
+    if known is None:
+        directory.refresh()
+        known = directory.known_keys().get(key_id)
+    return known
+
+
+def person(name: str) -> Caller:
+    """A signed-in user as a caller, for what concerns people: the page's role has decided already that they may."""
+    return Caller(name, frozenset({"people"}), None)
+
+
+def create_key(
+    engine: Engine,
+    *,
+    scopes: Collection[str],
+    experiment_key: str | None = None,
+    name: str = "",
+    origins: Collection[str] | None = None,
+    actor: str = "cli",
+) -> NewKey:
+    """Make a key.
+
+    :param origins: web pages that may use it, as https://shop.example; then it is publishable and works nowhere else.
+
+    :raises Unprocessable: an unknown scope, or none.
+    :raises NotFound: no such experiment.
+    """
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise invalid((FieldError("/scopes", f"give one or more of {', '.join(SCOPES)}"),))
+    allowed = None if origins is None else _checked_origins(origins, scopes)
+    new = _random_key()
+    with transaction(engine) as connection:
+        experiment_id = None
+        if experiment_key is not None:
+            experiment = stored_experiment(connection, experiment_key)
+            experiment_id = experiment.id
+        _store(connection, new, sorted(set(scopes)), experiment_id, name, actor, allowed)
+    return new
+
+
+def ensure_admin_key(engine: Engine) -> NewKey | None:
+    """Make the first administrator's key; None when a valid one exists already."""
+    with transaction(engine) as connection:
+        platform.next_revision(connection)  # its row lock lets two first starts take turns
+        if any("admin" in key.scopes and key.revoked_at is None for key in store.every(connection)):
+            return None
+        new = _random_key()
+        _store(connection, new, ["admin"], None, "administrator", "cli")
+    return new
+
+
+def list_keys(engine: Engine) -> list[StoredKey]:
+    """Every key, oldest first; without anything secret but the hash."""
+    with transaction(engine) as connection:
+        return store.every(connection)
+
+
+def bound_experiments(engine: Engine, listed: Sequence[StoredKey]) -> dict[int, str]:
+    """The keys of the experiments that these API keys are bound to, by the experiments' ids."""
+    with transaction(engine) as connection:
+        return experiments.keys_of(connection, {key.experiment_id for key in listed if key.experiment_id is not None})
+
+
+def revoke_key(engine: Engine, key_id: str, actor: str = "cli") -> None:
+    """Make a key invalid at once (in every process within the snapshot interval).
+
+    :raises NotFound: no such valid key.
+    """
+    with transaction(engine) as connection:
+        if not store.revoke(connection, key_id, platform.next_revision(connection)):
+            raise NotFound("unknown_key", f"There is no valid key {key_id!r}; `loopwise keys list` shows them.")
+        platform.record_change(connection, actor=actor, kind="key_revoked", before={"id": key_id})
+
+
+def parse(presented: str) -> tuple[str, bytes]:
+    """The public id and the hash of a key that somebody sent.
+
+    :raises Unauthorized: it does not have the form of a key.
+    """
+    if not FORM.fullmatch(presented):
+        raise unknown_key()
+    return presented[:15], hashlib.sha256(presented.encode()).digest()
+
+
+def matches(stored: StoredKey, presented_hash: bytes) -> bool:
+    """True when the key is this one and still valid; takes the same time wherever the hashes differ."""
+    return stored.revoked_at is None and hmac.compare_digest(bytes(stored.secret_hash), presented_hash)
+
+
+def unknown_key() -> Unauthorized:
+    """One answer for every key that does not work, so that nothing can be learned from it."""
+    return Unauthorized("invalid_key", "Send a valid API key; `loopwise keys create` makes one.")
+
+
+def _checked_origins(origins: Collection[str], scopes: Collection[str]) -> list[str]:
+    problems = []
+    if not set(scopes) <= set(PUBLISHABLE):
+        message = f"everybody can read a publishable key: it may have no scope but {', '.join(PUBLISHABLE)}"
+        problems.append(FieldError("/scopes", message))
+    if not 1 <= len(origins) <= MAX_ORIGINS or not all(ORIGIN.fullmatch(one) for one in origins):
+        message = f"give 1 to {MAX_ORIGINS} origins as https://shop.example, without a path (http for localhost only)"
+        problems.append(FieldError("/origins", message))
+    if problems:
+        raise invalid(tuple(problems))
+    return sorted(set(origins))
+
+
+def _random_key() -> NewKey:
+    key_id = f"lw_{secrets.token_hex(6)}"
+    return NewKey(key_id, f"{key_id}_{secrets.token_urlsafe(32)}")
+
+
+def _store(
+    connection: Connection,
+    new: NewKey,
+    scopes: list[str],
+    experiment_id: int | None,
+    name: str,
+    actor: str,
+    origins: list[str] | None = None,
+) -> None:
+    hashed = hashlib.sha256(new.secret_text.encode()).digest()
+    key = StoredKey(new.id, hashed, name, scopes, experiment_id, None, None, origins)
+    store.add(connection, key=key, revision=platform.next_revision(connection))
+    after = {"id": new.id, "scopes": scopes, "name": name} | ({"origins": origins} if origins else {})
+    platform.record_change(connection, actor=actor, kind="key_created", experiment_id=experiment_id, after=after)

@@ -1,0 +1,150 @@
+"""Who sees a page: sessions, roles, the token in every form, and errors as pages. A page that names no role is closed."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, current_app, g, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFError, CSRFProtect
+
+from app.accounts import users
+from app.accounts.pages.actors import actor
+from app.accounts.store.users import SignedIn
+from app.foundation.errors import BadRequest, Forbidden, LoopwiseError, NotFound, Unauthorized
+from app.foundation.serving import PUBLIC, process
+from app.foundation.settings import Settings
+
+PREFIX = "/admin"
+CSP = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+ANYBODY = "anybody"
+TITLES = {  # by status, where the API's title speaks of keys and requests
+    400: "That cannot be taken",
+    401: "Please sign in",
+    403: "Your role may not do that",
+    409: "That is not possible now",
+}
+View = TypeVar("View", bound=Callable[..., Any])
+
+blueprint = Blueprint("admin", __name__, url_prefix=PREFIX)
+_csrf = CSRFProtect()
+
+
+def page(rule: str, role: str, methods: tuple[str, ...] = ("GET",)) -> Callable[[View], View]:
+    """Register a page at an address below ``PREFIX`` for those who have a role, or for ``ANYBODY``."""
+
+    def register(view: View) -> View:
+        view.scope = PUBLIC  # type: ignore[attr-defined]  # no API key: the role below is what is checked
+        view.role = role  # type: ignore[attr-defined]
+        blueprint.add_url_rule(rule, view.__name__, view, methods=list(methods))
+        return view
+
+    return register
+
+
+def user() -> SignedIn:
+    """Who looks at the page; only in pages that need a role."""
+    found: SignedIn = g.user
+    return found
+
+
+def may(role: str) -> bool:
+    """True when whoever looks at the page has the role."""
+    return g.get("user") is not None and users.may(g.user.role, role)
+
+
+class _OnlyPages(SecureCookieSessionInterface):
+    """Cookies belong to the pages; API calls neither read nor set one."""
+
+    def open_session(self, app: Flask, request: Any) -> Any:
+        return super().open_session(app, request) if request.path.startswith(PREFIX) else self.make_null_session(app)
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Sessions, forms' tokens and error pages."""
+    # Derived: a cookie's signature must never be good for a model, nor the other way round.
+    app.secret_key = hmac.digest(settings.secret_key.encode(), b"loopwise session cookies", hashlib.sha256)
+    app.config.update(
+        SESSION_COOKIE_NAME="loopwise",
+        SESSION_COOKIE_PATH=PREFIX,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https:"),
+        MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,  # a pasted table may be as large as any body
+        WTF_CSRF_CHECK_DEFAULT=False,  # the API has no cookies; pages are checked below
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: whoever types for two hours loses nothing
+        WTF_CSRF_SSL_STRICT=False,  # compares the Referer, which our own Referrer-Policy takes away
+    )
+    app.session_interface = _OnlyPages()
+    _csrf.init_app(app)
+    app.extensions["error_page"] = error_page
+    app.jinja_env.filters["actor"] = actor
+    app.register_blueprint(blueprint)
+
+
+def begin_session(token: str) -> None:
+    """Take a new session: everything of the cookie's former life is gone, on the server too."""
+    end_session()
+    session["token"] = token
+
+
+def end_session() -> None:
+    """End the session, on the server too."""
+    token = session.get("token")
+    session.clear()
+    if token:
+        users.sign_out(process().engine, token)
+
+
+@blueprint.before_request
+def _enter() -> Any:
+    view = current_app.view_functions[request.endpoint or ""]
+    role = getattr(view, "role", None)
+    token = session.get("token")
+    g.user = users.user_of(process().engine, token) if token else None
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        _csrf.protect()
+    if role == ANYBODY:
+        return None
+    if g.user is None:
+        if request.method == "GET" and "fragment" not in request.args:
+            return redirect(url_for("admin.sign_in", next=request.full_path.rstrip("?")))
+        raise Unauthorized("not_signed_in", "You are not signed in any more. Sign in, then go back and send it again.")
+    if role is None or not may(role):
+        needed = f"It needs the role {role}; yours is {g.user.role}. An administrator can change that."
+        raise Forbidden("missing_role", needed if role else "This page is closed.")
+    return None
+
+
+@blueprint.after_request
+def _protect(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", CSP)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+@blueprint.errorhandler(CSRFError)
+def _form_expired(_: CSRFError) -> Any:
+    message = "You signed in or out since this form was opened. Go back, reload the page, and send it again."
+    return error_page(BadRequest("form_expired", message))
+
+
+def error_page(error: LoopwiseError) -> Response | None:
+    """The page that shows an error to a person; null when no person asked."""
+    if not request.path.startswith(f"{PREFIX}/") and request.path != PREFIX:
+        return None
+    title = TITLES.get(error.status, error.title)
+    response = Response(render_template("error.html", error=error, title=title), error.status, mimetype="text/html")
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    return _protect(response)
+
+
+@page("/<path:rest>", ANYBODY)
+def unknown_page(rest: str) -> Response:
+    """Whatever else is asked for below the prefix."""
+    raise NotFound("unknown_page", f"There is no page at this address: {PREFIX}/{rest}")

@@ -1,0 +1,70 @@
+"""Signing in and out, one-time links, and how pages look."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import redirect, render_template, request, url_for
+
+from app.accounts import users
+from app.accounts.pages.access import ANYBODY, PREFIX, begin_session, end_session, page
+from app.foundation.errors import TooManyRequests, Unauthorized, Unprocessable
+from app.foundation.pages.forms import mistakes
+from app.foundation.serving import process
+
+THEMES = ("auto", "light", "dark")
+YEAR_S = 365 * 86_400
+
+
+@page("/sign-in", ANYBODY, ("GET", "POST"))
+def sign_in() -> Any:
+    """Name and password."""
+    wanted = request.values.get("next", "")
+    if request.method == "GET":
+        return render_template("sign_in.html", next=wanted, name="", problem="")
+    name = request.form.get("name", "")
+    try:
+        token = users.sign_in(process().engine, name, request.form.get("password", ""), request.remote_addr or "")
+    except (Unauthorized, TooManyRequests) as error:
+        shown = render_template("sign_in.html", next=wanted, name=name, problem=error.detail)
+        return shown, error.status
+    begin_session(token)
+    return redirect(_inside(wanted))
+
+
+@page("/sign-out", ANYBODY, ("POST",))
+def sign_out() -> Any:
+    """End the session on the server."""
+    end_session()
+    return redirect(url_for("admin.sign_in"))
+
+
+@page("/link/<token>", ANYBODY, ("GET", "POST"))
+def link(token: str) -> Any:
+    """A one-time link: the first administrator, an invitation, a forgotten password."""
+    opened = users.open_link(process().engine, token)
+    if request.method == "GET":
+        return render_template("link.html", opened=opened, name="", errors={})
+    name = request.form.get("name", "")
+    try:
+        session_token = users.use_link(process().engine, token, request.form.get("password", ""), name)
+    except Unprocessable as error:
+        return render_template("link.html", opened=opened, name=name, errors=mistakes(error)), error.status
+    begin_session(session_token)
+    return redirect(url_for("admin.home"))
+
+
+@page("/theme", "viewer", ("POST",))
+def choose_theme() -> Any:
+    """Light, dark, or as the system has it."""
+    theme = request.form.get("theme", "")
+    response = redirect(_inside(request.form.get("next", "")))
+    if theme in THEMES:
+        response.set_cookie("loopwise_theme", theme, max_age=YEAR_S, path=PREFIX, samesite="Lax", httponly=True)
+    return response
+
+
+def _inside(address: str) -> str:
+    """Where to go next; an address outside of the pages is not followed."""
+    parts = urlsplit(address)
+    inside = not parts.scheme and not parts.netloc and parts.path.startswith(f"{PREFIX}/") and "\\" not in address
+    return address.rstrip("?") if inside else url_for("admin.home")

@@ -1,0 +1,165 @@
+"""People who sign in, their one-time links, their sessions, and sign-ins that failed."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from app.foundation.store import tables
+
+_u = tables.users
+_l = tables.sign_in_links
+_s = tables.sessions
+_f = tables.sign_in_failures
+
+
+class StoredUser(NamedTuple):
+    """One person."""
+
+    id: int
+    name: str
+    role: str  # viewer, editor, admin
+    password_hash: str | None  # null: has not chosen a password yet
+    created_at: Any
+    disabled_at: Any  # null: may sign in
+    signed_in_at: Any  # null: never
+
+
+_columns = [_u.c[name] for name in StoredUser._fields]
+
+
+def take_turns(connection: Connection) -> None:
+    """Changes of users wait for each other: who is the last administrator must not be judged twice at once."""
+    connection.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def every(connection: Connection) -> list[StoredUser]:
+    """Everybody, by name."""
+    return [StoredUser._make(row) for row in connection.execute(select(*_columns).order_by(_u.c.name))]
+
+
+def find(connection: Connection, name: str) -> StoredUser | None:
+    """The user of that name."""
+    row = connection.execute(select(*_columns).where(_u.c.name == name)).first()
+    return None if row is None else StoredUser._make(row)
+
+
+def by_id(connection: Connection, user_id: int) -> StoredUser:
+    """The user of that id, who exists."""
+    return StoredUser._make(connection.execute(select(*_columns).where(_u.c.id == user_id)).one())
+
+
+def add(connection: Connection, name: str, role: str) -> int:
+    """A new user without a password; returns the id."""
+    return int(connection.execute(insert(_u).values(name=name, role=role).returning(_u.c.id)).scalar_one())
+
+
+def change(connection: Connection, user_id: int, **values: Any) -> None:
+    """Set columns of a user."""
+    connection.execute(update(_u).where(_u.c.id == user_id).values(**values))
+
+
+def add_link(connection: Connection, token_hash: bytes, user_id: int | None, valid_s: float) -> None:
+    """A one-time link; earlier links for the same person (or for the first administrator) end."""
+    connection.execute(delete(_l).where(_l.c.user_id.is_not_distinct_from(user_id)))
+    expires = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, valid_s)
+    connection.execute(insert(_l).values(token_hash=token_hash, user_id=user_id, expires_at=expires))
+
+
+class Link(NamedTuple):
+    """A valid one-time link."""
+
+    user_id: int | None
+
+
+def find_link(connection: Connection, token_hash: bytes) -> Link | None:
+    """The link, if it is valid."""
+    query = select(_l.c.user_id).where(_l.c.token_hash == token_hash, _l.c.expires_at > func.clock_timestamp())
+    row = connection.execute(query).first()
+    return None if row is None else Link(row.user_id)
+
+
+def use_link(connection: Connection, token_hash: bytes) -> bool:
+    """End a link; False when somebody was faster."""
+    return connection.execute(delete(_l).where(_l.c.token_hash == token_hash)).rowcount == 1
+
+
+def add_session(connection: Connection, token_hash: bytes, user_id: int) -> None:
+    """A session begins; those that ended long ago go."""
+    connection.execute(text("DELETE FROM sessions WHERE created_at < clock_timestamp() - interval '30 days'"))
+    connection.execute(insert(_s).values(token_hash=token_hash, user_id=user_id))
+
+
+_USER_OF = text(
+    """
+    SELECT u.id, u.name, u.role, s.used_at < clock_timestamp() - interval '1 minute' AS idle
+    FROM sessions s JOIN users u ON u.id = s.user_id
+    WHERE s.token_hash = :token_hash AND u.disabled_at IS NULL
+      AND s.used_at > clock_timestamp() - make_interval(secs => :idle_s)
+      AND s.created_at > clock_timestamp() - make_interval(secs => :whole_s)
+    """
+)
+
+
+class SignedIn(NamedTuple):
+    """Who a session belongs to."""
+
+    id: int
+    name: str
+    role: str
+    idle: bool  # not used for more than a minute: say that it is used
+
+
+def user_of(connection: Connection, token_hash: bytes, idle_s: float, whole_s: float) -> SignedIn | None:
+    """The user of a session that is valid."""
+    given = {"token_hash": token_hash, "idle_s": idle_s, "whole_s": whole_s}
+    row = connection.execute(_USER_OF, given).first()
+    return None if row is None else SignedIn._make(row)
+
+
+def touch_session(connection: Connection, token_hash: bytes) -> None:
+    """The session is in use."""
+    connection.execute(update(_s).where(_s.c.token_hash == token_hash).values(used_at=func.clock_timestamp()))
+
+
+def end_session(connection: Connection, token_hash: bytes) -> None:
+    """The session is over."""
+    connection.execute(delete(_s).where(_s.c.token_hash == token_hash))
+
+
+def end_sessions_of(connection: Connection, user_id: int) -> None:
+    """Every session of a user is over."""
+    connection.execute(delete(_s).where(_s.c.user_id == user_id))
+
+
+def add_failure(connection: Connection, name: str, address: str) -> None:
+    """A sign-in failed; failures that no longer count go."""
+    connection.execute(insert(_f).values(name=name, address=address))
+    connection.execute(text("DELETE FROM sign_in_failures WHERE at < clock_timestamp() - interval '1 day'"))
+
+
+_FAILURES = text(
+    """
+    SELECT count(*) FILTER (WHERE name = :name AND address = :address), count(*) FILTER (WHERE name = :name),
+        count(*) FILTER (WHERE address = :address)
+    FROM sign_in_failures WHERE at > clock_timestamp() - make_interval(secs => :within_s)
+    """
+)
+
+
+class Failures(NamedTuple):
+    """Failed sign-ins of late."""
+
+    both: int  # of this name from this address
+    name: int
+    address: int
+
+
+def failures(connection: Connection, name: str, address: str, within_s: float) -> Failures:
+    """How often it failed within the last so many seconds."""
+    given = {"name": name, "address": address, "within_s": within_s}
+    return Failures._make(connection.execute(_FAILURES, given).one())
+
+
+def forget_failures(connection: Connection, name: str, address: str) -> None:
+    """A sign-in worked: earlier failures of the same name and address do not count."""
+    connection.execute(delete(_f).where(_f.c.name == name, _f.c.address == address))

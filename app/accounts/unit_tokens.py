@@ -1,0 +1,37 @@
+"""Proof that a browser speaks for a unit: the app's server asks for it and hands it to its own page.
+
+A publishable key can be read by everybody who opens the page, and anybody may write any unit's id. So whatever hands out or
+changes something of one unit asks browsers for such a token too.
+"""
+
+import base64
+import hmac
+import time
+
+from app.foundation.errors import Forbidden
+
+LONGEST_S = 30 * 86_400
+
+
+def make(secret: str, unit_id: str, lifetime_s: float) -> str:
+    """A token for one unit: when it ends (Unix time), and HMAC-SHA256 over that and the unit.
+
+    :param lifetime_s: at most ``LONGEST_S``.
+    """
+    ends = int(time.time() + min(lifetime_s, LONGEST_S))
+    return f"{ends}.{_mac(secret, unit_id, ends)}"
+
+
+def check(secret: str, unit_id: str, token: str) -> None:
+    """:raises Forbidden: it is none, for another unit, or has ended."""
+    ends, _, mac = token.partition(".")
+    number = int(ends) if ends.isascii() and ends.isdigit() and len(ends) < 16 else 0
+    known = hmac.compare_digest(_mac(secret, unit_id, number).encode(), mac.encode("utf-8", "replace"))
+    if not known or number < time.time():
+        message = "Send a valid unit_token with a publishable key; your server gets one by POST /v1/units/token."
+        raise Forbidden("unit_token_needed", message)
+
+
+def _mac(secret: str, unit_id: str, ends: int) -> str:
+    claim = b"unit token\0%d\0%b" % (ends, unit_id.encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(hmac.digest(secret.encode(), claim, "sha256")).decode().rstrip("=")

@@ -1,0 +1,310 @@
+"""People: roles, one-time links, passwords, sessions. No secret is stored or logged: links and sessions only as hashes.
+
+A person's first password, and a forgotten one, is chosen over a one-time link, so nobody ever types another's password.
+"""
+
+import hashlib
+import re
+import secrets
+import threading
+from functools import cache
+from typing import NamedTuple
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, Engine
+
+from app.accounts.store import users as store
+from app.accounts.store.users import SignedIn, StoredUser
+from app.foundation.errors import Conflict, FieldError, NotFound, TooManyRequests, Unauthorized
+from app.foundation.fields import invalid
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+
+ROLES = ("viewer", "editor", "admin")  # each may do what those before it may
+NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
+RESERVED = ("cli", "worker")
+MIN_PASSWORD, MAX_PASSWORD = 10, 256
+LINK_VALID_S = 3 * 86_400.0
+IDLE_S = 12 * 3600.0  # a session ends when nobody used it for so long
+WHOLE_S = 7 * 86_400.0  # and at the latest then
+THROTTLE_S = 15 * 60.0
+MOST_FAILURES = store.Failures(both=5, name=50, address=50)  # within THROTTLE_S
+HASHES_AT_ONCE = 2  # argon2id takes 64 MiB each
+HASH_WAIT_S = 5.0
+
+_hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+
+
+class Opened(NamedTuple):
+    """What a one-time link is for."""
+
+    name: str | None  # whose password is chosen; null: the first administrator, who also chooses a name
+
+
+def create_user(engine: Engine, name: str, role: str, actor: str) -> str:
+    """Make a user; returns the token of the one-time link over which the person chooses a password.
+
+    :raises Unprocessable: an impossible name or role.
+    :raises Conflict: the name is taken.
+    """
+    name = _checked_name(name)
+    _check_role(role)
+    with transaction(engine) as connection:
+        store.take_turns(connection)
+        if store.find(connection, name) is not None:
+            raise Conflict("user_exists", f"There is a user {name!r} already.")
+        user_id = store.add(connection, name, role)
+        after = {"name": name, "role": role}
+        platform.record_change(connection, actor=actor, kind="user_created", after=after)
+        return _new_link(connection, user_id)
+
+
+def new_link(engine: Engine, name: str, actor: str) -> str:
+    """A new one-time link over which a user chooses a password; returns its token.
+
+    :raises NotFound: no such user who may sign in.
+    """
+    with transaction(engine) as connection:
+        user = _known(connection, name)
+        if user.disabled_at is not None:
+            raise unknown_user(name)
+        platform.record_change(connection, actor=actor, kind="user_link", after={"name": user.name})
+        return _new_link(connection, user.id)
+
+
+def first_admin_link(engine: Engine) -> str | None:
+    """The token of the link that makes the first administrator; null when there is one."""
+    with transaction(engine) as connection:
+        store.take_turns(connection)
+        if _active_admins(store.every(connection)):
+            return None
+        return _new_link(connection, None)
+
+
+def list_users(engine: Engine) -> list[StoredUser]:
+    """Everybody, by name."""
+    with transaction(engine) as connection:
+        return store.every(connection)
+
+
+def set_role(engine: Engine, name: str, role: str, actor: str) -> None:
+    """Give a user another role; it holds from the next click.
+
+    :raises NotFound: no such user.
+    :raises Conflict: it would leave no administrator.
+    """
+    _check_role(role)
+    with transaction(engine) as connection:
+        store.take_turns(connection)
+        user = _known(connection, name)
+        if user.role == role:
+            return
+        if role != "admin":
+            _keep_an_admin(connection, user)
+        store.change(connection, user.id, role=role)
+        before, after = {"name": user.name, "role": user.role}, {"name": user.name, "role": role}
+        platform.record_change(connection, actor=actor, kind="user_role", before=before, after=after)
+
+
+def set_disabled(engine: Engine, name: str, disabled: bool, actor: str) -> None:
+    """Lock a user out, at once and everywhere, or let the user in again.
+
+    :raises NotFound: no such user.
+    :raises Conflict: it would leave no administrator.
+    """
+    with transaction(engine) as connection:
+        store.take_turns(connection)
+        user = _known(connection, name)
+        if (user.disabled_at is not None) == disabled:
+            return
+        if disabled:
+            _keep_an_admin(connection, user)
+            store.end_sessions_of(connection, user.id)
+        store.change(connection, user.id, disabled_at=platform.now(connection) if disabled else None)
+        kind = "user_disabled" if disabled else "user_enabled"
+        platform.record_change(connection, actor=actor, kind=kind, after={"name": user.name})
+
+
+def open_link(engine: Engine, token: str) -> Opened:
+    """What a one-time link is for, without using it.
+
+    :raises NotFound: it was used, or is too old.
+    """
+    with transaction(engine) as connection:
+        link = _valid_link(connection, token)
+        return Opened(None if link.user_id is None else store.by_id(connection, link.user_id).name)
+
+
+def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
+    """Choose a password (and, as the first administrator, a name) over a one-time link, and sign in.
+
+    :returns: the session's token.
+    :raises NotFound: the link was used, or is too old.
+    :raises Unprocessable: the name or the password will not do; the link stays valid.
+    """
+    with transaction(engine) as connection:
+        store.take_turns(connection)
+        link = _valid_link(connection, token)
+        if link.user_id is None:
+            name = _checked_name(name)
+            if store.find(connection, name) is not None:
+                raise invalid((FieldError("/name", "somebody has this name already; choose another"),))
+        else:
+            name = store.by_id(connection, link.user_id).name
+        _check_password(password, name)
+        with _Turn():
+            hashed = PasswordHasher().hash(password)
+        store.use_link(connection, _digest(token))
+        user_id = link.user_id if link.user_id is not None else store.add(connection, name, "admin")
+        store.change(connection, user_id, password_hash=hashed)
+        store.end_sessions_of(connection, user_id)
+        platform.record_change(connection, actor=name, kind="password_chosen", after={"name": name})
+        return _new_session(connection, user_id)
+
+
+def sign_in(engine: Engine, name: str, password: str, address: str) -> str:
+    """Begin a session; returns its token. Names that do not exist take as long as wrong passwords.
+
+    :raises Unauthorized: wrong name or password; which of them is not told.
+    :raises TooManyRequests: too many failures of late.
+    """
+    name = name.strip().lower()[:200]
+    with _Turn():  # the count of failures too: many tries at once must not all see it before the first one failed
+        return _sign_in(engine, name, password, address)
+
+
+def _sign_in(engine: Engine, name: str, password: str, address: str) -> str:
+    with transaction(engine) as connection:
+        failed = store.failures(connection, name, address, THROTTLE_S)
+        user = store.find(connection, name)
+    if any(count >= most for count, most in zip(failed, MOST_FAILURES, strict=True)):
+        message = f"Too many sign-ins failed. Wait {THROTTLE_S / 60:.0f} minutes, or ask an administrator for a link."
+        raise TooManyRequests("too_many_attempts", message)
+    usable = user is not None and user.disabled_at is None
+    hashed = user.password_hash if user is not None and usable else None
+    right = _verify(hashed or _nobodys_hash(), password[: MAX_PASSWORD + 1])
+    with transaction(engine) as connection:
+        if user is not None and hashed is not None and right:
+            store.forget_failures(connection, name, address)
+            platform.record_change(connection, actor=user.name, kind="signed_in", after={"address": address})
+            return _new_session(connection, user.id)
+        store.add_failure(connection, name, address)
+    raise Unauthorized("sign_in_failed", "That name and password do not belong together.")
+
+
+def user_of(engine: Engine, token: str) -> SignedIn | None:
+    """Who a session belongs to; null when it is over."""
+    hashed = _digest(token)
+    with transaction(engine) as connection:
+        found = store.user_of(connection, hashed, IDLE_S, WHOLE_S)
+        if found is not None and found.idle:
+            store.touch_session(connection, hashed)
+    return found
+
+
+def sign_out(engine: Engine, token: str) -> None:
+    """End a session on the server: its cookie is worth nothing from now on."""
+    with transaction(engine) as connection:
+        store.end_session(connection, _digest(token))
+
+
+def may(role: str, needed: str) -> bool:
+    """True when a role includes another."""
+    return ROLES.index(role) >= ROLES.index(needed)
+
+
+def unknown_user(name: str) -> NotFound:
+    """The error for a name that nobody has."""
+    return NotFound("unknown_user", f"There is no user {name!r}; `loopwise users list` shows them.")
+
+
+def _known(connection: Connection, name: str) -> StoredUser:
+    user = store.find(connection, name.strip().lower())
+    if user is None:
+        raise unknown_user(name)
+    return user
+
+
+def _active_admins(users: list[StoredUser]) -> list[StoredUser]:
+    return [user for user in users if user.role == "admin" and user.disabled_at is None and user.password_hash]
+
+
+def _keep_an_admin(connection: Connection, without: StoredUser) -> None:
+    admins = _active_admins(store.every(connection))
+    if [user.id for user in admins] == [without.id]:
+        message = f"{without.name} is the only administrator. Make somebody else one first."
+        raise Conflict("last_admin", message)
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip().lower()
+    if not NAME.fullmatch(name) or name in RESERVED or name.startswith("lw_"):
+        message = (
+            "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"
+        )
+        raise invalid((FieldError("/name", message),))
+    return name
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise invalid((FieldError("/role", f"give one of {', '.join(ROLES)}"),))
+
+
+def _check_password(password: str, name: str) -> None:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        message = f"give {MIN_PASSWORD} to {MAX_PASSWORD} characters; a few words are easier to remember than signs"
+        raise invalid((FieldError("/password", message),))
+    if password.lower() in (name, name.partition("@")[0]) or len(set(password)) < 4:
+        raise invalid((FieldError("/password", "choose one that nobody would try first"),))
+
+
+def _valid_link(connection: Connection, token: str) -> store.Link:
+    link = store.find_link(connection, _digest(token))
+    if link is None:
+        message = (
+            "This link was used already, or is too old. An administrator can make a new one; so does `loopwise users`."
+        )
+        raise NotFound("invalid_link", message)
+    return link
+
+
+def _new_link(connection: Connection, user_id: int | None) -> str:
+    token = secrets.token_urlsafe(32)
+    store.add_link(connection, _digest(token), user_id, LINK_VALID_S)
+    return token
+
+
+def _new_session(connection: Connection, user_id: int) -> str:
+    token = secrets.token_urlsafe(32)
+    store.add_session(connection, _digest(token), user_id)
+    store.change(connection, user_id, signed_in_at=platform.now(connection))
+    return token
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _verify(hashed: str, password: str) -> bool:
+    try:
+        return PasswordHasher().verify(hashed, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _nobodys_hash() -> str:
+    return PasswordHasher().hash(secrets.token_urlsafe(32))
+
+
+class _Turn:
+    """Only a few hashes at once: each takes memory, and a flood of sign-ins must not take all of it."""
+
+    def __enter__(self) -> None:
+        if not _hashing.acquire(timeout=HASH_WAIT_S):
+            raise TooManyRequests("too_many_attempts", "Too many people sign in at once. Try again in a moment.")
+
+    def __exit__(self, *_: object) -> None:
+        _hashing.release()

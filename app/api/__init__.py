@@ -1,1 +1,0 @@
-"""The JSON API: parse, authorise, call one service, render. No rule of the product lives here."""

@@ -1,0 +1,103 @@
+"""Commands that take data in and out: backups of the whole database, logs of single experiments."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from app.commands.shared import data_dir_option, engine_for, folder, progress, servers
+
+
+@click.command()
+@data_dir_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def dump(data_dir: Path, file: Path) -> None:
+    """Write the whole database to FILE (PostgreSQL's custom format).
+
+    Works while everything runs, and on the data of a stopped `up`.
+    """
+    from app.embedded import backup
+
+    with servers(data_dir) as settings:
+        backup.dump(settings.database_url, file)
+    click.echo(f"{file}: {file.stat().st_size:,} bytes. Keep {data_dir / 'secret-key'} with it: it signs the models.")
+
+
+@click.command()
+@data_dir_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def restore(data_dir: Path, file: Path) -> None:
+    """Fill an empty database from FILE, as `loopwise dump` wrote it.
+
+    Refuses a database that holds experiments. Starts the embedded PostgreSQL of a new data directory when needed.
+    """
+    from app.embedded import backup
+
+    backup.restore_into(folder(data_dir), file)
+    click.echo("Restored.")
+
+
+@click.command("import")
+@data_dir_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--experiment", required=True, metavar="KEY", help="Key of the new experiment that holds the log.")
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "parquet", "jsonl", "dsjson"]), help="Default: by the ending."
+)
+@click.option(
+    "--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Such as propensity=pscore; repeatable."
+)
+@click.option("--context-columns", default="", help="Comma-separated columns that become context fields.")
+@click.option("--reward-range", nargs=2, type=float, help="Smallest and largest possible reward; default: as seen.")
+def import_(
+    data_dir: Path,
+    file: Path,
+    experiment: str,
+    kind: str | None,
+    columns: tuple[str, ...],
+    context_columns: str,
+    reward_range: tuple[float, float] | None,
+) -> None:
+    """Import a log of decisions as a concluded experiment, to evaluate policies on it.
+
+    Fields: action, propensity, reward; and, where the file has them, decision_id, decided_at, unit_id, context (JSON),
+    actions (JSON list of ids or of {id, features}), distribution (JSON list). Everything is checked before anything is
+    stored. `loopwise export` writes the same fields.
+    """
+    from app.files import transfer
+
+    bad = [item for item in columns if "=" not in item]
+    if bad:
+        raise click.UsageError(f"--column {bad[0]}: write FIELD=COLUMN")
+    mapping = transfer.Mapping(
+        dict(item.split("=", 1) for item in columns), tuple(name for name in context_columns.split(",") if name)
+    )
+    with (
+        servers(data_dir) as settings,
+        engine_for(settings) as engine,
+        click.progressbar(length=1000, label="import", file=sys.stderr) as bar,
+    ):
+        found = transfer.import_log(
+            engine, file, experiment, kind=kind, mapping=mapping, reward_range=reward_range, progress=progress(bar)
+        )
+    click.echo(f"{found.decisions:,} decisions over {found.actions:,} actions are in experiment {found.experiment!r}.")
+
+
+@click.command("export")
+@data_dir_option
+@click.argument("experiment")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "parquet", "jsonl", "dsjson"]), help="Default: by the ending."
+)
+def export(data_dir: Path, experiment: str, file: Path, kind: str | None) -> None:
+    """Write EXPERIMENT's settled decisions with their rewards to FILE: CSV, Parquet, JSON Lines or dsjson.
+
+    The data are exact, so that `loopwise import` reads them back: a text that a spreadsheet would take for a formula stays
+    as it is. For spreadsheets, take the CSV of the experiment's Export section, which neutralises such texts.
+    """
+    from app.files import transfer
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        count = transfer.export_log(engine, experiment, file, kind=kind)
+    click.echo(f"{file}: {count:,} decisions.")

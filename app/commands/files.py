@@ -1,0 +1,211 @@
+"""The two commands that report on a file without any server: `evaluate` (off-policy) and `compare` (A/B).
+
+Parse options, call `app.files.file_reports`, print. With --json exactly one JSON object goes to stdout; a file that
+cannot be reported on ends with exit code 2 and one sentence on stderr. This module must never compute a statistic.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from app.files import file_reports
+from app.files.file_reports import CompareRequest, EvaluateRequest, FileReportError
+
+BAD_INPUT = 2
+
+
+@click.command("evaluate")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--propensity", required=True, metavar="COLUMN", help="Logged probability of the chosen action.")
+@click.option(
+    "--target-probability", required=True, metavar="COLUMN", help="Target policy's probability of that action."
+)
+@click.option("--reward", required=True, metavar="COLUMN", help="Reward, higher is better.")
+@click.option("--q", metavar="COLUMN", help="Reward model's prediction for the chosen action.")
+@click.option("--v", metavar="COLUMN", help="That model's average under the target policy.")
+@click.option("--unit", metavar="COLUMN", help="Unit (such as the user) whose rows depend on each other.")
+@click.option("--max-weight", type=float, metavar="W", help="Largest POSSIBLE weight, not the largest seen.")
+@click.option("--reward-range", type=float, nargs=2, metavar="LO HI", help="Declared range of rewards.")
+@click.option("--switch-tau", type=float, metavar="T", help="Switch-DR threshold; default sqrt(rows).")
+@click.option("--shrinkage-lambda", type=float, metavar="L", help="DR shrinkage; default the number of rows.")
+@click.option("--clip", type=float, metavar="C", help="Clip of clipped IPS; default sqrt(rows).")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="1 - confidence level.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(file: Path, as_json: bool, **options: Any) -> None:
+    """Value a policy that never ran, from a CSV or Parquet FILE with one row per logged decision, in time order."""
+    try:
+        found = file_reports.evaluate_file(file, EvaluateRequest(**options))
+    except FileReportError as error:
+        fail(error)
+    answer = file_reports.evaluation_document(found)
+    if as_json:
+        click.echo(json.dumps(answer, allow_nan=False))
+    else:
+        print_evaluation(answer)
+
+
+@click.command("compare")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--variant", required=True, metavar="COLUMN", help="Variant of each unit.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    required=True,
+    metavar="NAME=KIND:COLUMN",
+    help="mean:COLUMN, proportion:COLUMN, count:COLUMN, ratio:NUM/DEN or quantile(0.9):COLUMN; repeatable.",
+)
+@click.option(
+    "--covariate",
+    "covariates",
+    multiple=True,
+    metavar="[NAME=]COLUMN",
+    help="Pre-experiment column for CUPED (NUM/DEN for ratios); without NAME= for all metrics of that form.",
+)
+@click.option("--control", metavar="LABEL", help='Control variant; default "control", else the first label.')
+@click.option("--shares", metavar="LABEL=SHARE,...", help="Intended shares; default equal.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="1 - confidence level.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(file: Path, as_json: bool, **options: Any) -> None:
+    """Compare the variants of an A/B test, from a CSV or Parquet FILE with one row per unit."""
+    try:
+        answer = file_reports.compare_file(file, CompareRequest(**options))
+    except FileReportError as error:
+        fail(error)
+    if as_json:
+        click.echo(json.dumps(answer, allow_nan=False))
+    else:
+        print_comparison(answer)
+
+
+def fail(error: FileReportError) -> NoReturn:
+    """One sentence on stderr, exit code 2."""
+    click.echo(str(error), err=True)
+    sys.exit(BAD_INPUT)
+
+
+def make_console() -> Console:
+    """A console as wide as the terminal; 140 columns where output goes to a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def print_evaluation(answer: dict[str, Any]) -> None:
+    """The readable report, from the same document that --json prints."""
+    console = make_console()
+    verdict = answer["verdict"]
+    level = f"{100 * (1 - answer['settings']['alpha']):g}%"
+    console.print(f"Verdict: [bold]{verdict['status'].replace('_', ' ')}[/bold]", highlight=False)
+    for sentence in verdict["reasons"]:
+        console.print(f"  - {sentence}", highlight=False, markup=False)
+    facts = (
+        f"{answer['rows']} rows, mean weight {answer['mean_weight']:.4f} (1 when the log is sound), effective size "
+        f"{answer['effective_sample_size']:.1f}, largest weight {answer['max_weight']:.4g}, logged reward "
+        f"{answer['logged_value']:.6g}"
+    )
+    console.print(facts, highlight=False)
+    if verdict["status"] == "not_identified":
+        console.print("The log does not answer the question: the numbers below are for debugging.", highlight=False)
+    _print_lift(console, answer["lift"], level)
+    table = Table(title=f"Value of the target policy ({level} intervals)", title_justify="left")
+    for heading in ("estimator", "value", "std error", "interval", "low", "high"):
+        table.add_column(heading, justify="right" if heading in ("value", "std error", "low", "high") else "left")
+    for name, line in answer["estimators"].items():
+        _add_lines(table, name, line)
+    console.print(table)
+    _print_notes(console, answer)
+
+
+def _print_lift(console: Console, lift: dict[str, Any], level: str) -> None:
+    interval = lift["intervals"].get("normal")
+    if interval is not None:
+        console.print(
+            f"Lift over the policies that ran: {lift['value']:+.6g}, {level} interval {interval[0]:.6g} to "
+            f"{interval[1]:.6g} (one pre-declared look)",
+            highlight=False,
+        )
+
+
+def _add_lines(table: Table, name: str, line: dict[str, Any]) -> None:
+    if line["value"] is None:
+        table.add_row(name, "-", "-", line["reason"])
+        return
+    value = f"{line['value']:.6g}"
+    error = "-" if line["std_error"] is None else f"{line['std_error']:.4g}"
+    if not line["intervals"]:
+        table.add_row(name, value, error, "no interval: see notes")
+    for index, (method, (low, high)) in enumerate(line["intervals"].items()):
+        first = (name, value, error) if index == 0 else ("", "", "")
+        table.add_row(*first, method, f"{low:.6g}", f"{high:.6g}")
+
+
+def _print_notes(console: Console, answer: dict[str, Any]) -> None:
+    """Each sentence once, with the lines that it is about."""
+    about: dict[str, list[str]] = {sentence: [] for sentence in answer["assumptions"]}
+    for name, line in answer["estimators"].items():
+        said = line["notes"] | (line["not_available"] if line["value"] is not None else {})
+        for sentence in dict.fromkeys(said.values()):
+            about.setdefault(sentence, []).append(name)
+    for sentence, names in about.items():
+        console.print(f"  * {', '.join(names) + ': ' if names else ''}{sentence}", highlight=False, markup=False)
+
+
+def print_comparison(answer: dict[str, Any]) -> None:
+    """The readable table, from the same document that --json prints."""
+    console = make_console()
+    srm = answer["srm"]
+    counts = ", ".join(f"{label} {count}" for label, count in answer["variants"].items())
+    console.print(f"{answer['rows']} units: {counts}; control {answer['control']}", highlight=False, markup=False)
+    verdict = "ALERT, believe nothing below until it is explained" if srm["alert"] else "fine"
+    console.print(f"Sample ratio: p = {srm['p_value']:.4g}, {verdict}", highlight=False)
+    level = f"{100 * (1 - answer['alpha']):g}%"
+    table = Table(title=f"Against control ({level} intervals)", title_justify="left")
+    for heading in ("metric", "variant", "control", "treatment", "difference", "lift", "p", "p Holm", "always valid"):
+        table.add_column(heading, overflow="fold")
+    for line in answer["metrics"]:
+        table.add_row(*_comparison_cells(line))
+    console.print(table)
+    for sentence in [*answer["assumptions"], *_comparison_notes(answer["metrics"])]:
+        console.print(f"  * {sentence}", highlight=False, markup=False)
+
+
+def _comparison_cells(line: dict[str, Any]) -> list[str]:
+    name = f"{line['metric']} (CUPED)" if line["cuped"] else line["metric"]
+    if "difference" not in line:
+        return [name, line["variant"], "-", "-", line["reason"], "-", "-", "-", "-"]
+    lift = "-" if line["relative_lift"] is None else f"{100 * line['relative_lift']:+.2f}%"
+    percent = None if line["relative_interval"] is None else [100 * end for end in line["relative_interval"]]
+    sequence = line["always_valid"]
+    return [
+        name,
+        line["variant"],
+        f"{line['control']:.5g}",
+        f"{line['treatment']:.5g}",
+        f"{line['difference']:+.4g}\n{_range(line['interval'])}",
+        f"{lift}\n{_range(percent)}",
+        "-" if line["p_value"] is None else f"{line['p_value']:.4g}",
+        "-" if line["p_adjusted"] is None else f"{line['p_adjusted']:.4g}",
+        "-" if sequence is None else f"p {sequence['p_value']:.4g}\n{_range(sequence['interval'])}",
+    ]
+
+
+def _range(ends: list[float] | None) -> str:
+    return "no interval" if ends is None else f"{ends[0]:.4g} to {ends[1]:.4g}"
+
+
+def _comparison_notes(lines: list[dict[str, Any]]) -> list[str]:
+    notes = []
+    for line in lines:
+        for reason in dict.fromkeys((line["reason"], line.get("interval_reason", ""))):
+            if reason:
+                notes.append(f"{line['metric']}, variant {line['variant']}: {reason}")
+        if line["cuped"]:
+            saved = 100 * (1 - line["cuped"]["variance_ratio"])
+            notes.append(f"{line['metric']}, variant {line['variant']}: CUPED took away {saved:.1f}% of the variance")
+    return notes

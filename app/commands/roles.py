@@ -1,0 +1,106 @@
+"""Runs one role in this process: the web server, the Celery worker, or beat. Deployments and `loopwise up` use these.
+
+It must never open a database connection itself: granian and Celery fork after this code has run.
+"""
+
+import contextlib
+import gc
+import importlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from app.embedded.process import die_with_parent
+from app.foundation.settings import SettingError, Settings
+
+WEB_TARGET = "app.web.app:create_app"
+_WEB_STOP_S = 4  # a web process that answers its last requests longer than this is killed
+
+
+def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
+    """Serve HTTP until a signal comes. SIGTERM and SIGINT answer what was accepted, then end."""
+    level = _log_level(settings)
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+    from granian.log import LogLevels
+
+    server = Granian(
+        target,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=settings.web_processes,
+        blocking_threads=settings.web_threads,
+        http=HTTPModes.http1,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_WEB_STOP_S,
+        log_level=LogLevels(level),
+    )
+    with _shared_metrics("web", settings):
+        server.serve(target_loader=partial(_load_factory, os.getpid()))
+
+
+def _load_factory(parent: int, target: str) -> Any:
+    """Build the application in a web process, which must not outlive granian's own: it would keep the port."""
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(1)
+    module, _, factory = target.partition(":")
+    app = getattr(importlib.import_module(module), factory)()
+    # What exists now stays: the cycle collector need not walk it again after each large batch of decisions.
+    gc.collect()
+    gc.freeze()
+    return app
+
+
+def run_worker(settings: Settings, concurrency: int) -> None:
+    """Run Celery's worker until a signal comes. SIGTERM lets the running task finish."""
+    from celery.signals import worker_process_init
+
+    worker_process_init.connect(_follow_parent, weak=False)
+    arguments = [f"--concurrency={concurrency}", f"--loglevel={_log_level(settings)}"]
+    with _shared_metrics("worker", settings):
+        _celery().worker_main(["worker", *arguments, "--without-gossip", "--without-mingle"])
+
+
+def run_beat(settings: Settings) -> None:
+    """Run Celery's clock until a signal comes. It keeps its times in memory: a wake-up more or less does no harm."""
+    _celery().start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={_log_level(settings)}"])
+
+
+def _log_level(settings: Settings) -> str:
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise SettingError(f"LOOPWISE_LOG_LEVEL={settings.log_level!r}: give debug, info, warning or error.")
+    return settings.log_level
+
+
+def _celery() -> Any:
+    return importlib.import_module("worker.celery_app").app
+
+
+def _follow_parent(**_: object) -> None:
+    die_with_parent(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _shared_metrics(role: str, settings: Settings) -> Iterator[None]:
+    """Point prometheus-client at this role's folder, emptied: its files are named by pid and would count for ever.
+
+    Has to happen before the first import of prometheus_client, which reads the variable then.
+    """
+    folder = Path(settings.metrics_dir or tempfile.mkdtemp(prefix=f"loopwise-metrics-{role}-"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for stale in folder.glob("*.db"):
+        stale.unlink(missing_ok=True)
+    os.environ["LOOPWISE_METRICS_DIR"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if not settings.metrics_dir:
+            shutil.rmtree(folder, ignore_errors=True)

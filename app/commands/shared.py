@@ -1,0 +1,84 @@
+"""What the commands share: where the servers are, an engine for one command, a progress bar."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.embedded.errors import ServerError
+from app.foundation.settings import Settings, from_environment
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Engine
+
+    from app.embedded.state import DataDir
+
+
+def data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--data-dir``, which every command takes."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(".data"),
+        show_default=True,
+        help="Folder of `loopwise up`: its servers are used, running or stopped, unless DATABASE_URL is set.",
+    )(function)
+
+
+def folder(data_dir: Path) -> "DataDir":
+    """The data directory that an option named."""
+    from app.embedded.state import DataDir
+
+    return DataDir(data_dir)
+
+
+def servers(data_dir: Path, *, redis: bool = False, start: bool = True) -> "AbstractContextManager[Settings]":
+    """Working addresses for the length of a command; see ``app.embedded.locate``."""
+    from app.embedded.locate import servers
+
+    return servers(folder(data_dir), redis=redis, start=start)
+
+
+def engine_for(settings: Settings) -> "AbstractContextManager[Engine]":
+    """An engine for the length of a command."""
+    from contextlib import contextmanager
+
+    from psycopg2.errors import UndefinedTable
+    from sqlalchemy.exc import ProgrammingError
+
+    from app.foundation.store.engine import create
+
+    @contextmanager
+    def disposed() -> Any:
+        engine = create(settings.database_url, settings)
+        try:
+            yield engine
+        except ProgrammingError as error:
+            if isinstance(error.orig, UndefinedTable):
+                raise ServerError("this database is not Loopwise's, or too old: run `loopwise migrate`.") from error
+            raise
+        finally:
+            engine.dispose()
+
+    return disposed()
+
+
+def exported(settings: Settings) -> Settings:
+    """Put what was found into the environment, where the application and Celery look when they are built."""
+    os.environ.update(
+        DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, LOOPWISE_SECRET_KEY=settings.secret_key
+    )
+    return from_environment()
+
+
+def progress(bar: Any) -> Callable[[int, int], None]:
+    """Turn (done, total) into steps of a bar."""
+
+    def show(done: int, total: int) -> None:
+        bar.update(max(0, round(1000 * done / max(total, 1)) - bar.pos))
+
+    return show

@@ -1,0 +1,271 @@
+"""`loopwise up`: every process of Loopwise on this machine, started in order, watched, stopped in order.
+
+It must never leave a process behind, never need cleaning up after a kill, and never hold data of its own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+import app
+from app.embedded import locate, process, secret
+from app.embedded.children import Child
+from app.embedded.errors import ServerError
+from app.embedded.postgres import PostgresServer
+from app.embedded.redis import RedisServer
+from app.embedded.state import DataDir, Running
+from app.foundation.settings import from_environment
+
+_READY_DEADLINE_S = 90.0
+_POLL_S = 0.1
+
+
+class _Stopped(Exception):
+    """A signal asked us to end while we were starting."""
+
+
+def run(data_dir: DataDir, host: str, port: int, *, demo: bool) -> int:
+    """Start everything and stay until SIGINT, SIGTERM or SIGHUP. Returns the exit code.
+
+    :raises ServerError: when something cannot be started; nothing is left running then.
+    """
+    data_dir.prepare()
+    lock = data_dir.lock()
+    supervisor = Supervisor(data_dir, host, port)
+    try:
+        supervisor.start()
+        if demo:
+            supervisor.play_demo()
+        supervisor.watch()
+    except _Stopped:
+        return 0  # asked to stop: that is how it ends well
+    finally:
+        supervisor.stop()
+        os.close(lock)
+    return 0
+
+
+class Supervisor:
+    """The children of one `up`, in the order in which they start."""
+
+    def __init__(self, data_dir: DataDir, host: str, port: int) -> None:
+        self._data_dir = data_dir
+        self._host = host
+        self._port = port or process.free_port(host)
+        self._children: list[Child] = []
+        self._environment = _child_environment(os.environ)
+        self._stopping = False
+        self._silent = False
+        self._demo: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    @property
+    def url(self) -> str:
+        """Address of the web server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)
+        return f"http://{host}:{self._port}"
+
+    def start(self) -> None:
+        """Start everything and say so.
+
+        :raises ServerError: with the log's end.
+        """
+        started = time.monotonic()
+        from_environment(self._environment)  # a wrong setting is better told now than by each child's log
+        if not process.port_is_free(self._host, self._port):
+            raise ServerError(f"port {self._port} of {self._host} is in use; choose another one with --port.")
+        self._step("postgres", self._start_postgres)
+        self._step("redis", self._start_redis)
+        if not self._environment.get("LOOPWISE_SECRET_KEY"):
+            self._environment["LOOPWISE_SECRET_KEY"] = self._data_dir.read_secret_key()
+        self._step("migrations", self._migrate)
+        self._step("admin key", self._write_admin_key)
+        self._step("processes", self._start_roles)
+        self._step("web", self._await_web)
+        database_url, redis_url = self._environment["DATABASE_URL"], self._environment["REDIS_URL"]
+        self._data_dir.announce(Running(os.getpid(), self.url, database_url, redis_url))
+        self._say(f"{'started in':<64}{time.monotonic() - started:7.2f} s")
+        link = self._first_admin_link()
+        self._say(f"ready: {self.url}")
+        if link:
+            self._say(f"sign in for the first time (works once): {link}")
+
+    def play_demo(self) -> None:
+        """Start the demo on our own terminal; it is watched, but not repeated."""
+        self._demo = process.spawn(
+            [*_loopwise(), "demo", "--if-new", "--data-dir", self._data_dir.path], environment=self._environment
+        )
+
+    def watch(self) -> None:
+        """Restart what ends, until a signal comes."""
+        while not self._stopping:
+            for child in self._children:
+                child.heal(self._say)
+            if self._demo is not None and self._demo.poll() is not None:
+                if self._demo.returncode != 0:
+                    self._say(f"the demo ended with exit code {self._demo.returncode}; `loopwise demo` repeats it")
+                self._demo = None
+                self._say("Everything keeps running; Ctrl-C stops it.")
+            time.sleep(_POLL_S)
+
+    def stop(self) -> None:
+        """Stop all children, the last started first. A second signal meanwhile kills them at once."""
+        started = time.monotonic()
+        self._stopping = True
+        self._data_dir.runtime.unlink(missing_ok=True)
+        if self._demo is not None:
+            process.stop(self._demo, signal.SIGINT, 3)  # lets its progress bar give the cursor back
+        for child in reversed(self._children):
+            child.stop()
+        if self._children:
+            self._say(f"stopped in {time.monotonic() - started:.2f} s")
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._stopping:
+            for child in self._children:
+                child.kill()
+            os._exit(128 + number)
+        self._stopping = True
+
+    def _say(self, text: str) -> None:
+        if not self._silent:
+            try:
+                click.echo(text)
+            except OSError:  # the terminal is gone; our children still have to be stopped
+                self._silent = True
+
+    def _step(self, name: str, action: Callable[[], str]) -> None:
+        if self._stopping:
+            raise _Stopped
+        started = time.monotonic()
+        detail = action()
+        self._say(f"{name:<12}{detail:<52}{time.monotonic() - started:7.2f} s")
+
+    def _add(self, child: Child) -> None:
+        self._children.append(child)
+        child.start()
+
+    def _start_postgres(self) -> str:
+        given = self._environment.get("DATABASE_URL", "")
+        if given:
+            return f"{locate.check_database(given)} at {locate.without_password(given)}"
+        server = PostgresServer(self._data_dir.path, self._data_dir.log("postgres"))
+        self._add(Child("postgres", server.start, lambda: server.process, signal.SIGINT, 15))
+        self._environment["DATABASE_URL"] = server.url()
+        return f"{server.version} on 127.0.0.1:{server.port}"
+
+    def _start_redis(self) -> str:
+        given = self._environment.get("REDIS_URL", "")
+        if given:
+            return f"{locate.check_redis(given)} at {locate.without_password(given)}"
+        server = RedisServer(self._data_dir.path, self._data_dir.log("redis"))
+        self._add(Child("redis", server.start, lambda: server.process, signal.SIGTERM, 10))
+        self._environment["REDIS_URL"] = server.url()
+        return f"on 127.0.0.1:{server.port}"
+
+    def _migrate(self) -> str:
+        from app.foundation.store.migrate import upgrade
+
+        upgrade(self._environment["DATABASE_URL"])
+        return "newest schema"
+
+    def _write_admin_key(self) -> str:
+        from app.accounts import keys
+        from app.foundation.store.engine import create
+
+        engine = create(self._environment["DATABASE_URL"], from_environment(self._environment))
+        try:
+            key = keys.ensure_admin_key(engine)
+        finally:
+            engine.dispose()
+        if key is not None:
+            secret.write(self._data_dir.admin_key, key.secret_text)
+        elif not self._data_dir.admin_key.exists():
+            return "made elsewhere; `loopwise keys create` makes another"
+        return _short(self._data_dir.admin_key)
+
+    def _first_admin_link(self) -> str:
+        """The link over which the first person becomes administrator; empty when there is one already."""
+        from app.accounts import users
+        from app.foundation.store.engine import create
+
+        settings = from_environment(self._environment)
+        engine = create(settings.database_url, settings)
+        try:
+            token = users.first_admin_link(engine)
+        finally:
+            engine.dispose()
+        return "" if token is None else f"{settings.public_url.rstrip('/') or self.url}/admin/link/{token}"
+
+    def _start_roles(self) -> str:
+        beat = ["beat", "--data-dir", str(self._data_dir.path)]
+        web = ["web", "--host", self._host, "--port", str(self._port), "--data-dir", str(self._data_dir.path)]
+        for name, arguments, deadline_s in (
+            ("web", web, 6.0),
+            ("worker", ["worker", "--data-dir", str(self._data_dir.path)], 10.0),
+            ("beat", beat, 3.0),
+        ):
+            self._add(self._role(name, arguments, deadline_s))
+        return f"web, worker, beat; logs in {_short(self._data_dir.logs)}"
+
+    def _role(self, name: str, arguments: list[str], deadline_s: float) -> Child:
+        environment = {**self._environment, "LOOPWISE_METRICS_DIR": str(self._data_dir.path / "metrics" / name)}
+        running: list[subprocess.Popen[bytes]] = []
+
+        def start() -> None:
+            log = self._data_dir.log(name)
+            running[:] = [process.spawn([*_loopwise(), *arguments], log=log, environment=environment)]
+
+        return Child(name, start, lambda: running[0] if running else None, signal.SIGTERM, deadline_s)
+
+    def _await_web(self) -> str:
+        """Wait for /readyz while every child lives.
+
+        :raises ServerError: when a child ends or the deadline passes.
+        """
+        end = time.monotonic() + _READY_DEADLINE_S
+        while not _answers(f"{self.url}/readyz"):
+            if self._stopping:
+                raise _Stopped
+            ended = next((child.name for child in self._children if not child.alive()), None)
+            if ended is None and time.monotonic() > end:
+                ended = "web"
+            if ended is not None:
+                raise ServerError(f"{ended} did not start:\n{process.log_tail(self._data_dir.log(ended))}")
+            time.sleep(0.05)
+        return f"answers at {self.url}"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _loopwise() -> list[str]:
+    return [sys.executable, "-P", "-m", "app.commands"]  # -P: the working directory may hold another `app`
+
+
+def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Ours, so that a child finds this code from any working directory."""
+    root = str(Path(app.__file__).resolve().parents[1])
+    paths = [root, *filter(None, [environ.get("PYTHONPATH")])]
+    return {**environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,93 @@
+"""`loopwise users`: the people who sign in to the pages. Passwords are chosen over one-time links, never typed here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from app.commands.shared import data_dir_option, engine_for, folder, servers
+
+if TYPE_CHECKING:
+    from app.foundation.settings import Settings
+
+
+@click.group()
+def users() -> None:
+    """Invite people to the pages, change their roles, lock them out.
+
+    Viewers read; editors define and steer experiments; administrators also see users, keys and settings.
+    """
+
+
+@users.command("create")
+@data_dir_option
+@click.argument("name")
+@click.option("--role", default="viewer", show_default=True, help="viewer, editor or admin.")
+def users_create(data_dir: Path, name: str, role: str) -> None:
+    """Make a user; the last line printed is a one-time link over which the person chooses a password."""
+    from app.accounts import users as service
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        token = service.create_user(engine, name, role, "cli")
+    click.echo(
+        f"{name} is a user with the role {role}. Send the person this link; it works once, for three days:", err=True
+    )
+    click.echo(_address(data_dir, settings, token))
+
+
+@users.command("link")
+@data_dir_option
+@click.argument("name")
+def users_link(data_dir: Path, name: str) -> None:
+    """Make a new one-time link for a user who forgot the password."""
+    from app.accounts import users as service
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        token = service.new_link(engine, name, "cli")
+    click.echo(_address(data_dir, settings, token))
+
+
+@users.command("list")
+@data_dir_option
+def users_list(data_dir: Path) -> None:
+    """List the users: name, role, state, last sign-in."""
+    from app.accounts import users as service
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        found = service.list_users(engine)
+    for user in found:
+        state = "locked out" if user.disabled_at else "active" if user.password_hash else "invited"
+        last = f"{user.signed_in_at:%Y-%m-%d %H:%M}" if user.signed_in_at else "never signed in"
+        click.echo(f"{user.name:<32}  {user.role:<6}  {state:<10}  {last}")
+
+
+@users.command("set-role")
+@data_dir_option
+@click.argument("name")
+@click.argument("role")
+def users_set_role(data_dir: Path, name: str, role: str) -> None:
+    """Give user NAME another ROLE: viewer, editor or admin. It holds from the person's next click."""
+    from app.accounts import users as service
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        service.set_role(engine, name, role, "cli")
+    click.echo(f"{name} has the role {role}.")
+
+
+@users.command("disable")
+@data_dir_option
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Let the user in again.")
+def users_disable(data_dir: Path, name: str, undo: bool) -> None:
+    """Lock a user out, at once and in every browser; what the person did stays."""
+    from app.accounts import users as service
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        service.set_disabled(engine, name, not undo, "cli")
+    click.echo(f"{name} may sign in again." if undo else f"{name} is locked out.")
+
+
+def _address(data_dir: Path, settings: "Settings", token: str) -> str:
+    running = folder(data_dir).running()
+    base = settings.public_url or (running.url if running is not None else "http://127.0.0.1:8000")
+    return f"{base.rstrip('/')}/admin/link/{token}"

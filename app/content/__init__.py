@@ -1,0 +1,1 @@
+"""What a message says: templates, variables, and messages composed of parts."""

@@ -1,0 +1,203 @@
+"""What follows from a composed message's definition: the rules, the encoded combinations, the texts, the slots of a decision."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from app.content.composition_config import (
+    MAX_COMBINATIONS,
+    NOTHING,
+    SAY,
+    Combination,
+    CompositionSpec,
+    PartSpec,
+    TooMany,
+    parts_of,
+)
+from app.content.message_config import PARTS, VariableSpec
+from app.content.message_templates import NotFor, Rendered, checked_length, choose_locale, render_part, text_problem
+from app.foundation.errors import FieldError
+from bandits import slates
+from bandits.encoding import FeatureError, encode_action
+
+JOINTS = {"title": " ", "body": "\n", "call_to_action": " "}  # between two parts of one place
+
+
+def problems(spec: CompositionSpec, variables: list[VariableSpec]) -> list[FieldError]:
+    """What is wrong with a definition, each with its place."""
+    found = [*_names(spec), *_pairs(spec), *_texts(spec, variables)]
+    if not any(slot.place == "body" for slot in spec.slots):
+        found.append(FieldError("/composition/slots", 'a message has a body: give a slot the place "body"'))
+    return found or [*_choices(spec, variables)]
+
+
+def line_of(spec: CompositionSpec, combination: Combination) -> str:
+    """A combination's line: its parts' lines one after the other, which ``bandits.slates`` takes apart again."""
+    return " ".join(part_line(slot.name, part) for slot, part in zip(spec.slots, combination.parts, strict=True))
+
+
+def part_line(slot: str, part: PartSpec) -> str:
+    """One part's line. Features carry the slot's name, so that those of two slots stay apart.
+
+    :raises FeatureError: features that cannot be encoded.
+    """
+    return encode_action(f"{slot}={part.id}", {slot: part.features} if part.features else None)
+
+
+def features_of(spec: CompositionSpec, combination: Combination) -> dict[str, Any]:
+    """A combination's features as people see them: per slot the part's id and its own features."""
+    named = zip(spec.slots, combination.parts, strict=True)
+    return {slot.name: [{"part": part.id}, *_listed(part.features)] for slot, part in named}
+
+
+class Composer:
+    """Renders combinations for one person; each part is rendered once, however many combinations hold it."""
+
+    def __init__(self, spec: CompositionSpec, locale: str, given: dict[str, Any]) -> None:
+        """:param given: values of variables; null and empty ones count as missing."""
+        self._spec = spec
+        self._locale = locale
+        self._values = {name: value for name, value in given.items() if value is not None and value != ""}
+        self._known: dict[tuple[int, str, str], str | NotFor] = {}
+
+    def render(self, action_id: str) -> Rendered:
+        """The message of a combination.
+
+        :raises NotFor: a placeholder of a part has no value, or the message is too long or empty; in words.
+        """
+        combination = self._spec.by_id[action_id]
+        locale = choose_locale(combination.locales, self._locale)
+        places: dict[str, list[str]] = {place: [] for place in PARTS}
+        for number, (slot, part) in enumerate(zip(self._spec.slots, combination.parts, strict=True)):
+            places[slot.place].append(self._part(number, part, locale))
+        channel = self._spec.channel
+        texts = {place: checked_length(channel, place, _joined(place, found)) for place, found in places.items()}
+        if not texts["body"]:
+            raise NotFor("the body is empty")
+        return Rendered(locale, channel, **texts)
+
+    def _part(self, number: int, part: PartSpec, locale: str) -> str:
+        name = (number, part.id, locale)
+        if name not in self._known:
+            try:
+                self._known[name] = render_part(
+                    locale, self._spec.slots[number].place, part.texts[locale], self._values
+                )
+            except NotFor as reason:
+                self._known[name] = NotFor(f"{self._spec.slots[number].name}={part.id}: {reason}")
+        found = self._known[name]
+        if isinstance(found, NotFor):
+            raise NotFor(str(found))
+        return found
+
+
+def slots_of(eligible: Sequence[str], distribution: Sequence[float], chosen: int) -> list[dict[str, Any]]:
+    """What each slot did in a decision, from its joint distribution: exact, also after forbidden pairs were left out.
+
+    ``propensity`` and ``distribution`` are marginal, given that something is said; ``given_above`` is the probability given
+    the slots above, and these multiply to the decision's propensity. Where nothing may be said, the slot "say" comes first.
+    """
+    table = slates.table_of([parts_of(name) for name in eligible])
+    found = []
+    for number, one in enumerate(slates.choices_of(table, distribution, chosen)):
+        possible = table.slots[number]
+        if number == 0 and len(possible) == 1 and possible[0] == slates.SAY:
+            continue
+        slot = possible[0].partition("=")[0] if number else SAY
+        names = [name.partition("=")[2] if number else _said(name) for name in possible]
+        shown = [{"part": name, "probability": p} for name, p in zip(names, one.distribution, strict=True)]
+        found.append(
+            {
+                "slot": slot,
+                "part": names[one.chosen],
+                "propensity": one.propensity,
+                "given_above": one.given_above,
+                "distribution": sorted(shown, key=lambda each: -float(str(each["probability"]))),
+            }
+        )
+    return found
+
+
+def _said(name: str) -> str:
+    return "something" if name == slates.SAY else name
+
+
+def _joined(place: str, texts: list[str]) -> str:
+    return JOINTS[place].join(text for text in texts if text)
+
+
+def _listed(features: Any) -> list[Any]:
+    return features if isinstance(features, list) else [features] if features else []
+
+
+def _names(spec: CompositionSpec) -> Iterator[FieldError]:
+    names = [slot.name for slot in spec.slots]
+    for place, slot in enumerate(spec.slots):
+        here = f"/composition/slots/{place}"
+        if names.index(slot.name) != place:
+            yield FieldError(f"{here}/name", "another slot has this name; names are unique")
+        if slot.name == SAY:
+            yield FieldError(
+                f"{here}/name", f'"{SAY}" is where Loopwise decides whether to say something; choose another'
+            )
+        ids = [part.id for part in slot.parts]
+        for number, part in enumerate(slot.parts):
+            if ids.index(part.id) != number:
+                yield FieldError(f"{here}/parts/{number}/id", "another part of this slot has this id; ids are unique")
+            try:
+                part_line(slot.name, part)
+            except FeatureError as error:
+                yield FieldError(f"{here}/parts/{number}/features{error.path}", error.message)
+
+
+def _pairs(spec: CompositionSpec) -> Iterator[FieldError]:
+    known = {slot.name: {part.id for part in slot.parts} for slot in spec.slots}
+    for place, pair in enumerate(spec.forbidden):
+        for number, one in enumerate(pair):
+            here = f"/composition/forbidden/{place}/{number}"
+            if one.slot not in known:
+                yield FieldError(f"{here}/slot", f"no slot has this name; there are {', '.join(known)}")
+            elif one.part not in known[one.slot]:
+                yield FieldError(f"{here}/part", f"slot {one.slot} has no such part")
+        if pair[0].slot == pair[1].slot:
+            yield FieldError(f"/composition/forbidden/{place}", "two parts of one slot never meet; name two slots")
+
+
+def _texts(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[FieldError]:
+    for place, slot in enumerate(spec.slots):
+        for number, part in enumerate(slot.parts):
+            for locale, source in part.texts.items():
+                wrong = text_problem(spec.channel, locale, slot.place, source, variables)
+                if wrong:
+                    yield FieldError(f"/composition/slots/{place}/parts/{number}/texts/{locale}", wrong)
+
+
+def _choices(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[FieldError]:
+    """What is wrong with the combinations as such: too many, none, a part in none, without a language, too long."""
+    try:
+        combinations = spec.combinations
+    except TooMany as error:
+        message = f"{error}; at most {MAX_COMBINATIONS:,} can be decided among: use fewer parts, or forbid more pairs"
+        yield FieldError("/composition/slots", message)
+        return
+    used = {(place, part.id) for one in combinations for place, part in enumerate(one.parts)}
+    for place, slot in enumerate(spec.slots):
+        for number, part in enumerate(slot.parts):
+            if (place, part.id) not in used:
+                here = f"/composition/slots/{place}/parts/{number}"
+                yield FieldError(here, "every combination with this part is forbidden; leave it out, or forbid less")
+    mute = next((one.id for one in combinations if not one.locales), None)
+    if mute is not None:
+        yield FieldError("/composition/slots", f"the parts of {mute} have no locale in common; give each part the same")
+        return
+    composers: dict[str, Composer] = {}
+    samples = {one.name: one.sample for one in variables}
+    for one in combinations:
+        for locale in one.locales:
+            try:
+                composers.setdefault(locale, Composer(spec, locale, samples)).render(one.id)
+            except NotFor as reason:
+                yield FieldError("/composition/slots", f"{one.id} in {locale}, with sample values: {reason}")
+                return
+
+
+__all__ = ["NOTHING", "Composer", "features_of", "line_of", "problems", "slots_of"]

@@ -1,0 +1,143 @@
+"""A composed message: slots, each with parts to choose from, and the pairs of parts that must not meet.
+
+The allowed combinations are the experiment's actions. An id such as ``subject=progress|tone=warm`` can be taken apart
+again: neither a slot's name nor a part's id can hold a separator.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.content.message_config import Channel, LocaleKey
+
+MAX_COMBINATIONS: Final = 1000
+MAX_LOOKS: Final = 200_000  # beginnings of combinations that are looked at before giving up
+NOTHING: Final = "nothing"  # the action that says nothing
+SAY: Final = "say"  # the slot in which it is decided whether to say something
+SlotName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,29}$")]
+PartId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PartSpec(_Strict):
+    """One thing that a slot may hold."""
+
+    id: PartId
+    features: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=dict)
+    texts: dict[LocaleKey, Annotated[str, StringConstraints(max_length=5000)]] = Field(
+        min_length=1, max_length=50, description="By locale, in Liquid. An empty text adds nothing."
+    )
+
+
+class SlotSpec(_Strict):
+    """One place of the message that is filled with one part."""
+
+    name: SlotName
+    place: Literal["title", "body", "call_to_action"] = Field(
+        description="Where its part stands. Parts of one place follow each other in the order of the slots."
+    )
+    parts: list[PartSpec] = Field(min_length=1, max_length=20)
+
+
+class PartRef(_Strict):
+    """One part of one slot."""
+
+    slot: str = Field(max_length=30)
+    part: str = Field(max_length=40)
+
+
+class Combination(NamedTuple):
+    """One message that may be composed."""
+
+    id: str
+    parts: tuple[PartSpec, ...]  # one per slot, in the slots' order
+    locales: list[str]  # that all its parts have, in the order of the first part
+
+
+class TooMany(Exception):
+    """More combinations are allowed than can be decided among; its text says how many."""
+
+
+class CompositionSpec(_Strict):
+    """A message made of slots, chosen together. The allowed combinations are the experiment's actions."""
+
+    slots: list[SlotSpec] = Field(min_length=2, max_length=6)
+    forbidden: list[Annotated[list[PartRef], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=list, max_length=1000, description="Pairs of parts that never stand in one message."
+    )
+    channel: Channel = "in_app"
+    allow_nothing: bool = Field(default=False, description='True: "nothing" is an action too, with a value of its own.')
+
+    @cached_property
+    def combinations(self) -> list[Combination]:
+        """The allowed combinations, in the order of slots and parts.
+
+        :raises TooMany: there are more than 1,000.
+        """
+        found: list[Combination] = []
+        for parts in self._allowed():
+            if len(found) == MAX_COMBINATIONS:
+                raise TooMany(self._how_many())
+            named = zip(self.slots, parts, strict=True)
+            name = "|".join(f"{slot.name}={part.id}" for slot, part in named)
+            shared = [locale for locale in parts[0].texts if all(locale in part.texts for part in parts[1:])]
+            found.append(Combination(name, parts, shared))
+        return found
+
+    @cached_property
+    def by_id(self) -> dict[str, Combination]:
+        """The allowed combinations by id."""
+        return {one.id: one for one in self.combinations}
+
+    def action_ids(self) -> list[str]:
+        """What is chosen among: every allowed combination, and saying nothing where that is a choice.
+
+        :raises TooMany: there are more than 1,000 combinations.
+        """
+        return [one.id for one in self.combinations] + ([NOTHING] if self.allow_nothing else [])
+
+    def all_combinations(self) -> int:
+        """How many there are before forbidden pairs are taken away."""
+        total = 1
+        for slot in self.slots:
+            total *= len(slot.parts)
+        return total
+
+    def _how_many(self) -> str:
+        total = f"{self.all_combinations():,}"
+        if not self.forbidden:
+            return f"there are {total} combinations"
+        return f"there are {total} combinations, and more than {MAX_COMBINATIONS:,} of them are not forbidden"
+
+    def _allowed(self) -> Iterator[tuple[PartSpec, ...]]:
+        """Slot by slot, leaving a beginning as soon as it holds a forbidden pair."""
+        pairs = {frozenset((one.slot, one.part) for one in pair) for pair in self.forbidden}
+        looks = 0
+
+        def fill(chosen: tuple[PartSpec, ...]) -> Iterator[tuple[PartSpec, ...]]:
+            nonlocal looks
+            if len(chosen) == len(self.slots):
+                yield chosen
+                return
+            slot = self.slots[len(chosen)]
+            for part in slot.parts:
+                looks += 1
+                if looks > MAX_LOOKS:
+                    raise TooMany(
+                        f"there are {self.all_combinations():,} combinations before the forbidden ones are left out"
+                    )
+                earlier = zip(self.slots, chosen, strict=False)
+                if not any(frozenset({(e.name, p.id), (slot.name, part.id)}) in pairs for e, p in earlier):
+                    yield from fill((*chosen, part))
+
+        yield from fill(())
+
+
+def parts_of(action_id: str) -> tuple[str, ...]:
+    """The parts that an action's id names, as ``slot=part``; one name: it says nothing."""
+    return tuple(action_id.split("|"))

@@ -1,0 +1,217 @@
+"""Messages from templates: Liquid with limits, checked when they are saved, rendered before the draw.
+
+Users' templates are never evaluated as code: no tag reads a file, no filter reaches an object, loops and output have limits.
+A placeholder without value or default raises; the caller then leaves the variant out for this person and says so.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from babel import Locale, UnknownLocaleError
+from liquid import Environment, FalsyStrictUndefined
+from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+
+from app.content.message_config import PARTS, MessageTemplate, VariableSpec
+from app.foundation.errors import FieldError
+
+Value = str | int | float | bool
+TAGS: Final = (
+    "assign",
+    "case",
+    "comment",
+    "for",
+    "if",
+    "unless",
+    "#",
+    "break",
+    "continue",
+    "illegal",
+    "content",
+    "output",
+)
+LIMITS: Final = {  # characters of a rendered part, by channel
+    "in_app": {"title": 200, "body": 4000, "call_to_action": 60},
+    "push": {"title": 65, "body": 240, "call_to_action": 30},
+    "email": {"title": 150, "body": 20_000, "call_to_action": 60},
+    "sms": {"title": 0, "body": 480, "call_to_action": 0},
+}
+
+
+class Rendered(NamedTuple):
+    """One message as a person gets it."""
+
+    locale: str
+    channel: str
+    title: str
+    body: str
+    call_to_action: str
+
+
+class NotFor(Exception):
+    """A template has no message for this person; its text says why."""
+
+
+class _Missing(FalsyStrictUndefined):
+    """A placeholder without value: false in conditions, mended by ``default``, an error when it is printed."""
+
+    force_liquid_default = True
+
+
+class _Environment(Environment):
+    loop_iteration_limit = 200
+    output_stream_limit = 30_000
+    local_namespace_limit = 20_000
+    context_depth_limit = 10
+
+
+@lru_cache(maxsize=500)
+def _environment(locale: str) -> Environment:
+    environment = _Environment(undefined=_Missing)
+    for name in [name for name in environment.tags if name not in TAGS]:
+        del environment.tags[name]
+    rule = Locale.parse(locale, sep="-").plural_form
+
+    def plural(count: Any, **forms: Any) -> Any:
+        """{{ n | plural: one: "lesson", other: "lessons" }}, by the rules of the message's language."""
+        if isinstance(count, bool) or not isinstance(count, int | float):
+            raise NotFor("a plural form needs a number")
+        return forms.get(rule(abs(count)), forms.get("other", ""))
+
+    environment.add_filter("plural", plural)
+    return environment
+
+
+def problems(template: MessageTemplate, variables: list[VariableSpec], place: str) -> list[FieldError]:
+    """What is wrong with a template, each with its place: syntax, unknown placeholders, missing defaults, lengths.
+
+    :param place: JSON pointer to the template.
+    """
+    found: list[FieldError] = []
+    for locale, text in template.texts.items():
+        for part in PARTS:
+            source, here = getattr(text, part), f"{place}/texts/{locale}/{part}"
+            wrong = text_problem(template.channel, locale, part, source, variables)
+            found += [FieldError(here, wrong)] if wrong else []
+    return found
+
+
+def text_problem(channel: str, locale: str, part: str, source: str, variables: list[VariableSpec]) -> str:
+    """What is wrong with one text for one part of a message; empty: nothing."""
+    declared = tuple((one.name, type(one.sample).__name__, one.sample, one.required) for one in variables)
+    return _text_problem(channel, locale, part, source, declared)
+
+
+@lru_cache(maxsize=8_000)
+def _text_problem(
+    channel: str, locale: str, part: str, source: str, declared: tuple[tuple[str, str, Value, bool], ...]
+) -> str:
+    """Kept, because a definition of a thousand messages is checked again whenever somebody looks at its draft.
+
+    :param declared: (name, type, sample, required) of each variable; the type tells 1 from true.
+    """
+    samples = {name: sample for name, _, sample, _ in declared}
+    optional = [name for name, _, _, required in declared if not required]
+    return _syntax(locale, source, samples) or _behaviour(channel, locale, part, source, samples, optional)
+
+
+def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> str:
+    try:
+        used = _environment(locale).from_string(source).analyze().globals
+    except UnknownLocaleError:
+        return f"{locale!r} is not a language that is known; give one such as en or de-AT"
+    except (LiquidError, ValueError) as error:
+        return f"cannot be read: {_words(error)}"
+    for name, places in used.items():
+        if name not in samples:
+            line = source.count("\n", 0, places[0].span.index) + 1
+            known = ", ".join(samples) or "none"
+            return f"line {line}: {name!r} is not a declared variable; declared are {known}"
+    return ""
+
+
+def _behaviour(
+    channel: str, locale: str, part: str, source: str, samples: Mapping[str, Value], optional: list[str]
+) -> str:
+    """Render with the samples, without each optional variable, and without all of them."""
+    for missing in ([], *([one] for one in optional), optional):
+        given = {name: value for name, value in samples.items() if name not in missing}
+        try:
+            checked_length(channel, part, _render(locale, source, given))
+        except UndefinedError as error:
+            name = str(error).partition(" is undefined")[0]
+            return (
+                f'{name} may be missing and has no default; write {{{{ {name.strip(chr(39))} | default: "..." }}}}, '
+                "or declare the variable as required: then people without it do not get this variant"
+            )
+        except (LiquidError, NotFor) as error:
+            return f"with sample values: {_words(error)}"
+    return ""
+
+
+def render(template: MessageTemplate, locale: str, given: Mapping[str, Any]) -> Rendered:
+    """The message for a person.
+
+    :param given: values of variables; null and empty ones count as missing.
+    :raises NotFor: a placeholder has neither value nor default, or the message is too long; in words.
+    """
+    values = {name: value for name, value in given.items() if value is not None and value != ""}
+    chosen = choose_locale(list(template.texts), locale)
+    text = template.texts[chosen]
+    parts = {part: render_part(chosen, part, getattr(text, part), values) for part in PARTS}
+    parts = {part: checked_length(template.channel, part, found) for part, found in parts.items()}
+    return Rendered(chosen, template.channel, **parts)
+
+
+def render_part(locale: str, part: str, source: str, values: Mapping[str, Any]) -> str:
+    """One part of a message, however long.
+
+    :param values: of variables; without those that count as missing.
+    :raises NotFor: a placeholder has neither value nor default, or the text cannot be rendered; in words.
+    """
+    try:
+        return _render(locale, source, values)
+    except UndefinedError as error:
+        raise NotFor(f"placeholder {str(error).partition(' is undefined')[0]} has no value") from None
+    except LiquidError as error:
+        raise NotFor(f"the {part} cannot be rendered: {_words(error)}") from None
+
+
+def choose_locale(offered: list[str], wanted: str) -> str:
+    """The locale itself, its language, another region of the language, or the first that is offered."""
+    language = wanted.partition("-")[0].lower()
+    ranked = [one for one in offered if one.lower() == wanted.lower()]
+    ranked += [one for one in offered if one.lower() == language]
+    ranked += [one for one in offered if one.partition("-")[0].lower() == language]
+    return (ranked or offered)[0]
+
+
+@lru_cache(maxsize=20_000)
+def _compiled(locale: str, source: str) -> Any:
+    return _environment(locale).from_string(source)
+
+
+def _render(locale: str, source: str, values: Mapping[str, Any]) -> str:
+    if "{" not in source:
+        return source
+    return str(_compiled(locale, source).render(**values)).strip()
+
+
+def checked_length(channel: str, part: str, text: str) -> str:
+    """The text of a part.
+
+    :raises NotFor: it is longer than the channel takes.
+    """
+    most = LIMITS[channel][part]
+    if len(text) > most:
+        raise NotFor(f"the {part} has {len(text)} characters, {channel} takes {most}")
+    return text
+
+
+def _words(error: Exception) -> str:
+    """The first line of an error; the library's own goes on with a picture of the source."""
+    if isinstance(error, ResourceLimitError):
+        return f"it is too large to render ({str(error).splitlines()[0]})"
+    token = getattr(error, "token", None)
+    line = token.source.count("\n", 0, token.start_index) + 1 if token is not None and token.start_index >= 0 else None
+    return (f"line {line}: " if line else "") + str(error).splitlines()[0]

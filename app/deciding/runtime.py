@@ -1,0 +1,94 @@
+"""What one process needs to serve: connections, the snapshot, the models and the log's writer, started and stopped together."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+
+from app.accounts.store.keys import StoredKey
+from app.deciding.model_cache import ModelCache
+from app.deciding.snapshot import Snapshot, Snapshots
+from app.foundation import metrics
+from app.foundation.errors import Unavailable
+from app.foundation.group_commit import GroupCommit
+from app.foundation.settings import Settings
+from app.foundation.store import engine as store_engine
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The state of one serving process."""
+
+    settings: Settings
+    engine: Engine
+    snapshots: Snapshots
+    models: ModelCache
+    log_writer: GroupCommit
+    stopping: threading.Event
+
+    def refresh(self) -> Snapshot:
+        """Read the newest configuration now, so that what was just changed holds in this process."""
+        return self.snapshots.refresh()
+
+    def known_keys(self) -> Mapping[str, StoredKey]:
+        """The API keys that this process knows, by public id."""
+        return self.snapshots.current.keys
+
+    def stop(self) -> None:
+        """End the background threads and close the connections."""
+        self.stopping.set()
+        self.log_writer.stop()
+        self.engine.dispose()
+
+
+def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
+    """Connect, read the configuration and start the background threads. Works while the database is away.
+
+    :param bound_waits: end each wait for PostgreSQL at the deadline. That holds for the whole process: workers, which also
+        run long statements, do without.
+    """
+    _log_plainly()
+    if bound_waits:
+        store_engine.install_wait_deadline(settings.decide_deadline_s)
+    limit_s = settings.statement_timeout_s
+    engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
+    models = ModelCache(engine, settings, metrics.count_fallback)
+    snapshots = Snapshots(engine, models.warm)
+    one, alone = (
+        store_engine.create(
+            settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s, ping=False, autocommit=autocommit
+        )
+        for autocommit in (False, True)
+    )
+    writer = GroupCommit(one, alone, settings, metrics.observe_batch)
+    stopping = threading.Event()
+    runtime = Runtime(settings, engine, snapshots, models, writer, stopping)
+    _try_refresh(snapshots)
+    writer.start()
+    threading.Thread(target=_keep_fresh, args=(runtime,), name="snapshots", daemon=True).start()
+    return runtime
+
+
+def _log_plainly() -> None:
+    """structlog's own tracebacks show local variables, among them keys and bodies, and take seconds to draw."""
+    processors = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors[:-1], plain])
+
+
+def _keep_fresh(runtime: Runtime) -> None:
+    while not runtime.stopping.wait(runtime.settings.snapshot_interval_s):
+        _try_refresh(runtime.snapshots)
+
+
+def _try_refresh(snapshots: Snapshots) -> None:
+    try:
+        snapshots.refresh()
+    except Unavailable:
+        log.warning("snapshot_stale", revision=snapshots.current.revision)
+    except Exception:  # a thread that died here would freeze this process's view for ever
+        log.exception("snapshot_failed", revision=snapshots.current.revision)

@@ -1,0 +1,11 @@
+"""The runtime behind a request, for routes and pages that decide."""
+
+from flask import current_app
+
+from app.deciding.runtime import Runtime
+
+
+def runtime() -> Runtime:
+    """This process's runtime."""
+    serving: Runtime = current_app.extensions["loopwise"]
+    return serving

@@ -1,0 +1,172 @@
+"""What one process knows of the configuration: experiments, keys and serving models, in memory, compiled for deciding.
+
+A decide call reads it without a query. A background look at ``platform.revision`` keeps it at most one interval old, and
+what must not be old (a paused experiment, a changed configuration) is checked again when the decision is stored.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from app.accounts.store import keys
+from app.accounts.store.keys import StoredKey
+from app.content.composition import NOTHING, line_of
+from app.design.experiment_config import ActionSpec, ExperimentConfig, shares
+from app.foundation.store import platform
+from app.foundation.store.engine import patience_s, transaction, unavailable
+from app.registry.store import experiments, models
+from app.registry.store.experiments import StoredExperiment
+from app.registry.store.models import Serving
+from bandits.encoding import encode_action
+from bandits.policy import BanditPolicy, Policy, UniformPolicy, parse_policy
+
+
+class Arm(NamedTuple):
+    """One arm, ready to decide."""
+
+    key: str
+    policy: Policy
+
+
+class Candidates(NamedTuple):
+    """Actions that may be chosen from, with their lines in the encoding."""
+
+    ids: list[str]
+    lines: list[str]  # one per id
+    payloads: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, ready to decide."""
+
+    id: int
+    key: str
+    status: str
+    salt: bytes
+    config_version: int
+    config: ExperimentConfig
+    arms: Mapping[str, Arm]
+    shares: Mapping[str, float]
+    candidates: Candidates
+    channels: Mapping[str, str]  # by action, where its message goes; without those that say nothing
+    governed: bool  # True: every decision needs its unit's state
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything at one revision. Never changed; a newer one takes its place."""
+
+    revision: int
+    experiments: Mapping[str, Experiment]  # by key
+    by_id: Mapping[int, Experiment]
+    keys: Mapping[str, StoredKey]  # by public id
+    serving: Mapping[tuple[int, str], Serving]  # by (experiment id, arm key)
+
+
+REFRESH_S = 60.0  # longest wait for another thread that is looking already; a request has less
+
+EMPTY = Snapshot(-1, {}, {}, {}, {})
+
+
+class Snapshots:
+    """Holds the newest snapshot of a process and brings it up to date."""
+
+    def __init__(self, engine: Engine, before_publishing: Callable[[Snapshot, Snapshot], None]) -> None:
+        """:param before_publishing: called with the old and the new one; loads new models before they are asked for."""
+        self._engine = engine
+        self._before_publishing = before_publishing
+        self._lock = threading.Lock()
+        self._looked = -1.0  # when the newest look began
+        self.current = EMPTY
+
+    def refresh(self) -> Snapshot:
+        """Read what changed, if anything did.
+
+        :raises Unavailable: the database is away; the old snapshot stays.
+        """
+        asked = time.monotonic()
+        if not self._lock.acquire(timeout=patience_s(REFRESH_S)):
+            raise unavailable()
+        try:
+            old = self.current
+            if self._looked > asked:  # somebody looked after we asked: a crowd of strangers costs one look
+                return old
+            began = time.monotonic()
+            with transaction(self._engine) as connection:
+                revision = platform.revision(connection)
+                if revision == old.revision:
+                    self._looked = began
+                    return old
+                changed = experiments.changed_since(connection, old.revision)
+                new_keys = keys.changed_since(connection, old.revision)
+                serving = models.serving(connection, since_revision=old.revision)
+            new = _merge(replace(old, revision=revision), changed, new_keys, serving)
+            self._before_publishing(old, new)
+            self.current, self._looked = new, began
+            return new
+        finally:
+            self._lock.release()
+
+
+def compile_actions(actions: Sequence[ActionSpec]) -> Candidates:
+    """Encode actions once, for every decision among them."""
+    ids = [action.id for action in actions]
+    lines = [encode_action(action.id, action.features) for action in actions]
+    return Candidates(ids, lines, {action.id: action.payload for action in actions})
+
+
+def compile_candidates(config: ExperimentConfig) -> Candidates:
+    """Encode an experiment's own actions, or the combinations of its composed message."""
+    spec = config.composition
+    if spec is None:
+        return compile_actions(config.actions)
+    silent = [NOTHING] if spec.allow_nothing else []
+    lines = [line_of(spec, one) for one in spec.combinations] + [encode_action(name) for name in silent]
+    ids = [one.id for one in spec.combinations] + silent
+    return Candidates(ids, lines, dict.fromkeys(ids))
+
+
+def compile_experiment(stored: StoredExperiment) -> Experiment:
+    """Parse and encode a stored experiment."""
+    config = ExperimentConfig.model_validate(stored.config)
+    return Experiment(
+        id=stored.id,
+        key=stored.key,
+        status=stored.status,
+        salt=bytes(stored.salt),
+        config_version=stored.config_version,
+        config=config,
+        arms={arm.key: Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms},
+        shares=shares(config),
+        candidates=compile_candidates(config),
+        channels=config.channels(),
+        governed=any((config.fatigue, config.consent, config.profile, config.feedback)),
+    )
+
+
+def plain_arm(config: ExperimentConfig) -> Arm:
+    """Who decides for people who do not agree to be personalised: the control, or else the first arm that never learns.
+
+    Where all arms learn: every eligible action alike, in the name of the control or else of the first arm.
+    """
+    control_first = sorted(config.arms, key=lambda arm: arm.key != config.control_arm)
+    arms = [Arm(arm.key, parse_policy(arm.policy)) for arm in control_first]
+    return next((arm for arm in arms if not isinstance(arm.policy, BanditPolicy)), Arm(arms[0].key, UniformPolicy()))
+
+
+def _merge(
+    base: Snapshot, changed: list[StoredExperiment], new_keys: list[StoredKey], serving: list[Serving]
+) -> Snapshot:
+    compiled = [compile_experiment(stored) for stored in changed]
+    return replace(
+        base,
+        experiments={**base.experiments, **{experiment.key: experiment for experiment in compiled}},
+        by_id={**base.by_id, **{experiment.id: experiment for experiment in compiled}},
+        keys={**base.keys, **{key.id: key for key in new_keys}},
+        serving={**base.serving, **{(row.experiment_id, row.arm): row for row in serving}},
+    )

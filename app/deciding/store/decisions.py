@@ -1,0 +1,167 @@
+"""The decision log: written in batches, read by id, activated at most once."""
+
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from app.foundation.store import tables
+from app.foundation.store.engine import AnyRow
+
+_d = tables.decisions
+
+
+class NewDecision(NamedTuple):
+    """One row to be stored. Field names are the columns', but for the last two."""
+
+    id: str
+    experiment_id: int
+    config_version: int
+    key_id: str
+    body_hash: str
+    unit_id: str
+    arm: str
+    policy_version: int
+    policy_sha256: str | None
+    actions: Any  # the call's own candidates as JSON, or null
+    eligible: list[str]
+    ineligible: list[dict[str, str]] | None
+    distribution: list[float]
+    chosen: int
+    propensity: float
+    draw: float
+    context: Any
+    encoding_version: int
+    message: dict[str, str] | None
+    state: str
+    channel: str | None  # of the message that was chosen; null: nothing is said
+    withheld: list[str] | None  # purposes without consent; null: none
+    dropped: int | None  # context fields that were not declared; null: none
+    seal: str  # over the fields above, see app.deciding.seal
+    window_s: float  # reward window, in seconds
+    unit_known: bool  # True: made with the unit's state; False: made for a unit that denied nothing
+
+
+# A decision is learned from, and analysed, after its reward window. One that may be neither has none.
+_COUNTS = """
+    NOT coalesce('personalise' = ANY({row}.withheld) OR {row}.withheld @> ARRAY['learn', 'analyse'], false)
+"""
+# One JSON document carries the batch: it is written by orjson and read by PostgreSQL, both faster than quoting
+# parameters one by one in Python. The join drops rows whose experiment was paused or changed since they were decided, and
+# rows that were decided without a look at their unit although it denied something.
+_INSERT = """
+    WITH input AS (
+        SELECT * FROM json_to_recordset(%s) AS t (
+            id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
+            policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
+            distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
+            message json, state text, channel text, withheld text[], dropped smallint, seal text, window_s float8,
+            unit_known boolean)
+    ), stored AS (
+        INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
+            policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
+            encoding_version, message, state, channel, withheld, dropped, seal, decided_at, closes_at)
+        SELECT i.id, i.experiment_id, i.config_version, i.key_id, i.body_hash, i.unit_id, i.arm, i.policy_version,
+            i.policy_sha256, i.actions, i.eligible, i.ineligible, i.distribution, i.chosen, i.propensity, i.draw,
+            i.context, i.encoding_version, i.message, i.state, i.channel, i.withheld, i.dropped, i.seal,
+            statement_timestamp(),
+            CASE WHEN i.state = 'active' AND {counts} THEN statement_timestamp() + make_interval(secs => i.window_s) END
+        FROM input i
+        JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
+        WHERE i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id, experiment_id, arm, closes_at
+    ), waiting AS (
+        INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
+        SELECT id, experiment_id, arm, closes_at FROM stored WHERE closes_at IS NOT NULL
+    )
+    SELECT id FROM stored
+""".format(counts=_COUNTS.format(row="i"))
+
+
+def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
+    """Store the rows; returns the ids that are new. Missing: known already, or decided under an old configuration.
+
+    One statement, so that outside of a transaction too either all of it holds or nothing.
+    """
+    document = orjson.dumps([row._asdict() for row in rows]).decode()
+    return set(connection.exec_driver_sql(_INSERT, (document,)).scalars())
+
+
+_STORED = select(_d)
+
+
+def find_many(connection: Connection, ids: list[str]) -> dict[str, AnyRow]:
+    """The whole rows of these ids, by id."""
+    rows = connection.execute(_STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
+    return {row.id: row for row in rows}
+
+
+def find(connection: Connection, decision_id: str) -> AnyRow | None:
+    """The whole row of one decision."""
+    return find_many(connection, [decision_id]).get(decision_id)
+
+
+def distributions(connection: Connection, ids: list[str]) -> dict[str, list[float]]:
+    """The logged distributions of these decisions, by id."""
+    rows = connection.execute(
+        select(_d.c.id, _d.c.distribution).where(_d.c.id == func.any(bindparam("ids"))), {"ids": ids}
+    )
+    return {row.id: row.distribution for row in rows}
+
+
+_ACTIVATE = text(
+    """
+    WITH activated AS (
+        UPDATE decisions d SET state = 'active',
+            closes_at = CASE WHEN {counts} THEN clock_timestamp() + make_interval(secs => :window_s) END
+        WHERE id = :id AND state = ANY(:from_states)
+        RETURNING id, experiment_id, arm, closes_at
+    ), waiting AS (
+        INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
+        SELECT id, experiment_id, arm, closes_at FROM activated WHERE closes_at IS NOT NULL
+    )
+    SELECT count(*) FROM activated
+    """.format(counts=_COUNTS.format(row="d"))
+)
+
+
+def activate(connection: Connection, decision_id: str, *, from_states: list[str], window_s: float) -> bool:
+    """Open the reward window of a decision that is in one of these states; False when it is in none of them."""
+    values = {"id": decision_id, "from_states": from_states, "window_s": window_s}
+    return bool(connection.execute(_ACTIVATE, values).scalar_one())
+
+
+_CONFIRM = text(
+    """
+    UPDATE decisions SET confirmed = true
+    WHERE id = :id AND decided_at > clock_timestamp() - interval '1 minute' RETURNING state
+    """
+)
+
+
+def confirm(connection: Connection, decision_id: str) -> str | None:
+    """Its caller asked again and gets the answer: a mark that is still under way must not un-count it.
+
+    :returns: the state; null when it is so old that no mark can be under way.
+    """
+    state: str | None = connection.execute(_CONFIRM, {"id": decision_id}).scalar_one_or_none()
+    return state
+
+
+_UNANSWERED = text(
+    """
+    WITH silent AS (SELECT id FROM decisions WHERE id = ANY(:ids) AND NOT confirmed FOR UPDATE),
+    gone AS (DELETE FROM awaiting_outcome USING silent WHERE decision_id = silent.id RETURNING decision_id)
+    UPDATE decisions SET state = 'unanswered', closes_at = NULL FROM gone WHERE id = gone.decision_id
+    """
+)
+
+
+def mark_unanswered(connection: Connection, ids: list[str]) -> None:
+    """These were stored, but their caller had been told 503: they do not count unless the caller asks again.
+
+    One that its caller asked for again already counts. One that was settled meanwhile stays as it is: reopened by its
+    caller, it would be settled, and learned, twice.
+    """
+    connection.execute(_UNANSWERED, {"ids": ids})

@@ -1,0 +1,153 @@
+"""Actions from a table: one line each, a column ``id``, and columns for what is handed back and what is learned from.
+
+A column ``feature.NAME`` (or ``features.NAME``) becomes a feature: numbers and true/false are read as such, an empty cell
+is left out. A column ``payload.NAME``, or any other name, becomes a text of the payload. ``features`` and ``payload`` alone
+hold JSON.
+"""
+
+import csv
+import io
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from app.design.experiment_config import MAX_ACTIONS, ActionSpec, action_problems
+from app.foundation.documents import read_json
+from app.foundation.errors import FieldError
+from app.foundation.fields import pydantic_fields
+
+MAX_COLUMNS = 100
+DELIMITERS = (",", ";", "\t")
+
+
+class Mistake(NamedTuple):
+    """Something wrong in one line."""
+
+    line: int  # from 1, as an editor shows it
+    message: str
+
+
+class Imported(NamedTuple):
+    """What a table holds."""
+
+    actions: list[dict[str, Any]]  # as in a configuration; those of lines without a mistake in reading
+    mistakes: list[Mistake]
+
+
+def decode(data: bytes) -> str | None:
+    """A file's text; null when it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def read(text: str) -> Imported:
+    """Every action of a table, and every mistake by its line."""
+    text = text.removeprefix("\ufeff")
+    first = text.split("\n", 1)[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    actions: list[dict[str, Any]] = []
+    lines: list[int] = []
+    mistakes: list[Mistake] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        problem = _header_problem(header)
+        if problem:
+            return Imported([], [Mistake(1, problem)])
+        begin = reader.line_num + 1
+        for cells in reader:
+            line, begin = begin, reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(actions) == MAX_ACTIONS:
+                mistakes.append(Mistake(line, f"an experiment has at most {MAX_ACTIONS:,} actions; keep fewer lines"))
+                break
+            if len(cells) > len(header):
+                mistakes.append(Mistake(line, f"{len(cells)} cells, but {len(header)} columns: put quotes around text"))
+                continue
+            action, problems = _action(dict(zip(header, cells, strict=False)))
+            mistakes += [Mistake(line, problem) for problem in problems]
+            actions.append(action)
+            lines.append(line)
+    except csv.Error as error:
+        mistakes.append(Mistake(reader.line_num, f"cannot be read as CSV ({error})"))
+    if not actions and not mistakes:
+        mistakes.append(Mistake(1, "there is no line under the header"))
+    return Imported(actions, sorted([*mistakes, *_definition_mistakes(actions, lines)]))
+
+
+def _header_problem(header: list[str]) -> str | None:
+    if "id" not in header:
+        return "the first line names the columns, and one of them is called id"
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        return f"the column {repeated[0]!r} stands twice"
+    if "" in header:
+        return f"column {header.index('') + 1} has no name"
+    return f"at most {MAX_COLUMNS} columns" if len(header) > MAX_COLUMNS else None
+
+
+def _action(cells: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """One line as an action, and what could not be read."""
+    problems: list[str] = []
+    features: dict[str, Any] = {}
+    payload: dict[str, str] = {}
+    whole: dict[str, Any] = {}
+    for name, cell in cells.items():
+        kind, dot, rest = name.partition(".")
+        if name == "id" or not cell.strip():
+            continue
+        if name in ("payload", "features"):
+            found, problem = read_json(cell)
+            if problem:
+                problems.append(f"{name}: {problem}")
+            else:
+                whole[name] = found
+        elif dot and kind in ("feature", "features"):
+            features[rest] = _value(cell.strip())
+        else:
+            payload[rest if dot and kind == "payload" else name] = cell
+    action: dict[str, Any] = {"id": cells["id"].strip(), "features": features, "payload": payload or None}
+    return action | whole, problems
+
+
+def _value(cell: str) -> Any:
+    """A number where it is written as one, true or false, else the text."""
+    if cell.lower() in ("true", "false"):
+        return cell.lower() == "true"
+    found, problem = read_json(cell)
+    return found if problem is None and isinstance(found, int | float) else cell
+
+
+def _definition_mistakes(actions: list[dict[str, Any]], lines: list[int]) -> list[Mistake]:
+    """What the rules of an experiment's definition say to the lines."""
+    specs: list[ActionSpec] = []
+    places: list[int] = []
+    mistakes = []
+    for action, line in zip(actions, lines, strict=True):
+        try:
+            specs.append(ActionSpec.model_validate(action))
+            places.append(line)
+        except ValidationError as error:
+            mistakes += [Mistake(line, _words(one)) for one in pydantic_fields(error)]
+    first = {spec.id: place for spec, place in reversed(list(zip(specs, places, strict=True)))}
+    for problem in action_problems(specs):
+        _, _, place, part, *rest = problem.path.split("/")
+        spec = specs[int(place)]
+        message = f"the id {spec.id!r} stands in line {first[spec.id]} already" if part == "id" else problem.message
+        mistakes.append(Mistake(places[int(place)], message if part == "id" else f"{_where('/'.join(rest))}{message}"))
+    return mistakes
+
+
+def _words(field: FieldError) -> str:
+    if field.path == "/id":
+        return "give an id of 1 to 500 characters"
+    if field.path.startswith("/features"):
+        return 'features: give a JSON object, such as {"size": 3}'
+    return f"{_where(field.path)}{field.message}"
+
+
+def _where(path: str) -> str:
+    return f"{path.strip('/').replace('/', '.')}: " if path.strip("/") else ""

@@ -1,0 +1,169 @@
+"""Experiments and their models: what product managers' tools and administrators call."""
+
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field, ValidationError
+
+from app.accounts.api.auth import caller, needs
+from app.content.composition_config import CompositionSpec
+from app.content.message_config import VariableSpec
+from app.design import experiments
+from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
+from app.design.feedback_config import FeedbackSpec
+from app.design.metric_config import DecisionRule, MetricSpec
+from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.foundation.api import answers
+from app.foundation.api.respond import as_json
+from app.foundation.errors import Forbidden
+from app.foundation.fields import Model, invalid, pydantic_fields
+from app.foundation.serving import process
+from app.registry import versions as models
+
+blueprint = APIBlueprint(
+    "experiments",
+    __name__,
+    url_prefix="/v1/experiments",
+    abp_security=[{"key": []}],
+    abp_tags=[Tag(name="experiments", description="Definitions.")],
+    abp_responses=answers.PROBLEMS,
+)
+
+
+class KeyPath(BaseModel):
+    key: str
+
+
+class Page(BaseModel):
+    limit: int = Field(default=100, ge=1, le=1000)
+    after: int | None = Field(default=None, ge=0, lt=2**63, description="The `next` of the page before.")
+
+
+class Patch(Model):
+    """The top-level fields to replace; what is not given stays."""
+
+    key: str | None = None
+    name: str | None = None
+    hypothesis: str | None = None
+    actions: list[VariantSpec] | None = None
+    variables: list[VariableSpec] | None = None
+    composition: CompositionSpec | None = None
+    arms: list[ArmSpec] | None = None
+    control_arm: str | None = None
+    reward: RewardSpec | None = None
+    metrics: list[MetricSpec] | None = None
+    segments: list[str] | None = None
+    decision_rule: DecisionRule | None = None
+    feedback: FeedbackSpec | None = None
+    fatigue: FatigueSpec | None = None
+    consent: ConsentSpec | None = None
+    profile: ProfileSpec | None = None
+    context_fields: list[ContextField] | None = None
+    retention_s: float | None = None
+
+
+class Conclusion(Model):
+    conclusion: str | None = Field(default=None, max_length=10_000, description="What was decided, and why.")
+
+
+class Rollback(Model):
+    arm: str
+    version: int = Field(ge=0, lt=2**31)
+    reason: str = Field(max_length=10_000)
+
+
+def bound_key(key: str) -> str:
+    """A key that is bound to one experiment sees no other."""
+    bound = caller().experiment_id
+    if bound is not None and experiments.get(process().engine, key).id != bound:
+        raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
+    return key
+
+
+@blueprint.post("", responses={201: answers.ExperimentAnswer})
+@needs("manage")
+def create(body: ExperimentConfig) -> Response:
+    """Define an experiment; it is a draft until it is started."""
+    if caller().experiment_id is not None:
+        raise Forbidden("wrong_experiment", "This API key is bound to one experiment and cannot create another.")
+    made = experiments.create(process().engine, process().settings, body.model_dump(mode="json"), caller().key_id)
+    process().refresh()
+    return as_json(experiments.as_json(made), 201)
+
+
+@blueprint.get("", responses={200: answers.ExperimentListAnswer})
+@needs("read")
+def newest(query: Page) -> Response:
+    """Experiments, newest first."""
+    found = experiments.newest(process().engine, after_id=query.after, limit=query.limit)
+    bound = caller().experiment_id
+    shown = [item for item in found if bound in (None, item.id)]
+    following = str(found[-1].id) if len(found) == query.limit else None
+    return as_json({"experiments": [experiments.as_json(item) for item in shown], "next": following})
+
+
+@blueprint.get("/<key>", responses={200: answers.ExperimentAnswer})
+@needs("read")
+def get(path: KeyPath) -> Response:
+    """One experiment."""
+    return as_json(experiments.as_json(experiments.get(process().engine, bound_key(path.key))))
+
+
+@blueprint.patch("/<key>", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def change(path: KeyPath, body: Patch) -> Response:
+    """Replace top-level fields. Once it ran, reward, control and the policies of arms stay as they are."""
+    patch = body.model_dump(mode="json", exclude_unset=True)
+    key = bound_key(path.key)
+    changed = experiments.change(process().engine, process().settings, key, patch, caller().key_id)
+    process().refresh()
+    return as_json(experiments.as_json(changed))
+
+
+@blueprint.post("/<key>/start", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def start(path: KeyPath) -> Response:
+    """Let it decide."""
+    return _moved(path.key, "start")
+
+
+@blueprint.post("/<key>/pause", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def pause(path: KeyPath) -> Response:
+    """Stop deciding for now; rewards of earlier decisions are still taken."""
+    return _moved(path.key, "pause")
+
+
+@blueprint.post("/<key>/conclude", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def conclude(path: KeyPath) -> Response:
+    """End it for good. The body is optional: {"conclusion": "..."}."""
+    reason = None
+    if request.get_data():
+        try:
+            reason = Conclusion.model_validate(request.get_json()).conclusion
+        except ValidationError as error:
+            raise invalid(pydantic_fields(error)) from None
+    return _moved(path.key, "conclude", reason)
+
+
+def _moved(key: str, verb: str, reason: str | None = None) -> Response:
+    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id, reason)
+    process().refresh()
+    return as_json(experiments.as_json(moved))
+
+
+@blueprint.get("/<key>/policy", responses={200: answers.PolicyAnswer})
+@needs("read")
+def policy(path: KeyPath) -> Response:
+    """The model versions of each learning arm, with parents, counts and hashes, and which serves."""
+    return as_json(models.describe(process().engine, bound_key(path.key)))
+
+
+@blueprint.post("/<key>/policy/rollback", responses={200: answers.RollbackAnswer})
+@needs("manage")
+def rollback(path: KeyPath, body: Rollback) -> Response:
+    """Put an earlier model version into service; learning goes on from it."""
+    key = bound_key(path.key)
+    done = models.rollback(process().engine, key, body.arm, body.version, body.reason, caller().key_id)
+    process().refresh()
+    return as_json(done)

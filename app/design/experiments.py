@@ -1,0 +1,263 @@
+"""Experiments: create, read, change, start, pause, conclude.
+
+What would make the log unreadable is refused instead of done silently: once an experiment ran, the reward, the control
+and the policy of an arm stay; shares, actions and words may change, and each change makes a new configuration version.
+What answers are worth may change too: the worker joins all rewards, and learns all models, again (``app.learning.rebuild``).
+"""
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from app.content.composition_config import NOTHING
+from app.design.experiment_config import ArmSpec, ExperimentConfig, parse_config
+from app.design.feedback_config import worth_of
+from app.design.store import feedback_schemas
+from app.foundation.errors import Conflict, FieldError
+from app.foundation.fields import invalid
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.foundation.times import iso
+from app.registry import model_bytes
+from app.registry.lookup import stored_experiment
+from app.registry.store import experiments as store
+from app.registry.store import models
+from app.registry.store.experiments import StoredExperiment
+from bandits.model import initial_model
+from bandits.policy import BanditPolicy, parse_policy, policy_to_json
+
+MOVES = {"start": ({"draft", "paused"}, "running"), "pause": ({"running"}, "paused")}
+MOVES["conclude"] = ({"draft", "running", "paused"}, "concluded")
+
+
+def create(engine: Engine, settings: Settings, document: Any, actor: str) -> StoredExperiment:
+    """Store a new draft, with an untrained model for each learning arm.
+
+    :raises Unprocessable: naming every wrong field.
+    :raises Conflict: the key is taken.
+    """
+    with transaction(engine) as connection:
+        return create_in(connection, settings, document, actor)
+
+
+def create_in(connection: Connection, settings: Settings, document: Any, actor: str) -> StoredExperiment:
+    """The same as ``create``, inside of a larger use case."""
+    config = parse_config(document)
+    revision = platform.next_revision(connection)
+    if store.find(connection, config.key) is not None:
+        message = f"There is an experiment {config.key!r} already; choose another key."
+        raise Conflict("experiment_exists", message, (FieldError("/key", message),))
+    plain = config.model_dump(mode="json")
+    experiment_id = store.add(
+        connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner=actor
+    )
+    _start_lineages(connection, settings, experiment_id, config, [], revision)
+    _keep_schema(connection, experiment_id, config, applied=True)
+    platform.record_change(connection, actor=actor, kind="experiment_created", experiment_id=experiment_id, after=plain)
+    return stored_experiment(connection, config.key)
+
+
+def get(engine: Engine, key: str) -> StoredExperiment:
+    """One experiment.
+
+    :raises NotFound: there is none of that key.
+    """
+    with transaction(engine) as connection:
+        return stored_experiment(connection, key)
+
+
+def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
+    """Experiments, newest first; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        return store.newest(connection, after_id=after_id, limit=limit)
+
+
+def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], actor: str) -> StoredExperiment:
+    """Replace the given top-level fields of the configuration.
+
+    :raises Unprocessable: naming every wrong field.
+    :raises Conflict: the change is not possible any more once the experiment ran, and why.
+    """
+    with transaction(engine) as connection:
+        return change_in(connection, settings, key, patch, actor)
+
+
+def change_in(
+    connection: Connection,
+    settings: Settings,
+    key: str,
+    patch: dict[str, Any],
+    actor: str,
+    *,
+    expected_version: int | None = None,
+) -> StoredExperiment:
+    """The same as ``change``, inside of a larger use case.
+
+    :param expected_version: the configuration that the change was made from.
+    :raises Conflict: also when that is not the newest one any more.
+    """
+    if "key" in patch and patch["key"] != key:
+        raise invalid((FieldError("/key", "an experiment keeps its key; create another one"),))
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    if expected_version not in (None, before.config_version):
+        message = (
+            f"The experiment is at configuration {before.config_version}; this change began from {expected_version}."
+        )
+        raise Conflict("experiment_changed", message)
+    after = changed(before, patch)
+    plain = after.model_dump(mode="json")
+    if plain == before.config:
+        return before
+    if before.status == "concluded":
+        raise concluded()
+    problems = refusals(before, after)
+    if problems:
+        raise Conflict("already_ran", problems[0].message[0].upper() + problems[0].message[1:] + ".", tuple(problems))
+    store.add_config(connection, before.id, before.config_version + 1, plain, revision)
+    old = ExperimentConfig.model_validate(before.config)
+    _start_lineages(connection, settings, before.id, after, old.arms, revision)
+    _keep_schema(connection, before.id, after, applied=before.started_at is None)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind="experiment_changed",
+        experiment_id=before.id,
+        before=before.config,
+        after=plain,
+    )
+    return stored_experiment(connection, key)
+
+
+def changed(before: StoredExperiment, patch: dict[str, Any]) -> ExperimentConfig:
+    """The configuration after a change. A policy that is only written in other words stays as it was written.
+
+    :raises Unprocessable: naming every wrong field.
+    """
+    after = parse_config(before.config | patch)
+    known = {arm["key"]: arm["policy"] for arm in before.config["arms"]}
+    for arm in after.arms:
+        old = known.get(arm.key)
+        if old is not None and policy_to_json(parse_policy(old)) == policy_to_json(parse_policy(arm.policy)):
+            arm.policy = old
+    return after
+
+
+def concluded() -> Conflict:
+    """The error for a change of what has ended."""
+    return Conflict("concluded", "A concluded experiment does not change; create another one.")
+
+
+def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
+    """Start, pause or conclude; doing again what is done already changes nothing.
+
+    :raises Conflict: the experiment cannot go there from where it is.
+    """
+    sources, target = MOVES[verb]
+    with transaction(engine) as connection:
+        revision = platform.next_revision(connection)
+        before = stored_experiment(connection, key, lock=True)
+        if before.status == target:
+            return before
+        if before.status not in sources:
+            raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
+        store.set_status(connection, before.id, target, revision, reason)
+        platform.record_change(
+            connection,
+            actor=actor,
+            kind=f"experiment_{verb}",
+            experiment_id=before.id,
+            before={"status": before.status},
+            after={"status": target},
+            reason=reason,
+        )
+        return stored_experiment(connection, key)
+
+
+def as_json(experiment: StoredExperiment) -> dict[str, Any]:
+    """The experiment as the API shows it."""
+    times = {name: getattr(experiment, name) for name in ("created_at", "started_at", "concluded_at")}
+    return experiment.config | {
+        "status": experiment.status,
+        "config_version": experiment.config_version,
+        "conclusion": experiment.conclusion,
+        "owner": experiment.owner,
+        **{name: None if moment is None else iso(moment) for name, moment in times.items()},
+    }
+
+
+def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError]:
+    """What of a change is not possible any more because the experiment ran; none when it did not."""
+    if before.started_at is None:
+        return []
+    old = ExperimentConfig.model_validate(before.config)
+    problems = []
+    if old.reward != new.reward:
+        problems.append(FieldError("/reward", "decisions were made under the old reward; create another experiment"))
+    if old.control_arm != new.control_arm:
+        problems.append(FieldError("/control_arm", "the control is fixed once an experiment ran"))
+    places = {arm.key: place for place, arm in enumerate(new.arms)}
+    for arm in old.arms:
+        place = places.get(arm.key)
+        if place is None:
+            problems.append(FieldError("/arms", f"arm {arm.key!r} has decisions; keep it with share 0 instead"))
+        elif new.arms[place].policy != arm.policy:
+            message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
+            problems.append(FieldError(f"/arms/{place}/policy", message))
+    return problems
+
+
+def bound_to_kind(before: StoredExperiment) -> list[str]:
+    """The arms that stand in the way of changing between a list of actions and a composed message, by key.
+
+    Their policies are fixed once they ran, and each is for one of both: a learning arm learns slots or it does not, and a
+    fixed arm names an action that the other one lacks.
+    """
+    if before.started_at is None:
+        return []
+    free = ({"type": "uniform"}, {"type": "fixed", "action": NOTHING})
+    return [arm["key"] for arm in before.config["arms"] if arm["policy"] not in free]
+
+
+def _keep_schema(connection: Connection, experiment_id: int, config: ExperimentConfig, *, applied: bool) -> None:
+    """What answers are worth, when it changed, is the next version of the feedback schema.
+
+    :param applied: there is nothing that the worker would have to join or to learn again.
+    """
+    newest = feedback_schemas.newest_schema(connection, experiment_id)
+    schema = worth_of(config.feedback)
+    if schema != (newest.schema if newest else {}):
+        version = newest.version + 1 if newest else 1
+        feedback_schemas.add_schema(connection, experiment_id, version, schema, applied=applied)
+
+
+def _start_lineages(
+    connection: Connection,
+    settings: Settings,
+    experiment_id: int,
+    config: ExperimentConfig,
+    old_arms: list[ArmSpec],
+    revision: int,
+) -> None:
+    """An untrained model, which decides uniformly, for each learning arm that is new or (in a draft) was changed."""
+    known = {arm.key: arm.policy for arm in old_arms}
+    for arm in config.arms:
+        policy = parse_policy(arm.policy)
+        if known.get(arm.key) == arm.policy or not isinstance(policy, BanditPolicy):
+            continue
+        version_id, _ = model_bytes.store(
+            connection,
+            initial_model(policy),
+            settings.secret_key,
+            experiment_id=experiment_id,
+            arm=arm.key,
+            number=models.next_number(connection, experiment_id, arm.key),
+            parent_id=None,
+            kind="initial",
+            examples=0,
+            manifest={"kind": "initial", "policy": arm.policy},
+            checks={},
+        )
+        models.serve(connection, experiment_id, arm.key, version_id, revision)

@@ -1,0 +1,134 @@
+"""The trail of changes, for reading: what differs between before and after, line by line. Notes are lines of it too."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from app.design.store import changes
+from app.design.store.changes import Change
+from app.foundation.errors import FieldError
+from app.foundation.fields import invalid
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.registry.lookup import stored_experiment
+
+PAGE = 50
+MAX_NOTE = 10_000
+WORDS = {
+    "experiment_created": "created the experiment",
+    "experiment_changed": "changed the configuration",
+    "experiment_start": "started the experiment",
+    "experiment_pause": "paused the experiment",
+    "experiment_conclude": "concluded the experiment",
+    "log_imported": "imported the log",
+    "model_rollback": "rolled a model back",
+    "candidate_stored": "stored a candidate policy",
+    "candidate_removed": "removed a candidate policy",
+    "trigger_created": "created a trigger",
+    "trigger_changed": "changed a trigger",
+    "trigger_start": "started a trigger",
+    "trigger_pause": "paused a trigger",
+    "trigger_deleted": "deleted a trigger",
+    "webhook_created": "created a webhook",
+    "webhook_changed": "changed a webhook",
+    "webhook_rotated": "changed a webhook's secret",
+    "webhook_deleted": "deleted a webhook",
+    "delivery_replayed": "sent a delivery again",
+    "note": "wrote a note",
+    "key_created": "made an API key",
+    "key_revoked": "revoked an API key",
+    "user_created": "invited a user",
+    "user_link": "made a new sign-in link",
+    "user_role": "changed a role",
+    "user_disabled": "locked a user out",
+    "user_enabled": "let a user in again",
+    "password_chosen": "chose a password",
+    "signed_in": "signed in",
+}
+
+
+class Difference(NamedTuple):
+    """One value that a change changed."""
+
+    path: str  # as in arms/learned/share
+    before: Any  # null: it was not there
+    after: Any
+
+
+class Line(NamedTuple):
+    """One change with its differences."""
+
+    change: Change
+    words: str  # what was done
+    differences: list[Difference]
+
+
+class Page(NamedTuple):
+    """Part of the trail."""
+
+    lines: list[Line]
+    older: int | None  # id to continue before; null: that was all
+
+
+def newest(
+    engine: Engine,
+    *,
+    experiment_key: str | None = None,
+    actor: str | None = None,
+    kind: str | None = None,
+    before_id: int | None = None,
+    most: int = PAGE,
+) -> Page:
+    """The newest changes.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment_id = None if experiment_key is None else stored_experiment(connection, experiment_key).id
+        found = changes.newest(
+            connection, experiment_id=experiment_id, actor=actor, kind=kind, before_id=before_id, most=most + 1
+        )
+    lines = [Line(one, WORDS.get(one.kind, one.kind), differences(one.before, one.after)) for one in found[:most]]
+    return Page(lines, found[most - 1].id if len(found) > most else None)
+
+
+def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None:
+    """Write a note into an experiment's log: what was learned, why a change was accepted.
+
+    :raises Unprocessable: it is empty or too long.
+    """
+    text = text.strip()
+    if not 0 < len(text) <= MAX_NOTE or "\0" in text:
+        raise invalid((FieldError("/note", f"write 1 to {MAX_NOTE:,} characters"),))
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, experiment_key)
+        platform.record_change(connection, actor=actor, kind="note", experiment_id=experiment.id, reason=text)
+
+
+def differences(before: Any, after: Any, path: str = "") -> list[Difference]:
+    """Where two documents differ; whatever stands on one side only is one difference, not one for each of its parts.
+
+    Items of a list that have keys or ids are held against each other by these: an arm that is added in the middle does
+    not make the ones after it look changed.
+    """
+    found = []
+    if isinstance(before, list) and isinstance(after, list):
+        before, after = _parts(before, after)
+        orders = [[name for name in one if name in other] for one, other in ((before, after), (after, before))]
+        if orders[0] != orders[1]:
+            found.append(Difference(f"{path or 'it'}: order", *orders))
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return [] if before == after else [Difference(path, before, after)]
+    for name in [*before, *(name for name in after if name not in before)]:
+        found += differences(before.get(name), after.get(name), f"{path}/{name}" if path else name)
+    return found
+
+
+def _parts(before: list[Any], after: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two lists by the names of their items: their keys, their ids, or else their places."""
+    for name in ("key", "id"):
+        if all(isinstance(one, dict) and isinstance(one.get(name), str) for one in [*before, *after]):
+            by_name = {one[name]: one for one in before}, {one[name]: one for one in after}
+            if len(by_name[0]) == len(before) and len(by_name[1]) == len(after):
+                return by_name
+    return {str(place): one for place, one in enumerate(before)}, {str(place): one for place, one in enumerate(after)}

@@ -1,0 +1,88 @@
+"""What all pages of one experiment share: head, tabs, moves; and its log with notes and the conclusion."""
+
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+
+from app.accounts.pages.access import page, user
+from app.design import experiments as service
+from app.design import history as trail
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import FieldError, LoopwiseError
+from app.foundation.fields import invalid
+from app.foundation.pages.forms import mistakes
+from app.foundation.serving import process
+
+TABS = (
+    ("overview", "Overview"),
+    ("results", "Results"),
+    ("feedback", "Feedback"),
+    ("off_policy", "Off-policy"),
+    ("policy", "Policy"),
+    ("decisions", "Decisions"),
+    ("log", "Log"),
+    ("integration", "Integration"),
+)
+
+
+def experiment_page(template: str, key: str, tab: str, **values: Any) -> str:
+    """Render a page of one experiment inside its head and tabs.
+
+    :param tab: the endpoint's name, as in ``TABS``.
+    :raises NotFound: no such experiment.
+    """
+    found = values.pop("experiment", None) or service.get(process().engine, key)
+    config = ExperimentConfig.model_validate(found.config)
+    return render_template(
+        template, section="experiments", experiment=found, config=config, key=key, tab=tab, tabs=TABS, **values
+    )
+
+
+@page("/experiments/<key>/move", "editor", ("POST",))
+def move(key: str) -> Any:
+    """Start or pause."""
+    verb = request.form.get("do", "")
+    if verb not in ("start", "pause"):
+        raise invalid((FieldError("/do", "give start or pause"),))
+    moved = service.move(process().engine, key, verb, user().name)
+    process().refresh()
+    flash(f"The experiment is {moved.status} now.")
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/log", "viewer")
+def log(key: str) -> str:
+    """Every change, the notes, and the conclusion."""
+    return _log(key, {}, {})
+
+
+@page("/experiments/<key>/notes", "editor", ("POST",))
+def add_note(key: str) -> Any:
+    """A note."""
+    text = request.form.get("note", "")
+    try:
+        trail.add_note(process().engine, key, text, user().name)
+    except LoopwiseError as error:
+        return _log(key, {"note": text}, mistakes(error)), error.status
+    flash("The note is written.")
+    return redirect(url_for("admin.log", key=key))
+
+
+@page("/experiments/<key>/conclude", "editor", ("POST",))
+def conclude(key: str) -> Any:
+    """End it for good, with the decision in words."""
+    text = request.form.get("conclusion", "").strip()
+    if not 0 < len(text) <= trail.MAX_NOTE:
+        errors = {"conclusion": "Write what was decided and why: those who come later have only this."}
+        return _log(key, {"conclusion": text}, errors), 422
+    service.move(process().engine, key, "conclude", user().name, text)
+    process().refresh()
+    flash("The experiment is concluded; its log and reports stay.")
+    return redirect(url_for("admin.log", key=key))
+
+
+def _log(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
+    before = request.args.get("before", "")
+    before_id = int(before) if before.isdecimal() and len(before) < 19 else None
+    found = trail.newest(process().engine, experiment_key=key, before_id=before_id)
+    return experiment_page("log.html", key, "log", lines=found.lines, older=found.older, typed=typed, errors=errors)

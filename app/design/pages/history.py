@@ -1,0 +1,43 @@
+"""The audit log: every change of anything, by whom, when, from what, to what, why."""
+
+from typing import Any
+
+from flask import render_template, request
+
+from app.accounts import users
+from app.accounts.pages.access import page
+from app.design import history as service
+from app.design.history import Page
+from app.foundation.errors import NotFound
+from app.foundation.serving import process
+
+
+@page("/audit-log", "admin")
+def trail() -> Any:
+    """Changes of the whole platform, newest first."""
+    engine = process().engine
+    given = {name: request.args.get(name, "").strip() for name in ("actor", "kind", "experiment")}
+    before = request.args.get("before", "")
+    errors: dict[str, str] = {}
+    found = Page([], None)
+    try:
+        found = service.newest(
+            engine,
+            experiment_key=given["experiment"] or None,
+            actor=given["actor"] or None,
+            kind=given["kind"] or None,
+            before_id=int(before) if before.isdecimal() and len(before) < 19 else None,
+        )
+    except NotFound as error:
+        errors["experiment"] = error.detail
+    shown = render_template(
+        "trail.html",
+        section="trail",
+        lines=found.lines,
+        older=found.older,
+        given=given,
+        errors=errors,
+        kinds=[("", "anything"), *service.WORDS.items()],
+        people=[*(one.name for one in users.list_users(engine)), "cli", "worker"],
+    )
+    return shown, 404 if errors else 200

@@ -1,0 +1,26 @@
+"""What each way of learning does, and what each of its parameters means, in a few words."""
+
+ALGORITHMS = {
+    "squarecb": "the better an action looks, the more often it is chosen; a good first choice",
+    "epsilon_greedy": "takes what looks best, and a small share at random",
+    "softmax": "chooses in proportion to how good actions look",
+    "bag": "several models vote; where they disagree, it tries more",
+    "cover": "several policies that try different actions where it is unclear",
+    "regcb": "tries every action that could still be the best",
+    "first": "tries all alike for a while, then takes the best",
+}
+PARAMETERS = {
+    "learning_rate": "Size of the first learning steps",
+    "power_t": "How fast the steps shrink: 0 never (a world that changes), 1 fastest",
+    "l2": "Pull of everything learned back towards nothing",
+    "bits": "Memory: 2 to the power of this many weights",
+    "epsilon": "Share of decisions spread evenly",
+    "lambda_": "How sharply it follows what looks better; 0 not at all",
+    "bags": "Models that vote",
+    "policies": "Policies that together cover what is plausible",
+    "psi": "How much the policies must differ",
+    "gamma_scale": "Larger tries less",
+    "gamma_exponent": "How fast it tries less while it learns",
+    "mellowness": "Larger tries more",
+    "explore_first": "Decisions that are tried evenly first",
+}

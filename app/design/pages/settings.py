@@ -1,0 +1,26 @@
+"""The settings of this process, as its environment gave them; secrets only as given or not."""
+
+from dataclasses import astuple
+from typing import Any
+
+from flask import render_template
+
+from app.accounts.pages.access import page
+from app.foundation.serving import process
+from app.foundation.settings import SETTINGS
+
+SECRET = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_SECRET_KEY", "LOOPWISE_METRICS_TOKEN")
+
+
+@page("/settings", "admin")
+def settings() -> Any:
+    """What is in force, what it would be otherwise, and what it does."""
+    lines = []
+    for setting, value in zip(SETTINGS, astuple(process().settings), strict=True):
+        shown = ("set; not shown" if value else "not set") if setting.name in SECRET else str(value)
+        default = str(setting.kind(setting.default)) if setting.default else ""
+        changed = setting.name not in SECRET and shown != default
+        lines.append(
+            {"name": setting.name, "value": shown, "default": default, "changed": changed, "help": setting.help}
+        )
+    return render_template("settings.html", section="settings", lines=lines)

@@ -1,0 +1,238 @@
+"""Columns of a CSV or Parquet file, read exactly and checked: the file half of `app.files.file_reports`.
+
+Streams CSV through Arrow, which parses floats to the last bit, and keeps only the columns asked for. Every problem
+becomes one `FileReportError` sentence that names the line. This module must never guess at a damaged file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from experiments.validation import FloatArray, IntArray
+
+BLOCK_BYTES = 1 << 22
+
+
+class FileReportError(Exception):
+    """A file that cannot be reported on: one sentence that says what is wrong, where, and what to do."""
+
+
+class Columns(NamedTuple):
+    """The columns that were asked for, checked to be complete."""
+
+    numbers: dict[str, FloatArray]
+    """By column name, finite float64 of one length."""
+    codes: dict[str, IntArray]
+    """By column name, 0..k-1 in order of first appearance."""
+    labels: dict[str, list[str]]
+    """By column name, the text of each code."""
+    place: Place
+    """Where row i stands in the file."""
+
+
+class Place(NamedTuple):
+    """Translates a row index into words."""
+
+    kind: str
+    """"line" for text files, "row" for Parquet."""
+    empty_lines: tuple[int, ...] = ()
+    """1-based numbers of empty lines, which hold no row."""
+
+    def of(self, row: int) -> str:
+        """ "on line 7", counting from 1 with the header as line 1; "in row 6" for Parquet, counting from 1."""
+        if self.kind == "row":
+            return f"in row {row + 1}"
+        line = row + 2
+        for empty in self.empty_lines:
+            line += empty <= line
+        return f"on line {line}"
+
+
+def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:
+    """Only these columns of a file, all complete. Raises `FileReportError` for anything that is not a clean table."""
+    if not path.is_file():
+        raise FileReportError(f"There is no file {path}: give the path of a CSV or Parquet file.")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if not start:
+        raise FileReportError(f"{path.name} is empty: give a file with a header line and at least one row.")
+    try:
+        if start == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
+            return _collect(path, _parquet_batches(path, numbers, texts), numbers, texts, Place("row"))
+        empty_lines = _check_text(path)
+        _check_header(path, _header(path), numbers, texts)
+        return _collect(path, _csv_batches(path, numbers, texts), numbers, texts, Place("line", empty_lines))
+    except UnicodeDecodeError as error:
+        raise FileReportError(f"{path.name} is not UTF-8 text (byte {error.start}): save it as UTF-8 CSV.") from error
+
+
+def _collect(
+    path: Path, batches: Iterator[pa.RecordBatch], numbers: list[str], texts: list[str], place: Place
+) -> Columns:
+    kept: dict[str, list[FloatArray]] = {name: [] for name in numbers}
+    words: dict[str, list[pa.Array]] = {name: [] for name in texts}
+    rows = 0
+    for batch in batches:
+        for name, floats in kept.items():
+            floats.append(_floats(path, name, batch.column(name), rows, place))
+        for name, parts in words.items():
+            parts.append(_words(path, name, batch.column(name), rows, place))
+        rows += batch.num_rows
+    if rows == 0:
+        raise FileReportError(f"{path.name} has a header but no rows: give at least one row.")
+    codes, labels = {}, {}
+    for name, pieces in words.items():
+        encoded = pa.chunked_array(pieces, type=pa.string()).combine_chunks().dictionary_encode()
+        codes[name] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        labels[name] = [str(label) for label in encoded.dictionary.to_pylist()]
+    return Columns({name: np.concatenate(parts) for name, parts in kept.items()}, codes, labels, place)
+
+
+def _floats(path: Path, name: str, values: pa.Array, rows_before: int, place: Place) -> FloatArray:
+    try:
+        array = np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise FileReportError(f"{path.name}: column {name} is not numeric: give a column of numbers.") from error
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = place.of(rows_before + int(np.argmax(bad)))
+        raise FileReportError(
+            f"{path.name}: {name} is missing or not a finite number {where}: repair the value or drop the row."
+        )
+    return array
+
+
+def _words(path: Path, name: str, values: pa.Array, rows_before: int, place: Place) -> pa.Array:
+    text = values.cast(pa.string())
+    bad = np.asarray(pc.or_kleene(pc.is_null(text), pc.equal(text, "")).to_numpy(zero_copy_only=False), dtype=bool)
+    if bad.any():
+        where = place.of(rows_before + int(np.argmax(bad)))
+        raise FileReportError(f"{path.name}: {name} is missing {where}: give every row a value or drop the row.")
+    return text
+
+
+def _parquet_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FileReportError(f"{path.name} is not a readable Parquet file: write it again or give a CSV.") from error
+    _check_header(path, list(file.schema_arrow.names), numbers, texts)
+    try:
+        yield from file.iter_batches(batch_size=1 << 17, columns=list(dict.fromkeys(numbers + texts)))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FileReportError(f"{path.name} is damaged and stops being readable: write it again.") from error
+
+
+def _csv_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[pa.RecordBatch]:
+    wanted = list(dict.fromkeys(numbers + texts))
+    types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
+    try:
+        reader = pa_csv.open_csv(
+            path,
+            read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+            convert_options=pa_csv.ConvertOptions(include_columns=wanted, column_types=types),
+        )
+        yield from reader
+    except pa.ArrowInvalid as error:
+        raise _first_bad_line(path, numbers) or FileReportError(
+            f"{path.name} is not a clean CSV table ({str(error).splitlines()[0]}): repair or re-export it."
+        ) from error
+
+
+def _first_bad_line(path: Path, numbers: list[str]) -> FileReportError | None:
+    """After a parser gave up: the first line with a wrong number of fields or something that is not a number."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.reader(stream)
+        header = next(rows)
+        wanted = [(name, header.index(name)) for name in numbers]
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(header):
+                return FileReportError(
+                    f"{path.name} has {len(row)} fields on line {rows.line_num} but {len(header)} columns: "
+                    "repair that line (a comma or a quote is missing or too many)."
+                )
+            for name, index in wanted:
+                if not _is_number(row[index]):
+                    return FileReportError(
+                        f"{path.name}: {name} is {row[index]!r} on line {rows.line_num}, which is not a number: "
+                        "repair the value or drop the row."
+                    )
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip() == ""
+    return True
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return next(csv.reader(stream), [])
+
+
+def _check_header(path: Path, header: list[str], numbers: list[str], texts: list[str]) -> None:
+    if len(set(header)) != len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise FileReportError(f"{path.name} has two columns named {twice}: rename one of them on line 1.")
+    for name in numbers + texts:
+        if name not in header:
+            known = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
+            raise FileReportError(f"{path.name} has no column {name}: choose one of those on line 1 ({known}).")
+
+
+def _check_text(path: Path) -> tuple[int, ...]:
+    """Refuses mixed line ends and broken quotes; returns the numbers of empty lines. One fast pass over the bytes."""
+    newlines = returns = pairs = quotes = blanks = 0
+    last = b""
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            joined = last + block
+            newlines += block.count(b"\n")
+            returns += block.count(b"\r")
+            quotes += block.count(b'"')
+            pairs += joined.count(b"\r\n")
+            blanks += joined.count(b"\n\n") + joined.count(b"\n\r\n")
+            # A pair that was already counted inside the last block must not be counted again across the seam.
+            last = block[-1:] if block[-1:] in b"\r\n" else b""
+    if returns and not newlines:
+        raise FileReportError(f"{path.name} ends its lines with carriage returns only: save it with line feeds.")
+    mixed = returns > 0 and (pairs != newlines or pairs != returns)
+    if mixed or quotes or blanks:
+        return _check_lines(path, check_ends=mixed)
+    return ()
+
+
+def _check_lines(path: Path, *, check_ends: bool) -> tuple[int, ...]:
+    empty: list[int] = []
+    first_end = b""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            body = line.rstrip(b"\r\n")
+            end = line[len(body) :]
+            first_end = first_end or end
+            if check_ends and (b"\r" in body or (end and end != first_end)):
+                raise FileReportError(
+                    f"{path.name} mixes line ends (the first other one is on line {number}): save it with one kind."
+                )
+            if line.count(b'"') % 2:
+                raise FileReportError(
+                    f"{path.name} has a quote that is not closed on line {number}: close it, or remove line breaks "
+                    "from quoted text."
+                )
+            if not body:
+                empty.append(number)
+    return tuple(empty)

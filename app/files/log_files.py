@@ -1,0 +1,256 @@
+"""Logs of decisions as files: CSV, Parquet, JSON Lines, and Vowpal Wabbit's dsjson; read strictly, written exactly.
+
+One record is one decision with its reward. Reading yields (place in words, record); every problem names the place.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.foundation.errors import Unprocessable
+
+FIELDS: Final = (
+    "decision_id",
+    "decided_at",
+    "unit_id",
+    "arm",
+    "policy_version",
+    "context",
+    "actions",
+    "distribution",
+    "action",
+    "propensity",
+    "reward",
+)
+JSON_FIELDS: Final = ("context", "actions", "distribution")  # hold JSON as text in CSV and Parquet
+FORMATS: Final = ("csv", "parquet", "jsonl", "dsjson")
+Record = dict[str, Any]
+
+
+class FileRefused(Unprocessable):
+    """A file that cannot be imported; the sentence names the line."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("file_refused", sentence)
+
+
+def format_of(path: Path, given: str | None) -> str:
+    """The format that was named, or that the file's ending says."""
+    ending = path.suffix.lower().lstrip(".")
+    found = given or {"pq": "parquet", "ndjson": "jsonl"}.get(ending, ending)
+    if found not in FORMATS:
+        raise FileRefused(f"{path.name}: name the format with --format ({', '.join(FORMATS)})")
+    return found
+
+
+def read(path: Path, kind: str) -> Iterator[tuple[str, Record]]:
+    """Records with their place ("line 7", "row 6").
+
+    :raises FileRefused: the file is not there or not of its format.
+    """
+    readers: dict[str, Callable[[Path], Iterator[tuple[str, Record]]]] = {
+        "csv": _read_csv,
+        "parquet": _read_parquet,
+        "jsonl": _read_lines,
+        "dsjson": _read_dsjson,
+    }
+    try:
+        yield from readers[kind](path)
+    except FileNotFoundError:
+        raise FileRefused(f"there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise FileRefused(f"{path.name}, line {_undecodable(path)}: not UTF-8 text; save it as UTF-8") from None
+    except pa.ArrowException as error:
+        raise FileRefused(f"{path.name} cannot be read: {error}") from None
+
+
+def write(path: Path, kind: str, records: Iterable[Record]) -> int:
+    """Write records; returns how many. The file appears only when it is whole."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        if kind == "parquet":
+            count = _write_parquet(draft, records)
+        else:
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                count = _write_csv(file, records) if kind == "csv" else _write_lines(file, records, kind)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return count
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        while True:
+            start = reader.reader.line_num + 1
+            try:
+                record = next(reader, None)
+            except csv.Error as error:
+                raise FileRefused(f"{path.name}, line {start}: {error}; quotes may be broken there") from None
+            if record is None:
+                return
+            place = f"line {reader.line_num}"
+            if None in record or None in record.values():
+                raise FileRefused(f"{path.name}, {place}: the line has not as many fields as the header; mend it")
+            yield place, record
+
+
+def _undecodable(path: Path) -> int:
+    """Number of the first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Record]]:
+    row = 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=5000):
+        for record in batch.to_pylist():
+            row += 1
+            yield f"row {row}", record
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    yield f"line {number}", orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise FileRefused(f"{path.name}, line {number}: not JSON: {error}") from None
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    for place, record in _json_lines(path):
+        if not isinstance(record, dict):
+            raise FileRefused(f"{path.name}, {place}: give one JSON object per line")
+        yield place, record
+
+
+def _read_dsjson(path: Path) -> Iterator[tuple[str, Record]]:
+    for place, record in _json_lines(path):
+        try:
+            yield place, from_dsjson(record)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise FileRefused(f"{path.name}, {place}: not a dsjson event of Vowpal Wabbit: {error!r}") from None
+
+
+def from_dsjson(event: Record) -> Record:
+    """One event of Vowpal Wabbit's decision service format. Its cost is the negative reward."""
+    multi = event["c"]["_multi"]
+    order, chances = event["a"], event["p"]
+    if sorted(order) != list(range(1, len(multi) + 1)) or len(chances) != len(order):
+        raise ValueError("a and p must name every action of _multi once")
+    distribution = [0.0] * len(multi)
+    for index, chance in zip(order, chances, strict=True):
+        distribution[index - 1] = float(chance)
+    chosen = int(event["_labelIndex"]) if "_labelIndex" in event else int(event["_label_Action"]) - 1
+    names = [str(action.get("_tag") or action.get("id") or index + 1) for index, action in enumerate(multi)]
+    exact = event.get("_loopwise", {})
+    actions = [
+        {"id": name, "features": {k: v for k, v in action.items() if k != "_tag"}}
+        for name, action in zip(names, multi, strict=True)
+    ]
+    return {
+        "decision_id": event.get("EventId"),
+        "decided_at": event.get("Timestamp"),
+        "unit_id": event.get("_unit"),
+        "context": exact.get("context", {key: value for key, value in event["c"].items() if key != "_multi"}),
+        "actions": exact.get("actions", actions),
+        "distribution": distribution,
+        "action": names[chosen],
+        "propensity": float(event["_label_probability"]),
+        "reward": -float(event["_label_cost"]),
+    }
+
+
+def to_dsjson(record: Record) -> Record:
+    """The same, back. What Vowpal Wabbit cannot read stands beside its readable form, under a name that it passes over."""
+    actions = record["actions"]
+    names = [action["id"] for action in actions]
+    chosen = names.index(record["action"])
+    multi = [{"_tag": action["id"], **_readable(action["features"])} for action in actions]
+    order = [chosen, *(index for index in range(len(names)) if index != chosen)]
+    context = _readable(record["context"])
+    event = {
+        "_label_cost": 0.0 - record["reward"],
+        "_label_probability": record["propensity"],
+        "_label_Action": chosen + 1,
+        "_labelIndex": chosen,
+        "_unit": record["unit_id"],
+        "Timestamp": record["decided_at"],
+        "Version": "1",
+        "EventId": record["decision_id"],
+        "a": [index + 1 for index in order],
+        "c": {**context, "_multi": multi},
+        "p": [record["distribution"][index] for index in order],
+    }
+    if from_dsjson(event)["context"] != record["context"] or from_dsjson(event)["actions"] != actions:
+        event["_loopwise"] = {"context": record["context"], "actions": actions}
+    return event
+
+
+def _readable(features: Any) -> Record:
+    """Features as Vowpal Wabbit's JSON reader takes them: one object, and lists of nothing but numbers."""
+    if isinstance(features, dict):
+        return {
+            name.lstrip("_") or "-": _readable_value(value) for name, value in features.items() if value is not None
+        }
+    return {name: value for part in features for name, value in _readable(part).items()}
+
+
+def _readable_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _readable(value)
+    if not isinstance(value, list) or all(type(item) in (int, float) for item in value):
+        return value
+    named = {item: True for item in value if isinstance(item, str)}
+    return named | {str(n): _readable_value(item) for n, item in enumerate(value) if not isinstance(item, str | None)}
+
+
+def _write_lines(file: IO[str], records: Iterable[Record], kind: str) -> int:
+    count = 0
+    for record in records:
+        file.write(orjson.dumps(to_dsjson(record) if kind == "dsjson" else record).decode() + "\n")
+        count += 1
+    return count
+
+
+def _flat(record: Record) -> Record:
+    return {name: json.dumps(record[name]) if name in JSON_FIELDS else record[name] for name in FIELDS}
+
+
+def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
+    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    count = 0
+    for record in records:
+        writer.writerow(_flat(record))
+        count += 1
+    return count
+
+
+def _write_parquet(path: Path, records: Iterable[Record]) -> int:
+    types = {"propensity": pa.float64(), "reward": pa.float64(), "policy_version": pa.int64()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in FIELDS])
+    count, part = 0, []
+    with pq.ParquetWriter(path, schema) as writer:
+        for record in records:
+            part.append(_flat(record))
+            count += 1
+            if len(part) == 5000:
+                writer.write_table(pa.Table.from_pylist(part, schema))
+                part = []
+        writer.write_table(pa.Table.from_pylist(part, schema))
+    return count

@@ -1,0 +1,123 @@
+"""Whole logs in and out of the database."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, text
+
+from app.foundation.store.engine import AnyRow
+from app.foundation.store.tables import ITS_OUTCOME
+from bandits.encoding import ENCODING_VERSION
+
+_SETTLED = text(
+    """
+    SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context, d.actions, d.eligible,
+        d.distribution, d.chosen, d.propensity, o.reward
+    FROM analysed o JOIN decisions d ON d.id = o.decision_id
+    WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
+    """
+).execution_options(stream_results=True, max_row_buffer=5000)
+
+# JSON stays the text that was stored; a page is found by the index on (experiment, time).
+_PAGE = """
+    SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context::text,
+        to_json(d.eligible)::text, to_json(d.distribution)::text, d.eligible[d.chosen + 1], d.propensity, o.reward, o.events,
+        d.state
+    FROM decisions d LEFT JOIN outcomes o ON {its_outcome}
+    WHERE d.experiment_id = :experiment_id {since} {until} {before}
+    ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
+"""
+_PARTS = {
+    "since": "AND d.decided_at >= :since",
+    "until": "AND d.decided_at < :until",
+    "before": "AND d.decided_at <= :before_at AND (d.decided_at, d.id) < (:before_at, :before_id)",
+}
+
+
+class ExportedDecision(NamedTuple):
+    """One decision as a line of a file."""
+
+    decision_id: str
+    decided_at: datetime
+    unit_id: str
+    arm: str
+    policy_version: int
+    config_version: int
+    context: str  # JSON
+    eligible: str  # JSON, action ids
+    distribution: str  # JSON, in the same order
+    action: str
+    propensity: float
+    reward: float | None  # null: not settled
+    reward_events: int | None
+    state: str
+
+
+def newest_page(
+    connection: Connection,
+    experiment_id: int,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    before: tuple[datetime, str] | None,
+    most: int,
+) -> list[ExportedDecision]:
+    """So many decisions, newest first.
+
+    :param before: (decided at, id) of the last line of the page before.
+    """
+    given = {"since": since, "until": until, "before": before}
+    parts = {name: _PARTS[name] if value is not None else "" for name, value in given.items()}
+    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts)
+    at, last = before or (None, None)
+    values = {"experiment_id": experiment_id, "since": since, "until": until, "before_at": at, "before_id": last}
+    named = {name: value for name, value in values.items() if f":{name}" in query}
+    return [ExportedDecision._make(row) for row in connection.execute(text(query), named | {"most": most})]
+
+
+_IMPORT = text(
+    """
+    WITH input AS (
+        SELECT * FROM json_to_recordset(:rows) AS t (
+            id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
+            context json, reward float8, decided_at timestamptz)
+    ), stored AS (
+        INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
+            eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at)
+        SELECT id, :experiment_id, 1, 'import', '', unit_id, :arm, 0, own, eligible, distribution, chosen, propensity, 0,
+            context, :encoding, 'imported', '', decided_at, decided_at
+        FROM input
+    )
+    INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at)
+    SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at FROM input
+    """
+)
+
+
+def settled(connection: Connection, experiment_id: int) -> Iterator[AnyRow]:
+    """Every settled decision with its outcome, oldest first."""
+    yield from connection.execute(_SETTLED, {"id": experiment_id})
+
+
+def add_imported(
+    connection: Connection, experiment_id: int, arm: str, rows: list[dict[str, Any]], start: datetime, before: int
+) -> None:
+    """Store imported decisions with their outcomes. Ids of other logs are kept apart by the experiment's number.
+
+    :param before: rows stored already; a row without a time gets its place in the file as one.
+    """
+    documents = []
+    for place, row in enumerate(rows, start=before):
+        documents.append(
+            {
+                "id": f"import-{experiment_id}-{row['decision_id'] or place}",
+                "decided_at": row["decided_at"] or start + timedelta(microseconds=place),
+                **{name: row[name] for name in ("unit_id", "own", "eligible", "distribution", "chosen", "propensity")},
+                "context": row["context"],
+                "reward": row["reward"],
+            }
+        )
+    values = {"experiment_id": experiment_id, "arm": arm, "encoding": ENCODING_VERSION}
+    connection.execute(_IMPORT, values | {"rows": orjson.dumps(documents).decode()})

@@ -1,0 +1,1 @@
+"""What every feature stands on: settings, errors, fields, times, the database, the parts that all pages and routes share."""

@@ -1,0 +1,201 @@
+"""One writer per process: request threads hand over rows and wait; everything that waits is committed at once.
+
+A frozen or absent database costs a waiter its deadline, never a hang: the writer alone waits longer. What was committed
+after its waiter gave up is handed to the handler's ``unanswered``, so that no decision counts which nobody was shown.
+Handlers must be safe to repeat: after a lost connection the same rows are stored again.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import Connection, Engine, exc
+
+from app.foundation.errors import LoopwiseError, TooManyRequests
+from app.foundation.settings import Settings
+from app.foundation.store.engine import is_outage, patience_s, unavailable, wait_limit
+
+WRITER_WAIT_S = 5.0  # one wait of the writer; its clients gave up long before
+RETRY_PAUSE_S = 0.05
+
+log = structlog.get_logger()
+
+
+class Handler(NamedTuple):
+    """How rows of one kind are stored."""
+
+    # All jobs of a batch, each a list of rows; returns one outcome or one error per job. Stores nothing of a job in error.
+    store: Callable[[Connection, list[list[Any]]], list[Any]]
+    # Rows that were stored although their waiter had gone.
+    unanswered: Callable[[Connection, list[Any]], None]
+    # Writes with one statement, which is a transaction by itself: without BEGIN and COMMIT the writer waits for the server
+    # once per batch instead of three times, and each time for its turn among the request threads.
+    one_statement: bool = False
+
+
+class _Job:
+    __slots__ = ("abandoned", "done", "error", "handler", "outcome", "rows", "waiter")
+
+    def __init__(self, handler: Handler, rows: list[Any]) -> None:
+        self.handler = handler
+        self.rows = rows
+        self.outcome: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+        self.abandoned = False
+        self.waiter = threading.Lock()  # held until the outcome is known
+        self.waiter.acquire()
+
+
+class GroupCommit:
+    """The queue and its writer thread."""
+
+    def __init__(self, engine: Engine, autocommit: Engine, settings: Settings, on_batch: Callable[[int], None]) -> None:
+        """:param autocommit: an engine whose statements are transactions by themselves, for batches of one statement.
+        :param on_batch: told the number of rows of each commit.
+        """
+        self._engine = engine
+        self._autocommit = autocommit
+        self._deadline_s = settings.decide_deadline_s
+        self._batch_rows = settings.batch_rows
+        self._queue_rows = settings.queue_rows
+        self._on_batch = on_batch
+        self._queue: deque[_Job] = deque()
+        self._waiting_rows = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._gone: list[_Job] = []  # the writer's: jobs whose waiter had gone and that are, or may be, stored
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the writer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is waiting, then end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout=self._deadline_s)
+
+    def submit(self, handler: Handler, rows: list[Any]) -> Any:
+        """Store rows durably and return the handler's outcome for them.
+
+        :raises Unavailable: not known to be stored within the deadline.
+        :raises TooManyRequests: too many rows are waiting already.
+        """
+        job = _Job(handler, rows)
+        with self._changed:
+            if self._waiting_rows + len(rows) > self._queue_rows:
+                raise TooManyRequests(
+                    "queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later."
+                )
+            self._queue.append(job)
+            self._waiting_rows += len(rows)
+            self._changed.notify()
+        if not job.waiter.acquire(timeout=patience_s(self._deadline_s)):
+            self._abandon(job)
+        if job.error is not None:
+            raise job.error
+        return job.outcome
+
+    def _abandon(self, job: _Job) -> None:
+        with self._changed:
+            if job.done:
+                return
+            job.abandoned = True
+            if job in self._queue:
+                self._queue.remove(job)
+                self._waiting_rows -= len(job.rows)
+        raise unavailable()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._gone and not self._stopping:
+                    self._changed.wait()
+                if not self._queue and self._stopping:
+                    return
+                batch = self._take()
+            self._write(batch)
+
+    def _take(self) -> list[_Job]:
+        """The oldest job and those of its kind that fit: two kinds in one transaction would take locks in either order."""
+        batch: list[_Job] = []
+        rows = 0
+        for job in list(self._queue):
+            if batch and (job.handler is not batch[0].handler or rows + len(job.rows) > self._batch_rows):
+                continue
+            self._queue.remove(job)
+            self._waiting_rows -= len(job.rows)
+            batch.append(job)
+            rows += len(job.rows)
+        return batch
+
+    def _write(self, batch: list[_Job]) -> None:
+        try:
+            with wait_limit(WRITER_WAIT_S), self._begin(batch) as connection:
+                for job in self._gone:  # before anything else: a caller that asks again must find its row marked
+                    job.handler.unanswered(connection, job.rows)
+                outcomes = _store(connection, batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its waiters are told: a writer that dies would silence the process
+            self._failed(batch, error)
+            return
+        self._gone.clear()
+        if batch:
+            self._on_batch(sum(len(job.rows) for job in batch))
+        self._answer(batch, outcomes)
+
+    def _begin(self, batch: list[_Job]) -> AbstractContextManager[Connection]:
+        kinds = {job.handler for job in batch}
+        alone = len(kinds) == 1 and not self._gone and next(iter(kinds)).one_statement
+        return self._autocommit.connect() if alone else self._engine.begin()
+
+    def _answer(self, batch: list[_Job], outcomes: list[Any]) -> None:
+        with self._changed:
+            for job, outcome in zip(batch, outcomes, strict=True):
+                job.done = True
+                if isinstance(outcome, LoopwiseError):
+                    job.error = outcome
+                else:
+                    job.outcome = outcome
+            self._gone += [job for job in batch if job.abandoned and job.error is None]
+        for job in batch:
+            job.waiter.release()
+
+    def _failed(self, batch: list[_Job], error: Exception) -> None:
+        if isinstance(error, exc.DBAPIError | exc.TimeoutError) and is_outage(error):
+            log.warning("log_write_failed", rows=len(batch), error=str(error.__cause__ or error))
+            time.sleep(RETRY_PAUSE_S)
+            with self._changed:  # in their old order, before whatever came since
+                again = [job for job in batch if not job.abandoned]
+                self._queue.extendleft(reversed(again))
+                self._waiting_rows += sum(len(job.rows) for job in again)
+                # A connection that was lost at the commit leaves open whether it happened.
+                self._gone += [job for job in batch if job.abandoned]
+        elif len(batch) > 1:  # one row may have spoilt the batch: its neighbours shall not pay
+            for job in batch:
+                self._write([job])
+        elif not batch:
+            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=str(error))
+            self._gone.clear()
+        else:
+            log.error("log_write_refused", error=str(error))
+            with self._changed:
+                batch[0].error, batch[0].done = error, True
+            batch[0].waiter.release()
+
+
+def _store(connection: Connection, batch: list[_Job]) -> list[Any]:
+    outcomes: list[Any] = [None] * len(batch)
+    for handler in dict.fromkeys(job.handler for job in batch):
+        places = [place for place, job in enumerate(batch) if job.handler is handler]
+        for place, outcome in zip(
+            places, handler.store(connection, [batch[place].rows for place in places]), strict=True
+        ):
+            outcomes[place] = outcome
+    return outcomes

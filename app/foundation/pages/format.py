@@ -1,0 +1,142 @@
+"""How numbers, times and names look on every page. Nothing here decides anything."""
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask
+from markupsafe import Markup
+
+MINUS = "\N{MINUS SIGN}"
+NO_VALUE = "\N{EM DASH}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for reading: so many significant digits, thousands apart; whole numbers as they are."""
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    if value == int(value) and abs(value) < 1e15:
+        text = f"{int(value):,}"
+    elif abs(value) >= 10 ** (digits - 1):
+        text = f"{value:,.0f}"
+    elif abs(value) < 10**-4:
+        text = f"{value:.{digits - 1}e}"
+    else:
+        text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return text.replace("-", MINUS)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference: with its sign."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage."""
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    return f"{value * 100:.{digits}f}%".replace("-", MINUS)
+
+
+def signed_percent(value: float | None, digits: int = 1) -> str:
+    """A relative change as a percentage with its sign."""
+    text = percent(value, digits)
+    return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; below a ten-thousandth only that it is."""
+    if value is None:
+        return NO_VALUE
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that people would use."""
+    if seconds is None:
+        return NO_VALUE
+    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if abs(seconds) >= 1.5 * size or (abs(seconds) >= size and seconds % size == 0):
+            count = seconds / size
+            text = f"{count:.0f}" if count >= 10 or count == int(count) else f"{count:.1f}"
+            return f"{text} {name}{'' if text == '1' else 's'}"
+    return f"{seconds:.0f} second{'' if round(seconds) == 1 else 's'}"
+
+
+def moment(value: Any) -> datetime | None:
+    """A time given as such or as ISO 8601 text."""
+    if value is None or value == "":
+        return None
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def when(value: Any) -> Markup:
+    """A time as UTC to the second, machine-readable."""
+    found = moment(value)
+    if found is None:
+        return Markup(NO_VALUE)
+    plain = found.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S")
+    )
+
+
+def ago(value: Any, now: datetime | None = None) -> Markup:
+    """How long ago, with the exact time behind it."""
+    found = moment(value)
+    if found is None:
+        return Markup(NO_VALUE)
+    seconds = ((now or datetime.now(UTC)) - found).total_seconds()
+    words = "just now" if seconds < 2 else f"{duration(seconds)} ago"
+    plain = found.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S"), words
+    )
+
+
+def interval(found: Any, style: str = "number") -> str:
+    """An interval as "low to high", or why there is none.
+
+    :param found: {"low": ..., "high": ..., "reason": ...}, as reports hold it; either bound may be null.
+    :param style: number, signed, percent or signed_percent.
+    """
+    if not found or (found.get("low") is None and found.get("high") is None):
+        return (found or {}).get("reason") or NO_VALUE
+    write = {"number": number, "signed": signed, "percent": percent, "signed_percent": signed_percent}[style]
+    low, high = found.get("low"), found.get("high")
+    if low is None:
+        return f"at most {write(high)}"
+    if high is None:
+        return f"at least {write(low)}"
+    return f"{write(low)} to {write(high)}"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def json_text(document: Any) -> str:
+    """A document as JSON for reading."""
+    return json.dumps(document, indent=2, ensure_ascii=False, default=str)
+
+
+def install(app: Flask) -> None:
+    """Make them filters of every template."""
+    for name, function in (
+        ("num", number),
+        ("signed", signed),
+        ("percent", percent),
+        ("signed_percent", signed_percent),
+        ("p_value", p_value),
+        ("duration", duration),
+        ("when", when),
+        ("ago", ago),
+        ("interval", interval),
+        ("plural", plural),
+        ("json_text", json_text),
+    ):
+        app.jinja_env.filters[name] = function

@@ -1,0 +1,31 @@
+"""Numbers and durations as people type them, and the version of what a form was made from."""
+
+from decimal import Decimal
+from typing import Any
+
+from flask import request
+
+UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+NOT_A_NUMBER = "Write a number, such as 0.5."
+
+
+def span(seconds: float) -> tuple[str, str]:
+    """A duration as a number and the largest unit that makes it a short one."""
+    for unit in ("days", "hours", "minutes"):
+        if seconds % UNITS[unit] == 0:
+            return text(seconds / UNITS[unit]), unit
+    return text(seconds), "seconds"
+
+
+def text(value: Any, times: int = 1) -> str:
+    """A number as text that reads back to the very same number."""
+    if value is None:
+        return ""
+    found = (value if isinstance(value, Decimal) else Decimal(repr(value))) * times
+    return f"{found.normalize():f}"
+
+
+def posted_version() -> int:
+    """The version that the form began from; 0, which none has, when it does not say."""
+    text = request.form.get("version", "")
+    return int(text) if text.isdecimal() and len(text) < 10 else 0

@@ -1,0 +1,116 @@
+"""The newest computed figures of each experiment, one row a kind: pages show them at once, with their age."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.foundation.store import tables
+
+PLATFORM = 0  # in place of an experiment's id: figures of the whole platform
+_l = tables.latest
+
+
+class Latest(NamedTuple):
+    """One computed document."""
+
+    summary: dict[str, Any]  # the few figures that lists show
+    body: dict[str, Any] | None
+    seconds: float  # what it took
+    computed_at: Any
+
+
+def put(connection: Connection, experiment_id: int, kind: str, summary: Any, body: Any, seconds: float) -> None:
+    """Keep a document in place of the one before."""
+    row = {"summary": summary, "body": body, "seconds": seconds, "computed_at": func.clock_timestamp()}
+    query = upsert(_l).values(experiment_id=experiment_id, kind=kind, **row)
+    connection.execute(query.on_conflict_do_update(index_elements=["experiment_id", "kind"], set_=row))
+
+
+def get(connection: Connection, experiment_id: int, kind: str) -> Latest | None:
+    """The newest document of a kind."""
+    columns = [_l.c[name] for name in Latest._fields]
+    row = connection.execute(select(*columns).where(_l.c.experiment_id == experiment_id, _l.c.kind == kind)).first()
+    return None if row is None else Latest._make(row)
+
+
+# Worth computing again: decisions were made, or outcomes settled, since; and not more often than it is worth its time.
+_DUE = text(
+    """
+    SELECT e.key FROM experiments e
+    LEFT JOIN latest l ON l.experiment_id = e.id AND l.kind = :kind
+    LEFT JOIN LATERAL (
+        SELECT greatest(
+            (SELECT max(decided_at) FROM decisions d WHERE d.experiment_id = e.id),
+            (SELECT max(settled_at) FROM outcomes o WHERE o.experiment_id = e.id)) AS at
+    ) newest ON true
+    WHERE newest.at IS NOT NULL AND e.status = ANY(:statuses)
+      AND (l.computed_at IS NULL OR (
+        newest.at > l.computed_at - make_interval(secs => l.seconds + 5)
+        AND l.computed_at < clock_timestamp() - make_interval(secs => greatest(:every_s, :factor * l.seconds))))
+    ORDER BY l.computed_at NULLS FIRST
+    """
+)
+ANY_STATUS = ["draft", "running", "paused", "concluded"]
+
+
+def due(connection: Connection, kind: str, *, every_s: float, factor: float, statuses: list[str]) -> list[str]:
+    """Keys of the experiments whose document of a kind is due, the oldest first.
+
+    :param factor: at most one part in so many of a worker's time goes into one experiment's document.
+    """
+    given = {"kind": kind, "every_s": every_s, "factor": factor, "statuses": statuses}
+    return list(connection.execute(_DUE, given).scalars())
+
+
+_HOME = text(
+    """
+    SELECT e.key, e.config->>'name' AS name, e.status, e.owner, e.created_at, e.started_at, e.concluded_at,
+        e.config->'arms' AS arms, e.config->>'control_arm' AS control_arm, found.latest, waiting.since,
+        problems.text, schema.problem
+    FROM (SELECT x.*, c.config FROM experiments x
+          JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version
+          WHERE CAST(:key AS text) IS NULL OR x.key = :key) e
+    LEFT JOIN LATERAL (
+        SELECT jsonb_object_agg(l.kind, l.summary || jsonb_build_object('computed_at', l.computed_at)) AS latest
+        FROM latest l WHERE l.experiment_id = e.id
+    ) found ON true
+    LEFT JOIN LATERAL (
+        SELECT min(first.closes_at) AS since FROM json_array_elements(e.config->'arms') spec
+        CROSS JOIN LATERAL (
+            SELECT a.closes_at FROM awaiting_outcome a
+            WHERE a.experiment_id = e.id AND a.arm = spec->>'key' ORDER BY a.closes_at LIMIT 1
+        ) first WHERE first.closes_at < clock_timestamp()
+    ) waiting ON true
+    LEFT JOIN LATERAL (
+        SELECT min(l.problem) AS text FROM lineages l WHERE l.experiment_id = e.id AND l.problem IS NOT NULL
+    ) problems ON true
+    LEFT JOIN LATERAL (
+        SELECT s.problem FROM feedback_schemas s WHERE s.experiment_id = e.id ORDER BY s.version DESC LIMIT 1
+    ) schema ON true
+    ORDER BY e.id DESC
+    """
+)
+
+
+class HomeRow(NamedTuple):
+    """One experiment as the home page lists it."""
+
+    key: str
+    name: str
+    status: str
+    owner: str
+    created_at: Any
+    started_at: Any
+    concluded_at: Any
+    arms: list[dict[str, Any]]
+    control_arm: str | None
+    latest: dict[str, Any] | None  # by kind, the summary with computed_at
+    waiting_since: Any  # end of the oldest window whose outcome should be settled by now; null: none
+    problem: str | None  # why a learning arm's newest round does not serve
+    schema_problem: str | None  # why the newest feedback schema is not in force
+
+
+def home(connection: Connection, key: str | None = None) -> list[HomeRow]:
+    """Every experiment, or the one of that key, newest first."""
+    return [HomeRow._make(row) for row in connection.execute(_HOME, {"key": key})]

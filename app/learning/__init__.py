@@ -1,0 +1,1 @@
+"""Rewards, feedback, and the rounds that learn from settled decisions exactly once."""

@@ -1,0 +1,56 @@
+"""Rewards, feedback, activation: what apps report of a decision."""
+
+from flask import Response
+
+from app.accounts.api.auth import caller, needs
+from app.deciding.api.decide import blueprint
+from app.deciding.requests import DecisionPath, RewardBatch, RewardRequest
+from app.deciding.serving import runtime
+from app.foundation.api import answers
+from app.foundation.api.respond import as_json
+from app.learning import feedback as answers_of_people
+from app.learning import rewards
+from app.learning.feedback_request import FeedbackBatch, FeedbackRequest
+
+__all__ = ["blueprint"]  # of what apps call; these routes are added to those of deciding
+
+
+@blueprint.post("/reward", responses={200: answers.RewardAnswer, 201: answers.RewardAnswer})
+@needs("reward", browsers=True)
+def reward(body: RewardRequest) -> Response:
+    """Report what a decision was worth. 201: stored now. 200: the receipt of the same event."""
+    (receipt,) = rewards.reward(runtime(), caller(), [body])
+    return as_json(receipt.answer, 201 if receipt.created else 200)
+
+
+@blueprint.post("/rewards/batch", responses={200: answers.RewardBatchAnswer, 201: answers.RewardBatchAnswer})
+@needs("reward")
+def reward_batch(body: RewardBatch) -> Response:
+    """Up to 1,000 rewards in one commit: all, or none. 201: at least one is new."""
+    receipts = rewards.reward(runtime(), caller(), body.rewards)
+    created = any(receipt.created for receipt in receipts)
+    return as_json({"rewards": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+
+
+@blueprint.post("/feedback", responses={200: answers.FeedbackAnswer, 201: answers.FeedbackAnswer})
+@needs("reward", browsers=True)
+def feedback(body: FeedbackRequest) -> Response:
+    """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
+    (receipt,) = answers_of_people.feedback(runtime(), caller(), [body])
+    return as_json(receipt.answer, 201 if receipt.created else 200)
+
+
+@blueprint.post("/feedback/batch", responses={200: answers.FeedbackBatchAnswer, 201: answers.FeedbackBatchAnswer})
+@needs("reward")
+def feedback_batch(body: FeedbackBatch) -> Response:
+    """Up to 1,000 answers in one commit: all, or none. 201: at least one is new."""
+    receipts = answers_of_people.feedback(runtime(), caller(), body.feedback)
+    created = any(receipt.created for receipt in receipts)
+    return as_json({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+
+
+@blueprint.post("/decisions/<path:decision_id>/activate", responses={200: answers.ActivationAnswer})
+@needs("reward", browsers=True)
+def activate(path: DecisionPath) -> Response:
+    """A deferred decision was shown: its reward window opens now. Without this it is never learned from."""
+    return as_json(rewards.activate(runtime(), caller(), path.decision_id))

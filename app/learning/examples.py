@@ -1,0 +1,111 @@
+"""Turns logged decisions into training examples. The learner and the audit share it, so a replay is the same work."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from app.deciding.snapshot import Candidates, compile_actions, compile_candidates
+from app.deciding.store import decisions
+from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
+from app.design.store import feedback_schemas
+from app.learning.store.training import Due, Outcome
+from app.registry.store import experiments
+from bandits.cost import cost_of
+from bandits.distribution import FloatArray
+from bandits.encoding import encode_context
+from bandits.feedback import Answer, reward_events
+from bandits.model import Example
+from bandits.policy import BanditPolicy
+from bandits.rewards import RewardEvent, join
+
+SLICE = 500  # distributions read at once
+
+
+class Configs:
+    """The configurations of one experiment by version, each read and compiled once."""
+
+    def __init__(self, connection: Connection, experiment_id: int) -> None:
+        self._connection = connection
+        self._experiment_id = experiment_id
+        self._known: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
+        self._schemas: dict[int, dict[str, Any]] = {feedback_schemas.NO_SCHEMA: {}}
+
+    def get(self, version: int) -> ExperimentConfig:
+        """The configuration."""
+        return self._entry(version)[0]
+
+    def feedback(self, version: int) -> dict[str, Any]:
+        """The feedback schema of that version; of ``NO_SCHEMA`` one under which no answer is worth anything."""
+        if version not in self._schemas:
+            self._schemas[version] = feedback_schemas.schema_of(self._connection, self._experiment_id, version)
+        return self._schemas[version]
+
+    def lines(self, version: int, actions: Any, eligible: list[str]) -> list[str]:
+        """The encoded lines of a decision's eligible actions, in its order."""
+        if actions is None:
+            _, candidates, by_id = self._entry(version)
+            if eligible == candidates.ids:
+                return candidates.lines
+        else:
+            compiled = compile_actions([ActionSpec.model_validate(action) for action in actions])
+            by_id = dict(zip(compiled.ids, compiled.lines, strict=True))
+        return [by_id[name] for name in eligible]
+
+    def distributions(self, ids: list[str]) -> dict[str, FloatArray]:
+        """The logged distributions of decisions by id; as arrays, because a round holds thousands."""
+        found: dict[str, FloatArray] = {}
+        for first in range(0, len(ids), SLICE):
+            rows = decisions.distributions(self._connection, ids[first : first + SLICE])
+            found |= {name: np.array(chances) for name, chances in rows.items()}
+        return found
+
+    def _entry(self, version: int) -> tuple[ExperimentConfig, Candidates, dict[str, str]]:
+        if version not in self._known:
+            stored = experiments.config_of(self._connection, self._experiment_id, version)
+            config = ExperimentConfig.model_validate(stored)
+            candidates = compile_candidates(config)
+            by_id = dict(zip(candidates.ids, candidates.lines, strict=True))
+            self._known[version] = (config, candidates, by_id)
+        return self._known[version]
+
+
+def outcome_of(due: Due, spec: RewardSpec, schema: Mapping[str, Any]) -> Outcome:
+    """The one number that a decision's rewards, and answers under a feedback schema, come to."""
+    events = implicit_events(due) + reward_events(schema, answers(due), spec.default)
+    return Outcome(due, join(events, spec.aggregation, spec.default, spec.min, spec.max), len(events))
+
+
+def joined_reward(due: Due, configs: Configs, feedback_version: int) -> float:
+    """The same number, under the schema of that version."""
+    spec = configs.get(due.config_version).reward
+    return outcome_of(due, spec, configs.feedback(feedback_version)).reward
+
+
+def implicit_events(due: Due) -> list[RewardEvent]:
+    """What the app reported in time."""
+    return [RewardEvent(value, datetime.fromisoformat(at), reward_id) for value, at, reward_id in due.rewards]
+
+
+def answers(due: Due) -> list[Answer]:
+    """What people said in time."""
+    return [Answer(kind, value, datetime.fromisoformat(at), name) for kind, value, at, name in due.feedback]
+
+
+def examples_of(policy: BanditPolicy, learned: Sequence[tuple[Due, float]], configs: Configs) -> list[Example]:
+    """Training examples of decisions with their rewards. Slates learn from the whole distribution, so it is looked up."""
+    chances = configs.distributions([due.id for due, _ in learned]) if policy.slates else {}
+    return [example_of(due, reward, configs, chances.get(due.id)) for due, reward in learned]
+
+
+def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | None = None) -> Example:
+    """One training example.
+
+    :param chances: the whole logged distribution, for slates.
+    """
+    spec = configs.get(due.config_version).reward
+    lines = configs.lines(due.config_version, due.actions, due.eligible)
+    cost = cost_of(reward, spec.min, spec.max)
+    return Example(encode_context(due.context), lines, due.chosen, due.propensity, cost, chances)

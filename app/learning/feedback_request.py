@@ -1,0 +1,34 @@
+"""What an app may report of what people said: the shapes of feedback calls, free of any web framework."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from app.deciding.requests import MAX_BATCH, Time
+from app.design.feedback_config import Kind
+from app.foundation.fields import Id, Model
+
+Said = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class FeedbackRequest(Model):
+    """Report what somebody said of a decision."""
+
+    decision_id: Id
+    kind: Kind
+    value: Said | int | float | None = Field(
+        default=None,
+        description='thumbs: "up" or "down"; stars: 1 to 5; score: 0 to 10; reason: its name; other kinds have none.',
+    )
+    comment: str | None = Field(default=None, min_length=1, max_length=10_000, description="In their own words.")
+    feedback_id: Id | None = Field(
+        default=None,
+        description="Your own id of this answer. Without it, the same answer for the same decision counts once.",
+    )
+    occurred_at: Time | None = Field(default=None, description="When it was given; without it, when it arrived.")
+
+
+class FeedbackBatch(Model):
+    """Several answers in one commit: all are stored, or none."""
+
+    feedback: list[FeedbackRequest] = Field(min_length=1, max_length=MAX_BATCH)

@@ -1,0 +1,235 @@
+"""Learning again from the untrained model: under another feedback schema, or without what was erased.
+
+What serves goes on serving until the new version is checked and promoted, all in one transaction: a killed rebuild leaves
+no trace. The new version learns what the serving one did, round by round in the same order, with the rewards as they are
+now; the same decisions with the same rewards give the same bytes. Every version keeps the rows of its own generation of the
+ledger, so that it can be replayed for ever.
+"""
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from app.design.store import feedback_schemas
+from app.foundation.errors import Unavailable
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.learning.examples import Configs, examples_of, joined_reward, outcome_of
+from app.learning.store import rebuilds, training
+from app.learning.training import CANARIES, canaries, learnable, promote
+from app.registry import model_bytes
+from app.registry.model_bytes import ModelRefused
+from app.registry.store import models
+from app.registry.store.models import VersionInfo
+from bandits.encoding import ENCODING_VERSION
+from bandits.model import Example, TrainingDataError, learn
+from bandits.model_file import ModelError
+from bandits.policy import BanditPolicy, parse_policy, policy_to_json
+from bandits.safety import check_model
+
+log = structlog.get_logger()
+
+
+class Rebuilt(NamedTuple):
+    """One lineage, learned again."""
+
+    number: int  # of the new version
+    old_sha256: str  # of the version that served
+    new_sha256: str
+    decisions: int  # that the new version learned
+    promoted: bool  # False: it did not pass its checks, and the old one goes on serving
+    problems: tuple[str, ...]
+
+
+class Applied(NamedTuple):
+    """A feedback schema that is in force now."""
+
+    experiment_id: int
+    version: int
+    outcomes: int  # joined again
+    rebuilt: dict[str, Rebuilt]  # by arm
+
+
+def apply_waiting(engine: Engine, settings: Settings) -> list[Applied]:
+    """Bring every waiting feedback schema into force; cheap when there is none. One that fails is tried again later.
+
+    :raises Unavailable: the database is away.
+    """
+    with transaction(engine) as connection:
+        waiting = feedback_schemas.waiting_experiments(connection)
+    done = []
+    for experiment_id in waiting:
+        try:
+            applied = apply_schema(engine, settings, experiment_id)
+        except Unavailable:
+            raise
+        except Exception as error:  # one experiment's fault is shown, and keeps no other waiting
+            log.exception("rebuild_failed", experiment_id=experiment_id)
+            with transaction(engine) as connection:
+                feedback_schemas.note_failure(connection, experiment_id, why_not(error))
+            continue
+        done += [applied] if applied else []
+    return done
+
+
+def why_not(error: Exception) -> str:
+    """Why models could not be learned again, for people."""
+    known = isinstance(error, ModelRefused | ModelError | TrainingDataError)
+    return str(error)[:1000] if known else "an unexpected fault; the worker's log says more"
+
+
+def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Applied | None:
+    """Join every outcome again under the newest feedback schema, and rebuild each model with these rewards.
+
+    :returns: null when the newest schema is in force already.
+    :raises ModelRefused: a stored model is not what was signed.
+    """
+    with transaction(engine) as connection:
+        training.lock_every_lineage(connection, experiment_id)
+        newest = feedback_schemas.newest_schema(connection, experiment_id)
+        if newest is None or newest.applied_at is not None:
+            return None
+        configs = Configs(connection, experiment_id)
+        feedback_schemas.mark_applied(connection, experiment_id, newest.version)
+        outcomes = _settle_again(connection, experiment_id, configs, newest.version)
+        rebuilt = {}
+        for serving in sorted(models.serving(connection, experiment_id=experiment_id), key=lambda one: one.arm):
+            if rebuilds.has_ledger(connection, experiment_id, serving.arm):
+                reason = f"feedback schema {newest.version}"
+                rebuilt[serving.arm] = rebuild_lineage(connection, settings, experiment_id, serving.arm, reason=reason)
+        return Applied(experiment_id, newest.version, outcomes, rebuilt)
+
+
+def _settle_again(connection: Connection, experiment_id: int, configs: Configs, version: int) -> int:
+    schema, count = configs.feedback(version), 0
+    for slice_ in rebuilds.outcomes(connection, experiment_id):
+        joined = [outcome_of(due, configs.get(due.config_version).reward, schema) for due in slice_]
+        rows = [{"decision_id": one.decision.id, "reward": one.reward, "events": one.events} for one in joined]
+        rebuilds.settle_again(connection, experiment_id, version, rows)
+        count += len(rows)
+    return count
+
+
+def rebuild_lineage(
+    connection: Connection,
+    settings: Settings,
+    experiment_id: int,
+    arm: str,
+    *,
+    reason: str,
+    without: Collection[str] = (),
+) -> Rebuilt:
+    """Learn again from the untrained model what the serving version of an arm learned, and let the result serve.
+
+    Rewards are joined under the feedback schema in force. Decisions whose unit refuses learning now, or
+    of which retention took the unit and the context, are not learned any more.
+    Holds every lineage of the experiment until the transaction ends (``training.lock_every_lineage``).
+
+    :param reason: why, for the manifest.
+    :param without: ids of decisions that must not be learned any more; the ledger accounts for them as not learned.
+    :raises ModelRefused: the untrained model is not what was signed.
+    """
+    training.lock_every_lineage(connection, experiment_id)
+    generation = training.generation(connection, experiment_id, arm)
+    (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
+    root = models.root_of(connection, serving.version_id)
+    _, untrained = model_bytes.load(connection, root.id, settings.secret_key)
+    policy = parse_policy(root.manifest["policy"])
+    assert isinstance(policy, BanditPolicy), "only learning arms have versions"
+    lesson = _Lesson(
+        connection, experiment_id, arm, feedback_schemas.applied_version(connection, experiment_id), set(without)
+    )
+    plain = lesson.learn(untrained, policy)
+    shown = canaries(list(lesson.newest))
+    report = check_model(plain, policy, shown, trained=bool(lesson.learned))
+    revision = platform.next_revision(connection)
+    number = models.next_number(connection, experiment_id, arm)
+    version_id, sha256 = model_bytes.store(
+        connection,
+        plain,
+        settings.secret_key,
+        experiment_id=experiment_id,
+        arm=arm,
+        number=number,
+        parent_id=root.id,
+        kind="rebuild",
+        examples=len(lesson.learned),
+        manifest=_manifest(root, policy, lesson, reason=reason, generation=generation + 1, replaces=serving.number),
+        checks=report._asdict() | {"canaries": len(shown)},
+    )
+    _write_generation(connection, lesson, generation, version_id)
+    promote(connection, experiment_id, arm, version_id, revision, report)
+    return Rebuilt(number, serving.sha256, sha256, len(lesson.learned), report.ok, report.problems)
+
+
+@dataclass
+class _Lesson:
+    """What is learned again, a round at a time."""
+
+    connection: Connection
+    experiment_id: int
+    arm: str
+    feedback_version: int
+    without: set[str]
+    rounds: list[int] = field(default_factory=list)  # decisions of each
+    learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
+    withheld: list[tuple[str, float]] = field(default_factory=list)  # their units refuse learning now
+    newest: deque[Example] = field(default_factory=lambda: deque(maxlen=CANARIES))
+
+    def learn(self, plain: bytes, policy: BanditPolicy) -> bytes:
+        """The model after all rounds of the serving one. Their borders stay: Vowpal Wabbit's state depends on them."""
+        configs = Configs(self.connection, self.experiment_id)
+        for decisions in rebuilds.rounds(self.connection, self.experiment_id, self.arm):
+            lessons = []
+            for decision in decisions:
+                if decision.id in self.without:
+                    continue
+                reward = joined_reward(decision, configs, self.feedback_version)
+                kept = self.learned if learnable(decision) else self.withheld
+                kept.append((decision.id, reward))
+                if learnable(decision):
+                    lessons.append((decision, reward))
+            examples = examples_of(policy, lessons, configs)
+            plain = learn(plain, policy, examples)
+            self.rounds += [len(examples)] if examples else []
+            self.newest.extend(examples)
+        return plain
+
+
+def _write_generation(connection: Connection, lesson: _Lesson, generation: int, version_id: int) -> None:
+    def write(version: int, rows: list[tuple[str, float]]) -> None:
+        for first in range(0, len(rows), rebuilds.SLICE):
+            part = rows[first : first + rebuilds.SLICE]
+            training.write_ledger(
+                connection, lesson.experiment_id, lesson.arm, generation + 1, version, part, first=first
+            )
+
+    write(version_id, lesson.learned)
+    write(training.NOT_LEARNED, lesson.withheld)
+    rebuilds.begin_generation(connection, lesson.experiment_id, lesson.arm, generation)
+
+
+def _manifest(
+    root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, *, reason: str, generation: int, replaces: int
+) -> dict[str, Any]:
+    """What gives the same bytes again: the untrained model, the order, the passes, and the ledger's rows of this version."""
+    return {
+        "kind": "rebuild",
+        "reason": reason,
+        "generation": generation,
+        "replaces": replaces,
+        "parent_number": root.number,
+        "parent_sha256": root.sha256,
+        "order": "version, position",
+        "passes": 1,
+        "rounds": lesson.rounds,
+        "decisions": len(lesson.learned),
+        "feedback_version": lesson.feedback_version,
+        "encoding_version": ENCODING_VERSION,
+        "policy": policy_to_json(policy),
+    }

@@ -1,0 +1,248 @@
+"""What a round reads and writes: decisions that are due, their rewards, their outcomes, the ledger of what was learned."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, func, select, text
+
+from app.foundation.store import tables
+
+LINEAGE_LOCKS = 7_205_759  # first half of a lineage's advisory lock; the second is the hash of its name
+EXPERIMENT_LOCKS = 7_205_763  # of all lineages of an experiment: rounds share it, a rebuild has it alone
+PATIENCE_S = 120  # longest wait for rounds that are under way
+_ledger = tables.training_ledger
+_lineages = tables.lineages
+
+
+class Due(NamedTuple):
+    """One decision with what is needed to settle its outcome and to learn from it."""
+
+    id: str
+    unit_id: str
+    decided_at: datetime
+    config_version: int
+    actions: Any  # the call's own candidates; null: the configuration's
+    eligible: list[str]
+    chosen: int
+    propensity: float
+    context: Any
+    rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
+    feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
+    refused: list[str]  # purposes that its unit refused when it was decided, or refuses now; an erased one serves none
+
+
+class Outcome(NamedTuple):
+    """What one decision came to."""
+
+    decision: Due
+    reward: float  # joined by the experiment's rule
+    events: int  # reported rewards and counted answers; 0: the default was taken
+
+
+class Place(NamedTuple):
+    """Where a decision stands in the ledger."""
+
+    version_id: int  # 0: not learned
+    position: int
+    reward: float  # as learned
+
+
+def arms_with_due_decisions(connection: Connection) -> list[tuple[int, str]]:
+    """(experiment id, arm) of every arm in which a reward window has closed."""
+    query = "SELECT DISTINCT experiment_id, arm FROM awaiting_outcome WHERE closes_at <= clock_timestamp()"
+    return [(row.experiment_id, row.arm) for row in connection.execute(text(query))]
+
+
+def lock_lineage(connection: Connection, experiment_id: int, arm: str) -> bool:
+    """Hold a lineage alone until the transaction ends; False when somebody else holds it, or all of the experiment's."""
+    query = text(
+        """
+        SELECT pg_try_advisory_xact_lock_shared(:all, hashtext(:experiment))
+            AND pg_try_advisory_xact_lock(:space, hashtext(:name))
+        """
+    )
+    values = {"all": EXPERIMENT_LOCKS, "experiment": str(experiment_id)}
+    values |= {"space": LINEAGE_LOCKS, "name": f"{experiment_id}/{arm}"}
+    return bool(connection.execute(query, values).scalar_one())
+
+
+def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
+    """Hold all lineages of an experiment until the transaction ends, those too that are added meanwhile.
+
+    Waits for rounds that are under way; none begins while somebody waits. Whoever holds several experiments takes them
+    in the order of their ids.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S}s'"))
+    query = text("SELECT pg_advisory_xact_lock(:all, hashtext(:experiment))")
+    connection.execute(query, {"all": EXPERIMENT_LOCKS, "experiment": str(experiment_id)})
+
+
+# Rewards are joined by the learner, in Python, with the one rule that the audit uses too: SQL only gathers them.
+EXAMPLE_COLUMNS = """
+    SELECT d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
+        coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
+            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') AS rewards,
+        coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
+            WHERE f.decision_id = d.id AND f.kind <> 'comment' AND NOT f.late), '[]') AS feedback,
+        coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
+            || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
+"""
+_DUE = text(
+    EXAMPLE_COLUMNS
+    + """
+    FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
+    WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
+    ORDER BY d.decided_at, d.id LIMIT :most
+    FOR UPDATE OF a
+    """
+)
+_OF_VERSION = text(
+    EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT l.reward AS learned, d.id")
+    + """
+    FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+    WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
+    """
+)
+
+
+_SETTLED = text(
+    EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT o.reward AS settled, o.feedback_version, d.id")
+    + """
+    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
+      AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+    """
+).execution_options(stream_results=True, max_row_buffer=5000)
+
+
+def each_outcome(
+    connection: Connection, experiment_id: int, since: datetime | None = None
+) -> Iterator[tuple[float, int, Due]]:
+    """Every settled reward (since a time) of decisions that were made here, its feedback schema, and what the log has now."""
+    for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
+        yield row[0], row[1], Due._make(row[2:])
+
+
+def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
+    """Decisions whose window closed by ``until`` and that were not learned from, oldest first."""
+    values = {"experiment_id": experiment_id, "arm": arm, "until": until, "most": most}
+    return [Due._make(row) for row in connection.execute(_DUE, values)]
+
+
+def rounds_of(
+    connection: Connection, version_id: int, sizes: Sequence[int] | None
+) -> Iterator[list[tuple[float, Due]]]:
+    """What a version learned, in its order: the reward in the ledger, and the decision as the log has it now.
+
+    :param sizes: decisions of each round of a rebuild, as its manifest has them; null: the version is one round.
+    """
+    ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
+    for first, until in pairwise(ends):
+        values = {"version_id": version_id, "first": first, "until": until}
+        yield [(row[0], Due._make(row[1:])) for row in connection.execute(_OF_VERSION, values)]
+
+
+_SETTLE = text(
+    """
+    WITH input AS (
+        SELECT * FROM json_to_recordset(:rows) AS t (
+            decision_id text, unit_id text, reward float8, events int, decided_at timestamptz, analysed boolean)
+    ), settled AS (
+        INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, feedback_version)
+        SELECT :experiment_id, decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version
+        FROM input WHERE analysed
+    )
+    DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id
+    """
+)
+_LEDGER = text(
+    """
+    INSERT INTO training_ledger (experiment_id, arm, generation, decision_id, version_id, position, reward)
+    SELECT :experiment_id, :arm, :generation, decision_id, :version_id, position, reward
+    FROM json_to_recordset(:rows) AS t (decision_id text, position int, reward float8)
+    """
+)
+_ALL = [-(2**31), 2**31 - 1]  # every position
+NOT_LEARNED = 0  # in place of a version's id: the decision is settled, and deliberately not learned from
+
+
+def settle(
+    connection: Connection, experiment_id: int, arm: str, outcomes: list[Outcome], feedback_version: int
+) -> None:
+    """Make outcomes final; settling a decision a second time is an error, and the round fails.
+
+    A decision that may not be analysed gets no outcome, and waits no longer either.
+    """
+    documents = [
+        {
+            "decision_id": due.id,
+            "unit_id": due.unit_id,
+            "reward": reward,
+            "events": events,
+            "decided_at": due.decided_at,
+            "analysed": "analyse" not in due.refused,
+        }
+        for due, reward, events in outcomes
+    ]
+    values = {"experiment_id": experiment_id, "arm": arm, "feedback_version": feedback_version}
+    connection.execute(_SETTLE, values | {"rows": orjson.dumps(documents).decode()})
+
+
+def write_ledger(
+    connection: Connection,
+    experiment_id: int,
+    arm: str,
+    generation: int,
+    version_id: int,
+    rewards: Sequence[tuple[str, float]],
+    first: int = 0,
+) -> None:
+    """Record what a version learned, or (``NOT_LEARNED``) what is not learned.
+
+    A decision that is in this generation of the ledger already is an error, and the round fails.
+
+    :param rewards: (decision id, reward) in the order of learning.
+    :param first: the first one's position.
+    """
+    documents = [
+        {"decision_id": decision_id, "position": position, "reward": reward}
+        for position, (decision_id, reward) in enumerate(rewards, first)
+    ]
+    values = {"experiment_id": experiment_id, "arm": arm, "generation": generation, "version_id": version_id}
+    connection.execute(_LEDGER, values | {"rows": orjson.dumps(documents).decode()})
+
+
+def lag(connection: Connection) -> tuple[int, float]:
+    """How many decisions are due for training, and for how many seconds the oldest has been."""
+    query = """
+        SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(closes_at)), 0)
+        FROM awaiting_outcome WHERE closes_at <= clock_timestamp()
+    """
+    row = connection.execute(text(query)).one()
+    return int(row[0]), float(row[1])
+
+
+def has_erased(connection: Connection, version_id: int) -> bool:
+    """True when a decision that a version learned has lost its unit since, so that it cannot be learned again."""
+    query = """
+        SELECT EXISTS (SELECT FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+            WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
+    """
+    return bool(connection.execute(text(query), {"id": version_id}).scalar_one())
+
+
+def ledger_size(connection: Connection, experiment_id: int) -> int:
+    """Lines of the ledger of one experiment, of each arm's current generation."""
+    current = (_lineages.c.experiment_id == _ledger.c.experiment_id) & (_lineages.c.arm == _ledger.c.arm)
+    current &= _lineages.c.generation == _ledger.c.generation
+    query = select(func.count()).select_from(_ledger).join(_lineages, current)
+    return int(connection.execute(query.where(_ledger.c.experiment_id == experiment_id)).scalar_one())
+
+
+def generation(connection: Connection, experiment_id: int, arm: str) -> int:
+    """Of the ledger of an arm that learns, now."""
+    query = select(_lineages.c.generation).where(_lineages.c.experiment_id == experiment_id, _lineages.c.arm == arm)
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,191 @@
+"""Settling outcomes and learning from them: a loop over the database, not a queue of events.
+
+Waking it twice, or killing it, changes nothing. One round of one arm is one transaction under the arm's lock: decisions
+whose reward window closed, in order; their joined rewards, from then on final; and in a learning arm the parent's bytes,
+the child with its manifest, and the ledger. Waiting for the window keeps training unbiased: learning early rewards first
+and silence later does not.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from app.design.store import feedback_schemas
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.learning.examples import Configs, examples_of, outcome_of
+from app.learning.store import rewards, training
+from app.learning.store.training import Due, Outcome
+from app.registry import model_bytes
+from app.registry.model_bytes import ModelRefused
+from app.registry.store import models
+from app.registry.store.models import VersionInfo
+from bandits.encoding import ENCODING_VERSION
+from bandits.model import Example, TrainingDataError, learn
+from bandits.model_file import ModelError
+from bandits.policy import BanditPolicy, Policy, parse_policy, policy_to_json
+from bandits.safety import ModelReport, check_model
+
+CANARIES = 20
+
+log = structlog.get_logger()
+
+
+class Round(NamedTuple):
+    """What one training round did."""
+
+    experiment_id: int
+    arm: str
+    number: int | None  # of the new version; null: the arm does not learn
+    decisions: int
+    promoted: bool
+    problems: tuple[str, ...]
+
+
+def due_arms(engine: Engine) -> list[tuple[int, str]]:
+    """(experiment id, arm) of every arm with decisions whose window closed."""
+    with transaction(engine) as connection:
+        return training.arms_with_due_decisions(connection)
+
+
+def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str) -> Round | None:
+    """Settle, and learn from, everything that is due in one arm, up to the round's limit.
+
+    :returns: null when there is nothing, when somebody else is at it, or when the parent model is refused.
+    """
+    with transaction(engine) as connection:
+        until = rewards.pass_gate(connection)
+    with _no_collector(), transaction(engine) as connection:
+        if not training.lock_lineage(connection, experiment_id, arm):
+            return None
+        rows = training.due(connection, experiment_id, arm, until, settings.round_decisions)
+        if not rows:
+            return None
+        configs = Configs(connection, experiment_id)
+        schema = feedback_schemas.applied_version(connection, experiment_id)
+        outcomes = [outcome_of(row, configs.get(row.config_version).reward, configs.feedback(schema)) for row in rows]
+        policy = _policy(configs, rows[-1].config_version, arm)
+        done = Round(experiment_id, arm, None, len(rows), False, ())
+        if isinstance(policy, BanditPolicy):
+            generation = training.generation(connection, experiment_id, arm)
+            useful = [outcome for outcome in outcomes if learnable(outcome.decision)]
+            withheld = [(one.decision.id, one.reward) for one in outcomes if not learnable(one.decision)]
+            if useful:
+                learned = _learn(connection, settings, policy, useful, configs, schema, generation, done)
+                if learned is None:
+                    return None
+                done = learned
+            training.write_ledger(connection, experiment_id, arm, generation, training.NOT_LEARNED, withheld)
+        training.settle(connection, experiment_id, arm, outcomes, schema)
+        return done
+
+
+def learnable(due: Due) -> bool:
+    """False when the unit refused that its decisions are learned from."""
+    return "learn" not in due.refused
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Pause Python's cycle collector: it would walk a round's thousands of contexts again and again, a sixth of the time.
+
+    None of them is garbage, and a round's size bounds what it can miss.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _learn(
+    connection: Connection,
+    settings: Settings,
+    policy: BanditPolicy,
+    outcomes: list[Outcome],
+    configs: Configs,
+    feedback_version: int,
+    generation: int,
+    done: Round,
+) -> Round | None:
+    """Make the next model version of an arm from these outcomes, and put it into service when it passes its checks."""
+    experiment_id, arm = done.experiment_id, done.arm
+    (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
+    try:
+        parent, parent_bytes = model_bytes.load(connection, serving.version_id, settings.secret_key)
+        examples = examples_of(policy, [(one.decision, one.reward) for one in outcomes], configs)
+        child = learn(parent_bytes, policy, examples)
+    except (ModelRefused, ModelError, TrainingDataError) as error:
+        models.report_problem(connection, experiment_id, arm, str(error))
+        log.error("training_failed", experiment_id=experiment_id, arm=arm, error=str(error))
+        return None
+    shown = canaries(examples)
+    report = check_model(child, policy, shown)
+    revision = platform.next_revision(connection)
+    number = models.next_number(connection, experiment_id, arm)
+    version_id, _ = model_bytes.store(
+        connection,
+        child,
+        settings.secret_key,
+        experiment_id=experiment_id,
+        arm=arm,
+        number=number,
+        parent_id=parent.id,
+        kind="incremental",
+        examples=parent.examples + len(outcomes),
+        manifest=_manifest(parent, policy, outcomes, feedback_version, generation),
+        checks=report._asdict() | {"canaries": len(shown)},
+    )
+    learned = [(outcome.decision.id, outcome.reward) for outcome in outcomes]
+    training.write_ledger(connection, experiment_id, arm, generation, version_id, learned)
+    promote(connection, experiment_id, arm, version_id, revision, report)
+    return done._replace(number=number, promoted=report.ok, problems=report.problems)
+
+
+def canaries(examples: list[Example]) -> list[tuple[str, list[str]]]:
+    """A few contexts, spread over the round, on which a model must answer sensibly before it serves."""
+    step = max(1, len(examples) // CANARIES)
+    return [(example.shared_line, list(example.action_lines)) for example in examples[::step][:CANARIES]]
+
+
+def _policy(configs: Configs, config_version: int, arm: str) -> Policy:
+    (policy,) = (parse_policy(spec.policy) for spec in configs.get(config_version).arms if spec.key == arm)
+    return policy
+
+
+def _manifest(
+    parent: VersionInfo, policy: BanditPolicy, outcomes: list[Outcome], feedback_version: int, generation: int
+) -> dict[str, Any]:
+    """What gives the same bytes again: the parent, the order, the passes, and the ledger's rows of this version."""
+    return {
+        "kind": "incremental",
+        "parent_number": parent.number,
+        "parent_sha256": parent.sha256,
+        "order": "decided_at, id",
+        "passes": 1,
+        "decisions": len(outcomes),
+        "first": outcomes[0].decision.id,
+        "last": outcomes[-1].decision.id,
+        "feedback_version": feedback_version,
+        "generation": generation,
+        "encoding_version": ENCODING_VERSION,
+        "policy": policy_to_json(policy),
+    }
+
+
+def promote(
+    connection: Connection, experiment_id: int, arm: str, version_id: int, revision: int, report: ModelReport
+) -> None:
+    """Put the new version into service, or say why the old one stays."""
+    if report.ok:
+        models.serve(connection, experiment_id, arm, version_id, revision)
+    else:
+        models.report_problem(connection, experiment_id, arm, "; ".join(report.problems))
+        log.error("model_not_promoted", experiment_id=experiment_id, arm=arm, problems=report.problems)

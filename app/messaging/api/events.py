@@ -1,0 +1,152 @@
+"""What happens in an app, and the messages that follow from it: events, held messages, the stream."""
+
+import re
+from collections.abc import Iterator
+
+import orjson
+from flask import Response, current_app, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from app.accounts.api.auth import caller, needs
+from app.accounts.api.browsers import check_unit
+from app.deciding.requests import DecisionPath
+from app.deciding.serving import runtime
+from app.foundation.api import answers
+from app.foundation.api.respond import as_json
+from app.foundation.errors import FieldError
+from app.foundation.fields import Id, invalid
+from app.messaging import deliveries, events
+from app.messaging.event_request import EventsRequest
+from app.messaging.listening import Listener, Listeners
+from app.messaging.store.deliveries import Held
+
+RETRY_MS = 3000  # how long a browser waits before it listens again
+
+blueprint = APIBlueprint(
+    "messages",
+    __name__,
+    url_prefix="/v1",
+    abp_security=[{"key": []}],
+    abp_tags=[Tag(name="messages", description="Events, and the messages that follow from them.")],
+    abp_responses=answers.PROBLEMS,
+)
+
+
+class EventAnswer(BaseModel):
+    event_id: str
+    occurred_at: str
+    received_at: str
+    ignored: str | None = Field(description="Why it fires nothing; null: it may.")
+
+
+class EventsAnswer(BaseModel):
+    events: list[EventAnswer]
+
+
+class HeldAnswer(BaseModel):
+    delivery_id: int
+    decision_id: str
+    experiment: str
+    unit_id: str
+    message: answers.Message
+    created_at: str
+
+
+class PendingAnswer(BaseModel):
+    messages: list[HeldAnswer]
+
+
+class ReceivedAnswer(BaseModel):
+    decision_id: str
+    status: str
+    received: bool = Field(description="False: it was received, or given up, before.")
+
+
+class UnitQuery(BaseModel):
+    unit_id: Id
+
+
+class StreamQuery(UnitQuery):
+    last_event_id: int | None = Field(
+        default=None, ge=0, lt=2**63, description="The header Last-Event-ID, for clients that cannot send it."
+    )
+
+
+@blueprint.post("/events", responses={200: EventsAnswer, 201: EventsAnswer})
+@needs("reward", browsers=True)
+def take(body: EventsRequest) -> Response:
+    """Report one event, or up to 1,000 as {"events": [...]}: all, or none. 201: at least one is new. 200: known receipts."""
+    for unit_id in {event.unit_id for event in body.each()}:
+        check_unit(caller(), unit_id)
+    receipts = events.take(runtime(), caller(), body.each())
+    created = any(receipt.created for receipt in receipts)
+    return as_json({"events": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+
+
+@blueprint.get("/messages/pending", responses={200: PendingAnswer})
+@needs("decide", browsers=True)
+def pending(query: UnitQuery) -> Response:
+    """Messages that are held for a unit and nobody received yet, newest first, at most 50 of the last seven days."""
+    check_unit(caller(), query.unit_id)
+    rows = deliveries.held(runtime().engine, caller(), query.unit_id)
+    return as_json({"messages": [deliveries.content(row) for row in rows]})
+
+
+@blueprint.post("/messages/<path:decision_id>/received", responses={200: ReceivedAnswer})
+@needs("reward", browsers=True)
+def received(path: DecisionPath) -> Response:
+    """A held message was shown: it is not given out again."""
+    check_unit(caller(), deliveries.unit_of(runtime().engine, path.decision_id))
+    return as_json(deliveries.received(runtime().engine, caller(), path.decision_id))
+
+
+@blueprint.get(
+    "/stream",
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events"}},
+)
+@needs("decide", browsers=True, key_in_query=True)
+def stream(query: StreamQuery) -> Response:
+    """Messages for a unit as they come, as server-sent events; ends after 25 seconds, and goes on with Last-Event-ID.
+
+    Browsers' EventSource sends no headers: it gives a publishable key as `key` and the unit's proof as `unit_token`.
+    """
+    at, mine, listeners = runtime(), caller(), _listeners()
+    check_unit(mine, query.unit_id)
+    after_id = _last_event_id(query)
+    rows = deliveries.held(at.engine, mine, query.unit_id, after_id=after_id)
+    listener = listeners.enter(mine, query.unit_id, max([after_id, *(row.id for row in rows)]))
+    response = Response(_lines(rows, listener), mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep what is sent until there is more
+    if listener is not None:
+        response.call_on_close(lambda: listeners.leave(listener))
+    return response
+
+
+def _listeners() -> Listeners:
+    """This process's places for listeners."""
+    listeners: Listeners = current_app.extensions["loopwise_listeners"]
+    return listeners
+
+
+def _last_event_id(query: StreamQuery) -> int:
+    given = request.headers.get("Last-Event-ID", "")
+    if not given:
+        return query.last_event_id or 0
+    if not re.fullmatch(r"[0-9]{1,18}", given):
+        raise invalid((FieldError("/last_event_id", "give the id of the last event that was received"),))
+    return int(given)
+
+
+def _lines(rows: list[Held], listener: Listener | None) -> Iterator[bytes]:
+    """First what is there. Without a place to listen, that is all, and the browser comes again."""
+    yield f"retry: {RETRY_MS}\n\n".encode()
+    for row in reversed(rows):
+        yield _line(row)
+    for message in listener.messages() if listener is not None else ():
+        yield b":\n\n" if message is None else _line(message)
+
+
+def _line(row: Held) -> bytes:
+    return b"id: %d\nevent: message\ndata: %s\n\n" % (row.id, orjson.dumps(deliveries.content(row)))

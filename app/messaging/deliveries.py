@@ -1,0 +1,140 @@
+"""The log of deliveries, and the messages that units fetch themselves."""
+
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app.accounts.keys import Caller
+from app.foundation.errors import Conflict, FieldError, Forbidden, NotFound
+from app.foundation.fields import invalid
+from app.foundation.store import platform
+from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.times import iso
+from app.messaging.store import deliveries as store
+from app.messaging.store import webhooks
+from app.messaging.store.deliveries import Held
+
+STATUSES = ("waiting", "delivered", "failed")
+MOST_HELD = 50  # messages that are shown to a unit at once
+
+
+def newest(
+    engine: Engine, *, webhook: str | None = None, status: str | None = None, after_id: int | None = None, limit: int
+) -> list[dict[str, Any]]:
+    """Deliveries with their attempts, newest first; ``after_id`` continues a listing.
+
+    :raises NotFound: no such webhook.
+    :raises Unprocessable: no such status.
+    """
+    if status not in (None, *STATUSES):
+        raise invalid((FieldError("/status", f"give one of {', '.join(STATUSES)}"),))
+    with transaction(engine) as connection:
+        webhook_id = None
+        if webhook is not None:
+            found = webhooks.find(connection, webhook)
+            if found is None:
+                raise NotFound("unknown_webhook", f"There is no webhook {webhook!r}.")
+            webhook_id = found.id
+        rows = store.newest(connection, webhook_id=webhook_id, status=status, after_id=after_id, limit=limit)
+        attempts = store.attempts_of(connection, [row.id for row in rows]) if rows else []
+    by_delivery = {number: list(group) for number, group in groupby(attempts, key=lambda one: one.delivery_id)}
+    return [_as_json(row, by_delivery.get(row.id, [])) for row in rows]
+
+
+def get(engine: Engine, delivery_id: int) -> dict[str, Any]:
+    """One delivery with its attempts.
+
+    :raises NotFound: there is none of that id.
+    """
+    with transaction(engine) as connection:
+        row = store.find(connection, delivery_id)
+        if row is None:
+            raise _unknown(delivery_id)
+        return _as_json(row, store.attempts_of(connection, [delivery_id]))
+
+
+def replay(engine: Engine, delivery_id: int, actor: str) -> dict[str, Any]:
+    """Send a delivery again, as if it were new. The receiver sees the same delivery id.
+
+    :raises NotFound: there is none of that id.
+    :raises Conflict: it is held for its unit.
+    """
+    with transaction(engine) as connection:
+        row = store.find(connection, delivery_id)
+        if row is None:
+            raise _unknown(delivery_id)
+        if row.webhook_id is None:
+            raise Conflict("delivery_held", "This message is held for its unit, which fetches it.")
+        # The webhook before the delivery, as whoever sends does: nobody waits in a circle.
+        webhooks.hurry(connection, row.webhook_id)
+        store.replay(connection, delivery_id)
+        before = {"delivery_id": delivery_id, "status": row.status}
+        platform.record_change(
+            connection, actor=actor, kind="delivery_replayed", before=before, after=before | {"status": "waiting"}
+        )
+    return get(engine, delivery_id)
+
+
+def held(engine: Engine, caller: Caller, unit_id: str, *, after_id: int = 0) -> list[Held]:
+    """Messages that are held for a unit and nobody received yet, newest first.
+
+    Those of a unit that does not want messages any more are not shown. A key that is bound to an experiment sees its own.
+    """
+    with transaction(engine) as connection:
+        rows = store.held(connection, [(unit_id, after_id)], most=MOST_HELD)
+    return [row for row in rows if caller.experiment_id in (None, row.experiment_id)]
+
+
+def unit_of(engine: Engine, decision_id: str) -> str:
+    """Whose message it is that is held under a decision's id.
+
+    :raises NotFound: there is none.
+    """
+    with transaction(engine) as connection:
+        unit_id = store.held_for(connection, decision_id)
+    if unit_id is None:
+        raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
+    return unit_id
+
+
+def received(engine: Engine, caller: Caller, decision_id: str) -> dict[str, Any]:
+    """A held message was shown to its unit; doing it again changes nothing.
+
+    :raises NotFound: no message is held under that decision's id.
+    """
+    with transaction(engine) as connection:
+        row = store.receive(connection, decision_id)
+        if row is None:
+            raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
+        if caller.experiment_id not in (None, row.experiment_id):
+            raise Forbidden("wrong_experiment", "This message belongs to another experiment than the API key.")
+    return {"decision_id": decision_id, "status": "delivered", "received": row.status == "waiting"}
+
+
+def content(row: Held | store.Claimed) -> dict[str, Any]:
+    """What a receiver gets of a delivery."""
+    return {
+        "delivery_id": row.id,
+        "decision_id": row.decision_id,
+        "experiment": row.experiment,
+        "unit_id": row.unit_id,
+        "message": row.message,
+        "created_at": iso(row.created_at),
+    }
+
+
+def _as_json(row: store.StoredDelivery, attempts: list[AnyRow]) -> dict[str, Any]:
+    document = row._asdict()
+    del document["webhook_id"], document["attempts"]
+    times = {name: getattr(row, name) for name in ("next_at", "created_at", "finished_at")}
+    document |= {name: None if moment is None else iso(moment) for name, moment in times.items()}
+    lines = [
+        {"number": one.number, "at": iso(one.at), "status": one.status, "error": one.error, "seconds": one.seconds}
+        for one in attempts
+    ]
+    return document | {"to": "unit" if row.webhook_id is None else "webhook", "attempts": lines}
+
+
+def _unknown(delivery_id: int) -> NotFound:
+    return NotFound("unknown_delivery", f"There is no delivery {delivery_id}.")

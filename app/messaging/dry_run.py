@@ -1,0 +1,116 @@
+"""Whom a trigger would have reached in the last seven days, told from the stored events.
+
+It knows nothing of delays, caps, consent and what the experiment would have chosen: it counts firings, not messages.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Engine, exc
+
+from app.foundation.errors import Unprocessable
+from app.foundation.store import platform
+from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.times import iso
+from app.messaging.matching import Hit, conditions_hold, hit, not_before, one_per_run
+from app.messaging.store import events
+from app.messaging.trigger_config import (
+    AbsencePattern,
+    CountPattern,
+    MilestonePattern,
+    TriggerConfig,
+    parse_trigger,
+    reaches,
+)
+
+DAYS = 7
+MOST_EVENTS = 50_000
+MOST_SHOWN = 100
+CANCELLED = "57014"  # PostgreSQL's code for a statement that took too long
+
+
+def dry_run(engine: Engine, document: Any) -> dict[str, Any]:
+    """Firings and units per day, and the newest firings.
+
+    :raises Unprocessable: the definition is wrong, or there are too many events to look at.
+    """
+    config = parse_trigger(document)
+    try:
+        with transaction(engine) as connection:
+            until = platform.now(connection)
+            since = until - timedelta(days=DAYS)
+            hits = conditions_hold(connection, config, _candidates(connection, config, since, until))
+    except Exception as error:
+        if _took_too_long(error):
+            raise _too_large() from None
+        raise
+    if isinstance(config.pattern, CountPattern):
+        hits = [one for one in one_per_run(hits, config.pattern.window_s) if one.at > since]
+    return _told(hits, since, until)
+
+
+def _candidates(connection: Connection, config: TriggerConfig, since: datetime, until: datetime) -> list[Hit]:
+    pattern = config.pattern
+    before_s = {"count": "window_s", "absence": "for_s"}.get(pattern.type)
+    # A count that was complete before may keep a later one from firing, so twice its window is looked at.
+    earlier = timedelta(seconds=2 * getattr(pattern, before_s)) if before_s else timedelta()
+    rows = events.between(connection, name=pattern.event, since=since - earlier, until=until, most=MOST_EVENTS + 1)
+    if len(rows) > MOST_EVENTS:
+        raise _too_large()
+    if isinstance(pattern, CountPattern):
+        return [one for unit in _by_unit(rows) for one in _complete(unit, pattern)]
+    if isinstance(pattern, AbsencePattern):
+        return [one for unit in _by_unit(rows) for one in _silences(unit, pattern, since, until)]
+    if isinstance(pattern, MilestonePattern):
+        first = {row.unit_id: row for row in reversed(rows) if reaches(pattern, row.properties)}
+        return list(map(hit, not_before(connection, pattern, list(first.values()))))
+    return list(map(hit, rows))
+
+
+def _by_unit(rows: list[AnyRow]) -> Iterable[list[AnyRow]]:
+    """Each unit's events, in their order."""
+    for _, group in groupby(sorted(rows, key=lambda row: str(row.unit_id)), key=lambda row: row.unit_id):
+        yield list(group)
+
+
+def _complete(rows: list[AnyRow], pattern: CountPattern) -> Iterable[Hit]:
+    window = timedelta(seconds=pattern.window_s)
+    for place in range(pattern.count - 1, len(rows)):
+        if rows[place - pattern.count + 1].occurred_at > rows[place].occurred_at - window:
+            yield hit(rows[place])
+
+
+def _silences(rows: list[AnyRow], pattern: AbsencePattern, since: datetime, until: datetime) -> Iterable[Hit]:
+    for_s = timedelta(seconds=pattern.for_s)
+    for row, later in zip(rows, [*(row.occurred_at for row in rows[1:]), until], strict=True):
+        complete = row.occurred_at + for_s
+        if since < complete <= later:
+            yield hit(row)._replace(at=complete)
+
+
+def _told(hits: list[Hit], since: datetime, until: datetime) -> dict[str, Any]:
+    hits = sorted(hits, key=lambda one: (one.at, one.event_id))
+    days = []
+    for date, group in groupby(hits, key=lambda one: one.at.date()):
+        units = [one.unit_id for one in group]
+        days.append({"date": date.isoformat(), "firings": len(units), "units": len(set(units))})
+    return {
+        "since": iso(since),
+        "until": iso(until),
+        "firings": len(hits),
+        "units": len({one.unit_id for one in hits}),
+        "days": days,
+        "sample": [{"unit_id": one.unit_id, "at": iso(one.at)} for one in hits[: -MOST_SHOWN - 1 : -1]],
+    }
+
+
+def _took_too_long(error: BaseException) -> bool:
+    cause = error if isinstance(error, exc.DBAPIError) else error.__cause__
+    return isinstance(cause, exc.DBAPIError) and getattr(cause.orig, "pgcode", None) == CANCELLED
+
+
+def _too_large() -> Unprocessable:
+    message = f"More than {MOST_EVENTS:,} events would have to be looked at, or for too long"
+    return Unprocessable("dry_run_too_large", f"{message}; choose a rarer event or a shorter window.")

@@ -1,0 +1,60 @@
+"""What an app may report about what its people do."""
+
+from typing import Annotated, Any, Final, Self
+
+import orjson
+from pydantic import AfterValidator, Field, model_validator
+
+from app.deciding.requests import MAX_BATCH, Time
+from app.foundation.fields import Id, Key, Model
+
+MAX_PROPERTY_BYTES: Final = 16_384
+
+
+def _bounded(properties: dict[str, Any]) -> dict[str, Any]:
+    if len(orjson.dumps(properties)) > MAX_PROPERTY_BYTES:
+        raise ValueError(f"give at most {MAX_PROPERTY_BYTES:,} bytes of properties for one event")
+    return properties
+
+
+Properties = Annotated[dict[str, Any], AfterValidator(_bounded)]
+
+
+class EventRequest(Model):
+    """Something that a unit did."""
+
+    unit_id: Id
+    name: Key = Field(description="What happened, such as lesson-done.")
+    properties: Properties = Field(default_factory=dict, description="Flat or nested JSON, at most 16 KiB.")
+    event_id: Id | None = Field(
+        default=None,
+        description="Your own id. Without it an event is known by its content: equal events count once.",
+    )
+    occurred_at: Time | None = Field(default=None, description="When it happened; without it, when it arrived.")
+
+
+class EventsRequest(Model):
+    """One event, or several in one commit: all are stored, or none."""
+
+    events: list[EventRequest] | None = Field(default=None, min_length=1, max_length=MAX_BATCH)
+    unit_id: Id | None = None
+    name: Key | None = None
+    properties: Properties = Field(default_factory=dict)
+    event_id: Id | None = None
+    occurred_at: Time | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.events is not None:
+            if self.model_fields_set != {"events"}:
+                raise ValueError("give the fields of one event, or events with a list of them, not both")
+        elif self.unit_id is None or self.name is None:
+            raise ValueError("give unit_id and name of one event, or events with a list of them")
+        return self
+
+    def each(self) -> list[EventRequest]:
+        """The events, checked."""
+        if self.events is not None:
+            return self.events
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"events"}}
+        return [EventRequest.model_construct(**given)]

@@ -1,0 +1,98 @@
+"""Events: check, store durably, answer with a receipt; the same event twice gets the same receipt.
+
+What happened too long ago, or is said to happen too far in the future, is kept with the reason and fires nothing.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import orjson
+
+from app.accounts.keys import Caller
+from app.deciding.runtime import Runtime
+from app.foundation import metrics
+from app.foundation.errors import Conflict, LoopwiseError, within
+from app.foundation.group_commit import Handler
+from app.foundation.times import iso
+from app.messaging.event_request import EventRequest
+from app.messaging.store import events as store
+from app.messaging.store.events import NewEvent, StoredEvent
+from app.people.people import check_unbound
+
+
+class Receipt(NamedTuple):
+    """A stored event."""
+
+    answer: dict[str, Any]
+    created: bool  # False: it was stored before
+
+
+def take(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> list[Receipt]:
+    """Store all events in one commit, or none.
+
+    :raises Conflict: another event under the same event_id.
+    :raises Forbidden: the caller's key is bound to one experiment; events belong to none.
+    """
+    check_unbound(caller)
+    receipts: list[Receipt] = runtime.log_writer.submit(HANDLER, [_new(request) for request in requests])
+    new = [receipt for receipt in receipts if receipt.created]
+    metrics.count_events(len(new), sum(receipt.answer["ignored"] is not None for receipt in new))
+    return receipts
+
+
+def _new(request: EventRequest) -> NewEvent:
+    content = [request.unit_id, request.name, request.properties, request.occurred_at]
+    body_hash = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    event_id = f"auto-{body_hash[:32]}" if request.event_id is None else request.event_id
+    return NewEvent(event_id, request.unit_id, request.name, request.properties, body_hash, request.occurred_at)
+
+
+def _store(connection: Any, jobs: list[list[NewEvent]]) -> list[Any]:
+    """The group commit's handler: per job its receipts, or its error (then nothing of the job is stored)."""
+    known = store.find_many(connection, list({event.event_id for job in jobs for event in job}))
+    new: dict[str, NewEvent] = {}
+    errors = [_first_error(job, known, new) for job in jobs]
+    stored = store.insert_new(connection, list(new.values())) if new else {}
+    if len(stored) < len(new):  # another process stored one of them meanwhile: now it can be seen
+        store.undo(connection, list(stored))
+        return _store(connection, jobs)
+    known, fresh = known | stored, set(stored)  # of several jobs with one event the first made it
+    outcomes: list[Any] = []
+    for job, error in zip(jobs, errors, strict=True):
+        outcomes.append(error or [_receipt(event, known, fresh) for event in job])
+    return outcomes
+
+
+def _first_error(job: list[NewEvent], known: dict[str, StoredEvent], new: dict[str, NewEvent]) -> LoopwiseError | None:
+    """Check a job against what is stored and what this batch is about to store; its new events join ``new``."""
+    mine: dict[str, NewEvent] = {}
+    for index, event in enumerate(job):
+        before = known.get(event.event_id) or new.get(event.event_id) or mine.get(event.event_id)
+        if before is None:
+            mine[event.event_id] = event
+        elif before.body_hash != event.body_hash:
+            message = f"event_id {event.event_id!r} was used with another event; use a new id."
+            error = Conflict("event_id_reused", message)
+            return error if len(job) == 1 else within(error, f"/events/{index}")
+    new.update(mine)
+    return None
+
+
+def _receipt(event: NewEvent, known: dict[str, StoredEvent], fresh: set[str]) -> Receipt:
+    found = known[event.event_id]
+    answer = {
+        "event_id": found.event_id,
+        "occurred_at": iso(found.occurred_at),
+        "received_at": iso(found.received_at),
+        "ignored": found.ignored,
+    }
+    created = event.event_id in fresh
+    fresh.discard(event.event_id)
+    return Receipt(answer, created)
+
+
+def _unanswered(connection: Any, rows: list[NewEvent]) -> None:
+    """An event whose caller was told 503 stays: it did happen, and sending it again changes nothing."""
+
+
+HANDLER = Handler(_store, _unanswered)

@@ -1,0 +1,201 @@
+"""Triggers: which events make the platform speak, and how often they did."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+
+from app.accounts.pages.access import page, user
+from app.deciding.serving import runtime
+from app.design import history as trail
+from app.foundation.errors import Conflict, FieldError, LoopwiseError
+from app.foundation.fields import invalid
+from app.foundation.pages import charts
+from app.foundation.pages.charts import Figure
+from app.foundation.pages.typed import UNITS, posted_version
+from app.messaging import dry_run as dry_runs
+from app.messaging import triggers as service
+from app.messaging import webhooks
+from app.messaging.pages import trigger_form, trigger_words
+from app.messaging.pages.trigger_form import Typed
+from app.messaging.trigger_config import Cadence, TriggerConfig, parse_trigger
+
+PAGE = 25
+SAMPLE = 20  # units of a dry run that are shown
+DONE = {"start": "runs", "pause": "is paused"}
+
+
+@page("/triggers", "viewer")
+def triggers() -> str:
+    """Every trigger, newest first."""
+    after = number("after")
+    found = service.listed(runtime().engine, after_id=after, limit=PAGE + 1)
+    older = found[PAGE - 1].trigger.id if len(found) > PAGE else None
+    return _rendered(
+        "triggers.html", lines=found[:PAGE], older=older, first_page=after is None, most=service.MOST_FIRED
+    )
+
+
+@page("/triggers/new", "editor", ("GET", "POST"))
+def new_trigger() -> Any:
+    """The form of a new trigger."""
+    if request.method == "GET":
+        return _form(trigger_form.empty())
+    typed = trigger_form.posted(request.form)
+    return _answered(typed, lambda found: service.create(runtime().engine, found, user().name))
+
+
+@page("/triggers/<key>/change", "editor", ("GET", "POST"))
+def change_trigger(key: str) -> Any:
+    """The form of a stored trigger."""
+    stored = service.get(runtime().engine, key)
+    if request.method == "GET":
+        return _form(trigger_form.shown(parse_trigger(stored.definition)), key, version=stored.version)
+    typed = trigger_form.posted(request.form) | {"key": key}
+    version = posted_version()
+    try:
+        return _answered(typed, lambda found: service.change(runtime().engine, key, found, user().name, version), key)
+    except Conflict:  # somebody changed it meanwhile: both are shown, and saving again is a decision
+        theirs = trigger_form.shown(parse_trigger(stored.definition))
+        clash = trail.differences(theirs, typed)
+        return _form(typed, key, clash=clash, stored=stored, version=stored.version), 409
+
+
+@page("/triggers/<key>", "viewer")
+def trigger(key: str) -> str:
+    """One trigger and its newest firings."""
+    return _shown(key)
+
+
+@page("/triggers/<key>/dry-run", "viewer")
+def dry_run(key: str) -> Any:
+    """Whom it would have reached in the last seven days."""
+    stored = service.get(runtime().engine, key)
+    try:
+        return _shown(key, **_dry_run(stored.definition))
+    except LoopwiseError as error:
+        return _shown(key, refused=error.detail), error.status
+
+
+@page("/triggers/<key>/move", "editor", ("POST",))
+def move_trigger(key: str) -> Any:
+    """Start or pause."""
+    verb = request.form.get("do", "")
+    if verb not in DONE:
+        raise invalid((FieldError("/do", "give start or pause"),))
+    service.move(runtime().engine, key, verb, user().name)
+    flash(f"The trigger {key} {DONE[verb]} now.")
+    return redirect(url_for("admin.trigger", key=key))
+
+
+@page("/triggers/<key>/delete", "editor", ("GET", "POST"))
+def delete_trigger(key: str) -> Any:
+    """Say what deleting means; then do it."""
+    if request.method == "POST":
+        service.delete(runtime().engine, key, user().name)
+        flash(f"The trigger {key} is deleted; what it said stays in the log.")
+        return redirect(url_for("admin.triggers"))
+    return _rendered("trigger_delete.html", trigger=service.get(runtime().engine, key))
+
+
+def number(name: str) -> int | None:
+    """A whole number of the address; null when it is none."""
+    text = request.args.get(name, "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None
+
+
+def _answered(typed: Typed, save: Any, key: str = "") -> Any:
+    """What a button of the form does: add or drop a row, try, or save."""
+    verb = request.form.get("do", "save")
+    if verb not in ("save", "try"):
+        return _form(typed, key)
+    document, errors = trigger_form.document(typed)
+    try:
+        if errors:
+            parse_trigger(document)  # so that all mistakes are told at once
+            return _form(typed, key, errors), 422
+        if verb == "try":
+            return _form(typed, key, **_dry_run(document))
+        stored = save(document)
+    except LoopwiseError as error:
+        if error.status not in (409, 422) or error.code == "trigger_changed":
+            raise
+        return _form(typed, key, trigger_form.mistakes(error, typed) | errors), error.status
+    flash(f"The trigger {stored.key} is stored{'' if stored.status == 'running' else ', and paused: start it below'}.")
+    return redirect(url_for("admin.trigger", key=stored.key))
+
+
+def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **values: Any) -> str:
+    at = runtime()
+    experiments = at.snapshots.current.experiments
+    known = [one.key for one in webhooks.newest(at.engine)]
+    chosen = typed["delivery"].partition(" ")[2]
+    known += [chosen] if chosen and chosen not in known else []
+    return _rendered(
+        "trigger_form.html",
+        key=key,
+        typed=typed,
+        version=values.pop("version", posted_version()),
+        errors=errors or {},
+        kinds=trigger_form.KINDS,
+        units=[(name, name) for name in UNITS],
+        relations=list(trigger_words.RELATIONS.items()),
+        channels=list(trigger_form.CHANNELS),
+        deliveries=[
+            ("unit", "held for the unit's app, which listens or asks"),
+            *((f"webhook {one}", f"to the webhook {one}") for one in known),
+        ],
+        speaking=sorted(name for name, one in experiments.items() if one.channels),
+        waiting=sorted(name for name, one in experiments.items() if _waits(one.config)),
+        **values,
+    )
+
+
+def _waits(config: Any) -> bool:
+    """True when an experiment's actions are waiting times."""
+    return bool(config.actions) and all(
+        isinstance(one.payload, dict) and "wait_s" in one.payload for one in config.actions
+    )
+
+
+def _shown(key: str, **values: Any) -> str:
+    after = number("after")
+    stored = service.get(runtime().engine, key)
+    found = service.firings(runtime().engine, key, after_id=after, limit=PAGE + 1)
+    config = parse_trigger(stored.definition)
+    return _rendered(
+        "trigger.html",
+        trigger=stored,
+        config=config,
+        firings=found[:PAGE],
+        older=found[PAGE - 1].id if len(found) > PAGE else None,
+        first_page=after is None,
+        reasons=trigger_words.REASONS,
+        cadence=config.delay_s.experiment if isinstance(config.delay_s, Cadence) else None,
+        **values,
+    )
+
+
+def _dry_run(definition: Any) -> dict[str, Any]:
+    found = dry_runs.dry_run(runtime().engine, definition)
+    config: TriggerConfig = parse_trigger(definition)
+    return {"reached": found, "days": _days(found), "sample": found["sample"][:SAMPLE], "tried": config}
+
+
+def _days(found: dict[str, Any]) -> Figure:
+    """Firings of each day, also of those without one."""
+    first, last = (date.fromisoformat(found[name][:10]) for name in ("since", "until"))
+    known = {one["date"]: one for one in found["days"]}
+    days = [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
+    counts = [known.get(day, {"firings": 0, "units": 0}) for day in days]
+    title = "Firings of each of the last days"
+    chart = charts.histogram(
+        [day[5:] for day in days], [one["firings"] for one in counts], title=title, unit="firings", x_unit="day, UTC"
+    )
+    rows = [[day, one["firings"], one["units"]] for day, one in zip(days, counts, strict=True)]
+    note = "The first and the last day are not whole."
+    return Figure("dry-run", title, chart, ["Day", "Firings", "Units"], rows, note)
+
+
+def _rendered(template: str, **values: Any) -> str:
+    return render_template(template, section="triggers", words=trigger_words, **values)

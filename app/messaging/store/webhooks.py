@@ -1,0 +1,87 @@
+"""Webhooks: addresses that messages are sent to. Their secrets are derived, and not here."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from app.foundation.store.message_tables import webhooks as _w
+
+
+class StoredWebhook(NamedTuple):
+    """One webhook."""
+
+    id: int
+    key: str
+    url: str
+    secret_version: int
+    version: int  # of address and secret
+    status: str  # running, paused
+    created_by: str
+    created_at: datetime
+    silent_since: datetime | None  # no call was answered since then; null: the last one was
+    retry_at: datetime | None  # of a silent one: no call before; null: the next one may come at once
+
+
+_columns = [_w.c[name] for name in StoredWebhook._fields]
+
+
+def add(connection: Connection, *, key: str, url: str, created_by: str) -> None:
+    """Store a webhook, which runs."""
+    values = {"key": key, "url": url, "secret_version": 1, "status": "running", "created_by": created_by}
+    connection.execute(insert(_w).values(**values))
+
+
+def find(connection: Connection, key: str, *, lock: bool = False) -> StoredWebhook | None:
+    """The webhook of that key; with ``lock`` nobody else changes it until the transaction ends."""
+    query = select(*_columns).where(_w.c.key == key)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else StoredWebhook._make(row)
+
+
+def newest(connection: Connection, *, after_id: int | None, limit: int) -> list[StoredWebhook]:
+    """Newest first; ``after_id`` continues a listing."""
+    query = select(*_columns).order_by(_w.c.id.desc()).limit(limit)
+    if after_id is not None:
+        query = query.where(_w.c.id < after_id)
+    return [StoredWebhook._make(row) for row in connection.execute(query)]
+
+
+def change(connection: Connection, webhook_id: int, **values: Any) -> None:
+    """Set columns."""
+    connection.execute(update(_w).where(_w.c.id == webhook_id).values(**values))
+
+
+def remove(connection: Connection, webhook_id: int) -> None:
+    """Forget a webhook; its deliveries stay."""
+    connection.execute(delete(_w).where(_w.c.id == webhook_id))
+
+
+HEARD: dict[str, None] = {"silent_since": None, "retry_at": None}  # nothing is held against it
+_SILENT = text(
+    """
+    UPDATE webhooks w SET silent_since = coalesce(silent_since, n.now), retry_at = n.now + make_interval(
+        secs => least(:longest_s, greatest(:shortest_s, extract(epoch FROM n.now - coalesce(silent_since, n.now)))))
+    FROM (SELECT clock_timestamp() AS now OFFSET 0) n WHERE w.id = :id AND w.url = :url
+    """
+)
+SHORTEST_S = 2.0
+
+
+def fell_silent(connection: Connection, webhook_id: int, url: str | None, *, longest_s: float) -> None:
+    """A call was not answered: the next one has to wait as long as the silence lasts already.
+
+    :param url: that was called; another one is not to blame.
+    """
+    values = {"id": webhook_id, "url": url, "shortest_s": SHORTEST_S, "longest_s": longest_s}
+    connection.execute(_SILENT, values)
+
+
+def answered(connection: Connection, webhook_id: int) -> None:
+    """A call was answered, whatever the answer."""
+    connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.silent_since.is_not(None)).values(HEARD))
+
+
+def hurry(connection: Connection, webhook_id: int) -> None:
+    """The next call to a silent one may come at once."""
+    connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.retry_at.is_not(None)).values(retry_at=None))

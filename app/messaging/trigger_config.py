@@ -1,0 +1,225 @@
+"""What a trigger is made of: the events that it waits for, the conditions, and the message that it asks for."""
+
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from app.content.message_config import Channel, VariableName
+from app.foundation.fields import Key, Model, invalid, pydantic_fields
+
+DAY_S: Final = 86_400
+MAX_WINDOW_S: Final = 90 * DAY_S
+MAX_DELAY_S: Final = 30 * DAY_S
+MAX_COUNT: Final = 100
+MOST_COUNTED: Final = 10_000  # a profile's count ends here
+MISSING: Final = object()
+
+Path = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^.\s]{1,100}(\.[^.\s]{1,100}){0,9}$"),
+    Field(description="A property's name; names joined by dots lead into nested objects, as cart.total."),
+]
+Relation = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
+Scalar = Annotated[str, StringConstraints(max_length=500)] | bool | int | float | None
+
+
+class EventPattern(Model):
+    """Each event of that name."""
+
+    type: Literal["event"]
+    event: Key
+
+
+class CountPattern(Model):
+    """The event that makes so many within a rolling window; then not before the window holds none up to that one."""
+
+    type: Literal["count"]
+    event: Key
+    count: int = Field(ge=2, le=MAX_COUNT)
+    window_s: float = Field(ge=1, le=MAX_WINDOW_S)
+
+
+class AbsencePattern(Model):
+    """A unit that had such an event, and then none for so long; once for each silence."""
+
+    type: Literal["absence"]
+    event: Key
+    for_s: float = Field(ge=1, le=MAX_WINDOW_S)
+
+
+class MilestonePattern(Model):
+    """The first event of a unit whose property reaches a value; once for each unit."""
+
+    type: Literal["milestone"]
+    event: Key
+    property: Path
+    at_least: float = Field(ge=-1e15, le=1e15)
+
+
+Pattern = Annotated[EventPattern | CountPattern | AbsencePattern | MilestonePattern, Field(discriminator="type")]
+
+
+class ProfileCount(Model):
+    """How many events of a name the unit had, within a window that ends with the event that fires."""
+
+    event: Key
+    window_s: float = Field(ge=1, le=MAX_WINDOW_S)
+
+
+class Condition(Model):
+    """A property of the event, or a count of the unit's events, held against a value."""
+
+    property: Path | None = None
+    profile: ProfileCount | None = None
+    relation: Relation = Field(alias="is")
+    value: Scalar | list[Scalar] = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Condition":
+        if (self.property is None) == (self.profile is None):
+            raise ValueError("give either property or profile")
+        if self.relation == "in" and not (isinstance(self.value, list) and 1 <= len(self.value) <= 100):
+            raise ValueError('"in" takes a list of 1 to 100 values')
+        if self.relation == "exists" and not isinstance(self.value, bool):
+            raise ValueError('"exists" takes true or false')
+        if self.relation in ("eq", "ne", *_ORDERS) and isinstance(self.value, list):
+            raise ValueError(f'"{self.relation}" takes one value, not a list')
+        if self.relation in _ORDERS and not (_is_number(self.value) or isinstance(self.value, str)):
+            raise ValueError(f'"{self.relation}" takes a number or a text')
+        if self.profile is not None and (self.relation in ("in", "exists") or not _is_number(self.value)):
+            raise ValueError("a count is held against a number, with eq, ne, gt, gte, lt or lte")
+        return self
+
+    def holds(self, found: Any) -> bool:
+        """Is it so? A value of another type than the condition's is unequal to it, and neither above nor below."""
+        if self.relation == "exists":
+            return (found is not MISSING) == self.value
+        if found is MISSING:
+            return False
+        if self.relation in ("eq", "ne"):
+            return _same(found, self.value) == (self.relation == "eq")
+        if self.relation == "in":
+            return any(_same(found, one) for one in self.value)  # type: ignore[union-attr]
+        comparable = (_is_number(found) and _is_number(self.value)) or (
+            isinstance(found, str) and isinstance(self.value, str)
+        )
+        return comparable and _ORDERS[self.relation](found, self.value)
+
+
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+class Cadence(Model):
+    """The waiting time is chosen by an experiment whose actions' payloads carry ``wait_s``."""
+
+    experiment: Key
+
+
+class ToWebhook(Model):
+    to: Literal["webhook"]
+    webhook: Key
+
+
+class ToUnit(Model):
+    """Held for the unit's stream, and for polling."""
+
+    to: Literal["unit"]
+
+
+class TriggerConfig(Model):
+    """The whole definition of a trigger."""
+
+    key: Key
+    name: str = Field(default="", max_length=200)
+    experiment: Key = Field(description="The experiment that chooses the message.")
+    pattern: Pattern
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=20, description="All have to hold, for the event that fires."
+    )
+    delay_s: Annotated[float, Field(ge=0, le=MAX_DELAY_S)] | Cadence = 0.0
+    priority: int = Field(
+        default=0, ge=-1000, le=1000, description="Of several that are due for one unit, the highest goes first."
+    )
+    variables: dict[VariableName, Path] = Field(
+        default_factory=dict, max_length=50, description="Of the message, from the event's properties."
+    )
+    context: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], Path] = Field(
+        default_factory=dict, max_length=50, description="Of the decision, from the event's properties."
+    )
+    channel: Channel | None = None
+    locale: Path | None = Field(default=None, description="The property that holds the unit's language.")
+    time_zone: Path | None = Field(default=None, description="The property that holds the unit's time zone.")
+    delivery: Annotated[ToWebhook | ToUnit, Field(discriminator="to")]
+
+
+def parse_trigger(document: Any) -> TriggerConfig:
+    """Check a whole definition.
+
+    :raises Unprocessable: naming every wrong field.
+    """
+    try:
+        return TriggerConfig.model_validate(document)
+    except ValidationError as error:
+        raise invalid(pydantic_fields(error, document)) from None
+
+
+def plain(config: TriggerConfig) -> dict[str, Any]:
+    """The definition as JSON, as it is stored and shown."""
+    document: dict[str, Any] = config.model_dump(mode="json", by_alias=True)
+    document["conditions"] = [
+        {name: value for name, value in one.items() if name == "value" or value is not None}
+        for one in document["conditions"]
+    ]
+    return document
+
+
+def look_up(properties: Any, path: str) -> Any:
+    """The value at a path, or ``MISSING``."""
+    for name in path.split("."):
+        if not isinstance(properties, dict) or name not in properties:
+            return MISSING
+        properties = properties[name]
+    return properties
+
+
+def reaches(pattern: MilestonePattern, properties: Any) -> bool:
+    """Does this event's property reach the milestone?"""
+    found = look_up(properties, pattern.property)
+    return _is_number(found) and found >= pattern.at_least
+
+
+def properties_hold(config: TriggerConfig, properties: Any) -> bool:
+    """Do all conditions on the event's properties hold?"""
+    return all(one.holds(look_up(properties, one.property)) for one in config.conditions if one.property is not None)
+
+
+def request_of(config: TriggerConfig, unit_id: str, properties: Any) -> dict[str, Any]:
+    """The body of the message's request, with what the event has; a property that is missing is left out."""
+
+    def taken(paths: dict[str, str]) -> dict[str, Any]:
+        found = {name: look_up(properties, path) for name, path in paths.items()}
+        return {name: value for name, value in found.items() if value is not MISSING and value is not None}
+
+    single = {name: path for name, path in (("locale", config.locale), ("time_zone", config.time_zone)) if path}
+    request = {"experiment": config.experiment, "unit_id": unit_id, **taken(single)}
+    if config.channel is not None:
+        request["channel"] = config.channel
+    return request | {"variables": taken(config.variables), "context": taken(config.context)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(found: Any, value: Any) -> bool:
+    """Equal in JSON: 1 and 1.0 are, 1 and true are not."""
+    return (type(found) is type(value) and found == value) or (
+        _is_number(found) and _is_number(value) and found == value
+    )

@@ -1,0 +1,189 @@
+"""Triggers: define, read, change, start, pause, delete. A new one is paused."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import Conflict, FieldError, NotFound, Unprocessable
+from app.foundation.fields import invalid
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.foundation.times import iso
+from app.messaging.firings import wait_of
+from app.messaging.store import triggers as store
+from app.messaging.store import webhooks
+from app.messaging.store.triggers import StoredFiring, StoredTrigger
+from app.messaging.trigger_config import DAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
+from app.registry.store import experiments
+
+MOVES = {"start": "running", "pause": "paused"}
+MOST_FIRED = 1000  # firings of one trigger that a listing counts
+
+
+class Listed(NamedTuple):
+    """A trigger in a list."""
+
+    trigger: StoredTrigger
+    config: TriggerConfig | None  # null: this program cannot read its definition
+    fired: int  # firings of the last 24 hours; counted up to MOST_FIRED
+
+
+def create(engine: Engine, document: Any, actor: str) -> StoredTrigger:
+    """Store a new trigger, paused.
+
+    :raises Unprocessable: naming every wrong field.
+    :raises Conflict: the key is taken.
+    """
+    config = parse_trigger(document)
+    with transaction(engine) as connection:
+        platform.next_revision(connection)  # its row lock lets two with one key take turns
+        if store.find(connection, config.key) is not None:
+            message = f"There is a trigger {config.key!r} already; choose another key."
+            raise Conflict("trigger_exists", message, (FieldError("/key", message),))
+        _check_references(connection, config)
+        store.add(connection, key=config.key, definition=plain(config), created_by=actor)
+        platform.record_change(connection, actor=actor, kind="trigger_created", after=plain(config))
+        return _stored(connection, config.key)
+
+
+def get(engine: Engine, key: str) -> StoredTrigger:
+    """One trigger.
+
+    :raises NotFound: there is none of that key.
+    """
+    with transaction(engine) as connection:
+        return _stored(connection, key)
+
+
+def newest(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[StoredTrigger]:
+    """Triggers, newest first; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        return store.newest(connection, after_id=after_id, limit=limit)
+
+
+def listed(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[Listed]:
+    """Triggers, newest first, with how often each fired of late; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        found = store.newest(connection, after_id=after_id, limit=limit)
+        fired = store.fired(connection, [one.id for one in found], DAY_S, MOST_FIRED)
+    return [Listed(one, _readable(one), fired[one.id]) for one in found]
+
+
+def change(
+    engine: Engine, key: str, patch: dict[str, Any], actor: str, expected_version: int | None = None
+) -> StoredTrigger:
+    """Replace the given top-level fields; firings that wait keep what they were made with.
+
+    :param expected_version: the version that the change was made from.
+    :raises Unprocessable: naming every wrong field.
+    :raises Conflict: that is not the newest one any more.
+    """
+    if "key" in patch and patch["key"] != key:
+        raise invalid((FieldError("/key", "a trigger keeps its key; create another one"),))
+    with transaction(engine) as connection:
+        before = _stored(connection, key, lock=True)
+        if expected_version not in (None, before.version):
+            message = (
+                f"The trigger is at version {before.version}; this change began from {expected_version}. "
+                "Nothing was overwritten."
+            )
+            raise Conflict("trigger_changed", message)
+        config = parse_trigger(before.definition | patch)
+        after = plain(config)
+        if after == before.definition:
+            return before
+        _check_references(connection, config)
+        anew = after["pattern"] != before.definition["pattern"]
+        store.define(connection, before.id, after, before.version + 1, anew=anew)
+        platform.record_change(connection, actor=actor, kind="trigger_changed", before=before.definition, after=after)
+        return _stored(connection, key)
+
+
+def move(engine: Engine, key: str, verb: str, actor: str) -> StoredTrigger:
+    """Start or pause; doing again what is done already changes nothing."""
+    status = MOVES[verb]
+    with transaction(engine) as connection:
+        before = _stored(connection, key, lock=True)
+        if before.status == status:
+            return before
+        store.set_status(connection, before.id, status)
+        was, becomes = {"key": key, "status": before.status}, {"key": key, "status": status}
+        platform.record_change(connection, actor=actor, kind=f"trigger_{verb}", before=was, after=becomes)
+        return _stored(connection, key)
+
+
+def delete(engine: Engine, key: str, actor: str) -> None:
+    """Forget a trigger. Its firings stay in the log; those that wait are skipped.
+
+    :raises NotFound: there is none of that key.
+    """
+    with transaction(engine) as connection:
+        before = _stored(connection, key, lock=True)
+        store.remove(connection, before.id)
+        platform.record_change(connection, actor=actor, kind="trigger_deleted", before=before.definition)
+
+
+def firings(engine: Engine, key: str, *, after_id: int | None = None, limit: int = 100) -> list[StoredFiring]:
+    """Firings of a trigger, newest first; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        return store.firings(connection, _stored(connection, key).id, after_id=after_id, limit=limit)
+
+
+def as_json(trigger: StoredTrigger) -> dict[str, Any]:
+    """The trigger as the API shows it."""
+    return trigger.definition | {
+        "status": trigger.status,
+        "version": trigger.version,
+        "created_by": trigger.created_by,
+        "created_at": iso(trigger.created_at),
+        "changed_at": iso(trigger.changed_at),
+    }
+
+
+def firing_as_json(firing: StoredFiring) -> dict[str, Any]:
+    """The firing as the API shows it."""
+    times = {name: getattr(firing, name) for name in ("caused_at", "due_at", "finished_at")}
+    return firing._asdict() | {name: None if moment is None else iso(moment) for name, moment in times.items()}
+
+
+def _readable(trigger: StoredTrigger) -> TriggerConfig | None:
+    try:
+        return parse_trigger(trigger.definition)
+    except Unprocessable:
+        return None
+
+
+def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredTrigger:
+    found = store.find(connection, key, lock=lock)
+    if found is None:
+        raise NotFound("unknown_trigger", f"There is no trigger {key!r}.")
+    return found
+
+
+def _check_references(connection: Connection, config: TriggerConfig) -> None:
+    """What a trigger names must exist."""
+    problems = []
+    experiment = experiments.find(connection, config.experiment)
+    if experiment is None:
+        problems.append(FieldError("/experiment", "there is no experiment of this key"))
+    elif not ExperimentConfig.model_validate(experiment.config).channels():
+        problems.append(FieldError("/experiment", "this experiment has no message: give one of its actions a template"))
+    if isinstance(config.delay_s, Cadence):
+        problems += _cadence_problems(connection, config.delay_s.experiment)
+    if isinstance(config.delivery, ToWebhook) and webhooks.find(connection, config.delivery.webhook) is None:
+        problems.append(FieldError("/delivery/webhook", "there is no webhook of this key"))
+    if problems:
+        raise invalid(tuple(problems))
+
+
+def _cadence_problems(connection: Connection, key: str) -> list[FieldError]:
+    path = "/delay_s/experiment"
+    experiment = experiments.find(connection, key)
+    if experiment is None:
+        return [FieldError(path, "there is no experiment of this key")]
+    without = [action["id"] for action in experiment.config["actions"] if wait_of(action.get("payload")) is None]
+    if without or not experiment.config["actions"]:
+        message = "each action's payload must carry wait_s, seconds from 0 to 30 days"
+        return [FieldError(path, f"{message}; {without[0]!r} does not" if without else message)]
+    return []

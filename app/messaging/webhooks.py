@@ -1,0 +1,188 @@
+"""Webhooks: where messages are sent to, and how a receiver knows that they are from here.
+
+The secret is derived from the installation's own and stored nowhere: it is shown when a webhook is made, and when its
+secret is changed.
+"""
+
+import hashlib
+import hmac
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+from sqlalchemy import Connection, Engine
+
+from app.foundation import outgoing
+from app.foundation.errors import Conflict, FieldError, NotFound
+from app.foundation.fields import Key, Model, invalid
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.foundation.times import iso
+from app.messaging.store import triggers
+from app.messaging.store import webhooks as store
+from app.messaging.store.webhooks import StoredWebhook
+
+
+class WebhookSpec(Model):
+    """An address that messages are sent to."""
+
+    key: Key
+    url: Annotated[str, StringConstraints(min_length=1, max_length=outgoing.MAX_URL)]
+
+
+class WebhookVersion(Model):
+    """The version that a change begins from."""
+
+    version: int | None = Field(
+        default=None, ge=1, description="Refused with 409 when the address or the secret changed since that version."
+    )
+
+
+class WebhookPatch(WebhookVersion):
+    """What is not given stays."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=outgoing.MAX_URL)] | None = None
+    status: Literal["running", "paused"] | None = Field(
+        default=None, description="paused: deliveries wait until it runs again."
+    )
+
+
+def create(engine: Engine, settings: Settings, spec: WebhookSpec, actor: str) -> tuple[StoredWebhook, str]:
+    """Store a webhook; returns it with its secret, which is not shown again.
+
+    :raises Unprocessable: the address may not be called.
+    :raises Conflict: the key is taken.
+    """
+    _check_url(settings, spec.url)
+    with transaction(engine) as connection:
+        platform.next_revision(connection)  # its row lock lets two with one key take turns
+        if store.find(connection, spec.key) is not None:
+            message = f"There is a webhook {spec.key!r} already; choose another key."
+            raise Conflict("webhook_exists", message, (FieldError("/key", message),))
+        store.add(connection, key=spec.key, url=spec.url, created_by=actor)
+        made = _stored(connection, spec.key)
+        platform.record_change(connection, actor=actor, kind="webhook_created", after=_shown(made))
+    return made, secret(settings, made.id, made.secret_version)
+
+
+def get(engine: Engine, key: str) -> StoredWebhook:
+    """One webhook.
+
+    :raises NotFound: there is none of that key.
+    """
+    with transaction(engine) as connection:
+        return _stored(connection, key)
+
+
+def newest(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[StoredWebhook]:
+    """Webhooks, newest first; ``after_id`` continues a listing."""
+    with transaction(engine) as connection:
+        return store.newest(connection, after_id=after_id, limit=limit)
+
+
+def change(engine: Engine, settings: Settings, key: str, patch: WebhookPatch, actor: str) -> StoredWebhook:
+    """Another address, or pause it, or let it run again.
+
+    :raises Unprocessable: the address may not be called.
+    :raises Conflict: it changed since the version that the change began from.
+    """
+    given = patch.model_dump(exclude_none=True, exclude={"version"})
+    if "url" in given:
+        _check_url(settings, given["url"])
+    with transaction(engine) as connection:
+        before = _unchanged(connection, key, patch.version)
+        if all(getattr(before, name) == value for name, value in given.items()):
+            return before
+        if given.get("url", before.url) != before.url:
+            given["version"] = before.version + 1
+        store.change(connection, before.id, **given, **store.HEARD)
+        after = _stored(connection, key)
+        _record(connection, actor, "webhook_changed", before, after)
+        return after
+
+
+def rotate(
+    engine: Engine, settings: Settings, key: str, actor: str, version: int | None = None
+) -> tuple[StoredWebhook, str]:
+    """A new secret, which is not shown again; from now on everything is signed with it.
+
+    :raises Conflict: it changed since that version; else a secret that somebody has just got would be worth nothing.
+    """
+    with transaction(engine) as connection:
+        before = _unchanged(connection, key, version)
+        store.change(connection, before.id, secret_version=before.secret_version + 1, version=before.version + 1)
+        after = _stored(connection, key)
+        _record(connection, actor, "webhook_rotated", before, after)
+    return after, secret(settings, after.id, after.secret_version)
+
+
+def delete(engine: Engine, key: str, actor: str) -> None:
+    """Forget a webhook; its deliveries that wait fail.
+
+    :raises Conflict: a trigger delivers to it.
+    """
+    with transaction(engine) as connection:
+        before = _stored(connection, key, lock=True)
+        using = triggers.using_webhook(connection, key)
+        if using:
+            message = f"The trigger {using[0]!r} delivers to this webhook; change or delete it first."
+            raise Conflict("webhook_in_use", message)
+        store.remove(connection, before.id)
+        platform.record_change(connection, actor=actor, kind="webhook_deleted", before=_shown(before))
+
+
+def secret(settings: Settings, webhook_id: int, version: int) -> str:
+    """What the receiver checks signatures with."""
+    text = f"webhook\n{webhook_id}\n{version}"
+    return "whsec_" + hmac.new(settings.secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def signature(key: str, body: bytes, at: int) -> str:
+    """The value of the header Loopwise-Signature.
+
+    :param at: seconds since 1970.
+    """
+    signed = hmac.new(key.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={signed}"
+
+
+def as_json(webhook: StoredWebhook) -> dict[str, Any]:
+    """The webhook as the API shows it."""
+    times = {name: getattr(webhook, name) for name in ("created_at", "silent_since", "retry_at")}
+    return _shown(webhook) | {
+        "version": webhook.version,
+        "created_by": webhook.created_by,
+        **{name: None if moment is None else iso(moment) for name, moment in times.items()},
+    }
+
+
+def _shown(webhook: StoredWebhook) -> dict[str, Any]:
+    return {name: getattr(webhook, name) for name in ("key", "url", "status", "secret_version")}
+
+
+def _record(connection: Connection, actor: str, kind: str, before: StoredWebhook, after: StoredWebhook) -> None:
+    platform.record_change(connection, actor=actor, kind=kind, before=_shown(before), after=_shown(after))
+
+
+def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredWebhook:
+    found = store.find(connection, key, lock=lock)
+    if found is None:
+        raise NotFound("unknown_webhook", f"There is no webhook {key!r}.")
+    return found
+
+
+def _unchanged(connection: Connection, key: str, version: int | None) -> StoredWebhook:
+    found = _stored(connection, key, lock=True)
+    if version not in (None, found.version):
+        message = (
+            f"The webhook is at version {found.version}; this change began from {version}. Nothing was overwritten."
+        )
+        raise Conflict("webhook_changed", message)
+    return found
+
+
+def _check_url(settings: Settings, url: str) -> None:
+    try:
+        outgoing.check(url, allow_loopback=bool(settings.allow_http_loopback))
+    except outgoing.Refused as refused:
+        raise invalid((FieldError("/url", str(refused)),)) from None

@@ -1,0 +1,1 @@
+"""What a policy that never ran would have been worth."""

@@ -1,0 +1,112 @@
+"""What a tighter cap would have been worth: asked of the log, which was collected under a looser one or none.
+
+The cap is evaluated as a policy: where a unit had as many messages as it allows, what it concerns has probability 0. See
+``experiments.trajectories`` for the method and its assumptions.
+"""
+
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Engine
+
+from app.design.people_config import CapSpec
+from app.foundation.errors import FieldError
+from app.foundation.fields import Model, invalid
+from app.foundation.store.engine import transaction
+from app.learning.examples import Configs
+from app.off_policy.store import cap_evaluations as store
+from app.off_policy.store.cap_evaluations import CapRow, Said
+from app.registry.lookup import stored_experiment
+from experiments.trajectories import TrajectoryValue, cap_ratios, used, value
+from experiments.validation import DataError
+
+ASSUMPTIONS = (
+    "Opportunities to decide come at times that the cap does not change.",
+    "What one unit is shown changes no other unit's rewards.",
+    "Each unit is weighted by its whole logged past since the first decision used; before that it is taken as it was.",
+    "Where the cap is reached, what may still be chosen keeps its proportions.",
+)
+
+
+class CapQuestion(Model):
+    """What would this cap be worth?"""
+
+    cap: CapSpec
+    max_decisions: int = Field(
+        default=50_000, ge=100, le=200_000, description="The newest so many settled ones are used."
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+
+
+def evaluate(engine: Engine, key: str, question: CapQuestion) -> dict[str, Any]:
+    """The value per unit under the cap, with its interval, beside what was logged, and their paired difference.
+
+    :raises NotFound: no such experiment.
+    :raises Unprocessable: the log cannot answer, and why.
+    """
+    cap = question.cap
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        configs = Configs(connection, experiment.id)
+        rows = store.newest(connection, experiment.id, question.max_decisions)
+        if len(rows) < 2:
+            raise invalid((FieldError("/cap", "there are no settled decisions yet to answer from"),))
+        channels: dict[int, dict[str, str]] = {
+            version: {
+                action.id: action.template.channel for action in configs.get(version).all_actions() if action.template
+            }
+            for version in {row.config_version for row in rows}
+        }
+        units = sorted({row.unit_id for row in rows})
+        messages = store.said(connection, units, rows[-1].at, cap.window_s)
+    counted = [one for one in messages if _counts(cap, one, experiment.id)]
+    try:
+        found = _value(rows, counted, channels, units, question)
+    except DataError as error:
+        raise invalid((FieldError("/cap", str(error)),)) from None
+    return {"experiment": key, "cap": cap.model_dump(mode="json"), **found._asdict(), "assumptions": list(ASSUMPTIONS)}
+
+
+def _value(
+    rows: list[CapRow],
+    counted: list[Said],
+    channels: dict[int, dict[str, str]],
+    units: list[str],
+    question: CapQuestion,
+) -> TrajectoryValue:
+    cap, number = question.cap, {unit: place for place, unit in enumerate(units)}
+    # A decision comes before the message that it sent, which has its time.
+    lines = [(number[row.unit_id], row.at.timestamp(), 0, row) for row in rows]
+    lines += [(number[one.unit_id], one.at.timestamp(), 1, None) for one in counted]  # type: ignore[misc]
+    lines.sort(key=lambda line: line[:3])
+    before = used([line[0] for line in lines], [line[1] for line in lines], [line[2] for line in lines], cap.window_s)
+    kept = [(line, already) for line, already in zip(lines, before, strict=True) if line[3] is not None]
+    back = [_kept_back(cap, line[3], channels) for line, _ in kept]
+    mass = [sum(line[3].distribution[place] for place in places) for (line, _), places in zip(kept, back, strict=True)]
+    blocked = [float(line[3].chosen in places) for (line, _), places in zip(kept, back, strict=True)]
+    ratios = cap_ratios([already for _, already in kept], blocked, mass, limit=cap.limit)
+    return value(
+        [line[0] for line, _ in kept],
+        [line[1] for line, _ in kept],
+        ratios.ratios,
+        [line[3].reward for line, _ in kept],
+        touched=int(ratios.reached.sum()),
+        alpha=question.alpha,
+    )
+
+
+def _kept_back(cap: CapSpec, row: CapRow, channels: dict[int, dict[str, str]]) -> list[int]:
+    """Places of the eligible actions that the cap would keep back."""
+    known = {} if row.own_actions else channels[row.config_version]
+    return [
+        place
+        for place, name in enumerate(row.eligible)
+        if name in known and cap.channel in (None, known[name]) and cap.action in (None, name)
+    ]
+
+
+def _counts(cap: CapSpec, one: Said, experiment_id: int) -> bool:
+    here = one.experiment_id == experiment_id
+    if cap.action is not None:
+        return here and one.action == cap.action and cap.channel in (None, one.channel)
+    return (here or cap.across == "platform") and cap.channel in (None, one.channel)

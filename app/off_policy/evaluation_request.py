@@ -1,0 +1,67 @@
+"""What an analyst may ask of the log: candidate policies, and how to evaluate them."""
+
+from typing import Any
+
+from pydantic import Field, JsonValue
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import FieldError
+from app.foundation.fields import Key, Model, invalid
+from bandits.policy import PolicyError, parse_policy
+
+MAX_CANDIDATES = 100
+RESERVED = ("logged", "running", "control", "uniform", "best_fixed")
+
+
+class CandidateSpec(Model):
+    """A policy that never ran: a definition (trained on the earlier part of the log when it learns), or a model version."""
+
+    key: Key
+    policy: dict[str, JsonValue] | None = Field(
+        default=None, description="As an arm's policy: fixed, uniform, or bandit with algorithm and parameters."
+    )
+    model: dict[str, JsonValue] | None = Field(
+        default=None, description='A stored model version, {"arm": KEY, "version": NUMBER}, instead of a policy.'
+    )
+    features_off: list[str] = Field(
+        default_factory=list, max_length=100, description="Top-level context fields that a learned policy does not see."
+    )
+
+
+class EvaluationRequest(Model):
+    """Train on the earlier part of the log, evaluate on the later one."""
+
+    candidates: list[Key] | None = Field(
+        default=None, max_length=MAX_CANDIDATES, description="Keys of stored candidates; without it all of them."
+    )
+    train_share: float = Field(default=0.5, gt=0, lt=1, description="Earlier share of the log that is trained on.")
+    max_decisions: int = Field(default=100_000, ge=100, le=1_000_000, description="The newest so many are used.")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+
+
+def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
+    """Refuse a candidate that cannot be evaluated. Where messages are composed, one that learns learns slates unless it says no.
+
+    :raises Unprocessable: naming the field.
+    """
+    if spec.key in RESERVED:
+        raise invalid((FieldError("/key", f"{spec.key!r} names a built-in policy; choose another key"),))
+    if (spec.policy is None) == (spec.model is None):
+        raise invalid((FieldError("/policy", "give either a policy or a model"),))
+    if spec.model is not None:
+        arm, version = spec.model.get("arm"), spec.model.get("version")
+        if set(spec.model) != {"arm", "version"} or type(arm) is not str or type(version) is not int:
+            raise invalid((FieldError("/model", 'give {"arm": KEY, "version": NUMBER}'),))
+        return
+    composed = config.composition is not None
+    if composed and spec.policy and spec.policy.get("type") == "bandit":
+        spec.policy = {**spec.policy, "slates": spec.policy.get("slates", True)}
+    try:
+        policy: Any = parse_policy(spec.policy or {})
+    except PolicyError as error:
+        raise invalid(tuple(FieldError(f"/policy{path}", message) for path, message in error.problems)) from None
+    if getattr(policy, "slates", False) and not composed:
+        raise invalid((FieldError("/policy/slates", "this experiment composes no messages; leave it out"),))
+    action, actions = getattr(policy, "action", None), {one.id for one in config.all_actions()}
+    if action is not None and actions and action not in actions:
+        raise invalid((FieldError("/policy/action", "no action of this experiment has this id"),))

@@ -1,0 +1,223 @@
+"""Off-policy evaluation of candidate policies on the platform's own log: asked for here, computed by the worker.
+
+Policies that learn are trained on the earlier part of the log and evaluated on the later one. Nothing that runs is
+touched: a winner is something to stage as a new arm.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from app.design import experiments as experiments_service
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import FieldError, LoopwiseError, NotFound
+from app.foundation.fields import invalid
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.times import iso
+from app.learning.examples import Configs
+from app.off_policy.evaluation_request import MAX_CANDIDATES, CandidateSpec, EvaluationRequest, check_candidate
+from app.off_policy.evaluation_table import evaluate
+from app.off_policy.log_table import build
+from app.off_policy.policies import Policies
+from app.off_policy.store import evaluations as store
+from app.registry.lookup import stored_experiment
+from app.registry.store import experiments, models
+from app.registry.store.experiments import StoredExperiment
+from experiments.validation import DataError
+
+LISTED = 100
+MIN_ROWS = 100
+
+log = structlog.get_logger()
+
+
+def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> dict[str, Any]:
+    """Store a candidate policy.
+
+    :raises Unprocessable: it cannot be evaluated, and why.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
+        if spec.model is not None:
+            _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
+        plain = spec.model_dump(mode="json")
+        before = _candidate(connection, experiment.id, spec.key)
+        if before is None and len(store.candidates(connection, experiment.id)) >= MAX_CANDIDATES:
+            message = f"an experiment has at most {MAX_CANDIDATES} candidates; remove one"
+            raise invalid((FieldError("/key", message),))
+        store.put_candidate(connection, experiment.id, spec.key, plain)
+        platform.record_change(
+            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
+        )
+    return plain
+
+
+def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
+    """Forget a candidate; evaluations that were made keep what they found of it.
+
+    :raises NotFound: no such candidate.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        before = _candidate(connection, experiment.id, candidate)
+        if before is None:
+            raise _unknown_candidate(key, candidate)
+        store.remove_candidate(connection, experiment.id, candidate)
+        platform.record_change(
+            connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
+        )
+
+
+def _check_model(connection: Connection, experiment: StoredExperiment, arm: str, number: int) -> None:
+    """A candidate that names no stored version could never be evaluated."""
+    learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
+    if arm not in learning:
+        message = f"{arm!r} is not a learning arm; those are {', '.join(learning) or 'none'}"
+        raise invalid((FieldError("/model/arm", message),))
+    found = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
+    if found is None:
+        raise invalid((FieldError("/model/version", f"arm {arm!r} has no model version {number}"),))
+    if found.erased_at is not None:
+        message = f"version {number} was forgotten: a unit that it had learned from was erased"
+        raise invalid((FieldError("/model/version", message),))
+
+
+def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, Any] | None:
+    return next((spec for spec in store.candidates(connection, experiment_id) if spec["key"] == candidate), None)
+
+
+def _unknown_candidate(key: str, candidate: str) -> NotFound:
+    return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
+
+
+def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> dict[str, Any]:
+    """Make a candidate a new arm with a share of the units; the other arms give up theirs in proportion.
+
+    It starts untrained and learns from its own decisions, so that the comparison with it is a fair one.
+
+    :raises NotFound: no such candidate.
+    :raises Unprocessable: it is a stored model, or does not see all features; arms are neither.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        found = _candidate(connection, experiment.id, candidate)
+    if found is None:
+        raise _unknown_candidate(key, candidate)
+    if found["policy"] is None or found["features_off"]:
+        message = "an arm learns anew from all features; store the candidate as a policy without features_off"
+        raise invalid((FieldError("/candidate", message),))
+    arms = [arm | {"share": arm["share"] * (1 - share)} for arm in experiment.config["arms"]]
+    arms.append({"key": candidate, "share": share, "policy": found["policy"]})
+    return experiments_service.as_json(experiments_service.change(engine, settings, key, {"arms": arms}, actor))
+
+
+def candidates(engine: Engine, key: str) -> list[dict[str, Any]]:
+    """The stored candidates of an experiment, oldest first."""
+    with transaction(engine) as connection:
+        return store.candidates(connection, stored_experiment(connection, key).id)
+
+
+def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dict[str, Any]:
+    """Queue an evaluation.
+
+    :raises Unprocessable: a candidate that is not stored.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        known = [spec["key"] for spec in store.candidates(connection, experiment.id)]
+        for index, name in enumerate(request.candidates or []):
+            if name not in known:
+                message = f"no candidate {name!r} is stored; known are {', '.join(known) or 'none'}"
+                raise invalid((FieldError(f"/candidates/{index}", message),))
+        evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
+        return _as_json(key, store.by_id(connection, evaluation_id))
+
+
+def get(engine: Engine, key: str, evaluation_id: int) -> dict[str, Any]:
+    """One evaluation.
+
+    :raises NotFound: the experiment has none of that id.
+    """
+    with transaction(engine) as connection:
+        row = store.find(connection, stored_experiment(connection, key).id, evaluation_id)
+        if row is None:
+            raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {evaluation_id}.")
+        return _as_json(key, row)
+
+
+def newest(engine: Engine, key: str) -> list[dict[str, Any]]:
+    """The evaluations of an experiment, newest first."""
+    with transaction(engine) as connection:
+        found = store.newest(connection, stored_experiment(connection, key).id, LISTED)
+        return [_as_json(key, row) for row in found]
+
+
+def newest_done(engine: Engine, key: str) -> dict[str, Any] | None:
+    """The newest evaluation that has a result; null when there is none."""
+    with transaction(engine) as connection:
+        row = store.newest_done(connection, stored_experiment(connection, key).id)
+    return None if row is None else _as_json(key, row)
+
+
+def run_waiting(engine: Engine, settings: Settings) -> int:
+    """Compute every evaluation that waits, or whose worker died; returns how many were done."""
+    with transaction(engine) as connection:
+        waiting = store.unfinished(connection)
+    return sum(_run(engine, settings, evaluation_id) for evaluation_id in waiting)
+
+
+def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
+    with transaction(engine) as connection:  # its lock says that somebody computes; it ends with the process
+        if not store.hold(connection, evaluation_id):
+            return False
+        row = store.by_id(connection, evaluation_id)
+        if row.status not in ("queued", "running"):
+            return False
+
+        def progress(share: float) -> None:
+            with transaction(engine) as other:  # seen by readers while this transaction is still open
+                store.advance(other, evaluation_id, share)
+
+        result, error = None, None
+        try:
+            result = _compute(connection, settings, row, progress)
+        except (DataError, LoopwiseError) as failure:
+            error = str(failure)
+            log.warning("evaluation_failed", evaluation=evaluation_id, error=error)
+        except Exception:  # whatever it is, it would fail again at every wake-up
+            error = "This is a fault of Loopwise; the worker's log says more."
+            log.exception("evaluation_failed", evaluation=evaluation_id)
+        with transaction(engine) as other:  # before the lock goes: another worker would find it unfinished
+            store.finish(other, evaluation_id, result, error)
+    return True
+
+
+def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callable[[float], None]) -> dict[str, Any]:
+    request = EvaluationRequest.model_validate(row.request)
+    experiment = experiments.by_id(connection, row.experiment_id)
+    config = ExperimentConfig.model_validate(experiment.config)
+    policies = Policies(connection, settings, experiment, config)
+    progress(0.01)
+    rows = list(store.log_rows(connection, experiment.id, request.max_decisions))
+    if len(rows) < MIN_ROWS:
+        raise DataError(
+            f"the log has {len(rows)} settled decisions", fix=f"an evaluation needs at least {MIN_ROWS}; wait"
+        )
+    table = build(rows, Configs(connection, experiment.id), policies.version)
+    specs = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
+    if request.candidates is not None:
+        specs = [spec for spec in specs if spec.key in request.candidates]
+    return evaluate(table, policies, specs, request, progress)
+
+
+def _as_json(key: str, row: AnyRow) -> dict[str, Any]:
+    times = {
+        name: None if getattr(row, name) is None else iso(getattr(row, name)) for name in ("created_at", "finished_at")
+    }
+    fields = ("id", "status", "progress", "request", "result", "error")
+    return {"experiment": key, **{name: getattr(row, name) for name in fields}, **times}

@@ -1,0 +1,163 @@
+"""One stretch of an experiment's log as arrays: what happened, and what any policy would have done there.
+
+The propensity of a row is that of the platform as a whole: units are assigned to arms at random, and then an arm draws
+an action. See ``app.off_policy.mixture``.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.design.experiment_config import ExperimentConfig
+from app.learning.examples import Configs
+from app.off_policy.mixture import LoadVersion, arm_probabilities, mixed, shares
+from app.off_policy.store.evaluations import LoggedRow
+from bandits.cost import cost_of
+from bandits.encoding import drop_features, encode_context
+from bandits.model import Example, Predictor, distribution
+from bandits.policy import FixedPolicy, Policy
+from bandits.reward_model import row_line
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogTable:
+    """n rows in time order, at most K eligible actions each; actions are positions in the row's own list."""
+
+    rows: list[LoggedRow]
+    shared: list[str]  # encoded contexts
+    lines: list[list[str]]  # encoded eligible actions
+    chosen: NDArray[np.int64]  # (n,)
+    arms: dict[str, FloatArray]  # by arm, (n, K): what it did or would have done
+    share: FloatArray  # (n, arms): the arms' shares of the units
+    logged: FloatArray  # (n, K): the platform's distribution, 0 where there is no action
+    reward: FloatArray  # (n,)
+    unit: NDArray[np.int64]  # (n,) codes from 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def propensity(self) -> FloatArray:
+        """The platform's probability of what was chosen, shape (n,)."""
+        return self.logged[np.arange(len(self)), self.chosen]
+
+    @property
+    def clusters(self) -> NDArray[np.int64] | None:
+        """The units, shape (n,), when some unit has several rows; null when rows are independent."""
+        return self.unit if int(self.unit.max()) + 1 < len(self) else None
+
+    def take(self, places: NDArray[np.int64]) -> "LogTable":
+        """Some rows, in the given order; units are numbered anew."""
+        return LogTable(
+            [self.rows[place] for place in places],
+            [self.shared[place] for place in places],
+            [self.lines[place] for place in places],
+            self.chosen[places],
+            {arm: table[places] for arm, table in self.arms.items()},
+            self.share[places],
+            self.logged[places],
+            self.reward[places],
+            np.unique(self.unit[places], return_inverse=True)[1].astype(np.int64),
+        )
+
+    def part(self, cut: slice) -> "LogTable":
+        """Consecutive rows."""
+        return self.take(np.arange(len(self))[cut])
+
+    def without(self, arm: str) -> "LogTable":
+        """The rows of the other arms, under the distribution of the other arms together."""
+        rest = replace(self, logged=mixed(self.arms, self.share, without=arm))
+        return rest.take(np.array([place for place, row in enumerate(self.rows) if row.arm != arm], dtype=np.int64))
+
+    def probabilities(
+        self, policy: Policy, predictor: Predictor | None, off: Iterable[str], tick: Callable[[int], None]
+    ) -> FloatArray:
+        """What a policy would do on every row, shape (n, K), rows sum to 1 over the eligible actions.
+
+        :param off: top-level context fields that the policy does not see.
+        :param tick: told the number of rows done, now and then.
+        """
+        table = np.zeros_like(self.logged)
+        hidden = frozenset(off)
+        for place, row in enumerate(self.rows):
+            shared = encode_context(drop_features(row.context, hidden)) if hidden else self.shared[place]
+            found = distribution(policy, predictor, shared, self.lines[place], row.eligible)
+            table[place, : len(found)] = found
+            if place % 500 == 0:
+                tick(place)
+        return table
+
+    def examples(self, config: ExperimentConfig, off: Iterable[str]) -> list[Example]:
+        """Training examples of all rows, for a learner that does not see some fields."""
+        hidden = frozenset(off)
+        low, high = config.reward.min, config.reward.max
+        return [
+            Example(
+                encode_context(drop_features(row.context, hidden)) if hidden else shared,
+                lines,
+                row.chosen,
+                float(chance),
+                cost_of(row.reward, low, high),
+                chances[: len(row.eligible)],
+            )
+            for row, shared, lines, chance, chances in zip(
+                self.rows, self.shared, self.lines, self.propensity, self.logged, strict=True
+            )
+        ]
+
+    def chosen_lines(self) -> list[str]:
+        """Reward-model lines of the logged pairs."""
+        triples = zip(self.shared, self.lines, self.chosen, strict=True)
+        return [row_line(shared, lines[index]) for shared, lines, index in triples]
+
+    def all_lines(self) -> list[str]:
+        """Reward-model lines of every eligible pair, row by row."""
+        pairs = zip(self.shared, self.lines, strict=True)
+        return [row_line(shared, line) for shared, lines in pairs for line in lines]
+
+    def unsupported(self, target: FloatArray) -> float:
+        """Share of the target's probability on actions that were never logged in these rows."""
+        logged = {row.eligible[row.chosen] for row in self.rows}
+        wanted: defaultdict[str, float] = defaultdict(float)
+        for row, chances in zip(self.rows, target, strict=True):
+            for name, chance in zip(row.eligible, chances, strict=False):
+                wanted[name] += float(chance)
+        return float(sum(mass for name, mass in wanted.items() if name not in logged) / max(len(self.rows), 1))
+
+    def best_fixed(self) -> FixedPolicy:
+        """The action with the highest self-normalised mean reward in these rows."""
+        total: defaultdict[str, float] = defaultdict(float)
+        weight: defaultdict[str, float] = defaultdict(float)
+        for row, chance in zip(self.rows, self.propensity, strict=True):
+            name = row.eligible[row.chosen]
+            total[name] += row.reward / chance
+            weight[name] += 1 / chance
+        return FixedPolicy(max(weight, key=lambda name: total[name] / weight[name]))
+
+
+def build(rows: Iterable[LoggedRow], configs: Configs, load: LoadVersion) -> LogTable:
+    """The arrays of rows in time order.
+
+    :param load: gives the predictor of an arm's model version (null: untrained).
+    """
+    kept = list(rows)
+    lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in kept]
+    shared = [encode_context(row.context) for row in kept]
+    arms = arm_probabilities(kept, shared, lines, configs, load)
+    share = shares(kept, configs, list(arms))
+    return LogTable(
+        kept,
+        shared,
+        lines,
+        np.array([row.chosen for row in kept], dtype=np.int64),
+        arms,
+        share,
+        mixed(arms, share),
+        np.array([row.reward for row in kept]),
+        np.unique([row.unit_id for row in kept], return_inverse=True)[1].astype(np.int64),
+    )

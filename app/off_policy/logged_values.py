@@ -1,0 +1,128 @@
+"""What people see of off-policy evaluations: one report at a time, the candidates, whether the estimators agree."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import NotFound
+from app.foundation.store.engine import AnyRow, transaction
+from app.off_policy.store import evaluations as store
+from app.off_policy.store.evaluations import Listed
+from app.registry.lookup import stored_experiment
+from app.registry.store import models
+from app.verification.store import browse
+from bandits.contributions import names_of
+from experiments.agreement import Agreement, agreement
+
+LISTED = 50
+CONTEXTS = 200  # newest decisions in which context fields are looked for
+MAX_FIELDS = 100  # as many as a candidate may switch off
+SHRUNK = ("switch_dr", "dr_os", "clipped_ips")  # their normal interval is not about the policy's value
+UNBIASED = ("dr", "sndr", "snips", "ips")
+ORDER = (*UNBIASED, *SHRUNK, "dm")
+
+
+class Estimated(NamedTuple):
+    """One policy by one estimator."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str  # why there is no value or no interval
+
+
+class Policy(NamedTuple):
+    """One line of a report, ready to be drawn."""
+
+    line: dict[str, Any]  # as the evaluation holds it
+    estimated: list[Estimated]
+    agreement: Agreement
+    candidate: bool  # still stored, so that it may be staged
+
+
+class Report(NamedTuple):
+    """The evaluations of an experiment, one of them in full."""
+
+    listed: list[Listed]  # newest first
+    under_way: Listed | None  # the oldest that is not finished
+    shown: Any  # the evaluation's row; null: there is none
+    policies: list[Policy]
+    candidates: list[dict[str, Any]]  # stored now
+
+
+class Choices(NamedTuple):
+    """What a candidate may be made of."""
+
+    fields: list[str]  # top-level context fields of the newest decisions
+    actions: list[str]
+    serving: dict[str, int]  # by learning arm, the version that serves
+
+
+def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report:
+    """One evaluation in full (the newest that is done unless one is named), and the others by name.
+
+    :raises NotFound: no such experiment, or it has no such evaluation.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        shown = _shown(connection, experiment.id, key, evaluation_id)
+        listed = store.listed(connection, experiment.id, LISTED)
+        candidates = store.candidates(connection, experiment.id)
+    waiting = [one for one in listed if one.status in ("queued", "running")]
+    known = {spec["key"] for spec in candidates}
+    lines = (shown.result or {}).get("policies", []) if shown is not None else []
+    policies = [Policy(line, estimated(line), agree(line), line["policy"] in known) for line in lines]
+    return Report(listed, waiting[-1] if waiting else None, shown, policies, candidates)
+
+
+def progress(engine: Engine, key: str, evaluation_id: int) -> Listed | None:
+    """How far an evaluation is, without its result; null when it is not among the newest."""
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        return next((one for one in store.listed(connection, experiment.id, LISTED) if one.id == evaluation_id), None)
+
+
+def choices(engine: Engine, key: str) -> Choices:
+    """What the form for a candidate offers.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        contexts = browse.newest_contexts(connection, experiment.id, CONTEXTS)
+        serving = models.serving(connection, experiment_id=experiment.id)
+    fields = dict.fromkeys(name for context in contexts for name in names_of(context))
+    actions = [action.id for action in ExperimentConfig.model_validate(experiment.config).all_actions()]
+    return Choices(list(fields)[:MAX_FIELDS], actions, {one.arm: one.number for one in serving})
+
+
+def estimated(line: dict[str, Any]) -> list[Estimated]:
+    """A policy by every estimator, each with the interval that is about the policy's value."""
+    found = []
+    for name, one in sorted(line["estimators"].items(), key=lambda item: ORDER.index(item[0])):
+        interval = one["intervals"].get("bias_aware" if name in SHRUNK else "normal") or {}
+        reason = one["reason"] or interval.get("reason") or ""
+        found.append(Estimated(name, one["value"], interval.get("low"), interval.get("high"), reason))
+    return found
+
+
+def agree(line: dict[str, Any]) -> Agreement:
+    """Whether the unbiased estimators of a policy's value have a value in common."""
+    return agreement(
+        {
+            one.name: (one.low, one.high)
+            for one in estimated(line)
+            if one.name in UNBIASED and one.low is not None and one.high is not None
+        }
+    )
+
+
+def _shown(connection: Connection, experiment_id: int, key: str, evaluation_id: int | None) -> AnyRow | None:
+    if evaluation_id is None:
+        return store.newest_done(connection, experiment_id)
+    row = store.find(connection, experiment_id, evaluation_id)
+    if row is None:
+        raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {evaluation_id}.")
+    return row

@@ -1,0 +1,84 @@
+"""What every arm would have done on every row of the log, and hence the probability that the platform as a whole chose.
+
+A unit's arm is drawn too. So the chance of an action on a row is the arms' shares times their own chances: with it a
+fixed arm's rows serve the evaluation of a learner and the other way round, and no row is thrown away.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.learning.examples import Configs
+from app.off_policy.store.evaluations import LoggedRow
+from bandits.model import Predictor, distribution
+from bandits.policy import BanditPolicy, Policy, parse_policy
+
+FloatArray = NDArray[np.float64]
+LoadVersion = Callable[[str, int], Predictor | None]
+
+
+def arm_probabilities(
+    rows: list[LoggedRow], shared: list[str], lines: list[list[str]], configs: Configs, load: LoadVersion
+) -> dict[str, FloatArray]:
+    """By arm, its distribution on every row, shape (n, K): the logged one on its own rows, recomputed on the others.
+
+    A learning arm is recomputed with the model version that it used last before the row.
+    """
+    width = max(len(row.eligible) for row in rows)
+    arms: dict[str, FloatArray] = {}
+    for arm in dict.fromkeys(spec.key for row in rows[-1:] for spec in configs.get(row.config_version).arms):
+        table = np.zeros((len(rows), width))
+        for (version, policy), places in _by_version(rows, arm, configs).items():
+            predictor = load(arm, version) if isinstance(policy, BanditPolicy) else None
+            for place in places:
+                row = rows[place]
+                if row.arm == arm:
+                    table[place, : len(row.distribution)] = row.distribution
+                else:
+                    found = distribution(policy, predictor, shared[place], lines[place], row.eligible)
+                    table[place, : len(found)] = found
+            if predictor is not None:
+                predictor.close()
+        arms[arm] = table
+    return arms
+
+
+def shares(rows: list[LoggedRow], configs: Configs, arms: list[str]) -> FloatArray:
+    """Each arm's share of the units when a row was decided, shape (n, arms)."""
+    known: dict[int, list[float]] = {}
+    for row in rows:
+        if row.config_version not in known:
+            config = configs.get(row.config_version)
+            given = {spec.key: spec.share for spec in config.arms}
+            known[row.config_version] = [given.get(arm, 0.0) for arm in arms]
+    return np.array([known[row.config_version] for row in rows])
+
+
+def mixed(arms: dict[str, FloatArray], share: FloatArray, without: str | None = None) -> FloatArray:
+    """The platform's distribution on every row, shape (n, K), over all arms or over all but one."""
+    weights = share.copy()
+    if without is not None:
+        weights[:, list(arms).index(without)] = 0.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    total = np.zeros_like(next(iter(arms.values())))
+    for place, table in enumerate(arms.values()):
+        total += weights[:, place, None] * table
+    return total
+
+
+def _by_version(rows: list[LoggedRow], arm: str, configs: Configs) -> dict[tuple[int, Policy], list[int]]:
+    """Places of rows by the model version of the arm at that time, and its policy."""
+    found: dict[tuple[int, Policy], list[int]] = {}
+    version = next((row.policy_version for row in rows if row.arm == arm), 0)
+    policies: dict[int, Policy | None] = {}
+    for place, row in enumerate(rows):
+        if row.config_version not in policies:
+            specs = {spec.key: spec.policy for spec in configs.get(row.config_version).arms}
+            policies[row.config_version] = parse_policy(specs[arm]) if arm in specs else None
+        if row.arm == arm:
+            version = row.policy_version
+        policy = policies[row.config_version]
+        if policy is not None:
+            found.setdefault((version, policy), []).append(place)
+    return found

@@ -1,0 +1,116 @@
+"""What concerns the people behind the units: consent, and what is stored of them."""
+
+from typing import Any
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from app.accounts import unit_tokens
+from app.accounts.api.auth import caller, needs
+from app.accounts.api.browsers import check_unit
+from app.deciding.requests import ConsentRequest
+from app.foundation.api import answers
+from app.foundation.api.respond import as_json
+from app.foundation.fields import Id, Model
+from app.foundation.serving import process
+from app.people import consent, erasure, people
+
+blueprint = APIBlueprint(
+    "people",
+    __name__,
+    url_prefix="/v1",
+    abp_security=[{"key": []}],
+    abp_tags=[Tag(name="people", description="Consent and privacy.")],
+    abp_responses=answers.PROBLEMS,
+)
+
+
+class TokenRequest(Model):
+    """Ask for a proof that a page speaks for a unit."""
+
+    unit_id: Id
+    lifetime_s: float = Field(default=86_400, ge=1, le=unit_tokens.LONGEST_S, description="Seconds that it works.")
+
+
+class TokenAnswer(BaseModel):
+    unit_id: str
+    unit_token: str
+
+
+class ErasureRequest(Model):
+    """Ask for the erasure of a unit."""
+
+    unit_id: Id
+
+
+class ErasureAnswer(BaseModel):
+    erasure_id: str
+    status: str  # waiting, done
+    problem: str | None  # why the last try failed
+    requested_at: str
+    retry_at: str | None  # the next try; null: at once
+    done_at: str | None
+    receipt: dict[str, Any] | None
+
+
+class ErasurePath(BaseModel):
+    erasure_id: str
+
+
+class UnitPath(BaseModel):
+    unit_id: str
+
+
+class ConsentAnswer(BaseModel):
+    unit_id: str
+    consent: dict[str, str | None]  # by purpose; null: nothing was said
+
+
+class ConsentLedger(ConsentAnswer):
+    ledger: list[dict[str, Any]]
+
+
+@blueprint.post("/units/token", responses={200: TokenAnswer})
+@needs("decide")
+def token(body: TokenRequest) -> Response:
+    """A proof, for the app's own page, that it speaks for this unit: browsers need it where something is personal."""
+    secret = process().settings.secret_key
+    return as_json({"unit_id": body.unit_id, "unit_token": unit_tokens.make(secret, body.unit_id, body.lifetime_s)})
+
+
+@blueprint.post("/consent", responses={200: ConsentAnswer})
+@needs("reward", browsers=True)
+def record(body: ConsentRequest) -> Response:
+    """A person granted, denied or revoked something. It holds from this answer on; saying it again changes nothing."""
+    check_unit(caller(), body.unit_id)
+    return as_json(consent.record(process().engine, caller(), body))
+
+
+@blueprint.get("/consent/<path:unit_id>", responses={200: ConsentLedger})
+@needs("people")
+def look_up(path: UnitPath) -> Response:
+    """What holds for a unit, and the ledger of how that came."""
+    return as_json(people.consent_of(process().engine, caller(), path.unit_id))
+
+
+@blueprint.get("/units/<path:unit_id>", responses={200: ConsentLedger})
+@needs("people")
+def export(path: UnitPath) -> Response:
+    """Everything that is stored of a unit, for the person to have."""
+    return as_json(people.export(process().engine, caller(), path.unit_id))
+
+
+@blueprint.post("/erasure", responses={202: ErasureAnswer})
+@needs("people")
+def erase(body: ErasureRequest) -> Response:
+    """Remove every trace of a unit. From this answer on nothing personal is decided for it; the worker does the rest."""
+    at = process()
+    return as_json(erasure.ask(at.engine, at.settings, caller(), body.unit_id), 202)
+
+
+@blueprint.get("/erasure/<erasure_id>", responses={200: ErasureAnswer})
+@needs("people")
+def erasure_receipt(path: ErasurePath) -> Response:
+    """How far an erasure is; once it is done, its receipt."""
+    return as_json(erasure.look_up(process().engine, caller(), path.erasure_id))

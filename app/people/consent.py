@@ -1,0 +1,98 @@
+"""What people agreed to: an append-only ledger, and at once in every decision.
+
+A unit that denied or revoked anything has a line in ``restrictions``, against which every decision is held when it is stored;
+so a revocation needs no look at consent for all the others, and holds from its commit on, in every process.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from app.accounts.keys import Caller
+from app.deciding.requests import ConsentRequest
+from app.deciding.store import units
+from app.design.people_config import PURPOSES
+from app.foundation.errors import FieldError
+from app.foundation.fields import invalid
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.foundation.times import iso
+from app.people.store import consents
+from app.people.store.consents import Consent
+
+MOST_LINES = 1000
+
+
+def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str, Any]:
+    """Write what a person said, one line for each purpose, and answer with what holds now.
+
+    What holds already, and what was said at the same time with the same text and source, adds no line: a retry changes nothing.
+
+    :raises Unprocessable: a yes without its time, or of the future, which could undo a no that is said after it.
+    """
+    with transaction(engine) as connection:
+        units.hold(connection, [request.unit_id])
+        _check_time(connection, request)
+        before = consents.current(connection, request.unit_id)
+        said = _said(connection, request)
+        for purpose, status in request.purposes.items():
+            if (purpose, status) not in said and not _same(before.get(purpose), status, request):
+                consents.add(
+                    connection,
+                    request.unit_id,
+                    purpose,
+                    status,
+                    text_version=request.text_version,
+                    source=request.source,
+                    occurred_at=request.occurred_at,
+                    actor=caller.key_id,
+                )
+        held = consents.current(connection, request.unit_id)
+        denied = [name for name, one in held.items() if one.status != "granted"]
+        units.restrict(connection, request.unit_id, denied, until_erased=True)
+    return {"unit_id": request.unit_id, "consent": _statuses(held)}
+
+
+def look_up(engine: Engine, unit_id: str) -> dict[str, Any]:
+    """What holds for a unit, and its ledger, newest first."""
+    with transaction(engine) as connection:
+        held = consents.current(connection, unit_id)
+        lines = consents.ledger(connection, unit_id, MOST_LINES)
+    return {"unit_id": unit_id, "consent": _statuses(held), "ledger": [line_json(line) for line in lines]}
+
+
+def line_json(line: Consent) -> dict[str, Any]:
+    """One line of the ledger."""
+    times = {name: iso(getattr(line, name)) for name in ("occurred_at", "recorded_at")}
+    return line._asdict() | times
+
+
+def _check_time(connection: Connection, request: ConsentRequest) -> None:
+    """A no holds from when it arrives; a yes is held against the no that was said last, so its time must be known."""
+    if "granted" not in request.purposes.values():
+        return
+    if request.occurred_at is None:
+        message = "say when the person said yes; then a retry cannot undo what was revoked meanwhile"
+        raise invalid((FieldError("/occurred_at", message),))
+    if request.occurred_at > platform.now(connection) + timedelta(seconds=consents.CLOCKS_DIFFER_S):
+        raise invalid((FieldError("/occurred_at", "this is in the future: check the clock"),))
+
+
+def _said(connection: Connection, request: ConsentRequest) -> set[tuple[str, str]]:
+    """What the ledger holds already of the same moment, text and source, as (purpose, status)."""
+    lines = consents.ledger(connection, request.unit_id, MOST_LINES)
+    same = (request.occurred_at, request.text_version, request.source)
+    return {(one.purpose, one.status) for one in lines if (one.occurred_at, one.text_version, one.source) == same}
+
+
+def _same(before: Consent | None, status: str, request: ConsentRequest) -> bool:
+    return before is not None and (before.status, before.text_version, before.source) == (
+        status,
+        request.text_version,
+        request.source,
+    )
+
+
+def _statuses(held: dict[str, Consent]) -> dict[str, str | None]:
+    return {purpose: held[purpose].status if purpose in held else None for purpose in PURPOSES}

@@ -1,0 +1,165 @@
+"""Erasure: every trace of a unit is removed, and the models that learned from it are learned again without it.
+
+From the moment of asking, nothing personal is decided for the unit any more. The worker does the rest in one transaction:
+killed in the middle it has done nothing, and it begins again. The receipt says what was removed and, for each model, the
+hash before and after; it names the unit only by a keyed hash.
+"""
+
+import hashlib
+import hmac
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from app.accounts.keys import Caller
+from app.deciding.store import units
+from app.design.people_config import PURPOSES
+from app.foundation.errors import NotFound, Unavailable
+from app.foundation.ids import new_id
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.foundation.times import iso
+from app.learning.rebuild import rebuild_lineage, why_not
+from app.learning.store import training
+from app.people.people import check_unbound
+from app.people.receipts import sign
+from app.people.store import erasures as store
+from app.people.store.erasures import Erasure, Learned
+from app.registry.store import experiments, models
+
+log = structlog.get_logger()
+
+
+def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> dict[str, Any]:
+    """Ask for the erasure of a unit. Asking again while one waits gives the same one.
+
+    :raises Forbidden: the caller's key is bound to one experiment.
+    """
+    check_unbound(caller)
+    unit_hash = hash_of(settings.secret_key, unit_id)
+    with transaction(engine) as connection:
+        units.hold(connection, [unit_id])
+        asked = store.waiting(connection, unit_hash)
+        if not asked:
+            store.add(connection, new_id(), unit_hash, unit_id, caller.key_id)
+            units.restrict(connection, unit_id, list(PURPOSES))
+            asked = store.waiting(connection, unit_hash)
+    return as_json(asked[0])
+
+
+def look_up(engine: Engine, caller: Caller, erasure_id: str) -> dict[str, Any]:
+    """An erasure, with its receipt once it is done.
+
+    :raises NotFound: there is none of that id.
+    :raises Forbidden: the caller's key is bound to one experiment.
+    """
+    check_unbound(caller)
+    with transaction(engine) as connection:
+        found = store.find(connection, erasure_id)
+    if found is None:
+        raise NotFound("unknown_erasure", f"There is no erasure {erasure_id!r}.")
+    return as_json(found)
+
+
+def newest(engine: Engine, most: int = 50) -> list[Erasure]:
+    """The newest erasures."""
+    with transaction(engine) as connection:
+        return store.newest(connection, most)
+
+
+def run_waiting(engine: Engine, settings: Settings) -> list[str]:
+    """Do every erasure that was asked for; returns the ids of those that are done. One that fails is tried again later.
+
+    :raises Unavailable: the database is away.
+    """
+    with transaction(engine) as connection:
+        now = platform.now(connection)
+        due = [one.id for one in store.waiting(connection) if one.retry_at is None or one.retry_at <= now]
+    return [one for one in due if _tried(engine, settings, one)]
+
+
+def hash_of(secret: str, unit_id: str) -> str:
+    """The keyed hash by which a receipt names its unit: whoever knows the unit and the secret can check it."""
+    return hmac.new(secret.encode(), b"erased unit\0" + unit_id.encode(), hashlib.sha256).hexdigest()
+
+
+def as_json(erasure: Erasure) -> dict[str, Any]:
+    """An erasure as the API shows it."""
+    times = {name: getattr(erasure, name) for name in ("requested_at", "done_at", "retry_at")}
+    return {
+        "erasure_id": erasure.id,
+        "status": erasure.status,
+        "problem": erasure.problem,
+        **{name: None if at is None else iso(at) for name, at in times.items()},
+        "receipt": erasure.receipt,
+    }
+
+
+def _tried(engine: Engine, settings: Settings, erasure_id: str) -> bool:
+    """False: it failed, which is shown, and keeps no other erasure waiting."""
+    try:
+        _erase(engine, settings, erasure_id)
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("erasure_failed", erasure_id=erasure_id)
+        with transaction(engine) as connection:
+            store.note_failure(connection, erasure_id, why_not(error))
+        return False
+    return True
+
+
+def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
+    with transaction(engine) as connection:
+        erasure = store.find(connection, erasure_id)
+        if erasure is None or erasure.unit_id is None:
+            return  # somebody else did it meanwhile
+        for experiment_id in store.experiments_of(connection, erasure.unit_id):
+            training.lock_every_lineage(connection, experiment_id)
+        relearned = _relearn(connection, settings, store.decision_ids(connection, erasure.unit_id))
+        # Only now, and shortly: whoever writes about the unit waits for it. What was decided meanwhile was never learned.
+        store.hold_writers(connection, erasure.unit_id)
+        decisions = store.decision_ids(connection, erasure.unit_id)
+        counts = store.decisions_by_arm(connection, decisions)
+        removed = store.remove(connection, erasure.unit_id, decisions)
+        receipt: dict[str, Any] = {
+            "erasure_id": erasure.id,
+            "unit_hash": erasure.unit_hash,
+            "removed": removed,
+            "decisions": counts,
+            "models": relearned,
+        }
+        receipt["signature"] = sign(settings.secret_key, receipt)
+        store.finish(connection, erasure.id, receipt)
+
+
+def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -> list[dict[str, Any]]:
+    """Every arm that learned from these decisions: its serving model without them, the old bytes forgotten."""
+    by_arm: dict[tuple[int, str], list[Learned]] = {}
+    for one in store.learned_from(connection, decisions):
+        by_arm.setdefault((one.experiment_id, one.arm), []).append(one)
+    found = []
+    for (experiment_id, arm), versions in sorted(by_arm.items()):
+        tainted = store.descendants(connection, [one.version_id for one in versions])
+        (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
+        line: dict[str, Any] = {
+            "experiment": experiments.key_of(connection, experiment_id),
+            "arm": arm,
+            "old": {"version": serving.number, "sha256": serving.sha256},
+            "new": {"version": serving.number, "sha256": serving.sha256},
+            "forgotten_versions": store.numbers_of(connection, sorted(tainted)),
+        }
+        if serving.version_id in tainted:
+            rebuilt = rebuild_lineage(
+                connection, settings, experiment_id, arm, reason="erasure of a unit", without=decisions
+            )
+            if not rebuilt.promoted:  # better a model that knows nothing than one that knows the unit
+                root = models.root_of(connection, serving.version_id)
+                models.serve(connection, experiment_id, arm, root.id, platform.next_revision(connection))
+            (now,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
+            line["new"] = {"version": now.number, "sha256": now.sha256, "learned": now.examples}
+        store.erase_models(connection, sorted(tainted))
+        found.append(line)
+    return found

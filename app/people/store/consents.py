@@ -1,0 +1,93 @@
+"""The consent ledger: lines are only added; the newest of a unit and purpose is what holds."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select, text
+
+from app.foundation.store import message_tables as tables
+
+CLOCKS_DIFFER_S = 300.0  # of those who report, at most
+_c = tables.consents
+
+
+class Consent(NamedTuple):
+    """One line."""
+
+    purpose: str
+    status: str
+    text_version: str
+    source: str
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+_columns = [_c.c[name] for name in Consent._fields]
+
+
+# What holds is the newest line, but never a yes that was said before the last no: a report of a yes that was delayed, or is
+# sent again, does not undo what the person revoked meanwhile.
+_MAY_HOLD = """
+    NOT (c.status = 'granted' AND c.occurred_at < coalesce((
+        SELECT n.occurred_at FROM consents n
+        WHERE n.unit_id = c.unit_id AND n.purpose = c.purpose AND n.id < c.id AND n.status <> 'granted'
+        ORDER BY n.id DESC LIMIT 1), '-infinity'))
+"""
+
+
+def current(connection: Connection, unit_id: str) -> dict[str, Consent]:
+    """By purpose, what holds."""
+    query = f"""
+        SELECT DISTINCT ON (purpose) {", ".join(Consent._fields)} FROM consents c
+        WHERE unit_id = :unit_id AND {_MAY_HOLD} ORDER BY purpose, id DESC
+    """
+    return {row.purpose: Consent._make(row) for row in connection.execute(text(query), {"unit_id": unit_id})}
+
+
+def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
+    """All lines of a unit, newest first."""
+    query = select(*_columns).where(_c.c.unit_id == unit_id).order_by(_c.c.id.desc()).limit(most)
+    return [Consent._make(row) for row in connection.execute(query)]
+
+
+def add(
+    connection: Connection,
+    unit_id: str,
+    purpose: str,
+    status: str,
+    *,
+    text_version: str,
+    source: str,
+    occurred_at: datetime | None,
+    actor: str,
+) -> None:
+    """Write one line; without ``occurred_at``, or with one that no clock can mean, it happened now."""
+    query = """
+        INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)
+        SELECT :unit_id, :purpose, :status, :text_version, :source,
+            CASE WHEN said.at <= now + make_interval(secs => :ahead_s) THEN said.at ELSE now END, :actor
+        FROM clock_timestamp() AS now, (SELECT CAST(:occurred_at AS timestamptz) AS at) said
+    """
+    values: dict[str, Any] = {"unit_id": unit_id, "purpose": purpose, "status": status, "text_version": text_version}
+    values |= {"source": source, "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
+    connection.execute(text(query), values | {"occurred_at": occurred_at})
+
+
+def counts(connection: Connection) -> list[tuple[str, str, int]]:
+    """(purpose, status, units) of what holds now, over all units: reads the whole ledger, in its index's order."""
+    query = f"""
+        SELECT purpose, status, count(*) FROM (
+            SELECT DISTINCT ON (unit_id, purpose) purpose, status FROM consents c WHERE {_MAY_HOLD}
+            ORDER BY unit_id DESC, purpose DESC, id DESC
+        ) newest GROUP BY purpose, status ORDER BY purpose, status
+    """
+    return [(row[0], row[1], row[2]) for row in connection.execute(text(query))]
+
+
+def changed_at(connection: Connection) -> datetime | None:
+    """When the ledger changed last: by a new line, or by an erasure; null: never."""
+    query = """
+        SELECT greatest((SELECT recorded_at FROM consents ORDER BY id DESC LIMIT 1), (SELECT max(done_at) FROM erasures))
+    """
+    changed: datetime | None = connection.execute(text(query)).scalar_one()
+    return changed

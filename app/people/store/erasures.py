@@ -1,0 +1,200 @@
+"""Everything that is stored of one unit: found, removed, counted. And the erasures that were asked for."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, insert, select, text
+
+from app.deciding.store import units
+from app.foundation.store import message_tables as tables
+from app.foundation.store.engine import hold_alone
+from app.learning.store import rewards
+
+FIRING = "fire"  # the name under which one process at a time decides for firings
+_e = tables.erasures
+
+
+class Erasure(NamedTuple):
+    """One erasure."""
+
+    id: str
+    unit_hash: str
+    unit_id: str | None  # null: it is done
+    status: str  # waiting, done
+    receipt: Any
+    requested_at: datetime
+    done_at: datetime | None
+    actor: str  # who asked for it: an API key, or a user
+    problem: str | None  # why the last try failed
+    retry_at: datetime | None  # the next try; null: at once
+
+
+class Learned(NamedTuple):
+    """A version that learned from one of the unit's decisions."""
+
+    experiment_id: int
+    arm: str
+    version_id: int
+
+
+_columns = [_e.c[name] for name in Erasure._fields]
+
+
+def add(connection: Connection, erasure_id: str, unit_hash: str, unit_id: str, actor: str) -> None:
+    """Ask for an erasure."""
+    values = {"id": erasure_id, "unit_hash": unit_hash, "unit_id": unit_id, "status": "waiting", "actor": actor}
+    connection.execute(insert(_e).values(**values))
+
+
+def find(connection: Connection, erasure_id: str) -> Erasure | None:
+    """One erasure."""
+    row = connection.execute(select(*_columns).where(_e.c.id == erasure_id)).first()
+    return None if row is None else Erasure._make(row)
+
+
+def waiting(connection: Connection, unit_hash: str | None = None) -> list[Erasure]:
+    """What was asked for and is not done, in the order of asking; of one unit."""
+    query = select(*_columns).where(_e.c.status == "waiting").order_by(_e.c.requested_at, _e.c.id)
+    if unit_hash is not None:
+        query = query.where(_e.c.unit_hash == unit_hash)
+    return [Erasure._make(row) for row in connection.execute(query)]
+
+
+_FAILED = text(
+    f"""
+    UPDATE erasures SET problem = :problem, failures = failures + 1, retry_at = clock_timestamp() + {tables.RETRY_PAUSE}
+    WHERE id = :id AND status = 'waiting'
+    """
+)
+
+
+def note_failure(connection: Connection, erasure_id: str, problem: str) -> None:
+    """It could not be done: why, and that it is tried again later, each time after a longer pause."""
+    connection.execute(_FAILED, {"id": erasure_id, "problem": problem})
+
+
+def newest(connection: Connection, most: int) -> list[Erasure]:
+    """The newest erasures."""
+    query = select(*_columns).order_by(_e.c.requested_at.desc()).limit(most)
+    return [Erasure._make(row) for row in connection.execute(query)]
+
+
+def receipts(connection: Connection) -> list[dict[str, Any]]:
+    """All receipts."""
+    return list(connection.execute(select(_e.c.receipt).where(_e.c.status == "done")).scalars())
+
+
+def finish(connection: Connection, erasure_id: str, receipt: dict[str, Any]) -> None:
+    """It is done: the receipt stays, the unit's id does not."""
+    query = """
+        UPDATE erasures SET status = 'done', unit_id = NULL, receipt = :receipt, done_at = clock_timestamp(),
+            problem = NULL, retry_at = NULL WHERE id = :id
+    """
+    connection.execute(text(query), {"id": erasure_id, "receipt": orjson.dumps(receipt).decode()})
+
+
+def experiments_of(connection: Connection, unit_id: str) -> list[int]:
+    """Experiments in which the unit has decisions, by id."""
+    query = "SELECT DISTINCT experiment_id FROM decisions WHERE unit_id = :unit_id ORDER BY 1"
+    return list(connection.execute(text(query), {"unit_id": unit_id}).scalars())
+
+
+def decision_ids(connection: Connection, unit_id: str) -> list[str]:
+    """The unit's decisions."""
+    return list(connection.execute(text("SELECT id FROM decisions WHERE unit_id = :id"), {"id": unit_id}).scalars())
+
+
+def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[dict[str, Any]]:
+    """How many of these decisions each arm made: what an audit does not find any more."""
+    query = """
+        SELECT e.key AS experiment, d.arm, count(*) AS decisions FROM decisions d JOIN experiments e ON e.id = d.experiment_id
+        WHERE d.id = ANY(:ids) GROUP BY e.key, d.arm ORDER BY e.key, d.arm
+    """
+    return [dict(row._mapping) for row in connection.execute(text(query), {"ids": decisions})]
+
+
+def numbers_of(connection: Connection, version_ids: list[int]) -> list[int]:
+    """The numbers of these versions, which are of one arm."""
+    query = "SELECT number FROM model_versions WHERE id = ANY(:ids) ORDER BY number"
+    return list(connection.execute(text(query), {"ids": version_ids}).scalars())
+
+
+def learned_from(connection: Connection, decisions: list[str]) -> list[Learned]:
+    """Every version that learned from one of these decisions, in any generation of the ledger."""
+    query = """
+        SELECT DISTINCT m.experiment_id, m.arm, m.id FROM decisions d
+        JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
+        JOIN model_versions m ON m.id = l.version_id
+        WHERE d.id = ANY(:ids) ORDER BY 1, 2, 3
+    """
+    return [Learned._make(row) for row in connection.execute(text(query), {"ids": decisions})]
+
+
+def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
+    """These versions and all that came from them."""
+    query = """
+        WITH RECURSIVE down AS (
+            SELECT id FROM model_versions WHERE id = ANY(:ids)
+            UNION
+            SELECT m.id FROM down JOIN model_versions m ON m.parent_id = down.id
+        )
+        SELECT id FROM down
+    """
+    return set(connection.execute(text(query), {"ids": version_ids}).scalars())
+
+
+def erase_models(connection: Connection, version_ids: list[int]) -> None:
+    """Forget the bytes of these versions; that they were there stays known."""
+    query = "UPDATE model_versions SET model = '', erased_at = clock_timestamp() WHERE id = ANY(:ids)"
+    connection.execute(text(query), {"ids": version_ids})
+
+
+def hold_writers(connection: Connection, unit_id: str) -> None:
+    """Wait for whatever is writing something about the unit, and let nothing begin until the transaction ends.
+
+    A pass of firings first: it writes on other connections, so that PostgreSQL could not see us wait for each other.
+    """
+    hold_alone(connection, FIRING)
+    connection.execute(text("LOCK TABLE firings IN SHARE ROW EXCLUSIVE MODE"))
+    units.hold(connection, [unit_id])
+    rewards.hold_gate(connection)
+
+
+# In an order that leaves nothing behind which a later line would need to find its rows.
+_BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger")
+_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "decisions")
+
+
+def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[str, int]:
+    """Delete all rows of a unit; by table, how many there were."""
+    counts: dict[str, int] = {}
+
+    def delete(table: str, query: str, **values: Any) -> None:
+        counts[table] = connection.execute(text(query), values).rowcount
+
+    held = (
+        "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # whoever notes an attempt has done so, or waits
+    )
+    connection.execute(text(held), {"unit_id": unit_id})
+    delete(
+        "delivery_attempts",
+        "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.unit_id = :unit_id",
+        unit_id=unit_id,
+    )
+    delete(
+        "awaiting_match",
+        "DELETE FROM awaiting_match a USING events e WHERE a.event_id = e.event_id AND e.unit_id = :unit_id",
+        unit_id=unit_id,
+    )
+    for table in ("deliveries", "events"):
+        delete(table, f"DELETE FROM {table} WHERE unit_id = :unit_id", unit_id=unit_id)
+    for table in _BY_DECISION:
+        delete(
+            table,
+            f"DELETE FROM {table} t USING decisions d WHERE t.decision_id = d.id AND d.id = ANY(:ids)",
+            ids=decisions,
+        )
+    for table in _BY_UNIT:
+        delete(table, f"DELETE FROM {table} WHERE unit_id = :unit_id", unit_id=unit_id)
+    return counts

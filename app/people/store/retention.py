@@ -1,0 +1,115 @@
+"""Decisions that are older than their experiment keeps people: read, and written back without them."""
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select, text
+
+from app.foundation.store import message_tables, tables
+from app.foundation.store.engine import AnyRow
+
+_d = tables.decisions
+_f = message_tables.firings
+BLANK: dict[str, Any] = {
+    "unit_id": "",
+    "body_hash": "",
+    "context": {},
+    "actions": None,
+    "ineligible": None,
+    "message": None,
+}
+
+
+def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[AnyRow]:
+    """Decisions older than that which still name their unit, oldest first; none whose outcome, or waiting time, runs yet."""
+    query = (
+        select(_d)
+        .where(
+            _d.c.experiment_id == experiment_id,
+            text("decided_at < clock_timestamp() - make_interval(secs => :age)"),
+            _d.c.erased_at.is_(None),
+            ~select(1).where(tables.awaiting_outcome.c.decision_id == _d.c.id).exists(),
+            ~select(1)
+            .where(_f.c.unit_id == _d.c.unit_id, _f.c.wait_decision_id == _d.c.id, _f.c.status == "waiting")
+            .exists(),
+        )
+        .order_by(_d.c.decided_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(query, {"age": older_than_s}))
+
+
+_WRITE = text(
+    """
+    UPDATE decisions d SET unit_id = '', body_hash = '', context = '{}', actions = NULL, ineligible = NULL, message = NULL,
+        seal = i.seal, erased_at = clock_timestamp()
+    FROM json_to_recordset(:rows) AS i (id text, seal text) WHERE d.id = i.id
+    """
+)
+_BEFORE = (
+    "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # whoever notes an attempt has done so, or waits
+    "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
+    "DELETE FROM deliveries WHERE decision_id = ANY(:ids)",
+    # What must not fire again keeps its cause, in a row of another id: the decision's own id names the old one.
+    """
+    WITH gone AS (
+        DELETE FROM firings f USING decisions d WHERE d.id = ANY(:ids) AND f.unit_id = d.unit_id
+            AND (f.decision_id = d.id OR f.wait_decision_id = d.id)
+        RETURNING f.*
+    )
+    INSERT INTO firings (trigger_id, cause, caused_at, unit_id, request, status, priority, due_at, created_at, finished_at)
+    SELECT g.trigger_id, g.cause, g.caused_at, g.unit_id, json_build_object('experiment', g.request->>'experiment'),
+        g.status, g.priority, g.due_at, g.created_at, g.finished_at
+    FROM gone g JOIN triggers t ON t.id = g.trigger_id
+    WHERE t.definition->'pattern'->>'type' IN ('milestone', 'count')
+    """,
+    "DELETE FROM feedback WHERE decision_id = ANY(:ids)",
+    "DELETE FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = ANY(:ids)",
+)
+
+
+def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> None:
+    """Take the unit out of these decisions, and remove what hangs on it.
+
+    :param seals: by id, the seal of what is left.
+    """
+    for statement in _BEFORE:
+        values: dict[str, Any] = {"ids": list(seals)}
+        if ":experiment_id" in statement:
+            values["experiment_id"] = experiment_id
+        connection.execute(text(statement), values)
+    rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
+    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
+
+
+def delete_events(connection: Connection, older_than_s: float, most: int) -> int:
+    """Forget events that are older; returns how many went."""
+    events = message_tables.events
+    query = f"""
+        DELETE FROM {events.name} WHERE event_id IN (
+            SELECT event_id FROM {events.name} e WHERE received_at < clock_timestamp() - make_interval(secs => :age)
+              AND NOT EXISTS (SELECT FROM awaiting_match a WHERE a.event_id = e.event_id) LIMIT :most)
+    """
+    return connection.execute(text(query), {"age": older_than_s, "most": most}).rowcount
+
+
+def delete_firings(connection: Connection, older_than_s: float, most: int) -> int:
+    """Forget firings that ended longer ago; returns how many went. Never one that its trigger could make again."""
+    query = """
+        DELETE FROM firings WHERE id IN (
+            SELECT f.id FROM firings f JOIN triggers t ON t.id = f.trigger_id
+            WHERE f.status <> 'waiting' AND f.finished_at < clock_timestamp() - make_interval(secs => :age)
+              AND t.definition->'pattern'->>'type' <> 'milestone' LIMIT :most)
+    """
+    return connection.execute(text(query), {"age": older_than_s, "most": most}).rowcount
+
+
+def kept_experiments(connection: Connection) -> list[tuple[int, float]]:
+    """(experiment id, seconds) of those that keep people for so long."""
+    query = """
+        SELECT e.id, (c.config->>'retention_s')::float8 FROM experiments e
+        JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
+        WHERE c.config->>'retention_s' IS NOT NULL ORDER BY e.id
+    """
+    return [(row[0], row[1]) for row in connection.execute(text(query))]

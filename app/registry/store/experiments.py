@@ -1,0 +1,105 @@
+"""Experiments and their configurations."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from app.foundation.store import tables
+from app.foundation.store.engine import AnyRow
+
+_e = tables.experiments
+_c = tables.experiment_configs
+
+
+class StoredExperiment(NamedTuple):
+    """One experiment with its current configuration."""
+
+    id: int
+    key: str
+    status: str  # draft, running, paused, concluded
+    salt: bytes
+    config_version: int
+    revision: int
+    created_at: Any  # aware datetime, UTC
+    started_at: Any  # null: never started
+    concluded_at: Any  # null: not concluded
+    conclusion: str | None
+    owner: str  # who created it: a user's name, an API key's id, or cli
+    config: dict[str, Any]
+
+
+_columns = [_e.c[name] for name in StoredExperiment._fields if name != "config"]
+_with_config = select(*_columns, _c.c.config).join(
+    _c, (_c.c.experiment_id == _e.c.id) & (_c.c.version == _e.c.config_version)
+)
+
+
+def _stored(row: AnyRow) -> StoredExperiment:
+    return StoredExperiment._make(row)
+
+
+def add(connection: Connection, *, key: str, salt: bytes, config: dict[str, Any], revision: int, owner: str) -> int:
+    """Store a new draft; returns its id."""
+    values = {"key": key, "status": "draft", "salt": salt, "config_version": 1, "revision": revision, "owner": owner}
+    experiment_id = connection.execute(insert(_e).values(**values).returning(_e.c.id)).scalar_one()
+    connection.execute(insert(_c).values(experiment_id=experiment_id, version=1, config=config))
+    return int(experiment_id)
+
+
+def find(connection: Connection, key: str, *, lock: bool = False) -> StoredExperiment | None:
+    """The experiment of that key; with ``lock`` nobody else changes it until the transaction ends."""
+    query = _with_config.where(_e.c.key == key)
+    row = connection.execute(query.with_for_update(of=_e) if lock else query).first()
+    return None if row is None else _stored(row)
+
+
+def key_of(connection: Connection, experiment_id: int) -> str:
+    """The key of an experiment, which exists."""
+    return str(connection.execute(select(_e.c.key).where(_e.c.id == experiment_id)).scalar_one())
+
+
+def keys_of(connection: Connection, experiment_ids: Collection[int]) -> dict[int, str]:
+    """The keys of experiments, by their ids."""
+    query = select(_e.c.id, _e.c.key).where(_e.c.id.in_(experiment_ids))
+    return {row.id: row.key for row in connection.execute(query)}
+
+
+def by_id(connection: Connection, experiment_id: int) -> StoredExperiment:
+    """The experiment of that id, which exists."""
+    return _stored(connection.execute(_with_config.where(_e.c.id == experiment_id)).one())
+
+
+def changed_since(connection: Connection, revision: int) -> list[StoredExperiment]:
+    """Every experiment that changed after that revision."""
+    return [_stored(row) for row in connection.execute(_with_config.where(_e.c.revision > revision))]
+
+
+def newest(connection: Connection, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
+    """Newest first; ``after_id`` continues a listing."""
+    query = _with_config.order_by(_e.c.id.desc()).limit(limit)
+    if after_id is not None:
+        query = query.where(_e.c.id < after_id)
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def config_of(connection: Connection, experiment_id: int, version: int) -> dict[str, Any]:
+    """One stored configuration; they never change."""
+    query = select(_c.c.config).where(_c.c.experiment_id == experiment_id, _c.c.version == version)
+    return dict(connection.execute(query).scalar_one())
+
+
+def add_config(connection: Connection, experiment_id: int, version: int, config: dict[str, Any], revision: int) -> None:
+    """Make ``config`` the experiment's newest version."""
+    connection.execute(insert(_c).values(experiment_id=experiment_id, version=version, config=config))
+    connection.execute(update(_e).where(_e.c.id == experiment_id).values(config_version=version, revision=revision))
+
+
+def set_status(connection: Connection, experiment_id: int, status: str, revision: int, conclusion: str | None) -> None:
+    """Move the experiment to a status, with the times that belong to it."""
+    values: dict[str, Any] = {"status": status, "revision": revision}
+    if status == "running":
+        values["started_at"] = func.coalesce(_e.c.started_at, func.clock_timestamp())
+    if status == "concluded":
+        values |= {"concluded_at": func.clock_timestamp(), "conclusion": conclusion}
+    connection.execute(update(_e).where(_e.c.id == experiment_id).values(**values))

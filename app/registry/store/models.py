@@ -1,0 +1,142 @@
+"""Model versions and which of them serves."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.foundation.store import tables
+
+_m = tables.model_versions
+_l = tables.lineages
+
+
+class VersionInfo(NamedTuple):
+    """One model version without its bytes."""
+
+    id: int
+    experiment_id: int
+    arm: str
+    number: int
+    parent_id: int | None  # null: the untrained model
+    kind: str  # initial, incremental, rebuild
+    examples: int
+    sha256: str
+    signature: str
+    manifest: dict[str, Any]
+    checks: dict[str, Any]
+    created_at: Any
+    erased_at: Any  # since then its bytes are gone; null: they are there
+
+
+class Serving(NamedTuple):
+    """Which version of a lineage serves."""
+
+    experiment_id: int
+    arm: str
+    version_id: int
+    number: int
+    sha256: str
+    examples: int
+    created_at: Any
+    problem: str | None  # why the newest round did not go into service
+
+
+_columns = [_m.c[name] for name in VersionInfo._fields]
+
+
+def add(connection: Connection, *, model: bytes, **values: Any) -> int:
+    """Store a version (``values`` as in ``VersionInfo``, ``model`` compressed); returns its id."""
+    return int(connection.execute(insert(_m).values(model=model, **values).returning(_m.c.id)).scalar_one())
+
+
+def of_experiment(connection: Connection, experiment_id: int, arm: str | None = None) -> list[VersionInfo]:
+    """Every version of an experiment, by arm and number."""
+    query: Select[Any] = select(*_columns).where(_m.c.experiment_id == experiment_id).order_by(_m.c.arm, _m.c.number)
+    if arm is not None:
+        query = query.where(_m.c.arm == arm)
+    return [VersionInfo._make(row) for row in connection.execute(query)]
+
+
+def newest(connection: Connection, experiment_id: int, arm: str, *, before: int | None, most: int) -> list[VersionInfo]:
+    """The newest versions of a lineage, or those before a number, newest first."""
+    query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm)
+    if before is not None:
+        query = query.where(_m.c.number < before)
+    rows = connection.execute(query.order_by(_m.c.number.desc()).limit(most))
+    return [VersionInfo._make(row) for row in rows]
+
+
+def count(connection: Connection, experiment_id: int, arm: str) -> int:
+    """Versions of a lineage; numbers have no gaps."""
+    return next_number(connection, experiment_id, arm)
+
+
+def number_of(connection: Connection, version_id: int) -> int:
+    """The number of a version."""
+    return int(connection.execute(select(_m.c.number).where(_m.c.id == version_id)).scalar_one())
+
+
+def root_of(connection: Connection, version_id: int) -> VersionInfo:
+    """The untrained version that a version came from."""
+    query = """
+        WITH RECURSIVE up AS (
+            SELECT id, parent_id FROM model_versions WHERE id = :id
+            UNION ALL
+            SELECT m.id, m.parent_id FROM up JOIN model_versions m ON m.id = up.parent_id
+        )
+        SELECT id FROM up WHERE parent_id IS NULL
+    """
+    root = connection.execute(text(query), {"id": version_id}).scalar_one()
+    return VersionInfo._make(connection.execute(select(*_columns).where(_m.c.id == root)).one())
+
+
+def find(connection: Connection, experiment_id: int, arm: str, number: int) -> VersionInfo | None:
+    """One version by its number."""
+    query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm, _m.c.number == number)
+    row = connection.execute(query).first()
+    return None if row is None else VersionInfo._make(row)
+
+
+def load(connection: Connection, version_id: int) -> tuple[VersionInfo, bytes]:
+    """One version with its compressed bytes."""
+    row = connection.execute(select(*_columns, _m.c.model).where(_m.c.id == version_id)).one()
+    return VersionInfo._make(row[:-1]), bytes(row[-1])
+
+
+def next_number(connection: Connection, experiment_id: int, arm: str) -> int:
+    """One more than the highest number of the lineage, 0 for the first; call it under the lineage's lock."""
+    query = select(func.coalesce(func.max(_m.c.number), -1)).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm)
+    return int(connection.execute(query).scalar_one()) + 1
+
+
+def serve(connection: Connection, experiment_id: int, arm: str, version_id: int, revision: int) -> None:
+    """Make a version the serving one."""
+    row = {"experiment_id": experiment_id, "arm": arm, "serving_version_id": version_id, "revision": revision}
+    query = upsert(_l).values(**row, problem=None)
+    changed = {"serving_version_id": version_id, "revision": revision, "problem": None}
+    connection.execute(query.on_conflict_do_update(index_elements=["experiment_id", "arm"], set_=changed))
+
+
+def report_problem(connection: Connection, experiment_id: int, arm: str, problem: str) -> None:
+    """Say why the newest round did not go into service."""
+    where = (_l.c.experiment_id == experiment_id) & (_l.c.arm == arm)
+    connection.execute(update(_l).where(where).values(problem=problem))
+
+
+def serving(connection: Connection, *, since_revision: int = -1, experiment_id: int | None = None) -> list[Serving]:
+    """The serving version of each lineage that changed after a revision (of one experiment)."""
+    columns = [
+        _l.c.experiment_id,
+        _l.c.arm,
+        _m.c.id,
+        _m.c.number,
+        _m.c.sha256,
+        _m.c.examples,
+        _m.c.created_at,
+        _l.c.problem,
+    ]
+    query = select(*columns).join(_m, _m.c.id == _l.c.serving_version_id).where(_l.c.revision > since_revision)
+    if experiment_id is not None:
+        query = query.where(_l.c.experiment_id == experiment_id)
+    return [Serving._make(row) for row in connection.execute(query)]

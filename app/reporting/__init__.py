@@ -1,0 +1,1 @@
+"""Results, health, activity, and the reports that people read and send."""

@@ -1,0 +1,199 @@
+"""Is the log what it claims to be: units against shares, choices against propensities, rewards that are missing.
+
+A failed check here means that no other number of the experiment may be believed, so each says in words what it found.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.store import latest
+from app.foundation.store.engine import transaction
+from app.registry.lookup import stored_experiment
+from app.registry.store import models
+from app.reporting import sample_ratio
+from app.reporting.results import check_segment
+from app.reporting.store import choices, results
+from app.reporting.store.choices import Choice
+from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
+from experiments.health import concentration, missing_rewards
+
+KIND = "health"
+FACTOR = 50.0  # at most one part in so many of a worker's time
+NEWEST = 200_000  # decisions whose choices are checked
+MAX_GROUPS = 30
+CHOICES_OK = "choices match their logged propensities"
+
+
+def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, Any]:
+    """All health checks of an experiment; the choices of one declared segment field apart, when it is given.
+
+    :raises NotFound: no such experiment.
+    :raises Unprocessable: a segment that was not declared.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        check_segment(experiment, segment)
+        config = ExperimentConfig.model_validate(experiment.config)
+        waiting, late = choices.waiting(connection, experiment.id)
+        until = results.horizon(connection, experiment.id)
+        results.give_memory(connection)
+        seen = results.overview(connection, experiment.id, until)
+        checks = [
+            {"check": "sample_ratio", **sample_ratio.check(connection, experiment, config, seen, until)},
+            *_choices(connection, experiment.id, segment),
+            _missing(connection, experiment.id),
+            *_models(connection, experiment.id),
+        ]
+        return {
+            "experiment": key,
+            "ok": not any(check["alert"] for check in checks),
+            "checks": checks,
+            "waiting_for_rewards": waiting,
+            "late_rewards": late,
+            "assumptions": [
+                f"Choices are those of the newest {NEWEST:,} activated decisions; counts of units are of settled ones.",
+                "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
+            ],
+        }
+
+
+def stored(engine: Engine, key: str) -> dict[str, Any] | None:
+    """The newest checks that the worker made, with ``computed_at``; null when it made none yet.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        found = latest.get(connection, stored_experiment(connection, key).id, KIND)
+    return None if found is None else {**(found.body or {}), "computed_at": found.computed_at}
+
+
+def compute_due(engine: Engine, every_s: float) -> list[str]:
+    """Make the checks that are due and keep them; returns the experiments' keys."""
+    with transaction(engine) as connection:
+        keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
+    for key in keys:
+        began = time.monotonic()
+        body = get(engine, key)
+        summary = {"ok": body["ok"], "choices": _worst_choices(body["checks"])}
+        with transaction(engine) as connection:
+            experiment_id = stored_experiment(connection, key).id
+            latest.put(connection, experiment_id, KIND, summary, body, time.monotonic() - began)
+    return keys
+
+
+def _worst_choices(checks: list[dict[str, Any]]) -> str | None:
+    """The first check of choices that alarms, in words for a list of experiments; null when none does."""
+    return next(
+        (f"{c['text']} ({c['group']} {c['name']})" for c in checks if c["check"] == "choices" and c["alert"]), None
+    )
+
+
+def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[dict[str, Any]]:
+    """Choices against propensities: per arm, per model version, and per value of a segment field."""
+    names: dict[str, int] = {}
+    sums: dict[tuple[str, str], ChoiceSums] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for rows in choices.newest(connection, experiment_id, segment, NEWEST):
+        for row in rows:
+            for name in row.eligible:
+                names.setdefault(name, len(names))
+            taken = counts.setdefault(row.arm, {})
+            taken[row.eligible[row.chosen]] = taken.get(row.eligible[row.chosen], 0) + 1
+        for group, members in _grouped(rows).items():
+            sums[group] = _merged(sums.get(group), members, names)
+    largest = sorted(sums, key=lambda group: -sums[group].n)[:MAX_GROUPS]
+    level = 0.01 / max(1, len(largest))  # each group may alert: all of them together stay at one percent
+    checks = [_choice_check(group, choice_balance(sums[group], alpha=level), list(names)) for group in largest]
+    return checks + [_concentration(arm, taken) for arm, taken in sorted(counts.items())]
+
+
+def _grouped(rows: list[Choice]) -> dict[tuple[str, str], list[Choice]]:
+    found: dict[tuple[str, str], list[Choice]] = {}
+    for row in rows:
+        found.setdefault(("arm", row.arm), []).append(row)
+        found.setdefault(("model version", f"{row.arm}@{row.policy_version}"), []).append(row)
+        if row.segment is not None:
+            found.setdefault(("segment", row.segment), []).append(row)
+    return found
+
+
+def _merged(before: ChoiceSums | None, rows: list[Choice], names: dict[str, int]) -> ChoiceSums:
+    chances = np.zeros((len(rows), len(names)))
+    chosen = np.empty(len(rows), dtype=np.int64)
+    for place, row in enumerate(rows):
+        codes = [names[name] for name in row.eligible]
+        chances[place, codes] = row.distribution
+        chosen[place] = codes[row.chosen]
+    new = choice_sums(chosen, chances)
+    return new if before is None else merge_choices(_widened(before, len(names)), new)
+
+
+def _widened(sums: ChoiceSums, size: int) -> ChoiceSums:
+    """The same sums over more actions: those that were not seen before have zeros."""
+    more = size - len(sums.chosen)
+    return sums._replace(
+        chosen=np.pad(sums.chosen, (0, more)),
+        expected=np.pad(sums.expected, (0, more)),
+        covariance=np.pad(sums.covariance, ((0, more), (0, more))),
+        log_bets=np.pad(sums.log_bets, ((0, more), (0, 0))),
+    )
+
+
+def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]) -> dict[str, Any]:
+    kind, name = group
+    odd = [(arm.z, action, arm.ratio) for arm, action in zip(found.arms, names, strict=False) if arm.z is not None]
+    worst = max(odd, key=lambda one: abs(one[0])) if odd else None
+    text = CHOICES_OK
+    if found.alert and worst is not None and worst[2] is not None:
+        text = (
+            f"choices do not match their propensities: action {worst[1]!r} was chosen {worst[2]:.3f} times as often as "
+            "they say"
+        )
+    return {
+        "check": "choices",
+        "group": kind,
+        "name": name,
+        "alert": bool(found.alert),
+        "text": text,
+        "decisions": found.n,
+        "p_value": found.p_value,
+        "anytime_p_value": found.anytime_p_value,
+    }
+
+
+def _concentration(arm: str, taken: dict[str, int]) -> dict[str, Any]:
+    found = concentration(list(taken.values()))
+    return {
+        "check": "concentration",
+        "group": "arm",
+        "name": arm,
+        "alert": False,
+        "text": f"as if {found.effective_number:.1f} of {len(taken)} actions were shown equally often",
+        "largest_share": found.top_share,
+        "gini": found.gini,
+    }
+
+
+def _missing(connection: Connection, experiment_id: int) -> dict[str, Any]:
+    counts = results.rewarded_per_arm(connection, experiment_id)
+    described: dict[str, Any] = {"check": "missing_rewards", "alert": False}
+    if not counts:
+        return described | {"text": "no decision is settled yet", "share": {}}
+    found = missing_rewards([all_ for all_, _ in counts.values()], [rewarded for _, rewarded in counts.values()])
+    text = "the arms differ in how often a reward is missing" if found.alert else "the arms miss rewards alike"
+    share = {arm: float(value) for arm, value in zip(counts, found.rate, strict=True)}
+    # That arms differ is what a better arm does when only successes are reported: worth a look, not an alarm.
+    return described | {"text": text, "share": share, "p_value": found.p_value, "differs": bool(found.alert)}
+
+
+def _models(connection: Connection, experiment_id: int) -> Iterable[dict[str, Any]]:
+    for row in models.serving(connection, experiment_id=experiment_id):
+        text = (
+            f"version {row.number} serves" if row.problem is None else f"the newest round does not serve: {row.problem}"
+        )
+        yield {"check": "model", "group": "arm", "name": row.arm, "alert": row.problem is not None, "text": text}

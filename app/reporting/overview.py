@@ -1,0 +1,38 @@
+"""What an experiment's overview shows, brought together: figures that the worker computed, models that serve, what is wrong."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from app.foundation.store.engine import transaction
+from app.registry.lookup import stored_experiment
+from app.registry.store import models
+from app.registry.store.experiments import StoredExperiment
+from app.registry.store.models import Serving
+from app.reporting import activity, home, results
+from app.reporting.home import Badge
+
+
+class Overview(NamedTuple):
+    """One experiment as it stands."""
+
+    experiment: StoredExperiment
+    badges: list[Badge]
+    activity: dict[str, Any] | None  # see app.reporting.activity; null: nothing was computed yet
+    results: dict[str, Any] | None  # see app.reporting.results; null: nothing was computed yet
+    models: dict[str, Serving]  # by learning arm
+
+
+def get(engine: Engine, key: str) -> Overview:
+    """The newest figures of an experiment; computes nothing.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        serving = {row.arm: row for row in models.serving(connection, experiment_id=experiment.id)}
+    figures = activity.get(engine, key)
+    if figures is not None and figures["day"] != datetime.now(UTC).date().isoformat():
+        figures |= {"decisions_today": 0, "rewards_today": 0}  # computed before midnight: nothing was decided since
+    return Overview(experiment, home.badges_of(engine, key), figures, results.newest(engine, key), serving)

@@ -1,0 +1,32 @@
+"""The list of experiments."""
+
+from flask import render_template, request
+
+from app.accounts.pages.access import may, page
+from app.design import drafts
+from app.foundation.serving import process
+from app.reporting import home as service
+
+SHOWN = 50
+
+
+@page("/", "viewer")
+def home() -> str:
+    """Every experiment: how it stands and what is wrong."""
+    given = {name: request.args.get(name, "").strip() for name in ("search", "status", "sort")}
+    found = service.lines(process().engine, search=given["search"], status=given["status"], sort=given["sort"])
+    first = request.args.get("from", "")
+    start = min(int(first), max(0, len(found) - 1)) if first.isdecimal() and len(first) < 10 else 0
+    return render_template(
+        "home.html",
+        section="experiments",
+        lines=found[start : start + SHOWN],
+        count=len(found),
+        start=start,
+        shown=SHOWN,
+        given=given,
+        filtered=any(given[name] for name in ("search", "status")),
+        sorts=service.SORTS,
+        statuses=service.STATUSES,
+        drafts=drafts.unfinished(process().engine) if may("editor") else [],
+    )

@@ -1,0 +1,59 @@
+"""Reports for a wider audience: given with differential privacy, out of one budget of each experiment."""
+
+import math
+from typing import Any
+
+from flask import redirect, request, url_for
+
+from app.accounts.pages.access import page, user
+from app.design.pages.experiment import experiment_page
+from app.foundation.errors import FieldError, LoopwiseError
+from app.foundation.fields import invalid
+from app.foundation.pages.forms import mistakes
+from app.foundation.serving import process
+from app.reporting import privacy as service
+
+
+@page("/experiments/<key>/private-reports", "viewer")
+def private_reports(key: str) -> str:
+    """Those given so far, and what is left."""
+    return _shown(key)
+
+
+@page("/experiments/<key>/private-reports", "editor", ("POST",))
+def give_private_report(key: str) -> Any:
+    """Make one and spend its epsilon."""
+    at = process()
+    try:
+        service.give(at.engine, at.settings, key, _epsilon(request.form.get("epsilon", "")), user().name)
+    except LoopwiseError as error:
+        if error.status not in (409, 422):
+            raise
+        return _shown(key, mistakes(error) or {"epsilon": error.detail}), error.status
+    return redirect(url_for("admin.private_reports", key=key, _anchor="given"))
+
+
+def _epsilon(text: str) -> float:
+    try:
+        found = float(text.strip())
+    except ValueError:
+        found = math.nan
+    if not service.LEAST_EPSILON <= found <= service.MOST_EPSILON:
+        bounds = f"give a number from {service.LEAST_EPSILON:g} to {service.MOST_EPSILON:g}, such as 0.5"
+        raise invalid((FieldError("/epsilon", bounds),))
+    return found
+
+
+def _shown(key: str, errors: dict[str, str] | None = None) -> str:
+    at = process()
+    given = service.given(at.engine, at.settings, key)
+    return experiment_page(
+        "private_reports.html",
+        key,
+        "results",
+        given=given,
+        installed=service.installed(),
+        small=service.SMALL,
+        typed=request.form,
+        errors=errors or {},
+    )

@@ -1,0 +1,227 @@
+"""Figures in plain words: the verdict, the rule, whether an arm learns. What is said is decided in the services."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from app.design.experiment_config import ExperimentConfig
+from app.design.metric_config import DecisionRule
+from app.foundation.pages.format import (
+    duration,
+    interval,
+    moment,
+    number,
+    p_value,
+    percent,
+    plural,
+    signed,
+    signed_percent,
+    when,
+)
+from app.registry.store.models import Serving
+
+METHODS = {
+    "sequential": (
+        "Peek-safe",
+        "Intervals and p-values that hold at every look together: look as often as you like and stop when you like.",
+    ),
+    "fixed": (
+        "Fixed horizon",
+        "Narrower intervals for one look at a time that was chosen beforehand. Whoever looks more often and stops at a good "
+        "moment is wrong far more often than the level says.",
+    ),
+    "bayes": (
+        "Chance to win",
+        "How likely each arm is the best of all, from these data alone, with no opinion beforehand. It is no guard against "
+        "stopping at a lucky moment.",
+    ),
+}
+VERDICTS = {"ship": "ship {arm}", "stop": "stop", "keep_running": "keep running"}
+ADJUSTMENTS = {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}
+ROLES = {"primary": "decides", "guardrail": "guardrail", "secondary": "to learn from"}
+
+
+class Verdict(NamedTuple):
+    """What the results say, in sentences."""
+
+    kind: str  # good, bad, wait: the colour
+    sentences: list[str]
+
+
+def verdict(results: dict[str, Any]) -> Verdict:
+    """The best arm against control with its peek-safe interval, and what the rule of the launch says."""
+    said = results["decision"]["verdict"]
+    kind = {"ship": "good", "stop": "bad"}.get(said, "wait")
+    return Verdict(kind, [earned(results), rule_says(results["decision"])])
+
+
+def earned(results: dict[str, Any]) -> str:
+    """The first primary metric's best arm against control."""
+    metric = next(one for one in results["metrics"] if one["role"] == "primary")
+    line = best_line(metric)
+    if line is None:
+        return _no_comparison(metric, results)
+    values = {row["arm"]: row["value"] for row in metric["arms"]}
+    mine, control = number(values.get(line["arm"])), number(values.get(line["control"]))
+    against = f"{control} of the control" + ("" if line["control"] == "control" else f", {line['control']}")
+    if metric["source"]["type"] == "reward":
+        text = f"{line['arm']} earns {mine} per decision against {against}"
+    else:
+        text = f"{metric['name']}: {line['arm']} has {mine} against {against}"
+    if line["relative_lift"] is not None:
+        return f"{text}: {lift(line['relative_lift'], line['always_valid']['relative_interval'])}."
+    return f"{text}: {signed(line['difference'])} ({interval(line['always_valid']['interval'], 'signed')})."
+
+
+def lift(value: float, given: dict[str, Any]) -> str:
+    """A relative change with its interval, as precise as it is worth saying."""
+    digits = 0 if abs(value) >= 0.1 else 1
+    if given["low"] is None or given["high"] is None:
+        return f"{signed_percent(value, digits)} ({given['reason']})"
+    return f"{signed_percent(value, digits)} ({signed_percent(given['low'], digits)} to {signed_percent(given['high'], digits)})"
+
+
+def best_line(metric: dict[str, Any]) -> dict[str, Any] | None:
+    """The comparison of the best arm; null when none can be made."""
+    upwards = 1 if metric["direction"] == "increase" else -1
+    known = [line for line in metric["comparisons"] if line["difference"] is not None]
+    return max(known, key=lambda line: upwards * line["difference"], default=None)
+
+
+def _no_comparison(metric: dict[str, Any], results: dict[str, Any]) -> str:
+    control = results["control"]
+    if len(results["sample_ratio"]["observed"]) < 2:
+        return (
+            f"There is one arm, {control}, and so nothing to compare it with. Add an arm to see what a policy is worth."
+        )
+    if not metric["comparisons"]:
+        return f"Nothing can be compared yet: {control} and another arm need settled decisions first."
+    reason = metric["comparisons"][0]["always_valid"]["interval"]["reason"]
+    return f"Nothing can be compared yet: {reason}."
+
+
+def rule_says(decision: dict[str, Any]) -> str:
+    """The verdict of the rule with its reasons."""
+    words = VERDICTS[decision["verdict"]].format(arm=decision["arm"])
+    return f"The rule written down at launch says: {words}. {' '.join(decision['reasons'])}"
+
+
+def rule(given: DecisionRule, control: str) -> list[str]:
+    """The decision rule as it was written down."""
+    found = [
+        f"Ship an arm when it is shown to be better than {control} on a metric that decides, with at most "
+        f"{percent(given.alpha, 0)} false alarms over all looks together.",
+        "Stop when the units do not match their shares, when a guardrail is crossed, or when every arm is shown to be worse.",
+        f"Say nothing before every arm has {plural(given.min_units, 'unit')}"
+        + (f" and {duration(given.min_days * 86_400)} have passed." if given.min_days else "."),
+    ]
+    if given.max_days is not None:
+        found.append(f"Stop after {duration(given.max_days * 86_400)}, whatever it shows.")
+    return found
+
+
+def learning(found: dict[str, Any]) -> str:
+    """Is this arm learning? One line of ``activity["learning"]``."""
+    answer = found["answer"]
+    if answer == "too_early":
+        return "Too early to say: the first and the last third of the decisions need 30 units of this arm each, all settled."
+    earned = f"{number(found['last'])} per decision in the last third of the decisions, {number(found['first'])} in the first"
+    beside = "" if "control_change" not in found else " beyond what changed for the control meanwhile"
+    low, high = found["interval"]
+    change = f"{signed(found['change'])}{beside} (95% interval {signed(low)} to {signed(high)})"
+    if answer == "yes":
+        return f"Yes. It earned {earned}: {change}."
+    if answer == "worse":
+        return f"It got worse. It earned {earned}: {change}."
+    return f"Not shown. It earned {earned}: {change}, which may be chance."
+
+
+def serving(model: Serving | None) -> str:
+    """Which model version serves, how old it is and what it learned from."""
+    if model is None or model.number == 0:
+        return "No model was trained yet: the first is, when rewards have come in."
+    trained = f"Version {model.number} serves, trained {roughly_ago(model.created_at)}"
+    text = f"{trained} on {plural(model.examples, 'decision')}."
+    return text if model.problem is None else f"{text} The newest round does not serve: {model.problem}."
+
+
+def roughly_ago(value: Any, now: datetime | None = None) -> str:
+    """An age in whole minutes, hours or days: a text that lives on a page which must not change all the time."""
+    found = moment(value)
+    if found is None:
+        return "never"
+    seconds = ((now or datetime.now(UTC)) - found).total_seconds()
+    if seconds < 60:
+        return "less than a minute ago"
+    size = next(size for size in (86_400, 3600, 60) if seconds >= size)
+    return f"{duration(int(seconds // size) * size)} ago"
+
+
+def moment_of(seconds: float) -> Markup:
+    """Seconds since the epoch as a time."""
+    return when(datetime.fromtimestamp(seconds, UTC))
+
+
+def chance(value: float | None) -> str:
+    """A chance as a percentage that never claims to be certain."""
+    if value is None:
+        return percent(None)
+    return "over 99.9%" if value > 0.999 else "under 0.1%" if value < 0.001 else percent(value)
+
+
+def margin(tested: dict[str, Any] | None) -> str:
+    """What a guardrail's test says."""
+    if tested is None:
+        return ""
+    words = "shown to be within the margin" if tested["shown"] else "not shown to be within the margin yet"
+    return f"{words} (p {p_value(tested['p_value'])})"
+
+
+def metric_notes(metric: dict[str, Any]) -> list[str]:
+    """What a reader of a metric's figures has to know."""
+    found = []
+    adjusted = {line["adjustment"] for line in metric["comparisons"]}
+    if adjusted:
+        how = ADJUSTMENTS[adjusted.pop()]
+        over = "the metrics that decide" if metric["role"] == "primary" else "the guardrails and the other metrics"
+        found.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
+    if metric["winsorize"] is not None:
+        found.append(
+            f"Winsorised: values per unit above the {percent(metric['winsorize'], 1)} quantile of all units count as that "
+            "quantile, so that a few extreme units do not decide. The estimate is of the cut values."
+        )
+    if metric["role"] == "guardrail" and metric["min_effect"]:
+        found.append(
+            f"Guardrail: an arm may be worse than control by at most {percent(metric['min_effect'])} of the control's value."
+        )
+    if metric["window_s"] is not None:
+        found.append(f"Reports count up to {duration(metric['window_s'])} after their decision.")
+    return found
+
+
+def reward(config: ExperimentConfig) -> str:
+    """How the reward is made, in words."""
+    given = config.reward
+    words = {
+        "sum": "the sum of",
+        "max": "the largest of",
+        "mean": "the mean of",
+        "first": "the first of",
+        "last": "the last of",
+    }
+    return (
+        f"Each decision's reward is {words[given.aggregation]} what is reported within {duration(given.window_s)} of it, "
+        f"each report from {number(given.min)} to {number(given.max)}; without any report it is {number(given.default)}."
+    )
+
+
+def policy(document: dict[str, Any]) -> str:
+    """What an arm does, in words."""
+    if document["type"] == "fixed":
+        return f"always chooses {document['action']}"
+    if document["type"] == "uniform":
+        return "chooses at random, every action equally often"
+    floor = document.get("exploration_floor")
+    kept = f", with {percent(float(floor))} of its choices spread evenly over all actions" if floor else ""
+    return f"learns ({document.get('algorithm', 'its own way')}){kept}"

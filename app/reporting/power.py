@@ -1,0 +1,245 @@
+"""Planning before an experiment: how many units, how long, or which effect; and what a bandit would do, by simulation."""
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+from sqlalchemy import Engine
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import FieldError, Unprocessable
+from app.foundation.fields import Key, Model, invalid
+from app.foundation.store.engine import transaction
+from app.off_policy.store import evaluations
+from app.registry.lookup import stored_experiment
+from app.reporting import results as reported
+from app.reporting.result_lines import control_of, moments, units_of
+from app.reporting.store import results
+from app.reporting.store.results import ArmSums
+from bandits.policy import FixedPolicy, parse_policy
+from experiments import bandit_planning, planning
+from experiments.comparison import DEN, NUM, linear_variance
+from experiments.planning import Baseline
+from experiments.validation import DataError
+
+LOG_ROWS = 100_000  # newest decisions that a baseline is taken from
+SIMULATED_ROUNDS = 2_000_000  # rounds times runs that one answer may cost
+ASSUMPTIONS = {
+    "metric": (
+        "Two-sided test at one look chosen beforehand, equal variance in both arms, independent units.",
+        "An always-valid interval needs about `sequential_factor` times the units to be as narrow.",
+    ),
+    "bandit": ("Rewards are independent draws with the given means, which do not depend on context or time.",),
+}
+
+
+class MetricPlan(Model):
+    """A comparison of two arms on one metric."""
+
+    kind: Literal["mean", "proportion", "count", "ratio"] = "mean"
+    value: float | None = Field(default=None, description="The control's expected value; or take it from `experiment`.")
+    std: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation per unit; for a ratio of (numerator - ratio * denominator) / mean(denominator).",
+    )
+    dispersion: float = Field(default=1.0, gt=0, description="Variance over mean, for counts.")
+    correlation: float = Field(default=0.0, gt=-1, lt=1, description="Of the metric with a covariate, for CUPED.")
+    experiment: Key | None = Field(default=None, description="Take the baseline from this experiment's log.")
+    metric: str = Field(default="reward", description="Which of its metrics.")
+    solve_for: Literal["units", "effect", "power"] = "units"
+    effect: float | None = Field(default=None, description="Absolute effect that must be seen.")
+    relative_effect: float | None = Field(default=None, description="The same, relative to the control's value.")
+    units: int | None = Field(default=None, ge=4, description="Units in both arms together.")
+    power: float = Field(default=0.8, gt=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    treatment_share: float = Field(default=0.5, gt=0, lt=1)
+    units_per_day: float | None = Field(default=None, gt=0)
+
+
+class BanditPlan(Model):
+    """A simulation of a bandit over actions with these mean rewards."""
+
+    means: list[float] | None = Field(
+        default=None, min_length=2, max_length=100, description="Mean reward per action; the first is the control."
+    )
+    experiment: Key | None = Field(
+        default=None, description="Take the means of its actions from this experiment's log."
+    )
+    rounds: int = Field(default=5000, ge=100, le=100_000)
+    batch: int = Field(default=100, ge=1)
+    policy: Literal["uniform", "epsilon_greedy", "thompson"] = "epsilon_greedy"
+    floor: float = Field(default=0.05, ge=0, le=1)
+    epsilon: float = Field(default=0.1, ge=0, le=1)
+    reward_std: float | None = Field(default=None, gt=0, description="For rewards that are not yes or no.")
+    runs: int = Field(default=200, ge=10, le=2000)
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)
+
+
+class PowerRequest(Model):
+    """One of the two."""
+
+    metric: MetricPlan | None = None
+    bandit: BanditPlan | None = None
+
+
+def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
+    """Answer a planning question.
+
+    :raises Unprocessable: something is missing or impossible, and what.
+    """
+    if (request.metric is None) == (request.bandit is None):
+        raise invalid((FieldError("", "give either metric or bandit"),))
+    try:
+        if request.bandit is not None:
+            return _bandit(engine, request.bandit)
+        assert request.metric is not None
+        return _metric(engine, request.metric)
+    except DataError as error:
+        raise Unprocessable("invalid_value", error.sentence(None)) from None
+
+
+def _bandit(engine: Engine, asked: BanditPlan) -> dict[str, Any]:
+    if asked.rounds * asked.runs > SIMULATED_ROUNDS:
+        message = f"rounds times runs may be at most {SIMULATED_ROUNDS:,}; ask for fewer runs"
+        raise invalid((FieldError("/bandit/runs", message),))
+    named: dict[str, float] | None = None
+    if asked.experiment is not None:
+        named = _action_means(engine, asked.experiment)
+    means = list(named.values()) if named is not None else asked.means
+    if means is None:
+        raise invalid((FieldError("/bandit/means", "give the mean rewards, or an experiment to take them from"),))
+    design = bandit_planning.Design(asked.rounds, asked.batch, asked.policy, asked.floor, epsilon=asked.epsilon)
+    found = bandit_planning.simulate(means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
+    return {
+        "kind": "bandit",
+        "method": "simulation",
+        "assumptions": list(ASSUMPTIONS["bandit"]),
+        "plan": found._asdict() | {"means": named or means} | _nothing_to_find(means),
+    }
+
+
+def _nothing_to_find(means: list[float]) -> dict[str, Any]:
+    """Where the control is the best there is no contrast whose power could be told."""
+    if means[0] < max(means):
+        return {}
+    reason = "the control (the first action) has the highest mean: no other can be shown to be better"
+    return {"power": None, "contrast_std": None, "coverage": None, "reason": reason}
+
+
+def _action_means(engine: Engine, key: str) -> dict[str, float]:
+    """Mean reward of each action in a stored log, weighted by 1 / propensity; the control's action first, if it is fixed."""
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        rows = evaluations.newest_choices(connection, experiment.id, LOG_ROWS)
+    if not rows:
+        raise DataError("the log has no settled decision", fix="type the means in, or wait")
+    names = sorted({action for action, _, _ in rows})
+    config = ExperimentConfig.model_validate(experiment.config)
+    control = next(parse_policy(arm.policy) for arm in config.arms if arm.key == control_of(config))
+    if isinstance(control, FixedPolicy) and control.action in names:
+        names = [control.action, *(name for name in names if name != control.action)]
+    code = {name: place for place, name in enumerate(names)}
+    arms = bandit_planning.arm_baselines(
+        [code[action] for action, _, _ in rows],
+        [propensity for _, propensity, _ in rows],
+        [reward for _, _, reward in rows],
+        len(names),
+    )
+    return {name: float(arm.mean or 0.0) for name, arm in zip(names, arms, strict=True)}
+
+
+def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
+    baseline = _from_log(engine, asked) if asked.experiment is not None else _typed(asked)
+    effect = asked.effect if asked.effect is not None else None
+    if effect is None and asked.relative_effect is not None:
+        effect = asked.relative_effect * baseline.value
+    found: dict[str, Any]
+    if asked.solve_for == "units":
+        found = planning.sample_size(
+            baseline,
+            _needed(effect, "/metric/effect", "give effect or relative_effect"),
+            alpha=asked.alpha,
+            wanted_power=asked.power,
+            treatment_share=asked.treatment_share,
+            units_per_day=asked.units_per_day,
+        )._asdict()
+    else:
+        total = _needed(asked.units, "/metric/units", "give the units in both arms together")
+        sizes = (total * (1 - asked.treatment_share), total * asked.treatment_share)
+        if asked.solve_for == "effect":
+            found = planning.minimum_detectable_effect(
+                baseline, *sizes, alpha=asked.alpha, wanted_power=asked.power, units_per_day=asked.units_per_day
+            )._asdict()
+        else:
+            wanted = _needed(effect, "/metric/effect", "give effect or relative_effect")
+            found = {"power": planning.power(baseline, wanted, *sizes, asked.alpha), "effect": wanted}
+    total_units = found.get("n_control", 0) + found.get("n_treatment", 0) or asked.units or 1000
+    factor = planning.sequential_inflation(total_units, alpha=asked.alpha)
+    return {
+        "kind": "metric",
+        "method": "two-sided test at one look (normal and t approximations; see docs/statistics.md)",
+        "assumptions": list(ASSUMPTIONS["metric"]),
+        "plan": found | {"baseline": baseline._asdict(), "sequential_factor": factor},
+    }
+
+
+def _needed(value: float | None, path: str, message: str) -> float:
+    if value is None:
+        raise invalid((FieldError(path, message),))
+    return value
+
+
+def _typed(asked: MetricPlan) -> Baseline:
+    value = _needed(asked.value, "/metric/value", "give the control's expected value, or an experiment to take it from")
+    if asked.kind == "proportion":
+        return planning.proportion_baseline(value, correlation=asked.correlation)
+    if asked.kind == "count":
+        return planning.count_baseline(value, dispersion=asked.dispersion, correlation=asked.correlation)
+    std = _needed(asked.std, "/metric/std", "give the standard deviation per unit")
+    return planning.mean_baseline(value, std, correlation=asked.correlation)
+
+
+def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
+    """The control arm's value and spread in a stored log."""
+    key = asked.experiment or ""
+    known = reported.newest(engine, key)
+    if known is not None and known["window"]["decisions"] > reported.SMALL:
+        return _from_report(known, asked)
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        config = ExperimentConfig.model_validate(experiment.config)
+        metric = {metric.key: metric for metric in config.all_metrics()}.get(asked.metric)
+        if metric is None:
+            raise _unknown_metric(asked.metric)
+        units, values = units_of(metric)
+        sums = results.arm_sums(connection, experiment.id, units, values, winsorize=metric.winsorize)
+    mine = [row for row in sums if row.arm == control_of(config)]
+    if not mine or mine[0].units < 2 or mine[0].mean_den <= 0:
+        raise _no_baseline()
+    return _baseline(mine[0], asked.correlation)
+
+
+def _from_report(report: dict[str, Any], asked: MetricPlan) -> Baseline:
+    """The same from the newest report: a long log is not summed while somebody waits."""
+    metric = next((one for one in report["metrics"] if one["metric"] == asked.metric), None)
+    if metric is None:
+        raise _unknown_metric(asked.metric)
+    whole = [arm for arm in metric["arms"] if arm["arm"] == report["control"] and arm["segment"] is None]
+    if not whole or not whole[0]["std_error"]:
+        raise _no_baseline()
+    std = whole[0]["std_error"] * math.sqrt(whole[0]["units"])
+    return planning.mean_baseline(whole[0]["value"], std, correlation=asked.correlation)
+
+
+def _unknown_metric(key: str) -> Unprocessable:
+    return invalid((FieldError("/metric/metric", f"the experiment has no metric {key!r}"),))
+
+
+def _no_baseline() -> DataError:
+    return DataError("the control arm has fewer than two settled units", fix="type the baseline in, or wait")
+
+
+def _baseline(row: ArmSums, correlation: float) -> Baseline:
+    std = math.sqrt(linear_variance(moments(row), NUM, DEN))
+    return planning.mean_baseline(row.mean_num / row.mean_den, std, correlation=correlation)

@@ -1,0 +1,128 @@
+"""Reports for a wider audience, with differential privacy: whether any one unit took part changes little of what they say.
+
+Neighbouring data sets differ in one unit, with all of its decisions. Each unit is in one arm (that of its first decision)
+and adds 1 to the arm's units and its mean reward, in whole points of the reward's range, to the arm's points. Both are
+released with discrete Laplace noise (OpenDP's mechanism, Canonne, Kamath and Steinke 2020, which has no floating-point leak);
+arms are disjoint, so a report costs what one arm costs: half of epsilon for the units, half for the points.
+Arms with few units by the released number are suppressed, which costs nothing more.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.errors import Conflict
+from app.foundation.settings import Settings
+from app.foundation.store.engine import transaction
+from app.foundation.times import iso
+from app.registry.lookup import stored_experiment
+from app.reporting.store import privacy as store
+from app.reporting.store.privacy import ArmTotal, Spent
+
+POINTS = 1000  # whole steps of the reward's range
+LEAST_EPSILON, MOST_EPSILON = 0.001, 100.0
+SMALL = 20  # units, below which an arm is suppressed
+SHARE_IN_NOISE = 0.95
+
+Noise = Callable[[int, float], int]  # (value, scale) -> value with discrete Laplace noise of that scale
+
+
+def give(engine: Engine, settings: Settings, key: str, epsilon: float, actor: str) -> dict[str, Any]:
+    """Make a report and spend its epsilon.
+
+    :param epsilon: positive; smaller is more private and noisier.
+    :raises NotFound: no such experiment.
+    :raises Conflict: the budget does not suffice, or the mechanism is not installed.
+    """
+    noise = _mechanism()
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        config = ExperimentConfig.model_validate(experiment.config)
+        store.lock(connection, experiment.id)
+        left = settings.privacy_budget - math.fsum(one.epsilon for one in store.spent(connection, experiment.id))
+        if epsilon > left + 1e-12:
+            of = f"Of a budget of {settings.privacy_budget:g} there is {max(left, 0):g} left"
+            raise Conflict("privacy_budget_spent", f"{of}; this report asks for {epsilon:g}.")
+        totals = {
+            one.arm: one
+            for one in store.totals(connection, experiment.id, config.reward.min, config.reward.max, POINTS)
+        }
+        arms = [totals.get(arm.key, ArmTotal(arm.key, 0, 0)) for arm in config.arms]
+        report = _report(config, arms, epsilon, noise)
+        store.add(connection, experiment.id, epsilon, report, actor)
+    return report | {"epsilon": epsilon, "budget_left": left - epsilon}
+
+
+def given(engine: Engine, settings: Settings, key: str) -> dict[str, Any]:
+    """The reports of an experiment so far, newest first, and what is left of its budget."""
+    with transaction(engine) as connection:
+        reports = store.spent(connection, stored_experiment(connection, key).id)
+    left = settings.privacy_budget - math.fsum(one.epsilon for one in reports)
+    return {
+        "budget": settings.privacy_budget,
+        "budget_left": max(left, 0.0),
+        "reports": [_spent(one) for one in reports],
+    }
+
+
+def installed() -> bool:
+    """True when the mechanism is there."""
+    return importlib.util.find_spec("opendp") is not None
+
+
+def half_width(scale: float, share: float = SHARE_IN_NOISE) -> float:
+    """The noise is smaller than this in that share of reports: P(|X| > x) <= exp(-x / scale) for the Laplace law."""
+    return -scale * math.log(1 - share)
+
+
+def _report(config: ExperimentConfig, arms: list[ArmTotal], epsilon: float, noise: Noise) -> dict[str, Any]:
+    units_scale, points_scale = 2.0 / epsilon, 2.0 * POINTS / epsilon
+    low, span = config.reward.min, config.reward.max - config.reward.min
+    lines = []
+    for arm in arms:
+        units, points = noise(arm.units, units_scale), noise(arm.points, points_scale)
+        line: dict[str, Any] = {"arm": arm.arm, "suppressed": units < SMALL}
+        if units >= SMALL:
+            mean = min(max(points / units / POINTS, 0.0), 1.0)
+            line |= {"units": units, "mean_reward": low + span * mean}
+            line["noise_of_mean"] = span * min(1.0, _noise_of_mean(units, mean, units_scale, points_scale))
+        lines.append(line)
+    return {
+        "arms": lines,
+        "noise_of_units": half_width(units_scale),
+        "estimand": "mean over units of the unit's mean reward, per arm of the unit's first decision",
+        "privacy": f"pure differential privacy of a whole unit, epsilon {epsilon:g}",
+        "notes": [
+            f"The noise is within the given bounds in {SHARE_IN_NOISE:.0%} of reports; it comes on top of the sampling error.",
+            f"Arms with fewer than {SMALL} units are suppressed.",
+        ],
+    }
+
+
+def _noise_of_mean(units: int, mean: float, units_scale: float, points_scale: float) -> float:
+    """How far noise alone may move a mean of points / units, to first order, as a share of the range."""
+    both = half_width(points_scale, 0.975) / POINTS + mean * half_width(units_scale, 0.975)
+    return both / units
+
+
+def _mechanism() -> Noise:
+    try:
+        import opendp.prelude as dp
+    except ImportError:
+        message = "Install Loopwise with its extra `privacy` (OpenDP), then ask again."
+        raise Conflict("privacy_not_installed", message) from None
+    dp.enable_features("contrib")
+
+    def noise(value: int, scale: float) -> int:
+        space = dp.atom_domain(T=int), dp.absolute_distance(T=int)
+        return int(dp.m.make_laplace(*space, scale=scale)(value))
+
+    return noise
+
+
+def _spent(one: Spent) -> dict[str, Any]:
+    return one.report | {"epsilon": one.epsilon, "actor": one.actor, "at": iso(one.at)}

@@ -1,0 +1,102 @@
+"""Units against shares, through every change of the shares: each unit counts under those in force when it was first seen.
+
+A ramp moves units between arms; counts against today's shares would then alarm for what was intended.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+from sqlalchemy import Connection
+
+from app.design.experiment_config import ExperimentConfig, shares
+from app.registry.store import experiments
+from app.registry.store.experiments import StoredExperiment
+from app.reporting.store import results
+from app.reporting.store.results import Assigned, Overview
+from experiments.health import ALERT_BELOW, sequential_sample_ratio
+
+
+class _Stretch(NamedTuple):
+    """Units that were first seen under the same shares."""
+
+    shares: tuple[float, ...]
+    units: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def check(
+    connection: Connection,
+    experiment: StoredExperiment,
+    config: ExperimentConfig,
+    seen: Overview,
+    until: datetime | None = None,
+) -> dict[str, Any]:
+    """The sample ratio of an experiment, in words and numbers.
+
+    :param until: only decisions before it (see ``app.reporting.store.results.horizon``).
+    """
+    arms = [arm.key for arm in config.arms]
+    known = {}
+    for version in range(1, experiment.config_version + 1):
+        stored = experiments.config_of(connection, experiment.id, version)
+        known[version] = _shares(ExperimentConfig.model_validate(stored), arms)
+    if len(set(known.values())) == 1:  # a unit never changed its arm
+        counted = [Assigned(1, arm, units) for arm, units in seen.units.items()]
+    else:
+        counted = results.assigned(connection, experiment.id, until)
+    return judge(arms, _stretches(counted, arms, known))
+
+
+def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> dict[str, Any]:
+    """Chi-square of all stretches together: d' S^- d of the deviations, which is Pearson's when there is one stretch."""
+    size = len(arms)
+    observed, expected, covariance = np.zeros(size), np.zeros(size), np.zeros((size, size))
+    stray, evidence, random = np.zeros(size), 0.0, False
+    for one in stretches:
+        share, total = np.array(one.shares), float(one.units.sum())
+        observed += one.units
+        expected += total * share
+        covariance += total * (np.diag(share) - np.outer(share, share))
+        stray += np.where(share == 0, one.units, 0.0)
+        used = share > 0
+        if used.sum() > 1 and one.units[used].sum() > 0:
+            random = True
+            evidence += float(sequential_sample_ratio([one.units[used]], share[used]).log_bayes_factor[-1])
+    described: dict[str, Any] = {
+        "p_value": None,
+        "anytime_p_value": None,
+        "alert": False,
+        "observed": {arm: int(n) for arm, n in zip(arms, observed, strict=True)},
+        "expected": {arm: float(n) for arm, n in zip(arms, expected, strict=True)},
+    }
+    if stray.any():
+        arm = arms[int(np.argmax(stray))]
+        text = f"arm {arm!r} holds {int(stray.max())} units that were first seen while its share was 0"
+        return described | {"alert": True, "p_value": 0.0, "anytime_p_value": 0.0, "text": text}
+    if not random:
+        return described | {"text": "needs settled decisions under shares for at least two arms"}
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > 1e-9 * max(float(values[-1]), 1.0)
+    along = vectors[:, kept].T @ (observed - expected)
+    p = float(stats.chi2.sf(float(np.sum(along**2 / values[kept])), int(kept.sum())))
+    alert = p < ALERT_BELOW
+    text = "units do not match the shares: find the cause before reading results" if alert else "units match the shares"
+    anytime = min(1.0, math.exp(-max(evidence, 0.0)))
+    return described | {"p_value": p, "anytime_p_value": anytime, "alert": alert, "text": text}
+
+
+def _shares(config: ExperimentConfig, arms: list[str]) -> tuple[float, ...]:
+    given = shares(config)
+    total = math.fsum(given.values())
+    return tuple(given.get(name, 0.0) / total for name in arms)
+
+
+def _stretches(counted: list[Assigned], arms: list[str], known: dict[int, tuple[float, ...]]) -> list[_Stretch]:
+    found: dict[tuple[float, ...], np.ndarray[Any, np.dtype[np.float64]]] = {}
+    for row in counted:
+        units = found.setdefault(known[row.config_version], np.zeros(len(arms)))
+        units[arms.index(row.arm)] += row.units
+    return [_Stretch(share, units) for share, units in found.items()]

@@ -1,0 +1,117 @@
+"""What the report on feedback reads: counts of answers, and the newest settled decisions with what was said of them.
+
+Units that deny being analysed are in none of it.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from app.foundation.store.tables import ITS_OUTCOME
+
+_OPEN = "NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = f.unit_id AND 'analyse' = ANY(r.denied))"
+
+
+class Count(NamedTuple):
+    """Answers of one kind in one arm."""
+
+    kind: str
+    arm: str
+    answers: int
+    late: int
+
+
+class Settled(NamedTuple):
+    """One settled decision, and what was said of it."""
+
+    arm: str
+    unit_id: str
+    decided_at: datetime
+    config_version: int
+    segments: list[str]  # values of the declared fields, in their order; empty: the context has none
+    reward: float  # as settled: with what answers contribute
+    said: list[list[Any]] | None  # [kind, value, occurred_at as ISO 8601, feedback id, late]; null: nothing
+    rewards: list[
+        list[Any]
+    ]  # [value, occurred_at as ISO 8601, reward id] of those in time; not read where nothing was said
+
+
+class Comment(NamedTuple):
+    """Something in somebody's own words."""
+
+    decision_id: str
+    action: str
+    kind: str
+    value: Any
+    comment: str
+    received_at: datetime
+
+
+_COUNTS = text(
+    f"""
+    SELECT f.kind, d.arm, count(*) AS answers, count(*) FILTER (WHERE f.late) AS late
+    FROM feedback f JOIN decisions d ON d.id = f.decision_id
+    WHERE f.experiment_id = :id AND {_OPEN} AND NOT coalesce('analyse' = ANY(d.withheld), false)
+    GROUP BY f.kind, d.arm ORDER BY f.kind, d.arm
+    """
+)
+_SETTLED = text(
+    f"""
+    SELECT o.arm, o.unit_id, d.decided_at, d.config_version,
+        ARRAY(SELECT coalesce(d.context ->> field, '') FROM unnest(CAST(:fields AS text[])) AS field) AS segments,
+        o.reward, s.said,
+        CASE WHEN s.said IS NULL THEN '[]' ELSE coalesce((
+            SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
+            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') END AS rewards
+    FROM (
+        SELECT id, experiment_id, config_version, context, decided_at FROM decisions
+        WHERE experiment_id = :id AND state <> 'imported' ORDER BY decided_at DESC LIMIT :most
+    ) d
+    JOIN analysed o ON {ITS_OUTCOME}
+    CROSS JOIN LATERAL (
+        SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id, f.late)) AS said
+        FROM feedback f WHERE f.decision_id = d.id
+    ) s
+    ORDER BY d.decided_at, d.id
+    """
+)
+_COMMENTS = text(
+    f"""
+    SELECT decision_id, action, kind, value, comment, received_at FROM (
+        SELECT * FROM feedback WHERE experiment_id = :id ORDER BY received_at DESC LIMIT :scanned
+    ) f WHERE comment IS NOT NULL AND {_OPEN} ORDER BY received_at DESC LIMIT :most
+    """
+)
+
+
+def any_answers(connection: Connection, experiment_id: int) -> bool:
+    """True when somebody answered."""
+    query = "SELECT EXISTS (SELECT FROM feedback WHERE experiment_id = :id)"
+    return bool(connection.execute(text(query), {"id": experiment_id}).scalar_one())
+
+
+def is_small(connection: Connection, experiment_id: int, most: int) -> bool:
+    """True when the log has at most so many decisions, and as many answers."""
+    query = """
+        SELECT (SELECT count(*) FROM (SELECT FROM decisions WHERE experiment_id = :id LIMIT :most) d) < :most
+           AND (SELECT count(*) FROM (SELECT FROM feedback WHERE experiment_id = :id LIMIT :most) f) < :most
+    """
+    return bool(connection.execute(text(query), {"id": experiment_id, "most": most + 1}).scalar_one())
+
+
+def counts(connection: Connection, experiment_id: int) -> list[Count]:
+    """All answers by kind and arm."""
+    return [Count._make(row) for row in connection.execute(_COUNTS, {"id": experiment_id})]
+
+
+def settled(connection: Connection, experiment_id: int, fields: list[str], most: int) -> list[Settled]:
+    """Those of the newest so many decisions that are settled, oldest first."""
+    values = {"id": experiment_id, "fields": fields, "most": most}
+    return [Settled._make(row) for row in connection.execute(_SETTLED, values)]
+
+
+def comments(connection: Connection, experiment_id: int, *, most: int, scanned: int) -> list[Comment]:
+    """The newest comments among the newest ``scanned`` answers."""
+    values = {"id": experiment_id, "most": most, "scanned": scanned}
+    return [Comment._make(row) for row in connection.execute(_COMMENTS, values)]

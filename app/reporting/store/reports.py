@@ -1,0 +1,115 @@
+"""Computed reports, newest last: a chart over time needs the old ones too."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select, text
+
+from app.foundation.store import tables
+
+_r = tables.reports
+
+
+class StoredReport(NamedTuple):
+    """One computed report."""
+
+    body: dict[str, Any]
+    seconds: float
+    computed_at: Any
+
+
+def add(connection: Connection, experiment_id: int, kind: str, segment: str | None, body: Any, seconds: float) -> None:
+    """Keep a report."""
+    values = {"experiment_id": experiment_id, "kind": kind, "segment": segment, "body": body, "seconds": seconds}
+    connection.execute(insert(_r).values(**values))
+
+
+# All looks of the last hour, and one of each hour before: enough for a chart over months.
+_THIN = text(
+    """
+    DELETE FROM reports r USING reports later
+    WHERE r.experiment_id = :experiment_id AND r.kind = :kind AND r.segment IS NOT DISTINCT FROM :segment
+      AND r.computed_at < clock_timestamp() - interval '1 hour'
+      AND later.experiment_id = r.experiment_id AND later.kind = r.kind
+      AND later.segment IS NOT DISTINCT FROM r.segment AND later.id > r.id
+      AND date_trunc('hour', later.computed_at) = date_trunc('hour', r.computed_at)
+    """
+)
+
+
+def thin(connection: Connection, experiment_id: int, kind: str, segment: str | None) -> None:
+    """Delete reports that nobody will miss."""
+    connection.execute(_THIN, {"experiment_id": experiment_id, "kind": kind, "segment": segment})
+
+
+def newest(
+    connection: Connection, experiment_id: int, kind: str, segment: str | None, most: int = 1
+) -> list[StoredReport]:
+    """The newest reports of a kind, newest first."""
+    query = (
+        select(_r.c.body, _r.c.seconds, _r.c.computed_at)
+        .where(_r.c.experiment_id == experiment_id, _r.c.kind == kind, _r.c.segment.is_not_distinct_from(segment))
+        .order_by(_r.c.id.desc())
+        .limit(most)
+    )
+    return [StoredReport._make(row) for row in connection.execute(query)]
+
+
+class Look(NamedTuple):
+    """What one report said of the first primary metric."""
+
+    computed_at: Any
+    metric: str  # key
+    name: str
+    comparisons: list[dict[str, Any]]  # the lines of the report: arm, difference, always_valid, ...
+
+
+# Few of many looks, spread over all of them: ids come from the index alone, and only the chosen bodies are read.
+_LOOKS = text(
+    """
+    WITH looks AS (
+        SELECT id, row_number() OVER (ORDER BY id DESC) - 1 AS place, count(*) OVER () AS count
+        FROM reports WHERE experiment_id = :experiment_id AND kind = :kind AND segment IS NULL
+    ), chosen AS (
+        SELECT r.computed_at, r.id, jsonb_path_query_first(r.body, '$.metrics[*] ? (@.role == "primary")') AS metric
+        FROM looks l JOIN reports r ON r.id = l.id WHERE l.place % ceil(l.count / CAST(:most AS float8))::bigint = 0
+    )
+    SELECT computed_at, metric->>'metric', metric->>'name', metric->'comparisons' FROM chosen
+    WHERE metric IS NOT NULL ORDER BY id
+    """
+)
+
+
+def looks(connection: Connection, experiment_id: int, kind: str, most: int) -> list[Look]:
+    """The primary comparisons of at most so many reports, oldest first, the newest among them."""
+    given = {"experiment_id": experiment_id, "kind": kind, "most": most}
+    return [Look._make(row) for row in connection.execute(_LOOKS, given)]
+
+
+# A report is worth computing again when outcomes came since, and not more often than it is worth its time. A round that was
+# under way while it was computed may have settled outcomes of an earlier time: so they are counted, while any are recent.
+# Another feedback schema settles all of them again, as many as before.
+_STALE = text(
+    """
+    SELECT e.key FROM experiments e
+    LEFT JOIN LATERAL (
+        SELECT r.computed_at, r.seconds, (r.body #>> '{window,settled}')::bigint AS counted,
+            (r.body ->> 'feedback_version')::int AS feedback_version
+        FROM reports r
+        WHERE r.experiment_id = e.id AND r.kind = 'results' AND r.segment IS NULL ORDER BY r.id DESC LIMIT 1
+    ) r ON true
+    WHERE e.status IN ('running', 'paused')
+      AND (r.computed_at IS NULL OR r.computed_at < clock_timestamp() - make_interval(secs => greatest(:every_s, 20 * r.seconds)))
+      AND CASE WHEN EXISTS (
+        SELECT 1 FROM analysed o WHERE o.experiment_id = e.id
+          AND o.settled_at > coalesce(r.computed_at - interval '1 minute' - make_interval(secs => r.seconds), '-infinity'))
+      THEN r.counted IS DISTINCT FROM (SELECT count(*) FROM analysed o WHERE o.experiment_id = e.id)
+        OR coalesce(r.feedback_version, 0) <> coalesce((SELECT max(s.version) FROM feedback_schemas s
+            WHERE s.experiment_id = e.id AND s.applied_at IS NOT NULL), 0)
+      ELSE false END
+    """
+)
+
+
+def stale_experiments(connection: Connection, every_s: float) -> list[str]:
+    """Keys of experiments whose report is due."""
+    return list(connection.execute(_STALE, {"every_s": every_s}).scalars())

@@ -1,0 +1,1 @@
+"""Recomputes what the log claims: audit, replay, the policy's versions compared."""

@@ -1,0 +1,227 @@
+"""The audit: recompute everything that the log claims, and say where it differs.
+
+For each decision: the seal; the arm and the draw from the ids; the distribution from the logged model version, context and
+actions; the propensity. For each outcome: its rewards, joined again. For each model version: the parent's bytes and the
+ledger give the same SHA-256 again. For each arm: every decision whose window opened is settled exactly once or waits for
+it, and learned from when the arm learns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from app.foundation.settings import Settings
+from app.foundation.store.engine import AnyRow, transaction
+from app.learning.examples import Configs, examples_of, joined_reward
+from app.learning.store import training
+from app.people import receipts
+from app.registry import model_bytes
+from app.registry.lookup import stored_experiment
+from app.registry.store import models
+from app.registry.store.experiments import StoredExperiment
+from app.registry.store.models import VersionInfo
+from app.verification.recompute import (
+    FAILURES,
+    Check,
+    check_choice,
+    check_drawn,
+    check_identity,
+    check_named,
+    check_seal,
+    load_model,
+    needs_model,
+    policy_of,
+)
+from app.verification.store import audit as store
+from bandits.model import Predictor, learn
+from bandits.policy import BanditPolicy, Policy, parse_policy
+
+SHOWN = 20
+
+
+@dataclass
+class AuditReport:
+    """What an audit found."""
+
+    experiment: str
+    decisions: int = 0  # recomputed
+    decisions_differ: int = 0
+    decisions_erased: int = 0  # of these: their unit, or the model that made them, was erased; what is left agrees
+    versions: int = 0  # replayed
+    versions_differ: int = 0
+    versions_erased: int = 0  # of these: they, or what they learned, were erased
+    outcomes: int = 0  # joined again
+    outcomes_differ: int = 0
+    ledger_rows: int = 0
+    unaccounted: int = 0  # decisions neither learned nor waiting, or both
+    findings: list[str] = field(default_factory=list)  # the first of them, in words
+
+    @property
+    def ok(self) -> bool:
+        """True when everything is as the log says."""
+        return not (self.decisions_differ or self.versions_differ or self.outcomes_differ or self.unaccounted)
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        return [
+            f"audit of {self.experiment}: {'everything matches' if self.ok else 'DIFFERENCES FOUND'}",
+            f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}"
+            + (f", erased: {self.decisions_erased}" if self.decisions_erased else ""),
+            f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}"
+            + (f", erased: {self.versions_erased}" if self.versions_erased else ""),
+            f"  outcomes joined again: {self.outcomes}, of which differ: {self.outcomes_differ}",
+            f"  decisions in the training ledger: {self.ledger_rows}, not accounted for: {self.unaccounted}",
+            *(f"  - {finding}" for finding in self.findings),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as data."""
+        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"ok": self.ok, **counts}
+
+    def add(self, finding: str) -> None:
+        """Remember a finding, if there is room for it."""
+        if len(self.findings) < SHOWN:
+            self.findings.append(finding)
+
+
+def audit_experiment(
+    engine: Engine,
+    settings: Settings,
+    experiment_key: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    since: datetime | None = None,
+) -> AuditReport:
+    """Check the whole log of an experiment.
+
+    :param progress: called with (done, of) now and then.
+    :param since: only what was decided, settled or trained since then.
+    :raises NotFound: no such experiment.
+    """
+    report = AuditReport(experiment_key)
+    with transaction(engine) as connection:
+        store.hold_still(connection)
+        experiment = stored_experiment(connection, experiment_key)
+        auditor = _Auditor(connection, settings, experiment, report)
+        new_versions = [one for one in auditor.versions.values() if since is None or one.created_at >= since]
+        total = store.count_decisions(connection, experiment.id, since) + len(new_versions)
+        for row in store.each_decision(connection, experiment.id, since):
+            auditor.check_decision(row)
+            report.decisions += 1
+            if progress is not None and report.decisions % 200 == 0:
+                progress(report.decisions, total)
+        for version in new_versions:
+            auditor.replay(version)
+            if progress is not None:
+                progress(report.decisions + report.versions, total)
+        auditor.check_outcomes(since)
+        learning = sorted({arm for arm, _ in auditor.versions})
+        missing = store.unaccounted(connection, experiment.id, learning, since)
+        report.unaccounted = len(missing)
+        for decision_id in missing[:SHOWN]:
+            report.add(f"decision {decision_id!r} is not settled (and learned from, if the arm learns) exactly once")
+        report.ledger_rows = training.ledger_size(connection, experiment.id)
+    return report
+
+
+class _Auditor:
+    def __init__(
+        self, connection: Connection, settings: Settings, experiment: StoredExperiment, report: AuditReport
+    ) -> None:
+        self._connection = connection
+        self._secret = settings.secret_key
+        self._experiment = experiment
+        self._report = report
+        self._configs = Configs(connection, experiment.id)
+        self._predictor: tuple[tuple[str, int], Predictor | None] | None = None  # the one in use: rows come grouped
+        self._receipted = receipts.forgotten(connection, settings.secret_key, experiment.key)
+        self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
+
+    def check_decision(self, row: AnyRow) -> None:
+        """Recompute one decision and compare all that follows from it."""
+        try:
+            differences = [check.difference for check in self._checks(row) if not check.same]
+        except FAILURES as error:
+            differences = [f"cannot be recomputed: {error}"]
+        if differences:
+            self._report.decisions_differ += 1
+            self._report.add(f"decision {row.id!r}: {'; '.join(differences)}")
+
+    def _checks(self, row: AnyRow) -> list[Check]:
+        config = self._configs.get(row.config_version)
+        salt = bytes(self._experiment.salt)
+        if row.erased_at is not None:
+            self._report.decisions_erased += 1
+            return [check_seal(self._secret, row)]
+        if self._is_forgotten(row):
+            self._report.decisions_erased += 1
+            return [*check_identity(self._secret, salt, config, row), *check_drawn(row)]
+        policy = policy_of(config, row)
+        lines = self._configs.lines(row.config_version, row.actions, row.eligible)
+        predictor = self._model(row, policy)
+        _, of_choice = check_choice(salt, policy, predictor, lines, row)
+        return check_identity(self._secret, salt, config, row) + of_choice
+
+    def _model(self, row: AnyRow, policy: Policy) -> Predictor | None:
+        if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):
+            return None
+        name = (row.arm, row.policy_version)
+        version = self.versions[name]
+        check_named(version, row)
+        if self._predictor is None or self._predictor[0] != name:
+            self._predictor = (name, load_model(self._connection, self._secret, policy, version, row))
+        return self._predictor[1]
+
+    def _is_forgotten(self, row: AnyRow) -> bool:
+        version = self.versions.get((row.arm, row.policy_version))
+        return version is not None and version.erased_at is not None and row.policy_sha256 not in (None, "")
+
+    def check_outcomes(self, since: datetime | None) -> None:
+        """Join the rewards of every settled decision again."""
+        for reward, feedback_version, due in training.each_outcome(self._connection, self._experiment.id, since):
+            self._report.outcomes += 1
+            expected = joined_reward(due, self._configs, feedback_version)
+            if expected != reward:
+                self._report.outcomes_differ += 1
+                self._report.add(f"decision {due.id!r}: the outcome is {reward!r}, its rewards give {expected!r}")
+
+    def replay(self, version: VersionInfo) -> None:
+        """Learn a version again from its parent and compare the hash."""
+        self._report.versions += 1
+        try:
+            problem = self._replayed(version)
+        except FAILURES as error:
+            problem = f"cannot be replayed: {error}"
+        if problem:
+            self._report.versions_differ += 1
+            self._report.add(f"version {version.number} of arm {version.arm!r}: {problem}")
+
+    def _replayed(self, version: VersionInfo) -> str | None:
+        if version.erased_at is not None:
+            self._report.versions_erased += 1
+            return None if (version.arm, version.number) in self._receipted else "it was erased, but no receipt says so"
+        if training.has_erased(self._connection, version.id):
+            self._report.versions_erased += 1
+            return None
+        _, plain = model_bytes.load(self._connection, version.id, self._secret)
+        if version.parent_id is None:
+            return None  # the untrained model: its signature and hash are all there is
+        _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
+        again, count = parent, 0
+        policy = parse_policy(version.manifest["policy"])
+        assert isinstance(policy, BanditPolicy), "only learning arms have versions"
+        feedback_version = version.manifest.get("feedback_version", 0)
+        for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
+            for reward, due in rows:
+                expected = joined_reward(due, self._configs, feedback_version)
+                if expected != reward:
+                    return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
+            again = learn(again, policy, examples_of(policy, [(due, reward) for reward, due in rows], self._configs))
+            count += len(rows)
+        if count != version.manifest["decisions"]:
+            return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
+        return None if again == plain else "replaying the ledger gives other bytes"

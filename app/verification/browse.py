@@ -1,0 +1,55 @@
+"""The decision log, a page at a time: by id, unit, action, arm, time; newest first, each decision on exactly one page."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from app.foundation.store.engine import transaction
+from app.registry.lookup import stored_experiment
+from app.verification.store import browse as store
+from app.verification.store.browse import Listed, Place
+
+PAGE = 50
+SCANNED = 50_000  # rows that one search for an action or an arm looks through
+
+
+class Search(NamedTuple):
+    """What is looked for; empty: anything."""
+
+    id: str = ""
+    unit: str = ""
+    action: str = ""
+    arm: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Found(NamedTuple):
+    """One page."""
+
+    lines: list[Listed]
+    older: Place | None  # where the next page begins; null: that was all
+    searched_back_to: datetime | None  # the search stopped here, after SCANNED rows; older rows were not looked at
+
+
+def search(
+    engine: Engine, key: str, wanted: Search, before: Place | None = None, *, most: int = PAGE, scanned: int = SCANNED
+) -> Found:
+    """One page of decisions.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        if wanted.id:
+            return Found(store.one(connection, experiment.id, wanted.id), None, None)
+        given = {"unit_id": wanted.unit or None, "since": wanted.since, "until": wanted.until, "before": before}
+        picked = {"arm": wanted.arm or None, "action": wanted.action or None}
+        lines = store.page(connection, experiment.id, most=most + 1, scanned=scanned, **given, **picked)
+        if len(lines) > most:
+            return Found(lines[:most], (lines[most - 1].decided_at, lines[most - 1].id), None)
+        if not any(picked.values()):
+            return Found(lines, None, None)
+        place = store.reached(connection, experiment.id, scanned=scanned, **given)
+    return Found(lines, place, None if place is None else place[0])

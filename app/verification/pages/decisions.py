@@ -1,0 +1,90 @@
+"""The decision log: a browser, and the replay of one decision."""
+
+from typing import Any
+
+from flask import request, url_for
+
+from app.accounts.pages.access import page
+from app.design.pages.experiment import experiment_page
+from app.foundation.pages.charts import Row
+from app.foundation.pages.format import signed
+from app.foundation.pages.forms import time_of
+from app.foundation.serving import process
+from app.verification import browse
+from app.verification import replay as replay_service
+from app.verification.browse import Search
+
+BARS = 20  # actions in the chart of the distribution; the table has all of them
+TABLED = 1000
+STATES = {
+    "active": "counts",
+    "deferred": "not shown yet: its reward window opens when the app says so",
+    "unanswered": "does not count: the app never got the answer",
+    "imported": "imported, not decided here",
+}
+WITHOUT = {
+    "personalise": "the control's answer was given, no context is stored, no model learns from it, and no report counts it",
+    "learn": "it was decided as for anybody, and no model learns from it",
+    "analyse": "it was decided as for anybody, and no report counts it",
+    "message": "no action with a message could be chosen",
+}
+PARTS = {
+    "seal": "The seal over all fields is whole",
+    "encoding": "The encoding of features is the same",
+    "arm": "The unit hashes to this arm",
+    "draw": "The id hashes to this draw",
+    "distribution": "The model gives this distribution",
+    "action": "The draw chooses this action",
+    "propensity": "The action has this propensity",
+}
+
+
+@page("/experiments/<key>/decisions", "viewer")
+def decisions(key: str) -> Any:
+    """The log, newest first."""
+    given: dict[str, Any] = {
+        name: request.args.get(name, "") for name in ("id", "unit", "action", "arm", "since", "until")
+    }
+    errors: dict[str, str] = {}
+    times = {name: time_of(given[name], name, errors) for name in ("since", "until")}
+    at, last = time_of(request.args.get("before", ""), "before", errors), request.args.get("before_id", "")
+    wanted = Search(given["id"], given["unit"], given["action"], given["arm"], times["since"], times["until"])
+    found = browse.search(process().engine, key, wanted, (at, last) if at else None)
+    older = None
+    if found.older is not None:
+        moment, name = found.older
+        older = url_for("admin.decisions", key=key, before=moment.isoformat(), before_id=name, **given)
+    shown = experiment_page(
+        "decisions.html", key, "decisions", found=found, given=given, errors=errors, older=older, states=STATES,
+        first_page=at is None, filtered=any(given.values()), scanned=browse.SCANNED,
+    )  # fmt: skip
+    return shown, 422 if errors else 200
+
+
+@page("/experiments/<key>/replay", "viewer")
+def replay(key: str) -> str:
+    """Everything of one decision. Its id is a query parameter, because an id may hold any character."""
+    at = process()
+    found = replay_service.replay(at.engine, at.settings, key, request.args.get("id", ""))
+    row = found.row
+    order = sorted(range(len(row.eligible)), key=lambda place: -row.distribution[place])
+    shown = order[:BARS] if row.chosen in order[:BARS] else [*order[: BARS - 1], row.chosen]
+    return experiment_page(
+        "replay.html", key, "decisions", found=found, row=row, states=STATES, parts=PARTS, without=WITHOUT,
+        most=replay_service.MOST,
+        distribution=[Row(row.eligible[i], row.distribution[i], strong=i == row.chosen) for i in shown],
+        distribution_rows=[(row.eligible[i], row.distribution[i], i == row.chosen) for i in order[:TABLED]],
+        fields=_fields(row.context), changes=_changes(found.recomputed), signed=signed,
+    )  # fmt: skip
+
+
+def _fields(context: Any) -> list[tuple[str, Any]]:
+    """The context's top-level fields."""
+    parts = [context] if isinstance(context, dict) else context
+    return [(name, value) for part in parts for name, value in part.items()]
+
+
+def _changes(recomputed: replay_service.Recomputed | None) -> list[Row]:
+    if recomputed is None:
+        return []
+    return [Row(f"{one.name} ({one.side})", one.change, strong=one.change > 0) for one in recomputed.contributions]

@@ -1,0 +1,138 @@
+"""Makes a logged decision again from what it names, and says of each part whether it comes out the same.
+
+The audit walks the whole log with it; a replay shows one decision with it. Nothing is rounded: same means the same bits.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from app.deciding.seal import holds
+from app.deciding.snapshot import plain_arm
+from app.design.experiment_config import ExperimentConfig, shares
+from app.registry import model_bytes
+from app.registry.model_bytes import ModelRefused
+from app.registry.store.models import VersionInfo
+from bandits import distribution as draws
+from bandits.encoding import ENCODING_VERSION, encode_context
+from bandits.model import Predictor, distribution
+from bandits.policy import BanditPolicy, Policy, parse_policy
+
+PERSONALISE = "personalise"
+FAILURES = (ModelRefused, LookupError, ValueError)  # ModelError is a ValueError: why a decision cannot be made again
+
+
+class Check(NamedTuple):
+    """One part of a decision, made again."""
+
+    part: str  # seal, encoding, arm, draw, distribution, action, propensity
+    difference: str  # in words; empty: the same
+
+    @property
+    def same(self) -> bool:
+        """True when it came out as it was logged."""
+        return not self.difference
+
+
+def policy_of(config: ExperimentConfig, row: Any) -> Policy:
+    """The policy that made a decision.
+
+    :raises LookupError: its configuration has no such arm.
+    """
+    if PERSONALISE in (row.withheld or ()):
+        return plain_arm(config).policy
+    for spec in config.arms:
+        if spec.key == row.arm:
+            return parse_policy(spec.policy)
+    raise LookupError(f"its configuration has no arm {row.arm!r}")
+
+
+def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Any) -> list[Check]:
+    """What follows from the ids alone: the seal, the encoding's version, the unit's arm, the draw."""
+    plain = PERSONALISE in (row.withheld or ())
+    arm = plain_arm(config).key if plain else draws.assign(salt, row.unit_id, shares(config))
+    draw = draws.draw(salt, row.id)
+    return [
+        check_seal(secret, row),
+        _check(
+            "encoding",
+            row.encoding_version != ENCODING_VERSION,
+            f"encoding version {row.encoding_version} is not this program's {ENCODING_VERSION}",
+        ),
+        _check("arm", arm != row.arm, f"the unit belongs to another arm: {arm!r}, logged is {row.arm!r}"),
+        _check("draw", draw != row.draw, f"the id's draw gives {draw!r}, logged is {row.draw!r}"),
+    ]
+
+
+def check_seal(secret: str, row: Any) -> Check:
+    """Is the row as it was sealed?"""
+    broken = "the seal is broken: a field was changed, or the secret key is another one"
+    return _check("seal", not holds(secret, row), broken)
+
+
+def check_drawn(row: Any) -> list[Check]:
+    """What can be held against the logged distribution alone, when the model that gave it is gone."""
+    chosen = draws.sample(row.distribution, row.draw)
+    return [
+        _check("action", chosen != row.chosen, f"the draw gives another action than {_logged_action(row)!r}"),
+        _check("propensity", row.distribution[chosen] != row.propensity, "the propensity is not the distribution's"),
+    ]
+
+
+def check_choice(
+    salt: bytes, policy: Policy, predictor: Predictor | None, lines: Sequence[str], row: Any
+) -> tuple[list[float], list[Check]]:
+    """What follows from the model: the distribution (returned too), the action, its propensity.
+
+    :raises ValueError: the context or the actions cannot be encoded.
+    """
+    chances: list[float] = distribution(policy, predictor, encode_context(row.context), lines, row.eligible).tolist()
+    chosen = draws.sample(chances, draws.draw(salt, row.id))
+    same_size = len(chances) == len(row.distribution)
+    off = [name for name, ours, theirs in zip(row.eligible, chances, row.distribution, strict=False) if ours != theirs]
+    told = f"the draw gives action {row.eligible[chosen]!r}, logged is {_logged_action(row)!r}"
+    return chances, [
+        _check(
+            "distribution",
+            chances != row.distribution,
+            "the distribution differs" + (f" at {off[0]!r}" if off and same_size else ""),
+        ),
+        _check("action", chosen != row.chosen, told),
+        _check(
+            "propensity",
+            chances[chosen] != row.propensity,
+            f"the propensity is {chances[chosen]!r}, logged is {row.propensity!r}",
+        ),
+    ]
+
+
+def needs_model(policy: Policy, row: Any) -> bool:
+    """True when a stored model took part: the arm learns, and the process that decided had a model."""
+    return isinstance(policy, BanditPolicy) and row.policy_sha256 not in (None, "")
+
+
+def load_model(
+    connection: Connection, secret: str, policy: BanditPolicy, version: VersionInfo, row: Any
+) -> Predictor | None:
+    """The model that a decision names; null: it was untrained.
+
+    :raises ModelRefused: its hash is not the one that the decision names, or it fails its own signature.
+    """
+    check_named(version, row)
+    _, plain = model_bytes.load(connection, version.id, secret)
+    return Predictor(plain, policy) if version.examples else None
+
+
+def check_named(version: VersionInfo, row: Any) -> None:
+    """:raises ModelRefused: the version is not the one that the decision names."""
+    if version.sha256 != row.policy_sha256:
+        raise ModelRefused(f"version {row.policy_version} has another SHA-256 than the decision names")
+
+
+def _check(part: str, differs: bool, words: str) -> Check:
+    return Check(part, words if differs else "")
+
+
+def _logged_action(row: Any) -> str:
+    return str(row.eligible[row.chosen]) if 0 <= row.chosen < len(row.eligible) else "none of them"

@@ -1,0 +1,207 @@
+"""Replay: everything of one decision, and whether making it again gives the same.
+
+What cannot be made again (an imported decision, a model that is missing) is shown with the reason; the rest stays visible.
+"""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from app.accounts.store import keys
+from app.content.composition import slots_of
+from app.deciding.store import decisions
+from app.design.experiment_config import ActionSpec, ExperimentConfig
+from app.design.store import feedback_schemas
+from app.foundation.errors import NotFound
+from app.foundation.settings import Settings
+from app.foundation.store.engine import AnyRow, transaction
+from app.learning.examples import Configs, joined_reward
+from app.learning.store import feedback
+from app.learning.store.feedback import StoredFeedback
+from app.learning.store.rewards import StoredReward
+from app.learning.store.training import Due
+from app.registry.lookup import stored_experiment
+from app.registry.store import models
+from app.registry.store.experiments import StoredExperiment
+from app.registry.store.models import VersionInfo
+from app.verification.recompute import (
+    FAILURES,
+    Check,
+    check_choice,
+    check_drawn,
+    check_identity,
+    check_seal,
+    load_model,
+    needs_model,
+    policy_of,
+)
+from app.verification.store import browse as store
+from app.verification.store.browse import Learned, Settled
+from bandits.contributions import MOST, Contribution, contributions, names_of
+from bandits.model import Predictor
+from bandits.policy import BanditPolicy, Policy
+
+EVENTS = 200  # reward events shown
+
+
+class Recomputed(NamedTuple):
+    """The decision made again."""
+
+    checks: list[Check]
+    problem: str  # why the choice cannot be made again; empty: it was
+    contributions: list[Contribution]
+    fields: int  # features that the chosen action and the context have; the first MOST are looked at
+    learns: bool  # the arm's policy is one that learns, and had a trained model
+    forgotten: str = ""  # "person": what pointed to its unit is gone; "model": the model is
+
+    @property
+    def same(self) -> bool:
+        """True when everything that is still known was made again and came out the same."""
+        return not self.problem and all(check.same for check in self.checks)
+
+
+class Rewards(NamedTuple):
+    """What came of the decision."""
+
+    events: list[StoredReward]
+    feedback: list[StoredFeedback]  # what people said
+    settled: Settled | None
+    so_far: float | None  # what the events in time come to by the experiment's rule; null: they are not all shown
+    learned: Learned | None
+    serving: int | None  # number of the version that serves its arm now
+    serves_it: bool | None  # that version was made from the one that learned it; null: too far apart to say
+
+
+class Replay(NamedTuple):
+    """One decision."""
+
+    row: AnyRow
+    config: ExperimentConfig  # as it was then
+    config_is_current: bool
+    action: ActionSpec | None  # the chosen one
+    below: float  # the draw chose the action because it lies from here ...
+    above: float  # ... to here on the cumulative scale
+    key_name: str | None
+    version: VersionInfo | None
+    rewards: Rewards
+    recomputed: Recomputed | None  # null: imported, not made here
+    slots: list[dict[str, Any]]  # of a composed message: what each slot did; see ``composition.slots_of``
+
+
+def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Replay:
+    """Everything of one decision.
+
+    :raises NotFound: no such experiment, or it has no such decision.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        row = None if "\0" in decision_id else decisions.find(connection, decision_id)
+        if row is None or row.experiment_id != experiment.id:
+            message = f"Experiment {key!r} has no decision {decision_id!r}, or it was erased with its unit."
+            raise NotFound("unknown_decision", message)
+        configs = Configs(connection, experiment.id)
+        config = configs.get(row.config_version)
+        version = None  # of an imported decision, and of one for which no model could be used
+        if row.policy_sha256:
+            version = models.find(connection, experiment.id, row.arm, row.policy_version)
+        action = _action(row, config)
+        again = None
+        if row.state != "imported":
+            again = _recomputed(connection, settings.secret_key, experiment, configs, row, version, action)
+        found = keys.find(connection, row.key_id)
+        chances = row.distribution
+        return Replay(
+            row=row,
+            config=config,
+            config_is_current=row.config_version == experiment.config_version,
+            action=action,
+            below=sum(chances[: row.chosen]),
+            above=sum(chances[: row.chosen + 1]),
+            key_name=None if found is None else found.name,
+            version=version,
+            rewards=_rewards(connection, experiment, row, configs),
+            recomputed=again,
+            slots=slots_of(row.eligible, chances, row.chosen) if config.composition and row.state != "imported" else [],
+        )
+
+
+def _action(row: AnyRow, config: ExperimentConfig) -> ActionSpec | None:
+    """The chosen action with its features, from the call or from the configuration."""
+    given = config.all_actions() if row.actions is None else [ActionSpec.model_validate(one) for one in row.actions]
+    name = row.eligible[row.chosen] if 0 <= row.chosen < len(row.eligible) else None
+    return next((action for action in given if action.id == name), None)
+
+
+def _recomputed(
+    connection: Connection,
+    secret: str,
+    experiment: StoredExperiment,
+    configs: Configs,
+    row: AnyRow,
+    version: VersionInfo | None,
+    action: ActionSpec | None,
+) -> Recomputed:
+    config, salt = configs.get(row.config_version), bytes(experiment.salt)
+    if row.erased_at is not None:
+        return Recomputed([check_seal(secret, row), *check_drawn(row)], "", [], 0, False, "person")
+    checks = check_identity(secret, salt, config, row)
+    if version is not None and version.erased_at is not None:
+        return Recomputed([*checks, *check_drawn(row)], "", [], 0, True, "model")
+    predictor: Predictor | None = None
+    policy: Policy | None = None
+    found: list[Contribution] = []
+    fields, problem = 0, ""
+    try:
+        policy = policy_of(config, row)
+        predictor = _predictor(connection, secret, policy, version, row)
+        lines = configs.lines(row.config_version, row.actions, row.eligible)
+        _, of_choice = check_choice(salt, policy, predictor, lines, row)
+        checks += of_choice
+        if predictor is not None and action is not None:
+            features = {} if config.composition else action.features  # a part's features do not come without the part
+            fields = len(names_of(row.context)) + len(names_of(features))
+            found = contributions(policy, predictor, row.context, features, lines, row.eligible, row.chosen)
+    except FAILURES as error:
+        problem = str(error.args[0]) if error.args else str(error)
+    finally:
+        if predictor is not None:
+            predictor.close()
+    return Recomputed(checks, problem, found, fields, predictor is not None)
+
+
+def _predictor(
+    connection: Connection, secret: str, policy: Policy, version: VersionInfo | None, row: AnyRow
+) -> Predictor | None:
+    if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):
+        return None
+    if version is None:
+        raise LookupError(f"model version {row.policy_version} of arm {row.arm!r} is not stored any more")
+    return load_model(connection, secret, policy, version, row)
+
+
+def _rewards(connection: Connection, experiment: StoredExperiment, row: AnyRow, configs: Configs) -> Rewards:
+    events = store.events(connection, row.id, EVENTS + 1)
+    serving = {one.arm: one for one in models.serving(connection, experiment_id=experiment.id)}.get(row.arm)
+    learned = store.learned(connection, experiment.id, row.arm, row.id)
+    serves_it = None
+    if learned is not None and serving is not None:
+        serves_it = store.descends(connection, serving.version_id, learned.version_id)
+    said = feedback.of_decision(connection, row.id, EVENTS + 1)
+    settled = store.settled(connection, experiment.id, row.id)
+    so_far = None
+    if len(events) <= EVENTS and len(said) <= EVENTS:
+        timely = [one for one in events if one.metric == "reward" and not one.late]
+        schema = settled.feedback_version if settled else feedback_schemas.applied_version(connection, experiment.id)
+        so_far = joined_reward(_due(row, timely, [one for one in said if not one.late]), configs, schema)
+    number = None if serving is None else serving.number
+    return Rewards(events[:EVENTS], said[:EVENTS], settled, so_far, learned, number, serves_it)
+
+
+def _due(row: AnyRow, events: list[StoredReward], said: list[StoredFeedback]) -> Due:
+    rewards = [[one.value, one.occurred_at.isoformat(), one.reward_id] for one in events]
+    answers = [[one.kind, one.value, one.occurred_at.isoformat(), one.feedback_id] for one in said]
+    own = {name: getattr(row, name) for name in Due._fields if name not in ("rewards", "feedback", "refused")}
+    return Due(**own, rewards=rewards, feedback=answers, refused=list(row.withheld or []))
+
+
+__all__ = ["EVENTS", "MOST", "Recomputed", "Replay", "Rewards", "replay"]

@@ -1,0 +1,94 @@
+"""Reads the log the way an auditor does: everything, in order, a slice at a time."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, text, tuple_
+
+from app.foundation.store import tables
+from app.foundation.store.engine import AnyRow
+
+_d = tables.decisions
+
+
+def hold_still(connection: Connection) -> None:
+    """See one moment of the database until the transaction ends: the log grows while it is audited. Call it first."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+
+
+def count_decisions(connection: Connection, experiment_id: int, since: datetime | None = None) -> int:
+    """Decisions of one experiment that were made here (since a time); imported ones cannot be made again."""
+    query = """
+        SELECT count(*) FROM decisions WHERE experiment_id = :id AND state <> 'imported'
+          AND decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+    """
+    return int(connection.execute(text(query), {"id": experiment_id, "since": since}).scalar_one())
+
+
+def time_of_newest(connection: Connection, experiment_id: int, count: int) -> datetime | None:
+    """When the oldest of the newest so many decisions was made; null when there are fewer."""
+    query = """
+        SELECT decided_at FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC OFFSET :before LIMIT 1
+    """
+    found: datetime | None = connection.execute(
+        text(query), {"id": experiment_id, "before": count - 1}
+    ).scalar_one_or_none()
+    return found
+
+
+def each_decision(
+    connection: Connection, experiment_id: int, since: datetime | None = None, slice_rows: int = 5000
+) -> Iterator[AnyRow]:
+    """Every decision of an experiment (since a time), grouped by the model that made it."""
+    order = [_d.c.arm, _d.c.policy_version, _d.c.id]
+    last: tuple[Any, ...] | None = None
+    while True:
+        query = (
+            select(_d)
+            .where(_d.c.experiment_id == experiment_id, _d.c.state != "imported")
+            .order_by(*order)
+            .limit(slice_rows)
+        )
+        if since is not None:
+            query = query.where(_d.c.decided_at >= since)
+        if last is not None:
+            query = query.where(tuple_(*order) > tuple_(*last))
+        rows = connection.execute(query).all()
+        yield from rows
+        if len(rows) < slice_rows:
+            return
+        last = (rows[-1].arm, rows[-1].policy_version, rows[-1].id)
+
+
+_UNACCOUNTED = text(
+    f"""
+    SELECT d.id FROM decisions d
+    LEFT JOIN lineages g ON g.experiment_id = d.experiment_id AND g.arm = d.arm
+    LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id + 0 AND l.arm = d.arm
+        AND l.generation = g.generation AND l.decision_id = d.id
+    LEFT JOIN outcomes o ON {tables.ITS_OUTCOME}
+    WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND d.erased_at IS NULL
+      AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+      AND CASE WHEN EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id)
+        THEN o.decision_id IS NOT NULL OR l.decision_id IS NOT NULL
+        ELSE (d.arm = ANY(:arms) AND l.decision_id IS NULL)
+          OR (o.decision_id IS NULL AND NOT coalesce('analyse' = ANY(d.withheld), false) AND NOT EXISTS (
+            SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied)
+          ) AND NOT EXISTS (
+            SELECT FROM consents c
+            WHERE c.unit_id = d.unit_id AND c.purpose = 'analyse' AND c.status IN ('denied', 'revoked')
+          ))
+        END
+    """
+)
+
+
+def unaccounted(
+    connection: Connection, experiment_id: int, arms: list[str], since: datetime | None = None
+) -> list[str]:
+    """Decisions that are neither settled nor waiting, or both; in learning arms, settled and not in the ledger.
+
+    One whose unit refused to be analysed, then or ever since, may be settled without an outcome.
+    """
+    return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms, "since": since}).scalars())

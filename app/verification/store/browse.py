@@ -1,0 +1,191 @@
+"""The decision log for people: newest first, a page at a time, and everything that belongs to one decision.
+
+No query reads more than a bounded number of rows: what has an index (time, unit, id) is found by it, and the rest
+(action, arm) by looking through so many of the newest rows.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from app.foundation.store.tables import ITS_OUTCOME
+from app.learning.store.rewards import StoredReward
+
+Place = tuple[datetime, str]  # (decided at, id): where a page ends
+
+
+class Listed(NamedTuple):
+    """One decision in a list."""
+
+    id: str
+    unit_id: str
+    arm: str
+    action: str
+    propensity: float
+    policy_version: int
+    state: str
+    decided_at: datetime
+    closes_at: datetime | None
+    channel: str | None  # of the message; null: nothing was said
+    withheld: list[str] | None  # purposes without consent when it was made; null: none
+    erased_at: datetime | None  # since then its unit is forgotten
+    reward: float | None  # joined when the window closed; null: not yet, or never
+
+
+class Settled(NamedTuple):
+    """What a decision came to."""
+
+    reward: float
+    events: int
+    settled_at: datetime
+    feedback_version: int  # of the schema that joined it
+
+
+class Learned(NamedTuple):
+    """The round that learned a decision."""
+
+    version_id: int
+    number: int  # of the version that came out of it
+    position: int  # order within the round, from 0
+    reward: float  # as learned
+
+
+_COLUMNS = """
+    d.id, d.unit_id, d.arm, coalesce(d.eligible[d.chosen + 1], '') AS action, d.propensity, d.policy_version, d.state,
+    d.decided_at, d.closes_at, d.channel, d.withheld, d.erased_at
+"""
+_LISTED = ", ".join(f"d.{name}" for name in Listed._fields[:-1])
+_PARTS = {
+    "unit_id": "AND d.unit_id = :unit_id",
+    "since": "AND d.decided_at >= :since",
+    "until": "AND d.decided_at < :until",
+    "before": "AND d.decided_at <= :before_at AND (d.decided_at, d.id) < (:before_at, :before_id)",
+}
+
+
+def _scan(given: dict[str, Any]) -> str:
+    """The rows that are looked at, newest first; only constant text goes into the statement."""
+    wanted = " ".join(part for name, part in _PARTS.items() if given.get(name) is not None)
+    return f"""
+        SELECT {_COLUMNS}, d.experiment_id FROM decisions d WHERE d.experiment_id = :experiment_id {wanted}
+        ORDER BY d.decided_at DESC, d.id DESC LIMIT :scanned
+    """
+
+
+def _values(experiment_id: int, scanned: int, given: dict[str, Any]) -> dict[str, Any]:
+    at, last = given.get("before") or (None, None)
+    return {**given, "experiment_id": experiment_id, "scanned": scanned, "before_at": at, "before_id": last}
+
+
+def page(connection: Connection, experiment_id: int, *, most: int, scanned: int, **given: Any) -> list[Listed]:
+    """Decisions newest first.
+
+    :param given: unit_id, since, until, before (a ``Place``); arm and action, which are looked for in ``scanned`` rows.
+    """
+    query = f"""
+        WITH page AS (
+            SELECT * FROM ({_scan(given)}) looked
+            WHERE (CAST(:arm AS text) IS NULL OR arm = :arm) AND (CAST(:action AS text) IS NULL OR action = :action)
+            ORDER BY decided_at DESC, id DESC LIMIT :most
+        )
+        SELECT {_LISTED}, o.reward FROM page d
+        LEFT JOIN outcomes o ON {ITS_OUTCOME}
+        ORDER BY d.decided_at DESC, d.id DESC
+    """
+    values = {"arm": None, "action": None} | _values(experiment_id, scanned, given) | {"most": most}
+    return [Listed._make(row) for row in connection.execute(text(query), values)]
+
+
+def reached(connection: Connection, experiment_id: int, *, scanned: int, **given: Any) -> Place | None:
+    """Where a search that looked through ``scanned`` rows ended; null when there were fewer rows than that."""
+    query = f"SELECT decided_at, id, count(*) OVER () AS looked_at FROM ({_scan(given)}) looked ORDER BY decided_at, id LIMIT 1"
+    row = connection.execute(text(query), _values(experiment_id, scanned, given)).first()
+    return None if row is None or row.looked_at < scanned else (row.decided_at, row.id)
+
+
+def one(connection: Connection, experiment_id: int, decision_id: str) -> list[Listed]:
+    """The decision of that id, if it is the experiment's."""
+    query = f"""
+        SELECT {_COLUMNS}, o.reward FROM decisions d
+        LEFT JOIN outcomes o ON {ITS_OUTCOME}
+        WHERE d.id = :id AND d.experiment_id = :experiment_id
+    """
+    found = connection.execute(text(query), {"id": decision_id, "experiment_id": experiment_id})
+    return [Listed._make(row) for row in found]
+
+
+def newest_contexts(connection: Connection, experiment_id: int, most: int) -> list[Any]:
+    """Contexts of the newest decisions."""
+    query = "SELECT context FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC LIMIT :most"
+    return list(connection.execute(text(query), {"id": experiment_id, "most": most}).scalars())
+
+
+def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most: int, scanned: int) -> list[Any]:
+    """The newest decisions of an arm among the newest ``scanned``: config_version, actions, eligible, context.
+
+    Without those whose context is forgotten.
+    """
+    query = """
+        SELECT d.config_version, d.actions, d.eligible, d.context, d.decided_at FROM decisions d JOIN (
+            SELECT id FROM (
+                SELECT id, arm, decided_at, erased_at FROM decisions WHERE experiment_id = :id
+                ORDER BY decided_at DESC LIMIT :scanned
+            ) looked WHERE arm = :arm AND erased_at IS NULL ORDER BY decided_at DESC LIMIT :most
+        ) found ON found.id = d.id ORDER BY d.decided_at DESC, d.id
+    """
+    given = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}
+    return list(connection.execute(text(query), given).all())
+
+
+def events(connection: Connection, decision_id: str, most: int) -> list[StoredReward]:
+    """Reward events of one decision, as they came."""
+    query = f"""
+        SELECT {", ".join(StoredReward._fields)} FROM rewards
+        WHERE decision_id = :id ORDER BY received_at, reward_id LIMIT :most
+    """
+    return [StoredReward._make(row) for row in connection.execute(text(query), {"id": decision_id, "most": most})]
+
+
+def settled(connection: Connection, experiment_id: int, decision_id: str) -> Settled | None:
+    """The final outcome; null while the decision waits for it, or when it never gets one."""
+    query = text(
+        "SELECT reward, events, settled_at, feedback_version FROM outcomes"
+        " WHERE experiment_id = :experiment_id AND decision_id = :id"
+    )
+    row = connection.execute(query, {"experiment_id": experiment_id, "id": decision_id}).first()
+    return None if row is None else Settled._make(row)
+
+
+def learned(connection: Connection, experiment_id: int, arm: str, decision_id: str) -> Learned | None:
+    """The version whose round learned a decision, or that was rebuilt with it since; null: none."""
+    query = text(
+        """
+        SELECT l.version_id, m.number, l.position, l.reward FROM training_ledger l
+        JOIN lineages g ON g.experiment_id = l.experiment_id AND g.arm = l.arm AND g.generation = l.generation
+        JOIN model_versions m ON m.id = l.version_id
+        WHERE l.experiment_id = :experiment_id AND l.arm = :arm AND l.decision_id = :id
+        """
+    )
+    row = connection.execute(query, {"experiment_id": experiment_id, "arm": arm, "id": decision_id}).first()
+    return None if row is None else Learned._make(row)
+
+
+_DESCENDS = text(
+    """
+    WITH RECURSIVE up AS (
+        SELECT id, parent_id, 0 AS steps FROM model_versions WHERE id = :version_id
+        UNION ALL
+        SELECT m.id, m.parent_id, up.steps + 1 FROM up JOIN model_versions m ON m.id = up.parent_id
+        WHERE up.id <> :ancestor_id AND up.steps < :most
+    )
+    SELECT bool_or(id = :ancestor_id) AS found, max(steps) AS steps FROM up
+    """
+)
+
+
+def descends(connection: Connection, version_id: int, ancestor_id: int, most: int = 20_000) -> bool | None:
+    """Whether a version was made from another (or is it); null when that is more than ``most`` rounds away."""
+    given = {"version_id": version_id, "ancestor_id": ancestor_id, "most": most}
+    row = connection.execute(_DESCENDS, given).one()
+    return None if not row.found and row.steps >= most else bool(row.found)

@@ -1,0 +1,1 @@
+"""The web process: the routes and pages of all features, put together."""

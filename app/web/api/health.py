@@ -1,0 +1,84 @@
+"""Is it alive, is it ready, and how is it doing: for load balancers and Prometheus."""
+
+import hmac
+import time
+from collections.abc import Iterable
+
+from flask import Blueprint, Response, request
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from app.accounts import keys
+from app.accounts.api.auth import identify, needs
+from app.deciding.runtime import Runtime
+from app.deciding.serving import runtime
+from app.foundation import metrics
+from app.foundation.api.respond import as_json
+from app.foundation.errors import Forbidden, Unavailable
+from app.foundation.serving import PUBLIC
+from app.foundation.store.engine import transaction
+from app.learning.store import training
+from app.web.store import backlog
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+@needs(PUBLIC)
+def healthz() -> Response:
+    """200 while the process answers."""
+    return as_json({"status": "alive"})
+
+
+@blueprint.get("/readyz")
+@needs(PUBLIC)
+def readyz() -> Response:
+    """200 when decisions can be stored."""
+    snapshot = runtime().snapshots.refresh()
+    return as_json({"status": "ready", "revision": snapshot.revision})
+
+
+@blueprint.get("/metrics")
+@needs(PUBLIC)
+def prometheus() -> Response:
+    """Prometheus' text format; asks for LOOPWISE_METRICS_TOKEN, or for a key with the scope read."""
+    _check_metrics_access(runtime().settings.metrics_token)
+    return Response(metrics.render(_gauges(runtime())), mimetype="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _check_metrics_access(token: str) -> None:
+    kind, _, presented = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        raise keys.unknown_key()
+    if token and hmac.compare_digest(token.encode(), presented.encode()):
+        return
+    if not identify(presented.strip()).may("read"):
+        raise Forbidden("missing_scope", "This key lacks the scope 'read'.")
+
+
+def _gauges(at: Runtime) -> Iterable[Metric]:
+    snapshot = at.snapshots.current
+    age = GaugeMetricFamily("loopwise_model_age_seconds", "Age of the serving model.", labels=["experiment", "arm"])
+    examples = GaugeMetricFamily(
+        "loopwise_model_examples", "Decisions that the serving model learned from.", labels=["experiment", "arm"]
+    )
+    for (experiment_id, arm), serving in snapshot.serving.items():
+        experiment = snapshot.by_id.get(experiment_id)
+        if experiment is not None and experiment.status == "running":
+            age.add_metric([experiment.key, arm], time.time() - serving.created_at.timestamp())
+            examples.add_metric([experiment.key, arm], serving.examples)
+    yield from (age, examples)
+    try:
+        with transaction(at.engine) as connection:
+            waiting, lag_s = training.lag(connection)
+            queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
+    except Unavailable:
+        return  # what this process counted is still worth telling; the missing gauges say that the database is away
+    help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
+    yield GaugeMetricFamily("loopwise_training_lag_seconds", help_lag, value=lag_s)
+    yield GaugeMetricFamily("loopwise_training_waiting", "Decisions that are due for training.", value=waiting)
+    oldest = GaugeMetricFamily("loopwise_queue_seconds", "Seconds that the oldest has been due.", labels=["queue"])
+    for name, seconds in queues.items():
+        oldest.add_metric([name], seconds)
+    yield oldest
+    yield GaugeMetricFamily("loopwise_webhooks_silent", "Webhooks that did not answer their last call.", value=silent)

@@ -1,0 +1,148 @@
+"""A home for the clients of Azure Personalizer: its routes, field names, error body and status codes, on our services.
+
+The API key is bound to one experiment (``loopwise keys create --experiment KEY``); the actions come with each call.
+"""
+
+from typing import Annotated, Any
+
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.accounts.api.auth import caller, needs
+from app.deciding import decide as decisions
+from app.deciding.requests import DecideRequest, RewardRequest
+from app.deciding.runtime import Runtime
+from app.deciding.serving import runtime
+from app.deciding.snapshot import Experiment
+from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
+from app.foundation.api import answers
+from app.foundation.api.respond import as_json
+from app.foundation.errors import Forbidden
+from app.foundation.ids import new_id
+from app.learning import rewards
+
+
+class PersonalizerErrorBody(BaseModel):
+    code: str
+    message: str
+    target: str | None = Field(default=None, description="Loopwise's own code; see /docs/errors.")
+
+
+class PersonalizerError(BaseModel):
+    """That service's error body."""
+
+    error: PersonalizerErrorBody
+
+
+blueprint = APIBlueprint(
+    "personalizer",
+    __name__,
+    url_prefix="/personalizer/v1.0",
+    abp_security=[{"subscription": []}],
+    abp_tags=[Tag(name="personalizer", description="For clients of Azure Personalizer, unchanged.")],
+    abp_responses=dict.fromkeys(list[Any](answers.PROBLEM_STATUSES), PersonalizerError),
+)
+
+EventId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class RankableAction(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    id: EventId
+    features: Features = Field(default_factory=list)
+
+
+class RankRequest(BaseModel):
+    """The service's own field names; fields that it does not know are ignored, as that service did."""
+
+    model_config = ConfigDict(extra="ignore")
+    contextFeatures: list[Any] = Field(default_factory=list)
+    actions: list[RankableAction] = Field(min_length=1, max_length=MAX_ACTIONS)
+    excludedActions: list[EventId] = Field(default_factory=list, max_length=MAX_ACTIONS)
+    eventId: EventId | None = None
+    deferActivation: bool = False
+
+
+class RankedAction(BaseModel):
+    id: str
+    probability: float
+
+
+class RankAnswer(BaseModel):
+    ranking: list[RankedAction]
+    eventId: str
+    rewardActionId: str
+
+
+class RewardBody(BaseModel):
+    value: float = Field(allow_inf_nan=False, strict=True)
+
+
+class EventPath(BaseModel):
+    event_id: EventId
+
+
+@blueprint.post("/rank", responses={201: RankAnswer})
+@needs("decide")
+def rank(body: RankRequest) -> Response:
+    """Rank actions; the same event id gives the same ranking again."""
+    experiment = _experiment(runtime())
+    actions = [ActionSpec(id=action.id, features=action.features) for action in body.actions]
+    asked_request = DecideRequest(
+        experiment=experiment.key,
+        unit_id=body.eventId or new_id(),  # that service knows no units: each event is its own
+        context={"context": body.contextFeatures},
+        actions=actions,
+        excluded_actions=body.excludedActions,
+        decision_id=body.eventId,
+        defer_activation=body.deferActivation,
+    )
+    # The experiment is part of the question: the same event id at another one is no retry.
+    plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
+    document = request.document | plain  # type: ignore[attr-defined]
+    (decided,) = decisions.decide(runtime(), caller(), [decisions.asked(asked_request, document)])
+    answer = decided.answer
+    chances = {item["id"]: item["probability"] for item in answer["ranking"]}
+    ranking = [{"id": name, "probability": chances.get(name, 0.0)} for name in _order(answer, body)]
+    return as_json(
+        {"ranking": ranking, "eventId": answer["decision_id"], "rewardActionId": answer["action"]["id"]}, 201
+    )
+
+
+@blueprint.post("/events/<path:event_id>/reward")
+@needs("reward")
+def reward(path: EventPath, body: RewardBody) -> Response:
+    """Report a reward between 0 and 1 (or the experiment's own bounds)."""
+    _experiment(runtime())
+    rewards.reward(runtime(), caller(), [RewardRequest(decision_id=path.event_id, value=body.value)])
+    return Response(status=204)
+
+
+@blueprint.post("/events/<path:event_id>/activate")
+@needs("reward")
+def activate(path: EventPath) -> Response:
+    """A deferred event was shown to its user."""
+    _experiment(runtime())
+    rewards.activate(runtime(), caller(), path.event_id)
+    return Response(status=204)
+
+
+def _experiment(at: Runtime) -> Experiment:
+    bound = caller().experiment_id
+    if bound is None:
+        raise Forbidden(
+            "key_not_bound",
+            "These routes need a key that is bound to an experiment: `loopwise keys create --experiment KEY`.",
+        )
+    return decisions.experiment_of(at, bound)
+
+
+def _order(answer: dict[str, Any], body: RankRequest) -> list[str]:
+    """The chosen action first, then the others from likely to unlikely; an excluded one keeps its place."""
+    order = [item["id"] for item in answer["ranking"]]
+    excluded = {item["id"] for item in answer["ineligible"]}
+    for place, action in enumerate(body.actions):
+        if action.id in excluded:
+            order.insert(place, action.id)
+    return order

@@ -1,0 +1,116 @@
+"""The web process: a WSGI app of routes over one runtime. ``create_app`` is all that a WSGI server needs."""
+
+import time
+from typing import Any
+
+from flask import Flask, Response, g, request
+from flask_openapi import Info, OpenAPI
+from flask_openapi.models import SecurityScheme
+
+from app.accounts.api import auth, browsers
+from app.accounts.pages import access
+from app.deciding.runtime import Runtime, start
+from app.design.api import experiments
+from app.foundation import logs, metrics
+from app.foundation.api import answers, problems
+from app.foundation.api.strict_json import StrictRequest
+from app.foundation.settings import Settings, from_environment
+from app.learning.api import rewards
+from app.messaging.api import events, triggers
+from app.messaging.listening import Listeners
+from app.people.api import people
+from app.reporting.api import results
+from app.web import pages as views
+from app.web.api import documentation as pages
+from app.web.api import health, personalizer
+
+DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Api(OpenAPI):
+    """The Flask app; its OpenAPI document says what our errors really look like."""
+
+    request_class = StrictRequest
+
+    def ensure_sync(self, func: Any) -> Any:
+        """No view here is a coroutine, and Flask would ask for it at each call of each function."""
+        return func
+
+    def generate_spec_json(self) -> None:
+        """The library writes every 422 as an array of its own errors; ours are problem documents."""
+        super().generate_spec_json()  # type: ignore[no-untyped-call]
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for path in self.spec_json["paths"].values():
+            for operation in path.values():
+                for status, response in operation["responses"].items():
+                    if int(status) >= 400:
+                        response["content"] = problem
+
+
+def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> Flask:
+    """The app of one process, with its runtime started.
+
+    :param settings: from the environment when not given.
+    """
+    settings = settings or from_environment()
+    logs.configure(settings.log_level)
+    app = Api(
+        "loopwise",
+        info=Info(title="Loopwise", version="1", description=DESCRIPTION),
+        security_schemes={
+            "key": SecurityScheme(type="http", scheme="bearer", description="Authorization: Bearer lw_..."),
+            "subscription": {"type": "apiKey", "name": "Ocp-Apim-Subscription-Key", "in": "header"},
+        },
+        responses=dict.fromkeys(answers.PROBLEM_STATUSES, answers.Problem),
+        validation_error_callback=problems.validation_response,
+        validation_error_model=answers.Problem,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.openapi_version = "3.1.0"
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
+    serving = app.extensions["loopwise"] = runtime or start(settings)
+    places = max(1, settings.web_threads // 4)  # the other threads answer everybody else
+    app.extensions["loopwise_listeners"] = Listeners(serving.engine, places, serving.stopping)
+    _install(app, settings)
+    return app
+
+
+def _install(app: Any, settings: Settings) -> None:
+    app.before_request(_begin)
+    browsers.install(app)
+    auth.install(app)
+    problems.install(app)
+    app.after_request(_finish)
+    for blueprint in (
+        rewards.blueprint,  # the same as of deciding, with both their routes
+        experiments.blueprint,
+        results.blueprint,
+        personalizer.blueprint,
+        people.blueprint,
+        events.blueprint,
+        triggers.blueprint,
+    ):
+        app.register_api(blueprint)
+    for plain in (health.blueprint, pages.blueprint):
+        app.register_blueprint(plain)
+    views.install(app)
+    access.install(app, settings)
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    metrics.observe_request(request.endpoint or "none", response.status_code, time.perf_counter() - g.began)
+    return response

@@ -1,0 +1,61 @@
+"""Every page, registered; and what all templates share."""
+
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, g, request
+from jinja2 import FileSystemLoader
+
+from app.accounts.pages import access, account, keys, users
+from app.deciding.pages import integration
+from app.design.pages import experiment, settings
+from app.design.pages import history as trail
+from app.foundation.pages import charts, format
+from app.messaging.pages import deliveries, triggers
+from app.off_policy.pages import cap_question, off_policy
+from app.people.pages import people
+from app.reporting.pages import exports, feedback, home, overview, private_reports, report, results
+from app.verification.pages import decisions, policy
+from app.wizard import imports as wizard_import
+from app.wizard import steps as wizard
+
+PAGES = (
+    account,
+    home,
+    experiment,
+    overview,
+    results,
+    feedback,
+    off_policy,
+    cap_question,
+    private_reports,
+    policy,
+    decisions,
+    integration,
+    exports,
+    report,
+    wizard,
+    wizard_import,
+    triggers,
+    deliveries,
+    people,
+    keys,
+    users,
+    settings,
+    trail,
+)  # importing a module registers its pages
+FEATURES = Path(__file__).parents[1]
+
+
+def install(app: Flask) -> None:
+    """Give the templates what every page shows; each feature holds its own templates."""
+    app.jinja_loader = FileSystemLoader(sorted(FEATURES.glob("**/templates")))
+    format.install(app)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(charts=charts, may=access.may)
+
+
+@access.blueprint.context_processor
+def _frame() -> dict[str, Any]:
+    theme = request.cookies.get("loopwise_theme", "")
+    return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user")}

@@ -1,0 +1,1 @@
+"""The wizard: defines an experiment step by step, as a draft."""

@@ -1,0 +1,93 @@
+"""Actions from CSV into a draft: paste or upload, look, then take."""
+
+from typing import Any
+
+from flask import flash, redirect, request, url_for
+
+from app.accounts.pages.access import page, user
+from app.design import action_csv, drafts
+from app.design.action_csv import Imported
+from app.design.experiment_config import MAX_ACTIONS
+from app.foundation.errors import Conflict
+from app.foundation.pages.typed import posted_version
+from app.foundation.serving import process
+from app.wizard import form as wizard_form
+from app.wizard.document import typed_action
+from app.wizard.frame import DRAFT, Opened, open_draft, render
+
+PREVIEWED = 10
+NOT_UTF8 = "This file is not UTF-8 text. Save it as CSV UTF-8 (Excel: “CSV UTF-8”), and choose it again."
+
+
+@page(f"{DRAFT}/actions/import", "editor", ("GET", "POST"))
+def import_actions(draft_id: int) -> Any:
+    """The form; then what the table holds, with every mistake by its line; then taking it."""
+    opened = open_draft(draft_id)
+    if request.method == "GET":
+        return _page(opened, "", "add", None)
+    text, problem = _posted_text()
+    how = "replace" if request.form.get("how") == "replace" else "add"
+    if problem or not text.strip():
+        return _page(opened, text, how, None, problem or "Paste a table, or choose a file."), 422
+    found = action_csv.read(text)
+    if found.mistakes:
+        return _page(opened, text, how, found), 422
+    if request.form.get("do") != "take":
+        return _page(opened, text, how, found)
+    typed = wizard_form.of_step(opened.draft.typed, "actions")
+    rows = _merged(typed["rows"], found, keep=how == "add")
+    if len(rows) > MAX_ACTIONS:
+        problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
+        return _page(opened, text, how, found, problem), 422
+    try:
+        taken = typed | {"rows": rows, "among": "list"}
+        drafts.save(process().engine, draft_id, posted_version(), "actions", taken, user().name)
+    except Conflict as error:
+        again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
+        return _page(open_draft(draft_id), text, how, found, again), 409
+    flash(f"{len(found.actions):,} actions are taken from the table.")
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="actions"))
+
+
+def _posted_text() -> tuple[str, str]:
+    """The table's text and what is wrong with it as a file."""
+    file = request.files.get("file")
+    if file is not None and file.filename:
+        text = action_csv.decode(file.read())
+        return ("", NOT_UTF8) if text is None else (text.replace("\0", ""), "")
+    return request.form.get("text", "").replace("\0", ""), ""
+
+
+def _merged(before: list[dict[str, str]], found: Imported, *, keep: bool) -> list[dict[str, str]]:
+    """The list after the import: an action of a known id is replaced where it stands, and keeps its message.
+
+    :param keep: actions that the table does not name stay.
+    """
+    known = {row["id"].strip(): row for row in before}
+    rows = list(before) if keep else []
+    places = {row["id"].strip(): place for place, row in enumerate(rows)}
+    for action in found.actions:
+        old = known.get(action["id"], {"row": wizard_form.new_name(), "template": ""})
+        row = typed_action(action, old["row"]) | {"template": old["template"]}
+        place = places.get(action["id"])
+        if place is None:
+            rows.append(row)
+        else:
+            rows[place] = row
+    return rows
+
+
+def _page(opened: Opened, text: str, how: str, found: Imported | None, problem: str = "") -> str:
+    return render(
+        "wizard_import.html",
+        opened,
+        "actions",
+        text=text,
+        how=how,
+        found=found,
+        previewed=PREVIEWED,
+        text_errors={"text": problem} if problem else {},
+        errors={},
+        typed={},
+        clash=None,
+    )

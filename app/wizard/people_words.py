@@ -1,0 +1,120 @@
+"""What a draft means for the people in it, in sentences: limits, consent, what is kept, what their answers are worth."""
+
+import unicodedata
+
+from app.design.experiment_config import ExperimentConfig
+from app.design.feedback_config import FeedbackSpec
+from app.design.people_config import CapSpec, ConsentSpec, FatigueSpec
+from app.foundation.pages.format import plural
+from app.foundation.pages.typed import span, text
+
+CHANNELS = {"in_app": "in-app message", "push": "push message", "email": "e-mail", "sms": "SMS"}
+WITH_A_YES = {
+    "personalise": "only those who said yes get what suits them, others what the control gets",
+    "learn": "only decisions of those who said yes are learned from",
+    "analyse": "only those who said yes are in reports",
+    "message": "only those who said yes get messages",
+}
+
+_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))  # marks that turn the text around them
+
+
+def sentences(config: ExperimentConfig) -> list[str]:
+    """One for each thing that is promised; none where nothing is said."""
+    found = _said(config)
+    if config.fatigue is not None:
+        found += _limits(config.fatigue)
+    if config.consent is not None:
+        found += _consent(config.consent)
+    if config.profile is not None:
+        found.append("Learning also sees what was chosen for the user before, and what came of it.")
+    if config.context_fields is not None:
+        named = [f"{apart(one.name)} (scrambled)" if one.hashed else apart(one.name) for one in config.context_fields]
+        kept = f"only {listed(named)} {'is' if len(named) == 1 else 'are'}" if named else "nothing is"
+        found.append(f"Of the context {kept} used and stored.")
+    if config.retention_s is not None:
+        found.append(f"After {exactly(config.retention_s)} it is forgotten whose decision it was.")
+    if config.feedback is not None:
+        found += _answers(config.feedback, noun_of(config))
+    return found
+
+
+def noun_of(config: ExperimentConfig) -> str:
+    """What one of the things is called that are chosen among."""
+    return "combination" if config.composition else "action"
+
+
+def _said(config: ExperimentConfig) -> list[str]:
+    speaking = config.channels()
+    if not speaking or config.composition:  # how a message is composed is said already
+        return []
+    silent = len(config.all_actions()) - len(speaking)
+    nothing = f", and {silent} {'says' if silent == 1 else 'say'} nothing" if silent else ""
+    return [f"{plural(len(speaking), 'action')} {'says' if len(speaking) == 1 else 'say'} something{nothing}."]
+
+
+def _limits(fatigue: FatigueSpec) -> list[str]:
+    found = []
+    if fatigue.caps:
+        found.append(f"Nobody gets more than {', nor more than '.join(_cap(cap) for cap in fatigue.caps)}.")
+    quiet = fatigue.quiet_hours
+    if quiet is not None:
+        found.append(
+            f"It is quiet from {quiet.start} to {quiet.end} on the user's clock ({quiet.time_zone} where it is unknown)."
+        )
+    if fatigue.min_distance_s is not None:
+        found.append(f"Messages are at least {exactly(fatigue.min_distance_s)} apart.")
+    return found
+
+
+def _cap(cap: CapSpec) -> str:
+    many = plural(cap.limit, CHANNELS.get(cap.channel or "", "message"))
+    which = f" of “{apart(cap.action)}”" if cap.action else " of this experiment" if cap.across == "experiment" else ""
+    return f"{many}{which} in {exactly(cap.window_s)}"
+
+
+def _consent(consent: ConsentSpec) -> list[str]:
+    asked = [words for name, words in WITH_A_YES.items() if getattr(consent, name) == "if_granted"]
+    return [f"A yes is needed: {listed(asked)}."] if asked else []
+
+
+def _answers(spec: FeedbackSpec, noun: str) -> list[str]:
+    worth = []
+    if spec.thumbs:
+        worth.append(f"A thumb up is worth {text(spec.thumbs.up)}, a thumb down {text(spec.thumbs.down)}")
+    if spec.stars:
+        worth.append(f"one to five stars are worth {', '.join(text(value) for value in spec.stars)}")
+    if spec.score:
+        worth.append(f"a score is worth {text(spec.score.low)} (0) to {text(spec.score.high)} (10)")
+    worth += [
+        f"the reason “{apart(name)}” is worth {text(value)}" for name, value in list((spec.reasons or {}).items())[:5]
+    ]
+    for words, value in (("closing unread", spec.dismissed), ("“not interested”", spec.not_interested)):
+        if value is not None:
+            worth.append(f"{words} is worth {text(value)}")
+    found = []
+    if worth:
+        believed = "" if spec.confidence == 1 else f", and each is believed to {text(spec.confidence, 100)}%"
+        told = "; ".join(worth)
+        found.append(f"{told[0].upper()}{told[1:]}{believed}.")
+    if spec.mute_s:
+        found.append(f"“Not interested” keeps the {noun} from that user for {exactly(spec.mute_s)}.")
+    return found
+
+
+def exactly(seconds: float) -> str:
+    """A duration in words, not rounded: it is a promise."""
+    value, unit = span(seconds)
+    return f"{value} {unit.removesuffix('s') if value == '1' else unit}"
+
+
+def apart(text: str) -> str:
+    """A user's words inside of a sentence: their direction of writing does not reach beyond them."""
+    plain = text.translate(_DIRECTIONS)
+    reordered = any(unicodedata.bidirectional(letter) in ("R", "AL", "AN") for letter in plain)
+    return f"\N{FIRST STRONG ISOLATE}{plain}\N{POP DIRECTIONAL ISOLATE}" if reordered else plain
+
+
+def listed(parts: list[str]) -> str:
+    """ "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,162 @@
+"""What will happen, in sentences: the review of a draft."""
+
+from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
+from app.design.metric_config import MetricSpec
+from app.design.worked_example import Worked, work_out
+from app.foundation.pages.format import duration, number, percent, plural
+from app.wizard import people_words as wizard_people_words
+from app.wizard.people_words import apart, listed, noun_of
+
+AGGREGATIONS = {
+    "sum": "are added up",
+    "max": "count as the largest of them",
+    "mean": "count as their average",
+    "first": "count as the first of them",
+    "last": "count as the last of them",
+}
+SOURCES = (
+    ("reward", "the reward itself"),
+    ("value", "the sum of a reported metric"),
+    ("count", "how often a metric is reported"),
+    ("ratio", "one reported metric divided by another"),
+    ("retention", "whether users come back after some days"),
+    ("sessions", "visits per user"),
+)
+
+PURPOSES = (
+    (
+        "personalise",
+        "Choosing what suits somebody",
+        "Without it they get what the control gets, and nothing is learned.",
+    ),
+    ("learn", "Learning from their decisions", "Without it they are decided for as anybody, and nothing is learned."),
+    ("analyse", "Counting them in reports", "Without it they are in no report."),
+    ("message", "Sending them messages", "Without it nothing is said to them."),
+)
+PROFILE = (
+    ("counts", "how often something was chosen for them, and said"),
+    ("recency", "how long ago that was"),
+    ("actions", "how often each action was chosen, and what came of it"),
+    ("tags", "the same for each tag of the actions (their feature “tags”)"),
+)
+
+
+def paragraph(config: ExperimentConfig) -> str:
+    """Who gets what, what is learned from, when a verdict comes; what it means for people is ``about_people``."""
+    reward = config.reward
+    learning = [arm for arm in config.arms if arm.policy["type"] == "bandit"]
+    parts = [
+        f"Each time your app asks, Loopwise {_chooses(config)}.",
+        f"Users are split for good: {listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
+    ]
+    if learning:
+        parts.append(
+            f"{listed([f'“{arm.key}”' for arm in learning])} {'learns' if len(learning) == 1 else 'learn'} from "
+            f"every one of {'its' if len(learning) == 1 else 'their'} decisions once, when its window of "
+            f"{duration(reward.window_s)} is over: {_reward_words(reward)}."
+        )
+    else:
+        parts.append(f"Nothing learns here. A decision's reward is final after {duration(reward.window_s)}.")
+    return " ".join([*parts, *_verdict(config)])
+
+
+def _chooses(config: ExperimentConfig) -> str:
+    spec, actions = config.composition, config.all_actions()
+    if spec is None:
+        return f"chooses among {plural(len(actions), 'action') if actions else 'the actions that your app sends with each call'}"
+    slots = listed([slot.name for slot in spec.slots])
+    nothing = ", or says nothing" if spec.allow_nothing else ""
+    return f"composes a message of {slots}, in one of {plural(len(spec.combinations), 'combination')}{nothing}"
+
+
+def about_people(config: ExperimentConfig) -> str:
+    """What is said to people and how often, what they agreed to, what is kept of them; empty: nothing was said about it."""
+    return " ".join(wizard_people_words.sentences(config))
+
+
+def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
+    share = percent(arm.share, 0 if abs(arm.share * 100 - round(arm.share * 100)) < 1e-9 else 1)
+    role = ", the control that others are compared with" if arm.key == config.control_arm else ""
+    kind = arm.policy["type"]
+    what = f"every {noun_of(config)} equally often"
+    if kind == "fixed":
+        what = f"always “{apart(str(arm.policy['action']))}”"
+    elif kind == "bandit":
+        what = "what is learned to work best for them"
+    return f"{share} get {what} (arm “{arm.key}”{role})"
+
+
+def _reward_words(reward: RewardSpec) -> str:
+    return (
+        f"several reported rewards {AGGREGATIONS[reward.aggregation]}, and a decision without any counts as "
+        f"{number(reward.default)}"
+    )
+
+
+def _verdict(config: ExperimentConfig) -> list[str]:
+    rule = config.decision_rule
+    metrics = [metric for metric in config.all_metrics() if metric.role == "primary"]
+    names = listed([_better(metric) for metric in metrics])
+    found = [
+        f"A verdict comes once every arm has {plural(rule.min_units, 'user')}"
+        + (f" and {_days(rule.min_days)} have passed" if rule.min_days else "")
+        + f": ship an arm when it is shown to be better than the control on {names}, accepting a false alarm in "
+        f"{percent(rule.alpha, 0 if rule.alpha * 100 == round(rule.alpha * 100) else 1)} of experiments without a difference."
+    ]
+    guardrails = [metric for metric in config.all_metrics() if metric.role == "guardrail"]
+    if guardrails:
+        found.append(f"It says stop when an arm makes {listed([one.name or one.key for one in guardrails])} worse.")
+    if rule.max_days is not None:
+        found.append(f"After {_days(rule.max_days)} it says stop, whatever is shown.")
+    return found
+
+
+def _better(metric: MetricSpec) -> str:
+    return f"{metric.name or metric.key} ({'higher' if metric.direction == 'increase' else 'lower'} is better)"
+
+
+def _days(days: float) -> str:
+    return f"{number(days)} day{'' if days == 1 else 's'}"
+
+
+def worked(reward: RewardSpec, values: list[float]) -> list[str]:
+    """A worked example of one decision's reward."""
+    found: Worked = work_out(reward, values)
+    window = duration(reward.window_s)
+    lines = []
+    if found.refused:
+        refused = listed([number(value) for value in found.refused])
+        lines.append(f"{refused} would be refused: a report must be from {number(reward.min)} to {number(reward.max)}.")
+    if found.taken:
+        told = listed([number(value) for value in found.taken])
+        many = "" if len(found.taken) == 1 else f"They {AGGREGATIONS[reward.aggregation]}: "
+        lines.append(
+            f"Your app reports {told} within {window} of a decision. {many}{'t' if many else 'T'}he decision counts as "
+            f"{number(found.joined)}."
+        )
+    lines.append(f"Your app reports nothing within {window}. The decision counts as {number(found.nothing)}.")
+    lines.append(f"A report that comes after {window} is kept and marked late; nothing is learned from it.")
+    return lines
+
+
+def warnings(config: ExperimentConfig) -> list[str]:
+    """What is allowed, and yet mostly a mistake."""
+    found = []
+    learning = any(arm.policy["type"] == "bandit" for arm in config.arms)
+    if len([arm for arm in config.arms if arm.share > 0]) < 2:
+        found.append("Only one arm gets users: there is nothing to compare it with.")
+    if config.control_arm is None:
+        found.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
+    actions = config.all_actions()
+    if not actions:
+        found.append("There are no actions here: every call of your app has to send its own.")
+    elif len(actions) == 1:
+        found.append(f"With one {noun_of(config)} there is nothing to choose.")
+    if learning and not any(action.features for action in actions):
+        found.append(
+            "The actions have no features. Learning works by their ids; features of an action, sent with each call, mostly "
+            "help most (what this user did with this action before)."
+        )
+    if not config.hypothesis.strip():
+        found.append("No hypothesis is written down. Those who read the results later will ask for it.")
+    return found

@@ -1,0 +1,81 @@
+"""The command line itself: helpful, quick to help, and never a traceback for what a user can put right."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from app.commands.main import main
+
+_HEAVY = {"sqlalchemy", "numpy", "pandas", "celery", "flask", "vowpalwabbit", "granian", "psycopg2"}
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(_commands(main)), ids=" ".join)
+def test_every_command_explains_itself_and_every_option(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*path, "--help"])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.split()) > 25, result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from app.commands.main import main; main(['--help'], standalone_mode=False);"
+        f"sys.exit(', '.join({_HEAVY!r} & set(sys.modules)) or None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_database_without_tables_is_one_sentence(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    listed = CliRunner().invoke(main, ["keys", "list", "--data-dir", str(tmp_path)])
+    assert listed.exit_code == 2
+    assert "loopwise migrate" in listed.output
+    assert CliRunner().invoke(main, ["migrate", "--data-dir", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(main, ["keys", "list", "--data-dir", str(tmp_path)]).exit_code == 0
+
+
+def test_the_key_is_the_last_line_and_works_only_until_it_is_revoked(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    data_dir = ["--data-dir", str(tmp_path)]
+    made = CliRunner().invoke(main, ["keys", "create", "--scopes", "decide, reward", "--name", "shop", *data_dir])
+    key_id = made.output.splitlines()[-1][:15]
+    assert CliRunner().invoke(main, ["keys", "revoke", key_id, *data_dir]).exit_code == 0
+    assert f"{key_id}  revoked" in CliRunner().invoke(main, ["keys", "list", *data_dir]).output
+    assert CliRunner().invoke(main, ["keys", "revoke", key_id, *data_dir]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["keys", "create", "--scopes", "everything"], "decide, reward, read"),
+        (["keys", "create", "--scopes", "decide", "--experiment", "nope"], "nope"),
+        (["audit", "nope"], "nope"),
+        (["rollback", "nope", "arm", "1", "--reason", "x"], "nope"),
+        (["demo"], "loopwise up"),
+        (["worker"], "REDIS_URL"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    result = CliRunner().invoke(main, [*arguments, "--data-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert says in result.output

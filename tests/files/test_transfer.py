@@ -1,0 +1,296 @@
+"""Logs out and in: exact round trips in every format, files that tools of others read, refusals that name the line."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import vowpalwabbit
+
+from app.files import log_files, transfer
+from app.files.log_files import FORMATS, FileRefused
+from app.foundation.errors import Conflict, NotFound
+from app.off_policy import evaluations
+from app.off_policy.evaluation_request import EvaluationRequest
+from app.verification.audit import audit_experiment
+from tests.lab import Lab, arm, sound
+from tests.service import counts
+
+REFERENCE = Path(__file__).resolve().parents[1] / "experiments" / "reference"
+BANDIT = {"type": "bandit", "algorithm": "squarecb", "parameters": {"bits": 12}, "exploration_floor": 0.1}
+CONTEXTS: list[dict[str, Any]] = [
+    {"age": 31.5, "plan": "pro", "tags": ["a", "b"], "nested": {"deep": {"x": 1}}, "member": True, "none": None},
+    {"name": 'quotes " and, commas\nand lines; Zürich 北京 🙂', "empty": "", "zero": 0, "tiny": 1e-300},
+    {},
+]
+
+
+@pytest.fixture(scope="module")
+def log(lab: Lab) -> str:
+    """A learner's log with nested contexts, per-call actions, exclusions and rewards that are no round numbers."""
+    reward = {"window_s": 600.0, "min": -2.0, "max": 3.0, "default": 0.1}
+    lab.make("source", arms=[arm("learned", 0.6, BANDIT), arm("control", 0.4)], control_arm="control", reward=reward)
+    for turn in range(2):
+        bodies: list[dict[str, Any]] = []
+        for n in range(90):
+            body: dict[str, Any] = {"unit_id": f"u{turn}/{n % 40}", "context": CONTEXTS[n % 3]}
+            if n % 4 == 1:
+                body["actions"] = [{"id": f"z{k}", "features": {"k": k / 3, "name": 'é,"'}} for k in range(n % 5 + 2)]
+            if n % 4 == 2:
+                body["excluded_actions"] = ["b"]
+            bodies.append(body)
+        lab.play(
+            "source", bodies, lambda _, one: (len(one["decision_id"]) * 7919 % 1000) / 300 - 1.1 if one["arm"] else None
+        )
+    return "source"
+
+
+def records(path: Path, kind: str) -> list[dict[str, Any]]:
+    return [record for _, record in log_files.read(path, kind)]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: Path, kind: str) -> None:
+    engine = lab.runtime.engine
+    first, second = tmp_path / f"first.{kind}", tmp_path / f"second.{kind}"
+    assert transfer.export_log(engine, log, first) == 180
+    done = transfer.import_log(engine, first, f"copy-{kind}", reward_range=(-2.0, 3.0))
+    assert (done.decisions, done.actions) == (180, 9)
+    assert transfer.export_log(engine, f"copy-{kind}", second) == 180
+    before, after = records(first, kind), records(second, kind)
+    for old, new in zip(before, after, strict=True):
+        assert new["decision_id"].endswith(str(old["decision_id"]))
+        if "arm" in new:
+            assert (new["arm"], int(new["policy_version"])) == ("imported", 0)
+        renamed = ("decision_id", "arm", "policy_version")
+        assert {k: v for k, v in new.items() if k not in renamed} == {k: v for k, v in old.items() if k not in renamed}
+    source, copy = lab.outcomes(log), lab.outcomes(f"copy-{kind}")
+    for column in ("unit_id", "reward", "propensity", "decided_at", "context"):
+        assert list(copy[column]) == list(source[column]), column
+    audit = audit_experiment(engine, lab.settings, f"copy-{kind}")
+    assert audit.ok and audit.decisions == 0
+
+
+def test_dsjson_has_the_cost_with_the_other_sign_and_vowpal_wabbit_learns_from_it(
+    lab: Lab, log: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.dsjson"
+    transfer.export_log(lab.runtime.engine, log, path)
+    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rewards = lab.outcomes(log).reward
+    assert [event["_label_cost"] for event in events] == [-reward for reward in rewards]
+    for event in events:
+        assert event["a"][0] == event["_labelIndex"] + 1 == event["_label_Action"]
+        assert event["p"][0] == event["_label_probability"] and sum(event["p"]) == pytest.approx(1)
+    files = ["-d", str(path), "-p", str(tmp_path / "predictions"), "-f", str(tmp_path / "model")]
+    reader = vowpalwabbit.Workspace(
+        arg_list=["--cb_explore_adf", "--dsjson", "--strict_parse", "--no_stdin", "--quiet", *files]
+    )
+    examples = reader.get_weighted_examples()
+    reader.finish()
+    shown = [line.split(",") for line in (tmp_path / "predictions").read_text().splitlines() if line]
+    assert [len(chances) for chances in shown] == [len(event["a"]) for event in events]
+    assert examples == len(events)
+    assert any(
+        max(float(one.partition(":")[2]) for one in chances) > 0.9 for chances in shown
+    )  # it came to prefer some
+    assert (tmp_path / "model").stat().st_size > 300
+
+
+def test_an_event_of_vowpal_wabbit_s_own_is_understood() -> None:
+    event = {
+        "_label_cost": -0.75,
+        "_label_probability": 0.2,
+        "_label_Action": 2,
+        "_labelIndex": 1,
+        "a": [2, 1, 3],
+        "p": [0.2, 0.5, 0.3],
+        "c": {"user": {"age": 3}, "_multi": [{"_tag": "x", "f": 1}, {"f": 2}, {"id": "named"}]},
+        "EventId": "e1",
+    }
+    found = log_files.from_dsjson(event)
+    assert (found["reward"], found["propensity"], found["action"]) == (0.75, 0.2, "2")
+    assert found["distribution"] == [0.5, 0.2, 0.3]
+    assert [action["id"] for action in found["actions"]] == ["x", "2", "named"]
+
+
+HEADER = "decision_id,unit_id,actions,distribution,action,propensity,reward\n"
+GOOD = 'd{n},u,"[""a"",""b""]","[0.25,0.75]",a,0.25,1\n'
+
+
+def csv(*lines: str, good: int = 3) -> bytes:
+    return (HEADER + "".join(GOOD.format(n=n) for n in range(good)) + "".join(lines)).encode()
+
+
+def line(**changed: str) -> str:
+    fields = {
+        "decision_id": "d9",
+        "unit_id": "u",
+        "actions": '"[""a"",""b""]"',
+        "distribution": '"[0.25,0.75]"',
+        "action": "a",
+        "propensity": "0.25",
+        "reward": "1",
+    }
+    return ",".join((fields | changed).values()) + "\n"
+
+
+PLAIN = b"action,propensity,reward\na,0.5,1\n"
+BAD: dict[str, tuple[str, bytes, str]] = {
+    "propensity 0": ("csv", csv(line(propensity="0")), "line 5: propensity is 0;"),
+    "negative propensity": ("csv", csv(line(propensity="-0.25")), "line 5: propensity is -0.25;"),
+    "propensity over 1": ("csv", csv(line(propensity="1.5")), "line 5: propensity is 1.5;"),
+    "propensity NaN": ("csv", csv(line(propensity="NaN")), "line 5: propensity is 'NaN'; give a finite number"),
+    "no propensity": ("csv", csv(line(propensity="")), "line 5: propensity is nothing"),
+    "a word as reward": ("csv", csv(line(reward="much")), "line 5: reward is 'much'; give a number"),
+    "infinite reward": ("csv", csv(line(reward="inf")), "line 5: reward is 'inf'"),
+    "a sum that is not 1": ("csv", csv(line(distribution='"[0.25,0.74]"')), "line 5: distribution sums to 0.99"),
+    "a negative chance": (
+        "csv",
+        csv(line(distribution='"[0.25,-0.75]"')),
+        "line 5: distribution needs one probability",
+    ),
+    "too few chances": ("csv", csv(line(distribution='"[1.0]"')), "line 5: distribution needs one probability"),
+    "another propensity": ("csv", csv(line(propensity="0.3")), "line 5: propensity differs"),
+    "a foreign action": ("csv", csv(line(action="z")), "line 5: action 'z' must stand once among the actions"),
+    "an action twice": ("csv", csv(line(actions='"[""a"",""a""]"')), "line 5: action 'a' must stand once"),
+    "no action": ("csv", csv(line(action="")), "line 5: there is no action"),
+    "an id twice": ("csv", csv(line(decision_id="d1")), "line 5: decision_id 'd1' stands twice"),
+    "no JSON": ("csv", csv(line(actions="[a")), "line 5: actions is not JSON"),
+    "too few fields": ("csv", csv("d9,u\n"), "line 5: the line has not as many fields as the header"),
+    "too many fields": ("csv", csv(line(reward="1,2")), "line 5: the line has not as many fields as the header"),
+    "a broken quote": ("csv", csv('d9,"u,x\n', line(decision_id="d10")), "line 5: "),
+    "text after a quote": ("csv", csv(line(unit_id='"u"x')), "line 5: "),
+    "not UTF-8": ("csv", csv() + "d9,Zürich".encode("latin-1"), "line 5: not UTF-8"),
+    "a wrong column": (
+        "csv",
+        b"action,pscore,reward\na,0.5,1\n",
+        "line 2: propensity is nothing; give a number, or name",
+    ),
+    "empty": ("csv", b"", "has no rows"),
+    "a header alone": ("csv", HEADER.encode(), "has no rows"),
+    "a time that is none": (
+        "csv",
+        b"decided_at,action,propensity,reward\nsoon,a,0.5,1\n",
+        "line 2: decided_at is 'soon'",
+    ),
+    "text that PostgreSQL cannot keep": (
+        "jsonl",
+        b'{"action":"a","unit_id":"u\\u0000","propensity":1,"reward":1}\n',
+        "line 1: ",
+    ),
+    "a context PostgreSQL cannot keep": (
+        "jsonl",
+        b'{"action":"a","context":{"x":"\\u0000"},"propensity":1,"reward":1}\n',
+        "line 1: ",
+    ),
+    "an id that is too long": (
+        "csv",
+        b"decision_id,action,propensity,reward\n" + b"x" * 3000 + b",a,0.5,1\n",
+        "line 2: ",
+    ),
+    "huge number": (
+        "jsonl",
+        b'{"action":"a","context":{"x":1e300},"propensity":1,"reward":1}\n',
+        "line 1: /x: beyond 1e9",
+    ),
+    "a line that is no JSON": ("jsonl", b'{"action":"a","propensity":1,"reward":1}\nnonsense\n', "line 2: not JSON"),
+    "a list": ("jsonl", b"[1]\n", "line 1: give one JSON object per line"),
+    "JSON not UTF-8": ("jsonl", b'{"action":"\xff"}\n', "line 1: not JSON"),
+    "no event": ("dsjson", b'{"_label_cost": 1}\n', "line 1: not a dsjson event"),
+    "an event without its actions": (
+        "dsjson",
+        b'{"c":{"_multi":[{}]},"a":[1,2],"p":[1,0]}\n',
+        "line 1: not a dsjson event",
+    ),
+    "no Parquet": ("parquet", b"PAR1 not really", "cannot be read"),
+}
+
+
+@pytest.fixture
+def untouched(lab: Lab) -> Iterator[None]:
+    before = counts(lab.database_url)
+    yield
+    assert counts(lab.database_url) == before
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.usefixtures("untouched")
+def test_a_bad_file_is_refused_with_its_line_and_nothing_is_stored(lab: Lab, tmp_path: Path, name: str) -> None:
+    kind, content, words = BAD[name]
+    path = tmp_path / f"bad.{kind}"
+    path.write_bytes(content)
+    with pytest.raises(FileRefused) as refused:
+        transfer.import_log(lab.runtime.engine, path, "bad")
+    assert words in str(refused.value), str(refused.value)
+    assert "bad." in str(refused.value) and len(str(refused.value)) < 500
+
+
+@pytest.mark.usefixtures("untouched")
+def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: Path) -> None:
+    path, engine = tmp_path / "log.csv", lab.runtime.engine
+    path.write_bytes(PLAIN)
+    with pytest.raises(FileRefused, match="line 2: there is no column 'pscore'; there are action, propensity, reward"):
+        transfer.import_log(engine, path, "k", mapping=transfer.Mapping({"propensity": "pscore"}, ()))
+    with pytest.raises(FileRefused, match="line 2: there is no column 'age'"):
+        transfer.import_log(engine, path, "k", mapping=transfer.Mapping({}, ("age",)))
+    with pytest.raises(FileRefused, match=r"rewards go from 1 to 1, outside of 0 to 0\.5"):
+        transfer.import_log(engine, path, "k", reward_range=(0.0, 0.5))
+    with pytest.raises(FileRefused, match="name the format"):
+        transfer.import_log(engine, tmp_path / "log.txt", "k")
+    with pytest.raises(FileRefused, match="there is no file"):
+        transfer.import_log(engine, tmp_path / "none.csv", "k")
+    with pytest.raises(NotFound):
+        transfer.export_log(engine, "nobody", tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_that_is_taken_is_refused(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(PLAIN)
+    transfer.import_log(lab.runtime.engine, path, "taken")
+    before = counts(lab.database_url)
+    with pytest.raises(Conflict):
+        transfer.import_log(lab.runtime.engine, path, "taken")
+    assert counts(lab.database_url) == before
+
+
+def test_parquet_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    table = {"a": ["x", "y"] * 3, "p": [0.5] * 6, "r": [0, 1] * 3, "age": [1.5, 2.5] * 3, "who": ["u1", "u2", "u3"] * 2}
+    pq.write_table(pa.table(table), path)
+    mapping = transfer.Mapping({"action": "a", "propensity": "p", "reward": "r", "unit_id": "who"}, ("age",))
+    seen: list[tuple[int, int]] = []
+    done = transfer.import_log(
+        lab.runtime.engine, path, "columns", mapping=mapping, progress=lambda *done: seen.append(done)
+    )
+    assert (done.decisions, done.actions, seen[-1]) == (6, 2, (6, 6))
+    rows = lab.outcomes("columns")
+    assert list(rows.context) == [{"age": 1.5}, {"age": 2.5}] * 3 and list(rows.unit_id) == ["u1", "u2", "u3"] * 2
+
+
+def test_the_open_bandit_sample_is_imported_and_evaluated(lab: Lab) -> None:
+    path = REFERENCE / "obd_rows_men_random_to_bts.csv"
+    mapping = transfer.Mapping({"propensity": "pscore"}, ("position",))
+    done = transfer.import_log(lab.runtime.engine, path, "obd", mapping=mapping, reward_range=(0.0, 1.0))
+    assert (done.decisions, done.actions) == (10_000, 34)
+    request = EvaluationRequest(candidates=[], train_share=0.3)
+    asked = evaluations.ask(lab.runtime.engine, "obd", request, "test")
+    evaluations.run_waiting(lab.runtime.engine, lab.settings)
+    found = sound(evaluations.get(lab.runtime.engine, "obd", asked["id"]))
+    assert found["status"] == "done", found["error"]
+    lines = {one["policy"]: one for one in found["result"]["policies"]}
+    clicks = pd.read_csv(path).reward
+    later = float(clicks.iloc[3000:].mean())
+    assert found["result"]["logged_value"] == pytest.approx(later)
+    uniform = lines["uniform"]
+    assert uniform["value"] == pytest.approx(later, rel=0.05)  # it was a uniform log
+    assert uniform["mean_weight"] == pytest.approx(1.0)
+    assert uniform["interval"]["low"] < later < uniform["interval"]["high"]
+    report = lab.results("obd")
+    assert report["window"]["decisions"] == 10_000 and report["metrics"][0]["comparisons"] == []
+    assert report["metrics"][0]["arms"][0]["value"] == pytest.approx(float(clicks.mean()))

@@ -1,0 +1,47 @@
+"""The migrations make what the tables say."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from app.foundation.store import message_tables
+from app.foundation.store.migrate import upgrade
+from app.foundation.store.tables import metadata
+from tests.service import engine_of, query
+
+
+def test_the_migrations_and_the_tables_agree(database_url: str) -> None:
+    assert message_tables.consents.metadata is metadata
+    with engine_of(database_url) as engine, engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_comparison_would_see_a_difference(database_url: str) -> None:
+    with engine_of(database_url) as engine, engine.connect() as connection:
+        connection.execute(text("ALTER TABLE rewards DROP COLUMN late"))
+        context = MigrationContext.configure(connection)
+        assert len(compare_metadata(context, metadata)) == 1
+
+
+def test_migrating_again_changes_nothing_and_several_at_once_take_turns(empty_database_url: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(upgrade, [empty_database_url] * 3))
+    upgrade(empty_database_url)
+    assert query(empty_database_url, "SELECT count(*) FROM platform") == [(1,)]
+
+
+def test_the_log_refuses_what_no_correct_program_writes(database_url: str) -> None:
+    import psycopg2
+    import pytest
+
+    for value in ("NaN", "Infinity", "-Infinity"):
+        with pytest.raises(psycopg2.errors.CheckViolation):
+            query(
+                database_url,
+                "INSERT INTO rewards (decision_id, reward_id, experiment_id, metric, value, occurred_at, late)"
+                " VALUES ('d', 'r', 1, 'reward', %s, now(), false)",
+                value,
+            )

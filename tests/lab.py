@@ -1,0 +1,123 @@
+"""Fills logs through the services, and reads them back for computations that do without them."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from app.design import experiments
+from app.learning.training import train_round
+from app.reporting import health_checks, results
+from tests.service import Loop, query, settings
+
+BATCH = 1000
+Reward = Callable[[dict[str, Any], dict[str, Any]], float | None]
+
+AB = [
+    {"key": "control", "share": 0.5, "policy": {"type": "fixed", "action": "a"}},
+    {"key": "treated", "share": 0.5, "policy": {"type": "uniform"}},
+]
+
+
+def arm(key: str, share: float, policy: dict[str, Any] | str = "uniform") -> dict[str, Any]:
+    """An arm; a string is the fixed action, "uniform" the uniform policy."""
+    if isinstance(policy, str):
+        policy = {"type": "uniform"} if policy == "uniform" else {"type": "fixed", "action": policy}
+    return {"key": key, "share": share, "policy": policy}
+
+
+class Lab(Loop):
+    """The loop's services, and whole logs in one call."""
+
+    def play(
+        self, key: str, bodies: list[dict[str, Any]], reward: Reward | None = None, *, settled: bool = True
+    ) -> list[dict[str, Any]]:
+        """Decide the bodies in batches, report each reward, close the windows, settle every arm; returns the answers."""
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(bodies), BATCH):
+            answers += self.decide(key, bodies[start : start + BATCH])
+        if reward is not None:
+            values = [(one, reward(body, one)) for body, one in zip(bodies, answers, strict=True)]
+            events = [{"decision_id": one["decision_id"], "value": value} for one, value in values if value is not None]
+            self.report(events)
+        if settled:
+            self.settle(key)
+        return answers
+
+    def report(self, events: list[dict[str, Any]]) -> None:
+        """Rewards and metrics, in batches."""
+        for start in range(0, len(events), BATCH):
+            self.reward(events[start : start + BATCH])
+
+    def settle(self, key: str) -> None:
+        """Close every window and settle all arms."""
+        experiment = experiments.get(self.runtime.engine, key)
+        self.close_windows(experiment.id)
+        for one in experiment.config["arms"]:
+            self.settle_arm(experiment.id, one["key"])
+        self.runtime.snapshots.refresh()
+
+    def settle_arm(self, experiment_id: int, name: str) -> None:
+        """Settle one arm."""
+        once = settings(self.database_url, LOOPWISE_ROUND_DECISIONS="5000")
+        while train_round(self.runtime.engine, once, experiment_id, name):
+            pass
+
+    def change(self, key: str, **patch: Any) -> None:
+        """Change a running experiment."""
+        experiments.change(self.runtime.engine, self.settings, key, patch, "test")
+        self.runtime.snapshots.refresh()
+
+    def results(self, key: str, *, fresh: bool = True, **options: Any) -> dict[str, Any]:
+        """A report, computed now, free of anything that is no JSON."""
+        if fresh:
+            results.compute(self.runtime.engine, key, options.get("segment"))
+        return sound(results.get(self.runtime.engine, key, **options))
+
+    def health(self, key: str, **options: Any) -> dict[str, Any]:
+        """The health checks, computed now."""
+        return sound(health_checks.get(self.runtime.engine, key, **options))
+
+    def outcomes(self, key: str) -> pd.DataFrame:
+        """The settled decisions of an experiment."""
+        rows = query(
+            self.database_url,
+            "SELECT o.decision_id, o.arm, o.unit_id, o.reward, o.events, o.decided_at, d.context, d.propensity"
+            " FROM outcomes o JOIN decisions d ON d.id = o.decision_id JOIN experiments e ON e.id = o.experiment_id"
+            " WHERE e.key = %s ORDER BY o.decided_at, o.decision_id",
+            key,
+        )
+        names = ["decision_id", "arm", "unit_id", "reward", "events", "decided_at", "context", "propensity"]
+        return pd.DataFrame(rows, columns=names)
+
+    def events(self, key: str) -> pd.DataFrame:
+        """Everything that was reported."""
+        rows = query(
+            self.database_url,
+            "SELECT r.decision_id, r.reward_id, r.metric, r.value, r.occurred_at, r.late"
+            " FROM rewards r JOIN experiments e ON e.id = r.experiment_id WHERE e.key = %s",
+            key,
+        )
+        return pd.DataFrame(rows, columns=["decision_id", "reward_id", "metric", "value", "occurred_at", "late"])
+
+
+def sound(document: Any) -> Any:
+    """The document, after a look at every number in it: none may be NaN or infinite, none of numpy's types."""
+    for path, value in _leaves(document, ""):
+        assert value is None or type(value) in (str, bool, int, float), f"{path} is a {type(value)}"
+        assert not isinstance(value, float) or math.isfinite(value), f"{path} is {value}"
+    json.dumps(document, allow_nan=False)
+    return document
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _leaves(one, f"{path}/{name}")
+    elif isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from _leaves(one, f"{path}/{place}")
+    else:
+        yield path, value

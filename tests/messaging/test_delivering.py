@@ -1,0 +1,402 @@
+"""Webhooks: signed, retried, logged, replayed; a receiver that never answers delays nobody else."""
+
+import re
+import threading
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from app.deciding.store import units
+from app.foundation import outgoing
+from app.foundation.errors import Conflict, NotFound, Unprocessable
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.messaging import deliveries, delivering, triggers, webhooks
+from app.messaging.store import webhooks as webhook_store
+from app.messaging.webhooks import WebhookPatch, WebhookSpec
+from app.people import erasure
+from tests.messaging.trigger_support import Triggers
+from tests.receiver import receiving
+from tests.service import ROOT, Loop, query, settings, wait_for
+
+
+class Sending:
+    """Deliveries of one database."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.work = Triggers(loop)
+        self.work.experiment("tips")
+        self.database_url = loop.database_url
+        self.settings: Settings = settings(loop.database_url, LOOPWISE_ALLOW_HTTP_LOOPBACK="1")
+        self.engine = self.work.engine
+
+    def webhook(self, key: str, url: str) -> str:
+        """A webhook with a trigger of the same key; returns its secret."""
+        _, secret = webhooks.create(self.engine, self.settings, WebhookSpec(key=key, url=url), "test")
+        self.work.define(key, {"type": "event", "event": key}, delivery={"to": "webhook", "webhook": key})
+        return secret
+
+    def make(self, key: str, *units: str) -> None:
+        """A delivery for each unit."""
+        self.work.report(
+            *[{"name": key, "event_id": f"{key}-{unit}-{time.time_ns()}", "unit_id": unit} for unit in units]
+        )
+        self.work.match()
+        assert self.work.fire() == len(units)
+
+    def send(self) -> int:
+        return delivering.deliver_due(self.engine, self.settings)
+
+    def hurry(self) -> None:
+        """As if the pauses were over."""
+        query(self.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
+        query(self.database_url, "UPDATE webhooks SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
+
+    def log(self, key: str, **asked: Any) -> list[dict[str, Any]]:
+        return deliveries.newest(self.engine, webhook=key, limit=200, **asked)
+
+
+def platform_now(sending: Sending) -> datetime:
+    """The database's clock."""
+    with sending.engine.begin() as connection:
+        return platform.now(connection)
+
+
+@pytest.fixture(scope="module")
+def sending(loop: Loop) -> Sending:
+    return Sending(loop)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over(sending: Sending) -> None:
+    query(sending.database_url, "UPDATE deliveries SET status = 'failed', next_at = NULL WHERE status = 'waiting'")
+
+
+def test_a_delivery_is_signed_and_says_what_was_decided(sending: Sending) -> None:
+    with receiving() as receiver:
+        secret = sending.webhook("signed", receiver.url)
+        sending.make("signed", "ada")
+        assert sending.send() == 1
+    (call,) = receiver.calls
+    assert call.signed_with(secret) and not call.signed_with(secret + "x")
+    assert abs(time.time() - int(call.headers["loopwise-signature"][2:].partition(",")[0])) < 60
+    (line,) = sending.log("signed")
+    assert call.headers["loopwise-delivery"] == str(line["id"])
+    assert call.body == {
+        "delivery_id": line["id"],
+        "decision_id": line["decision_id"],
+        "experiment": "tips",
+        "unit_id": "ada",
+        "message": line["message"],
+        "created_at": line["created_at"],
+    }
+    assert line["message"]["body"] == "Hello you"
+    assert (line["status"], line["next_at"]) == ("delivered", None)
+    assert [(one["number"], one["status"], one["error"]) for one in line["attempts"]] == [(1, 200, None)]
+    assert sending.send() == 0
+
+
+def test_receivers_can_check_signatures_as_the_documentation_says(sending: Sending) -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (snippet,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "is_from_loopwise" in block]
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "docs/api.md", "exec"), names)  # noqa: S102 - our own documentation
+    with receiving() as receiver:
+        secret = sending.webhook("documented", receiver.url)
+        sending.make("documented", "ada")
+        sending.send()
+    call = receiver.calls[0]
+    header = call.headers["loopwise-signature"]
+    assert names["is_from_loopwise"](secret, header, call.raw)
+    assert not names["is_from_loopwise"](secret, header, call.raw + b" ")
+    assert not names["is_from_loopwise"](secret, header.replace("t=1", "t=0", 1), call.raw)
+
+
+def test_an_error_is_tried_again_after_a_pause_and_each_attempt_is_noted(sending: Sending) -> None:
+    with receiving(lambda call, number: 500 if number == 1 else 204) as receiver:
+        sending.webhook("flaky", receiver.url)
+        sending.make("flaky", "ada")
+        assert sending.send() == 1
+        (line,) = sending.log("flaky", status="waiting")
+        assert line["next_at"] > line["created_at"]
+        sending.hurry()
+        assert sending.send() == 1
+    (line,) = sending.log("flaky")
+    noted = [(one["number"], one["status"], one["error"]) for one in line["attempts"]]
+    assert noted == [(1, 500, "receiver says 500"), (2, 204, None)]
+    assert line["status"] == "delivered"
+
+
+def test_a_delivery_is_given_up_after_its_attempts_and_can_be_replayed(sending: Sending) -> None:
+    answers = [500] * delivering.MAX_ATTEMPTS + [200]
+    with receiving(lambda call, number: answers[number - 1]) as receiver:
+        sending.webhook("broken", receiver.url)
+        sending.make("broken", "ada")
+        for _ in range(delivering.MAX_ATTEMPTS):
+            assert sending.send() == 1
+            sending.hurry()
+        assert sending.send() == 0
+        (line,) = sending.log("broken", status="failed")
+        assert len(line["attempts"]) == delivering.MAX_ATTEMPTS
+        again = deliveries.replay(sending.engine, line["id"], "test")
+        assert (again["status"], again["id"]) == ("waiting", line["id"])
+        assert sending.send() == 1
+    (line,) = sending.log("broken", status="delivered")
+    assert [one["number"] for one in line["attempts"]] == list(range(1, delivering.MAX_ATTEMPTS + 2))
+    assert len({call.headers["loopwise-delivery"] for call in receiver.calls}) == 1
+
+
+def test_redirects_are_failures_and_not_followed(sending: Sending) -> None:
+    with receiving(lambda call, number: 307) as receiver:
+        sending.webhook("redirect", receiver.url)
+        sending.make("redirect", "ada")
+        sending.send()
+    assert [call.path for call in receiver.calls] == ["/hook"]
+    (line,) = sending.log("redirect")
+    assert [(one["status"], one["error"]) for one in line["attempts"]] == [(307, "redirects are not followed")]
+
+
+def test_receivers_that_never_answer_delay_nobody_else(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while calls to silent ones are waited for arrives before any of these ends."""
+    monkeypatch.setattr(outgoing, "DEADLINE_S", 60.0)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(receiving(lambda call, number: None)) for _ in range(5)]
+        quick = stack.enter_context(receiving())
+        sending.webhook("quick", quick.url)
+        for place, one in enumerate(silent):
+            sending.webhook(f"silent-{place}", one.url)
+            sending.make(f"silent-{place}", *[f"s-{n}" for n in range(5)])
+        sender = threading.Thread(target=sending.send)
+        sender.start()
+        wait_for(lambda: all(one.at_once == delivering.EACH for one in silent), 60)
+        sending.make("quick", *[f"q-{n}" for n in range(10)])
+        wait_for(lambda: len(quick.calls) == 10, 60)
+        assert [one.at_once for one in silent] == [delivering.EACH] * 5
+        for one in silent:
+            one.stopping.set()
+        sender.join(60)
+    assert not sender.is_alive()
+    assert [len(one.calls) for one in silent] == [delivering.EACH] * 5
+    assert quick.most_at_once <= delivering.EACH
+
+
+def test_a_silent_webhook_waits_with_all_its_deliveries_and_is_tried_with_one_call(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(webhook_store, "SHORTEST_S", 200.0)
+    answers: list[int | None] = [None]
+    with receiving(lambda call, number: answers[0]) as receiver:
+        sending.webhook("silent", receiver.url)
+        sending.make("silent", *[f"s-{n}" for n in range(8)])
+        assert sending.send() == delivering.EACH
+        errors = [one["attempts"][0]["error"] for one in sending.log("silent") if one["attempts"]]
+        assert errors == [f"no answer within {outgoing.DEADLINE_S:g} seconds"] * delivering.EACH
+        found = webhooks.get(sending.engine, "silent")
+        assert found.silent_since and found.retry_at and (found.retry_at - found.silent_since).total_seconds() >= 200
+        assert sending.send() == 0  # six of them never failed
+        sending.hurry()
+        assert sending.send() == 1
+        answers[0] = 200
+        sending.hurry()
+        assert sending.send() == 8
+    found = webhooks.get(sending.engine, "silent")
+    assert (found.silent_since, found.retry_at) == (None, None)
+    assert {one["status"] for one in sending.log("silent")} == {"delivered"}
+
+
+def test_the_pause_of_a_silent_webhook_grows_with_its_silence_to_an_end(sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("gone", gone.url)
+    pauses = []
+    for silent_s in (10, 100, 100_000):
+        sending.make("gone", f"g-{silent_s}")
+        sending.hurry()
+        passed = f"clock_timestamp() - make_interval(secs => {silent_s})"
+        query(sending.database_url, f"UPDATE webhooks SET silent_since = {passed} WHERE key = 'gone'")
+        before = platform_now(sending)
+        assert sending.send() == 1
+        found = webhooks.get(sending.engine, "gone")
+        assert found.retry_at is not None
+        pauses.append((found.retry_at - before).total_seconds())
+    assert pauses[0] >= 10 and pauses[1] >= 100 and pauses[2] >= delivering.LONGEST_SILENCE_S
+    assert pauses[0] < pauses[1] < pauses[2] < 100_000
+
+
+def test_what_waited_for_a_silent_webhook_for_half_a_day_fails_and_what_is_new_does_not(sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("away", gone.url)
+    sending.make("away", *[f"old-{n}" for n in range(4)])
+    long_ago = f"clock_timestamp() - make_interval(secs => {delivering.GIVE_UP_S + 60})"
+    query(sending.database_url, f"UPDATE deliveries SET next_at = {long_ago} WHERE status = 'waiting'")
+    query(sending.database_url, f"UPDATE webhooks SET silent_since = {long_ago} WHERE key = 'away'")
+    sending.make("away", "new")
+    assert sending.send() == 1
+    failed = sending.log("away", status="failed")
+    assert [one["attempts"][-1]["error"] for one in failed] == [
+        "not sent: the webhook has not answered for too long"
+    ] * 3
+    assert len(sending.log("away", status="waiting")) == 2  # the new one, and the one that was just tried
+
+
+def test_another_address_or_a_replay_does_not_wait_for_the_silence_to_end(sending: Sending) -> None:
+    with receiving() as gone:
+        sending.webhook("moved", gone.url)
+    sending.make("moved", "ada")
+    later = "clock_timestamp() + interval '1 day'"
+    silence = f"UPDATE webhooks SET silent_since = clock_timestamp(), retry_at = {later} WHERE key = 'moved'"
+    query(sending.database_url, silence)
+    assert sending.send() == 0
+    (line,) = sending.log("moved")
+    deliveries.replay(sending.engine, line["id"], "test")
+    assert sending.send() == 1
+    query(sending.database_url, silence)
+    with receiving() as receiver:
+        webhooks.change(sending.engine, sending.settings, "moved", WebhookPatch(url=receiver.url), "test")
+        query(sending.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
+        assert sending.send() == 1
+        assert len(receiver.calls) == 1
+
+
+def test_many_deliveries_of_one_webhook_leave_room_for_the_others(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("busy", receiver.url)
+        sending.make("busy", *[f"b-{n}" for n in range(20)])
+        assert sending.send() == 20
+    assert receiver.most_at_once <= delivering.EACH
+
+
+def test_a_unit_that_is_erased_while_its_message_is_on_its_way_leaves_no_trace(sending: Sending) -> None:
+    """The receiver's words may repeat the message, so they are not noted after the erasure."""
+    caller = sending.work.loop.caller
+
+    def answer(call: Any, number: int) -> int:
+        erasure.ask(sending.engine, sending.settings, caller, call.body["unit_id"])
+        erasure.run_waiting(sending.engine, sending.settings)
+        return 500
+
+    with receiving(answer) as receiver:
+        sending.webhook("erased", receiver.url)
+        sending.make("erased", "forget-me")
+        assert sending.send() == 1
+    assert sending.log("erased") == []
+    orphans = "SELECT count(*) FROM delivery_attempts a WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.id = a.delivery_id)"
+    assert query(sending.database_url, orphans) == [(0,)]
+
+
+def test_a_courier_sends_when_it_is_woken_and_stops_without_leaving_a_call_behind(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("courier", receiver.url)
+        courier = delivering.Courier(sending.engine, sending.settings)
+        for count in (1, 2):
+            sending.make("courier", f"c-{count}")
+            courier.wake()
+            wait_for(lambda: len(sending.log("courier", status="delivered")) == count, 60)  # noqa: B023
+        courier.stop()
+        sending.make("courier", "too late")
+        courier.wake()
+        assert not courier.running
+    assert len(receiver.calls) == 2
+
+
+def test_consent_that_is_revoked_after_the_decision_keeps_the_message_back(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("revoked", receiver.url)
+        sending.make("revoked", "changed-my-mind", "fine")
+        with sending.engine.begin() as connection:
+            units.restrict(connection, "changed-my-mind", ["message"])
+        sending.send()
+    assert [call.body["unit_id"] for call in receiver.calls] == ["fine"]
+    (line,) = sending.log("revoked", status="failed")
+    assert [(one["status"], one["error"]) for one in line["attempts"]] == [(None, "consent was revoked")]
+
+
+def test_what_a_killed_sender_took_is_sent_again_when_its_lease_ends(sending: Sending) -> None:
+    from app.messaging.store import deliveries as store
+
+    with receiving() as receiver:
+        sending.webhook("leased", receiver.url)
+        sending.make("leased", "ada")
+        with sending.engine.begin() as connection:  # a sender takes it, and is killed
+            assert len(store.claim(connection, silent=False, busy=[], room=10, lease_s=3600)) == 1
+        assert sending.send() == 0
+        sending.hurry()
+        assert sending.send() == 1
+
+
+def test_a_paused_webhook_gets_nothing_and_holds_up_nobody(sending: Sending) -> None:
+    with receiving() as receiver, receiving() as other:
+        sending.webhook("paused", receiver.url)
+        sending.webhook("running", other.url)
+        sending.make("paused", *[f"p-{n}" for n in range(5)])
+        sending.make("running", "ada")
+        webhooks.change(sending.engine, sending.settings, "paused", WebhookPatch(status="paused"), "test")
+        assert sending.send() == 1
+        webhooks.change(sending.engine, sending.settings, "paused", WebhookPatch(status="running"), "test")
+        assert sending.send() == 5
+    assert (len(receiver.calls), len(other.calls)) == (5, 1)
+
+
+def test_a_new_secret_signs_from_then_on(sending: Sending) -> None:
+    with receiving() as receiver:
+        old = sending.webhook("rotated", receiver.url)
+        _, new = webhooks.rotate(sending.engine, sending.settings, "rotated", "test")
+        sending.make("rotated", "ada")
+        sending.send()
+    assert new != old
+    assert receiver.calls[0].signed_with(new) and not receiver.calls[0].signed_with(old)
+
+
+def test_no_secret_is_stored_anywhere(sending: Sending) -> None:
+    secret = sending.webhook("hidden", "http://127.0.0.1:9999/")
+    dump = query(sending.database_url, "SELECT w::text FROM webhooks w UNION ALL SELECT c::text FROM changes c")
+    assert dump and not any(secret in line or secret[6:] in line for (line,) in dump)
+
+
+def test_an_address_that_may_not_be_called_is_refused_when_it_is_given(sending: Sending) -> None:
+    strict = settings(sending.database_url)
+    for url in ("http://127.0.0.1:8000/", "https://10.0.0.1/", "not a url"):
+        with pytest.raises(Unprocessable) as caught:
+            webhooks.create(sending.engine, strict, WebhookSpec(key="bad", url=url), "test")
+        assert [field.path for field in caught.value.fields] == ["/url"]
+
+
+def test_an_address_that_is_not_allowed_any_more_fails_when_it_is_sent_to(sending: Sending) -> None:
+    with receiving() as receiver:
+        sending.webhook("development", receiver.url)
+        sending.make("development", "ada")
+        delivering.deliver_due(sending.engine, settings(sending.database_url))
+    assert receiver.calls == []
+    assert sending.log("development")[0]["attempts"][0]["error"] == "give an https address"
+
+
+def test_a_webhook_in_use_stays_and_a_deleted_ones_deliveries_fail(sending: Sending) -> None:
+    sending.webhook("used", "http://127.0.0.1:9999/")
+    sending.make("used", "ada")
+    with pytest.raises(Conflict):
+        webhooks.delete(sending.engine, "used", "test")
+    triggers.delete(sending.engine, "used", "test")
+    webhooks.delete(sending.engine, "used", "test")
+    sending.send()
+    (line,) = deliveries.newest(sending.engine, limit=1)
+    assert (line["status"], line["attempts"][0]["error"]) == ("failed", "the webhook was deleted")
+
+
+def test_what_is_held_or_unknown_cannot_be_replayed(sending: Sending) -> None:
+    sending.work.define("held", {"type": "event", "event": "held"})
+    sending.make("held", "ada")
+    with pytest.raises(Conflict):
+        deliveries.replay(sending.engine, deliveries.newest(sending.engine, limit=1)[0]["id"], "test")
+    with pytest.raises(NotFound):
+        deliveries.replay(sending.engine, 10**12, "test")
+
+
+def test_pauses_grow_differ_between_deliveries_and_are_the_same_everywhere(sending: Sending) -> None:
+    first = [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
+    assert all(1.5 <= one <= 2.5 for one in first) and len(set(first)) == 100
+    assert first == [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
+    total = sum(delivering.pause_s(sending.settings, 1, n) for n in range(1, delivering.MAX_ATTEMPTS))
+    assert 8 * 3600 < total < 16 * 3600

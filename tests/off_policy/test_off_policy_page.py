@@ -1,0 +1,156 @@
+"""The off-policy tab: candidates, an evaluation with its progress, the report, and what is refused."""
+
+import re
+from typing import Any
+
+import pytest
+
+from app.off_policy import evaluations
+from tests.page_client import Browser
+from tests.service import Loop, bandit, engine_of, query, runtime_of, settings
+
+PAGE = "/admin/experiments/offline/off-policy"
+LEARNS: dict[str, Any] = {
+    "key": "bagging", "kind": "bandit", "algorithm": "bag", "learning_rate": "0.7", "bag-bags": "4", "bits": "12",
+    "interactions": ["context*action"], "features_off": ["n"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def experiment(database_url: str) -> None:
+    with runtime_of(database_url) as runtime:
+        loop = Loop(runtime, database_url)
+        arms = [one | {"share": 0.5} for one in bandit("softmax", lambda_=3)]
+        arms.append({"key": "even", "share": 0.5, "policy": {"type": "uniform"}})
+        made = loop.make("offline", arms=arms, control_arm="even")
+        loop.make("young")
+        for turn in range(2):
+            bodies = [{"unit_id": f"{turn}-{n}", "context": {"n": n % 5, "<b>": 1}} for n in range(200)]
+            decided = loop.decide("offline", bodies)
+            values = [(one["decision_id"], float(one["action"]["id"] == "b")) for one in decided]
+            loop.reward([{"decision_id": name, "value": value} for name, value in values])
+            loop.close_windows(made)
+            loop.train(made)
+            loop.train(made, "even")
+            runtime.snapshots.refresh()
+
+
+def compute(database_url: str) -> None:
+    with engine_of(database_url) as engine:
+        evaluations.run_waiting(engine, settings(database_url))
+
+
+def stored(database_url: str) -> dict[str, Any]:
+    with engine_of(database_url) as engine:
+        return {spec["key"]: spec for spec in evaluations.candidates(engine, "offline")}
+
+
+def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:
+    page = viewer.get(PAGE)
+    assert page.status == 200 and "Nothing was evaluated yet." in page.text and "Define a candidate" not in page.text
+    for action in ("candidates", "remove", "evaluate", "stage"):
+        assert viewer.post(f"{PAGE}/{action}", {**LEARNS, "candidate": "bagging", "share": "5"}).status == 403
+
+
+def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_url: str) -> None:
+    forms: list[dict[str, Any]] = [
+        LEARNS,
+        {"key": "always-b", "kind": "fixed", "action": "b"},
+        {"key": "coin", "kind": "uniform"},
+        {"key": "first", "kind": "model", "arm": "learned", "version": "1"},
+    ]
+    for form in forms:
+        page = editor.post(f"{PAGE}/candidates", form)
+        assert page.status == 200 and f"The candidate {form['key']} is stored." in page.text
+    found = stored(database_url)
+    assert found["bagging"]["policy"] == {
+        "type": "bandit", "algorithm": "bag",
+        "parameters": {"learning_rate": 0.7, "bits": 12, "bags": 4, "interactions": ["context*action"]},
+    }  # fmt: skip
+    assert found["bagging"]["features_off"] == ["n"]
+    assert found["first"]["model"] == {"arm": "learned", "version": 1}
+    assert found["always-b"]["policy"] == {"type": "fixed", "action": "b"}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"learning_rate": "900"}, "Must be a number from 0.0001 to 10."),
+        ({"learning_rate": "nan"}, "Must be a number from 0.0001 to 10."),
+        ({"bag-bags": "2.5"}, "Must be a whole number from 2 to 32."),
+        ({"exploration_floor": "0"}, "Must be a number from 0.001 to 1."),
+        ({"key": "uniform"}, "names a built-in policy"),
+        ({"key": "with space"}, "Write a name of letters"),
+        ({"algorithm": "magic"}, "Must be one of"),
+        ({"kind": "magic"}, "Must be one of fixed, uniform, bandit."),
+        ({"interactions": ["x*y"]}, "Must be a list without repeats"),
+        ({"kind": "fixed", "action": "zebra"}, "No action of this experiment has this id."),
+        ({"kind": "model", "arm": "learned", "version": "99"}, "has no model version 99."),
+        ({"kind": "model", "arm": "learned", "version": "one"}, "Give"),
+    ],
+)
+def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(
+    editor: Browser, change: dict[str, Any], words: str
+) -> None:
+    page = editor.post(f"{PAGE}/candidates", {**LEARNS, "key": "wrong", "power_t": "0.25", **change})
+    assert page.status == 422 and words in page.text, page.text[-3000:]
+    assert re.search(r'class="mistake"', page.html)
+    assert 'name="power_t" inputmode="decimal" value="0.25"' in page.html
+    assert re.search(r'name="features_off" value="n" checked', page.html)
+
+
+def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(editor: Browser, database_url: str) -> None:
+    asked = editor.post(f"{PAGE}/evaluate")
+    assert "waits for the worker" in asked.text
+    (where,) = re.findall(r'data-poll="([^"]+)"', asked.html)
+    waiting = editor.get(where.replace("&amp;", "&"))
+    assert waiting.status == 200 and "<progress" in waiting.html and "<html" not in waiting.html
+    compute(database_url)
+    assert editor.get(where.replace("&amp;", "&")).status == 286
+    page = editor.get(PAGE)
+    assert page.status == 200 and "data-poll" not in page.html
+    for words in ("What each policy earns per decision", "best_fixed", "bagging", "4 candidates were searched",
+                  "Prediction against what really happened", "What all of this assumes"):  # fmt: skip
+        assert words in page.text
+    assert "style=" not in page.html
+    assert editor.get(f"{PAGE}/progress?id=999999").status == 204
+    assert editor.get(f"{PAGE}?evaluation=999999").status == 404
+
+
+def test_a_refusal_is_told_in_words_instead_of_a_number(editor: Browser, database_url: str) -> None:
+    """A policy that the log holds too few choices of; and a log that is too short."""
+    query(
+        database_url,
+        'INSERT INTO candidates (experiment_id, key, definition) SELECT id, \'lost\', \'{"key": "lost", "policy": null,'
+        ' "model": {"arm": "learned", "version": 99}, "features_off": []}\' FROM experiments WHERE key = \'offline\'',
+    )
+    editor.post(f"{PAGE}/evaluate")
+    editor.post("/admin/experiments/young/off-policy/evaluate")
+    compute(database_url)
+    page = editor.get(PAGE)
+    assert "not possible" in page.text and "no model version 99" in page.text and "refused" in page.text
+    young = editor.get("/admin/experiments/young/off-policy")
+    assert "has no answer" in young.text and "the log has 0 settled decisions" in young.text
+
+
+def test_a_candidate_is_removed(editor: Browser, database_url: str) -> None:
+    assert "The candidate lost is removed" in editor.post(f"{PAGE}/remove", {"candidate": "lost"}).text
+    assert "lost" not in stored(database_url)
+    assert editor.post(f"{PAGE}/remove", {"candidate": "lost"}).status == 404
+
+
+def test_a_candidate_becomes_an_arm_with_a_share(editor: Browser, database_url: str) -> None:
+    for share in ("250", "0", "much", "nan"):
+        refused = editor.post(f"{PAGE}/stage", {"candidate": "coin", "share": share})
+        assert refused.status == 422 and "Give a percentage above 0 and below 100." in refused.text
+        assert f'value="{share}"' in refused.html
+    unfit = editor.post(f"{PAGE}/stage", {"candidate": "bagging", "share": "10"})
+    assert unfit.status == 422
+    done = editor.post(f"{PAGE}/stage", {"candidate": "coin", "share": "10"})
+    assert done.status == 200 and "coin is an arm now" in done.text
+    (arms,) = query(
+        database_url,
+        "SELECT c.config->'arms' FROM experiments e JOIN experiment_configs c ON c.experiment_id = e.id"
+        " AND c.version = e.config_version WHERE e.key = 'offline'",
+    )
+    assert {arm["key"]: round(arm["share"], 6) for arm in arms[0]} == {"learned": 0.45, "even": 0.45, "coin": 0.1}

@@ -1,0 +1,65 @@
+"""The policy tab: versions, two of them compared, and the way back."""
+
+import pytest
+
+from tests.page_client import Browser
+from tests.service import Loop, runtime_of
+
+PAGE = "/admin/experiments/models/policy"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def experiment(database_url: str) -> None:
+    with runtime_of(database_url) as runtime:
+        loop = Loop(runtime, database_url)
+        made = loop.learn("models")
+        loop.more("models", made)
+        loop.make("fixed-only")
+
+
+def test_versions_with_what_they_learned_and_which_serves(viewer: Browser) -> None:
+    page = viewer.get(PAGE)
+    assert page.status == 200
+    assert "2 version that serves" in page.text and "80 decisions it learned" in page.text
+    assert "version 1" in page.text and "passed" in page.text and "40 decisions" in page.text
+    assert "Roll back" not in page.text  # a viewer only reads
+
+
+def test_two_versions_are_compared_on_newest_contexts(viewer: Browser) -> None:
+    page = viewer.get(f"{PAGE}/compare?arm=learned&first=0&second=2")
+    assert page.status == 200 and "On the 80 newest contexts of this arm" in page.text and "sha256" in page.text
+    assert viewer.get(f"{PAGE}/compare?arm=learned&first=0&second=77").status == 404
+    assert viewer.get(f"{PAGE}/compare").status == 404
+
+
+def test_a_viewer_cannot_roll_back(viewer: Browser) -> None:
+    assert viewer.get(f"{PAGE}/rollback?arm=learned&version=1").status == 403
+    refused = viewer.post(f"{PAGE}/rollback", {"arm": "learned", "version": "1", "reason": "mine"})
+    assert refused.status == 403 and "needs the role editor" in refused.text
+    assert "2 version that serves" in viewer.get(PAGE).text
+
+
+def test_an_editor_rolls_back_with_a_reason_that_stays_in_the_log(editor: Browser) -> None:
+    asked = editor.get(f"{PAGE}/rollback?arm=learned&version=1")
+    assert (
+        asked.status == 200
+        and "Learning goes on from it" in asked.text
+        and "40 decisions) is not learned again" in asked.text
+    )
+    empty = editor.post(f"{PAGE}/rollback", {"arm": "learned", "version": "1", "reason": " "})
+    assert empty.status == 422 and "Say why" in empty.text
+    done = editor.post(f"{PAGE}/rollback", {"arm": "learned", "version": "1", "reason": "sales <fell>"})
+    assert done.status == 200 and "Version 1 of arm learned serves now; before it was version 2." in done.text
+    assert "1 version that serves" in done.text and "sales <fell>" in done.text and "<fell>" not in done.html
+    assert "rolled a model back" in editor.get("/admin/experiments/models/log").text
+
+
+def test_unknown_versions_and_arms_are_not_found(editor: Browser) -> None:
+    for query in ("arm=learned&version=99", "arm=ghost&version=1", "arm=learned&version=x" + "9" * 30):
+        assert editor.get(f"{PAGE}/rollback?{query}").status in (200, 404)
+    assert editor.get(f"{PAGE}/rollback?arm=ghost&version=1").status == 404
+    assert editor.get(f"{PAGE}?arm=ghost").status == 404
+
+
+def test_an_experiment_without_a_learning_arm_says_so(viewer: Browser) -> None:
+    assert "No arm of this experiment learns" in viewer.get("/admin/experiments/fixed-only/policy").text

@@ -1,0 +1,256 @@
+"""The wizard's forms for messages, people and feedback: typed in words, seen before they are made, lost by no change."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+
+from tests.page_client import Browser, Page, signed_in
+from tests.service import Client, Web
+from tests.wizard.drafting import Draft, complete, fields
+from tests.wizard.test_document import COMPOSED, EMPTY, EVERYTHING, MESSAGES, SEVERAL
+
+NASTY = "\u202e<script>alert(1)</script> \"quotes' & \u05d0"
+STEPS = ("purpose", "actions", "arms", "reward", "people", "metrics", "plan")
+GREETING = {
+    "id": "hello",
+    "channel": "push",
+    "texts-0-title": 'Hi {{ user_name | default: "there" }}',
+    "texts-0-body": '{{ lessons }} {{ lessons | plural: one: "lesson", other: "lessons" }} to go',
+    "texts-0-call_to_action": "Go",
+}
+VARIABLES = {
+    "variables-0-name": "user_name",
+    "variables-0-sample": "Ada <3",
+    "variables-1-name": "lessons",
+    "variables-1-kind": "number",
+    "variables-1-sample": "1",
+    "variables-1-required": "yes",
+}
+
+
+def change_of(browser: Browser, key: str) -> Draft:
+    return Draft(browser, browser.post(f"/admin/experiments/{key}/edit").address)
+
+
+def beside(page: Page, name: str) -> str:
+    """What is said beside a field."""
+    found = re.search(rf'<div id="{name}-help">(.*?)</div>', page.html, re.S)
+    assert found, f"nothing is said beside {name}"
+    return html.unescape(found[1])
+
+
+@pytest.mark.parametrize(
+    "document", [MESSAGES, EMPTY, COMPOSED, SEVERAL, EVERYTHING], ids=lambda document: document["key"]
+)
+def test_a_change_that_goes_through_every_step_of_a_running_experiment_loses_nothing(
+    document: dict[str, Any], editor: Browser, client: Client
+) -> None:
+    key = document["key"]
+    assert client.post("/v1/experiments", document).status == 201
+    assert client.post(f"/v1/experiments/{key}/start").status == 200
+    change = change_of(editor, key)
+    for step in STEPS:
+        assert change.save(step).status == 200, step
+    rows = re.findall(r'value="edit-([0-9a-z]+)"', change.show("actions").html)
+    for row in rows:  # also where each action was opened and kept
+        page = change.save("actions", do=f"edit-{row}")
+        assert change.browser.post(f"{change.base}/actions", fields(page) | {"do": "save"}).status == 200
+    assert "Nothing would change" in change.show("review").text
+
+
+def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_it(
+    draft: Draft, client: Client
+) -> None:
+    complete(draft, "greeting")
+    page = draft.save("actions", do="variable")
+    page = draft.save("actions", do="variable")
+    assert 'id="variables-1-name"' in page.html
+    page = draft.save("actions", GREETING | VARIABLES, "preview")
+    shown = re.search(r'data-preview="en">.*?</div>', page.html, re.S)
+    assert shown
+    assert "Hi Ada &lt;3" in shown[0]
+    assert "1 lesson to go" in shown[0]
+    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "language"})
+    german = {"texts-1-locale": "de-AT", "texts-1-body": "Noch {{ lessons }}.", "do": "preview"}
+    page = draft.browser.post(f"{draft.base}/actions", fields(page) | german)
+    assert "Noch 1." in page.text
+    draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "save"})
+    assert "push, en, de-AT" in draft.show("actions").text
+    assert "says nothing" in draft.show("actions").text
+    assert draft.save("review", do="publish").address == "/admin/experiments/greeting/integration"
+    made = client.get("/v1/experiments/greeting").body
+    assert [action.get("template", {}).get("channel") for action in made["actions"]] == [None, None, "push"]
+    assert made["actions"][2]["template"]["texts"]["de-AT"]["body"] == "Noch {{ lessons }}."
+    assert made["variables"] == [
+        {"name": "user_name", "sample": "Ada <3", "required": False},
+        {"name": "lessons", "sample": 1, "required": True},
+    ]
+
+
+def test_what_cannot_be_said_is_told_beside_its_text_with_its_line_and_nothing_typed_is_lost(draft: Draft) -> None:
+    wrong = GREETING | {"texts-0-body": f"{NASTY}\n{{{{ nobody }}}}", "texts-0-title": "{% include 'x' %}"}
+    page = draft.save("actions", wrong | VARIABLES, "preview")
+    assert "'nobody' is not a declared variable" in beside(page, "texts-0-body")
+    assert "Line 2" in beside(page, "texts-0-body")
+    assert "annot be read" in beside(page, "texts-0-title")
+    assert "There is no preview before" in page.text
+    assert "<script>alert" not in page.html
+    again = fields(page)
+    assert again["texts-0-body"] == wrong["texts-0-body"]
+    assert again["variables-1-sample"] == "1"
+    assert "action 1, text 1, body" in draft.show("review").text
+
+
+def test_a_language_and_a_variable_are_removed_without_a_script(draft: Draft) -> None:
+    page = draft.save("actions", GREETING | VARIABLES, "language")
+    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"texts-1-locale": "fr", "do": "forget-0"})
+    assert fields(page)["texts-0-locale"] == ["fr"]
+    assert "texts-1-locale" not in fields(page)
+    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "drop-0"})
+    assert fields(page)["variables-0-name"] == ["lessons"]
+    assert "variables-1-name" not in fields(page)
+
+
+def test_a_copy_keeps_the_message_and_so_does_a_table_that_names_the_action(draft: Draft) -> None:
+    draft.save("actions", GREETING | VARIABLES)
+    (row,) = re.findall(r'value="edit-([0-9a-f]+)"', draft.show("actions").html)
+    page = draft.save("actions", do=f"duplicate-{row}")
+    assert fields(page)["id"] == ["hello-2"]
+    assert fields(page)["texts-0-title"] == GREETING["texts-0-title"]
+    for how in ("add", "replace"):
+        given = {
+            "version": draft.fields("actions")["version"],
+            "text": "id,text\nhello,new\n",
+            "do": "take",
+            "how": how,
+        }
+        page = draft.browser.post(f"{draft.base}/actions/import", given)
+        assert "push, en" in page.text
+        assert fields(page)["variables-0-name"] == ["user_name"]
+
+
+def test_two_people_who_write_variables_and_messages_lose_neither(draft: Draft, web: Web, database_url: str) -> None:
+    other = Draft(signed_in(web, database_url, "editor", "dora"), f"{draft.base}/")
+    mine = draft.fields("actions") | GREETING | VARIABLES | {"do": "save"}
+    other.save("actions", {"id": "theirs"})
+    page = draft.browser.post(f"{draft.base}/actions", mine)
+    assert page.status == 409
+    assert fields(page)["variables-0-sample"] == "Ada <3"
+    draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "save"})
+    page = draft.show("actions")
+    assert re.findall(r'aria-label="Edit ([^"]+)"', page.html) == ["theirs", "hello"]
+    assert "push, en" in page.text
+
+
+def test_limits_consent_and_privacy_are_typed_in_words_and_told_in_the_review(draft: Draft, client: Client) -> None:
+    complete(draft, "gentle")
+    draft.save("actions", GREETING | VARIABLES)
+    draft.save("people", do="add")
+    page = draft.save("people", do="add")
+    assert "rows-1-limit-help" not in page.html  # a new row is not blamed for being empty
+    typed = {
+        **{"rows-0-limit": "2", "rows-0-window": "7", "rows-0-unit": "days"},
+        **{"rows-1-limit": "1", "rows-1-window": "24", "rows-1-unit": "hours", "rows-1-channel": "push"},
+        **{"quiet_start": "22:00", "quiet_end": "08:00", "quiet_zone": "Europe/Vienna"},
+        **{"distance": "90", "distance_unit": "minutes", "consent_message": "if_granted", "profile": "yes"},
+        **{"context": "only", "context_names": "plan, street", "context_hashed": "street"},
+        **{"retention": "90", "retention_unit": "days"},
+    }
+    assert draft.save("people", typed, "next").address.endswith("/metrics")
+    told = draft.show("review").text
+    for words in (
+        "Nobody gets more than 2 messages in 7 days, nor more than 1 push message in 1 day",
+        "It is quiet from 22:00 to 08:00",
+        "Europe/Vienna",
+        "at least 90 minutes apart",
+        "only those who said yes get messages",
+        "Of the context only plan and street (scrambled) are used and stored",
+        "After 90 days",
+        "what was chosen for the user before",
+    ):
+        assert words in told, words
+    assert draft.save("review", do="publish").status == 200
+    made = client.get("/v1/experiments/gentle").body
+    assert [cap["window_s"] for cap in made["fatigue"]["caps"]] == [604_800, 86_400]
+    assert made["fatigue"]["min_distance_s"] == 5400
+    assert made["fatigue"]["quiet_hours"]["time_zone"] == "Europe/Vienna"
+    assert made["consent"]["message"] == "if_granted"
+    assert made["context_fields"] == [{"name": "plan", "hashed": False}, {"name": "street", "hashed": True}]
+    assert made["retention_s"] == 90 * 86_400
+    assert made["profile"]["counts"] is True
+
+
+def test_limits_without_an_action_that_says_nothing_are_explained(draft: Draft) -> None:
+    draft.save("purpose", {"key": "loud"})
+    draft.save("actions", GREETING | VARIABLES)
+    draft.save("people", {"rows-0-limit": "1", "rows-0-window": "1", "rows-0-unit": "days"})
+    assert "Add an action without a message: it says nothing" in draft.show("actions").text
+
+
+def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+    typed = {
+        **{"rows-0-limit": "two", "rows-0-window": "1000", "rows-0-unit": "days", "rows-0-action": NASTY},
+        **{"quiet_start": "22:00", "quiet_zone": "Vienna", "context_names": NASTY, "retention": "1", "half_life": "-"},
+        "retention_unit": "hours",
+    }
+    page = draft.save("people", typed, "next")
+    assert page.status == 422
+    for name, words in (
+        ("rows-0-limit", "Write a number"),
+        ("rows-0-window", "at most 90 days"),
+        ("quiet_end", "Give a time of day"),
+        ("quiet_zone", "as in Europe/Vienna"),
+        ("context", "Choose that only these"),
+        ("retention", "at least one day"),
+    ):
+        assert words in beside(page, name), name
+    sent = fields(page)
+    assert {name: sent[name][0] if isinstance(sent[name], list) else sent[name] for name in typed} == typed
+    told = draft.show("review").text
+    assert "People, limit 1, window" in told
+
+
+def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_what_follows(
+    editor: Browser, client: Client
+) -> None:
+    client.make("asked")
+    change = change_of(editor, "asked")
+    page = change.save("reward", do="add")
+    worth = {"thumbs_up": "1", "thumbs_down": "0", "rows-0-name": "too long", "rows-0-value": "0.2", "mute": "3"}
+    worth |= {f"stars_{count}": str((count - 1) / 4) for count in range(1, 6)}
+    page = change.save("reward", worth | {"confidence": "50"}, "next")
+    assert page.address.endswith("/people"), page.text
+    told = change.show("review").text
+    assert "worked out again" in told
+    assert "the old models go on deciding" in told
+    assert "A thumb up is worth 1" in told
+    assert change.save("review", do="publish").address == "/admin/experiments/asked/"
+    made = client.get("/v1/experiments/asked").body["feedback"]
+    assert (made["thumbs"], made["stars"]) == ({"up": 1.0, "down": 0.0}, [0.0, 0.25, 0.5, 0.75, 1.0])
+    assert (made["reasons"], made["confidence"], made["mute_s"]) == ({"too long": 0.2}, 0.5, 259_200)
+    again = change_of(editor, "asked")
+    assert "worked out again" not in again.show("review").text
+    for name in ("thumbs_up", "thumbs_down", "rows-0-name"):
+        assert again.fields("reward")[name] != [""]
+    again.save("reward", {f"stars_{count}": "" for count in range(1, 6)} | {"thumbs_up": "", "thumbs_down": ""})
+    again.save("reward", {"confidence": "", "mute": "30"}, "remove-0")
+    assert again.save("review", do="publish").address == "/admin/experiments/asked/"
+    assert "feedback" not in client.get("/v1/experiments/asked").body
+
+
+@pytest.mark.parametrize("text", ["-1", "1e999", "9" * 400, NASTY, "{{ x", '"', ",,", "\0", "\n" * 50])
+def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
+    draft.save("actions", do="variable")
+    draft.save("reward", do="add")
+    draft.save("people", do="add")
+    for step in ("actions", "reward", "people"):
+        kept = ("version", "row", "empty")
+        values = {name: text for name in draft.fields(step) if name not in kept}
+        page = draft.save(step, values | {"variables-0-kind": "number", "context": "only", "profile": "yes"})
+        assert page.status in (200, 422), (step, page.text[:500])
+        assert draft.show(step).status == 200
+        assert draft.show("review").status == 200
+    typed = draft.fields("people")["quiet_zone"]
+    assert typed == [text.replace("\0", "")]

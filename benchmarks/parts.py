@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from app.accounts import keys
-from app.deciding import decide as service
-from app.deciding.choice import make_ready, plan
-from app.deciding.decision_answer import answer_of
-from app.deciding.requests import DecideRequest
+from app.deciding.answer import answer_of
+from app.deciding.plan import plan
+from app.deciding.prepare import prepare
+from app.deciding.requests import DecideRequest, identify
 from app.deciding.runtime import Runtime, start
 from app.deciding.store import decisions
 from app.foundation.api import strict_json
@@ -69,9 +69,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     timed("authorisation: the key's form, hash, scope", lambda _: keys.matches(stored, keys.parse(key)[1]), bodies)
     documents = timed("JSON, duplicate keys, depth", lambda body: strict_json.parse(body, 32), bodies)
     requests = timed("validation", DecideRequest.model_validate, documents)
-    asked = timed(
-        "id, hash of the body", lambda pair: service.asked(*pair), list(zip(requests, documents, strict=True))
-    )
+    asked = timed("id, hash of the body", lambda pair: identify(*pair), list(zip(requests, documents, strict=True)))
     experiment = runtime.snapshots.current.experiments[name]
     timed("arm", lambda r: draws.assign(experiment.salt, r.unit_id, experiment.shares), requests)
     lines = timed("encoding", lambda r: encode_context(r.context), requests)
@@ -83,7 +81,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
     timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
     whole = "whole plan"
-    plans = timed(whole, lambda item: plan(runtime, make_ready(runtime, caller, experiment, item), None), asked)
+    plans = timed(whole, lambda item: plan(runtime, prepare(runtime, caller, experiment, item), None), asked)
     rows = [plan.row for plan in plans]
     planned = ("arm", "encoding", "Vowpal Wabbit", "floor", "draw, choice")
     spent["the row, the glue between these"] = spent.pop(whole) - sum(spent[part] for part in planned)
@@ -91,7 +89,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     timed(
         "the writer's Python: JSON of the rows", lambda b: orjson.dumps([r._asdict() for r in b]), batches, COMMIT_ROWS
     )
-    timed("the answer", lambda row: orjson.dumps(answer_of([row], [None], None, False)), rows)
+    timed("the answer", lambda row: orjson.dumps(answer_of([row], [None], None, composed=False)), rows)
     timed(COMMIT, lambda batch: _commit(runtime, batch), batches)
     return spent
 

@@ -394,19 +394,19 @@ class Loop:
     def decide(self, key: str, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Decisions in one commit."""
         from app.deciding import decide
-        from app.deciding.requests import DecideRequest
+        from app.deciding.requests import DecideRequest, identify
 
         asked = []
         for number, body in enumerate(bodies):
             id = f"{key}-{next(self._numbers[key])}"
             whole = {"experiment": key, "unit_id": f"unit-{number}", "decision_id": id, **body}
-            asked.append(decide.asked(DecideRequest.model_validate(whole), whole))
+            asked.append(identify(DecideRequest.model_validate(whole), whole))
         return [one.answer for one in decide.decide(self.runtime, self.caller, asked)]
 
     def reward(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rewards in one commit."""
-        from app.deciding.requests import RewardRequest
         from app.learning import rewards
+        from app.learning.reward_request import RewardRequest
 
         requests = [RewardRequest.model_validate(event) for event in events]
         return [receipt.answer for receipt in rewards.reward(self.runtime, self.caller, requests)]

@@ -16,10 +16,11 @@ from prometheus_client import Counter, Histogram
 
 from app.commands import files as cli_files
 from app.commands.main import main
-from app.deciding.requests import DecideRequest, RewardRequest
+from app.deciding.requests import DecideRequest
 from app.design.experiment_config import parse_config
 from app.foundation import metrics
 from app.learning.feedback_request import FeedbackRequest
+from app.learning.reward_request import RewardRequest
 from app.learning.store import training
 from app.web.api import health
 from app.web.app import create_app
@@ -51,7 +52,7 @@ def _spans(text: str) -> list[str]:
 
 
 def _app() -> Any:
-    return create_app(settings=settings(""), runtime=object())  # type: ignore[arg-type]
+    return create_app(settings=settings(""), runtime=SimpleNamespace(engine=None, stopping=None))  # type: ignore[arg-type]
 
 
 def _routes() -> set[tuple[str, str, str]]:

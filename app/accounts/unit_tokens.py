@@ -9,6 +9,7 @@ import hmac
 import time
 
 from app.foundation.errors import Forbidden
+from app.foundation.secrets import Purpose, derive
 
 LONGEST_S = 30 * 86_400
 
@@ -33,5 +34,5 @@ def check(secret: str, unit_id: str, token: str) -> None:
 
 
 def _mac(secret: str, unit_id: str, ends: int) -> str:
-    claim = b"unit token\0%d\0%b" % (ends, unit_id.encode("utf-8", "surrogatepass"))
-    return base64.urlsafe_b64encode(hmac.digest(secret.encode(), claim, "sha256")).decode().rstrip("=")
+    claim = b"%d\0%b" % (ends, unit_id.encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(derive(secret, Purpose.UNIT_TOKEN, claim)).decode().rstrip("=")

@@ -1,7 +1,9 @@
 """What follows from a composed message's definition: the rules, the encoded combinations, the texts, the slots of a decision."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict
+
+from pydantic import JsonValue
 
 from app.content.composition_config import (
     MAX_COMBINATIONS,
@@ -57,7 +59,7 @@ class Composer:
         self._spec = spec
         self._locale = locale
         self._values = {name: value for name, value in given.items() if value is not None and value != ""}
-        self._known: dict[tuple[int, str, str], str | NotFor] = {}
+        self._known: dict[tuple[int, str, str], str | dict[str, JsonValue]] = {}
 
     def render(self, action_id: str) -> Rendered:
         """The message of a combination.
@@ -72,7 +74,7 @@ class Composer:
         channel = self._spec.channel
         texts = {place: checked_length(channel, place, _joined(place, found)) for place, found in places.items()}
         if not texts["body"]:
-            raise NotFor("the body is empty")
+            raise NotFor("empty_body")
         return Rendered(locale, channel, **texts)
 
     def _part(self, number: int, part: PartSpec, locale: str) -> str:
@@ -82,39 +84,59 @@ class Composer:
                 self._known[name] = render_part(
                     locale, self._spec.slots[number].place, part.texts[locale], self._values
                 )
-            except NotFor as reason:
-                self._known[name] = NotFor(f"{self._spec.slots[number].name}={part.id}: {reason}")
-        found = self._known[name]
-        if isinstance(found, NotFor):
-            raise NotFor(str(found))
-        return found
+            except NotFor as error:
+                slot, reason = self._spec.slots[number].name, error.reason
+                self._known[name] = {"slot": slot, "part": part.id, "code": reason.code, **reason.params}
+        text = self._known[name]
+        if isinstance(text, dict):
+            raise NotFor("of_part", **text)
+        return text
 
 
-def slots_of(eligible: Sequence[str], distribution: Sequence[float], chosen: int) -> list[dict[str, Any]]:
+class PartShare(TypedDict):
+    """One part of a slot, and how likely it was."""
+
+    part: str
+    probability: float
+
+
+class SlotAnswer(TypedDict):
+    """What one slot of a composed message did in a decision."""
+
+    slot: str
+    part: str
+    propensity: float
+    given_above: float
+    distribution: list[PartShare]  # from likely to unlikely
+
+
+def slots_of(eligible: Sequence[str], distribution: Sequence[float], chosen: int) -> list[SlotAnswer]:
     """What each slot did in a decision, from its joint distribution: exact, also after forbidden pairs were left out.
 
     ``propensity`` and ``distribution`` are marginal, given that something is said; ``given_above`` is the probability given
     the slots above, and these multiply to the decision's propensity. Where nothing may be said, the slot "say" comes first.
     """
     table = slates.table_of([parts_of(name) for name in eligible])
-    found = []
+    answers: list[SlotAnswer] = []
     for number, one in enumerate(slates.choices_of(table, distribution, chosen)):
         possible = table.slots[number]
         if number == 0 and len(possible) == 1 and possible[0] == slates.SAY:
             continue
         slot = possible[0].partition("=")[0] if number else SAY
         names = [name.partition("=")[2] if number else _said(name) for name in possible]
-        shown = [{"part": name, "probability": p} for name, p in zip(names, one.distribution, strict=True)]
-        found.append(
+        shares: list[PartShare] = [
+            {"part": name, "probability": p} for name, p in zip(names, one.distribution, strict=True)
+        ]
+        answers.append(
             {
                 "slot": slot,
                 "part": names[one.chosen],
                 "propensity": one.propensity,
                 "given_above": one.given_above,
-                "distribution": sorted(shown, key=lambda each: -float(str(each["probability"]))),
+                "distribution": sorted(shares, key=lambda share: -share["probability"]),
             }
         )
-    return found
+    return answers
 
 
 def _said(name: str) -> str:

@@ -11,8 +11,10 @@ from typing import Any, Final, NamedTuple
 from babel import Locale, UnknownLocaleError
 from liquid import Environment, FalsyStrictUndefined
 from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+from pydantic import JsonValue
 
 from app.content.message_config import PARTS, MessageTemplate, VariableSpec
+from app.content.reasons import Reason
 from app.foundation.errors import FieldError
 
 Value = str | int | float | bool
@@ -49,7 +51,11 @@ class Rendered(NamedTuple):
 
 
 class NotFor(Exception):
-    """A template has no message for this person; its text says why."""
+    """A template has no message for this person, for a reason."""
+
+    def __init__(self, code: str, /, **params: JsonValue) -> None:
+        self.reason = Reason(code, params)
+        super().__init__(self.reason.words)
 
 
 class _Missing(FalsyStrictUndefined):
@@ -75,7 +81,7 @@ def _environment(locale: str) -> Environment:
     def plural(count: Any, **forms: Any) -> Any:
         """{{ n | plural: one: "lesson", other: "lessons" }}, by the rules of the message's language."""
         if isinstance(count, bool) or not isinstance(count, int | float):
-            raise NotFor("a plural form needs a number")
+            raise NotFor("plural_without_number")
         return forms.get(rule(abs(count)), forms.get("other", ""))
 
     environment.add_filter("plural", plural)
@@ -172,9 +178,9 @@ def render_part(locale: str, part: str, source: str, values: Mapping[str, Any]) 
     try:
         return _render(locale, source, values)
     except UndefinedError as error:
-        raise NotFor(f"placeholder {str(error).partition(' is undefined')[0]} has no value") from None
+        raise NotFor("missing_variable", name=str(error).partition(" is undefined")[0]) from None
     except LiquidError as error:
-        raise NotFor(f"the {part} cannot be rendered: {_words(error)}") from None
+        raise NotFor("not_rendered", place=part, problem=_words(error)) from None
 
 
 def choose_locale(offered: list[str], wanted: str) -> str:
@@ -204,7 +210,7 @@ def checked_length(channel: str, part: str, text: str) -> str:
     """
     most = LIMITS[channel][part]
     if len(text) > most:
-        raise NotFor(f"the {part} has {len(text)} characters, {channel} takes {most}")
+        raise NotFor("too_long", place=part, length=len(text), channel=channel, limit=most)
     return text
 
 

@@ -1,18 +1,22 @@
-"""Who may be shown what, now: consent, mutes, quiet hours, distance and caps, all before the draw, each with its reason.
+"""Which actions a unit may get now: consent, mutes, quiet hours, distance and caps, all before the draw, each with its reason.
 
 A unit's state is read while the unit is held and is brought up to date within a commit, so that simultaneous decisions see
 each other. Actions without a message are never kept back by what concerns messages.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+from pydantic import JsonValue
+
+from app.content.reasons import Reason
 from app.deciding.requests import DecideRequest
 from app.deciding.snapshot import Candidates, Experiment
+from app.deciding.store.decisions import LoggedReason
 from app.deciding.store.units import Contact, Past, Question, UnitRow
 from app.design.people_config import PURPOSES, CapSpec, ConsentSpec, FatigueSpec, QuietHours
-
-Reasons = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -53,53 +57,72 @@ def withheld(spec: ConsentSpec | None, consent: dict[str, str]) -> list[str]:
     ]
 
 
-def keep(candidates: Candidates, reasons: dict[str, str]) -> tuple[Candidates, Reasons]:
-    """The candidates without those that have a reason against them, and these with their reasons."""
-    if not reasons:
-        return candidates, []
-    pairs = zip(candidates.ids, candidates.lines, strict=True)
-    kept = [(name, line) for name, line in pairs if name not in reasons]
-    against = [{"id": name, "reason": reasons[name]} for name in candidates.ids if name in reasons]
-    return Candidates([name for name, _ in kept], [line for _, line in kept], candidates.payloads), against
+class Eligible(NamedTuple):
+    """The actions that may be chosen, and those that may not, with the reason."""
+
+    candidates: Candidates
+    against: list[LoggedReason]
+
+    def without(self, reasons: Mapping[str, Reason]) -> "Eligible":
+        """The same after some actions got a reason against them."""
+        if not reasons:
+            return self
+        ids, lines, payloads = self.candidates
+        pairs = [(action, line) for action, line in zip(ids, lines, strict=True) if action not in reasons]
+        against: list[LoggedReason] = [
+            {"id": action, "code": reasons[action].code, "params": reasons[action].params}
+            for action in ids
+            if action in reasons
+        ]
+        left = Candidates([action for action, _ in pairs], [line for _, line in pairs], payloads)
+        return Eligible(left, self.against + against)
 
 
 def reasons_against(
     experiment: Experiment, request: DecideRequest, ids: list[str], state: UnitState, denied: list[str]
-) -> dict[str, str]:
+) -> dict[str, Reason]:
     """Per action that this unit may not get now, why.
 
     :param denied: the purposes without consent.
     """
-    found = {name: "not interested" for name in ids if name in state.muted}
+    reasons = {action: Reason("muted", {}) for action in ids if action in state.muted}
     channels = experiment.channels if request.actions is None else {}
     fatigue = experiment.config.fatigue
-    for name in ids:
-        channel = channels.get(name)
-        if name in found or channel is None:
+    for action in ids:
+        channel = channels.get(action)
+        if action in reasons or channel is None:
             continue
-        reason = "no consent to messages" if "message" in denied else None
+        reason = Reason("no_consent", {}) if "message" in denied else None
         if reason is None and fatigue is not None:
-            reason = _too_much(fatigue, request.time_zone, state, experiment.id, name, channel)
+            reason = _too_soon(fatigue, request.time_zone, state) or _capped(
+                fatigue.caps, state, experiment.id, action, channel
+            )
         if reason is not None:
-            found[name] = reason
-    return found
+            reasons[action] = reason
+    return reasons
 
 
-def _too_much(
-    fatigue: FatigueSpec, time_zone: str | None, state: UnitState, experiment_id: int, action: str, channel: str
-) -> str | None:
+def _too_soon(fatigue: FatigueSpec, time_zone: str | None, state: UnitState) -> Reason | None:
     if fatigue.quiet_hours and is_quiet(fatigue.quiet_hours, time_zone, state.now):
-        return "quiet hours"
+        return Reason("quiet_hours", {})
     distance = fatigue.min_distance_s
     if distance is not None and any(contact.at > state.now - distance for contact in state.contacts):
-        return f"another message within {distance:g} s"
-    for cap in fatigue.caps:
-        if (
-            cap.channel in (None, channel)
-            and cap.action in (None, action)
-            and _used(cap, state, experiment_id) >= cap.limit
-        ):
-            return _words(cap)
+        return Reason("min_distance", {"min_distance_s": distance})
+    return None
+
+
+def _capped(caps: Sequence[CapSpec], state: UnitState, experiment_id: int, action: str, channel: str) -> Reason | None:
+    for cap in caps:
+        applies = cap.channel in (None, channel) and cap.action in (None, action)
+        if applies and _used(cap, state, experiment_id) >= cap.limit:
+            scope = "action" if cap.action else cap.across
+            params: dict[str, JsonValue] = {
+                "limit": cap.limit,
+                "window_s": cap.window_s,
+                "channel": cap.channel,
+                "scope": scope,
+            }
+            return Reason("cap", params)
     return None
 
 
@@ -124,9 +147,3 @@ def _used(cap: CapSpec, state: UnitState, experiment_id: int) -> int:
         and (cap.across == "platform" or contact.experiment_id == experiment_id)
         for contact in state.contacts
     )
-
-
-def _words(cap: CapSpec) -> str:
-    what = f"{cap.channel} messages" if cap.channel else "messages"
-    which = "of this one" if cap.action else "of this experiment" if cap.across == "experiment" else "in all"
-    return f"cap: {cap.limit} {what} {which} in {cap.window_s:g} s"

@@ -31,7 +31,7 @@ class Loaded(NamedTuple):
     """A model that decides, and how it is logged."""
 
     number: int  # 0: the untrained model, which decides uniformly
-    sha256: str
+    sha256: str | None  # hex; null or empty: there is no trained model
     predictor: Predictor | None  # null: untrained
 
 

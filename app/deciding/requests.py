@@ -1,34 +1,19 @@
-"""What an app may ask: the shapes of decide and reward calls, free of any web framework."""
+"""What an app may ask: the shapes of decide calls, free of any web framework."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+import orjson
+from pydantic import BaseModel, Field, JsonValue
 
 from app.content.message_config import Channel, LocaleKey, VariableName, VariableValue
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
-from app.design.people_config import Purpose, TimeZone
-from app.foundation.fields import Id, Key, Model
+from app.design.people_config import TimeZone
+from app.foundation.fields import MAX_BATCH, Id, Key, Model
+from app.foundation.ids import new_id
 
-MAX_BATCH = 1000
 MAX_SLOTS = 50
-EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
-
-
-def _parse_time(value: object) -> object:
-    """Strict mode takes no strings for times; JSON has nothing else."""
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z") from None
-        if not EARLIEST_YEAR < moment.year < LATEST_YEAR:  # in any time zone, PostgreSQL and Python can both write it
-            raise ValueError(f"give a time between the years {EARLIEST_YEAR} and {LATEST_YEAR}")
-        return moment if moment.tzinfo is None else moment.astimezone(UTC)
-    return value
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
 
 
 class DecisionPath(BaseModel):
@@ -73,42 +58,24 @@ class MessageRequest(DecideRequest):
     channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
 
 
-class Asked(NamedTuple):
+class IdentifiedRequest(NamedTuple):
     """One request for a decision with its identity."""
 
     request: DecideRequest
     body_hash: str
     decision_id: str
-    actions: Any  # the call's candidates as they came, or null
+    actions: JsonValue  # the call's candidates as they came, or null
+
+    @property
+    def positions(self) -> int:
+        """How many decisions it asks for: the length of a list, or one."""
+        return self.request.slots or 1
 
 
-class RewardRequest(Model):
-    """Report what a decision was worth."""
+def identify(request: DecideRequest, body: Mapping[str, JsonValue]) -> IdentifiedRequest:
+    """Name a request: its id, and the hash that tells a retry from another request under the same id.
 
-    decision_id: Id
-    value: float
-    reward_id: Id | None = Field(
-        default=None,
-        description="Your own id of this event. Without it, the same value for the same decision counts once.",
-    )
-    occurred_at: Time | None = Field(default=None, description="When it happened; without it, when it arrived.")
-    metric: Key = Field(default="reward", description='"reward" is learned from; other names are kept for reports.')
-
-
-class RewardBatch(Model):
-    """Several rewards in one commit: all are stored, or none."""
-
-    rewards: list[RewardRequest] = Field(min_length=1, max_length=MAX_BATCH)
-
-
-class ConsentRequest(Model):
-    """Report what a person agreed to, or did not."""
-
-    unit_id: Id
-    purposes: dict[Purpose, Literal["granted", "denied", "revoked"]] = Field(min_length=1)
-    text_version: str = Field(min_length=1, max_length=200, description="Of the text that the person read.")
-    source: str = Field(min_length=1, max_length=200, description="Where it was given, such as settings page.")
-    occurred_at: Time | None = Field(
-        default=None,
-        description="When the person said it. A yes needs it: else a retry could undo what was revoked meanwhile.",
-    )
+    :param body: the request as parsed JSON; the order of keys does not matter.
+    """
+    body_hash = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return IdentifiedRequest(request, body_hash, request.decision_id or new_id(), body.get("actions"))

@@ -1,14 +1,16 @@
-"""A seal on each logged decision: whoever changes a field later, and does not hold the secret, is found by the audit.
+"""A seal on each logged decision: the audit finds every field that somebody changed later without holding the secret.
 
 Recomputing a distribution shows that the log is consistent; it cannot see a changed context to which the model was
 indifferent. The seal can.
 """
 
-import hashlib
 import hmac
-from typing import Any, Final
+from typing import Final
 
 import orjson
+
+from app.deciding.store.decisions import NewDecision, StoredDecision
+from app.foundation.secrets import Purpose, derive
 
 # What a decision claims. Its state and times are not sealed: activation changes them.
 FIELDS: Final = (
@@ -31,19 +33,32 @@ FIELDS: Final = (
     "context",
     "encoding_version",
 )
-# Came later: sealed where they are there, so that rows from before stay whole.
-LATER: Final = ("channel", "withheld", "dropped")
+OPTIONAL_FIELDS: Final = ("message", "channel", "withheld", "dropped")  # sealed under their names where they are there
+VERSION: Final = "2:"  # begins every seal that is made now; seals from before have no version
 
 
-def seal(secret: str, row: Any) -> str:
-    """HMAC-SHA256 (hex) over the fields of a decision, new or stored."""
-    fields = FIELDS if row.message is None else (*FIELDS, "message")  # rows from before there were messages stay whole
-    claims = [getattr(row, name) for name in fields]
-    claims += [[name, getattr(row, name)] for name in LATER if getattr(row, name) is not None]
-    document = orjson.dumps(claims, option=orjson.OPT_SORT_KEYS)
-    return hmac.new(secret.encode(), document, hashlib.sha256).hexdigest()
+def seal(secret: str, row: NewDecision | StoredDecision) -> str:
+    """The version, and HMAC-SHA256 (hex) over the fields of a decision."""
+    claims = [getattr(row, name) for name in FIELDS] + _named(row, OPTIONAL_FIELDS)
+    return VERSION + derive(secret, Purpose.DECISION_SEAL, _document(claims)).hex()
 
 
-def holds(secret: str, row: Any) -> bool:
+def holds(secret: str, row: StoredDecision) -> bool:
     """True when a stored decision is as it was sealed."""
-    return hmac.compare_digest(seal(secret, row), row.seal)
+    made_again = seal(secret, row) if row.seal.startswith(VERSION) else _seal_1(secret, row)
+    return hmac.compare_digest(made_again, row.seal)
+
+
+def _seal_1(secret: str, row: StoredDecision) -> str:
+    """A seal of the first form: no tag, and the message without its name."""
+    fields = FIELDS if row.message is None else (*FIELDS, "message")
+    claims = [getattr(row, name) for name in fields] + _named(row, ("channel", "withheld", "dropped"))
+    return derive(secret, Purpose.UNTAGGED, _document(claims)).hex()
+
+
+def _named(row: NewDecision | StoredDecision, names: tuple[str, ...]) -> list[object]:
+    return [[name, getattr(row, name)] for name in names if getattr(row, name) is not None]
+
+
+def _document(claims: list[object]) -> bytes:
+    return orjson.dumps(claims, option=orjson.OPT_SORT_KEYS)

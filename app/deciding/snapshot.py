@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from app.accounts.store import keys
@@ -37,7 +38,7 @@ class Candidates(NamedTuple):
 
     ids: list[str]
     lines: list[str]  # one per id
-    payloads: dict[str, object]
+    payloads: dict[str, JsonValue]
 
 
 @dataclass(frozen=True)

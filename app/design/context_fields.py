@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from app.design.people_config import ContextField
+from app.foundation.secrets import Purpose, derive
 
 HASH_CHARACTERS = 22  # of hexadecimal: 88 bits, no two of a billion values alike
 
@@ -26,7 +27,7 @@ def keep_declared(fields: list[ContextField] | None, context: dict[str, Any], ke
 
 def hash_key(secret: str, salt: bytes) -> bytes:
     """The key of one experiment's hashes: a field's hash in one says nothing about another."""
-    return hmac.digest(secret.encode(), b"context field\0" + salt, "sha256")
+    return derive(secret, Purpose.CONTEXT_FIELD, salt)
 
 
 def _hash(value: Any, key: bytes) -> str | None:

@@ -1,13 +1,24 @@
 """What every request and every definition is made of: strict models, keys, ids, and pydantic's errors as ours."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+)
 
 from app.foundation.errors import FieldError, Unprocessable
 
 MAX_ID_BYTES = 1000
+MAX_BATCH = 1000  # items of one call
+EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -20,6 +31,22 @@ def _indexable(text: str) -> str:
 
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_indexable)]
+
+
+def _parse_time(value: object) -> object:
+    """Strict mode takes no strings for times; JSON has nothing else."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z") from None
+        if not EARLIEST_YEAR < moment.year < LATEST_YEAR:  # in any time zone, PostgreSQL and Python can both write it
+            raise ValueError(f"give a time between the years {EARLIEST_YEAR} and {LATEST_YEAR}")
+        return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
 
 
 class Model(BaseModel):

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, exc
@@ -24,31 +24,37 @@ RETRY_PAUSE_S = 0.05
 
 log = structlog.get_logger()
 
+Row = TypeVar("Row")
+Outcome = TypeVar("Outcome")
 
-class Handler(NamedTuple):
+
+class Handler(NamedTuple, Generic[Row, Outcome]):
     """How rows of one kind are stored."""
 
     # All jobs of a batch, each a list of rows; returns one outcome or one error per job. Stores nothing of a job in error.
-    store: Callable[[Connection, list[list[Any]]], list[Any]]
+    store: Callable[[Connection, list[list[Row]]], list[Outcome | LoopwiseError]]
     # Rows that were stored although their waiter had gone.
-    unanswered: Callable[[Connection, list[Any]], None]
+    unanswered: Callable[[Connection, list[Row]], None]
     # Writes with one statement, which is a transaction by itself: without BEGIN and COMMIT the writer waits for the server
     # once per batch instead of three times, and each time for its turn among the request threads.
     one_statement: bool = False
 
 
-class _Job:
+class _Job(Generic[Row, Outcome]):
     __slots__ = ("abandoned", "done", "error", "handler", "outcome", "rows", "waiter")
 
-    def __init__(self, handler: Handler, rows: list[Any]) -> None:
+    def __init__(self, handler: Handler[Row, Outcome], rows: list[Row]) -> None:
         self.handler = handler
         self.rows = rows
-        self.outcome: Any = None
+        self.outcome: Outcome | None = None
         self.error: BaseException | None = None
         self.done = False
         self.abandoned = False
         self.waiter = threading.Lock()  # held until the outcome is known
         self.waiter.acquire()
+
+
+_AnyJob = _Job[Any, Any]  # the queue holds jobs of every kind; a batch is of one kind
 
 
 class GroupCommit:
@@ -64,11 +70,11 @@ class GroupCommit:
         self._batch_rows = settings.batch_rows
         self._queue_rows = settings.queue_rows
         self._on_batch = on_batch
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[_AnyJob] = deque()
         self._waiting_rows = 0
         self._changed = threading.Condition()
         self._stopping = False
-        self._gone: list[_Job] = []  # the writer's: jobs whose waiter had gone and that are, or may be, stored
+        self._gone: list[_AnyJob] = []  # the writer's: jobs whose waiter had gone and that are, or may be, stored
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
@@ -82,7 +88,7 @@ class GroupCommit:
             self._changed.notify()
         self._thread.join(timeout=self._deadline_s)
 
-    def submit(self, handler: Handler, rows: list[Any]) -> Any:
+    def submit(self, handler: Handler[Row, Outcome], rows: list[Row]) -> Outcome:
         """Store rows durably and return the handler's outcome for them.
 
         :raises Unavailable: not known to be stored within the deadline.
@@ -101,9 +107,10 @@ class GroupCommit:
             self._abandon(job)
         if job.error is not None:
             raise job.error
+        assert job.outcome is not None
         return job.outcome
 
-    def _abandon(self, job: _Job) -> None:
+    def _abandon(self, job: "_AnyJob") -> None:
         with self._changed:
             if job.done:
                 return
@@ -123,9 +130,9 @@ class GroupCommit:
                 batch = self._take()
             self._write(batch)
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_AnyJob]:
         """The oldest job and those of its kind that fit: two kinds in one transaction would take locks in either order."""
-        batch: list[_Job] = []
+        batch: list[_AnyJob] = []
         rows = 0
         for job in list(self._queue):
             if batch and (job.handler is not batch[0].handler or rows + len(job.rows) > self._batch_rows):
@@ -136,12 +143,12 @@ class GroupCommit:
             rows += len(job.rows)
         return batch
 
-    def _write(self, batch: list[_Job]) -> None:
+    def _write(self, batch: list[_AnyJob]) -> None:
         try:
             with wait_limit(WRITER_WAIT_S), self._begin(batch) as connection:
                 for job in self._gone:  # before anything else: a caller that asks again must find its row marked
                     job.handler.unanswered(connection, job.rows)
-                outcomes = _store(connection, batch)
+                outcomes = batch[0].handler.store(connection, [job.rows for job in batch]) if batch else []
         except Exception as error:  # noqa: BLE001 - whatever it is, its waiters are told: a writer that dies would silence the process
             self._failed(batch, error)
             return
@@ -150,12 +157,11 @@ class GroupCommit:
             self._on_batch(sum(len(job.rows) for job in batch))
         self._answer(batch, outcomes)
 
-    def _begin(self, batch: list[_Job]) -> AbstractContextManager[Connection]:
-        kinds = {job.handler for job in batch}
-        alone = len(kinds) == 1 and not self._gone and next(iter(kinds)).one_statement
+    def _begin(self, batch: list[_AnyJob]) -> AbstractContextManager[Connection]:
+        alone = bool(batch) and not self._gone and batch[0].handler.one_statement
         return self._autocommit.connect() if alone else self._engine.begin()
 
-    def _answer(self, batch: list[_Job], outcomes: list[Any]) -> None:
+    def _answer(self, batch: list[_AnyJob], outcomes: list[object]) -> None:
         with self._changed:
             for job, outcome in zip(batch, outcomes, strict=True):
                 job.done = True
@@ -167,7 +173,7 @@ class GroupCommit:
         for job in batch:
             job.waiter.release()
 
-    def _failed(self, batch: list[_Job], error: Exception) -> None:
+    def _failed(self, batch: list[_AnyJob], error: Exception) -> None:
         if isinstance(error, exc.DBAPIError | exc.TimeoutError) and is_outage(error):
             log.warning("log_write_failed", rows=len(batch), error=str(error.__cause__ or error))
             time.sleep(RETRY_PAUSE_S)
@@ -188,14 +194,3 @@ class GroupCommit:
             with self._changed:
                 batch[0].error, batch[0].done = error, True
             batch[0].waiter.release()
-
-
-def _store(connection: Connection, batch: list[_Job]) -> list[Any]:
-    outcomes: list[Any] = [None] * len(batch)
-    for handler in dict.fromkeys(job.handler for job in batch):
-        places = [place for place, job in enumerate(batch) if job.handler is handler]
-        for place, outcome in zip(
-            places, handler.store(connection, [batch[place].rows for place in places]), strict=True
-        ):
-            outcomes[place] = outcome
-    return outcomes

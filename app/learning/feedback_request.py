@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from app.deciding.requests import MAX_BATCH, Time
 from app.design.feedback_config import Kind
-from app.foundation.fields import Id, Model
+from app.foundation.fields import MAX_BATCH, Id, Model, Time
 
 Said = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 

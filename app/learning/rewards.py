@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from app.accounts.keys import Caller
 from app.deciding.decide import experiment_of, open_window
-from app.deciding.requests import RewardRequest
 from app.deciding.runtime import Runtime
 from app.deciding.store import decisions
 from app.foundation import metrics
@@ -18,6 +17,7 @@ from app.foundation.fields import invalid
 from app.foundation.group_commit import Handler
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.learning.reward_request import RewardRequest
 from app.learning.store import rewards as store
 from app.learning.store.rewards import NewReward, StoredReward
 

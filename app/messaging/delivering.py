@@ -8,8 +8,6 @@ call waits. From its first unanswered call on a webhook is silent: none of its d
 then one call at a time finds out; and silent webhooks together have only a part of the calls that may be in flight.
 """
 
-import hashlib
-import hmac
 import threading
 import time
 from collections import Counter
@@ -23,6 +21,7 @@ from sqlalchemy import Engine
 
 from app.foundation import outgoing
 from app.foundation.errors import Unavailable
+from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
 from app.foundation.store.engine import alone, transaction
 from app.messaging.deliveries import content
@@ -124,8 +123,7 @@ def deliver_due(engine: Engine, settings: Settings, stopping: threading.Event | 
 def pause_s(settings: Settings, delivery_id: int, attempts: int) -> float:
     """How long to wait after so many failed attempts, in seconds: four times as long each time, and a quarter more or less,
     so that deliveries that failed together are not tried together. The same for the same delivery in every process."""
-    text = f"pause\n{delivery_id}\n{attempts}".encode()
-    digest = hmac.new(settings.secret_key.encode(), text, hashlib.sha256).digest()
+    digest = derive(settings.secret_key, Purpose.RETRY_PAUSE, f"{delivery_id}\n{attempts}".encode())
     share = int.from_bytes(digest[:8], "big") / 2**64
     return FIRST_PAUSE_S * PAUSE_FACTOR ** (attempts - 1) * (0.75 + 0.5 * share)
 

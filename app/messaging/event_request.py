@@ -5,8 +5,7 @@ from typing import Annotated, Any, Final, Self
 import orjson
 from pydantic import AfterValidator, Field, model_validator
 
-from app.deciding.requests import MAX_BATCH, Time
-from app.foundation.fields import Id, Key, Model
+from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time
 
 MAX_PROPERTY_BYTES: Final = 16_384
 

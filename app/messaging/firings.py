@@ -4,8 +4,6 @@ A firing's decision has an id made from the firing's, so that a worker that was 
 when it asks again: one decision and one delivery for each firing, whatever is killed when.
 """
 
-import hashlib
-import hmac
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -15,11 +13,12 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
-from app.deciding.decide import Decided, asked, decide
-from app.deciding.requests import DecideRequest, MessageRequest
+from app.deciding.decide import AnsweredDecision, decide
+from app.deciding.requests import DecideRequest, MessageRequest, identify
 from app.deciding.runtime import Runtime
 from app.foundation.errors import LoopwiseError, TooManyRequests, Unavailable
 from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
 from app.messaging.store import deliveries, triggers, webhooks
 from app.messaging.store.triggers import DueFiring
@@ -72,7 +71,7 @@ def _fire(runtime: Runtime, firing: DueFiring) -> bool:
             if wait_s > 0:
                 return False
         webhook_id = _webhook_id(runtime, config)
-        body = firing.request | {"decision_id": _decision_id(runtime, firing, "firing")}
+        body = firing.request | {"decision_id": _decision_id(runtime, firing, Purpose.FIRING)}
         decided = _decide(runtime, caller, MessageRequest, body)
     except (Unavailable, TooManyRequests):
         raise
@@ -91,12 +90,10 @@ def _config_of(firing: DueFiring) -> TriggerConfig:
     return parse_trigger(firing.definition)
 
 
-def _decision_id(runtime: Runtime, firing: DueFiring, kind: str) -> str:
+def _decision_id(runtime: Runtime, firing: DueFiring, purpose: Purpose) -> str:
     """The same for the same firing, and nobody's guess: who knows a decision's id may reward it."""
-    text = f"{kind}\n{firing.id}".encode()
-    return (
-        f"{kind}-{firing.id}-" + hmac.new(runtime.settings.secret_key.encode(), text, hashlib.sha256).hexdigest()[:20]
-    )
+    digest = derive(runtime.settings.secret_key, purpose, str(firing.id).encode()).hex()
+    return f"{purpose.name.lower()}-{firing.id}-{digest[:20]}"
 
 
 def _wait(runtime: Runtime, caller: Caller, firing: DueFiring, experiment: str) -> float:
@@ -106,7 +103,7 @@ def _wait(runtime: Runtime, caller: Caller, firing: DueFiring, experiment: str) 
         "experiment": experiment,
         "unit_id": firing.unit_id,
         "context": context,
-        "decision_id": _decision_id(runtime, firing, "wait"),
+        "decision_id": _decision_id(runtime, firing, Purpose.WAIT),
     }
     answer = _decide(runtime, caller, DecideRequest, body).answer
     wait_s = wait_of(answer["action"]["payload"])
@@ -134,15 +131,15 @@ def _webhook_id(runtime: Runtime, config: TriggerConfig) -> int | None:
     return found.id
 
 
-def _decide(runtime: Runtime, caller: Caller, model: type[DecideRequest], body: dict[str, Any]) -> Decided:
+def _decide(runtime: Runtime, caller: Caller, model: type[DecideRequest], body: dict[str, Any]) -> AnsweredDecision:
     try:
         request = model.model_validate(body)
     except ValidationError as error:
         raise invalid(pydantic_fields(error)) from None
-    return decide(runtime, caller, [asked(request, body)])[0]
+    return decide(runtime, caller, [identify(request, body)])[0]
 
 
-def _finish(runtime: Runtime, firing: DueFiring, decided: Decided, webhook_id: int | None) -> bool:
+def _finish(runtime: Runtime, firing: DueFiring, decided: AnsweredDecision, webhook_id: int | None) -> bool:
     decision_id = decided.answer["decision_id"]
     with transaction(runtime.engine) as connection:
         if not triggers.finish(connection, firing.id, "decided", decision_id=decision_id):

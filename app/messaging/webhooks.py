@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from app.foundation import outgoing
 from app.foundation.errors import Conflict, FieldError, NotFound
 from app.foundation.fields import Key, Model, invalid
+from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -133,8 +134,7 @@ def delete(engine: Engine, key: str, actor: str) -> None:
 
 def secret(settings: Settings, webhook_id: int, version: int) -> str:
     """What the receiver checks signatures with."""
-    text = f"webhook\n{webhook_id}\n{version}"
-    return "whsec_" + hmac.new(settings.secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return "whsec_" + derive(settings.secret_key, Purpose.WEBHOOK, f"{webhook_id}\n{version}".encode()).hex()
 
 
 def signature(key: str, body: bytes, at: int) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from app.accounts.keys import Caller
-from app.deciding.requests import ConsentRequest
 from app.deciding.store import units
 from app.design.people_config import PURPOSES
 from app.foundation.errors import FieldError
@@ -18,6 +17,7 @@ from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.people.consent_request import ConsentRequest
 from app.people.store import consents
 from app.people.store.consents import Consent
 

@@ -5,8 +5,6 @@ killed in the middle it has done nothing, and it begins again. The receipt says 
 hash before and after; it names the unit only by a keyed hash.
 """
 
-import hashlib
-import hmac
 from typing import Any
 
 import structlog
@@ -17,6 +15,7 @@ from app.deciding.store import units
 from app.design.people_config import PURPOSES
 from app.foundation.errors import NotFound, Unavailable
 from app.foundation.ids import new_id
+from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -82,7 +81,7 @@ def run_waiting(engine: Engine, settings: Settings) -> list[str]:
 
 def hash_of(secret: str, unit_id: str) -> str:
     """The keyed hash by which a receipt names its unit: whoever knows the unit and the secret can check it."""
-    return hmac.new(secret.encode(), b"erased unit\0" + unit_id.encode(), hashlib.sha256).hexdigest()
+    return derive(secret, Purpose.ERASED_UNIT, unit_id.encode()).hex()
 
 
 def as_json(erasure: Erasure) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Receipts of erasures: signed, so that what is missing from a log is known to be erased and not lost."""
 
-import hashlib
 import hmac
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
+from app.foundation.secrets import Purpose, derive
 from app.people.store import erasures
 
 
@@ -14,7 +14,7 @@ def sign(secret: str, receipt: dict[str, Any]) -> str:
     """HMAC-SHA256 (hex) over a receipt without its signature."""
     unsigned = {name: value for name, value in receipt.items() if name != "signature"}
     plain = orjson.dumps(unsigned, option=orjson.OPT_SORT_KEYS)
-    return hmac.new(secret.encode(), b"receipt\0" + plain, hashlib.sha256).hexdigest()
+    return derive(secret, Purpose.RECEIPT, plain).hex()
 
 
 def forgotten(connection: Connection, secret: str, experiment: str) -> set[tuple[str, int]]:

@@ -5,8 +5,6 @@ and feedback, sealed anew and marked. It is in no report any more. Models keep w
 learn it again.
 """
 
-from types import SimpleNamespace
-
 from sqlalchemy import Engine
 
 from app.deciding.seal import seal
@@ -45,7 +43,7 @@ def forget_events(engine: Engine, settings: Settings) -> int:
 def _slice(engine: Engine, settings: Settings, experiment_id: int, retention_s: float) -> int:
     with transaction(engine) as connection:
         rows = store.expired(connection, experiment_id, retention_s, SLICE)
-        left = [SimpleNamespace(**(row._asdict() | store.BLANK)) for row in rows]
+        left = [row._replace(**store.BLANK) for row in rows]
         if rows:
             seals = {row.id: seal(settings.secret_key, row) for row in left}
             store.blank(connection, experiment_id, seals)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from app.foundation.secrets import Purpose, derive
 from app.registry.store import models
 from app.registry.store.models import VersionInfo
 
@@ -71,4 +72,4 @@ def store(connection: Connection, plain: bytes, secret: str, **values: Any) -> t
 
 def _sign(secret: str, experiment_id: int, arm: str, number: int, sha256: str) -> str:
     message = f"{experiment_id}/{number}/{sha256}/{arm}".encode()
-    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+    return derive(secret, Purpose.UNTAGGED, message).hex()

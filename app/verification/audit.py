@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from app.deciding.store.decisions import StoredDecision
 from app.foundation.settings import Settings
-from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of, joined_reward
 from app.learning.store import training
 from app.people import receipts
@@ -141,7 +142,7 @@ class _Auditor:
         self._receipted = receipts.forgotten(connection, settings.secret_key, experiment.key)
         self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
 
-    def check_decision(self, row: AnyRow) -> None:
+    def check_decision(self, row: StoredDecision) -> None:
         """Recompute one decision and compare all that follows from it."""
         try:
             differences = [check.difference for check in self._checks(row) if not check.same]
@@ -151,7 +152,7 @@ class _Auditor:
             self._report.decisions_differ += 1
             self._report.add(f"decision {row.id!r}: {'; '.join(differences)}")
 
-    def _checks(self, row: AnyRow) -> list[Check]:
+    def _checks(self, row: StoredDecision) -> list[Check]:
         config = self._configs.get(row.config_version)
         salt = bytes(self._experiment.salt)
         if row.erased_at is not None:
@@ -166,7 +167,7 @@ class _Auditor:
         _, of_choice = check_choice(salt, policy, predictor, lines, row)
         return check_identity(self._secret, salt, config, row) + of_choice
 
-    def _model(self, row: AnyRow, policy: Policy) -> Predictor | None:
+    def _model(self, row: StoredDecision, policy: Policy) -> Predictor | None:
         if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):
             return None
         name = (row.arm, row.policy_version)
@@ -176,7 +177,7 @@ class _Auditor:
             self._predictor = (name, load_model(self._connection, self._secret, policy, version, row))
         return self._predictor[1]
 
-    def _is_forgotten(self, row: AnyRow) -> bool:
+    def _is_forgotten(self, row: StoredDecision) -> bool:
         version = self.versions.get((row.arm, row.policy_version))
         return version is not None and version.erased_at is not None and row.policy_sha256 not in (None, "")
 

@@ -4,12 +4,13 @@ The audit walks the whole log with it; a replay shows one decision with it. Noth
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from app.deciding.seal import holds
 from app.deciding.snapshot import plain_arm
+from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig, shares
 from app.registry import model_bytes
 from app.registry.model_bytes import ModelRefused
@@ -35,7 +36,7 @@ class Check(NamedTuple):
         return not self.difference
 
 
-def policy_of(config: ExperimentConfig, row: Any) -> Policy:
+def policy_of(config: ExperimentConfig, row: StoredDecision) -> Policy:
     """The policy that made a decision.
 
     :raises LookupError: its configuration has no such arm.
@@ -48,7 +49,7 @@ def policy_of(config: ExperimentConfig, row: Any) -> Policy:
     raise LookupError(f"its configuration has no arm {row.arm!r}")
 
 
-def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Any) -> list[Check]:
+def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: StoredDecision) -> list[Check]:
     """What follows from the ids alone: the seal, the encoding's version, the unit's arm, the draw."""
     plain = PERSONALISE in (row.withheld or ())
     arm = plain_arm(config).key if plain else draws.assign(salt, row.unit_id, shares(config))
@@ -65,13 +66,13 @@ def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Any)
     ]
 
 
-def check_seal(secret: str, row: Any) -> Check:
+def check_seal(secret: str, row: StoredDecision) -> Check:
     """Is the row as it was sealed?"""
     broken = "the seal is broken: a field was changed, or the secret key is another one"
     return _check("seal", not holds(secret, row), broken)
 
 
-def check_drawn(row: Any) -> list[Check]:
+def check_drawn(row: StoredDecision) -> list[Check]:
     """What can be held against the logged distribution alone, when the model that gave it is gone."""
     chosen = draws.sample(row.distribution, row.draw)
     return [
@@ -81,7 +82,7 @@ def check_drawn(row: Any) -> list[Check]:
 
 
 def check_choice(
-    salt: bytes, policy: Policy, predictor: Predictor | None, lines: Sequence[str], row: Any
+    salt: bytes, policy: Policy, predictor: Predictor | None, lines: Sequence[str], row: StoredDecision
 ) -> tuple[list[float], list[Check]]:
     """What follows from the model: the distribution (returned too), the action, its propensity.
 
@@ -107,13 +108,13 @@ def check_choice(
     ]
 
 
-def needs_model(policy: Policy, row: Any) -> bool:
+def needs_model(policy: Policy, row: StoredDecision) -> bool:
     """True when a stored model took part: the arm learns, and the process that decided had a model."""
     return isinstance(policy, BanditPolicy) and row.policy_sha256 not in (None, "")
 
 
 def load_model(
-    connection: Connection, secret: str, policy: BanditPolicy, version: VersionInfo, row: Any
+    connection: Connection, secret: str, policy: BanditPolicy, version: VersionInfo, row: StoredDecision
 ) -> Predictor | None:
     """The model that a decision names; null: it was untrained.
 
@@ -124,7 +125,7 @@ def load_model(
     return Predictor(plain, policy) if version.examples else None
 
 
-def check_named(version: VersionInfo, row: Any) -> None:
+def check_named(version: VersionInfo, row: StoredDecision) -> None:
     """:raises ModelRefused: the version is not the one that the decision names."""
     if version.sha256 != row.policy_sha256:
         raise ModelRefused(f"version {row.policy_version} has another SHA-256 than the decision names")
@@ -134,5 +135,5 @@ def _check(part: str, differs: bool, words: str) -> Check:
     return Check(part, words if differs else "")
 
 
-def _logged_action(row: Any) -> str:
+def _logged_action(row: StoredDecision) -> str:
     return str(row.eligible[row.chosen]) if 0 <= row.chosen < len(row.eligible) else "none of them"

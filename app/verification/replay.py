@@ -3,18 +3,19 @@
 What cannot be made again (an imported decision, a model that is missing) is shown with the reason; the rest stays visible.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from app.accounts.store import keys
-from app.content.composition import slots_of
+from app.content.composition import SlotAnswer, slots_of
 from app.deciding.store import decisions
+from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ActionSpec, ExperimentConfig
 from app.design.store import feedback_schemas
 from app.foundation.errors import NotFound
 from app.foundation.settings import Settings
-from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, joined_reward
 from app.learning.store import feedback
 from app.learning.store.feedback import StoredFeedback
@@ -75,7 +76,7 @@ class Rewards(NamedTuple):
 class Replay(NamedTuple):
     """One decision."""
 
-    row: AnyRow
+    row: StoredDecision
     config: ExperimentConfig  # as it was then
     config_is_current: bool
     action: ActionSpec | None  # the chosen one
@@ -85,7 +86,7 @@ class Replay(NamedTuple):
     version: VersionInfo | None
     rewards: Rewards
     recomputed: Recomputed | None  # null: imported, not made here
-    slots: list[dict[str, Any]]  # of a composed message: what each slot did; see ``composition.slots_of``
+    slots: list[SlotAnswer]  # of a composed message: what each slot did; see ``composition.slots_of``
 
 
 def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Replay:
@@ -125,7 +126,7 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
         )
 
 
-def _action(row: AnyRow, config: ExperimentConfig) -> ActionSpec | None:
+def _action(row: StoredDecision, config: ExperimentConfig) -> ActionSpec | None:
     """The chosen action with its features, from the call or from the configuration."""
     given = config.all_actions() if row.actions is None else [ActionSpec.model_validate(one) for one in row.actions]
     name = row.eligible[row.chosen] if 0 <= row.chosen < len(row.eligible) else None
@@ -137,7 +138,7 @@ def _recomputed(
     secret: str,
     experiment: StoredExperiment,
     configs: Configs,
-    row: AnyRow,
+    row: StoredDecision,
     version: VersionInfo | None,
     action: ActionSpec | None,
 ) -> Recomputed:
@@ -170,7 +171,7 @@ def _recomputed(
 
 
 def _predictor(
-    connection: Connection, secret: str, policy: Policy, version: VersionInfo | None, row: AnyRow
+    connection: Connection, secret: str, policy: Policy, version: VersionInfo | None, row: StoredDecision
 ) -> Predictor | None:
     if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):
         return None
@@ -179,7 +180,7 @@ def _predictor(
     return load_model(connection, secret, policy, version, row)
 
 
-def _rewards(connection: Connection, experiment: StoredExperiment, row: AnyRow, configs: Configs) -> Rewards:
+def _rewards(connection: Connection, experiment: StoredExperiment, row: StoredDecision, configs: Configs) -> Rewards:
     events = store.events(connection, row.id, EVENTS + 1)
     serving = {one.arm: one for one in models.serving(connection, experiment_id=experiment.id)}.get(row.arm)
     learned = store.learned(connection, experiment.id, row.arm, row.id)
@@ -197,7 +198,7 @@ def _rewards(connection: Connection, experiment: StoredExperiment, row: AnyRow, 
     return Rewards(events[:EVENTS], said[:EVENTS], settled, so_far, learned, number, serves_it)
 
 
-def _due(row: AnyRow, events: list[StoredReward], said: list[StoredFeedback]) -> Due:
+def _due(row: StoredDecision, events: list[StoredReward], said: list[StoredFeedback]) -> Due:
     rewards = [[one.value, one.occurred_at.isoformat(), one.reward_id] for one in events]
     answers = [[one.kind, one.value, one.occurred_at.isoformat(), one.feedback_id] for one in said]
     own = {name: getattr(row, name) for name in Due._fields if name not in ("rewards", "feedback", "refused")}

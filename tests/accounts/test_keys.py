@@ -62,7 +62,9 @@ def test_every_route_says_which_scope_it_needs(app: Any) -> None:
     scopes = {rule.rule: getattr(app.view_functions[rule.endpoint], "scope", None) for rule in app.url_map.iter_rules()}
     assert {rule: scope for rule, scope in scopes.items() if scope not in (*SCOPES, PUBLIC)} == {}
     public = {rule for rule, scope in scopes.items() if scope == PUBLIC and not rule.startswith(("/docs", "/static/"))}
-    pages = {rule for rule in public if rule.startswith("/admin/")}  # they ask for a role: tests/accounts/test_access.py
+    pages = {
+        rule for rule in public if rule.startswith("/admin/")
+    }  # they ask for a role: tests/accounts/test_access.py
     assert public - pages == {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 

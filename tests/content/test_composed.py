@@ -124,7 +124,9 @@ def test_excluded_combinations_and_other_channels_leave_nothing_to_say(client: C
     assert answer["action"]["id"] == "nothing" and answer["message"] is None and answer["propensity"] == 1.0
     assert [one["part"] for one in answer["slots"]] == ["nothing"]
     one = "subject=plain|tone=warm|ask=none"
-    assert {"id": one, "reason": "excluded"} in ask(client, excluded_actions=[one])["ineligible"]
+    assert {"id": one, "reason": "excluded", "code": "excluded", "params": {}} in ask(client, excluded_actions=[one])[
+        "ineligible"
+    ]
 
 
 def test_a_retry_gets_the_same_message_and_slots(client: Client, key: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.deciding import decide as decide_service
-from app.deciding.requests import MessageRequest
+from app.deciding.requests import MessageRequest, identify
 from app.design.experiments import get
 from app.files.transfer import export_log
 from app.off_policy import evaluations
@@ -55,7 +55,7 @@ def play(loop: Loop, key: str, turn: int, count: int) -> list[dict[str, Any]]:
         {"experiment": key, "unit_id": f"{turn}/{n}", "context": {"mood": mood}, "decision_id": f"{key}/{turn}/{n}"}
         for n, mood in enumerate(moods)
     ]
-    asked = [decide_service.asked(MessageRequest.model_validate(body), body) for body in bodies]
+    asked = [identify(MessageRequest.model_validate(body), body) for body in bodies]
     answers = [one.answer for one in decide_service.decide(loop.runtime, loop.caller, asked)]
     events = [
         {"decision_id": one["decision_id"], "value": float(generator.random() < worth(mood, one["action"]["id"]))}

@@ -63,7 +63,7 @@ def test_the_same_id_with_another_body_is_409(client: Client, other: dict[str, A
 
 def test_excluded_actions_are_ineligible_and_get_no_probability(client: Client) -> None:
     decided = _decided(client.decide(EXPERIMENT, excluded_actions=["b", "unknown"]))
-    assert decided["ineligible"] == [{"id": "b", "reason": "excluded"}]
+    assert decided["ineligible"] == [{"id": "b", "reason": "excluded", "code": "excluded", "params": {}}]
     assert {item["id"]: item["probability"] for item in decided["ranking"]} == {"a": 0.5, "c": 0.5}
 
 

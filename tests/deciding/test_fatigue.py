@@ -56,7 +56,7 @@ def test_fifty_decisions_at_once_under_a_cap_of_one_say_exactly_one_thing(client
     said = [one for one in answers if one["message"] is not None]
     assert len(said) == 1
     silent = [one for one in answers if one["message"] is None]
-    capped = "cap: 1 messages in all in 86400 s"
+    capped = "cap: at most 1 message of all experiments in 86400 s"
     assert all(reasons(one) == {"tip": capped, "push": capped} for one in silent)
     assert all(one["propensity"] == 1.0 for one in silent)
     stored = "SELECT count(*), count(channel) FROM decisions WHERE unit_id = 'crowded'"
@@ -94,9 +94,11 @@ def test_caps_count_by_channel_by_message_and_by_experiment(client: Client) -> N
     speaking(client, "by-message", caps=[{"limit": 1, "window_s": DAY_S, "action": "tip"}])
     speaking(client, "of-its-own", caps=[{"limit": 1, "window_s": DAY_S, "across": "experiment"}])
     assert ask(client, "by-channel", "c")["action"]["id"] == "tip"
-    assert reasons(ask(client, "by-channel", "c")) == {"tip": "cap: 1 in_app messages in all in 86400 s"}
+    assert reasons(ask(client, "by-channel", "c")) == {
+        "tip": "cap: at most 1 in_app message of all experiments in 86400 s"
+    }
     assert reasons(ask(client, "by-message", "c")) == {}  # the other experiment's "tip" is another message
-    assert reasons(ask(client, "by-message", "c")) == {"tip": "cap: 1 messages of this one in 86400 s"}
+    assert reasons(ask(client, "by-message", "c")) == {"tip": "cap: at most 1 message of this action in 86400 s"}
     assert reasons(ask(client, "of-its-own", "c")) == {}
     assert set(reasons(ask(client, "of-its-own", "c"))) == {"tip", "push"}
 

@@ -59,8 +59,8 @@ def test_each_position_is_a_row_that_says_what_stood_above_it(client: Client, ke
     for place, row in enumerate(query(database_url, STORED, "mine%"), start=1):
         _, eligible, index, propensity, ineligible, context, state = row
         assert eligible[index] == chosen(answer)[place - 1] and propensity == pytest.approx(1 / len(eligible))
-        assert {one["id"]: one["reason"] for one in ineligible or []} == {
-            name: f"shown at position {n}" for n, name in enumerate(above, start=1)
+        assert {one["id"]: (one["code"], one["params"]) for one in ineligible or []} == {
+            name: ("earlier_position", {"position": n}) for n, name in enumerate(above, start=1)
         }
         assert context == {"mood": "good", "position": str(place)} and state == "active"
         above.append(eligible[index])
@@ -202,7 +202,9 @@ def test_caps_count_every_position_of_a_list(client: Client, database_url: str) 
     assert answer.status == 201 and len(answer.body["positions"]) == 2 and answer.body["unfilled"] == 3
     again = client.decide("capped", "tired", slots=5)
     assert [one["action"]["id"] for one in again.body["positions"]] == ["quiet"]
-    assert {one["reason"] for one in again.body["ineligible"]} == {"cap: 2 messages in all in 3600 s"}
+    assert {one["reason"] for one in again.body["ineligible"]} == {
+        "cap: at most 2 messages of all experiments in 3600 s"
+    }
 
 
 def test_lists_of_a_learner_are_audited_and_sealed_like_any_decision(client: Client, database_url: str) -> None:

@@ -61,12 +61,12 @@ def test_a_variant_that_lacks_a_value_is_left_out_before_the_draw_and_logged(
     client: Client, key: str, database_url: str
 ) -> None:
     answer = ask(client, variables={"progress_percentage": 10})
-    reason = {"id": "personal", "reason": "placeholder 'user_name' has no value"}
-    assert answer["ineligible"] == [reason]
+    logged = {"id": "personal", "code": "missing_variable", "params": {"name": "'user_name'"}}
+    assert answer["ineligible"] == [logged | {"reason": "placeholder 'user_name' has no value"}]
     assert answer["propensity"] == pytest.approx(1 / 3)
     assert {one["id"] for one in answer["ranking"]} == {"plain", "push", "nothing"}
     stored = "SELECT eligible, ineligible FROM decisions WHERE id = %s"
-    assert query(database_url, stored, answer["decision_id"]) == [(["plain", "push", "nothing"], [reason])]
+    assert query(database_url, stored, answer["decision_id"]) == [(["plain", "push", "nothing"], [logged])]
 
 
 def test_saying_nothing_is_an_action_like_any_other(client: Client, key: str) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from app.deciding import profile
-from app.deciding.decide import asked
-from app.deciding.requests import ConsentRequest, DecideRequest
+from app.deciding.requests import DecideRequest, identify
 from app.deciding.store.units import Past
 from app.design.context_fields import hash_key, keep_declared
 from app.design.people_config import ContextField, ProfileSpec
 from app.foundation.errors import Conflict
 from app.foundation.store.engine import transaction
 from app.people.consent import record
+from app.people.consent_request import ConsentRequest
 from app.reporting.store import results
 from app.verification.audit import audit_experiment
 from tests.service import Loop, bandit, query
@@ -123,7 +123,7 @@ def test_the_hash_of_a_request_confirms_no_guess_of_what_was_dropped(loop: Loop)
         loop.decide("guessed", [body | {"context": {"street": "Side St"}}])
     ((stored,),) = query(loop.settings.database_url, "SELECT body_hash FROM decisions WHERE id = 'guess'")
     whole = {"experiment": "guessed", **body}
-    guess = asked(DecideRequest.model_validate(whole), whole).body_hash
+    guess = identify(DecideRequest.model_validate(whole), whole).body_hash
     assert len(stored) == len(guess) == 64 and stored != guess
 
 

@@ -214,9 +214,9 @@ def test_certificates_are_checked_against_the_name(tmp_path: Path, monkeypatch: 
 
 
 ALLOWED = {
-    "services/outgoing.py",
-    "cli_demo.py",
-    "up.py",
+    "foundation/outgoing.py",
+    "commands/demo.py",
+    "commands/up.py",
     "demo/client.py",
 }  # the others talk to this machine's own server
 CLIENTS = {"http.client", "urllib.request", "requests", "httpx", "aiohttp", "urllib3"}

@@ -105,7 +105,9 @@ def test_without_consent_to_messages_nothing_is_said(client: Client) -> None:
     client.make("asked-first", actions=actions, consent={"message": "if_granted"})
     body = {"experiment": "asked-first", "unit_id": "shy"}
     answer = client.post("/v1/messages/decide", body).body
-    assert answer["message"] is None and answer["ineligible"] == [{"id": "tip", "reason": "no consent to messages"}]
+    assert answer["message"] is None and answer["ineligible"] == [
+        {"id": "tip", "reason": "no consent to messages", "code": "no_consent", "params": {}}
+    ]
     say(client, "shy", message="granted")
     assert client.post("/v1/messages/decide", body).body["ineligible"] == []
     say(client, "shy", message="revoked")

@@ -1,8 +1,8 @@
 """Consent counts: one line a unit and purpose, counted again when the ledger changes and not before."""
 
-from app.deciding.requests import ConsentRequest
 from app.people import consent_counts, erasure
 from app.people.consent import record
+from app.people.consent_request import ConsentRequest
 from tests.service import Loop, query
 
 SAID_AT = "2026-01-01T12:00:00Z"

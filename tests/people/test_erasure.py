@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from app.deciding.requests import ConsentRequest
 from app.design.experiment_config import parse_config
 from app.foundation.errors import Unprocessable
 from app.foundation.store.engine import transaction
@@ -12,6 +11,7 @@ from app.learning.examples import Configs, examples_of
 from app.learning.store import training
 from app.people import erasure, receipts, retention
 from app.people.consent import record
+from app.people.consent_request import ConsentRequest
 from app.registry import model_bytes
 from app.registry.store import models
 from app.verification.audit import audit_experiment

@@ -50,7 +50,7 @@ def test_a_decision_of_a_learned_model_is_made_again_bit_for_bit(loop: Loop, lea
         "seal", "encoding", "arm", "draw", "distribution", "action", "propensity",
     ]  # fmt: skip
     assert found.version is not None and found.version.number == answer["policy_version"] == 2
-    assert found.row.ineligible == [{"id": "c", "reason": "excluded"}]
+    assert found.row.ineligible == [{"id": "c", "code": "excluded", "params": {}}]
     assert found.action is not None and found.action.id == answer["action"]["id"]
     assert found.below <= found.row.draw < found.above and found.above - found.below == pytest.approx(
         answer["propensity"]

@@ -1,7 +1,5 @@
 """Who sees a page: sessions, roles, the token in every form, and errors as pages. A page that names no role is closed."""
 
-import hashlib
-import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +11,7 @@ from app.accounts import users
 from app.accounts.pages.actors import actor
 from app.accounts.store.users import SignedIn
 from app.foundation.errors import BadRequest, Forbidden, LoopwiseError, NotFound, Unauthorized
+from app.foundation.secrets import Purpose, derive
 from app.foundation.serving import PUBLIC, process
 from app.foundation.settings import Settings
 
@@ -67,7 +66,7 @@ class _OnlyPages(SecureCookieSessionInterface):
 def install(app: Flask, settings: Settings) -> None:
     """Sessions, forms' tokens and error pages."""
     # Derived: a cookie's signature must never be good for a model, nor the other way round.
-    app.secret_key = hmac.digest(settings.secret_key.encode(), b"loopwise session cookies", hashlib.sha256)
+    app.secret_key = derive(settings.secret_key, Purpose.SESSION_COOKIES)
     app.config.update(
         SESSION_COOKIE_NAME="loopwise",
         SESSION_COOKIE_PATH=PREFIX,

@@ -1,14 +1,24 @@
 """The decision log: written in batches, read by id, activated at most once."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple, NotRequired, TypedDict
 
 import orjson
+from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from app.foundation.store import tables
-from app.foundation.store.engine import AnyRow
 
 _d = tables.decisions
+
+
+class LoggedReason(TypedDict):
+    """Why an action was not eligible. Rows from before there were codes have ``reason``, the words, instead."""
+
+    id: str
+    code: NotRequired[str]  # see app.content.reasons
+    params: NotRequired[dict[str, JsonValue]]
+    reason: NotRequired[str]
 
 
 class NewDecision(NamedTuple):
@@ -23,14 +33,14 @@ class NewDecision(NamedTuple):
     arm: str
     policy_version: int
     policy_sha256: str | None
-    actions: Any  # the call's own candidates as JSON, or null
+    actions: JsonValue  # the call's own candidates, or null
     eligible: list[str]
-    ineligible: list[dict[str, str]] | None
+    ineligible: list[LoggedReason] | None
     distribution: list[float]
     chosen: int
     propensity: float
     draw: float
-    context: Any
+    context: dict[str, JsonValue]
     encoding_version: int
     message: dict[str, str] | None
     state: str
@@ -40,6 +50,39 @@ class NewDecision(NamedTuple):
     seal: str  # over the fields above, see app.deciding.seal
     window_s: float  # reward window, in seconds
     unit_known: bool  # True: made with the unit's state; False: made for a unit that denied nothing
+
+
+class StoredDecision(NamedTuple):
+    """One stored row."""
+
+    id: str
+    experiment_id: int
+    config_version: int
+    key_id: str
+    body_hash: str
+    unit_id: str
+    arm: str
+    policy_version: int
+    policy_sha256: str | None
+    actions: list[dict[str, JsonValue]] | None
+    eligible: list[str]
+    ineligible: list[LoggedReason] | None
+    distribution: list[float]
+    chosen: int
+    propensity: float
+    draw: float
+    context: dict[str, JsonValue]
+    encoding_version: int
+    message: dict[str, str] | None
+    state: str  # active, deferred, unanswered, imported
+    confirmed: bool
+    seal: str  # empty: imported
+    decided_at: datetime
+    closes_at: datetime | None  # null: no reward window, or not yet
+    channel: str | None
+    withheld: list[str] | None
+    dropped: int | None
+    erased_at: datetime | None  # since then whatever pointed to its unit is gone
 
 
 # A decision is learned from, and analysed, after its reward window. One that may be neither has none.
@@ -88,16 +131,16 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
     return set(connection.exec_driver_sql(_INSERT, (document,)).scalars())
 
 
-_STORED = select(_d)
+STORED = select(*[_d.c[name] for name in StoredDecision._fields])
 
 
-def find_many(connection: Connection, ids: list[str]) -> dict[str, AnyRow]:
+def find_many(connection: Connection, ids: list[str]) -> dict[str, StoredDecision]:
     """The whole rows of these ids, by id."""
-    rows = connection.execute(_STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
-    return {row.id: row for row in rows}
+    rows = connection.execute(STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
+    return {row.id: StoredDecision._make(row) for row in rows}
 
 
-def find(connection: Connection, decision_id: str) -> AnyRow | None:
+def find(connection: Connection, decision_id: str) -> StoredDecision | None:
     """The whole row of one decision."""
     return find_many(connection, [decision_id]).get(decision_id)
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 
 class ProblemField(BaseModel):
@@ -33,7 +33,9 @@ class Ranked(BaseModel):
 
 class Ineligible(BaseModel):
     id: str
-    reason: str
+    reason: str = Field(description="In words.")
+    code: str | None = Field(default=None, description="Not in decisions from before reasons had codes.")
+    params: dict[str, JsonValue] | None = Field(default=None, description="What the words are made of.")
 
 
 class PartChance(BaseModel):

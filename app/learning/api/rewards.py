@@ -4,13 +4,14 @@ from flask import Response
 
 from app.accounts.api.auth import caller, needs
 from app.deciding.api.decide import blueprint
-from app.deciding.requests import DecisionPath, RewardBatch, RewardRequest
+from app.deciding.requests import DecisionPath
 from app.deciding.serving import runtime
 from app.foundation.api import answers
 from app.foundation.api.respond import as_json
 from app.learning import feedback as answers_of_people
 from app.learning import rewards
 from app.learning.feedback_request import FeedbackBatch, FeedbackRequest
+from app.learning.reward_request import RewardBatch, RewardRequest
 
 __all__ = ["blueprint"]  # of what apps call; these routes are added to those of deciding
 

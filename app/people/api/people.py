@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 from app.accounts import unit_tokens
 from app.accounts.api.auth import caller, needs
 from app.accounts.api.browsers import check_unit
-from app.deciding.requests import ConsentRequest
 from app.foundation.api import answers
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Id, Model
 from app.foundation.serving import process
 from app.people import consent, erasure, people
+from app.people.consent_request import ConsentRequest
 
 blueprint = APIBlueprint(
     "people",

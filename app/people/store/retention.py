@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select, text
 
+from app.deciding.store.decisions import STORED, StoredDecision
 from app.foundation.store import message_tables, tables
-from app.foundation.store.engine import AnyRow
 
 _d = tables.decisions
 _f = message_tables.firings
@@ -20,11 +20,10 @@ BLANK: dict[str, Any] = {
 }
 
 
-def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[AnyRow]:
+def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[StoredDecision]:
     """Decisions older than that which still name their unit, oldest first; none whose outcome, or waiting time, runs yet."""
     query = (
-        select(_d)
-        .where(
+        STORED.where(
             _d.c.experiment_id == experiment_id,
             text("decided_at < clock_timestamp() - make_interval(secs => :age)"),
             _d.c.erased_at.is_(None),
@@ -37,7 +36,7 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
         .limit(most)
         .with_for_update(skip_locked=True)
     )
-    return list(connection.execute(query, {"age": older_than_s}))
+    return [StoredDecision._make(row) for row in connection.execute(query, {"age": older_than_s})]
 
 
 _WRITE = text(

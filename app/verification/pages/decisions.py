@@ -5,6 +5,8 @@ from typing import Any
 from flask import request, url_for
 
 from app.accounts.pages.access import page
+from app.deciding.answer import ineligible_answer
+from app.deciding.store.decisions import StoredDecision
 from app.design.pages.experiment import experiment_page
 from app.foundation.pages.charts import Row
 from app.foundation.pages.format import signed
@@ -15,6 +17,7 @@ from app.verification import replay as replay_service
 from app.verification.browse import Search
 
 BARS = 20  # actions in the chart of the distribution; the table has all of them
+MOST_INELIGIBLE = 100  # actions without a chance that are shown
 TABLED = 1000
 STATES = {
     "active": "counts",
@@ -74,8 +77,17 @@ def replay(key: str) -> str:
         most=replay_service.MOST,
         distribution=[Row(row.eligible[i], row.distribution[i], strong=i == row.chosen) for i in shown],
         distribution_rows=[(row.eligible[i], row.distribution[i], i == row.chosen) for i in order[:TABLED]],
-        fields=_fields(row.context), changes=_changes(found.recomputed), signed=signed,
+        ineligible=_ineligible(row), fields=_fields(row.context), changes=_changes(found.recomputed), signed=signed,
     )  # fmt: skip
+
+
+def _ineligible(row: StoredDecision) -> list[tuple[str, str]]:
+    """The first actions that could not be chosen, each with its reason."""
+    answers = [ineligible_answer(logged) for logged in (row.ineligible or [])[:MOST_INELIGIBLE]]
+    return [
+        (answer["id"], "the call excluded it" if answer["reason"] == "excluded" else answer["reason"])
+        for answer in answers
+    ]
 
 
 def _fields(context: Any) -> list[tuple[str, Any]]:

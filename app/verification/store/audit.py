@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text, tuple_
+from sqlalchemy import Connection, text, tuple_
 
+from app.deciding.store.decisions import STORED, StoredDecision
 from app.foundation.store import tables
-from app.foundation.store.engine import AnyRow
 
 _d = tables.decisions
 
@@ -39,14 +39,13 @@ def time_of_newest(connection: Connection, experiment_id: int, count: int) -> da
 
 def each_decision(
     connection: Connection, experiment_id: int, since: datetime | None = None, slice_rows: int = 5000
-) -> Iterator[AnyRow]:
+) -> Iterator[StoredDecision]:
     """Every decision of an experiment (since a time), grouped by the model that made it."""
     order = [_d.c.arm, _d.c.policy_version, _d.c.id]
     last: tuple[Any, ...] | None = None
     while True:
         query = (
-            select(_d)
-            .where(_d.c.experiment_id == experiment_id, _d.c.state != "imported")
+            STORED.where(_d.c.experiment_id == experiment_id, _d.c.state != "imported")
             .order_by(*order)
             .limit(slice_rows)
         )
@@ -55,7 +54,7 @@ def each_decision(
         if last is not None:
             query = query.where(tuple_(*order) > tuple_(*last))
         rows = connection.execute(query).all()
-        yield from rows
+        yield from map(StoredDecision._make, rows)
         if len(rows) < slice_rows:
             return
         last = (rows[-1].arm, rows[-1].policy_version, rows[-1].id)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.accounts.api.auth import caller, needs
 from app.deciding import decide as decisions
-from app.deciding.requests import DecideRequest, RewardRequest
+from app.deciding.answer import Answer
+from app.deciding.requests import DecideRequest, identify
 from app.deciding.runtime import Runtime
 from app.deciding.serving import runtime
 from app.deciding.snapshot import Experiment
@@ -21,6 +22,7 @@ from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
 from app.foundation.ids import new_id
 from app.learning import rewards
+from app.learning.reward_request import RewardRequest
 
 
 class PersonalizerErrorBody(BaseModel):
@@ -101,7 +103,7 @@ def rank(body: RankRequest) -> Response:
     # The experiment is part of the question: the same event id at another one is no retry.
     plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
     document = request.document | plain  # type: ignore[attr-defined]
-    (decided,) = decisions.decide(runtime(), caller(), [decisions.asked(asked_request, document)])
+    (decided,) = decisions.decide(runtime(), caller(), [identify(asked_request, document)])
     answer = decided.answer
     chances = {item["id"]: item["probability"] for item in answer["ranking"]}
     ranking = [{"id": name, "probability": chances.get(name, 0.0)} for name in _order(answer, body)]
@@ -138,7 +140,7 @@ def _experiment(at: Runtime) -> Experiment:
     return decisions.experiment_of(at, bound)
 
 
-def _order(answer: dict[str, Any], body: RankRequest) -> list[str]:
+def _order(answer: Answer, body: RankRequest) -> list[str]:
     """The chosen action first, then the others from likely to unlikely; an excluded one keeps its place."""
     order = [item["id"] for item in answer["ranking"]]
     excluded = {item["id"] for item in answer["ineligible"]}

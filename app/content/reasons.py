@@ -1,0 +1,63 @@
+"""Why an action is not eligible for a unit: a code with parameters is logged, and read as words where somebody looks."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+Params = Mapping[str, JsonValue]
+Words = str | Callable[[Params], str]
+
+
+class Reason(NamedTuple):
+    """One reason against one action."""
+
+    code: str  # a key of WORDS
+    params: dict[str, JsonValue]
+
+    @property
+    def words(self) -> str:
+        """The reason in words."""
+        return words(self.code, self.params)
+
+
+def _cap(params: Params) -> str:
+    limit, channel = params["limit"], params["channel"]
+    what = f"{channel} message" if channel else "message"
+    scope = {
+        "action": "of this action",
+        "experiment": "of this experiment",
+        "platform": "of all experiments",
+    }[str(params["scope"])]
+    return f"cap: at most {limit} {what}{'' if limit == 1 else 's'} {scope} in {params['window_s']:g} s"
+
+
+def _part(params: Params) -> str:
+    return f"{params['slot']}={params['part']}: {words(str(params['code']), params)}"
+
+
+WORDS: Mapping[str, Words] = {
+    "excluded": "excluded",
+    "earlier_position": "shown at position {position}",
+    "muted": "not interested",
+    "no_consent": "no consent to messages",
+    "quiet_hours": "quiet hours",
+    "min_distance": "another message within {min_distance_s:g} s",
+    "cap": _cap,
+    "other_channel": "its channel is {channel}",
+    "missing_variable": "placeholder {name} has no value",
+    "plural_without_number": "a plural form needs a number",
+    "not_rendered": "the {place} cannot be rendered: {problem}",
+    "too_long": "the {place} has {length} characters, {channel} takes {limit}",
+    "empty_body": "the body is empty",
+    "of_part": _part,
+}
+
+
+def words(code: str, params: Params) -> str:
+    """A logged code and its parameters in words.
+
+    :raises KeyError: there is no such code, or a parameter of it is missing.
+    """
+    template = WORDS[code]
+    return template.format(**params) if isinstance(template, str) else template(params)

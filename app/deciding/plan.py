@@ -1,0 +1,211 @@
+"""Plans one decision: who is eligible, with which context, how likely each action is, what is drawn, the row to store.
+
+It runs in the request's thread when the unit denied nothing, and otherwise in the log's writer, which knows the unit's state.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from app.content.composition import Composer
+from app.content.message_templates import NotFor, Rendered, render
+from app.content.reasons import Reason
+from app.deciding import profile
+from app.deciding.answer import ineligible_answer
+from app.deciding.eligibility import Eligible, UnitState, reasons_against, withheld
+from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, PreparedDecision, UsableContext, encode, position_id
+from app.deciding.requests import MessageRequest
+from app.deciding.runtime import Runtime
+from app.deciding.seal import seal
+from app.deciding.snapshot import Candidates, Experiment, plain_arm
+from app.deciding.store.decisions import NewDecision
+from app.foundation.errors import FieldError, Unprocessable
+from app.foundation.fields import invalid
+from bandits import distribution as draws
+from bandits.encoding import ENCODING_VERSION
+from bandits.model import distribution
+
+Messages = dict[str, dict[str, str] | None]  # by action, what it says; null: nothing
+
+
+class NothingEligible(Unprocessable):
+    """No action is eligible for this unit now."""
+
+
+class PlannedDecision(NamedTuple):
+    """A decision before it is stored."""
+
+    row: NewDecision
+    payload: JsonValue  # of the chosen action, under the configuration that it was decided with
+    experiment: str  # key
+    composed: bool  # the actions are combinations of a composed message
+
+    @property
+    def action(self) -> str:
+        """The id of the chosen action."""
+        return self.row.eligible[self.row.chosen]
+
+
+class _Drawn(NamedTuple):
+    decision_id: str
+    distribution: list[float]  # over the eligible actions
+    draw: float
+    chosen: int
+
+
+class _Parts(NamedTuple):
+    """What the row of a decision is made of."""
+
+    eligible: Eligible
+    messages: Messages
+    context: UsableContext
+    drawn: _Drawn
+    denied: list[str]  # purposes without consent
+    unit_known: bool
+
+
+def plan_all(runtime: Runtime, prepared: PreparedDecision) -> list[PlannedDecision]:
+    """Plan every position of a list, or the one decision, for a unit that denied nothing. See ``plan``."""
+    planned = [plan(runtime, prepared, None)]
+    for _ in range(1, prepared.identified.positions):
+        try:
+            planned.append(plan(runtime, prepared, None, [position.action for position in planned]))
+        except NothingEligible:  # then the list is shorter
+            break
+    return planned
+
+
+def plan(
+    runtime: Runtime, prepared: PreparedDecision, state: UnitState | None, above: Sequence[str] = ()
+) -> PlannedDecision:
+    """Plan a decision, in a list its next position.
+
+    :param state: of the unit; null: it denied nothing, and the experiment looks at nothing else of it.
+    :param above: the actions at the list's earlier positions.
+    :raises NothingEligible: no action may be chosen for this unit now.
+    """
+    experiment = prepared.experiment
+    denied = [] if state is None else withheld(experiment.config.consent, state.consent)
+    if "personalise" in denied:
+        context = UsableContext({}, encode({}), prepared.context.dropped)
+        prepared = prepared._replace(arm=plain_arm(experiment.config), model=NO_MODEL, context=context)
+    eligible, messages = _eligible(prepared, state, denied, above)
+    context = _context(prepared, state, denied, position=len(above) + 1)
+    drawn = _draw(prepared, eligible.candidates, context.line, position=len(above) + 1)
+    row = _row(prepared, _Parts(eligible, messages, context, drawn, denied, state is not None))
+    row = row._replace(seal=seal(runtime.settings.secret_key, row))
+    payload = eligible.candidates.payloads[row.eligible[row.chosen]]
+    return PlannedDecision(row, payload, experiment.key, experiment.config.composition is not None)
+
+
+def _eligible(
+    prepared: PreparedDecision, state: UnitState | None, denied: list[str], above: Sequence[str]
+) -> tuple[Eligible, Messages]:
+    """The actions that may be chosen now, and for a message what each of them says."""
+    request, experiment = prepared.identified.request, prepared.experiment
+    shown = {action: Reason("earlier_position", {"position": number}) for number, action in enumerate(above, start=1)}
+    eligible = prepared.eligible.without(shown)
+    if state is not None:
+        eligible = eligible.without(reasons_against(experiment, request, eligible.candidates.ids, state, denied))
+    messages: Messages = {}
+    if isinstance(request, MessageRequest):
+        messages, unsaid = _messages(experiment, request, eligible.candidates)
+        eligible = eligible.without(unsaid)
+    if not eligible.candidates.ids:
+        raise _nothing_eligible(eligible)
+    return eligible, messages
+
+
+def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[str], *, position: int) -> UsableContext:
+    """The context with what Loopwise adds: the unit's profile, the position in a list."""
+    config, added = prepared.experiment.config, dict[str, JsonValue]()
+    if state is not None and config.profile and "personalise" not in denied:
+        tags = profile.tags_of(config.actions)  # combinations have none
+        added[PROFILE] = profile.features(config.profile, state.past, state.now, tags)
+    if prepared.identified.request.slots is not None:
+        added[POSITION] = str(position)
+    if not added:
+        return prepared.context
+    fields = prepared.context.fields | added
+    return UsableContext(fields, encode(fields), prepared.context.dropped)
+
+
+def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, *, position: int) -> _Drawn:
+    policy, predictor = prepared.arm.policy, prepared.model.predictor
+    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids).tolist()
+    decision_id = position_id(prepared.identified.decision_id, position)
+    draw = draws.draw(prepared.experiment.salt, decision_id)
+    return _Drawn(decision_id, chances, draw, draws.sample(chances, draw))
+
+
+def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
+    """The row, but for its seal."""
+    experiment, request, drawn = prepared.experiment, prepared.identified.request, parts.drawn
+    action = parts.eligible.candidates.ids[drawn.chosen]
+    return NewDecision(
+        id=drawn.decision_id,
+        experiment_id=experiment.id,
+        config_version=experiment.config_version,
+        key_id=prepared.key_id,
+        body_hash=prepared.identified.body_hash,
+        unit_id=request.unit_id,
+        arm=prepared.arm.key,
+        policy_version=prepared.model.number,
+        policy_sha256=prepared.model.sha256,
+        actions=prepared.identified.actions,
+        eligible=parts.eligible.candidates.ids,
+        ineligible=parts.eligible.against or None,
+        distribution=drawn.distribution,
+        chosen=drawn.chosen,
+        propensity=drawn.distribution[drawn.chosen],
+        draw=drawn.draw,
+        context=parts.context.fields,
+        encoding_version=ENCODING_VERSION,
+        message=parts.messages.get(action),
+        state="deferred" if request.defer_activation else "active",
+        channel=None if request.actions is not None else experiment.channels.get(action),
+        withheld=parts.denied or None,
+        dropped=parts.context.dropped or None,
+        seal="",
+        window_s=experiment.config.reward.window_s,
+        unit_known=parts.unit_known,
+    )
+
+
+def _messages(
+    experiment: Experiment, request: MessageRequest, candidates: Candidates
+) -> tuple[Messages, dict[str, Reason]]:
+    """What each candidate says to this person, and why the others say nothing to them."""
+    say = _renderer(experiment, request)
+    asks = {action.id: action.template.asks for action in experiment.config.actions if action.template}
+    messages: Messages = {}
+    reasons = {}
+    for action in candidates.ids:
+        channel = experiment.channels.get(action)
+        if channel is None:
+            messages[action] = None
+        elif request.channel not in (None, channel):
+            reasons[action] = Reason("other_channel", {"channel": channel})
+        else:
+            try:
+                question = asks.get(action)
+                messages[action] = say(action)._asdict() | ({"asks": question} if question else {})
+            except NotFor as error:
+                reasons[action] = error.reason
+    return messages, reasons
+
+
+def _renderer(experiment: Experiment, request: MessageRequest) -> Callable[[str], Rendered]:
+    """What an action says to this person; raises `NotFor`."""
+    if experiment.config.composition is not None:
+        return Composer(experiment.config.composition, request.locale, request.variables).render
+    templates = {action.id: action.template for action in experiment.config.actions if action.template}
+    return lambda action: render(templates[action], request.locale, request.variables)
+
+
+def _nothing_eligible(eligible: Eligible) -> NothingEligible:
+    answers = [ineligible_answer(logged) for logged in eligible.against[:5]]
+    words = "; ".join(f"{answer['id']}: {answer['reason']}" for answer in answers)
+    error = invalid((FieldError("", f"no action is eligible for this unit now: {words}"),))
+    return NothingEligible(error.code, error.detail, error.fields)

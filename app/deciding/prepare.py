@@ -1,0 +1,122 @@
+"""A request before its decision is planned: everything that needs no look at its unit, checked in the request's thread."""
+
+import re
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from app.accounts.keys import Caller
+from app.content.reasons import Reason
+from app.deciding.eligibility import Eligible
+from app.deciding.model_cache import Loaded
+from app.deciding.requests import DecideRequest, IdentifiedRequest, MessageRequest
+from app.deciding.runtime import Runtime
+from app.deciding.snapshot import Arm, Experiment, compile_actions
+from app.design.context_fields import hash_key, keep_declared
+from app.design.experiment_config import action_problems
+from app.foundation.errors import Conflict, FieldError, Unprocessable
+from app.foundation.fields import invalid
+from bandits import distribution as draws
+from bandits.encoding import FeatureError, encode_context
+from bandits.policy import BanditPolicy
+
+PROFILE = "profile"  # the context's fields that Loopwise fills
+POSITION = "position"
+LATER_POSITION = re.compile(r"#[0-9]+\Z")  # how the ids of a list's later positions end
+NO_MODEL = Loaded(0, None, None)  # of an arm that does not learn
+
+
+class UsableContext(NamedTuple):
+    """A context as it may be used and stored."""
+
+    fields: dict[str, JsonValue]
+    line: str  # encoded
+    dropped: int = 0  # fields that were not declared
+
+
+class PreparedDecision(NamedTuple):
+    """A request with all that needs no look at its unit."""
+
+    identified: IdentifiedRequest
+    experiment: Experiment
+    key_id: str  # of the caller's API key
+    arm: Arm
+    model: Loaded
+    eligible: Eligible  # of the call's or the experiment's actions, without those that the call excludes
+    context: UsableContext
+
+
+def prepare(
+    runtime: Runtime, caller: Caller, experiment: Experiment, identified: IdentifiedRequest
+) -> PreparedDecision:
+    """Check a request and find its arm and model.
+
+    :raises LoopwiseError: the experiment does not run, or something in the request cannot be used.
+    """
+    request = identified.request
+    if experiment.status != "running":
+        raise Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; start it first.")
+    _check_fields(experiment, request)
+    arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
+    model = NO_MODEL
+    if isinstance(arm.policy, BanditPolicy):
+        model = runtime.models.get(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
+    eligible = _not_excluded(experiment, request)
+    key = hash_key(runtime.settings.secret_key, experiment.salt)
+    fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)
+    context = UsableContext(fields, encode(fields), dropped)  # a wrong context is refused here, whatever arm decides
+    return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context)
+
+
+def position_id(decision_id: str, position: int) -> str:
+    """The id of one position's decision; the first has the list's own. No caller's id may end like the others."""
+    return decision_id if position == 1 else f"{decision_id}#{position}"
+
+
+def encode(context: dict[str, JsonValue]) -> str:
+    """The context's line.
+
+    :raises Unprocessable: naming the field that cannot be encoded.
+    """
+    try:
+        return encode_context(context)
+    except FeatureError as error:
+        raise invalid((FieldError(f"/context{error.path}", error.message),)) from None
+
+
+def _check_fields(experiment: Experiment, request: DecideRequest) -> None:
+    """Refuse fields that this experiment, or a list, or a message, fills or forbids."""
+    is_message = isinstance(request, MessageRequest)
+    if request.actions is not None and (is_message or experiment.config.composition is not None):
+        raise _one("/actions", "messages come from the experiment's own actions; leave this out")
+    if experiment.config.profile and PROFILE in request.context:
+        raise _one(f"/context/{PROFILE}", "Loopwise fills this field in this experiment; leave it out")
+    problems = []
+    if request.decision_id and LATER_POSITION.search(request.decision_id):
+        message = "an id may not end with # and a number: so end the ids of a list's later positions"
+        problems.append(FieldError("/decision_id", message))
+    if request.slots is not None and is_message:
+        problems.append(FieldError("/slots", "a message is one; ask /v1/decide for a list"))
+    if request.slots is not None and POSITION in request.context:
+        problems.append(FieldError(f"/context/{POSITION}", "Loopwise fills this field in lists; leave it out"))
+    if problems:
+        raise invalid(tuple(problems))
+
+
+def _not_excluded(experiment: Experiment, request: DecideRequest) -> Eligible:
+    candidates = experiment.candidates
+    if request.actions is not None:
+        problems = action_problems(request.actions)
+        if problems:
+            raise invalid(tuple(problems))
+        candidates = compile_actions(request.actions)
+    excluded = Reason("excluded", {})
+    eligible = Eligible(candidates, []).without(dict.fromkeys(request.excluded_actions, excluded))
+    if not eligible.candidates.ids:
+        message = "no action is eligible: give actions in the call or the experiment, and exclude fewer"
+        raise _one("/actions", message)
+    return eligible
+
+
+def _one(path: str, message: str) -> Unprocessable:
+    return invalid((FieldError(path, message),))

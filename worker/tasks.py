@@ -7,7 +7,8 @@ from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine
 
 from app.deciding import runtime
-from app.foundation.store.engine import alone, create
+from app.foundation.store.engine import create
+from app.foundation.store.locks import alone
 from app.learning import rebuild as rebuilding
 from app.learning import training
 from app.messaging import delivering, firings, matching

@@ -23,7 +23,8 @@ from app.foundation import outgoing
 from app.foundation.errors import Unavailable
 from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
-from app.foundation.store.engine import alone, transaction
+from app.foundation.store.engine import transaction
+from app.foundation.store.locks import alone
 from app.messaging.deliveries import content
 from app.messaging.store import deliveries as store
 from app.messaging.store import webhooks

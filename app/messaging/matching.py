@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine
 
 from app.foundation.errors import Unprocessable
 from app.foundation.store import platform
-from app.foundation.store.engine import AnyRow, transaction, try_alone
+from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.store.locks import Kind, try_hold
 from app.messaging.store import events, triggers
 from app.messaging.store.triggers import NewFiring, StoredTrigger
 from app.messaging.trigger_config import (
@@ -58,7 +59,7 @@ class _Running(NamedTuple):
 def match_some(engine: Engine, most: int = BATCH) -> Matched:
     """Look at the oldest events that wait, and for silences."""
     with transaction(engine) as connection:
-        if not try_alone(connection, "match"):
+        if not try_hold(connection, Kind.ALONE, "match"):
             return Matched(0, 0)
         lines = events.take_waiting(connection, most)
         found = [row for row in lines if row.event_id is not None]

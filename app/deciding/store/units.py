@@ -5,17 +5,10 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.store.locks import Kind, hold_all
 from app.foundation.store.tables import ITS_OUTCOME
 
-UNIT_LOCKS = 7_205_762  # first half of a unit's advisory lock; the second is the hash of its id
 MAX_CONTACTS = 1000  # caps count no further
-
-_LOCK = text(
-    """
-    SELECT pg_advisory_xact_lock(:space, hash)
-    FROM (SELECT DISTINCT hashtext(unit_id) AS hash FROM unnest(CAST(:ids AS text[])) AS unit_id ORDER BY hash) units
-    """
-)
 
 
 class Question(NamedTuple):
@@ -88,7 +81,7 @@ _STATE = text(
 
 def hold(connection: Connection, unit_ids: list[str]) -> None:
     """Hold these units alone until the transaction ends; in one order, so that nobody waits in a circle."""
-    connection.execute(_LOCK, {"space": UNIT_LOCKS, "ids": unit_ids})
+    hold_all(connection, Kind.UNIT, unit_ids)
 
 
 def read(connection: Connection, questions: list[Question]) -> list[UnitRow]:

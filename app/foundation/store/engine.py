@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Connection, Engine, Row, create_engine, exc, text
+from sqlalchemy import Connection, Engine, Row, create_engine, exc
 from sqlalchemy.engine import make_url
 
 from app.foundation.errors import Unavailable
@@ -25,7 +25,6 @@ from app.foundation.settings import Settings
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 CONNECTING = (0, 20)  # psycopg2 shows these statuses while a connection is being made
 CONNECT_WAIT_S = 2.0
-ALONE_LOCKS = 7_205_761  # first half of the advisory locks of `alone`
 AnyRow = Row[*tuple[Any, ...]]
 
 _limits = threading.local()  # .wait_s: this thread's own limit for one wait, in seconds
@@ -160,25 +159,6 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         if is_outage(error):
             raise unavailable() from error
         raise
-
-
-def hold_alone(connection: Connection, name: str) -> None:
-    """Wait until nobody is ``alone`` under that name, and let nobody be until this transaction ends."""
-    query = text("SELECT pg_advisory_xact_lock(:space, hashtext(:name))")
-    connection.execute(query, {"space": ALONE_LOCKS, "name": name})
-
-
-@contextmanager
-def alone(engine: Engine, name: str) -> Iterator[bool]:
-    """True inside the block for one process at a time over the whole database; the lock ends with its holder."""
-    with transaction(engine) as connection:
-        yield try_alone(connection, name)
-
-
-def try_alone(connection: Connection, name: str) -> bool:
-    """The same for this transaction: what it writes was written alone, whatever happens to connections."""
-    query = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
-    return bool(connection.execute(query, {"space": ALONE_LOCKS, "name": name}).scalar_one())
 
 
 def unavailable() -> Unavailable:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
+from app.foundation.store.locks import Single, hold_single
+
 SCRIPTS = Path(__file__).resolve().parents[3] / "migrations"
-MIGRATION_LOCK = 7_205_759_403  # any constant: two processes that migrate at once must take turns
 
 
 def upgrade(database_url: str) -> None:
@@ -19,7 +20,7 @@ def upgrade(database_url: str) -> None:
     config.set_main_option("script_location", str(SCRIPTS))
     try:
         with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+            hold_single(connection, Single.MIGRATION)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:

@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.foundation.store import tables
+from app.foundation.store.locks import Single, hold_single, share_single
 
-GATE = 7_205_759_404  # the advisory lock's number: any constant
 _r = tables.rewards
 _d = tables.decisions
 
@@ -65,12 +65,12 @@ _INSERT = text(
 
 def hold_gate_shared(connection: Connection) -> None:
     """Take part in the gate until the transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock_shared(:gate)"), {"gate": GATE})
+    share_single(connection, Single.REWARD_GATE)
 
 
 def hold_gate(connection: Connection) -> None:
     """Wait until every reward and answer that is being stored is, and let none be stored until the transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:gate)"), {"gate": GATE})
+    hold_single(connection, Single.REWARD_GATE)
 
 
 def pass_gate(connection: Connection) -> datetime:

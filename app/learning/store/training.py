@@ -9,9 +9,8 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from app.foundation.store import tables
+from app.foundation.store.locks import Kind, hold, try_hold, try_share
 
-LINEAGE_LOCKS = 7_205_759  # first half of a lineage's advisory lock; the second is the hash of its name
-EXPERIMENT_LOCKS = 7_205_763  # of all lineages of an experiment: rounds share it, a rebuild has it alone
 PATIENCE_S = 120  # longest wait for rounds that are under way
 _ledger = tables.training_ledger
 _lineages = tables.lineages
@@ -58,15 +57,8 @@ def arms_with_due_decisions(connection: Connection) -> list[tuple[int, str]]:
 
 def lock_lineage(connection: Connection, experiment_id: int, arm: str) -> bool:
     """Hold a lineage alone until the transaction ends; False when somebody else holds it, or all of the experiment's."""
-    query = text(
-        """
-        SELECT pg_try_advisory_xact_lock_shared(:all, hashtext(:experiment))
-            AND pg_try_advisory_xact_lock(:space, hashtext(:name))
-        """
-    )
-    values = {"all": EXPERIMENT_LOCKS, "experiment": str(experiment_id)}
-    values |= {"space": LINEAGE_LOCKS, "name": f"{experiment_id}/{arm}"}
-    return bool(connection.execute(query, values).scalar_one())
+    everything = try_share(connection, Kind.LINEAGES_OF_EXPERIMENT, str(experiment_id))
+    return everything and try_hold(connection, Kind.LINEAGE, f"{experiment_id}/{arm}")
 
 
 def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
@@ -76,8 +68,7 @@ def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
     in the order of their ids.
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S}s'"))
-    query = text("SELECT pg_advisory_xact_lock(:all, hashtext(:experiment))")
-    connection.execute(query, {"all": EXPERIMENT_LOCKS, "experiment": str(experiment_id)})
+    hold(connection, Kind.LINEAGES_OF_EXPERIMENT, str(experiment_id))
 
 
 # Rewards are joined by the learner, in Python, with the one rule that the audit uses too: SQL only gathers them.

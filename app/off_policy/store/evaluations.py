@@ -8,8 +8,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store import tables
+from app.foundation.store.locks import Kind, try_hold
 
-LOCKS = 7_205_760  # first half of a running evaluation's advisory lock; the second is its id
 _e = tables.evaluations
 _c = tables.candidates
 
@@ -101,8 +101,7 @@ def unfinished(connection: Connection) -> list[int]:
 
 def hold(connection: Connection, evaluation_id: int) -> bool:
     """Take an evaluation for as long as the transaction lasts; False when somebody has it."""
-    query = text("SELECT pg_try_advisory_xact_lock(:space, :id)")
-    return bool(connection.execute(query, {"space": LOCKS, "id": evaluation_id}).scalar_one())
+    return try_hold(connection, Kind.EVALUATION, str(evaluation_id))
 
 
 def by_id(connection: Connection, evaluation_id: int) -> Row[*tuple[Any, ...]]:

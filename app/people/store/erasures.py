@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
 from app.foundation.store import message_tables as tables
-from app.foundation.store.engine import hold_alone
+from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
 
 FIRING = "fire"  # the name under which one process at a time decides for firings
@@ -155,7 +155,7 @@ def hold_writers(connection: Connection, unit_id: str) -> None:
 
     A pass of firings first: it writes on other connections, so that PostgreSQL could not see us wait for each other.
     """
-    hold_alone(connection, FIRING)
+    hold(connection, Kind.ALONE, FIRING)
     connection.execute(text("LOCK TABLE firings IN SHARE ROW EXCLUSIVE MODE"))
     units.hold(connection, [unit_id])
     rewards.hold_gate(connection)

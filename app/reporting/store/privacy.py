@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.store.locks import Kind, hold
+
 
 class ArmTotal(NamedTuple):
     """Sums over the units of one arm, each unit with the mean of its rewards."""
@@ -51,7 +53,7 @@ def spent(connection: Connection, experiment_id: int) -> list[Spent]:
 
 def lock(connection: Connection, experiment_id: int) -> None:
     """Only one report of an experiment at a time, so that two cannot spend the same budget."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(7205764, hashtext(:id))"), {"id": str(experiment_id)})
+    hold(connection, Kind.PRIVACY_BUDGET, str(experiment_id))
 
 
 def add(connection: Connection, experiment_id: int, epsilon: float, report: dict[str, Any], actor: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from app.accounts.store import keys as store
 from app.accounts.store.keys import StoredKey
-from app.foundation.errors import FieldError, NotFound, Unauthorized
+from app.foundation.errors import FieldError, Forbidden, NotFound, Unauthorized
 from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -43,6 +43,14 @@ class Caller(NamedTuple):
     def may(self, scope: str) -> bool:
         """True when the key carries the scope; admin carries all."""
         return scope in self.scopes or "admin" in self.scopes
+
+    def check_bound(self, experiment_id: int, what: str = "experiment") -> None:
+        """:raises Forbidden: the key is bound to another experiment than the one of this decision, message or call."""
+        if self.experiment_id not in (None, experiment_id):
+            belongs = "This API key is bound to another experiment."
+            if what != "experiment":
+                belongs = f"This {what} belongs to another experiment than the API key."
+            raise Forbidden("wrong_experiment", belongs)
 
 
 class KeyDirectory(Protocol):

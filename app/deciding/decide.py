@@ -21,7 +21,7 @@ from app.deciding.store import decisions
 from app.deciding.store.decisions import StoredDecision
 from app.deciding.writing import PLANNED, PLANNED_LISTS, WITH_UNITS, QueuedDecision
 from app.foundation import metrics
-from app.foundation.errors import Conflict, FieldError, Forbidden, LoopwiseError, Unavailable, within
+from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound, Unavailable, within
 from app.foundation.fields import MAX_BATCH, invalid
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
@@ -194,8 +194,7 @@ def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
         experiment = runtime.refresh().experiments.get(key)
     if experiment is None:
         raise unknown_experiment(key)
-    if caller.experiment_id not in (None, experiment.id):
-        raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
+    caller.check_bound(experiment.id)
     return experiment
 
 
@@ -203,6 +202,11 @@ def experiment_of(runtime: Runtime, experiment_id: int) -> Experiment:
     """The experiment of a stored decision, also when another process made it a moment ago."""
     known = runtime.snapshots.current.by_id.get(experiment_id)
     return known or runtime.refresh().by_id[experiment_id]
+
+
+def unknown_decision(decision_id: str) -> NotFound:
+    """The error for an id that no decision has."""
+    return NotFound("unknown_decision", f"There is no decision {decision_id!r}.")
 
 
 def open_window(connection: Connection, experiment: Experiment, row: StoredDecision) -> bool:

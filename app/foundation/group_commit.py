@@ -40,6 +40,10 @@ class Handler(NamedTuple, Generic[Row, Outcome]):
     one_statement: bool = False
 
 
+def keep(connection: Connection, rows: list[Row]) -> None:
+    """For ``unanswered``: rows whose caller was told 503 stay. They happened, and sending them again changes nothing."""
+
+
 class _Job(Generic[Row, Outcome]):
     __slots__ = ("abandoned", "done", "error", "handler", "outcome", "rows", "waiter")
 

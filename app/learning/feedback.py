@@ -7,12 +7,13 @@ what it is worth is the learner's business. How often a unit may answer is exact
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import orjson
+from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
-from app.deciding.decide import experiment_of
+from app.deciding.decide import experiment_of, unknown_decision
 from app.deciding.runtime import Runtime
 from app.deciding.store import units
 from app.design.feedback_config import DEFAULT_LIMITS, STARS, TOP_SCORE, FeedbackSpec
@@ -20,28 +21,39 @@ from app.foundation import metrics
 from app.foundation.errors import (
     Conflict,
     FieldError,
-    Forbidden,
     LoopwiseError,
-    NotFound,
     TooManyRequests,
     within,
 )
 from app.foundation.fields import invalid
-from app.foundation.group_commit import Handler
+from app.foundation.group_commit import Handler, keep
 from app.foundation.times import iso
 from app.learning.feedback_request import FeedbackRequest
 from app.learning.store import feedback as store
 from app.learning.store import rewards
-from app.learning.store.feedback import Answered, NewFeedback, Recent, StoredFeedback
+from app.learning.store.feedback import Answered, FeedbackValue, NewFeedback, Recent, StoredFeedback
 
 Place = tuple[str, str]  # (decision id, feedback id)
 EVENT_ONLY = ("dismissed", "not_interested", "comment")  # kinds without a value
 
 
+class FeedbackAnswer(TypedDict):
+    """What a feedback call answers."""
+
+    decision_id: str
+    feedback_id: str
+    kind: str
+    value: FeedbackValue
+    comment: str | None
+    occurred_at: str  # ISO 8601, UTC
+    received_at: str
+    late: bool
+
+
 class Receipt(NamedTuple):
     """A stored answer."""
 
-    answer: dict[str, Any]
+    answer: FeedbackAnswer
     created: bool  # False: it was stored before
     experiment: str  # key
 
@@ -77,7 +89,7 @@ def feedback(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest]) 
             rows.append(_Row(runtime, caller, _new(request)))
         except LoopwiseError as error:
             raise (error if len(requests) == 1 else within(error, f"/feedback/{index}")) from None
-    receipts: list[Receipt] = runtime.log_writer.submit(HANDLER, rows)
+    receipts = runtime.log_writer.submit(HANDLER, rows)
     for receipt in receipts:
         if receipt.created:
             metrics.count_feedback(receipt.experiment, receipt.answer["kind"])
@@ -97,7 +109,7 @@ def _new(request: FeedbackRequest) -> NewFeedback:
     return NewFeedback(request.decision_id, feedback_id, request.kind, value, request.comment, request.occurred_at)
 
 
-def _store(connection: Any, jobs: list[list[_Row]]) -> list[Any]:
+def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt] | LoopwiseError]:
     """The group commit's handler: per job its receipts, or its first error (then nothing of the job is stored)."""
     rewards.hold_gate_shared(connection)
     rows = [row for job in jobs for row in job]
@@ -115,7 +127,9 @@ def _store(connection: Any, jobs: list[list[_Row]]) -> list[Any]:
     ]
 
 
-def _recent(connection: Any, rows: list[_Row], decisions: Mapping[str, Answered]) -> dict[tuple[str, int], Recent]:
+def _recent(
+    connection: Connection, rows: list[_Row], decisions: Mapping[str, Answered]
+) -> dict[tuple[str, int], Recent]:
     windows = {}
     for row in rows:
         found = decisions.get(row.new.decision_id)
@@ -157,9 +171,8 @@ def _first_error(job: list[_Row], batch: _Batch) -> LoopwiseError | None:
 def _checked(row: _Row, batch: _Batch) -> Answered:
     decision = batch.decisions.get(row.new.decision_id)
     if decision is None:
-        raise NotFound("unknown_decision", f"There is no decision {row.new.decision_id!r}.")
-    if row.caller.experiment_id not in (None, decision.experiment_id):
-        raise Forbidden("wrong_experiment", "This decision belongs to another experiment than the API key.")
+        raise unknown_decision(row.new.decision_id)
+    row.caller.check_bound(decision.experiment_id, "decision")
     return decision
 
 
@@ -189,7 +202,7 @@ def _check_value(new: NewFeedback, spec: FeedbackSpec) -> None:
         raise invalid((FieldError("/comment", "write the comment"),))
 
 
-def _wrong_reason(value: Any, spec: FeedbackSpec) -> str:
+def _wrong_reason(value: FeedbackValue, spec: FeedbackSpec) -> str:
     if not isinstance(value, str) or not value:
         return "give a reason's name"
     if spec.reasons is not None and value not in spec.reasons:
@@ -210,15 +223,20 @@ def _check_limit(spec: FeedbackSpec, recent: Recent, added: int) -> None:
 def _receipt(row: _Row, batch: _Batch, known: Mapping[Place, StoredFeedback], fresh: set[Place]) -> Receipt:
     place = (row.new.decision_id, row.new.feedback_id)
     found = known[place]
-    answer = found._asdict() | {"occurred_at": iso(found.occurred_at), "received_at": iso(found.received_at)}
+    answer: FeedbackAnswer = {
+        "decision_id": found.decision_id,
+        "feedback_id": found.feedback_id,
+        "kind": found.kind,
+        "value": found.value,
+        "comment": found.comment,
+        "occurred_at": iso(found.occurred_at),
+        "received_at": iso(found.received_at),
+        "late": found.late,
+    }
     experiment = experiment_of(row.runtime, batch.decisions[place[0]].experiment_id)
     created = place in fresh
     fresh.discard(place)
     return Receipt(answer, created, experiment.key)
 
 
-def _unanswered(connection: Any, rows: list[_Row]) -> None:
-    """An answer whose caller was told 503 stays: it was given, and sending it again changes nothing."""
-
-
-HANDLER = Handler(_store, _unanswered)
+HANDLER: Handler[_Row, list[Receipt]] = Handler(_store, keep)

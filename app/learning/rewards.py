@@ -5,16 +5,18 @@ the order in which they arrived.
 """
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
+
+from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
-from app.deciding.decide import experiment_of, open_window
+from app.deciding.decide import experiment_of, open_window, unknown_decision
 from app.deciding.runtime import Runtime
 from app.deciding.store import decisions
 from app.foundation import metrics
-from app.foundation.errors import Conflict, FieldError, Forbidden, LoopwiseError, NotFound, within
+from app.foundation.errors import Conflict, FieldError, LoopwiseError, within
 from app.foundation.fields import invalid
-from app.foundation.group_commit import Handler
+from app.foundation.group_commit import Handler, keep
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.reward_request import RewardRequest
@@ -22,10 +24,30 @@ from app.learning.store import rewards as store
 from app.learning.store.rewards import NewReward, StoredReward
 
 
+class RewardAnswer(TypedDict):
+    """What a reward call answers."""
+
+    decision_id: str
+    reward_id: str
+    metric: str
+    value: float
+    occurred_at: str  # ISO 8601, UTC
+    received_at: str
+    late: bool
+
+
+class ActivationAnswer(TypedDict):
+    """What activating a decision answers."""
+
+    decision_id: str
+    state: str
+    activated: bool  # False: it was active already
+
+
 class Receipt(NamedTuple):
     """A stored reward."""
 
-    answer: dict[str, Any]
+    answer: RewardAnswer
     created: bool  # False: it was stored before
     experiment: str  # key
 
@@ -45,14 +67,14 @@ def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> l
     :raises Forbidden: a decision of another experiment than the caller's key is bound to.
     """
     rows = [_Row(runtime, caller, _new(request)) for request in requests]
-    receipts: list[Receipt] = runtime.log_writer.submit(HANDLER, rows)
+    receipts = runtime.log_writer.submit(HANDLER, rows)
     for receipt in receipts:
         if receipt.created:
             metrics.count_reward(receipt.experiment, receipt.answer["late"])
     return receipts
 
 
-def activate(runtime: Runtime, caller: Caller, decision_id: str) -> dict[str, Any]:
+def activate(runtime: Runtime, caller: Caller, decision_id: str) -> ActivationAnswer:
     """A deferred decision was shown: its reward window opens now. Doing it again changes nothing.
 
     :raises NotFound: an unknown decision.
@@ -60,8 +82,8 @@ def activate(runtime: Runtime, caller: Caller, decision_id: str) -> dict[str, An
     with transaction(runtime.engine) as connection:
         row = decisions.find(connection, decision_id)
         if row is None:
-            raise _unknown(decision_id)
-        _check_bound(caller, row.experiment_id)
+            raise unknown_decision(decision_id)
+        caller.check_bound(row.experiment_id, "decision")
         activated = open_window(connection, experiment_of(runtime, row.experiment_id), row)
     return {"decision_id": decision_id, "state": "active", "activated": activated}
 
@@ -74,7 +96,7 @@ def _new(request: RewardRequest) -> NewReward:
     return NewReward(request.decision_id, reward_id, request.metric, request.value, request.occurred_at)
 
 
-def _store(connection: Any, jobs: list[list[_Row]]) -> list[Any]:
+def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt] | LoopwiseError]:
     """The group commit's handler: per job its receipts, or its first error (then nothing of the job is stored)."""
     store.hold_gate_shared(connection)
     ids = list({row.reward.decision_id for job in jobs for row in job})
@@ -89,11 +111,11 @@ def _store(connection: Any, jobs: list[list[_Row]]) -> list[Any]:
         known_now = known | stored
     else:
         stored, known_now = {}, known
-    outcomes: list[Any] = []
     fresh = set(stored)  # of several jobs with one event the first made it
-    for job, error in zip(jobs, errors, strict=True):
-        outcomes.append(error or [_receipt(row, rewarded, known_now, fresh) for row in job])
-    return outcomes
+    return [
+        error or [_receipt(row, rewarded, known_now, fresh) for row in job]
+        for job, error in zip(jobs, errors, strict=True)
+    ]
 
 
 def _first_error(
@@ -123,23 +145,14 @@ def _first_error(
 def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:
     decision = rewarded.get(row.reward.decision_id)
     if decision is None:
-        raise _unknown(row.reward.decision_id)
-    _check_bound(row.caller, decision.experiment_id)
+        raise unknown_decision(row.reward.decision_id)
+    row.caller.check_bound(decision.experiment_id, "decision")
     if row.reward.metric == "reward":
         experiment = experiment_of(row.runtime, decision.experiment_id)
         bounds = experiment.config.reward
         if not bounds.min <= row.reward.value <= bounds.max:
             message = f"give a value from {bounds.min:g} to {bounds.max:g}, the bounds of experiment {experiment.key!r}"
             raise invalid((FieldError("/value", message),))
-
-
-def _check_bound(caller: Caller, experiment_id: int) -> None:
-    if caller.experiment_id not in (None, experiment_id):
-        raise Forbidden("wrong_experiment", "This decision belongs to another experiment than the API key.")
-
-
-def _unknown(decision_id: str) -> NotFound:
-    return NotFound("unknown_decision", f"There is no decision {decision_id!r}.")
 
 
 def _same(stored: StoredReward | NewReward, new: NewReward) -> bool:
@@ -155,15 +168,19 @@ def _receipt(
 ) -> Receipt:
     place = (row.reward.decision_id, row.reward.reward_id)
     found = known[place]
-    answer = found._asdict() | {"occurred_at": iso(found.occurred_at), "received_at": iso(found.received_at)}
+    answer: RewardAnswer = {
+        "decision_id": found.decision_id,
+        "reward_id": found.reward_id,
+        "metric": found.metric,
+        "value": found.value,
+        "occurred_at": iso(found.occurred_at),
+        "received_at": iso(found.received_at),
+        "late": found.late,
+    }
     experiment = experiment_of(row.runtime, rewarded[place[0]].experiment_id)
     created = place in fresh
     fresh.discard(place)
     return Receipt(answer, created, experiment.key)
 
 
-def _unanswered(connection: Any, rows: list[_Row]) -> None:
-    """A reward whose caller was told 503 stays: it did happen, and sending it again changes nothing."""
-
-
-HANDLER = Handler(_store, _unanswered)
+HANDLER: Handler[_Row, list[Receipt]] = Handler(_store, keep)

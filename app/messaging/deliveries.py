@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
-from app.foundation.errors import Conflict, FieldError, Forbidden, NotFound
+from app.foundation.errors import Conflict, FieldError, NotFound
 from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import AnyRow, transaction
@@ -107,8 +107,7 @@ def received(engine: Engine, caller: Caller, decision_id: str) -> dict[str, Any]
         row = store.receive(connection, decision_id)
         if row is None:
             raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
-        if caller.experiment_id not in (None, row.experiment_id):
-            raise Forbidden("wrong_experiment", "This message belongs to another experiment than the API key.")
+        caller.check_bound(row.experiment_id, "message")
     return {"decision_id": decision_id, "status": "delivered", "received": row.status == "waiting"}
 
 

@@ -4,15 +4,16 @@ What happened too long ago, or is said to happen too far in the future, is kept 
 """
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import orjson
+from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
 from app.deciding.runtime import Runtime
 from app.foundation import metrics
 from app.foundation.errors import Conflict, LoopwiseError, within
-from app.foundation.group_commit import Handler
+from app.foundation.group_commit import Handler, keep
 from app.foundation.times import iso
 from app.messaging.event_request import EventRequest
 from app.messaging.store import events as store
@@ -20,10 +21,19 @@ from app.messaging.store.events import NewEvent, StoredEvent
 from app.people.people import check_unbound
 
 
+class EventAnswer(TypedDict):
+    """What an event call answers for one event."""
+
+    event_id: str
+    occurred_at: str  # ISO 8601, UTC
+    received_at: str
+    ignored: str | None  # why it fires nothing; null: it may
+
+
 class Receipt(NamedTuple):
     """A stored event."""
 
-    answer: dict[str, Any]
+    answer: EventAnswer
     created: bool  # False: it was stored before
 
 
@@ -34,7 +44,7 @@ def take(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> list
     :raises Forbidden: the caller's key is bound to one experiment; events belong to none.
     """
     check_unbound(caller)
-    receipts: list[Receipt] = runtime.log_writer.submit(HANDLER, [_new(request) for request in requests])
+    receipts = runtime.log_writer.submit(HANDLER, [_new(request) for request in requests])
     new = [receipt for receipt in receipts if receipt.created]
     metrics.count_events(len(new), sum(receipt.answer["ignored"] is not None for receipt in new))
     return receipts
@@ -47,7 +57,7 @@ def _new(request: EventRequest) -> NewEvent:
     return NewEvent(event_id, request.unit_id, request.name, request.properties, body_hash, request.occurred_at)
 
 
-def _store(connection: Any, jobs: list[list[NewEvent]]) -> list[Any]:
+def _store(connection: Connection, jobs: list[list[NewEvent]]) -> list[list[Receipt] | LoopwiseError]:
     """The group commit's handler: per job its receipts, or its error (then nothing of the job is stored)."""
     known = store.find_many(connection, list({event.event_id for job in jobs for event in job}))
     new: dict[str, NewEvent] = {}
@@ -57,10 +67,7 @@ def _store(connection: Any, jobs: list[list[NewEvent]]) -> list[Any]:
         store.undo(connection, list(stored))
         return _store(connection, jobs)
     known, fresh = known | stored, set(stored)  # of several jobs with one event the first made it
-    outcomes: list[Any] = []
-    for job, error in zip(jobs, errors, strict=True):
-        outcomes.append(error or [_receipt(event, known, fresh) for event in job])
-    return outcomes
+    return [error or [_receipt(event, known, fresh) for event in job] for job, error in zip(jobs, errors, strict=True)]
 
 
 def _first_error(job: list[NewEvent], known: dict[str, StoredEvent], new: dict[str, NewEvent]) -> LoopwiseError | None:
@@ -80,7 +87,7 @@ def _first_error(job: list[NewEvent], known: dict[str, StoredEvent], new: dict[s
 
 def _receipt(event: NewEvent, known: dict[str, StoredEvent], fresh: set[str]) -> Receipt:
     found = known[event.event_id]
-    answer = {
+    answer: EventAnswer = {
         "event_id": found.event_id,
         "occurred_at": iso(found.occurred_at),
         "received_at": iso(found.received_at),
@@ -91,8 +98,4 @@ def _receipt(event: NewEvent, known: dict[str, StoredEvent], fresh: set[str]) ->
     return Receipt(answer, created)
 
 
-def _unanswered(connection: Any, rows: list[NewEvent]) -> None:
-    """An event whose caller was told 503 stays: it did happen, and sending it again changes nothing."""
-
-
-HANDLER = Handler(_store, _unanswered)
+HANDLER: Handler[NewEvent, list[Receipt]] = Handler(_store, keep)

@@ -73,9 +73,8 @@ class Rollback(Model):
 
 def bound_key(key: str) -> str:
     """A key that is bound to one experiment sees no other."""
-    bound = caller().experiment_id
-    if bound is not None and experiments.get(process().engine, key).id != bound:
-        raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
+    if caller().experiment_id is not None:
+        caller().check_bound(experiments.get(process().engine, key).id)
     return key
 
 

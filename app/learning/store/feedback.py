@@ -1,7 +1,7 @@
 """Explicit answers as they arrived, under the same gate as rewards."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, select, text
@@ -11,13 +11,16 @@ from app.foundation.store import message_tables as tables
 _f = tables.feedback
 
 
+FeedbackValue = str | int | float | None  # as given; null: the kind says it all
+
+
 class NewFeedback(NamedTuple):
     """One answer to be stored."""
 
     decision_id: str
     feedback_id: str
     kind: str
-    value: Any  # as given; null: the kind says it all
+    value: FeedbackValue
     comment: str | None
     occurred_at: datetime | None  # null: when it arrives
 
@@ -28,7 +31,7 @@ class StoredFeedback(NamedTuple):
     decision_id: str
     feedback_id: str
     kind: str
-    value: Any
+    value: FeedbackValue
     comment: str | None
     occurred_at: datetime
     received_at: datetime

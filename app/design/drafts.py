@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from app.design import experiments
 from app.design.store import drafts as store
 from app.design.store.drafts import StoredDraft
-from app.foundation.errors import Conflict, FieldError, NotFound
+from app.foundation.errors import FieldError, NotFound, check_version
 from app.foundation.fields import invalid
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
@@ -136,6 +136,5 @@ def _known(connection: Connection, draft_id: int, *, lock: bool = False) -> Stor
 
 def _unchanged(connection: Connection, draft_id: int, version: int) -> StoredDraft:
     draft = _known(connection, draft_id, lock=True)
-    if draft.version != version:
-        raise Conflict("draft_changed", f"{draft.updated_by} saved this draft meanwhile. Nothing was overwritten.")
+    check_version("draft_changed", draft.version, version, saved_by=draft.updated_by)
     return draft

@@ -14,7 +14,7 @@ from app.content.composition_config import NOTHING
 from app.design.experiment_config import ArmSpec, ExperimentConfig, parse_config
 from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
-from app.foundation.errors import Conflict, FieldError
+from app.foundation.errors import Conflict, FieldError, check_version
 from app.foundation.fields import invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -102,11 +102,7 @@ def change_in(
         raise invalid((FieldError("/key", "an experiment keeps its key; create another one"),))
     revision = platform.next_revision(connection)
     before = stored_experiment(connection, key, lock=True)
-    if expected_version not in (None, before.config_version):
-        message = (
-            f"The experiment is at configuration {before.config_version}; this change began from {expected_version}."
-        )
-        raise Conflict("experiment_changed", message)
+    check_version("experiment_changed", before.config_version, expected_version)
     after = changed(before, patch)
     plain = after.model_dump(mode="json")
     if plain == before.config:

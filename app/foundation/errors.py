@@ -154,3 +154,19 @@ def within(error: LoopwiseError, place: str) -> LoopwiseError:
     """The same error, of one item of a batch: ``place`` is the item's JSON pointer."""
     fields = tuple(FieldError(f"{place}{field.path}", field.message) for field in error.fields)
     return type(error)(error.code, f"{place}: {error.detail}", fields, retry_after_s=error.retry_after_s)
+
+
+def check_version(code: str, newest: int, began_from: int | None, *, saved_by: str = "") -> None:
+    """Refuse a change that began from an older version than the newest, so that nobody overwrites what they did not see.
+
+    :param code: of the error, such as ``trigger_changed``.
+    :param began_from: null: the caller does not mind.
+    :param saved_by: who made the newest version, where that is known.
+    :raises Conflict: something else was saved meanwhile.
+    """
+    if began_from not in (None, newest):
+        what, saved = code.removesuffix("_changed"), f", saved by {saved_by}" if saved_by else ""
+        message = (
+            f"The {what} is at version {newest}{saved}; this change began from {began_from}. Nothing was overwritten."
+        )
+        raise Conflict(code, message)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.errors import Conflict, FieldError, NotFound, Unprocessable
+from app.foundation.errors import Conflict, FieldError, NotFound, Unprocessable, check_version
 from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -83,12 +83,7 @@ def change(
         raise invalid((FieldError("/key", "a trigger keeps its key; create another one"),))
     with transaction(engine) as connection:
         before = _stored(connection, key, lock=True)
-        if expected_version not in (None, before.version):
-            message = (
-                f"The trigger is at version {before.version}; this change began from {expected_version}. "
-                "Nothing was overwritten."
-            )
-            raise Conflict("trigger_changed", message)
+        check_version("trigger_changed", before.version, expected_version)
         config = parse_trigger(before.definition | patch)
         after = plain(config)
         if after == before.definition:

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import Connection, Engine
 
 from app.foundation import outgoing
-from app.foundation.errors import Conflict, FieldError, NotFound
+from app.foundation.errors import Conflict, FieldError, NotFound, check_version
 from app.foundation.fields import Key, Model, invalid
 from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
@@ -173,11 +173,7 @@ def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredWe
 
 def _unchanged(connection: Connection, key: str, version: int | None) -> StoredWebhook:
     found = _stored(connection, key, lock=True)
-    if version not in (None, found.version):
-        message = (
-            f"The webhook is at version {found.version}; this change began from {version}. Nothing was overwritten."
-        )
-        raise Conflict("webhook_changed", message)
+    check_version("webhook_changed", found.version, version)
     return found
 
 

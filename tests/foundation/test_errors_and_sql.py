@@ -22,7 +22,7 @@ def test_the_codes_in_the_source_are_the_codes_that_are_explained() -> None:
     used = {
         code
         for text in _sources().values()
-        for code in re.findall(rf'(?:{ERRORS}|super\(\).__init__)\(\s*"([a-z_]+)"', text)
+        for code in re.findall(rf'(?:{ERRORS}|super\(\).__init__|check_version)\(\s*"([a-z_]+)"', text)
     }
     assert used == set(CODES) - {"internal_error"}
 

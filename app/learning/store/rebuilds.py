@@ -54,8 +54,8 @@ def begin_generation(connection: Connection, experiment_id: int, arm: str, gener
 
 
 _OUTCOMES = text(
-    EXAMPLE_COLUMNS
-    + """
+    f"""
+    SELECT {EXAMPLE_COLUMNS}
     FROM outcomes o JOIN decisions d ON d.id = o.decision_id
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported' AND o.decision_id > :after
     ORDER BY o.decision_id LIMIT :most

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate, pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -73,7 +74,7 @@ def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
 
 # Rewards are joined by the learner, in Python, with the one rule that the audit uses too: SQL only gathers them.
 EXAMPLE_COLUMNS = """
-    SELECT d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
+    d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
         coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
             WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') AS rewards,
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
@@ -81,9 +82,10 @@ EXAMPLE_COLUMNS = """
         coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
             || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
 """
+_as_due = attrgetter(*Due._fields)
 _DUE = text(
-    EXAMPLE_COLUMNS
-    + """
+    f"""
+    SELECT {EXAMPLE_COLUMNS}
     FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
     WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
     ORDER BY d.decided_at, d.id LIMIT :most
@@ -91,8 +93,8 @@ _DUE = text(
     """
 )
 _OF_VERSION = text(
-    EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT l.reward AS learned, d.id")
-    + """
+    f"""
+    SELECT {EXAMPLE_COLUMNS}, l.reward AS learned
     FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
     WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
     """
@@ -100,8 +102,8 @@ _OF_VERSION = text(
 
 
 _SETTLED = text(
-    EXAMPLE_COLUMNS.replace("SELECT d.id", "SELECT o.reward AS settled, o.feedback_version, d.id")
-    + """
+    f"""
+    SELECT {EXAMPLE_COLUMNS}, o.reward AS settled, o.feedback_version
     FROM outcomes o JOIN decisions d ON d.id = o.decision_id
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
       AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
@@ -114,7 +116,7 @@ def each_outcome(
 ) -> Iterator[tuple[float, int, Due]]:
     """Every settled reward (since a time) of decisions that were made here, its feedback schema, and what the log has now."""
     for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
-        yield row[0], row[1], Due._make(row[2:])
+        yield row.settled, row.feedback_version, Due._make(_as_due(row))
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
@@ -133,7 +135,7 @@ def rounds_of(
     ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
     for first, until in pairwise(ends):
         values = {"version_id": version_id, "first": first, "until": until}
-        yield [(row[0], Due._make(row[1:])) for row in connection.execute(_OF_VERSION, values)]
+        yield [(row.learned, Due._make(_as_due(row))) for row in connection.execute(_OF_VERSION, values)]
 
 
 _SETTLE = text(
@@ -209,11 +211,11 @@ def write_ledger(
 def lag(connection: Connection) -> tuple[int, float]:
     """How many decisions are due for training, and for how many seconds the oldest has been."""
     query = """
-        SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(closes_at)), 0)
+        SELECT count(*) AS waiting, coalesce(extract(epoch FROM clock_timestamp() - min(closes_at)), 0) AS lag_s
         FROM awaiting_outcome WHERE closes_at <= clock_timestamp()
     """
     row = connection.execute(text(query)).one()
-    return int(row[0]), float(row[1])
+    return int(row.waiting), float(row.lag_s)
 
 
 def has_erased(connection: Connection, version_id: int) -> bool:

@@ -76,12 +76,12 @@ def add(
 def counts(connection: Connection) -> list[tuple[str, str, int]]:
     """(purpose, status, units) of what holds now, over all units: reads the whole ledger, in its index's order."""
     query = f"""
-        SELECT purpose, status, count(*) FROM (
+        SELECT purpose, status, count(*) AS units FROM (
             SELECT DISTINCT ON (unit_id, purpose) purpose, status FROM consents c WHERE {_MAY_HOLD}
             ORDER BY unit_id DESC, purpose DESC, id DESC
         ) newest GROUP BY purpose, status ORDER BY purpose, status
     """
-    return [(row[0], row[1], row[2]) for row in connection.execute(text(query))]
+    return [(row.purpose, row.status, row.units) for row in connection.execute(text(query))]
 
 
 def changed_at(connection: Connection) -> datetime | None:

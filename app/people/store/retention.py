@@ -107,8 +107,8 @@ def delete_firings(connection: Connection, older_than_s: float, most: int) -> in
 def kept_experiments(connection: Connection) -> list[tuple[int, float]]:
     """(experiment id, seconds) of those that keep people for so long."""
     query = """
-        SELECT e.id, (c.config->>'retention_s')::float8 FROM experiments e
+        SELECT e.id, (c.config->>'retention_s')::float8 AS retention_s FROM experiments e
         JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
         WHERE c.config->>'retention_s' IS NOT NULL ORDER BY e.id
     """
-    return [(row[0], row[1]) for row in connection.execute(text(query))]
+    return [(row.id, row.retention_s) for row in connection.execute(text(query))]

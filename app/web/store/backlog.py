@@ -4,7 +4,7 @@ from sqlalchemy import Connection, text
 
 _WAITED = text(
     """
-    SELECT queue, greatest(coalesce(extract(epoch FROM clock_timestamp() - since), 0), 0)::float8 FROM (VALUES
+    SELECT queue, greatest(coalesce(extract(epoch FROM clock_timestamp() - since), 0), 0)::float8 AS seconds FROM (VALUES
         ('events', (SELECT e.received_at FROM awaiting_match a JOIN events e ON e.event_id = a.event_id
             ORDER BY a.id LIMIT 1)),
         ('firings', (SELECT due_at FROM firings WHERE status = 'waiting' ORDER BY due_at LIMIT 1)),
@@ -22,7 +22,7 @@ _WAITED = text(
 
 def waited(connection: Connection) -> dict[str, float]:
     """By queue, how many seconds its oldest entry has been due; 0: none is due."""
-    return {row[0]: row[1] for row in connection.execute(_WAITED)}
+    return {row.queue: row.seconds for row in connection.execute(_WAITED)}
 
 
 def silent_webhooks(connection: Connection) -> int:

@@ -36,12 +36,13 @@ Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class FeatureError(ValueError):
-    """A feature that cannot be encoded: `path` is its JSON pointer, `message` says what to change."""
+    """A feature that cannot be encoded: `path` is its JSON pointer, `code` says what is wrong, of type `kind` if that is it."""
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path or '/'}: {message}")
+    def __init__(self, path: str, code: str, kind: str = "") -> None:
+        super().__init__(f"{path or '/'}: {code} {kind}".rstrip())
         self.path = path
-        self.message = message
+        self.code = code
+        self.params = {"type": kind} if kind else {}
 
 
 def encode_context(context: Features) -> str:
@@ -56,7 +57,7 @@ def encode_action(action_id: str, features: Features | None = None) -> str:
     try:
         out = ["|a =" + escape(action_id)]
     except UnicodeEncodeError:
-        raise FeatureError("", "the action id holds half of a surrogate pair, which is no text") from None
+        raise FeatureError("", "half_surrogate") from None
     if features is not None:
         _encode_root(features, out)
     return " ".join(out)
@@ -94,12 +95,12 @@ def _encode_root(features: Any, out: list[str]) -> None:
         if isinstance(features, (list, tuple)):
             for index, part in enumerate(features):
                 if not isinstance(part, Mapping):
-                    raise FeatureError(f"/{index}", "a list of features must hold objects only")
+                    raise FeatureError(f"/{index}", "feature_list_items")
                 _encode_object("", part, out)
             return
     except UnicodeEncodeError:
-        raise FeatureError("", "a name or value holds half of a surrogate pair, which is no text") from None
-    raise FeatureError("", f"features must be an object, not {type(features).__name__}")
+        raise FeatureError("", "half_surrogate") from None
+    raise FeatureError("", "features_not_an_object", type(features).__name__)
 
 
 def _encode_object(prefix: str, obj: Mapping[str, Any], out: list[str]) -> None:
@@ -134,7 +135,7 @@ def _encode_other(name: str, value: Any, out: list[str]) -> None:
     elif isinstance(value, (list, tuple)):
         _encode_list(name + "/*", value, out)
     else:
-        raise FeatureError(_pointer(name), f"cannot be a feature: {type(value).__name__}")
+        raise FeatureError(_pointer(name), "feature_type", type(value).__name__)
 
 
 def _encode_list(name: str, values: Sequence[Any], out: list[str]) -> None:
@@ -149,11 +150,8 @@ def _encode_list(name: str, values: Sequence[Any], out: list[str]) -> None:
 
 def _out_of_range(name: str, value: float) -> FeatureError:
     if math.isnan(value):
-        return FeatureError(_pointer(name), "is not a number (NaN)")
-    return FeatureError(
-        _pointer(name),
-        "beyond 1e9 in size: scale it, or send it as a string if it is an identifier",
-    )
+        return FeatureError(_pointer(name), "feature_not_a_number")
+    return FeatureError(_pointer(name), "feature_too_large")
 
 
 def _pointer(name: str) -> str:

@@ -42,14 +42,21 @@ DEFAULT_FLOOR: Final = 0.05
 SEED: Final = 17
 
 ParameterValue = int | float | tuple[str, ...]
-Problem = tuple[str, str]
+
+
+class Problem(NamedTuple):
+    """One wrong part of a policy's description."""
+
+    path: str  # JSON pointer
+    code: str  # what is wrong with it
+    params: Mapping[str, Any] = MappingProxyType({})  # what a sentence about it has to name, such as limits
 
 
 class PolicyError(ValueError):
-    """A policy description that cannot be used; `problems` lists (path, message) in the order found."""
+    """A policy description that cannot be used; `problems` lists what is wrong in the order of the description."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(f"{path or '/'}: {message}" for path, message in problems))
+        super().__init__("; ".join(f"{one.path or '/'}: {one.code} {dict(one.params)}" for one in problems))
         self.problems = problems
 
 
@@ -146,10 +153,10 @@ class BanditPolicy:
         complete = _check_bandit(self.algorithm, self.parameters, problems)
         floor = _number("/exploration_floor", self.exploration_floor, _FLOOR, problems)
         if not isinstance(self.slates, bool):
-            problems.append(("/slates", "must be true or false"))
+            problems.append(Problem("/slates", "not_true_or_false"))
         elif self.slates and self.algorithm in NOT_FOR_SLATES:
-            usable = ", ".join(name for name in ALGORITHMS if name not in NOT_FOR_SLATES)
-            problems.append(("/algorithm", f"{self.algorithm} does not learn composed messages; use one of {usable}"))
+            usable = [name for name in ALGORITHMS if name not in NOT_FOR_SLATES]
+            problems.append(Problem("/algorithm", "policy_no_slates", {"algorithm": self.algorithm, "usable": usable}))
         if problems:
             raise PolicyError(problems)
         object.__setattr__(self, "parameters", MappingProxyType(complete))
@@ -177,18 +184,18 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 
 
 def parse_policy(obj: Mapping[str, Any]) -> Policy:
-    """The policy that a JSON object describes. Raises `PolicyError` with every (JSON pointer, message) found."""
+    """The policy that a JSON object describes. Raises `PolicyError` with every problem."""
     if not isinstance(obj, Mapping):
-        raise PolicyError([("", "must be an object")])
+        raise PolicyError([Problem("", "not_an_object")])
     kind = obj.get("type")
     if not isinstance(kind, str) or kind not in _KEYS:
-        raise PolicyError([("/type", "must be one of fixed, uniform, bandit")])
-    problems = [(f"/{key}", f"unknown key for type {kind}") for key in obj if key not in _KEYS[kind]]
+        raise PolicyError([Problem("/type", "not_a_choice", {"expected": [*_KEYS]})])
+    problems = [Problem(f"/{key}", "policy_unknown_key", {"type": kind}) for key in obj if key not in _KEYS[kind]]
     policy: Policy = UniformPolicy()
     if kind == "fixed":
         action = obj.get("action")
         if not isinstance(action, str) or not action:
-            problems.append(("/action", "must be the id of an action, a non-empty string"))
+            problems.append(Problem("/action", "policy_action"))
         policy = FixedPolicy(str(action))
     elif kind == "bandit":
         try:
@@ -249,16 +256,16 @@ def runtime_arguments(policy: BanditPolicy) -> str:
 
 def _check_bandit(algorithm: Any, given: Any, problems: list[Problem]) -> dict[str, ParameterValue]:
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        problems.append(("/algorithm", f"must be one of {', '.join(ALGORITHMS)}"))
+        problems.append(Problem("/algorithm", "not_a_choice", {"expected": [*ALGORITHMS]}))
         return {}
     if not isinstance(given, Mapping):
-        problems.append(("/parameters", "must be an object"))
+        problems.append(Problem("/parameters", "not_an_object"))
         return {}
     specs = {**COMMON, **ALGORITHMS[algorithm]}
     for name in given:
         if name not in specs and name != "interactions":
-            allowed = ", ".join([*specs, "interactions"])
-            problems.append((f"/parameters/{name}", f"unknown parameter; {algorithm} has {allowed}"))
+            params = {"algorithm": algorithm, "allowed": [*specs, "interactions"]}
+            problems.append(Problem(f"/parameters/{name}", "policy_parameter", params))
     complete: dict[str, ParameterValue] = {
         name: _number(f"/parameters/{name}", given.get(name, spec.default), spec, problems)
         for name, spec in specs.items()
@@ -269,11 +276,11 @@ def _check_bandit(algorithm: Any, given: Any, problems: list[Problem]) -> dict[s
 
 def _number(path: str, value: Any, spec: Parameter, problems: list[Problem]) -> int | float:
     whole = isinstance(spec.default, int)
-    noun = "a whole number" if whole else "a number"
     usable = isinstance(value, (int, float)) and not isinstance(value, bool)
     # NaN fails the comparison as well, which is wanted.
     if not usable or not spec.low <= value <= spec.high or (whole and value != int(value)):
-        problems.append((path, f"must be {noun} from {spec.low:g} to {spec.high:.10g}"))
+        code = "not_whole_in_range" if whole else "out_of_range"
+        problems.append(Problem(path, code, {"low": spec.low, "high": spec.high}))
         return spec.default
     return int(value) if whole else float(value)
 
@@ -281,13 +288,7 @@ def _number(path: str, value: Any, spec: Parameter, problems: list[Problem]) -> 
 def _interactions(value: Any, problems: list[Problem]) -> tuple[str, ...]:
     listed = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
     if not listed or len(set(value)) != len(value) or not set(value) <= set(INTERACTIONS):
-        names = ", ".join(INTERACTIONS)
-        problems.append(
-            (
-                "/parameters/interactions",
-                f"must be a list without repeats of names from: {names}",
-            )
-        )
+        problems.append(Problem("/parameters/interactions", "policy_interactions", {"names": [*INTERACTIONS]}))
         return ()
     # One order, so that the same set of interactions gives the same model bytes.
     return tuple(name for name in INTERACTIONS if name in value)

@@ -97,7 +97,7 @@ def create_key(
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
-        raise invalid((FieldError("/scopes", f"give one or more of {', '.join(SCOPES)}"),))
+        raise invalid((FieldError("/scopes", "scopes_unknown", {"known": [*SCOPES]}),))
     allowed = None if origins is None else _checked_origins(origins, scopes)
     new = _random_key()
     with transaction(engine) as connection:
@@ -166,11 +166,9 @@ def unknown_key() -> Unauthorized:
 def _checked_origins(origins: Collection[str], scopes: Collection[str]) -> list[str]:
     problems = []
     if not set(scopes) <= set(PUBLISHABLE):
-        message = f"everybody can read a publishable key: it may have no scope but {', '.join(PUBLISHABLE)}"
-        problems.append(FieldError("/scopes", message))
+        problems.append(FieldError("/scopes", "scopes_not_publishable", {"known": [*PUBLISHABLE]}))
     if not 1 <= len(origins) <= MAX_ORIGINS or not all(ORIGIN.fullmatch(one) for one in origins):
-        message = f"give 1 to {MAX_ORIGINS} origins as https://shop.example, without a path (http for localhost only)"
-        problems.append(FieldError("/origins", message))
+        problems.append(FieldError("/origins", "not_an_origin", {"limit": MAX_ORIGINS}))
     if problems:
         raise invalid(tuple(problems))
     return sorted(set(origins))

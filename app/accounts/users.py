@@ -149,7 +149,7 @@ def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
         if link.user_id is None:
             name = _checked_name(name)
             if store.find(connection, name) is not None:
-                raise invalid((FieldError("/name", "somebody has this name already; choose another"),))
+                raise invalid((FieldError("/name", "user_name_taken"),))
         else:
             name = store.by_id(connection, link.user_id).name
         _check_password(password, name)
@@ -240,24 +240,21 @@ def _keep_an_admin(connection: Connection, without: StoredUser) -> None:
 def _checked_name(name: str) -> str:
     name = name.strip().lower()
     if not NAME.fullmatch(name) or name in RESERVED or name.startswith("lw_"):
-        message = (
-            "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"
-        )
-        raise invalid((FieldError("/name", message),))
+        raise invalid((FieldError("/name", "user_name_shape"),))
     return name
 
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise invalid((FieldError("/role", f"give one of {', '.join(ROLES)}"),))
+        raise invalid((FieldError("/role", "not_a_choice", {"expected": [*ROLES]}),))
 
 
 def _check_password(password: str, name: str) -> None:
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        message = f"give {MIN_PASSWORD} to {MAX_PASSWORD} characters; a few words are easier to remember than signs"
-        raise invalid((FieldError("/password", message),))
+        params = {"low": MIN_PASSWORD, "high": MAX_PASSWORD}
+        raise invalid((FieldError("/password", "password_length", params),))
     if password.lower() in (name, name.partition("@")[0]) or len(set(password)) < 4:
-        raise invalid((FieldError("/password", "choose one that nobody would try first"),))
+        raise invalid((FieldError("/password", "password_easy"),))
 
 
 def _valid_link(connection: Connection, token: str) -> store.Link:

@@ -28,7 +28,7 @@ def problems(spec: CompositionSpec, variables: list[VariableSpec]) -> list[Field
     """What is wrong with a definition, each with its place."""
     found = [*_names(spec), *_pairs(spec), *_texts(spec, variables)]
     if not any(slot.place == "body" for slot in spec.slots):
-        found.append(FieldError("/composition/slots", 'a message has a body: give a slot the place "body"'))
+        found.append(FieldError("/composition/slots", "no_body_slot"))
     return found or [*_choices(spec, variables)]
 
 
@@ -156,19 +156,17 @@ def _names(spec: CompositionSpec) -> Iterator[FieldError]:
     for place, slot in enumerate(spec.slots):
         here = f"/composition/slots/{place}"
         if names.index(slot.name) != place:
-            yield FieldError(f"{here}/name", "another slot has this name; names are unique")
+            yield FieldError(f"{here}/name", "name_taken", {"what": "slot"})
         if slot.name == SAY:
-            yield FieldError(
-                f"{here}/name", f'"{SAY}" is where Loopwise decides whether to say something; choose another'
-            )
+            yield FieldError(f"{here}/name", "slot_reserved", {"name": SAY})
         ids = [part.id for part in slot.parts]
         for number, part in enumerate(slot.parts):
             if ids.index(part.id) != number:
-                yield FieldError(f"{here}/parts/{number}/id", "another part of this slot has this id; ids are unique")
+                yield FieldError(f"{here}/parts/{number}/id", "part_id_repeated")
             try:
                 part_line(slot.name, part)
             except FeatureError as error:
-                yield FieldError(f"{here}/parts/{number}/features{error.path}", error.message)
+                yield FieldError(f"{here}/parts/{number}/features{error.path}", error.code, error.params)
 
 
 def _pairs(spec: CompositionSpec) -> Iterator[FieldError]:
@@ -177,11 +175,11 @@ def _pairs(spec: CompositionSpec) -> Iterator[FieldError]:
         for number, one in enumerate(pair):
             here = f"/composition/forbidden/{place}/{number}"
             if one.slot not in known:
-                yield FieldError(f"{here}/slot", f"no slot has this name; there are {', '.join(known)}")
+                yield FieldError(f"{here}/slot", "unknown_slot", {"known": [*known]})
             elif one.part not in known[one.slot]:
-                yield FieldError(f"{here}/part", f"slot {one.slot} has no such part")
+                yield FieldError(f"{here}/part", "unknown_part", {"slot": one.slot})
         if pair[0].slot == pair[1].slot:
-            yield FieldError(f"/composition/forbidden/{place}", "two parts of one slot never meet; name two slots")
+            yield FieldError(f"/composition/forbidden/{place}", "pair_in_one_slot")
 
 
 def _texts(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[FieldError]:
@@ -190,7 +188,7 @@ def _texts(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[Fie
             for locale, source in part.texts.items():
                 wrong = text_problem(spec.channel, locale, slot.place, source, variables)
                 if wrong:
-                    yield FieldError(f"/composition/slots/{place}/parts/{number}/texts/{locale}", wrong)
+                    yield FieldError(f"/composition/slots/{place}/parts/{number}/texts/{locale}", *wrong)
 
 
 def _choices(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[FieldError]:
@@ -198,18 +196,17 @@ def _choices(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[F
     try:
         combinations = spec.combinations
     except TooMany as error:
-        message = f"{error}; at most {MAX_COMBINATIONS:,} can be decided among: use fewer parts, or forbid more pairs"
-        yield FieldError("/composition/slots", message)
+        yield FieldError("/composition/slots", error.code, {"count": error.count, "limit": MAX_COMBINATIONS})
         return
     used = {(place, part.id) for one in combinations for place, part in enumerate(one.parts)}
     for place, slot in enumerate(spec.slots):
         for number, part in enumerate(slot.parts):
             if (place, part.id) not in used:
                 here = f"/composition/slots/{place}/parts/{number}"
-                yield FieldError(here, "every combination with this part is forbidden; leave it out, or forbid less")
+                yield FieldError(here, "part_in_no_combination")
     mute = next((one.id for one in combinations if not one.locales), None)
     if mute is not None:
-        yield FieldError("/composition/slots", f"the parts of {mute} have no locale in common; give each part the same")
+        yield FieldError("/composition/slots", "no_common_locale", {"combination": mute})
         return
     composers: dict[str, Composer] = {}
     samples = {one.name: one.sample for one in variables}
@@ -218,7 +215,8 @@ def _choices(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[F
             try:
                 composers.setdefault(locale, Composer(spec, locale, samples)).render(one.id)
             except NotFor as reason:
-                yield FieldError("/composition/slots", f"{one.id} in {locale}, with sample values: {reason}")
+                params = {"combination": one.id, "locale": locale, "reason": str(reason)}
+                yield FieldError("/composition/slots", "combination_unsayable", params)
                 return
 
 

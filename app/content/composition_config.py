@@ -11,13 +11,14 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.content.message_config import Channel, LocaleKey
+from app.foundation.fields import shaped
 
 MAX_COMBINATIONS: Final = 1000
 MAX_LOOKS: Final = 200_000  # beginnings of combinations that are looked at before giving up
 NOTHING: Final = "nothing"  # the action that says nothing
 SAY: Final = "say"  # the slot in which it is decided whether to say something
-SlotName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,29}$")]
-PartId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+SlotName = Annotated[str, shaped(r"^[a-z_][a-z0-9_]{0,29}$", "slot_shape")]
+PartId = Annotated[str, shaped(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", "part_shape")]
 
 
 class _Strict(BaseModel):
@@ -60,7 +61,12 @@ class Combination(NamedTuple):
 
 
 class TooMany(Exception):
-    """More combinations are allowed than can be decided among; its text says how many."""
+    """More combinations are allowed than can be decided among."""
+
+    def __init__(self, code: str, count: int) -> None:
+        super().__init__(code, count)
+        self.code = code  # which of them were counted
+        self.count = count
 
 
 class CompositionSpec(_Strict):
@@ -82,7 +88,8 @@ class CompositionSpec(_Strict):
         found: list[Combination] = []
         for parts in self._allowed():
             if len(found) == MAX_COMBINATIONS:
-                raise TooMany(self._how_many())
+                code = "too_many_not_forbidden" if self.forbidden else "too_many_combinations"
+                raise TooMany(code, self.all_combinations())
             named = zip(self.slots, parts, strict=True)
             name = "|".join(f"{slot.name}={part.id}" for slot, part in named)
             shared = [locale for locale in parts[0].texts if all(locale in part.texts for part in parts[1:])]
@@ -108,12 +115,6 @@ class CompositionSpec(_Strict):
             total *= len(slot.parts)
         return total
 
-    def _how_many(self) -> str:
-        total = f"{self.all_combinations():,}"
-        if not self.forbidden:
-            return f"there are {total} combinations"
-        return f"there are {total} combinations, and more than {MAX_COMBINATIONS:,} of them are not forbidden"
-
     def _allowed(self) -> Iterator[tuple[PartSpec, ...]]:
         """Slot by slot, leaving a beginning as soon as it holds a forbidden pair."""
         pairs = {frozenset((one.slot, one.part) for one in pair) for pair in self.forbidden}
@@ -128,9 +129,7 @@ class CompositionSpec(_Strict):
             for part in slot.parts:
                 looks += 1
                 if looks > MAX_LOOKS:
-                    raise TooMany(
-                        f"there are {self.all_combinations():,} combinations before the forbidden ones are left out"
-                    )
+                    raise TooMany("too_many_to_look_at", self.all_combinations())
                 earlier = zip(self.slots, chosen, strict=False)
                 if not any(frozenset({(e.name, p.id), (slot.name, part.id)}) in pairs for e, p in earlier):
                     yield from fill((*chosen, part))

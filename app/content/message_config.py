@@ -11,10 +11,12 @@ from pydantic import (
     model_serializer,
 )
 
+from app.foundation.fields import shaped
+
 PARTS: Final = ("title", "body", "call_to_action")
 Channel = Literal["in_app", "push", "email", "sms"]
-LocaleKey = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
-VariableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,49}$")]
+LocaleKey = Annotated[str, shaped(r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", "locale_shape")]
+VariableName = Annotated[str, shaped(r"^[a-z_][a-z0-9_]{0,49}$", "variable_shape")]
 VariableValue = Annotated[str, StringConstraints(max_length=2000)] | bool | int | float
 
 

@@ -16,8 +16,10 @@ from pydantic import JsonValue
 from app.content.message_config import PARTS, MessageTemplate, VariableSpec
 from app.content.reasons import Reason
 from app.foundation.errors import FieldError
+from app.foundation.words import Params
 
 Value = str | int | float | bool
+Wrong = tuple[str, Params]  # a code, and what its sentence names
 TAGS: Final = (
     "assign",
     "case",
@@ -98,12 +100,12 @@ def problems(template: MessageTemplate, variables: list[VariableSpec], place: st
         for part in PARTS:
             source, here = getattr(text, part), f"{place}/texts/{locale}/{part}"
             wrong = text_problem(template.channel, locale, part, source, variables)
-            found += [FieldError(here, wrong)] if wrong else []
+            found += [FieldError(here, *wrong)] if wrong else []
     return found
 
 
-def text_problem(channel: str, locale: str, part: str, source: str, variables: list[VariableSpec]) -> str:
-    """What is wrong with one text for one part of a message; empty: nothing."""
+def text_problem(channel: str, locale: str, part: str, source: str, variables: list[VariableSpec]) -> Wrong | None:
+    """What is wrong with one text for one part of a message."""
     declared = tuple((one.name, type(one.sample).__name__, one.sample, one.required) for one in variables)
     return _text_problem(channel, locale, part, source, declared)
 
@@ -111,7 +113,7 @@ def text_problem(channel: str, locale: str, part: str, source: str, variables: l
 @lru_cache(maxsize=8_000)
 def _text_problem(
     channel: str, locale: str, part: str, source: str, declared: tuple[tuple[str, str, Value, bool], ...]
-) -> str:
+) -> Wrong | None:
     """Kept, because a definition of a thousand messages is checked again whenever somebody looks at its draft.
 
     :param declared: (name, type, sample, required) of each variable; the type tells 1 from true.
@@ -121,24 +123,23 @@ def _text_problem(
     return _syntax(locale, source, samples) or _behaviour(channel, locale, part, source, samples, optional)
 
 
-def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> str:
+def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> Wrong | None:
     try:
         used = _environment(locale).from_string(source).analyze().globals
     except UnknownLocaleError:
-        return f"{locale!r} is not a language that is known; give one such as en or de-AT"
+        return "text_language", {"locale": locale}
     except (LiquidError, ValueError) as error:
-        return f"cannot be read: {_words(error)}"
+        return "text_syntax", {"reason": _words(error)}
     for name, places in used.items():
         if name not in samples:
             line = source.count("\n", 0, places[0].span.index) + 1
-            known = ", ".join(samples) or "none"
-            return f"line {line}: {name!r} is not a declared variable; declared are {known}"
-    return ""
+            return "text_unknown_variable", {"line": line, "name": name, "known": [*samples]}
+    return None
 
 
 def _behaviour(
     channel: str, locale: str, part: str, source: str, samples: Mapping[str, Value], optional: list[str]
-) -> str:
+) -> Wrong | None:
     """Render with the samples, without each optional variable, and without all of them."""
     for missing in ([], *([one] for one in optional), optional):
         given = {name: value for name, value in samples.items() if name not in missing}
@@ -146,13 +147,10 @@ def _behaviour(
             checked_length(channel, part, _render(locale, source, given))
         except UndefinedError as error:
             name = str(error).partition(" is undefined")[0]
-            return (
-                f'{name} may be missing and has no default; write {{{{ {name.strip(chr(39))} | default: "..." }}}}, '
-                "or declare the variable as required: then people without it do not get this variant"
-            )
+            return "text_no_default", {"name": name.strip("'")}
         except (LiquidError, NotFor) as error:
-            return f"with sample values: {_words(error)}"
-    return ""
+            return "text_sample", {"reason": _words(error)}
+    return None
 
 
 def render(template: MessageTemplate, locale: str, given: Mapping[str, Any]) -> Rendered:

@@ -220,12 +220,12 @@ def _refuse_repeated_ids(requests: Sequence[IdentifiedRequest]) -> None:
     for index, identified in enumerate(requests):
         first = first_at.setdefault(identified.decision_id, index)
         if first != index:
-            message = f"the same decision_id stands at /decisions/{first}; ids are unique within a batch"
-            raise invalid((FieldError(f"/decisions/{index}/decision_id", message),))
+            params = {"first": f"/decisions/{first}"}
+            raise invalid((FieldError(f"/decisions/{index}/decision_id", "decision_id_repeated", params),))
 
 
 def _refuse_too_many(requests: Sequence[IdentifiedRequest]) -> None:
     total = sum(identified.positions for identified in requests)
     if total > MAX_BATCH:
-        message = f"{total:,} decisions with all positions of lists; one call makes at most {MAX_BATCH:,}"
-        raise invalid((FieldError("/decisions", message),))
+        params = {"total": total, "limit": MAX_BATCH}
+        raise invalid((FieldError("/decisions", "too_many_decisions", params),))

@@ -207,5 +207,5 @@ def _renderer(experiment: Experiment, request: MessageRequest) -> Callable[[str]
 def _nothing_eligible(eligible: Eligible) -> NothingEligible:
     answers = [ineligible_answer(logged) for logged in eligible.against[:5]]
     words = "; ".join(f"{answer['id']}: {answer['reason']}" for answer in answers)
-    error = invalid((FieldError("", f"no action is eligible for this unit now: {words}"),))
+    error = invalid((FieldError("", "nothing_eligible", {"reasons": words}),))
     return NothingEligible(error.code, error.detail, error.fields)

@@ -81,24 +81,23 @@ def encode(context: dict[str, JsonValue]) -> str:
     try:
         return encode_context(context)
     except FeatureError as error:
-        raise invalid((FieldError(f"/context{error.path}", error.message),)) from None
+        raise invalid((FieldError(f"/context{error.path}", error.code, error.params),)) from None
 
 
 def _check_fields(experiment: Experiment, request: DecideRequest) -> None:
     """Refuse fields that this experiment, or a list, or a message, fills or forbids."""
     is_message = isinstance(request, MessageRequest)
     if request.actions is not None and (is_message or experiment.config.composition is not None):
-        raise _one("/actions", "messages come from the experiment's own actions; leave this out")
+        raise _one("/actions", "actions_not_taken")
     if experiment.config.profile and PROFILE in request.context:
-        raise _one(f"/context/{PROFILE}", "Loopwise fills this field in this experiment; leave it out")
+        raise _one(f"/context/{PROFILE}", "profile_filled")
     problems = []
     if request.decision_id and LATER_POSITION.search(request.decision_id):
-        message = "an id may not end with # and a number: so end the ids of a list's later positions"
-        problems.append(FieldError("/decision_id", message))
+        problems.append(FieldError("/decision_id", "list_id_ending"))
     if request.slots is not None and is_message:
-        problems.append(FieldError("/slots", "a message is one; ask /v1/decide for a list"))
+        problems.append(FieldError("/slots", "no_list_of_messages"))
     if request.slots is not None and POSITION in request.context:
-        problems.append(FieldError(f"/context/{POSITION}", "Loopwise fills this field in lists; leave it out"))
+        problems.append(FieldError(f"/context/{POSITION}", "position_filled"))
     if problems:
         raise invalid(tuple(problems))
 
@@ -113,10 +112,9 @@ def _not_excluded(experiment: Experiment, request: DecideRequest) -> Eligible:
     excluded = Reason("excluded", {})
     eligible = Eligible(candidates, []).without(dict.fromkeys(request.excluded_actions, excluded))
     if not eligible.candidates.ids:
-        message = "no action is eligible: give actions in the call or the experiment, and exclude fewer"
-        raise _one("/actions", message)
+        raise _one("/actions", "no_action")
     return eligible
 
 
-def _one(path: str, message: str) -> Unprocessable:
-    return invalid((FieldError(path, message),))
+def _one(path: str, code: str) -> Unprocessable:
+    return invalid((FieldError(path, code),))

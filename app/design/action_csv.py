@@ -134,10 +134,12 @@ def _definition_mistakes(actions: list[dict[str, Any]], lines: list[int]) -> lis
             mistakes += [Mistake(line, _words(one)) for one in pydantic_fields(error)]
     first = {spec.id: place for spec, place in reversed(list(zip(specs, places, strict=True)))}
     for problem in action_problems(specs):
-        _, _, place, part, *rest = problem.path.split("/")
+        _, _, place, _, *rest = problem.path.split("/")
         spec = specs[int(place)]
-        message = f"the id {spec.id!r} stands in line {first[spec.id]} already" if part == "id" else problem.message
-        mistakes.append(Mistake(places[int(place)], message if part == "id" else f"{_where('/'.join(rest))}{message}"))
+        message = f"{_where('/'.join(rest))}{problem.message}"
+        if problem.code == "action_id_repeated":
+            message = f"the id {spec.id!r} stands in line {first[spec.id]} already"
+        mistakes.append(Mistake(places[int(place)], message))
     return mistakes
 
 

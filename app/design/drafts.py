@@ -79,7 +79,7 @@ def save(engine: Engine, draft_id: int, version: int, step: str, typed: dict[str
         draft = _unchanged(connection, draft_id, version)
         everything = draft.typed | {step: typed}
         if len(orjson.dumps(everything)) > MAX_BYTES:
-            raise invalid((FieldError("", f"a draft holds at most {MAX_BYTES // 10**6} megabytes; type less"),))
+            raise invalid((FieldError("", "draft_too_large", {"megabytes": MAX_BYTES // 10**6}),))
         store.save(connection, draft_id, everything, version + 1, actor)
         return _known(connection, draft_id)
 

@@ -185,12 +185,10 @@ def _composition_problems(config: ExperimentConfig) -> list[FieldError]:
     found = []
     for index, arm in enumerate(config.arms):
         if arm.policy.get("type") == "bandit" and arm.policy.get("slates", False) != (config.composition is not None):
-            message = "true where the experiment has a composition, and only there; leave it out"
-            found.append(FieldError(f"/arms/{index}/policy/slates", message))
+            found.append(FieldError(f"/arms/{index}/policy/slates", "slates_without_composition"))
     if config.composition is not None:
         if config.actions:
-            message = "the composition's combinations are the actions; leave this empty (and see allow_nothing)"
-            found.append(FieldError("/actions", message))
+            found.append(FieldError("/actions", "actions_and_composition"))
         found += composed.problems(config.composition, config.variables)
     return found
 
@@ -211,20 +209,18 @@ def _action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
     for index, action in enumerate(actions):
         first = seen.setdefault(action.id, index)
         if first != index:
-            problems.append(
-                FieldError(f"/actions/{index}/id", f"the same id stands at /actions/{first}; ids are unique")
-            )
+            problems.append(FieldError(f"/actions/{index}/id", "action_id_repeated", {"first": f"/actions/{first}"}))
         try:
             encode_action(action.id, action.features)
         except FeatureError as error:
-            problems.append(FieldError(f"/actions/{index}/features{error.path}", error.message))
+            problems.append(FieldError(f"/actions/{index}/features{error.path}", error.code, error.params))
     return problems
 
 
 def _template_problems(config: ExperimentConfig) -> list[FieldError]:
     names = [one.name for one in config.variables]
     found = [
-        FieldError(f"/variables/{place}/name", "another variable has this name; names are unique")
+        FieldError(f"/variables/{place}/name", "name_taken", {"what": "variable"})
         for place, name in enumerate(names)
         if names.index(name) != place
     ]
@@ -238,22 +234,22 @@ def _people_problems(config: ExperimentConfig) -> list[FieldError]:
     found = []
     ids, speaking = {action.id for action in config.all_actions()}, config.channels()
     if speaking and len(speaking) == len(ids) and silent_needed(config.fatigue, config.consent):
-        message = "add an action without a template: it says nothing, for people who must not get a message now"
         if config.composition:
-            message = "say true: people who must not get a message now are told nothing"
-        found.append(FieldError("/composition/allow_nothing" if config.composition else "/actions", message))
+            found.append(FieldError("/composition/allow_nothing", "nothing_not_allowed"))
+        else:
+            found.append(FieldError("/actions", "no_silent_action"))
     for place, cap in enumerate(config.fatigue.caps if config.fatigue else []):
         if cap.action is not None and cap.action not in ids:
-            found.append(FieldError(f"/fatigue/caps/{place}/action", "no action of this experiment has this id"))
+            found.append(FieldError(f"/fatigue/caps/{place}/action", "unknown_action"))
     if config.fatigue and config.retention_s is not None and config.retention_s < config.fatigue.lookback_s():
-        message = f"caps and distance look back {config.fatigue.lookback_s():g} s; keep whose decision it was at least so long"
-        found.append(FieldError("/retention_s", message))
+        params = {"lookback": config.fatigue.lookback_s()}
+        found.append(FieldError("/retention_s", "retention_too_short", params))
     names = [one.name for one in config.context_fields or []]
     for place, name in enumerate(names):
         if names.index(name) != place:
-            found.append(FieldError(f"/context_fields/{place}/name", "another field has this name; names are unique"))
+            found.append(FieldError(f"/context_fields/{place}/name", "name_taken", {"what": "field"}))
     if config.profile and "profile" in names:
-        found.append(FieldError("/context_fields", 'the field "profile" is filled by Loopwise; leave it out here'))
+        found.append(FieldError("/context_fields", "profile_field_reserved"))
     return found + _feedback_problems(config)
 
 
@@ -269,7 +265,7 @@ def _feedback_problems(config: ExperimentConfig) -> list[FieldError]:
     worth |= {f"stars/{place}": value for place, value in enumerate(spec.stars or [])}
     worth |= {f"reasons/{name}": value for name, value in (spec.reasons or {}).items()}
     return [
-        FieldError(f"/feedback/{path}", f"give a value from {low:g} to {high:g}, the bounds of the reward")
+        FieldError(f"/feedback/{path}", "worth_out_of_range", {"low": low, "high": high})
         for path, value in worth.items()
         if value is not None and not low <= value <= high
     ]
@@ -280,13 +276,13 @@ def _arm_problems(config: ExperimentConfig) -> list[FieldError]:
     keys, ids = [arm.key for arm in config.arms], {action.id for action in config.all_actions()}
     for index, arm in enumerate(config.arms):
         if keys.index(arm.key) != index:
-            problems.append(FieldError(f"/arms/{index}/key", "another arm has this key; keys are unique"))
+            problems.append(FieldError(f"/arms/{index}/key", "arm_key_repeated"))
         problems += _policy_problems(index, arm, ids)
     total = math.fsum(arm.share for arm in config.arms)
     if abs(total - 1) > SHARE_TOLERANCE:
-        problems.append(FieldError("/arms", f"the shares sum to {total:.6g}; make them sum to 1"))
+        problems.append(FieldError("/arms", "shares_sum", {"total": total, "whole": 1}))
     if config.control_arm is not None and config.control_arm not in keys:
-        problems.append(FieldError("/control_arm", f"no arm has this key; give one of {', '.join(keys)}"))
+        problems.append(FieldError("/control_arm", "unknown_arm", {"known": keys}))
     return problems
 
 
@@ -294,29 +290,27 @@ def _policy_problems(index: int, arm: ArmSpec, action_ids: set[str]) -> list[Fie
     try:
         policy = parse_policy(arm.policy)
     except PolicyError as error:
-        return [FieldError(f"/arms/{index}/policy{path}", message) for path, message in error.problems]
+        return [FieldError(f"/arms/{index}/policy{one.path}", one.code, one.params) for one in error.problems]
     if isinstance(policy, FixedPolicy) and action_ids and policy.action not in action_ids:
-        return [FieldError(f"/arms/{index}/policy/action", "no action of this experiment has this id")]
+        return [FieldError(f"/arms/{index}/policy/action", "unknown_action")]
     return []
 
 
 def _metric_problems(config: ExperimentConfig) -> list[FieldError]:
     keys = [metric.key for metric in config.all_metrics()]
     repeated = {key for key in keys if keys.count(key) > 1}
-    problems = [FieldError("/metrics", f"the key {key!r} stands twice; keys are unique") for key in sorted(repeated)]
+    problems = [FieldError("/metrics", "metric_key_repeated", {"key": key}) for key in sorted(repeated)]
     if not any(metric.role == "primary" for metric in config.all_metrics()):
-        problems.append(FieldError("/metrics", "no metric is primary; say which one decides"))
+        problems.append(FieldError("/metrics", "no_primary_metric"))
     return problems
 
 
 def _reward_problems(reward: RewardSpec) -> list[FieldError]:
     problems = []
     if not reward.min < reward.max:
-        problems.append(FieldError("/reward/max", f"max must be above min ({reward.min:g})"))
+        problems.append(FieldError("/reward/max", "max_below_min", {"min": reward.min}))
     elif not reward.min <= reward.default <= reward.max:
-        problems.append(
-            FieldError("/reward/default", f"give a value between min ({reward.min:g}) and max ({reward.max:g})")
-        )
+        problems.append(FieldError("/reward/default", "default_out_of_range", {"min": reward.min, "max": reward.max}))
     if max(abs(reward.min), abs(reward.max)) > 1e12:
-        problems.append(FieldError("/reward", "bounds beyond 1e12 cannot be learned exactly; use a larger unit"))
+        problems.append(FieldError("/reward", "reward_too_wide"))
     return problems

@@ -20,6 +20,7 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.foundation.words import as_sentence
 from app.registry import model_bytes
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
@@ -47,8 +48,8 @@ def create_in(connection: Connection, settings: Settings, document: Any, actor: 
     config = parse_config(document)
     revision = platform.next_revision(connection)
     if store.find(connection, config.key) is not None:
-        message = f"There is an experiment {config.key!r} already; choose another key."
-        raise Conflict("experiment_exists", message, (FieldError("/key", message),))
+        taken = FieldError("/key", "experiment_exists", {"key": config.key})
+        raise Conflict("experiment_exists", as_sentence(taken.message), (taken,))
     plain = config.model_dump(mode="json")
     experiment_id = store.add(
         connection, key=config.key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner=actor
@@ -99,7 +100,7 @@ def change_in(
     :raises Conflict: also when that is not the newest one any more.
     """
     if "key" in patch and patch["key"] != key:
-        raise invalid((FieldError("/key", "an experiment keeps its key; create another one"),))
+        raise invalid((FieldError("/key", "experiment_key_kept", {"key": key}),))
     revision = platform.next_revision(connection)
     before = stored_experiment(connection, key, lock=True)
     check_version("experiment_changed", before.config_version, expected_version)
@@ -111,7 +112,7 @@ def change_in(
         raise concluded()
     problems = refusals(before, after)
     if problems:
-        raise Conflict("already_ran", problems[0].message[0].upper() + problems[0].message[1:] + ".", tuple(problems))
+        raise Conflict("already_ran", as_sentence(problems[0].message), tuple(problems))
     store.add_config(connection, before.id, before.config_version + 1, plain, revision)
     old = ExperimentConfig.model_validate(before.config)
     _start_lineages(connection, settings, before.id, after, old.arms, revision)
@@ -191,17 +192,16 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
     old = ExperimentConfig.model_validate(before.config)
     problems = []
     if old.reward != new.reward:
-        problems.append(FieldError("/reward", "decisions were made under the old reward; create another experiment"))
+        problems.append(FieldError("/reward", "reward_fixed"))
     if old.control_arm != new.control_arm:
-        problems.append(FieldError("/control_arm", "the control is fixed once an experiment ran"))
+        problems.append(FieldError("/control_arm", "control_fixed"))
     places = {arm.key: place for place, arm in enumerate(new.arms)}
     for arm in old.arms:
         place = places.get(arm.key)
         if place is None:
-            problems.append(FieldError("/arms", f"arm {arm.key!r} has decisions; keep it with share 0 instead"))
+            problems.append(FieldError("/arms", "arm_has_decisions", {"arm": arm.key}))
         elif new.arms[place].policy != arm.policy:
-            message = f"the policy of arm {arm.key!r} is fixed once it ran; add another arm with the new policy"
-            problems.append(FieldError(f"/arms/{place}/policy", message))
+            problems.append(FieldError(f"/arms/{place}/policy", "policy_fixed", {"arm": arm.key}))
     return problems
 
 

@@ -99,7 +99,7 @@ def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None
     """
     text = text.strip()
     if not 0 < len(text) <= MAX_NOTE or "\0" in text:
-        raise invalid((FieldError("/note", f"write 1 to {MAX_NOTE:,} characters"),))
+        raise invalid((FieldError("/note", "wrong_length", {"low": 1, "high": MAX_NOTE}),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, experiment_key)
         platform.record_change(connection, actor=actor, kind="note", experiment_id=experiment.id, reason=text)

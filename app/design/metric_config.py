@@ -5,10 +5,11 @@ Metrics and rule are written down before the data is seen; reports only evaluate
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.foundation.fields import Key
 
 MAX_METRICS = 30
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 class _Strict(BaseModel):
@@ -25,7 +26,7 @@ class ValueSource(_Strict):
     """Sum of a reported metric's values, per decision or per unit."""
 
     type: Literal["value"]
-    metric: Name
+    metric: Key
     per: Literal["decision", "unit"] = "decision"
 
 
@@ -33,7 +34,7 @@ class CountSource(_Strict):
     """Number of reports of a metric, per decision or per unit."""
 
     type: Literal["count"]
-    metric: Name
+    metric: Key
     per: Literal["decision", "unit"] = "decision"
 
 
@@ -41,8 +42,8 @@ class RatioSource(_Strict):
     """Sum of one reported metric over the sum of another."""
 
     type: Literal["ratio"]
-    numerator: Name
-    denominator: Name
+    numerator: Key
+    denominator: Key
 
 
 class RetentionSource(_Strict):
@@ -68,7 +69,7 @@ Source = Annotated[
 class MetricSpec(_Strict):
     """One metric."""
 
-    key: Name
+    key: Key
     name: str = Field(default="", max_length=200)
     role: Literal["primary", "secondary", "guardrail"] = "secondary"
     source: Source

@@ -6,18 +6,19 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.content.message_config import Channel
+from app.foundation.fields import shaped, wrong
 
 MAX_WINDOW_S: Final = 90 * 86_400
 MAX_CAP: Final = 1000
 PURPOSES: Final = ("personalise", "learn", "analyse", "message")
 Purpose = Literal["personalise", "learn", "analyse", "message"]
 Rule = Literal["unless_denied", "if_granted"]
-ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+ClockTime = Annotated[str, shaped(r"^([01]\d|2[0-3]):[0-5]\d$", "clock_shape")]
 
 
 def _known_zone(name: str) -> str:
     if name not in available_timezones():
-        raise ValueError("give a time zone's name as in Europe/Vienna")
+        raise wrong("not_a_time_zone")
     return name
 
 

@@ -22,6 +22,7 @@ from app.foundation.errors import Conflict
 from app.foundation.fields import MAX_ID_BYTES
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
+from app.foundation.words import api_sentence
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments
 from bandits.encoding import FeatureError, encode_action, encode_context
@@ -239,7 +240,7 @@ def _check(row: Record, refuse: Callable[[str], FileRefused]) -> None:
         for action in row["actions"] or ():
             encode_action(action["id"], action["features"])
     except FeatureError as error:
-        raise refuse(f"{error.path}: {error.message}") from None
+        raise refuse(f"{error.path}: {api_sentence(error.code, error.params)}") from None
     ids = None if row["actions"] is None else [action["id"] for action in row["actions"]]
     if ids is not None and (row["action"] not in ids or len(set(ids)) != len(ids)):
         raise refuse(f"action {row['action']!r} must stand once among the actions, and every id once")

@@ -15,7 +15,11 @@ A message says what is wrong and what to change. It never carries a secret, a st
 explained in ``CODES``; a test holds the two together.
 """
 
+from collections.abc import Callable
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
+
+from app.foundation.words import Params, api_sentence, page_sentence, plain
 
 CODES = {
     "malformed_json": "The body is not valid JSON. NaN, Infinity and numbers beyond float64 are not JSON either.",
@@ -88,7 +92,17 @@ class FieldError(NamedTuple):
     """One wrong value in a request."""
 
     path: str  # where, as a JSON pointer ("/actions/3/id"); "" is the whole body
-    message: str  # what is wrong and what to give instead
+    code: str  # what is wrong, a key of ``words.WORDS``
+    params: Params = MappingProxyType({})  # what the code's sentences name
+
+    @property
+    def message(self) -> str:
+        """What is wrong and what to give instead, for a caller of the API."""
+        return api_sentence(self.code, self.params)
+
+    def on_page(self, write: Callable[[float], str] = plain) -> str:
+        """The same for somebody at a form; ``write`` is how its field shows numbers."""
+        return page_sentence(self.code, self.params, write)
 
 
 class LoopwiseError(Exception):
@@ -152,7 +166,7 @@ class Unavailable(LoopwiseError):
 
 def within(error: LoopwiseError, place: str) -> LoopwiseError:
     """The same error, of one item of a batch: ``place`` is the item's JSON pointer."""
-    fields = tuple(FieldError(f"{place}{field.path}", field.message) for field in error.fields)
+    fields = tuple(field._replace(path=f"{place}{field.path}") for field in error.fields)
     return type(error)(error.code, f"{place}: {error.detail}", fields, retry_after_s=error.retry_after_s)
 
 

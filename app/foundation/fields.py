@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -13,20 +13,67 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.foundation.errors import FieldError, Unprocessable
+from app.foundation.words import WORDS, Params
 
 MAX_ID_BYTES = 1000
 MAX_BATCH = 1000  # items of one call
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
+# What each of Pydantic's types of error is called here, and the name of the limit that its context gives.
+_CODES: Final[dict[str, tuple[str, str]]] = {
+    "missing": ("missing", ""),
+    "extra_forbidden": ("unknown_field", ""),
+    "string_type": ("not_a_text", ""),
+    "string_unicode": ("half_surrogate", ""),
+    "float_type": ("not_a_number", ""),
+    "float_parsing": ("not_a_number", ""),
+    "finite_number": ("not_a_number", ""),
+    "int_type": ("not_a_whole_number", ""),
+    "int_parsing": ("not_a_whole_number", ""),
+    "int_parsing_size": ("not_a_whole_number", ""),
+    "int_from_float": ("not_a_whole_number", ""),
+    "bool_type": ("not_true_or_false", ""),
+    "bool_parsing": ("not_true_or_false", ""),
+    "dict_type": ("not_an_object", ""),
+    "model_type": ("not_an_object", ""),
+    "model_attributes_type": ("not_an_object", ""),
+    "list_type": ("not_a_list", ""),
+    "none_required": ("not_null", ""),
+    "datetime_type": ("not_a_time", ""),
+    "datetime_parsing": ("not_a_time", ""),
+    "timezone_aware": ("not_a_time", ""),
+    "greater_than_equal": ("too_small", "ge"),
+    "less_than_equal": ("too_large", "le"),
+    "greater_than": ("not_above", "gt"),
+    "less_than": ("not_below", "lt"),
+    "string_too_short": ("too_short", "min_length"),
+    "string_too_long": ("too_long", "max_length"),
+    "too_short": ("too_few", "min_length"),
+    "too_long": ("too_many", "max_length"),
+}
+_SHAPES: Final[dict[str, str]] = {}  # by pattern, the code of a text that does not match it
 
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+def shaped(pattern: str, code: str) -> StringConstraints:
+    """The constraint of a text, with the code that says what it should look like."""
+    _SHAPES[pattern] = code
+    return StringConstraints(pattern=pattern)
+
+
+def wrong(code: str, params: dict[str, object] | None = None) -> PydanticCustomError:
+    """What a validator of a model raises: a code of ``words.WORDS`` with its parameters."""
+    return PydanticCustomError(code, "see app/foundation/words.py", params)
+
+
+Key = Annotated[str, shaped(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", "key_shape")]
 
 
 def _indexable(text: str) -> str:
     """Two ids make one index entry (decision and reward), which PostgreSQL bounds at 2,704 bytes."""
     if len(text.encode()) > MAX_ID_BYTES:
-        raise ValueError(f"give an id of at most {MAX_ID_BYTES} bytes in UTF-8")
+        raise wrong("id_too_long", {"limit": MAX_ID_BYTES})
     return text
 
 
@@ -39,9 +86,9 @@ def _parse_time(value: object) -> object:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z") from None
+            raise wrong("not_a_time") from None
         if not EARLIEST_YEAR < moment.year < LATEST_YEAR:  # in any time zone, PostgreSQL and Python can both write it
-            raise ValueError(f"give a time between the years {EARLIEST_YEAR} and {LATEST_YEAR}")
+            raise wrong("time_out_of_range", {"first": str(EARLIEST_YEAR), "last": str(LATEST_YEAR)})
         return moment if moment.tzinfo is None else moment.astimezone(UTC)
     return value
 
@@ -68,12 +115,33 @@ def pydantic_fields(error: ValidationError, document: Any = None) -> tuple[Field
     :param document: what was checked. With it a place names the document's own fields only: without it, also which of the
         forms that a value may have was tried.
     """
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:20]
+    found = error.errors(include_url=False, include_input=False)[:20]
     places = [_within(item["loc"], document, item["type"] == "missing") or item["loc"] for item in found]
     return tuple(
-        FieldError("".join(f"/{part}" for part in place), item["msg"])
+        FieldError("".join(f"/{part}" for part in place), *_code(item))
         for place, item in zip(places, found, strict=True)
     )
+
+
+def _code(item: ErrorDetails) -> tuple[str, Params]:
+    """A finding's code and parameters, from its type and its context."""
+    kind, context = item["type"], item.get("ctx", {})
+    if kind in WORDS and kind not in _CODES:  # a validator of ours
+        return kind, context
+    if kind == "string_pattern_mismatch":
+        shape = _SHAPES.get(context["pattern"])
+        return (shape, {}) if shape else ("pattern", {"pattern": context["pattern"]})
+    if kind in ("literal_error", "enum"):
+        return "not_a_choice", {"expected": context["expected"]}
+    if kind == "union_tag_invalid":
+        return "not_a_choice", {"expected": context["expected_tags"]}
+    if kind == "union_tag_not_found":
+        return "missing_type", {"field": context["discriminator"].strip("'")}
+    code, limit = _CODES.get(kind, ("wrong_form", ""))
+    if not limit:
+        return code, {}
+    empty = context[limit] == 1 and {"too_short": "empty", "too_few": "no_items"}.get(code)
+    return (empty, {}) if empty else (code, {"limit": context[limit]})
 
 
 def _within(place: Sequence[int | str], here: Any, missing: bool) -> list[int | str]:

@@ -100,7 +100,7 @@ def _new(request: FeedbackRequest) -> NewFeedback:
     value = request.value
     if isinstance(value, int | float):
         if not 0 <= value <= TOP_SCORE:  # of no kind, and perhaps too large to be hashed or stored
-            raise invalid((FieldError("/value", f"give a number from 0 to {TOP_SCORE}"),))
+            raise invalid((FieldError("/value", "out_of_range", {"low": 0, "high": TOP_SCORE}),))
         value = float(value) if request.kind == "score" else value
     feedback_id = request.feedback_id
     if feedback_id is None:
@@ -185,30 +185,29 @@ def _refuse_another(before: StoredFeedback | NewFeedback, new: NewFeedback) -> N
 
 def _check_value(new: NewFeedback, spec: FeedbackSpec) -> None:
     """:raises Unprocessable: saying what this kind of answer takes."""
-    value, wrong = new.value, ""
-    if new.kind in EVENT_ONLY:
-        wrong = "" if value is None else f"leave it out: {new.kind!r} says it all"
-    elif new.kind == "thumbs":
-        wrong = "" if value in ("up", "down") else 'give "up" or "down"'
-    elif new.kind == "stars":
-        wrong = "" if isinstance(value, int) and 1 <= value <= STARS else f"give a whole number from 1 to {STARS}"
-    elif new.kind == "score":
-        wrong = "" if isinstance(value, float) else f"give a number from 0 to {TOP_SCORE}"
+    value, problem = new.value, None
+    if new.kind in EVENT_ONLY and value is not None:
+        problem = FieldError("/value", "value_not_taken", {"kind": new.kind})
+    elif new.kind == "thumbs" and value not in ("up", "down"):
+        problem = FieldError("/value", "not_a_thumb")
+    elif new.kind == "stars" and not (isinstance(value, int) and 1 <= value <= STARS):
+        problem = FieldError("/value", "not_whole_in_range", {"low": 1, "high": STARS})
+    elif new.kind == "score" and not isinstance(value, float):
+        problem = FieldError("/value", "out_of_range", {"low": 0, "high": TOP_SCORE})
     elif new.kind == "reason":
-        wrong = _wrong_reason(value, spec)
-    if wrong:
-        raise invalid((FieldError("/value", wrong),))
-    if new.kind == "comment" and not new.comment:
-        raise invalid((FieldError("/comment", "write the comment"),))
+        problem = _reason_problem(value, spec)
+    elif new.kind == "comment" and not new.comment:
+        problem = FieldError("/comment", "no_comment")
+    if problem:
+        raise invalid((problem,))
 
 
-def _wrong_reason(value: FeedbackValue, spec: FeedbackSpec) -> str:
+def _reason_problem(value: FeedbackValue, spec: FeedbackSpec) -> FieldError | None:
     if not isinstance(value, str) or not value:
-        return "give a reason's name"
+        return FieldError("/value", "no_reason")
     if spec.reasons is not None and value not in spec.reasons:
-        known = ", ".join(spec.reasons) or "none"
-        return f"the experiment's reasons are: {known[:500]}"
-    return ""
+        return FieldError("/value", "unknown_reason", {"known": list(spec.reasons)[:20]})
+    return None
 
 
 def _check_limit(spec: FeedbackSpec, recent: Recent, added: int) -> None:

@@ -151,8 +151,8 @@ def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:
         experiment = experiment_of(row.runtime, decision.experiment_id)
         bounds = experiment.config.reward
         if not bounds.min <= row.reward.value <= bounds.max:
-            message = f"give a value from {bounds.min:g} to {bounds.max:g}, the bounds of experiment {experiment.key!r}"
-            raise invalid((FieldError("/value", message),))
+            params = {"low": bounds.min, "high": bounds.max, "experiment": experiment.key}
+            raise invalid((FieldError("/value", "reward_out_of_bounds", params),))
 
 
 def _same(stored: StoredReward | NewReward, new: NewReward) -> bool:

@@ -28,7 +28,7 @@ def newest(
     :raises Unprocessable: no such status.
     """
     if status not in (None, *STATUSES):
-        raise invalid((FieldError("/status", f"give one of {', '.join(STATUSES)}"),))
+        raise invalid((FieldError("/status", "not_a_choice", {"expected": [*STATUSES]}),))
     with transaction(engine) as connection:
         webhook_id = None
         if webhook is not None:

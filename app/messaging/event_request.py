@@ -5,14 +5,14 @@ from typing import Annotated, Any, Final, Self
 import orjson
 from pydantic import AfterValidator, Field, model_validator
 
-from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time
+from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time, wrong
 
 MAX_PROPERTY_BYTES: Final = 16_384
 
 
 def _bounded(properties: dict[str, Any]) -> dict[str, Any]:
     if len(orjson.dumps(properties)) > MAX_PROPERTY_BYTES:
-        raise ValueError(f"give at most {MAX_PROPERTY_BYTES:,} bytes of properties for one event")
+        raise wrong("properties_too_large", {"limit": MAX_PROPERTY_BYTES})
     return properties
 
 
@@ -46,9 +46,9 @@ class EventsRequest(Model):
     def _one_or_several(self) -> Self:
         if self.events is not None:
             if self.model_fields_set != {"events"}:
-                raise ValueError("give the fields of one event, or events with a list of them, not both")
+                raise wrong("event_and_events")
         elif self.unit_id is None or self.name is None:
-            raise ValueError("give unit_id and name of one event, or events with a list of them")
+            raise wrong("no_event")
         return self
 
     def each(self) -> list[EventRequest]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from app.content.message_config import Channel, VariableName
-from app.foundation.fields import Key, Model, invalid, pydantic_fields
+from app.foundation.fields import Key, Model, invalid, pydantic_fields, shaped, wrong
 
 DAY_S: Final = 86_400
 MAX_WINDOW_S: Final = 90 * DAY_S
@@ -18,7 +18,7 @@ MISSING: Final = object()
 
 Path = Annotated[
     str,
-    StringConstraints(pattern=r"^[^.\s]{1,100}(\.[^.\s]{1,100}){0,9}$"),
+    shaped(r"^[^.\s]{1,100}(\.[^.\s]{1,100}){0,9}$", "path_shape"),
     Field(description="A property's name; names joined by dots lead into nested objects, as cart.total."),
 ]
 Relation = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
@@ -79,17 +79,17 @@ class Condition(Model):
     @model_validator(mode="after")
     def _fits(self) -> "Condition":
         if (self.property is None) == (self.profile is None):
-            raise ValueError("give either property or profile")
+            raise wrong("property_or_profile")
         if self.relation == "in" and not (isinstance(self.value, list) and 1 <= len(self.value) <= 100):
-            raise ValueError('"in" takes a list of 1 to 100 values')
+            raise wrong("in_takes_list")
         if self.relation == "exists" and not isinstance(self.value, bool):
-            raise ValueError('"exists" takes true or false')
+            raise wrong("exists_takes_bool")
         if self.relation in ("eq", "ne", *_ORDERS) and isinstance(self.value, list):
-            raise ValueError(f'"{self.relation}" takes one value, not a list')
+            raise wrong("takes_one_value", {"relation": self.relation})
         if self.relation in _ORDERS and not (_is_number(self.value) or isinstance(self.value, str)):
-            raise ValueError(f'"{self.relation}" takes a number or a text')
+            raise wrong("takes_number_or_text", {"relation": self.relation})
         if self.profile is not None and (self.relation in ("in", "exists") or not _is_number(self.value)):
-            raise ValueError("a count is held against a number, with eq, ne, gt, gte, lt or lte")
+            raise wrong("count_takes_number")
         return self
 
     def holds(self, found: Any) -> bool:

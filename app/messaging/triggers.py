@@ -10,6 +10,7 @@ from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.foundation.words import as_sentence
 from app.messaging.firings import wait_of
 from app.messaging.store import triggers as store
 from app.messaging.store import webhooks
@@ -39,8 +40,8 @@ def create(engine: Engine, document: Any, actor: str) -> StoredTrigger:
     with transaction(engine) as connection:
         platform.next_revision(connection)  # its row lock lets two with one key take turns
         if store.find(connection, config.key) is not None:
-            message = f"There is a trigger {config.key!r} already; choose another key."
-            raise Conflict("trigger_exists", message, (FieldError("/key", message),))
+            taken = FieldError("/key", "trigger_exists", {"key": config.key})
+            raise Conflict("trigger_exists", as_sentence(taken.message), (taken,))
         _check_references(connection, config)
         store.add(connection, key=config.key, definition=plain(config), created_by=actor)
         platform.record_change(connection, actor=actor, kind="trigger_created", after=plain(config))
@@ -80,7 +81,7 @@ def change(
     :raises Conflict: that is not the newest one any more.
     """
     if "key" in patch and patch["key"] != key:
-        raise invalid((FieldError("/key", "a trigger keeps its key; create another one"),))
+        raise invalid((FieldError("/key", "trigger_key_kept"),))
     with transaction(engine) as connection:
         before = _stored(connection, key, lock=True)
         check_version("trigger_changed", before.version, expected_version)
@@ -161,13 +162,13 @@ def _check_references(connection: Connection, config: TriggerConfig) -> None:
     problems = []
     experiment = experiments.find(connection, config.experiment)
     if experiment is None:
-        problems.append(FieldError("/experiment", "there is no experiment of this key"))
+        problems.append(FieldError("/experiment", "no_such_experiment"))
     elif not ExperimentConfig.model_validate(experiment.config).channels():
-        problems.append(FieldError("/experiment", "this experiment has no message: give one of its actions a template"))
+        problems.append(FieldError("/experiment", "experiment_without_message"))
     if isinstance(config.delay_s, Cadence):
         problems += _cadence_problems(connection, config.delay_s.experiment)
     if isinstance(config.delivery, ToWebhook) and webhooks.find(connection, config.delivery.webhook) is None:
-        problems.append(FieldError("/delivery/webhook", "there is no webhook of this key"))
+        problems.append(FieldError("/delivery/webhook", "no_such_webhook"))
     if problems:
         raise invalid(tuple(problems))
 
@@ -176,9 +177,8 @@ def _cadence_problems(connection: Connection, key: str) -> list[FieldError]:
     path = "/delay_s/experiment"
     experiment = experiments.find(connection, key)
     if experiment is None:
-        return [FieldError(path, "there is no experiment of this key")]
+        return [FieldError(path, "no_such_experiment")]
     without = [action["id"] for action in experiment.config["actions"] if wait_of(action.get("payload")) is None]
-    if without or not experiment.config["actions"]:
-        message = "each action's payload must carry wait_s, seconds from 0 to 30 days"
-        return [FieldError(path, f"{message}; {without[0]!r} does not" if without else message)]
-    return []
+    if without:
+        return [FieldError(path, "cadence_action_without_wait", {"action": without[0]})]
+    return [] if experiment.config["actions"] else [FieldError(path, "cadence_without_wait")]

@@ -19,6 +19,7 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.foundation.words import as_sentence
 from app.messaging.store import triggers
 from app.messaging.store import webhooks as store
 from app.messaging.store.webhooks import StoredWebhook
@@ -58,8 +59,8 @@ def create(engine: Engine, settings: Settings, spec: WebhookSpec, actor: str) ->
     with transaction(engine) as connection:
         platform.next_revision(connection)  # its row lock lets two with one key take turns
         if store.find(connection, spec.key) is not None:
-            message = f"There is a webhook {spec.key!r} already; choose another key."
-            raise Conflict("webhook_exists", message, (FieldError("/key", message),))
+            taken = FieldError("/key", "webhook_exists", {"key": spec.key})
+            raise Conflict("webhook_exists", as_sentence(taken.message), (taken,))
         store.add(connection, key=spec.key, url=spec.url, created_by=actor)
         made = _stored(connection, spec.key)
         platform.record_change(connection, actor=actor, kind="webhook_created", after=_shown(made))
@@ -181,4 +182,4 @@ def _check_url(settings: Settings, url: str) -> None:
     try:
         outgoing.check(url, allow_loopback=bool(settings.allow_http_loopback))
     except outgoing.Refused as refused:
-        raise invalid((FieldError("/url", str(refused)),)) from None
+        raise invalid((FieldError("/url", "address_refused", {"reason": str(refused)}),)) from None

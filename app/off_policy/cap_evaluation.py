@@ -50,7 +50,7 @@ def evaluate(engine: Engine, key: str, question: CapQuestion) -> dict[str, Any]:
         configs = Configs(connection, experiment.id)
         rows = store.newest(connection, experiment.id, question.max_decisions)
         if len(rows) < 2:
-            raise invalid((FieldError("/cap", "there are no settled decisions yet to answer from"),))
+            raise invalid((FieldError("/cap", "no_settled_decisions"),))
         channels: dict[int, dict[str, str]] = {
             version: {
                 action.id: action.template.channel for action in configs.get(version).all_actions() if action.template
@@ -63,7 +63,7 @@ def evaluate(engine: Engine, key: str, question: CapQuestion) -> dict[str, Any]:
     try:
         found = _value(rows, counted, channels, units, question)
     except DataError as error:
-        raise invalid((FieldError("/cap", str(error)),)) from None
+        raise invalid((FieldError("/cap", "log_cannot_answer", {"reason": str(error)}),)) from None
     return {"experiment": key, "cap": cap.model_dump(mode="json"), **found._asdict(), "assumptions": list(ASSUMPTIONS)}
 
 

@@ -45,13 +45,13 @@ def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
     :raises Unprocessable: naming the field.
     """
     if spec.key in RESERVED:
-        raise invalid((FieldError("/key", f"{spec.key!r} names a built-in policy; choose another key"),))
+        raise invalid((FieldError("/key", "candidate_key_reserved", {"key": spec.key}),))
     if (spec.policy is None) == (spec.model is None):
-        raise invalid((FieldError("/policy", "give either a policy or a model"),))
+        raise invalid((FieldError("/policy", "policy_or_model"),))
     if spec.model is not None:
         arm, version = spec.model.get("arm"), spec.model.get("version")
         if set(spec.model) != {"arm", "version"} or type(arm) is not str or type(version) is not int:
-            raise invalid((FieldError("/model", 'give {"arm": KEY, "version": NUMBER}'),))
+            raise invalid((FieldError("/model", "not_a_model"),))
         return
     composed = config.composition is not None
     if composed and spec.policy and spec.policy.get("type") == "bandit":
@@ -59,9 +59,9 @@ def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
     try:
         policy: Any = parse_policy(spec.policy or {})
     except PolicyError as error:
-        raise invalid(tuple(FieldError(f"/policy{path}", message) for path, message in error.problems)) from None
+        raise invalid(tuple(FieldError(f"/policy{one.path}", one.code, one.params) for one in error.problems)) from None
     if getattr(policy, "slates", False) and not composed:
-        raise invalid((FieldError("/policy/slates", "this experiment composes no messages; leave it out"),))
+        raise invalid((FieldError("/policy/slates", "slates_not_composed"),))
     action, actions = getattr(policy, "action", None), {one.id for one in config.all_actions()}
     if action is not None and actions and action not in actions:
-        raise invalid((FieldError("/policy/action", "no action of this experiment has this id"),))
+        raise invalid((FieldError("/policy/action", "unknown_action"),))

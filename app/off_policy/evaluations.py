@@ -48,8 +48,7 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
         plain = spec.model_dump(mode="json")
         before = _candidate(connection, experiment.id, spec.key)
         if before is None and len(store.candidates(connection, experiment.id)) >= MAX_CANDIDATES:
-            message = f"an experiment has at most {MAX_CANDIDATES} candidates; remove one"
-            raise invalid((FieldError("/key", message),))
+            raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
         store.put_candidate(connection, experiment.id, spec.key, plain)
         platform.record_change(
             connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
@@ -77,14 +76,12 @@ def _check_model(connection: Connection, experiment: StoredExperiment, arm: str,
     """A candidate that names no stored version could never be evaluated."""
     learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
     if arm not in learning:
-        message = f"{arm!r} is not a learning arm; those are {', '.join(learning) or 'none'}"
-        raise invalid((FieldError("/model/arm", message),))
+        raise invalid((FieldError("/model/arm", "arm_does_not_learn", {"arm": arm, "known": learning}),))
     found = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
     if found is None:
-        raise invalid((FieldError("/model/version", f"arm {arm!r} has no model version {number}"),))
+        raise invalid((FieldError("/model/version", "unknown_version", {"arm": arm, "version": number}),))
     if found.erased_at is not None:
-        message = f"version {number} was forgotten: a unit that it had learned from was erased"
-        raise invalid((FieldError("/model/version", message),))
+        raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
 
 
 def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, Any] | None:
@@ -109,8 +106,7 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
     if found is None:
         raise _unknown_candidate(key, candidate)
     if found["policy"] is None or found["features_off"]:
-        message = "an arm learns anew from all features; store the candidate as a policy without features_off"
-        raise invalid((FieldError("/candidate", message),))
+        raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
     arms = [arm | {"share": arm["share"] * (1 - share)} for arm in experiment.config["arms"]]
     arms.append({"key": candidate, "share": share, "policy": found["policy"]})
     return experiments_service.as_json(experiments_service.change(engine, settings, key, {"arms": arms}, actor))
@@ -132,8 +128,8 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dic
         known = [spec["key"] for spec in store.candidates(connection, experiment.id)]
         for index, name in enumerate(request.candidates or []):
             if name not in known:
-                message = f"no candidate {name!r} is stored; known are {', '.join(known) or 'none'}"
-                raise invalid((FieldError(f"/candidates/{index}", message),))
+                params = {"key": name, "known": known}
+                raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return _as_json(key, store.by_id(connection, evaluation_id))
 

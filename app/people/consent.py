@@ -73,10 +73,9 @@ def _check_time(connection: Connection, request: ConsentRequest) -> None:
     if "granted" not in request.purposes.values():
         return
     if request.occurred_at is None:
-        message = "say when the person said yes; then a retry cannot undo what was revoked meanwhile"
-        raise invalid((FieldError("/occurred_at", message),))
+        raise invalid((FieldError("/occurred_at", "yes_without_time"),))
     if request.occurred_at > platform.now(connection) + timedelta(seconds=consents.CLOCKS_DIFFER_S):
-        raise invalid((FieldError("/occurred_at", "this is in the future: check the clock"),))
+        raise invalid((FieldError("/occurred_at", "in_the_future"),))
 
 
 def _said(connection: Connection, request: ConsentRequest) -> set[tuple[str, str]]:

@@ -41,7 +41,7 @@ def rollback(
     :raises Unprocessable: no reason.
     """
     if not reason.strip():
-        raise invalid((FieldError("/reason", "say why, for those who read the trail later"),))
+        raise invalid((FieldError("/reason", "no_explanation"),))
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
         experiment = stored_experiment(connection, experiment_key)

@@ -77,7 +77,7 @@ def write(
     """
     for name, given, known in (("kind", kind, KINDS), ("format", form, FORMATS)):
         if given not in known:
-            raise invalid((FieldError(f"/{name}", f"give one of {', '.join(known)}"),))
+            raise invalid((FieldError(f"/{name}", "not_a_choice", {"expected": [*known]}),))
     if kind == "results":
         return spreadsheet.write(file, form, RESULTS, [_results(engine, key)])
     return spreadsheet.write(file, form, DECISIONS, _decisions(engine, key, file, since, until))

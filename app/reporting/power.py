@@ -89,7 +89,7 @@ def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
     :raises Unprocessable: something is missing or impossible, and what.
     """
     if (request.metric is None) == (request.bandit is None):
-        raise invalid((FieldError("", "give either metric or bandit"),))
+        raise invalid((FieldError("", "metric_or_bandit"),))
     try:
         if request.bandit is not None:
             return _bandit(engine, request.bandit)
@@ -101,14 +101,13 @@ def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
 
 def _bandit(engine: Engine, asked: BanditPlan) -> dict[str, Any]:
     if asked.rounds * asked.runs > SIMULATED_ROUNDS:
-        message = f"rounds times runs may be at most {SIMULATED_ROUNDS:,}; ask for fewer runs"
-        raise invalid((FieldError("/bandit/runs", message),))
+        raise invalid((FieldError("/bandit/runs", "too_many_rounds", {"limit": SIMULATED_ROUNDS}),))
     named: dict[str, float] | None = None
     if asked.experiment is not None:
         named = _action_means(engine, asked.experiment)
     means = list(named.values()) if named is not None else asked.means
     if means is None:
-        raise invalid((FieldError("/bandit/means", "give the mean rewards, or an experiment to take them from"),))
+        raise invalid((FieldError("/bandit/means", "no_means"),))
     design = bandit_planning.Design(asked.rounds, asked.batch, asked.policy, asked.floor, epsilon=asked.epsilon)
     found = bandit_planning.simulate(means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
     return {
@@ -158,21 +157,21 @@ def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
     if asked.solve_for == "units":
         found = planning.sample_size(
             baseline,
-            _needed(effect, "/metric/effect", "give effect or relative_effect"),
+            _needed(effect, "/metric/effect", "no_effect"),
             alpha=asked.alpha,
             wanted_power=asked.power,
             treatment_share=asked.treatment_share,
             units_per_day=asked.units_per_day,
         )._asdict()
     else:
-        total = _needed(asked.units, "/metric/units", "give the units in both arms together")
+        total = _needed(asked.units, "/metric/units", "no_units")
         sizes = (total * (1 - asked.treatment_share), total * asked.treatment_share)
         if asked.solve_for == "effect":
             found = planning.minimum_detectable_effect(
                 baseline, *sizes, alpha=asked.alpha, wanted_power=asked.power, units_per_day=asked.units_per_day
             )._asdict()
         else:
-            wanted = _needed(effect, "/metric/effect", "give effect or relative_effect")
+            wanted = _needed(effect, "/metric/effect", "no_effect")
             found = {"power": planning.power(baseline, wanted, *sizes, asked.alpha), "effect": wanted}
     total_units = found.get("n_control", 0) + found.get("n_treatment", 0) or asked.units or 1000
     factor = planning.sequential_inflation(total_units, alpha=asked.alpha)
@@ -184,19 +183,19 @@ def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
     }
 
 
-def _needed(value: float | None, path: str, message: str) -> float:
+def _needed(value: float | None, path: str, code: str) -> float:
     if value is None:
-        raise invalid((FieldError(path, message),))
+        raise invalid((FieldError(path, code),))
     return value
 
 
 def _typed(asked: MetricPlan) -> Baseline:
-    value = _needed(asked.value, "/metric/value", "give the control's expected value, or an experiment to take it from")
+    value = _needed(asked.value, "/metric/value", "no_expected_value")
     if asked.kind == "proportion":
         return planning.proportion_baseline(value, correlation=asked.correlation)
     if asked.kind == "count":
         return planning.count_baseline(value, dispersion=asked.dispersion, correlation=asked.correlation)
-    std = _needed(asked.std, "/metric/std", "give the standard deviation per unit")
+    std = _needed(asked.std, "/metric/std", "no_deviation")
     return planning.mean_baseline(value, std, correlation=asked.correlation)
 
 
@@ -233,7 +232,7 @@ def _from_report(report: dict[str, Any], asked: MetricPlan) -> Baseline:
 
 
 def _unknown_metric(key: str) -> Unprocessable:
-    return invalid((FieldError("/metric/metric", f"the experiment has no metric {key!r}"),))
+    return invalid((FieldError("/metric/metric", "unknown_metric", {"key": key}),))
 
 
 def _no_baseline() -> DataError:

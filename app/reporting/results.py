@@ -80,7 +80,7 @@ def newest(
 
 def _newest(engine: Engine, key: str, method: str, segment: str | None) -> StoredReport | None:
     if method not in METHODS:
-        raise invalid((FieldError("/method", f"give one of {', '.join(METHODS)}"),))
+        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
@@ -142,8 +142,8 @@ def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
     declared = experiment.config.get("segments", [])
     if segment is not None and segment not in declared:
-        known = f"declared are {', '.join(declared)}" if declared else "the experiment declares none"
-        raise invalid((FieldError("/segment", f"{segment!r} is not a segment of this experiment; {known}"),))
+        params = {"segment": segment, "known": declared}
+        raise invalid((FieldError("/segment", "unknown_segment", params),))
 
 
 def _summary(body: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from app.design import experiments
 from app.design.experiment_config import OPTIONAL_PARTS, ExperimentConfig, parse_config
 from app.foundation.errors import FieldError, LoopwiseError, Unprocessable
-from app.foundation.pages.forms import as_sentence
 from app.registry.store.experiments import StoredExperiment
 from app.wizard import composition as wizard_composition
 from app.wizard import message as wizard_message
@@ -151,7 +150,7 @@ def _place_of_people(parts: list[str]) -> tuple[str, str]:
 
 def problem_of(error: LoopwiseError) -> list[tuple[str, str, str]]:
     """(step, field, sentence) of each part of an error that a service raised."""
-    return [(*place_of(one.path), sentence(place_of(one.path)[1], one.message)) for one in error.fields]
+    return [(*place_of(one.path), sentence(place_of(one.path)[1], one)) for one in error.fields]
 
 
 def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
@@ -171,7 +170,7 @@ def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
 
 def _follows(field: FieldError, replaced: set[str]) -> bool:
     """True for what may only be wrong because something else was replaced: an action's id, the number of combinations."""
-    if field.message.startswith("no action of this experiment"):
+    if field.code == "unknown_action":
         return not replaced.isdisjoint({"actions", "composition", _NAMES})
     return _NAMES in replaced and bool(_COMBINED.fullmatch(field.path))
 
@@ -228,15 +227,13 @@ def _put(problems: Problems, field: FieldError, typed: Typed) -> None:
     place = rest.partition("-")[0]
     if step == "arms" and place.isdecimal() and int(place) >= len(rows):
         name = "holdout_share"
-    message = sentence(name, field.message)
-    if step == "arms" and name == "rows" and field.message.startswith("the shares sum"):
+    message = sentence(name, field)
+    if field.code == "shares_sum":
         if any("share" in one for one in problems["arms"]):
             return
-        message = as_sentence(f"{in_percent(field.message.split(';')[0])}; make them sum to 100%")
+        message = field.on_page(in_percent)
     if step == "arms" and name == "control" and any(one.endswith("-key") for one in problems["arms"]):
         return
-    if step == "arms" and name.endswith("-action") and not field.message.startswith("no action"):
-        message = "Choose which action this arm always takes."
     problems.setdefault(step, {}).setdefault(name, message)
 
 

@@ -12,9 +12,9 @@ from app.content.message_config import VariableSpec
 from app.design import drafts
 from app.foundation.errors import Conflict, LoopwiseError
 from app.foundation.pages.format import number, plural
-from app.foundation.pages.forms import as_sentence
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
+from app.foundation.words import page_sentence
 from app.wizard import composition as wizard_composition
 from app.wizard import form as wizard_form
 from app.wizard import message as wizard_message
@@ -110,7 +110,7 @@ def _count(kept: Typed, spec: CompositionSpec | None) -> str:
     try:
         allowed = len(spec.combinations)
     except TooMany as error:
-        return as_sentence(f"{error}; at most {MAX_COMBINATIONS:,} can be decided among")
+        return page_sentence(error.code, {"count": error.count, "limit": MAX_COMBINATIONS})
     told = plural(allowed, "combination is", "combinations are") + " allowed"
     told += f" of {number(total)}" if allowed < total else ""
     nothing = ", and saying nothing is one more choice" if spec.allow_nothing else ""

@@ -13,12 +13,11 @@ from app.foundation.fields import pydantic_fields
 from app.foundation.pages import charts
 from app.foundation.pages.chart_parts import Point
 from app.foundation.pages.format import number, percent, plural
-from app.foundation.pages.forms import as_sentence
+from app.foundation.words import as_sentence
 from app.reporting import power
 from app.reporting.power import PowerRequest
 from app.wizard.form import Typed
 from app.wizard.numbers import Reader
-from app.wizard.sentences import sentence
 
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
 RUNS = 100
@@ -66,7 +65,7 @@ def _by_field(fields: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for field in fields:
         name = field.path.split("/")[2] if field.path.count("/") > 1 else "mode"
-        found.setdefault(_NAMES.get(name, name), sentence("", field.message))
+        found.setdefault(_NAMES.get(name, name), field.on_page())
     return found
 
 

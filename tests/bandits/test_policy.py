@@ -14,6 +14,7 @@ from bandits.policy import (
     BanditPolicy,
     FixedPolicy,
     PolicyError,
+    Problem,
     UniformPolicy,
     parse_policy,
     policy_to_json,
@@ -21,10 +22,10 @@ from bandits.policy import (
 )
 
 
-def problems_of(obj: Any) -> dict[str, str]:
+def problems_of(obj: Any) -> dict[str, Problem]:
     with pytest.raises(PolicyError) as caught:
         parse_policy(obj)
-    return dict(caught.value.problems)
+    return {problem.path: problem for problem in caught.value.problems}
 
 
 def bandit(**parameters: Any) -> dict[str, Any]:
@@ -47,9 +48,12 @@ def test_fixed_and_uniform_policies_survive_json() -> None:
 
 def test_a_value_outside_its_range_is_refused_with_the_range() -> None:
     found = problems_of(bandit(epsilon=1.5, learning_rate=0, bits=23))
-    assert found["/parameters/epsilon"] == "must be a number from 0 to 1"
-    assert found["/parameters/learning_rate"] == "must be a number from 0.0001 to 10"
-    assert found["/parameters/bits"] == "must be a whole number from 10 to 22"
+    for name, code, low, high in (
+        ("epsilon", "out_of_range", 0, 1),
+        ("learning_rate", "out_of_range", 0.0001, 10),
+        ("bits", "not_whole_in_range", 10, 22),
+    ):
+        assert found[f"/parameters/{name}"] == (f"/parameters/{name}", code, {"low": low, "high": high})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "0.1", True, None, [0.1], {}])
@@ -60,14 +64,17 @@ def test_what_is_not_a_number_in_range_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("floor", [0, 0.0009, 1.1])
 def test_a_floor_that_would_let_propensities_reach_zero_is_refused(floor: float) -> None:
-    assert "0.001 to 1" in problems_of({**bandit(), "exploration_floor": floor})["/exploration_floor"]
+    assert problems_of({**bandit(), "exploration_floor": floor})["/exploration_floor"].params == {
+        "low": 0.001,
+        "high": 1,
+    }
 
 
 def test_unknown_keys_algorithms_and_parameters_are_refused_by_name() -> None:
     assert "/extra" in problems_of({"type": "uniform", "extra": 1})
     assert "/arguments" in problems_of({**bandit(), "arguments": "-f /tmp/x"})
-    assert "epsilon_greedy" in problems_of({"type": "bandit", "algorithm": "--cubic"})["/algorithm"]
-    assert "has learning_rate" in problems_of(bandit(**{"-f": 1}))["/parameters/-f"]
+    assert "epsilon_greedy" in problems_of({"type": "bandit", "algorithm": "--cubic"})["/algorithm"].params["expected"]
+    assert "learning_rate" in problems_of(bandit(**{"-f": 1}))["/parameters/-f"].params["allowed"]
     assert "/parameters/lambda_" in problems_of(bandit(lambda_=1.0))
     malformed: list[Any] = [[], "uniform", None, {}, {"type": []}]
     for wrong in malformed:
@@ -77,7 +84,7 @@ def test_unknown_keys_algorithms_and_parameters_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("value", ["context*action", ["-f"], ["context*action", "context*action"], [["x"]], 3, None])
 def test_interactions_come_from_the_list_of_names(value: Any) -> None:
-    assert "context*action" in problems_of(bandit(interactions=value))["/parameters/interactions"]
+    assert "context*action" in problems_of(bandit(interactions=value))["/parameters/interactions"].params["names"]
 
 
 def test_the_order_of_interactions_does_not_matter() -> None:

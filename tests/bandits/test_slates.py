@@ -356,9 +356,9 @@ def test_policies_say_whether_they_fill_slots() -> None:
     assert "slates" not in policy_to_json(BanditPolicy("softmax", {})) and "slates" not in policy_to_json(
         UniformPolicy()
     )
-    with pytest.raises(PolicyError, match="cover does not learn composed messages"):
+    with pytest.raises(PolicyError, match="policy_no_slates"):
         parse_policy(given | {"algorithm": "cover"})
-    with pytest.raises(PolicyError, match="true or false"):
+    with pytest.raises(PolicyError, match="not_true_or_false"):
         parse_policy(given | {"slates": "yes"})
 
 

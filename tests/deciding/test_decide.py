@@ -130,7 +130,7 @@ def test_a_batch_with_one_bad_item_stores_nothing_and_names_it(client: Client, d
 def test_a_batch_of_more_than_a_thousand_is_422(client: Client) -> None:
     requests = [{"experiment": EXPERIMENT, "unit_id": "u"}] * 1001
     answer = client.post("/v1/decide/batch", {"decisions": requests})
-    assert (answer.status, "1000" in answer.body["detail"]) == (422, True)
+    assert (answer.status, "1,000" in answer.body["detail"]) == (422, True)
 
 
 def test_a_deferred_decision_waits_for_its_activation(client: Client, database_url: str) -> None:

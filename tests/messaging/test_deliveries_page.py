@@ -55,11 +55,11 @@ def test_a_secret_is_shown_once_and_another_one_after_a_rotation(admin: Browser)
 
 def test_mistakes_stand_beside_their_fields(admin: Browser, database_url: str) -> None:
     for key, url, told in (
-        ("no key", URL, "first a letter or digit"),
+        ("no key", URL, "beginning with a letter or a digit"),
         ("inside", "https://127.0.0.1/hook", "public"),
         ("plain", "http://push.example/", "https"),
         (HOSTILE, HOSTILE, "https"),
-        ("", "", "letter or digit"),
+        ("", "", "a letter or a digit"),
     ):
         page = admin.post("/admin/webhooks", {"key": key, "url": url})
         assert page.status == 422 and told in page.text and 'aria-invalid="true"' in page.html, (key, page.text)

@@ -92,8 +92,8 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Br
     page = editor.post("/admin/triggers/new", wrong)
     assert page.status == 422
     for words in (
-        "first a letter or digit.",
-        "Give at most 7,776,000.",
+        "beginning with a letter or a digit",
+        "Give at most 90 days.",
         "small letters",
         "property's name without spaces",
     ):

@@ -53,7 +53,7 @@ def test_the_off_policy_tab_asks_it_where_there_are_messages(asked: str, viewer:
 
 def test_mistakes_stand_beside_their_fields(asked: str, viewer: Browser, client: Client) -> None:
     page = viewer.get(f"{asked}?limit=many&window=-1&unit=days")
-    assert page.status == 422 and "Write a number" in page.text and "Give at least 1." in page.text
+    assert page.status == 422 and "Write a whole number" in page.text and "Give at least 1 second." in page.text
     assert 'value="many"' in page.html and 'value="-1"' in page.html
     for odd in (
         "limit=2.5&window=7",

@@ -78,9 +78,9 @@ def test_a_decide_with_an_impossible_value_is_refused_and_says_where(
 def test_ten_thousand_actions_are_refused_with_the_limit_named(client: Client) -> None:
     actions = [{"id": str(n)} for n in range(10_000)]
     problem = _refused(client.decide(EXPERIMENT, actions=actions), 422)
-    assert "1000" in problem["detail"]
+    assert "1,000" in problem["detail"]
     problem = _refused(client.post("/v1/experiments", definition("huge", actions=actions)), 422)
-    assert "1000" in problem["detail"]
+    assert "1,000" in problem["detail"]
 
 
 REWARDS: list[tuple[dict[str, Any], int, str]] = [

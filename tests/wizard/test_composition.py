@@ -329,7 +329,7 @@ def test_a_running_message_gets_another_part_in_the_wizard(editor: Browser, clie
 def test_ten_thousand_characters_and_html_are_kept_and_shown_as_text(draft: Draft) -> None:
     long = NASTY + "w" * 9_000
     page = composed(draft).save("actions", MESSAGE | {"slots-0-parts-0-texts-0": long, "slots-1-name": NASTY})
-    assert "Keep it to 5000 characters" in beside(page, "slots-0-parts-0-texts-0")
+    assert "Keep it to 5,000 characters" in beside(page, "slots-0-parts-0-texts-0")
     assert kept(page, {"slots-0-parts-0-texts-0": ""}) == {"slots-0-parts-0-texts-0": long}
     assert "<script>alert" not in page.html
 

@@ -203,7 +203,7 @@ def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lo
         ("quiet_end", "Give a time of day"),
         ("quiet_zone", "as in Europe/Vienna"),
         ("context", "Choose that only these"),
-        ("retention", "at least one day"),
+        ("retention", "at least 1 day"),
     ):
         assert words in beside(page, name), name
     sent = fields(page)

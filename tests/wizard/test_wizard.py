@@ -323,7 +323,7 @@ def test_viewers_may_not_define_experiments(viewer: Browser, draft: Draft, clien
 
 def test_texts_of_ten_thousand_characters_and_nul_are_kept_or_left_out(draft: Draft, database_url: str) -> None:
     page = draft.save("purpose", {"key": "long", "name": "a\0b", "hypothesis": "\u05d0" * 10_001})
-    assert "10000 characters" in page.text
+    assert "10,000 characters" in page.text
     assert len(fields(page)["hypothesis"]) == 10_001
     with engine_of(database_url) as engine:
         kept = drafts.get(engine, int(draft.base.rpartition("/")[2])).typed

@@ -43,7 +43,7 @@ def move(key: str) -> Any:
     """Start or pause."""
     verb = request.form.get("do", "")
     if verb not in ("start", "pause"):
-        raise invalid((FieldError("/do", "give start or pause"),))
+        raise invalid((FieldError("/do", "not_start_or_pause"),))
     moved = service.move(process().engine, key, verb, user().name)
     process().refresh()
     flash(f"The experiment is {moved.status} now.")

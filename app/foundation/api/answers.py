@@ -7,7 +7,9 @@ from pydantic import BaseModel, Field, JsonValue
 
 class ProblemField(BaseModel):
     path: str = Field(description="JSON pointer to the wrong value.")
-    message: str
+    code: str = Field(description="What is wrong with it; stable.")
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="What the message names, such as a limit.")
+    message: str = Field(description="The same in words, which may change.")
 
 
 class Problem(BaseModel):

@@ -83,7 +83,10 @@ def render(error: LoopwiseError) -> Response:
     else:
         body = problem(status, error.code, error.title, error.detail)
         if error.fields:
-            body["errors"] = [{"path": field.path, "message": field.message} for field in error.fields]
+            body["errors"] = [
+                {"path": field.path, "code": field.code, "params": dict(field.params), "message": field.message}
+                for field in error.fields
+            ]
         response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
     if isinstance(error, Unavailable | TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_s)

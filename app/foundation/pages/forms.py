@@ -12,14 +12,8 @@ def mistakes(error: LoopwiseError) -> dict[str, str]:
     """The mistakes of an error by the name of the form's field, which is the last part of the path."""
     found: dict[str, str] = {}
     for field in error.fields:
-        found.setdefault(field.path.rpartition("/")[2], as_sentence(field.message))
+        found.setdefault(field.path.rpartition("/")[2], field.on_page())
     return found
-
-
-def as_sentence(text: str) -> str:
-    """The same words with a capital letter and a full stop."""
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def time_of(text: str, name: str, errors: dict[str, str]) -> datetime | None:

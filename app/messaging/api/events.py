@@ -135,7 +135,7 @@ def _last_event_id(query: StreamQuery) -> int:
     if not given:
         return query.last_event_id or 0
     if not re.fullmatch(r"[0-9]{1,18}", given):
-        raise invalid((FieldError("/last_event_id", "give the id of the last event that was received"),))
+        raise invalid((FieldError("/last_event_id", "not_an_event_id"),))
     return int(given)
 
 

@@ -10,11 +10,11 @@ from app.accounts.pages.access import page, user
 from app.deciding.serving import runtime
 from app.foundation.errors import FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid, pydantic_fields
-from app.foundation.pages.forms import as_sentence, mistakes
+from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import posted_version
+from app.foundation.words import as_sentence
 from app.messaging import deliveries as service
 from app.messaging import webhooks as hooks
-from app.messaging.pages.trigger_form import NAME
 from app.messaging.store.webhooks import StoredWebhook
 from app.messaging.webhooks import WebhookPatch, WebhookSpec
 
@@ -85,7 +85,7 @@ def webhook(key: str) -> Any:
         if verb in DONE:
             return _changed(key, f"The webhook {key} is {DONE[verb]} now.", status=DONE[verb])
         if verb not in does:
-            raise invalid((FieldError("/do", "give url, pause, start, rotate or delete"),))
+            raise invalid((FieldError("/do", "not_a_webhook_step"),))
         return does[verb](stored)
     except LoopwiseError as error:
         if error.status not in (409, 422) or verb not in ("url", "rotate", "delete"):
@@ -109,7 +109,7 @@ def _rotate(stored: StoredWebhook) -> Any:
 
 def _delete(stored: StoredWebhook) -> Any:
     if request.form.get("confirm", "").strip() != stored.key:
-        raise invalid((FieldError("/confirm", f"type {stored.key} to delete it"),))
+        raise invalid((FieldError("/confirm", "not_confirmed", {"key": stored.key}),))
     hooks.delete(runtime().engine, stored.key, user().name)
     flash(f"The webhook {stored.key} is deleted; its deliveries stay in the log.")
     return redirect(url_for("admin.webhooks"))
@@ -137,8 +137,7 @@ def _checked(model: Any, **given: str) -> Any:
 
 
 def _mistakes(error: LoopwiseError, verb: str = "key") -> dict[str, str]:
-    found = mistakes(error) or {"confirm" if verb == "delete" else verb: as_sentence(error.detail)}
-    return {name: NAME if "pattern" in text else text for name, text in found.items()}
+    return mistakes(error) or {"confirm" if verb == "delete" else verb: as_sentence(error.detail)}
 
 
 def _number(text: str) -> int | None:

@@ -1,14 +1,14 @@
 """The form of a trigger: from typed texts to the definition that the service takes, back, and mistakes to their fields."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.pages.forms import as_sentence
+from app.foundation.pages.format import duration
 from app.foundation.pages.typed import NOT_A_NUMBER, UNITS, span, text
+from app.foundation.words import plain
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
 from app.messaging.trigger_config import Cadence, ToWebhook, TriggerConfig
 
@@ -42,18 +42,6 @@ START = {
 _ROW = re.compile(r"(conditions|variables|context)-(\d{1,3})-([a-z]+)")
 _OF_PATTERN = {"window_s": "window", "for_s": "silence", "type": "kind", "pattern": "kind"}
 _OF_CONDITION = {"is": "relation", "property": "name", "profile": "name", "event": "name", "window_s": "window"}
-NAME = "Write letters, digits, dots, dashes, no spaces: first a letter or digit."
-PATH = "Write a property's name without spaces; dots lead into nested ones, as cart.total."
-SMALL = "Write small letters, digits and underscores: first a letter."
-_PLAIN: tuple[tuple[str, str | Callable[["re.Match[str]"], str]], ...] = (  # what the rules say, for people
-    (r"Input should be a valid (number|integer).*", NOT_A_NUMBER),
-    (r"Field required", "Fill this in."),
-    (r"String should match pattern '\^\[A-Za-z0-9\].*", NAME),
-    (r"String should match pattern '\^\[\^.*", PATH),
-    (r"String should match pattern '\^\[a-z_\].*", SMALL),
-    (r"Input should be greater than or equal to (\S+)", lambda found: f"Give at least {_limit(found[1])}."),
-    (r"Input should be less than or equal to (\S+)", lambda found: f"Give at most {_limit(found[1])}."),
-)
 
 
 def empty() -> Typed:
@@ -129,7 +117,8 @@ def mistakes(error: LoopwiseError, typed: Typed) -> dict[str, str]:
     """The mistakes by the names of the form's fields."""
     found: dict[str, str] = {}
     for field in error.fields:
-        found.setdefault(_field_of(field, typed), in_plain_words(field.message))
+        seconds = field.path.endswith("_s") or field.path == "/delay_s/float"
+        found.setdefault(_field_of(field, typed), field.on_page(duration if seconds else plain))
     return found or {"key": error.detail}
 
 
@@ -149,20 +138,6 @@ def _field_of(field: FieldError, typed: Typed) -> str:
             return head
         return f"{head}-{names.index(name)}-{'name' if last == '[key]' else 'property'}"
     return head if head in FIELDS or head in ROWS else "key"
-
-
-def in_plain_words(message: str) -> str:
-    """What a rule says, as a sentence for people."""
-    for pattern, words in _PLAIN:
-        match = re.fullmatch(pattern, message)
-        if match:
-            return words if isinstance(words, str) else words(match)
-    return as_sentence(message.removeprefix("Value error, "))
-
-
-def _limit(text: str) -> str:
-    value = float(text)
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:g}"
 
 
 def _pattern(typed: Typed, errors: dict[str, str]) -> dict[str, Any]:

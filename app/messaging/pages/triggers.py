@@ -82,7 +82,7 @@ def move_trigger(key: str) -> Any:
     """Start or pause."""
     verb = request.form.get("do", "")
     if verb not in DONE:
-        raise invalid((FieldError("/do", "give start or pause"),))
+        raise invalid((FieldError("/do", "not_start_or_pause"),))
     service.move(runtime().engine, key, verb, user().name)
     flash(f"The trigger {key} {DONE[verb]} now.")
     return redirect(url_for("admin.trigger", key=key))

@@ -10,7 +10,6 @@ from app.design.pages.policy_words import ALGORITHMS as WORDS
 from app.design.pages.policy_words import PARAMETERS
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
-from app.foundation.pages.forms import as_sentence
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.logged_values import Choices
 from bandits.policy import ALGORITHMS, COMMON, DEFAULT_FLOOR, DEFAULT_INTERACTIONS, INTERACTIONS, MIN_FLOOR, Parameter
@@ -71,10 +70,7 @@ def mistakes(error: LoopwiseError, form: "MultiDict[str, str]") -> dict[str, str
         name = {"type": "kind", "policy": "kind", "model": "version"}.get(name, name)
         if field.path.startswith("/features_off"):
             name = "features_off"
-        text = "Write a name of letters, digits, dots, dashes: it begins with a letter or digit." if (
-            name == "key" and "pattern" in field.message
-        ) else as_sentence(field.message)  # fmt: skip
-        found.setdefault(f"{form.get('algorithm', '')}-{name}" if name in own else name, text)
+        found.setdefault(f"{form.get('algorithm', '')}-{name}" if name in own else name, field.on_page())
     return found or {"key": error.detail}
 
 

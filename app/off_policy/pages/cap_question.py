@@ -13,10 +13,11 @@ from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
-from app.foundation.pages.format import interval, number, signed
+from app.foundation.pages.format import duration, interval, number, signed
 from app.foundation.pages.typed import UNITS, span
 from app.foundation.serving import process
-from app.messaging.pages.trigger_form import CHANNELS, in_plain_words
+from app.foundation.words import plain
+from app.messaging.pages.trigger_form import CHANNELS
 from app.off_policy import cap_evaluation
 from app.off_policy.cap_evaluation import CapQuestion
 
@@ -39,8 +40,9 @@ def cap_question(key: str) -> Any:
         except LoopwiseError as error:
             if error.status != 422:
                 raise
-            told = {field.path.rpartition("/")[2]: in_plain_words(field.message) for field in error.fields}
-            errors = {_NAMES.get(name, name): text for name, text in told.items()}
+            for field in error.fields:
+                name = field.path.rpartition("/")[2]
+                errors[_NAMES.get(name, name)] = field.on_page(duration if name == "window_s" else plain)
     else:
         given = asked_first(config)
     shown = experiment_page(

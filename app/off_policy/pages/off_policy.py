@@ -12,8 +12,8 @@ from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid
 from app.foundation.pages.charts import Row
 from app.foundation.pages.format import signed
-from app.foundation.pages.forms import as_sentence
 from app.foundation.serving import process
+from app.foundation.words import as_sentence
 from app.off_policy import evaluations
 from app.off_policy import logged_values as service
 from app.off_policy.evaluation_request import EvaluationRequest
@@ -94,8 +94,7 @@ def stage_candidate(key: str) -> Any:
     except LoopwiseError as error:
         if error.status not in (409, 422):
             raise
-        told = error.fields[0].message if error.fields else error.detail
-        errors = {f"stage-{name}": f"{told[:1].upper()}{told[1:]}."}
+        errors = {f"stage-{name}": error.fields[0].on_page() if error.fields else error.detail}
         return _page(key, errors=errors, shares={name: form.get("share", "")}), error.status
     at.refresh()
     flash(f"{name} is an arm now, with {form.get('share', '').strip()}% of the units. It starts untrained.")
@@ -108,7 +107,7 @@ def _share(text: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise invalid((FieldError("/share", "give a percentage above 0 and below 100"),))
+        raise invalid((FieldError("/share", "not_a_percentage"),))
     return share
 
 

@@ -128,7 +128,7 @@ def _checked(text: str) -> str:
     :raises Unprocessable: it cannot be a unit's.
     """
     unit_id = text.replace("\r\n", "\n")  # as forms send a line end
-    refusal = invalid((FieldError("/id", "give the id of a unit as your app knows it: 1 to 500 characters"),))
+    refusal = invalid((FieldError("/id", "not_a_unit"),))
     if "\0" in unit_id:
         raise refusal
     try:

@@ -39,8 +39,8 @@ def _epsilon(text: str) -> float:
     except ValueError:
         found = math.nan
     if not service.LEAST_EPSILON <= found <= service.MOST_EPSILON:
-        bounds = f"give a number from {service.LEAST_EPSILON:g} to {service.MOST_EPSILON:g}, such as 0.5"
-        raise invalid((FieldError("/epsilon", bounds),))
+        params = {"low": service.LEAST_EPSILON, "high": service.MOST_EPSILON}
+        raise invalid((FieldError("/epsilon", "epsilon_out_of_range", params),))
     return found
 
 

@@ -10,16 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bandits.model import Predictor, initial_model, options_problem
-from bandits.model_file import (
-    ModelError,
-    header_options,
-    read_header,
-    read_weights,
-    unseal,
-)
+from bandits.model_file import ModelError, read_header, read_weights, unseal
 from bandits.policy import BanditPolicy
-
-__all__ = ["ModelReport", "check_model", "header_options"]
 
 # VW's float32 distributions miss 1 by up to 4e-6; more than this is damage.
 SUM_TOLERANCE = 1e-4

@@ -23,7 +23,6 @@ from experiments.cuped import CupedResult, cuped
 from experiments.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
 from experiments.planning import Kind
-from experiments.results import Interval, missing
 from experiments.sequences import MixtureTest, mixture_tau, mixture_test
 from experiments.validation import DataError, FloatArray, IntArray, refuse_first
 
@@ -187,8 +186,3 @@ def _always_valid(found: Comparison, smallest: int, units: int, alpha: float) ->
         return None, f"the always-valid interval opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {smallest}"
     tau = mixture_tau(found.std_error, units, alpha=alpha)
     return mixture_test(found.difference, found.std_error, tau, alpha), ""
-
-
-def always_valid_interval(line: Line) -> Interval:
-    """The line's always-valid interval, or why there is none."""
-    return missing(line.reason) if line.always_valid is None else line.always_valid.interval

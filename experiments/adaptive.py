@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.intervals import normal
 from experiments.results import Interval, missing
-from experiments.validation import ArrayLike, DataError, FloatArray, IntArray, codes, distributions, matrix, vector
+from experiments.validation import ArrayLike, DataError, FloatArray, codes, distributions, matrix, vector
 
 MIN_EFFECTIVE_ROUNDS = 50.0
 """In simulation intervals with fewer terms behind their error covered 88 to 93%."""
@@ -128,52 +128,3 @@ def contrast(scores: FloatArray, weights: FloatArray, arm: int, against: int, al
         values.append(float(h @ scores[:, k]))
         parts.append(h * (scores[:, k] - values[-1]))
     return _estimate(values[0] - values[1], parts[0] - parts[1], alpha)
-
-
-def policy_scores(scores: FloatArray, target: ArrayLike) -> FloatArray:
-    """Scores of a policy from arms' scores: sum_a pi(a|x_t) G[t, a], shape (T,). `target` is (T, K)."""
-    pi = distributions("the target distribution", target, scores.shape[1])
-    return np.asarray((pi * scores).sum(axis=1))
-
-
-def expected_weight_square(target: FloatArray, logging: FloatArray) -> FloatArray:
-    """phi(x) = sum_a pi(a|x)^2 / p(a|x), shape (rows,): the variance scale of a policy's score at a context."""
-    used = target > 0
-    if (used & (logging <= 0)).any():
-        row = int(np.argmax((used & (logging <= 0)).any(axis=1)))
-        raise DataError("the target uses an arm with logged probability 0", fix="no score exists there", row=row)
-    return np.asarray(np.divide(target**2, logging, out=np.zeros_like(target), where=used).sum(axis=1))
-
-
-def noncontextual_weights(phi: ArrayLike, *, exponent: float = -0.5) -> FloatArray:
-    """h_t = (mean of phi over EARLIER rounds)^exponent, shape (T,): -1/2 StableVar, -1 MinVar (Bibaut et al. 2021).
-
-    phi: (T,) values of `expected_weight_square` of each round's policy at its context. The first round uses its own
-    upper stand-in, the second round's mean, because nothing came before it.
-    """
-    values = vector("phi", phi, minimum_length=2)
-    before = np.concatenate(([values[0]], np.cumsum(values)[:-1] / np.arange(1, len(values))))
-    before[0] = before[1]
-    return np.asarray(before**exponent)
-
-
-def contextual_stable_value(
-    scores: FloatArray, phi_by_version: FloatArray, version: IntArray, alpha: float = 0.05
-) -> WeightedEstimate:
-    """Contextual StableVar (Zhan et al. 2021): weights that depend on the context and on the version in force.
-
-    scores (T,) of the target policy; phi_by_version (B, T): `expected_weight_square` of EVERY policy version at EVERY
-    logged context (past contexts re-scored under past versions); version (T,) codes of the version in force. With
-    h_t(x) = phi_t(x)^(-1/2), H(x) = sum_s h_s(x): Q = sum_t h_t(x_t) / H(x_t) G_t.
-    """
-    phi = matrix("phi_by_version", phi_by_version, len(scores))
-    if (phi <= 0).any():
-        raise DataError("phi_by_version holds a value that is not above 0", fix="pass sum of pi^2 / p over arms")
-    h = phi**-0.5
-    pulls = np.bincount(version, minlength=len(phi)).astype(np.float64)
-    share = h / (pulls @ h)
-    own = share[version, np.arange(len(scores))]
-    terms = own * scores
-    value = float(terms.sum())
-    centre = share @ terms
-    return _estimate(value, terms - centre[version], alpha)

@@ -8,8 +8,6 @@ LeVeque (1979), any split of the rows gives the same answer to about 1e-12. This
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import reduce
 from math import sqrt
 from typing import NamedTuple
 
@@ -161,11 +159,6 @@ def merge(a: PolicySums, b: PolicySums) -> PolicySums:
         max(a.max_prediction, b.max_prediction),
         a.thresholds,
     )
-
-
-def merge_all(parts: Iterable[PolicySums]) -> PolicySums:
-    """Merge any number of parts; at least one."""
-    return reduce(merge, parts)
 
 
 def unit_moments(

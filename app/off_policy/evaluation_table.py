@@ -21,9 +21,9 @@ from bandits.model import TrainingDataError
 from bandits.model_file import ModelError
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge
+from experiments.folds import forward_folds
 from experiments.report import OffPolicyReport, evaluate_rows
 from experiments.results import Interval
-from experiments.reward_models import forward_folds
 from experiments.validation import DataError
 from experiments.verdict import Status, Verdict
 

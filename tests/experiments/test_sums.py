@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_any_split_gives_the_same_estimates_to_nine_digits(seed: int, cuts: list
     rows = make_rows(seed)
     edges = [0, *sorted(set(cuts)), 400]
     parts = [sums.policy_sums(*(c[a:b] for c in rows), THRESHOLDS) for a, b in pairwise(edges)]
-    whole, merged = sums.policy_sums(*rows, THRESHOLDS), sums.merge_all(reversed(parts))
+    whole, merged = sums.policy_sums(*rows, THRESHOLDS), reduce(sums.merge, reversed(parts))
     assert merged[1:] == whole[1:]
     known, found = (sums.finish(s.moments, with_model=True) for s in (whole, merged))
     assert found.keys() == known.keys()
@@ -45,7 +46,7 @@ def test_cressie_read_from_merged_sums_equals_that_from_arrays(synthetic: Any) -
     w, r, q, v = synthetic[:4]
     known = intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 42.0)
     parts = [sums.policy_sums(w[i::3], r[i::3], q[i::3], v[i::3], THRESHOLDS) for i in range(3)]
-    found = intervals.cressie_read(intervals.weight_sums_of(sums.merge_all(parts).moments), (0, 1), 42.0)
+    found = intervals.cressie_read(intervals.weight_sums_of(reduce(sums.merge, parts).moments), (0, 1), 42.0)
     assert found[:2] == pytest.approx(known[:2], rel=1e-9)
 
 

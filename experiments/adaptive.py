@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.intervals import normal
 from experiments.results import Interval, missing
-from experiments.validation import ArrayLike, DataError, FloatArray, codes, distributions, matrix, vector
+from experiments.validation import ArrayLike, DataError, FloatArray, IntArray, codes, distributions, matrix, vector
 
 MIN_EFFECTIVE_ROUNDS = 50.0
 """In simulation intervals with fewer terms behind their error covered 88 to 93%."""
@@ -31,6 +31,15 @@ class WeightedEstimate(NamedTuple):
     """sqrt(sum h^2 (G - Q)^2) / sum h, same unit."""
     interval: Interval
     """Normal, for one pre-declared look; its note says when too few rounds carry the error."""
+
+
+class ActionValue(NamedTuple):
+    """What one action is worth on the logged contexts."""
+
+    value: WeightedEstimate
+    """Mean reward per decision, had it always been chosen."""
+    minus_first: WeightedEstimate | None
+    """That minus the value of the first action; None for the first action itself."""
 
 
 def running_means(rewards: ArrayLike, arms: ArrayLike, n_arms: int) -> FloatArray:
@@ -87,44 +96,78 @@ def two_point_weights(probabilities: FloatArray, floor_decay: float) -> FloatArr
     return np.asarray(np.sqrt(share * before * e))
 
 
-def weighted_value(scores: FloatArray, weights: FloatArray, alpha: float = 0.05) -> WeightedEstimate:
-    """Q = sum h G / sum h and its error, from scores and weights of shape (T,)."""
+def weighted_value(
+    scores: FloatArray, weights: FloatArray, alpha: float = 0.05, unit: IntArray | None = None
+) -> WeightedEstimate:
+    """Q = sum h G / sum h and its error, from scores and weights of shape (T,).
+
+    `unit` holds a code from 0 per round: the terms of one unit are summed before they are squared.
+    """
     total = float(weights.sum())
     if len(scores) < 2 or total <= 0:
         return WeightedEstimate(None, None, missing("no round carries weight for this arm"))
     value = float(weights @ scores) / total
-    return _estimate(value, weights * (scores - value) / total, alpha)
+    return _estimate(value, weights * (scores - value) / total, alpha, unit)
 
 
-def _estimate(value: float, terms: FloatArray, alpha: float) -> WeightedEstimate:
+def _estimate(value: float, terms: FloatArray, alpha: float, unit: IntArray | None) -> WeightedEstimate:
     """Value with the error of its centred terms, and a note when few of them carry it."""
-    squares = terms**2
+    squares = (terms if unit is None else np.bincount(unit, weights=terms)) ** 2
     error = sqrt(float(squares.sum()))
     fourth = float(squares @ squares)
-    effective = float(squares.sum()) ** 2 / fourth if fourth > 0 else float(len(terms))
+    effective = float(squares.sum()) ** 2 / fourth if fourth > 0 else float(len(squares))
     note = ""
     if effective < MIN_EFFECTIVE_ROUNDS:
+        counted = "rounds" if unit is None else "units"
         note = (
-            f"rests on about {effective:.0f} effective rounds ({MIN_EFFECTIVE_ROUNDS:.0f} wanted), so that it covers "
+            f"rests on about {effective:.0f} effective {counted} ({MIN_EFFECTIVE_ROUNDS:.0f} wanted), so that it covers "
             "less often than it says: keep a lasting exploration floor"
         )
     return WeightedEstimate(value, error, normal(value, error, alpha, note=note))
 
 
-def arm_values(scores: FloatArray, weights: FloatArray, alpha: float = 0.05) -> list[WeightedEstimate]:
+def arm_values(
+    scores: FloatArray, weights: FloatArray, alpha: float = 0.05, unit: IntArray | None = None
+) -> list[WeightedEstimate]:
     """`weighted_value` of every arm, scores and weights (T, K)."""
-    return [weighted_value(scores[:, k], weights[:, k], alpha) for k in range(scores.shape[1])]
+    return [weighted_value(scores[:, k], weights[:, k], alpha, unit) for k in range(scores.shape[1])]
 
 
-def contrast(scores: FloatArray, weights: FloatArray, arm: int, against: int, alpha: float = 0.05) -> WeightedEstimate:
-    """Value of `arm` minus that of `against`, with the covariance of their scores in the error (Hadad et al. 2021)."""
+def contrast(
+    scores: FloatArray, weights: FloatArray, arms: tuple[int, int], alpha: float = 0.05, unit: IntArray | None = None
+) -> WeightedEstimate:
+    """Value of the first of two arms minus that of the second, with the covariance of their scores in the error.
+
+    Source: Hadad et al. 2021.
+    """
     totals = weights.sum(axis=0)
-    if len(scores) < 2 or totals[arm] <= 0 or totals[against] <= 0:
+    if len(scores) < 2 or min(totals[k] for k in arms) <= 0:
         return WeightedEstimate(None, None, missing("no round carries weight for one of the arms"))
     parts = []
     values = []
-    for k in (arm, against):
+    for k in arms:
         h = weights[:, k] / totals[k]
         values.append(float(h @ scores[:, k]))
         parts.append(h * (scores[:, k] - values[-1]))
-    return _estimate(values[0] - values[1], parts[0] - parts[1], alpha)
+    return _estimate(values[0] - values[1], parts[0] - parts[1], alpha, unit)
+
+
+def action_values(
+    rewards: ArrayLike,
+    actions: ArrayLike,
+    probabilities: ArrayLike,
+    alpha: float = 0.05,
+    unit: IntArray | None = None,
+) -> list[ActionValue]:
+    """Value of every action of a log in time order: doubly robust scores, running means, StableVar weights.
+
+    actions (T,) codes; probabilities (T, K) logged distributions. Raises `DataError` where a distribution does not sum
+    to 1 or the logged action had probability 0.
+    """
+    e = distributions("the logged distribution", probabilities)
+    scores = arm_scores(rewards, actions, e, running_means(rewards, actions, e.shape[1]))
+    weights = stable_weights(e)
+    return [
+        ActionValue(value, None if k == 0 else contrast(scores, weights, (k, 0), alpha, unit))
+        for k, value in enumerate(arm_values(scores, weights, alpha, unit))
+    ]

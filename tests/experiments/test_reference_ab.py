@@ -312,7 +312,7 @@ def test_adaptively_weighted_values_and_contrasts_equal_the_authors_code(referen
         half = [(v.interval[1] or inf) - (v.value or inf) for v in values]
         assert half == pytest.approx(known["arm_values"][name]["ci_radius"], rel=EXACT), name
         if name in known["contrasts_last_minus_each"]:
-            gaps = [adaptive.contrast(g, h, 2, other) for other in (0, 1)]
+            gaps = [adaptive.contrast(g, h, (2, other)) for other in (0, 1)]
             key = known["contrasts_last_minus_each"][name]
             assert [v.value for v in gaps] == pytest.approx(key["estimate"], rel=1e-9), name
             assert [v.std_error for v in gaps] == pytest.approx(key["stderr"], rel=EXACT), name

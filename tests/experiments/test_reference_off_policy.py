@@ -192,7 +192,11 @@ def test_intervals_cover_the_simulated_truth(synthetic: Any, expected: Any) -> N
     truth = expected["syn_binary"]["truth"]["population"]
     log = synthetic
     found = report.evaluate_rows(
-        log.propensity, log.target, log.r, q=log.q, v=log.v, max_weight=42.0, reward_range=(0, 1)
+        log.propensity,
+        log.target,
+        log.r,
+        model=report.ModelColumns(log.q, log.v),
+        assumptions=report.Assumptions(max_weight=42.0, reward_range=(0, 1)),
     )
     for name in ("ips", "snips", "dr", "sndr"):
         for method, interval in found.estimators[name].intervals.items():

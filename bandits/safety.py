@@ -63,7 +63,7 @@ def _check_weights(payload: bytes, policy: BanditPolicy) -> tuple[int, list[str]
     if not np.isfinite(records["values"]).all():
         problems.append("the model has weights that are not finite")
     index = records["index"].astype(np.int64)
-    if index.size and (index[-1] >= 1 << policy.parameters["bits"] or (np.diff(index) <= 0).any()):
+    if index.size and (index[-1] >= 1 << policy.bits or (np.diff(index) <= 0).any()):
         problems.append("the model's weights are out of order or beyond its size")
     return int(np.count_nonzero(records["values"][:, 0])), problems
 

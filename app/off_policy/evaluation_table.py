@@ -17,7 +17,7 @@ from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Policies, Target, describe
 from bandits import reward_model
-from bandits.model import TrainingDataError
+from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge

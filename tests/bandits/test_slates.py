@@ -11,7 +11,8 @@ import pytest
 from bandits import slates
 from bandits.distribution import DistributionError, draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, TrainingDataError, distribution, initial_model, learn
+from bandits.examples import Example, TrainingDataError
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.model_file import ModelError, parse_options, read_header, unseal
 from bandits.policy import (
     ALGORITHMS,

@@ -5,13 +5,23 @@ thing are small, and they need not sum to anything.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from bandits.encoding import drop_features, encode_action, encode_context
+from bandits.encoding import Features, drop_features, encode_action, encode_context
 from bandits.model import Predictor, distribution
 from bandits.policy import Policy
 
 MOST: Final = 40
+
+
+class Choice(NamedTuple):
+    """One decision: what was known, what could be chosen, and what was."""
+
+    context: Features
+    action_features: Features  # of the chosen action; its id is a feature too, and cannot be left out
+    action_lines: Sequence[str]  # encode_action(...) of each eligible action
+    action_ids: Sequence[str]  # in the same order
+    chosen: int  # index in both
 
 
 class Contribution(NamedTuple):
@@ -19,52 +29,44 @@ class Contribution(NamedTuple):
 
     side: str  # context, or action: of the chosen action
     name: str  # the top-level field
-    value: Any
+    value: object  # as the caller sent it
     without: float  # probability of the chosen action if the field had not been there
-    change: float  # the probability with it minus the one without it
+    change: float  # the probability with the field minus the one without it
 
 
-def names_of(features: Any) -> list[str]:
+def names_of(features: Features) -> list[str]:
     """Top-level names of features, in the order in which they were given."""
-    parts = [features] if isinstance(features, Mapping) else features
-    return list(dict.fromkeys(name for part in parts for name in part))
+    return list(dict.fromkeys(name for part in _parts(features) for name in part))
 
 
-def contributions(
-    policy: Policy,
-    predictor: Predictor | None,
-    context: Any,
-    action_features: Any,
-    action_lines: Sequence[str],
-    action_ids: Sequence[str],
-    chosen: int,
-    most: int = MOST,
-) -> list[Contribution]:
-    """The first ``most`` fields, the context's before the action's; the largest changes come first.
-
-    :param action_features: of the chosen action; its id is a feature too, and cannot be left out.
-    """
-    shared, lines = encode_context(context), list(action_lines)
+def contributions(policy: Policy, predictor: Predictor | None, choice: Choice, most: int = MOST) -> list[Contribution]:
+    """The first ``most`` fields, the context's before the action's; the largest changes come first."""
+    context, action_features, lines, ids, chosen = choice
+    shared = encode_context(context)
 
     def chance(shared_line: str, line: str) -> float:
-        given = [*lines[:chosen], line, *lines[chosen + 1 :]]
-        return float(distribution(policy, predictor, shared_line, given, action_ids)[chosen])
+        changed = [*lines[:chosen], line, *lines[chosen + 1 :]]
+        return float(distribution(policy, predictor, shared_line, changed, ids)[chosen])
 
     now = chance(shared, lines[chosen])
     fields = [("context", name) for name in names_of(context)] + [
         ("action", name) for name in names_of(action_features)
     ]
-    found = []
+    out = []
     for side, name in fields[:most]:
         if side == "context":
             without = chance(encode_context(drop_features(context, {name})), lines[chosen])
         else:
-            without = chance(shared, encode_action(action_ids[chosen], drop_features(action_features, {name})))
+            without = chance(shared, encode_action(ids[chosen], drop_features(action_features, {name})))
         source = context if side == "context" else action_features
-        found.append(Contribution(side, name, _value(source, name), without, now - without))
-    return sorted(found, key=lambda one: -abs(one.change))
+        out.append(Contribution(side, name, _value(source, name), without, now - without))
+    return sorted(out, key=lambda contribution: -abs(contribution.change))
 
 
-def _value(features: Any, name: str) -> Any:
-    values = [part[name] for part in ([features] if isinstance(features, Mapping) else features) if name in part]
+def _parts(features: Features) -> Sequence[Mapping[str, object]]:
+    return [features] if isinstance(features, Mapping) else features
+
+
+def _value(features: Features, name: str) -> object:
+    values = [part[name] for part in _parts(features) if name in part]
     return values[0] if len(values) == 1 else values

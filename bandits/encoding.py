@@ -32,6 +32,7 @@ MAX_ABS: Final = 1e9
 # VW's separators, this file's own separators, and everything that str.strip() or a terminal could eat.
 _UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f|:=%/*\ud800-\udfff]")
 
+# Any: JSON that a caller sent; every type that is no feature is refused here.
 Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -87,7 +88,7 @@ def _percent(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match.group().encode())
 
 
-def _encode_root(features: Any, out: list[str]) -> None:
+def _encode_root(features: object, out: list[str]) -> None:
     try:
         if isinstance(features, Mapping):
             _encode_object("", features, out)
@@ -118,7 +119,7 @@ def _encode_object(prefix: str, obj: Mapping[str, Any], out: list[str]) -> None:
             _encode_other(name, value, out)
 
 
-def _encode_other(name: str, value: Any, out: list[str]) -> None:
+def _encode_other(name: str, value: object, out: list[str]) -> None:
     """A value at a complete name; `None` is nothing."""
     if value is None:
         return
@@ -138,7 +139,7 @@ def _encode_other(name: str, value: Any, out: list[str]) -> None:
         raise FeatureError(_pointer(name), "feature_type", type(value).__name__)
 
 
-def _encode_list(name: str, values: Sequence[Any], out: list[str]) -> None:
+def _encode_list(name: str, values: Sequence[object], out: list[str]) -> None:
     for index, value in enumerate(values):
         if isinstance(value, str):
             out.append(f"{name}={escape(value)}")

@@ -1,30 +1,32 @@
 """What people said of a decision, as reward events: one for each kind of answer that the feedback schema gives a worth.
 
-A schema is plain JSON, an experiment's ``feedback``: per kind its worth in reward units, and a confidence. A kind without a
-worth is kept elsewhere and counts for nothing here.
+A schema is JSON that a person wrote, an experiment's ``feedback``: the worth of each kind in reward units, and a
+confidence. Hence the ``Any`` here. A kind without a worth is stored elsewhere and counts for nothing here.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from bandits.rewards import RewardEvent
 
 TOP_SCORE: Final = 10
+
+AnswerValue = str | int | float | None
 
 
 class Answer(NamedTuple):
     """One answer of one decision."""
 
     kind: str  # thumbs, stars, score, reason, comment, dismissed, not_interested
-    value: Any  # "up" or "down"; 1 to 5; 0 to 10; the reason's name; null
+    value: AnswerValue  # "up" or "down"; 1 to 5; 0 to 10; the reason's name; null
     occurred_at: datetime  # all answers of a call are timezone-aware, or none is
     feedback_id: str  # breaks ties of occurred_at, so that the order is total
 
 
-def worth(schema: Mapping[str, Any], kind: str, value: Any) -> float | None:
+def worth(schema: Mapping[str, Any], kind: str, value: AnswerValue) -> float | None:
     """An answer in reward units, as the schema says it; None when the schema has none for it."""
-    found: Any = (schema.get("reasons") or {}).get(value) if kind == "reason" else schema.get(kind)
+    found = (schema.get("reasons") or {}).get(value) if kind == "reason" else schema.get(kind)
     if found is None:
         return None
     if kind in ("reason", "dismissed", "not_interested"):
@@ -32,14 +34,14 @@ def worth(schema: Mapping[str, Any], kind: str, value: Any) -> float | None:
     if kind == "thumbs":
         return float(found[value])
     if kind == "stars":
-        return float(found[value - 1])
+        return float(found[cast(int, value) - 1])
     if kind == "score":
-        share = float(value) / TOP_SCORE
+        share = float(cast(float, value)) / TOP_SCORE
         return float(found["low"]) * (1 - share) + float(found["high"]) * share
     return None
 
 
-def contribution(schema: Mapping[str, Any], kind: str, value: Any, default: float) -> float | None:
+def contribution(schema: Mapping[str, Any], kind: str, value: AnswerValue, default: float) -> float | None:
     """The worth, pulled towards the reward's default by what the confidence leaves: default + confidence * (worth - default)."""
     found = worth(schema, kind, value)
     if found is None:

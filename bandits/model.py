@@ -9,27 +9,20 @@ Serving never shares a workspace with learning: a prediction on a workspace that
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, Protocol, cast
 
 import pylibvw  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import vowpalwabbit  # type: ignore[import-untyped,unused-ignore]
 
 from bandits import slates
 from bandits.distribution import FloatArray, mix_floor, uniform
+from bandits.examples import Example, write_examples
 from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
-from bandits.policy import (
-    BanditPolicy,
-    FixedPolicy,
-    Policy,
-    runtime_arguments,
-    vw_arguments,
-)
+from bandits.policy import BanditPolicy, FixedPolicy, Policy, runtime_arguments, vw_arguments
 
-MIN_PROPENSITY: Final = 1e-9
-MAX_ABS_COST: Final = 1e6
 # Parsing is four fifths of a prediction and a catalogue's action lines repeat, so a Predictor keeps them parsed, from
 # their second sight on. VW's example objects are large: the bound keeps a predictor under 32 MiB of them.
 MAX_CACHED_LINES: Final = 1024
@@ -38,23 +31,19 @@ EXAMPLE_BYTES: Final = 31_000  # measured growth per kept line
 _SEED: Final = re.compile(r"--random_seed \d{1,20}(?= |$)")
 
 
-class TrainingDataError(ValueError):
-    """An example that would ruin a model. `index` is its position (from 0) in what `learn` was given."""
+class ParsedLine(Protocol):
+    """VW's example object."""
 
-    def __init__(self, index: int, message: str) -> None:
-        super().__init__(f"example {index}: {message}")
-        self.index = index
+    def get_action_scores(self) -> list[float]: ...
 
 
-class Example(NamedTuple):
-    """One logged decision with its outcome."""
+class Workspace(Protocol):
+    """What this package uses of VW's workspace, which has no types of its own."""
 
-    shared_line: str  # encode_context(...)
-    action_lines: Sequence[str]  # encode_action(...) of each eligible action, in logged order
-    chosen: int  # index in action_lines
-    propensity: float  # logged probability of the chosen action, in (0, 1]
-    cost: float  # cost_of(reward, ...), in [0, 1]
-    chances: Sequence[float] | FloatArray | None = None  # the whole logged distribution; slates need it, others do not
+    def predict(self, text: str) -> list[list[tuple[int, float]]]: ...
+    def save(self, path: str) -> None: ...
+    def finish(self) -> None: ...
+    def _parse(self, text: str) -> list[ParsedLine]: ...
 
 
 @lru_cache(maxsize=256)
@@ -79,8 +68,8 @@ def options_problem(payload: bytes, policy: BanditPolicy) -> str | None:
     if _SEED.sub("", header.options) != _SEED.sub("", wanted.options):
         names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         return f"the model's options differ from the policy's: {', '.join(names) or 'repeated or in another order'}"
-    if header.bits != policy.parameters["bits"]:
-        return f"the model has 2^{header.bits} weights, the policy 2^{policy.parameters['bits']}"
+    if header.bits != policy.bits:
+        return f"the model has 2^{header.bits} weights, the policy 2^{policy.bits}"
     return None
 
 
@@ -92,11 +81,11 @@ class Predictor:
 
     def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
         self._examples, payload = unseal(model_bytes)
-        self._uniform = self._examples < policy.parameters.get("explore_first", 0)
+        self._uniform = self._examples < policy.explore_first
         self._slates = policy.slates
-        self._bits: int = policy.parameters["bits"]
+        self._bits = policy.bits
         self._lock = threading.Lock()
-        self._cache: dict[str, Any] = {}
+        self._cache: dict[str, ParsedLine] = {}
         self._seen: set[int] = set()
         self._peak_examples = 0
         problem = options_problem(payload, policy)
@@ -105,7 +94,7 @@ class Predictor:
         with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
             path = Path(folder, "model")
             path.write_bytes(payload)
-            self._workspace: Any = open_workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
+            self._workspace: Workspace | None = open_workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, in float64. Raises `ValueError` as `probabilities`."""
@@ -133,15 +122,14 @@ class Predictor:
         if self._uniform:
             return [1.0 / len(action_lines)] * len(action_lines)
         with self._lock:
-            if self._workspace is None:
-                raise ValueError("this predictor is closed")
-            shared, actions, transient = self._parse(shared_line, action_lines)
+            workspace = self._opened()
+            shared, actions, transient = self._parse(workspace, shared_line, action_lines)
             try:
-                pylibvw.vw.predict_multi(self._workspace, [shared, *actions])
-                scores: list[float] = shared.get_action_scores()
+                pylibvw.vw.predict_multi(workspace, [shared, *actions])
+                scores = shared.get_action_scores()
             finally:
-                self._finish([shared, *transient])
-                self._trim()
+                _hand_back(workspace, [shared, *transient])
+                self._trim(workspace)
         if len(scores) != len(action_lines):
             raise ValueError("the first line must be a shared line and the others actions")
         return scores
@@ -150,7 +138,7 @@ class Predictor:
         """Frees VW's memory; calling it twice is fine."""
         with self._lock:
             if self._workspace is not None:
-                self._drop_cache()
+                self._drop_cache(self._workspace)
                 self._workspace.finish()
                 self._workspace = None
 
@@ -175,49 +163,60 @@ class Predictor:
             return [[1.0 / size] * size for size in sizes]
         text = slates.question_text(table, shared_line)
         with self._lock:
-            if self._workspace is None:
-                raise ValueError("this predictor is closed")
             self._peak_examples = max(self._peak_examples, 1 + sum(sizes) + len(sizes))
-            answer = self._workspace.predict(text)
+            answer = self._opened().predict(text)
         # Per slot (possibility, probability) pairs, the one that VW drew first: its draw is not used.
         return [[chance for _, chance in sorted(pairs)] for pairs in answer]
 
-    def _parse(self, shared_line: str, lines: Sequence[str]) -> tuple[Any, list[Any], list[Any]]:
+    def _opened(self) -> Workspace:
+        if self._workspace is None:
+            raise ValueError("this predictor is closed")
+        return self._workspace
+
+    def _parse(
+        self, workspace: Workspace, shared_line: str, lines: Sequence[str]
+    ) -> tuple[ParsedLine, list[ParsedLine], list[ParsedLine]]:
         """The parsed shared line, the actions in order, and those of them that must be handed back after use."""
         if len(set(lines)) != len(lines):
             raise ValueError("two actions have the same line")
         actions = list(map(self._cache.get, lines))
         missing = [index for index, action in enumerate(actions) if action is None]
-        text = "\n".join([shared_line, *(lines[index] for index in missing)])
-        shared, *parsed = self._workspace._parse(text) or [None]
-        if len(parsed) != len(missing):
-            self._finish([example for example in (shared, *parsed) if example is not None])
+        parsed = workspace._parse("\n".join([shared_line, *(lines[index] for index in missing)]))
+        if len(parsed) != 1 + len(missing):
+            _hand_back(workspace, parsed)
             raise ValueError("a line holds a line break or nothing")
         transient = []
-        for index, example in zip(missing, parsed, strict=True):
+        for index, example in zip(missing, parsed[1:], strict=True):
             actions[index] = example
-            if hash(lines[index]) in self._seen:
-                self._cache[lines[index]] = example
-            else:
-                self._seen.add(hash(lines[index]))
+            if not self._keep(lines[index], example):
                 transient.append(example)
         self._peak_examples = max(self._peak_examples, 1 + len(self._cache) + len(transient))
-        return shared, actions, transient
+        return parsed[0], cast(list[ParsedLine], actions), transient
 
-    def _finish(self, examples: list[Any]) -> None:
-        # Parsed examples that are not handed back leak.
-        if examples:
-            pylibvw.vw._finish_example_multi_ex(self._workspace, examples)
+    def _keep(self, line: str, example: ParsedLine) -> bool:
+        """Keeps the line that is parsed for the second time, and says so."""
+        seen = hash(line) in self._seen
+        if seen:
+            self._cache[line] = example
+        else:
+            self._seen.add(hash(line))
+        return seen
 
-    def _trim(self) -> None:
+    def _trim(self, workspace: Workspace) -> None:
         if len(self._cache) > MAX_CACHED_LINES:
-            self._drop_cache()
+            self._drop_cache(workspace)
         if len(self._seen) > MAX_SEEN_LINES:
             self._seen.clear()
 
-    def _drop_cache(self) -> None:
-        self._finish(list(self._cache.values()))
+    def _drop_cache(self, workspace: Workspace) -> None:
+        _hand_back(workspace, list(self._cache.values()))
         self._cache.clear()
+
+
+def _hand_back(workspace: Workspace, examples: list[ParsedLine]) -> None:
+    # Parsed examples that are not handed back leak.
+    if examples:
+        pylibvw.vw._finish_example_multi_ex(workspace, examples)
 
 
 def distribution(
@@ -245,13 +244,6 @@ def distribution(
     return predictor.distribution(shared_line, action_lines, policy.exploration_floor)
 
 
-def example_text(example: Example) -> str:
-    """The example in VW's text format, ending with the empty line that separates examples."""
-    shared_line, lines, chosen, propensity, cost, _ = example
-    label = f"0:{float(cost)!r}:{float(propensity)!r} "
-    return "\n".join((shared_line, *lines[:chosen], label + lines[chosen], *lines[chosen + 1 :], "\n"))
-
-
 def learn(
     parent_bytes: bytes,
     policy: BanditPolicy,
@@ -272,7 +264,7 @@ def learn(
         raise ModelError(problem)
     with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
         data = Path(folder, "examples")
-        count = _write_examples(data, examples, _slates_text if policy.slates else _checked_text)
+        count = write_examples(data, examples, as_slates=policy.slates)
         if count == 0:
             return parent_bytes
         for _ in range(passes):
@@ -287,52 +279,9 @@ def _learn_file(payload: bytes, policy: BanditPolicy, data: Path, folder: Path) 
     return child.read_bytes()
 
 
-def _write_examples(path: Path, examples: Iterable[Example], text_of: Callable[[int, Example], str]) -> int:
-    count = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for example in examples:
-            file.write(text_of(count, example))
-            count += 1
-    return count
-
-
-def _check_label(index: int, example: Example) -> None:
-    # One propensity of 0 or NaN ruins an mtr model for good, and the damage survives save and load.
-    if not MIN_PROPENSITY <= example.propensity <= 1.0:
-        raise TrainingDataError(index, f"propensity must be in (0, 1], got {example.propensity!r}")
-    if not -MAX_ABS_COST <= example.cost <= MAX_ABS_COST:
-        raise TrainingDataError(index, f"cost must be finite and at most 1e6, got {example.cost!r}")
-    k = len(example.action_lines)
-    if not 0 <= example.chosen < k:
-        raise TrainingDataError(index, f"chosen must index one of {k} actions, got {example.chosen!r}")
-
-
-def _checked_text(index: int, example: Example) -> str:
-    _check_label(index, example)
-    k = len(example.action_lines)
-    text = example_text(example)
-    # Counting over the whole text is several times faster than looking at each line, and sees the same: K + 2 line
-    # ends are those of the format, so no line holds one; K - 1 lines and the chosen one begin with a namespace.
-    starts = text.count("\n|") + example.action_lines[example.chosen].startswith("|")
-    if text.count("\n") != k + 2 or starts != k or "\r" in text or not text.startswith("shared |"):
-        raise TrainingDataError(index, "its lines are not as encode_context and encode_action write them")
-    return text
-
-
-def _slates_text(index: int, example: Example) -> str:
-    _check_label(index, example)
-    if example.chances is None:
-        raise TrainingDataError(index, "slates learn from the whole logged distribution, which is not there")
-    try:
-        table = slates.table_of([slates.parts_of(line) for line in example.action_lines])
-        return slates.example_text(table, example.shared_line, example.chances, example.chosen, example.cost)
-    except ValueError as error:
-        raise TrainingDataError(index, str(error)) from None
-
-
-def open_workspace(arguments: str, *paths: str) -> Any:
+def open_workspace(arguments: str, *paths: str) -> Workspace:
     """A workspace, for the modules of this package. ``arguments`` are ours, never a user's; ``paths`` may hold spaces."""
     try:
-        return vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths])
+        return cast(Workspace, vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths]))
     except RuntimeError as error:  # VW's only exception; its own header checksum is among the reasons
         raise ModelError(f"Vowpal Wabbit refused the model: {error}") from None

@@ -81,14 +81,6 @@ def read_header(payload: bytes) -> Header:
     return Header(version, bits, options.strip(), at + 8)
 
 
-def header_options(model_bytes: bytes) -> dict[str, tuple[str, ...]]:
-    """Options in the model's header, name without dashes -> its values in order (empty for a flag).
-
-    Raises `ModelError` when the bytes are damaged or the text is not `--name [value]` throughout.
-    """
-    return parse_options(read_header(unseal(model_bytes).payload).options)
-
-
 def parse_options(options: str) -> dict[str, tuple[str, ...]]:
     """`--name [value]` pairs, also `--name=value`; a repeated name collects its values. Raises `ModelError`."""
     found: dict[str, tuple[str, ...]] = {}

@@ -35,7 +35,7 @@ A policy with `slates` fills the slots of a composed message (bandits/slates.py)
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 MIN_FLOOR: Final = 0.001
 DEFAULT_FLOOR: Final = 0.05
@@ -141,7 +141,8 @@ class BanditPolicy:
     """A learned policy. Missing parameters get their defaults; a wrong one raises `PolicyError`."""
 
     algorithm: str  # a key of ALGORITHMS
-    parameters: Mapping[str, Any]  # complete after construction: every parameter of the algorithm and the common ones
+    # Complete after construction: every parameter of the algorithm and the common ones.
+    parameters: Mapping[str, ParameterValue]
     # Share f in [0.001, 1] given to uniform choice: logged = (1-f)*p + f/K. Several algorithms give exact zeros, which no
     # estimator can divide by, so f is never 0. The default of 0.05 bounds the importance weights by 20 K and costs at
     # most 5% of the gap between the best policy and uniform.
@@ -165,13 +166,18 @@ class BanditPolicy:
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), self.exploration_floor, self.slates))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BanditPolicy, (
-            self.algorithm,
-            dict(self.parameters),
-            self.exploration_floor,
-            self.slates,
-        )
+    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool]]:
+        return BanditPolicy, (self.algorithm, dict(self.parameters), self.exploration_floor, self.slates)
+
+    @property
+    def bits(self) -> int:
+        """Binary logarithm of the number of weights."""
+        return cast(int, self.parameters["bits"])
+
+    @property
+    def explore_first(self) -> int:
+        """Learned decisions before which the choice is uniform; 0 for every algorithm but `first`."""
+        return cast(int, self.parameters.get("explore_first", 0))
 
 
 Policy = FixedPolicy | UniformPolicy | BanditPolicy
@@ -183,7 +189,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def parse_policy(obj: Mapping[str, Any]) -> Policy:
+def parse_policy(obj: Mapping[str, Any]) -> Policy:  # Any: JSON that a person or a client wrote
     """The policy that a JSON object describes. Raises `PolicyError` with every problem."""
     if not isinstance(obj, Mapping):
         raise PolicyError([Problem("", "not_an_object")])
@@ -208,7 +214,7 @@ def parse_policy(obj: Mapping[str, Any]) -> Policy:
     return policy
 
 
-def policy_to_json(policy: Policy) -> dict[str, Any]:
+def policy_to_json(policy: Policy) -> dict[str, object]:
     """The JSON object of a policy, every default written out; `parse_policy` of it gives an equal policy."""
     if isinstance(policy, FixedPolicy):
         return {"type": "fixed", "action": policy.action}
@@ -235,7 +241,9 @@ def vw_arguments(policy: BanditPolicy) -> str:
     for name, spec in {**COMMON, **ALGORITHMS[policy.algorithm]}.items():
         if spec.option:
             parts.append(f"--{spec.option} {policy.parameters[name]!r}")
-    parts += [f"--interactions {INTERACTIONS[name]}" for name in policy.parameters["interactions"]]
+    parts += [
+        f"--interactions {INTERACTIONS[name]}" for name in cast(tuple[str, ...], policy.parameters["interactions"])
+    ]
     return " ".join([part for part in parts if part] + [runtime_arguments(policy)])
 
 
@@ -254,7 +262,7 @@ def runtime_arguments(policy: BanditPolicy) -> str:
     return " ".join(parts + ([f"--l2 {policy.parameters['l2']!r}"] if policy.parameters["l2"] else []))
 
 
-def _check_bandit(algorithm: Any, given: Any, problems: list[Problem]) -> dict[str, ParameterValue]:
+def _check_bandit(algorithm: object, given: object, problems: list[Problem]) -> dict[str, ParameterValue]:
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         problems.append(Problem("/algorithm", "not_a_choice", {"expected": [*ALGORITHMS]}))
         return {}
@@ -274,21 +282,26 @@ def _check_bandit(algorithm: Any, given: Any, problems: list[Problem]) -> dict[s
     return complete
 
 
-def _number(path: str, value: Any, spec: Parameter, problems: list[Problem]) -> int | float:
+def _number(path: str, value: object, spec: Parameter, problems: list[Problem]) -> int | float:
     whole = isinstance(spec.default, int)
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # NaN fails the comparison as well, which is wanted.
-    if not usable or not spec.low <= value <= spec.high or (whole and value != int(value)):
-        code = "not_whole_in_range" if whole else "out_of_range"
-        problems.append(Problem(path, code, {"low": spec.low, "high": spec.high}))
-        return spec.default
-    return int(value) if whole else float(value)
+    # NaN fails the comparison, as it should.
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and spec.low <= value <= spec.high
+        and not (whole and value != int(value))
+    ):
+        return int(value) if whole else float(value)
+    problems.append(
+        Problem(path, "not_whole_in_range" if whole else "out_of_range", {"low": spec.low, "high": spec.high})
+    )
+    return spec.default
 
 
-def _interactions(value: Any, problems: list[Problem]) -> tuple[str, ...]:
-    listed = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
-    if not listed or len(set(value)) != len(value) or not set(value) <= set(INTERACTIONS):
+def _interactions(value: object, problems: list[Problem]) -> tuple[str, ...]:
+    names = value if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value) else None
+    if names is None or len(set(names)) != len(names) or not set(names) <= set(INTERACTIONS):
         problems.append(Problem("/parameters/interactions", "policy_interactions", {"names": [*INTERACTIONS]}))
         return ()
     # One order, so that the same set of interactions gives the same model bytes.
-    return tuple(name for name in INTERACTIONS if name in value)
+    return tuple(name for name in INTERACTIONS if name in names)

@@ -10,16 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bandits.model import Predictor, initial_model, options_problem
-from bandits.model_file import (
-    ModelError,
-    header_options,
-    read_header,
-    read_weights,
-    unseal,
-)
+from bandits.model_file import ModelError, read_header, read_weights, unseal
 from bandits.policy import BanditPolicy
-
-__all__ = ["ModelReport", "check_model", "header_options"]
 
 # VW's float32 distributions miss 1 by up to 4e-6; more than this is damage.
 SUM_TOLERANCE = 1e-4
@@ -71,7 +63,7 @@ def _check_weights(payload: bytes, policy: BanditPolicy) -> tuple[int, list[str]
     if not np.isfinite(records["values"]).all():
         problems.append("the model has weights that are not finite")
     index = records["index"].astype(np.int64)
-    if index.size and (index[-1] >= 1 << policy.parameters["bits"] or (np.diff(index) <= 0).any()):
+    if index.size and (index[-1] >= 1 << policy.bits or (np.diff(index) <= 0).any()):
         problems.append("the model's weights are out of order or beyond its size")
     return int(np.count_nonzero(records["values"][:, 0])), problems
 

@@ -263,7 +263,7 @@ def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: f
     for name, h in weights.items():
         for arm, found in enumerate(adaptive.arm_values(scores, h)):
             tally.add(f"{name}, arm {arm}", found.interval[:2], truth[arm])
-        tally.add(f"{name}, best - worst", adaptive.contrast(scores, h, 2, 0).interval[:2], truth[2] - truth[0])
+        tally.add(f"{name}, best - worst", adaptive.contrast(scores, h, (2, 0)).interval[:2], truth[2] - truth[0])
     for arm in (0, 2):
         mine = reward[chosen == arm]
         if len(mine) > 1:

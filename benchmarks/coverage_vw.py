@@ -23,7 +23,8 @@ import numpy as np
 from bandits.cost import cost_of
 from bandits.distribution import uniform
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, distribution, initial_model, learn
+from bandits.examples import Example
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import BanditPolicy
 from benchmarks.coverage import ACTIONS, CONTEXTS, Floats, Ints, Logs, Tally, World, make_world, print_tally, score_run
 

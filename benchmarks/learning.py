@@ -13,7 +13,7 @@ from app.learning.examples import Configs, example_of
 from app.learning.store import training as store
 from app.registry import model_bytes
 from app.registry.store import models
-from bandits.model import example_text
+from bandits.examples import example_text
 from bandits.model_file import unseal
 from bandits.policy import BanditPolicy, parse_policy, runtime_arguments
 from benchmarks import figures

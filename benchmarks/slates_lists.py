@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, distribution, initial_model, learn
+from bandits.examples import Example
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import ALGORITHMS, NOT_FOR_SLATES, BanditPolicy
 
 SLOTS, PARTS = 3, 5  # 125 combinations

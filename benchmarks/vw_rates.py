@@ -18,7 +18,8 @@ import vowpalwabbit
 
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, distribution, example_text, initial_model, learn
+from bandits.examples import Example, example_text
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.model_file import unseal
 from bandits.policy import BanditPolicy, runtime_arguments, vw_arguments
 

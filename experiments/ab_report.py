@@ -20,12 +20,15 @@ from experiments.comparison import (
     compare_quantiles,
 )
 from experiments.cuped import CupedResult, cuped
+from experiments.group_sequential import Look, bounds, look
 from experiments.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
 from experiments.planning import Kind
-from experiments.results import Interval, missing
 from experiments.sequences import MixtureTest, mixture_tau, mixture_test
-from experiments.validation import DataError, FloatArray, IntArray, refuse_first
+from experiments.validation import BoolArray, DataError, FloatArray, IntArray, refuse_first
+
+Pair = tuple[BoolArray, BoolArray]
+"""Which rows belong to control, and which to the treatment. Shape (units,) each."""
 
 MIN_UNITS_SEQUENTIAL = 100
 """Units per arm before an always-valid interval, which is asymptotic, opens."""
@@ -69,6 +72,8 @@ class Line(NamedTuple):
     """Holm over all lines of the report."""
     always_valid: MixtureTest | None
     """Interval and p-value that hold at any time; None with a reason."""
+    planned_look: Look | None
+    """The group-sequential decision at this look; None when no looks are planned, or with a reason."""
     reason: str
     """Why something above is None."""
 
@@ -97,20 +102,25 @@ def compare_variants(
     metrics: list[Metric],
     *,
     shares: list[float] | None = None,
+    looks: tuple[float, ...] = (),
     alpha: float = 0.05,
 ) -> ABReport:
     """Report over variant codes 0..variants-1, shape (units,). `shares` are intended ones in code order; None is equal.
 
-    Raises `DataError` for fewer than two variants and for values that a metric type does not allow, with the row.
+    `looks` are the information fractions of the planned looks so far, this one last; see
+    `experiments.group_sequential`. Raises `DataError` for fewer than two variants, for looks that do not ascend, and for
+    values that a metric type does not allow, with the row.
     """
     counts = np.bincount(variant, minlength=variants)
     if variants < 2:
         raise DataError("there is only one variant", fix="a comparison needs at least two")
     for metric in metrics:
         _check(metric)
+    if looks:
+        bounds(looks, alpha)
     ratio = sample_ratio(counts, shares if shares is not None else [1.0] * variants)
     lines = [
-        _line(metric, variant, control, treatment, alpha)
+        _line(metric, (variant == control, variant == treatment), treatment, looks, alpha)
         for metric in metrics
         for treatment in range(variants)
         if treatment != control
@@ -133,10 +143,9 @@ def _check(metric: Metric) -> None:
         refuse_first(metric.denominator < 0, metric.denominator, f"the denominator of {metric.name} is {{value}}", fix)
 
 
-def _line(metric: Metric, variant: IntArray, control: int, treatment: int, alpha: float) -> Line:
-    rows = (variant == control, variant == treatment)
+def _line(metric: Metric, rows: Pair, treatment: int, looks: tuple[float, ...], alpha: float) -> Line:
     sizes = [int(r.sum()) for r in rows]
-    empty = Line(metric.name, metric.kind, treatment, None, None, None, None, None, "")
+    empty = Line(metric.name, metric.kind, treatment, None, None, None, None, None, None, "")
     if min(sizes) < 2:
         return empty._replace(reason="an arm has fewer than two units: wait for more, or drop the variant")
     try:
@@ -148,10 +157,13 @@ def _line(metric: Metric, variant: IntArray, control: int, treatment: int, alpha
     headline = plain if adjusted is None else adjusted.comparison
     sequential, reason = _always_valid(headline, min(sizes), sum(sizes), alpha)
     unadjusted = None if adjusted is None else plain
-    return Line(metric.name, metric.kind, treatment, headline, unadjusted, adjusted, None, sequential, reason)
+    planned = None
+    if looks and headline.std_error is not None:
+        planned = look(headline.difference, headline.std_error, looks, alpha=alpha)
+    return Line(metric.name, metric.kind, treatment, headline, unadjusted, adjusted, None, sequential, planned, reason)
 
 
-def _plain(metric: Metric, rows: tuple[np.ndarray, np.ndarray], alpha: float) -> Comparison:
+def _plain(metric: Metric, rows: Pair, alpha: float) -> Comparison:
     arms = [metric.numerator[r] for r in rows]
     if metric.kind == "quantile":
         return compare_quantiles(arms[0], arms[1], metric.quantile or 0.5, alpha=alpha)
@@ -161,7 +173,7 @@ def _plain(metric: Metric, rows: tuple[np.ndarray, np.ndarray], alpha: float) ->
     return compare(moments[0], moments[1], alpha=alpha)
 
 
-def _cuped(metric: Metric, rows: tuple[np.ndarray, np.ndarray], alpha: float) -> CupedResult | None:
+def _cuped(metric: Metric, rows: Pair, alpha: float) -> CupedResult | None:
     if metric.pre_numerator is None or metric.kind == "quantile":
         return None
     moments = [
@@ -176,7 +188,7 @@ def _cuped(metric: Metric, rows: tuple[np.ndarray, np.ndarray], alpha: float) ->
     return cuped(moments[0], moments[1], alpha=alpha)
 
 
-def _take(values: FloatArray | None, rows: np.ndarray) -> FloatArray | None:
+def _take(values: FloatArray | None, rows: BoolArray) -> FloatArray | None:
     return None if values is None else values[rows]
 
 
@@ -187,8 +199,3 @@ def _always_valid(found: Comparison, smallest: int, units: int, alpha: float) ->
         return None, f"the always-valid interval opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {smallest}"
     tau = mixture_tau(found.std_error, units, alpha=alpha)
     return mixture_test(found.difference, found.std_error, tau, alpha), ""
-
-
-def always_valid_interval(line: Line) -> Interval:
-    """The line's always-valid interval, or why there is none."""
-    return missing(line.reason) if line.always_valid is None else line.always_valid.interval

@@ -33,6 +33,15 @@ class WeightedEstimate(NamedTuple):
     """Normal, for one pre-declared look; its note says when too few rounds carry the error."""
 
 
+class ActionValue(NamedTuple):
+    """What one action is worth on the logged contexts."""
+
+    value: WeightedEstimate
+    """Mean reward per decision, had it always been chosen."""
+    minus_first: WeightedEstimate | None
+    """That minus the value of the first action; None for the first action itself."""
+
+
 def running_means(rewards: ArrayLike, arms: ArrayLike, n_arms: int) -> FloatArray:
     """Each arm's mean reward over EARLIER rounds, shape (T, K); 0 before its first pull."""
     r, a = vector("reward", rewards), codes("arm", arms, n_arms)
@@ -87,93 +96,78 @@ def two_point_weights(probabilities: FloatArray, floor_decay: float) -> FloatArr
     return np.asarray(np.sqrt(share * before * e))
 
 
-def weighted_value(scores: FloatArray, weights: FloatArray, alpha: float = 0.05) -> WeightedEstimate:
-    """Q = sum h G / sum h and its error, from scores and weights of shape (T,)."""
+def weighted_value(
+    scores: FloatArray, weights: FloatArray, alpha: float = 0.05, unit: IntArray | None = None
+) -> WeightedEstimate:
+    """Q = sum h G / sum h and its error, from scores and weights of shape (T,).
+
+    `unit` holds a code from 0 per round: the terms of one unit are summed before they are squared.
+    """
     total = float(weights.sum())
     if len(scores) < 2 or total <= 0:
         return WeightedEstimate(None, None, missing("no round carries weight for this arm"))
     value = float(weights @ scores) / total
-    return _estimate(value, weights * (scores - value) / total, alpha)
+    return _estimate(value, weights * (scores - value) / total, alpha, unit)
 
 
-def _estimate(value: float, terms: FloatArray, alpha: float) -> WeightedEstimate:
+def _estimate(value: float, terms: FloatArray, alpha: float, unit: IntArray | None) -> WeightedEstimate:
     """Value with the error of its centred terms, and a note when few of them carry it."""
-    squares = terms**2
+    squares = (terms if unit is None else np.bincount(unit, weights=terms)) ** 2
     error = sqrt(float(squares.sum()))
     fourth = float(squares @ squares)
-    effective = float(squares.sum()) ** 2 / fourth if fourth > 0 else float(len(terms))
+    effective = float(squares.sum()) ** 2 / fourth if fourth > 0 else float(len(squares))
     note = ""
     if effective < MIN_EFFECTIVE_ROUNDS:
+        counted = "rounds" if unit is None else "units"
         note = (
-            f"rests on about {effective:.0f} effective rounds ({MIN_EFFECTIVE_ROUNDS:.0f} wanted), so that it covers "
+            f"rests on about {effective:.0f} effective {counted} ({MIN_EFFECTIVE_ROUNDS:.0f} wanted), so that it covers "
             "less often than it says: keep a lasting exploration floor"
         )
     return WeightedEstimate(value, error, normal(value, error, alpha, note=note))
 
 
-def arm_values(scores: FloatArray, weights: FloatArray, alpha: float = 0.05) -> list[WeightedEstimate]:
+def arm_values(
+    scores: FloatArray, weights: FloatArray, alpha: float = 0.05, unit: IntArray | None = None
+) -> list[WeightedEstimate]:
     """`weighted_value` of every arm, scores and weights (T, K)."""
-    return [weighted_value(scores[:, k], weights[:, k], alpha) for k in range(scores.shape[1])]
+    return [weighted_value(scores[:, k], weights[:, k], alpha, unit) for k in range(scores.shape[1])]
 
 
-def contrast(scores: FloatArray, weights: FloatArray, arm: int, against: int, alpha: float = 0.05) -> WeightedEstimate:
-    """Value of `arm` minus that of `against`, with the covariance of their scores in the error (Hadad et al. 2021)."""
+def contrast(
+    scores: FloatArray, weights: FloatArray, arms: tuple[int, int], alpha: float = 0.05, unit: IntArray | None = None
+) -> WeightedEstimate:
+    """Value of the first of two arms minus that of the second, with the covariance of their scores in the error.
+
+    Source: Hadad et al. 2021.
+    """
     totals = weights.sum(axis=0)
-    if len(scores) < 2 or totals[arm] <= 0 or totals[against] <= 0:
+    if len(scores) < 2 or min(totals[k] for k in arms) <= 0:
         return WeightedEstimate(None, None, missing("no round carries weight for one of the arms"))
     parts = []
     values = []
-    for k in (arm, against):
+    for k in arms:
         h = weights[:, k] / totals[k]
         values.append(float(h @ scores[:, k]))
         parts.append(h * (scores[:, k] - values[-1]))
-    return _estimate(values[0] - values[1], parts[0] - parts[1], alpha)
+    return _estimate(values[0] - values[1], parts[0] - parts[1], alpha, unit)
 
 
-def policy_scores(scores: FloatArray, target: ArrayLike) -> FloatArray:
-    """Scores of a policy from arms' scores: sum_a pi(a|x_t) G[t, a], shape (T,). `target` is (T, K)."""
-    pi = distributions("the target distribution", target, scores.shape[1])
-    return np.asarray((pi * scores).sum(axis=1))
+def action_values(
+    rewards: ArrayLike,
+    actions: ArrayLike,
+    probabilities: ArrayLike,
+    alpha: float = 0.05,
+    unit: IntArray | None = None,
+) -> list[ActionValue]:
+    """Value of every action of a log in time order: doubly robust scores, running means, StableVar weights.
 
-
-def expected_weight_square(target: FloatArray, logging: FloatArray) -> FloatArray:
-    """phi(x) = sum_a pi(a|x)^2 / p(a|x), shape (rows,): the variance scale of a policy's score at a context."""
-    used = target > 0
-    if (used & (logging <= 0)).any():
-        row = int(np.argmax((used & (logging <= 0)).any(axis=1)))
-        raise DataError("the target uses an arm with logged probability 0", fix="no score exists there", row=row)
-    return np.asarray(np.divide(target**2, logging, out=np.zeros_like(target), where=used).sum(axis=1))
-
-
-def noncontextual_weights(phi: ArrayLike, *, exponent: float = -0.5) -> FloatArray:
-    """h_t = (mean of phi over EARLIER rounds)^exponent, shape (T,): -1/2 StableVar, -1 MinVar (Bibaut et al. 2021).
-
-    phi: (T,) values of `expected_weight_square` of each round's policy at its context. The first round uses its own
-    upper stand-in, the second round's mean, because nothing came before it.
+    actions (T,) codes; probabilities (T, K) logged distributions. Raises `DataError` where a distribution does not sum
+    to 1 or the logged action had probability 0.
     """
-    values = vector("phi", phi, minimum_length=2)
-    before = np.concatenate(([values[0]], np.cumsum(values)[:-1] / np.arange(1, len(values))))
-    before[0] = before[1]
-    return np.asarray(before**exponent)
-
-
-def contextual_stable_value(
-    scores: FloatArray, phi_by_version: FloatArray, version: IntArray, alpha: float = 0.05
-) -> WeightedEstimate:
-    """Contextual StableVar (Zhan et al. 2021): weights that depend on the context and on the version in force.
-
-    scores (T,) of the target policy; phi_by_version (B, T): `expected_weight_square` of EVERY policy version at EVERY
-    logged context (past contexts re-scored under past versions); version (T,) codes of the version in force. With
-    h_t(x) = phi_t(x)^(-1/2), H(x) = sum_s h_s(x): Q = sum_t h_t(x_t) / H(x_t) G_t.
-    """
-    phi = matrix("phi_by_version", phi_by_version, len(scores))
-    if (phi <= 0).any():
-        raise DataError("phi_by_version holds a value that is not above 0", fix="pass sum of pi^2 / p over arms")
-    h = phi**-0.5
-    pulls = np.bincount(version, minlength=len(phi)).astype(np.float64)
-    share = h / (pulls @ h)
-    own = share[version, np.arange(len(scores))]
-    terms = own * scores
-    value = float(terms.sum())
-    centre = share @ terms
-    return _estimate(value, terms - centre[version], alpha)
+    e = distributions("the logged distribution", probabilities)
+    scores = arm_scores(rewards, actions, e, running_means(rewards, actions, e.shape[1]))
+    weights = stable_weights(e)
+    return [
+        ActionValue(value, None if k == 0 else contrast(scores, weights, (k, 0), alpha, unit))
+        for k, value in enumerate(arm_values(scores, weights, alpha, unit))
+    ]

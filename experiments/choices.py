@@ -9,6 +9,7 @@ slices, policy versions and segments. This module must never look at rewards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from scipy import special, stats
 from experiments.health import ALERT_BELOW
 from experiments.multiplicity import adjust
 from experiments.sequences import e_to_p
-from experiments.validation import ArrayLike, DataError, FloatArray, IntArray, codes, distributions, fraction
+from experiments.validation import ArrayLike, DataError, FloatArray, codes, distributions, fraction
 
 TILTS = (-1.0, -0.3, -0.1, -0.03, 0.03, 0.1, 0.3, 1.0)
 """Log odds by which an arm may be chosen too rarely or too often; -0.03 is 3% of its exposures lost."""
@@ -139,27 +140,16 @@ def _arm(chosen: int, expected: float, variance: float) -> ArmBalance:
     return ArmBalance(chosen, expected, chosen / expected if expected > 0 else None, z)
 
 
-def choice_sums_by_group(
-    chosen: ArrayLike, probabilities: ArrayLike, group: IntArray, groups: int
-) -> list[ChoiceSums | None]:
-    """One `ChoiceSums` per group code (policy version, segment), None for a group without decisions."""
-    a, p = np.asarray(chosen), np.asarray(probabilities, dtype=np.float64)
-    out: list[ChoiceSums | None] = []
-    for code in range(groups):
-        rows = group == code
-        out.append(choice_sums(a[rows], p[rows]) if rows.any() else None)
-    return out
+def balance_by_group(groups: Sequence[ChoiceSums], *, alpha: float = ALPHA) -> list[ChoiceBalance]:
+    """The check of several groups (arms, model versions, segments), corrected for their number.
 
-
-def balance_by_group(sums: list[ChoiceSums | None], *, alpha: float = ALPHA) -> list[ChoiceBalance | None]:
-    """The check per group, with Holm's correction on the one-look p-values and a Bonferroni one on the anytime ones."""
-    present = [s for s in sums if s is not None]
-    found = [choice_balance(s, alpha=alpha) for s in present]
-    adjusted = adjust([balance.p_value for balance in found], "holm")
-    done: list[ChoiceBalance] = []
-    for balance, p in zip(found, adjusted, strict=True):
-        anytime = min(1.0, balance.anytime_p_value * len(found))
+    Fixed-look p-values are adjusted with Holm's method, anytime p-values with Bonferroni's, so that the chance of a
+    false alarm in any group stays at 0.001 plus `alpha`.
+    """
+    balances = [choice_balance(sums, alpha=alpha) for sums in groups]
+    corrected = []
+    for balance, p in zip(balances, adjust([balance.p_value for balance in balances]), strict=True):
+        anytime = min(1.0, balance.anytime_p_value * len(balances))
         alert = anytime < alpha or (p is not None and p < ALERT_BELOW)
-        done.append(balance._replace(p_value=p, anytime_p_value=anytime, alert=alert))
-    following = iter(done)
-    return [None if s is None else next(following) for s in sums]
+        corrected.append(balance._replace(p_value=p, anytime_p_value=anytime, alert=alert))
+    return corrected

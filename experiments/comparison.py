@@ -15,11 +15,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 from statsmodels.stats import proportion as sm_proportion
-from statsmodels.stats import rates as sm_rates
 
 from experiments.results import Interval, missing
 from experiments.sums import Moments, moments
-from experiments.validation import ArrayLike, DataError, FloatArray, fraction, refuse_first, same_length, vector
+from experiments.validation import ArrayLike, DataError, fraction, refuse_first, same_length, vector
 
 Alternative = Literal["two-sided", "larger", "smaller"]
 ProportionMethod = Literal["newcomb", "wald", "agresti-caffo", "score"]
@@ -288,61 +287,3 @@ def compare_quantiles(control: ArrayLike, treatment: ArrayLike, quantile: float,
             std_error=None, statistic=None, p_value=None, interval=missing(reason), relative_interval=missing(reason)
         )
     return found
-
-
-def compare_event_counts(
-    events_control: int,
-    exposure_control: float,
-    events_treatment: int,
-    exposure_treatment: float,
-    *,
-    alpha: float = 0.05,
-) -> Comparison:
-    """Two Poisson rates per exposure, when only totals are known (statsmodels: exact conditional test, score interval).
-
-    Assumes events independent of each other. With counts per unit use `compare`: it needs no such assumption.
-    """
-    for events, exposure in ((events_control, exposure_control), (events_treatment, exposure_treatment)):
-        if events < 0 or not exposure > 0:
-            raise DataError(
-                f"{events} events in an exposure of {exposure:g}", fix="events are 0 or more, exposures above 0"
-            )
-    arms = [
-        ArmEstimate(k / e, k / e**2, k)
-        for k, e in ((events_control, exposure_control), (events_treatment, exposure_treatment))
-    ]
-    difference = arms[1].value - arms[0].value
-    if events_control + events_treatment == 0:
-        nothing = missing("no events in either arm")
-        return Comparison(arms[0], arms[1], difference, None, None, None, nothing, None, nothing, "Poisson")
-    pairs = (events_treatment, exposure_treatment, events_control, exposure_control)
-    # statsmodels divides by an arm's events on the way, also where the result does not need it.
-    with np.errstate(all="ignore"):
-        p = float(sm_rates.test_poisson_2indep(*pairs, method="exact-cond").pvalue)
-    interval = _score_interval(pairs, "diff", alpha)
-    lift, lift_interval = None, missing("the control has no events, so that no relative lift exists")
-    if events_control:
-        lift, lift_interval = arms[1].value / arms[0].value - 1, _score_interval(pairs, "ratio", alpha)
-        if lift_interval.low is not None and lift_interval.high is not None:
-            lift_interval = Interval(lift_interval.low - 1, lift_interval.high - 1)
-    error = sqrt(arms[0].variance + arms[1].variance)
-    return Comparison(
-        arms[0], arms[1], difference, error, difference / error, p, interval, lift, lift_interval, "Poisson"
-    )
-
-
-def _score_interval(pairs: tuple[int, float, int, float], compare_by: str, alpha: float) -> Interval:
-    with np.errstate(all="ignore"):
-        low, high = sm_rates.confint_poisson_2indep(*pairs, method="score", compare=compare_by, alpha=alpha)
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return missing("an arm has no events, so that the score interval does not exist")
-    return Interval(float(low), float(high))
-
-
-def ratio_influence(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """(N - R D) / mean(D) per unit: influence values of a ratio of sums, for plots and joint covariances."""
-    mean_den = float(np.mean(denominator))
-    if mean_den <= 0:
-        raise DataError("the denominator sums to 0", fix="no ratio exists; drop the metric")
-    ratio = float(np.mean(numerator)) / mean_den
-    return (numerator - ratio * denominator) / mean_den

@@ -4,7 +4,7 @@ Notation: w = target probability / logged propensity of the chosen action, r = r
 for the chosen action, v = its average under the target policy. The estimand of the unbiased ones (IPS, SNIPS, DR, SNDR)
 is V = E_x sum_a pi(a|x) E[r|x,a]: the mean reward per decision had the target policy chosen, over contexts like those
 logged. It needs positivity, true propensities, and rewards that depend on their own decision only. q must not have
-seen the row that it predicts (see `experiments.reward_models`).
+seen the row that it predicts (see `experiments.folds`).
 
 Each estimator returns a value and influence values (mean zero, one per row), and nothing about intervals: those follow
 from the influence values alone in `experiments.intervals`. This module must never choose a hyper-parameter from data.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.sums import shrunk_weights
-from experiments.validation import ArrayLike, DataError, FloatArray, matrix, probabilities, propensities, same_length
+from experiments.validation import ArrayLike, DataError, FloatArray, probabilities, propensities, same_length
 
 TARGET = "the value V of the target policy"
 SHRUNK = "a shrunk version of V: its interval covers that number, not V"
@@ -35,8 +35,6 @@ class Estimate(NamedTuple):
     """Shape (rows,), unit of the reward, mean zero: SE = sd(influence, ddof 1) / sqrt(rows)."""
     estimand: str
     """Which number the estimate is consistent for."""
-    bias_bound: float = 0.0
-    """|mean((w - what)(r - q))|, the estimated bias that shrinking the weights costs; 0 for unshrunk estimators."""
 
 
 def importance_weights(propensity: ArrayLike, target_probability: ArrayLike) -> FloatArray:
@@ -54,8 +52,7 @@ def ips(w: FloatArray, r: FloatArray) -> Estimate:
 
 def clipped_ips(w: FloatArray, r: FloatArray, clip: float) -> Estimate:
     """mean(min(w, clip) r) (Ionides 2008). Biased by -E[(w - clip)+ r]."""
-    rows = np.minimum(w, clip) * r
-    return _from_rows("clipped_ips", rows, SHRUNK, float(abs(np.mean(w * r - rows))))
+    return _from_rows("clipped_ips", np.minimum(w, clip) * r, SHRUNK)
 
 
 def snips(w: FloatArray, r: FloatArray) -> Estimate:
@@ -92,78 +89,22 @@ def switch_dr(w: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray, tau: f
 
     Put tau off the atoms of the weights: with `w == tau` one unit in the last place decides whole groups of rows.
     """
-    return shrunk_dr("switch_dr", w, np.where(w <= tau, w, 0.0), r, q, v)
+    return _from_rows("switch_dr", v + np.where(w <= tau, w, 0.0) * (r - q), SHRUNK)
 
 
 def dr_os(w: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray, shrinkage_lambda: float) -> Estimate:
     """DR with optimistic shrinkage, w -> lambda w / (w^2 + lambda) (Su et al. 2020): 0 gives DM, infinity gives DR."""
     if not shrinkage_lambda >= 0:
         raise DataError(f"shrinkage lambda is {shrinkage_lambda}", fix="give a number that is 0 or larger")
-    return shrunk_dr("dr_os", w, shrunk_weights(w, shrinkage_lambda), r, q, v)
-
-
-def clipped_dr(w: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray, clip: float) -> Estimate:
-    """DR with w -> min(w, clip) (pessimistic shrinkage, Su et al. 2020)."""
-    return shrunk_dr("clipped_dr", w, np.minimum(w, clip), r, q, v)
-
-
-def sub_gaussian_weights(w: FloatArray, lam: float) -> FloatArray:
-    """w / (1 - lam + lam w), lam in [0, 1] (Metelli, Russo and Restelli 2021): 0 leaves w, 1 gives 1."""
-    if not 0 <= lam <= 1:
-        raise DataError(f"sub-Gaussian lambda is {lam}", fix="give a number between 0 and 1")
-    # lam = 1 and w = 0 divide 0 by 0; a row that the target never chooses contributes nothing.
-    return np.divide(w, 1 - lam + lam * w, out=np.zeros_like(w), where=w > 0)
-
-
-def sub_gaussian_ips(w: FloatArray, r: FloatArray, lam: float) -> Estimate:
-    """IPS with sub-Gaussian weights."""
-    what = sub_gaussian_weights(w, lam)
-    return _from_rows("sub_gaussian_ips", what * r, SHRUNK, float(abs(np.mean((w - what) * r))))
-
-
-def sub_gaussian_dr(w: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray, lam: float) -> Estimate:
-    """DR with sub-Gaussian weights."""
-    return shrunk_dr("sub_gaussian_dr", w, sub_gaussian_weights(w, lam), r, q, v)
-
-
-def shrunk_dr(name: str, w: FloatArray, what: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray) -> Estimate:
-    """mean(v + what (r - q)) for any shrunk weights `what`, with the bias estimate |mean((w - what)(r - q))|."""
-    residual = r - q
-    bias = float(abs(np.mean((w - what) * residual)))
-    return _from_rows(name, v + what * residual, TARGET if bias == 0 else SHRUNK, bias)
-
-
-def mips_weights(
-    target: ArrayLike, logging: ArrayLike, embedding_given_action: ArrayLike, embedding: FloatArray
-) -> FloatArray:
-    """Marginalised weights w(x,e) = sum_a pi(a|x) p(e|a) / sum_a p(a|x) p(e|a) (Saito and Joachims 2022).
-
-    target, logging: (rows, actions); embedding_given_action: (actions, embedding values), each row a distribution;
-    embedding: (rows,) codes of the logged embedding. Assumes that a reward depends on the action through its embedding
-    only. `DataError` where the logging policy could not have produced the logged embedding.
-    """
-    pi, p = matrix("target", target), matrix("logging", logging)
-    table = matrix("embedding_given_action", embedding_given_action)
-    given = table[:, embedding.astype(np.int64)].T
-    bottom = (p * given).sum(axis=1)
-    if (bottom <= 0).any():
-        row = int(np.argmax(bottom <= 0))
-        raise DataError("the logged embedding has probability 0 under the logging policy", fix="repair it", row=row)
-    return np.asarray((pi * given).sum(axis=1) / bottom)
-
-
-def mips(w_embedding: FloatArray, r: FloatArray) -> Estimate:
-    """mean(w(x,e) r) with marginalised weights from `mips_weights`."""
-    return _from_rows("mips", w_embedding * r, "V, if rewards depend on actions through their embedding only")
+    return _from_rows("dr_os", v + shrunk_weights(w, shrinkage_lambda) * (r - q), SHRUNK)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """first - second on the SAME rows; the noise that they share cancels in the influence values."""
     same_length(first=first.influence, second=second.influence)
     estimand = f"{first.estimand} minus {second.estimand}"
-    bias = first.bias_bound + second.bias_bound
     name = f"{first.name} - {second.name}"
-    return Estimate(name, first.value - second.value, first.influence - second.influence, estimand, bias)
+    return Estimate(name, first.value - second.value, first.influence - second.influence, estimand)
 
 
 def logged_value(r: FloatArray) -> Estimate:
@@ -171,9 +112,9 @@ def logged_value(r: FloatArray) -> Estimate:
     return _from_rows("logged", r, "the value of the policies that ran")
 
 
-def _from_rows(name: str, rows: FloatArray, estimand: str, bias: float = 0.0) -> Estimate:
+def _from_rows(name: str, rows: FloatArray, estimand: str) -> Estimate:
     value = float(np.mean(rows))
-    return Estimate(name, value, rows - value, estimand, bias)
+    return Estimate(name, value, rows - value, estimand)
 
 
 def _mean_weight(w: FloatArray) -> float:

@@ -6,7 +6,6 @@ result of the experiment may be believed until it is explained; this module must
 
 from __future__ import annotations
 
-from math import log
 from typing import NamedTuple
 
 import numpy as np
@@ -170,8 +169,3 @@ def concentration(counts: ArrayLike) -> Concentration:
     ranks = np.arange(1, len(share) + 1)
     gini = float((2 * ranks - len(share) - 1) @ share / len(share))
     return Concentration(float(share[-1]), float(1 / np.sum(share**2)), gini)
-
-
-def evidence_threshold(alpha: float) -> float:
-    """Natural log of the evidence at which a sequential check alerts, ln(1 / alpha) (Ville's inequality)."""
-    return -log(fraction("alpha", alpha))

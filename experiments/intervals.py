@@ -15,7 +15,7 @@ from scipy import special, stats
 
 from experiments.results import Interval, missing
 from experiments.sums import WR, Moments, W
-from experiments.validation import DataError, FloatArray, IntArray, fraction, positive, value_range
+from experiments.validation import DataError, FloatArray, IntArray, fraction, value_range
 
 MIN_UNITS = 2
 
@@ -194,19 +194,3 @@ def _least_mean(sums: WeightSums, f: float, wf: float, ff: float, unseen: float,
     if radius < along:
         return None
     return drift - sqrt(max(residual, 0.0) * (radius - along))
-
-
-def cressie_read_point(sums: WeightSums, mean_reward: float, max_weight: float = float("inf")) -> float:
-    """The point that the interval is built around: E[w] = 1 imposed on the log; unseen mass earns the mean reward."""
-    n, total = sums.n, sums.n + 1
-    unseen = max_weight if sums.w < n else 0.0
-    if isinf(unseen):
-        constant, slope = total / n, 0.0
-    else:
-        mean = (unseen + sums.w) / total
-        variance = (unseen * unseen + sums.ww) / total - mean * mean
-        slope = (1 - mean) / positive("variance of the weights", variance)
-        constant = 1 - slope * mean
-    seen = (constant * sums.wr + slope * sums.wwr) / total
-    unseen_mass = max(0.0, 1 - (constant * sums.w + slope * sums.ww) / total)
-    return seen + unseen_mass * mean_reward

@@ -71,15 +71,6 @@ def empirical_likelihood(
     return Interval(max(low, low + below), min(high, high - above))
 
 
-def likelihood_point(w: FloatArray, r: FloatArray, max_weight: float = inf, *, min_weight: float = 0.0) -> float:
-    """Maximum-likelihood value: E[w] = 1 imposed on the log, unseen mass earning the mean logged reward."""
-    _check_bounds(w, min_weight, max_weight)
-    u0, u1 = _best_multipliers(_Problem(w, r, 0.0, (min_weight, max_weight)))
-    low_share, high_share = _shares(w, min_weight, max_weight)
-    mass = 1.0 / (len(w) * (low_share * u0 + high_share * u1))
-    return float(np.sum(mass * w * r)) + max(0.0, 1.0 - float(np.sum(mass * w))) * float(np.mean(r))
-
-
 def _check_bounds(w: FloatArray, min_weight: float, max_weight: float) -> None:
     # Rounding may put the row that defines a bound one unit outside it; `_shares` moves it back.
     if float(w.max()) > max_weight * (1 + 1e-9) or float(w.min()) < min_weight - 1e-12:

@@ -1,4 +1,4 @@
-"""Many questions at once: Holm for primary metrics, Benjamini-Hochberg for exploratory ones, e-BH for sequential ones.
+"""Many questions at once: Holm for primary metrics, Benjamini-Hochberg for exploratory ones.
 
 This module must never drop a p-value: a comparison without one (None) stays in place and takes part in no count.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from statsmodels.stats import multitest
 
-from experiments.validation import ArrayLike, BoolArray, DataError, FloatArray, fraction, refuse_first, vector
+from experiments.validation import DataError, FloatArray
 
 Method = Literal["holm", "fdr_bh", "fdr_by", "bonferroni", "sidak", "holm-sidak", "simes-hochberg", "hommel"]
 
@@ -42,20 +42,3 @@ def _holm(p: FloatArray) -> FloatArray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return adjusted
-
-
-def e_benjamini_hochberg(e_values: ArrayLike, alpha: float = 0.05) -> BoolArray:
-    """Which of K e-values to reject at false discovery rate alpha under ANY dependence (Wang and Ramdas 2022).
-
-    Rejects the k largest for the largest k whose k-th largest e-value is at least K / (alpha k). For sequential tests
-    take each test's largest e-value so far, or 1 / its running p-value calibrated by the caller. Shape (K,) booleans.
-    """
-    e = vector("e-values", e_values)
-    refuse_first(e < 0, e, "an e-value is {value}", "e-values are 0 or larger")
-    order = np.argsort(-e, kind="stable")
-    ranks = np.arange(1, len(e) + 1)
-    passing = np.flatnonzero(e[order] * ranks * fraction("alpha", alpha) >= len(e))
-    reject = np.zeros(len(e), dtype=np.bool_)
-    if len(passing):
-        reject[order[: passing[-1] + 1]] = True
-    return reject

@@ -15,10 +15,8 @@ from scipy import optimize, stats
 from statsmodels.stats import power as sm_power
 from statsmodels.stats import proportion as sm_proportion
 
-from experiments.comparison import DEN, NUM, linear_variance, quantile_estimate
 from experiments.sequences import asymptotic_half_width, tuned_rho
-from experiments.sums import Moments
-from experiments.validation import ArrayLike, DataError, fraction, positive
+from experiments.validation import DataError, fraction, positive
 
 Kind = Literal["mean", "proportion", "ratio", "quantile", "count"]
 SIMPLE = sm_power.TTestIndPower()
@@ -74,23 +72,9 @@ def count_baseline(value: float, *, dispersion: float = 1.0, correlation: float 
     )
 
 
-def ratio_baseline(history: Moments, *, correlation: float = 0.0) -> Baseline:
-    """A ratio of sums from unit-level history (`comparison.arm_moments`): delta-method deviation per unit."""
-    value = float(history.mean[NUM] / history.mean[DEN])
-    return _baseline("ratio", value, sqrt(linear_variance(history, NUM, DEN)), correlation)
-
-
-def quantile_baseline(history: ArrayLike, quantile: float) -> Baseline:
-    """A quantile of one value per unit from history: Woodruff's error scaled to one unit. CUPED does not apply."""
-    estimate = quantile_estimate(history, quantile)
-    return _baseline("quantile", estimate.value, sqrt(estimate.variance * estimate.n), 0.0)
-
-
 def _baseline(kind: Kind, value: float, std: float, correlation: float) -> Baseline:
     if not -1 < correlation < 1:
         raise DataError(f"the correlation is {correlation}", fix="it must lie strictly between -1 and 1")
-    if not std > 0:
-        raise DataError("the metric does not vary", fix="no test can see an effect on a constant; check the history")
     return Baseline(kind, float(value), float(std) * sqrt(1 - correlation**2), float(correlation))
 
 

@@ -7,7 +7,7 @@ it puts a reason in its place.
 
 from __future__ import annotations
 
-from math import inf, isfinite, sqrt
+from math import inf, isfinite
 from typing import NamedTuple
 
 from experiments import intervals, likelihood, sequences, sums, verdict
@@ -17,12 +17,13 @@ from experiments.report_lines import (
     EstimatorReport,
     Found,
     Settings,
+    detectable_lift,
     estimator,
     observations,
     with_asymptotic,
 )
 from experiments.results import Interval, missing
-from experiments.sums import LinearEstimate, PolicySums, Thresholds
+from experiments.sums import LinearEstimate, PolicySums, Thresholds, default_thresholds
 from experiments.validation import (
     ArrayLike,
     DataError,
@@ -38,6 +39,35 @@ from experiments.validation import (
 )
 
 BETTING_ROWS = 1_000_000
+
+
+class ModelColumns(NamedTuple):
+    """A reward model's predictions, one of each per row. The model must not have learned the row that it predicts."""
+
+    q: ArrayLike
+    """Predicted reward of the logged action."""
+    v: ArrayLike
+    """Average prediction over the target policy's distribution."""
+
+
+class Assumptions(NamedTuple):
+    """What the caller declares before looking at rewards."""
+
+    alpha: float = 0.05
+    """1 - confidence level of every interval."""
+    max_weight: float | None = None
+    """Largest possible weight; None when it is unknown."""
+    reward_range: tuple[float, float] | None = None
+    """Range of rewards; None takes [0, 1], widened to the rewards seen."""
+    clip: float | None = None
+    """Clip of clipped IPS; None takes the default of `sums.default_thresholds`, as do the next two."""
+    switch_tau: float | None = None
+    """Threshold of Switch-DR."""
+    shrinkage_lambda: float | None = None
+    """Lambda of DR with optimistic shrinkage."""
+
+
+NO_ASSUMPTIONS = Assumptions()
 
 
 class OffPolicyReport(NamedTuple):
@@ -59,6 +89,8 @@ class OffPolicyReport(NamedTuple):
     """Mean reward of the policies that ran."""
     lift: EstimatorReport
     """Target minus the policies that ran, paired on the same rows: DR when a model was given, else IPS."""
+    detectable_lift: float | None
+    """The smallest true lift that a log of this size would show in 80% of repetitions; None without a standard error."""
     estimators: dict[str, EstimatorReport]
     """By name, one for each of `ESTIMATORS`."""
     verdict: verdict.Verdict
@@ -67,43 +99,33 @@ class OffPolicyReport(NamedTuple):
     """What was assumed."""
 
 
-def default_thresholds(n: int) -> Thresholds:
-    """Weights beyond sqrt(n) are distrusted: clip and tau sqrt(n) (Ionides 2008), lambda n (half weight at sqrt(n))."""
-    return Thresholds(sqrt(n), sqrt(n), float(n))
-
-
 def evaluate_rows(
     propensity: ArrayLike,
     target_probability: ArrayLike,
     reward: ArrayLike,
     *,
-    q: ArrayLike | None = None,
-    v: ArrayLike | None = None,
+    model: ModelColumns | None = None,
     unit: IntArray | None = None,
-    max_weight: float | None = None,
-    reward_range: tuple[float, float] | None = None,
-    switch_tau: float | None = None,
-    shrinkage_lambda: float | None = None,
-    clip: float | None = None,
-    alpha: float = 0.05,
+    assumptions: Assumptions = NO_ASSUMPTIONS,
     unsupported_mass: float | None = None,
 ) -> OffPolicyReport:
     """Report from columns of one value per row, in time order (the confidence sequences depend on the order).
 
     `unit` holds codes 0..units-1 and clusters the standard errors. Raises `DataError` for propensities outside (0, 1],
-    target probabilities outside [0, 1], rewards outside the declared range, NaN anywhere, a weight above `max_weight`.
+    target probabilities outside [0, 1], rewards outside the declared range, NaN anywhere, a weight above the declared
+    largest one.
     """
     p = propensities("propensity", propensity)
     e = probabilities("target probability", target_probability)
     r = vector("reward", reward)
     same_length(propensity=p, target_probability=e, reward=r, unit=unit)
-    model = _checked_model(q, v, len(p))
-    settings = _settings(r, alpha, max_weight, reward_range, (clip, switch_tau, shrinkage_lambda))
+    q, v = _checked_model(model, len(p))
+    settings = _settings(r, assumptions)
     w = e / p
-    _refuse_heavier(w, max_weight)
-    total = sums.policy_sums(w, r, *model, settings.thresholds)
-    units = None if unit is None else sums.unit_moments(w, r, *model, settings.thresholds, unit)
-    found = Found(total, units, settings, model[0] is not None, unsupported_mass)
+    _refuse_heavier(w, settings.max_weight)
+    total = sums.policy_sums(w, r, q, v, settings.thresholds)
+    units = None if unit is None else sums.unit_moments(w, r, (q, v), settings.thresholds, unit)
+    found = Found(total, units, settings, model is not None, unsupported_mass)
     return _assemble(found, row_intervals(w, r, settings, clustered=unit is not None, total=total))
 
 
@@ -170,39 +192,41 @@ def _from_sums(total: PolicySums, settings: Settings, *, clustered: bool) -> dic
     return {"cressie_read": intervals.cressie_read(weight_sums, settings.reward_range, wmax, settings.alpha)}
 
 
-def _checked_model(q: ArrayLike | None, v: ArrayLike | None, n: int) -> tuple[FloatArray | None, FloatArray | None]:
-    if q is None and v is None:
+def _checked_model(model: ModelColumns | None, n: int) -> tuple[FloatArray | None, FloatArray | None]:
+    if model is None:
         return None, None
-    if q is None or v is None:
-        raise DataError("only one of q and v is given", fix="give both columns of the reward model, or neither")
-    predicted, averaged = vector("q", q), vector("v", v)
+    predicted, averaged = vector("q", model.q), vector("v", model.v)
     if len(predicted) != n or len(averaged) != n:
         raise DataError("q or v has another length than the rewards", fix="pass one value of each column per row")
     return predicted, averaged
 
 
-def _settings(
-    r: FloatArray,
-    alpha: float,
-    max_weight: float | None,
-    reward_range: tuple[float, float] | None,
-    chosen: tuple[float | None, float | None, float | None],
-) -> Settings:
-    if reward_range is None:
+def _settings(r: FloatArray, assumptions: Assumptions) -> Settings:
+    declared, max_weight = assumptions.reward_range, assumptions.max_weight
+    if declared is None:
         bounds = (min(0.0, float(r.min())), max(1.0, float(r.max())))
     else:
-        bounds = value_range(*reward_range)
+        bounds = value_range(*declared)
         rewards("reward", r, *bounds)
     if max_weight is not None and not (isfinite(max_weight) and max_weight >= 1):
         raise DataError(
             f"the declared largest weight is {max_weight:g}", fix="true weights average 1; declare 1 or more"
         )
-    defaults = default_thresholds(len(r))
-    picked = [given if given is not None else default for given, default in zip(chosen, defaults, strict=True)]
-    for name, value in zip(("clip", "switch tau", "shrinkage lambda"), picked, strict=True):
+    thresholds = _thresholds(assumptions, len(r))
+    return Settings(assumptions.alpha, max_weight, bounds, declared is not None, thresholds)
+
+
+def _thresholds(assumptions: Assumptions, n: int) -> Thresholds:
+    defaults = default_thresholds(n)
+    chosen = Thresholds(
+        defaults.clip if assumptions.clip is None else assumptions.clip,
+        defaults.switch_tau if assumptions.switch_tau is None else assumptions.switch_tau,
+        defaults.shrinkage_lambda if assumptions.shrinkage_lambda is None else assumptions.shrinkage_lambda,
+    )
+    for name, value in zip(("clip", "switch tau", "shrinkage lambda"), chosen, strict=True):
         if not value >= 0:
             raise DataError(f"{name} is {value}", fix="give a number that is 0 or larger")
-    return Settings(alpha, max_weight, bounds, reward_range is not None, Thresholds(*picked))
+    return chosen
 
 
 def _refuse_heavier(w: FloatArray, max_weight: float | None) -> None:
@@ -234,6 +258,7 @@ def _assemble(found: Found, weighted: dict[str, Interval]) -> OffPolicyReport:
     )
     judged = verdict.judge(diagnostics)
     by_name = {name: with_asymptotic(by_name[name], diagnostics, found.settings.alpha) for name in ESTIMATORS}
+    lift = _lift(estimates, found)
     return OffPolicyReport(
         n,
         None if found.units is None else found.units.n,
@@ -242,7 +267,8 @@ def _assemble(found: Found, weighted: dict[str, Interval]) -> OffPolicyReport:
         found.total.max_weight,
         verdict.weight_z(diagnostics),
         estimates["logged"].value,
-        _lift(estimates, found),
+        lift,
+        detectable_lift(lift, found.settings.alpha),
         by_name,
         judged,
         found.settings,

@@ -10,6 +10,7 @@ from math import inf, sqrt
 from typing import NamedTuple
 
 from experiments import intervals, sequences, sums, verdict
+from experiments.candidates import detectable_difference
 from experiments.results import Interval, missing
 from experiments.sums import LinearEstimate, PolicySums, Thresholds
 
@@ -172,6 +173,13 @@ def _row_width(name: str, found: Found) -> float | None:
     if found.total.min_prediction < low or found.total.max_prediction > high:
         return None
     return (high - low) * (1 + 2 * heaviest)
+
+
+def detectable_lift(lift: EstimatorReport, alpha: float) -> float | None:
+    """The smallest true lift whose two-sided interval lies above 0 in 80% of logs like this one; None when unknown."""
+    if not lift.std_error:
+        return None
+    return detectable_difference(lift.std_error, candidates=1, alpha=alpha / 2)
 
 
 def with_asymptotic(line: EstimatorReport, d: verdict.Diagnostics, alpha: float) -> EstimatorReport:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize, special
 
 from experiments.results import Interval, missing
-from experiments.validation import DataError, FloatArray, fraction, positive, value_range
+from experiments.validation import FloatArray, fraction, positive, value_range
 
 RHO = 1.0
 """Scale of the gamma mixture: fixed before the data, as in the paper's experiments."""
@@ -226,14 +226,6 @@ def mixture_test(difference: float, std_error: float, tau: float, alpha: float =
 def mixture_tau(std_error: float, n: float, tuned_at: float = 5000.0, alpha: float = 0.05) -> float:
     """tau = rho sqrt(n V): makes `mixture_test` the asymptotic sequence at n observations, tuned for `tuned_at`."""
     return tuned_rho(tuned_at, alpha) * sqrt(n) * std_error
-
-
-def running_p_values(p_values: FloatArray) -> FloatArray:
-    """Sequential p-values: running minima over looks, at most 1. Shape (looks,)."""
-    array = np.asarray(p_values, dtype=np.float64)
-    if array.ndim != 1 or np.isnan(array).any():
-        raise DataError("sequential p-values hold NaN", fix="pass one number per look")
-    return np.minimum(np.minimum.accumulate(array), 1.0)
 
 
 def e_to_p(log_e_value: float) -> float:

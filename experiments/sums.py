@@ -8,8 +8,6 @@ LeVeque (1979), any split of the rows gives the same answer to about 1e-12. This
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import reduce
 from math import sqrt
 from typing import NamedTuple
 
@@ -35,6 +33,11 @@ class Thresholds(NamedTuple):
     """Switch-DR drops the correction of rows with w > switch_tau."""
     shrinkage_lambda: float
     """DR with optimistic shrinkage uses lambda w / (w^2 + lambda); infinite gives DR."""
+
+
+def default_thresholds(n: int) -> Thresholds:
+    """Weights beyond sqrt(n) are distrusted: clip and tau sqrt(n) (Ionides 2008), lambda n (half weight at sqrt(n))."""
+    return Thresholds(sqrt(n), sqrt(n), float(n))
 
 
 class Moments(NamedTuple):
@@ -163,20 +166,14 @@ def merge(a: PolicySums, b: PolicySums) -> PolicySums:
     )
 
 
-def merge_all(parts: Iterable[PolicySums]) -> PolicySums:
-    """Merge any number of parts; at least one."""
-    return reduce(merge, parts)
-
-
 def unit_moments(
     w: FloatArray,
     r: FloatArray,
-    q: FloatArray | None,
-    v: FloatArray | None,
+    model: tuple[FloatArray | None, FloatArray | None],
     thresholds: Thresholds,
     unit: IntArray,
 ) -> Moments:
-    """Moments over units of their column sums; `unit` holds codes 0..units-1.
+    """Moments over units of their column sums; `model` is (q, v) or (None, None), `unit` holds codes 0..units-1.
 
     Mergeable with other parts as long as no unit is split between parts: slice the log by unit, not by time.
     """
@@ -184,8 +181,7 @@ def unit_moments(
     totals = np.zeros((len(COLUMNS), units))
     for start in range(0, len(w), CHUNK_ROWS * 16):
         cut = slice(start, start + CHUNK_ROWS * 16)
-        model = _slice(q, v, cut)
-        part = row_columns(w[cut], r[cut], model, thresholds)
+        part = row_columns(w[cut], r[cut], _slice(*model, cut), thresholds)
         for column in range(len(COLUMNS)):
             totals[column] += np.bincount(unit[cut], weights=part[column], minlength=units)
     return moments(totals)

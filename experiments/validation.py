@@ -7,7 +7,6 @@ same numbers as float64, or raises `DataError`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -147,10 +146,3 @@ def value_range(low: float, high: float) -> tuple[float, float]:
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise DataError(f"the reward range is {low} to {high}", fix="give two finite numbers, the lower one first")
     return float(low), float(high)
-
-
-def shares(name: str, values: Sequence[float] | FloatArray) -> FloatArray:
-    """Positive intended shares, scaled to sum to 1."""
-    array = vector(name, values)
-    refuse_first(array <= 0, array, f"{name} holds {{value}}", "every arm that may hold units needs a share above 0")
-    return np.asarray(array / array.sum())

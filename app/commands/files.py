@@ -1,7 +1,8 @@
 """The two commands that report on a file without any server: `evaluate` (off-policy) and `compare` (A/B).
 
-Parse options, call `app.files.file_reports`, print. With --json exactly one JSON object goes to stdout; a file that
-cannot be reported on ends with exit code 2 and one sentence on stderr. This module must never compute a statistic.
+Parse options, call `app.files.file_evaluation` or `app.files.file_comparison`, print. With --json exactly one JSON
+object goes to stdout; a file that cannot be reported on ends with exit code 2 and one sentence on stderr. This module
+must never compute a statistic.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from app.files import file_reports
-from app.files.file_reports import CompareRequest, EvaluateRequest, FileReportError
+from app.files.file_columns import FileReportError
+from app.files.file_comparison import CompareRequest, compare_file
+from app.files.file_evaluation import EvaluateRequest, evaluate_file, evaluation_document
 
 BAD_INPUT = 2
 
@@ -31,6 +33,10 @@ BAD_INPUT = 2
 @click.option("--q", metavar="COLUMN", help="Reward model's prediction for the chosen action.")
 @click.option("--v", metavar="COLUMN", help="That model's average under the target policy.")
 @click.option("--unit", metavar="COLUMN", help="Unit (such as the user) whose rows depend on each other.")
+@click.option("--action", metavar="COLUMN", help="Logged action, for values by action; needs --probabilities.")
+@click.option(
+    "--probabilities", metavar="ACTION=COLUMN,...", help="Logged distribution; the first action is compared with."
+)
 @click.option("--max-weight", type=float, metavar="W", help="Largest POSSIBLE weight, not the largest seen.")
 @click.option("--reward-range", type=float, nargs=2, metavar="LO HI", help="Declared range of rewards.")
 @click.option("--switch-tau", type=float, metavar="T", help="Switch-DR threshold; default sqrt(rows).")
@@ -41,10 +47,9 @@ BAD_INPUT = 2
 def evaluate(file: Path, as_json: bool, **options: Any) -> None:
     """Value a policy that never ran, from a CSV or Parquet FILE with one row per logged decision, in time order."""
     try:
-        found = file_reports.evaluate_file(file, EvaluateRequest(**options))
+        answer = evaluation_document(evaluate_file(file, EvaluateRequest(**options)))
     except FileReportError as error:
         fail(error)
-    answer = file_reports.evaluation_document(found)
     if as_json:
         click.echo(json.dumps(answer, allow_nan=False))
     else:
@@ -71,12 +76,17 @@ def evaluate(file: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option("--control", metavar="LABEL", help='Control variant; default "control", else the first label.')
 @click.option("--shares", metavar="LABEL=SHARE,...", help="Intended shares; default equal.")
+@click.option(
+    "--looks",
+    metavar="FRACTION,...",
+    help="Shares of the planned sample at the planned looks so far, this one last: group-sequential bounds.",
+)
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="1 - confidence level.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(file: Path, as_json: bool, **options: Any) -> None:
     """Compare the variants of an A/B test, from a CSV or Parquet FILE with one row per unit."""
     try:
-        answer = file_reports.compare_file(file, CompareRequest(**options))
+        answer = compare_file(file, CompareRequest(**options))
     except FileReportError as error:
         fail(error)
     if as_json:
@@ -113,13 +123,30 @@ def print_evaluation(answer: dict[str, Any]) -> None:
     if verdict["status"] == "not_identified":
         console.print("The log does not answer the question: the numbers below are for debugging.", highlight=False)
     _print_lift(console, answer["lift"], level)
+    if answer["detectable_lift"] is not None:
+        text = f"Smallest lift that a log like this shows in 4 of 5 cases: {answer['detectable_lift']:.3g}"
+        console.print(text, highlight=False)
     table = Table(title=f"Value of the target policy ({level} intervals)", title_justify="left")
     for heading in ("estimator", "value", "std error", "interval", "low", "high"):
         table.add_column(heading, justify="right" if heading in ("value", "std error", "low", "high") else "left")
     for name, line in answer["estimators"].items():
         _add_lines(table, name, line)
     console.print(table)
+    if "actions" in answer:
+        console.print(_actions_table(answer["actions"], level))
     _print_notes(console, answer)
+
+
+def _actions_table(actions: dict[str, Any], level: str) -> Table:
+    table = Table(title=f"Value of each action, always chosen ({level} intervals)", title_justify="left")
+    for heading in ("action", "value", "interval", "minus the first", "interval", "note"):
+        table.add_column(heading)
+    for name, line in actions.items():
+        gap = line["minus_first"]
+        shown = ["-", "-"] if gap is None or gap["value"] is None else [f"{gap['value']:+.4g}", _range(gap["interval"])]
+        value = "-" if line["value"] is None else f"{line['value']:.4g}"
+        table.add_row(name, value, _range(line["interval"]), *shown, line["note"])
+    return table
 
 
 def _print_lift(console: Console, lift: dict[str, Any], level: str) -> None:
@@ -208,4 +235,11 @@ def _comparison_notes(lines: list[dict[str, Any]]) -> list[str]:
         if line["cuped"]:
             saved = 100 * (1 - line["cuped"]["variance_ratio"])
             notes.append(f"{line['metric']}, variant {line['variant']}: CUPED took away {saved:.1f}% of the variance")
+        look = line.get("planned_look")
+        if look:
+            bound = "no bound yet" if look["bound"] is None else f"bound {look['bound']:.3f}"
+            decided = "stop: there is a difference" if look["reject"] else "go on"
+            notes.append(
+                f"{line['metric']}, variant {line['variant']}: planned look, z {look['z']:.3f}, {bound}, {decided}"
+            )
     return notes

@@ -1,4 +1,4 @@
-"""Columns of a CSV or Parquet file, read exactly and checked: the file half of `app.files.file_reports`.
+"""Columns of a CSV or Parquet file, read exactly and checked: what both file reports read.
 
 Streams CSV through Arrow, which parses floats to the last bit, and keeps only the columns asked for. Every problem
 becomes one `FileReportError` sentence that names the line. This module must never guess at a damaged file.
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from experiments.validation import FloatArray, IntArray
+from experiments.validation import DataError, FloatArray, IntArray
 
 BLOCK_BYTES = 1 << 22
 
@@ -55,6 +55,12 @@ class Place(NamedTuple):
         for empty in self.empty_lines:
             line += empty <= line
         return f"on line {line}"
+
+
+def located(path: Path, error: DataError, place: Place) -> FileReportError:
+    """The file's own sentence for a `DataError`: rows become lines."""
+    sentence = error.sentence(None if error.row is None else place.of(error.row))
+    return FileReportError(f"{path.name}: {sentence}")
 
 
 def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:

@@ -16,8 +16,8 @@ from app.registry.store import experiments
 from bandits.cost import cost_of
 from bandits.distribution import FloatArray
 from bandits.encoding import encode_context
+from bandits.examples import Example
 from bandits.feedback import Answer, reward_events
-from bandits.model import Example
 from bandits.policy import BanditPolicy
 from bandits.rewards import RewardEvent, join
 

@@ -26,7 +26,8 @@ from app.registry.model_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.models import VersionInfo
 from bandits.encoding import ENCODING_VERSION
-from bandits.model import Example, TrainingDataError, learn
+from bandits.examples import Example, TrainingDataError
+from bandits.model import learn
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, Policy, parse_policy, policy_to_json
 from bandits.safety import ModelReport, check_model

@@ -17,13 +17,13 @@ from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Policies, Target, describe
 from bandits import reward_model
-from bandits.model import TrainingDataError
+from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge
-from experiments.report import OffPolicyReport, evaluate_rows
+from experiments.folds import forward_folds
+from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
 from experiments.results import Interval
-from experiments.reward_models import forward_folds
 from experiments.validation import DataError
 from experiments.verdict import Status, Verdict
 
@@ -165,12 +165,9 @@ def _line(
         late.propensity,
         ours,
         late.reward,
-        q=q,
-        v=v,
+        model=ModelColumns(q, v),
         unit=late.clusters,
-        max_weight=_largest_weight(late, chances),
-        reward_range=(reward.min, reward.max),
-        alpha=alpha,
+        assumptions=Assumptions(alpha, _largest_weight(late, chances), (reward.min, reward.max)),
         unsupported_mass=late.unsupported(chances),
     )
     w = estimators.importance_weights(late.propensity, ours)

@@ -17,7 +17,8 @@ from app.off_policy.mixture import LoadVersion, arm_probabilities, mixed, shares
 from app.off_policy.store.evaluations import LoggedRow
 from bandits.cost import cost_of
 from bandits.encoding import drop_features, encode_context
-from bandits.model import Example, Predictor, distribution
+from bandits.examples import Example
+from bandits.model import Predictor, distribution
 from bandits.policy import FixedPolicy, Policy
 from bandits.reward_model import row_line
 

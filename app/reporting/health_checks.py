@@ -19,7 +19,7 @@ from app.reporting import sample_ratio
 from app.reporting.results import check_segment
 from app.reporting.store import choices, results
 from app.reporting.store.choices import Choice
-from experiments.choices import ChoiceBalance, ChoiceSums, choice_balance, choice_sums, merge_choices
+from experiments.choices import ChoiceBalance, ChoiceSums, balance_by_group, choice_sums, merge_choices
 from experiments.health import concentration, missing_rewards
 
 KIND = "health"
@@ -107,8 +107,8 @@ def _choices(connection: Connection, experiment_id: int, segment: str | None) ->
         for group, members in _grouped(rows).items():
             sums[group] = _merged(sums.get(group), members, names)
     largest = sorted(sums, key=lambda group: -sums[group].n)[:MAX_GROUPS]
-    level = 0.01 / max(1, len(largest))  # each group may alert: all of them together stay at one percent
-    checks = [_choice_check(group, choice_balance(sums[group], alpha=level), list(names)) for group in largest]
+    balances = balance_by_group([sums[group] for group in largest])
+    checks = [_choice_check(group, balance, list(names)) for group, balance in zip(largest, balances, strict=True)]
     return checks + [_concentration(arm, taken) for arm, taken in sorted(counts.items())]
 
 

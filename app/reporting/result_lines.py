@@ -15,8 +15,8 @@ from app.reporting.store.results import ArmSums
 from experiments import bayes
 from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare, relative_lift
 from experiments.cuped import post_stratified
-from experiments.equivalence import non_inferiority
 from experiments.multiplicity import adjust
+from experiments.non_inferiority import non_inferiority
 from experiments.results import missing
 from experiments.sequences import mixture_tau, mixture_test
 from experiments.sums import Moments

@@ -38,7 +38,7 @@ from app.verification.recompute import (
 )
 from app.verification.store import browse as store
 from app.verification.store.browse import Learned, Settled
-from bandits.contributions import MOST, Contribution, contributions, names_of
+from bandits.contributions import MOST, Choice, Contribution, contributions, names_of
 from bandits.model import Predictor
 from bandits.policy import BanditPolicy, Policy
 
@@ -161,7 +161,7 @@ def _recomputed(
         if predictor is not None and action is not None:
             features = {} if config.composition else action.features  # a part's features do not come without the part
             fields = len(names_of(row.context)) + len(names_of(features))
-            found = contributions(policy, predictor, row.context, features, lines, row.eligible, row.chosen)
+            found = contributions(policy, predictor, Choice(row.context, features, lines, row.eligible, row.chosen))
     except FAILURES as error:
         problem = str(error.args[0]) if error.args else str(error)
     finally:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from bandits.cost import cost_of
 from bandits.distribution import FloatArray, draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, distribution, initial_model, learn
+from bandits.examples import Example
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import BanditPolicy
 
 IDS = [f"a{i}" for i in range(5)]

@@ -2,9 +2,10 @@
 
 import pytest
 
-from bandits.contributions import contributions, names_of
+from bandits.contributions import Choice, contributions, names_of
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, distribution, initial_model, learn
+from bandits.examples import Example
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import BanditPolicy, UniformPolicy
 
 POLICY = BanditPolicy("softmax", {"bits": 12, "lambda_": 5}, 0.01)
@@ -25,7 +26,9 @@ def predictor() -> Predictor:
 
 def test_each_change_is_the_difference_of_two_distributions_of_the_policy(predictor: Predictor) -> None:
     context = {"time": "evening", "weather": "w1"}
-    found = {one.name: one for one in contributions(POLICY, predictor, context, ACTIONS["b"], LINES, ["a", "b"], 1)}
+    found = {
+        one.name: one for one in contributions(POLICY, predictor, Choice(context, ACTIONS["b"], LINES, ["a", "b"], 1))
+    }
 
     def chance(shown: dict[str, str], lines: list[str]) -> float:
         return float(distribution(POLICY, predictor, encode_context(shown), lines, ["a", "b"])[1])
@@ -46,20 +49,20 @@ def test_the_feature_that_speaks_for_the_choice_has_the_largest_change_and_one_t
 ) -> None:
     for time, sign in (("evening", 1), ("morning", -1)):
         context = {"weather": "w0", "time": time}
-        first, *rest = contributions(POLICY, predictor, context, {}, LINES, ["a", "b"], 1)
+        first, *rest = contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 1))
         assert first.name == "time" and first.change * sign > 0.2
         assert all(abs(one.change) < abs(first.change) for one in rest)
 
 
 def test_features_of_a_policy_that_does_not_learn_change_nothing() -> None:
-    found = contributions(UniformPolicy(), None, {"time": "evening"}, {"size": 2}, LINES, ["a", "b"], 0)
+    found = contributions(UniformPolicy(), None, Choice({"time": "evening"}, {"size": 2}, LINES, ["a", "b"], 0))
     assert [one.change for one in found] == [0.0, 0.0]
 
 
 def test_no_more_fields_are_tried_than_asked_for_and_lists_of_objects_count_as_one(predictor: Predictor) -> None:
     context = [{"time": "evening"}, {"weather": "w0", "time": "late"}, *({f"f{n}": n} for n in range(60))]
     assert names_of(context)[:3] == ["time", "weather", "f0"]
-    assert len(contributions(POLICY, predictor, context, {}, LINES, ["a", "b"], 0, most=7)) == 7
-    found = contributions(POLICY, predictor, context, {}, LINES, ["a", "b"], 0)
+    assert len(contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 0), most=7)) == 7
+    found = contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 0))
     assert len(found) == 40
     assert {one.name: one.value for one in found}["time"] == ["evening", "late"]

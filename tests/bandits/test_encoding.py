@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandits.encoding import FeatureError, drop_features, encode_action, encode_context, escape
-from bandits.model import Example, Predictor, initial_model, learn
+from bandits.examples import Example
+from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -10,7 +10,8 @@ import pytest
 import vowpalwabbit
 
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, initial_model, learn
+from bandits.examples import Example
+from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy, vw_arguments
 
 IDS = [f"item {number}" for number in range(6)]

@@ -17,15 +17,8 @@ import pytest
 
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import (
-    Example,
-    Predictor,
-    TrainingDataError,
-    distribution,
-    example_text,
-    initial_model,
-    learn,
-)
+from bandits.examples import Example, TrainingDataError, example_text
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.model_file import ModelError, unseal
 from bandits.policy import ALGORITHMS, FixedPolicy, UniformPolicy
 from tests.bandits.support import ACTIONS, CANARIES, IDS, mean_reward, online, policy, round_of

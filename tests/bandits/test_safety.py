@@ -9,7 +9,7 @@ import pytest
 from bandits.model import Predictor, initial_model, learn
 from bandits.model_file import ENVELOPE_BYTES, ModelError, parse_options, read_header, seal, unseal
 from bandits.policy import ALGORITHMS, SEED, vw_arguments
-from bandits.safety import check_model, header_options
+from bandits.safety import check_model
 from tests.bandits.support import CANARIES, online, policy, round_of
 
 POLICY = policy("squarecb", l2=1e-6)
@@ -41,7 +41,7 @@ def test_a_learned_model_of_every_algorithm_passes(algorithm: str) -> None:
 
 def test_the_header_says_what_the_arguments_asked_for() -> None:
     chosen_policy = policy("squarecb", learning_rate=0.25, power_t=0.25, gamma_scale=8.0, l2=1e-6)
-    kept = header_options(initial_model(chosen_policy))
+    kept = parse_options(read_header(unseal(initial_model(chosen_policy)).payload).options)
     asked = parse_options(vw_arguments(chosen_policy))
     assert kept["random_seed"] == (str(SEED),) and kept["interactions"] == ("ca",) and kept["hash"] == ("all",)
     for name in ("learning_rate", "power_t", "gamma_scale"):

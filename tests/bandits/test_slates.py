@@ -11,8 +11,9 @@ import pytest
 from bandits import slates
 from bandits.distribution import DistributionError, draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Example, Predictor, TrainingDataError, distribution, initial_model, learn
-from bandits.model_file import ModelError, header_options, unseal
+from bandits.examples import Example, TrainingDataError
+from bandits.model import Predictor, distribution, initial_model, learn
+from bandits.model_file import ModelError, parse_options, read_header, unseal
 from bandits.policy import (
     ALGORITHMS,
     NOT_FOR_SLATES,
@@ -184,7 +185,7 @@ def test_every_usable_algorithm_learns_and_replays_bit_for_bit(algorithm: str) -
     for examples in logged:
         replayed = learn(replayed, used, iter(examples))
     assert replayed == model and unseal(model).examples == 1500
-    assert "slates" in header_options(model)
+    assert "slates" in parse_options(read_header(unseal(model).payload).options)
 
     canaries = [(encode_context({"mood": mood}), LINES) for mood in MOODS]
     report = check_model(model, used, canaries)

@@ -104,6 +104,22 @@ def test_always_valid_intervals_are_wider_than_fixed_ones_and_open_with_enough_u
     assert row["always_valid"]["p_value"] >= row["p_value"]
 
 
+def test_planned_looks_get_group_sequential_bounds(reference: Path) -> None:
+    path = reference / "ab_users.csv"
+    row = line(run(path, *REVENUE, *SHARES, "--looks", "0.2,0.4"), "rev", "1")
+    look = row["planned_look"]
+    assert look["bound"] == pytest.approx(3.357, abs=6e-4)  # Lan and DeMets, the second of five equal looks
+    assert look["z"] == pytest.approx(row["difference"] / row["std_error"])
+    half = look["bound"] * row["std_error"]
+    assert look["interval"] == pytest.approx([row["difference"] - half, row["difference"] + half])
+    assert look["reject"] == (abs(look["z"]) >= look["bound"])
+    assert "planned_look" not in line(run(path, *REVENUE, *SHARES), "rev", "1")
+    early = line(run(path, *REVENUE, *SHARES, "--looks", "0.001"), "rev", "1")["planned_look"]
+    assert early["bound"] is None and early["interval"] is None and not early["reject"]
+    options = [str(path), "--variant", "variant", *REVENUE, *SHARES, "--looks", "0.2,0.4"]
+    assert "planned look, z" in CliRunner().invoke(compare, options).stdout
+
+
 def test_equal_shares_are_the_default_and_a_mismatch_alerts(reference: Path) -> None:
     found = run(reference / "ab_users.csv", *REVENUE)
     assert found["srm"]["alert"] is True and found["srm"]["p_value"] < 1e-40
@@ -125,6 +141,8 @@ def test_bad_requests_are_answered_with_one_sentence(reference: Path) -> None:
     assert "shares" in refused(path, *REVENUE, "--shares", "0=1,1=1")
     assert "shares" in refused(path, *REVENUE, "--shares", "nonsense")
     assert "same name" in refused(path, *REVENUE, *REVENUE)
+    assert "looks 'soon' are not understood" in refused(path, *REVENUE, "--looks", "soon")
+    assert "ascend" in refused(path, *REVENUE, "--looks", "0.5,0.4")
 
 
 def test_odd_arms_and_metrics_get_reasons_and_do_not_hide_the_others(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Comparison of arms, CUPED, equivalence, chances: definitions checked against independent computations."""
+"""Comparison of arms, CUPED, non-inferiority, chances: definitions checked against independent computations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import bayes, comparison, cuped, equivalence, multiplicity
+from experiments import bayes, comparison, cuped, multiplicity
 from experiments.comparison import ArmEstimate
+from experiments.non_inferiority import non_inferiority
 from experiments.validation import DataError
 
 A, B = ArmEstimate(2.0, 0.04, 500), ArmEstimate(2.3, 0.05, 400)
@@ -90,14 +91,6 @@ def test_quantiles_need_units_beyond_them_and_their_errors_match_the_known_densi
     assert not scarce.interval.exists and "10 are needed" in scarce.interval.reason
 
 
-def test_event_counts_use_the_exact_conditional_test() -> None:
-    found = comparison.compare_event_counts(30, 100.0, 50, 100.0)
-    assert found.p_value == pytest.approx(stats.binomtest(50, 80, 0.5).pvalue, rel=1e-9)
-    assert found.relative_lift == pytest.approx(2 / 3) and found.interval.covers(0.2)
-    assert comparison.compare_event_counts(0, 10.0, 0, 10.0).interval.reason
-    assert comparison.compare_event_counts(0, 10.0, 4, 10.0).relative_interval.reason
-
-
 def test_post_stratification_equals_its_textbook_form_and_one_segment_changes_nothing() -> None:
     rng = np.random.default_rng(1)
     segment = rng.integers(0, 3, 900)
@@ -135,21 +128,14 @@ def test_cuped_with_an_unrelated_covariate_changes_next_to_nothing_and_with_a_co
 
 
 def test_non_inferiority_follows_the_direction_of_the_metric() -> None:
-    good = equivalence.non_inferiority(-0.01, 0.005, 0.03)
+    good = non_inferiority(-0.01, 0.005, 0.03)
     assert good.shown and good.bound == pytest.approx(-0.01 - 1.6448536 * 0.005)
     assert good.p_value == pytest.approx(stats.norm.sf(4.0))
-    slower = equivalence.non_inferiority(0.01, 0.005, 0.03, higher_is_better=False)
+    slower = non_inferiority(0.01, 0.005, 0.03, higher_is_better=False)
     assert slower.p_value == pytest.approx(good.p_value) and slower.bound == pytest.approx(-good.bound)
-    assert not equivalence.non_inferiority(-0.05, 0.005, 0.03).shown
+    assert not non_inferiority(-0.05, 0.005, 0.03).shown
     with pytest.raises(DataError, match="margin"):
-        equivalence.non_inferiority(0.0, 1.0, -1.0)
-
-
-def test_equivalence_is_shown_exactly_when_its_interval_lies_inside_the_margins() -> None:
-    for difference in np.linspace(-1, 1, 41):
-        found = equivalence.equivalence(float(difference), 0.2, 0.6, df=50)
-        inside = (found.interval[0] or -9) > -0.6 and (found.interval[1] or 9) < 0.6
-        assert found.shown == inside
+        non_inferiority(0.0, 1.0, -1.0)
 
 
 def test_two_arms_have_the_textbook_chance_to_win_and_expected_loss() -> None:
@@ -177,13 +163,6 @@ def test_a_prior_pulls_arms_towards_it() -> None:
     assert pulled[0].std == pytest.approx(sqrt(0.5))
     with pytest.raises(DataError, match="standard error is 0"):
         bayes.chances([1.0, 2.0], [0.0, 1.0])
-
-
-def test_e_benjamini_hochberg_rejects_by_rank() -> None:
-    # K = 4, alpha = .1: the k-th largest must reach 40 / k.
-    assert multiplicity.e_benjamini_hochberg([50, 12, 1, 30], 0.1).tolist() == [True, False, False, True]
-    assert multiplicity.e_benjamini_hochberg([50, 19, 14, 30], 0.1).all()
-    assert not multiplicity.e_benjamini_hochberg([39, 1, 1, 1], 0.1).any()
 
 
 def test_comparisons_without_p_values_keep_their_place() -> None:

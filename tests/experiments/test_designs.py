@@ -1,4 +1,4 @@
-"""Group-sequential bounds, planning, adaptive weights, reward models, verdicts."""
+"""Group-sequential bounds, planning, adaptive weights, folds, verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from experiments import adaptive, bandit_planning, group_sequential, planning, report, reward_models, verdict
+from experiments import adaptive, bandit_planning, folds, group_sequential, planning, report, verdict
 from experiments.validation import DataError
 
 
@@ -56,22 +56,15 @@ def test_planned_power_is_reached_in_simulation_with_and_without_cuped() -> None
 
 
 def test_every_metric_type_has_a_baseline_and_effect_and_size_are_inverse() -> None:
-    from experiments.comparison import arm_moments
-
-    rng = np.random.default_rng(2)
-    history = rng.lognormal(size=4000)
-    ratio = arm_moments(rng.poisson(3, 4000), rng.poisson(9, 4000) + 1)
     for baseline in (
         planning.mean_baseline(1.0, 2.0),
         planning.proportion_baseline(0.2),
         planning.count_baseline(3.0, dispersion=2.5),
-        planning.ratio_baseline(ratio),
-        planning.quantile_baseline(history, 0.9),
     ):
         effect = planning.minimum_detectable_effect(baseline, 5000, 5000).effect
         assert planning.sample_size(baseline, effect).n_control == pytest.approx(5000, abs=1), baseline.kind
-    with pytest.raises(DataError, match="does not vary"):
-        planning.quantile_baseline([1.0] * 100, 0.5)
+    with pytest.raises(DataError, match="std is 0"):
+        planning.mean_baseline(1.0, 0.0)
     with pytest.raises(DataError, match="effect is 0"):
         planning.sample_size(planning.mean_baseline(1, 1), 0.0)
 
@@ -97,24 +90,23 @@ def test_baselines_from_a_log_undo_its_probabilities() -> None:
     assert r[a == 0].mean() < 0.2
 
 
-def test_contextual_weights_equal_the_definition_written_as_two_loops() -> None:
-    rng = np.random.default_rng(4)
-    t, versions = 40, 3
-    phi, version = rng.uniform(1, 5, (versions, t)), np.sort(rng.integers(0, versions, t))
-    g = rng.normal(size=t)
-    h = phi**-0.5
-    total = np.array([sum(h[version[s], x] for s in range(t)) for x in range(t)])
-    b = np.array([h[version[s], s] / total[s] * g[s] for s in range(t)])
-    variance = sum((b[s] - sum(h[version[s], x] / total[x] * b[x] for x in range(t))) ** 2 for s in range(t))
-    found = adaptive.contextual_stable_value(g, phi, version)
-    assert (found.value, found.std_error) == pytest.approx((b.sum(), variance**0.5), rel=1e-10)
+def test_means_of_earlier_rounds_leave_the_round_itself_out() -> None:
+    means = adaptive.running_means([1.0, 0.0, 1.0, 1.0], [0, 0, 1, 0], 2)
+    assert means.tolist() == [[0, 0], [1, 0], [0.5, 0], [0.5, 1]]
+
+
+def test_forward_folds_cover_every_row_once_in_time_order() -> None:
+    cut = folds.forward_folds(23, 4)
+    assert [row for fold in cut for row in range(fold.start, fold.stop)] == list(range(23))
+    assert {fold.stop - fold.start for fold in cut} == {5, 6}
+    assert folds.forward_folds(3, 5) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    with pytest.raises(DataError, match="at least one row and two folds"):
+        folds.forward_folds(10, 1)
 
 
 def test_constant_weights_reduce_to_the_plain_mean() -> None:
     g = np.random.default_rng(5).normal(size=50)
     plain = adaptive.weighted_value(g, np.ones(50))
-    same = adaptive.contextual_stable_value(g, np.full((2, 50), 3.0), np.repeat([0, 1], 25))
-    assert same.value == pytest.approx(plain.value)
     assert plain.value == pytest.approx(g.mean()) and plain.std_error == pytest.approx(g.std() / 50**0.5)
     assert adaptive.weighted_value(g, np.zeros(50)).interval.reason
 
@@ -125,55 +117,6 @@ def test_an_arm_that_few_rounds_speak_for_says_so() -> None:
     scores = np.where(rng.random(2000) < e, 1 / e, 0.0)
     assert "lasting exploration floor" in adaptive.weighted_value(scores, np.ones(2000)).interval.note
     assert not adaptive.weighted_value(rng.normal(size=2000), np.ones(2000)).interval.note
-
-
-def test_weights_of_a_round_do_not_depend_on_itself_or_later_rounds() -> None:
-    phi = np.random.default_rng(6).uniform(1, 9, 30)
-    changed = phi.copy()
-    changed[20:] *= 7
-    a, b = adaptive.noncontextual_weights(phi), adaptive.noncontextual_weights(changed)
-    assert np.array_equal(a[:21], b[:21]) and not np.array_equal(a[21:], b[21:])
-    rewards, arms = np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 0])
-    means = adaptive.running_means(rewards, arms, 2)
-    assert means.tolist() == [[0, 0], [1, 0], [0.5, 0], [0.5, 1]]
-
-
-def test_policy_scores_are_unbiased_and_need_support() -> None:
-    e = np.array([[0.2, 0.8], [0.5, 0.5]])
-    scores = adaptive.arm_scores([1.0, 0.0], [0, 1], e)
-    assert adaptive.policy_scores(scores, [[0.3, 0.7], [0.0, 1.0]]) == pytest.approx([1.5, 0.0])
-    assert adaptive.expected_weight_square(np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]])) == pytest.approx([4 / 3])
-    with pytest.raises(DataError, match="logged probability 0"):
-        adaptive.expected_weight_square(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]]))
-
-
-def test_a_model_never_sees_its_own_fold_or_a_later_one() -> None:
-    n, seen = 23, []
-    target = np.full((n, 2), 0.5)
-
-    def fit(past: slice) -> int:
-        seen.append((past.start, past.stop))
-        return past.stop
-
-    def predict(stop: int, fold: slice) -> np.ndarray:
-        assert stop <= fold.start
-        return np.tile([float(stop), 0.0], (fold.stop - fold.start, 1))
-
-    found = reward_models.forward_cross_fit(n, np.zeros(n, dtype=int), target, fit, predict, folds=4, first=-1.0)
-    folds = reward_models.forward_folds(n, 4)
-    assert seen == [(0, fold.start) for fold in folds[1:]]
-    assert (found.q[folds[0]] == -1).all() and (found.v[folds[0]] == -1).all()
-    assert (found.v[folds[2]] == folds[2].start / 2).all()
-
-
-def test_changing_the_last_folds_rewards_changes_no_prediction_of_action_means() -> None:
-    rng = np.random.default_rng(7)
-    a, r, pi = rng.integers(0, 3, 100), rng.random(100), rng.dirichlet([1] * 3, 100)
-    before = reward_models.action_means(a, r, pi)
-    r[80:] += 5
-    assert np.array_equal(before.q, reward_models.action_means(a, r, pi).q)
-    with pytest.raises(DataError, match="another length"):
-        reward_models.forward_cross_fit(99, a, pi, lambda s: 0, lambda m, s: np.zeros((1, 3)))
 
 
 SOUND = verdict.Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0)

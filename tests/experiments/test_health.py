@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import coverage
 from experiments import choices, health
+from experiments.multiplicity import adjust
 from experiments.validation import DataError
 
 
@@ -50,13 +51,22 @@ def test_three_percent_of_lost_exposures_in_one_arm_are_found_and_named() -> Non
     assert found.arms[0].z is not None and found.arms[0].z < -5 and (found.arms[1].ratio or 0) > 1
 
 
-def test_a_broken_version_or_segment_is_found_among_sound_ones_and_an_empty_one_is_none() -> None:
+def test_a_broken_version_or_segment_is_found_among_sound_ones() -> None:
     a, p = log(30_000, 2)
     broken, q = log(60_000, 3, lost=0.15)
-    group = np.r_[np.arange(len(a)) % 2, np.full(len(broken), 3)]
-    sums = choices.choice_sums_by_group(np.r_[a, broken], np.r_[p, q], group, 4)
-    found = choices.balance_by_group(sums)
-    assert [None if b is None else b.alert for b in found] == [False, False, None, True]
+    sums = [choices.choice_sums(a[::2], p[::2]), choices.choice_sums(a[1::2], p[1::2]), choices.choice_sums(broken, q)]
+    assert [balance.alert for balance in choices.balance_by_group(sums)] == [False, False, True]
+
+
+def test_the_p_values_of_several_groups_are_corrected_for_their_number() -> None:
+    sums = [choices.choice_sums(*log(2_000, seed)) for seed in range(30)]
+    alone = [choices.choice_balance(one) for one in sums]
+    together = choices.balance_by_group(sums)
+    assert [b.p_value for b in together] == pytest.approx(adjust([b.p_value for b in alone]))
+    assert [b.anytime_p_value for b in together] == pytest.approx([min(1, 30 * b.anytime_p_value) for b in alone])
+    odd = choices.choice_sums(np.repeat([0, 1], [5170, 4830]), np.full((10_000, 2), 0.5))
+    assert choices.balance_by_group([odd])[0].alert
+    assert not choices.balance_by_group([odd, *sums])[0].alert
 
 
 def test_choices_without_randomness_have_no_p_value_and_impossible_ones_are_refused() -> None:

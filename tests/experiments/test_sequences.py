@@ -48,11 +48,6 @@ def test_the_mixture_likelihood_ratio_equals_its_integral_and_agrees_with_its_in
     assert sequences.mixture_test(1.0, 0.0, 1.0).interval.reason
 
 
-def test_sequential_p_values_never_rise_and_never_exceed_one() -> None:
-    found = sequences.running_p_values(np.array([4.94, 0.2, 0.5, 0.1, 0.9]))
-    assert found.tolist() == [1.0, 0.2, 0.2, 0.1, 0.1]
-
-
 def test_the_asymptotic_sequence_stays_shut_before_the_gate() -> None:
     shut = sequences.asymptotic(0.5, 0.01, 1000, effective=99.0, gate=100.0)
     assert not shut.exists and "100" in shut.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_any_split_gives_the_same_estimates_to_nine_digits(seed: int, cuts: list
     rows = make_rows(seed)
     edges = [0, *sorted(set(cuts)), 400]
     parts = [sums.policy_sums(*(c[a:b] for c in rows), THRESHOLDS) for a, b in pairwise(edges)]
-    whole, merged = sums.policy_sums(*rows, THRESHOLDS), sums.merge_all(reversed(parts))
+    whole, merged = sums.policy_sums(*rows, THRESHOLDS), reduce(sums.merge, reversed(parts))
     assert merged[1:] == whole[1:]
     known, found = (sums.finish(s.moments, with_model=True) for s in (whole, merged))
     assert found.keys() == known.keys()
@@ -45,15 +46,14 @@ def test_cressie_read_from_merged_sums_equals_that_from_arrays(synthetic: Any) -
     w, r, q, v = synthetic[:4]
     known = intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 42.0)
     parts = [sums.policy_sums(w[i::3], r[i::3], q[i::3], v[i::3], THRESHOLDS) for i in range(3)]
-    found = intervals.cressie_read(intervals.weight_sums_of(sums.merge_all(parts).moments), (0, 1), 42.0)
+    found = intervals.cressie_read(intervals.weight_sums_of(reduce(sums.merge, parts).moments), (0, 1), 42.0)
     assert found[:2] == pytest.approx(known[:2], rel=1e-9)
 
 
 def test_a_report_from_sums_equals_the_one_from_rows_except_where_rows_are_needed(synthetic: Any) -> None:
     w, r, q, v, p, e = synthetic
-    whole = report.evaluate_rows(
-        p, e, r, q=q, v=v, max_weight=42.0, reward_range=(0, 1), clip=5, switch_tau=4, shrinkage_lambda=30
-    )
+    assumptions = report.Assumptions(max_weight=42.0, reward_range=(0, 1), clip=5, switch_tau=4, shrinkage_lambda=30)
+    whole = report.evaluate_rows(p, e, r, model=report.ModelColumns(q, v), assumptions=assumptions)
     half = len(w) // 2
     parts = [sums.policy_sums(w[c], r[c], q[c], v[c], THRESHOLDS) for c in (slice(None, half), slice(half, None))]
     state = sequences.advance(sequences.START, w[:half], r[:half], (0, 1))
@@ -76,9 +76,9 @@ def test_unit_sums_merge_when_no_unit_is_split() -> None:
     w, r, q, v = make_rows(3)
     unit = np.arange(400) // 7
     cut = 210
-    whole = sums.unit_moments(w, r, q, v, THRESHOLDS, unit)
+    whole = sums.unit_moments(w, r, (q, v), THRESHOLDS, unit)
     parts = [
-        sums.unit_moments(w[c], r[c], q[c], v[c], THRESHOLDS, unit[c] - unit[c].min())
+        sums.unit_moments(w[c], r[c], (q[c], v[c]), THRESHOLDS, unit[c] - unit[c].min())
         for c in (slice(0, cut), slice(cut, 400))
     ]
     merged = sums.merge_moments(*parts)
@@ -91,7 +91,7 @@ def test_clustered_errors_equal_those_of_summed_influence_values() -> None:
     w, r, q, v = make_rows(4)
     unit = np.random.default_rng(1).integers(0, 60, 400)
     unit = np.unique(unit, return_inverse=True)[1]
-    found = sums.finish(sums.unit_moments(w, r, q, v, THRESHOLDS, unit), with_model=True)
+    found = sums.finish(sums.unit_moments(w, r, (q, v), THRESHOLDS, unit), with_model=True)
     for estimate in (
         estimators.ips(w, r),
         estimators.snips(w, r),

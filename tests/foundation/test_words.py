@@ -16,7 +16,16 @@ from app.foundation.words import WORDS, api_sentence, page_sentence
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for name in ("app", "bandits") for path in sorted((ROOT / name).rglob("*.py"))]
 # Who is given a code, and at which position; the parameters come next.
-TAKES_CODE = {"FieldError": 1, "Problem": 1, "wrong": 0, "shaped": 1, "FeatureError": 1, "TooMany": 0, "_needed": 2, "_one": 1}
+TAKES_CODE = {
+    "FieldError": 1,
+    "Problem": 1,
+    "wrong": 0,
+    "shaped": 1,
+    "FeatureError": 1,
+    "TooMany": 0,
+    "_needed": 2,
+    "_one": 1,
+}
 GIVES_PARAMS = {"FieldError": 2, "Problem": 2, "wrong": 1}
 
 

@@ -1,153 +1,26 @@
-"""Reports about a file of rows, without any server: file in, report objects and plain JSON values out.
+"""The A/B report of a file of units, without any server: file in, plain JSON values out.
 
-Reading is `app.files.file_columns`, statistics is `experiments`. This module must never touch a
-database or a network.
+Reading is `app.files.file_columns`, statistics is `experiments.ab_report`. This module must never touch a database or a
+network.
 """
 
 from __future__ import annotations
 
 import re
+from math import isinf
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 
-from app.files.file_columns import FileReportError, Place, read_columns
-from experiments import ab_report, report
+from app.files.file_columns import FileReportError, located, read_columns
+from experiments import ab_report
 from experiments.comparison import Comparison
 from experiments.planning import Kind
-from experiments.report_lines import EstimatorReport
 from experiments.results import Interval
 from experiments.validation import DataError, FloatArray
 
-__all__ = [
-    "CompareRequest",
-    "EvaluateRequest",
-    "FileReportError",
-    "compare_file",
-    "comparison_document",
-    "evaluate_file",
-    "evaluation_document",
-]
-
 METRIC = re.compile(r"([^=]+)=(mean|proportion|count|ratio|quantile)(?:\(([0-9.]+)\))?:(.+)")
-
-
-class EvaluateRequest(NamedTuple):
-    """What `loopwise evaluate` was asked. Columns by name, the rest as in `experiments.report.evaluate_rows`."""
-
-    propensity: str
-    target_probability: str
-    reward: str
-    q: str | None = None
-    v: str | None = None
-    unit: str | None = None
-    max_weight: float | None = None
-    reward_range: tuple[float, float] | None = None
-    switch_tau: float | None = None
-    shrinkage_lambda: float | None = None
-    clip: float | None = None
-    alpha: float = 0.05
-
-
-def evaluate_file(path: Path, request: EvaluateRequest) -> report.OffPolicyReport:
-    """The off-policy report of a CSV or Parquet file. Raises `FileReportError`."""
-    if (request.q is None) != (request.v is None):
-        raise FileReportError("Only one of --q and --v is given: pass both columns of the reward model, or neither.")
-    roles = {
-        "propensity": request.propensity,
-        "target probability": request.target_probability,
-        "reward": request.reward,
-        "q": request.q,
-        "v": request.v,
-    }
-    names = [name for name in roles.values() if name is not None]
-    columns = read_columns(path, names, [] if request.unit is None else [request.unit])
-    numbers = {role: columns.numbers[name] for role, name in roles.items() if name is not None}
-    try:
-        return report.evaluate_rows(
-            numbers["propensity"],
-            numbers["target probability"],
-            numbers["reward"],
-            q=numbers.get("q"),
-            v=numbers.get("v"),
-            unit=None if request.unit is None else columns.codes[request.unit],
-            max_weight=request.max_weight,
-            reward_range=request.reward_range,
-            switch_tau=request.switch_tau,
-            shrinkage_lambda=request.shrinkage_lambda,
-            clip=request.clip,
-            alpha=request.alpha,
-        )
-    except DataError as error:
-        # The pure functions speak of roles; the reader of a file looks for its column.
-        for role, name in roles.items():
-            if error.problem.startswith(f"{role} is "):
-                error.problem = f"{role} (column {name}){error.problem.removeprefix(role)}"
-        raise located(path, error, columns.place) from error
-
-
-def located(path: Path, error: DataError, place: Place) -> FileReportError:
-    """The file's own sentence for a `DataError`: rows become lines."""
-    sentence = error.sentence(None if error.row is None else place.of(error.row))
-    return FileReportError(f"{path.name}: {sentence}")
-
-
-def evaluation_document(found: report.OffPolicyReport) -> dict[str, object]:
-    """The report as plain JSON values: what `loopwise evaluate --json` prints. Never NaN, never infinite."""
-    settings = found.settings
-    return {
-        "rows": found.rows,
-        "units": found.units,
-        "mean_weight": found.mean_weight,
-        "mean_weight_z": found.weight_z,
-        "effective_sample_size": found.effective_sample_size,
-        "max_weight": found.max_weight,
-        "logged_value": found.logged_value,
-        "verdict": {
-            "status": str(found.verdict.status),
-            "reasons": [reason.sentence for reason in found.verdict.reasons],
-            "codes": [reason.code for reason in found.verdict.reasons],
-        },
-        "lift": _line_document(found.lift),
-        "estimators": {name: _line_document(line) for name, line in found.estimators.items()},
-        "settings": {
-            "alpha": settings.alpha,
-            "max_weight": settings.max_weight,
-            "reward_range": list(settings.reward_range),
-            "clip": settings.thresholds.clip,
-            "switch_tau": settings.thresholds.switch_tau,
-            "shrinkage_lambda": settings.thresholds.shrinkage_lambda,
-        },
-        "assumptions": _assumptions(found),
-    }
-
-
-def _line_document(line: EstimatorReport) -> dict[str, object]:
-    there = {name: interval for name, interval in line.intervals.items() if interval.exists}
-    return {
-        "value": line.value,
-        "std_error": line.std_error,
-        "intervals": {name: [interval.low, interval.high] for name, interval in there.items()},
-        "not_available": {name: i.reason for name, i in line.intervals.items() if not i.exists},
-        "notes": {name: interval.note for name, interval in there.items() if interval.note},
-        "estimand": line.estimand,
-        "reason": line.reason,
-    }
-
-
-def _assumptions(found: report.OffPolicyReport) -> list[str]:
-    low, high = found.settings.reward_range
-    out = [
-        "propensities are the true probabilities of the logged choices, and a reward depends on its own decision only",
-        "all intervals but the sequences hold for one look at a size fixed beforehand",
-        "confidence_sequence and betting hold at every look, and take file order as time order",
-    ]
-    if not found.settings.range_declared:
-        out.append(f"no --reward-range was declared: intervals that need one assume {low:g} to {high:g}")
-    if found.settings.max_weight is None:
-        out.append("no --max-weight was declared: Cressie-Read and likelihood allow any weight, Bernstein is missing")
-    return out
 
 
 class CompareRequest(NamedTuple):
@@ -163,6 +36,8 @@ class CompareRequest(NamedTuple):
     """Label of the control; None takes "control" if there is one, else the first label in order."""
     shares: str | None = None
     """Intended shares: LABEL=SHARE,... ; None is equal."""
+    looks: str | None = None
+    """Information fractions of the planned looks so far, this one last: 0.25,0.5 ; None when none are planned."""
     alpha: float = 0.05
     """1 - confidence level."""
 
@@ -187,13 +62,15 @@ def compare_file(path: Path, request: CompareRequest) -> dict[str, object]:
     metrics = [_metric(spec, columns.numbers) for spec in specs]
     shares = _shares(request.shares, ordered)
     control = _control(request.control, ordered)
+    variant = rank[columns.codes[request.variant]]
+    looks = _looks(request.looks)
     try:
         found = ab_report.compare_variants(
-            rank[columns.codes[request.variant]], len(ordered), control, metrics, shares=shares, alpha=request.alpha
+            variant, len(ordered), control, metrics, shares=shares, looks=looks, alpha=request.alpha
         )
     except DataError as error:
         raise located(path, error, columns.place) from error
-    return comparison_document(found, ordered)
+    return comparison_document(found, ordered, looks)
 
 
 def _specs(request: CompareRequest) -> list[_Spec]:
@@ -278,8 +155,18 @@ def _shares(text: str | None, labels: list[str]) -> list[float] | None:
     return [given[label] for label in labels]
 
 
-def comparison_document(found: ab_report.ABReport, labels: list[str]) -> dict[str, object]:
+def _looks(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise FileReportError(f"The looks {text!r} are not understood: write fractions such as 0.25,0.5.") from None
+
+
+def comparison_document(found: ab_report.ABReport, labels: list[str], looks: tuple[float, ...]) -> dict[str, object]:
     """The A/B report as plain JSON values: what `loopwise compare --json` prints."""
+    planned = ["planned_look holds over all planned looks of its line, and is not corrected for several lines"]
     ratio = found.sample_ratio
     return {
         "rows": found.units,
@@ -292,11 +179,12 @@ def comparison_document(found: ab_report.ABReport, labels: list[str]) -> dict[st
             "alert": ratio.alert,
             "expected": dict(zip(labels, ratio.expected, strict=True)),
         },
-        "metrics": [_comparison_line(line, labels) for line in found.lines],
+        "metrics": [_comparison_line(line, labels) | _planned_look(line, looks) for line in found.lines],
         "assumptions": [
             "one row per unit, units assigned by fixed randomisation (not by a bandit)",
             "interval and p_value hold for one look at a size fixed beforehand; always_valid at every look",
             "p_adjusted is Holm's over all lines",
+            *(planned if looks else []),
         ],
     }
 
@@ -323,6 +211,17 @@ def _comparison_line(line: ab_report.Line, labels: list[str]) -> dict[str, objec
         }
         out["unadjusted"] = _comparison_values(line.unadjusted)
     return out
+
+
+def _planned_look(line: ab_report.Line, looks: tuple[float, ...]) -> dict[str, object]:
+    if not looks:
+        return {}
+    found = line.planned_look
+    if found is None:
+        return {"planned_look": None}
+    bound = None if isinf(found.bound) else found.bound
+    described = {"z": found.z, "bound": bound, "reject": found.reject, "interval": _ends(found.interval)}
+    return {"planned_look": described}
 
 
 def _comparison_values(found: Comparison | None) -> dict[str, object]:

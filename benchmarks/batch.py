@@ -8,7 +8,7 @@ from typing import Any
 import vowpalwabbit
 
 from app.foundation.store.engine import transaction
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
 from bandits.encoding import encode_action, encode_context
 from bandits.model_file import unseal

@@ -4,7 +4,8 @@ import time
 
 from sqlalchemy import text
 
-from app.messaging import matching, triggers
+from app.messaging.triggers import lifecycle as triggers
+from app.messaging.triggers import matching
 from benchmarks import figures
 from benchmarks.load import closed_loop
 from benchmarks.rig import Rig

@@ -11,7 +11,7 @@ from app.foundation.store.engine import transaction
 from app.learning import training
 from app.learning.examples import Configs, example_of
 from app.learning.store import training as store
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
 from bandits.examples import example_text
 from bandits.model_file import unseal

@@ -11,7 +11,9 @@ from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.learning import rebuild as rebuilding
 from app.learning import training
-from app.messaging import delivering, firings, matching
+from app.messaging.delivery import sending as delivering
+from app.messaging.triggers import firing as firings
+from app.messaging.triggers import matching
 from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING

@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from app.deciding.snapshot import Snapshot
 from app.foundation.settings import Settings
 from app.foundation.store.engine import patience_s, transaction, unavailable
-from app.registry import model_bytes
-from app.registry.model_bytes import ModelRefused
+from app.registry import signed_bytes as model_bytes
+from app.registry.signed_bytes import ModelRefused
 from app.registry.store.models import Serving
 from bandits.model import Predictor
 from bandits.model_file import ModelError

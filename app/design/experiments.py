@@ -21,7 +21,7 @@ from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.foundation.words import as_sentence
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
 from app.registry.store import models

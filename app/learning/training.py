@@ -21,8 +21,8 @@ from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of, outcome_of
 from app.learning.store import rewards, training
 from app.learning.store.training import Due, Outcome
-from app.registry import model_bytes
-from app.registry.model_bytes import ModelRefused
+from app.registry import signed_bytes as model_bytes
+from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.models import VersionInfo
 from bandits.encoding import ENCODING_VERSION

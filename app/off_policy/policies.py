@@ -8,8 +8,8 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.log_table import LogTable
-from app.registry import model_bytes
-from app.registry.model_bytes import ModelRefused
+from app.registry import signed_bytes as model_bytes
+from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from bandits.model import Predictor, initial_model, learn

@@ -19,7 +19,7 @@ from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of, joined_reward
 from app.learning.store import training
 from app.people import receipts
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment

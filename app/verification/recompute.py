@@ -12,8 +12,8 @@ from app.deciding.seal import holds
 from app.deciding.snapshot import plain_arm
 from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig, shares
-from app.registry import model_bytes
-from app.registry.model_bytes import ModelRefused
+from app.registry import signed_bytes as model_bytes
+from app.registry.signed_bytes import ModelRefused
 from app.registry.store.models import VersionInfo
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, encode_context

@@ -17,7 +17,7 @@ from app.foundation.api.strict_json import StrictRequest
 from app.foundation.settings import Settings, from_environment
 from app.learning.api import rewards
 from app.messaging.api import events, triggers
-from app.messaging.listening import Listeners
+from app.messaging.delivery.streams import Listeners
 from app.people.api import people
 from app.reporting.api import results
 from app.web import pages as views

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import loopwise_client
-from app.messaging import delivering, webhooks
-from app.messaging.webhooks import WebhookSpec, signature
+from app.messaging.delivery import sending as delivering
+from app.messaging.delivery import webhooks
+from app.messaging.delivery.webhooks import WebhookSpec, signature
 from loopwise_client import Delivery, Message
 from loopwise_client.webhooks import InvalidSignature, verify
 from tests.messaging.trigger_support import Triggers

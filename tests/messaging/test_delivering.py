@@ -14,9 +14,12 @@ from app.foundation import outgoing
 from app.foundation.errors import Conflict, NotFound, Unprocessable
 from app.foundation.settings import Settings
 from app.foundation.store import platform
-from app.messaging import deliveries, delivering, triggers, webhooks
+from app.messaging.delivery import log as deliveries
+from app.messaging.delivery import sending as delivering
+from app.messaging.delivery import webhooks
+from app.messaging.delivery.webhooks import WebhookPatch, WebhookSpec
 from app.messaging.store import webhooks as webhook_store
-from app.messaging.webhooks import WebhookPatch, WebhookSpec
+from app.messaging.triggers import lifecycle as triggers
 from app.people import erasure
 from tests.messaging.trigger_support import Triggers
 from tests.receiver import receiving

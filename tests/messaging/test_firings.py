@@ -6,7 +6,8 @@ import pytest
 
 from app.design import experiments
 from app.foundation.errors import Unavailable, Unprocessable
-from app.messaging import firings, triggers
+from app.messaging.triggers import firing as firings
+from app.messaging.triggers import lifecycle as triggers
 from app.people import people
 from tests.messaging.trigger_support import MESSAGE, Triggers
 from tests.service import Loop, query

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.messaging import dry_run, triggers
+from app.messaging.triggers import dry_run
+from app.messaging.triggers import lifecycle as triggers
 from tests.messaging.trigger_support import Triggers, ago
 from tests.service import Loop, query
 
@@ -170,7 +171,7 @@ def _look_from(database_url: str, trigger_id: int, moment: Any) -> None:
 def test_silences_are_looked_at_in_parts_and_none_is_missed(
     work: Triggers, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.messaging.matching.MOST_SILENCES", 3)
+    monkeypatch.setattr("app.messaging.triggers.matching.MOST_SILENCES", 3)
     trigger_id = work.define("parts", {"type": "absence", "event": "part", "for_s": 60})
     _look_from(database_url, trigger_id, ago(hours=1))
     at = ago(minutes=30)
@@ -250,7 +251,7 @@ def test_a_dry_run_of_an_absence_counts_silences(work: Triggers) -> None:
 def test_a_dry_run_of_too_many_events_says_so(work: Triggers, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.foundation.errors import Unprocessable
 
-    monkeypatch.setattr("app.messaging.dry_run.MOST_EVENTS", 100)
+    monkeypatch.setattr("app.messaging.triggers.dry_run.MOST_EVENTS", 100)
     with pytest.raises(Unprocessable) as caught:
         dry_run.dry_run(work.engine, triggers.get(work.engine, "dry-0").definition)
     assert caught.value.code == "dry_run_too_large"

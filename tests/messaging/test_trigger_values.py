@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.messaging.pages import trigger_form
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
-from app.messaging.trigger_config import parse_trigger, plain
+from app.messaging.triggers.definition import parse_trigger, plain
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 SCALARS = TEXTS | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e9, 1e9) | st.none()

@@ -183,7 +183,7 @@ def test_its_firings_lead_to_what_was_decided(viewer: Browser, loop: Triggers) -
     loop.define("mute", {"type": "event", "event": "noise"}, delay_s=0)
     loop.report({"event_id": "n1", "unit_id": "n", "name": "noise"})
     loop.match()
-    from app.messaging import triggers
+    from app.messaging.triggers import lifecycle as triggers
 
     triggers.move(loop.engine, "mute", "pause", "test")
     loop.fire()

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.messaging import events, firings, matching, triggers
-from app.messaging.event_request import EventRequest
+from app.messaging.events import recording as events
+from app.messaging.events.request import EventRequest
+from app.messaging.triggers import firing as firings
+from app.messaging.triggers import lifecycle as triggers
+from app.messaging.triggers import matching
 from tests.service import Loop, query
 
 NOW = datetime.now(UTC)

@@ -16,7 +16,7 @@ from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import LogTable, build
 from app.off_policy.policies import Policies
 from app.off_policy.store import evaluations as store
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.store import experiments
 from bandits.encoding import encode_action, encode_context
 from bandits.model import Predictor, distribution

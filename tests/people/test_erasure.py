@@ -12,7 +12,7 @@ from app.learning.store import training
 from app.people import erasure, receipts, retention
 from app.people.consent import record
 from app.people.consent_request import ConsentRequest
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
 from app.verification.audit import audit_experiment
 from bandits.model import initial_model, learn

@@ -4,8 +4,8 @@ import pytest
 
 from app.foundation.errors import NotFound
 from app.registry import versions as models
-from app.verification import model_history
-from app.verification.model_history import compare, history, version
+from app.verification import version_history as model_history
+from app.verification.version_history import compare, history, version
 from tests.service import Loop, bandit, query
 
 

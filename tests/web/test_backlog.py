@@ -1,7 +1,7 @@
 """How long queues have waited, as /metrics tells it."""
 
 from app.foundation.store.engine import transaction
-from app.messaging import webhooks
+from app.messaging.delivery import webhooks
 from app.people import erasure
 from app.web.store import backlog
 from tests.messaging.trigger_support import Triggers

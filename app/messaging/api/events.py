@@ -16,9 +16,10 @@ from app.foundation.api import answers
 from app.foundation.api.respond import as_json
 from app.foundation.errors import FieldError
 from app.foundation.fields import Id, invalid
-from app.messaging import deliveries, events
-from app.messaging.event_request import EventsRequest
-from app.messaging.listening import Listener, Listeners
+from app.messaging.delivery import log as deliveries
+from app.messaging.delivery.streams import Listener, Listeners
+from app.messaging.events import recording as events
+from app.messaging.events.request import EventsRequest
 from app.messaging.store.deliveries import Held
 
 RETRY_MS = 3000  # how long a browser waits before it listens again

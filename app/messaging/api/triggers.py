@@ -11,9 +11,12 @@ from app.design.api.experiments import KeyPath, Page
 from app.foundation.api import answers
 from app.foundation.api.respond import as_json
 from app.foundation.serving import process
-from app.messaging import deliveries, dry_run, triggers, webhooks
-from app.messaging.trigger_config import TriggerConfig
-from app.messaging.webhooks import WebhookPatch, WebhookSpec
+from app.messaging.delivery import log as deliveries
+from app.messaging.delivery import webhooks
+from app.messaging.delivery.webhooks import WebhookPatch, WebhookSpec
+from app.messaging.triggers import dry_run
+from app.messaging.triggers import lifecycle as triggers
+from app.messaging.triggers.definition import TriggerConfig
 from app.people.people import check_unbound
 
 blueprint = APIBlueprint(

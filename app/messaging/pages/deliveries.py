@@ -13,10 +13,10 @@ from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import posted_version
 from app.foundation.words import as_sentence
-from app.messaging import deliveries as service
-from app.messaging import webhooks as hooks
+from app.messaging.delivery import log as service
+from app.messaging.delivery import webhooks as hooks
+from app.messaging.delivery.webhooks import WebhookPatch, WebhookSpec
 from app.messaging.store.webhooks import StoredWebhook
-from app.messaging.webhooks import WebhookPatch, WebhookSpec
 
 PAGE = 25
 STATES = {"waiting": ("waiting", "info"), "delivered": ("delivered", "ok"), "failed": ("failed", "bad")}

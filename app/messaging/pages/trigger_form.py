@@ -10,7 +10,7 @@ from app.foundation.pages.format import duration
 from app.foundation.pages.typed import NOT_A_NUMBER, UNITS, span, text
 from app.foundation.words import plain
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
-from app.messaging.trigger_config import Cadence, ToWebhook, TriggerConfig
+from app.messaging.triggers.definition import Cadence, ToWebhook, TriggerConfig
 
 Typed = dict[str, Any]
 KINDS = {

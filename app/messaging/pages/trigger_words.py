@@ -2,7 +2,7 @@
 
 from app.foundation.pages.format import duration, number
 from app.messaging.pages.trigger_values import as_text
-from app.messaging.trigger_config import (
+from app.messaging.triggers.definition import (
     AbsencePattern,
     Cadence,
     Condition,

@@ -13,12 +13,12 @@ from app.foundation.fields import invalid
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.typed import UNITS, posted_version
-from app.messaging import dry_run as dry_runs
-from app.messaging import triggers as service
-from app.messaging import webhooks
+from app.messaging.delivery import webhooks
 from app.messaging.pages import trigger_form, trigger_words
 from app.messaging.pages.trigger_form import Typed
-from app.messaging.trigger_config import Cadence, TriggerConfig, parse_trigger
+from app.messaging.triggers import dry_run as dry_runs
+from app.messaging.triggers import lifecycle as service
+from app.messaging.triggers.definition import Cadence, TriggerConfig, parse_trigger
 
 PAGE = 25
 SAMPLE = 20  # units of a dry run that are shown

@@ -12,7 +12,7 @@ from app.foundation.pages.format import signed
 from app.foundation.pages.forms import mistakes
 from app.foundation.serving import process
 from app.registry import versions as models
-from app.verification import model_history
+from app.verification import version_history as model_history
 
 SHOWN_ACTIONS = 20
 

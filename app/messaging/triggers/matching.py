@@ -17,7 +17,7 @@ from app.foundation.store.engine import AnyRow, transaction
 from app.foundation.store.locks import Kind, try_hold
 from app.messaging.store import events, triggers
 from app.messaging.store.triggers import NewFiring, StoredTrigger
-from app.messaging.trigger_config import (
+from app.messaging.triggers.definition import (
     MOST_COUNTED,
     AbsencePattern,
     CountPattern,

@@ -16,9 +16,9 @@ from app.foundation.errors import NotFound
 from app.foundation.settings import Settings
 from app.foundation.store.engine import AnyRow, transaction
 from app.learning.examples import Configs
-from app.registry import model_bytes
+from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
-from app.registry.model_bytes import ModelRefused
+from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.models import Serving, VersionInfo
 from app.verification.store import browse

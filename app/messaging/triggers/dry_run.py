@@ -14,9 +14,8 @@ from app.foundation.errors import Unprocessable
 from app.foundation.store import platform
 from app.foundation.store.engine import AnyRow, transaction
 from app.foundation.times import iso
-from app.messaging.matching import Hit, conditions_hold, hit, not_before, one_per_run
 from app.messaging.store import events
-from app.messaging.trigger_config import (
+from app.messaging.triggers.definition import (
     AbsencePattern,
     CountPattern,
     MilestonePattern,
@@ -24,6 +23,7 @@ from app.messaging.trigger_config import (
     parse_trigger,
     reaches,
 )
+from app.messaging.triggers.matching import Hit, conditions_hold, hit, not_before, one_per_run
 
 DAYS = 7
 MOST_EVENTS = 50_000

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from app.accounts.keys import Caller
 from app.foundation.errors import Unavailable
 from app.foundation.store.engine import transaction
-from app.messaging.deliveries import MOST_HELD
+from app.messaging.delivery.log import MOST_HELD
 from app.messaging.store import deliveries as store
 from app.messaging.store.deliveries import Held
 

@@ -11,11 +11,11 @@ from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.foundation.words import as_sentence
-from app.messaging.firings import wait_of
 from app.messaging.store import triggers as store
 from app.messaging.store import webhooks
 from app.messaging.store.triggers import StoredFiring, StoredTrigger
-from app.messaging.trigger_config import DAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
+from app.messaging.triggers.definition import DAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
+from app.messaging.triggers.firing import wait_of
 from app.registry.store import experiments
 
 MOVES = {"start": "running", "pause": "paused"}

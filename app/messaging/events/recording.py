@@ -15,7 +15,7 @@ from app.foundation import metrics
 from app.foundation.errors import Conflict, LoopwiseError, within
 from app.foundation.group_commit import Handler, keep
 from app.foundation.times import iso
-from app.messaging.event_request import EventRequest
+from app.messaging.events.request import EventRequest
 from app.messaging.store import events as store
 from app.messaging.store.events import NewEvent, StoredEvent
 from app.people.people import check_unbound

@@ -22,7 +22,7 @@ from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
 from app.messaging.store import deliveries, triggers, webhooks
 from app.messaging.store.triggers import DueFiring
-from app.messaging.trigger_config import MAX_DELAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger
+from app.messaging.triggers.definition import MAX_DELAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger
 
 BATCH = 500
 THREADS = 16  # units that are decided at once: they share commits, and for a moment each needs a connection

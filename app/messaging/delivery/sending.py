@@ -25,11 +25,11 @@ from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
 from app.foundation.store.locks import alone
-from app.messaging.deliveries import content
+from app.messaging.delivery.log import content
+from app.messaging.delivery.webhooks import secret, signature
 from app.messaging.store import deliveries as store
 from app.messaging.store import webhooks
 from app.messaging.store.deliveries import Claimed
-from app.messaging.webhooks import secret, signature
 
 EACH = 2  # calls in flight to one webhook
 IN_FLIGHT = 64

@@ -1,0 +1,1 @@
+"""Deliveries: sending to webhooks, streams and polling for units, and the log of both."""

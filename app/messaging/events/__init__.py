@@ -1,0 +1,1 @@
+"""Events that apps report: their shape, and storing each once."""

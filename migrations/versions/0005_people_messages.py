@@ -2,21 +2,18 @@
 
 from alembic import op
 
+from migrations import online
+
 revision = "0005"
 down_revision = "0004"
 
+COLUMNS = (  # of the log's large tables; none of them rewrites its table
+    "ALTER TABLE decisions ADD COLUMN IF NOT EXISTS channel TEXT, ADD COLUMN IF NOT EXISTS withheld TEXT[], "
+    "ADD COLUMN IF NOT EXISTS dropped SMALLINT, ADD COLUMN IF NOT EXISTS erased_at TIMESTAMP WITH TIME ZONE",
+    "ALTER TABLE outcomes ADD COLUMN IF NOT EXISTS feedback_version INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE training_ledger ADD COLUMN IF NOT EXISTS generation INTEGER NOT NULL DEFAULT 0",
+)
 STATEMENTS = (
-    "ALTER TABLE decisions ADD COLUMN channel TEXT",
-    "ALTER TABLE decisions ADD COLUMN withheld TEXT[]",
-    "ALTER TABLE decisions ADD COLUMN dropped SMALLINT",
-    "ALTER TABLE decisions ADD COLUMN erased_at TIMESTAMP WITH TIME ZONE",
-    "DROP INDEX decisions_unit",
-    "CREATE INDEX decisions_unit ON decisions (unit_id, decided_at)",
-    "CREATE INDEX decisions_contacts ON decisions (unit_id, decided_at) WHERE channel IS NOT NULL",
-    "ALTER TABLE outcomes ADD COLUMN feedback_version INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE training_ledger ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE training_ledger DROP CONSTRAINT training_ledger_pkey",
-    "ALTER TABLE training_ledger ADD PRIMARY KEY (experiment_id, arm, generation, decision_id)",
     "ALTER TABLE lineages ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE model_versions ADD COLUMN erased_at TIMESTAMP WITH TIME ZONE",
     "ALTER TABLE api_keys ADD COLUMN origins TEXT[]",
@@ -189,5 +186,11 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        for statement in COLUMNS:
+            online.brief(statement)
+        online.replace_index("decisions_unit", "decisions (unit_id, decided_at)")
+        online.create_index("decisions_contacts", "decisions (unit_id, decided_at) WHERE channel IS NOT NULL")
+        online.replace_primary_key("training_ledger", "experiment_id, arm, generation, decision_id")
     for statement in STATEMENTS:
         op.execute(statement)

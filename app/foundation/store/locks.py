@@ -3,6 +3,7 @@
 A lock of a ``Kind`` has a name, whose hash is its second half. Of a ``Single`` lock there is one in a database.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
@@ -10,6 +11,9 @@ from enum import IntEnum
 from sqlalchemy import Connection, Engine, text
 
 from app.foundation.store.engine import transaction
+
+PAUSE_S = 0.2
+PATIENCE_S = 3600.0
 
 
 class Kind(IntEnum):
@@ -75,3 +79,24 @@ def alone(engine: Engine, name: str) -> Iterator[bool]:
     """True inside the block for one process at a time over the whole database; the lock ends with its holder."""
     with transaction(engine) as connection:
         yield try_hold(connection, Kind.ALONE, name)
+
+
+@contextmanager
+def one_session_holds(engine: Engine, lock: Single) -> Iterator[None]:
+    """Hold a lock over several transactions: it belongs to a session that does nothing else, and ends with it.
+
+    It is asked for again and again instead of waited for: an index that is built beside the writers waits for every
+    statement that runs, a waiting one included.
+
+    :raises TimeoutError: somebody else held it for ``PATIENCE_S``.
+    """
+    taken, ends_at = text("SELECT pg_try_advisory_lock(:lock)"), time.monotonic() + PATIENCE_S
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.execute(taken, {"lock": int(lock)}).scalar_one():
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"another session held the {lock.name.lower()} lock for {PATIENCE_S:g} s")
+            time.sleep(PAUSE_S)
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": int(lock)})

@@ -7,21 +7,23 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from app.foundation.store.locks import Single, hold_single
+from app.foundation.store.locks import Single, one_session_holds
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "migrations"
 
 
-def upgrade(database_url: str) -> None:
-    """Run every migration that the database has not seen; safe to call from several processes at once."""
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Run every migration that the database has not seen; safe to call from several processes at once.
+
+    :param revision: the last one to run.
+    """
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     engine = create_engine(url, connect_args={"connect_timeout": 10, "options": "-c lock_timeout=60000"})
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     try:
-        with engine.begin() as connection:
-            hold_single(connection, Single.MIGRATION)
+        with one_session_holds(engine, Single.MIGRATION), engine.connect() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         engine.dispose()

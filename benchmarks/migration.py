@@ -1,0 +1,127 @@
+"""python -m benchmarks.migration: upgrades a log of a million decisions while another session goes on deciding.
+
+The database stands at revision 0004 and is upgraded to the newest. A writer stores one decision after the other, as a program
+of that revision did, and notes how long each took. Printed are the upgrade's time, the writer's longest wait, and beside it
+the longest wait where an index is built the plain way, which stops writers until it is done.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg2
+
+from app.embedded.postgres import PostgresServer
+from app.embedded.state import DataDir
+from app.foundation.store.migrate import upgrade
+
+BEFORE = "0004"
+DECISION = """
+    INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, eligible,
+        distribution, chosen, propensity, draw, context, encoding_version, state, seal)
+    SELECT {id}, 1, 1, 'lw_000000000000', repeat('a', 64), 'unit-' || {number} %% 50000, 'learned', 1, ARRAY['a', 'b'],
+        ARRAY[0.25, 0.75], 1, 0.75, 0.5, '{{"last": "nabisco"}}', 1, 'active', repeat('b', 64)
+"""
+FILL = (
+    DECISION.format(id="'d-' || n", number="n") + " FROM generate_series(1, %(rows)s) AS n",
+    """
+    INSERT INTO training_ledger (experiment_id, arm, decision_id, version_id, position, reward)
+    SELECT 1, 'learned', 'd-' || n, 1 + n / 5000, n %% 5000, 1 FROM generate_series(1, %(rows)s) AS n
+    """,
+)
+
+
+class Waits(NamedTuple):
+    """What a writer saw while something else went on."""
+
+    seconds: float  # that the other took
+    decisions: int  # stored meanwhile
+    longest_s: float  # wait for one of them
+
+
+def fill(url: str, rows: int) -> None:
+    """Bring an empty database to the old revision, with so many decisions, all learned."""
+    upgrade(url, BEFORE)
+    with _connected(url) as connection, connection.cursor() as cursor:
+        for statement in FILL:
+            cursor.execute(statement, {"rows": rows})
+        cursor.execute("VACUUM ANALYZE decisions, training_ledger")
+
+
+def waits_during(url: str, work: Callable[[], None]) -> Waits:
+    """Do some work while a writer stores one decision after the other."""
+    taken: list[float] = []
+    stop, failed = threading.Event(), list[BaseException]()
+
+    def write() -> None:
+        statement = DECISION.format(id="%(id)s", number="%(number)s")
+        try:
+            with _connected(url) as connection, connection.cursor() as cursor:
+                while not stop.is_set():
+                    began = time.perf_counter()
+                    number = time.monotonic_ns()
+                    cursor.execute(statement, {"id": f"w-{number}", "number": number})
+                    taken.append(time.perf_counter() - began)
+        except psycopg2.Error as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    began = time.perf_counter()
+    try:
+        work()
+    finally:
+        seconds = time.perf_counter() - began
+        stop.set()
+        writer.join()
+    if failed:
+        raise failed[0]
+    return Waits(seconds, len(taken), max(taken))
+
+
+def plain_index(url: str) -> None:
+    """What the upgrade does not do: build one of its indexes in the plain way."""
+    with _connected(url) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX plain ON decisions (unit_id, decided_at)")
+
+
+@contextmanager
+def _connected(url: str) -> Iterator["psycopg2.extensions.connection"]:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.migration", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="decisions in the log")
+    rows = parser.parse_args().rows
+    with tempfile.TemporaryDirectory(prefix="loopwise-migration-") as folder:
+        data_dir = DataDir(Path(folder)).prepare()
+        server = PostgresServer(data_dir.path, data_dir.log("postgres"))
+        server.start()
+        try:
+            fill(server.url(), rows)
+            online = waits_during(server.url(), lambda: upgrade(server.url()))
+            plain = waits_during(server.url(), lambda: plain_index(server.url()))
+        finally:
+            server.stop()
+    for name, waits in (("the upgrade", online), ("one plain index", plain)):
+        print(
+            f"{rows:,} decisions, {name}: {waits.seconds:.1f} s, {waits.decisions:,} decisions stored meanwhile, "
+            f"longest wait {waits.longest_s * 1000:.0f} ms"
+        )
+    print(f"ratio of the longest waits: {online.longest_s / plain.longest_s:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Changes of large tables while decisions go on: no statement here holds a lock that stops writers for long.
+
+Each step is a transaction by itself and safe to repeat, because a migration that was killed begins again from its start.
+Use these inside ``with op.get_context().autocommit_block():``.
+"""
+
+import time
+
+import psycopg2.errors
+from alembic import op
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+LOCK_WAIT_S = (
+    1.0  # a statement that waits for its lock makes every later one wait behind it: so it gives up and comes back
+)
+PAUSE_S = 0.5
+PATIENCE_S = 600.0
+
+
+def brief(*statements: str) -> None:
+    """Run statements that need a table alone for a moment, in one transaction; wait for the moment without blocking others.
+
+    :raises OperationalError: something held the table for longer than ``PATIENCE_S``.
+    """
+    connection = op.get_bind()
+    body = "; ".join(statements)
+    ends_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute(text(f"BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'; {body}; COMMIT"))
+            return
+        except OperationalError as error:
+            connection.execute(text("ROLLBACK"))
+            if not isinstance(error.orig, psycopg2.errors.LockNotAvailable) or time.monotonic() > ends_at:
+                raise
+            time.sleep(PAUSE_S)
+
+
+def create_index(name: str, definition: str, *, unique: bool = False) -> None:
+    """Build an index beside the writers.
+
+    :param definition: what follows ON, such as ``decisions (unit_id, decided_at)``.
+    """
+    connection = op.get_bind()
+    half_built = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"
+    if connection.execute(text(half_built), {"name": name}).first():  # by a migration that was killed
+        connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
+    kind = "UNIQUE INDEX" if unique else "INDEX"
+    connection.execute(text(f"CREATE {kind} CONCURRENTLY IF NOT EXISTS {name} ON {definition}"))
+
+
+def replace_index(name: str, definition: str) -> None:
+    """Build another index under the name of an old one, which serves until the new one is ready."""
+    new = f"{name}_new"
+    connection = op.get_bind()
+    built = connection.execute(text("SELECT pg_get_indexdef(to_regclass(:name))"), {"name": name}).scalar()
+    if built is not None and str(built).endswith(f"btree {definition.partition(' ')[2]}"):
+        return  # done by a migration that was killed afterwards
+    create_index(new, definition)
+    brief(f"DROP INDEX IF EXISTS {name}", f"ALTER INDEX {new} RENAME TO {name}")
+
+
+def replace_primary_key(table: str, columns: str) -> None:
+    """Give a table another primary key: its index is built beside the writers, and the keys are swapped in a moment.
+
+    :param columns: of the new key, with commas; each is NOT NULL already.
+    """
+    name, new = f"{table}_pkey", f"{table}_pkey_new"
+    connection = op.get_bind()
+    current = """
+        SELECT string_agg(a.attname, ', ' ORDER BY k.place) FROM pg_constraint c
+        CROSS JOIN unnest(c.conkey) WITH ORDINALITY AS k (number, place)
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number
+        WHERE c.conrelid = to_regclass(:table) AND c.contype = 'p'
+    """
+    if connection.execute(text(current), {"table": table}).scalar() == columns:
+        return
+    create_index(new, f"{table} ({columns})", unique=True)
+    brief(
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {new}",
+    )

@@ -47,7 +47,8 @@ def test_every_algorithm_learns_replays_bit_for_bit_and_gives_valid_distribution
     predictor = Predictor(model, chosen_policy)
     for shared, actions in CANARIES:
         p = distribution(chosen_policy, predictor, shared, actions, IDS)
-        assert p.dtype == np.float64 and abs(math.fsum(p) - 1) < 1e-12
+        assert p.dtype == np.float64
+        assert abs(math.fsum(p) - 1) < 1e-12
         assert p.min() >= chosen_policy.exploration_floor / len(actions) * (1 - 1e-9)
     predictor.close()
 
@@ -61,7 +62,8 @@ def test_two_rounds_leave_the_weights_of_one(algorithm: str, l2: float) -> None:
     once = unseal(learn(initial_model(chosen_policy), chosen_policy, first + second)).payload
     twice = unseal(learn(learn(initial_model(chosen_policy), chosen_policy, first), chosen_policy, second)).payload
     # One byte differs: VW counts the calls as passes.
-    assert len(once) == len(twice) and sum(a != b for a, b in zip(once, twice, strict=True)) <= 1
+    assert len(once) == len(twice)
+    assert sum(a != b for a, b in zip(once, twice, strict=True)) <= 1
 
 
 def test_a_second_process_learns_the_same_bytes_and_predicts_the_same_numbers() -> None:
@@ -216,7 +218,9 @@ def test_a_thousand_actions_and_a_single_one_work() -> None:
     examples = [Example(encode_context({"x": i}), actions, i * 7 % 1000, 0.001, 0.5) for i in range(20)]
     predictor = Predictor(learn(initial_model(chosen_policy), chosen_policy, examples), chosen_policy)
     p = distribution(chosen_policy, predictor, encode_context({"x": 1}), actions, [str(i) for i in range(1000)])
-    assert len(p) == 1000 and abs(math.fsum(p) - 1) < 1e-12 and p.min() >= 0.05 / 1000 * (1 - 1e-9)
+    assert len(p) == 1000
+    assert abs(math.fsum(p) - 1) < 1e-12
+    assert p.min() >= 0.05 / 1000 * (1 - 1e-9)
     assert distribution(chosen_policy, predictor, "shared |c", actions[:1], ["0"]).tolist() == [1.0]
     predictor.close()
 

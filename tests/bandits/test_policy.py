@@ -90,7 +90,8 @@ def test_interactions_come_from_the_list_of_names(value: Any) -> None:
 def test_the_order_of_interactions_does_not_matter() -> None:
     names = list(INTERACTIONS)
     one, two = (parse_policy(bandit(interactions=order)) for order in (names, names[::-1]))
-    assert isinstance(one, BanditPolicy) and isinstance(two, BanditPolicy)
+    assert isinstance(one, BanditPolicy)
+    assert isinstance(two, BanditPolicy)
     assert vw_arguments(one) == vw_arguments(two)
 
 

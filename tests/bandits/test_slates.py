@@ -163,7 +163,9 @@ def test_forbidden_combinations_have_no_mass_and_marginals_say_so() -> None:
     predictor = Predictor(model, used)
     for mood in MOODS:
         p = distribution(used, predictor, encode_context({"mood": mood}), LINES, IDS).tolist()
-        assert len(p) == len(COMBINATIONS) + 1 and min(p) > 0 and abs(math.fsum(p) - 1) < 1e-12
+        assert len(p) == len(COMBINATIONS) + 1
+        assert min(p) > 0
+        assert abs(math.fsum(p) - 1) < 1e-12
         table = slates.table_of([slates.parts_of(one) for one in LINES])
         spread = slates.marginals(table, p)
         for slot, parts in enumerate((SUBJECTS, TONES, BUTTONS)):
@@ -184,7 +186,8 @@ def test_every_usable_algorithm_learns_and_replays_bit_for_bit(algorithm: str) -
     replayed = initial_model(used)
     for examples in logged:
         replayed = learn(replayed, used, iter(examples))
-    assert replayed == model and unseal(model).examples == 1500
+    assert replayed == model
+    assert unseal(model).examples == 1500
     assert "slates" in parse_options(read_header(unseal(model).payload).options)
 
     canaries = [(encode_context({"mood": mood}), LINES) for mood in MOODS]
@@ -193,7 +196,9 @@ def test_every_usable_algorithm_learns_and_replays_bit_for_bit(algorithm: str) -
     predictor = Predictor(model, used)
     for shared, lines in canaries:
         p = distribution(used, predictor, shared, lines, IDS)
-        assert p.dtype == np.float64 and abs(math.fsum(p) - 1) < 1e-12 and p.min() > 1e-9
+        assert p.dtype == np.float64
+        assert abs(math.fsum(p) - 1) < 1e-12
+        assert p.min() > 1e-9
     predictor.close()
 
 
@@ -203,7 +208,8 @@ def test_two_rounds_of_slates_leave_the_weights_of_one(algorithm: str) -> None:
     first, second = (round_of(number, 100, used, None) for number in (0, 1))
     once = unseal(learn(initial_model(used), used, first + second)).payload
     twice = unseal(learn(learn(initial_model(used), used, first), used, second)).payload
-    assert len(once) == len(twice) and sum(a != b for a, b in zip(once, twice, strict=True)) <= 1
+    assert len(once) == len(twice)
+    assert sum(a != b for a, b in zip(once, twice, strict=True)) <= 1
 
 
 @pytest.mark.parametrize("algorithm", USABLE)
@@ -240,7 +246,9 @@ def test_saying_nothing_has_its_own_learned_value() -> None:
     predictor = Predictor(model, used)
     silence = {mood: distribution(used, predictor, encode_context({"mood": mood}), LINES, IDS)[-1] for mood in MOODS}
     predictor.close()
-    assert silence["tired"] > 0.8 and silence["curious"] < 0.2 and silence["hurried"] < 0.2
+    assert silence["tired"] > 0.8
+    assert silence["curious"] < 0.2
+    assert silence["hurried"] < 0.2
 
 
 def test_only_eligible_parts_take_part_and_the_order_of_lines_is_kept() -> None:
@@ -250,7 +258,8 @@ def test_only_eligible_parts_take_part_and_the_order_of_lines_is_kept() -> None:
     some = [LINES[3], NOTHING, LINES[0]]
     p = predictor.distribution(encode_context({"mood": "tired"}), some, 0.05)
     back = predictor.distribution(encode_context({"mood": "tired"}), some[::-1], 0.05)
-    assert p.tolist() == pytest.approx(back.tolist()[::-1], rel=1e-6) and len(p) == 3
+    assert p.tolist() == pytest.approx(back.tolist()[::-1], rel=1e-6)
+    assert len(p) == 3
     assert predictor.distribution(encode_context({}), [LINES[4]], 0.05).tolist() == [1.0]
     predictor.close()
 
@@ -353,10 +362,11 @@ def test_a_model_of_slates_and_one_of_actions_never_stand_in_for_each_other() ->
 def test_policies_say_whether_they_fill_slots() -> None:
     given = {"type": "bandit", "algorithm": "softmax", "slates": True}
     parsed = parse_policy(given)
-    assert isinstance(parsed, BanditPolicy) and parsed.slates and parse_policy(policy_to_json(parsed)) == parsed
-    assert "slates" not in policy_to_json(BanditPolicy("softmax", {})) and "slates" not in policy_to_json(
-        UniformPolicy()
-    )
+    assert isinstance(parsed, BanditPolicy)
+    assert parsed.slates
+    assert parse_policy(policy_to_json(parsed)) == parsed
+    assert "slates" not in policy_to_json(BanditPolicy("softmax", {}))
+    assert "slates" not in policy_to_json(UniformPolicy())
     with pytest.raises(PolicyError, match="policy_no_slates"):
         parse_policy(given | {"algorithm": "cover"})
     with pytest.raises(PolicyError, match="not_true_or_false"):

@@ -34,7 +34,7 @@ def refused(path: Path, *options: str) -> str:
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> pd.DataFrame:
+def rows() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     n = 200
     return pd.DataFrame(
@@ -128,7 +128,8 @@ def test_without_a_model_the_estimators_that_need_one_are_null_with_a_reason(
     found = run(write(rows, tmp_path / "a.csv"), *COLUMNS)
     for name in ("dm", "dr", "sndr", "switch_dr", "dr_os"):
         line = found["estimators"][name]
-        assert line["value"] is None and line["std_error"] is None
+        assert line["value"] is None
+        assert line["std_error"] is None
         assert "q and v" in line["reason"]
     for line in found["estimators"].values():
         assert all(line["not_available"].values())
@@ -223,10 +224,12 @@ def test_a_log_that_cannot_answer_says_so_first(tmp_path: Path) -> None:
     assert found["verdict"]["status"] == "not_identified"
     assert {"mean_weight", "effective_sample_size", "row_dominance"} <= set(found["verdict"]["codes"])
     text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).stdout
-    assert text.startswith("Verdict: not identified") and "for debugging" in text
+    assert text.startswith("Verdict: not identified")
+    assert "for debugging" in text
     never = write(rows.assign(p_eval=0.0), tmp_path / "never.csv")
     reasons = " ".join(run(never, *COLUMNS)["verdict"]["reasons"])
-    assert "no row carries any weight" in reasons and "one row carries" not in reasons
+    assert "no row carries any weight" in reasons
+    assert "one row carries" not in reasons
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,8 @@ def test_a_bad_value_is_named_with_its_line(
     broken.loc[5, column] = value
     options = (*COLUMNS, "--reward-range", "0", "1", "--unit", "user")
     sentence = refused(write(broken, tmp_path / "a.csv"), *options)
-    assert words in sentence and "on line 7" in sentence
+    assert words in sentence
+    assert "on line 7" in sentence
 
 
 def test_empty_lines_do_not_shift_the_line_that_is_named(rows: pd.DataFrame, tmp_path: Path) -> None:
@@ -269,7 +273,8 @@ def test_a_bad_value_of_a_parquet_file_is_named_with_its_row(rows: pd.DataFrame,
 
 def test_a_wrong_column_is_answered_with_those_that_exist(rows: pd.DataFrame, tmp_path: Path) -> None:
     sentence = refused(write(rows, tmp_path / "a.csv"), *COLUMNS[:-1], "revard")
-    assert "no column revard" in sentence and "pscore, p_eval, reward, user" in sentence
+    assert "no column revard" in sentence
+    assert "pscore, p_eval, reward, user" in sentence
     rows.to_parquet(tmp_path / "a.parquet")
     assert "no column revard" in refused(tmp_path / "a.parquet", *COLUMNS[:-1], "revard")
 
@@ -278,9 +283,11 @@ def test_damaged_text_is_refused_with_its_line(rows: pd.DataFrame, tmp_path: Pat
     lines = rows.to_csv(index=False).splitlines()
     path = tmp_path / "a.csv"
     path.write_text("\n".join([*lines[:4], '"' + lines[4], *lines[5:]]))
-    assert "quote" in refused(path, *COLUMNS) and "on line 5" in refused(path, *COLUMNS)
+    assert "quote" in refused(path, *COLUMNS)
+    assert "on line 5" in refused(path, *COLUMNS)
     path.write_bytes("\n".join([*lines[:4], lines[4] + "\r", *lines[5:]]).encode())
-    assert "mixes line ends" in refused(path, *COLUMNS) and "on line 5" in refused(path, *COLUMNS)
+    assert "mixes line ends" in refused(path, *COLUMNS)
+    assert "on line 5" in refused(path, *COLUMNS)
     path.write_text("\n".join([*lines[:4], lines[4] + ",9", *lines[5:]]))
     assert "5 fields on line 5" in refused(path, *COLUMNS)
     path.write_bytes(b"pscore,p_eval,reward\n0.5,0.5,\xff\n")

@@ -117,7 +117,7 @@ def test_regression_adjustments_of_statsmodels_differ_from_cuped_by_less_than_tw
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_proportions_equal_statsmodels(pair: str, users: pd.DataFrame, expected: Any) -> None:
+def test_proportions_equal_statsmodels(pair: str, expected: Any) -> None:
     known = expected["ab_users_statsmodels"][pair]["converted"]
     (b, a), (n_b, n_a) = known["successes"], known["n"]
     methods: dict[str, Any] = {
@@ -146,7 +146,7 @@ def test_proportions_equal_statsmodels(pair: str, users: pd.DataFrame, expected:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_continuity_correction_is_why_tea_tasting_prints_larger_p_values_for_proportions(
-    pair: str, users: pd.DataFrame, expected: Any
+    pair: str, expected: Any
 ) -> None:
     """tea-tasting corrects for continuity by default (.0476 against .0432); Loopwise, like statsmodels, does not."""
     tea = expected["ab_users_tea_tasting"]["results"][pair]
@@ -156,7 +156,8 @@ def test_continuity_correction_is_why_tea_tasting_prints_larger_p_values_for_pro
     assert corrected == pytest.approx(tea["converted_pearson"]["pvalue"], rel=1e-8)
     assert corrected == pytest.approx(tea["converted_auto"]["pvalue"], rel=1e-8)
     found = comparison.compare_proportions(a, n_a, b, n_b)
-    assert found.p_value is not None and found.p_value < corrected
+    assert found.p_value is not None
+    assert found.p_value < corrected
     assert found.relative_lift == pytest.approx(tea["converted_auto"]["rel_effect_size"], rel=EXACT)
     assert stats.fisher_exact(table).pvalue == pytest.approx(tea["converted_fisher"]["pvalue"], rel=1e-8)
 

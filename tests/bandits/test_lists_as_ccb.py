@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import vowpalwabbit
 
+from bandits.arguments import vw_arguments
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
 from bandits.model import Predictor, initial_model, learn
-from bandits.policy import BanditPolicy, vw_arguments
+from bandits.policy import BanditPolicy
 
 IDS = [f"item {number}" for number in range(6)]
 LINES = [encode_action(name, {"group": number % 2}) for number, name in enumerate(IDS)]

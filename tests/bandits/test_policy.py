@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bandits import policy as module
+from bandits.arguments import vw_arguments
 from bandits.policy import (
     ALGORITHMS,
     COMMON,
@@ -18,7 +19,6 @@ from bandits.policy import (
     UniformPolicy,
     parse_policy,
     policy_to_json,
-    vw_arguments,
 )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bandits.arguments import SEED, vw_arguments
 from bandits.model import Predictor, initial_model, learn
 from bandits.model_file import ENVELOPE_BYTES, ModelError, parse_options, read_header, seal, unseal
-from bandits.policy import ALGORITHMS, SEED, vw_arguments
+from bandits.policy import ALGORITHMS
 from bandits.safety import check_model
 from tests.bandits.support import CANARIES, online, policy, round_of
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.commands.files import evaluate
-from tests.experiments.evaluate_support import COLUMNS, refused, run, write
+from tests.experiments.commands.evaluate_support import COLUMNS, refused, run, write
 
 ACTIONS = ("--action", "arm", "--probabilities", "2=e2,0=e0,1=e1")
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from app.commands.files import evaluate
-from tests.experiments.evaluate_support import COLUMNS, refused, run, write
+from tests.experiments.commands.evaluate_support import COLUMNS, refused, run, write
 
 MODEL = ("--q", "q_logged", "--v", "v_dm")
 

@@ -18,10 +18,11 @@ import pylibvw  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import vowpalwabbit  # type: ignore[import-untyped,unused-ignore]
 
 from bandits import slates
+from bandits.arguments import runtime_arguments, vw_arguments
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.examples import Example, write_examples
 from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
-from bandits.policy import BanditPolicy, FixedPolicy, Policy, runtime_arguments, vw_arguments
+from bandits.policy import BanditPolicy, FixedPolicy, Policy
 
 # Parsing is four fifths of a prediction and a catalogue's action lines repeat, so a Predictor keeps them parsed, from
 # their second sight on. VW's example objects are large: the bound keeps a predictor under 32 MiB of them.

@@ -1,7 +1,6 @@
 """What a policy may be: fixed, uniform or a bandit with bounded, named parameters.
 
-This module turns JSON into policies and policies into Vowpal Wabbit arguments. It must never pass on text that came
-from outside: an argument string is written only from the tables below, because VW options can read and write files.
+This module turns JSON into policies, and names every problem of a description that is none.
 
 Parameters of every algorithm:
 
@@ -39,7 +38,6 @@ from typing import Any, Final, NamedTuple, cast
 
 MIN_FLOOR: Final = 0.001
 DEFAULT_FLOOR: Final = 0.05
-SEED: Final = 17
 
 ParameterValue = int | float | tuple[str, ...]
 
@@ -49,14 +47,16 @@ class Problem(NamedTuple):
 
     path: str  # JSON pointer
     code: str  # what is wrong with it
-    params: Mapping[str, Any] = MappingProxyType({})  # what a sentence about it has to name, such as limits
+    params: Mapping[str, object] = MappingProxyType({})  # what a sentence about it has to name, such as limits
 
 
 class PolicyError(ValueError):
     """A policy description that cannot be used; `problems` lists what is wrong in the order of the description."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(f"{one.path or '/'}: {one.code} {dict(one.params)}" for one in problems))
+        super().__init__(
+            "; ".join(f"{problem.path or '/'}: {problem.code} {dict(problem.params)}" for problem in problems)
+        )
         self.problems = problems
 
 
@@ -98,14 +98,6 @@ ALGORITHMS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
         # VW's own --first counts *predictions*, in memory: the same model would answer differently to an audit than it
         # did when serving. Loopwise counts learned decisions, which the model's bytes carry, and VW stays greedy.
         "first": {"explore_first": Parameter("", 0, 1_000_000, 100)},
-    }
-)
-ALGORITHM_FLAGS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "softmax": "--softmax",
-        "squarecb": "--squarecb",
-        "regcb": "--regcb",
-        "first": "--epsilon 0",
     }
 )
 # VW knows a namespace by its first letter: "c" and "a" are the only namespaces that encoding.py writes.
@@ -228,38 +220,6 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         "exploration_floor": policy.exploration_floor,
         **({"slates": True} if policy.slates else {}),
     }
-
-
-def vw_arguments(policy: BanditPolicy) -> str:
-    """Arguments that create an untrained model: what the model's header must say, and `runtime_arguments`."""
-    parts = [
-        "--slates" if policy.slates else "--cb_explore_adf",
-        "--hash all",
-        f"--random_seed {SEED}",
-        ALGORITHM_FLAGS.get(policy.algorithm, ""),
-    ]
-    for name, spec in {**COMMON, **ALGORITHMS[policy.algorithm]}.items():
-        if spec.option:
-            parts.append(f"--{spec.option} {policy.parameters[name]!r}")
-    parts += [
-        f"--interactions {INTERACTIONS[name]}" for name in cast(tuple[str, ...], policy.parameters["interactions"])
-    ]
-    return " ".join([part for part in parts if part] + [runtime_arguments(policy)])
-
-
-def runtime_arguments(policy: BanditPolicy) -> str:
-    """Arguments that VW does not keep in a model and so wants again at each load.
-
-    Without --preserve_performance_counters a loaded and saved model differs from one that stayed in memory, and l2
-    would silently be dropped from the second round on.
-    """
-    parts = [
-        "--save_resume",
-        "--preserve_performance_counters",
-        "--quiet",
-        "--no_stdin",
-    ]
-    return " ".join(parts + ([f"--l2 {policy.parameters['l2']!r}"] if policy.parameters["l2"] else []))
 
 
 def _check_bandit(algorithm: object, given: object, problems: list[Problem]) -> dict[str, ParameterValue]:

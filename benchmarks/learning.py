@@ -13,9 +13,10 @@ from app.learning.examples import Configs, example_of
 from app.learning.store import training as store
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
+from bandits.arguments import runtime_arguments
 from bandits.examples import example_text
 from bandits.model_file import unseal
-from bandits.policy import BanditPolicy, parse_policy, runtime_arguments
+from bandits.policy import BanditPolicy, parse_policy
 from benchmarks import figures
 from benchmarks.rig import Rig
 from benchmarks.workload import Workload

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import vowpalwabbit
 
+from bandits.arguments import runtime_arguments, vw_arguments
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example, example_text
 from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.model_file import unseal
-from bandits.policy import BanditPolicy, runtime_arguments, vw_arguments
+from bandits.policy import BanditPolicy
 
 ACTIONS = 10
 POLICY = BanditPolicy("squarecb", {}, 0.05)

@@ -23,6 +23,8 @@ from experiments.validation import ArrayLike, DataError, FloatArray, codes, dist
 
 TILTS = (-1.0, -0.3, -0.1, -0.03, 0.03, 0.1, 0.3, 1.0)
 """Log odds by which an arm may be chosen too rarely or too often; -0.03 is 3% of its exposures lost."""
+NEVER_RANDOM = 1e-9
+"""Below this variance an arm's choice was never random: what is left is rounding."""
 ALPHA = 0.01
 """Default level of the anytime check."""
 
@@ -121,7 +123,7 @@ def choice_balance(sums: ChoiceSums, *, alpha: float = ALPHA) -> ChoiceBalance:
     """
     d = sums.chosen - sums.expected
     values, vectors = np.linalg.eigh(sums.covariance)
-    keep = values > 1e-9 * max(float(values[-1]), 1.0)
+    keep = values > NEVER_RANDOM * max(float(values[-1]), 1.0)
     along = vectors[:, keep].T @ d
     chi2, df = float(np.sum(along**2 / values[keep])), int(keep.sum())
     p = float(stats.chi2.sf(chi2, df)) if df else None
@@ -136,7 +138,7 @@ def choice_balance(sums: ChoiceSums, *, alpha: float = ALPHA) -> ChoiceBalance:
 
 
 def _arm(chosen: int, expected: float, variance: float) -> ArmBalance:
-    z = (chosen - expected) / variance**0.5 if variance > 1e-9 else None
+    z = (chosen - expected) / variance**0.5 if variance > NEVER_RANDOM else None
     return ArmBalance(chosen, expected, chosen / expected if expected > 0 else None, z)
 
 

@@ -137,10 +137,11 @@ def compare_estimates(
             method,
         )
     error, df = sqrt(variance), welch_df(control, treatment)
-    t = difference / error
-    p, interval = _test(difference, error, t, df, alpha, alternative)
+    p, interval = _test(difference, error, df, alpha, alternative)
     lift, lift_interval = relative_lift(control, treatment, alpha=alpha, alternative=alternative)
-    return Comparison(control, treatment, difference, error, t, p, interval, lift, lift_interval, method)
+    return Comparison(
+        control, treatment, difference, error, difference / error, p, interval, lift, lift_interval, method
+    )
 
 
 def welch_df(control: ArmEstimate, treatment: ArmEstimate) -> float:
@@ -150,9 +151,8 @@ def welch_df(control: ArmEstimate, treatment: ArmEstimate) -> float:
     return top / bottom if bottom > 0 else inf
 
 
-def _test(
-    difference: float, error: float, t: float, df: float, alpha: float, alternative: Alternative
-) -> tuple[float, Interval]:
+def _test(difference: float, error: float, df: float, alpha: float, alternative: Alternative) -> tuple[float, Interval]:
+    t = difference / error
     # The survival function keeps tiny p-values that 1 - cdf would round to 0.
     if alternative == "two-sided":
         half = float(_quantile(alpha / 2, df)) * error

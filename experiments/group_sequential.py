@@ -20,6 +20,8 @@ from experiments.validation import DataError, FloatArray, fraction, positive
 
 Spending = Literal["obrien_fleming", "power"]
 GRID = 1201
+SHORTEST_STEP = 1e-4
+"""Two looks must be this far apart in information: the grid does not resolve less."""
 FARTHEST = 9.0
 """Bounds beyond 9 standard deviations are treated as never crossed."""
 
@@ -76,7 +78,7 @@ def bounds(
 @lru_cache(maxsize=256)
 def _bounds(times: tuple[float, ...], alpha: float, spending: Spending, power: float) -> Bounds:
     steps = np.diff((0.0, *times))
-    if not times or (steps < 1e-4).any() or times[-1] > 1 + 1e-12:
+    if not times or (steps < SHORTEST_STEP).any() or times[-1] > 1 + 1e-12:
         raise DataError(
             "information fractions do not ascend within (0, 1]", fix="pass ascending fractions of the planned maximum"
         )

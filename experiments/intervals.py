@@ -165,19 +165,30 @@ def _shortfall(sums: WeightSums, origin: float, sign: float, ends: tuple[float, 
     With the reward measured from `origin` the unseen row contributes f = 0 whatever its weight, which is what keeps the
     limit of an infinite largest weight finite.
     """
-    f = sign * (sums.wr - origin * sums.w)
-    wf = sign * (sums.wwr - origin * sums.ww)
-    ff = sums.wwrr - 2 * origin * sums.wwr + origin * origin * sums.ww
-    found = [_least_mean(sums, f, wf, ff, unseen, radius) for unseen in ends]
-    return min((x for x in found if x is not None), default=0.0)
+    measured = _Measured(
+        sign * (sums.wr - origin * sums.w),
+        sign * (sums.wwr - origin * sums.ww),
+        sums.wwrr - 2 * origin * sums.wwr + origin * origin * sums.ww,
+    )
+    least = [_least_mean(sums, measured, unseen, radius) for unseen in ends]
+    return min((x for x in least if x is not None), default=0.0)
 
 
-def _least_mean(sums: WeightSums, f: float, wf: float, ff: float, unseen: float, radius: float) -> float | None:
+class _Measured(NamedTuple):
+    """Sums over rows of f, the weighted reward measured from one end of its range."""
+
+    f: float
+    wf: float
+    ff: float
+
+
+def _least_mean(sums: WeightSums, measured: _Measured, unseen: float, radius: float) -> float | None:
     """min mean(f u) over row factors u with mean 1, mean(w u) = 1 and mean((u - 1)^2) <= radius.
 
     u - 1 splits into a part along w, which the constraint fixes, and a part along the residual of f after regressing on
     w, which takes what is left of the radius. None when the constraint alone needs more than the radius.
     """
+    f, wf, ff = measured
     total = sums.n + 1
     if isinf(unseen):
         along, drift = 1 / sums.n, f / sums.n

@@ -20,6 +20,8 @@ from experiments.validation import DataError, FloatArray, fraction, value_range
 
 MAX_STEPS = 200
 TOLERANCE = 1e-13
+NARROWEST = 1e-15
+"""A bracket around a share that is narrower than this holds no other number."""
 CHUNK_ROWS = 1 << 15
 
 
@@ -105,7 +107,7 @@ def _best_multipliers(problem: _Problem) -> tuple[float, float]:
         # What a further step could still gain in mean log-likelihood, far below what rounding leaves of it.
         settled = curvature < 0 and following == step and gradient * gradient < -curvature * 1e-22 * len(problem.w)
         t = following
-        if settled or high - low < 1e-15:
+        if settled or high - low < NARROWEST:
             break
     return (1 - t) / float(a1), t / float(b1)
 

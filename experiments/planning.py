@@ -119,7 +119,7 @@ def minimum_detectable_effect(
         return power(baseline, effect, n_control, n_treatment, alpha) - wanted_power
 
     effect = float(optimize.brentq(missing_power, top * 1e-9, top, xtol=top * 1e-13))
-    return _plan(baseline, effect, (n_control, n_treatment), wanted_power, alpha, units_per_day)
+    return _plan(baseline, effect, (n_control, n_treatment), wanted_power, alpha=alpha, units_per_day=units_per_day)
 
 
 def sample_size(
@@ -148,7 +148,7 @@ def sample_size(
     # Rounding guards against 1570.0000001 units becoming 1571 on another machine.
     sizes = tuple(ceil(round(total * part, 6)) for part in (1 - share, share))
     reached = power(baseline, effect, sizes[0], sizes[1], alpha)
-    return _plan(baseline, effect, sizes, reached, alpha, units_per_day)
+    return _plan(baseline, effect, sizes, reached, alpha=alpha, units_per_day=units_per_day)
 
 
 def _plan(
@@ -156,6 +156,7 @@ def _plan(
     effect: float,
     sizes: tuple[float, ...],
     reached: float,
+    *,
     alpha: float,
     units_per_day: float | None,
 ) -> Plan:

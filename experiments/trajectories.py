@@ -21,6 +21,7 @@ from experiments.validation import ArrayLike, BoolArray, DataError, FloatArray, 
 
 FEW_UNITS = 50.0  # effective units at a step, below which the interval is not to be trusted
 LARGEST = 1e100  # weight
+NO_SPREAD = 1e-15  # standard error at rounding level
 REACHED = 0.05  # share of the units that a step of its own needs; later ones are one step together
 
 
@@ -111,44 +112,57 @@ def value(
     ratio, reward = vector("ratios", ratios), vector("rewards", rewards)
     if not len(unit) == len(ratio) == len(reward):
         raise DataError("rows are missing somewhere", fix="pass one ratio and one reward per decision")
-    own = np.arange(len(unit)) - np.searchsorted(unit, unit)
+    earlier = np.arange(len(unit)) - np.searchsorted(unit, unit)
     _, index = np.unique(unit, return_inverse=True)
     count = int(index.max()) + 1
-    weight, step = _products(ratio, own), _steps(own, count)
-    influence, logged = np.zeros(count), np.bincount(index, reward, count)
-    total, effective, largest = 0.0, math.inf, 0.0
-    for place in range(int(step.max()) + 1):
-        at = step == place
-        of, w = index[at], weight[at]
-        rows, weights = np.bincount(of, minlength=count), np.asarray(np.bincount(of, w, count), dtype=np.float64)
-        share, rest = _shares(weights, int((rows > 0).sum()))
-        step_value = float(np.dot(w, reward[at]) / w.sum())
-        total += len(w) / count * step_value
-        pull = np.bincount(of, w * (reward[at] - step_value), count) / w.sum()
-        influence += rows * step_value + len(w) * pull * rest
-        effective = min(effective, float(1.0 / np.dot(share, share)))
-        largest = max(largest, float(share.max()))
-    difference = total - float(logged.mean())
-    half, half_difference = _half_width(influence, alpha), _half_width(influence - logged, alpha)
+    rule = _rule_sums(index, _steps(earlier, count), _products(ratio, earlier), reward)
+    logged = np.bincount(index, reward, count)
+    difference = rule.value - float(logged.mean())
+    half, half_difference = _half_width(rule.influence, alpha), _half_width(rule.influence - logged, alpha)
     return TrajectoryValue(
-        value=total,
-        interval=(total - half, total + half),
+        value=rule.value,
+        interval=(rule.value - half, rule.value + half),
         logged=float(logged.mean()),
         difference=difference,
         difference_interval=(difference - half_difference, difference + half_difference),
         units=count,
         decisions=len(unit),
         touched=touched,
-        effective_units=effective,
-        largest_weight=largest,
-        trusted=effective >= FEW_UNITS,
+        effective_units=rule.effective_units,
+        largest_weight=rule.largest_weight,
+        trusted=rule.effective_units >= FEW_UNITS,
     )
 
 
-def _steps(own: IntArray, count: int) -> IntArray:
+class _RuleSums(NamedTuple):
+    value: float
+    influence: FloatArray  # (units,)
+    effective_units: float
+    largest_weight: float
+
+
+def _rule_sums(index: IntArray, step: IntArray, weight: FloatArray, reward: FloatArray) -> _RuleSums:
+    """The rule's value and its influence by unit, from each row's unit, step, weight and reward."""
+    count = int(index.max()) + 1
+    value, influence, effective, largest = 0.0, np.zeros(count), math.inf, 0.0
+    for number in range(int(step.max()) + 1):
+        at = step == number
+        of, w = index[at], weight[at]
+        rows, weights = np.bincount(of, minlength=count), np.asarray(np.bincount(of, w, count), dtype=np.float64)
+        share, rest = _shares(weights, int((rows > 0).sum()))
+        step_value = float(np.dot(w, reward[at]) / w.sum())
+        value += len(w) / count * step_value
+        pull = np.bincount(of, w * (reward[at] - step_value), count) / w.sum()
+        influence += rows * step_value + len(w) * pull * rest
+        effective = min(effective, float(1.0 / np.dot(share, share)))
+        largest = max(largest, float(share.max()))
+    return _RuleSums(value, influence, effective, largest)
+
+
+def _steps(earlier: IntArray, count: int) -> IntArray:
     """Per row its step: how many decisions its unit had before; those that few units reach count as one step."""
-    reached = np.flatnonzero(np.bincount(own) >= max(2.0, REACHED * count))
-    step: IntArray = np.minimum(own, reached.max(initial=0))
+    reached = np.flatnonzero(np.bincount(earlier) >= max(2.0, REACHED * count))
+    step: IntArray = np.minimum(earlier, reached.max(initial=0))
     return step
 
 
@@ -171,7 +185,7 @@ def _shares(weights: FloatArray, present: int) -> tuple[FloatArray, FloatArray]:
 def _half_width(influence: FloatArray, alpha: float) -> float:
     """Of the interval for a mean of influences over units."""
     error = float(influence.std(ddof=1)) / math.sqrt(len(influence))
-    if error <= 1e-15:
+    if error <= NO_SPREAD:
         return 0.0
     freedom = 2 * len(influence) / (float(stats.kurtosis(influence, fisher=False)) - 1.0 + 1e-12)
     return float(stats.t.isf(alpha / 2, freedom)) * error

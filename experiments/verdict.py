@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 MAX_WEIGHT_Z = 3.0
+ROUNDING = 1e-9
+"""A mean weight that differs from 1 by less is 1."""
 MIN_EFFECTIVE = 100.0
 MIN_EFFECTIVE_SHARE = 0.005
 MAX_ROW_SHARE = 0.05
@@ -98,7 +100,7 @@ def judge(d: Diagnostics) -> Verdict:
 def weight_z(d: Diagnostics) -> float | None:
     """(mean weight - 1) / its standard error; None when that error is 0 and the mean is not 1, 0 when both agree."""
     gap = d.mean_weight - 1
-    if abs(gap) < 1e-9:
+    if abs(gap) < ROUNDING:
         return 0.0
     return gap / d.mean_weight_error if d.mean_weight_error else None
 

@@ -1,6 +1,8 @@
 """A small synthetic problem: five actions, and the context names the one that pays."""
 
 import random
+import resource
+import sys
 from collections.abc import Sequence
 
 from bandits.cost import cost_of
@@ -52,3 +54,8 @@ def online(chosen_policy: BanditPolicy, rounds: int = 12, size: int = 80) -> tup
 
 def mean_reward(examples: Sequence[Example]) -> float:
     return sum(1.0 - example.cost for example in examples) / len(examples)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

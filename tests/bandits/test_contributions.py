@@ -50,7 +50,8 @@ def test_the_feature_that_speaks_for_the_choice_has_the_largest_change_and_one_t
     for time, sign in (("evening", 1), ("morning", -1)):
         context = {"weather": "w0", "time": time}
         first, *rest = contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 1))
-        assert first.name == "time" and first.change * sign > 0.2
+        assert first.name == "time"
+        assert first.change * sign > 0.2
         assert all(abs(one.change) < abs(first.change) for one in rest)
 
 

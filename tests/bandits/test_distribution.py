@@ -16,7 +16,8 @@ WEIGHTS = st.lists(st.floats(0, 1), min_size=1, max_size=50).filter(lambda p: su
 @given(WEIGHTS, st.floats(0, 1))
 def test_mixing_the_floor_sums_to_one_and_bounds_every_probability_below(p: list[float], floor: float) -> None:
     mixed = mix_floor(p, floor)
-    assert mixed.dtype == np.float64 and abs(math.fsum(mixed) - 1) < 1e-12
+    assert mixed.dtype == np.float64
+    assert abs(math.fsum(mixed) - 1) < 1e-12
     assert (mixed >= floor / len(p) * (1 - 1e-12)).all()
     expected = (1 - floor) * np.array(p) / sum(p) + floor / len(p)
     np.testing.assert_allclose(mixed, expected, rtol=1e-9, atol=1e-15)
@@ -46,7 +47,8 @@ def test_sampling_inverts_the_cumulative_distribution_and_never_takes_a_zero(p: 
     index = sample(normal, u)
     assert normal[index] > 0
     cumulative = np.cumsum(normal)
-    assert u < cumulative[index] + 1e-12 and (index == 0 or u >= cumulative[index - 1] - 1e-12)
+    assert u < cumulative[index] + 1e-12
+    assert index == 0 or u >= cumulative[index - 1] - 1e-12
 
 
 def test_sampling_at_the_end_falls_to_the_last_possible_action() -> None:
@@ -66,7 +68,8 @@ def test_sampled_frequencies_match_the_logged_distribution() -> None:
 
 def test_draws_are_uniform_and_depend_on_salt_and_id() -> None:
     draws = [draw(b"salt", str(i)) for i in range(20_000)]
-    assert min(draws) >= 0 and max(draws) < 1
+    assert min(draws) >= 0
+    assert max(draws) < 1
     assert stats.kstest(draws, "uniform").pvalue > 0.01
     assert draw(b"salt", "0") == draws[0] != draw(b"other", "0")
 

@@ -53,7 +53,8 @@ def leaves(obj: Any, path: tuple[str, ...] = ()) -> list[Any]:
 @given(TEXT, TEXT)
 def test_escaping_is_one_to_one_and_leaves_no_separator(one: str, two: str) -> None:
     assert (escape(one) == escape(two)) == (one == two)
-    assert escape(one) and not re.search(r"[\s|:=/*\x00-\x1f]", escape(one))
+    assert escape(one)
+    assert not re.search(r"[\s|:=/*\x00-\x1f]", escape(one))
     assert escape(one).strip() == escape(one)
 
 
@@ -80,11 +81,14 @@ def test_moving_a_boundary_between_name_path_and_value_changes_the_feature(a: st
 @given(CONTEXTS)
 def test_each_leaf_is_one_feature_of_a_one_line_example(context: dict[str, Any]) -> None:
     line = encode_context(context)
-    assert line.startswith("shared |c") and line.count("|") == 1 and len(line.splitlines()) == 1
+    assert line.startswith("shared |c")
+    assert line.count("|") == 1
+    assert len(line.splitlines()) == 1
     assert len(features_of(line)) == len({repr(leaf) for leaf in leaves(context)})
     for feature in features_of(line):
         name, _, value = feature.partition(":")
-        assert name and (not value or math.isfinite(float(value)))
+        assert name
+        assert not value or math.isfinite(float(value))
 
 
 Parse = Callable[[str], list[tuple[int, float]]]
@@ -139,7 +143,8 @@ def test_separators_in_names_and_values_work_and_do_not_move_other_features(nast
     clean = features_of(encode_context({"plan": "pro", "age": 3}))
     assert clean < features_of(encode_context({"plan": "pro", nasty: nasty, "age": 3}))
     action = encode_action(nasty, {nasty: nasty})
-    assert action.count("|") == 1 and len(action.split()) == 3
+    assert action.count("|") == 1
+    assert len(action.split()) == 3
 
 
 def test_pairs_that_text_formats_confuse_stay_apart() -> None:
@@ -221,5 +226,6 @@ def test_vw_counts_as_many_features_as_the_encoder_wrote_even_for_nasty_names() 
     predictor = Predictor(model, policy)
     p = predictor.probabilities(encode_context({}), actions)
     others = p[:3] + p[4:]
-    assert p[3] < min(others) and max(others) - min(others) < 1e-6
+    assert p[3] < min(others)
+    assert max(others) - min(others) < 1e-6
     predictor.close()

@@ -23,7 +23,7 @@ def at(second: int) -> datetime:
 
 
 @pytest.mark.parametrize(
-    "kind, value, expected",
+    ("kind", "value", "expected"),
     [
         ("thumbs", "up", 1.0),
         ("thumbs", "down", -1.0),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bandits import policy as module
+from bandits.arguments import vw_arguments
 from bandits.policy import (
     ALGORITHMS,
     COMMON,
@@ -18,7 +19,6 @@ from bandits.policy import (
     UniformPolicy,
     parse_policy,
     policy_to_json,
-    vw_arguments,
 )
 
 
@@ -90,7 +90,8 @@ def test_interactions_come_from_the_list_of_names(value: Any) -> None:
 def test_the_order_of_interactions_does_not_matter() -> None:
     names = list(INTERACTIONS)
     one, two = (parse_policy(bandit(interactions=order)) for order in (names, names[::-1]))
-    assert isinstance(one, BanditPolicy) and isinstance(two, BanditPolicy)
+    assert isinstance(one, BanditPolicy)
+    assert isinstance(two, BanditPolicy)
     assert vw_arguments(one) == vw_arguments(two)
 
 

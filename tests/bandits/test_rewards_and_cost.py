@@ -34,7 +34,8 @@ def test_every_order_of_arrival_joins_to_the_same_bits(
     other = list(events)
     shuffler.shuffle(other)  # type: ignore[attr-defined]
     joined = [join(order, aggregation, 0.5, -1e6, 1e6) for order in (events, other, events[::-1])]
-    assert joined[0] == joined[1] == joined[2] and -1e6 <= joined[0] <= 1e6
+    assert joined[0] == joined[1] == joined[2]
+    assert -1e6 <= joined[0] <= 1e6
 
 
 @pytest.mark.parametrize(

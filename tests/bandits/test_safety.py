@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bandits.arguments import SEED, vw_arguments
 from bandits.model import Predictor, initial_model, learn
 from bandits.model_file import ENVELOPE_BYTES, ModelError, parse_options, read_header, seal, unseal
-from bandits.policy import ALGORITHMS, SEED, vw_arguments
+from bandits.policy import ALGORITHMS
 from bandits.safety import check_model
 from tests.bandits.support import CANARIES, online, policy, round_of
 
@@ -36,14 +37,17 @@ def test_a_learned_model_of_every_algorithm_passes(algorithm: str) -> None:
     learned, logged = online(chosen_policy, rounds=3)
     report = check_model(learned, chosen_policy, CANARIES)
     assert report.ok, report.problems
-    assert report.examples == sum(map(len, logged)) and report.weights > 10
+    assert report.examples == sum(map(len, logged))
+    assert report.weights > 10
 
 
 def test_the_header_says_what_the_arguments_asked_for() -> None:
     chosen_policy = policy("squarecb", learning_rate=0.25, power_t=0.25, gamma_scale=8.0, l2=1e-6)
     kept = parse_options(read_header(unseal(initial_model(chosen_policy)).payload).options)
     asked = parse_options(vw_arguments(chosen_policy))
-    assert kept["random_seed"] == (str(SEED),) and kept["interactions"] == ("ca",) and kept["hash"] == ("all",)
+    assert kept["random_seed"] == (str(SEED),)
+    assert kept["interactions"] == ("ca",)
+    assert kept["hash"] == ("all",)
     for name in ("learning_rate", "power_t", "gamma_scale"):
         assert float(kept[name][0]) == float(asked[name][0])
     # VW adds what its own stack needs, and keeps neither l2 nor anything about files.
@@ -58,7 +62,8 @@ def test_the_header_says_what_the_arguments_asked_for() -> None:
 def test_a_crafted_header_is_refused_and_writes_nothing(model: bytes, extra: str, tmp_path: Path) -> None:
     forged = crafted(model, extra.replace("FILE", str(tmp_path / "written")))
     report = check_model(forged, POLICY, CANARIES)
-    assert not report.ok and "option" in report.problems[0]
+    assert not report.ok
+    assert "option" in report.problems[0]
     for use in (lambda: Predictor(forged, POLICY), lambda: learn(forged, POLICY, round_of(0, 3, POLICY, None))):
         with pytest.raises(ModelError):
             use()
@@ -106,7 +111,8 @@ def test_weights_out_of_order_or_beyond_the_models_size_are_refused(model: bytes
 def test_a_model_that_learned_nothing_is_refused_where_it_should_have_learned() -> None:
     empty = initial_model(POLICY)
     report = check_model(empty, POLICY, CANARIES)
-    assert not report.ok and any("learned nothing" in problem for problem in report.problems)
+    assert not report.ok
+    assert any("learned nothing" in problem for problem in report.problems)
     assert check_model(empty, POLICY, CANARIES, trained=False).ok
     assert not check_model(seal(unseal(empty).payload, 100), POLICY, CANARIES).ok
 
@@ -133,7 +139,8 @@ def test_another_vw_version_is_refused_by_name(model: bytes) -> None:
 
 def test_a_canary_that_cannot_be_predicted_is_a_problem_not_an_exception(model: bytes) -> None:
     report = check_model(model, POLICY, [*CANARIES, ("shared |c", ["|a x\n|a y"])])
-    assert not report.ok and report.problems[0].startswith("canary 3")
+    assert not report.ok
+    assert report.problems[0].startswith("canary 3")
 
 
 def test_the_envelope_is_48_bytes_before_vws_own_file(model: bytes) -> None:

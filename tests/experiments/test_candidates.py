@@ -42,9 +42,11 @@ def test_a_candidate_that_is_not_identified_is_never_promoted_and_still_counts()
     gaps = [(1.0, 0.1), (0.15, 0.1), (0.0, 0.0)]
     found = candidates.judge(["a", "b", "same"], gaps, [BROKEN, SOUND, SOUND])
     assert [c.promoted for c in found] == [False, False, False]
-    assert "mean weight is 2" in found[0].reason and "not shown" in found[1].reason
+    assert "mean weight is 2" in found[0].reason
+    assert "not shown" in found[1].reason
     assert found[1].adjusted_p == pytest.approx(2 * found[1].p_value)
-    assert not found[2].interval.exists and found[2].interval.reason
+    assert not found[2].interval.exists
+    assert found[2].interval.reason
 
 
 def test_a_minimum_effect_raises_the_bar() -> None:

@@ -34,7 +34,8 @@ def test_a_look_rejects_exactly_when_its_repeated_interval_leaves_zero_out() -> 
         found = group_sequential.look(difference, 0.1, [0.3, 0.7])
         assert found.reject == (not found.interval.covers(0.0))
     early = group_sequential.look(0.1, 0.01, [0.001])
-    assert not early.reject and early.interval.reason
+    assert not early.reject
+    assert early.interval.reason
     with pytest.raises(DataError, match="ascend"):
         group_sequential.bounds([0.5, 0.4])
 
@@ -43,7 +44,8 @@ def test_planned_power_is_reached_in_simulation_with_and_without_cuped() -> None
     rng = np.random.default_rng(1)
     baseline = planning.mean_baseline(10.0, 3.0, correlation=0.6)
     plan = planning.sample_size(baseline, 0.4, units_per_day=100)
-    assert plan.power == pytest.approx(0.8, abs=0.002) and plan.days == -(-2 * plan.n_control // 100)
+    assert plan.power == pytest.approx(0.8, abs=0.002)
+    assert plan.days == -(-2 * plan.n_control // 100)
     plain = planning.sample_size(planning.mean_baseline(10.0, 3.0), 0.4)
     assert plan.n_control / plain.n_control == pytest.approx(1 - 0.36, abs=0.01)
     x = rng.normal(size=(3000, 2, plan.n_control))
@@ -73,9 +75,12 @@ def test_bandit_plans_repeat_with_their_seed_and_learning_beats_uniform() -> Non
     design = bandit_planning.Design(3000, 100, "thompson", 0.3)
     plan = bandit_planning.simulate([0.3, 0.3, 0.45], design, seed=5, runs=60)
     assert plan == bandit_planning.simulate([0.3, 0.3, 0.45], design, seed=5, runs=60)
-    assert plan.best_share > 0.5 and plan.mean_reward > plan.uniform_reward and plan.power > 0.8
+    assert plan.best_share > 0.5
+    assert plan.mean_reward > plan.uniform_reward
+    assert plan.power > 0.8
     null = bandit_planning.simulate([0.3, 0.3], design._replace(policy="epsilon_greedy"), seed=6, runs=200)
-    assert null.power < 0.08 and null.coverage > 0.9
+    assert null.power < 0.08
+    assert null.coverage > 0.9
     with pytest.raises(DataError, match="floor"):
         bandit_planning.simulate([0.3, 0.4], design._replace(floor=0.0), seed=1)
 
@@ -86,7 +91,8 @@ def test_baselines_from_a_log_undo_its_probabilities() -> None:
     a = (rng.random(40_000) > p).astype(int)
     r = np.where(a == 0, np.where(p < 0.5, 1.0, 0.0), 0.5)
     found = bandit_planning.arm_baselines(a, np.where(a == 0, p, 1 - p), r, 3)
-    assert found[0].mean == pytest.approx(0.5, abs=0.03) and found[2].mean is None
+    assert found[0].mean == pytest.approx(0.5, abs=0.03)
+    assert found[2].mean is None
     assert r[a == 0].mean() < 0.2
 
 
@@ -107,7 +113,8 @@ def test_forward_folds_cover_every_row_once_in_time_order() -> None:
 def test_constant_weights_reduce_to_the_plain_mean() -> None:
     g = np.random.default_rng(5).normal(size=50)
     plain = adaptive.weighted_value(g, np.ones(50))
-    assert plain.value == pytest.approx(g.mean()) and plain.std_error == pytest.approx(g.std() / 50**0.5)
+    assert plain.value == pytest.approx(g.mean())
+    assert plain.std_error == pytest.approx(g.std() / 50**0.5)
     assert adaptive.weighted_value(g, np.zeros(50)).interval.reason
 
 
@@ -139,7 +146,8 @@ SOUND = verdict.Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0)
 def test_each_failing_number_is_named_with_its_limit(change: dict[str, float], code: str, status: str) -> None:
     found = verdict.judge(SOUND._replace(**change))  # type: ignore[arg-type]
     assert [reason.code for reason in found.reasons] == [code]
-    assert found.status == status and found.identified == (status == "warning")
+    assert found.status == status
+    assert found.identified == (status == "warning")
 
 
 def test_a_sound_log_has_no_reasons_and_unknown_facts_are_not_held_against_it() -> None:

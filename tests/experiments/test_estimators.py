@@ -69,7 +69,8 @@ def test_influence_values_have_mean_zero() -> None:
 
 def test_a_policy_minus_the_policies_that_ran_is_zero_when_they_are_the_same() -> None:
     same = estimators.difference(estimators.ips(np.ones(12), REWARD), estimators.logged_value(REWARD))
-    assert same.value == 0 and not same.influence.any()
+    assert same.value == 0
+    assert not same.influence.any()
 
 
 def test_weights_of_no_use_are_refused_in_words() -> None:

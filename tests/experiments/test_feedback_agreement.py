@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from experiments.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
 from experiments.validation import DataError
@@ -34,9 +35,11 @@ def test_opposite_signals_give_minus_one_and_constant_ones_none() -> None:
     unit = np.arange(50)
     found = rank_agreement(unit, -unit, unit, seed=0)
     assert found.correlation == pytest.approx(-1)
-    assert found.interval.low == pytest.approx(-1) and found.interval.high == pytest.approx(-1)
+    assert found.interval.low == pytest.approx(-1)
+    assert found.interval.high == pytest.approx(-1)
     flat = rank_agreement(np.ones(50), unit, unit, seed=0)
-    assert flat.correlation is None and "never varies" in flat.interval.reason
+    assert flat.correlation is None
+    assert "never varies" in flat.interval.reason
 
 
 def test_the_bias_has_the_standard_error_of_a_clustered_regression() -> None:
@@ -53,8 +56,6 @@ def test_the_bias_has_the_standard_error_of_a_clustered_regression() -> None:
 
 
 def test_the_rate_of_units_with_one_decision_is_wilsons() -> None:
-    from statsmodels.stats.proportion import proportion_confint
-
     answered = np.r_[np.ones(30), np.zeros(4970)]
     found = answer_rate(answered, np.arange(5000))
     low, high = proportion_confint(30, 5000, method="wilson")
@@ -76,9 +77,12 @@ def test_decisions_of_one_unit_are_one_piece_of_evidence() -> None:
 
 def test_nobody_and_everybody_have_intervals_that_know_the_number_of_units() -> None:
     nobody = answer_rate(np.zeros(500), np.repeat(np.arange(100), 5))
-    assert nobody.rate == 0 and nobody.interval.low == 0 and 0.03 < (nobody.interval.high or 0) < 0.05
+    assert nobody.rate == 0
+    assert nobody.interval.low == 0
+    assert 0.03 < (nobody.interval.high or 0) < 0.05
     everybody = answer_rate(np.ones(500), np.repeat(np.arange(100), 5))
-    assert everybody.interval.high == 1 and 0.95 < (everybody.interval.low or 0) < 0.97
+    assert everybody.interval.high == 1
+    assert 0.95 < (everybody.interval.low or 0) < 0.97
     assert response_bias(np.ones(50), np.zeros(50), np.arange(50)).difference is None
 
 
@@ -90,7 +94,8 @@ def test_small_cells_say_so_and_give_no_interval() -> None:
         rank_agreement(values, values, unit, seed=0).interval,
         response_bias(values, values % 2, unit).interval,
     ):
-        assert not interval.exists and "units" in interval.reason
+        assert not interval.exists
+        assert "units" in interval.reason
 
 
 def test_what_is_no_number_is_refused() -> None:
@@ -114,4 +119,5 @@ def test_the_intervals_cover_the_truth_as_often_as_they_say() -> None:
             response_bias(click, answered, unit).interval.covers(gap),
             answer_rate(answered, unit).interval.covers(rate),
         ]
-    assert (hits / 300 >= 0.91).all() and (hits / 300 <= 0.985).all(), hits / 300
+    assert (hits / 300 >= 0.91).all(), hits / 300
+    assert (hits / 300 <= 0.985).all(), hits / 300

@@ -46,9 +46,13 @@ def test_ramps_and_reweighting_are_no_alarm() -> None:
 
 def test_three_percent_of_lost_exposures_in_one_arm_are_found_and_named() -> None:
     found = choices.choice_balance(choices.choice_sums(*log(300_000, 1, lost=0.03)))
-    assert found.alert and found.anytime_p_value < 0.01 and (found.p_value or 1) < 0.001
+    assert found.alert
+    assert found.anytime_p_value < 0.01
+    assert (found.p_value or 1) < 0.001
     assert found.arms[0].ratio == pytest.approx(0.98, abs=0.008)
-    assert found.arms[0].z is not None and found.arms[0].z < -5 and (found.arms[1].ratio or 0) > 1
+    assert found.arms[0].z is not None
+    assert found.arms[0].z < -5
+    assert (found.arms[1].ratio or 0) > 1
 
 
 def test_a_broken_version_or_segment_is_found_among_sound_ones() -> None:
@@ -71,7 +75,9 @@ def test_the_p_values_of_several_groups_are_corrected_for_their_number() -> None
 
 def test_choices_without_randomness_have_no_p_value_and_impossible_ones_are_refused() -> None:
     found = choices.choice_balance(choices.choice_sums([0, 0], [[1.0, 0.0], [1.0, 0.0]]))
-    assert found.p_value is None and not found.alert and found.arms[1].ratio is None
+    assert found.p_value is None
+    assert not found.alert
+    assert found.arms[1].ratio is None
     with pytest.raises(DataError, match="had probability 0 at row 1"):
         choices.choice_sums([0, 1], [[1.0, 0.0], [1.0, 0.0]])
     with pytest.raises(DataError, match=r"sums to 0\.9"):
@@ -94,7 +100,8 @@ def test_the_sequential_check_multiplies_over_stretches_of_constant_shares() -> 
     ]
     assert ramp.log_bayes_factor[-1] == pytest.approx(sum(parts), rel=1e-12)
     wrong = health.sequential_sample_ratio([[900, 100], [500, 500]], [0.5, 0.5], concentration=100)
-    assert wrong.alert and not ramp.alert
+    assert wrong.alert
+    assert not ramp.alert
 
 
 def test_an_arm_without_a_share_that_holds_units_is_refused() -> None:
@@ -105,10 +112,13 @@ def test_an_arm_without_a_share_that_holds_units_is_refused() -> None:
 
 def test_missing_rewards_alert_when_arms_differ_and_not_when_all_miss_alike() -> None:
     uneven = health.missing_rewards([10_000, 10_000], [9_900, 9_600])
-    assert uneven.alert and uneven.rate == pytest.approx((0.01, 0.04)) and uneven.interval[0].covers(0.01)
+    assert uneven.alert
+    assert uneven.rate == pytest.approx((0.01, 0.04))
+    assert uneven.interval[0].covers(0.01)
     assert not health.missing_rewards([10_000, 10_000], [9_800, 9_790]).alert
     nothing = health.missing_rewards([10, 0], [10, 0])
-    assert nothing.p_value is None and nothing.interval[1].note
+    assert nothing.p_value is None
+    assert nothing.interval[1].note
     with pytest.raises(DataError, match="more rewarded decisions"):
         health.missing_rewards([5], [6])
 

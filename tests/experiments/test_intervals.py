@@ -87,7 +87,9 @@ def test_a_known_largest_weight_narrows_and_an_unknown_one_explodes_for_rare_rew
     sums = intervals.weight_sums(w, r)
     known, unknown = intervals.cressie_read(sums, (0, 1), 1.8), intervals.cressie_read(sums, (0, 1))
     assert known[0] == pytest.approx(unknown[0], rel=0.05)
-    assert known[1] is not None and unknown[1] is not None and unknown[1] > 2 * known[1]
+    assert known[1] is not None
+    assert unknown[1] is not None
+    assert unknown[1] > 2 * known[1]
 
 
 def test_intervals_shift_and_scale_with_the_rewards() -> None:
@@ -103,7 +105,8 @@ def test_intervals_shift_and_scale_with_the_rewards() -> None:
 def test_constant_rewards_and_weights_give_numbers_or_reasons() -> None:
     for w, r in ((np.ones(50), np.ones(50)), (np.full(50, 0.5), np.zeros(50)), (np.r_[4.0, np.zeros(49)], np.ones(50))):
         found = intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 5.0)
-        assert found.exists and found[0] <= found[1]  # type: ignore[operator]
+        assert found.exists
+        assert found[0] <= found[1]
         found = likelihood.empirical_likelihood(w, r, (0, 1), 5.0)
         assert (found.exists and 0 <= found[0] <= found[1] <= 1) or found.reason  # type: ignore[operator]
 

@@ -50,7 +50,8 @@ def test_the_mixture_likelihood_ratio_equals_its_integral_and_agrees_with_its_in
 
 def test_the_asymptotic_sequence_stays_shut_before_the_gate() -> None:
     shut = sequences.asymptotic(0.5, 0.01, 1000, effective=99.0, gate=100.0)
-    assert not shut.exists and "100" in shut.reason
+    assert not shut.exists
+    assert "100" in shut.reason
     assert sequences.asymptotic(0.5, 0.01, 1000, effective=100.0, gate=100.0).exists
 
 
@@ -101,7 +102,8 @@ def test_betting_intervals_shrink_with_data_and_hold_the_truth() -> None:
     w = rng.choice([0.2, 1.8], 8000)
     r = (rng.random(8000) < 0.4).astype(float)
     short, long = sequences.betting(w[:1000], r[:1000], (0, 1)), sequences.betting(w, r, (0, 1))
-    assert short.covers(0.4) and long.covers(0.4)
+    assert short.covers(0.4)
+    assert long.covers(0.4)
     assert (long[1] or 1) - (long[0] or 0) < 0.6 * ((short[1] or 1) - (short[0] or 0))
 
 
@@ -109,4 +111,5 @@ def test_contradicting_sides_end_in_a_reason_instead_of_an_empty_interval() -> N
     w = np.full(4000, 3.0)
     r = np.r_[np.ones(2000), np.zeros(2000)]
     found = sequences.betting(w, r, (0, 1))
-    assert not found.exists and "contradict" in found.reason
+    assert not found.exists
+    assert "contradict" in found.reason

@@ -69,7 +69,8 @@ def test_a_report_from_sums_equals_the_one_from_rows_except_where_rows_are_neede
             elif interval.exists:
                 assert other[:2] == pytest.approx(interval[:2], rel=1e-9), (name, method)
             else:
-                assert not other.exists and other.reason == interval.reason
+                assert not other.exists
+                assert other.reason == interval.reason
 
 
 def test_unit_sums_merge_when_no_unit_is_split() -> None:

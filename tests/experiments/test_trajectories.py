@@ -28,7 +28,8 @@ def test_the_paired_difference_is_narrower_and_covers_too() -> None:
         low, high = found.difference_interval
         missed += not low <= expected <= high
         narrower += high - low < found.interval[1] - found.interval[0]
-    assert missed <= 18 and narrower == 200
+    assert missed <= 18
+    assert narrower == 200
 
 
 def test_few_units_and_large_weights_make_the_interval_wider_not_wrong() -> None:
@@ -38,7 +39,8 @@ def test_few_units_and_large_weights_make_the_interval_wider_not_wrong() -> None
         found = evaluated(simulate(2000 + seed, 200, 3, speak=0.5), 2)
         missed += not found.interval[0] <= expected <= found.interval[1]
         effective += found.effective_units / 200
-    assert missed <= 18 and effective < 20
+    assert missed <= 18
+    assert effective < 20
 
 
 def test_units_may_come_differently_often_and_steps_that_few_reach_are_answered_together() -> None:
@@ -56,7 +58,8 @@ def test_one_unit_that_comes_much_more_often_spoils_no_answer() -> None:
     busy = np.full(40, 800.0), 8 * DAY + np.arange(40.0), np.ones(40), np.full(40, 0.35), np.ones(40)
     with_one = Log(*(np.concatenate(pair) for pair in zip(log, busy, strict=True)))
     found = evaluated(with_one, 2)  # its past fits the rule no more after two messages
-    assert found.trusted and found.units == 801
+    assert found.trusted
+    assert found.units == 801
     assert abs(found.value - evaluated(log, 2).value) < 0.2
 
 
@@ -73,8 +76,10 @@ def test_weighing_each_decision_alone_would_be_wrong() -> None:
 def test_the_same_cap_is_worth_what_was_logged() -> None:
     log = simulate(1, 200, 3)
     found = evaluated(log, 3)
-    assert found.value == pytest.approx(found.logged) and found.difference == pytest.approx(0)
-    assert found.effective_units == pytest.approx(200) and found.touched >= 0
+    assert found.value == pytest.approx(found.logged)
+    assert found.difference == pytest.approx(0)
+    assert found.effective_units == pytest.approx(200)
+    assert found.touched >= 0
     assert found.difference_interval == pytest.approx((0, 0))
 
 

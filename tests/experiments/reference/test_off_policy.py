@@ -99,7 +99,9 @@ def test_empirical_bernstein_reproduces_the_reference_when_given_the_same_bound(
     interval = intervals.empirical_bernstein(found.value, sd, n, largest)
     assert interval[:2] == pytest.approx(known["ips"]["emp_bernstein_maurer_pontil_two_sided_b=max"], rel=EXACT)
     wider = intervals.empirical_bernstein(found.value, sd, n, KNOWN_WEIGHT["syn_binary"])
-    assert wider[0] is not None and interval[0] is not None and wider[0] < interval[0]
+    assert wider[0] is not None
+    assert interval[0] is not None
+    assert wider[0] < interval[0]
 
 
 def test_one_sided_bounds_of_the_open_bandit_pipeline_follow_from_the_same_rows(synthetic: Any, expected: Any) -> None:

@@ -62,7 +62,8 @@ def test_reference_comparisons_come_through_the_command(reference: Path, expecte
         assert row["p_value"] == pytest.approx(sm["converted"]["p_pooled"], rel=1e-9)
         assert row["interval"] == pytest.approx(sm["converted"]["ci_diff_newcomb"], rel=1e-8)
         assert line(found, "p90", variant)["treatment"] == pytest.approx(sm["latency_quantiles"]["q90"]["treatment"])
-    assert found["srm"]["alert"] is False and found["control"] == "0"
+    assert found["srm"]["alert"] is False
+    assert found["control"] == "0"
 
 
 def test_holm_runs_over_all_metrics_and_variants(reference: Path, expected: Any) -> None:
@@ -100,7 +101,8 @@ def test_cuped_comes_through_the_command_for_means_and_ratios(reference: Path, e
 def test_always_valid_intervals_are_wider_than_fixed_ones_and_open_with_enough_units(reference: Path) -> None:
     row = line(run(reference / "ab_users.csv", *REVENUE, *SHARES), "rev", "1")
     low, high = row["always_valid"]["interval"]
-    assert low < row["interval"][0] and high > row["interval"][1]
+    assert low < row["interval"][0]
+    assert high > row["interval"][1]
     assert row["always_valid"]["p_value"] >= row["p_value"]
 
 
@@ -115,14 +117,17 @@ def test_planned_looks_get_group_sequential_bounds(reference: Path) -> None:
     assert look["reject"] == (abs(look["z"]) >= look["bound"])
     assert "planned_look" not in line(run(path, *REVENUE, *SHARES), "rev", "1")
     early = line(run(path, *REVENUE, *SHARES, "--looks", "0.001"), "rev", "1")["planned_look"]
-    assert early["bound"] is None and early["interval"] is None and not early["reject"]
+    assert early["bound"] is None
+    assert early["interval"] is None
+    assert not early["reject"]
     options = [str(path), "--variant", "variant", *REVENUE, *SHARES, "--looks", "0.2,0.4"]
     assert "planned look, z" in CliRunner().invoke(compare, options).stdout
 
 
 def test_equal_shares_are_the_default_and_a_mismatch_alerts(reference: Path) -> None:
     found = run(reference / "ab_users.csv", *REVENUE)
-    assert found["srm"]["alert"] is True and found["srm"]["p_value"] < 1e-40
+    assert found["srm"]["alert"] is True
+    assert found["srm"]["p_value"] < 1e-40
     text = CliRunner().invoke(compare, [str(reference / "ab_users.csv"), "--variant", "variant", *REVENUE]).stdout
     assert "ALERT" in text
 
@@ -171,9 +176,11 @@ def test_odd_arms_and_metrics_get_reasons_and_do_not_hide_the_others(tmp_path: P
         "half=flat",
     )
     found = run(tmp_path / "a.csv", *options)
-    assert line(found, "flat", "b")["interval"] is None and "not vary" in line(found, "flat", "b")["interval_reason"]
+    assert line(found, "flat", "b")["interval"] is None
+    assert "not vary" in line(found, "flat", "b")["interval_reason"]
     assert "covariate does not vary" in line(found, "half", "b")["reason"]
-    assert line(found, "never", "b")["p_value"] is None and line(found, "never", "b")["interval_reason"]
+    assert line(found, "never", "b")["p_value"] is None
+    assert line(found, "never", "b")["interval_reason"]
     assert "sums to 0" in line(found, "ratio", "b")["reason"]
     assert "fewer than two units" in line(found, "flat", "lonely")["reason"]
     plain = run(tmp_path / "a.csv", "--metric", "half=mean:half", "--shares", "a=300,b=300,lonely=1")

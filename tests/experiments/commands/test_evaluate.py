@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,13 @@ from click.testing import CliRunner
 from scipy import stats
 
 from app.commands.files import evaluate
+from tests.experiments.commands.evaluate_support import COLUMNS, refused, run, write
 
-COLUMNS = ("--propensity", "pscore", "--target-probability", "p_eval", "--reward", "reward")
 MODEL = ("--q", "q_logged", "--v", "v_dm")
 
 
-def run(path: Path, *options: str) -> dict[str, Any]:
-    result = CliRunner().invoke(evaluate, [str(path), *options, "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
-
-
-def refused(path: Path, *options: str) -> str:
-    result = CliRunner().invoke(evaluate, [str(path), *options], catch_exceptions=False)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    return result.stderr
-
-
 @pytest.fixture
-def rows(tmp_path: Path) -> pd.DataFrame:
+def rows() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     n = 200
     return pd.DataFrame(
@@ -45,11 +29,6 @@ def rows(tmp_path: Path) -> pd.DataFrame:
             "user": [f"u{i % 40}" for i in range(n)],
         }
     )
-
-
-def write(rows: pd.DataFrame, path: Path) -> Path:
-    rows.to_csv(path, index=False)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -128,7 +107,8 @@ def test_without_a_model_the_estimators_that_need_one_are_null_with_a_reason(
     found = run(write(rows, tmp_path / "a.csv"), *COLUMNS)
     for name in ("dm", "dr", "sndr", "switch_dr", "dr_os"):
         line = found["estimators"][name]
-        assert line["value"] is None and line["std_error"] is None
+        assert line["value"] is None
+        assert line["std_error"] is None
         assert "q and v" in line["reason"]
     for line in found["estimators"].values():
         assert all(line["not_available"].values())
@@ -147,57 +127,6 @@ def test_units_widen_the_errors_of_dependent_rows(rows: pd.DataFrame, tmp_path: 
         assert plain["estimators"][name]["std_error"] < 0.75 * once["estimators"][name]["std_error"]
     assert clustered["units"] == 200
     assert "one unit" in clustered["estimators"]["ips"]["not_available"]["cressie_read"]
-
-
-ACTIONS = ("--action", "arm", "--probabilities", "2=e2,0=e0,1=e1")
-
-
-@pytest.fixture
-def bandit(reference: Path) -> pd.DataFrame:
-    log = pd.read_csv(reference / "adaptive_mab_signal.csv")
-    log["pscore"] = log[["e0", "e1", "e2"]].to_numpy()[np.arange(len(log)), log.arm]
-    log["p_eval"] = log.pscore
-    return log
-
-
-def test_values_by_action_equal_the_authors_code(bandit: pd.DataFrame, tmp_path: Path, expected: Any) -> None:
-    found = run(write(bandit, tmp_path / "a.csv"), *COLUMNS, *ACTIONS)["actions"]
-    known = expected["adaptive_mab_signal"]
-    values = known["arm_values"]["aipw_stablevar_sqrt_e"]
-    assert list(found) == ["2", "0", "1"]
-    for arm in range(3):
-        line, radius = found[str(arm)], values["ci_radius"][arm]
-        assert line["value"] == pytest.approx(values["estimate"][arm], rel=1e-9)
-        assert line["std_error"] == pytest.approx(values["stderr"][arm], rel=1e-9)
-        assert line["interval"] == pytest.approx([line["value"] - radius, line["value"] + radius], rel=1e-9)
-    contrasts = known["contrasts_last_minus_each"]["aipw_stablevar_sqrt_e"]
-    assert found["2"]["minus_first"] is None
-    for arm in range(2):
-        assert found[str(arm)]["minus_first"]["value"] == pytest.approx(-contrasts["estimate"][arm], rel=1e-9)
-        assert found[str(arm)]["minus_first"]["std_error"] == pytest.approx(contrasts["stderr"][arm], rel=1e-9)
-
-
-def test_units_widen_the_errors_of_values_by_action(bandit: pd.DataFrame, tmp_path: Path) -> None:
-    doubled = bandit.loc[bandit.index.repeat(2)].reset_index(drop=True)
-    doubled["user"] = [f"u{i // 2}" for i in range(len(doubled))]
-    path = write(doubled, tmp_path / "a.csv")
-    plain = run(path, *COLUMNS, *ACTIONS)["actions"]
-    clustered = run(path, *COLUMNS, *ACTIONS, "--unit", "user")["actions"]
-    for action, line in clustered.items():
-        assert line["value"] == plain[action]["value"]
-        assert line["std_error"] == pytest.approx(2**0.5 * plain[action]["std_error"], rel=0.02)
-
-
-def test_values_by_action_need_every_action_and_true_probabilities(bandit: pd.DataFrame, tmp_path: Path) -> None:
-    path = write(bandit, tmp_path / "a.csv")
-    assert "only one of --action and --probabilities" in refused(path, *COLUMNS, "--action", "arm").lower()
-    assert "not understood" in refused(path, *COLUMNS, "--action", "arm", "--probabilities", "e0,e1")
-    assert "action 2 has no column" in refused(path, *COLUMNS, "--action", "arm", "--probabilities", "0=e0,1=e1")
-    swapped = ("--action", "arm", "--probabilities", "0=e1,1=e0,2=e2")
-    assert "says otherwise" in refused(path, *COLUMNS, *swapped)
-    text = CliRunner().invoke(evaluate, [str(path), *COLUMNS, *ACTIONS]).stdout
-    assert "Value of each action" in text
-    assert "minus the first" in text
 
 
 def test_the_smallest_lift_that_the_log_could_show_follows_from_its_error(rows: pd.DataFrame, tmp_path: Path) -> None:
@@ -223,10 +152,12 @@ def test_a_log_that_cannot_answer_says_so_first(tmp_path: Path) -> None:
     assert found["verdict"]["status"] == "not_identified"
     assert {"mean_weight", "effective_sample_size", "row_dominance"} <= set(found["verdict"]["codes"])
     text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).stdout
-    assert text.startswith("Verdict: not identified") and "for debugging" in text
+    assert text.startswith("Verdict: not identified")
+    assert "for debugging" in text
     never = write(rows.assign(p_eval=0.0), tmp_path / "never.csv")
     reasons = " ".join(run(never, *COLUMNS)["verdict"]["reasons"])
-    assert "no row carries any weight" in reasons and "one row carries" not in reasons
+    assert "no row carries any weight" in reasons
+    assert "one row carries" not in reasons
 
 
 @pytest.mark.parametrize(
@@ -251,7 +182,8 @@ def test_a_bad_value_is_named_with_its_line(
     broken.loc[5, column] = value
     options = (*COLUMNS, "--reward-range", "0", "1", "--unit", "user")
     sentence = refused(write(broken, tmp_path / "a.csv"), *options)
-    assert words in sentence and "on line 7" in sentence
+    assert words in sentence
+    assert "on line 7" in sentence
 
 
 def test_empty_lines_do_not_shift_the_line_that_is_named(rows: pd.DataFrame, tmp_path: Path) -> None:
@@ -269,7 +201,8 @@ def test_a_bad_value_of_a_parquet_file_is_named_with_its_row(rows: pd.DataFrame,
 
 def test_a_wrong_column_is_answered_with_those_that_exist(rows: pd.DataFrame, tmp_path: Path) -> None:
     sentence = refused(write(rows, tmp_path / "a.csv"), *COLUMNS[:-1], "revard")
-    assert "no column revard" in sentence and "pscore, p_eval, reward, user" in sentence
+    assert "no column revard" in sentence
+    assert "pscore, p_eval, reward, user" in sentence
     rows.to_parquet(tmp_path / "a.parquet")
     assert "no column revard" in refused(tmp_path / "a.parquet", *COLUMNS[:-1], "revard")
 
@@ -278,9 +211,11 @@ def test_damaged_text_is_refused_with_its_line(rows: pd.DataFrame, tmp_path: Pat
     lines = rows.to_csv(index=False).splitlines()
     path = tmp_path / "a.csv"
     path.write_text("\n".join([*lines[:4], '"' + lines[4], *lines[5:]]))
-    assert "quote" in refused(path, *COLUMNS) and "on line 5" in refused(path, *COLUMNS)
+    assert "quote" in refused(path, *COLUMNS)
+    assert "on line 5" in refused(path, *COLUMNS)
     path.write_bytes("\n".join([*lines[:4], lines[4] + "\r", *lines[5:]]).encode())
-    assert "mixes line ends" in refused(path, *COLUMNS) and "on line 5" in refused(path, *COLUMNS)
+    assert "mixes line ends" in refused(path, *COLUMNS)
+    assert "on line 5" in refused(path, *COLUMNS)
     path.write_text("\n".join([*lines[:4], lines[4] + ",9", *lines[5:]]))
     assert "5 fields on line 5" in refused(path, *COLUMNS)
     path.write_bytes(b"pscore,p_eval,reward\n0.5,0.5,\xff\n")

@@ -6,14 +6,11 @@ A person's first password, and a forgotten one, is chosen over a one-time link, 
 import hashlib
 import re
 import secrets
-import threading
-from functools import cache
 from typing import NamedTuple
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, Engine
 
+from app.accounts import passwords
 from app.accounts.store import users as store
 from app.accounts.store.users import SignedIn, StoredUser
 from app.foundation.errors import Conflict, FieldError, NotFound, TooManyRequests, Unauthorized
@@ -24,16 +21,11 @@ from app.foundation.store.engine import transaction
 ROLES = ("viewer", "editor", "admin")  # each may do what those before it may
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 RESERVED = ("cli", "worker")
-MIN_PASSWORD, MAX_PASSWORD = 10, 256
 LINK_VALID_S = 3 * 86_400.0
 IDLE_S = 12 * 3600.0  # a session ends when nobody used it for so long
 WHOLE_S = 7 * 86_400.0  # and at the latest then
 THROTTLE_S = 15 * 60.0
 MOST_FAILURES = store.Failures(both=5, name=50, address=50)  # within THROTTLE_S
-HASHES_AT_ONCE = 2  # argon2id takes 64 MiB each
-HASH_WAIT_S = 5.0
-
-_hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
 
 
 class Opened(NamedTuple):
@@ -152,9 +144,9 @@ def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
                 raise invalid((FieldError("/name", "user_name_taken"),))
         else:
             name = store.by_id(connection, link.user_id).name
-        _check_password(password, name)
-        with _Turn():
-            hashed = PasswordHasher().hash(password)
+        passwords.check(password, name)
+        with passwords.Turn():
+            hashed = passwords.hashed(password)
         store.use_link(connection, _digest(token))
         user_id = link.user_id if link.user_id is not None else store.add(connection, name, "admin")
         store.change(connection, user_id, password_hash=hashed)
@@ -170,7 +162,9 @@ def sign_in(engine: Engine, name: str, password: str, address: str) -> str:
     :raises TooManyRequests: too many failures of late.
     """
     name = name.strip().lower()[:200]
-    with _Turn():  # the count of failures too: many tries at once must not all see it before the first one failed
+    with (
+        passwords.Turn()
+    ):  # the count of failures too: many tries at once must not all see it before the first one failed
         return _sign_in(engine, name, password, address)
 
 
@@ -182,10 +176,9 @@ def _sign_in(engine: Engine, name: str, password: str, address: str) -> str:
         message = f"Too many sign-ins failed. Wait {THROTTLE_S / 60:.0f} minutes, or ask an administrator for a link."
         raise TooManyRequests("too_many_attempts", message)
     usable = user is not None and user.disabled_at is None
-    hashed = user.password_hash if user is not None and usable else None
-    right = _verify(hashed or _nobodys_hash(), password[: MAX_PASSWORD + 1])
+    right = passwords.verify(user.password_hash if user is not None and usable else None, password)
     with transaction(engine) as connection:
-        if user is not None and hashed is not None and right:
+        if user is not None and right:
             store.forget_failures(connection, name, address)
             platform.record_change(connection, actor=user.name, kind="signed_in", after={"address": address})
             return _new_session(connection, user.id)
@@ -249,14 +242,6 @@ def _check_role(role: str) -> None:
         raise invalid((FieldError("/role", "not_a_choice", {"expected": [*ROLES]}),))
 
 
-def _check_password(password: str, name: str) -> None:
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        params = {"low": MIN_PASSWORD, "high": MAX_PASSWORD}
-        raise invalid((FieldError("/password", "password_length", params),))
-    if password.lower() in (name, name.partition("@")[0]) or len(set(password)) < 4:
-        raise invalid((FieldError("/password", "password_easy"),))
-
-
 def _valid_link(connection: Connection, token: str) -> store.Link:
     link = store.find_link(connection, _digest(token))
     if link is None:
@@ -282,26 +267,3 @@ def _new_session(connection: Connection, user_id: int) -> str:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
-
-
-def _verify(hashed: str, password: str) -> bool:
-    try:
-        return PasswordHasher().verify(hashed, password)
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-@cache
-def _nobodys_hash() -> str:
-    return PasswordHasher().hash(secrets.token_urlsafe(32))
-
-
-class _Turn:
-    """Only a few hashes at once: each takes memory, and a flood of sign-ins must not take all of it."""
-
-    def __enter__(self) -> None:
-        if not _hashing.acquire(timeout=HASH_WAIT_S):
-            raise TooManyRequests("too_many_attempts", "Too many people sign in at once. Try again in a moment.")
-
-    def __exit__(self, *_: object) -> None:
-        _hashing.release()

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from app.foundation.errors import LoopwiseError, NotFound, Unavailable
 from app.foundation.fields import pydantic_fields
 from app.foundation.pages import charts
-from app.foundation.pages.chart_parts import Point
+from app.foundation.pages.charts.parts import Point
 from app.foundation.pages.format import number, percent, plural
 from app.foundation.words import as_sentence
 from app.reporting import power

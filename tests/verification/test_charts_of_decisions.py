@@ -5,8 +5,8 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from app.foundation.pages import charts
-from app.foundation.pages.chart_parts import WIDTH
 from app.foundation.pages.charts import Row, Version, cumulative, lineage
+from app.foundation.pages.charts.parts import WIDTH
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages import charts
-from app.foundation.pages.chart_parts import SERIES, Point
 from app.foundation.pages.charts import Figure, Row, Series
+from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import duration, interval, number, percent, plural
 from app.reporting.pages.sentences import moment_of
 

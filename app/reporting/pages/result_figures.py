@@ -3,8 +3,8 @@
 from typing import Any
 
 from app.foundation.pages import charts
-from app.foundation.pages.chart_parts import SERIES, Point
 from app.foundation.pages.charts import Figure, Row, Series
+from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, moment, number, p_value, percent, signed, signed_percent, when
 from app.reporting.pages import sentences
 from app.reporting.store.reports import Look

@@ -1,9 +1,9 @@
-"""What charts are drawn from: the frame, axes, lines, words and marks, as SVG. ``charts`` puts them together."""
+"""What charts are drawn from: the frame, axes, lines, words and marks, as SVG; and the rows that several charts draw."""
 
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -20,6 +20,27 @@ class Point(NamedTuple):
     y: float | None  # null: nothing is known here; the line breaks
     low: float | None = None
     high: float | None = None
+
+
+class Row(NamedTuple):
+    """A line of an interval plot or a bar."""
+
+    label: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    strong: bool = False  # stands out: chosen, running, best
+
+
+class Figure(NamedTuple):
+    """A chart with the same figures as a table, for macro ``figure``."""
+
+    id: str
+    caption: str
+    chart: Markup
+    head: list[str]
+    rows: list[list[Any]]  # texts; the first of each names the row
+    note: str = ""
 
 
 def empty(title: str, why: str) -> Markup:

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import ITS_OUTCOME
 from app.foundation.store.locks import Kind, hold_all
-from app.foundation.store.tables import ITS_OUTCOME
 
 MAX_CONTACTS = 1000  # caps count no further
 

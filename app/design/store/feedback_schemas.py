@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from app.foundation.store import message_tables as tables
+from app.foundation.store import tables
+from app.foundation.store.fragments import RETRY_PAUSE
 
 _s = tables.feedback_schemas
 
@@ -63,7 +64,7 @@ def mark_applied(connection: Connection, experiment_id: int, version: int) -> No
 _FAILED = text(
     f"""
     UPDATE feedback_schemas s SET problem = :problem, failures = failures + 1,
-        retry_at = clock_timestamp() + {tables.RETRY_PAUSE}
+        retry_at = clock_timestamp() + {RETRY_PAUSE}
     WHERE experiment_id = :experiment_id AND applied_at IS NULL
         AND version = (SELECT max(version) FROM feedback_schemas WHERE experiment_id = :experiment_id)
     """

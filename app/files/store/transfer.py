@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.tables import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME
 from bandits.encoding import ENCODING_VERSION
 
 _SETTLED = text(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import Connection, select, text
 
-from app.foundation.store import message_tables as tables
+from app.foundation.store import tables
 
 _f = tables.feedback
 

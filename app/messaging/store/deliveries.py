@@ -7,10 +7,10 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.message_tables import deliveries as _d
-from app.foundation.store.message_tables import delivery_attempts as _a
-from app.foundation.store.message_tables import webhooks as _w
+from app.foundation.store.tables import deliveries as _d
+from app.foundation.store.tables import delivery_attempts as _a
 from app.foundation.store.tables import experiments as _e
+from app.foundation.store.tables import webhooks as _w
 
 HELD_S = 7 * 86_400  # a held message is shown for so long
 

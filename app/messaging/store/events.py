@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, select, text
 
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.message_tables import events as _e
+from app.foundation.store.tables import events as _e
 
 FUTURE_S = 300
 PAST_S = 7 * 86_400

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from app.foundation.store.message_tables import firings as _f
-from app.foundation.store.message_tables import triggers as _t
+from app.foundation.store.tables import firings as _f
+from app.foundation.store.tables import triggers as _t
 
 
 class StoredTrigger(NamedTuple):

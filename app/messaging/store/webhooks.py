@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from app.foundation.store.message_tables import webhooks as _w
+from app.foundation.store.tables import webhooks as _w
 
 
 class StoredWebhook(NamedTuple):

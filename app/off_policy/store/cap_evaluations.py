@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.tables import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME
 
 SLICE = 5000  # rows, or units, of one statement: a web process's statements have seconds
 

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store import tables
+from app.foundation.store.fragments import ITS_OUTCOME
 from app.foundation.store.locks import Kind, try_hold
 
 _e = tables.evaluations
@@ -160,7 +161,7 @@ _CHOICES = text(
     SELECT d.action, d.propensity, o.reward FROM (
         SELECT id, experiment_id, eligible[chosen + 1] AS action, propensity FROM decisions
         WHERE experiment_id = :experiment_id ORDER BY decided_at DESC LIMIT :most
-    ) d JOIN analysed o ON {tables.ITS_OUTCOME}
+    ) d JOIN analysed o ON {ITS_OUTCOME}
     """
 )
 

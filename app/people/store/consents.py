@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, text
 
-from app.foundation.store import message_tables as tables
+from app.foundation.store import tables
 
 CLOCKS_DIFFER_S = 300.0  # of those who report, at most
 _c = tables.consents

@@ -7,7 +7,8 @@ import orjson
 from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
-from app.foundation.store import message_tables as tables
+from app.foundation.store import tables
+from app.foundation.store.fragments import RETRY_PAUSE
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
 
@@ -63,7 +64,7 @@ def waiting(connection: Connection, unit_hash: str | None = None) -> list[Erasur
 
 _FAILED = text(
     f"""
-    UPDATE erasures SET problem = :problem, failures = failures + 1, retry_at = clock_timestamp() + {tables.RETRY_PAUSE}
+    UPDATE erasures SET problem = :problem, failures = failures + 1, retry_at = clock_timestamp() + {RETRY_PAUSE}
     WHERE id = :id AND status = 'waiting'
     """
 )

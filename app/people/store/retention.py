@@ -6,10 +6,10 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.deciding.store.decisions import STORED, StoredDecision
-from app.foundation.store import message_tables, tables
+from app.foundation.store import tables
 
 _d = tables.decisions
-_f = message_tables.firings
+_f = tables.firings
 BLANK: dict[str, Any] = {
     "unit_id": "",
     "body_hash": "",
@@ -84,7 +84,7 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:
     """Forget events that are older; returns how many went."""
-    events = message_tables.events
+    events = tables.events
     query = f"""
         DELETE FROM {events.name} WHERE event_id IN (
             SELECT event_id FROM {events.name} e WHERE received_at < clock_timestamp() - make_interval(secs => :age)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.tables import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME
 
 _OPEN = "NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = f.unit_id AND 'analyse' = ANY(r.denied))"
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text, tuple_
 
 from app.deciding.store.decisions import STORED, StoredDecision
 from app.foundation.store import tables
+from app.foundation.store.fragments import ITS_OUTCOME
 
 _d = tables.decisions
 
@@ -66,7 +67,7 @@ _UNACCOUNTED = text(
     LEFT JOIN lineages g ON g.experiment_id = d.experiment_id AND g.arm = d.arm
     LEFT JOIN training_ledger l ON l.experiment_id = d.experiment_id + 0 AND l.arm = d.arm
         AND l.generation = g.generation AND l.decision_id = d.id
-    LEFT JOIN outcomes o ON {tables.ITS_OUTCOME}
+    LEFT JOIN outcomes o ON {ITS_OUTCOME}
     WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND d.erased_at IS NULL
       AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
       AND CASE WHEN EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.tables import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME
 from app.learning.store.rewards import StoredReward
 
 Place = tuple[datetime, str]  # (decided at, id): where a page ends

@@ -1,22 +1,14 @@
-"""The tables, as SQLAlchemy sees them. ``migrations/`` makes them; a test holds the two together.
-
-Two kinds live here. *Configuration* (experiments, keys, model versions) is small, changes rarely, and every change takes
-the next ``platform.revision``, so that each process finds out with one small query what changed. The *log* (decisions,
-rewards, outcomes, the training ledger) is append-only but for a decision's activation; no foreign key leads out of it, so that it
-can be partitioned and distributed.
-"""
+"""The loop: experiments, keys, models, and the log of decisions, rewards and training."""
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Double,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -25,19 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
-# How a decision d is joined to its outcome o. "+ 0" hides from the planner that these are one experiment's outcomes: it takes
-# an experiment that began after its statistics were gathered to have one row, and would read them all for each decision.
-# Where else an experiment's rows are found by another key, "+ 0" stands for the same reason.
-ITS_OUTCOME = "o.experiment_id = d.experiment_id + 0 AND o.decision_id = d.id"
-
-metadata = MetaData()
-_now = text("clock_timestamp()")
-
-
-def time_column(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
-    """A moment, with its offset; ``now``: the database's clock fills it in."""
-    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=_now if now else None)
-
+from app.foundation.store.tables.base import metadata, time_column
 
 platform = Table(
     "platform",
@@ -221,109 +201,4 @@ training_ledger = Table(
     Column("position", Integer, nullable=False),  # order within the round, from 0
     Column("reward", Double, nullable=False),  # the joined reward that was learned
     Index("training_ledger_version", "version_id", "position"),
-)
-
-reports = Table(
-    "reports",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False),  # results
-    Column("segment", Text, nullable=True),  # the context field that it is split by
-    Column("body", JSONB, nullable=False),
-    Column("seconds", Double, nullable=False),  # what it took to compute
-    time_column("computed_at", now=True),
-    Index("reports_newest", "experiment_id", "kind", "segment", "id"),
-)
-
-evaluations = Table(
-    "evaluations",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
-    Column("request", JSONB, nullable=False),
-    Column("status", Text, nullable=False),  # queued, running, done, failed
-    Column("progress", Double, nullable=False),  # 0 to 1
-    Column("result", JSONB, nullable=True),
-    Column("error", Text, nullable=True),
-    Column("actor", Text, nullable=False),
-    time_column("created_at", now=True),
-    time_column("started_at", nullable=True),
-    time_column("finished_at", nullable=True),
-    Index("evaluations_waiting", "status", "id"),
-    Index("evaluations_experiment", "experiment_id", "id"),
-)
-
-candidates = Table(
-    "candidates",
-    metadata,
-    Column("experiment_id", BigInteger, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("definition", JSONB, nullable=False),
-    time_column("created_at", now=True),
-)
-
-users = Table(
-    "users",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),  # lower case
-    Column("role", Text, nullable=False),  # viewer, editor, admin
-    Column("password_hash", Text, nullable=True),  # argon2id; null: the person has not chosen one yet
-    time_column("created_at", now=True),
-    time_column("disabled_at", nullable=True),
-    time_column("signed_in_at", nullable=True),
-)
-
-sign_in_links = Table(
-    "sign_in_links",
-    metadata,
-    Column("token_hash", LargeBinary, primary_key=True),  # SHA-256 of 256 random bits
-    Column("user_id", BigInteger, nullable=True),  # null: whoever opens it becomes the first administrator
-    time_column("expires_at"),
-)
-
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("token_hash", LargeBinary, primary_key=True),
-    Column("user_id", BigInteger, nullable=False),
-    time_column("created_at", now=True),
-    time_column("used_at", now=True),
-    Index("sessions_user", "user_id"),
-)
-
-sign_in_failures = Table(
-    "sign_in_failures",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    time_column("at", now=True),
-    Index("sign_in_failures_at", "at"),
-)
-
-drafts = Table(
-    "drafts",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("experiment_id", BigInteger, nullable=True),  # the experiment that it changes; null: it will be a new one
-    Column("base_version", Integer, nullable=True),  # the configuration that the change began from
-    Column("typed", JSON, nullable=False),  # {step: what was typed}, also where it is wrong
-    Column("version", Integer, nullable=False),  # one more at each save
-    Column("created_by", Text, nullable=False),
-    Column("updated_by", Text, nullable=False),
-    time_column("created_at", now=True),
-    time_column("updated_at", now=True),
-)
-
-latest = Table(
-    "latest",
-    metadata,
-    Column("experiment_id", BigInteger, primary_key=True),
-    Column("kind", Text, primary_key=True),  # results, activity, health, audit, feedback; of the platform (0): consent
-    Column("summary", JSONB, nullable=False),  # the few figures that lists of experiments show
-    Column("body", JSONB, nullable=True),  # the whole; null: kept elsewhere
-    Column("seconds", Double, nullable=False),  # what it took to compute
-    time_column("computed_at", now=True),
 )

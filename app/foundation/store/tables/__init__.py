@@ -1,0 +1,80 @@
+"""The tables, as SQLAlchemy sees them. ``migrations/`` makes them; a test compares the two.
+
+There are two kinds. *Configuration* (experiments, keys, model versions) is small, changes rarely, and every change takes
+the next ``platform.revision``, so that each process finds out with one small query what changed. The *log* (decisions,
+rewards, outcomes, the training ledger) is append-only but for a decision's activation; no foreign key leads out of it, so that it
+can be partitioned and distributed.
+"""
+
+from app.foundation.store.tables.accounts import drafts, sessions, sign_in_failures, sign_in_links, users
+from app.foundation.store.tables.base import metadata
+from app.foundation.store.tables.loop import (
+    api_keys,
+    awaiting_outcome,
+    changes,
+    decisions,
+    experiment_configs,
+    experiments,
+    lineages,
+    model_versions,
+    outcomes,
+    platform,
+    rewards,
+    training_ledger,
+)
+from app.foundation.store.tables.messages import (
+    awaiting_match,
+    deliveries,
+    delivery_attempts,
+    events,
+    firings,
+    triggers,
+    webhooks,
+)
+from app.foundation.store.tables.people import (
+    consents,
+    erasures,
+    feedback,
+    feedback_schemas,
+    privacy_ledger,
+    restrictions,
+)
+from app.foundation.store.tables.reports import candidates, evaluations, latest, reports
+
+__all__ = [
+    "api_keys",
+    "awaiting_match",
+    "awaiting_outcome",
+    "candidates",
+    "changes",
+    "consents",
+    "decisions",
+    "deliveries",
+    "delivery_attempts",
+    "drafts",
+    "erasures",
+    "evaluations",
+    "events",
+    "experiment_configs",
+    "experiments",
+    "feedback",
+    "feedback_schemas",
+    "firings",
+    "latest",
+    "lineages",
+    "metadata",
+    "model_versions",
+    "outcomes",
+    "platform",
+    "privacy_ledger",
+    "reports",
+    "restrictions",
+    "rewards",
+    "sessions",
+    "sign_in_failures",
+    "sign_in_links",
+    "training_ledger",
+    "triggers",
+    "users",
+    "webhooks",
+]

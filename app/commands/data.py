@@ -64,12 +64,12 @@ def import_(
     actions (JSON list of ids or of {id, features}), distribution (JSON list). Everything is checked before anything is
     stored. `loopwise export` writes the same fields.
     """
-    from app.files import transfer
+    from app.files import records, transfer
 
     bad = [item for item in columns if "=" not in item]
     if bad:
         raise click.UsageError(f"--column {bad[0]}: write FIELD=COLUMN")
-    mapping = transfer.Mapping(
+    mapping = records.Mapping(
         dict(item.split("=", 1) for item in columns), tuple(name for name in context_columns.split(",") if name)
     )
     with (

@@ -1,7 +1,6 @@
 """What an app may ask: the shapes of decide calls, free of any web framework."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 from app.content.message_config import Channel, LocaleKey, VariableName, VariableValue
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
 from app.design.people_config import TimeZone
-from app.foundation.fields import MAX_BATCH, Id, Key, Model
+from app.foundation.fields import MAX_BATCH, Id, JsonObject, Key, Model
 from app.foundation.ids import new_id
 
 MAX_SLOTS = 50
@@ -72,7 +71,7 @@ class IdentifiedRequest(NamedTuple):
         return self.request.slots or 1
 
 
-def identify(request: DecideRequest, body: Mapping[str, JsonValue]) -> IdentifiedRequest:
+def identify(request: DecideRequest, body: JsonObject) -> IdentifiedRequest:
     """Name a request: its id, and the hash that tells a retry from another request under the same id.
 
     :param body: the request as parsed JSON; the order of keys does not matter.

@@ -12,34 +12,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import Connection, Engine
 
-from app.design.experiment_config import ExperimentConfig, parse_config
-from app.files.log_files import FileRefused, Record, format_of, read, write
+from app.design.experiment_config import MAX_ACTIONS, ExperimentConfig, parse_config
+from app.files.log_files import FileRefused, Record, format_of, write
+from app.files.records import AS_EXPORTED, LoggedAction, Mapping, read_decisions
 from app.files.store import transfer
+from app.files.store.transfer import ImportedDecision
 from app.foundation.errors import Conflict
-from app.foundation.fields import MAX_ID_BYTES
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
-from app.foundation.words import api_sentence
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments
-from bandits.encoding import FeatureError, encode_action, encode_context
 
 ARM = "imported"
-SUM_TOLERANCE = 1e-6
 SLICE = 2000
-
-
-class Mapping(NamedTuple):
-    """How a file's columns become our fields."""
-
-    columns: dict[str, str]  # our field -> the file's column
-    context_columns: tuple[str, ...]  # columns that become context fields
-
-
-AS_EXPORTED = Mapping({}, ())
 
 
 class Imported(NamedTuple):
@@ -85,7 +72,7 @@ def import_log(
         {
             "key": experiment_key,
             "name": f"Imported from {path.name}"[:200],
-            "actions": [{"id": name} for name in known.actions] if len(known.actions) <= 1000 else [],
+            "actions": [{"id": name} for name in known.actions] if len(known.actions) <= MAX_ACTIONS else [],
             "arms": [{"key": ARM, "share": 1.0, "policy": {"type": "uniform"}}],
             "reward": {"min": low, "max": high, "default": min(max(0.0, low), high)},
         }
@@ -101,7 +88,7 @@ def import_log(
             connection, key=experiment_key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner="cli"
         )
         experiments.set_status(connection, experiment_id, "concluded", revision, f"Imported from {path.name}.")
-        _store(connection, experiment_id, _checked(path, found, mapping, known.actions), known.rows, progress)
+        _store(connection, experiment_id, _to_store(path, found, mapping, known.actions), known.rows, progress)
         platform.record_change(connection, actor="cli", kind="log_imported", experiment_id=experiment_id, after=plain)
     return Imported(experiment_key, known.rows, len(known.actions))
 
@@ -147,169 +134,51 @@ def _first_reading(path: Path, kind: str, mapping: Mapping) -> _Known:
     actions: dict[str, None] = {}
     ids: set[str] = set()
     rows, low, high = 0, math.inf, -math.inf
-    for place, raw in read(path, kind):
-        row = _row(path, place, raw, mapping)
+    for place, decision in read_decisions(path, kind, mapping):
         rows += 1
-        low, high = min(low, row["reward"]), max(high, row["reward"])
-        actions.setdefault(row["action"])
-        for action in row["actions"] or ():
+        low, high = min(low, decision.reward), max(high, decision.reward)
+        actions.setdefault(decision.action)
+        for action in decision.actions or ():
             actions.setdefault(action["id"])
-        if row["decision_id"] in ids:
-            raise FileRefused(f"{path.name}, {place}: decision_id {row['decision_id']!r} stands twice; ids are unique")
-        ids.add(row["decision_id"] or f"\0{rows}")
+        if decision.decision_id in ids:
+            raise FileRefused(
+                f"{path.name}, {place}: decision_id {decision.decision_id!r} stands twice; ids are unique"
+            )
+        ids.add(decision.decision_id or f"\0{rows}")
     if not rows:
         raise FileRefused(f"{path.name} has no rows")
     return _Known(rows, sorted(actions), low, high)
 
 
-def _checked(path: Path, kind: str, mapping: Mapping, actions: list[str]) -> Iterator[Record]:
-    everything = [{"id": name, "features": {}} for name in actions]
-    for place, raw in read(path, kind):
-        row = _row(path, place, raw, mapping)
-        if row["actions"] is None:
-            row["eligible"], row["own"] = actions, None if len(actions) <= 1000 else everything
+def _to_store(path: Path, kind: str, mapping: Mapping, actions: list[str]) -> Iterator[ImportedDecision]:
+    """The decisions with what the log needs; ``actions`` are those of the whole file, for rows that name none."""
+    everything = [LoggedAction(id=name, features={}) for name in actions]
+    for _, decision in read_decisions(path, kind, mapping):
+        if decision.actions is None:
+            eligible, own = actions, None if len(actions) <= MAX_ACTIONS else everything
         else:
-            row["eligible"], row["own"] = [action["id"] for action in row["actions"]], row["actions"]
-        row["chosen"] = row["eligible"].index(row["action"])
-        if row["distribution"] is None:  # only what the file tells: 0 stands for "not known"
-            known = [0.0] * len(row["eligible"])
-            known[row["chosen"]] = row["propensity"]
-            row["distribution"] = known
-        yield row
-
-
-def _row(path: Path, place: str, raw: Record, mapping: Mapping) -> Record:
-    """One record with our field names, every value checked."""
-
-    def refuse(what: str) -> FileRefused:
-        return FileRefused(f"{path.name}, {place}: {what}")
-
-    def field(name: str) -> Any:
-        column = mapping.columns.get(name, name)
-        if column not in raw and name in mapping.columns:
-            raise refuse(f"there is no column {column!r}; there are {', '.join(map(str, raw))}")
-        value = raw.get(column)
-        return None if value == "" else value
-
-    def number(name: str) -> float:
-        value = field(name)
-        try:
-            found = float(value)
-        except (TypeError, ValueError):
-            given = "nothing" if value is None else repr(value)
-            raise refuse(f"{name} is {given}; give a number, or name its column with --column {name}=...") from None
-        if not math.isfinite(found):
-            raise refuse(f"{name} is {value!r}; give a finite number")
-        return found
-
-    propensity = number("propensity")
-    if not 0 < propensity <= 1:
-        raise refuse(f"propensity is {propensity:g}; give a probability above 0 and up to 1")
-    action = field("action")
-    if action is None:
-        raise refuse("there is no action; name its column with --column action=...")
-    row = {
-        "decision_id": None if field("decision_id") is None else str(field("decision_id")),
-        "unit_id": str(field("unit_id") if field("unit_id") is not None else field("decision_id") or place),
-        "action": str(action),
-        "propensity": propensity,
-        "reward": number("reward"),
-        "decided_at": _time(field("decided_at"), refuse),
-        "context": _json(field("context"), (dict, list), refuse, "context") or {},
-        "actions": _actions(_json(field("actions"), list, refuse, "actions"), refuse),
-        "distribution": _json(field("distribution"), list, refuse, "distribution"),
-    }
-    if mapping.context_columns and not isinstance(row["context"], dict):
-        raise refuse("context is a list, to which no column can be added")
-    for column in mapping.context_columns:
-        if column not in raw:
-            raise refuse(f"there is no column {column!r}; there are {', '.join(map(str, raw))}")
-        row["context"][column] = _plain(raw[column])
-    _check(row, refuse)
-    return row
-
-
-def _check(row: Record, refuse: Callable[[str], FileRefused]) -> None:
-    for name in ("decision_id", "unit_id", "action"):
-        if row[name] is not None and not 0 < len(row[name].encode()) <= MAX_ID_BYTES:
-            raise refuse(f"{name} has {len(row[name].encode())} bytes; give from 1 to {MAX_ID_BYTES}")
-    if _has_nul((row["decision_id"], row["unit_id"], row["action"], row["context"], row["actions"])):
-        raise refuse("a text holds the character U+0000, which cannot be stored; take it out")
-    try:
-        encode_context(row["context"])
-        for action in row["actions"] or ():
-            encode_action(action["id"], action["features"])
-    except FeatureError as error:
-        raise refuse(f"{error.path}: {api_sentence(error.code, error.params)}") from None
-    ids = None if row["actions"] is None else [action["id"] for action in row["actions"]]
-    if ids is not None and (row["action"] not in ids or len(set(ids)) != len(ids)):
-        raise refuse(f"action {row['action']!r} must stand once among the actions, and every id once")
-    chances = row["distribution"]
-    if chances is None:
-        return
-    if ids is None or len(chances) != len(ids) or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in chances):
-        raise refuse("distribution needs one probability per action of the column actions")
-    if abs(math.fsum(chances) - 1) > SUM_TOLERANCE:
-        raise refuse(f"distribution sums to {math.fsum(chances):.9g}; it must sum to 1")
-    if abs(chances[ids.index(row["action"])] - row["propensity"]) > 1e-9:
-        raise refuse("propensity differs from the action's probability in distribution")
-
-
-def _json(value: Any, kind: type | tuple[type, ...], refuse: Callable[[str], FileRefused], name: str) -> Any:
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise refuse(f"{name} is not JSON: {error}") from None
-    if value is not None and not isinstance(value, kind):
-        raise refuse(f"{name} must be a JSON {'list' if kind is list else 'object'}")
-    return value
-
-
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return _has_nul([*value, *value.values()])
-    return isinstance(value, list | tuple) and any(_has_nul(item) for item in value)
-
-
-def _actions(value: list[Any] | None, refuse: Callable[[str], FileRefused]) -> list[dict[str, Any]] | None:
-    if value is None:
-        return None
-    found = []
-    for item in value:
-        named = item if isinstance(item, dict) else {"id": item}
-        if "id" not in named:
-            raise refuse("every action needs an id")
-        found.append({"id": str(named["id"]), "features": named.get("features") or {}})
-    return found
-
-
-def _time(value: Any, refuse: Callable[[str], FileRefused]) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return value
-    try:
-        found = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise refuse(f"decided_at is {value!r}; give ISO 8601, such as 2026-01-31T12:00:00Z") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _plain(value: Any) -> Any:
-    """A cell of a text file as a number where it is one."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
+            eligible, own = [action["id"] for action in decision.actions], decision.actions
+        chosen, distribution = eligible.index(decision.action), decision.distribution
+        if distribution is None:  # only what the file tells: 0 stands for "not known"
+            distribution = [decision.propensity if index == chosen else 0.0 for index in range(len(eligible))]
+        yield ImportedDecision(
+            decision_id=decision.decision_id,
+            unit_id=decision.unit_id,
+            decided_at=decision.decided_at,
+            context=decision.context,
+            own=own,
+            eligible=eligible,
+            distribution=distribution,
+            chosen=chosen,
+            propensity=decision.propensity,
+            reward=decision.reward,
+        )
 
 
 def _store(
     connection: Connection,
     experiment_id: int,
-    rows: Iterator[Record],
+    rows: Iterator[ImportedDecision],
     total: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:

@@ -96,6 +96,9 @@ def _parse_time(value: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
 
 
+JsonObject = dict[str, Any]  # a JSON object that somebody sent or stored: what its values are, only its reader knows
+
+
 class Model(BaseModel):
     """Strict: no unknown fields, no conversion of a string into a number."""
 

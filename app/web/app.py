@@ -16,7 +16,7 @@ from app.foundation.api import answers, problems
 from app.foundation.api.strict_json import StrictRequest
 from app.foundation.settings import Settings, from_environment
 from app.learning.api import rewards
-from app.messaging.api import events, triggers
+from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
 from app.people.api import people
 from app.reporting.api import results
@@ -96,7 +96,7 @@ def _install(app: Any, settings: Settings) -> None:
         personalizer.blueprint,
         people.blueprint,
         events.blueprint,
-        triggers.blueprint,
+        webhooks.blueprint,  # the same as of triggers, with both their routes
     ):
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):

@@ -1,6 +1,6 @@
 """Decide: what apps call to choose an action or a message."""
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
 from app.accounts.api.auth import caller, needs
@@ -8,7 +8,7 @@ from app.deciding import decide as decisions
 from app.deciding.requests import DecideBatch, DecideRequest, MessageRequest, identify
 from app.deciding.serving import runtime
 from app.foundation.api import answers
-from app.foundation.api.respond import as_json
+from app.foundation.api.respond import as_json, request_document
 
 blueprint = APIBlueprint(
     "apps",
@@ -24,7 +24,7 @@ blueprint = APIBlueprint(
 @needs("decide", browsers=True)
 def decide(body: DecideRequest) -> Response:
     """Choose an action. 201: decided now. 200: the stored answer to the same decision_id and body."""
-    (decided,) = decisions.decide(runtime(), caller(), [identify(body, request.document)])  # type: ignore[attr-defined]
+    (decided,) = decisions.decide(runtime(), caller(), [identify(body, request_document())])
     return as_json(decided.answer, 201 if decided.created else 200)
 
 
@@ -32,7 +32,7 @@ def decide(body: DecideRequest) -> Response:
 @needs("decide")
 def decide_batch(body: DecideBatch) -> Response:
     """Up to 1,000 decisions in one commit: all, or none. 201: at least one is new."""
-    raw = request.document["decisions"]  # type: ignore[attr-defined]
+    raw = request_document()["decisions"]
     asked = [identify(item, plain) for item, plain in zip(body.decisions, raw, strict=True)]
     decided = decisions.decide(runtime(), caller(), asked)
     created = any(one.created for one in decided)
@@ -43,5 +43,5 @@ def decide_batch(body: DecideBatch) -> Response:
 @needs("decide", browsers=True)
 def decide_message(body: MessageRequest) -> Response:
     """Choose a message and render it for a person. Variants that lack a value for this person are left out of the draw."""
-    (decided,) = decisions.decide(runtime(), caller(), [identify(body, request.document)])  # type: ignore[attr-defined]
+    (decided,) = decisions.decide(runtime(), caller(), [identify(body, request_document())])
     return as_json(decided.answer | {"message": decided.message}, 201 if decided.created else 200)

@@ -1,6 +1,6 @@
 """Whole logs in and out of the database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -101,23 +101,35 @@ def settled(connection: Connection, experiment_id: int) -> Iterator[AnyRow]:
     yield from connection.execute(_SETTLED, {"id": experiment_id})
 
 
+class ImportedDecision(NamedTuple):
+    """One decision of another log, to be stored with its outcome."""
+
+    decision_id: str | None
+    unit_id: str
+    decided_at: datetime | None  # null: the place in the file stands for it
+    context: Any  # JSON, as the file has it
+    own: Sequence[Any] | None  # the call's own candidates; null: those of the configuration
+    eligible: list[str]
+    distribution: list[float]  # over the eligible actions; 0 where the file does not tell
+    chosen: int
+    propensity: float
+    reward: float
+
+
 def add_imported(
-    connection: Connection, experiment_id: int, arm: str, rows: list[dict[str, Any]], start: datetime, before: int
+    connection: Connection, experiment_id: int, arm: str, rows: list[ImportedDecision], start: datetime, before: int
 ) -> None:
     """Store imported decisions with their outcomes. Ids of other logs are kept apart by the experiment's number.
 
     :param before: rows stored already; a row without a time gets its place in the file as one.
     """
-    documents = []
-    for place, row in enumerate(rows, start=before):
-        documents.append(
-            {
-                "id": f"import-{experiment_id}-{row['decision_id'] or place}",
-                "decided_at": row["decided_at"] or start + timedelta(microseconds=place),
-                **{name: row[name] for name in ("unit_id", "own", "eligible", "distribution", "chosen", "propensity")},
-                "context": row["context"],
-                "reward": row["reward"],
-            }
-        )
+    documents = [
+        row._asdict()
+        | {
+            "id": f"import-{experiment_id}-{row.decision_id or index}",
+            "decided_at": row.decided_at or start + timedelta(microseconds=index),
+        }
+        for index, row in enumerate(rows, start=before)
+    ]
     values = {"experiment_id": experiment_id, "arm": arm, "encoding": ENCODING_VERSION}
     connection.execute(_IMPORT, values | {"rows": orjson.dumps(documents).decode()})

@@ -1,11 +1,30 @@
 """Renders answers. orjson writes them: numbers come out as the shortest text that reads back exactly."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
-from flask import Response
+from flask import Response, request
+
+from app.foundation.fields import JsonObject
 
 
-def as_json(document: Any, status: int = 200) -> Response:
+def as_json(document: object, status: int = 200) -> Response:
     """A JSON response."""
     return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), status, content_type="application/json")
+
+
+def request_document() -> JsonObject:
+    """The body as it was sent, which tells a field that was left out from null; only for routes whose body is an object."""
+    document: JsonObject = request.document  # type: ignore[attr-defined]
+    return document
+
+
+class _Numbered(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
+def next_page(rows: Sequence[_Numbered], limit: int) -> str | None:
+    """Where a listing goes on; null: a page that is not full is the last."""
+    return str(rows[-1].id) if len(rows) == limit else None

@@ -5,7 +5,7 @@ The API key is bound to one experiment (``loopwise keys create --experiment KEY`
 
 from typing import Annotated, Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -18,7 +18,7 @@ from app.deciding.serving import runtime
 from app.deciding.snapshot import Experiment
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
 from app.foundation.api import answers
-from app.foundation.api.respond import as_json
+from app.foundation.api.respond import as_json, request_document
 from app.foundation.errors import Forbidden
 from app.foundation.ids import new_id
 from app.learning import rewards
@@ -102,7 +102,7 @@ def rank(body: RankRequest) -> Response:
     )
     # The experiment is part of the question: the same event id at another one is no retry.
     plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
-    document = request.document | plain  # type: ignore[attr-defined]
+    document = request_document() | plain
     (decided,) = decisions.decide(runtime(), caller(), [identify(asked_request, document)])
     answer = decided.answer
     chances = {item["id"]: item["probability"] for item in answer["ranking"]}

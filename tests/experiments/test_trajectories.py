@@ -92,7 +92,7 @@ def test_messages_are_counted_within_the_rolling_window_and_the_unit() -> None:
 
 def test_where_the_log_is_never_silent_it_cannot_answer() -> None:
     log = simulate(3, 50, 3, speak=1.0)
-    with pytest.raises(DataError, match="says something with certainty"):
+    with pytest.raises(DataError, match="a message is certain"):
         ratios(log, 2)
 
 

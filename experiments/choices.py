@@ -147,8 +147,8 @@ def _arm(chosen: int, expected: float, variance: float) -> ArmBalance:
 def balance_by_group(groups: Sequence[ChoiceSums], *, alpha: float = ALPHA) -> list[ChoiceBalance]:
     """The check of several groups (arms, model versions, segments), corrected for their number.
 
-    Fixed-look p-values are adjusted with Holm's method, anytime p-values with Bonferroni's, so that the chance of a
-    false alarm in any group stays at 0.001 plus `alpha`.
+    Fixed-look p-values are adjusted with Holm's method, anytime p-values with Bonferroni's, so that the chance of any
+    false alarm at a look is at most 0.001 plus `alpha`.
     """
     balances = [choice_balance(sums, alpha=alpha) for sums in groups]
     corrected = []

@@ -161,7 +161,7 @@ def _least_divergence(sums: WeightSums, min_weight: float, max_weight: float) ->
 
 
 def _shortfall(sums: WeightSums, origin: float, sign: float, ends: tuple[float, float], radius: float) -> float:
-    """Smallest E[f], f = sign * w (r - origin) >= 0, over both places where the unseen row may sit; never below 0.
+    """Smallest E[f], f = sign * w (r - origin) >= 0, over both ends of the weight bounds for the unseen row; never below 0.
 
     With the reward measured from `origin` the unseen row contributes f = 0 whatever its weight, which is what keeps the
     limit of an infinite largest weight finite.

@@ -137,7 +137,7 @@ def _dominance(d: Diagnostics) -> Reason | None:
         f"one row carries {share:.1%} of all weight (limit {MAX_ROW_SHARE:.0%}): the value depends on a single reward"
     )
     if total <= 0:
-        sentence = "no row carries any weight: the log never did what the target policy would"
+        sentence = "no row carries any weight: the log never chose what the target policy would choose"
     return Reason("row_dominance", sentence, share, MAX_ROW_SHARE, True)
 
 

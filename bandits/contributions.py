@@ -1,7 +1,7 @@
-"""What each feature did to one choice: the distribution made again without it. Exact, for every policy and every model.
+"""What each feature contributed to a choice: the change in probability when the feature is left out.
 
-Leaving one feature out at a time does not split the probability into parts: contributions of features that say the same
-thing are small, and they need not sum to anything.
+The distribution is computed again without the feature, so the answer is exact for every policy and every model.
+Contributions do not add up to the probability: features that say the same thing each contribute little.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ MOST: Final = 40
 
 
 class Choice(NamedTuple):
-    """One decision: what was known, what could be chosen, and what was."""
+    """A decision to explain."""
 
     context: Features
-    action_features: Features  # of the chosen action; its id is a feature too, and cannot be left out
+    action_features: Features  # of the chosen action; its id is a feature too, and stays in
     action_lines: Sequence[str]  # encode_action(...) of each eligible action
     action_ids: Sequence[str]  # in the same order
     chosen: int  # index in both
 
 
 class Contribution(NamedTuple):
-    """One feature of one decision."""
+    """The contribution of one feature to one decision."""
 
     side: str  # context, or action: of the chosen action
     name: str  # the top-level field
     value: object  # as the caller sent it
-    without: float  # probability of the chosen action if the field had not been there
-    change: float  # the probability with the field minus the one without it
+    without: float  # probability of the chosen action without the field
+    change: float  # probability with the field minus probability without it
 
 
 def names_of(features: Features) -> list[str]:
@@ -40,7 +40,7 @@ def names_of(features: Features) -> list[str]:
 
 
 def contributions(policy: Policy, predictor: Predictor | None, choice: Choice, most: int = MOST) -> list[Contribution]:
-    """The first ``most`` fields, the context's before the action's; the largest changes come first."""
+    """Contributions of the first ``most`` fields, context before action, with the largest changes first."""
     context, action_features, lines, ids, chosen = choice
     shared = encode_context(context)
 

@@ -1,4 +1,4 @@
-"""Rewards are higher-is-better everywhere; Vowpal Wabbit wants costs. This file is where the sign turns."""
+"""Rewards as Vowpal Wabbit's costs. Only this module turns the sign: everywhere else, a higher reward is better."""
 
 import math
 

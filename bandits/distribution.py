@@ -1,6 +1,6 @@
-"""From probabilities to a choice: the exploration floor, the keyed draw, the sampling.
+"""From probabilities to a choice: the exploration floor, the keyed draw, sampling and assignment to arms.
 
-Same inputs give bit-identical outputs everywhere: sums use `math.fsum` (correctly rounded, no CPU-dependent order) and
+The same inputs give the same bits on every machine: sums use `math.fsum`, which rounds correctly in any order, and
 nothing here reads a random generator.
 """
 
@@ -53,7 +53,7 @@ def draw(salt: bytes, decision_id: str) -> float:
 def sample(distribution: FloatArray | Sequence[float], u: float) -> int:
     """Index chosen by inverse CDF, in order, for u in [0, 1). Never an action of probability 0.
 
-    Raises `DistributionError` when u is outside [0, 1) or nothing has a positive probability.
+    Raises `DistributionError` when u is outside [0, 1) or no action has a positive probability.
     """
     p = distribution.tolist() if isinstance(distribution, np.ndarray) else list(distribution)
     if not 0.0 <= u < 1.0:
@@ -61,7 +61,7 @@ def sample(distribution: FloatArray | Sequence[float], u: float) -> int:
     index = bisect_right(list(accumulate(p)), u)
     if index < len(p):
         return index
-    # The running sum may end a rounding below 1: the last possible action takes what is left.
+    # Rounding may leave the running sum below 1: the last possible action takes the rest.
     for index in range(len(p) - 1, -1, -1):
         if p[index] > 0.0:
             return index
@@ -71,10 +71,10 @@ def sample(distribution: FloatArray | Sequence[float], u: float) -> int:
 def assign(salt: bytes, unit_id: str, shares: Mapping[str, float]) -> str:
     """The unit's arm, each with a chance in proportion to its share: weighted rendezvous hashing.
 
-    Every arm draws a keyed exponential of rate ``share`` for the unit; the smallest has it (Efraimidis & Spirakis 2006).
-    So the same unit stays in the same arm, whatever the order of the arms; an arm that is added takes units from the others
-    and moves none between them; and only the ratio of shares matters.
-    Raises `DistributionError` unless the shares are finite, not negative, and one is positive.
+    Every arm draws a keyed exponential of rate ``share`` for the unit; the smallest draw wins (Efraimidis & Spirakis
+    2006). So a unit stays in its arm, whatever the order of the arms. A new arm takes units from the others and moves
+    none between them. Only the ratio of shares matters. Raises `DistributionError` unless all shares are finite and not
+    negative, and at least one is positive.
     """
     if not all(0.0 <= share < math.inf for share in shares.values()) or not any(shares.values()):
         raise DistributionError(f"shares must be finite, not negative and not all 0: {dict(shares)!r}")

@@ -1,7 +1,7 @@
-"""The only place that writes Vowpal Wabbit's text format, which has no quoting: every name and value is escaped here.
+"""Contexts and actions in Vowpal Wabbit's text format. The format has no quoting, so names and values are escaped here.
 
-How JSON becomes features (version 1; the version is logged with each decision, because a change would make old models
-and old logs mean something else):
+How JSON becomes features (version 1). The version is logged with each decision, because old models and old logs keep
+the meaning of their version:
 
 | JSON                            | feature            | note                                                              |
 |---------------------------------|--------------------|-------------------------------------------------------------------|
@@ -9,14 +9,14 @@ and old logs mean something else):
 | `{"age": 31}`                   | `age:31`           | a number keeps its value                                          |
 | `{"member": true}`              | `member==true`     | differs from the string "true"                                    |
 | `{"user": {"city": "Rome"}}`    | `user/city=Rome`   | nesting becomes a path                                            |
-| `{"tags": ["a", "b"]}`          | `tags/*=a tags/*=b`| strings of a list are a set: their order says nothing             |
+| `{"tags": ["a", "b"]}`          | `tags/*=a tags/*=b`| strings of a list are a set: their order is ignored               |
 | `{"cart": [{"sku": "x"}]}`      | `cart/*/sku=x`     | objects of a list too; equal numeric names add up                 |
 | `{"v": [0.5, 2]}`               | `v/*0:0.5 v/*1:2`  | numbers, booleans and lists in a list go by position              |
 | `{"x": null}`, `{}`, `[]`       | none               |                                                                   |
 | an action's id                  | `=id`              | a feature of the action, so that equal features can still differ  |
 
-A context or an action's features may also be a list of objects (Azure Personalizer's clients send that): its objects
-are encoded as if they were one.
+A context or an action's features may also be a list of objects, as Azure Personalizer's clients send them. They are
+encoded like a single object.
 """
 
 import math
@@ -26,13 +26,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 ENCODING_VERSION: Final = 1
-# VW computes in float32 and squares products of features: beyond this a model overflows or stops to learn.
+# VW computes in float32 and squares products of features: beyond this a model overflows or stops learning.
 MAX_ABS: Final = 1e9
 
-# VW's separators, this file's own separators, and everything that str.strip() or a terminal could eat.
+# VW's separators, this module's own separators, and every character that str.strip() or a terminal could remove.
 _UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f|:=%/*\ud800-\udfff]")
 
-# Any: JSON that a caller sent; every type that is no feature is refused here.
+# Any: JSON that a caller sent. This module refuses every value that cannot be a feature.
 Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -65,7 +65,7 @@ def encode_action(action_id: str, features: Features | None = None) -> str:
 
 
 def drop_features(context: Features, off: Collection[str]) -> Features:
-    """The context without the top-level names in `off`; the same object when there is nothing to drop."""
+    """The context without the top-level names in `off`; the same object when `off` is empty."""
     if not off:
         return context
     if isinstance(context, Mapping):
@@ -77,7 +77,7 @@ def drop_features(context: Features, off: Collection[str]) -> Features:
 def escape(text: str) -> str:
     """Text as part of a feature name: separators, whitespace and control characters become %XX of their UTF-8 bytes.
 
-    One to one. The empty text becomes a lone "%", which no other text gives: VW reads an empty name as no name.
+    Different texts stay different. The empty text becomes a lone "%", because VW ignores empty names.
     """
     if text.isidentifier():
         return text
@@ -107,7 +107,7 @@ def _encode_root(features: object, out: list[str]) -> None:
 def _encode_object(prefix: str, obj: Mapping[str, Any], out: list[str]) -> None:
     for key, value in obj.items():
         name = prefix + escape(key)
-        # The two common types inline: this loop is most of a decision's encoding time.
+        # The two common types are handled inline: this loop takes most of a decision's encoding time.
         kind = type(value)
         if kind is str:
             out.append(f"{name}={escape(value)}")
@@ -120,7 +120,7 @@ def _encode_object(prefix: str, obj: Mapping[str, Any], out: list[str]) -> None:
 
 
 def _encode_other(name: str, value: object, out: list[str]) -> None:
-    """A value at a complete name; `None` is nothing."""
+    """Encodes a value under a complete name; `None` gives no feature."""
     if value is None:
         return
     if isinstance(value, bool):
@@ -166,6 +166,6 @@ def _plain(part: str) -> str:
         return ""
     return re.sub(
         r"(?:%[0-9A-F]{2})+",
-        lambda found: bytes.fromhex(found.group().replace("%", "")).decode(),
+        lambda match: bytes.fromhex(match.group().replace("%", "")).decode(),
         part,
     )

@@ -52,7 +52,7 @@ def write_examples(path: Path, examples: Iterable[Example], *, as_slates: bool) 
 
 
 def _check_label(index: int, example: Example) -> None:
-    # One propensity of 0 or NaN ruins an mtr model for good, and the damage survives save and load.
+    # A single propensity of 0 or NaN ruins an mtr model for good: the damage survives save and load.
     if not MIN_PROPENSITY <= example.propensity <= 1.0:
         raise TrainingDataError(index, f"propensity must be in (0, 1], got {example.propensity!r}")
     if not -MAX_ABS_COST <= example.cost <= MAX_ABS_COST:
@@ -66,11 +66,11 @@ def _checked_text(index: int, example: Example) -> str:
     _check_label(index, example)
     k = len(example.action_lines)
     text = example_text(example)
-    # Counting over the whole text is several times faster than looking at each line, and sees the same: K + 2 line
-    # ends are those of the format, so no line holds one; K - 1 lines and the chosen one begin with a namespace.
+    # Counting over the whole text is several times faster than looking at each line, and finds the same: the format has
+    # K + 2 line ends, so no line may hold another; K - 1 lines and the chosen line begin with a namespace.
     starts = text.count("\n|") + example.action_lines[example.chosen].startswith("|")
     if text.count("\n") != k + 2 or starts != k or "\r" in text or not text.startswith("shared |"):
-        raise TrainingDataError(index, "its lines are not as encode_context and encode_action write them")
+        raise TrainingDataError(index, "its lines differ from what encode_context and encode_action write")
     return text
 
 

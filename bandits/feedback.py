@@ -1,7 +1,7 @@
-"""What people said of a decision, as reward events: one for each kind of answer that the feedback schema gives a worth.
+"""Answers of people as reward events: one event for each kind of answer to which the feedback schema gives a worth.
 
-A schema is JSON that a person wrote, an experiment's ``feedback``: the worth of each kind in reward units, and a
-confidence. Hence the ``Any`` here. A kind without a worth is stored elsewhere and counts for nothing here.
+A schema is an experiment's ``feedback``: the worth of each kind in reward units, and a confidence. It is JSON that a
+person wrote, which is why it is typed with ``Any``. An answer without a worth does not count.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ AnswerValue = str | int | float | None
 
 
 class Answer(NamedTuple):
-    """One answer of one decision."""
+    """An answer about a decision."""
 
     kind: str  # thumbs, stars, score, reason, comment, dismissed, not_interested
     value: AnswerValue  # "up" or "down"; 1 to 5; 0 to 10; the reason's name; null
@@ -25,49 +25,53 @@ class Answer(NamedTuple):
 
 
 def worth(schema: Mapping[str, Any], kind: str, value: AnswerValue) -> float | None:
-    """An answer in reward units, as the schema says it; None when the schema has none for it."""
-    found = (schema.get("reasons") or {}).get(value) if kind == "reason" else schema.get(kind)
-    if found is None:
+    """An answer in reward units; None when the schema gives it no worth."""
+    entry = (schema.get("reasons") or {}).get(value) if kind == "reason" else schema.get(kind)
+    if entry is None:
         return None
     if kind in ("reason", "dismissed", "not_interested"):
-        return float(found)
+        return float(entry)
     if kind == "thumbs":
-        return float(found[value])
+        return float(entry[value])
     if kind == "stars":
-        return float(found[cast(int, value) - 1])
+        return float(entry[cast(int, value) - 1])
     if kind == "score":
         share = float(cast(float, value)) / TOP_SCORE
-        return float(found["low"]) * (1 - share) + float(found["high"]) * share
+        return float(entry["low"]) * (1 - share) + float(entry["high"]) * share
     return None
 
 
 def contribution(schema: Mapping[str, Any], kind: str, value: AnswerValue, default: float) -> float | None:
-    """The worth, pulled towards the reward's default by what the confidence leaves: default + confidence * (worth - default)."""
-    found = worth(schema, kind, value)
-    if found is None:
+    """The worth, shrunk towards the reward's default: default + confidence * (worth - default)."""
+    answer_worth = worth(schema, kind, value)
+    if answer_worth is None:
         return None
-    return default + float(schema.get("confidence", 1.0)) * (found - default)
+    return default + float(schema.get("confidence", 1.0)) * (answer_worth - default)
 
 
 def counted(answers: Iterable[Answer]) -> list[Answer]:
-    """Of several answers of one kind the last by (occurred_at, feedback_id), whatever the order of arrival."""
+    """The last answer of each kind by (occurred_at, feedback_id), whatever the order of arrival."""
     last: dict[str, Answer] = {}
-    for one in sorted(answers, key=lambda one: (one.occurred_at, one.feedback_id)):
-        last[one.kind] = one
+    for answer in sorted(answers, key=lambda answer: (answer.occurred_at, answer.feedback_id)):
+        last[answer.kind] = answer
     return [last[kind] for kind in sorted(last)]
 
 
 def reward_events(schema: Mapping[str, Any], answers: Iterable[Answer], default: float) -> list[RewardEvent]:
-    """The counted answers as reward events, to be joined with those that the app reported."""
-    found = []
-    for one in counted(answers):
-        value = contribution(schema, one.kind, one.value, default)
+    """The counted answers as reward events, to be joined with the rewards that the app reported."""
+    events = []
+    for answer in counted(answers):
+        value = contribution(schema, answer.kind, answer.value, default)
         if value is not None:
-            found.append(RewardEvent(value, one.occurred_at, f"feedback {one.feedback_id}"))
-    return found
+            events.append(RewardEvent(value, answer.occurred_at, f"feedback {answer.feedback_id}"))
+    return events
 
 
 def explicit_worth(schema: Mapping[str, Any], answers: Iterable[Answer]) -> float | None:
-    """The mean worth of the counted answers, before confidence; None when none has a worth."""
-    values = [found for one in counted(answers) if (found := worth(schema, one.kind, one.value)) is not None]
+    """The mean worth of the counted answers, before shrinkage; None when no answer has a worth."""
+    values = [
+        answer_worth
+        for answer in counted(answers)
+        if (answer_worth := worth(schema, answer.kind, answer.value)) is not None
+    ]
     return sum(values) / len(values) if values else None

@@ -1,9 +1,9 @@
-"""Vowpal Wabbit, and nothing else may import it: predicts with a model's bytes, learns better ones.
+"""Predicts with a model's bytes, and learns new ones. No other module may import Vowpal Wabbit.
 
-VW reads and writes models only as files, so every function here works in a private temporary directory that is gone
-when the function returns. Apart from that: bytes in, bytes out, and the same inputs give the same bytes.
+VW reads and writes models only as files, so every function here uses a private temporary directory and removes it
+before it returns. Otherwise the functions take and return bytes, and the same inputs give the same bytes.
 
-Serving never shares a workspace with learning: a prediction on a workspace that learns changes what it saves.
+Serving never shares a workspace with learning: a prediction changes what a learning workspace saves.
 """
 
 import re
@@ -24,8 +24,8 @@ from bandits.examples import Example, write_examples
 from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
 
-# Parsing is four fifths of a prediction and a catalogue's action lines repeat, so a Predictor keeps them parsed, from
-# their second sight on. VW's example objects are large: the bound keeps a predictor under 32 MiB of them.
+# Parsing takes four fifths of a prediction, and the action lines of a catalogue repeat. So a Predictor keeps a line
+# parsed when it sees it for the second time. VW's example objects are large: the bound keeps them under 32 MiB.
 MAX_CACHED_LINES: Final = 1024
 MAX_SEEN_LINES: Final = 8192
 EXAMPLE_BYTES: Final = 31_000  # measured growth per kept line
@@ -59,15 +59,15 @@ def initial_model(policy: BanditPolicy) -> bytes:
 
 
 def options_problem(payload: bytes, policy: BanditPolicy) -> str | None:
-    """What is wrong with the options in a VW file for this policy, None when nothing. VW does not see the file.
+    """How the options in a VW file differ from this policy's; None when they agree. VW does not read the file.
 
-    They must equal those of a fresh model. Only the random seed may differ: VW saves the state of its generator there.
+    They must equal those of a fresh model, except for the random seed: VW saves the state of its generator there.
     """
     header = read_header(payload)
     wanted = read_header(unseal(initial_model(policy)).payload)
-    found, expected = parse_options(header.options), parse_options(wanted.options)
+    actual, expected = parse_options(header.options), parse_options(wanted.options)
     if _SEED.sub("", header.options) != _SEED.sub("", wanted.options):
-        names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        names = sorted(name for name in {*actual, *expected} if actual.get(name) != expected.get(name))
         return f"the model's options differ from the policy's: {', '.join(names) or 'repeated or in another order'}"
     if header.bits != policy.bits:
         return f"the model has 2^{header.bits} weights, the policy 2^{policy.bits}"
@@ -75,7 +75,7 @@ def options_problem(payload: bytes, policy: BanditPolicy) -> str | None:
 
 
 class Predictor:
-    """A model loaded for serving. Thread-safe (one lock), never learns, and its answers do not depend on its past.
+    """A model loaded for serving. It is thread-safe (one lock) and never learns; no call changes a later answer.
 
     Raises `ModelError` when the bytes are damaged or their options differ from the policy's.
     """
@@ -98,14 +98,14 @@ class Predictor:
             self._workspace: Workspace | None = open_workspace(f"-t {runtime_arguments(policy)}", "-i", str(path))
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
-        """The distribution over the lines with the floor mixed in, in float64. Raises `ValueError` as `probabilities`."""
+        """The distribution over the lines with the floor mixed in, in float64. Raises `ValueError` like `probabilities`."""
         if not self._slates:
             return mix_floor(self.probabilities(shared_line, action_lines), floor)
         table = slates.table_of([slates.parts_of(line) for line in action_lines])
         return slates.joint(table, self._slot_probabilities(shared_line, table), floor)
 
     def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
-        """Every distribution that VW gives for these lines: one, or with slates one per slot."""
+        """Every distribution that VW gives for these lines: a single one, or one per slot for slates."""
         if not self._slates:
             return [self.probabilities(shared_line, action_lines)]
         return self._slot_probabilities(shared_line, slates.table_of([slates.parts_of(line) for line in action_lines]))
@@ -113,8 +113,8 @@ class Predictor:
     def probabilities(self, shared_line: str, action_lines: Sequence[str]) -> list[float]:
         """VW's own distribution over the lines, in their order, before the floor: float32 values, may hold zeros.
 
-        Not normalised to float64 precision; `mix_floor` does that. Raises `ValueError` on lines that are not one VW
-        line each, and after `close()`.
+        They are not normalised to float64 precision; `mix_floor` does that. Raises `ValueError` when a line is empty or
+        holds a line break, and after `close()`.
         """
         if not action_lines:
             raise ValueError("needs at least one action line")
@@ -136,7 +136,7 @@ class Predictor:
         return scores
 
     def close(self) -> None:
-        """Frees VW's memory; calling it twice is fine."""
+        """Frees VW's memory. Further calls do nothing."""
         with self._lock:
             if self._workspace is not None:
                 self._drop_cache(self._workspace)
@@ -159,14 +159,14 @@ class Predictor:
             if len(table.slots[0]) > 1:
                 raise ValueError("these actions are no combinations of parts")
             return [[1.0]]
-        sizes = [len(one) for one in table.slots]
+        sizes = [len(possibilities) for possibilities in table.slots]
         if self._uniform:
             return [[1.0 / size] * size for size in sizes]
         text = slates.question_text(table, shared_line)
         with self._lock:
             self._peak_examples = max(self._peak_examples, 1 + sum(sizes) + len(sizes))
             answer = self._opened().predict(text)
-        # Per slot (possibility, probability) pairs, the one that VW drew first: its draw is not used.
+        # Per slot, (possibility, probability) pairs. VW puts its own draw first; Loopwise does not use it.
         return [[chance for _, chance in sorted(pairs)] for pairs in answer]
 
     def _opened(self) -> Workspace:
@@ -177,7 +177,7 @@ class Predictor:
     def _parse(
         self, workspace: Workspace, shared_line: str, lines: Sequence[str]
     ) -> tuple[ParsedLine, list[ParsedLine], list[ParsedLine]]:
-        """The parsed shared line, the actions in order, and those of them that must be handed back after use."""
+        """The parsed shared line, the actions in order, and the actions to hand back after use."""
         if len(set(lines)) != len(lines):
             raise ValueError("two actions have the same line")
         actions = list(map(self._cache.get, lines))
@@ -195,7 +195,7 @@ class Predictor:
         return parsed[0], cast(list[ParsedLine], actions), transient
 
     def _keep(self, line: str, example: ParsedLine) -> bool:
-        """Keeps the line that is parsed for the second time, and says so."""
+        """Keeps a line that is parsed for the second time; returns whether it did."""
         seen = hash(line) in self._seen
         if seen:
             self._cache[line] = example
@@ -215,7 +215,7 @@ class Predictor:
 
 
 def _hand_back(workspace: Workspace, examples: list[ParsedLine]) -> None:
-    # Parsed examples that are not handed back leak.
+    # VW leaks parsed examples that are not handed back.
     if examples:
         pylibvw.vw._finish_example_multi_ex(workspace, examples)
 
@@ -227,7 +227,7 @@ def distribution(
     action_lines: Sequence[str],
     action_ids: Sequence[str],
 ) -> FloatArray:
-    """The logged distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
+    """The distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
     Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
     learned yet), otherwise VW's distribution with the exploration floor mixed in. Raises `ValueError` when there is no
@@ -253,9 +253,9 @@ def learn(
 ) -> bytes:
     """The child model: the parent after the examples in their order, `passes` times. The same bytes every time.
 
-    All examples are checked first, so that one bad example changes nothing. No example: the parent's bytes.
-    Raises `TrainingDataError` (an example), `ModelError` (the parent), `ValueError` (passes < 1).
-    VW's own file parser does the work: three times faster than handing over examples one by one.
+    All examples are checked first, so that a bad example changes nothing. Without examples the parent's bytes return.
+    Raises `TrainingDataError` (an example), `ModelError` (the parent), `ValueError` (passes < 1). VW parses a file
+    three times faster than single examples.
     """
     if passes < 1:
         raise ValueError("passes must be at least 1")
@@ -281,8 +281,8 @@ def _learn_file(payload: bytes, policy: BanditPolicy, data: Path, folder: Path) 
 
 
 def open_workspace(arguments: str, *paths: str) -> Workspace:
-    """A workspace, for the modules of this package. ``arguments`` are ours, never a user's; ``paths`` may hold spaces."""
+    """A workspace, for this package only. ``arguments`` never come from a user; ``paths`` may hold spaces."""
     try:
         return cast(Workspace, vowpalwabbit.Workspace(arg_list=[*arguments.split(), *paths]))
-    except RuntimeError as error:  # VW's only exception; its own header checksum is among the reasons
+    except RuntimeError as error:  # VW raises nothing else, also when its header's checksum is wrong
         raise ModelError(f"Vowpal Wabbit refused the model: {error}") from None

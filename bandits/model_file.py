@@ -1,17 +1,17 @@
-"""The bytes of a model: a small envelope around Vowpal Wabbit's file, read here without giving it to VW.
+"""The bytes of a model: a small envelope around Vowpal Wabbit's file, read here without VW.
 
-VW loads a truncated file without complaint, and a crafted header can make it write files. So a model's bytes are
-looked at by this module before VW sees them. The envelope says how many examples the model has learned and carries a
-SHA-256 of the rest: it finds damage, not forgery (signatures are the platform's part).
+VW loads a truncated file without an error, and a crafted header can make it write files. So this module checks a
+model's bytes before VW sees them. The envelope holds the number of learned examples and a SHA-256 of the rest. It
+reveals damage, not forgery: the platform signs models.
 
     offset 0   8 bytes  b"LOOPVW1\\n"
            8   8 bytes  examples learned, little-endian
           16  32 bytes  SHA-256 of bytes 8..16 and of everything from 48 on
           48            VW's model file, version 9.11.9, written with --save_resume
 
-VW's own file: length-prefixed version, length-prefixed id, "m", min and max label (float32), bits, lda, ngrams and skips
-(uint32), length-prefixed options, length-prefixed checksum, then the state of each reduction, and from there to the end
-one 16-byte record per non-zero weight: index (uint32), weight, adaptive and normalising sums (float32).
+VW's own file: length-prefixed version, length-prefixed id, "m", min and max label (float32), bits, lda, ngrams and
+skips (uint32), length-prefixed options, length-prefixed checksum, then the state of each reduction, and from there to
+the end one 16-byte record per non-zero weight: index (uint32), weight, adaptive and normalising sums (float32).
 """
 
 import hashlib
@@ -29,13 +29,13 @@ WEIGHT_RECORD: Final = np.dtype([("index", "<u4"), ("values", "<f4", (3,))])
 
 
 class ModelError(ValueError):
-    """Bytes that are not a usable model: damaged, of another version, or with options that the policy does not have."""
+    """Bytes that are no usable model: damaged, of another version, or with options other than the policy's."""
 
 
 class Envelope(NamedTuple):
     """An opened model."""
 
-    examples: int  # decisions learned from since the model was empty, each counted once however many passes
+    examples: int  # learned decisions, each counted once however many passes
     payload: bytes  # VW's own file
 
 
@@ -49,13 +49,13 @@ class Header(NamedTuple):
 
 
 def seal(payload: bytes, examples: int) -> bytes:
-    """The model's bytes for VW's file after `examples` examples."""
+    """VW's file after `examples` learned examples, in its envelope."""
     counted = struct.pack("<Q", examples)
     return b"".join((MAGIC, counted, hashlib.sha256(counted + payload).digest(), payload))
 
 
 def unseal(model_bytes: bytes) -> Envelope:
-    """Opens the envelope. Raises `ModelError` on damage of any kind, a missing last byte included."""
+    """Opens the envelope. Raises `ModelError` on any damage, even a missing last byte."""
     if len(model_bytes) <= ENVELOPE_BYTES or model_bytes[:8] != MAGIC:
         raise ModelError("not a Loopwise model: the first bytes are wrong or missing")
     counted, payload = model_bytes[8:16], model_bytes[ENVELOPE_BYTES:]
@@ -65,7 +65,7 @@ def unseal(model_bytes: bytes) -> Envelope:
 
 
 def read_header(payload: bytes) -> Header:
-    """Parses VW's header without VW. Raises `ModelError` where it does not look as 9.11.9 writes it."""
+    """Parses VW's header without VW. Raises `ModelError` unless version 9.11.9 could have written it."""
     try:
         version, at = _prefixed(payload, 0, 64)
         _, at = _prefixed(payload, at, 256)
@@ -83,17 +83,17 @@ def read_header(payload: bytes) -> Header:
 
 def parse_options(options: str) -> dict[str, tuple[str, ...]]:
     """`--name [value]` pairs, also `--name=value`; a repeated name collects its values. Raises `ModelError`."""
-    found: dict[str, tuple[str, ...]] = {}
+    parsed: dict[str, tuple[str, ...]] = {}
     name = ""
     for token in options.split():
         if token.startswith("--") and len(token) > 2:
             name, equals, value = token[2:].partition("=")
-            found[name] = found.get(name, ()) + ((value,) if equals else ())
+            parsed[name] = parsed.get(name, ()) + ((value,) if equals else ())
         elif token.startswith("-") or not name:
             raise ModelError(f"unexpected option in the model's header: {token!r}")
         else:
-            found[name] += (token,)
-    return found
+            parsed[name] += (token,)
+    return parsed
 
 
 def read_weights(payload: bytes, start: int) -> NDArray[np.void]:

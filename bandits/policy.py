@@ -1,6 +1,6 @@
-"""What a policy may be: fixed, uniform or a bandit with bounded, named parameters.
+"""The kinds of policy: fixed, uniform, or a bandit with bounded, named parameters.
 
-This module turns JSON into policies, and names every problem of a description that is none.
+This module turns JSON into policies, and reports everything that is wrong with a description.
 
 Parameters of every algorithm:
 
@@ -95,8 +95,8 @@ ALGORITHMS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
             "gamma_exponent": Parameter("gamma_exponent", 0.0, 1.0, 0.5),
         },
         "regcb": {"mellowness": Parameter("mellowness", 0.00001, 1.0, 0.1)},
-        # VW's own --first counts *predictions*, in memory: the same model would answer differently to an audit than it
-        # did when serving. Loopwise counts learned decisions, which the model's bytes carry, and VW stays greedy.
+        # VW's own --first counts predictions, in memory: the same model would answer an audit differently than it served.
+        # Loopwise counts learned decisions, which are part of the model's bytes, and VW stays greedy.
         "first": {"explore_first": Parameter("", 0, 1_000_000, 100)},
     }
 )
@@ -118,14 +118,14 @@ NOT_FOR_SLATES: Final = frozenset({"cover"})
 
 @dataclass(frozen=True)
 class FixedPolicy:
-    """Always the same action. Where it is not eligible: uniform over the eligible ones, so that somebody is served."""
+    """Always the same action. Where it is not eligible, the choice is uniform over the eligible actions."""
 
     action: str  # action id
 
 
 @dataclass(frozen=True)
 class UniformPolicy:
-    """Every eligible action with the same probability; the data that it collects suits every off-policy question."""
+    """Every eligible action with the same probability. Such a log can answer every off-policy question."""
 
 
 @dataclass(frozen=True)
@@ -263,5 +263,5 @@ def _interactions(value: object, problems: list[Problem]) -> tuple[str, ...]:
     if names is None or len(set(names)) != len(names) or not set(names) <= set(INTERACTIONS):
         problems.append(Problem("/parameters/interactions", "policy_interactions", {"names": [*INTERACTIONS]}))
         return ()
-    # One order, so that the same set of interactions gives the same model bytes.
+    # A fixed order, so that the same set of interactions gives the same model bytes.
     return tuple(name for name in INTERACTIONS if name in names)

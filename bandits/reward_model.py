@@ -1,7 +1,7 @@
-"""A regression of the reward on context and action, for the off-policy estimators that use one.
+"""A regression of the reward on context and action, for off-policy estimators that need a reward model.
 
-Vowpal Wabbit's squared-loss learner on the platform's own encoding. It serves nobody and is never stored, so it needs no
-signature; it must never be fitted on a row that it will predict (the caller cuts the folds).
+It is Vowpal Wabbit's squared-loss learner on the platform's own encoding. It never serves and is never stored, so it
+needs no signature. It must never be fitted on a row that it will predict: the caller cuts the folds.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bandits.model import open_workspace
 
 ARGUMENTS: Final = "--hash all --interactions ca --interactions aa --random_seed 17 --quiet --no_stdin"
-PASSES: Final = 3  # on the few thousand rows of a fold one pass leaves most of the signal in the residual
+PASSES: Final = 3  # a single pass over the few thousand rows of a fold leaves most of the signal in the residual
 
 
 def row_line(shared_line: str, action_line: str) -> str:
@@ -38,7 +38,7 @@ def fit(lines: Sequence[str], rewards: Sequence[float]) -> bytes:
 
 
 def predict(model: bytes, lines: Sequence[str], low: float, high: float) -> NDArray[np.float64]:
-    """Predicted rewards of rows, shape (n,), cut to [low, high]."""
+    """Predicted rewards, shape (n,), clipped to [low, high]."""
     if not lines:
         return np.zeros(0)
     with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
@@ -47,5 +47,5 @@ def predict(model: bytes, lines: Sequence[str], low: float, high: float) -> NDAr
         data.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
         arguments = "-t --quiet --no_stdin"
         open_workspace(arguments, "-i", str(path), "-d", str(data), "-p", str(out)).finish()
-        found = np.loadtxt(out, dtype=np.float64, ndmin=1)
-    return np.clip(found, low, high)
+        predictions = np.loadtxt(out, dtype=np.float64, ndmin=1)
+    return np.clip(predictions, low, high)

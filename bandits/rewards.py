@@ -1,4 +1,4 @@
-"""Joins the reward events of one decision to one value, the same for every order in which they arrived."""
+"""Joins the reward events of a decision into a single value, whatever the order in which they arrived."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ AGGREGATIONS: Final[tuple[Aggregation, ...]] = ("sum", "max", "mean", "first", "
 
 
 class RewardEvent(NamedTuple):
-    """One reported reward of one decision."""
+    """A reported reward of a decision."""
 
     value: float  # reward units, finite
     occurred_at: datetime  # when it happened; all events of a call are timezone-aware, or none is

@@ -1,6 +1,6 @@
-"""Decides whether a model may serve. Looks at the bytes before VW does, then at what the model answers.
+"""Decides whether a model may serve: checks its bytes before VW reads them, then what the model answers.
 
-A model that fails is never loaded further; the caller keeps the one that serves and reports the problems.
+A model that fails a check is not loaded any further. The caller keeps the model that serves and reports the problems.
 """
 
 import math
@@ -18,7 +18,7 @@ SUM_TOLERANCE = 1e-4
 
 
 class ModelReport(NamedTuple):
-    """The verdict on one model."""
+    """The result of the checks of a model."""
 
     ok: bool  # may serve
     problems: tuple[str, ...]  # one sentence each; empty when ok
@@ -35,8 +35,8 @@ def check_model(
 ) -> ModelReport:
     """Checks a model's completeness, options, weights, and its distributions on canaries (shared line, action lines).
 
-    `trained=False` allows the untrained model that `initial_model` gives. Raises nothing: what is wrong with the
-    model is in the report.
+    `trained=False` allows the untrained model that `initial_model` gives. It never raises: the report says what is
+    wrong.
     """
     try:
         examples, payload = unseal(model_bytes)
@@ -46,7 +46,7 @@ def check_model(
         weights, problems = _check_weights(payload, policy)
     except ModelError as error:
         return ModelReport(False, (str(error),), 0, 0)
-    # Weights alone prove nothing: where every reward was the best possible, no weight has moved, and rightly so.
+    # Weights alone prove nothing: where every reward was the best possible, no weight should have moved.
     if trained and (examples == 0 or payload == unseal(initial_model(policy)).payload):
         problems.append("the model has learned nothing: it is the untrained one")
     if not problems:
@@ -56,7 +56,7 @@ def check_model(
 
 def _check_weights(payload: bytes, policy: BanditPolicy) -> tuple[int, list[str]]:
     empty = unseal(initial_model(policy)).payload
-    # The reductions' own state has the same size in every model of a policy; the weights begin where an empty one ends.
+    # The state of VW's reductions has the same size in every model of a policy; the weights begin where an empty model ends.
     state_bytes = len(empty) - read_header(empty).end
     records = read_weights(payload, read_header(payload).end + state_bytes)
     problems = []
@@ -76,11 +76,11 @@ def _check_canaries(
     try:
         for index, (shared_line, action_lines) in enumerate(canaries):
             try:
-                found = predictor.own(shared_line, action_lines)
+                distributions = predictor.own(shared_line, action_lines)
             except ValueError as error:
                 problems.append(f"canary {index}: {error}")
                 continue
-            for p in found:
+            for p in distributions:
                 if not all(math.isfinite(x) and x >= 0.0 for x in p) or abs(math.fsum(p) - 1.0) > SUM_TOLERANCE:
                     problems.append(f"canary {index}: not a distribution: {p[:10]!r}")
     finally:

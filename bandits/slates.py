@@ -1,17 +1,18 @@
-"""Composed messages: one choice per slot, one exact joint distribution over the combinations that may be shown.
+"""Composed messages: a choice per slot, and the exact joint distribution over the combinations that may be shown.
 
-A combination's line is its parts' lines, one after the other, each beginning with `|a`: as one VW line it is an ordinary
-action, and its slots can be read off it, because encoding.py escapes every other `|`. A line of one part alone is an
+The line of a combination joins the lines of its parts, each beginning with `|a`. As a VW line it is an ordinary action,
+and its parts can be read back from it, because encoding.py escapes every other `|`. A line with a single part is an
 action that says nothing.
 
-Whether to say something at all is the first choice, the slot `SAY`; it has one possibility where saying nothing is not
-eligible. Then every slot chooses one part. VW answers with a distribution per slot; what is drawn from and logged is
+The first choice, the slot `SAY`, is whether to say something at all; where saying nothing is not eligible, it has a
+single possibility. Then every slot chooses a part. VW answers with a distribution per slot. Loopwise draws from, and
+logs,
 
-    P(combination) = P(say something) * product of P(part) over the slots / (the same, summed over eligible combinations)
+    P(combination) = P(say something) * product of P(part) over the slots / (that product, summed over all eligible)
 
-which is what VW's own draws slot by slot give when a forbidden or ineligible combination is drawn again. A slot's
-propensity is the marginal of that joint distribution given that something is said, and the slots' conditional
-probabilities, each given the slots above, multiply to the joint one exactly as far as float64 goes.
+which equals VW's own draws, slot by slot, when a forbidden or ineligible combination is drawn again. A slot's
+propensity is the marginal of that joint distribution, given that something is said. The conditional probabilities of
+the slots, each given the slots above, multiply to the joint probability within float64.
 """
 
 import math
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 from bandits.distribution import DistributionError, FloatArray, mix_floor
 
 SAY: Final = "|a =%"  # the line of "say something": no id is empty, so no other line equals it
-# Mixed into the joint distribution, evenly: products of slots' floors get smaller than can be learned from.
+# Mixed evenly into the joint distribution: products of the slots' floors become too small to learn from.
 JOINT_FLOOR: Final = 1e-5
 SUM_TOLERANCE: Final = 1e-6
 
 
 class Table(NamedTuple):
-    """n actions as choices per slot. The first slot is whether to say something."""
+    """n actions as choices per slot. The first slot says whether to say something."""
 
     slots: tuple[tuple[str, ...], ...]  # per slot its possibilities, in the order in which they first occur
     choices: NDArray[
@@ -40,7 +41,7 @@ class Table(NamedTuple):
 
 
 class SlotChoice(NamedTuple):
-    """What one slot did in one decision."""
+    """The choice of a slot in a decision."""
 
     chosen: int  # index in the slot's possibilities
     propensity: float  # marginal probability, given that something is said (of the first slot: that it is)
@@ -50,15 +51,15 @@ class SlotChoice(NamedTuple):
 
 @lru_cache(maxsize=16384)
 def parts_of(line: str) -> tuple[str, ...]:
-    """The lines of a combination's parts; one line: it says nothing."""
+    """The lines of a combination's parts; a single line says nothing."""
     first, *others = line.split(" |")
-    return (first, *(f"|{one}" for one in others))
+    return (first, *(f"|{part}" for part in others))
 
 
 def table_of(actions: Sequence[Sequence[str]]) -> Table:
-    """The slots of actions, each given as its parts (one part: it says nothing).
+    """The slots of actions, each given as its parts; an action with a single part says nothing.
 
-    :raises ValueError: actions with different numbers of slots, or two that are the same.
+    :raises ValueError: actions have different numbers of slots, or two actions are the same.
     """
     sizes = {len(parts) for parts in actions if len(parts) > 1}
     if len(sizes) > 1 or not actions:
@@ -72,7 +73,7 @@ def table_of(actions: Sequence[Sequence[str]]) -> Table:
         filled = parts if len(parts) == 1 else (SAY, *parts)
         for slot, part in enumerate(filled):
             choices[row, slot] = known[slot].setdefault(part, len(known[slot]))
-    return Table(tuple(tuple(one) for one in known), choices)
+    return Table(tuple(tuple(slot_parts) for slot_parts in known), choices)
 
 
 def joint(table: Table, slot_chances: Sequence[Sequence[float]], floor: float) -> FloatArray:
@@ -81,7 +82,7 @@ def joint(table: Table, slot_chances: Sequence[Sequence[float]], floor: float) -
     Sums to 1 within 1e-12; with a floor above 0 no entry is 0. Raises `DistributionError` as `mix_floor`.
     """
     mixed = [mix_floor(chances, floor) for chances in slot_chances]
-    if [len(one) for one in mixed] != [len(one) for one in table.slots]:
+    if [len(chances) for chances in mixed] != [len(parts) for parts in table.slots]:
         raise DistributionError("needs one distribution per slot, over its possibilities")
     chances = mixed[0][table.choices[:, 0]]
     says = _says(table)
@@ -97,29 +98,29 @@ def joint(table: Table, slot_chances: Sequence[Sequence[float]], floor: float) -
 
 
 def marginals(table: Table, chances: Sequence[float] | FloatArray) -> list[list[float]]:
-    """Per slot the probabilities of its possibilities; from the second slot on given that something is said."""
+    """The probabilities of each slot's possibilities; from the second slot on, given that something is said."""
     p = np.asarray(chances, dtype=np.float64)
     says = _says(table)
     said = math.fsum(p[says].tolist())
-    found = [_sums(table.choices[:, 0], p, len(table.slots[0]), math.fsum(p.tolist()))]
-    found += [
+    shares = [_sums(table.choices[:, 0], p, len(table.slots[0]), math.fsum(p.tolist()))]
+    shares += [
         _sums(table.choices[says, slot], p[says], len(table.slots[slot]), said) for slot in range(1, len(table.slots))
     ]
-    return found
+    return shares
 
 
 def choices_of(table: Table, chances: Sequence[float] | FloatArray, chosen: int) -> list[SlotChoice]:
-    """What each slot did; one entry when nothing was said."""
+    """The choice of each slot; a single entry when nothing was said."""
     p = np.asarray(chances, dtype=np.float64)
-    picked = [int(one) for one in table.choices[chosen] if one >= 0]
-    alike, found = np.ones(len(p), dtype=bool), []
+    picked = [int(choice) for choice in table.choices[chosen] if choice >= 0]
+    same_above, slot_choices = np.ones(len(p), dtype=bool), []
     above = math.fsum(p.tolist())
-    for slot, (mine, spread) in enumerate(zip(picked, marginals(table, p), strict=False)):
-        alike = alike & (table.choices[:, slot] == mine)
-        here = math.fsum(p[alike].tolist())
-        found.append(SlotChoice(mine, spread[mine], here / above if above else 0.0, spread))
+    for slot, (index, distribution) in enumerate(zip(picked, marginals(table, p), strict=False)):
+        same_above = same_above & (table.choices[:, slot] == index)
+        here = math.fsum(p[same_above].tolist())
+        slot_choices.append(SlotChoice(index, distribution[index], here / above if above else 0.0, distribution))
         above = here
-    return found
+    return slot_choices
 
 
 def question_text(table: Table, shared_line: str) -> str:
@@ -131,25 +132,25 @@ def question_text(table: Table, shared_line: str) -> str:
 def example_text(
     table: Table, shared_line: str, chances: Sequence[float] | FloatArray, chosen: int, cost: float
 ) -> str:
-    """One example in VW's slates format: the shared cost, each slot's choice and its propensity; ends with an empty line.
+    """An example in VW's slates format: the shared cost, each slot's choice and its propensity; ends with an empty line.
 
-    An action that says nothing teaches the first slot only. Raises `ValueError` on lines of another form, and on a
-    distribution that is not one, as that of an imported decision of which only the chosen action's is known.
+    An action that says nothing teaches only the first slot. Raises `ValueError` on lines of another form, and when the
+    distribution does not sum to 1, as in an imported log that holds only the chosen action's probability.
     """
     p = np.asarray(chances, dtype=np.float64)
     whole = len(p) == len(table.choices) and abs(math.fsum(p.tolist()) - 1.0) <= SUM_TOLERANCE
     if not whole or not p[chosen] > 0.0:
-        raise ValueError("its logged distribution does not sum to 1, or is 0 at what was chosen")
-    did = choices_of(table, p, chosen)
+        raise ValueError("its logged distribution does not sum to 1, or gives the chosen action probability 0")
+    slot_choices = choices_of(table, p, chosen)
     shared = f"slates shared {float(cost)!r} {shared_line.removeprefix('shared ')}"
-    slots = [f"slates slot {one.chosen}:{one.propensity!r} |" for one in did]
-    return _joined([shared, *_action_lines(table.slots[: len(did)]), *slots], shared_line) + "\n\n"
+    slots = [f"slates slot {choice.chosen}:{choice.propensity!r} |" for choice in slot_choices]
+    return _joined([shared, *_action_lines(table.slots[: len(slot_choices)]), *slots], shared_line) + "\n\n"
 
 
 def _joined(lines: list[str], shared_line: str) -> str:
     text = "\n".join(lines)
     if text.count("\n") != len(lines) - 1 or "\r" in text or not shared_line.startswith("shared |"):
-        raise ValueError("its lines are not as encode_context and encode_action write them")
+        raise ValueError("its lines differ from what encode_context and encode_action write")
     return text
 
 
@@ -169,4 +170,4 @@ def _sums(choices: NDArray[np.int64], p: FloatArray, size: int, total: float) ->
     """Correctly rounded sums of probabilities by choice, as shares of the total."""
     if not total > 0.0:
         return [0.0] * size
-    return [min(math.fsum(p[choices == one].tolist()) / total, 1.0) for one in range(size)]
+    return [min(math.fsum(p[choices == possibility].tolist()) / total, 1.0) for possibility in range(size)]

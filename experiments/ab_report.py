@@ -1,9 +1,9 @@
 """The full report of an A/B test from unit-level arrays: every metric, every variant against control, with checks.
 
-Adds to `experiments.comparison` what a reader needs at once: CUPED where a covariate is given, Holm over all metrics
-and variants, an always-valid interval and p-value beside the fixed ones, and the sample ratio check. Assumes units
-assigned by fixed randomisation, one row per unit. This module must never pick metrics, covariates or control after
-seeing results.
+Adds to `experiments.comparison` what a reader needs at once: CUPED where a covariate is given, Holm's correction over
+all metrics and variants, an always-valid interval and p-value beside the fixed-look ones, and the sample ratio check.
+Assumes fixed randomisation of units, and one row per unit. This module must never choose metrics, covariates or the
+control after seeing results.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ MIN_UNITS_SEQUENTIAL = 100
 
 
 class Metric(NamedTuple):
-    """One metric with its values, one per unit."""
+    """A metric and its values per unit."""
 
     name: str
-    """As printed."""
+    """Name in the report."""
     kind: Kind
     """mean, proportion (0 or 1 per unit), ratio (sums per unit), quantile, count."""
     numerator: FloatArray
@@ -54,7 +54,7 @@ class Metric(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One metric of one variant against control."""
+    """A metric of a variant against control."""
 
     metric: str
     """Metric name."""
@@ -63,7 +63,7 @@ class Line(NamedTuple):
     variant: int
     """Code of the treatment variant."""
     comparison: Comparison | None
-    """The headline comparison: adjusted by CUPED when a covariate was given. None with a reason."""
+    """The headline: adjusted by CUPED when a covariate is given. None with a reason."""
     unadjusted: Comparison | None
     """The comparison without CUPED; None when that is the headline."""
     cuped: CupedResult | None
@@ -107,9 +107,9 @@ def compare_variants(
 ) -> ABReport:
     """Report over variant codes 0..variants-1, shape (units,). `shares` are intended ones in code order; None is equal.
 
-    `looks` are the information fractions of the planned looks so far, this one last; see
-    `experiments.group_sequential`. Raises `DataError` for fewer than two variants, for looks that do not ascend, and for
-    values that a metric type does not allow, with the row.
+    `looks` are the information fractions of the planned looks so far, up to now; see `experiments.group_sequential`.
+    Raises `DataError` for fewer than two variants, for looks that do not ascend, and for values that a metric type does
+    not allow, with the row.
     """
     counts = np.bincount(variant, minlength=variants)
     if variants < 2:
@@ -152,7 +152,7 @@ def _line(metric: Metric, rows: Pair, treatment: int, looks: tuple[float, ...], 
         plain = _plain(metric, rows, alpha)
         adjusted = _cuped(metric, rows, alpha)
     except DataError as error:
-        # One metric that cannot be computed must not hide the others.
+        # A metric that cannot be computed must not hide the others.
         return empty._replace(reason=error.sentence(None))
     headline = plain if adjusted is None else adjusted.comparison
     sequential, reason = _always_valid(headline, min(sizes), sum(sizes), alpha)
@@ -192,10 +192,10 @@ def _take(values: FloatArray | None, rows: BoolArray) -> FloatArray | None:
     return None if values is None else values[rows]
 
 
-def _always_valid(found: Comparison, smallest: int, units: int, alpha: float) -> tuple[MixtureTest | None, str]:
-    if found.std_error is None:
-        return None, found.interval.reason
+def _always_valid(headline: Comparison, smallest: int, units: int, alpha: float) -> tuple[MixtureTest | None, str]:
+    if headline.std_error is None:
+        return None, headline.interval.reason
     if smallest < MIN_UNITS_SEQUENTIAL:
         return None, f"the always-valid interval opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {smallest}"
-    tau = mixture_tau(found.std_error, units, alpha=alpha)
-    return mixture_test(found.difference, found.std_error, tau, alpha), ""
+    tau = mixture_tau(headline.std_error, units, alpha=alpha)
+    return mixture_test(headline.difference, headline.std_error, tau, alpha), ""

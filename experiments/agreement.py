@@ -1,8 +1,8 @@
-"""Whether several estimators of one value tell the same story.
+"""Whether the intervals of several estimators of the same value agree.
 
-Estimators make different mistakes: weights that are off mislead IPS, a wrong reward model misleads the direct method. When
-their intervals have a value in common, none of them contradicts another; when not, something that they rest on is broken.
-This module must never be given intervals around a shrunk value: those are about another number.
+Estimators make different mistakes: wrong weights mislead IPS, a wrong reward model misleads the direct method. When
+their intervals share a value, they do not contradict each other; otherwise an assumption is broken. This module must
+never be given intervals around a shrunk value: they estimate another number.
 """
 
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ class Agreement(NamedTuple):
     """What the intervals of several estimators have in common."""
 
     agree: bool | None
-    """True when one value lies in every interval; None with fewer than two intervals."""
+    """True when every interval contains the same value; None with fewer than two intervals."""
     low: float | None
-    """The values that lie in all of them begin here; None unless they agree."""
+    """Lower end of the range that all intervals share; None unless they agree."""
     high: float | None
-    """And end here."""
+    """Upper end of that range."""
     apart: tuple[str, str] | None
     """The two estimators whose intervals are farthest apart; None unless they disagree."""
 
 
 def agreement(intervals: Mapping[str, tuple[float, float]]) -> Agreement:
-    """Intervals by estimator, (low, high) each, all about the same value."""
+    """Agreement of intervals (low, high) by estimator, all about the same value."""
     if len(intervals) < 2:
         return Agreement(None, None, None, None)
     highest_low = max(intervals, key=lambda name: intervals[name][0])

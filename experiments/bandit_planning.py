@@ -1,7 +1,7 @@
-"""What a bandit experiment would show, by simulation: power, traffic and regret, before it starts.
+"""What a planned bandit experiment would show, by simulation: power, traffic and regret.
 
 Batches of rounds are drawn for many runs at once; probabilities follow epsilon-greedy or Thompson sampling with an
-exploration floor, and the analysis is the one of the results page (two-point-weighted contrasts). All randomness comes
+exploration floor. The analysis uses two-point-weighted contrasts (`experiments.adaptive`). All randomness comes
 from the seed. This module must never be used as an analysis of data: it answers "what if the arms were like this".
 """
 
@@ -56,7 +56,7 @@ class BanditPlan(NamedTuple):
 
 
 class ArmBaseline(NamedTuple):
-    """One arm as seen in a stored log."""
+    """An arm in a stored log."""
 
     mean: float | None
     """Self-normalised mean reward; None when the arm was never chosen."""
@@ -105,7 +105,8 @@ def simulate(
 def _check(design: Design, arms: int) -> None:
     if design.rounds < 2 or not 1 <= design.batch <= design.rounds:
         raise DataError(
-            "the design's rounds or batch make no sense", fix="give 2 rounds or more, and a batch within them"
+            "the design has too few rounds, or a batch that does not fit",
+            fix="give 2 rounds or more, and a batch within them",
         )
     if not 0 < design.floor <= 1 or not 0 <= design.decay < 1:
         raise DataError("the design has no lasting floor", fix="give 0 < floor <= 1 and 0 <= decay < 1")

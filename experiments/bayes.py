@@ -2,7 +2,7 @@
 
 Posteriors are normal: flat by default, or with a normal prior on each arm's value. Arms of a bandit must enter with
 their adaptively weighted values (`experiments.adaptive`), never with raw means. This module must never sample: the
-integrals are done on a grid, so that the same data always give the same number.
+integrals are computed on a grid, so that the same data always give the same number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REACH = 9.0
 
 
 class ArmChance(NamedTuple):
-    """One arm's standing against all others."""
+    """An arm compared with all others."""
 
     mean: float
     """Posterior mean, metric's unit."""

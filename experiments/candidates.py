@@ -1,4 +1,4 @@
-"""Many candidate policies on one log: which may be called better than the one that runs.
+"""Many candidate policies on one log: which of them are shown to be better than the baseline.
 
 Differences are paired (same rows), one-sided p-values are corrected with Holm over all candidates, and a candidate
 whose verdict is "not identified" takes part in the correction but can never be promoted. This module must never be
@@ -21,7 +21,7 @@ from experiments.verdict import Verdict
 
 
 class Candidate(NamedTuple):
-    """One candidate against the baseline."""
+    """A candidate against the baseline."""
 
     name: str
     """As given."""
@@ -69,13 +69,13 @@ def judge(
     raw = [float(stats.norm.sf((gap - minimum_effect) / se)) if se > 0 else 1.0 for gap, se in gaps]
     adjusted = adjust(raw, "holm")
     z = float(stats.norm.isf(alpha / (2 * len(names))))
-    found = []
+    judged = []
     for name, (gap, se), p, holm, verdict in zip(names, gaps, raw, adjusted, verdicts, strict=True):
         corrected = 1.0 if holm is None else holm
         interval = Interval(gap - z * se, gap + z * se) if se > 0 else missing("it never differs from the baseline")
         reason = _reason(corrected, alpha, verdict)
-        found.append(Candidate(name, gap, se, p, corrected, interval, not reason, reason))
-    return found
+        judged.append(Candidate(name, gap, se, p, corrected, interval, not reason, reason))
+    return judged
 
 
 def _reason(adjusted: float, alpha: float, verdict: Verdict) -> str:
@@ -87,7 +87,7 @@ def _reason(adjusted: float, alpha: float, verdict: Verdict) -> str:
 
 
 def detectable_difference(std_error: float, candidates: int, alpha: float = 0.05, wanted_power: float = 0.8) -> float:
-    """The difference that one of so many candidates would show with `wanted_power`, given its standard error."""
+    """The smallest true difference that a test of `candidates` policies would show with `wanted_power`."""
     z = stats.norm.isf(fraction("alpha", alpha) / max(candidates, 1)) + stats.norm.isf(
         1 - fraction("power", wanted_power)
     )

@@ -1,10 +1,10 @@
-"""Sample ratio mismatch for bandits: do logged choices happen as often as the logged propensities say?
+"""Sample ratio mismatch for bandits: are actions chosen as often as the logged propensities say?
 
-Propensities change with every context and policy version, so that counts cannot be compared with fixed shares; each
-decision can be compared with its own distribution. Lost exposures of one arm, a propensity that is not the one drawn
-from, or a log that was filtered afterwards all break every off-policy number, and show here first. Because each row
-carries its own probabilities, ramps and reweighting are no alarm. Everything is a sum over rows, mergeable over time
-slices, policy versions and segments. This module must never look at rewards.
+Propensities change with every context and policy version, so counts cannot be compared with fixed shares. Each decision
+is compared with its own distribution instead. Lost exposures of an arm, a wrong propensity, or a log that was filtered
+afterwards break every off-policy number, and show here first. Ramps and reweighting raise no alarm, because each row
+has its own probabilities. All results are sums over rows, mergeable over time slices, policy versions and segments.
+This module must never look at rewards.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class ChoiceSums(NamedTuple):
 
 
 class ArmBalance(NamedTuple):
-    """One arm's chosen against expected."""
+    """How often an arm was chosen, and how often its propensities say."""
 
     chosen: int
     """Times chosen."""
     expected: float
-    """Times its logged probabilities promise."""
+    """Sum of its logged probabilities."""
     ratio: float | None
     """chosen / expected; 0.97 when 3% are lost. None when nothing was expected."""
     z: float | None
@@ -67,7 +67,7 @@ class ChoiceBalance(NamedTuple):
     df: int
     """Rank of S, usually K - 1."""
     p_value: float | None
-    """For ONE look; None when no choice was random."""
+    """Valid for a single look; None when no choice was random."""
     log_evidence: float
     """Log of the e-process: evidence against the propensities, however often one looks."""
     anytime_p_value: float
@@ -91,7 +91,9 @@ def choice_sums(chosen: ArrayLike, probabilities: ArrayLike) -> ChoiceSums:
     p = p / p.sum(axis=1, keepdims=True)
     own = p[np.arange(len(a)), a]
     if (own <= 0).any():
-        raise DataError("the chosen arm had probability 0", fix="the log is wrong there", row=int(np.argmax(own <= 0)))
+        raise DataError(
+            "the chosen arm had probability 0", fix="find out why the log holds it", row=int(np.argmax(own <= 0))
+        )
     counts = np.bincount(a, minlength=p.shape[1]).astype(np.float64)
     covariance = np.diag(p.sum(axis=0)) - p.T @ p
     growth = np.expm1(np.array(TILTS))
@@ -115,7 +117,7 @@ def merge_choices(a: ChoiceSums, b: ChoiceSums) -> ChoiceSums:
 
 
 def choice_balance(sums: ChoiceSums, *, alpha: float = ALPHA) -> ChoiceBalance:
-    """The check at one look, fixed (chi-square) and anytime (e-process) from the same sums.
+    """The check at this look: fixed-look (chi-square) and anytime (e-process), from the same sums.
 
     The e-process is the average over arms and tilts theta of prod q_t(a_t) / p_t(a_t), q_t(b) proportional to
     p_t(b) exp(theta 1{b = arm}): each factor has mean 1 under the logged propensities, whatever the policy learned from
@@ -145,8 +147,8 @@ def _arm(chosen: int, expected: float, variance: float) -> ArmBalance:
 def balance_by_group(groups: Sequence[ChoiceSums], *, alpha: float = ALPHA) -> list[ChoiceBalance]:
     """The check of several groups (arms, model versions, segments), corrected for their number.
 
-    Fixed-look p-values are adjusted with Holm's method, anytime p-values with Bonferroni's, so that the chance of a
-    false alarm in any group stays at 0.001 plus `alpha`.
+    Fixed-look p-values are adjusted with Holm's method, anytime p-values with Bonferroni's, so that the chance of any
+    false alarm at a look is at most 0.001 plus `alpha`.
     """
     balances = [choice_balance(sums, alpha=alpha) for sums in groups]
     corrected = []

@@ -2,9 +2,9 @@
 
 An arm enters as mergeable `Moments` of four unit-level columns (numerator, denominator, and the same two before the
 experiment); a mean is the ratio whose denominator is 1. The estimand is treatment minus control (and treatment over
-control - 1) of the population mean, or of the ratio of means. Intervals here are for one pre-declared look: for
-numbers that refresh use `experiments.sequences`. This module must never compare arms of a bandit: their raw means are
-biased (`experiments.adaptive`).
+control - 1) of the population mean, or of the ratio of means. Intervals here are valid for a single, pre-declared look;
+for numbers that refresh, use `experiments.sequences`. This module must never compare arms of a bandit: their raw means
+are biased (`experiments.adaptive`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONSTANT = "the metric does not vary in one or both arms, so that its error is u
 
 
 class ArmEstimate(NamedTuple):
-    """One arm's value of a metric."""
+    """A metric's value in an arm."""
 
     value: float
     """Mean, rate, ratio or quantile, in the metric's unit."""
@@ -40,7 +40,7 @@ class ArmEstimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Treatment against control on one metric, at one pre-declared look."""
+    """Treatment against control on a metric, at a single pre-declared look."""
 
     control: ArmEstimate
     """The control arm."""
@@ -61,7 +61,7 @@ class Comparison(NamedTuple):
     relative_interval: Interval
     """Of the relative lift."""
     method: str
-    """Names of test and intervals."""
+    """Names of the test and the intervals."""
 
 
 def arm_moments(
@@ -72,8 +72,8 @@ def arm_moments(
 ) -> Moments:
     """Mergeable moments of one arm from one value per unit. Missing denominators are 1, missing covariates 0.
 
-    For ratios pass each unit's SUMS. Raises `DataError` for NaN anywhere (a unit without history gets the covariate's
-    mean or 0 from the caller, who knows which), for fewer than two units, and for denominators that sum to 0.
+    For ratios pass each unit's SUMS. Raises `DataError` for NaN anywhere, for fewer than two units, and for
+    denominators that sum to 0. The caller imputes the covariate of units without history.
     """
     num = vector("metric", numerator, minimum_length=2)
     den = np.ones_like(num) if denominator is None else vector("denominator", denominator)
@@ -217,7 +217,7 @@ def compare_proportions(
 ) -> Comparison:
     """Two proportions of units: pooled z test (no continuity correction), Newcombe's interval, log-delta lift.
 
-    From counts alone, hence mergeable. statsmodels computes test and intervals.
+    It needs only counts, so parts can be merged. statsmodels computes the test and the intervals.
     """
     for count, n in ((successes_control, n_control), (successes_treatment, n_treatment)):
         if not (n >= 2 and 0 <= count <= n):
@@ -279,11 +279,11 @@ def quantile_estimate(values: ArrayLike, quantile: float) -> ArmEstimate:
 def compare_quantiles(control: ArrayLike, treatment: ArrayLike, quantile: float, *, alpha: float = 0.05) -> Comparison:
     """Difference of two sample quantiles with Woodruff errors. Needs at least about 10 units beyond the quantile."""
     arms = [quantile_estimate(values, quantile) for values in (control, treatment)]
-    found = compare_estimates(arms[0], arms[1], alpha=alpha, method=f"quantile {quantile:g}, Woodruff")
+    comparison = compare_estimates(arms[0], arms[1], alpha=alpha, method=f"quantile {quantile:g}, Woodruff")
     beyond = min(arm.n for arm in arms) * min(quantile, 1 - quantile)
     if beyond < 10:
         reason = f"only {beyond:.1f} units of an arm lie beyond the quantile; 10 are needed"
-        return found._replace(
+        return comparison._replace(
             std_error=None, statistic=None, p_value=None, interval=missing(reason), relative_interval=missing(reason)
         )
-    return found
+    return comparison

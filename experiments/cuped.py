@@ -1,7 +1,7 @@
 """Variance reduction with data from before the experiment: CUPED for means and ratios, post-stratification by segment.
 
-Covariates must be fixed before exposure; a covariate that the treatment can move biases the result, and nothing here
-can notice. This module must never drop a unit that lacks a covariate: the caller imputes.
+Covariates must be fixed before exposure. A covariate that the treatment changes biases the result, and no check can
+detect it. This module must never drop a unit that lacks a covariate: the caller imputes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from experiments.validation import DataError, FloatArray
 
 
 class CupedResult(NamedTuple):
-    """A comparison after adjustment, and what the adjustment did."""
+    """A comparison after adjustment, and the effect of the adjustment."""
 
     comparison: Comparison
     """Treatment against control on the adjusted metric."""
@@ -57,12 +57,12 @@ def cuped(
         raise DataError("the covariate does not vary", fix="drop it: a constant explains nothing")
     theta = float(y @ covariance @ x) / var_x
     arms = [_adjusted(arm, theta, centre) for arm in (control, treatment)]
-    found = compare_estimates(arms[0], arms[1], alpha=alpha, alternative=alternative, method="CUPED, Welch t")
+    comparison = compare_estimates(arms[0], arms[1], alpha=alpha, alternative=alternative, method="CUPED, Welch t")
     before = sum(linear_variance(arm, NUM, DEN) / arm.n for arm in (control, treatment))
     after = arms[0].variance + arms[1].variance
     var_y = float(y @ covariance @ y)
     correlation = float(y @ covariance @ x) / sqrt(var_x * var_y) if var_y > 0 else 0.0
-    return CupedResult(found, theta, correlation, after / before if before > 0 else 1.0)
+    return CupedResult(comparison, theta, correlation, after / before if before > 0 else 1.0)
 
 
 def _linear(m: Moments, numerator: int, denominator: int) -> FloatArray:

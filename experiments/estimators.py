@@ -25,7 +25,7 @@ DIAGNOSTIC = "the reward model's opinion of V: model error is not in its standar
 
 
 class Estimate(NamedTuple):
-    """A point estimate and what each row contributed to it."""
+    """A point estimate and the contribution of each row."""
 
     name: str
     """Short name, as in reports."""

@@ -1,8 +1,8 @@
-"""Group-sequential bounds for looks that are few and planned: Lan and DeMets' alpha spending.
+"""Group-sequential bounds for a few planned looks: Lan and DeMets' alpha spending.
 
-Needs a planned maximum sample size; in return intervals at the end are 20 to 30% shorter than confidence sequences. A
-look that was not in the plan is allowed (spending depends only on information), one that depends on the result is not.
-This module must never be used on a dashboard that refreshes: that is what `experiments.sequences` is for.
+They need a planned maximum sample size; in return, final intervals are 20 to 30% shorter than confidence sequences. An
+extra look is allowed, because spending depends only on information, unless the results so far prompted it. This module
+must never be used on a dashboard that refreshes: that is what `experiments.sequences` is for.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Look(NamedTuple):
     bound: float
     """Bound at this look."""
     reject: bool
-    """True when the bound is reached: stop, there is a difference."""
+    """True when |z| reaches the bound: stop, there is a difference."""
     interval: Interval
     """Repeated confidence interval (Jennison and Turnbull 1989), valid at every planned look together."""
 
@@ -129,9 +129,9 @@ def look(
     power: float = 2.0,
 ) -> Look:
     """The decision at the last of the looks taken so far, `information` listing all of them."""
-    found = bounds(information, alpha, spending, power)
+    planned = bounds(information, alpha, spending, power)
     z = difference / positive("standard error", std_error)
-    bound = found.z[-1]
+    bound = planned.z[-1]
     half = bound * std_error
     if isinf(bound):
         return Look(z, bound, False, Interval(None, None, "too little error is spent at this look to bound anything"))

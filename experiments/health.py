@@ -1,7 +1,7 @@
 """Whether an experiment ran as designed: sample ratio mismatch of units, missing rewards, concentrated exposure.
 
-The bandit form (logged choices against logged propensities) is in `experiments.choices`. An alert here means that no
-result of the experiment may be believed until it is explained; this module must never correct for what it finds.
+The bandit form (logged choices against logged propensities) is in `experiments.choices`. After an alert, do not
+believe any result of the experiment until the cause is known. This module must never correct for a problem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from experiments.results import Interval
 from experiments.validation import ArrayLike, DataError, FloatArray, fraction, positive, refuse_first, vector
 
 ALERT_BELOW = 0.001
-"""Fixed-look alerts use p < 0.001: they are looked at often, and a false one stops an experiment."""
+"""Fixed-look alerts use p < 0.001: people look at them often, and a false alert stops an experiment."""
 CONCENTRATION = 10_000.0
 """Dirichlet concentration of the sequential test: sharp enough to notice a share that is off by one percent."""
 
@@ -27,7 +27,7 @@ class RatioCheck(NamedTuple):
     observed: tuple[int, ...]
     """Units per arm."""
     expected: tuple[float, ...]
-    """Units per arm that the shares promise."""
+    """Units per arm according to the shares."""
     chi2: float
     """Pearson's statistic, K - 1 degrees of freedom."""
     p_value: float
@@ -37,7 +37,7 @@ class RatioCheck(NamedTuple):
 
 
 class SequentialRatioCheck(NamedTuple):
-    """Sequential sample-ratio test over looks; valid however often one looks."""
+    """Sequential sample-ratio test over looks, valid after any number of them."""
 
     log_bayes_factor: FloatArray
     """Shape (looks,), natural log, cumulative; through changes of shares the factors of the stretches multiply."""
@@ -61,14 +61,14 @@ class MissingRewards(NamedTuple):
 
 
 class Concentration(NamedTuple):
-    """How unevenly exposures fall on actions (or decisions on units)."""
+    """How unevenly exposures are spread over actions (or decisions over units)."""
 
     top_share: float
     """Share of the largest."""
     effective_number: float
-    """1 / sum of squared shares: how many equally used ones would look the same."""
+    """1 / sum of squared shares: the number of equally frequent actions that gives the same value."""
     gini: float
-    """0 when all are equal, towards 1 when one has everything."""
+    """0 when all counts are equal; near 1 when a single action has them all."""
 
 
 def sample_ratio(counts: ArrayLike, intended: ArrayLike) -> RatioCheck:
@@ -94,7 +94,7 @@ def _counts(counts: ArrayLike, intended: ArrayLike) -> tuple[FloatArray, FloatAr
     used = share > 0
     if used.sum() < 2 or observed.sum() <= 0:
         raise DataError(
-            "fewer than two arms have a share, or there are no units", fix="nothing can be out of proportion"
+            "fewer than two arms have a share, or there are no units", fix="give two arms a share, or wait for units"
         )
     return observed[used], np.asarray(share[used] / share.sum())
 
@@ -136,8 +136,8 @@ def _log_bayes_factor(total: FloatArray, share: FloatArray, k: float) -> float:
 def missing_rewards(decided: ArrayLike, rewarded: ArrayLike) -> MissingRewards:
     """Per-arm share of closed decisions without a reward. decided, rewarded: (K,) counts.
 
-    Where "no event" means the default reward this is only a description; where every decision should be answered, a
-    difference between arms says that answers are lost.
+    Where "no event" means the default reward, this only describes the arms. Where every decision should get a reward, a
+    difference between arms means that rewards are lost.
     """
     n, k = vector("decision counts", decided), vector("reward counts", rewarded)
     if len(n) != len(k):
@@ -164,7 +164,7 @@ def concentration(counts: ArrayLike) -> Concentration:
     refuse_first(x < 0, x, "a count is {value}", "counts are 0 or larger")
     total = float(x.sum())
     if total <= 0:
-        raise DataError("all counts are 0", fix="there is no exposure yet")
+        raise DataError("all counts are 0", fix="wait for the first exposure")
     share = np.sort(x / total)
     ranks = np.arange(1, len(share) + 1)
     gini = float((2 * ranks - len(share) - 1) @ share / len(share))

@@ -1,6 +1,6 @@
-"""Intervals for ONE pre-declared sample size, from influence values or from sums alone.
+"""Intervals for a single, pre-declared sample size, from influence values or from sums alone.
 
-For numbers that refresh use `experiments.sequences`. Every function returns an `Interval` whose ends are numbers, or
+For numbers that refresh, use `experiments.sequences`. Every function returns an `Interval` whose ends are numbers, or
 None with a reason: this module must never return NaN.
 """
 
@@ -51,16 +51,17 @@ def weight_sums_of(m: Moments) -> WeightSums:
 
 
 def effective_rewards(sums: WeightSums, reward_range: tuple[float, float]) -> float:
-    """Kish size of w (r - low) or of w (high - r), whichever is smaller: how many rewards a normal limit rests on.
+    """Kish size of w (r - low) or of w (high - r), whichever is smaller: the number of rewards behind a normal limit.
 
-    With rare rewards the weights' own effective size flatters the log: 1,000 rows with 10 clicks know 10 things.
+    With rare rewards the effective size of the weights alone is too optimistic: 1,000 rows with 10 clicks hold 10
+    events.
     """
     low, high = reward_range
     sizes = []
     for origin, sign in ((low, 1.0), (high, -1.0)):
         total = sign * (sums.wr - origin * sums.w)
         squares = sums.wwrr - 2 * origin * sums.wwr + origin * origin * sums.ww
-        # Squares at rounding level mean that no row has anything to say on this side.
+        # Squares at rounding level mean that no row is informative on this side.
         sizes.append(total * total / squares if squares > 1e-14 * max(sums.ww, 1e-300) else 0.0)
     return min(sizes)
 
@@ -160,7 +161,7 @@ def _least_divergence(sums: WeightSums, min_weight: float, max_weight: float) ->
 
 
 def _shortfall(sums: WeightSums, origin: float, sign: float, ends: tuple[float, float], radius: float) -> float:
-    """Smallest E[f], f = sign * w (r - origin) >= 0, over both places where the unseen row may sit; never below 0.
+    """Smallest E[f], f = sign * w (r - origin) >= 0, over both ends of the weight bounds for the unseen row; never below 0.
 
     With the reward measured from `origin` the unseen row contributes f = 0 whatever its weight, which is what keeps the
     limit of an infinite largest weight finite.

@@ -26,7 +26,7 @@ CHUNK_ROWS = 1 << 15
 
 
 class _Problem(NamedTuple):
-    """g_i = f_i + a_i u0 + b_i u1 with u >= 0: f_i = w_i |r_i - origin|, (a_i, b_i) places w_i between the bounds."""
+    """g_i = f_i + a_i u0 + b_i u1 with u >= 0; f_i = w_i |r_i - origin|, and (a_i, b_i) locates w_i between the bounds."""
 
     w: FloatArray
     r: FloatArray
@@ -34,7 +34,7 @@ class _Problem(NamedTuple):
     bounds: tuple[float, float]
 
     def pieces(self) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
-        """(f, a, b) chunk by chunk, made again at every pass so that ten million rows need no copies."""
+        """(f, a, b) chunk by chunk, computed again in every pass so that ten million rows need no copies."""
         for start in range(0, len(self.w), CHUNK_ROWS):
             w, r = self.w[start : start + CHUNK_ROWS], self.r[start : start + CHUNK_ROWS]
             yield w * np.abs(r - self.origin), *_shares(w, *self.bounds)
@@ -74,10 +74,10 @@ def empirical_likelihood(
 
 
 def _check_bounds(w: FloatArray, min_weight: float, max_weight: float) -> None:
-    # Rounding may put the row that defines a bound one unit outside it; `_shares` moves it back.
+    # Rounding may put the row that defines a bound just outside it; `_shares` moves it back.
     if float(w.max()) > max_weight * (1 + 1e-9) or float(w.min()) < min_weight - 1e-12:
         raise DataError(
-            "a weight lies outside the declared bounds", fix="declare the POSSIBLE weights, not the seen ones"
+            "a weight lies outside the declared bounds", fix="declare the possible weights, not only the weights seen"
         )
 
 
@@ -104,7 +104,7 @@ def _best_multipliers(problem: _Problem) -> tuple[float, float]:
         low, high = (t, high) if gradient > 0 else (low, t)
         step = t - gradient / curvature if curvature < 0 else t
         following = step if low < step < high else (low + high) / 2
-        # What a further step could still gain in mean log-likelihood, far below what rounding leaves of it.
+        # A further step would gain less mean log-likelihood than rounding loses.
         settled = curvature < 0 and following == step and gradient * gradient < -curvature * 1e-22 * len(problem.w)
         t = following
         if settled or high - low < NARROWEST:
@@ -133,7 +133,7 @@ def _least(problem: _Problem, best: float) -> float | None:
             return max(0.0, value - float(at_one @ u))
         accepted = _line_search(problem, best, (u, value - float(at_one @ u)), move, at_one)
         if accepted is None:
-            # No step improves any more: rounding is reached. Accept only when the slope is at rounding level too.
+            # No step improves the value beyond rounding. Accept it only when the slope is at rounding level too.
             return max(0.0, value - float(at_one @ u)) if abs(float(slope @ move)) <= 1e-9 * scale else None
         u = accepted
         value, gradient, hessian = _dual(problem, best, u)
@@ -160,7 +160,7 @@ def _line_search(
     for _ in range(60):
         trial = np.maximum(u + size * move, 0.0)
         reached = _geometric_mean(problem, best, trial)
-        # 0 means that a row's factor vanished: the corner is outside unless every row has f > 0.
+        # 0 means that a row's factor vanished: the corner lies outside unless every row has f > 0.
         if reached > 0 and reached - float(at_one @ trial) > objective:
             return trial
         size /= 2

@@ -1,6 +1,6 @@
-"""Many questions at once: Holm for primary metrics, Benjamini-Hochberg for exploratory ones.
+"""Corrections for many comparisons: Holm for primary metrics, Benjamini-Hochberg for exploratory metrics.
 
-This module must never drop a p-value: a comparison without one (None) stays in place and takes part in no count.
+This module must never drop a p-value. A comparison without a p-value (None) keeps its position and does not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def adjust(p_values: Sequence[float | None], method: Method = "holm") -> list[fl
     """Adjusted p-values in the given order (Holm our own, the others statsmodels `multipletests`); None stays None.
 
     holm: family-wise error (Holm 1979), for primary metrics x arms. fdr_bh: false discovery rate (Benjamini and
-    Hochberg 1995), for exploratory ones.
+    Hochberg 1995), for exploratory metrics.
     """
     present = [(index, p) for index, p in enumerate(p_values) if p is not None]
     if not present:
@@ -28,7 +28,7 @@ def adjust(p_values: Sequence[float | None], method: Method = "holm") -> list[fl
     raw = np.array([p for _, p in present])
     if np.isnan(raw).any() or (raw < 0).any() or (raw > 1).any():
         raise DataError("a p-value lies outside 0 to 1", fix="pass p-values, or None where there is none")
-    # statsmodels' Holm runs Python's collector at each call: 60 ms in a worker with a large heap.
+    # statsmodels' Holm runs the garbage collector at each call: 60 ms in a worker with a large heap.
     adjusted = _holm(raw) if method == "holm" else multitest.multipletests(raw, method=method)[1]
     out: list[float | None] = [None] * len(p_values)
     for (index, _), value in zip(present, adjusted, strict=True):

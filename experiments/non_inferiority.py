@@ -1,4 +1,4 @@
-"""Non-inferiority and equivalence of two arms, from a difference and its standard error.
+"""Non-inferiority of an arm, from a difference and its standard error.
 
 The margin is declared before the experiment; this module must never derive one from data.
 """

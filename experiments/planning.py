@@ -1,8 +1,9 @@
-"""Before an experiment: power, minimum detectable effect, sample size and duration, for every metric type.
+"""Before an experiment: power, minimum detectable effect, sample size and duration.
 
-All metric types become a `Baseline`: a value and the standard deviation of one unit's influence on it; CUPED shrinks
-that deviation by sqrt(1 - correlation^2). Power is that of the two-sided Welch or z test at ONE look; a sequential
-design needs more (see `sequential_inflation`). This module must never look at the outcome of a running experiment.
+Every metric becomes a `Baseline`: a value and the standard deviation of a unit's influence on it. CUPED shrinks that
+deviation by sqrt(1 - correlation^2). Power is that of the two-sided Welch or z test at a single look; a sequential
+design needs more units (see `sequential_inflation`). This module must never look at the outcome of a running
+experiment.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIMPLE = sm_power.TTestIndPower()
 
 
 class Baseline(NamedTuple):
-    """What is known of a metric before the experiment."""
+    """A metric before the experiment."""
 
     kind: Kind
     """Metric type."""
@@ -36,7 +37,7 @@ class Baseline(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A design and what it can see."""
+    """A design and the effect that it can detect."""
 
     n_control: int
     """Units in control."""
@@ -66,7 +67,7 @@ def proportion_baseline(value: float, *, correlation: float = 0.0) -> Baseline:
 
 
 def count_baseline(value: float, *, dispersion: float = 1.0, correlation: float = 0.0) -> Baseline:
-    """Events per unit with variance dispersion * mean; 1 is Poisson, real counts are rather 2 to 10."""
+    """Events per unit with variance dispersion * mean; 1 is Poisson, real counts have 2 to 10."""
     return _baseline(
         "count", value, sqrt(positive("mean count", value) * positive("dispersion", dispersion)), correlation
     )
@@ -86,10 +87,10 @@ def power(baseline: Baseline, effect: float, n_control: float, n_treatment: floa
     if baseline.kind == "proportion" and baseline.correlation == 0:
         if not 0 < baseline.value + effect < 1:
             raise DataError(f"the proportion would become {baseline.value + effect:g}", fix="choose a smaller effect")
-        found = sm_proportion.power_proportions_2indep(
+        result = sm_proportion.power_proportions_2indep(
             effect, baseline.value, n_treatment, ratio=n_control / n_treatment, alpha=alpha, return_results=True
         )
-        return float(found.power)
+        return float(result.power)
     ratio = n_treatment / n_control
     if abs(effect) > 9 * baseline.unit_std * sqrt(1 / n_control + 1 / n_treatment):
         # The noncentral t distribution returns NaN this far out, where power is 1 to many digits.
@@ -106,14 +107,14 @@ def minimum_detectable_effect(
     wanted_power: float = 0.8,
     units_per_day: float | None = None,
 ) -> Plan:
-    """Smallest positive effect seen with `wanted_power`."""
+    """Smallest positive effect that is detected with `wanted_power`."""
     fraction("power", wanted_power)
     # Beyond this effect a normal test has power 1 for all purposes; for proportions 1 is the end of the scale.
     top = 12 * baseline.unit_std * sqrt(1 / n_control + 1 / n_treatment)
     if baseline.kind == "proportion" and baseline.correlation == 0:
         top = min(top, (1 - baseline.value) * (1 - 1e-9))
     if power(baseline, top, n_control, n_treatment, alpha) < wanted_power:
-        raise DataError("no effect can be seen with so few units", fix="plan for more units or a lower power")
+        raise DataError("no effect can be detected with so few units", fix="plan for more units or a lower power")
 
     def missing_power(effect: float) -> float:
         return power(baseline, effect, n_control, n_treatment, alpha) - wanted_power
@@ -131,7 +132,7 @@ def sample_size(
     treatment_share: float = 0.5,
     units_per_day: float | None = None,
 ) -> Plan:
-    """Units needed to see `effect` (absolute, not 0) with `wanted_power`, and days when `units_per_day` is given."""
+    """Units needed to detect `effect` (absolute, not 0) with `wanted_power`; days when `units_per_day` is given."""
     if effect == 0:
         raise DataError("the effect is 0", fix="plan for the smallest effect that matters")
     fraction("power", wanted_power)
@@ -145,7 +146,7 @@ def sample_size(
     guess = (baseline.unit_std / effect) ** 2 * 32 / (share * (1 - share)) + 10 * fewest
     low, high = float(np.log(fewest)), float(np.log(guess * 10))
     total = fewest if missing_power(low) >= 0 else float(np.exp(optimize.brentq(missing_power, low, high, xtol=1e-12)))
-    # Rounding guards against 1570.0000001 units becoming 1571 on another machine.
+    # Without rounding, 1570.0000001 units would become 1571 on another machine.
     sizes = tuple(ceil(round(total * part, 6)) for part in (1 - share, share))
     reached = power(baseline, effect, sizes[0], sizes[1], alpha)
     return _plan(baseline, effect, sizes, reached, alpha=alpha, units_per_day=units_per_day)

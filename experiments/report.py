@@ -1,8 +1,8 @@
-"""The full off-policy report of one target policy on one log: estimators, their intervals by name, and a verdict.
+"""The full off-policy report of a target policy on a log: estimators, their intervals by name, and a verdict.
 
-Works in one pass over sums plus, where a method cannot be had from sums (empirical likelihood, betting), one over the
-rows' weights and rewards. This module must never show an interval for a method whose assumptions the input contradicts:
-it puts a reason in its place.
+It takes one pass over sums, and another over the rows' weights and rewards for methods that need rows (empirical
+likelihood, betting). This module must never show an interval for a method whose assumptions the input contradicts: it
+gives the reason instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from experiments.report_lines import (
     ESTIMATORS,
     ROWS_OF_A_UNIT,
     EstimatorReport,
-    Found,
+    LogSums,
     Settings,
     detectable_lift,
     estimator,
@@ -42,7 +42,7 @@ BETTING_ROWS = 1_000_000
 
 
 class ModelColumns(NamedTuple):
-    """A reward model's predictions, one of each per row. The model must not have learned the row that it predicts."""
+    """Predictions of a reward model, per row. The model must not have learned the row that it predicts."""
 
     q: ArrayLike
     """Predicted reward of the logged action."""
@@ -71,14 +71,14 @@ NO_ASSUMPTIONS = Assumptions()
 
 
 class OffPolicyReport(NamedTuple):
-    """Everything that is known of one target policy from one log."""
+    """What a log says about a target policy."""
 
     rows: int
     """Decisions."""
     units: int | None
     """Independent units, when a unit column was given."""
     mean_weight: float
-    """1 within noise when the log is sound."""
+    """1, within noise, when the log is sound."""
     effective_sample_size: float
     """Kish, in rows."""
     max_weight: float
@@ -94,7 +94,7 @@ class OffPolicyReport(NamedTuple):
     estimators: dict[str, EstimatorReport]
     """By name, one for each of `ESTIMATORS`."""
     verdict: verdict.Verdict
-    """Whether any of this may be believed."""
+    """Whether the log can answer at all."""
     settings: Settings
     """What was assumed."""
 
@@ -125,8 +125,8 @@ def evaluate_rows(
     _refuse_heavier(w, settings.max_weight)
     total = sums.policy_sums(w, r, q, v, settings.thresholds)
     units = None if unit is None else sums.unit_moments(w, r, (q, v), settings.thresholds, unit)
-    found = Found(total, units, settings, model is not None, unsupported_mass)
-    return _assemble(found, row_intervals(w, r, settings, clustered=unit is not None, total=total))
+    log_sums = LogSums(total, units, settings, model is not None, unsupported_mass)
+    return _assemble(log_sums, row_intervals(w, r, settings, clustered=unit is not None, total=total))
 
 
 def report_from_sums(
@@ -138,7 +138,7 @@ def report_from_sums(
     sequence: sequences.SequenceState | None = None,
     unsupported_mass: float | None = None,
 ) -> OffPolicyReport:
-    """The same report from mergeable sums alone; what needs rows (likelihood, betting) says so.
+    """The same report from mergeable sums alone; methods that need rows (likelihood, betting) say so.
 
     `sequence` is the state of `experiments.sequences.advance` after the same rows in time order.
     """
@@ -150,7 +150,7 @@ def report_from_sums(
         if sequence is None
         else sequences.gamma_exponential(sequence, settings.reward_range, settings.alpha)
     )
-    return _assemble(Found(total, units, settings, with_model, unsupported_mass), given)
+    return _assemble(LogSums(total, units, settings, with_model, unsupported_mass), given)
 
 
 def row_intervals(
@@ -169,7 +169,7 @@ def row_intervals(
     out["confidence_sequence"] = sequences.gamma_exponential(state, bounds, alpha)
     out["betting"] = (
         missing(
-            "left out beyond a million rows, where it takes minutes: confidence_sequence holds under the same terms"
+            "not computed beyond a million rows, where it takes minutes: confidence_sequence makes the same assumptions"
         )
         if len(w) > BETTING_ROWS
         else sequences.betting(w, r, bounds, alpha)
@@ -236,11 +236,11 @@ def _refuse_heavier(w: FloatArray, max_weight: float | None) -> None:
         refuse_first(w > max_weight * (1 + 1e-9), w, "the importance weight is {value}", fix)
 
 
-def _assemble(found: Found, weighted: dict[str, Interval]) -> OffPolicyReport:
-    row_moments = found.total.moments
-    basis = row_moments if found.units is None else found.units
-    estimates = sums.finish(basis, with_model=found.with_model)
-    by_name = {name: estimator(name, estimates, found, weighted) for name in ESTIMATORS}
+def _assemble(log_sums: LogSums, weighted: dict[str, Interval]) -> OffPolicyReport:
+    row_moments = log_sums.total.moments
+    basis = row_moments if log_sums.units is None else log_sums.units
+    estimates = sums.finish(basis, with_model=log_sums.with_model)
+    by_name = {name: estimator(name, estimates, log_sums, weighted) for name in ESTIMATORS}
     n = row_moments.n
     weights = intervals.weight_sums_of(row_moments)
     effective = weights.w**2 / weights.ww if weights.ww > 0 else 0.0
@@ -250,28 +250,28 @@ def _assemble(found: Found, weighted: dict[str, Interval]) -> OffPolicyReport:
         mean_weight.value,
         mean_weight.std_error,
         effective,
-        found.total.max_weight,
-        found.unsupported,
+        log_sums.total.max_weight,
+        log_sums.unsupported,
         _disagreement(estimates),
-        intervals.effective_rewards(weights, found.settings.reward_range),
-        found.settings.max_weight,
+        intervals.effective_rewards(weights, log_sums.settings.reward_range),
+        log_sums.settings.max_weight,
     )
     judged = verdict.judge(diagnostics)
-    by_name = {name: with_asymptotic(by_name[name], diagnostics, found.settings.alpha) for name in ESTIMATORS}
-    lift = _lift(estimates, found)
+    by_name = {name: with_asymptotic(by_name[name], diagnostics, log_sums.settings.alpha) for name in ESTIMATORS}
+    lift = _lift(estimates, log_sums)
     return OffPolicyReport(
         n,
-        None if found.units is None else found.units.n,
+        None if log_sums.units is None else log_sums.units.n,
         mean_weight.value,
         effective,
-        found.total.max_weight,
+        log_sums.total.max_weight,
         verdict.weight_z(diagnostics),
         estimates["logged"].value,
         lift,
-        detectable_lift(lift, found.settings.alpha),
+        detectable_lift(lift, log_sums.settings.alpha),
         by_name,
         judged,
-        found.settings,
+        log_sums.settings,
     )
 
 
@@ -282,13 +282,13 @@ def _disagreement(estimates: dict[str, LinearEstimate]) -> float | None:
     return abs(gap.value) / gap.std_error
 
 
-def _lift(estimates: dict[str, LinearEstimate], found: Found) -> EstimatorReport:
-    estimate = estimates["dr_lift" if found.with_model else "lift"]
+def _lift(estimates: dict[str, LinearEstimate], log_sums: LogSums) -> EstimatorReport:
+    estimate = estimates["dr_lift" if log_sums.with_model else "lift"]
     note = "target minus the policies that ran, paired on the same rows"
-    one_unit = observations(found) < intervals.MIN_UNITS
+    one_unit = observations(log_sums) < intervals.MIN_UNITS
     interval = (
         missing("there is only one independent unit")
         if one_unit
-        else intervals.normal(estimate.value, estimate.std_error, found.settings.alpha)
+        else intervals.normal(estimate.value, estimate.std_error, log_sums.settings.alpha)
     )
     return EstimatorReport(estimate.value, None if one_unit else estimate.std_error, {"normal": interval}, note)

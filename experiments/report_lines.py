@@ -1,7 +1,6 @@
-"""One line of an off-policy report: an estimator's value, error, and every interval by name, or why there is none.
+"""The lines of an off-policy report: an estimator's value, error, and intervals by name, each with a reason if missing.
 
-Split from `experiments.report`, which assembles the lines. This module must never decide whether a number may be shown:
-that is the verdict's task.
+`experiments.report` assembles the lines. This module must never decide whether to show a number: the verdict does that.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ INTERVALS = (
     "asymptotic_sequence",
 )
 ASYMPTOTIC_REWARDS = 100.0
-"""Looked at early, asymptotic sequences missed in 7 to 19% of simulated runs without this gate, in under 2% with it."""
+"""At early looks asymptotic sequences missed in 7 to 19% of simulated runs without this gate, in under 2% with it."""
 NEEDS_MODEL = ("dm", "dr", "sndr", "switch_dr", "dr_os")
 ROWS_OF_A_UNIT = "rows of one unit depend on each other; use the normal interval, whose error is clustered"
 ONLY_WEIGHTED_REWARDS = "this method works on weighted rewards: see ips and snips"
 
 
 class Settings(NamedTuple):
-    """What was fixed before looking at rewards."""
+    """The choices made before looking at rewards."""
 
     alpha: float
     """1 - confidence level of every interval."""
     max_weight: float | None
     """Largest POSSIBLE weight, declared; None when unknown."""
     reward_range: tuple[float, float]
-    """Declared range of rewards, or one assumed from the log (see `range_declared`)."""
+    """Declared range of rewards, or the range assumed from the log (see `range_declared`)."""
     range_declared: bool
     """False when the range was taken from [0, 1] and the rewards seen: intervals that need a range then rest on it."""
     thresholds: Thresholds
@@ -48,7 +47,7 @@ class Settings(NamedTuple):
 
 
 class EstimatorReport(NamedTuple):
-    """One estimator's line."""
+    """The line of an estimator."""
 
     value: float | None
     """In the unit of the reward; None with a reason."""
@@ -62,8 +61,8 @@ class EstimatorReport(NamedTuple):
     """Why there is no value."""
 
 
-class Found(NamedTuple):
-    """What one pass over a log left behind."""
+class LogSums(NamedTuple):
+    """The sums of a log for a target policy, and how to read them."""
 
     total: PolicySums
     units: sums.Moments | None
@@ -72,28 +71,28 @@ class Found(NamedTuple):
     unsupported: float | None
 
 
-def observations(found: Found) -> int:
+def observations(log_sums: LogSums) -> int:
     """Independent observations: units when clustered, else rows."""
-    return found.total.moments.n if found.units is None else found.units.n
+    return log_sums.total.moments.n if log_sums.units is None else log_sums.units.n
 
 
 def estimator(
-    name: str, estimates: dict[str, LinearEstimate], found: Found, weighted: dict[str, Interval]
+    name: str, estimates: dict[str, LinearEstimate], log_sums: LogSums, weighted: dict[str, Interval]
 ) -> EstimatorReport:
-    if name in NEEDS_MODEL and not found.with_model:
+    if name in NEEDS_MODEL and not log_sums.with_model:
         return _absent("needs the reward model's columns q and v")
     if name not in estimates:
         return _absent("every weight is 0: the target policy never chooses a logged action")
-    estimate, alpha = estimates[name], found.settings.alpha
-    if observations(found) < intervals.MIN_UNITS:
+    estimate, alpha = estimates[name], log_sums.settings.alpha
+    if observations(log_sums) < intervals.MIN_UNITS:
         reason = "there is only one independent unit, so that there is no standard error"
         return EstimatorReport(estimate.value, None, {n: missing(reason) for n in INTERVALS}, ESTIMANDS[name], reason)
     if name == "dm":
-        reason = "the direct method is a diagnostic: the model's own error is in no interval around it"
+        reason = "the direct method is a diagnostic: no interval around it includes the error of the model"
         return EstimatorReport(
             estimate.value, estimate.std_error, {n: missing(reason) for n in INTERVALS}, ESTIMANDS[name]
         )
-    bias = _bias(name, found.total)
+    bias = _bias(name, log_sums.total)
     shrunk = "" if bias is None else "an interval for the shrunk number, not for the policy's value"
     given = {n: missing(ONLY_WEIGHTED_REWARDS) for n in INTERVALS}
     given["normal"] = intervals.normal(estimate.value, estimate.std_error, alpha, note=shrunk)
@@ -104,7 +103,7 @@ def estimator(
             estimate.value, estimate.std_error, alpha, bias=bias, note="widened by the estimated bias"
         )
     )
-    given["empirical_bernstein"] = _bernstein(name, estimate, found)
+    given["empirical_bernstein"] = _bernstein(name, estimate, log_sums)
     if name in ("ips", "snips"):
         given |= weighted
     return EstimatorReport(estimate.value, estimate.std_error, given, ESTIMANDS[name])
@@ -140,28 +139,28 @@ def _bias(name: str, total: PolicySums) -> float | None:
     return float(abs(mean[full] - mean[kept]))
 
 
-def _bernstein(name: str, estimate: LinearEstimate, found: Found) -> Interval:
-    if found.units is not None:
+def _bernstein(name: str, estimate: LinearEstimate, log_sums: LogSums) -> Interval:
+    if log_sums.units is not None:
         return missing(ROWS_OF_A_UNIT)
     if name in ("snips", "sndr"):
         return missing("a ratio is not a mean of bounded rows")
-    width = _row_width(name, found)
+    width = _row_width(name, log_sums)
     if width is None:
         return missing("the reward model predicts outside the range of rewards, so that rows have no known bound")
-    n = found.total.moments.n
+    n = log_sums.total.moments.n
     interval = intervals.empirical_bernstein(
-        estimate.value, estimate.std_error * sqrt(n), n, width, found.settings.alpha
+        estimate.value, estimate.std_error * sqrt(n), n, width, log_sums.settings.alpha
     )
     if name in ("switch_dr", "dr_os", "clipped_ips") and interval.exists:
         return interval._replace(note="an interval for the shrunk number, not for the policy's value")
     return interval
 
 
-def _row_width(name: str, found: Found) -> float | None:
+def _row_width(name: str, log_sums: LogSums) -> float | None:
     """Known length of the range of one row of an estimator; infinite when the largest weight is not declared."""
-    low, high = found.settings.reward_range
-    wmax = inf if found.settings.max_weight is None else found.settings.max_weight
-    t = found.total.thresholds
+    low, high = log_sums.settings.reward_range
+    wmax = inf if log_sums.settings.max_weight is None else log_sums.settings.max_weight
+    t = log_sums.total.thresholds
     heaviest = {
         "clipped_ips": min(wmax, t.clip),
         "switch_dr": min(wmax, t.switch_tau),
@@ -170,7 +169,7 @@ def _row_width(name: str, found: Found) -> float | None:
     }.get(name, wmax)
     if name in ("ips", "clipped_ips"):
         return heaviest * (max(high, 0.0) - min(low, 0.0))
-    if found.total.min_prediction < low or found.total.max_prediction > high:
+    if log_sums.total.min_prediction < low or log_sums.total.max_prediction > high:
         return None
     return (high - low) * (1 + 2 * heaviest)
 

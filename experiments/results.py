@@ -1,4 +1,4 @@
-"""The values that more than one module of this package returns. It must never hold a computation."""
+"""The types that several modules of this package return. This module must never compute anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Interval(NamedTuple):
     reason: str = ""
     """Why an end is None; empty when both ends are numbers."""
     note: str = ""
-    """What a reader must know to use it (which number it covers, which bound it took as known); may be empty."""
+    """What a reader must know to use it: which number it covers, which bound it assumes. May be empty."""
 
     @property
     def exists(self) -> bool:
@@ -28,5 +28,5 @@ class Interval(NamedTuple):
 
 
 def missing(reason: str) -> Interval:
-    """The interval that does not exist, with the reason."""
+    """A missing interval, with the reason."""
     return Interval(None, None, reason)

@@ -1,9 +1,9 @@
-"""Confidence sequences for off-policy values: intervals that stay valid however often one looks.
+"""Confidence sequences for off-policy values: intervals that stay valid after any number of looks.
 
-Non-asymptotic ones (gamma-exponential, betting) need rows in time order and hold for logs of adaptive policies, because
-only E[w r | past] is used. The estimand is V; when contexts drift, the gamma-exponential one covers the running average
-of V over the rounds so far. The asymptotic one takes any influence-function estimate and must wait for the
-effective-sample-size gate. This module must never use a row to predict itself.
+Non-asymptotic sequences (gamma-exponential, betting) need rows in time order and hold for logs of adaptive policies,
+because they use only E[w r | past]. The estimand is V; when contexts drift, the gamma-exponential sequence covers the
+running average of V over the rounds so far. The asymptotic sequence takes any influence-function estimate and must wait
+for the effective-sample-size gate. This module must never use a row to predict itself.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from experiments.results import Interval, missing
 from experiments.validation import FloatArray, fraction, positive, value_range
 
 RHO = 1.0
-"""Scale of the gamma mixture: fixed before the data, as in the paper's experiments."""
+"""Scale of the gamma mixture, fixed before seeing data, as in the paper's experiments."""
 BET_CAP = 0.75
-"""Bets stay below this share of what could be lost in one round (Waudby-Smith and Ramdas 2023 suggest 1/2 or 3/4)."""
+"""Bets stay below this share of the largest possible loss in a round (Waudby-Smith and Ramdas 2023 suggest 1/2 or 3/4)."""
 
 
 class SequenceState(NamedTuple):
@@ -93,7 +93,7 @@ def gamma_exponential(
 def log_wealth(surplus: FloatArray | float, spread: FloatArray | float) -> FloatArray:
     """Log wealth of the gamma-exponential bet against a mean, from sum(x) - t m and the squared prediction errors.
 
-    Vectorised. Where the surplus is negative there is nothing to bet on and the result may be -inf.
+    Vectorised. The result may be -inf where the surplus is negative: no bet exists there.
     """
     s, v = np.asarray(surplus, dtype=np.float64), np.asarray(spread, dtype=np.float64)
     shape, rate = v + RHO, np.maximum(s + v + RHO, 1e-300)
@@ -187,7 +187,7 @@ def asymptotic(
 ) -> Interval:
     """Asymptotic confidence sequence for any influence-function estimate, closed until `effective` >= `gate`.
 
-    Before the gate early misses are common with heavy weights, so there is no interval and a reason instead.
+    Before the gate, early misses are common with heavy weights, so there is a reason instead of an interval.
     """
     if effective < gate:
         return missing(f"asymptotic: opens at an effective sample size of {gate:.0f}, now {effective:.1f}")
@@ -196,12 +196,12 @@ def asymptotic(
 
 
 class MixtureTest(NamedTuple):
-    """One look of a normal-mixture (mSPRT) test of a difference against 0."""
+    """A look of a normal-mixture (mSPRT) test of a difference against 0."""
 
     log_evidence: float
     """Natural log of the likelihood ratio; at least ln(1/alpha) rejects."""
     p_value: float
-    """min(1, 1 / likelihood ratio) at this look; take `running_p_values` over looks."""
+    """min(1, 1 / likelihood ratio) at this look; take running minima over looks."""
     interval: Interval
     """Always-valid interval of the difference."""
 
@@ -209,9 +209,9 @@ class MixtureTest(NamedTuple):
 def mixture_test(difference: float, std_error: float, tau: float, alpha: float = 0.05) -> MixtureTest:
     """mSPRT for a difference with variance V = std_error^2 and mixing N(0, tau^2) (Johari et al. 2017; Robbins 1970).
 
-    Evidence sqrt(V/(V+tau^2)) exp(tau^2 d^2 / (2 V (V+tau^2))), half width
-    sqrt(2 V (V+tau^2)/tau^2 ln(sqrt((V+tau^2)/V)/alpha)). Asymptotic: V must be well estimated. A variance of 0 gives
-    no interval, with a reason.
+    Evidence sqrt(V/(V+tau^2)) exp(tau^2 d^2 / (2 V (V+tau^2))), half width sqrt(2 V (V+tau^2)/tau^2
+    ln(sqrt((V+tau^2)/V)/alpha)). Asymptotic: V must be well estimated. A variance of 0 gives no interval, with a
+    reason.
     """
     level, spread = fraction("alpha", alpha), positive("tau", tau) ** 2
     variance = std_error**2

@@ -1,8 +1,8 @@
 """Off-policy values of slates: L slots filled at once, logged with a probability per slot.
 
 slot_weights (n, L): target over logged probability of each slot's item, conditional on the slots above when the
-policies pick in order. Each estimator buys variance with an assumption on rewards, named in its `estimand`. This
-module must never guess which assumption holds.
+policies choose in order. Each estimator reduces variance through an assumption about rewards, named in its `estimand`.
+This module must never guess which assumption holds.
 """
 
 from __future__ import annotations

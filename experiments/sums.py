@@ -25,7 +25,7 @@ CHUNK_ROWS = 1 << 14
 
 
 class Thresholds(NamedTuple):
-    """Where each bias-for-variance estimator starts to distrust a weight. Fixed before the first chunk."""
+    """Weights beyond which each shrinking estimator trades variance for bias. Fixed before the first chunk."""
 
     clip: float
     """Clipped IPS uses min(w, clip)."""
@@ -56,7 +56,7 @@ class Moments(NamedTuple):
 
 
 class PolicySums(NamedTuple):
-    """All that a report of one target policy needs to know of any number of rows."""
+    """All sums that a report of a target policy needs, whatever the number of rows."""
 
     moments: Moments
     """Over rows, columns as in `COLUMNS`."""
@@ -130,7 +130,7 @@ def shrunk_weights(w: FloatArray, shrinkage_lambda: float) -> FloatArray:
 def policy_sums(
     w: FloatArray, r: FloatArray, q: FloatArray | None, v: FloatArray | None, thresholds: Thresholds
 ) -> PolicySums:
-    """Sums of one chunk of rows (checked arrays of one length). Works through it in slices that stay in cache."""
+    """Sums of a chunk of rows (checked arrays of equal length), in slices that stay in cache."""
     total: Moments | None = None
     for start in range(0, len(w), CHUNK_ROWS):
         cut = slice(start, start + CHUNK_ROWS)
@@ -153,7 +153,8 @@ def merge(a: PolicySums, b: PolicySums) -> PolicySums:
     """Sums of the union of two disjoint sets of rows of the same log and target policy."""
     if a.thresholds != b.thresholds:
         raise DataError(
-            "two parts of a log were summed with different thresholds", fix="fix clip, tau and lambda first"
+            "two parts of a log were summed with different thresholds",
+            fix="use the same clip, tau and lambda for all parts",
         )
     return PolicySums(
         merge_moments(a.moments, b.moments),
@@ -203,7 +204,7 @@ def linear_estimate(m: Moments, value: float, coefficients: dict[int, float]) ->
 def finish(m: Moments, *, with_model: bool) -> dict[str, LinearEstimate]:
     """Every estimator that the sums support, by name, from moments over rows or over unit sums.
 
-    Self-normalised ones need a positive mean weight, and are left out when it is 0. Formulas and sources:
+    Self-normalised estimators need a positive mean weight, and are left out when it is 0. Formulas and sources:
     `experiments.estimators`, which computes the same from arrays.
     """
     mean = m.mean / m.mean[ROWS]

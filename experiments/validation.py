@@ -1,8 +1,8 @@
-"""The one place that checks arrays, and turns what is wrong into one sentence.
+"""Checks of arrays, and a sentence for every problem.
 
-Every public function of this package that takes raw arrays sends them through here first, so that a NaN propensity is
-found once, at the door, and never as a NaN in a report. This module must never repair data silently: it returns the
-same numbers as float64, or raises `DataError`.
+Every public function of this package that takes raw arrays checks them here first, so a NaN propensity raises an error
+and never becomes a NaN in a report. This module must never repair data silently: it returns the same numbers as
+float64, or raises `DataError`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DISTRIBUTION_TOLERANCE = 1e-5
 
 
 class DataError(ValueError):
-    """Input that cannot be evaluated, said as a sentence: what is wrong, where, and what to do.
+    """Input that cannot be evaluated. The message is a sentence: what is wrong, where, and what to do.
 
     `problem` and `fix` are clauses without a full stop; `row` is the 0-based index of the first offending row, or None
-    when the problem is not in one row. A caller that knows better places (a line of a file) builds its own sentence.
+    when the problem is not in one row. A caller with a better location (a line of a file) builds its own sentence.
     """
 
     def __init__(self, problem: str, *, fix: str, row: int | None = None) -> None:
@@ -34,9 +34,9 @@ class DataError(ValueError):
         self.row = row
         super().__init__(self.sentence(None if row is None else f"at row {row} (counting from 0)"))
 
-    def sentence(self, place: str | None) -> str:
-        """The full sentence with `place` (such as "on line 7") put where it belongs; None leaves it out."""
-        where = "" if place is None else f" {place}"
+    def sentence(self, location: str | None) -> str:
+        """The full sentence with `location` (such as "on line 7"); None leaves it out."""
+        where = "" if location is None else f" {location}"
         return f"{self.problem}{where}: {self.fix}."
 
 
@@ -56,7 +56,7 @@ def vector(name: str, values: ArrayLike, *, minimum_length: int = 1) -> FloatArr
 
 
 def refuse_first(bad: BoolArray, values: FloatArray, problem: str, fix: str) -> None:
-    """Raise for the first row where `bad` holds; `{value}` in `problem` becomes the value found there."""
+    """Raises for the first row where `bad` holds; `{value}` in `problem` becomes the value of that row."""
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(problem.format(value=f"{values[row]:.6g}"), fix=fix, row=row)
@@ -86,11 +86,11 @@ def rewards(name: str, values: ArrayLike, low: float, high: float) -> FloatArray
 
 
 def same_length(**arrays: FloatArray | IntArray | None) -> int:
-    """The common length of all arrays that are not None."""
+    """The length of all arrays that are not None; raises when they differ."""
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"columns have different lengths ({found})", fix="pass one value of each column per row")
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"columns have different lengths ({listed})", fix="pass one value of each column per row")
     return next(iter(lengths.values()))
 
 

@@ -1,7 +1,7 @@
-"""Whether a log can answer the question, as data: a status and reasons with the numbers behind them.
+"""Whether a log can answer the question: a status, and reasons with their numbers.
 
-The gate refuses; it never repairs: a failing number is "not_identified". This module must never let such a number
-become a headline, nor turn a warning off because the answer is wanted.
+The gate refuses and never repairs: a number that fails is "not_identified". This module must never let such a number
+become a headline, or suppress a warning.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Status(StrEnum):
     IDENTIFIED = "identified"
     """The log answers; intervals mean what they say."""
     WARNING = "warning"
-    """The log answers, but something asks for a look before a decision."""
+    """The log answers, but look at the reasons before you decide."""
     NOT_IDENTIFIED = "not_identified"
-    """The log does not answer; numbers are for debugging only."""
+    """The log does not answer; use the numbers for debugging only."""
 
 
 class Reason(NamedTuple):
-    """One finding of the gate."""
+    """A finding of the gate."""
 
     code: str
     """Stable short name, for programs."""
     sentence: str
-    """For people: what was found, what it means."""
+    """For people: the finding and what it means."""
     value: float | None
-    """The number found."""
+    """The measured number."""
     limit: float | None
     """The limit that it crossed."""
     fatal: bool
@@ -66,7 +66,7 @@ class Verdict(NamedTuple):
 
 
 class Diagnostics(NamedTuple):
-    """What the gate looks at. None means not known from this log."""
+    """The numbers that the gate checks. None means that this log does not tell."""
 
     rows: int
     """Rows in the log."""
@@ -90,8 +90,8 @@ class Diagnostics(NamedTuple):
 
 def judge(d: Diagnostics) -> Verdict:
     """The gate, with limits as in docs/statistics.md ("Verdict")."""
-    found = (_mean_weight(d), _effective(d), _dominance(d), _support(d), _disagreement(d), _rare(d), _unseen(d))
-    reasons = tuple(reason for reason in found if reason is not None)
+    findings = (_mean_weight(d), _effective(d), _dominance(d), _support(d), _disagreement(d), _rare(d), _unseen(d))
+    reasons = tuple(reason for reason in findings if reason is not None)
     if any(reason.fatal for reason in reasons):
         return Verdict(Status.NOT_IDENTIFIED, reasons)
     return Verdict(Status.WARNING if reasons else Status.IDENTIFIED, reasons)
@@ -109,9 +109,9 @@ def _mean_weight(d: Diagnostics) -> Reason | None:
     z = weight_z(d)
     if z is not None and abs(z) <= MAX_WEIGHT_Z:
         return None
-    found = "with no spread at all" if z is None else f"{z:+.1f} standard errors from 1"
+    distance = "with no spread at all" if z is None else f"{z:+.1f} standard errors from 1"
     sentence = (
-        f"the mean weight is {d.mean_weight:.4g}, {found}: the logged propensities or the support are broken "
+        f"the mean weight is {d.mean_weight:.4g}, {distance}: the logged propensities or the support are broken "
         "(true weights average 1)"
     )
     return Reason("mean_weight", sentence, z, MAX_WEIGHT_Z, True)
@@ -133,9 +133,11 @@ def _dominance(d: Diagnostics) -> Reason | None:
     share = d.max_weight / total if total > 0 else 1.0
     if share <= MAX_ROW_SHARE:
         return None
-    sentence = f"one row carries {share:.1%} of all weight (limit {MAX_ROW_SHARE:.0%}): the value hangs on one reward"
+    sentence = (
+        f"one row carries {share:.1%} of all weight (limit {MAX_ROW_SHARE:.0%}): the value depends on a single reward"
+    )
     if total <= 0:
-        sentence = "no row carries any weight: the log never did what the target policy would"
+        sentence = "no row carries any weight: the log never chose what the target policy would choose"
     return Reason("row_dominance", sentence, share, MAX_ROW_SHARE, True)
 
 
@@ -144,7 +146,7 @@ def _support(d: Diagnostics) -> Reason | None:
         return None
     sentence = (
         f"{d.unsupported_mass:.1%} of the target's choices fall on actions that were never logged "
-        f"(limit {MAX_UNSUPPORTED:.0%}): no log of these policies knows their reward"
+        f"(limit {MAX_UNSUPPORTED:.0%}): no log of these policies holds their rewards"
     )
     return Reason("unsupported", sentence, d.unsupported_mass, MAX_UNSUPPORTED, True)
 
@@ -154,7 +156,7 @@ def _disagreement(d: Diagnostics) -> Reason | None:
         return None
     sentence = (
         f"DR and SNIPS differ by {d.disagreement:.1f} standard errors of their paired difference: check that the "
-        "reward model never saw the rows that it predicts, and that propensities are the true ones"
+        "reward model never saw the rows that it predicts, and that propensities are true"
     )
     return Reason("estimator_disagreement", sentence, d.disagreement, MAX_DISAGREEMENT, False)
 
@@ -163,8 +165,8 @@ def _rare(d: Diagnostics) -> Reason | None:
     if d.effective_rewards is None or d.effective_rewards >= MIN_EFFECTIVE_REWARDS:
         return None
     sentence = (
-        f"only {d.effective_rewards:.1f} effective rewards (or failures, whichever are rarer) stand behind the value: "
-        f"below {MIN_EFFECTIVE_REWARDS:.0f} normal intervals cover too seldom; read the Cressie-Read or the sequence interval"
+        f"only {d.effective_rewards:.1f} effective rewards (or failures, whichever are rarer) support the value: "
+        f"below {MIN_EFFECTIVE_REWARDS:.0f} normal intervals cover too rarely; read the Cressie-Read or the sequence interval"
     )
     return Reason("rare_rewards", sentence, d.effective_rewards, MIN_EFFECTIVE_REWARDS, False)
 

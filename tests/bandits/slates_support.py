@@ -55,7 +55,7 @@ def policy(algorithm: str = "squarecb", floor: float = 0.05, **parameters: objec
 
 
 def value(mood: str, parts: tuple[str, ...] | None) -> float:
-    """Mean reward: every part that suits adds to it; for the tired, silence is best."""
+    """Mean reward: every fitting part adds to it; for tired people silence is best."""
     best = BEST[mood]
     if parts is None:
         return 0.7 if best is None else 0.3
@@ -65,7 +65,7 @@ def value(mood: str, parts: tuple[str, ...] | None) -> float:
 
 
 def round_of(number: int, size: int, used: BanditPolicy, predictor: Predictor | None) -> list[Example]:
-    """Logged decisions, drawn as the service draws."""
+    """Logged decisions, drawn as the service draws them."""
     generator, examples = random.Random(f"slates/{number}"), []
     for index in range(size):
         mood = generator.choice(MOODS)

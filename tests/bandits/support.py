@@ -1,4 +1,4 @@
-"""A small synthetic problem: five actions, and the context names the one that pays."""
+"""A small synthetic problem: five actions, and the context names the action that pays."""
 
 import random
 import resource
@@ -24,7 +24,7 @@ def policy(algorithm: str = "epsilon_greedy", floor: float = 0.05, **parameters:
 def round_of(
     number: int, size: int, chosen_policy: BanditPolicy, predictor: Predictor | None, seed: int = 3
 ) -> list[Example]:
-    """One round of logged decisions, every choice made as the service makes it."""
+    """A round of logged decisions, chosen as the service chooses."""
     generator = random.Random(f"{seed}/{number}")
     examples = []
     for index in range(size):
@@ -38,7 +38,7 @@ def round_of(
 
 
 def online(chosen_policy: BanditPolicy, rounds: int = 12, size: int = 80) -> tuple[bytes, list[list[Example]]]:
-    """Learns online; the last model's bytes and every round's examples."""
+    """Learns online; returns the bytes of the last model and the examples of every round."""
     model, logged = initial_model(chosen_policy), []
     predictor: Predictor | None = None
     for number in range(rounds):

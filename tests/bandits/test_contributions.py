@@ -1,4 +1,4 @@
-"""Contributions: the probability with a feature minus the one without it, computed by the policy itself."""
+"""Contributions: the probability with a feature minus the probability without it, from the policy itself."""
 
 import pytest
 
@@ -15,7 +15,7 @@ LINES = [encode_action(name, features) for name, features in ACTIONS.items()]
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    """Evenings reward b, mornings a; the weather says nothing."""
+    """Evenings reward b, mornings a; the weather does not matter."""
     examples = []
     for n in range(400):
         time, weather, chosen = "evening" if n % 2 else "morning", f"w{n % 3}", n // 2 % 2
@@ -26,8 +26,9 @@ def predictor() -> Predictor:
 
 def test_each_change_is_the_difference_of_two_distributions_of_the_policy(predictor: Predictor) -> None:
     context = {"time": "evening", "weather": "w1"}
-    found = {
-        one.name: one for one in contributions(POLICY, predictor, Choice(context, ACTIONS["b"], LINES, ["a", "b"], 1))
+    result = {
+        contribution.name: contribution
+        for contribution in contributions(POLICY, predictor, Choice(context, ACTIONS["b"], LINES, ["a", "b"], 1))
     }
 
     def chance(shown: dict[str, str], lines: list[str]) -> float:
@@ -39,12 +40,14 @@ def test_each_change_is_the_difference_of_two_distributions_of_the_policy(predic
         "weather": chance({"time": "evening"}, LINES),
         "size": chance(context, [LINES[0], encode_action("b", {})]),
     }
-    assert {name: one.without for name, one in found.items()} == without
-    assert {name: one.change for name, one in found.items()} == {name: now - value for name, value in without.items()}
-    assert (found["time"].side, found["size"].side, found["time"].value) == ("context", "action", "evening")
+    assert {name: contribution.without for name, contribution in result.items()} == without
+    assert {name: contribution.change for name, contribution in result.items()} == {
+        name: now - value for name, value in without.items()
+    }
+    assert (result["time"].side, result["size"].side, result["time"].value) == ("context", "action", "evening")
 
 
-def test_the_feature_that_speaks_for_the_choice_has_the_largest_change_and_one_that_speaks_against_it_is_negative(
+def test_a_feature_for_the_choice_has_the_largest_change_and_a_feature_against_it_a_negative_change(
     predictor: Predictor,
 ) -> None:
     for time, sign in (("evening", 1), ("morning", -1)):
@@ -52,18 +55,18 @@ def test_the_feature_that_speaks_for_the_choice_has_the_largest_change_and_one_t
         first, *rest = contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 1))
         assert first.name == "time"
         assert first.change * sign > 0.2
-        assert all(abs(one.change) < abs(first.change) for one in rest)
+        assert all(abs(contribution.change) < abs(first.change) for contribution in rest)
 
 
 def test_features_of_a_policy_that_does_not_learn_change_nothing() -> None:
-    found = contributions(UniformPolicy(), None, Choice({"time": "evening"}, {"size": 2}, LINES, ["a", "b"], 0))
-    assert [one.change for one in found] == [0.0, 0.0]
+    result = contributions(UniformPolicy(), None, Choice({"time": "evening"}, {"size": 2}, LINES, ["a", "b"], 0))
+    assert [contribution.change for contribution in result] == [0.0, 0.0]
 
 
 def test_no_more_fields_are_tried_than_asked_for_and_lists_of_objects_count_as_one(predictor: Predictor) -> None:
     context = [{"time": "evening"}, {"weather": "w0", "time": "late"}, *({f"f{n}": n} for n in range(60))]
     assert names_of(context)[:3] == ["time", "weather", "f0"]
     assert len(contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 0), most=7)) == 7
-    found = contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 0))
-    assert len(found) == 40
-    assert {one.name: one.value for one in found}["time"] == ["evening", "late"]
+    result = contributions(POLICY, predictor, Choice(context, {}, LINES, ["a", "b"], 0))
+    assert len(result) == 40
+    assert {contribution.name: contribution.value for contribution in result}["time"] == ["evening", "late"]

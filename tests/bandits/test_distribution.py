@@ -1,4 +1,4 @@
-"""Propensities are honest, bounded below and the same everywhere."""
+"""Propensities are true, bounded below and the same on every machine."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_mixing_the_floor_sums_to_one_and_bounds_every_probability_below(p: list
 
 
 @pytest.mark.parametrize("p", [[], [math.nan, 1], [-0.1, 1.1], [0, 0], [math.inf, 0], [math.inf, -math.inf]])
-def test_what_is_not_a_distribution_is_refused(p: list[float]) -> None:
+def test_an_invalid_distribution_is_refused(p: list[float]) -> None:
     with pytest.raises(DistributionError):
         mix_floor(p, 0.1)
 
@@ -51,7 +51,7 @@ def test_sampling_inverts_the_cumulative_distribution_and_never_takes_a_zero(p: 
     assert index == 0 or u >= cumulative[index - 1] - 1e-12
 
 
-def test_sampling_at_the_end_falls_to_the_last_possible_action() -> None:
+def test_sampling_near_one_takes_the_last_possible_action() -> None:
     almost_one = math.nextafter(1.0, 0.0)
     assert sample([0.1] * 10 + [0.0], almost_one) == 9
     assert sample([0.0, 1.0, 0.0], 0.0) == 1
@@ -99,18 +99,18 @@ def test_a_new_arm_takes_units_from_the_others_and_moves_none_between_them() -> 
     assert stats.binomtest(len(moved), len(units), 0.2).pvalue > 0.01
 
 
-def test_the_arm_says_nothing_about_the_draw() -> None:
+def test_the_arm_is_independent_of_the_draw() -> None:
     arms = np.array([assign(b"salt", str(i), {"a": 0.5, "b": 0.5}) == "a" for i in range(5000)])
     draws = np.array([draw(b"salt", str(i)) for i in range(5000)])
     assert stats.ks_2samp(draws[arms], draws[~arms]).pvalue > 0.01
 
 
-def test_where_the_units_name_ends_makes_a_difference() -> None:
+def test_the_end_of_a_units_name_matters_for_its_arm() -> None:
     several = {f"{i}x": 1.0 for i in range(40)}
     assert len({assign(b"salt", unit, several) for unit in ("u", "u1", "u12", "u123")}) > 1
 
 
 @pytest.mark.parametrize("shares", [{}, {"a": 0.0}, {"a": 1.5, "b": -0.5}, {"a": math.nan, "b": 1.0}, {"a": math.inf}])
-def test_shares_that_say_nothing_are_refused(shares: dict[str, float]) -> None:
+def test_unusable_shares_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(DistributionError):
         assign(b"salt", "unit", shares)

@@ -1,4 +1,4 @@
-"""No name and no value can influence another feature, and what differs stays different."""
+"""Names and values cannot influence other features, and different contexts give different features."""
 
 import math
 import re
@@ -51,17 +51,17 @@ def leaves(obj: Any, path: tuple[str, ...] = ()) -> list[Any]:
 
 
 @given(TEXT, TEXT)
-def test_escaping_is_one_to_one_and_leaves_no_separator(one: str, two: str) -> None:
-    assert (escape(one) == escape(two)) == (one == two)
-    assert escape(one)
-    assert not re.search(r"[\s|:=/*\x00-\x1f]", escape(one))
-    assert escape(one).strip() == escape(one)
+def test_escaping_is_one_to_one_and_leaves_no_separator(first: str, second: str) -> None:
+    assert (escape(first) == escape(second)) == (first == second)
+    assert escape(first)
+    assert not re.search(r"[\s|:=/*\x00-\x1f]", escape(first))
+    assert escape(first).strip() == escape(first)
 
 
 @given(CONTEXTS, CONTEXTS)
-def test_distinct_contexts_give_distinct_features(one: dict[str, Any], two: dict[str, Any]) -> None:
-    same = set(map(repr, leaves(one))) == set(map(repr, leaves(two)))
-    assert (features_of(encode_context(one)) == features_of(encode_context(two))) == same
+def test_distinct_contexts_give_distinct_features(first: dict[str, Any], second: dict[str, Any]) -> None:
+    same = set(map(repr, leaves(first))) == set(map(repr, leaves(second)))
+    assert (features_of(encode_context(first)) == features_of(encode_context(second))) == same
 
 
 @given(TEXT, TEXT, SCALARS)
@@ -96,15 +96,15 @@ Parse = Callable[[str], list[tuple[int, float]]]
 
 @pytest.fixture(scope="module")
 def vw_reads() -> Iterator[Parse]:
-    """Vowpal Wabbit's own parser, as the independent reader of what the encoder writes: (slot, value) of a line."""
+    """Vowpal Wabbit's own parser as an independent reader of the encoder's lines: (weight index, value) pairs."""
     workspace = vowpalwabbit.Workspace("--cb_explore_adf --hash all -b 30 --quiet --no_stdin --noconstant")
 
     def parse(line: str) -> list[tuple[int, float]]:
         examples = workspace.parse(line)
         assert len(examples) == 1
-        found = sorted(examples[0].iter_features())
+        result = sorted(examples[0].iter_features())
         workspace.finish_example(examples)
-        return found
+        return result
 
     yield parse
     workspace.finish()
@@ -120,15 +120,15 @@ def test_vw_reads_exactly_the_features_that_were_meant(vw_reads: Parse, context:
         for _, _, _, value in leaves(context)
     )
     for line in (encode_context(context), encode_action("x", context)):
-        found = vw_reads(line)
+        result = vw_reads(line)
         extra = [] if line.startswith("shared") else [1.0]
-        assert sorted(value for _, value in found) == pytest.approx(sorted(expected + extra), rel=1e-6)
-        assert len({index for index, _ in found}) == len(found)  # 2^30 slots: no two of a handful meet by chance
+        assert sorted(value for _, value in result) == pytest.approx(sorted(expected + extra), rel=1e-6)
+        assert len({index for index, _ in result}) == len(result)  # 2^30 slots: no two of a handful meet by chance
 
 
-def test_vw_gives_names_that_look_like_numbers_slots_of_their_own(vw_reads: Parse) -> None:
-    found = vw_reads(encode_context({"5": 1, "05": 1, "5.0": 1, "0x5": 1, "05 ": 1, "a": ["5", "05"]}))
-    assert len({index for index, _ in found}) == 7
+def test_vw_gives_names_that_look_like_numbers_weights_of_their_own(vw_reads: Parse) -> None:
+    result = vw_reads(encode_context({"5": 1, "05": 1, "5.0": 1, "0x5": 1, "05 ": 1, "a": ["5", "05"]}))
+    assert len({index for index, _ in result}) == 7
 
 
 @pytest.mark.parametrize("number", [1e-7, 0.1, 1 / 3, 123456.789, 1e9, -2.5, 1e-30, 999_999_999])
@@ -147,7 +147,7 @@ def test_separators_in_names_and_values_work_and_do_not_move_other_features(nast
     assert len(action.split()) == 3
 
 
-def test_pairs_that_text_formats_confuse_stay_apart() -> None:
+def test_values_that_text_formats_confuse_give_different_features() -> None:
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"a": "5"}, {"a": "05"}),
         ({"a": "5"}, {"a": 5}),
@@ -162,11 +162,11 @@ def test_pairs_that_text_formats_confuse_stay_apart() -> None:
         ({"a": [[1], [2]]}, {"a": [[1, 2]]}),
         ({"a": {"*0": 1}}, {"a": [1]}),
     ]
-    for one, two in pairs:
-        assert features_of(encode_context(one)) != features_of(encode_context(two)), (one, two)
+    for first, second in pairs:
+        assert features_of(encode_context(first)) != features_of(encode_context(second)), (first, second)
 
 
-def test_the_table_in_the_module_is_what_happens() -> None:
+def test_the_table_in_the_module_describes_the_encoding() -> None:
     def shown(**context: Any) -> str:
         return encode_context(context).removeprefix("shared |c").strip()
 
@@ -200,7 +200,7 @@ def test_a_type_that_is_not_json_is_refused(wrong: Any) -> None:
         encode_context({"a": wrong})
 
 
-def test_what_is_no_text_or_no_object_is_refused() -> None:
+def test_features_must_be_text_or_an_object() -> None:
     for wrong in ("x", 3, ["x"], [3]):
         with pytest.raises(FeatureError):
             encode_context(wrong)  # type: ignore[arg-type]
@@ -211,14 +211,14 @@ def test_what_is_no_text_or_no_object_is_refused() -> None:
         encode_action("\ud800", {})
 
 
-def test_features_switched_off_leave_no_trace() -> None:
+def test_features_that_are_off_leave_no_trace() -> None:
     context = {"a": 1, "b": {"a": 2}}
     assert drop_features(context, {"a"}) == {"b": {"a": 2}}
     assert drop_features([context, {"a": 3}], ["a"]) == [{"b": {"a": 2}}, {}]
     assert drop_features(context, ()) is context
 
 
-def test_vw_counts_as_many_features_as_the_encoder_wrote_even_for_nasty_names() -> None:
+def test_vw_counts_as_many_features_as_the_encoder_wrote_even_for_odd_names() -> None:
     # Learning on one nasty feature must leave the prediction for a clean example where it was.
     policy = BanditPolicy("softmax", {"interactions": [], "bits": 18}, 0.05)
     actions = [encode_action(name, {name: name}) for name in NASTY]

@@ -1,4 +1,4 @@
-"""What an answer is worth, and which of several counts."""
+"""The worth of an answer, and which of several answers counts."""
 
 import itertools
 from datetime import UTC, datetime
@@ -44,14 +44,14 @@ def test_the_worth_is_what_the_schema_says(kind: str, value: Any, expected: floa
     assert worth({}, kind, value) is None
 
 
-def test_the_confidence_pulls_towards_the_default() -> None:
+def test_a_low_confidence_shrinks_towards_the_default() -> None:
     assert contribution(SCHEMA | {"confidence": 0.25}, "thumbs", "up", 0.2) == pytest.approx(0.4)
     assert contribution(SCHEMA | {"confidence": 0.0}, "thumbs", "down", 0.2) == 0.2
     assert contribution(SCHEMA, "thumbs", "down", 0.2) == -1.0
     assert contribution(SCHEMA, "comment", None, 0.2) is None
 
 
-def test_of_several_answers_of_a_kind_the_last_counts_in_every_order_of_arrival() -> None:
+def test_the_last_answer_of_a_kind_counts_in_any_order_of_arrival() -> None:
     answers = [
         Answer("thumbs", "up", at(1), "a"),
         Answer("thumbs", "down", at(3), "a2"),
@@ -60,9 +60,9 @@ def test_of_several_answers_of_a_kind_the_last_counts_in_every_order_of_arrival(
         Answer("comment", None, at(5), "d"),
     ]
     for order in itertools.permutations(answers):
-        assert [one.feedback_id for one in counted(order)] == ["d", "c", "b"]
+        assert [answer.feedback_id for answer in counted(order)] == ["d", "c", "b"]
         events = reward_events(SCHEMA, order, 0.0)
-        assert sorted(one.value for one in events) == [-0.5, 1.0]
+        assert sorted(event.value for event in events) == [-0.5, 1.0]
         assert explicit_worth(SCHEMA, order) == 0.25
 
 

@@ -1,4 +1,4 @@
-"""A list is the reduction that Vowpal Wabbit's own --ccb_explore_adf makes. Held against it, on the same examples.
+"""Lists compared with Vowpal Wabbit's own --ccb_explore_adf, on the same examples.
 
 This file may import vowpalwabbit, because VW's own reduction is what it measures against.
 """
@@ -22,7 +22,7 @@ POLICY = BanditPolicy("squarecb", {"bits": 14})
 
 
 def log(count: int, positions: int) -> list[list[Example]]:
-    """Lists drawn evenly; a taste likes two items, lower positions are seen less."""
+    """Lists drawn evenly; each taste likes two items, and people see lower positions less often."""
     generator, lists = random.Random(4), []
     for _ in range(count):
         taste = generator.randrange(len(TASTES))
@@ -39,7 +39,7 @@ def log(count: int, positions: int) -> list[list[Example]]:
 
 
 def ccb_example(rows: list[Example], label: bool = True) -> str:
-    """The same list in VW's format: every slot includes what is left, explicitly."""
+    """The same list in VW's format: every slot names the remaining actions explicitly."""
     places = {line: place for place, line in enumerate(LINES)}
     shared = rows[0].shared_line.rpartition(" position=")[0] if len(rows) > 1 else rows[0].shared_line
     slots = []
@@ -59,8 +59,8 @@ def ccb_model(lists: list[list[Example]], folder: Path) -> "vowpalwabbit.Workspa
 
 
 def by_action(pairs: list[tuple[int, float]], count: int) -> list[float]:
-    found = dict(pairs)
-    return [found.get(place, 0.0) for place in range(count)]
+    result = dict(pairs)
+    return [result.get(place, 0.0) for place in range(count)]
 
 
 def test_one_position_learns_what_vws_own_conditional_bandit_learns(tmp_path: Path) -> None:
@@ -71,15 +71,15 @@ def test_one_position_learns_what_vws_own_conditional_bandit_learns(tmp_path: Pa
         (answer,) = theirs.predict(ccb_example(rows, label=False))
         expected = dict(answer)
         left = [LINES.index(line) for line in rows[0].action_lines]
-        found = ours.probabilities(rows[0].shared_line, rows[0].action_lines)
+        result = ours.probabilities(rows[0].shared_line, rows[0].action_lines)
         assert sorted(expected) == left
         assert max(expected.values()) > 0.3
-        assert found == pytest.approx([expected[place] for place in left], abs=2e-5)
+        assert result == pytest.approx([expected[place] for place in left], abs=2e-5)
     ours.close()
     theirs.finish()
 
 
-def test_several_positions_rank_alike_though_vw_tells_them_apart_by_other_features(tmp_path: Path) -> None:
+def test_lists_rank_like_vws_conditional_bandit_despite_other_position_features(tmp_path: Path) -> None:
     # VW adds a feature of the slot's index to every product of features; a list has the position in its context. Measured
     # here at the first position: both give the two items that a taste likes the same probability together (0.0015 apart on
     # average), but share it differently between these two, which are equally good (0.31 apart).
@@ -89,11 +89,11 @@ def test_several_positions_rank_alike_though_vw_tells_them_apart_by_other_featur
     agree, gaps, masses = 0, [], []
     for rows in lists[:100]:
         expected = by_action(theirs.predict(ccb_example(rows, label=False))[0], len(IDS))
-        found = ours.probabilities(rows[0].shared_line, rows[0].action_lines)
-        best = [set(sorted(range(len(IDS)), key=lambda place, p=p: -p[place])[:2]) for p in (found, expected)]  # type: ignore[misc]
+        result = ours.probabilities(rows[0].shared_line, rows[0].action_lines)
+        best = [set(sorted(range(len(IDS)), key=lambda place, p=p: -p[place])[:2]) for p in (result, expected)]  # type: ignore[misc]
         agree += best[0] == best[1]
-        masses.append(abs(sum(found[place] for place in best[0]) - sum(expected[place] for place in best[0])))
-        gaps.append(max(abs(a - b) for a, b in zip(found, expected, strict=True)))
+        masses.append(abs(sum(result[place] for place in best[0]) - sum(expected[place] for place in best[0])))
+        gaps.append(max(abs(a - b) for a, b in zip(result, expected, strict=True)))
     ours.close()
     theirs.finish()
     measured = (agree, sum(masses) / len(masses), sum(gaps) / len(gaps))

@@ -1,4 +1,4 @@
-"""Models learn, replay bit for bit, and predict the same whatever was asked before."""
+"""Models learn, replay bit for bit, and predict the same after any earlier predictions."""
 
 import hashlib
 import math
@@ -82,7 +82,7 @@ def test_a_second_process_learns_the_same_bytes_and_predicts_the_same_numbers() 
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_prediction_does_not_depend_on_what_was_asked_before(algorithm: str) -> None:
+def test_a_prediction_does_not_depend_on_earlier_predictions(algorithm: str) -> None:
     # VW's own --first fails this: it counts predictions. The audit recomputes distributions long after serving.
     chosen_policy = policy(algorithm, **({"explore_first": 100} if algorithm == "first" else {}))
     model = learn(initial_model(chosen_policy), chosen_policy, round_of(0, 60, chosen_policy, None))
@@ -161,7 +161,7 @@ def test_no_example_gives_the_parents_bytes() -> None:
         {"action_lines": ["|a x\n\n"], "chosen": 0},
     ],
 )
-def test_an_example_that_would_ruin_a_model_is_named_and_nothing_is_learned(change: dict[str, object]) -> None:
+def test_the_error_names_an_example_that_would_ruin_a_model_and_nothing_is_learned(change: dict[str, object]) -> None:
     good = Example(CANARIES[0][0], ACTIONS, 1, 0.2, 0.5)
     with pytest.raises(TrainingDataError) as caught:
         learn(initial_model(policy()), policy(), [good, good, good._replace(**change)])  # type: ignore[arg-type]
@@ -204,7 +204,7 @@ def test_first_is_uniform_until_enough_decisions_are_learned_and_greedy_after() 
     assert seen == [0.2, 1.0, 1.0, 1.0]
 
 
-def test_a_thousand_actions_and_a_single_one_work() -> None:
+def test_a_thousand_actions_work_and_so_does_a_single_action() -> None:
     chosen_policy = policy("squarecb")
     actions = [encode_action(f"item {i}", {"price": i}) for i in range(1000)]
     examples = [Example(encode_context({"x": i}), actions, i * 7 % 1000, 0.001, 0.5) for i in range(20)]
@@ -217,7 +217,7 @@ def test_a_thousand_actions_and_a_single_one_work() -> None:
     predictor.close()
 
 
-def test_a_closed_predictor_says_so_instead_of_answering_uniformly() -> None:
+def test_a_closed_predictor_raises_instead_of_answering_uniformly() -> None:
     chosen_policy = policy()
     predictor = Predictor(initial_model(chosen_policy), chosen_policy)
     predictor.close()
@@ -238,7 +238,7 @@ def test_a_closed_predictor_says_so_instead_of_answering_uniformly() -> None:
         ("", ["|a x"]),
     ],
 )
-def test_lines_that_are_not_one_decision_are_refused_and_the_next_prediction_is_right(
+def test_lines_that_do_not_form_a_decision_are_refused_and_the_next_prediction_is_right(
     shared: str, actions: list[str]
 ) -> None:
     chosen_policy = policy()

@@ -1,4 +1,4 @@
-"""Policies come from bounded, named parameters and from nothing else."""
+"""Policies come only from bounded, named parameters."""
 
 import copy
 import math
@@ -47,17 +47,17 @@ def test_fixed_and_uniform_policies_survive_json() -> None:
 
 
 def test_a_value_outside_its_range_is_refused_with_the_range() -> None:
-    found = problems_of(bandit(epsilon=1.5, learning_rate=0, bits=23))
+    result = problems_of(bandit(epsilon=1.5, learning_rate=0, bits=23))
     for name, code, low, high in (
         ("epsilon", "out_of_range", 0, 1),
         ("learning_rate", "out_of_range", 0.0001, 10),
         ("bits", "not_whole_in_range", 10, 22),
     ):
-        assert found[f"/parameters/{name}"] == (f"/parameters/{name}", code, {"low": low, "high": high})
+        assert result[f"/parameters/{name}"] == (f"/parameters/{name}", code, {"low": low, "high": high})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "0.1", True, None, [0.1], {}])
-def test_what_is_not_a_number_in_range_is_refused(value: Any) -> None:
+def test_a_number_out_of_range_is_refused(value: Any) -> None:
     assert "/parameters/epsilon" in problems_of(bandit(epsilon=value))
     assert "/exploration_floor" in problems_of({**bandit(), "exploration_floor": value})
 
@@ -89,10 +89,10 @@ def test_interactions_come_from_the_list_of_names(value: Any) -> None:
 
 def test_the_order_of_interactions_does_not_matter() -> None:
     names = list(INTERACTIONS)
-    one, two = (parse_policy(bandit(interactions=order)) for order in (names, names[::-1]))
-    assert isinstance(one, BanditPolicy)
-    assert isinstance(two, BanditPolicy)
-    assert vw_arguments(one) == vw_arguments(two)
+    first, second = (parse_policy(bandit(interactions=order)) for order in (names, names[::-1]))
+    assert isinstance(first, BanditPolicy)
+    assert isinstance(second, BanditPolicy)
+    assert vw_arguments(first) == vw_arguments(second)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -1,4 +1,4 @@
-"""A decision's reward is the same for every order of arrival, and its cost has the opposite sign."""
+"""The reward of a decision does not depend on the order of arrival; its cost has the opposite sign."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ def test_ties_in_time_are_broken_by_the_reward_id() -> None:
     assert join([event(1.0, 0, "b"), event(2.0, 0, "a")], "last", 0.0, 0.0, 9.0) == 1.0
 
 
-def test_what_is_not_finite_or_not_an_aggregation_is_refused() -> None:
+def test_infinite_rewards_and_unknown_aggregations_are_refused() -> None:
     for wrong in (math.nan, math.inf):
         with pytest.raises(ValueError, match="finite"):
             join([event(wrong, 0, "a")], "sum", 0.0, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""A damaged, crafted or ruined model never serves, and a crafted one is never given to VW."""
+"""A damaged, crafted or ruined model never serves, and VW never reads a crafted model."""
 
 import struct
 from pathlib import Path
@@ -22,7 +22,7 @@ def model() -> bytes:
 
 
 def crafted(model_bytes: bytes, extra: str) -> bytes:
-    """The model with `extra` added to its options, sealed again as a forger who knows the format would."""
+    """The model with `extra` in its options, sealed again as a forger would who knows the format."""
     examples, payload = unseal(model_bytes)
     options = read_header(payload).options
     at = payload.index(options.encode()) - 5
@@ -78,7 +78,7 @@ def test_a_truncated_model_is_refused_wherever_it_is_cut(model: bytes, cut: int)
             Predictor(damaged, POLICY)
 
 
-def test_one_flipped_bit_anywhere_is_found(model: bytes) -> None:
+def test_a_flipped_bit_anywhere_is_detected(model: bytes) -> None:
     for at in range(0, len(model), 97):
         damaged = bytearray(model)
         damaged[at] ^= 4
@@ -108,7 +108,7 @@ def test_weights_out_of_order_or_beyond_the_models_size_are_refused(model: bytes
         assert "out of order or beyond" in check_model(moved, POLICY, CANARIES).problems[0]
 
 
-def test_a_model_that_learned_nothing_is_refused_where_it_should_have_learned() -> None:
+def test_an_untrained_model_is_refused_where_a_trained_model_is_expected() -> None:
     empty = initial_model(POLICY)
     report = check_model(empty, POLICY, CANARIES)
     assert not report.ok
@@ -118,7 +118,7 @@ def test_a_model_that_learned_nothing_is_refused_where_it_should_have_learned() 
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_model_whose_decisions_all_had_the_best_reward_passes_though_no_weight_moved(algorithm: str) -> None:
+def test_a_model_passes_with_unchanged_weights_if_every_reward_was_the_best(algorithm: str) -> None:
     chosen_policy = policy(algorithm)
     best = [example._replace(cost=0.0) for example in round_of(0, 30, chosen_policy, None)]
     report = check_model(learn(initial_model(chosen_policy), chosen_policy, best), chosen_policy, CANARIES)
@@ -126,7 +126,7 @@ def test_a_model_whose_decisions_all_had_the_best_reward_passes_though_no_weight
 
 
 @pytest.mark.parametrize("garbage", [b"", b"x", b"LOOPVW1\n", b"\0" * 5000])
-def test_garbage_is_refused_sealed_or_not(garbage: bytes) -> None:
+def test_random_bytes_are_refused_with_and_without_an_envelope(garbage: bytes) -> None:
     assert not check_model(garbage, POLICY, CANARIES).ok
     assert not check_model(seal(garbage, 1), POLICY, CANARIES).ok
 
@@ -137,7 +137,7 @@ def test_another_vw_version_is_refused_by_name(model: bytes) -> None:
     assert "9.11.8" in check_model(other, POLICY, CANARIES).problems[0]
 
 
-def test_a_canary_that_cannot_be_predicted_is_a_problem_not_an_exception(model: bytes) -> None:
+def test_a_canary_that_vw_cannot_predict_is_reported_as_a_problem(model: bytes) -> None:
     report = check_model(model, POLICY, [*CANARIES, ("shared |c", ["|a x\n|a y"])])
     assert not report.ok
     assert report.problems[0].startswith("canary 3")

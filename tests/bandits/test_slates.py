@@ -57,7 +57,7 @@ def test_the_joint_distribution_is_the_product_over_slots_given_that_it_is_eligi
     generator = random.Random(1)
     for _ in range(200):
         table, given = random_table(generator)
-        shares = [[x / math.fsum(one) for x in one] for one in given]
+        shares = [[x / math.fsum(chances) for x in chances] for chances in given]
         p = slates.joint(table, given, 0.0)
         assert abs(math.fsum(p) - 1) < 1e-12
         said = [row for row in table.choices if len(row) > 1 and row[1] >= 0]
@@ -75,12 +75,12 @@ def test_slot_propensities_are_the_marginals_and_their_chain_multiplies_to_the_j
         table, given = random_table(generator)
         p = slates.joint(table, given, 0.05)
         for chosen in range(len(p)):
-            did = slates.choices_of(table, p, chosen)
-            assert math.prod(one.given_above for one in did) == pytest.approx(p[chosen], rel=1e-9)
-            for slot, one in enumerate(did):
-                assert abs(math.fsum(one.distribution) - 1) < 1e-9
-                assert one.propensity == one.distribution[one.chosen] > 0
-                assert table.choices[chosen, slot] == one.chosen
+            choices = slates.choices_of(table, p, chosen)
+            assert math.prod(choice.given_above for choice in choices) == pytest.approx(p[chosen], rel=1e-9)
+            for slot, choice in enumerate(choices):
+                assert abs(math.fsum(choice.distribution) - 1) < 1e-9
+                assert choice.propensity == choice.distribution[choice.chosen] > 0
+                assert table.choices[chosen, slot] == choice.chosen
 
 
 def test_with_nothing_forbidden_the_joint_is_the_product_of_its_marginals() -> None:
@@ -90,20 +90,24 @@ def test_with_nothing_forbidden_the_joint_is_the_product_of_its_marginals() -> N
     table = slates.table_of(actions)
     p = slates.joint(table, [[1.0], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.6, 0.2, 0.2]], 0.1)
     for chosen, chance in enumerate(p):
-        did = slates.choices_of(table, p, chosen)
+        choices = slates.choices_of(table, p, chosen)
         # the small even share of the joint is all that the product does not have
-        assert math.prod(one.propensity for one in did) == pytest.approx(chance, rel=0.05, abs=2 * slates.JOINT_FLOOR)
-        assert did[1].propensity == pytest.approx(0.9 * (0.5, 0.3, 0.2)[table.choices[chosen, 1]] + 0.1 / 3, rel=1e-4)
+        assert math.prod(choice.propensity for choice in choices) == pytest.approx(
+            chance, rel=0.05, abs=2 * slates.JOINT_FLOOR
+        )
+        assert choices[1].propensity == pytest.approx(
+            0.9 * (0.5, 0.3, 0.2)[table.choices[chosen, 1]] + 0.1 / 3, rel=1e-4
+        )
 
 
-def test_no_combination_is_less_likely_than_can_be_learned_from() -> None:
+def test_every_combination_is_likely_enough_to_learn_from() -> None:
     tiny = [[1.0], *([[1.0] + [0.0] * 9] * 3)]
     every = list(itertools.product(range(10), repeat=3))
     table = slates.table_of([[f"|a =s{slot}p{part}" for slot, part in enumerate(parts)] for parts in every])
     assert slates.joint(table, tiny, 0.001).min() > 1e-9
 
 
-def test_forbidden_combinations_have_no_mass_and_marginals_say_so() -> None:
+def test_forbidden_combinations_have_probability_zero_also_in_the_marginals() -> None:
     used = policy()
     model, _ = online(used, 2, 150)
     predictor = Predictor(model, used)
@@ -112,7 +116,7 @@ def test_forbidden_combinations_have_no_mass_and_marginals_say_so() -> None:
         assert len(p) == len(COMBINATIONS) + 1
         assert min(p) > 0
         assert abs(math.fsum(p) - 1) < 1e-12
-        table = slates.table_of([slates.parts_of(one) for one in LINES])
+        table = slates.table_of([slates.parts_of(line) for line in LINES])
         spread = slates.marginals(table, p)
         for slot, parts in enumerate((SUBJECTS, TONES, BUTTONS)):
             for part in parts:
@@ -122,7 +126,7 @@ def test_forbidden_combinations_have_no_mass_and_marginals_say_so() -> None:
     predictor.close()
 
 
-def test_only_eligible_parts_take_part_and_the_order_of_lines_is_kept() -> None:
+def test_only_eligible_parts_are_chosen_and_the_order_of_lines_is_kept() -> None:
     used = policy()
     model, _ = online(used, 3, 100)
     predictor = Predictor(model, used)
@@ -135,9 +139,9 @@ def test_only_eligible_parts_take_part_and_the_order_of_lines_is_kept() -> None:
     predictor.close()
 
 
-def test_one_line_of_several_parts_is_an_ordinary_action_to_other_learners() -> None:
+def test_a_line_of_several_parts_is_an_ordinary_action_to_other_learners() -> None:
     ordinary = BanditPolicy("squarecb", {"bits": 14})
-    examples = [one._replace(chances=None) for one in round_of(0, 400, policy(), None)]
+    examples = [example._replace(chances=None) for example in round_of(0, 400, policy(), None)]
     predictor = Predictor(learn(initial_model(ordinary), ordinary, examples), ordinary)
     p = distribution(ordinary, predictor, encode_context({"mood": "hurried"}), LINES, IDS)
     predictor.close()
@@ -145,15 +149,15 @@ def test_one_line_of_several_parts_is_an_ordinary_action_to_other_learners() -> 
     assert p[best] > 2 / len(IDS)
     rows = [row_line(e.shared_line, e.action_lines[e.chosen]) for e in examples]
     model = fit(rows, [1 - e.cost for e in examples])
-    good, bad = (row_line(encode_context({"mood": "hurried"}), one) for one in (LINES[best], LINES[-2]))
+    good, bad = (row_line(encode_context({"mood": "hurried"}), line) for line in (LINES[best], LINES[-2]))
     assert np.diff(predict(model, [bad, good], 0.0, 1.0))[0] > 0
 
 
-def test_what_is_logged_gives_the_off_policy_values_of_slates() -> None:
+def test_the_logged_propensities_give_the_off_policy_values_of_slates() -> None:
     used, generator = policy(), random.Random(11)
     model, _ = online(used, 4, 150)
     predictor = Predictor(model, used)
-    table = slates.table_of([slates.parts_of(one) for one in LINES[:-1]])
+    table = slates.table_of([slates.parts_of(line) for line in LINES[:-1]])
     chain, product, rewards, truth = [], [], [], []
     for index in range(6000):
         mood = generator.choice(["curious", "hurried"])
@@ -175,7 +179,7 @@ def test_what_is_logged_gives_the_off_policy_values_of_slates() -> None:
     assert np.std(additive.influence) < np.std(sips.influence)
 
 
-def test_actions_that_are_no_combinations_are_refused() -> None:
+def test_actions_that_are_not_combinations_are_refused() -> None:
     used = policy()
     predictor = Predictor(learn(initial_model(used), used, round_of(0, 20, used, None)), used)
     for lines, words in [
@@ -194,7 +198,7 @@ def test_actions_that_are_no_combinations_are_refused() -> None:
         slates.joint(slates.table_of([slates.parts_of(LINES[0])]), [[1.0]], 0.05)
 
 
-def test_policies_say_whether_they_fill_slots() -> None:
+def test_a_policy_states_whether_it_fills_slots() -> None:
     given = {"type": "bandit", "algorithm": "softmax", "slates": True}
     parsed = parse_policy(given)
     assert isinstance(parsed, BanditPolicy)

@@ -68,7 +68,7 @@ def test_two_rounds_of_slates_leave_the_weights_of_one(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", USABLE)
-def test_a_prediction_of_slates_does_not_depend_on_what_was_asked_before(algorithm: str) -> None:
+def test_a_prediction_of_slates_does_not_depend_on_earlier_predictions(algorithm: str) -> None:
     used = policy(algorithm)
     model = learn(initial_model(used), used, round_of(0, 100, used, None))
     asked, fresh = Predictor(model, used), Predictor(model, used)
@@ -83,7 +83,7 @@ def test_a_prediction_of_slates_does_not_depend_on_what_was_asked_before(algorit
     fresh.close()
 
 
-def test_a_model_that_learned_only_silence_answers_the_same_at_every_question() -> None:
+def test_a_model_that_learned_only_silence_always_answers_the_same() -> None:
     # VW notes the first example with several slots in memory and in the model: it must not matter when that was.
     used = policy()
     silent = [Example(encode_context({"mood": "tired"}), [NOTHING], 0, 1.0, 0.3, [1.0])] * 30
@@ -95,7 +95,7 @@ def test_a_model_that_learned_only_silence_answers_the_same_at_every_question() 
     predictor.close()
 
 
-def test_saying_nothing_has_its_own_learned_value() -> None:
+def test_saying_nothing_has_a_learned_value_of_its_own() -> None:
     used = policy()
     model, _ = online(used, 10, 150)
     predictor = Predictor(model, used)
@@ -112,18 +112,18 @@ def test_saying_nothing_has_its_own_learned_value() -> None:
         ({"chances": None}, "whole logged distribution"),
         ({"chances": [0.5] * len(LINES)}, "does not sum to 1"),
         ({"chances": [1.0]}, "does not sum to 1"),
-        ({"chances": [0.0] * (len(LINES) - 1) + [1.0]}, "is 0 at what was chosen"),
+        ({"chances": [0.0] * (len(LINES) - 1) + [1.0]}, "gives the chosen action probability 0"),
         ({"chances": [math.nan] * len(LINES)}, "does not sum to 1"),
         ({"propensity": 0.0}, "propensity"),
         ({"cost": math.inf}, "cost"),
         ({"chosen": 99}, "chosen"),
-        ({"shared_line": "shared |c a\nb"}, "as encode_context"),
-        ({"shared_line": "|c a"}, "as encode_context"),
+        ({"shared_line": "shared |c a\nb"}, "what encode_context"),
+        ({"shared_line": "|c a"}, "what encode_context"),
         ({"action_lines": [LINES[0]] * len(LINES)}, "same combination"),
         ({"action_lines": [LINES[0], "|a =x |a =y"], "chances": [0.5, 0.5]}, "same slots"),
     ],
 )
-def test_an_example_that_slates_cannot_learn_from_is_named_and_nothing_is_learned(
+def test_the_error_names_an_example_that_slates_cannot_learn_and_nothing_is_learned(
     change: dict[str, object], words: str
 ) -> None:
     used = policy()
@@ -134,7 +134,7 @@ def test_an_example_that_slates_cannot_learn_from_is_named_and_nothing_is_learne
     assert caught.value.index == 1
 
 
-def test_a_model_of_slates_and_one_of_actions_never_stand_in_for_each_other() -> None:
+def test_models_of_slates_and_of_actions_are_not_interchangeable() -> None:
     used, other = policy(), BanditPolicy("squarecb", {"bits": 14})
     with pytest.raises(ModelError, match="slates"):
         Predictor(initial_model(used), other)
@@ -147,7 +147,7 @@ def test_threads_share_a_predictor_of_slates_and_it_does_not_leak() -> None:
     model, _ = online(used, 2, 100)
     predictor = Predictor(model, used)
     questions = [(encode_context({"mood": mood}), LINES, 0.05) for mood in MOODS]
-    expected = [predictor.distribution(*one).tolist() for one in questions]
+    expected = [predictor.distribution(*question).tolist() for question in questions]
 
     def ask(number: int) -> bool:
         return predictor.distribution(*questions[number % 3]).tolist() == expected[number % 3]

@@ -42,8 +42,8 @@ def reference() -> Path:
 
 @pytest.fixture(scope="session")
 def expected() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((REFERENCE / "expected.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((REFERENCE / "expected.json").read_text())
+    return result
 
 
 def read_log(name: str) -> Log:

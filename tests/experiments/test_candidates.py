@@ -1,4 +1,4 @@
-"""A search over many candidates: null ones are rarely promoted, a planted better one is found."""
+"""A search over many candidates: null candidates are rarely promoted, a better candidate usually is."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def test_among_twenty_null_candidates_one_is_promoted_in_at_most_five_percent_of
     assert np.mean(promoted) <= 0.05
 
 
-def test_a_planted_better_policy_is_promoted_and_its_interval_covers_what_it_gains() -> None:
-    found = [search(seed, 0.2)[0] for seed in range(60)]
+def test_a_better_policy_is_promoted_and_its_interval_covers_the_gain() -> None:
+    result = [search(seed, 0.2)[0] for seed in range(60)]
     gain = 0.2 * (0.85 - 0.25)
-    assert np.mean([c.promoted for c in found]) > 0.9
-    assert np.mean([c.interval.covers(gain) for c in found]) > 0.95
+    assert np.mean([c.promoted for c in result]) > 0.9
+    assert np.mean([c.interval.covers(gain) for c in result]) > 0.95
 
 
 def test_a_candidate_that_is_not_identified_is_never_promoted_and_still_counts() -> None:
     gaps = [(1.0, 0.1), (0.15, 0.1), (0.0, 0.0)]
-    found = candidates.judge(["a", "b", "same"], gaps, [BROKEN, SOUND, SOUND])
-    assert [c.promoted for c in found] == [False, False, False]
-    assert "mean weight is 2" in found[0].reason
-    assert "not shown" in found[1].reason
-    assert found[1].adjusted_p == pytest.approx(2 * found[1].p_value)
-    assert not found[2].interval.exists
-    assert found[2].interval.reason
+    result = candidates.judge(["a", "b", "same"], gaps, [BROKEN, SOUND, SOUND])
+    assert [c.promoted for c in result] == [False, False, False]
+    assert "mean weight is 2" in result[0].reason
+    assert "not shown" in result[1].reason
+    assert result[1].adjusted_p == pytest.approx(2 * result[1].p_value)
+    assert not result[2].interval.exists
+    assert result[2].interval.reason
 
 
-def test_a_minimum_effect_raises_the_bar() -> None:
+def test_a_minimum_effect_makes_promotion_harder() -> None:
     assert candidates.judge(["a"], [(0.3, 0.1)], [SOUND])[0].promoted
     assert not candidates.judge(["a"], [(0.3, 0.1)], [SOUND], minimum_effect=0.2)[0].promoted
     assert candidates.detectable_difference(0.1, 20) > candidates.detectable_difference(0.1, 1) > 0.2

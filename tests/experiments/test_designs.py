@@ -12,11 +12,11 @@ from experiments.validation import DataError
 
 def test_bounds_equal_the_published_table_of_lan_and_demets() -> None:
     """Two-sided alpha .05, five equal looks: O'Brien-Fleming-type spending."""
-    found = group_sequential.bounds([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert found.z == pytest.approx((4.877, 3.357, 2.680, 2.290, 2.031), abs=6e-4)
+    result = group_sequential.bounds([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert result.z == pytest.approx((4.877, 3.357, 2.680, 2.290, 2.031), abs=6e-4)
     linear = group_sequential.bounds([0.2, 0.4, 0.6, 0.8, 1.0], spending="power", power=1)
     assert linear.z == pytest.approx((2.576, 2.492, 2.411, 2.339, 2.276), abs=6e-4)
-    assert found.spent[-1] == pytest.approx(0.05)
+    assert result.spent[-1] == pytest.approx(0.05)
 
 
 def test_bounds_spend_exactly_alpha_under_simulated_looks() -> None:
@@ -25,14 +25,14 @@ def test_bounds_spend_exactly_alpha_under_simulated_looks() -> None:
     steps = np.sqrt(np.diff([0.0, *times]))
     score = np.cumsum(np.random.default_rng(0).normal(size=(200_000, 4)) * steps, axis=1)
     crossed = np.abs(score / np.sqrt(times)) >= bounds.z
-    found = np.maximum.accumulate(crossed, axis=1).mean(axis=0)
-    assert found == pytest.approx(bounds.spent, abs=0.002)
+    result = np.maximum.accumulate(crossed, axis=1).mean(axis=0)
+    assert result == pytest.approx(bounds.spent, abs=0.002)
 
 
-def test_a_look_rejects_exactly_when_its_repeated_interval_leaves_zero_out() -> None:
+def test_a_look_rejects_exactly_when_its_repeated_interval_excludes_zero() -> None:
     for difference in (0.1, 0.29, 0.31, 0.6):
-        found = group_sequential.look(difference, 0.1, [0.3, 0.7])
-        assert found.reject == (not found.interval.covers(0.0))
+        result = group_sequential.look(difference, 0.1, [0.3, 0.7])
+        assert result.reject == (not result.interval.covers(0.0))
     early = group_sequential.look(0.1, 0.01, [0.001])
     assert not early.reject
     assert early.interval.reason
@@ -85,18 +85,18 @@ def test_bandit_plans_repeat_with_their_seed_and_learning_beats_uniform() -> Non
         bandit_planning.simulate([0.3, 0.4], design._replace(floor=0.0), seed=1)
 
 
-def test_baselines_from_a_log_undo_its_probabilities() -> None:
+def test_baselines_from_a_log_correct_for_its_probabilities() -> None:
     rng = np.random.default_rng(3)
     p = rng.choice([0.1, 0.8], 40_000)
     a = (rng.random(40_000) > p).astype(int)
     r = np.where(a == 0, np.where(p < 0.5, 1.0, 0.0), 0.5)
-    found = bandit_planning.arm_baselines(a, np.where(a == 0, p, 1 - p), r, 3)
-    assert found[0].mean == pytest.approx(0.5, abs=0.03)
-    assert found[2].mean is None
+    result = bandit_planning.arm_baselines(a, np.where(a == 0, p, 1 - p), r, 3)
+    assert result[0].mean == pytest.approx(0.5, abs=0.03)
+    assert result[2].mean is None
     assert r[a == 0].mean() < 0.2
 
 
-def test_means_of_earlier_rounds_leave_the_round_itself_out() -> None:
+def test_running_means_exclude_the_round_itself() -> None:
     means = adaptive.running_means([1.0, 0.0, 1.0, 1.0], [0, 0, 1, 0], 2)
     assert means.tolist() == [[0, 0], [1, 0], [0.5, 0], [0.5, 1]]
 
@@ -118,7 +118,7 @@ def test_constant_weights_reduce_to_the_plain_mean() -> None:
     assert adaptive.weighted_value(g, np.zeros(50)).interval.reason
 
 
-def test_an_arm_that_few_rounds_speak_for_says_so() -> None:
+def test_the_interval_of_an_arm_notes_that_few_rounds_support_it() -> None:
     rng = np.random.default_rng(12)
     e = np.full(2000, 0.002)
     scores = np.where(rng.random(2000) < e, 1 / e, 0.0)
@@ -144,13 +144,13 @@ SOUND = verdict.Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0)
     ],
 )
 def test_each_failing_number_is_named_with_its_limit(change: dict[str, float], code: str, status: str) -> None:
-    found = verdict.judge(SOUND._replace(**change))  # type: ignore[arg-type]
-    assert [reason.code for reason in found.reasons] == [code]
-    assert found.status == status
-    assert found.identified == (status == "warning")
+    result = verdict.judge(SOUND._replace(**change))  # type: ignore[arg-type]
+    assert [reason.code for reason in result.reasons] == [code]
+    assert result.status == status
+    assert result.identified == (status == "warning")
 
 
-def test_a_sound_log_has_no_reasons_and_unknown_facts_are_not_held_against_it() -> None:
+def test_a_sound_log_has_no_reasons_and_unknown_numbers_do_not_count_against_it() -> None:
     assert verdict.judge(SOUND) == (verdict.Status.IDENTIFIED, ())
     unknown = SOUND._replace(unsupported_mass=None, disagreement=None, effective_rewards=None)
     assert verdict.judge(unknown).status == "identified"
@@ -171,9 +171,9 @@ def test_wrong_propensities_are_caught_by_the_mean_weight() -> None:
 @pytest.mark.parametrize("policy", ["fixed", "thompson"])
 def test_intervals_cover_in_a_small_simulation_on_fixed_and_adaptive_logs(policy: str) -> None:
     """The small twin of benchmarks/coverage.py: 150 runs, so that 95% has a standard error of 1.8 points."""
-    found = coverage.off_policy(0.1, policy, 150, seed=9, rows=3000)
+    result = coverage.off_policy(0.1, policy, 150, seed=9, rows=3000)
     for name in ("ips normal", "snips normal", "dr normal", "sndr normal", "ips empirical_likelihood"):
-        assert 0.89 <= found.coverage(name) <= 1.0, name
+        assert 0.89 <= result.coverage(name) <= 1.0, name
     for name in (
         "ips cressie_read",
         "ips empirical_bernstein",
@@ -181,11 +181,11 @@ def test_intervals_cover_in_a_small_simulation_on_fixed_and_adaptive_logs(policy
         "dr asymptotic_sequence, every batch",
         "betting, every row",
     ):
-        assert found.coverage(name) >= 0.93, name
-    assert found.coverage("ips normal, every batch (not valid)") < 0.88
+        assert result.coverage(name) >= 0.93, name
+    assert result.coverage("ips normal, every batch (not valid)") < 0.88
 
 
 def test_adaptive_weights_cover_in_a_small_simulation_where_unweighted_ones_need_not() -> None:
-    found = coverage.arms("thompson", 200)
+    result = coverage.arms("thompson", 200)
     for name in ("StableVar, best - worst", "two-point, best - worst", "two-point, arm 2"):
-        assert found.coverage(name) >= 0.89, name
+        assert result.coverage(name) >= 0.89, name

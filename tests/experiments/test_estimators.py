@@ -32,7 +32,7 @@ def test_ips_and_dr_with_any_reward_model_are_unbiased() -> None:
     assert expectation(estimators.dm(v)) != pytest.approx(VALUE, rel=0.05)
 
 
-def test_shrunk_estimators_are_biased_by_what_they_say() -> None:
+def test_the_bias_of_shrunk_estimators_is_the_removed_weight_times_the_residual() -> None:
     wrong = RNG.uniform(-3, 3, (3, 4))
     q, v = wrong[X, A], (PI * wrong).sum(axis=1)[X]
     cases = (
@@ -50,7 +50,7 @@ def test_shrinkage_ends_at_the_direct_method_and_at_dr() -> None:
     assert estimators.dr_os(WEIGHT, REWARD, q, v, np.inf).value == estimators.dr(WEIGHT, REWARD, q, v).value
 
 
-def test_self_normalised_estimators_do_not_move_with_the_origin_of_rewards() -> None:
+def test_self_normalised_estimators_shift_with_the_origin_of_rewards() -> None:
     q, v = REWARD * 0.5, REWARD * 0.4
     assert estimators.snips(WEIGHT, REWARD + 7).value == pytest.approx(estimators.snips(WEIGHT, REWARD).value + 7)
     moved = estimators.sndr(WEIGHT, REWARD + 7, q + 7, v + 7)
@@ -73,7 +73,7 @@ def test_a_policy_minus_the_policies_that_ran_is_zero_when_they_are_the_same() -
     assert not same.influence.any()
 
 
-def test_weights_of_no_use_are_refused_in_words() -> None:
+def test_unusable_weights_are_refused() -> None:
     with pytest.raises(DataError, match="never chooses a logged action"):
         estimators.snips(np.zeros(5), np.ones(5))
     with pytest.raises(DataError, match="propensity is 0 at row 1"):
@@ -112,7 +112,7 @@ def test_each_slate_estimator_is_unbiased_under_its_own_assumption() -> None:
 
 def test_slate_estimators_are_biased_outside_their_assumptions() -> None:
     product_reward = np.array([float(a == b) for a, b in SLATES])
-    found = slate_expectation(slates.pseudo_inverse(SLOT_WEIGHTS, product_reward))
-    assert found != pytest.approx(TARGET_CHANCE @ product_reward, rel=0.01)
+    result = slate_expectation(slates.pseudo_inverse(SLOT_WEIGHTS, product_reward))
+    assert result != pytest.approx(TARGET_CHANCE @ product_reward, rel=0.01)
     with pytest.raises(DataError, match="different shapes"):
         slates.independent_ips(SLOT_WEIGHTS, np.ones((3, 2)))

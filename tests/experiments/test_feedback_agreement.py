@@ -25,18 +25,18 @@ def _clustered(seed: int, units: int = 80) -> tuple[np.ndarray, np.ndarray, np.n
 
 def test_the_correlation_is_scipys_spearman_ties_included() -> None:
     unit, click, stars, _ = _clustered(1)
-    found = rank_agreement(click, stars, unit, seed=0)
-    assert found.correlation == pytest.approx(stats.spearmanr(click, stars).statistic)
-    assert found.interval.covers(found.correlation or 2.0)
-    assert found == rank_agreement(click, stars, unit, seed=0)
+    result = rank_agreement(click, stars, unit, seed=0)
+    assert result.correlation == pytest.approx(stats.spearmanr(click, stars).statistic)
+    assert result.interval.covers(result.correlation or 2.0)
+    assert result == rank_agreement(click, stars, unit, seed=0)
 
 
-def test_opposite_signals_give_minus_one_and_constant_ones_none() -> None:
+def test_opposite_signals_give_minus_one_and_a_constant_signal_gives_none() -> None:
     unit = np.arange(50)
-    found = rank_agreement(unit, -unit, unit, seed=0)
-    assert found.correlation == pytest.approx(-1)
-    assert found.interval.low == pytest.approx(-1)
-    assert found.interval.high == pytest.approx(-1)
+    result = rank_agreement(unit, -unit, unit, seed=0)
+    assert result.correlation == pytest.approx(-1)
+    assert result.interval.low == pytest.approx(-1)
+    assert result.interval.high == pytest.approx(-1)
     flat = rank_agreement(np.ones(50), unit, unit, seed=0)
     assert flat.correlation is None
     assert "never varies" in flat.interval.reason
@@ -44,26 +44,26 @@ def test_opposite_signals_give_minus_one_and_constant_ones_none() -> None:
 
 def test_the_bias_has_the_standard_error_of_a_clustered_regression() -> None:
     unit, click, _, answered = _clustered(2)
-    found = response_bias(click, answered, unit)
+    result = response_bias(click, answered, unit)
     design = sm.add_constant(answered)
     groups = {"groups": unit, "use_correction": False}
     fitted = sm.OLS(click, design).fit(cov_type="cluster", cov_kwds=groups)
-    assert found.difference == pytest.approx(fitted.params[1])
+    assert result.difference == pytest.approx(fitted.params[1])
     units = len(np.unique(unit))
     fewest = min(len(np.unique(unit[answered > 0])), len(np.unique(unit[answered == 0])))
     half = stats.t.isf(0.025, fewest - 1) * fitted.bse[1] * np.sqrt(units / (units - 1))
-    assert found.interval.high == pytest.approx(found.difference + half)
+    assert result.interval.high == pytest.approx(result.difference + half)
 
 
 def test_the_rate_of_units_with_one_decision_is_wilsons() -> None:
     answered = np.r_[np.ones(30), np.zeros(4970)]
-    found = answer_rate(answered, np.arange(5000))
+    result = answer_rate(answered, np.arange(5000))
     low, high = proportion_confint(30, 5000, method="wilson")
-    assert (found.interval.low, found.interval.high) == (pytest.approx(low, rel=2e-3), pytest.approx(high, rel=2e-3))
+    assert (result.interval.low, result.interval.high) == (pytest.approx(low, rel=2e-3), pytest.approx(high, rel=2e-3))
 
 
-def test_decisions_of_one_unit_are_one_piece_of_evidence() -> None:
-    """Everything five times over must not make the intervals narrower."""
+def test_several_decisions_of_a_unit_count_as_one_observation() -> None:
+    """Five copies of every row must not make the intervals narrower."""
     unit, click, stars, answered = _clustered(3)
     once, often = slice(None), np.repeat(np.arange(len(unit)), 5)
     for measure in (
@@ -75,7 +75,7 @@ def test_decisions_of_one_unit_are_one_piece_of_evidence() -> None:
         assert (wide.low, wide.high) == (pytest.approx(narrow.low, abs=1e-9), pytest.approx(narrow.high, abs=1e-9))
 
 
-def test_nobody_and_everybody_have_intervals_that_know_the_number_of_units() -> None:
+def test_rates_of_zero_and_one_have_intervals_that_depend_on_the_number_of_units() -> None:
     nobody = answer_rate(np.zeros(500), np.repeat(np.arange(100), 5))
     assert nobody.rate == 0
     assert nobody.interval.low == 0
@@ -86,7 +86,7 @@ def test_nobody_and_everybody_have_intervals_that_know_the_number_of_units() -> 
     assert response_bias(np.ones(50), np.zeros(50), np.arange(50)).difference is None
 
 
-def test_small_cells_say_so_and_give_no_interval() -> None:
+def test_small_cells_give_a_reason_instead_of_an_interval() -> None:
     unit = np.arange(MIN_UNITS - 1)
     values = np.arange(MIN_UNITS - 1.0)
     for interval in (
@@ -98,7 +98,7 @@ def test_small_cells_say_so_and_give_no_interval() -> None:
         assert "units" in interval.reason
 
 
-def test_what_is_no_number_is_refused() -> None:
+def test_a_value_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(DataError):
         rank_agreement([1.0, np.nan], [1.0, 2.0], [0, 1], seed=0)
     with pytest.raises(DataError):

@@ -1,4 +1,4 @@
-"""Health checks: exact fairness of the bets, quiet through ramps, loud at lost exposures."""
+"""Health checks: bets are exactly fair, ramps raise no alarm, lost exposures do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log(n: int, seed: int, lost: float = 0.0, step: float = 0.0) -> tuple[np.nda
     return a[keep], p[keep]
 
 
-def test_every_bet_is_fair_whatever_the_probabilities() -> None:
+def test_every_bet_is_fair_under_any_probabilities() -> None:
     p = np.random.default_rng(0).dirichlet([1, 1, 1, 1])
     bets = np.stack([choices.choice_sums([a], p[None, :]).log_bets for a in range(4)])
     assert np.einsum("a,akt->kt", p, np.exp(bets)) == pytest.approx(np.ones((4, len(choices.TILTS))), rel=1e-12)
@@ -32,30 +32,30 @@ def test_the_statistic_is_the_textbook_chi_square_when_probabilities_are_constan
     counts = np.array([480, 320, 200])
     p = np.array([0.5, 0.3, 0.2])
     a = np.repeat([0, 1, 2], counts)
-    found = choices.choice_balance(choices.choice_sums(a, np.tile(p, (1000, 1))))
+    result = choices.choice_balance(choices.choice_sums(a, np.tile(p, (1000, 1))))
     known = health.sample_ratio(counts, p)
-    assert (found.chi2, found.df) == (pytest.approx(known.chi2, rel=1e-9), 2)
-    assert found.p_value == pytest.approx(known.p_value, rel=1e-9)
+    assert (result.chi2, result.df) == (pytest.approx(known.chi2, rel=1e-9), 2)
+    assert result.p_value == pytest.approx(known.p_value, rel=1e-9)
 
 
-def test_ramps_and_reweighting_are_no_alarm() -> None:
+def test_ramps_and_reweighting_raise_no_alarm() -> None:
     for seed in range(20):
-        found = choices.choice_balance(choices.choice_sums(*log(20_000, seed, step=0.25)))
-        assert not found.alert
+        result = choices.choice_balance(choices.choice_sums(*log(20_000, seed, step=0.25)))
+        assert not result.alert
 
 
-def test_three_percent_of_lost_exposures_in_one_arm_are_found_and_named() -> None:
-    found = choices.choice_balance(choices.choice_sums(*log(300_000, 1, lost=0.03)))
-    assert found.alert
-    assert found.anytime_p_value < 0.01
-    assert (found.p_value or 1) < 0.001
-    assert found.arms[0].ratio == pytest.approx(0.98, abs=0.008)
-    assert found.arms[0].z is not None
-    assert found.arms[0].z < -5
-    assert (found.arms[1].ratio or 0) > 1
+def test_the_check_finds_three_percent_of_lost_exposures_in_one_arm() -> None:
+    result = choices.choice_balance(choices.choice_sums(*log(300_000, 1, lost=0.03)))
+    assert result.alert
+    assert result.anytime_p_value < 0.01
+    assert (result.p_value or 1) < 0.001
+    assert result.arms[0].ratio == pytest.approx(0.98, abs=0.008)
+    assert result.arms[0].z is not None
+    assert result.arms[0].z < -5
+    assert (result.arms[1].ratio or 0) > 1
 
 
-def test_a_broken_version_or_segment_is_found_among_sound_ones() -> None:
+def test_the_check_finds_a_broken_group_among_sound_groups() -> None:
     a, p = log(30_000, 2)
     broken, q = log(60_000, 3, lost=0.15)
     sums = [choices.choice_sums(a[::2], p[::2]), choices.choice_sums(a[1::2], p[1::2]), choices.choice_sums(broken, q)]
@@ -64,7 +64,7 @@ def test_a_broken_version_or_segment_is_found_among_sound_ones() -> None:
 
 def test_the_p_values_of_several_groups_are_corrected_for_their_number() -> None:
     sums = [choices.choice_sums(*log(2_000, seed)) for seed in range(30)]
-    alone = [choices.choice_balance(one) for one in sums]
+    alone = [choices.choice_balance(group) for group in sums]
     together = choices.balance_by_group(sums)
     assert [b.p_value for b in together] == pytest.approx(adjust([b.p_value for b in alone]))
     assert [b.anytime_p_value for b in together] == pytest.approx([min(1, 30 * b.anytime_p_value) for b in alone])
@@ -74,10 +74,10 @@ def test_the_p_values_of_several_groups_are_corrected_for_their_number() -> None
 
 
 def test_choices_without_randomness_have_no_p_value_and_impossible_ones_are_refused() -> None:
-    found = choices.choice_balance(choices.choice_sums([0, 0], [[1.0, 0.0], [1.0, 0.0]]))
-    assert found.p_value is None
-    assert not found.alert
-    assert found.arms[1].ratio is None
+    result = choices.choice_balance(choices.choice_sums([0, 0], [[1.0, 0.0], [1.0, 0.0]]))
+    assert result.p_value is None
+    assert not result.alert
+    assert result.arms[1].ratio is None
     with pytest.raises(DataError, match="had probability 0 at row 1"):
         choices.choice_sums([0, 1], [[1.0, 0.0], [1.0, 0.0]])
     with pytest.raises(DataError, match=r"sums to 0\.9"):
@@ -88,8 +88,8 @@ def test_choices_without_randomness_have_no_p_value_and_impossible_ones_are_refu
 
 def test_sums_of_float32_distributions_do_not_drift_into_an_alarm() -> None:
     a, p = log(200_000, 5)
-    found = choices.choice_balance(choices.choice_sums(a, p.astype(np.float32) * np.float32(1 + 4e-6)))
-    assert not found.alert
+    result = choices.choice_balance(choices.choice_sums(a, p.astype(np.float32) * np.float32(1 + 4e-6)))
+    assert not result.alert
 
 
 def test_the_sequential_check_multiplies_over_stretches_of_constant_shares() -> None:
@@ -123,21 +123,21 @@ def test_missing_rewards_alert_when_arms_differ_and_not_when_all_miss_alike() ->
         health.missing_rewards([5], [6])
 
 
-def test_concentration_counts_equally_used_actions() -> None:
+def test_concentration_counts_equally_frequent_actions() -> None:
     even = health.concentration([10, 10, 10, 10])
     assert (even.top_share, even.effective_number, even.gini) == pytest.approx((0.25, 4.0, 0.0))
-    one = health.concentration([0, 0, 0, 40])
-    assert (one.top_share, one.effective_number, one.gini) == pytest.approx((1.0, 1.0, 0.75))
+    single = health.concentration([0, 0, 0, 40])
+    assert (single.top_share, single.effective_number, single.gini) == pytest.approx((1.0, 1.0, 0.75))
 
 
 def test_false_alarms_stay_rare_over_clean_runs_with_ramps_among_them() -> None:
-    """The small twin of benchmarks/coverage.py; naive peeking shows that alarms could come."""
-    found = coverage.false_alarms(60)
-    naive = found.pop("difference, fixed p < 0.05 at every look (not valid)")
+    """The small twin of benchmarks/coverage.py; naive peeking shows that false alarms are possible."""
+    result = coverage.false_alarms(60)
+    naive = result.pop("difference, fixed p < 0.05 at every look (not valid)")
     # A group-sequential plan spends all of its 5%, the others less: 60 runs allow 12%.
-    assert all(share <= 0.12 for share in found.values()), found
+    assert all(share <= 0.12 for share in result.values()), result
     assert naive > 0.15
 
 
-def test_lost_exposures_are_found_while_looking_at_every_batch() -> None:
+def test_the_check_finds_lost_exposures_while_looking_at_every_batch() -> None:
     assert coverage.lost_exposures(4) == 1.0

@@ -18,7 +18,7 @@ def small_log(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_cressie_read_equals_the_worst_reweighting_found_by_a_general_optimiser(seed: int) -> None:
+def test_cressie_read_equals_the_worst_reweighting_of_a_general_optimiser(seed: int) -> None:
     w, r = small_log(seed, 12)
     wmax = 6.0
     sums = intervals.weight_sums(w, r)
@@ -41,14 +41,14 @@ def test_cressie_read_equals_the_worst_reweighting_found_by_a_general_optimiser(
             ).fun
             radius = least + stats.f.isf(0.05, 1, n)
             ball = {"type": "ineq", "fun": lambda u, radius=radius: radius - ((u - 1) ** 2).sum()}
-            found = optimize.minimize(
+            result = optimize.minimize(
                 lambda u, f=f: (u * f).mean(),
                 start,
                 constraints=[mass, weight, ball],
                 options={"ftol": 1e-14, "maxiter": 1000},
             )
-            if found.success:
-                best = min(best, found.fun)
+            if result.success:
+                best = min(best, result.fun)
         ends.append(origin + sign * best)
     known = (max(0.0, ends[0]), min(1.0, ends[1]))
     assert intervals.cressie_read(sums, (0, 1), wmax)[:2] == pytest.approx(known, abs=1e-5)
@@ -72,15 +72,15 @@ def test_empirical_likelihood_equals_the_primal_problem_solved_by_a_general_opti
     ends = []
     for origin, sign in ((0.0, 1), (1.0, -1)):
         f = np.append(sign * w * (r - origin), [0.0, 0.0])
-        found = optimize.minimize(
+        result = optimize.minimize(
             lambda q, f=f: q @ f, best.x, bounds=bounds, constraints=[*constraints, ball], options=options
         )
-        assert found.success or found.status == 8
-        ends.append(origin + sign * found.fun)
+        assert result.success or result.status == 8
+        ends.append(origin + sign * result.fun)
     assert likelihood.empirical_likelihood(w, r, (0, 1), wmax)[:2] == pytest.approx(ends, abs=2e-4)
 
 
-def test_a_known_largest_weight_narrows_and_an_unknown_one_explodes_for_rare_rewards() -> None:
+def test_a_known_largest_weight_gives_a_much_narrower_interval_for_rare_rewards() -> None:
     rng = np.random.default_rng(0)
     w = rng.choice([0.2, 1.8], size=5000)
     r = (rng.random(5000) < 0.004).astype(float)
@@ -102,16 +102,16 @@ def test_intervals_shift_and_scale_with_the_rewards() -> None:
     assert moved[:2] == pytest.approx([5 * (x or 0) - 2 for x in el[:2]], rel=1e-6)
 
 
-def test_constant_rewards_and_weights_give_numbers_or_reasons() -> None:
+def test_constant_rewards_and_weights_give_an_interval_or_a_reason() -> None:
     for w, r in ((np.ones(50), np.ones(50)), (np.full(50, 0.5), np.zeros(50)), (np.r_[4.0, np.zeros(49)], np.ones(50))):
-        found = intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 5.0)
-        assert found.exists
-        assert found[0] <= found[1]
-        found = likelihood.empirical_likelihood(w, r, (0, 1), 5.0)
-        assert (found.exists and 0 <= found[0] <= found[1] <= 1) or found.reason  # type: ignore[operator]
+        result = intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 5.0)
+        assert result.exists
+        assert result[0] <= result[1]
+        result = likelihood.empirical_likelihood(w, r, (0, 1), 5.0)
+        assert (result.exists and 0 <= result[0] <= result[1] <= 1) or result.reason  # type: ignore[operator]
 
 
-def test_impossible_bounds_are_refused_in_words() -> None:
+def test_impossible_bounds_are_refused() -> None:
     w, r = small_log(1, 20)
     with pytest.raises(DataError, match="weight bounds"):
         intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 0.9)

@@ -1,4 +1,4 @@
-"""Peek-safe inference: identities, the cap, the gate, running minima."""
+"""Peek-safe inference: identities, the cap and the gate."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def test_tuned_rho_makes_the_asymptotic_sequence_narrowest_where_it_was_tuned() 
         assert sequences.asymptotic_half_width(1.0, 700, factor * sequences.tuned_rho(700), 0.05) > best
 
 
-def test_tuned_rho_solves_its_defining_equation_and_is_close_to_the_approximation_in_use_elsewhere() -> None:
+def test_tuned_rho_solves_its_defining_equation_and_is_close_to_the_usual_approximation() -> None:
     x = sequences.tuned_rho(1000.0, 0.05) ** 2 * 1000
     assert (x + 1) * exp(-(x + 1)) == pytest.approx(0.05**2 / e, rel=1e-9)
     approximate = -2 * log(0.05) + log(1 - 2 * log(0.05))
     assert x == pytest.approx(approximate, rel=0.1)
 
 
-def test_the_mixture_test_is_the_asymptotic_sequence_in_other_words() -> None:
+def test_the_mixture_test_equals_the_asymptotic_sequence() -> None:
     n, error = 800, 0.03
     tau = sequences.mixture_tau(error, n)
-    found = sequences.mixture_test(0.0, error, tau).interval
+    result = sequences.mixture_test(0.0, error, tau).interval
     half = sequences.asymptotic_half_width(error, n, sequences.tuned_rho(5000.0))
-    assert found[1] == pytest.approx(half, rel=1e-12)
+    assert result[1] == pytest.approx(half, rel=1e-12)
 
 
 def test_the_mixture_likelihood_ratio_equals_its_integral_and_agrees_with_its_interval() -> None:
@@ -39,23 +39,23 @@ def test_the_mixture_likelihood_ratio_equals_its_integral_and_agrees_with_its_in
         return float(stats.norm.pdf(difference, d, error) * stats.norm.pdf(d, 0, tau))
 
     ratio = integrate.quad(integrand, -6, 6)[0] / stats.norm.pdf(difference, 0, error)
-    found = sequences.mixture_test(difference, error, tau)
-    assert exp(found.log_evidence) == pytest.approx(ratio, rel=1e-7)
-    edge = found.interval[1]
+    result = sequences.mixture_test(difference, error, tau)
+    assert exp(result.log_evidence) == pytest.approx(ratio, rel=1e-7)
+    edge = result.interval[1]
     assert edge is not None
     at_edge = sequences.mixture_test(edge - difference, error, tau)
     assert at_edge.p_value == pytest.approx(0.05, rel=1e-9)
     assert sequences.mixture_test(1.0, 0.0, 1.0).interval.reason
 
 
-def test_the_asymptotic_sequence_stays_shut_before_the_gate() -> None:
+def test_the_asymptotic_sequence_has_no_interval_before_the_gate() -> None:
     shut = sequences.asymptotic(0.5, 0.01, 1000, effective=99.0, gate=100.0)
     assert not shut.exists
     assert "100" in shut.reason
     assert sequences.asymptotic(0.5, 0.01, 1000, effective=100.0, gate=100.0).exists
 
 
-def test_predictions_are_capped_at_one_as_the_proof_demands() -> None:
+def test_predictions_are_capped_at_one_as_the_proof_requires() -> None:
     w, r = np.full(50, 50.0), np.ones(50)
     capped = sequences.advance(sequences.START, w, r, (0, 1))
     loose = sequences.advance(sequences.START, w, r, (0, 1), cap=False)
@@ -68,9 +68,7 @@ def test_expected_wealth_at_the_truth_is_at_most_one(rate: float) -> None:
     """Exact expectation over all logs of 12 rounds: the betting capital is a fair game, here even in closed form."""
     heavy, light, chance = 4.0, 0.5, 1 / 7
     total = 0.0
-    states = {(): (1.0, 0.0, 0.0, 0)}
     current = {(0.0, 0.0): 1.0}
-    del states
     for t in range(6):
         following: dict[tuple[float, float], float] = {}
         for (s, v), p in current.items():
@@ -97,7 +95,7 @@ def test_the_confidence_sequence_reflects_and_scales_with_rewards() -> None:
     assert sequences.gamma_exponential(sequences.START, (0, 1)).reason
 
 
-def test_betting_intervals_shrink_with_data_and_hold_the_truth() -> None:
+def test_betting_intervals_shrink_with_data_and_cover_the_truth() -> None:
     rng = np.random.default_rng(3)
     w = rng.choice([0.2, 1.8], 8000)
     r = (rng.random(8000) < 0.4).astype(float)
@@ -110,6 +108,6 @@ def test_betting_intervals_shrink_with_data_and_hold_the_truth() -> None:
 def test_contradicting_sides_end_in_a_reason_instead_of_an_empty_interval() -> None:
     w = np.full(4000, 3.0)
     r = np.r_[np.ones(2000), np.zeros(2000)]
-    found = sequences.betting(w, r, (0, 1))
-    assert not found.exists
-    assert "contradict" in found.reason
+    result = sequences.betting(w, r, (0, 1))
+    assert not result.exists
+    assert "contradict" in result.reason

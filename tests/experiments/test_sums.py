@@ -35,22 +35,22 @@ def test_any_split_gives_the_same_estimates_to_nine_digits(seed: int, cuts: list
     parts = [sums.policy_sums(*(c[a:b] for c in rows), THRESHOLDS) for a, b in pairwise(edges)]
     whole, merged = sums.policy_sums(*rows, THRESHOLDS), reduce(sums.merge, reversed(parts))
     assert merged[1:] == whole[1:]
-    known, found = (sums.finish(s.moments, with_model=True) for s in (whole, merged))
-    assert found.keys() == known.keys()
+    known, result = (sums.finish(s.moments, with_model=True) for s in (whole, merged))
+    assert result.keys() == known.keys()
     for name in known:
-        assert found[name].value == pytest.approx(known[name].value, rel=1e-9, abs=1e-9), name
-        assert found[name].std_error == pytest.approx(known[name].std_error, rel=1e-9), name
+        assert result[name].value == pytest.approx(known[name].value, rel=1e-9, abs=1e-9), name
+        assert result[name].std_error == pytest.approx(known[name].std_error, rel=1e-9), name
 
 
 def test_cressie_read_from_merged_sums_equals_that_from_arrays(synthetic: Any) -> None:
     w, r, q, v = synthetic[:4]
     known = intervals.cressie_read(intervals.weight_sums(w, r), (0, 1), 42.0)
     parts = [sums.policy_sums(w[i::3], r[i::3], q[i::3], v[i::3], THRESHOLDS) for i in range(3)]
-    found = intervals.cressie_read(intervals.weight_sums_of(reduce(sums.merge, parts).moments), (0, 1), 42.0)
-    assert found[:2] == pytest.approx(known[:2], rel=1e-9)
+    result = intervals.cressie_read(intervals.weight_sums_of(reduce(sums.merge, parts).moments), (0, 1), 42.0)
+    assert result[:2] == pytest.approx(known[:2], rel=1e-9)
 
 
-def test_a_report_from_sums_equals_the_one_from_rows_except_where_rows_are_needed(synthetic: Any) -> None:
+def test_a_report_from_sums_equals_the_report_from_rows_except_where_rows_are_needed(synthetic: Any) -> None:
     w, r, q, v, p, e = synthetic
     assumptions = report.Assumptions(max_weight=42.0, reward_range=(0, 1), clip=5, switch_tau=4, shrinkage_lambda=30)
     whole = report.evaluate_rows(p, e, r, model=report.ModelColumns(q, v), assumptions=assumptions)
@@ -59,11 +59,11 @@ def test_a_report_from_sums_equals_the_one_from_rows_except_where_rows_are_neede
     state = sequences.advance(sequences.START, w[:half], r[:half], (0, 1))
     state = sequences.advance(state, w[half:], r[half:], (0, 1))
     setting = Settings(0.05, 42.0, (0.0, 1.0), True, THRESHOLDS)
-    found = report.report_from_sums(sums.merge(*parts), setting, with_model=True, sequence=state)
-    assert found.verdict == whole.verdict
+    result = report.report_from_sums(sums.merge(*parts), setting, with_model=True, sequence=state)
+    assert result.verdict == whole.verdict
     for name, line in whole.estimators.items():
         for method, interval in line.intervals.items():
-            other = found.estimators[name].intervals[method]
+            other = result.estimators[name].intervals[method]
             if method in ("empirical_likelihood", "betting") and name in ("ips", "snips"):
                 assert "needs the rows" in other.reason
             elif interval.exists:
@@ -84,27 +84,27 @@ def test_unit_sums_merge_when_no_unit_is_split() -> None:
     ]
     merged = sums.merge_moments(*parts)
     for name, known in sums.finish(whole, with_model=True).items():
-        found = sums.finish(merged, with_model=True)[name]
-        assert (found.value, found.std_error) == pytest.approx((known.value, known.std_error), rel=1e-9), name
+        result = sums.finish(merged, with_model=True)[name]
+        assert (result.value, result.std_error) == pytest.approx((known.value, known.std_error), rel=1e-9), name
 
 
 def test_clustered_errors_equal_those_of_summed_influence_values() -> None:
     w, r, q, v = make_rows(4)
     unit = np.random.default_rng(1).integers(0, 60, 400)
     unit = np.unique(unit, return_inverse=True)[1]
-    found = sums.finish(sums.unit_moments(w, r, (q, v), THRESHOLDS, unit), with_model=True)
+    result = sums.finish(sums.unit_moments(w, r, (q, v), THRESHOLDS, unit), with_model=True)
     for estimate in (
         estimators.ips(w, r),
         estimators.snips(w, r),
         estimators.dr(w, r, q, v),
         estimators.sndr(w, r, q, v),
     ):
-        assert found[estimate.name].value == pytest.approx(estimate.value, rel=1e-9)
+        assert result[estimate.name].value == pytest.approx(estimate.value, rel=1e-9)
         known = intervals.standard_error(estimate.influence, unit)
-        assert found[estimate.name].std_error == pytest.approx(known, rel=1e-9), estimate.name
+        assert result[estimate.name].std_error == pytest.approx(known, rel=1e-9), estimate.name
 
 
-def test_parts_summed_with_other_thresholds_do_not_merge() -> None:
+def test_sums_with_different_thresholds_do_not_merge() -> None:
     rows = make_rows(5)
     other = sums.policy_sums(*rows, THRESHOLDS._replace(clip=6.0))
     with pytest.raises(DataError, match="different thresholds"):

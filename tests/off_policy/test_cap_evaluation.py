@@ -80,5 +80,5 @@ def test_what_the_log_cannot_answer_is_said(client: Client, database_url: str) -
         client.decide("loud", unit_id="l")
     settle(database_url, "loud")
     refused = client.post("/v1/experiments/loud/cap-evaluations", cap)
-    assert refused.status == 422 and "says something with certainty" in refused.body["detail"]
+    assert refused.status == 422 and "a message is certain" in refused.body["detail"]
     assert client.post("/v1/experiments/none/cap-evaluations", cap).status == 404

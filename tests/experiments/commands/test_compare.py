@@ -33,8 +33,8 @@ def refused(path: Path, *options: str) -> str:
     return result.stderr
 
 
-def line(found: dict[str, Any], metric: str, variant: str) -> dict[str, Any]:
-    return next(m for m in found["metrics"] if m["metric"] == metric and m["variant"] == variant)
+def line(result: dict[str, Any], metric: str, variant: str) -> dict[str, Any]:
+    return next(m for m in result["metrics"] if m["metric"] == metric and m["variant"] == variant)
 
 
 def test_reference_comparisons_come_through_the_command(reference: Path, expected: Any) -> None:
@@ -47,32 +47,32 @@ def test_reference_comparisons_come_through_the_command(reference: Path, expecte
         "--metric",
         "p90=quantile(0.9):latency_ms",
     )
-    found = run(reference / "ab_users.csv", *metrics, *SHARES)
+    result = run(reference / "ab_users.csv", *metrics, *SHARES)
     for variant in ("1", "2"):
         tea = expected["ab_users_tea_tasting"]["results"][f"0_vs_{variant}"]
         sm = expected["ab_users_statsmodels"][f"0_vs_{variant}"]
         for metric, known in (("rev", tea["revenue_welch_t"]), ("ctr", tea["ctr_ratio"])):
-            row = line(found, metric, variant)
+            row = line(result, metric, variant)
             assert row["difference"] == pytest.approx(known["effect_size"], rel=1e-9)
             assert row["p_value"] == pytest.approx(known["pvalue"], rel=1e-8)
             assert row["interval"] == pytest.approx([known["effect_size_ci_lower"], known["effect_size_ci_upper"]])
             lift = [known["rel_effect_size_ci_lower"], known["rel_effect_size_ci_upper"]]
             assert row["relative_interval"] == pytest.approx(lift)
-        row = line(found, "conv", variant)
+        row = line(result, "conv", variant)
         assert row["p_value"] == pytest.approx(sm["converted"]["p_pooled"], rel=1e-9)
         assert row["interval"] == pytest.approx(sm["converted"]["ci_diff_newcomb"], rel=1e-8)
-        assert line(found, "p90", variant)["treatment"] == pytest.approx(sm["latency_quantiles"]["q90"]["treatment"])
-    assert found["srm"]["alert"] is False
-    assert found["control"] == "0"
+        assert line(result, "p90", variant)["treatment"] == pytest.approx(sm["latency_quantiles"]["q90"]["treatment"])
+    assert result["srm"]["alert"] is False
+    assert result["control"] == "0"
 
 
 def test_holm_runs_over_all_metrics_and_variants(reference: Path, expected: Any) -> None:
     metrics = (*REVENUE, "--metric", "conv=proportion:converted", "--metric", "ctr=ratio:clicks/impressions")
-    found = run(reference / "ab_users.csv", *metrics, *SHARES)
+    result = run(reference / "ab_users.csv", *metrics, *SHARES)
     known = expected["ab_users_statsmodels"]["multiple"]
     for name, p in zip(known["names"], known["adjusted"]["holm"], strict=True):
         metric, variant = name.split("_")
-        row = line(found, {"revenue": "rev", "converted": "conv", "ctr": "ctr"}[metric], variant)
+        row = line(result, {"revenue": "rev", "converted": "conv", "ctr": "ctr"}[metric], variant)
         # The reference takes ddof 0 in the ratio's p-value.
         assert row["p_adjusted"] == pytest.approx(p, rel=5e-3)
 
@@ -88,10 +88,10 @@ def test_cuped_comes_through_the_command_for_means_and_ratios(reference: Path, e
         "pre_clicks/pre_impressions",
         *SHARES,
     )
-    found = run(reference / "ab_users.csv", *options)
+    result = run(reference / "ab_users.csv", *options)
     tea = expected["ab_users_tea_tasting"]["results"]["0_vs_1"]
     for metric, key in (("rev", "revenue_cuped"), ("ctr", "ctr_ratio_cuped")):
-        row = line(found, metric, "1")
+        row = line(result, metric, "1")
         assert row["difference"] == pytest.approx(tea[key]["effect_size"], rel=1e-9)
         assert row["p_value"] == pytest.approx(tea[key]["pvalue"], rel=1e-8)
         assert row["cuped"]["variance_ratio"] < 1
@@ -125,9 +125,9 @@ def test_planned_looks_get_group_sequential_bounds(reference: Path) -> None:
 
 
 def test_equal_shares_are_the_default_and_a_mismatch_alerts(reference: Path) -> None:
-    found = run(reference / "ab_users.csv", *REVENUE)
-    assert found["srm"]["alert"] is True
-    assert found["srm"]["p_value"] < 1e-40
+    result = run(reference / "ab_users.csv", *REVENUE)
+    assert result["srm"]["alert"] is True
+    assert result["srm"]["p_value"] < 1e-40
     text = CliRunner().invoke(compare, [str(reference / "ab_users.csv"), "--variant", "variant", *REVENUE]).stdout
     assert "ALERT" in text
 
@@ -150,7 +150,7 @@ def test_bad_requests_are_answered_with_one_sentence(reference: Path) -> None:
     assert "ascend" in refused(path, *REVENUE, "--looks", "0.5,0.4")
 
 
-def test_odd_arms_and_metrics_get_reasons_and_do_not_hide_the_others(tmp_path: Path) -> None:
+def test_arms_and_metrics_that_cannot_be_compared_get_reasons_and_do_not_hide_the_others(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {
             "variant": ["a"] * 300 + ["b"] * 300 + ["lonely"],
@@ -175,14 +175,14 @@ def test_odd_arms_and_metrics_get_reasons_and_do_not_hide_the_others(tmp_path: P
         "--covariate",
         "half=flat",
     )
-    found = run(tmp_path / "a.csv", *options)
-    assert line(found, "flat", "b")["interval"] is None
-    assert "not vary" in line(found, "flat", "b")["interval_reason"]
-    assert "covariate does not vary" in line(found, "half", "b")["reason"]
-    assert line(found, "never", "b")["p_value"] is None
-    assert line(found, "never", "b")["interval_reason"]
-    assert "sums to 0" in line(found, "ratio", "b")["reason"]
-    assert "fewer than two units" in line(found, "flat", "lonely")["reason"]
+    result = run(tmp_path / "a.csv", *options)
+    assert line(result, "flat", "b")["interval"] is None
+    assert "not vary" in line(result, "flat", "b")["interval_reason"]
+    assert "covariate does not vary" in line(result, "half", "b")["reason"]
+    assert line(result, "never", "b")["p_value"] is None
+    assert line(result, "never", "b")["interval_reason"]
+    assert "sums to 0" in line(result, "ratio", "b")["reason"]
+    assert "fewer than two units" in line(result, "flat", "lonely")["reason"]
     plain = run(tmp_path / "a.csv", "--metric", "half=mean:half", "--shares", "a=300,b=300,lonely=1")
     assert line(plain, "half", "b")["interval"] is not None
     text = CliRunner().invoke(compare, [str(tmp_path / "a.csv"), "--variant", "variant", *options])

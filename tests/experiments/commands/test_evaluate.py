@@ -41,9 +41,9 @@ def rows() -> pd.DataFrame:
 )
 def test_reference_intervals_come_through_the_command(name: str, wmax: float, reference: Path, expected: Any) -> None:
     options = ("--max-weight", repr(wmax), "--reward-range", "0", "1")
-    found = run(reference / f"{name}.csv", *COLUMNS, *MODEL, *options)
+    result = run(reference / f"{name}.csv", *COLUMNS, *MODEL, *options)
     known = expected[name]["vw_known_wmax"]
-    ips, snips = found["estimators"]["ips"], found["estimators"]["snips"]
+    ips, snips = result["estimators"]["ips"], result["estimators"]["snips"]
     assert ips["value"] == pytest.approx(known["point"]["ips"], rel=1e-9)
     assert snips["value"] == pytest.approx(known["point"]["snips"], rel=1e-9)
     assert ips["intervals"]["normal"] == pytest.approx(known["interval_alpha0.05"]["gaussian"], rel=1e-9)
@@ -55,7 +55,7 @@ def test_reference_intervals_come_through_the_command(name: str, wmax: float, re
 
 def test_every_estimator_comes_through_the_command_with_its_error(reference: Path, expected: Any) -> None:
     options = ("--switch-tau", "10", "--shrinkage-lambda", "100", "--clip", "10")
-    found = run(reference / "syn_binary.csv", *COLUMNS, *MODEL, *options)
+    result = run(reference / "syn_binary.csv", *COLUMNS, *MODEL, *options)
     obp, closed = expected["syn_binary"]["obp"], expected["syn_binary"]["closed_form"]
     keys = {
         "ips": "ips",
@@ -68,18 +68,18 @@ def test_every_estimator_comes_through_the_command_with_its_error(reference: Pat
         "sndr": "sndr",
     }
     for name, key in keys.items():
-        line = found["estimators"][name]
+        line = result["estimators"][name]
         assert line["value"] == pytest.approx(obp[key]["value"], rel=1e-9)
         error = closed[name]["se"] if name in ("snips", "sndr") else obp[key]["se_round"]
         assert line["std_error"] == pytest.approx(error, rel=1e-9), name
         if name not in ("dm", "snips", "sndr"):
             assert line["intervals"]["normal"] == pytest.approx(obp[key]["normal_ci"], rel=1e-9)
-    assert found["estimators"]["dm"]["intervals"] == {}
-    assert found["rows"] == 20000
-    assert found["mean_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_mean"], rel=1e-9)
-    assert found["effective_sample_size"] == pytest.approx(expected["syn_binary"]["diagnostics"]["ess_kish"], rel=1e-9)
-    assert found["max_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_max"], rel=1e-12)
-    assert found["verdict"] == {"status": "identified", "reasons": [], "codes": []}
+    assert result["estimators"]["dm"]["intervals"] == {}
+    assert result["rows"] == 20000
+    assert result["mean_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_mean"], rel=1e-9)
+    assert result["effective_sample_size"] == pytest.approx(expected["syn_binary"]["diagnostics"]["ess_kish"], rel=1e-9)
+    assert result["max_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_max"], rel=1e-12)
+    assert result["verdict"] == {"status": "identified", "reasons": [], "codes": []}
 
 
 def test_likelihood_intervals_come_through_the_command(reference: Path, expected: Any, tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_likelihood_intervals_come_through_the_command(reference: Path, expected
         lines = (reference / f"{name}.csv").read_text().splitlines(keepends=True)[: n + 1]
         (tmp_path / "first.csv").write_text("".join(lines))
         known = expected["empirical_likelihood"][key]
-        found = run(tmp_path / "first.csv", *COLUMNS, "--max-weight", repr(known["wmax"]))
-        interval = found["estimators"]["ips"]["intervals"]["empirical_likelihood"]
+        result = run(tmp_path / "first.csv", *COLUMNS, "--max-weight", repr(known["wmax"]))
+        interval = result["estimators"]["ips"]["intervals"]["empirical_likelihood"]
         assert interval == pytest.approx(known["el_ci95"], rel=1e-5)
 
 
@@ -104,13 +104,13 @@ def test_parquet_and_csv_give_the_same_report_to_the_last_bit(reference: Path, t
 def test_without_a_model_the_estimators_that_need_one_are_null_with_a_reason(
     rows: pd.DataFrame, tmp_path: Path
 ) -> None:
-    found = run(write(rows, tmp_path / "a.csv"), *COLUMNS)
+    result = run(write(rows, tmp_path / "a.csv"), *COLUMNS)
     for name in ("dm", "dr", "sndr", "switch_dr", "dr_os"):
-        line = found["estimators"][name]
+        line = result["estimators"][name]
         assert line["value"] is None
         assert line["std_error"] is None
         assert "q and v" in line["reason"]
-    for line in found["estimators"].values():
+    for line in result["estimators"].values():
         assert all(line["not_available"].values())
 
 
@@ -130,11 +130,11 @@ def test_units_widen_the_errors_of_dependent_rows(rows: pd.DataFrame, tmp_path: 
 
 
 def test_the_smallest_lift_that_the_log_could_show_follows_from_its_error(rows: pd.DataFrame, tmp_path: Path) -> None:
-    found = run(write(rows, tmp_path / "a.csv"), *COLUMNS)
+    result = run(write(rows, tmp_path / "a.csv"), *COLUMNS)
     factor = stats.norm.isf(0.025) + stats.norm.isf(0.2)
-    assert found["detectable_lift"] == pytest.approx(factor * found["lift"]["std_error"], rel=1e-9)
+    assert result["detectable_lift"] == pytest.approx(factor * result["lift"]["std_error"], rel=1e-9)
     text = CliRunner().invoke(evaluate, [str(tmp_path / "a.csv"), *COLUMNS]).stdout
-    assert f"in 4 of 5 cases: {found['detectable_lift']:.3g}" in text
+    assert f"in 4 of 5 cases: {result['detectable_lift']:.3g}" in text
 
 
 def test_the_readable_report_names_verdict_estimators_and_assumptions(reference: Path) -> None:
@@ -144,13 +144,13 @@ def test_the_readable_report_names_verdict_estimators_and_assumptions(reference:
         assert word in result.stdout
 
 
-def test_a_log_that_cannot_answer_says_so_first(tmp_path: Path) -> None:
+def test_the_report_of_a_log_that_cannot_answer_begins_with_that(tmp_path: Path) -> None:
     n = 1000
     rows = pd.DataFrame({"pscore": 0.5, "p_eval": [1.0] * 5 + [0.0] * (n - 5), "reward": 1.0})
     path = write(rows, tmp_path / "a.csv")
-    found = run(path, *COLUMNS)
-    assert found["verdict"]["status"] == "not_identified"
-    assert {"mean_weight", "effective_sample_size", "row_dominance"} <= set(found["verdict"]["codes"])
+    result = run(path, *COLUMNS)
+    assert result["verdict"]["status"] == "not_identified"
+    assert {"mean_weight", "effective_sample_size", "row_dominance"} <= set(result["verdict"]["codes"])
     text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).stdout
     assert text.startswith("Verdict: not identified")
     assert "for debugging" in text
@@ -175,7 +175,7 @@ def test_a_log_that_cannot_answer_says_so_first(tmp_path: Path) -> None:
         ("user", "", "user is missing"),
     ],
 )
-def test_a_bad_value_is_named_with_its_line(
+def test_the_error_for_a_bad_value_names_its_line(
     column: str, value: object, words: str, rows: pd.DataFrame, tmp_path: Path
 ) -> None:
     broken = rows.astype(object)
@@ -186,20 +186,20 @@ def test_a_bad_value_is_named_with_its_line(
     assert "on line 7" in sentence
 
 
-def test_empty_lines_do_not_shift_the_line_that_is_named(rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_empty_lines_do_not_shift_the_line_number_in_an_error(rows: pd.DataFrame, tmp_path: Path) -> None:
     rows.loc[5, "pscore"] = 0.0
     lines = rows.to_csv(index=False).splitlines()
     (tmp_path / "a.csv").write_text("\n".join([*lines[:3], "", *lines[3:]]) + "\n\n")
     assert "on line 8" in refused(tmp_path / "a.csv", *COLUMNS)
 
 
-def test_a_bad_value_of_a_parquet_file_is_named_with_its_row(rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_error_for_a_bad_value_in_a_parquet_file_names_its_row(rows: pd.DataFrame, tmp_path: Path) -> None:
     rows.loc[5, "pscore"] = 0.0
     rows.to_parquet(tmp_path / "a.parquet")
     assert "in row 6" in refused(tmp_path / "a.parquet", *COLUMNS)
 
 
-def test_a_wrong_column_is_answered_with_those_that_exist(rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_column_names_the_columns_that_exist(rows: pd.DataFrame, tmp_path: Path) -> None:
     sentence = refused(write(rows, tmp_path / "a.csv"), *COLUMNS[:-1], "revard")
     assert "no column revard" in sentence
     assert "pscore, p_eval, reward, user" in sentence
@@ -262,8 +262,8 @@ def test_degenerate_logs_give_reasons_and_never_nan(tmp_path: Path) -> None:
     }
     for name, frame in cases.items():
         frame["q"], frame["v"] = 0.5, 0.5
-        found = run(write(frame, tmp_path / "a.csv"), *COLUMNS, "--q", "q", "--v", "v", "--reward-range", "0", "1")
-        for key, line in found["estimators"].items():
+        result = run(write(frame, tmp_path / "a.csv"), *COLUMNS, "--q", "q", "--v", "v", "--reward-range", "0", "1")
+        for key, line in result["estimators"].items():
             assert line["value"] is not None or line["reason"], (name, key)
             assert all(line["not_available"].values()), (name, key)
             for low, high in line["intervals"].values():

@@ -25,20 +25,20 @@ def bandit(reference: Path) -> pd.DataFrame:
 
 
 def test_values_by_action_equal_the_authors_code(bandit: pd.DataFrame, tmp_path: Path, expected: Any) -> None:
-    found = run(write(bandit, tmp_path / "a.csv"), *COLUMNS, *ACTIONS)["actions"]
+    result = run(write(bandit, tmp_path / "a.csv"), *COLUMNS, *ACTIONS)["actions"]
     known = expected["adaptive_mab_signal"]
     values = known["arm_values"]["aipw_stablevar_sqrt_e"]
-    assert list(found) == ["2", "0", "1"]
+    assert list(result) == ["2", "0", "1"]
     for arm in range(3):
-        line, radius = found[str(arm)], values["ci_radius"][arm]
+        line, radius = result[str(arm)], values["ci_radius"][arm]
         assert line["value"] == pytest.approx(values["estimate"][arm], rel=1e-9)
         assert line["std_error"] == pytest.approx(values["stderr"][arm], rel=1e-9)
         assert line["interval"] == pytest.approx([line["value"] - radius, line["value"] + radius], rel=1e-9)
     contrasts = known["contrasts_last_minus_each"]["aipw_stablevar_sqrt_e"]
-    assert found["2"]["minus_first"] is None
+    assert result["2"]["minus_first"] is None
     for arm in range(2):
-        assert found[str(arm)]["minus_first"]["value"] == pytest.approx(-contrasts["estimate"][arm], rel=1e-9)
-        assert found[str(arm)]["minus_first"]["std_error"] == pytest.approx(contrasts["stderr"][arm], rel=1e-9)
+        assert result[str(arm)]["minus_first"]["value"] == pytest.approx(-contrasts["estimate"][arm], rel=1e-9)
+        assert result[str(arm)]["minus_first"]["std_error"] == pytest.approx(contrasts["stderr"][arm], rel=1e-9)
 
 
 def test_units_widen_the_errors_of_values_by_action(bandit: pd.DataFrame, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every A/B number of reference/expected.json, through the pure functions."""
+"""A/B numbers of reference/expected.json, through the pure functions."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def both(users: pd.DataFrame, pair: str, *columns: str | None) -> tuple[Moments,
     return arm(users, control, *columns), arm(users, treatment, *columns)
 
 
-def check(found: comparison.Comparison, known: dict[str, Any]) -> None:
+def check(result: comparison.Comparison, known: dict[str, Any]) -> None:
     """A comparison against one row of tea-tasting's table."""
-    assert found.control.value == pytest.approx(known["control"], rel=EXACT)
-    assert found.treatment.value == pytest.approx(known["treatment"], rel=EXACT)
-    assert found.difference == pytest.approx(known["effect_size"], rel=EXACT)
-    assert found.p_value == pytest.approx(known["pvalue"], rel=1e-8)
+    assert result.control.value == pytest.approx(known["control"], rel=EXACT)
+    assert result.treatment.value == pytest.approx(known["treatment"], rel=EXACT)
+    assert result.difference == pytest.approx(known["effect_size"], rel=EXACT)
+    assert result.p_value == pytest.approx(known["pvalue"], rel=1e-8)
     ends = [known[f"effect_size_ci_{side}"] for side in ("lower", "upper")]
-    assert found.interval[:2] == pytest.approx([float(e) for e in ends], rel=1e-8, abs=1e-12)
-    assert found.relative_lift == pytest.approx(known["rel_effect_size"], rel=1e-8)
+    assert result.interval[:2] == pytest.approx([float(e) for e in ends], rel=1e-8, abs=1e-12)
+    assert result.relative_lift == pytest.approx(known["rel_effect_size"], rel=1e-8)
     lift = [known[f"rel_effect_size_ci_{side}"] for side in ("lower", "upper")]
-    assert found.relative_interval[:2] == pytest.approx([float(e) for e in lift], rel=1e-7, abs=1e-12)
+    assert result.relative_interval[:2] == pytest.approx([float(e) for e in lift], rel=1e-7, abs=1e-12)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -76,16 +76,16 @@ def test_the_z_and_pooled_variants_of_tea_tasting_follow_from_the_same_moments(
 def test_welch_non_inferiority_and_cuped_equal_statsmodels(pair: str, users: pd.DataFrame, expected: Any) -> None:
     known = expected["ab_users_statsmodels"][pair]
     control, treatment = both(users, pair, "revenue")
-    found = comparison.compare(control, treatment)
+    result = comparison.compare(control, treatment)
     welch = known["revenue_welch"]
-    assert (found.control.n, found.treatment.n) == (known["n_control"], known["n_treatment"])
-    assert found.statistic == pytest.approx(welch["t"], rel=EXACT)
-    assert found.p_value == pytest.approx(welch["p"], rel=EXACT)
-    df = comparison.welch_df(found.control, found.treatment)
+    assert (result.control.n, result.treatment.n) == (known["n_control"], known["n_treatment"])
+    assert result.statistic == pytest.approx(welch["t"], rel=EXACT)
+    assert result.p_value == pytest.approx(welch["p"], rel=EXACT)
+    df = comparison.welch_df(result.control, result.treatment)
     assert df == pytest.approx(welch["df"], rel=EXACT)
     # The lower half of the reference's pair of one-sided tests is the test of non-inferiority.
-    assert found.std_error is not None
-    lower = non_inferiority(found.difference, found.std_error, 1.0, df=df)
+    assert result.std_error is not None
+    lower = non_inferiority(result.difference, result.std_error, 1.0, df=df)
     assert lower.p_value == pytest.approx(known["revenue_tost_pm1.0_unequal"]["lower"][1], rel=1e-8)
     adjusted = cuped.cuped(*both(users, pair, "revenue", None, "pre_revenue"))
     key = known["revenue_cuped"]
@@ -101,7 +101,7 @@ def test_regression_adjustments_of_statsmodels_differ_from_cuped_by_less_than_tw
 ) -> None:
     """ANCOVA estimates theta within arms, Lin's adjustment one per arm; CUPED takes it from the pooled rows."""
     known = expected["ab_users_statsmodels"][pair]["revenue_cuped"]
-    found = cuped.cuped(*both(users, pair, "revenue", None, "pre_revenue")).comparison
+    result = cuped.cuped(*both(users, pair, "revenue", None, "pre_revenue")).comparison
     control, treatment = PAIRS[pair]
     rows = users[users.variant.isin([control, treatment])]
     t = (rows.variant == treatment).to_numpy(float)
@@ -111,8 +111,8 @@ def test_regression_adjustments_of_statsmodels_differ_from_cuped_by_less_than_tw
         fit = sm.OLS(rows.revenue.to_numpy(), sm.add_constant(np.column_stack(parts))).fit(cov_type="HC2")
         assert fit.params[1] == pytest.approx(known[name]["effect"], rel=1e-8)
         assert fit.bse[1] == pytest.approx(known[name]["se"], rel=1e-8)
-        assert found.std_error is not None
-        assert abs(found.difference - fit.params[1]) < 0.02 * found.std_error
+        assert result.std_error is not None
+        assert abs(result.difference - fit.params[1]) < 0.02 * result.std_error
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -126,14 +126,14 @@ def test_proportions_equal_statsmodels(pair: str, expected: Any) -> None:
         "score": "ci_diff_score",
     }
     for method, key in methods.items():
-        found = comparison.compare_proportions(a, n_a, b, n_b, interval_method=method)
-        assert found.interval[:2] == pytest.approx(known[key], rel=1e-8), method
-    assert found.statistic == pytest.approx(known["z_pooled"], rel=EXACT)
-    assert found.p_value == pytest.approx(known["p_pooled"], rel=EXACT)
-    assert found.p_value == pytest.approx(known["chi2_p"], rel=1e-8)
-    assert [1 + (end or 0) for end in found.relative_interval[:2]] == pytest.approx(known["ci_ratio_log"], rel=EXACT)
-    assert found.std_error is not None
-    margin = non_inferiority(found.difference, found.std_error, 0.02)
+        result = comparison.compare_proportions(a, n_a, b, n_b, interval_method=method)
+        assert result.interval[:2] == pytest.approx(known[key], rel=1e-8), method
+    assert result.statistic == pytest.approx(known["z_pooled"], rel=EXACT)
+    assert result.p_value == pytest.approx(known["p_pooled"], rel=EXACT)
+    assert result.p_value == pytest.approx(known["chi2_p"], rel=1e-8)
+    assert [1 + (end or 0) for end in result.relative_interval[:2]] == pytest.approx(known["ci_ratio_log"], rel=EXACT)
+    assert result.std_error is not None
+    margin = non_inferiority(result.difference, result.std_error, 0.02)
     assert margin.p_value == pytest.approx(known["noninferiority_margin_0.02_wald"]["p"], rel=1e-8)
     # Not offered by Loopwise, one call away in statsmodels and scipy:
     wilson = sm_proportion.proportion_confint(b, n_b, method="wilson")
@@ -154,10 +154,10 @@ def test_continuity_correction_is_why_tea_tasting_prints_larger_p_values_for_pro
     corrected = stats.chi2_contingency(table, correction=True).pvalue
     assert corrected == pytest.approx(tea["converted_pearson"]["pvalue"], rel=1e-8)
     assert corrected == pytest.approx(tea["converted_auto"]["pvalue"], rel=1e-8)
-    found = comparison.compare_proportions(a, n_a, b, n_b)
-    assert found.p_value is not None
-    assert found.p_value < corrected
-    assert found.relative_lift == pytest.approx(tea["converted_auto"]["rel_effect_size"], rel=EXACT)
+    result = comparison.compare_proportions(a, n_a, b, n_b)
+    assert result.p_value is not None
+    assert result.p_value < corrected
+    assert result.relative_lift == pytest.approx(tea["converted_auto"]["rel_effect_size"], rel=EXACT)
     assert stats.fisher_exact(table).pvalue == pytest.approx(tea["converted_fisher"]["pvalue"], rel=1e-8)
 
 
@@ -166,12 +166,12 @@ def test_the_delta_method_for_ratios_equals_cluster_robust_regression(
     pair: str, users: pd.DataFrame, expected: Any
 ) -> None:
     known = expected["ab_users_statsmodels"][pair]["ctr_ratio"]
-    found = comparison.compare(*both(users, pair, "clicks", "impressions"))
-    assert found.control.value == pytest.approx(known["ratio_control"], rel=EXACT)
-    assert found.std_error == pytest.approx(known["se_delta_ddof1"], rel=EXACT)
-    ddof0 = sum(a.variance * (a.n - 1) / a.n for a in (found.control, found.treatment)) ** 0.5
+    result = comparison.compare(*both(users, pair, "clicks", "impressions"))
+    assert result.control.value == pytest.approx(known["ratio_control"], rel=EXACT)
+    assert result.std_error == pytest.approx(known["se_delta_ddof1"], rel=EXACT)
+    ddof0 = sum(a.variance * (a.n - 1) / a.n for a in (result.control, result.treatment)) ** 0.5
     assert ddof0 == pytest.approx(known["se_wls_cluster_cr0"], rel=EXACT)
-    assert found.std_error > 1.3 * known["naive_se_iid_impressions"]
+    assert result.std_error > 1.3 * known["naive_se_iid_impressions"]
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -182,15 +182,15 @@ def test_quantiles_equal_numpy_and_their_intervals_the_bootstrap_within_its_nois
     quantiles = expected["ab_users_statsmodels"][pair]["latency_quantiles"]
     arms = [users[users.variant == v].latency_ms.to_numpy() for v in PAIRS[pair]]
     for level, key in ((0.5, "q50"), (0.9, "q90"), (0.99, "q99")):
-        found = comparison.compare_quantiles(arms[0], arms[1], level)
-        assert found.control.value == pytest.approx(quantiles[key]["control"], rel=EXACT)
-        assert found.treatment.value == pytest.approx(quantiles[key]["treatment"], rel=EXACT)
+        result = comparison.compare_quantiles(arms[0], arms[1], level)
+        assert result.control.value == pytest.approx(quantiles[key]["control"], rel=EXACT)
+        assert result.treatment.value == pytest.approx(quantiles[key]["treatment"], rel=EXACT)
     for level, key in ((0.5, "latency_median_boot"), (0.9, "latency_p90_boot")):
         known = expected["ab_users_tea_tasting"]["results"][pair][key]
-        found = comparison.compare_quantiles(arms[0], arms[1], level)
+        result = comparison.compare_quantiles(arms[0], arms[1], level)
         width = known["effect_size_ci_upper"] - known["effect_size_ci_lower"]
         ends = (known["effect_size_ci_lower"], known["effect_size_ci_upper"])
-        assert found.interval[:2] == pytest.approx(ends, abs=0.2 * width)
+        assert result.interval[:2] == pytest.approx(ends, abs=0.2 * width)
     test = stats.mannwhitneyu(arms[1], arms[0])
     known = expected["ab_users_statsmodels"][pair]["latency_mannwhitney"]
     assert (test.statistic, test.pvalue) == pytest.approx((known["u"], known["p"]), rel=1e-6)
@@ -205,8 +205,8 @@ def test_multiple_testing_equals_statsmodels_and_tea_tasting(expected: Any) -> N
     for key, method in (("fdr_bh", "fdr_bh"), ("fdr_by", "fdr_by"), ("fwer_holm_bonf", "holm-sidak")):
         # tea-tasting's default step is Sidak's, also where its name says Bonferroni.
         raw = [row["pvalue"] for row in tea[key]]
-        found = multiplicity.adjust(raw, method)  # type: ignore[arg-type]
-        assert found == pytest.approx([row["pvalue_adj"] for row in tea[key]], rel=1e-8), key
+        result = multiplicity.adjust(raw, method)  # type: ignore[arg-type]
+        assert result == pytest.approx([row["pvalue_adj"] for row in tea[key]], rel=1e-8), key
 
 
 def test_power_equals_statsmodels(expected: Any) -> None:
@@ -224,10 +224,10 @@ def test_detectable_effects_are_exact_where_the_solver_of_statsmodels_stops_earl
     """At statsmodels' own answer its power function says .799998; ours stops at .8 to 12 digits."""
     known = expected["ab_users_statsmodels"]["power"]["mde_ttest"]
     unit = planning.mean_baseline(0.0, 1.0)
-    found = planning.minimum_detectable_effect(unit, 2400, 2100)
-    assert planning.power(unit, found.effect, 2400, 2100) == pytest.approx(0.8, abs=1e-11)
+    result = planning.minimum_detectable_effect(unit, 2400, 2100)
+    assert planning.power(unit, result.effect, 2400, 2100) == pytest.approx(0.8, abs=1e-11)
     assert planning.power(unit, known["d"], 2400, 2100) == pytest.approx(0.8, abs=3e-6)
-    assert found.effect == pytest.approx(known["d"], rel=5e-6)
+    assert result.effect == pytest.approx(known["d"], rel=5e-6)
 
 
 def test_detectable_effects_equal_tea_tasting_for_means_cuped_and_ratios(users: pd.DataFrame, expected: Any) -> None:
@@ -246,6 +246,6 @@ def test_detectable_effects_equal_tea_tasting_for_means_cuped_and_ratios(users: 
     }
     for row in expected["ab_users_tea_tasting"]["power_rel_mde"]:
         half = row["n_obs"] / 2
-        found = planning.minimum_detectable_effect(baselines[row["metric"]], half, half)
-        assert found.effect == pytest.approx(row["effect_size"], rel=1e-8), row
-        assert found.relative_effect == pytest.approx(row["rel_effect_size"], rel=1e-8), row
+        result = planning.minimum_detectable_effect(baselines[row["metric"]], half, half)
+        assert result.effect == pytest.approx(row["effect_size"], rel=1e-8), row
+        assert result.relative_effect == pytest.approx(row["rel_effect_size"], rel=1e-8), row

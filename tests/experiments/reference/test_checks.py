@@ -1,4 +1,4 @@
-"""Every adaptive and sample-ratio number of reference/expected.json, through the pure functions."""
+"""Adaptive and sample-ratio numbers of reference/expected.json, through the pure functions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EXACT = 1e-9
 def test_sample_ratio_equals_statsmodels_and_tea_tasting(expected: Any) -> None:
     for day in ("daily_ok", "daily_bad"):
         known = expected["srm_daily_statsmodels"][day]
-        found = health.sample_ratio(known["observed"], known["expected"])
-        assert (found.chi2, found.p_value) == pytest.approx((known["chi2"], known["p"]), rel=EXACT)
+        result = health.sample_ratio(known["observed"], known["expected"])
+        assert (result.chi2, result.p_value) == pytest.approx((known["chi2"], known["p"]), rel=EXACT)
     assert health.sample_ratio([17047, 17806], [1, 1]).alert
 
 
@@ -28,33 +28,33 @@ def test_sample_ratio_differs_from_tea_tasting_by_its_continuity_correction_only
     tea = expected["ab_users_tea_tasting"]["results"]["0_vs_1"]
     for key, shares in (("srm_equal", (0.5, 0.5)), ("srm_design", (0.4, 0.35))):
         counts = np.array([tea[key]["control"], tea[key]["treatment"]], dtype=float)
-        found = health.sample_ratio(counts, shares)
+        result = health.sample_ratio(counts, shares)
         n, p = counts.sum(), shares[0] / sum(shares)
         corrected = (abs(counts[0] - n * p) - 0.5) ** 2 / (n * p * (1 - p))
         assert stats.chi2.sf(corrected, 1) == pytest.approx(tea[key]["pvalue"], rel=EXACT)
-        assert found.p_value == pytest.approx(tea[key]["pvalue"], rel=0.07)
-        assert found.alert == (tea[key]["pvalue"] < health.ALERT_BELOW)
+        assert result.p_value == pytest.approx(tea[key]["pvalue"], rel=0.07)
+        assert result.alert == (tea[key]["pvalue"] < health.ALERT_BELOW)
 
 
 @pytest.mark.parametrize("kind", ["ok", "bad"])
 def test_sequential_sample_ratio_equals_the_closed_form_and_the_packages(
     kind: str, reference: Any, expected: Any
 ) -> None:
-    """ssrm-test sums floats and is within 1e-8; savvi prints 1 / odds above 1, which is no p-value, so ours are cut."""
+    """ssrm-test sums floats and is within 1e-8; savvi prints 1 / odds above 1, which is no p-value; ours stop at 1."""
     days = pd.read_csv(reference / "srm_daily.csv")
     known = expected["srm_daily_sequential"][f"srm_daily_{kind}"]
     counts = days[[f"{kind}_control", f"{kind}_treatment"]]
     for k in (100, 10_000):
-        found = health.sequential_sample_ratio(counts, [0.5, 0.5], concentration=k)
-        assert found.log_bayes_factor == pytest.approx(np.array(known[f"closed_form_log_bf_k{k}"]), abs=1e-9)
-        assert found.p_value == pytest.approx(np.array(known[f"closed_form_p_k{k}"]), rel=1e-9)
-    assert found.p_value == pytest.approx(np.array(known["ssrm_test_concentration_10000_p"]), rel=1e-7)
-    odds = np.exp(found.log_bayes_factor[-1])
+        result = health.sequential_sample_ratio(counts, [0.5, 0.5], concentration=k)
+        assert result.log_bayes_factor == pytest.approx(np.array(known[f"closed_form_log_bf_k{k}"]), abs=1e-9)
+        assert result.p_value == pytest.approx(np.array(known[f"closed_form_p_k{k}"]), rel=1e-9)
+    assert result.p_value == pytest.approx(np.array(known["ssrm_test_concentration_10000_p"]), rel=1e-7)
+    odds = np.exp(result.log_bayes_factor[-1])
     assert odds / (1 + odds) == pytest.approx(known["ssrm_test_posterior_probability_final"], rel=1e-7)
     savvi = health.sequential_sample_ratio(counts, [0.5, 0.5], concentration=100)
     assert np.exp(-savvi.log_bayes_factor) == pytest.approx(np.array(known["savvi_k100_1_over_odds"]), rel=1e-6)
     assert savvi.p_value.max() <= 1
-    assert found.alert == (kind == "bad")
+    assert result.alert == (kind == "bad")
 
 
 def test_adaptively_weighted_values_and_contrasts_equal_the_authors_code(reference: Any, expected: Any) -> None:
@@ -86,6 +86,6 @@ def test_raw_means_of_a_bandits_arms_are_in_the_reference_but_not_in_the_package
     """They are biased on adaptive logs; the reference shows them for contrast."""
     d = pd.read_csv(reference / "adaptive_mab_signal.csv")
     known = expected["adaptive_mab_signal"]["arm_values"]["sample_mean_naive"]
-    found = d.groupby("arm").reward.agg(["mean", "count"])
-    assert found["mean"].to_list() == pytest.approx(known["estimate"], rel=EXACT)
-    assert found["count"].to_list() == expected["adaptive_mab_signal"]["pulls"]
+    result = d.groupby("arm").reward.agg(["mean", "count"])
+    assert result["mean"].to_list() == pytest.approx(known["estimate"], rel=EXACT)
+    assert result["count"].to_list() == expected["adaptive_mab_signal"]["pulls"]

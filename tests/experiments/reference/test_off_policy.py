@@ -1,4 +1,4 @@
-"""Every off-policy number of reference/expected.json, through the pure functions."""
+"""Off-policy numbers of reference/expected.json, through the pure functions."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def make(log: Any) -> dict[str, estimators.Estimate]:
 
 
 def test_every_point_estimate_equals_the_open_bandit_pipeline(synthetic: Any, expected: Any) -> None:
-    for name, found in make(synthetic).items():
-        assert found.value == pytest.approx(expected["syn_binary"]["obp"][name]["value"], rel=EXACT), name
+    for name, result in make(synthetic).items():
+        assert result.value == pytest.approx(expected["syn_binary"]["obp"][name]["value"], rel=EXACT), name
 
 
 def test_standard_errors_and_normal_intervals_of_plain_means_equal_the_open_bandit_pipeline(
     synthetic: Any, expected: Any
 ) -> None:
-    for name, found in make(synthetic).items():
+    for name, result in make(synthetic).items():
         if name in ("snips", "sndr"):
             continue
         known = expected["syn_binary"]["obp"][name]
-        error = intervals.standard_error(found.influence)
+        error = intervals.standard_error(result.influence)
         assert error == pytest.approx(known["se_round"], rel=EXACT), name
-        assert intervals.normal(found.value, error)[:2] == pytest.approx(known["normal_ci"], rel=EXACT), name
+        assert intervals.normal(result.value, error)[:2] == pytest.approx(known["normal_ci"], rel=EXACT), name
 
 
 def test_self_normalised_errors_use_the_delta_method_where_the_open_bandit_pipeline_freezes_the_denominator(
@@ -58,10 +58,10 @@ def test_self_normalised_errors_use_the_delta_method_where_the_open_bandit_pipel
     """obp resamples rows w r / mean(w) with the denominator held fixed; its error is nearly twice too large here."""
     known = expected["syn_binary"]
     for name in ("snips", "sndr"):
-        found = make(synthetic)[name]
-        error = intervals.standard_error(found.influence)
+        result = make(synthetic)[name]
+        error = intervals.standard_error(result.influence)
         assert error == pytest.approx(known["closed_form"][name]["se"], rel=EXACT)
-        assert intervals.normal(found.value, error)[:2] == pytest.approx(known["closed_form"][name]["ci"], rel=EXACT)
+        assert intervals.normal(result.value, error)[:2] == pytest.approx(known["closed_form"][name]["ci"], rel=EXACT)
     rows = synthetic.w * synthetic.r / synthetic.w.mean()
     frozen = float(rows.std(ddof=1)) / len(rows) ** 0.5
     assert frozen == pytest.approx(known["obp"]["snips"]["se_round"], rel=EXACT)
@@ -72,33 +72,33 @@ def test_self_normalised_errors_use_the_delta_method_where_the_open_bandit_pipel
 
 def test_the_delta_method_agrees_with_a_pairs_bootstrap(synthetic: Any, expected: Any) -> None:
     known = expected["syn_binary"]["closed_form"]["snips"]
-    found = estimators.snips(synthetic.w, synthetic.r)
-    error = intervals.standard_error(found.influence)
-    interval = intervals.normal(found.value, error)
+    result = estimators.snips(synthetic.w, synthetic.r)
+    error = intervals.standard_error(result.influence)
+    interval = intervals.normal(result.value, error)
     assert interval[:2] == pytest.approx(known["pairs_bootstrap_ci_B2000"], abs=0.11 * error)
 
 
-def test_obp_bootstrap_intervals_lie_within_their_noise_of_the_normal_ones_on_the_rows_that_obp_resamples(
+def test_bootstrap_intervals_of_obp_agree_with_normal_intervals_within_their_noise(
     synthetic: Any, expected: Any
 ) -> None:
-    for name, found in make(synthetic).items():
+    for name, result in make(synthetic).items():
         known = expected["syn_binary"]["obp"][name]
         if "obp_bootstrap_ci" not in known:
             continue
         error = known["se_round"]
-        assert intervals.normal(found.value, error)[:2] == pytest.approx(known["obp_bootstrap_ci"], abs=0.11 * error)
-        assert found.value == pytest.approx(known["obp_bootstrap_mean"], abs=0.11 * error)
+        assert intervals.normal(result.value, error)[:2] == pytest.approx(known["obp_bootstrap_ci"], abs=0.11 * error)
+        assert result.value == pytest.approx(known["obp_bootstrap_mean"], abs=0.11 * error)
 
 
 def test_empirical_bernstein_reproduces_the_reference_when_given_the_same_bound(synthetic: Any, expected: Any) -> None:
     """The reference takes the largest row seen as the bound; a report takes the declared largest possible weight."""
     known = expected["syn_binary"]["closed_form"]
-    found = estimators.ips(synthetic.w, synthetic.r)
-    sd, n = float(np.std(found.influence, ddof=1)), len(synthetic.w)
+    result = estimators.ips(synthetic.w, synthetic.r)
+    sd, n = float(np.std(result.influence, ddof=1)), len(synthetic.w)
     largest = float((synthetic.w * synthetic.r).max())
-    interval = intervals.empirical_bernstein(found.value, sd, n, largest)
+    interval = intervals.empirical_bernstein(result.value, sd, n, largest)
     assert interval[:2] == pytest.approx(known["ips"]["emp_bernstein_maurer_pontil_two_sided_b=max"], rel=EXACT)
-    wider = intervals.empirical_bernstein(found.value, sd, n, KNOWN_WEIGHT["syn_binary"])
+    wider = intervals.empirical_bernstein(result.value, sd, n, KNOWN_WEIGHT["syn_binary"])
     assert wider[0] is not None
     assert interval[0] is not None
     assert wider[0] < interval[0]
@@ -138,19 +138,19 @@ def test_intervals_and_points_with_the_known_largest_weight_equal_vw_estimators(
 
 
 @pytest.mark.parametrize("name", KNOWN_WEIGHT)
-def test_the_confidence_sequence_without_the_cap_equals_vw_estimators_and_the_cap_moves_it_a_little(
+def test_the_confidence_sequence_without_the_cap_equals_vw_estimators_and_nearly_so_with_it(
     name: str, logs: Any, expected: Any
 ) -> None:
     """vw-estimators lets its running prediction exceed 1, which the supermartingale proof does not allow."""
     log = logs[name]
     known = expected[name]["vw_known_wmax"]["interval_alpha0.05"]["cs"]
-    found = {}
+    result = {}
     for cap in (False, True):
         state = sequences.advance(sequences.START, log.w, log.r, (0, 1), cap=cap)
-        found[cap] = sequences.gamma_exponential(state, (0, 1))[:2]
-    assert found[False] == pytest.approx(known, rel=1e-6)
-    assert found[True] == pytest.approx(known, rel=2e-4)
-    assert found[True] != pytest.approx(known, rel=1e-6)
+        result[cap] = sequences.gamma_exponential(state, (0, 1))[:2]
+    assert result[False] == pytest.approx(known, rel=1e-6)
+    assert result[True] == pytest.approx(known, rel=2e-4)
+    assert result[True] != pytest.approx(known, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", KNOWN_WEIGHT)
@@ -173,27 +173,27 @@ def test_empirical_likelihood_equals_the_authors_code(key: str, name: str, rows:
     w, r = log.w[:rows], log.r[:rows]
     assert likelihood.empirical_likelihood(w, r, (0, 1), known["wmax"])[:2] == pytest.approx(known["el_ci95"], rel=1e-5)
     sums = intervals.weight_sums(w, r)
-    found = intervals.cressie_read(sums, (0, 1), known["wmax"])
-    assert found[:2] == pytest.approx(known["cressieread_minus2_ci95"], rel=EXACT)
+    result = intervals.cressie_read(sums, (0, 1), known["wmax"])
+    assert result[:2] == pytest.approx(known["cressieread_minus2_ci95"], rel=EXACT)
 
 
 def test_diagnostics_equal_the_reference(synthetic: Any, expected: Any) -> None:
     known = expected["syn_binary"]["diagnostics"]
-    found = report.evaluate_rows(synthetic.propensity, synthetic.target, synthetic.r)
-    assert found.rows == known["n"]
-    assert found.mean_weight == pytest.approx(known["w_mean"], rel=EXACT)
-    assert found.max_weight == pytest.approx(known["w_max"], rel=EXACT)
-    assert found.effective_sample_size == pytest.approx(known["ess_kish"], rel=EXACT)
-    assert found.effective_sample_size / found.rows == pytest.approx(known["ess_frac"], rel=EXACT)
+    result = report.evaluate_rows(synthetic.propensity, synthetic.target, synthetic.r)
+    assert result.rows == known["n"]
+    assert result.mean_weight == pytest.approx(known["w_mean"], rel=EXACT)
+    assert result.max_weight == pytest.approx(known["w_max"], rel=EXACT)
+    assert result.effective_sample_size == pytest.approx(known["ess_kish"], rel=EXACT)
+    assert result.effective_sample_size / result.rows == pytest.approx(known["ess_frac"], rel=EXACT)
     # The reference divides by the ddof-0 deviation.
-    assert found.weight_z == pytest.approx(known["z_mean_weight"], rel=1e-4)
-    assert found.verdict.status == "identified"
+    assert result.weight_z == pytest.approx(known["z_mean_weight"], rel=1e-4)
+    assert result.verdict.status == "identified"
 
 
 def test_intervals_cover_the_simulated_truth(synthetic: Any, expected: Any) -> None:
     truth = expected["syn_binary"]["truth"]["population"]
     log = synthetic
-    found = report.evaluate_rows(
+    result = report.evaluate_rows(
         log.propensity,
         log.target,
         log.r,
@@ -201,15 +201,15 @@ def test_intervals_cover_the_simulated_truth(synthetic: Any, expected: Any) -> N
         assumptions=report.Assumptions(max_weight=42.0, reward_range=(0, 1)),
     )
     for name in ("ips", "snips", "dr", "sndr"):
-        for method, interval in found.estimators[name].intervals.items():
+        for method, interval in result.estimators[name].intervals.items():
             assert not interval.exists or interval.covers(truth), (name, method)
-    assert not found.estimators["dm"].intervals["normal"].exists
+    assert not result.estimators["dm"].intervals["normal"].exists
 
 
 def test_sums_give_the_same_values_and_errors_as_influence_values(synthetic: Any) -> None:
     w, r, q, v = synthetic[:4]
     total = policy_sums(w, r, q, v, Thresholds(10, 10, 100))
-    found = finish(total.moments, with_model=True)
+    result = finish(total.moments, with_model=True)
     arrays = {
         "ips": estimators.ips(w, r),
         "clipped_ips": estimators.clipped_ips(w, r, 10),
@@ -224,5 +224,5 @@ def test_sums_give_the_same_values_and_errors_as_influence_values(synthetic: Any
         "dr_minus_snips": estimators.difference(estimators.dr(w, r, q, v), estimators.snips(w, r)),
     }
     for name, known in arrays.items():
-        assert found[name].value == pytest.approx(known.value, rel=1e-10), name
-        assert found[name].std_error == pytest.approx(intervals.standard_error(known.influence), rel=EXACT), name
+        assert result[name].value == pytest.approx(known.value, rel=1e-10), name
+        assert result[name].std_error == pytest.approx(intervals.standard_error(known.influence), rel=EXACT), name

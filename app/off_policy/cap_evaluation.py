@@ -65,9 +65,7 @@ def evaluate(engine: Engine, key: str, question: CapQuestion) -> CapAnswer:
         found = _value(rows, counted, channels, units, question)
     except DataError as error:
         raise invalid((FieldError("/cap", "log_cannot_answer", {"reason": str(error)}),)) from None
-    return CapAnswer(
-        experiment=key, cap=cap.model_dump(mode="json"), **found._asdict(), assumptions=list(ASSUMPTIONS)
-    )
+    return CapAnswer(experiment=key, cap=cap.model_dump(mode="json"), **found._asdict(), assumptions=list(ASSUMPTIONS))
 
 
 class _Line(NamedTuple):
@@ -90,7 +88,9 @@ def _value(
     lines = [_Line(number[row.unit_id], row.at.timestamp(), 0, row) for row in rows]
     lines += [_Line(number[message.unit_id], message.at.timestamp(), 1, None) for message in counted]
     lines.sort(key=lambda line: line[:3])
-    before = used([line.unit for line in lines], [line.at for line in lines], [line.said for line in lines], cap.window_s)
+    before = used(
+        [line.unit for line in lines], [line.at for line in lines], [line.said for line in lines], cap.window_s
+    )
     kept = [(line.row, already) for line, already in zip(lines, before, strict=True) if line.row is not None]
     decisions = [row for row, _ in kept]
     back = [_kept_back(cap, row, channels) for row in decisions]

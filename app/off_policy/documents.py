@@ -57,13 +57,13 @@ class PolicyLine(Document):
 
     policy: str
     text: str
-    features_off: list[str] = []
+    features_off: list[str] = Field(default_factory=list)
     value: float | None
     interval: IntervalDocument | None
     headline: str | None  # estimator and interval
     status: str  # identified, warning, not_identified
     reasons: list[str]
-    reason_codes: list[str] = []
+    reason_codes: list[str] = Field(default_factory=list)
     effective_sample_size: float | None
     mean_weight: float | None
     max_weight: float | None
@@ -115,7 +115,7 @@ class EvaluationResult(Document):
     window: EvaluationWindow
     logged_value: float
     policies: list[PolicyLine]
-    realised: list[Realised] = []
+    realised: list[Realised] = Field(default_factory=list)
     search: Search
     assumptions: list[str]
 

@@ -31,8 +31,8 @@ from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
 from experiments import estimators, intervals
 from experiments.candidates import differences, judge
-from experiments.report import evaluate_rows
-from experiments.reward_models import forward_folds
+from experiments.folds import forward_folds
+from experiments.report import Assumptions, ModelColumns, evaluate_rows
 from experiments.validation import DataError
 from experiments.verdict import Verdict
 

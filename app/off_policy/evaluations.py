@@ -93,9 +93,7 @@ def _unknown_candidate(key: str, candidate: str) -> NotFound:
     return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
 
 
-def stage(
-    engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str
-) -> StoredExperiment:
+def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> StoredExperiment:
     """Make a candidate a new arm with a share of the units; the other arms give up theirs in proportion.
 
     It starts untrained and learns from its own decisions, so that the comparison with it is a fair one.
@@ -110,8 +108,7 @@ def stage(
         raise _unknown_candidate(key, candidate)
     spec = CandidateSpec.model_validate(found)
     if spec.policy is None or spec.features_off:
-        message = "an arm learns anew from all features; store the candidate as a policy without features_off"
-        raise invalid((FieldError("/candidate", message),))
+        raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
     arms = [arm | {"share": arm["share"] * (1 - share)} for arm in experiment.config["arms"]]
     arms.append({"key": candidate, "share": share, "policy": spec.policy})
     return experiments_service.change(engine, settings, key, {"arms": arms}, actor)

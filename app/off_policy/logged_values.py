@@ -124,9 +124,7 @@ def agree(line: PolicyLine) -> Agreement:
     )
 
 
-def _row(
-    connection: Connection, experiment_id: int, key: str, evaluation_id: int | None
-) -> store.Evaluation | None:
+def _row(connection: Connection, experiment_id: int, key: str, evaluation_id: int | None) -> store.Evaluation | None:
     if evaluation_id is None:
         return store.newest_done(connection, experiment_id)
     row = store.find(connection, experiment_id, evaluation_id)

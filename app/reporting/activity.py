@@ -202,9 +202,7 @@ def _learning(arm: str, control: str, thirds: Sequence[Stretch]) -> Learning:
     found = {(row.arm, row.stretch): _estimate(row) for row in thirds}
     first, last = found.get((arm, 0)), found.get((arm, 2))
     if first is None or last is None or min(first.n, last.n) < MIN_UNITS:
-        return Learning(
-            arm=arm, control=control, answer="too_early", first=None, last=None, change=None, interval=None
-        )
+        return Learning(arm=arm, control=control, answer="too_early", first=None, last=None, change=None, interval=None)
     change, variance = last.value - first.value, first.variance + last.variance
     beside = found.get((control, 0)), found.get((control, 2))
     described = partial(Learning, arm=arm, control=control, first=first.value, last=last.value)

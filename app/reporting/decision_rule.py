@@ -117,7 +117,7 @@ def _shown(metric: MetricResults, alpha: float) -> Iterator[Shown]:
         if p is None or p > alpha or not line.difference or _turned(line):
             continue
         gain = metric.gain(line.difference)
-        params = {"arm": line.arm, "control": line.control, "metric": metric.name, "p": p}
+        params: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name, "p": p}
         yield Shown(line.arm, metric.metric, gain, Reason("better" if gain > 0 else "worse", params))
 
 

@@ -240,9 +240,7 @@ def _groups(rows: list[_Row], config: ExperimentConfig) -> list[FeedbackGroup]:
     return groups
 
 
-def _group(
-    group: Literal["all", "arm", "segment"], field: str | None, name: str, rows: list[_Row]
-) -> FeedbackGroup:
+def _group(group: Literal["all", "arm", "segment"], field: str | None, name: str, rows: list[_Row]) -> FeedbackGroup:
     unit = np.array([row.unit for row in rows])
     answered = np.array([float(row.answered) for row in rows])
     rate = answer_rate(answered, unit)

@@ -98,7 +98,9 @@ def compute_due(engine: Engine, every_s: float) -> list[str]:
     return keys
 
 
-def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[ChoicesCheck | ConcentrationCheck]:
+def _choices(
+    connection: Connection, experiment_id: int, segment: str | None
+) -> list[ChoicesCheck | ConcentrationCheck]:
     """Choices against propensities: per arm, per model version, and per value of a segment field."""
     names: dict[str, int] = {}
     sums: dict[tuple[str, str], ChoiceSums] = {}
@@ -112,9 +114,9 @@ def _choices(connection: Connection, experiment_id: int, segment: str | None) ->
         for group, members in _grouped(rows).items():
             sums[group] = _merged(sums.get(group), members, names)
     largest = sorted(sums, key=lambda group: -sums[group].n)[:MAX_GROUPS]
-    level = 0.01 / max(1, len(largest))  # each group may alert: all of them together stay at one percent
+    balances = balance_by_group([sums[group] for group in largest])
     return [
-        *(_choice_check(group, choice_balance(sums[group], alpha=level), list(names)) for group in largest),
+        *(_choice_check(group, balance, list(names)) for group, balance in zip(largest, balances, strict=True)),
         *(_concentration(arm, taken) for arm, taken in sorted(counts.items())),
     ]
 
@@ -189,9 +191,7 @@ def _concentration(arm: str, taken: dict[str, int]) -> ConcentrationCheck:
 def _missing(connection: Connection, experiment_id: int) -> MissingRewardsCheck:
     counts = results.rewarded_per_arm(connection, experiment_id)
     if not counts:
-        return MissingRewardsCheck(
-            check="missing_rewards", alert=False, text="no decision is settled yet", share={}
-        )
+        return MissingRewardsCheck(check="missing_rewards", alert=False, text="no decision is settled yet", share={})
     found = missing_rewards([row.settled for row in counts], [row.rewarded for row in counts])
     return MissingRewardsCheck(
         check="missing_rewards",

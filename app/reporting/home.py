@@ -95,7 +95,7 @@ def _line(row: HomeRow, now: datetime) -> Line:
         shares=[(str(arm["key"]), float(str(arm["share"]))) for arm in row.arms],
         lift=results if results and results.arm else None,
         verdict=results.verdict if results else None,
-        badges=_badges(row, kept, now),
+        badges=badges(row, now),
         computed_at=activity.computed_at if activity else None,
     )
 
@@ -104,12 +104,12 @@ def badges_of(engine: Engine, key: str) -> list[Badge]:
     """What is wrong with one experiment, the worst first; nothing for one that does not exist."""
     with transaction(engine) as connection:
         rows = latest.home(connection, key)
-    now = datetime.now(UTC)
-    return [badge for row in rows for badge in _badges(row, Summaries.model_validate(row.latest or {}), now)]
+    return [badge for row in rows for badge in badges(row, datetime.now(UTC))]
 
 
-def _badges(row: HomeRow, kept: Summaries, now: datetime) -> list[Badge]:
+def badges(row: HomeRow, now: datetime) -> list[Badge]:
     """What is wrong, the worst first."""
+    kept = Summaries.model_validate(row.latest or {})
     return [*_untrustworthy(row, kept), *_behind(row, kept, now)]
 
 
@@ -128,7 +128,9 @@ def _untrustworthy(row: HomeRow, kept: Summaries) -> Iterator[Badge]:
 
 def _behind(row: HomeRow, kept: Summaries, now: datetime) -> Iterator[Badge]:
     if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > STALE_S:
-        text = f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
+        text = (
+            f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
+        )
         yield Badge(text, "warn", "policy")
     if row.problem:
         yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy")

@@ -215,7 +215,7 @@ def _comparison(
 
 
 def _total(asked: MetricPlan) -> float:
-    return _needed(asked.units, "/metric/units", "give the units in both arms together")
+    return _needed(asked.units, "/metric/units", "no_units")
 
 
 def _sizes(asked: MetricPlan, total: float) -> tuple[float, float]:
@@ -225,7 +225,7 @@ def _sizes(asked: MetricPlan, total: float) -> tuple[float, float]:
 def _effect(asked: MetricPlan, baseline: Baseline) -> float:
     relative = None if asked.relative_effect is None else asked.relative_effect * baseline.value
     effect = relative if asked.effect is None else asked.effect
-    return _needed(effect, "/metric/effect", "give effect or relative_effect")
+    return _needed(effect, "/metric/effect", "no_effect")
 
 
 def _needed(value: float | None, path: str, code: str) -> float:

@@ -239,9 +239,7 @@ def remember(metric: MetricResults, before: StoredResults | None) -> None:
         sign = None if line.difference is None else int(np.sign(line.difference))
         looks = [(line.always_valid.p_value, sign)]
         looks += [
-            (old.running_p, old.running_sign)
-            for old in earlier
-            if (old.arm, old.segment) == (line.arm, line.segment)
+            (old.running_p, old.running_sign) for old in earlier if (old.arm, old.segment) == (line.arm, line.segment)
         ]
         known = [(p, sign) for p, sign in looks if p is not None]
         line.running_p, line.running_sign = min(known, key=lambda look: look[0], default=(None, None))

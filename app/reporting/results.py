@@ -97,9 +97,7 @@ def get(
     return _served(report, method)
 
 
-def newest(
-    engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None
-) -> Results | None:
+def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Results | None:
     """The newest results that the worker computed, with their age; null when it computed none yet. Computes nothing.
 
     :raises NotFound: no such experiment.
@@ -174,16 +172,15 @@ def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
     """Earlier looks at the first primary metric, oldest first; of many, so many spread over all of the time."""
     with transaction(engine) as connection:
         found = reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
-    return [
-        Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in found
-    ]
+    return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in found]
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
     declared = experiment.config.get("segments", [])
     if segment is not None and segment not in declared:
-        params = {"segment": segment, "known": declared}
-        raise invalid((FieldError("/segment", "unknown_segment", params),))
+        if not declared:
+            raise invalid((FieldError("/segment", "no_segments", {"segment": segment}),))
+        raise invalid((FieldError("/segment", "unknown_segment", {"segment": segment, "known": declared}),))
 
 
 def _summary(found: StoredResults, decision: RuleVerdict) -> ResultsSummary:
@@ -193,9 +190,9 @@ def _summary(found: StoredResults, decision: RuleVerdict) -> ResultsSummary:
     return ResultsSummary(
         metric=primary.name,
         direction=primary.direction,
-        arm=best and best.arm,
-        lift=best and best.relative_lift,
-        lift_interval=best and best.always_valid.relative_interval,
+        arm=best.arm if best else None,
+        lift=best.relative_lift if best else None,
+        lift_interval=best.always_valid.relative_interval if best else None,
         verdict=decision.verdict,
         ship=decision.arm,
         crossed=decision.crossed,

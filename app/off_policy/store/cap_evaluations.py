@@ -36,8 +36,8 @@ class Said(NamedTuple):
 
 _ROWS = text(
     f"""
-    SELECT d.id, d.unit_id, d.decided_at AS at, d.config_version, d.actions IS NOT NULL AS own_actions, d.eligible, d.distribution, d.chosen,
-        o.reward
+    SELECT d.id, d.unit_id, d.decided_at AS at, d.config_version, d.actions IS NOT NULL AS own_actions, d.eligible,
+        d.distribution, d.chosen, o.reward
     FROM decisions d JOIN analysed o ON {ITS_OUTCOME}
     WHERE d.experiment_id = :id AND d.state <> 'imported' AND d.withheld IS NULL
       AND (CAST(:at AS timestamptz) IS NULL OR (d.decided_at <= :at AND (d.decided_at, d.id) < (:at, :before)))

@@ -143,7 +143,9 @@ def advance(connection: Connection, evaluation_id: int, progress: float) -> None
     connection.execute(text(query), {"id": evaluation_id, "progress": progress})
 
 
-def finish(connection: Connection, evaluation_id: int, result: Mapping[str, JsonValue] | None, error: str | None) -> None:
+def finish(
+    connection: Connection, evaluation_id: int, result: Mapping[str, JsonValue] | None, error: str | None
+) -> None:
     """Keep the answer, or why there is none."""
     query = (
         update(_e)

@@ -74,9 +74,7 @@ def choices(arm: ArmChoices, index: int) -> Figure:
     caption = f"What {arm.arm} chooses"
     chart = charts.bars(bars, title=caption, unit="share of its decisions", write=percent, high=1.0)
     head = ["Action", "Share now"] + (["Share at first"] if before else [])
-    rows = [
-        [name, percent(now.share(name))] + ([percent(before.share(name))] if before else []) for name in names
-    ]
+    rows = [[name, percent(now.share(name))] + ([percent(before.share(name))] if before else []) for name in names]
     return Figure(f"choices-{index}", caption, chart, head, rows, _choices_note(arm, len(names)))
 
 

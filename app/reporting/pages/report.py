@@ -10,8 +10,8 @@ from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.format import interval, number, percent
-from app.foundation.pages.forms import as_sentence
 from app.foundation.serving import process
+from app.foundation.words import as_sentence
 from app.off_policy.documents import EvaluationAnswer, PolicyLine
 from app.reporting import findings
 from app.reporting.documents.results import Results

@@ -58,7 +58,7 @@ def table(found: MetricResults, field: str | None) -> Table:
     compared = {line.arm for line in lines}
     known = {(row.arm, row.segment): row for row in found.arms}
     rows: list[list[str]] = []
-    for segment in dict.fromkeys(part.segment for part in [*lines, *found.arms]):
+    for segment in dict.fromkeys([line.segment for line in lines] + [row.segment for row in found.arms]):
         controls = [row for row in found.arms if row.segment == segment and row.arm not in compared]
         rows += [_control_row(row, field) for row in controls]
         for line in lines:

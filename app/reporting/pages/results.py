@@ -10,7 +10,7 @@ from app.design.pages.experiment import experiment_page
 from app.foundation.pages.charts import Figure
 from app.foundation.serving import process
 from app.reporting import findings
-from app.reporting.documents.health import Check
+from app.reporting.documents.health import Check, ChoicesCheck, MissingRewardsCheck, SampleRatioCheck
 from app.reporting.documents.results import MetricResults, Results
 from app.reporting.findings import Findings
 from app.reporting.pages import result_figures as figures
@@ -116,6 +116,8 @@ def metrics(results: Results, method: str) -> list[ShownMetric]:
 
 
 def _check(check: Check) -> ShownCheck:
-    of = "the experiment" if check.check in ("sample_ratio", "missing_rewards") else f"{check.group} {check.name}"
-    any_look = check.anytime_p_value if check.check in ("sample_ratio", "choices") else None
+    of = (
+        "the experiment" if isinstance(check, SampleRatioCheck | MissingRewardsCheck) else f"{check.group} {check.name}"
+    )
+    any_look = check.anytime_p_value if isinstance(check, SampleRatioCheck | ChoicesCheck) else None
     return ShownCheck(CHECKS[check.check], of, check.text, check.alert, any_look)

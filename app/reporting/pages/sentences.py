@@ -85,7 +85,9 @@ def lift(value: float, given: IntervalDocument) -> str:
     digits = 0 if abs(value) >= 0.1 else 1
     if given.low is None or given.high is None:
         return f"{signed_percent(value, digits)} ({given.reason})"
-    return f"{signed_percent(value, digits)} ({signed_percent(given.low, digits)} to {signed_percent(given.high, digits)})"
+    return (
+        f"{signed_percent(value, digits)} ({signed_percent(given.low, digits)} to {signed_percent(given.high, digits)})"
+    )
 
 
 def _no_comparison(metric: MetricResults, results: Results) -> str:

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
+from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
 from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults, SampleRatio
 from app.reporting.pages import sentences

@@ -18,7 +18,7 @@ WORDS = {
     "few_days": "It ran {days:.1f} days; the rule asks for {min_days:g}.",
     "better": "{arm} is better than {control} on {metric} (p {p:.2g}, valid at every look).",
     "worse": "{arm} is worse than {control} on {metric} (p {p:.2g}, valid at every look).",
-    "trade": "{arm} is better on one metric that decides and worse on another: the rule ships it not; weigh the two yourself.",
+    "trade": "{arm} is better on one metric that decides and worse on another, so it does not ship: weigh the two yourself.",
     "time_is_up": "After {days:.1f} of at most {max_days:g} days no arm is shown to be better.",
     "time_is_up_trade": "After {days:.1f} of at most {max_days:g} days no arm is better without being worse elsewhere.",
     "nothing_shown": "No difference is shown yet at every look together.",

@@ -73,13 +73,9 @@ def _measure(engine: Engine, settings: Settings, rows: int, rounds: int, metrics
         bare.append(_seconds(lambda: _bare(engine, key)))
         report.append(_seconds(lambda: results.compute(engine, key)))
     found = results.get(engine, key)
-    if found["window"]["decisions"] != rows or any(
-        one["comparisons"][0]["p_value"] is None for one in found["metrics"]
-    ):
+    if found.window.decisions != rows or any(metric.comparisons[0].p_value is None for metric in found.metrics):
         raise RuntimeError(f"the report came to {found}")
-    figures.title(
-        f"results over {rows:,} decisions of {found['window']['units']:,} units, metrics {', '.join(metrics)}"
-    )
+    figures.title(f"results over {rows:,} decisions of {found.window.units:,} units, metrics {', '.join(metrics)}")
     figures.line("SELECT count(*), sum(reward)", f"{figures.median(bare):.2f} s")
     figures.line("results report", f"{figures.median(report):.2f} s")
     pairs = sorted(ours / theirs for ours, theirs in zip(report, bare, strict=True))

@@ -74,11 +74,11 @@ class Lab(Loop):
         """A report, computed now, free of anything that is no JSON."""
         if fresh:
             results.compute(self.runtime.engine, key, options.get("segment"))
-        return sound(results.get(self.runtime.engine, key, **options))
+        return dict(sound(results.get(self.runtime.engine, key, **options).as_json()))
 
     def health(self, key: str, **options: Any) -> dict[str, Any]:
         """The health checks, computed now."""
-        return sound(health_checks.get(self.runtime.engine, key, **options))
+        return dict(sound(health_checks.get(self.runtime.engine, key, **options).as_json()))
 
     def outcomes(self, key: str) -> pd.DataFrame:
         """The settled decisions of an experiment."""

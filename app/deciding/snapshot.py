@@ -155,7 +155,7 @@ def plain_arm(config: ExperimentConfig) -> Arm:
 
     Where all arms learn: every eligible action alike, in the name of the control or else of the first arm.
     """
-    control_first = sorted(config.arms, key=lambda arm: arm.key != config.control_arm)
+    control_first = sorted(config.arms, key=lambda arm: arm.key != config.control.key)
     arms = [Arm(arm.key, parse_policy(arm.policy)) for arm in control_first]
     return next((arm for arm in arms if not isinstance(arm.policy, BanditPolicy)), Arm(arms[0].key, UniformPolicy()))
 

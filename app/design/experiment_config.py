@@ -126,6 +126,11 @@ class ExperimentConfig(Model):
         found: dict[str, Any] = inner(self)
         return {name: value for name, value in found.items() if name not in OPTIONAL_PARTS or value is not None}
 
+    @property
+    def control(self) -> ArmSpec:
+        """The arm that the others are compared with: the declared one, or else the first."""
+        return next((arm for arm in self.arms if arm.key == self.control_arm), self.arms[0])
+
     def all_actions(self) -> list[VariantSpec]:
         """The declared actions, or the composition's combinations (their texts are ``composition.Composer``'s)."""
         spec = self.composition

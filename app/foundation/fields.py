@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    JsonValue,
     StringConstraints,
     ValidationError,
 )
@@ -103,6 +104,24 @@ class Model(BaseModel):
     """Strict: no unknown fields, no conversion of a string into a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Document(BaseModel):
+    """Computed figures: stored as JSON, read back, and answered in the same shape.
+
+    A field with a default may be absent, because documents of its kind were stored before the field existed or because
+    it belongs to some of them only. A field that was not given is not written either.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The document as it is stored and answered."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, for a document of another kind that has them too; each of its own type."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:

@@ -4,14 +4,15 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what makes a spreadsheet run a cell
 TYPES: Final = {"text": pa.string(), "number": pa.float64(), "integer": pa.int64(), "time": pa.timestamp("us", "UTC")}
-Page = list[tuple[Any, ...]]  # rows; null where a value is missing
+Cell = str | int | float | datetime | None  # null where a value is missing
+Page = list[tuple[Cell, ...]]  # rows
 
 
 class Column(NamedTuple):
@@ -21,7 +22,7 @@ class Column(NamedTuple):
     kind: str = "text"  # a key of TYPES
 
 
-def neutral(value: Any) -> Any:
+def neutral(value: Cell) -> Cell:
     """A CSV cell. A text that a spreadsheet would run gets an apostrophe in front; numbers are never touched."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
@@ -46,7 +47,7 @@ def _write_csv(file: IO[bytes], columns: Sequence[Column], pages: Iterable[Page]
     return count
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Cell) -> Cell:
     return value.isoformat() if isinstance(value, datetime) else neutral(value)
 
 

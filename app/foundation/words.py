@@ -204,6 +204,7 @@ _MESSAGING: Final[dict[str, Words]] = {
 }
 _REPORTING: Final[dict[str, Words]] = {
     "unknown_segment": Words("{segment!r} is not a segment of this experiment; declared are {known}"),
+    "no_segments": Words("{segment!r} is not a segment of this experiment; the experiment declares none"),
     "metric_or_bandit": Words("give either metric or bandit"),
     "too_many_rounds": Words("rounds times runs may be at most {limit}; ask for fewer runs"),
     "no_means": Words("give the mean rewards, or an experiment to take them from"),

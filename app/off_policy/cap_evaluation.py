@@ -4,7 +4,7 @@ The cap is evaluated as a policy: where a unit had as many messages as it allows
 ``experiments.trajectories`` for the method and its assumptions.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 from pydantic import Field
 from sqlalchemy import Engine
@@ -14,6 +14,7 @@ from app.foundation.errors import FieldError
 from app.foundation.fields import Model, invalid
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs
+from app.off_policy.documents import CapAnswer
 from app.off_policy.store import cap_evaluations as store
 from app.off_policy.store.cap_evaluations import CapRow, Said
 from app.registry.lookup import stored_experiment
@@ -38,7 +39,7 @@ class CapQuestion(Model):
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
 
 
-def evaluate(engine: Engine, key: str, question: CapQuestion) -> dict[str, Any]:
+def evaluate(engine: Engine, key: str, question: CapQuestion) -> CapAnswer:
     """The value per unit under the cap, with its interval, beside what was logged, and their paired difference.
 
     :raises NotFound: no such experiment.
@@ -59,12 +60,21 @@ def evaluate(engine: Engine, key: str, question: CapQuestion) -> dict[str, Any]:
         }
         units = sorted({row.unit_id for row in rows})
         messages = store.said(connection, units, rows[-1].at, cap.window_s)
-    counted = [one for one in messages if _counts(cap, one, experiment.id)]
+    counted = [message for message in messages if _counts(cap, message, experiment.id)]
     try:
         found = _value(rows, counted, channels, units, question)
     except DataError as error:
         raise invalid((FieldError("/cap", "log_cannot_answer", {"reason": str(error)}),)) from None
-    return {"experiment": key, "cap": cap.model_dump(mode="json"), **found._asdict(), "assumptions": list(ASSUMPTIONS)}
+    return CapAnswer(experiment=key, cap=cap.model_dump(mode="json"), **found._asdict(), assumptions=list(ASSUMPTIONS))
+
+
+class _Line(NamedTuple):
+    """A decision or a message of a unit, in the order of its time; a decision comes before the message that it sent."""
+
+    unit: int  # code
+    at: float  # seconds since the epoch
+    said: int  # 1: a message that the cap counts
+    row: CapRow | None  # the decision; null: a message
 
 
 def _value(
@@ -74,39 +84,41 @@ def _value(
     units: list[str],
     question: CapQuestion,
 ) -> TrajectoryValue:
-    cap, number = question.cap, {unit: place for place, unit in enumerate(units)}
-    # A decision comes before the message that it sent, which has its time.
-    lines = [(number[row.unit_id], row.at.timestamp(), 0, row) for row in rows]
-    lines += [(number[one.unit_id], one.at.timestamp(), 1, None) for one in counted]  # type: ignore[misc]
+    cap, number = question.cap, {unit: code for code, unit in enumerate(units)}
+    lines = [_Line(number[row.unit_id], row.at.timestamp(), 0, row) for row in rows]
+    lines += [_Line(number[message.unit_id], message.at.timestamp(), 1, None) for message in counted]
     lines.sort(key=lambda line: line[:3])
-    before = used([line[0] for line in lines], [line[1] for line in lines], [line[2] for line in lines], cap.window_s)
-    kept = [(line, already) for line, already in zip(lines, before, strict=True) if line[3] is not None]
-    back = [_kept_back(cap, line[3], channels) for line, _ in kept]
-    mass = [sum(line[3].distribution[place] for place in places) for (line, _), places in zip(kept, back, strict=True)]
-    blocked = [float(line[3].chosen in places) for (line, _), places in zip(kept, back, strict=True)]
+    before = used(
+        [line.unit for line in lines], [line.at for line in lines], [line.said for line in lines], cap.window_s
+    )
+    kept = [(line.row, already) for line, already in zip(lines, before, strict=True) if line.row is not None]
+    decisions = [row for row, _ in kept]
+    back = [_kept_back(cap, row, channels) for row in decisions]
+    mass = [sum(row.distribution[index] for index in held) for row, held in zip(decisions, back, strict=True)]
+    blocked = [float(row.chosen in held) for row, held in zip(decisions, back, strict=True)]
     ratios = cap_ratios([already for _, already in kept], blocked, mass, limit=cap.limit)
     return value(
-        [line[0] for line, _ in kept],
-        [line[1] for line, _ in kept],
+        [number[row.unit_id] for row in decisions],
+        [row.at.timestamp() for row in decisions],
         ratios.ratios,
-        [line[3].reward for line, _ in kept],
+        [row.reward for row in decisions],
         touched=int(ratios.reached.sum()),
         alpha=question.alpha,
     )
 
 
 def _kept_back(cap: CapSpec, row: CapRow, channels: dict[int, dict[str, str]]) -> list[int]:
-    """Places of the eligible actions that the cap would keep back."""
+    """Indexes of the eligible actions that the cap would keep back."""
     known = {} if row.own_actions else channels[row.config_version]
     return [
-        place
-        for place, name in enumerate(row.eligible)
+        index
+        for index, name in enumerate(row.eligible)
         if name in known and cap.channel in (None, known[name]) and cap.action in (None, name)
     ]
 
 
-def _counts(cap: CapSpec, one: Said, experiment_id: int) -> bool:
-    here = one.experiment_id == experiment_id
+def _counts(cap: CapSpec, message: Said, experiment_id: int) -> bool:
+    here = message.experiment_id == experiment_id
     if cap.action is not None:
-        return here and one.action == cap.action and cap.channel in (None, one.channel)
-    return (here or cap.across == "platform") and cap.channel in (None, one.channel)
+        return here and message.action == cap.action and cap.channel in (None, message.channel)
+    return (here or cap.across == "platform") and cap.channel in (None, message.channel)

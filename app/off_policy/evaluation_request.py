@@ -1,13 +1,11 @@
 """What an analyst may ask of the log: candidate policies, and how to evaluate them."""
 
-from typing import Any
-
 from pydantic import Field, JsonValue
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
 from app.foundation.fields import Key, Model, invalid
-from bandits.policy import PolicyError, parse_policy
+from bandits.policy import BanditPolicy, FixedPolicy, PolicyError, parse_policy
 
 MAX_CANDIDATES = 100
 RESERVED = ("logged", "running", "control", "uniform", "best_fixed")
@@ -57,11 +55,11 @@ def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
     if composed and spec.policy and spec.policy.get("type") == "bandit":
         spec.policy = {**spec.policy, "slates": spec.policy.get("slates", True)}
     try:
-        policy: Any = parse_policy(spec.policy or {})
+        policy = parse_policy(spec.policy or {})
     except PolicyError as error:
         raise invalid(tuple(FieldError(f"/policy{one.path}", one.code, one.params) for one in error.problems)) from None
-    if getattr(policy, "slates", False) and not composed:
+    if isinstance(policy, BanditPolicy) and policy.slates and not composed:
         raise invalid((FieldError("/policy/slates", "slates_not_composed"),))
-    action, actions = getattr(policy, "action", None), {one.id for one in config.all_actions()}
-    if action is not None and actions and action not in actions:
+    actions = {action.id for action in config.all_actions()}
+    if isinstance(policy, FixedPolicy) and actions and policy.action not in actions:
         raise invalid((FieldError("/policy/action", "unknown_action"),))

@@ -5,9 +5,9 @@ touched: a winner is something to stage as a new arm.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import structlog
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design import experiments as experiments_service
@@ -16,9 +16,10 @@ from app.foundation.errors import FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
-from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.examples import Configs
+from app.off_policy.documents import EvaluationAnswer, EvaluationResult
 from app.off_policy.evaluation_request import MAX_CANDIDATES, CandidateSpec, EvaluationRequest, check_candidate
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import build
@@ -35,7 +36,7 @@ MIN_ROWS = 100
 log = structlog.get_logger()
 
 
-def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> dict[str, Any]:
+def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> CandidateSpec:
     """Store a candidate policy.
 
     :raises Unprocessable: it cannot be evaluated, and why.
@@ -53,7 +54,7 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
         platform.record_change(
             connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
         )
-    return plain
+    return spec
 
 
 def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
@@ -84,7 +85,7 @@ def _check_model(connection: Connection, experiment: StoredExperiment, arm: str,
         raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
 
 
-def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, Any] | None:
+def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
     return next((spec for spec in store.candidates(connection, experiment_id) if spec["key"] == candidate), None)
 
 
@@ -92,7 +93,7 @@ def _unknown_candidate(key: str, candidate: str) -> NotFound:
     return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
 
 
-def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> dict[str, Any]:
+def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> StoredExperiment:
     """Make a candidate a new arm with a share of the units; the other arms give up theirs in proportion.
 
     It starts untrained and learns from its own decisions, so that the comparison with it is a fair one.
@@ -105,20 +106,22 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
         found = _candidate(connection, experiment.id, candidate)
     if found is None:
         raise _unknown_candidate(key, candidate)
-    if found["policy"] is None or found["features_off"]:
+    spec = CandidateSpec.model_validate(found)
+    if spec.policy is None or spec.features_off:
         raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
     arms = [arm | {"share": arm["share"] * (1 - share)} for arm in experiment.config["arms"]]
-    arms.append({"key": candidate, "share": share, "policy": found["policy"]})
-    return experiments_service.as_json(experiments_service.change(engine, settings, key, {"arms": arms}, actor))
+    arms.append({"key": candidate, "share": share, "policy": spec.policy})
+    return experiments_service.change(engine, settings, key, {"arms": arms}, actor)
 
 
-def candidates(engine: Engine, key: str) -> list[dict[str, Any]]:
+def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
     """The stored candidates of an experiment, oldest first."""
     with transaction(engine) as connection:
-        return store.candidates(connection, stored_experiment(connection, key).id)
+        found = store.candidates(connection, stored_experiment(connection, key).id)
+    return [CandidateSpec.model_validate(spec) for spec in found]
 
 
-def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dict[str, Any]:
+def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> EvaluationAnswer:
     """Queue an evaluation.
 
     :raises Unprocessable: a candidate that is not stored.
@@ -131,10 +134,10 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> dic
                 params = {"key": name, "known": known}
                 raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
-        return _as_json(key, store.by_id(connection, evaluation_id))
+        return answer_of(key, store.by_id(connection, evaluation_id))
 
 
-def get(engine: Engine, key: str, evaluation_id: int) -> dict[str, Any]:
+def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
     """One evaluation.
 
     :raises NotFound: the experiment has none of that id.
@@ -143,21 +146,21 @@ def get(engine: Engine, key: str, evaluation_id: int) -> dict[str, Any]:
         row = store.find(connection, stored_experiment(connection, key).id, evaluation_id)
         if row is None:
             raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {evaluation_id}.")
-        return _as_json(key, row)
+        return answer_of(key, row)
 
 
-def newest(engine: Engine, key: str) -> list[dict[str, Any]]:
+def newest(engine: Engine, key: str) -> list[EvaluationAnswer]:
     """The evaluations of an experiment, newest first."""
     with transaction(engine) as connection:
         found = store.newest(connection, stored_experiment(connection, key).id, LISTED)
-        return [_as_json(key, row) for row in found]
+        return [answer_of(key, row) for row in found]
 
 
-def newest_done(engine: Engine, key: str) -> dict[str, Any] | None:
+def newest_done(engine: Engine, key: str) -> EvaluationAnswer | None:
     """The newest evaluation that has a result; null when there is none."""
     with transaction(engine) as connection:
         row = store.newest_done(connection, stored_experiment(connection, key).id)
-    return None if row is None else _as_json(key, row)
+    return None if row is None else answer_of(key, row)
 
 
 def run_waiting(engine: Engine, settings: Settings) -> int:
@@ -189,11 +192,13 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)
         with transaction(engine) as other:  # before the lock goes: another worker would find it unfinished
-            store.finish(other, evaluation_id, result, error)
+            store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 
 
-def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callable[[float], None]) -> dict[str, Any]:
+def _compute(
+    connection: Connection, settings: Settings, row: store.Evaluation, progress: Callable[[float], None]
+) -> EvaluationResult:
     request = EvaluationRequest.model_validate(row.request)
     experiment = experiments.by_id(connection, row.experiment_id)
     config = ExperimentConfig.model_validate(experiment.config)
@@ -211,9 +216,18 @@ def _compute(connection: Any, settings: Settings, row: AnyRow, progress: Callabl
     return evaluate(table, policies, specs, request, progress)
 
 
-def _as_json(key: str, row: AnyRow) -> dict[str, Any]:
-    times = {
-        name: None if getattr(row, name) is None else iso(getattr(row, name)) for name in ("created_at", "finished_at")
-    }
-    fields = ("id", "status", "progress", "request", "result", "error")
-    return {"experiment": key, **{name: getattr(row, name) for name in fields}, **times}
+def answer_of(key: str, row: store.Evaluation) -> EvaluationAnswer:
+    """A stored evaluation of an experiment as a document."""
+    return EvaluationAnswer.model_validate(
+        {
+            "id": row.id,
+            "experiment": key,
+            "status": row.status,
+            "progress": row.progress,
+            "request": row.request,
+            "result": row.result,
+            "error": row.error,
+            "created_at": iso(row.created_at),
+            "finished_at": row.finished_at and iso(row.finished_at),
+        }
+    )

@@ -1,12 +1,15 @@
 """What people see of off-policy evaluations: one report at a time, the candidates, whether the estimators agree."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import NotFound
-from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.store.engine import transaction
+from app.off_policy import evaluations
+from app.off_policy.documents import EvaluationAnswer, PolicyLine
+from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.store import evaluations as store
 from app.off_policy.store.evaluations import Listed
 from app.registry.lookup import stored_experiment
@@ -30,13 +33,13 @@ class Estimated(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
-    reason: str  # why there is no value or no interval
+    reason: str  # why there is no value, or no interval around it
 
 
 class Policy(NamedTuple):
     """One line of a report, ready to be drawn."""
 
-    line: dict[str, Any]  # as the evaluation holds it
+    line: PolicyLine
     estimated: list[Estimated]
     agreement: Agreement
     candidate: bool  # still stored, so that it may be staged
@@ -47,9 +50,10 @@ class Report(NamedTuple):
 
     listed: list[Listed]  # newest first
     under_way: Listed | None  # the oldest that is not finished
-    shown: Any  # the evaluation's row; null: there is none
+    shown: EvaluationAnswer | None
+    actor: str  # who asked for it
     policies: list[Policy]
-    candidates: list[dict[str, Any]]  # stored now
+    candidates: list[CandidateSpec]  # stored now
 
 
 class Choices(NamedTuple):
@@ -67,14 +71,15 @@ def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        shown = _shown(connection, experiment.id, key, evaluation_id)
+        row = _row(connection, experiment.id, key, evaluation_id)
         listed = store.listed(connection, experiment.id, LISTED)
-        candidates = store.candidates(connection, experiment.id)
-    waiting = [one for one in listed if one.status in ("queued", "running")]
-    known = {spec["key"] for spec in candidates}
-    lines = (shown.result or {}).get("policies", []) if shown is not None else []
-    policies = [Policy(line, estimated(line), agree(line), line["policy"] in known) for line in lines]
-    return Report(listed, waiting[-1] if waiting else None, shown, policies, candidates)
+        candidates = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
+    waiting = [evaluation for evaluation in listed if evaluation.status in ("queued", "running")]
+    shown = None if row is None else evaluations.answer_of(key, row)
+    known = {spec.key for spec in candidates}
+    lines = shown.result.policies if shown and shown.result else []
+    policies = [Policy(line, estimated(line), agree(line), line.policy in known) for line in lines]
+    return Report(listed, waiting[-1] if waiting else None, shown, row.actor if row else "", policies, candidates)
 
 
 def progress(engine: Engine, key: str, evaluation_id: int) -> Listed | None:
@@ -98,28 +103,28 @@ def choices(engine: Engine, key: str) -> Choices:
     return Choices(list(fields)[:MAX_FIELDS], actions, {one.arm: one.number for one in serving})
 
 
-def estimated(line: dict[str, Any]) -> list[Estimated]:
+def estimated(line: PolicyLine) -> list[Estimated]:
     """A policy by every estimator, each with the interval that is about the policy's value."""
     found = []
-    for name, one in sorted(line["estimators"].items(), key=lambda item: ORDER.index(item[0])):
-        interval = one["intervals"].get("bias_aware" if name in SHRUNK else "normal") or {}
-        reason = one["reason"] or interval.get("reason") or ""
-        found.append(Estimated(name, one["value"], interval.get("low"), interval.get("high"), reason))
+    for name, estimator in sorted(line.estimators.items(), key=lambda item: ORDER.index(item[0])):
+        interval = estimator.intervals.get("bias_aware" if name in SHRUNK else "normal")
+        low, high, why = (interval.low, interval.high, interval.reason) if interval else (None, None, "")
+        found.append(Estimated(name, estimator.value, low, high, estimator.reason or why))
     return found
 
 
-def agree(line: dict[str, Any]) -> Agreement:
+def agree(line: PolicyLine) -> Agreement:
     """Whether the unbiased estimators of a policy's value have a value in common."""
     return agreement(
         {
-            one.name: (one.low, one.high)
-            for one in estimated(line)
-            if one.name in UNBIASED and one.low is not None and one.high is not None
+            estimate.name: (estimate.low, estimate.high)
+            for estimate in estimated(line)
+            if estimate.name in UNBIASED and estimate.low is not None and estimate.high is not None
         }
     )
 
 
-def _shown(connection: Connection, experiment_id: int, key: str, evaluation_id: int | None) -> AnyRow | None:
+def _row(connection: Connection, experiment_id: int, key: str, evaluation_id: int | None) -> store.Evaluation | None:
     if evaluation_id is None:
         return store.newest_done(connection, experiment_id)
     row = store.find(connection, experiment_id, evaluation_id)

@@ -1,6 +1,6 @@
 """Makes the policies of an evaluation: those that run, those that always stand beside them, and candidates."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -53,7 +53,7 @@ class Policies:
                 name = "running" if not targets else f"running:{arm}"
                 text = f"model version {number} of arm {arm}, which serves now, unchanged"
                 targets.append(Target(name, text, policy, self.version(arm, number), (), False))
-        control = self.config.control_arm or self.config.arms[0].key
+        control = self.config.control.key
         if len(policies) > 1 and not isinstance(policies[control], BanditPolicy):
             targets.append(Target("control", f"the policy of arm {control}", policies[control], None, (), False))
         targets.append(Target("uniform", "every eligible action alike", UniformPolicy(), None, (), False))
@@ -112,8 +112,3 @@ class Policies:
         except ModelRefused as error:
             raise DataError(str(error), fix="use the LOOPWISE_SECRET_KEY that signed it") from None
         return Predictor(plain, policy)
-
-
-def describe(target: Target) -> dict[str, Any]:
-    """A target in a report."""
-    return {"policy": target.name, "text": target.text, "features_off": list(target.features_off)}

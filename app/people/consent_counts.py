@@ -4,6 +4,7 @@ import time
 from datetime import datetime
 from typing import NamedTuple
 
+from pydantic import JsonValue, TypeAdapter
 from sqlalchemy import Engine
 
 from app.foundation.store import latest, platform
@@ -11,6 +12,7 @@ from app.foundation.store.engine import transaction
 from app.people.store import consents
 
 KIND = "consent"
+_UNITS = TypeAdapter(dict[str, dict[str, int]])
 FACTOR = 20.0  # at most one part in so many of a worker's time
 
 
@@ -25,7 +27,9 @@ def stored(engine: Engine) -> Counts | None:
     """The newest counts; null: the worker has made none yet."""
     with transaction(engine) as connection:
         found = latest.get(connection, latest.PLATFORM, KIND)
-    return None if found is None or found.body is None else Counts(found.body, found.computed_at)
+    if found is None or found.body is None:
+        return None
+    return Counts(_UNITS.validate_python(found.body), found.computed_at)
 
 
 def compute_due(engine: Engine, every_s: float) -> bool:
@@ -46,7 +50,7 @@ def compute_due(engine: Engine, every_s: float) -> bool:
 def compute(engine: Engine) -> None:
     """Count now, and keep it."""
     began = time.monotonic()
-    units: dict[str, dict[str, int]] = {}
+    units: dict[str, dict[str, JsonValue]] = {}
     with transaction(engine) as connection:
         for purpose, status, count in consents.counts(connection):
             units.setdefault(purpose, {})[status] = count

@@ -7,8 +7,11 @@ reward window closed. Its interval is a one-look interval, clustered by unit.
 
 import math
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
@@ -19,9 +22,18 @@ from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
-from app.reporting.result_lines import control_of
+from app.reporting.documents.activity import (
+    Activity,
+    ArmActivity,
+    ArmChoices,
+    Chosen,
+    Learning,
+    Rate,
+    StoredActivity,
+    Volume,
+)
 from app.reporting.store import activity as store
-from app.reporting.store.activity import Stretch
+from app.reporting.store.activity import Span, Stretch
 from bandits.policy import BanditPolicy, parse_policy
 from experiments.comparison import ArmEstimate, arm_estimate
 from experiments.sums import Moments
@@ -36,17 +48,18 @@ MIN_SETTLED = 100  # before missing rewards are told
 LEVEL = 0.05
 
 
-def get(engine: Engine, key: str) -> dict[str, Any] | None:
-    """The newest figures with ``computed_at`` and ``age_s``; null when nothing was decided yet.
+def get(engine: Engine, key: str) -> Activity | None:
+    """The newest figures with their age; null when nothing was computed yet.
 
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
         found = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    if found is None:
+    if found is None or found.body is None:
         return None
-    age_s = time.time() - found.computed_at.timestamp()
-    return {**(found.body or {}), "computed_at": found.computed_at, "age_s": max(0.0, age_s)}
+    age_s = max(0.0, time.time() - found.computed_at.timestamp())
+    stored = StoredActivity.model_validate(found.body)
+    return Activity(**stored.given(), computed_at=found.computed_at, age_s=age_s)
 
 
 def compute_due(engine: Engine) -> list[str]:
@@ -63,75 +76,100 @@ def compute(engine: Engine, key: str) -> None:
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        body, summary = _figures(connection, experiment)
-        latest.put(connection, experiment.id, KIND, summary, body, time.monotonic() - began)
+        found = _figures(connection, experiment)
+        seconds = time.monotonic() - began
+        latest.put(connection, experiment.id, KIND, found.summary().as_json(), found.as_json(), seconds)
 
 
-def _figures(connection: Connection, experiment: StoredExperiment) -> tuple[dict[str, Any], dict[str, Any]]:
+class _Times(NamedTuple):
+    """An experiment's decisions, counted in stretches of three kinds."""
+
+    span: Span
+    stretch_s: float  # length of the equal ones
+    equal: list[Stretch]  # of equally long stretches
+    parts: list[Stretch]  # of equally many settled decisions
+    borders: list[datetime]  # of the parts, from the first decision to the last
+    thirds: list[Stretch]  # of the settled decisions
+
+
+def _times(connection: Connection, experiment_id: int, window_s: float) -> _Times | None:
+    span = store.span(connection, experiment_id)
+    if span is None:
+        return None
+    width_s = max((span.last - span.first).total_seconds() / STRETCHES, 1.0)
+    edges = [span.first + timedelta(seconds=width_s * number) for number in range(1, STRETCHES)]
+    cuts = sorted(set(store.parts(connection, experiment_id, [n / STRETCHES for n in range(1, STRETCHES)])))
+    thirds = store.parts(connection, experiment_id, [1 / 3, 2 / 3])
+    equal, parts, in_thirds = (
+        store.stretches(connection, experiment_id, edges=borders, window_s=window_s)
+        for borders in (edges, cuts, thirds)
+    )
+    return _Times(span, width_s, equal, parts, [span.first, *cuts, span.last], in_thirds)
+
+
+def _figures(connection: Connection, experiment: StoredExperiment) -> StoredActivity:
     config = ExperimentConfig.model_validate(experiment.config)
-    first, last = store.span(connection, experiment.id)
     today = store.today(connection, experiment.id)
-    width_s = 0.0 if first is None else max((last - first).total_seconds() / STRETCHES, 1.0)
-    rows, thirds, parts = [], [], []
-    cuts: list[datetime] = []
-    if first is not None:
-        edges = [first + timedelta(seconds=width_s * number) for number in range(1, STRETCHES)]
-        cuts = sorted(set(store.parts(connection, experiment.id, [n / STRETCHES for n in range(1, STRETCHES)])))
-        thirds_at = store.parts(connection, experiment.id, [1 / 3, 2 / 3])
-        rows, parts, thirds = (
-            store.stretches(connection, experiment.id, edges=one, window_s=config.reward.window_s)
-            for one in (edges, cuts, thirds_at)
-        )
+    times = _times(connection, experiment.id, config.reward.window_s)
+    rows = times.equal if times else []
     learning = [arm.key for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
-    body = {
-        "day": today.day,
-        "decisions_today": today.decisions,
-        "rewards_today": today.rewards,
-        "decisions": sum(row.decisions for row in rows),
-        "settled": sum(row.settled for row in rows),
-        "rewarded": sum(row.rewarded for row in rows),
-        "first": None if first is None else first.isoformat(),
-        "last": None if last is None else last.isoformat(),
-        "stretch_s": width_s,
-        "arms": [
-            _arm(arm.key, rows, first, width_s)
-            | {"rates": _rates(arm.key, parts, [first, *cuts, last]), "learns": arm.key in learning}
-            for arm in config.arms
-        ],
-        "choices": [_choices(connection, experiment.id, arm) for arm in learning],
-        "learning": [_learning(arm, control_of(config), thirds) for arm in learning],
-        "missing_rewards": _missing(rows),
-    }
-    names = ("day", "decisions_today", "rewards_today", "decisions", "missing_rewards")
-    return body, {name: body[name] for name in names}
+    return StoredActivity(
+        day=today.day,
+        decisions_today=today.decisions,
+        rewards_today=today.rewards,
+        decisions=sum(row.decisions for row in rows),
+        settled=sum(row.settled for row in rows),
+        rewarded=sum(row.rewarded for row in rows),
+        first=times.span.first.isoformat() if times else None,
+        last=times.span.last.isoformat() if times else None,
+        stretch_s=times.stretch_s if times else 0.0,
+        arms=[_arm(arm.key, times, arm.key in learning) for arm in config.arms],
+        choices=[_choices(connection, experiment.id, arm) for arm in learning],
+        learning=[_learning(arm, config.control.key, times.thirds if times else []) for arm in learning],
+        missing_rewards=_missing(rows),
+    )
 
 
-def _arm(arm: str, rows: list[Stretch], first: Any, width_s: float) -> dict[str, Any]:
-    """How much was decided in stretches of equal length; those without a decision are left out."""
-    mine = [row for row in rows if row.arm == arm]
-    points = []
-    for row in mine:
-        start = first.timestamp() + row.stretch * width_s
-        points.append({"start": start, "end": start + width_s, "decisions": row.decisions, "settled": row.settled})
-    totals = {name: sum(getattr(row, name) for row in mine) for name in ("decisions", "settled")}
-    earned = sum(row.mean_num * row.units for row in mine)
-    return {"arm": arm, **totals, "reward": earned, "points": points}
+def _arm(arm: str, times: _Times | None, learns: bool) -> ArmActivity:
+    rows = [row for row in times.equal if row.arm == arm] if times else []
+    return ArmActivity(
+        arm=arm,
+        decisions=sum(row.decisions for row in rows),
+        settled=sum(row.settled for row in rows),
+        reward=sum(row.mean_num * row.units for row in rows),
+        points=[_volume(row, times) for row in rows] if times else [],
+        rates=_rates(arm, times.parts, times.borders) if times else [],
+        learns=learns,
+    )
 
 
-def _rates(arm: str, parts: list[Stretch], times: list[Any]) -> list[dict[str, Any]]:
-    """Reward rates in stretches of equally many settled decisions: as precise at night as by day, and gaps take no room.
+def _volume(row: Stretch, times: _Times) -> Volume:
+    start = times.span.first.timestamp() + row.stretch * times.stretch_s
+    return Volume(start=start, end=start + times.stretch_s, decisions=row.decisions, settled=row.settled)
 
-    ``so_far`` is the number of settled decisions of all arms up to the stretch's middle.
-    """
-    sizes = dict.fromkeys(range(len(times)), 0)
+
+def _rates(arm: str, parts: Sequence[Stretch], borders: Sequence[datetime]) -> list[Rate]:
+    """Reward rates in stretches of equally many settled decisions: as precise at night as by day, and gaps take no room."""
+    sizes = [0] * len(borders)
     for row in parts:
         sizes[row.stretch] += row.settled
+    before = [0, *accumulate(sizes)]
     found = []
     for row in (row for row in parts if row.arm == arm and row.settled):
-        start, end = times[row.stretch].timestamp(), times[row.stretch + 1].timestamp()
-        before = sum(size for number, size in sizes.items() if number < row.stretch)
-        point = {"start": start, "end": end, "so_far": before + sizes[row.stretch] / 2, "settled": row.settled}
-        found.append(point | {"units": row.units} | _rate(row))
+        estimate = _estimate(row)
+        half = float(norm.isf(LEVEL / 2)) * math.sqrt(estimate.variance) if estimate else 0.0
+        found.append(
+            Rate(
+                start=borders[row.stretch].timestamp(),
+                end=borders[row.stretch + 1].timestamp(),
+                so_far=before[row.stretch] + sizes[row.stretch] / 2,
+                settled=row.settled,
+                units=row.units,
+                rate=estimate and estimate.value,
+                low=estimate and estimate.value - half,
+                high=estimate and estimate.value + half,
+            )
+        )
     return found
 
 
@@ -143,22 +181,18 @@ def _estimate(row: Stretch) -> ArmEstimate | None:
     return arm_estimate(Moments(row.units, np.array([row.mean_num, row.mean_den]), second))
 
 
-def _rate(row: Stretch) -> dict[str, Any]:
-    found = _estimate(row)
-    if found is None:
-        return {"rate": None, "low": None, "high": None}
-    half = float(norm.isf(LEVEL / 2)) * math.sqrt(found.variance)
-    return {"rate": found.value, "low": found.value - half, "high": found.value + half}
-
-
-def _choices(connection: Connection, experiment_id: int, arm: str) -> dict[str, Any]:
+def _choices(connection: Connection, experiment_id: int, arm: str) -> ArmChoices:
     """What the arm chooses now against what it chose at first; the two runs do not overlap."""
     now = store.choices(connection, experiment_id, arm, newest=True, most=CHOICES)
     before = store.choices(connection, experiment_id, arm, newest=False, most=CHOICES)
-    return {"arm": arm, "now": now._asdict(), "before": before._asdict() if now.decisions >= CHOICES else None}
+    return ArmChoices(
+        arm=arm,
+        now=Chosen(**now._asdict()),
+        before=Chosen(**before._asdict()) if now.decisions >= CHOICES else None,
+    )
 
 
-def _learning(arm: str, control: str, thirds: list[Stretch]) -> dict[str, Any]:
+def _learning(arm: str, control: str, thirds: Sequence[Stretch]) -> Learning:
     """Is the arm better in the last third of the decisions than in the first, beyond what the control changed meanwhile?
 
     Thirds of the decisions, not of the time: an arm learns from decisions, and a night without any changes nothing.
@@ -166,20 +200,21 @@ def _learning(arm: str, control: str, thirds: list[Stretch]) -> dict[str, Any]:
     units. Units that were seen in both thirds make it a little too wide or too narrow; it is a first look, not a verdict.
     """
     found = {(row.arm, row.stretch): _estimate(row) for row in thirds}
-    described: dict[str, Any] = {"arm": arm, "control": control, "change": None, "interval": None}
-    ends = [found.get((arm, 0)), found.get((arm, 2))]
-    described |= {"first": ends[0] and ends[0].value, "last": ends[1] and ends[1].value}
-    if ends[0] is None or ends[1] is None or min(one.n for one in ends if one) < MIN_UNITS:
-        return described | {"answer": "too_early", "first": None, "last": None}
-    change, variance = ends[1].value - ends[0].value, ends[0].variance + ends[1].variance
-    beside = [found.get((control, 0)), found.get((control, 2))]
+    first, last = found.get((arm, 0)), found.get((arm, 2))
+    if first is None or last is None or min(first.n, last.n) < MIN_UNITS:
+        return Learning(arm=arm, control=control, answer="too_early", first=None, last=None, change=None, interval=None)
+    change, variance = last.value - first.value, first.variance + last.variance
+    beside = found.get((control, 0)), found.get((control, 2))
+    described = partial(Learning, arm=arm, control=control, first=first.value, last=last.value)
     if control != arm and beside[0] is not None and beside[1] is not None:
-        change -= beside[1].value - beside[0].value
+        control_change = beside[1].value - beside[0].value
+        change -= control_change
         variance += beside[0].variance + beside[1].variance
-        described["control_change"] = beside[1].value - beside[0].value
+        described = partial(described, control_change=control_change)
     half = float(norm.isf(LEVEL / 2)) * math.sqrt(variance)
+    answer: Literal["yes", "worse", "not_shown"]
     answer = "yes" if change - half > 0 else "worse" if change + half < 0 else "not_shown"
-    return described | {"answer": answer, "change": change, "interval": [change - half, change + half]}
+    return described(answer=answer, change=change, interval=(change - half, change + half))
 
 
 def _missing(rows: list[Stretch]) -> str | None:

@@ -1,96 +1,146 @@
 """Evaluates the rule that was written down at launch: ship, stop, or keep running, with the reasons.
 
-It reads a finished results document and computes no statistics of its own.
+It reads finished results and computes no statistics of its own. docs/statistics.md states the rule in full.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal, NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
+from app.reporting.documents.results import ComparisonLine, MetricResults, RuleVerdict, StoredResults
+
+# What each reason says, on pages and in the API alike.
+WORDS = {
+    "sample_ratio": "The arms' units do not match their shares: nothing below may be believed; find the cause.",
+    "guardrail_crossed": "{arm} crosses the guardrail {metric}: worse than {control}.",
+    "few_units": "An arm has {units} units; the rule asks for {min_units}.",
+    "few_days": "It ran {days:.1f} days; the rule asks for {min_days:g}.",
+    "better": "{arm} is better than {control} on {metric} (p {p:.2g}, valid at every look).",
+    "worse": "{arm} is worse than {control} on {metric} (p {p:.2g}, valid at every look).",
+    "trade": "{arm} is better on one metric that decides and worse on another, so it does not ship: weigh the two yourself.",
+    "time_is_up": "After {days:.1f} of at most {max_days:g} days no arm is shown to be better.",
+    "time_is_up_trade": "After {days:.1f} of at most {max_days:g} days no arm is better without being worse elsewhere.",
+    "nothing_shown": "No difference is shown yet at every look together.",
+}
 
 
-def judge(config: ExperimentConfig, body: dict[str, Any], started_at: datetime | None) -> dict[str, Any]:
-    """The verdict on an experiment's results (``verdict``, ``arm``, ``reasons``) beside the rule."""
-    rule = config.decision_rule
+class Reason(NamedTuple):
+    """Why the rule says what it says: a code of ``WORDS`` with its parameters."""
+
+    code: str
+    params: dict[str, str | float]
+
+    @property
+    def text(self) -> str:
+        return WORDS[self.code].format(**self.params)
+
+
+class Shown(NamedTuple):
+    """A difference to the control that is shown, at every look together, on a metric that decides."""
+
+    arm: str
+    metric: str  # key
+    gain: float  # in the metric's unit, positive: better. Never compared between metrics.
+    reason: Reason
+
+
+class Ruling(NamedTuple):
+    verdict: Literal["ship", "stop", "keep_running"]
+    arm: str | None
+    reasons: Sequence[Reason]
+
+
+def judge(config: ExperimentConfig, results: StoredResults, started_at: datetime | None) -> RuleVerdict:
+    """The verdict on an experiment's results beside the rule."""
     days = 0.0 if started_at is None else (datetime.now(UTC) - started_at).total_seconds() / 86_400
-    verdict, arm, reasons = _verdict(config, body, days)
-    return {
-        "rule": rule.model_dump(mode="json"),
-        "verdict": verdict,
-        "arm": arm,
-        "reasons": reasons,
-        "crossed": _crossed_guardrails(body),
-        "days": round(days, 3),
-    }
+    crossed = _crossed_guardrails(results)
+    ruling = _ruling(config, results, crossed, days)
+    return RuleVerdict(
+        rule=config.decision_rule.model_dump(mode="json"),
+        verdict=ruling.verdict,
+        arm=ruling.arm,
+        reasons=[reason.text for reason in ruling.reasons],
+        crossed=[reason.text for reason in crossed],
+        days=round(days, 3),
+    )
 
 
-def _verdict(config: ExperimentConfig, body: dict[str, Any], days: float) -> tuple[str, str | None, list[str]]:
+def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reason], days: float) -> Ruling:
     rule = config.decision_rule
-    if body["sample_ratio"]["alert"]:
-        return (
-            "stop",
-            None,
-            ["The arms' units do not match their shares: nothing below may be believed; find the cause."],
-        )
-    crossed = _crossed_guardrails(body)
+    if results.sample_ratio.alert:
+        return Ruling("stop", None, [Reason("sample_ratio", {})])
     if crossed:
-        return "stop", None, crossed
-    fewest = min(body["units"].get(arm.key, 0) for arm in config.arms if arm.share > 0)
+        return Ruling("stop", None, crossed)
+    fewest = min(results.units.get(arm.key, 0) for arm in config.arms if arm.share > 0)
     if fewest < rule.min_units:
-        return "keep_running", None, [f"An arm has {fewest} units; the rule asks for {rule.min_units}."]
+        return Ruling("keep_running", None, [Reason("few_units", {"units": fewest, "min_units": rule.min_units})])
     if days < rule.min_days:
-        return "keep_running", None, [f"It ran {days:.1f} days; the rule asks for {rule.min_days:g}."]
-    winners, losers = _significant(body, rule.alpha)
-    if winners:
-        return "ship", winners[0][0], [text for _, text in winners]
-    if rule.max_days is not None and days >= rule.max_days:
-        return "stop", None, [f"After {days:.1f} of at most {rule.max_days:g} days no arm is shown to be better."]
-    arms = {arm.key for arm in config.arms} - {body["control"]}
-    if losers and {arm for arm, _ in losers} == arms:
-        return "stop", body["control"], [text for _, text in losers]
-    return "keep_running", None, [text for _, text in losers] or ["No difference is shown yet at every look together."]
+        return Ruling("keep_running", None, [Reason("few_days", {"days": days, "min_days": rule.min_days})])
+    time_is_up = None if rule.max_days is None or days < rule.max_days else {"days": days, "max_days": rule.max_days}
+    return _weigh(config, results, time_is_up)
 
 
-def _good(metric: dict[str, Any], difference: float) -> float:
-    return difference if metric["direction"] == "increase" else -difference
+def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[str, float] | None) -> Ruling:
+    """An arm ships only when it is shown better on a metric that decides, and worse on none of them."""
+    shown = [found for metric in results.primary() for found in _shown(metric, config.decision_rule.alpha)]
+    better = {found.arm for found in shown if found.gain > 0}
+    worse = {found.arm for found in shown if found.gain < 0}
+    if better - worse:
+        winner = _winner(results, [found for found in shown if found.arm in better - worse])
+        told = [found for found in shown if found.arm in better]
+        return Ruling("ship", winner, [found.reason for found in sorted(told, key=lambda one: one.arm != winner)])
+    trades = [Reason("trade", {"arm": arm.key}) for arm in config.arms if arm.key in better]
+    reasons = [found.reason for found in shown] + trades
+    if time_is_up is not None:
+        code = "time_is_up_trade" if trades else "time_is_up"
+        return Ruling("stop", None, [Reason(code, {**time_is_up}), *reasons])
+    if worse and not better and worse == {arm.key for arm in config.arms} - {results.control}:
+        return Ruling("stop", results.control, reasons)
+    return Ruling("keep_running", None, reasons or [Reason("nothing_shown", {})])
 
 
-def _significant(body: dict[str, Any], alpha: float) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Arms shown to be better, and worse, than control on a primary metric, best first."""
-    better: list[tuple[float, str, str]] = []
-    worse: list[tuple[float, str, str]] = []
-    for metric in body["metrics"]:
-        if metric["role"] != "primary":
+def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
+    """The arm that gains most on the first declared metric that decides, in its own unit; equal ones, on the next.
+
+    An arm that is not shown better on a metric gains nothing there.
+    """
+    gains = {(found.arm, found.metric): found.gain for found in shown}
+    metrics = [metric.metric for metric in results.primary()]
+    arms = dict.fromkeys(found.arm for found in shown)
+    return max(arms, key=lambda arm: [gains.get((arm, metric), 0.0) for metric in metrics])
+
+
+def _shown(metric: MetricResults, alpha: float) -> Iterator[Shown]:
+    for line in metric.comparisons:
+        p = line.adjusted_running_p
+        if p is None or p > alpha or not line.difference or _turned(line):
             continue
-        for line in metric["comparisons"]:
-            p = line["adjusted_running_p"]
-            if p is None or p > alpha or line["difference"] is None:
-                continue
-            if line["running_sign"] not in (None, 0) and line["running_sign"] * line["difference"] < 0:
-                continue  # shown once, but the other way round: now it says neither
-            gain = _good(metric, line["difference"])
-            words = "better" if gain > 0 else "worse"
-            text = (
-                f"{line['arm']} is {words} than {line['control']} on {metric['name']} (p {p:.2g}, valid at every look)."
-            )
-            (better if gain > 0 else worse).append((gain, line["arm"], text))
-    ordered = sorted(better, reverse=True)
-    return [(arm, text) for _, arm, text in ordered], [(arm, text) for _, arm, text in worse]
+        gain = metric.gain(line.difference)
+        params: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name, "p": p}
+        yield Shown(line.arm, metric.metric, gain, Reason("better" if gain > 0 else "worse", params))
 
 
-def _crossed_guardrails(body: dict[str, Any]) -> list[str]:
+def _turned(line: ComparisonLine) -> bool:
+    """Shown once, but the other way round: now it says neither."""
+    return line.difference is not None and (line.running_sign or 0) * line.difference < 0
+
+
+def _crossed_guardrails(results: StoredResults) -> list[Reason]:
     """Guardrails on which an arm is shown, at every look together, to be worse by more than the margin."""
-    found = []
-    for metric in body["metrics"]:
-        if metric["role"] != "guardrail":
-            continue
-        control = {arm["arm"]: arm["value"] for arm in metric["arms"] if arm["segment"] is None}
-        for line in metric["comparisons"]:
-            interval = line["always_valid"]["interval"]
-            if interval["low"] is None or interval["high"] is None:
-                continue
-            best = _good(metric, interval["high"] if metric["direction"] == "increase" else interval["low"])
-            margin = metric["min_effect"] * abs(control.get(line["control"]) or 0.0)
-            if best < -margin:
-                found.append(f"{line['arm']} crosses the guardrail {metric['name']}: worse than {line['control']}.")
-    return found
+    return [
+        Reason("guardrail_crossed", {"arm": line.arm, "metric": metric.name, "control": line.control})
+        for metric in results.metrics
+        if metric.role == "guardrail"
+        for line in metric.comparisons
+        if _crosses(metric, line)
+    ]
+
+
+def _crosses(metric: MetricResults, line: ComparisonLine) -> bool:
+    interval = line.always_valid.interval
+    if interval.low is None or interval.high is None:
+        return False
+    best = metric.gain(interval.high if metric.direction == "increase" else interval.low)
+    margin = metric.min_effect * abs(metric.values().get(line.control) or 0.0)
+    return best < -margin

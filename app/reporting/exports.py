@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import IO, Any
+from typing import IO
 
 from sqlalchemy import Engine
 
@@ -12,10 +12,11 @@ from app.files.store.transfer import ExportedDecision
 from app.foundation import spreadsheet
 from app.foundation.errors import FieldError
 from app.foundation.fields import invalid
-from app.foundation.spreadsheet import Column, Page
+from app.foundation.spreadsheet import Cell, Column, Page
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.reporting import results
+from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults
 
 KINDS = ("results", "decisions")
 FORMATS = ("csv", "parquet")
@@ -107,54 +108,68 @@ def _results(engine: Engine, key: str) -> Page:
     rows = []
     for field in (None, *config.segments):
         found = results.newest(engine, key, segment=field)
-        if found is not None:
-            rows += [
-                _result(found, metric, field, arm, line) for metric in found["metrics"] for arm, line in _pairs(metric)
-            ]
+        if found is None:
+            continue
+        for metric in found.metrics:
+            known: dict[str, Cell] = {
+                "experiment": found.experiment,
+                "computed_at": found.computed_at,
+                "metric": metric.metric,
+                "name": metric.name,
+                "role": metric.role,
+                "direction": metric.direction,
+                "segment_field": field,
+            }
+            for arm, line in _pairs(metric):
+                row = known | _cells(arm, line)
+                rows.append(tuple(row.get(column.name) for column in RESULTS))
     return rows
 
 
-def _pairs(metric: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+def _pairs(metric: MetricResults) -> list[tuple[ArmValue | None, ComparisonLine | None]]:
     """Each arm with its comparison (the control has none), and each comparison of all segments together."""
-    lines = {(line["arm"], line["segment"]): line for line in metric["comparisons"]}
-    pairs = [(arm, lines.pop((arm["arm"], arm["segment"]), None)) for arm in metric["arms"]]
-    return pairs + [({"arm": line["arm"], "segment": line["segment"]}, line) for line in lines.values()]
+    lines = {(line.arm, line.segment): line for line in metric.comparisons}
+    pairs: list[tuple[ArmValue | None, ComparisonLine | None]]
+    pairs = [(arm, lines.pop((arm.arm, arm.segment), None)) for arm in metric.arms]
+    return [*pairs, *((None, line) for line in lines.values())]
 
 
-def _result(
-    found: dict[str, Any], metric: dict[str, Any], field: str | None, arm: dict[str, Any], line: dict[str, Any] | None
-) -> tuple[Any, ...]:
-    row = {
-        "experiment": found["experiment"],
-        "computed_at": found["computed_at"],
-        **{name: metric[name] for name in ("metric", "name", "role", "direction")},
-        "segment_field": field,
-        **{name: arm.get(name) for name in ("segment", "arm", "units", "decisions", "std_error")},
-        "estimate": arm.get("value"),
-        **(_compared(line) if line else {}),
-    }
-    return tuple(row.get(column.name) for column in RESULTS)
+def _cells(arm: ArmValue | None, line: ComparisonLine | None) -> dict[str, Cell]:
+    of = arm or line
+    cells: dict[str, Cell] = {"arm": of.arm, "segment": of.segment} if of else {}
+    if arm:
+        cells |= {
+            "units": arm.units,
+            "decisions": arm.decisions,
+            "estimate": arm.value,
+            "std_error": arm.std_error,
+        }
+    return cells | (_compared(line) if line else {})
 
 
-def _compared(line: dict[str, Any]) -> dict[str, Any]:
-    sequence, won, guard = line["always_valid"], line["chance_to_win"] or {}, line["non_inferiority"] or {}
+def _compared(line: ComparisonLine) -> dict[str, Cell]:
+    won, guard = line.chance_to_win, line.non_inferiority
     intervals = {
-        "peek_safe": sequence["interval"],
-        "fixed": line["interval"],
-        "peek_safe_relative": sequence["relative_interval"],
-        "fixed_relative": line["relative_interval"],
+        "peek_safe": line.always_valid.interval,
+        "fixed": line.interval,
+        "peek_safe_relative": line.always_valid.relative_interval,
+        "fixed_relative": line.relative_interval,
     }
     return {
-        **{name: line[name] for name in ("control", "difference", "relative_lift", "adjustment")},
-        "difference_std_error": line["std_error"],
-        **{f"{name}_{end}": given[end] for name, given in intervals.items() for end in ("low", "high")},
-        "p_any_look": line["running_p"],
-        "p_any_look_adjusted": line["adjusted_running_p"],
-        "p_one_look": line["p_value"],
-        "p_one_look_adjusted": line["adjusted_p_value"],
-        "chance_to_win": won.get("probability"),
-        "expected_loss": won.get("expected_loss"),
-        "guardrail_margin": guard.get("margin"),
-        "guardrail_p": guard.get("p_value"),
-        "reason": line["interval"]["reason"] or sequence["interval"]["reason"],
+        "control": line.control,
+        "difference": line.difference,
+        "difference_std_error": line.std_error,
+        "relative_lift": line.relative_lift,
+        "adjustment": line.adjustment,
+        **{f"{name}_low": given.low for name, given in intervals.items()},
+        **{f"{name}_high": given.high for name, given in intervals.items()},
+        "p_any_look": line.running_p,
+        "p_any_look_adjusted": line.adjusted_running_p,
+        "p_one_look": line.p_value,
+        "p_one_look_adjusted": line.adjusted_p_value,
+        "chance_to_win": won.probability if won else None,
+        "expected_loss": won.expected_loss if won else None,
+        "guardrail_margin": guard.margin if guard else None,
+        "guardrail_p": guard.p_value if guard else None,
+        "reason": line.interval.reason or line.always_valid.interval.reason,
     }

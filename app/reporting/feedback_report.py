@@ -1,4 +1,4 @@
-"""What people say, held against what they do: counts, answer rates, agreement and response bias, by arm and segment.
+"""What people say, compared with what they do: counts, answer rates, agreement and response bias, by arm and segment.
 
 The worker computes it and keeps the newest (``latest``); pages and the API serve that with its age. Every figure describes the
 newest settled decisions of units that may be analysed; what each is, and what it is not, says ``experiments.feedback_agreement``.
@@ -7,25 +7,38 @@ newest settled decisions of units that may be analysed; what each is, and what i
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.store import feedback_schemas
+from app.foundation.intervals import IntervalDocument
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.examples import Configs
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
+from app.reporting.documents.feedback import (
+    AgreementDocument,
+    AnswerRateDocument,
+    FeedbackGroup,
+    FeedbackKind,
+    FeedbackReport,
+    FeedbackWindow,
+    ResponseBiasDocument,
+    SchemaInForce,
+    StoredFeedback,
+)
 from app.reporting.store import feedback_report as store
-from app.reporting.store.feedback_report import Comment, Settled
+from app.reporting.store.feedback_report import Comment, Count, Said, Settled
 from bandits.feedback import Answer, explicit_worth
 from bandits.rewards import RewardEvent, join
 from experiments.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
-from experiments.results import Interval
+from experiments.results import Interval, missing
 
 KIND = "feedback"
 FACTOR = 50.0  # at most one part in so many of a worker's time
@@ -61,14 +74,14 @@ class _Row(NamedTuple):
     explicit: float | None  # null: nothing was said in time that has a worth
 
 
-def get(engine: Engine, key: str) -> dict[str, Any]:
+def get(engine: Engine, key: str) -> FeedbackReport:
     """The newest report with its age; computed now when there is none and the log is small.
 
     :returns: without figures (``computed_at`` null) while the worker has not computed a long log yet.
     :raises NotFound: no such experiment.
     """
     found = stored(engine, key)
-    if found["computed_at"] is None:
+    if found.computed_at is None:
         with transaction(engine) as connection:
             small = store.is_small(connection, stored_experiment(connection, key).id, SMALL)
         if small:
@@ -77,7 +90,7 @@ def get(engine: Engine, key: str) -> dict[str, Any]:
     return found
 
 
-def stored(engine: Engine, key: str) -> dict[str, Any]:
+def stored(engine: Engine, key: str) -> FeedbackReport:
     """The newest report that was computed, beside the schema of this moment. Computes nothing.
 
     :raises NotFound: no such experiment.
@@ -85,17 +98,18 @@ def stored(engine: Engine, key: str) -> dict[str, Any]:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         found = latest.get(connection, experiment.id, KIND)
-        document = {"experiment": key, "in_force": _in_force(connection, experiment)}
+        in_force = _in_force(connection, experiment)
     if found is None or found.body is None:
-        return document | _nothing() | {"computed_at": None, "age_s": None, "seconds": None}
-    return (
-        document
-        | found.body
-        | {
-            "computed_at": iso(found.computed_at),
-            "age_s": round(time.time() - found.computed_at.timestamp(), 1),
-            "seconds": found.seconds,
-        }
+        return FeedbackReport(
+            **_NOTHING.given(), experiment=key, in_force=in_force, computed_at=None, age_s=None, seconds=None
+        )
+    return FeedbackReport(
+        **StoredFeedback.model_validate(found.body).given(),
+        experiment=key,
+        in_force=in_force,
+        computed_at=iso(found.computed_at),
+        age_s=round(time.time() - found.computed_at.timestamp(), 1),
+        seconds=found.seconds,
     )
 
 
@@ -123,55 +137,66 @@ def compute(engine: Engine, key: str) -> bool:
         experiment = stored_experiment(connection, key)
         if not store.any_answers(connection, experiment.id):
             return False
-        body = _body(connection, experiment)
-        summary = {"answers": body["answers"]}
-        latest.put(connection, experiment.id, KIND, summary, body, time.monotonic() - began)
+        report = _report(connection, experiment)
+        summary = {"answers": report.answers}
+        latest.put(connection, experiment.id, KIND, summary, report.as_json(), time.monotonic() - began)
     return True
 
 
-def _in_force(connection: Connection, experiment: StoredExperiment) -> dict[str, Any]:
+def _in_force(connection: Connection, experiment: StoredExperiment) -> SchemaInForce:
     applied = feedback_schemas.newest_schema(connection, experiment.id, applied=True)
     newest = feedback_schemas.newest_schema(connection, experiment.id)
     waits = newest is not None and newest.applied_at is None
-    return {
-        "version": applied.version if applied else None,
-        "worth": applied.schema if applied else None,
-        "applied_at": iso(applied.applied_at) if applied and applied.applied_at else None,
-        "being_computed": newest.version if newest and waits else None,
-        "problem": newest.problem if newest and waits else None,
-        "retry_at": iso(newest.retry_at) if newest and waits and newest.retry_at else None,
-    }
+    return SchemaInForce(
+        version=applied.version if applied else None,
+        worth=applied.schema if applied else None,
+        applied_at=iso(applied.applied_at) if applied and applied.applied_at else None,
+        being_computed=newest.version if newest and waits else None,
+        problem=newest.problem if newest and waits else None,
+        retry_at=iso(newest.retry_at) if newest and waits and newest.retry_at else None,
+    )
 
 
-def _nothing() -> dict[str, Any]:
-    window = {"decisions": 0, "units": 0, "first": None, "last": None}
-    return {"answers": 0, "late": 0, "kinds": [], "window": window, "groups": [], "assumptions": list(ASSUMPTIONS)}
+_NOTHING = StoredFeedback(
+    answers=0,
+    late=0,
+    kinds=[],
+    window=FeedbackWindow(decisions=0, units=0, first=None, last=None),
+    groups=[],
+    assumptions=list(ASSUMPTIONS),
+)
 
 
-def _body(connection: Connection, experiment: StoredExperiment) -> dict[str, Any]:
+def _report(connection: Connection, experiment: StoredExperiment) -> StoredFeedback:
     config = ExperimentConfig.model_validate(experiment.config)
     found = store.settled(connection, experiment.id, config.segments, NEWEST)
     counts = store.counts(connection, experiment.id)
     rows = _rows(connection, experiment.id, found)
-    kinds: dict[str, dict[str, Any]] = {}
-    for one in counts:
-        line = kinds.setdefault(one.kind, {"kind": one.kind, "answers": 0, "late": 0, "arms": {}})
-        line["answers"] += one.answers
-        line["late"] += one.late
-        line["arms"][one.arm] = one.answers
-    ends = [found[0].decided_at.isoformat(), found[-1].decided_at.isoformat()] if found else [None, None]
-    return _nothing() | {
-        "answers": sum(one.answers for one in counts),
-        "late": sum(one.late for one in counts),
-        "kinds": list(kinds.values()),
-        "window": {
-            "decisions": len(rows),
-            "units": len({row.unit for row in rows}),
-            "first": ends[0],
-            "last": ends[1],
-        },
-        "groups": _groups(rows, config),
-    }
+    return StoredFeedback(
+        answers=sum(count.answers for count in counts),
+        late=sum(count.late for count in counts),
+        kinds=[
+            _kind(kind, [count for count in counts if count.kind == kind])
+            for kind in dict.fromkeys(count.kind for count in counts)
+        ],
+        window=FeedbackWindow(
+            decisions=len(rows),
+            units=len({row.unit for row in rows}),
+            first=found[0].decided_at.isoformat() if found else None,
+            last=found[-1].decided_at.isoformat() if found else None,
+        ),
+        groups=_groups(rows, config),
+        assumptions=list(ASSUMPTIONS),
+    )
+
+
+def _kind(kind: str, counts: list[Count]) -> FeedbackKind:
+    return FeedbackKind(
+        kind=kind,
+        answers=sum(count.answers for count in counts),
+        late=sum(count.late for count in counts),
+        arms={count.arm: count.answers for count in counts},
+    )
 
 
 def _rows(connection: Connection, experiment_id: int, found: list[Settled]) -> list[_Row]:
@@ -183,7 +208,7 @@ def _rows(connection: Connection, experiment_id: int, found: list[Settled]) -> l
         implicit, explicit = one.reward, None
         if one.said is not None:
             spec = configs.get(one.config_version).reward
-            events = [RewardEvent(value, datetime.fromisoformat(at), name) for value, at, name in one.rewards]
+            events = [RewardEvent(r.value, datetime.fromisoformat(r.occurred_at), r.reward_id) for r in one.rewards]
             implicit = join(events, spec.aggregation, spec.default, spec.min, spec.max)
             explicit = _explicit(schema, one.said)
         unit = units.setdefault(one.unit_id, len(units))
@@ -191,12 +216,12 @@ def _rows(connection: Connection, experiment_id: int, found: list[Settled]) -> l
     return rows
 
 
-def _explicit(schema: Mapping[str, Any], said: list[list[Any]]) -> float | None:
-    timely = [Answer(kind, value, datetime.fromisoformat(at), name) for kind, value, at, name, late in said if not late]
+def _explicit(schema: Mapping[str, JsonValue], said: list[Said]) -> float | None:
+    timely = [Answer(a.kind, a.value, datetime.fromisoformat(a.occurred_at), a.feedback_id) for a in said if not a.late]
     return explicit_worth(schema, timely)
 
 
-def _groups(rows: list[_Row], config: ExperimentConfig) -> list[dict[str, Any]]:
+def _groups(rows: list[_Row], config: ExperimentConfig) -> list[FeedbackGroup]:
     """Everybody, then each arm, then the most frequent values of each declared segment."""
     if not rows:
         return []
@@ -206,42 +231,60 @@ def _groups(rows: list[_Row], config: ExperimentConfig) -> list[dict[str, Any]]:
         {row.arm for row in rows}, key=lambda arm: (arm not in arms, arms.index(arm) if arm in arms else 0)
     ):
         groups.append(_group("arm", None, arm, [row for row in rows if row.arm == arm]))
-    for place, name in enumerate(config.segments):
+    for index, name in enumerate(config.segments):
         values: dict[str, list[_Row]] = {}
         for row in rows:
-            values.setdefault(row.segments[place], []).append(row)
+            values.setdefault(row.segments[index], []).append(row)
         for value in sorted(values, key=lambda value: (-len(values[value]), value))[:MOST_SEGMENTS]:
             groups.append(_group("segment", name, value, values[value]))
     return groups
 
 
-def _group(group: str, field: str | None, name: str, rows: list[_Row]) -> dict[str, Any]:
+def _group(group: Literal["all", "arm", "segment"], field: str | None, name: str, rows: list[_Row]) -> FeedbackGroup:
     unit = np.array([row.unit for row in rows])
     answered = np.array([float(row.answered) for row in rows])
     rate = answer_rate(answered, unit)
     bias = response_bias(np.array([row.implicit for row in rows]), answered, unit)
-    return {
-        "group": group,
-        "field": field,
-        "name": name,
-        "rate": rate._asdict() | {"interval": _interval(rate.interval)},
-        "agreement": _agreement([row for row in rows if row.explicit is not None]),
-        "bias": bias._asdict() | {"interval": _interval(bias.interval)},
-    }
+    return FeedbackGroup(
+        group=group,
+        field=field,
+        name=name,
+        rate=AnswerRateDocument(
+            decisions=rate.decisions,
+            units=rate.units,
+            answered=rate.answered,
+            rate=rate.rate,
+            interval=_interval(rate.interval),
+        ),
+        agreement=_agreement([row for row in rows if row.explicit is not None]),
+        bias=ResponseBiasDocument(
+            answered=bias.answered,
+            silent=bias.silent,
+            mean_answered=bias.mean_answered,
+            mean_silent=bias.mean_silent,
+            difference=bias.difference,
+            interval=_interval(bias.interval),
+        ),
+    )
 
 
-def _agreement(rows: list[_Row]) -> dict[str, Any]:
+def _agreement(rows: list[_Row]) -> AgreementDocument:
     if not rows:
-        none = {"low": None, "high": None, "reason": "no decision has both signals"}
-        return {"decisions": 0, "units": 0, "correlation": None, "interval": none}
+        none = _interval(missing("no decision has both signals"))
+        return AgreementDocument(decisions=0, units=0, correlation=None, interval=none)
     found = rank_agreement(
         np.array([row.implicit for row in rows]),
         np.array([row.explicit for row in rows], dtype=np.float64),
         np.array([row.unit for row in rows]),
         seed=SEED,
     )
-    return found._asdict() | {"interval": _interval(found.interval)}
+    return AgreementDocument(
+        decisions=found.decisions,
+        units=found.units,
+        correlation=found.correlation,
+        interval=_interval(found.interval),
+    )
 
 
-def _interval(found: Interval) -> dict[str, Any]:
-    return {"low": found.low, "high": found.high, "reason": found.reason}
+def _interval(found: Interval) -> IntervalDocument:
+    return IntervalDocument(low=found.low, high=found.high, reason=found.reason)

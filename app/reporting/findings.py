@@ -1,6 +1,6 @@
-"""Everything that was found out about an experiment, brought together for a page or a report to send. Computes nothing."""
+"""Everything that is known about an experiment, brought together for a page or a report to send. Computes nothing."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
@@ -8,10 +8,14 @@ from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.store.engine import transaction
 from app.off_policy import evaluations
+from app.off_policy.documents import EvaluationAnswer
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 from app.reporting import activity, health_checks, results
-from app.reporting.store.reports import Look
+from app.reporting.documents.activity import Activity
+from app.reporting.documents.health import StoredHealth
+from app.reporting.documents.results import Results
+from app.reporting.results import Look
 
 NOTES = 200  # the newest notes that a report holds
 
@@ -20,19 +24,19 @@ class Findings(NamedTuple):
     """The results of an experiment as they stand. Null: the worker has not computed it yet."""
 
     experiment: StoredExperiment
-    results: dict[str, Any] | None  # see app.reporting.results
-    by_segment: dict[str, Any] | None  # the same, split by the field that was asked for
+    results: Results | None
+    by_segment: Results | None  # the same, split by the field that was asked for
     looks: list[Look]  # at the first primary metric, oldest first
-    health: dict[str, Any] | None  # see app.reporting.health_checks
+    health: StoredHealth | None
 
 
 class Whole(NamedTuple):
     """What a report to send holds beside the findings."""
 
     findings: Findings
-    segments: list[dict[str, Any]]  # results by each declared field, as far as they are computed
-    activity: dict[str, Any] | None  # see app.reporting.activity
-    evaluation: dict[str, Any] | None  # the newest finished off-policy evaluation
+    segments: list[Results]  # by each declared field, as far as they are computed
+    activity: Activity | None
+    evaluation: EvaluationAnswer | None  # the newest finished off-policy evaluation
     notes: list[trail.Line]  # newest first
 
 
@@ -59,7 +63,7 @@ def whole(engine: Engine, key: str) -> Whole:
     split = [results.newest(engine, key, segment=name) for name in declared]
     return Whole(
         found,
-        [one for one in split if one is not None],
+        [by_field for by_field in split if by_field is not None],
         activity.get(engine, key),
         evaluations.newest_done(engine, key),
         trail.newest(engine, experiment_key=key, kind="note", most=NOTES).lines,

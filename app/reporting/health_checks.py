@@ -4,8 +4,7 @@ A failed check here means that no other number of the experiment may be believed
 """
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from sqlalchemy import Connection, Engine
@@ -16,6 +15,16 @@ from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.reporting import sample_ratio
+from app.reporting.documents.health import (
+    Check,
+    ChoicesCheck,
+    ConcentrationCheck,
+    Health,
+    MissingRewardsCheck,
+    ModelCheck,
+    SampleRatioCheck,
+    StoredHealth,
+)
 from app.reporting.results import check_segment
 from app.reporting.store import choices, results
 from app.reporting.store.choices import Choice
@@ -29,7 +38,7 @@ MAX_GROUPS = 30
 CHOICES_OK = "choices match their logged propensities"
 
 
-def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, Any]:
+def get(engine: Engine, key: str, *, segment: str | None = None) -> Health:
     """All health checks of an experiment; the choices of one declared segment field apart, when it is given.
 
     :raises NotFound: no such experiment.
@@ -39,37 +48,40 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> dict[str, An
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
         config = ExperimentConfig.model_validate(experiment.config)
-        waiting, late = choices.waiting(connection, experiment.id)
+        rewards = choices.open_rewards(connection, experiment.id)
         until = results.horizon(connection, experiment.id)
         results.give_memory(connection)
         seen = results.overview(connection, experiment.id, until)
-        checks = [
-            {"check": "sample_ratio", **sample_ratio.check(connection, experiment, config, seen, until)},
+        ratio = sample_ratio.check(connection, experiment, config, seen, until)
+        checks: list[Check] = [
+            SampleRatioCheck(check="sample_ratio", **ratio.given()),
             *_choices(connection, experiment.id, segment),
             _missing(connection, experiment.id),
             *_models(connection, experiment.id),
         ]
-        return {
-            "experiment": key,
-            "ok": not any(check["alert"] for check in checks),
-            "checks": checks,
-            "waiting_for_rewards": waiting,
-            "late_rewards": late,
-            "assumptions": [
-                f"Choices are those of the newest {NEWEST:,} activated decisions; counts of units are of settled ones.",
-                "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
-            ],
-        }
+    return Health(
+        experiment=key,
+        ok=not any(check.alert for check in checks),
+        checks=checks,
+        waiting_for_rewards=rewards.waiting,
+        late_rewards=rewards.late,
+        assumptions=[
+            f"Choices are those of the newest {NEWEST:,} activated decisions; counts of units are of settled ones.",
+            "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
+        ],
+    )
 
 
-def stored(engine: Engine, key: str) -> dict[str, Any] | None:
-    """The newest checks that the worker made, with ``computed_at``; null when it made none yet.
+def stored(engine: Engine, key: str) -> StoredHealth | None:
+    """The newest checks that the worker made; null when it made none yet.
 
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
         found = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    return None if found is None else {**(found.body or {}), "computed_at": found.computed_at}
+    if found is None or found.body is None:
+        return None
+    return StoredHealth(**Health.model_validate(found.body).given(), computed_at=found.computed_at)
 
 
 def compute_due(engine: Engine, every_s: float) -> list[str]:
@@ -78,22 +90,17 @@ def compute_due(engine: Engine, every_s: float) -> list[str]:
         keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
     for key in keys:
         began = time.monotonic()
-        body = get(engine, key)
-        summary = {"ok": body["ok"], "choices": _worst_choices(body["checks"])}
+        found = get(engine, key)
         with transaction(engine) as connection:
             experiment_id = stored_experiment(connection, key).id
-            latest.put(connection, experiment_id, KIND, summary, body, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            latest.put(connection, experiment_id, KIND, found.summary().as_json(), found.as_json(), seconds)
     return keys
 
 
-def _worst_choices(checks: list[dict[str, Any]]) -> str | None:
-    """The first check of choices that alarms, in words for a list of experiments; null when none does."""
-    return next(
-        (f"{c['text']} ({c['group']} {c['name']})" for c in checks if c["check"] == "choices" and c["alert"]), None
-    )
-
-
-def _choices(connection: Connection, experiment_id: int, segment: str | None) -> list[dict[str, Any]]:
+def _choices(
+    connection: Connection, experiment_id: int, segment: str | None
+) -> list[ChoicesCheck | ConcentrationCheck]:
     """Choices against propensities: per arm, per model version, and per value of a segment field."""
     names: dict[str, int] = {}
     sums: dict[tuple[str, str], ChoiceSums] = {}
@@ -108,8 +115,10 @@ def _choices(connection: Connection, experiment_id: int, segment: str | None) ->
             sums[group] = _merged(sums.get(group), members, names)
     largest = sorted(sums, key=lambda group: -sums[group].n)[:MAX_GROUPS]
     balances = balance_by_group([sums[group] for group in largest])
-    checks = [_choice_check(group, balance, list(names)) for group, balance in zip(largest, balances, strict=True)]
-    return checks + [_concentration(arm, taken) for arm, taken in sorted(counts.items())]
+    return [
+        *(_choice_check(group, balance, list(names)) for group, balance in zip(largest, balances, strict=True)),
+        *(_concentration(arm, taken) for arm, taken in sorted(counts.items())),
+    ]
 
 
 def _grouped(rows: list[Choice]) -> dict[tuple[str, str], list[Choice]]:
@@ -125,10 +134,10 @@ def _grouped(rows: list[Choice]) -> dict[tuple[str, str], list[Choice]]:
 def _merged(before: ChoiceSums | None, rows: list[Choice], names: dict[str, int]) -> ChoiceSums:
     chances = np.zeros((len(rows), len(names)))
     chosen = np.empty(len(rows), dtype=np.int64)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         codes = [names[name] for name in row.eligible]
-        chances[place, codes] = row.distribution
-        chosen[place] = codes[row.chosen]
+        chances[index, codes] = row.distribution
+        chosen[index] = codes[row.chosen]
     new = choice_sums(chosen, chances)
     return new if before is None else merge_choices(_widened(before, len(names)), new)
 
@@ -144,7 +153,7 @@ def _widened(sums: ChoiceSums, size: int) -> ChoiceSums:
     )
 
 
-def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]) -> dict[str, Any]:
+def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]) -> ChoicesCheck:
     kind, name = group
     odd = [(arm.z, action, arm.ratio) for arm, action in zip(found.arms, names, strict=False) if arm.z is not None]
     worst = max(odd, key=lambda one: abs(one[0])) if odd else None
@@ -154,46 +163,49 @@ def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]
             f"choices do not match their propensities: action {worst[1]!r} was chosen {worst[2]:.3f} times as often as "
             "they say"
         )
-    return {
-        "check": "choices",
-        "group": kind,
-        "name": name,
-        "alert": bool(found.alert),
-        "text": text,
-        "decisions": found.n,
-        "p_value": found.p_value,
-        "anytime_p_value": found.anytime_p_value,
-    }
+    return ChoicesCheck(
+        check="choices",
+        group=kind,
+        name=name,
+        alert=bool(found.alert),
+        text=text,
+        decisions=found.n,
+        p_value=found.p_value,
+        anytime_p_value=found.anytime_p_value,
+    )
 
 
-def _concentration(arm: str, taken: dict[str, int]) -> dict[str, Any]:
+def _concentration(arm: str, taken: dict[str, int]) -> ConcentrationCheck:
     found = concentration(list(taken.values()))
-    return {
-        "check": "concentration",
-        "group": "arm",
-        "name": arm,
-        "alert": False,
-        "text": f"as if {found.effective_number:.1f} of {len(taken)} actions were shown equally often",
-        "largest_share": found.top_share,
-        "gini": found.gini,
-    }
+    return ConcentrationCheck(
+        check="concentration",
+        group="arm",
+        name=arm,
+        alert=False,
+        text=f"as if {found.effective_number:.1f} of {len(taken)} actions were shown equally often",
+        largest_share=found.top_share,
+        gini=found.gini,
+    )
 
 
-def _missing(connection: Connection, experiment_id: int) -> dict[str, Any]:
+def _missing(connection: Connection, experiment_id: int) -> MissingRewardsCheck:
     counts = results.rewarded_per_arm(connection, experiment_id)
-    described: dict[str, Any] = {"check": "missing_rewards", "alert": False}
     if not counts:
-        return described | {"text": "no decision is settled yet", "share": {}}
-    found = missing_rewards([all_ for all_, _ in counts.values()], [rewarded for _, rewarded in counts.values()])
-    text = "the arms differ in how often a reward is missing" if found.alert else "the arms miss rewards alike"
-    share = {arm: float(value) for arm, value in zip(counts, found.rate, strict=True)}
-    # That arms differ is what a better arm does when only successes are reported: worth a look, not an alarm.
-    return described | {"text": text, "share": share, "p_value": found.p_value, "differs": bool(found.alert)}
+        return MissingRewardsCheck(check="missing_rewards", alert=False, text="no decision is settled yet", share={})
+    found = missing_rewards([row.settled for row in counts], [row.rewarded for row in counts])
+    return MissingRewardsCheck(
+        check="missing_rewards",
+        alert=False,  # that arms differ is what a better arm does when only successes are reported: worth a look
+        text="the arms differ in how often a reward is missing" if found.alert else "the arms miss rewards alike",
+        share={row.arm: float(value) for row, value in zip(counts, found.rate, strict=True)},
+        p_value=found.p_value,
+        differs=bool(found.alert),
+    )
 
 
-def _models(connection: Connection, experiment_id: int) -> Iterable[dict[str, Any]]:
+def _models(connection: Connection, experiment_id: int) -> Iterator[ModelCheck]:
     for row in models.serving(connection, experiment_id=experiment_id):
         text = (
             f"version {row.number} serves" if row.problem is None else f"the newest round does not serve: {row.problem}"
         )
-        yield {"check": "model", "group": "arm", "name": row.arm, "alert": row.problem is not None, "text": text}
+        yield ModelCheck(check="model", group="arm", name=row.arm, alert=row.problem is not None, text=text)

@@ -4,14 +4,17 @@ Everything comes from figures that the worker computed; each says how old they a
 itself (that nothing is learned any more) is looked up at the moment.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.store.latest import HomeRow
+from app.reporting.documents.home import Summaries
+from app.reporting.documents.results import ResultsSummary
 
 STALE_S = 300.0  # outcomes that should have been settled for so long: the worker is stopped or behind
 SORTS = ("newest", "name", "decisions", "lift", "problems")
@@ -38,10 +41,10 @@ class Line(NamedTuple):
     decisions_today: int
     rewards_today: int
     shares: list[tuple[str, float]]
-    lift: dict[str, Any] | None  # {metric, arm, lift, lift_interval, direction}
+    lift: ResultsSummary | None  # null: nothing can be compared yet
     verdict: str | None
     badges: list[Badge]
-    computed_at: Any  # of the figures; null: none yet
+    computed_at: datetime | None  # of the figures; null: none yet
 
 
 def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "newest") -> list[Line]:
@@ -71,15 +74,14 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
 
 
 def _gain(line: Line) -> float:
-    if line.lift is None or line.lift["lift"] is None:
-        return float("-inf")
-    return float(line.lift["lift"] if line.lift["direction"] == "increase" else -line.lift["lift"])
+    gain = line.lift.gain() if line.lift else None
+    return float("-inf") if gain is None else gain
 
 
 def _line(row: HomeRow, now: datetime) -> Line:
-    kinds = row.latest or {}
-    results, activity = kinds.get("results"), kinds.get("activity")
-    today = activity is not None and activity["day"] == now.date().isoformat()
+    kept = Summaries.model_validate(row.latest or {})
+    results, activity = kept.results, kept.activity
+    today = activity if activity and activity.day == now.date().isoformat() else None
     ended = row.concluded_at or now
     return Line(
         key=row.key,
@@ -87,14 +89,14 @@ def _line(row: HomeRow, now: datetime) -> Line:
         status=row.status,
         owner=row.owner,
         days=None if row.started_at is None else (ended - row.started_at).total_seconds() / 86_400,
-        decisions=activity["decisions"] if activity else 0,
-        decisions_today=activity["decisions_today"] if activity and today else 0,
-        rewards_today=activity["rewards_today"] if activity and today else 0,
-        shares=[(arm["key"], arm["share"]) for arm in row.arms],
-        lift=results if results and results["arm"] else None,
-        verdict=results["verdict"] if results else None,
+        decisions=activity.decisions if activity else 0,
+        decisions_today=today.decisions_today if today else 0,
+        rewards_today=today.rewards_today if today else 0,
+        shares=[(str(arm["key"]), float(str(arm["share"]))) for arm in row.arms],
+        lift=results if results and results.arm else None,
+        verdict=results.verdict if results else None,
         badges=badges(row, now),
-        computed_at=activity["computed_at"] if activity else None,
+        computed_at=activity.computed_at if activity else None,
     )
 
 
@@ -107,29 +109,30 @@ def badges_of(engine: Engine, key: str) -> list[Badge]:
 
 def badges(row: HomeRow, now: datetime) -> list[Badge]:
     """What is wrong, the worst first."""
-    kinds = row.latest or {}
-    found = []
-    audit, results, activity = kinds.get("audit"), kinds.get("results"), kinds.get("activity")
-    health = kinds.get("health") or {}
-    if audit and not audit["ok"]:
-        found.append(Badge(f"Audit failed: {audit['text']}", "bad", "overview"))
-    if results and results["sample_ratio"]:
-        found.append(Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results"))
-    if health.get("choices"):
-        found.append(Badge(f"Biased log: {health['choices']}", "bad", "results"))
-    for text in results["crossed"] if results else []:
-        found.append(Badge(f"Guardrail crossed: {text}", "bad", "results"))
+    kept = Summaries.model_validate(row.latest or {})
+    return [*_untrustworthy(row, kept), *_behind(row, kept, now)]
+
+
+def _untrustworthy(row: HomeRow, kept: Summaries) -> Iterator[Badge]:
+    if kept.audit and not kept.audit.ok:
+        yield Badge(f"Audit failed: {kept.audit.text}", "bad", "overview")
+    if kept.results and kept.results.sample_ratio:
+        yield Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results")
+    if kept.health and kept.health.choices:
+        yield Badge(f"Biased log: {kept.health.choices}", "bad", "results")
+    for text in kept.results.crossed if kept.results else []:
+        yield Badge(f"Guardrail crossed: {text}", "bad", "results")
     if row.schema_problem:
-        found.append(Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback"))
-    if row.waiting_since and (now - row.waiting_since).total_seconds() > STALE_S:
-        found.append(Badge(_stale_words(row, now), "warn", "policy"))
+        yield Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback")
+
+
+def _behind(row: HomeRow, kept: Summaries, now: datetime) -> Iterator[Badge]:
+    if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > STALE_S:
+        text = (
+            f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
+        )
+        yield Badge(text, "warn", "policy")
     if row.problem:
-        found.append(Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy"))
-    if activity and activity["missing_rewards"]:
-        found.append(Badge(f"Missing rewards: {activity['missing_rewards']}", "warn", "overview"))
-    return found
-
-
-def _stale_words(row: HomeRow, now: datetime) -> str:
-    minutes = (now - row.waiting_since).total_seconds() / 60
-    return f"Stale: nothing was learned for {minutes:.0f} minutes although rewards wait; is the worker running?"
+        yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy")
+    if kept.activity and kept.activity.missing_rewards:
+        yield Badge(f"Missing rewards: {kept.activity.missing_rewards}", "warn", "overview")

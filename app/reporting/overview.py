@@ -1,7 +1,7 @@
 """What an experiment's overview shows, brought together: figures that the worker computed, models that serve, what is wrong."""
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
@@ -11,6 +11,8 @@ from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import Serving
 from app.reporting import activity, home, results
+from app.reporting.documents.activity import Activity
+from app.reporting.documents.results import Results
 from app.reporting.home import Badge
 
 
@@ -19,8 +21,8 @@ class Overview(NamedTuple):
 
     experiment: StoredExperiment
     badges: list[Badge]
-    activity: dict[str, Any] | None  # see app.reporting.activity; null: nothing was computed yet
-    results: dict[str, Any] | None  # see app.reporting.results; null: nothing was computed yet
+    activity: Activity | None  # null: nothing was computed yet
+    results: Results | None  # null: nothing was computed yet
     models: dict[str, Serving]  # by learning arm
 
 
@@ -33,6 +35,7 @@ def get(engine: Engine, key: str) -> Overview:
         experiment = stored_experiment(connection, key)
         serving = {row.arm: row for row in models.serving(connection, experiment_id=experiment.id)}
     figures = activity.get(engine, key)
-    if figures is not None and figures["day"] != datetime.now(UTC).date().isoformat():
-        figures |= {"decisions_today": 0, "rewards_today": 0}  # computed before midnight: nothing was decided since
+    if figures is not None and figures.day != datetime.now(UTC).date().isoformat():
+        # Computed before midnight: nothing was decided since.
+        figures = figures.model_copy(update={"decisions_today": 0, "rewards_today": 0})
     return Overview(experiment, home.badges_of(engine, key), figures, results.newest(engine, key), serving)

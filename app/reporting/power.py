@@ -1,7 +1,9 @@
 """Planning before an experiment: how many units, how long, or which effect; and what a bandit would do, by simulation."""
 
 import math
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 from pydantic import Field
 from sqlalchemy import Engine
@@ -13,7 +15,9 @@ from app.foundation.store.engine import transaction
 from app.off_policy.store import evaluations
 from app.registry.lookup import stored_experiment
 from app.reporting import results as reported
-from app.reporting.result_lines import control_of, moments, units_of
+from app.reporting.documents.planning import ComparisonPlan, PlanAnswer, PlanBaseline, SimulatedBandit
+from app.reporting.documents.results import Results
+from app.reporting.result_lines import moments, units_of
 from app.reporting.store import results
 from app.reporting.store.results import ArmSums
 from bandits.policy import FixedPolicy, parse_policy
@@ -83,7 +87,7 @@ class PowerRequest(Model):
     bandit: BanditPlan | None = None
 
 
-def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
+def plan(engine: Engine, request: PowerRequest) -> PlanAnswer:
     """Answer a planning question.
 
     :raises Unprocessable: something is missing or impossible, and what.
@@ -99,7 +103,7 @@ def plan(engine: Engine, request: PowerRequest) -> dict[str, Any]:
         raise Unprocessable("invalid_value", error.sentence(None)) from None
 
 
-def _bandit(engine: Engine, asked: BanditPlan) -> dict[str, Any]:
+def _bandit(engine: Engine, asked: BanditPlan) -> PlanAnswer:
     if asked.rounds * asked.runs > SIMULATED_ROUNDS:
         raise invalid((FieldError("/bandit/runs", "too_many_rounds", {"limit": SIMULATED_ROUNDS}),))
     named: dict[str, float] | None = None
@@ -110,20 +114,29 @@ def _bandit(engine: Engine, asked: BanditPlan) -> dict[str, Any]:
         raise invalid((FieldError("/bandit/means", "no_means"),))
     design = bandit_planning.Design(asked.rounds, asked.batch, asked.policy, asked.floor, epsilon=asked.epsilon)
     found = bandit_planning.simulate(means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
-    return {
-        "kind": "bandit",
-        "method": "simulation",
-        "assumptions": list(ASSUMPTIONS["bandit"]),
-        "plan": found._asdict() | {"means": named or means} | _nothing_to_find(means),
-    }
+    return PlanAnswer(
+        kind="bandit",
+        method="simulation",
+        assumptions=list(ASSUMPTIONS["bandit"]),
+        plan=_simulated(found, named or means, means),
+    )
 
 
-def _nothing_to_find(means: list[float]) -> dict[str, Any]:
-    """Where the control is the best there is no contrast whose power could be told."""
+def _simulated(
+    found: bandit_planning.BanditPlan, told: dict[str, float] | list[float], means: list[float]
+) -> SimulatedBandit:
+    described = partial(
+        SimulatedBandit,
+        best_share=found.best_share,
+        mean_reward=found.mean_reward,
+        uniform_reward=found.uniform_reward,
+        means=told,
+    )
     if means[0] < max(means):
-        return {}
+        return described(power=found.power, contrast_std=found.contrast_std, coverage=found.coverage)
+    # Where the control is the best there is no contrast whose power could be told.
     reason = "the control (the first action) has the highest mean: no other can be shown to be better"
-    return {"power": None, "contrast_std": None, "coverage": None, "reason": reason}
+    return described(power=None, contrast_std=None, coverage=None, reason=reason)
 
 
 def _action_means(engine: Engine, key: str) -> dict[str, float]:
@@ -135,10 +148,10 @@ def _action_means(engine: Engine, key: str) -> dict[str, float]:
         raise DataError("the log has no settled decision", fix="type the means in, or wait")
     names = sorted({action for action, _, _ in rows})
     config = ExperimentConfig.model_validate(experiment.config)
-    control = next(parse_policy(arm.policy) for arm in config.arms if arm.key == control_of(config))
+    control = parse_policy(config.control.policy)
     if isinstance(control, FixedPolicy) and control.action in names:
         names = [control.action, *(name for name in names if name != control.action)]
-    code = {name: place for place, name in enumerate(names)}
+    code = {name: index for index, name in enumerate(names)}
     arms = bandit_planning.arm_baselines(
         [code[action] for action, _, _ in rows],
         [propensity for _, propensity, _ in rows],
@@ -148,39 +161,71 @@ def _action_means(engine: Engine, key: str) -> dict[str, float]:
     return {name: float(arm.mean or 0.0) for name, arm in zip(names, arms, strict=True)}
 
 
-def _metric(engine: Engine, asked: MetricPlan) -> dict[str, Any]:
+def _metric(engine: Engine, asked: MetricPlan) -> PlanAnswer:
     baseline = _from_log(engine, asked) if asked.experiment is not None else _typed(asked)
-    effect = asked.effect if asked.effect is not None else None
-    if effect is None and asked.relative_effect is not None:
-        effect = asked.relative_effect * baseline.value
-    found: dict[str, Any]
-    if asked.solve_for == "units":
-        found = planning.sample_size(
+    if asked.solve_for == "power":
+        total = _total(asked)
+        effect = _effect(asked, baseline)
+        reached = planning.power(baseline, effect, *_sizes(asked, total), asked.alpha)
+        return _comparison(asked, baseline, total, partial(ComparisonPlan, power=reached, effect=effect))
+    found = _solved(asked, baseline)
+    described = partial(
+        ComparisonPlan,
+        n_control=found.n_control,
+        n_treatment=found.n_treatment,
+        effect=found.effect,
+        relative_effect=found.relative_effect,
+        power=found.power,
+        alpha=found.alpha,
+        days=found.days,
+    )
+    return _comparison(asked, baseline, found.n_control + found.n_treatment, described)
+
+
+def _solved(asked: MetricPlan, baseline: Baseline) -> planning.Plan:
+    """The units for an effect, or the effect for units."""
+    if asked.solve_for == "effect":
+        return planning.minimum_detectable_effect(
             baseline,
-            _needed(effect, "/metric/effect", "no_effect"),
+            *_sizes(asked, _total(asked)),
             alpha=asked.alpha,
             wanted_power=asked.power,
-            treatment_share=asked.treatment_share,
             units_per_day=asked.units_per_day,
-        )._asdict()
-    else:
-        total = _needed(asked.units, "/metric/units", "no_units")
-        sizes = (total * (1 - asked.treatment_share), total * asked.treatment_share)
-        if asked.solve_for == "effect":
-            found = planning.minimum_detectable_effect(
-                baseline, *sizes, alpha=asked.alpha, wanted_power=asked.power, units_per_day=asked.units_per_day
-            )._asdict()
-        else:
-            wanted = _needed(effect, "/metric/effect", "no_effect")
-            found = {"power": planning.power(baseline, wanted, *sizes, asked.alpha), "effect": wanted}
-    total_units = found.get("n_control", 0) + found.get("n_treatment", 0) or asked.units or 1000
-    factor = planning.sequential_inflation(total_units, alpha=asked.alpha)
-    return {
-        "kind": "metric",
-        "method": "two-sided test at one look (normal and t approximations; see docs/statistics.md)",
-        "assumptions": list(ASSUMPTIONS["metric"]),
-        "plan": found | {"baseline": baseline._asdict(), "sequential_factor": factor},
-    }
+        )
+    return planning.sample_size(
+        baseline,
+        _effect(asked, baseline),
+        alpha=asked.alpha,
+        wanted_power=asked.power,
+        treatment_share=asked.treatment_share,
+        units_per_day=asked.units_per_day,
+    )
+
+
+def _comparison(
+    asked: MetricPlan, baseline: Baseline, units: float, described: Callable[..., ComparisonPlan]
+) -> PlanAnswer:
+    factor = planning.sequential_inflation(units, alpha=asked.alpha)
+    return PlanAnswer(
+        kind="metric",
+        method="two-sided test at one look (normal and t approximations; see docs/statistics.md)",
+        assumptions=list(ASSUMPTIONS["metric"]),
+        plan=described(baseline=PlanBaseline(**baseline._asdict()), sequential_factor=factor),
+    )
+
+
+def _total(asked: MetricPlan) -> float:
+    return _needed(asked.units, "/metric/units", "no_units")
+
+
+def _sizes(asked: MetricPlan, total: float) -> tuple[float, float]:
+    return total * (1 - asked.treatment_share), total * asked.treatment_share
+
+
+def _effect(asked: MetricPlan, baseline: Baseline) -> float:
+    relative = None if asked.relative_effect is None else asked.relative_effect * baseline.value
+    effect = relative if asked.effect is None else asked.effect
+    return _needed(effect, "/metric/effect", "no_effect")
 
 
 def _needed(value: float | None, path: str, code: str) -> float:
@@ -203,7 +248,7 @@ def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
     """The control arm's value and spread in a stored log."""
     key = asked.experiment or ""
     known = reported.newest(engine, key)
-    if known is not None and known["window"]["decisions"] > reported.SMALL:
+    if known is not None and known.window.decisions > reported.SMALL:
         return _from_report(known, asked)
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
@@ -213,22 +258,22 @@ def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
             raise _unknown_metric(asked.metric)
         units, values = units_of(metric)
         sums = results.arm_sums(connection, experiment.id, units, values, winsorize=metric.winsorize)
-    mine = [row for row in sums if row.arm == control_of(config)]
+    mine = [row for row in sums if row.arm == config.control.key]
     if not mine or mine[0].units < 2 or mine[0].mean_den <= 0:
         raise _no_baseline()
     return _baseline(mine[0], asked.correlation)
 
 
-def _from_report(report: dict[str, Any], asked: MetricPlan) -> Baseline:
+def _from_report(report: Results, asked: MetricPlan) -> Baseline:
     """The same from the newest report: a long log is not summed while somebody waits."""
-    metric = next((one for one in report["metrics"] if one["metric"] == asked.metric), None)
+    metric = next((metric for metric in report.metrics if metric.metric == asked.metric), None)
     if metric is None:
         raise _unknown_metric(asked.metric)
-    whole = [arm for arm in metric["arms"] if arm["arm"] == report["control"] and arm["segment"] is None]
-    if not whole or not whole[0]["std_error"]:
+    control = next((arm for arm in metric.arms if arm.arm == report.control and arm.segment is None), None)
+    if control is None or control.value is None or not control.std_error:
         raise _no_baseline()
-    std = whole[0]["std_error"] * math.sqrt(whole[0]["units"])
-    return planning.mean_baseline(whole[0]["value"], std, correlation=asked.correlation)
+    std = control.std_error * math.sqrt(control.units)
+    return planning.mean_baseline(control.value, std, correlation=asked.correlation)
 
 
 def _unknown_metric(key: str) -> Unprocessable:

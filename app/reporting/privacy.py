@@ -10,7 +10,6 @@ Arms with few units by the released number are suppressed, which costs nothing m
 import importlib.util
 import math
 from collections.abc import Callable
-from typing import Any
 
 from sqlalchemy import Engine
 
@@ -20,6 +19,13 @@ from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.registry.lookup import stored_experiment
+from app.reporting.documents.private import (
+    GivenReport,
+    PrivateArm,
+    PrivateReport,
+    PrivateReports,
+    StoredPrivateReport,
+)
 from app.reporting.store import privacy as store
 from app.reporting.store.privacy import ArmTotal, Spent
 
@@ -31,7 +37,7 @@ SHARE_IN_NOISE = 0.95
 Noise = Callable[[int, float], int]  # (value, scale) -> value with discrete Laplace noise of that scale
 
 
-def give(engine: Engine, settings: Settings, key: str, epsilon: float, actor: str) -> dict[str, Any]:
+def give(engine: Engine, settings: Settings, key: str, epsilon: float, actor: str) -> PrivateReport:
     """Make a report and spend its epsilon.
 
     :param epsilon: positive; smaller is more private and noisier.
@@ -53,20 +59,18 @@ def give(engine: Engine, settings: Settings, key: str, epsilon: float, actor: st
         }
         arms = [totals.get(arm.key, ArmTotal(arm.key, 0, 0)) for arm in config.arms]
         report = _report(config, arms, epsilon, noise)
-        store.add(connection, experiment.id, epsilon, report, actor)
-    return report | {"epsilon": epsilon, "budget_left": left - epsilon}
+        store.add(connection, experiment.id, epsilon, report.as_json(), actor)
+    return PrivateReport(**report.given(), epsilon=epsilon, budget_left=left - epsilon)
 
 
-def given(engine: Engine, settings: Settings, key: str) -> dict[str, Any]:
+def given(engine: Engine, settings: Settings, key: str) -> PrivateReports:
     """The reports of an experiment so far, newest first, and what is left of its budget."""
     with transaction(engine) as connection:
         reports = store.spent(connection, stored_experiment(connection, key).id)
     left = settings.privacy_budget - math.fsum(one.epsilon for one in reports)
-    return {
-        "budget": settings.privacy_budget,
-        "budget_left": max(left, 0.0),
-        "reports": [_spent(one) for one in reports],
-    }
+    return PrivateReports(
+        budget=settings.privacy_budget, budget_left=max(left, 0.0), reports=[_given(report) for report in reports]
+    )
 
 
 def installed() -> bool:
@@ -79,28 +83,34 @@ def half_width(scale: float, share: float = SHARE_IN_NOISE) -> float:
     return -scale * math.log(1 - share)
 
 
-def _report(config: ExperimentConfig, arms: list[ArmTotal], epsilon: float, noise: Noise) -> dict[str, Any]:
-    units_scale, points_scale = 2.0 / epsilon, 2.0 * POINTS / epsilon
-    low, span = config.reward.min, config.reward.max - config.reward.min
-    lines = []
-    for arm in arms:
-        units, points = noise(arm.units, units_scale), noise(arm.points, points_scale)
-        line: dict[str, Any] = {"arm": arm.arm, "suppressed": units < SMALL}
-        if units >= SMALL:
-            mean = min(max(points / units / POINTS, 0.0), 1.0)
-            line |= {"units": units, "mean_reward": low + span * mean}
-            line["noise_of_mean"] = span * min(1.0, _noise_of_mean(units, mean, units_scale, points_scale))
-        lines.append(line)
-    return {
-        "arms": lines,
-        "noise_of_units": half_width(units_scale),
-        "estimand": "mean over units of the unit's mean reward, per arm of the unit's first decision",
-        "privacy": f"pure differential privacy of a whole unit, epsilon {epsilon:g}",
-        "notes": [
+def _report(config: ExperimentConfig, arms: list[ArmTotal], epsilon: float, noise: Noise) -> StoredPrivateReport:
+    return StoredPrivateReport(
+        arms=[_arm(config, arm, epsilon, noise) for arm in arms],
+        noise_of_units=half_width(2.0 / epsilon),
+        estimand="mean over units of the unit's mean reward, per arm of the unit's first decision",
+        privacy=f"pure differential privacy of a whole unit, epsilon {epsilon:g}",
+        notes=[
             f"The noise is within the given bounds in {SHARE_IN_NOISE:.0%} of reports; it comes on top of the sampling error.",
             f"Arms with fewer than {SMALL} units are suppressed.",
         ],
-    }
+    )
+
+
+def _arm(config: ExperimentConfig, arm: ArmTotal, epsilon: float, noise: Noise) -> PrivateArm:
+    """Half of epsilon goes to the units, half to the points."""
+    units_scale, points_scale = 2.0 / epsilon, 2.0 * POINTS / epsilon
+    low, span = config.reward.min, config.reward.max - config.reward.min
+    units, points = noise(arm.units, units_scale), noise(arm.points, points_scale)
+    if units < SMALL:
+        return PrivateArm(arm=arm.arm, suppressed=True)
+    mean = min(max(points / units / POINTS, 0.0), 1.0)
+    return PrivateArm(
+        arm=arm.arm,
+        suppressed=False,
+        units=units,
+        mean_reward=low + span * mean,
+        noise_of_mean=span * min(1.0, _noise_of_mean(units, mean, units_scale, points_scale)),
+    )
 
 
 def _noise_of_mean(units: int, mean: float, units_scale: float, points_scale: float) -> float:
@@ -124,5 +134,6 @@ def _mechanism() -> Noise:
     return noise
 
 
-def _spent(one: Spent) -> dict[str, Any]:
-    return one.report | {"epsilon": one.epsilon, "actor": one.actor, "at": iso(one.at)}
+def _given(spent: Spent) -> GivenReport:
+    report = StoredPrivateReport.model_validate(spent.report)
+    return GivenReport(**report.given(), epsilon=spent.epsilon, actor=spent.actor, at=iso(spent.at))

@@ -8,8 +8,9 @@ to units, and means over them are biased.
 
 import time
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
@@ -25,14 +26,23 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting import result_lines as lines
 from app.reporting import sample_ratio
 from app.reporting.decision_rule import judge
+from app.reporting.documents.results import (
+    ComparisonLine,
+    MetricResults,
+    Results,
+    ResultsSummary,
+    ResultsWindow,
+    RuleVerdict,
+    StoredResults,
+)
 from app.reporting.store import reports, results
-from app.reporting.store.reports import Look, StoredReport
-from app.reporting.store.results import Overview
+from app.reporting.store.results import ArmSums, Overview
 
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
 MOST_LOOKS = 200  # in a chart over time
+_LINES = TypeAdapter(list[ComparisonLine])
 ASSUMPTIONS = (
     "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
     "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
@@ -43,6 +53,27 @@ ASSUMPTIONS = (
 )
 
 
+class Look(NamedTuple):
+    """What one report said of the first primary metric."""
+
+    computed_at: datetime
+    metric: str  # key
+    name: str
+    comparisons: list[ComparisonLine]
+
+
+class Report(NamedTuple):
+    """Results that were computed, with their age."""
+
+    results: StoredResults
+    computed_at: datetime
+    seconds: float  # what they took
+
+    @property
+    def age_s(self) -> float:
+        return time.time() - self.computed_at.timestamp()
+
+
 def get(
     engine: Engine,
     key: str,
@@ -50,7 +81,7 @@ def get(
     method: str = "sequential",
     segment: str | None = None,
     max_age_s: float | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """The newest results, with their age; computed now when there are none yet.
 
     :param max_age_s: compute them now when they are older (on logs of up to ``SMALL`` decisions; others come as the
@@ -66,9 +97,7 @@ def get(
     return _served(report, method)
 
 
-def newest(
-    engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None
-) -> dict[str, Any] | None:
+def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Results | None:
     """The newest results that the worker computed, with their age; null when it computed none yet. Computes nothing.
 
     :raises NotFound: no such experiment.
@@ -78,32 +107,37 @@ def newest(
     return None if report is None else _served(report, method)
 
 
-def _newest(engine: Engine, key: str, method: str, segment: str | None) -> StoredReport | None:
+def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Report | None:
     if method not in METHODS:
         raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        found = reports.newest(connection, experiment.id, KIND, segment)
-    return found[0] if found else None
+        return _last(connection, experiment.id, segment)
 
 
-def _served(report: StoredReport, method: str) -> dict[str, Any]:
-    body = report.body | {
-        "method": method,
-        "computed_at": iso(report.computed_at),
-        "age_s": round(time.time() - report.computed_at.timestamp(), 1),
-        "seconds": report.seconds,
-    }
-    for metric in body["metrics"]:
-        for line in metric["comparisons"]:
-            line["headline"] = lines.headline(line, method)
-    return body
+def _last(connection: Connection, experiment_id: int, segment: str | None) -> Report | None:
+    found = reports.newest(connection, experiment_id, KIND, segment)
+    if found is None:
+        return None
+    return Report(StoredResults.model_validate(found.body), found.computed_at, found.seconds)
 
 
-def _too_old(report: StoredReport, max_age_s: float | None) -> bool:
-    age_s = time.time() - report.computed_at.timestamp()
-    return max_age_s is not None and age_s > max_age_s and report.body["window"]["decisions"] <= SMALL
+def _served(report: Report, method: str) -> Results:
+    for metric in report.results.metrics:
+        for line in metric.comparisons:
+            line.headline = lines.headline(line, method)
+    return Results(
+        **report.results.given(),
+        method=method,
+        computed_at=iso(report.computed_at),
+        age_s=round(report.age_s, 1),
+        seconds=report.seconds,
+    )
+
+
+def _too_old(report: Report, max_age_s: float | None) -> bool:
+    return max_age_s is not None and report.age_s > max_age_s and report.results.window.decisions <= SMALL
 
 
 def compute(engine: Engine, key: str, segment: str | None = None) -> None:
@@ -112,13 +146,14 @@ def compute(engine: Engine, key: str, segment: str | None = None) -> None:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        before = reports.newest(connection, experiment.id, KIND, segment)
-        body = _body(connection, experiment, segment, before[0].body if before else None)
+        before = _last(connection, experiment.id, segment)
+        found = _compute(connection, experiment, segment, before.results if before else None)
         reports.thin(connection, experiment.id, KIND, segment)
         seconds = time.monotonic() - began
-        reports.add(connection, experiment.id, KIND, segment, body, seconds)
-        if segment is None:
-            latest.put(connection, experiment.id, KIND, _summary(body), None, seconds)
+        reports.add(connection, experiment.id, KIND, segment, found.as_json(), seconds)
+        if found.decision is not None:
+            summary = _summary(found, found.decision)
+            latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
 
 
 def compute_stale(engine: Engine, every_s: float) -> list[str]:
@@ -136,112 +171,122 @@ def compute_stale(engine: Engine, every_s: float) -> list[str]:
 def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
     """Earlier looks at the first primary metric, oldest first; of many, so many spread over all of the time."""
     with transaction(engine) as connection:
-        return reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
+        found = reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
+    return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in found]
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
     declared = experiment.config.get("segments", [])
     if segment is not None and segment not in declared:
-        params = {"segment": segment, "known": declared}
-        raise invalid((FieldError("/segment", "unknown_segment", params),))
+        if not declared:
+            raise invalid((FieldError("/segment", "no_segments", {"segment": segment}),))
+        raise invalid((FieldError("/segment", "unknown_segment", {"segment": segment, "known": declared}),))
 
 
-def _summary(body: dict[str, Any]) -> dict[str, Any]:
-    """What the list of experiments shows: the primary metric's best arm against control, and what is wrong."""
-    primary = next(metric for metric in body["metrics"] if metric["role"] == "primary")
-    upwards = 1 if primary["direction"] == "increase" else -1
-    known = [line for line in primary["comparisons"] if line["difference"] is not None]
-    best = max(known, key=lambda line: upwards * line["difference"], default=None)
-    return {
-        "metric": primary["name"],
-        "direction": primary["direction"],
-        "arm": best and best["arm"],
-        "lift": best and best["relative_lift"],
-        "lift_interval": best and best["always_valid"]["relative_interval"],
-        "verdict": body["decision"]["verdict"],
-        "ship": body["decision"]["arm"],
-        "crossed": body["decision"]["crossed"],
-        "sample_ratio": body["sample_ratio"]["text"] if body["sample_ratio"]["alert"] else None,
-        "units": sum(body["units"].values()),
-    }
+def _summary(found: StoredResults, decision: RuleVerdict) -> ResultsSummary:
+    """What the list of experiments shows: the first primary metric's best arm, and what is wrong."""
+    primary = found.primary()[0]
+    best = primary.best()
+    return ResultsSummary(
+        metric=primary.name,
+        direction=primary.direction,
+        arm=best.arm if best else None,
+        lift=best.relative_lift if best else None,
+        lift_interval=best.always_valid.relative_interval if best else None,
+        verdict=decision.verdict,
+        ship=decision.arm,
+        crossed=decision.crossed,
+        sample_ratio=found.sample_ratio.text if found.sample_ratio.alert else None,
+        units=sum(found.units.values()),
+    )
 
 
-def _body(
-    connection: Connection, experiment: StoredExperiment, segment: str | None, before: dict[str, Any] | None
-) -> dict[str, Any]:
+class _Scope(NamedTuple):
+    """What all metrics of one computation have in common."""
+
+    connection: Connection
+    experiment_id: int
+    config: ExperimentConfig
+    segment: str | None
+    until: datetime | None
+    seen: Overview
+    schema: int  # version of the feedback schema
+
+
+def _compute(
+    connection: Connection, experiment: StoredExperiment, segment: str | None, before: StoredResults | None
+) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
     until = results.horizon(connection, experiment.id)
     seen = results.overview(connection, experiment.id, until)
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
-    settled = seen.window.decisions if until is None else results.settled(connection, experiment.id)
-    data = seen.window._replace(units=sum(ratio["observed"].values()))  # who changed arms counts once
     schema = feedback_schemas.applied_version(connection, experiment.id)
-    metrics = [
-        _metric(connection, experiment, config, metric, segment, until, seen, schema, before)
-        for metric in config.all_metrics()
-    ]
-    lines.adjust_all(metrics, config)
-    times = {
-        name: None if moment is None else moment.isoformat()
-        for name, moment in (("first", data.first), ("last", data.last), ("complete_until", until))
-    }
-    body = {
-        "experiment": experiment.key,
-        "segment": segment,
-        "control": lines.control_of(config),
-        "window": {"decisions": data.decisions, "settled": settled, "units": data.units, **times},
-        "units": seen.units,
-        "feedback_version": schema,
-        "sample_ratio": ratio,
-        "metrics": metrics,
-        "assumptions": list(ASSUMPTIONS),
-    }
-    if segment is None:
-        body["decision"] = judge(config, body, experiment.started_at)
-    return body
-
-
-def _metric(
-    connection: Connection,
-    experiment: StoredExperiment,
-    config: ExperimentConfig,
-    metric: MetricSpec,
-    segment: str | None,
-    until: datetime | None,
-    seen: Overview,
-    schema: int,
-    before: dict[str, Any] | None,
-) -> dict[str, Any]:
-    units, values = lines.units_of(metric)
-    if units == "reward" and segment is None and metric.winsorize is None:
-        sums = seen.reward
-    else:
-        sums = results.arm_sums(
-            connection, experiment.id, units, values, segment=segment, winsorize=metric.winsorize, until=until
-        )
-    described: dict[str, Any] = {
-        "metric": metric.key,
-        "name": metric.name or metric.key,
-        "role": metric.role,
-        "direction": metric.direction,
-        "min_effect": metric.min_effect,
-        "window_s": metric.window_s,
-        "winsorize": metric.winsorize,
-        "source": metric.source.model_dump(mode="json"),
-        "feedback_version": schema if isinstance(metric.source, RewardSource) else feedback_schemas.NO_SCHEMA,
-    }
-    groups = lines.groups(sums)
-    compared: list[dict[str, Any]] = []
-    for name, arms in groups.items():
-        compared += lines.comparisons(config, metric, arms, None if segment is None else name)
+    scope = _Scope(connection, experiment.id, config, segment, until, seen, schema)
+    metrics = [_metric(scope, metric) for metric in config.all_metrics()]
+    for metric in metrics:
+        lines.remember(metric, before)
+    lines.adjust_all(metrics)
+    found = StoredResults(
+        experiment=experiment.key,
+        segment=segment,
+        control=config.control.key,
+        window=ResultsWindow(
+            decisions=seen.window.decisions,
+            settled=seen.window.decisions if until is None else results.settled(connection, experiment.id),
+            units=sum(ratio.observed.values()),  # who changed arms counts once
+            first=_plain(seen.window.first),
+            last=_plain(seen.window.last),
+            complete_until=_plain(until),
+        ),
+        units=seen.units,
+        feedback_version=schema,
+        sample_ratio=ratio,
+        metrics=metrics,
+        assumptions=list(ASSUMPTIONS),
+    )
     if segment is not None:
-        compared += lines.stratified(config, metric, groups)
-    for line in compared:
-        line["running_p"], line["running_sign"] = lines.running(line, described, before)
-    described["arms"] = [
-        {"arm": row.arm, "segment": row.segment, "units": row.units, "decisions": row.decisions, **lines.estimate(row)}
-        for row in sums
-        if row.segment in groups
-    ]
-    return described | {"comparisons": compared}
+        return found
+    return found.model_copy(update={"decision": judge(config, found, experiment.started_at)})
+
+
+def _plain(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _metric(scope: _Scope, metric: MetricSpec) -> MetricResults:
+    sums = _sums(scope, metric)
+    groups = lines.groups(sums)
+    compared: list[ComparisonLine] = []
+    for name, arms in groups.items():
+        compared += lines.comparisons(scope.config, metric, arms, None if scope.segment is None else name)
+    if scope.segment is not None:
+        compared += lines.stratified(scope.config, metric, groups)
+    return MetricResults(
+        metric=metric.key,
+        name=metric.name or metric.key,
+        role=metric.role,
+        direction=metric.direction,
+        min_effect=metric.min_effect,
+        window_s=metric.window_s,
+        winsorize=metric.winsorize,
+        source=metric.source.model_dump(mode="json"),
+        feedback_version=scope.schema if isinstance(metric.source, RewardSource) else feedback_schemas.NO_SCHEMA,
+        arms=[lines.arm_value(row) for row in sums if row.segment in groups],
+        comparisons=compared,
+    )
+
+
+def _sums(scope: _Scope, metric: MetricSpec) -> list[ArmSums]:
+    units, values = lines.units_of(metric)
+    if units == "reward" and scope.segment is None and metric.winsorize is None:
+        return scope.seen.reward
+    return results.arm_sums(
+        scope.connection,
+        scope.experiment_id,
+        units,
+        values,
+        segment=scope.segment,
+        winsorize=metric.winsorize,
+        until=scope.until,
+    )

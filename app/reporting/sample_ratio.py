@@ -6,15 +6,18 @@ A ramp moves units between arms; counts against today's shares would then alarm 
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig, shares
 from app.registry.store import experiments
 from app.registry.store.experiments import StoredExperiment
+from app.reporting.documents.results import SampleRatio
 from app.reporting.store import results
 from app.reporting.store.results import Assigned, Overview
 from experiments.health import ALERT_BELOW, sequential_sample_ratio
@@ -24,7 +27,7 @@ class _Stretch(NamedTuple):
     """Units that were first seen under the same shares."""
 
     shares: tuple[float, ...]
-    units: np.ndarray[Any, np.dtype[np.float64]]
+    units: NDArray[np.float64]
 
 
 def check(
@@ -33,7 +36,7 @@ def check(
     config: ExperimentConfig,
     seen: Overview,
     until: datetime | None = None,
-) -> dict[str, Any]:
+) -> SampleRatio:
     """The sample ratio of an experiment, in words and numbers.
 
     :param until: only decisions before it (see ``app.reporting.store.results.horizon``).
@@ -50,7 +53,7 @@ def check(
     return judge(arms, _stretches(counted, arms, known))
 
 
-def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> dict[str, Any]:
+def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
     """Chi-square of all stretches together: d' S^- d of the deviations, which is Pearson's when there is one stretch."""
     size = len(arms)
     observed, expected, covariance = np.zeros(size), np.zeros(size), np.zeros((size, size))
@@ -65,27 +68,30 @@ def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> dict[str, Any]:
         if used.sum() > 1 and one.units[used].sum() > 0:
             random = True
             evidence += float(sequential_sample_ratio([one.units[used]], share[used]).log_bayes_factor[-1])
-    described: dict[str, Any] = {
-        "p_value": None,
-        "anytime_p_value": None,
-        "alert": False,
-        "observed": {arm: int(n) for arm, n in zip(arms, observed, strict=True)},
-        "expected": {arm: float(n) for arm, n in zip(arms, expected, strict=True)},
-    }
+    answer = partial(
+        SampleRatio,
+        observed={arm: int(n) for arm, n in zip(arms, observed, strict=True)},
+        expected={arm: float(n) for arm, n in zip(arms, expected, strict=True)},
+    )
     if stray.any():
         arm = arms[int(np.argmax(stray))]
         text = f"arm {arm!r} holds {int(stray.max())} units that were first seen while its share was 0"
-        return described | {"alert": True, "p_value": 0.0, "anytime_p_value": 0.0, "text": text}
+        return answer(p_value=0.0, anytime_p_value=0.0, alert=True, text=text)
     if not random:
-        return described | {"text": "needs settled decisions under shares for at least two arms"}
-    values, vectors = np.linalg.eigh(covariance)
-    kept = values > 1e-9 * max(float(values[-1]), 1.0)
-    along = vectors[:, kept].T @ (observed - expected)
-    p = float(stats.chi2.sf(float(np.sum(along**2 / values[kept])), int(kept.sum())))
+        text = "needs settled decisions under shares for at least two arms"
+        return answer(p_value=None, anytime_p_value=None, alert=False, text=text)
+    p = _chi_square(observed - expected, covariance)
     alert = p < ALERT_BELOW
     text = "units do not match the shares: find the cause before reading results" if alert else "units match the shares"
-    anytime = min(1.0, math.exp(-max(evidence, 0.0)))
-    return described | {"p_value": p, "anytime_p_value": anytime, "alert": alert, "text": text}
+    return answer(p_value=p, anytime_p_value=min(1.0, math.exp(-max(evidence, 0.0))), alert=alert, text=text)
+
+
+def _chi_square(deviations: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+    """The p-value of d' S^- d, with as many degrees of freedom as the covariance has dimensions."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > 1e-9 * max(float(values[-1]), 1.0)
+    along = vectors[:, kept].T @ deviations
+    return float(stats.chi2.sf(float(np.sum(along**2 / values[kept])), int(kept.sum())))
 
 
 def _shares(config: ExperimentConfig, arms: list[str]) -> tuple[float, ...]:
@@ -95,7 +101,7 @@ def _shares(config: ExperimentConfig, arms: list[str]) -> tuple[float, ...]:
 
 
 def _stretches(counted: list[Assigned], arms: list[str], known: dict[int, tuple[float, ...]]) -> list[_Stretch]:
-    found: dict[tuple[float, ...], np.ndarray[Any, np.dtype[np.float64]]] = {}
+    found: dict[tuple[float, ...], NDArray[np.float64]] = {}
     for row in counted:
         units = found.setdefault(known[row.config_version], np.zeros(len(arms)))
         units[arms.index(row.arm)] += row.units

@@ -9,8 +9,8 @@ it, and learned from when the arm learns.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.deciding.store.decisions import StoredDecision
@@ -78,7 +78,7 @@ class AuditReport:
             *(f"  - {finding}" for finding in self.findings),
         ]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, JsonValue]:
         """The report as data."""
         counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {"ok": self.ok, **counts}

@@ -6,10 +6,11 @@ What was found once stays on the pages until a whole audit (`loopwise audit`) fi
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import Engine
 
+from app.foundation.fields import Document
 from app.foundation.settings import Settings
 from app.foundation.store import latest, platform
 from app.foundation.store.engine import transaction
@@ -24,14 +25,42 @@ MOST = 100_000  # newest decisions that one run looks at
 OVERLAP = timedelta(minutes=1)  # a decision is stamped before it is committed
 
 
-def stored(engine: Engine, key: str) -> dict[str, Any] | None:
-    """What the newest run found (see ``AuditReport.as_json``), with ``since``, ``until`` and ``failed``; null: none ran.
+class FailedAudit(Document):
+    """A run that found differences and was not cleared by a whole audit."""
+
+    at: str
+    findings: list[str]
+
+
+class StandingAudit(Document):
+    """What the newest run found; the counts are those of ``AuditReport``."""
+
+    ok: bool
+    experiment: str
+    decisions: int
+    decisions_differ: int
+    decisions_erased: int = 0
+    versions: int
+    versions_differ: int
+    versions_erased: int = 0
+    outcomes: int
+    outcomes_differ: int
+    ledger_rows: int
+    unaccounted: int
+    findings: list[str]
+    since: str | None  # where it began; null: with the first decision
+    until: str
+    failed: FailedAudit | None
+
+
+def stored(engine: Engine, key: str) -> StandingAudit | None:
+    """What the newest run found; null: none ran.
 
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
         found = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    return None if found is None else found.body
+    return None if found is None or found.body is None else StandingAudit.model_validate(found.body)
 
 
 def run_due(engine: Engine, settings: Settings) -> list[str]:
@@ -51,10 +80,10 @@ def run(engine: Engine, settings: Settings, key: str) -> AuditReport:
         began, until = time.monotonic(), platform.now(connection)
         since = store.time_of_newest(connection, experiment_id, MOST)
     if before is not None:
-        new = datetime.fromisoformat(before["until"]) - OVERLAP
+        new = datetime.fromisoformat(before.until) - OVERLAP
         since = new if since is None else max(new, since)
     report = audit_experiment(engine, settings, key, since=since)
-    failed = before["failed"] if before is not None else None
+    failed = before.failed if before is not None else None
     _keep(engine, report, since=since, until=until, failed=failed, seconds=time.monotonic() - began)
     return report
 
@@ -79,7 +108,7 @@ def _keep(
     *,
     since: datetime | None,
     until: datetime,
-    failed: dict[str, Any] | None = None,
+    failed: FailedAudit | None = None,
     seconds: float = 0.0,
 ) -> None:
     """Keep what an audit found.
@@ -87,11 +116,11 @@ def _keep(
     :param since: where it began; null: with the first decision.
     :param failed: an earlier run that found differences and was not cleared by a whole audit.
     """
-    body = report.as_json() | {"since": since and since.isoformat(), "until": until.isoformat()}
     if not report.ok:
-        failed = {"at": until.isoformat(), "findings": report.findings}
-    words = "everything matches" if failed is None else f"{failed['findings'][0]} (found {failed['at'][:16]} UTC)"
+        failed = FailedAudit(at=until.isoformat(), findings=report.findings)
+    words = "everything matches" if failed is None else f"{failed.findings[0]} (found {failed.at[:16]} UTC)"
+    times: dict[str, JsonValue] = {"since": since.isoformat() if since else None, "until": until.isoformat()}
+    body = report.as_json() | times | {"failed": failed.as_json() if failed else None}
     with transaction(engine) as connection:
         experiment_id = stored_experiment(connection, report.experiment).id
-        summary = {"ok": failed is None, "text": words}
-        latest.put(connection, experiment_id, KIND, summary, body | {"failed": failed}, seconds)
+        latest.put(connection, experiment_id, KIND, {"ok": failed is None, "text": words}, body, seconds)

@@ -49,7 +49,7 @@ def answer(engine: Engine, typed: Typed, document: dict[str, Any]) -> tuple[Answ
         return None, problems["plan"]
     try:
         if typed["mode"] == "bandit":
-            return _bandit_answer(power.plan(engine, PowerRequest.model_validate({"bandit": asked}))), {}
+            return _bandit_answer(power.plan(engine, PowerRequest.model_validate({"bandit": asked})).as_json()), {}
         return _metric_answer(engine, asked), {}
     except ValidationError as error:
         return None, _by_field(pydantic_fields(error))
@@ -105,7 +105,7 @@ def _two_shares(document: dict[str, Any]) -> tuple[float, float]:
 
 
 def _metric_answer(engine: Engine, asked: dict[str, Any]) -> Answer:
-    answered = power.plan(engine, PowerRequest.model_validate({"metric": asked}))
+    answered: dict[str, Any] = power.plan(engine, PowerRequest.model_validate({"metric": asked})).as_json()
     plan = answered["plan"]
     baseline, factor = plan["baseline"], plan["sequential_factor"]
     total = plan["n_control"] + plan["n_treatment"]
@@ -142,7 +142,8 @@ def _over_weeks(
         effects = []
         for units in (asked["units_per_day"] * 7 * weeks, asked["units_per_day"] * 7 * weeks / factor):
             one = PowerRequest.model_validate({"metric": known | {"units": max(4, round(units))}})
-            effects.append(abs(power.plan(engine, one)["plan"]["effect"] / baseline["value"]))
+            answered: dict[str, Any] = power.plan(engine, one).as_json()
+            effects.append(abs(answered["plan"]["effect"] / baseline["value"]))
         found.append((weeks, effects))
     names = ("one look at the end", "looking whenever you like")
     series = [

@@ -159,7 +159,7 @@ def test_off_policy_evaluation_takes_composed_messages_and_learners_of_both_kind
         evaluations.add_candidate(engine, "composed", CandidateSpec.model_validate(spec), "test")
     asked = evaluations.ask(engine, "composed", EvaluationRequest(), "test")
     evaluations.run_waiting(engine, loop.settings)
-    result = evaluations.get(engine, "composed", asked["id"])["result"]
+    result = evaluations.get(engine, "composed", asked.id).as_json()["result"]
     lines = {line["policy"]: line for line in result["policies"]}
     every = query(loop.database_url, "SELECT eligible FROM decisions WHERE experiment_id = %s LIMIT 1", played)[0][0]
     truth = np.mean([worth(mood, one) for mood in (*BEST, "muted") for one in every])

@@ -281,7 +281,7 @@ def test_the_open_bandit_sample_is_imported_and_evaluated(lab: Lab) -> None:
     request = EvaluationRequest(candidates=[], train_share=0.3)
     asked = evaluations.ask(lab.runtime.engine, "obd", request, "test")
     evaluations.run_waiting(lab.runtime.engine, lab.settings)
-    found = sound(evaluations.get(lab.runtime.engine, "obd", asked["id"]))
+    found = sound(evaluations.get(lab.runtime.engine, "obd", asked.id).as_json())
     assert found["status"] == "done", found["error"]
     lines = {one["policy"]: one for one in found["result"]["policies"]}
     clicks = pd.read_csv(path).reward

@@ -353,7 +353,7 @@ def test_a_model_that_cannot_be_rebuilt_says_why_and_goes_on_serving(loop: Loop,
     assert apply(loop) == []
     (arm,) = describe(loop.runtime.engine, "broken")["arms"]
     assert (arm["serving"], outcomes(loop, experiment_id)) == (1, before)
-    told = feedback_report.stored(loop.runtime.engine, "broken")["in_force"]
+    told = feedback_report.stored(loop.runtime.engine, "broken").in_force.as_json()
     assert (
         (told["version"], told["being_computed"]) == (1, 2) and "was not signed" in told["problem"] and told["retry_at"]
     )
@@ -365,5 +365,5 @@ def test_a_model_that_cannot_be_rebuilt_says_why_and_goes_on_serving(loop: Loop,
     assert [one.version for one in apply(loop)] == [2]
     (arm,) = describe(loop.runtime.engine, "broken")["arms"]
     assert (arm["serving"], arm["problem"]) == (2, None)
-    assert feedback_report.stored(loop.runtime.engine, "broken")["in_force"]["problem"] is None
+    assert feedback_report.stored(loop.runtime.engine, "broken").in_force.problem is None
     assert not [one for one in home.badges_of(loop.runtime.engine, "broken") if one.tab == "feedback"]

@@ -45,7 +45,7 @@ def log(lab: Lab) -> str:
 
 
 def ask(lab: Lab, key: str) -> int:
-    return int(evaluations.ask(lab.runtime.engine, key, EvaluationRequest(), "test")["id"])
+    return int(evaluations.ask(lab.runtime.engine, key, EvaluationRequest(), "test").id)
 
 
 def status(lab: Lab, evaluation_id: int) -> str:
@@ -66,7 +66,7 @@ def test_an_evaluation_whose_worker_was_killed_is_computed_by_the_next(lab: Lab,
         process.send_signal(signal.SIGKILL)
         process.wait(10)
     wait_for(lambda: evaluations.run_waiting(lab.runtime.engine, lab.settings) == 1, 20, "the next worker's turn")
-    found = sound(evaluations.get(lab.runtime.engine, log, evaluation_id))
+    found = sound(evaluations.get(lab.runtime.engine, log, evaluation_id).as_json())
     assert (found["status"], found["progress"]) == ("done", 1.0) and found["result"]["policies"]
     assert evaluations.run_waiting(lab.runtime.engine, lab.settings) == 0
 
@@ -85,7 +85,7 @@ def test_no_evaluation_is_computed_twice(lab: Lab, log: str, monkeypatch: pytest
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(lambda _: evaluations.run_waiting(lab.runtime.engine, lab.settings), range(3)))
     assert sum(done) == 4 and computed == Counter(wanted)
-    results = [evaluations.get(lab.runtime.engine, log, one)["result"] for one in wanted]
+    results = [evaluations.get(lab.runtime.engine, log, one).result for one in wanted]
     assert results[0] and all(one == results[0] for one in results)
 
 
@@ -98,12 +98,12 @@ def test_a_fault_fails_one_evaluation_and_not_the_next(lab: Lab, log: str, monke
 
     monkeypatch.setattr(evaluations, "_compute", compute)
     assert evaluations.run_waiting(lab.runtime.engine, lab.settings) == 2
-    failed = evaluations.get(lab.runtime.engine, log, broken)
+    failed = evaluations.get(lab.runtime.engine, log, broken).as_json()
     assert failed["status"] == "failed" and "fault of Loopwise" in failed["error"] and failed["result"] is None
-    assert evaluations.get(lab.runtime.engine, log, fine)["status"] == "done"
+    assert evaluations.get(lab.runtime.engine, log, fine).status == "done"
     assert evaluations.run_waiting(lab.runtime.engine, lab.settings) == 0
     newest = evaluations.newest(lab.runtime.engine, log)
-    assert [one["id"] for one in newest[:2]] == [fine, broken]
+    assert [one.id for one in newest[:2]] == [fine, broken]
 
 
 def test_results_and_evaluations_through_the_web_server_and_a_worker(lab: Lab, log: str, redis_url: str) -> None:

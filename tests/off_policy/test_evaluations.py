@@ -75,10 +75,10 @@ def ask(lab: Lab, key: str, **request: Any) -> dict[str, Any]:
     """Ask, compute, and return the finished evaluation."""
     engine = lab.runtime.engine
     asked = evaluations.ask(engine, key, EvaluationRequest.model_validate(request), "test")
-    assert asked["status"] == "queued" and asked["result"] is None
+    assert asked.status == "queued" and asked.result is None
     evaluations.run_waiting(engine, lab.settings)
-    found = evaluations.get(engine, key, asked["id"])
-    return sound(found)
+    found = evaluations.get(engine, key, asked.id).as_json()
+    return dict(sound(found))
 
 
 def table_of(lab: Lab, connection: Any, key: str) -> tuple[LogTable, Policies]:
@@ -281,7 +281,7 @@ def test_a_removed_candidate_is_gone_from_the_next_evaluation_and_stays_in_the_t
         evaluations.remove_candidate(lab.runtime.engine, "removing", "coin", "ann")
     lines = trail.newest(lab.runtime.engine, experiment_key="removing").lines
     assert [line.change.kind for line in lines[:3]] == ["candidate_removed", "candidate_stored", "candidate_stored"]
-    assert lines[0].change.actor == "ann" and lines[1].change.before == stored
+    assert lines[0].change.actor == "ann" and lines[1].change.before == stored.model_dump(mode="json")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """What the off-policy page stands on: evaluations without their bodies, agreement, what a candidate may be made of."""
 
-from typing import Any
-
 import pytest
 
 from app.foundation.errors import NotFound
+from app.foundation.intervals import IntervalDocument
 from app.off_policy import evaluations
 from app.off_policy import logged_values as off_policy
+from app.off_policy.documents import EstimatorLine
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.policy_line import impossible
 from tests.service import Loop, bandit
 
 
@@ -33,16 +34,16 @@ def evaluated(loop: Loop) -> int:
     first = evaluations.ask(loop.runtime.engine, "offline", EvaluationRequest(), "test")
     evaluations.run_waiting(loop.runtime.engine, loop.settings)
     evaluations.ask(loop.runtime.engine, "offline", EvaluationRequest(), "test")
-    return int(first["id"])
+    return first.id
 
 
 def test_the_newest_done_evaluation_is_shown_and_the_one_under_way_is_named(loop: Loop, evaluated: int) -> None:
     found = off_policy.report(loop.runtime.engine, "offline")
-    assert found.shown.id == evaluated
+    assert found.shown is not None and found.shown.id == evaluated
     assert found.under_way is not None and found.under_way.id == evaluated + 1
     assert [(one.id, one.status) for one in found.listed] == [(evaluated + 1, "queued"), (evaluated, "done")]
     assert "result" not in found.listed[0]._fields
-    by_name = {one.line["policy"]: one for one in found.policies}
+    by_name = {one.line.policy: one for one in found.policies}
     assert set(by_name) == {"running", "control", "uniform", "best_fixed", "always-b"}
     assert by_name["always-b"].candidate and not by_name["running"].candidate
     agreement = by_name["uniform"].agreement
@@ -63,19 +64,22 @@ def test_a_candidate_may_be_made_of_the_fields_actions_and_models_that_there_are
     assert (sorted(found.fields), found.actions, found.serving) == (["n", "x"], ["a", "b", "c"], {"learned": 3})
 
 
-def test_only_intervals_about_the_policy_s_value_are_held_against_each_other() -> None:
-    def estimate(low: float, high: float) -> dict[str, Any]:
-        interval = {"low": low, "high": high, "reason": ""}
-        return {"value": (low + high) / 2, "reason": "", "intervals": {"normal": interval, "bias_aware": interval}}
+def test_only_intervals_about_the_policys_value_are_compared() -> None:
+    def estimate(low: float, high: float) -> EstimatorLine:
+        interval = IntervalDocument(low=low, high=high)
+        both = {"normal": interval, "bias_aware": interval}
+        return EstimatorLine(value=(low + high) / 2, std_error=None, intervals=both, estimand="", reason="")
 
-    line = {
-        "estimators": {
-            "ips": estimate(0, 1),
-            "dr": estimate(0.5, 0.7),
-            "clipped_ips": estimate(5, 6),
-            "dm": estimate(8, 9),
+    line = impossible(CandidateSpec(key="k"), "").model_copy(
+        update={
+            "estimators": {
+                "ips": estimate(0, 1),
+                "dr": estimate(0.5, 0.7),
+                "clipped_ips": estimate(5, 6),
+                "dm": estimate(8, 9),
+            }
         }
-    }
+    )
     assert off_policy.agree(line).agree is True
-    line["estimators"]["snips"] = estimate(0.8, 0.9)
+    line.estimators["snips"] = estimate(0.8, 0.9)
     assert off_policy.agree(line).apart == ("dr", "snips")

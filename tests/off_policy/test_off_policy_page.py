@@ -42,7 +42,7 @@ def compute(database_url: str) -> None:
 
 def stored(database_url: str) -> dict[str, Any]:
     with engine_of(database_url) as engine:
-        return {spec["key"]: spec for spec in evaluations.candidates(engine, "offline")}
+        return {spec.key: spec.model_dump(mode="json") for spec in evaluations.candidates(engine, "offline")}
 
 
 def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:

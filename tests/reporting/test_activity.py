@@ -37,7 +37,7 @@ def figures(lab: Lab, key: str) -> dict[str, Any]:
     activity.compute(lab.runtime.engine, key)
     found = activity.get(lab.runtime.engine, key)
     assert found is not None
-    return found
+    return dict(found.as_json())
 
 
 def test_rates_and_their_intervals_are_those_of_a_direct_computation_clustered_by_unit(lab: Lab) -> None:

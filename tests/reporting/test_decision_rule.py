@@ -157,7 +157,7 @@ def test_the_sequential_p_value_is_the_smallest_of_all_looks(lab: Lab) -> None:
         seen.append(line["always_valid"]["p_value"])
     assert seen[-1] > seen[0]  # it would have come back up
     assert len(results.history(lab.runtime.engine, "looks")) == 4
-    past = [one.comparisons[0]["running_p"] for one in results.history(lab.runtime.engine, "looks")]
+    past = [one.comparisons[0].running_p for one in results.history(lab.runtime.engine, "looks")]
     assert past == sorted(past, reverse=True)
 
 

@@ -51,7 +51,7 @@ def told(lab: Lab) -> pd.DataFrame:
 
 
 def report(lab: Lab, key: str = "told") -> dict[str, Any]:
-    return sound(feedback_report.get(lab.runtime.engine, key))
+    return dict(sound(feedback_report.get(lab.runtime.engine, key).as_json()))
 
 
 def group(found: dict[str, Any], kind: str, name: str) -> dict[str, Any]:

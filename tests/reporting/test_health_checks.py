@@ -118,7 +118,7 @@ def test_false_alarms_of_the_sample_ratio_through_ramps_stay_rare() -> None:
         stretches = [
             _Stretch(one, random.multinomial(int(random.integers(50, 3000)), one).astype(float)) for one in shares
         ]
-        found = judge(arms, stretches)
+        found = judge(arms, stretches).as_json()
         alarms += found["alert"]
         anytime += found["anytime_p_value"] < 0.05
     assert alarms <= 6  # 0.001 of 1,000 each
@@ -127,7 +127,8 @@ def test_false_alarms_of_the_sample_ratio_through_ramps_stay_rare() -> None:
 
 def test_one_stretch_of_constant_shares_gives_pearson_s_test() -> None:
     share, counts = (0.2, 0.3, 0.5), [230.0, 270.0, 540.0]
-    found, pearson = judge(["a", "b", "c"], [_Stretch(share, np.array(counts))]), sample_ratio(counts, share)
+    found = judge(["a", "b", "c"], [_Stretch(share, np.array(counts))]).as_json()
+    pearson = sample_ratio(counts, share)
     assert found["p_value"] == pytest.approx(pearson.p_value, rel=1e-9)
     assert list(found["expected"].values()) == pytest.approx(pearson.expected)
 

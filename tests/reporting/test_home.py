@@ -25,9 +25,7 @@ FINE = {
 
 
 def row(**changes: Any) -> HomeRow:
-    plain = HomeRow(
-        "k", "", "running", "ada", NOW, NOW, None, [{"key": "a", "share": 1.0}], None, FINE, None, None, None
-    )
+    plain = HomeRow("k", "", "running", "ada", NOW, NOW, None, [{"key": "a", "share": 1.0}], FINE, None, None, None)
     return plain._replace(**changes)
 
 
@@ -131,10 +129,12 @@ def test_the_standing_audit_looks_at_what_is_new_and_keeps_what_it_found(loop: L
     undone = "UPDATE decisions SET draw = draw * 2 WHERE id = (SELECT max(id) FROM decisions WHERE experiment_id = %s)"
     query(loop.database_url, undone, experiment_id)
     assert standing_audit.run(engine, loop.settings, "standing").ok
-    kept = standing_audit.stored(engine, "standing")
+    found = standing_audit.stored(engine, "standing")
+    kept = found and found.as_json()
     assert kept is not None and "draw gives" in kept["failed"]["findings"][0]
     (line,) = [one for one in home.lines(engine) if one.key == "standing"]
     assert line.badges[0].text.startswith("Audit failed: decision")
     assert standing_audit.run_whole(engine, loop.settings, "standing").ok
-    kept = standing_audit.stored(engine, "standing")
+    found = standing_audit.stored(engine, "standing")
+    kept = found and found.as_json()
     assert kept is not None and kept["failed"] is None

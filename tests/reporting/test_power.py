@@ -15,7 +15,7 @@ from tests.service import query
 
 
 def plan(lab: Lab, **request: Any) -> dict[str, Any]:
-    return dict(sound(power.plan(lab.runtime.engine, PowerRequest.model_validate(request))))
+    return dict(sound(power.plan(lab.runtime.engine, PowerRequest.model_validate(request)).as_json()))
 
 
 @pytest.mark.parametrize("effect, std, share", [(0.5, 3.0, 0.5), (0.1, 1.0, 0.5), (2.0, 10.0, 0.2)])

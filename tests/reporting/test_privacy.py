@@ -27,7 +27,7 @@ def test_without_noise_a_report_is_the_means_of_the_units(loop: Loop, monkeypatc
     loop.close_windows(made)
     loop.train(made, "all")
     monkeypatch.setattr(privacy, "_mechanism", lambda: exactly)
-    report = privacy.give(loop.runtime.engine, loop.settings, "private", EPSILON, "test")
+    report = privacy.give(loop.runtime.engine, loop.settings, "private", EPSILON, "test").as_json()
     (arm,) = report["arms"]
     assert (arm["units"], arm["mean_reward"], arm["suppressed"]) == (40, 0.5, False)
     assert report["budget_left"] == pytest.approx(3.0 - EPSILON)
@@ -39,7 +39,7 @@ def test_the_budget_is_one_for_all_reports(loop: Loop) -> None:
         privacy.give(loop.runtime.engine, loop.settings, "budgeted", 0.9, "test")
     with pytest.raises(Conflict, match=r"3 there is 0\.3 left; this report asks for 0\.9"):
         privacy.give(loop.runtime.engine, loop.settings, "budgeted", 0.9, "test")
-    given = privacy.given(loop.runtime.engine, loop.settings, "budgeted")
+    given = privacy.given(loop.runtime.engine, loop.settings, "budgeted").as_json()
     assert len(given["reports"]) == 3 and given["budget_left"] == pytest.approx(0.3)
 
 
@@ -79,4 +79,4 @@ def test_one_unit_changes_a_count_by_one_and_the_points_by_at_most_the_range(loo
 def test_small_arms_are_suppressed() -> None:
     config = ExperimentConfig.model_validate(definition("x"))
     report = privacy._report(config, [ArmTotal("all", privacy.SMALL - 1, 900)], 1.0, exactly)
-    assert report["arms"] == [{"arm": "all", "suppressed": True}]
+    assert report.as_json()["arms"] == [{"arm": "all", "suppressed": True}]

@@ -25,7 +25,7 @@ def sums(arm: str, values: Any) -> ArmSums:
 
 def line(control: Any, treated: Any) -> dict[str, Any]:
     arms = {name: sums(name, values) for name, values in (("control", control), ("treated", treated))}
-    return result_lines.comparisons(CONFIG, METRIC, arms, None)[0]
+    return dict(result_lines.comparisons(CONFIG, METRIC, arms, None)[0].as_json())
 
 
 def test_it_is_the_one_look_interval_at_the_level_of_the_mixtures_width() -> None:
@@ -75,8 +75,9 @@ def test_over_all_looks_it_misses_about_as_often_as_the_differences_sequence() -
             for name, count in zip(("control", "treated"), wins[:, look], strict=True):
                 rate = count / n
                 arms[name] = ArmSums(name, None, n, n, rate, 1.0, rate * (1 - rate), 0.0, 0.0)
-            found = result_lines.comparisons(CONFIG, METRIC, arms, None)[0]
-            given = {**found["always_valid"], "one look": found["relative_interval"]}
+            (found,) = result_lines.comparisons(CONFIG, METRIC, arms, None)
+            always = found.always_valid.as_json()
+            given: dict[str, Any] = {**always, "one look": found.relative_interval.as_json()}
             for name, truth in (
                 ("interval", treated - control),
                 ("relative_interval", treated / control - 1),

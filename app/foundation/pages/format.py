@@ -3,7 +3,7 @@
 import json
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Flask
 from markupsafe import Markup
@@ -97,21 +97,34 @@ def ago(value: Any, now: datetime | None = None) -> Markup:
     )
 
 
-def interval(found: Any, style: str = "number") -> str:
+class Ends(Protocol):
+    """An interval as documents have it."""
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+def interval(found: Ends | None, style: str = "number") -> str:
     """An interval as "low to high", or why there is none.
 
-    :param found: {"low": ..., "high": ..., "reason": ...}, as reports hold it; either bound may be null.
     :param style: number, signed, percent or signed_percent.
     """
-    if not found or (found.get("low") is None and found.get("high") is None):
-        return (found or {}).get("reason") or NO_VALUE
+    if found is None:
+        return NO_VALUE
+    if found.low is None and found.high is None:
+        return found.reason or NO_VALUE
     write = {"number": number, "signed": signed, "percent": percent, "signed_percent": signed_percent}[style]
-    low, high = found.get("low"), found.get("high")
-    if low is None:
-        return f"at most {write(high)}"
-    if high is None:
-        return f"at least {write(low)}"
-    return f"{write(low)} to {write(high)}"
+    if found.low is None:
+        return f"at most {write(found.high)}"
+    if found.high is None:
+        return f"at least {write(found.low)}"
+    return f"{write(found.low)} to {write(found.high)}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -25,7 +25,15 @@ def text(value: Any, times: int = 1) -> str:
     return f"{found.normalize():f}"
 
 
+def whole_number(text: str, most: int = 2**63 - 1) -> int | None:
+    """A whole number from 0 to ``most`` as an address or a form names it; null when it is something else."""
+    text = text.strip()
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        return None
+    found = int(text)
+    return found if found <= most else None
+
+
 def posted_version() -> int:
     """The version that the form began from; 0, which none has, when it does not say."""
-    text = request.form.get("version", "")
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
+    return whole_number(request.form.get("version", ""), 2**31 - 1) or 0

@@ -1,7 +1,10 @@
 """The newest computed figures of each experiment, one row a kind: pages show them at once, with their age."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -14,13 +17,20 @@ _l = tables.latest
 class Latest(NamedTuple):
     """One computed document."""
 
-    summary: dict[str, Any]  # the few figures that lists show
-    body: dict[str, Any] | None
+    summary: dict[str, JsonValue]  # the few figures that lists show
+    body: dict[str, JsonValue] | None
     seconds: float  # what it took
-    computed_at: Any
+    computed_at: datetime
 
 
-def put(connection: Connection, experiment_id: int, kind: str, summary: Any, body: Any, seconds: float) -> None:
+def put(
+    connection: Connection,
+    experiment_id: int,
+    kind: str,
+    summary: Mapping[str, JsonValue],
+    body: Mapping[str, JsonValue] | None,
+    seconds: float,
+) -> None:
     """Keep a document in place of the one before."""
     row = {"summary": summary, "body": body, "seconds": seconds, "computed_at": func.clock_timestamp()}
     query = upsert(_l).values(experiment_id=experiment_id, kind=kind, **row)
@@ -31,7 +41,7 @@ def get(connection: Connection, experiment_id: int, kind: str) -> Latest | None:
     """The newest document of a kind."""
     columns = [_l.c[name] for name in Latest._fields]
     row = connection.execute(select(*columns).where(_l.c.experiment_id == experiment_id, _l.c.kind == kind)).first()
-    return None if row is None else Latest._make(row)
+    return None if row is None else Latest(row.summary, row.body, row.seconds, row.computed_at)
 
 
 # Worth computing again: decisions were made, or outcomes settled, since; and not more often than it is worth its time.
@@ -66,8 +76,8 @@ def due(connection: Connection, kind: str, *, every_s: float, factor: float, sta
 _HOME = text(
     """
     SELECT e.key, e.config->>'name' AS name, e.status, e.owner, e.created_at, e.started_at, e.concluded_at,
-        e.config->'arms' AS arms, e.config->>'control_arm' AS control_arm, found.latest, waiting.since,
-        problems.text, schema.problem
+        e.config->'arms' AS arms, found.latest, waiting.since AS waiting_since, problems.text AS problem,
+        schema.problem AS schema_problem
     FROM (SELECT x.*, c.config FROM experiments x
           JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version
           WHERE CAST(:key AS text) IS NULL OR x.key = :key) e
@@ -100,17 +110,16 @@ class HomeRow(NamedTuple):
     name: str
     status: str
     owner: str
-    created_at: Any
-    started_at: Any
-    concluded_at: Any
-    arms: list[dict[str, Any]]
-    control_arm: str | None
-    latest: dict[str, Any] | None  # by kind, the summary with computed_at
-    waiting_since: Any  # end of the oldest window whose outcome should be settled by now; null: none
+    created_at: datetime
+    started_at: datetime | None
+    concluded_at: datetime | None
+    arms: list[dict[str, JsonValue]]
+    latest: dict[str, JsonValue] | None  # by kind, the summary with computed_at
+    waiting_since: datetime | None  # end of the oldest window whose outcome should be settled by now; null: none
     problem: str | None  # why a learning arm's newest round does not serve
     schema_problem: str | None  # why the newest feedback schema is not in force
 
 
 def home(connection: Connection, key: str | None = None) -> list[HomeRow]:
     """Every experiment, or the one of that key, newest first."""
-    return [HomeRow._make(row) for row in connection.execute(_HOME, {"key": key})]
+    return [HomeRow(**row._asdict()) for row in connection.execute(_HOME, {"key": key})]

@@ -1,9 +1,10 @@
 """The form that defines a candidate policy: from typed texts to what the service takes, and mistakes back to the fields."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from app.design.pages.policy_words import ALGORITHMS as WORDS
@@ -23,21 +24,40 @@ KINDS = (
 FLOOR = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
 
 
-def shown(choices: Choices) -> dict[str, Any]:
+Field = tuple[str, str, Parameter]  # name, words, bounds
+Option = tuple[str, str]  # value, words
+
+
+class Shown(NamedTuple):
+    """What the form's template offers."""
+
+    actions: list[Option]
+    arms: list[Option]
+    kinds: tuple[Option, ...]
+    algorithms: list[Option]
+    common: list[Field]
+    own: dict[str, list[Field]]  # by algorithm
+    floor: Field
+    interactions: list[str]
+    default_interactions: Sequence[str]
+
+
+def shown(choices: Choices) -> Shown:
     """What the form's template needs."""
-    return {
-        "actions": [(name, name) for name in choices.actions],
-        "arms": [(arm, f"{arm}: version {number} serves") for arm, number in choices.serving.items()],
-        "kinds": KINDS,
-        "algorithms": [(name, f"{name}: {words}") for name, words in WORDS.items()],
-        "common": [_field(name, name, spec) for name, spec in COMMON.items()],
-        "own": {
-            name: [_field(f"{name}-{one}", one, spec) for one, spec in own.items()] for name, own in ALGORITHMS.items()
+    return Shown(
+        actions=[(name, name) for name in choices.actions],
+        arms=[(arm, f"{arm}: version {number} serves") for arm, number in choices.serving.items()],
+        kinds=KINDS,
+        algorithms=[(name, f"{name}: {words}") for name, words in WORDS.items()],
+        common=[_field(name, name, spec) for name, spec in COMMON.items()],
+        own={
+            algorithm: [_field(f"{algorithm}-{name}", name, spec) for name, spec in own.items()]
+            for algorithm, own in ALGORITHMS.items()
         },
-        "floor": ("exploration_floor", "Exploration floor", FLOOR),
-        "interactions": list(INTERACTIONS),
-        "default_interactions": DEFAULT_INTERACTIONS,
-    }
+        floor=("exploration_floor", "Exploration floor", FLOOR),
+        interactions=list(INTERACTIONS),
+        default_interactions=DEFAULT_INTERACTIONS,
+    )
 
 
 def parse(form: "MultiDict[str, str]") -> CandidateSpec:
@@ -46,7 +66,8 @@ def parse(form: "MultiDict[str, str]") -> CandidateSpec:
     :raises Unprocessable: naming every field that has the wrong shape.
     """
     kind = form.get("kind", "")
-    document: dict[str, Any] = {"key": form.get("key", "").strip(), "features_off": form.getlist("features_off")}
+    features: list[JsonValue] = [*form.getlist("features_off")]
+    document: dict[str, JsonValue] = {"key": form.get("key", "").strip(), "features_off": features}
     if kind == "model":
         document["model"] = {"arm": form.get("arm", ""), "version": _number(form.get("version", ""), whole=True)}
     elif kind == "fixed":
@@ -74,14 +95,14 @@ def mistakes(error: LoopwiseError, form: "MultiDict[str, str]") -> dict[str, str
     return found or {"key": error.detail}
 
 
-def _bandit(form: "MultiDict[str, str]") -> dict[str, Any]:
+def _bandit(form: "MultiDict[str, str]") -> dict[str, JsonValue]:
     """Empty fields keep the defaults."""
     algorithm = form.get("algorithm", "")
     typed = {name: form.get(name, "") for name in COMMON}
     typed |= {name: form.get(f"{algorithm}-{name}", "") for name in ALGORITHMS.get(algorithm, {})}
-    parameters: dict[str, Any] = {name: _number(text) for name, text in typed.items() if text.strip()}
-    parameters["interactions"] = form.getlist("interactions")
-    policy: dict[str, Any] = {"type": "bandit", "algorithm": algorithm, "parameters": parameters}
+    parameters: dict[str, JsonValue] = {name: _number(text) for name, text in typed.items() if text.strip()}
+    parameters["interactions"] = [*form.getlist("interactions")]
+    policy: dict[str, JsonValue] = {"type": "bandit", "algorithm": algorithm, "parameters": parameters}
     if form.get("exploration_floor", "").strip():
         policy["exploration_floor"] = _number(form["exploration_floor"])
     return policy
@@ -101,5 +122,5 @@ def _number(text: str, *, whole: bool = False) -> float | int | str:
     return text if whole else value
 
 
-def _field(name: str, parameter: str, spec: Parameter) -> tuple[str, str, Parameter]:
+def _field(name: str, parameter: str, spec: Parameter) -> Field:
     return (name, PARAMETERS.get(parameter, parameter), spec)

@@ -1,9 +1,11 @@
 """What would another cap be worth? Asked of the log, at once, for an experiment that sends messages."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from flask import request
-from pydantic import ValidationError
+from flask.typing import ResponseReturnValue
+from pydantic import JsonValue, ValidationError
 
 from app.accounts.pages.access import page
 from app.design import experiments
@@ -11,15 +13,17 @@ from app.design.experiment_config import ExperimentConfig
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
-from app.foundation.pages.format import duration, interval, number, signed
+from app.foundation.pages.format import duration, interval, number, percent, plural, signed
 from app.foundation.pages.typed import UNITS, span
 from app.foundation.serving import process
 from app.foundation.words import plain
 from app.messaging.pages.trigger_form import CHANNELS
 from app.off_policy import cap_evaluation
 from app.off_policy.cap_evaluation import CapQuestion
+from app.off_policy.documents import CapAnswer
 
 MOST = 10_000  # newest decisions that a page looks at, in well under a second; the API looks at more
 FIELDS = ("limit", "window", "unit", "channel", "across")
@@ -27,7 +31,7 @@ _NAMES = {"window_s": "window", "cap": "limit"}
 
 
 @page("/experiments/<key>/off-policy/cap", "viewer")
-def cap_question(key: str) -> Any:
+def cap_question(key: str) -> ResponseReturnValue:
     """The question, and its answer once a limit is given."""
     experiment = experiments.get(process().engine, key)
     config = ExperimentConfig.model_validate(experiment.config)
@@ -52,15 +56,14 @@ def cap_question(key: str) -> Any:
         experiment=experiment,
         given=given,
         errors=errors,
-        found=found,
+        shown=_shown(found) if found else None,
         most=MOST,
-        figures=[_values(found), _difference(found)] if found else [],
         **choices(),
     )
     return shown, 422 if errors else 200
 
 
-def choices() -> dict[str, Any]:
+def choices() -> dict[str, list[tuple[str, str]]]:
     """What the form offers."""
     return {
         "units": [(name, name) for name in UNITS if name in ("hours", "days", "minutes")],
@@ -81,9 +84,9 @@ def asked_first(config: ExperimentConfig) -> dict[str, str]:
     return {"limit": limit, "window": window, "unit": unit, "channel": cap.channel or "", "across": cap.across}
 
 
-def _question(given: dict[str, str]) -> CapQuestion:
+def _question(given: Mapping[str, str]) -> CapQuestion:
     limit, window = _number(given["limit"]), _number(given["window"])
-    cap: dict[str, Any] = {"limit": int(limit) if isinstance(limit, float) and limit.is_integer() else limit}
+    cap: dict[str, JsonValue] = {"limit": int(limit) if isinstance(limit, float) and limit.is_integer() else limit}
     cap["window_s"] = window * UNITS.get(given["unit"], 1) if isinstance(window, float) else window
     cap |= {"channel": given["channel"] or None, "across": given["across"] or "platform"}
     try:
@@ -92,10 +95,54 @@ def _question(given: dict[str, str]) -> CapQuestion:
         raise invalid(pydantic_fields(error)) from None
 
 
-def _rounded(found: dict[str, Any]) -> dict[str, Any]:
+def _rounded(found: CapAnswer) -> CapAnswer:
     """Without what only rounding makes of two equal sums."""
-    ends = [round(one, 12) for one in found["difference_interval"]]
-    return found | {"difference": round(found["difference"], 12), "difference_interval": ends}
+    low, high = found.difference_interval
+    ends = (round(low, 12), round(high, 12))
+    return found.model_copy(update={"difference": round(found.difference, 12), "difference_interval": ends})
+
+
+class Shown(NamedTuple):
+    """The answer in words and drawings."""
+
+    kind: str  # good, bad, wait: the colour
+    verdict: str  # what is shown; empty where it cannot be relied on
+    more: str
+    tiles: list[tuple[str, str, str]]  # figure, what it is, more
+    figures: list[Figure]
+    assumptions: list[str]
+
+
+def _shown(found: CapAnswer) -> Shown:
+    low, high = found.difference_interval
+    if not found.trusted:
+        kind, verdict = "bad", "Do not rely on this answer."
+        more = (
+            "At some step too few units have a past that fits the cap: they count as much as "
+            f"{number(found.effective_units)} even ones would. Wait for a longer log, or ask for a cap that "
+            "is nearer to what ran."
+        )
+    elif low > 0:
+        kind, verdict = "good", "The tighter cap would have earned more:"
+        more = f"{signed(found.difference)} per unit."
+    elif high < 0:
+        kind, verdict = "wait", "The tighter cap would have earned less:"
+        more = f"{signed(found.difference)} per unit."
+    else:
+        kind, verdict = "wait", "No difference is shown."
+        more = "The interval of the difference holds 0: the cap may help, harm, or change nothing."
+    return Shown(kind, verdict, more, _tiles(found), [_values(found), _difference(found)], found.assumptions)
+
+
+def _tiles(found: CapAnswer) -> list[tuple[str, str, str]]:
+    low, high = found.difference_interval
+    of = f"of {number(found.decisions)}, of {plural(found.units, 'unit')}"
+    return [
+        (number(found.value), "per unit under the cap", "sum of a unit's rewards"),
+        (signed(found.difference), "difference to what was", f"{signed(low)} to {signed(high)}"),
+        (number(found.touched), "decisions touched", of),
+        (number(found.effective_units), "effective units", f"the largest weight is {percent(found.largest_weight)}"),
+    ]
 
 
 def _number(text: str) -> float | str:
@@ -106,24 +153,30 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _values(found: dict[str, Any]) -> Figure:
-    low, high = found["interval"]
+def _values(found: CapAnswer) -> Figure:
+    low, high = found.interval
     caption = "What a unit earns in all, with its interval"
-    rows = [Row("as it was", found["logged"]), Row("under the cap", found["value"], low, high, strong=True)]
+    rows = [Row("as it was", found.logged), Row("under the cap", found.value, low, high, strong=True)]
     chart = charts.forest(rows, title=caption, unit="sum of a unit's rewards, mean over units")
     table = [
-        ["as it was", number(found["logged"]), "counted, not estimated"],
-        ["under the cap", number(found["value"]), interval({"low": low, "high": high})],
+        ["as it was", number(found.logged), "counted, not estimated"],
+        ["under the cap", number(found.value), interval(IntervalDocument(low=low, high=high))],
     ]
     return Figure("values", caption, chart, ["Rule", "Value per unit", "95% interval"], table)
 
 
-def _difference(found: dict[str, Any]) -> Figure:
-    low, high = found["difference_interval"]
+def _difference(found: CapAnswer) -> Figure:
+    low, high = found.difference_interval
     caption = "What the cap changes"
-    rows = [Row("under the cap − as it was", found["difference"], low, high, strong=True)]
+    rows = [Row("under the cap − as it was", found.difference, low, high, strong=True)]
     unit = "difference of the value per unit"
     chart = charts.forest(rows, title=caption, unit=unit, line_at=0, write=signed)
-    table = [["under the cap − as it was", signed(found["difference"]), interval({"low": low, "high": high}, "signed")]]
-    note = "Paired: each unit is held against itself. An interval that holds 0: no difference is shown."
+    table = [
+        [
+            "under the cap − as it was",
+            signed(found.difference),
+            interval(IntervalDocument(low=low, high=high), "signed"),
+        ]
+    ]
+    note = "Paired: each unit is compared with itself. An interval that holds 0: no difference is shown."
     return Figure("difference", caption, chart, ["Difference", "Per unit", "95% interval"], table, note)

@@ -1,7 +1,7 @@
 """The log as the question of a tighter cap needs it: decisions with their rewards, and all messages of their units."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -36,8 +36,8 @@ class Said(NamedTuple):
 
 _ROWS = text(
     f"""
-    SELECT d.id, d.unit_id, d.decided_at, d.config_version, d.actions IS NOT NULL, d.eligible, d.distribution, d.chosen,
-        o.reward
+    SELECT d.id, d.unit_id, d.decided_at AS at, d.config_version, d.actions IS NOT NULL AS own_actions, d.eligible,
+        d.distribution, d.chosen, o.reward
     FROM decisions d JOIN analysed o ON {ITS_OUTCOME}
     WHERE d.experiment_id = :id AND d.state <> 'imported' AND d.withheld IS NULL
       AND (CAST(:at AS timestamptz) IS NULL OR (d.decided_at <= :at AND (d.decided_at, d.id) < (:at, :before)))
@@ -46,7 +46,7 @@ _ROWS = text(
 )
 _SAID = text(
     """
-    SELECT unit_id, decided_at, experiment_id, eligible[chosen + 1], channel FROM decisions
+    SELECT unit_id, decided_at AS at, experiment_id, eligible[chosen + 1] AS action, channel FROM decisions
     WHERE unit_id = ANY(:units) AND channel IS NOT NULL
       AND decided_at > CAST(:since AS timestamptz) - make_interval(secs => :window_s)
     """
@@ -60,7 +60,7 @@ def newest(connection: Connection, experiment_id: int, most: int) -> list[CapRow
         last = found[-1] if found else None
         size = min(SLICE, most - len(found))
         values = {"id": experiment_id, "most": size, "at": last and last.at, "before": last and last.id}
-        rows = [CapRow._make(row) for row in connection.execute(_ROWS, values)]
+        rows = [CapRow(**row._asdict()) for row in connection.execute(_ROWS, values)]
         found += rows
         if len(rows) < size:
             break
@@ -71,6 +71,6 @@ def said(connection: Connection, units: list[str], since: datetime, window_s: fl
     """Every message of these units since a window before a moment."""
     found: list[Said] = []
     for first in range(0, len(units), SLICE):
-        values: dict[str, Any] = {"units": units[first : first + SLICE], "since": since, "window_s": window_s}
-        found += [Said._make(row) for row in connection.execute(_SAID, values)]
+        values = {"units": units[first : first + SLICE], "since": since, "window_s": window_s}
+        found += [Said(**row._asdict()) for row in connection.execute(_SAID, values)]
     return found

@@ -1,9 +1,11 @@
 """Candidate policies, evaluations as jobs, and the log rows that they read."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
+from pydantic import JsonValue
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -23,17 +25,17 @@ class LoggedRow(NamedTuple):
     unit_id: str
     config_version: int
     policy_version: int
-    actions: Any
+    actions: list[dict[str, JsonValue]] | None  # those that the call named; null: the configuration's
     eligible: list[str]
     distribution: list[float]
     chosen: int
     propensity: float
-    context: Any
+    context: dict[str, JsonValue]
     reward: float
-    decided_at: Any
+    decided_at: datetime
 
 
-def put_candidate(connection: Connection, experiment_id: int, key: str, definition: Any) -> None:
+def put_candidate(connection: Connection, experiment_id: int, key: str, definition: Mapping[str, JsonValue]) -> None:
     """Store a candidate, or replace the one of that key."""
     query = upsert(_c).values(experiment_id=experiment_id, key=key, definition=definition)
     columns = ["experiment_id", "key"]
@@ -45,33 +47,54 @@ def remove_candidate(connection: Connection, experiment_id: int, key: str) -> No
     connection.execute(delete(_c).where(_c.c.experiment_id == experiment_id, _c.c.key == key))
 
 
-def candidates(connection: Connection, experiment_id: int) -> list[dict[str, Any]]:
+def candidates(connection: Connection, experiment_id: int) -> list[dict[str, JsonValue]]:
     """Definitions of the stored candidates, oldest first."""
     query = select(_c.c.definition).where(_c.c.experiment_id == experiment_id).order_by(_c.c.created_at, _c.c.key)
     return [dict(row) for row in connection.execute(query).scalars()]
 
 
-def add(connection: Connection, experiment_id: int, request: Any, actor: str) -> int:
+def add(connection: Connection, experiment_id: int, request: Mapping[str, JsonValue], actor: str) -> int:
     """Queue an evaluation; returns its id."""
     values = {"experiment_id": experiment_id, "request": request, "actor": actor, "status": "queued", "progress": 0.0}
     return int(connection.execute(insert(_e).values(**values).returning(_e.c.id)).scalar_one())
 
 
-def find(connection: Connection, experiment_id: int, evaluation_id: int) -> Row[*tuple[Any, ...]] | None:
+class Evaluation(NamedTuple):
+    """One evaluation as it is stored."""
+
+    id: int
+    experiment_id: int
+    status: str  # queued, running, done, failed
+    progress: float  # 0 to 1
+    request: dict[str, JsonValue]
+    result: dict[str, JsonValue] | None
+    error: str | None
+    actor: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
+_COLUMNS = [_e.c[name] for name in Evaluation._fields]
+
+
+def find(connection: Connection, experiment_id: int, evaluation_id: int) -> Evaluation | None:
     """One evaluation of an experiment."""
-    return connection.execute(select(_e).where(_e.c.experiment_id == experiment_id, _e.c.id == evaluation_id)).first()
+    query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, _e.c.id == evaluation_id)
+    row = connection.execute(query).first()
+    return None if row is None else Evaluation(**row._asdict())
 
 
-def newest(connection: Connection, experiment_id: int, most: int) -> list[Row[*tuple[Any, ...]]]:
+def newest(connection: Connection, experiment_id: int, most: int) -> list[Evaluation]:
     """Newest first."""
-    query = select(_e).where(_e.c.experiment_id == experiment_id).order_by(_e.c.id.desc()).limit(most)
-    return list(connection.execute(query).all())
+    query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id).order_by(_e.c.id.desc()).limit(most)
+    return [Evaluation(**row._asdict()) for row in connection.execute(query)]
 
 
-def newest_done(connection: Connection, experiment_id: int) -> Row[*tuple[Any, ...]] | None:
+def newest_done(connection: Connection, experiment_id: int) -> Evaluation | None:
     """The newest one that has a result."""
-    query = select(_e).where(_e.c.experiment_id == experiment_id, _e.c.status == "done").order_by(_e.c.id.desc())
-    return connection.execute(query.limit(1)).first()
+    query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, _e.c.status == "done")
+    row = connection.execute(query.order_by(_e.c.id.desc()).limit(1)).first()
+    return None if row is None else Evaluation(**row._asdict())
 
 
 class Listed(NamedTuple):
@@ -82,16 +105,16 @@ class Listed(NamedTuple):
     progress: float  # 0 to 1
     error: str | None
     actor: str
-    request: dict[str, Any]
-    created_at: Any
-    finished_at: Any
+    request: dict[str, JsonValue]
+    created_at: datetime
+    finished_at: datetime | None
 
 
 def listed(connection: Connection, experiment_id: int, most: int) -> list[Listed]:
     """Newest first, without results."""
     columns = [_e.c[name] for name in Listed._fields]
     query = select(*columns).where(_e.c.experiment_id == experiment_id).order_by(_e.c.id.desc()).limit(most)
-    return [Listed._make(row) for row in connection.execute(query)]
+    return [Listed(**row._asdict()) for row in connection.execute(query)]
 
 
 def unfinished(connection: Connection) -> list[int]:
@@ -105,9 +128,10 @@ def hold(connection: Connection, evaluation_id: int) -> bool:
     return try_hold(connection, Kind.EVALUATION, str(evaluation_id))
 
 
-def by_id(connection: Connection, evaluation_id: int) -> Row[*tuple[Any, ...]]:
+def by_id(connection: Connection, evaluation_id: int) -> Evaluation:
     """One evaluation."""
-    return connection.execute(select(_e).where(_e.c.id == evaluation_id)).one()
+    row = connection.execute(select(*_COLUMNS).where(_e.c.id == evaluation_id)).one()
+    return Evaluation(**row._asdict())
 
 
 def advance(connection: Connection, evaluation_id: int, progress: float) -> None:
@@ -119,7 +143,9 @@ def advance(connection: Connection, evaluation_id: int, progress: float) -> None
     connection.execute(text(query), {"id": evaluation_id, "progress": progress})
 
 
-def finish(connection: Connection, evaluation_id: int, result: Any, error: str | None) -> None:
+def finish(
+    connection: Connection, evaluation_id: int, result: Mapping[str, JsonValue] | None, error: str | None
+) -> None:
     """Keep the answer, or why there is none."""
     query = (
         update(_e)
@@ -166,7 +192,15 @@ _CHOICES = text(
 )
 
 
-def newest_choices(connection: Connection, experiment_id: int, most: int) -> list[tuple[str, float, float]]:
-    """(action, propensity, reward) of what is settled among the newest decisions."""
-    given = {"experiment_id": experiment_id, "most": most}
-    return [(action, propensity, reward) for action, propensity, reward in connection.execute(_CHOICES, given)]
+class LoggedChoice(NamedTuple):
+    """What was chosen in one settled decision."""
+
+    action: str
+    propensity: float
+    reward: float
+
+
+def newest_choices(connection: Connection, experiment_id: int, most: int) -> list[LoggedChoice]:
+    """Those of the newest decisions that are settled."""
+    rows = connection.execute(_CHOICES, {"experiment_id": experiment_id, "most": most})
+    return [LoggedChoice(row.action, row.propensity, row.reward) for row in rows]

@@ -1,12 +1,11 @@
 """What analysts call: results, health checks, off-policy evaluations, planning."""
 
-from typing import Any
-
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
+from app.design import experiments
 from app.design.api.experiments import KeyPath, bound_key
 from app.foundation.api import answers
 from app.foundation.api.answers import ExperimentAnswer
@@ -15,8 +14,14 @@ from app.foundation.fields import Model
 from app.foundation.serving import process
 from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
+from app.off_policy.documents import CandidateListAnswer, CapAnswer, EvaluationAnswer, EvaluationListAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.reporting import feedback_report, health_checks, power, privacy, results
+from app.reporting.documents.feedback import FeedbackReport
+from app.reporting.documents.health import Health
+from app.reporting.documents.planning import PlanAnswer
+from app.reporting.documents.private import PrivateReport, PrivateReports
+from app.reporting.documents.results import Results
 from app.reporting.power import PowerRequest
 
 blueprint = APIBlueprint(
@@ -60,114 +65,12 @@ class PrivateReportRequest(Model):
     )
 
 
-class PrivateReportAnswer(BaseModel):
-    arms: list[dict[str, Any]]
-    epsilon: float
-    budget_left: float
-    estimand: str
-    privacy: str
-    noise_of_units: float
-    notes: list[str]
-
-
-class PrivateReportList(BaseModel):
-    budget: float
-    budget_left: float
-    reports: list[dict[str, Any]]
-
-
-class CapAnswer(BaseModel):
-    experiment: str
-    cap: dict[str, Any]
-    value: float = Field(description="Mean over units of the sum of a unit's rewards, under the cap.")
-    interval: list[float]
-    logged: float = Field(description="The same as it was.")
-    difference: float
-    difference_interval: list[float]
-    units: int
-    decisions: int
-    touched: int = Field(description="Decisions at which the cap would have been reached.")
-    effective_units: float
-    largest_weight: float
-    trusted: bool = Field(description="False: too few effective units for the interval.")
-    assumptions: list[str]
-
-
 class EvaluationPath(BaseModel):
     key: str
     evaluation_id: int
 
 
-class ResultsAnswer(BaseModel):
-    experiment: str
-    segment: str | None
-    control: str
-    window: dict[str, Any]
-    units: dict[str, int]
-    feedback_version: int = Field(description="Feedback schema of the rewards; 0: no answer counts.")
-    sample_ratio: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    assumptions: list[str]
-    decision: dict[str, Any] | None = None
-    method: str
-    computed_at: str
-    age_s: float
-    seconds: float
-
-
-class HealthAnswer(BaseModel):
-    experiment: str
-    ok: bool
-    checks: list[dict[str, Any]]
-    waiting_for_rewards: int
-    late_rewards: int
-    assumptions: list[str]
-
-
-class FeedbackReportAnswer(BaseModel):
-    experiment: str
-    in_force: dict[str, Any] = Field(
-        description="The feedback schema; being_computed: a newer one's version, or null; problem: why that failed."
-    )
-    answers: int
-    late: int
-    kinds: list[dict[str, Any]]
-    window: dict[str, Any]
-    groups: list[dict[str, Any]] = Field(description="All, each arm, each segment: rate, agreement, bias.")
-    assumptions: list[str]
-    computed_at: str | None = Field(description="Null: the worker has not computed it yet.")
-    age_s: float | None
-    seconds: float | None
-
-
-class EvaluationAnswer(BaseModel):
-    id: int
-    experiment: str
-    status: str = Field(description="queued, running, done or failed.")
-    progress: float
-    request: dict[str, Any]
-    result: dict[str, Any] | None
-    error: str | None
-    created_at: str
-    finished_at: str | None
-
-
-class EvaluationListAnswer(BaseModel):
-    evaluations: list[EvaluationAnswer]
-
-
-class CandidateListAnswer(BaseModel):
-    candidates: list[dict[str, Any]]
-
-
-class PowerAnswer(BaseModel):
-    kind: str
-    method: str
-    assumptions: list[str]
-    plan: dict[str, Any]
-
-
-@blueprint.get("/experiments/<key>/results", responses={200: ResultsAnswer})
+@blueprint.get("/experiments/<key>/results", responses={200: Results})
 @needs("read")
 def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     """Each arm against the control on each metric, and what the decision rule says."""
@@ -176,14 +79,14 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     return as_json(found)
 
 
-@blueprint.get("/experiments/<key>/health-checks", responses={200: HealthAnswer})
+@blueprint.get("/experiments/<key>/health-checks", responses={200: Health})
 @needs("read")
 def read_health(path: KeyPath, query: SegmentQuery) -> Response:
     """Units against shares, choices against propensities, missing rewards, models."""
     return as_json(health_checks.get(process().engine, bound_key(path.key), segment=query.segment))
 
 
-@blueprint.get("/experiments/<key>/feedback", responses={200: FeedbackReportAnswer})
+@blueprint.get("/experiments/<key>/feedback", responses={200: FeedbackReport})
 @needs("read")
 def read_feedback(path: KeyPath) -> Response:
     """What people say against what they do: counts, answer rates, agreement, and who answers."""
@@ -194,7 +97,7 @@ def read_feedback(path: KeyPath) -> Response:
 @needs("read")
 def candidates(path: KeyPath) -> Response:
     """The stored candidate policies."""
-    return as_json({"candidates": evaluations.candidates(process().engine, bound_key(path.key))})
+    return as_json(CandidateListAnswer(candidates=evaluations.candidates(process().engine, bound_key(path.key))))
 
 
 @blueprint.post("/experiments/<key>/candidates", responses={201: CandidateSpec})
@@ -202,7 +105,7 @@ def candidates(path: KeyPath) -> Response:
 def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
     """Store a candidate policy, to be evaluated on the log; it decides nothing."""
     stored = evaluations.add_candidate(process().engine, bound_key(path.key), body, caller().key_id)
-    return as_json(stored, 201)
+    return as_json(stored.model_dump(mode="json"), 201)
 
 
 @blueprint.post("/experiments/<key>/candidates/<candidate>/stage", responses={200: ExperimentAnswer})
@@ -213,7 +116,7 @@ def stage(path: CandidatePath, body: Stage) -> Response:
     at = process()
     staged = evaluations.stage(at.engine, at.settings, key, path.candidate, body.share, caller().key_id)
     at.refresh()
-    return as_json(staged)
+    return as_json(experiments.as_json(staged))
 
 
 @blueprint.post("/experiments/<key>/evaluations", responses={202: EvaluationAnswer})
@@ -227,7 +130,7 @@ def evaluate(path: KeyPath, body: EvaluationRequest) -> Response:
 @needs("read")
 def list_evaluations(path: KeyPath) -> Response:
     """The experiment's evaluations, newest first."""
-    return as_json({"evaluations": evaluations.newest(process().engine, bound_key(path.key))})
+    return as_json(EvaluationListAnswer(evaluations=evaluations.newest(process().engine, bound_key(path.key))))
 
 
 @blueprint.get("/experiments/<key>/evaluations/<int:evaluation_id>", responses={200: EvaluationAnswer})
@@ -244,7 +147,7 @@ def evaluate_cap(path: KeyPath, body: CapQuestion) -> Response:
     return as_json(cap_evaluation.evaluate(process().engine, bound_key(path.key), body))
 
 
-@blueprint.post("/experiments/<key>/private-reports", responses={201: PrivateReportAnswer})
+@blueprint.post("/experiments/<key>/private-reports", responses={201: PrivateReport})
 @needs("manage")
 def give_private_report(path: KeyPath, body: PrivateReportRequest) -> Response:
     """A report for a wider audience: units and mean reward of each arm, with differential privacy; spends the budget."""
@@ -252,7 +155,7 @@ def give_private_report(path: KeyPath, body: PrivateReportRequest) -> Response:
     return as_json(privacy.give(at.engine, at.settings, bound_key(path.key), body.epsilon, caller().key_id), 201)
 
 
-@blueprint.get("/experiments/<key>/private-reports", responses={200: PrivateReportList})
+@blueprint.get("/experiments/<key>/private-reports", responses={200: PrivateReports})
 @needs("read")
 def private_reports(path: KeyPath) -> Response:
     """The private reports of an experiment so far, and what is left of its budget."""
@@ -260,7 +163,7 @@ def private_reports(path: KeyPath) -> Response:
     return as_json(privacy.given(at.engine, at.settings, bound_key(path.key)))
 
 
-@blueprint.post("/power", responses={200: PowerAnswer})
+@blueprint.post("/power", responses={200: PlanAnswer})
 @needs("read")
 def plan(body: PowerRequest) -> Response:
     """How many units, how long, or which effect: for a metric, or by simulation for a bandit's arms."""

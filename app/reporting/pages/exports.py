@@ -2,9 +2,9 @@
 
 import tempfile
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import request, send_file
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page
 from app.design.pages.experiment import experiment_page
@@ -16,7 +16,7 @@ TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 
 @page("/experiments/<key>/export", "viewer")
-def export(key: str) -> Any:
+def export(key: str) -> ResponseReturnValue:
     """A file of results or decisions; without ``kind``, the page on which to choose one."""
     given = {name: request.args.get(name, "") for name in ("kind", "format", "since", "until")}
     errors: dict[str, str] = {}

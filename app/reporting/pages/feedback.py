@@ -1,12 +1,15 @@
 """What people said: the schema in force, counts and answer rates, agreement with the implicit reward, and who answers."""
 
-from typing import Any
+from typing import NamedTuple
 
 from app.accounts.pages.access import page
 from app.design import experiments
+from app.design.feedback_config import FeedbackSpec
 from app.design.pages.experiment import experiment_page
+from app.foundation.pages.charts import Figure
 from app.foundation.serving import process
 from app.reporting import feedback_report
+from app.reporting.documents.feedback import FeedbackGroup, FeedbackReport
 from app.reporting.pages import feedback_figures as figures
 
 
@@ -16,28 +19,42 @@ def feedback(key: str) -> str:
     engine = process().engine
     experiment = experiments.get(engine, key)
     found = feedback_report.stored(engine, key)
+    schema = FeedbackSpec.model_validate(found.in_force.worth or {})
     return experiment_page(
         "feedback.html",
         key,
         "feedback",
         experiment=experiment,
         found=found,
-        worth=figures.worth(found["in_force"]["worth"] or {}),
+        schema=found.in_force,
+        confidence=schema.confidence,
+        worth=figures.worth(schema),
         comments=feedback_report.comments(engine, key),
         scanned=feedback_report.SCANNED,
-        **(_shown(found) if found["groups"] else {}),
+        shown=_shown(found) if found.groups else None,
     )
 
 
-def _shown(found: dict[str, Any]) -> dict[str, Any]:
-    groups = found["groups"]
-    arms = [one["name"] for one in groups if one["group"] == "arm"]
-    return {
-        "kinds": figures.kinds(found["kinds"], arms),
-        "rates": figures.rates(groups),
-        "agreement": figures.agreement(groups),
-        "agreed": figures.agreed(groups[0]["agreement"]),
-        "bias": figures.bias(groups),
-        "biased": figures.biased(groups[0]["bias"]),
-        "overall": groups[0],
-    }
+class Shown(NamedTuple):
+    """The report in words, drawings and tables."""
+
+    overall: FeedbackGroup
+    kinds: figures.Table
+    rates: Figure
+    agreement: Figure
+    agreed: str
+    bias: figures.Table
+    biased: str
+
+
+def _shown(found: FeedbackReport) -> Shown:
+    groups = found.groups
+    return Shown(
+        overall=groups[0],
+        kinds=figures.kinds(found.kinds, [group.name for group in groups if group.group == "arm"]),
+        rates=figures.rates(groups),
+        agreement=figures.agreement(groups),
+        agreed=figures.agreed(groups[0].agreement),
+        bias=figures.bias(groups),
+        biased=figures.biased(groups[0].bias),
+    )

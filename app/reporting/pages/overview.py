@@ -1,16 +1,18 @@
 """How an experiment stands now; the figures come by themselves."""
 
-from typing import Any
-
 from flask import Response, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from werkzeug.http import generate_etag, quote_etag
 
 from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
 from app.design.pages.experiment import experiment_page
+from app.foundation.pages.charts import Figure
+from app.foundation.pages.format import NO_VALUE, duration, number, percent, plural
 from app.foundation.serving import process
 from app.reporting import overview as service
+from app.reporting.documents.activity import Activity
 from app.reporting.overview import Overview
 from app.reporting.pages import overview_figures as figures
 from app.reporting.pages import sentences
@@ -33,7 +35,7 @@ def overview(key: str) -> str:
 
 
 @page("/experiments/<key>/live", "viewer")
-def overview_live(key: str) -> Any:
+def overview_live(key: str) -> ResponseReturnValue:
     """The figures alone; 304 when nothing changed."""
     response = Response(_live(key, service.get(process().engine, key)), mimetype="text/html")
     response.add_etag()
@@ -42,21 +44,7 @@ def overview_live(key: str) -> Any:
 
 def _live(key: str, found: Overview) -> str:
     config = ExperimentConfig.model_validate(found.experiment.config)
-    activity = found.activity if found.activity and found.activity["decisions"] else None
-    shown: dict[str, Any] = {}
-    if activity is not None:
-        shown["figures"] = [
-            figures.rates(activity, config),
-            figures.decisions(activity),
-            *(figures.choices(one, place) for place, one in enumerate(activity["choices"]) if one["now"]["decisions"]),
-        ]
-        shown["learning"] = [
-            (one["arm"], sentences.learning(one), sentences.serving(found.models.get(one["arm"])))
-            for one in activity["learning"]
-        ]
-    if found.results is not None:
-        shown["verdict"] = sentences.verdict(found.results)
-        shown["results_age"] = sentences.roughly_ago(found.results["computed_at"])
+    activity = found.activity if found.activity and found.activity.decisions else None
     return render_template(
         "overview_live.html",
         key=key,
@@ -64,5 +52,36 @@ def _live(key: str, found: Overview) -> str:
         config=config,
         badges=found.badges,
         activity=activity,
-        **shown,
+        tiles=_tiles(activity, config) if activity else [],
+        figures=_figures(activity, config) if activity else [],
+        learning=[
+            (arm.arm, sentences.learning(arm), sentences.serving(found.models.get(arm.arm)))
+            for arm in (activity.learning if activity else [])
+        ],
+        verdict=sentences.verdict(found.results) if found.results else None,
+        results_age=sentences.roughly_ago(found.results.computed_at) if found.results else "",
     )
+
+
+def _figures(activity: Activity, config: ExperimentConfig) -> list[Figure]:
+    chosen = enumerate(activity.choices)
+    return [
+        figures.rates(activity, config),
+        figures.decisions(activity),
+        *(figures.choices(arm, number) for number, arm in chosen if arm.now.decisions),
+    ]
+
+
+def _tiles(activity: Activity, config: ExperimentConfig) -> list[tuple[str, str, str]]:
+    """(figure, what it counts, more) of each tile."""
+    rewarded = percent(activity.rewarded / activity.settled) if activity.settled else NO_VALUE
+    return [
+        (number(activity.decisions), "decisions", plural(activity.decisions_today, "today", "today")),
+        (number(activity.rewards_today), "rewards today", ""),
+        (rewarded, "of settled decisions had a reward", plural(activity.settled, "settled decision")),
+        (
+            number(activity.decisions - activity.settled),
+            "wait for rewards",
+            f"window: {duration(config.reward.window_s)}",
+        ),
+    ]

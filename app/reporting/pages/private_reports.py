@@ -1,17 +1,19 @@
 """Reports for a wider audience: given with differential privacy, out of one budget of each experiment."""
 
 import math
-from typing import Any
 
 from flask import redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid
+from app.foundation.pages.format import number
 from app.foundation.pages.forms import mistakes
 from app.foundation.serving import process
 from app.reporting import privacy as service
+from app.reporting.documents.private import PrivateArm
 
 
 @page("/experiments/<key>/private-reports", "viewer")
@@ -21,7 +23,7 @@ def private_reports(key: str) -> str:
 
 
 @page("/experiments/<key>/private-reports", "editor", ("POST",))
-def give_private_report(key: str) -> Any:
+def give_private_report(key: str) -> ResponseReturnValue:
     """Make one and spend its epsilon."""
     at = process()
     try:
@@ -52,8 +54,15 @@ def _shown(key: str, errors: dict[str, str] | None = None) -> str:
         key,
         "results",
         given=given,
+        rows=[[_row(arm) for arm in report.arms] for report in given.reports],
         installed=service.installed(),
         small=service.SMALL,
         typed=request.form,
         errors=errors or {},
     )
+
+
+def _row(arm: PrivateArm) -> list[str]:
+    if arm.suppressed:
+        return [arm.arm, "too few units to tell", "", ""]
+    return [arm.arm, number(arm.units), number(arm.mean_reward), f"± {number(arm.noise_of_mean)}"]

@@ -2,19 +2,22 @@
 
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import NamedTuple
 
 from flask import Response, render_template, request
 
 from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
+from app.foundation.pages.charts import Figure
 from app.foundation.pages.format import interval, number, percent
 from app.foundation.serving import process
+from app.foundation.words import as_sentence
+from app.off_policy.documents import EvaluationAnswer, PolicyLine
 from app.reporting import findings
+from app.reporting.documents.results import Results
 from app.reporting.findings import Whole
 from app.reporting.pages import overview_figures, result_figures, sentences
-from app.reporting.pages.results import in_order, metrics
-from app.reporting.result_lines import control_of
+from app.reporting.pages.results import ShownMetric, in_order, looks, metrics
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -35,10 +38,12 @@ def report(key: str) -> Response:
         policy_rows=_arms(config),
         reward=sentences.reward(config),
         results=found.findings.results,
-        evaluation=found.evaluation,
-        evaluation_rows=[_policy(line) for line in found.evaluation["result"]["policies"]] if found.evaluation else [],
+        shown=_shown(found, found.findings.results, config) if found.findings.results else None,
+        activity=found.activity,
+        rates=overview_figures.rates(found.activity, config) if found.activity and found.activity.decisions else None,
+        learning=[(arm.arm, sentences.learning(arm)) for arm in found.activity.learning] if found.activity else [],
+        evaluation=_evaluation(found.evaluation) if found.evaluation else None,
         notes=found.notes,
-        **_shown(found, config),
     )
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = CSP
@@ -55,46 +60,74 @@ def _version() -> str:
 
 
 def _arms(config: ExperimentConfig) -> list[list[str]]:
-    control = control_of(config)
+    control = config.control.key
     return [
         [f"{arm.key} (control)" if arm.key == control else arm.key, percent(arm.share), sentences.policy(arm.policy)]
         for arm in config.arms
     ]
 
 
-def _policy(line: dict[str, Any]) -> list[str]:
+class ShownEvaluation(NamedTuple):
+    """An off-policy evaluation, ready to be printed."""
+
+    trained_on: int
+    evaluated_on: int
+    finished_at: str | None
+    rows: list[list[str]]
+    search: str
+    assumptions: list[str]
+
+
+def _evaluation(found: EvaluationAnswer) -> ShownEvaluation | None:
+    result = found.result
+    if result is None:
+        return None
+    return ShownEvaluation(
+        trained_on=result.window.trained_on,
+        evaluated_on=result.window.evaluated_on,
+        finished_at=found.finished_at,
+        rows=[_policy(line) for line in result.policies],
+        search=as_sentence(result.search.text),
+        assumptions=result.assumptions,
+    )
+
+
+def _policy(line: PolicyLine) -> list[str]:
     """A line of the off-policy table; without a number where the log cannot support one."""
-    against = line["against_running"]
-    shown = line["interval"] is not None
+    against = line.against_running if line.interval is not None else None
     return [
-        line["policy"],
-        line["text"],
-        number(line["value"]),
-        interval(line["interval"]) if shown else "",
-        interval(against["interval"], "signed") if against and shown else "",
-        "yes" if line["status"] == "identified" else f"{line['status'].replace('_', ' ')}: {' '.join(line['reasons'])}",
+        line.policy,
+        line.text,
+        number(line.value),
+        interval(line.interval) if line.interval is not None else "",
+        interval(against.interval, "signed") if against else "",
+        "yes" if line.status == "identified" else f"{line.status.replace('_', ' ')}: {' '.join(line.reasons)}",
     ]
 
 
-def _shown(found: Whole, config: ExperimentConfig) -> dict[str, Any]:
-    results, looks, activity = found.findings.results, found.findings.looks, found.activity
-    shown: dict[str, Any] = {"activity": activity}
-    if activity and activity["decisions"]:
-        shown["rates"] = overview_figures.rates(activity, config)
-        shown["learning"] = [(one["arm"], sentences.learning(one)) for one in activity["learning"]]
-    if results is None:
-        return shown
-    return shown | {
-        "verdict": sentences.verdict(results),
-        "rule": sentences.rule(config.decision_rule, results["control"]),
-        "metrics": metrics(results, "sequential"),
-        "looks": result_figures.looks(looks) if len(looks) > 1 and looks[-1].comparisons else None,
-        "segments": [
+class Shown(NamedTuple):
+    """The results in words, drawings and tables."""
+
+    verdict: sentences.Verdict
+    rule: list[str]
+    metrics: list[ShownMetric]
+    looks: Figure | None
+    segments: list[tuple[str | None, list[Figure]]]
+    ratio: result_figures.Table
+
+
+def _shown(found: Whole, results: Results, config: ExperimentConfig) -> Shown:
+    return Shown(
+        verdict=sentences.verdict(results),
+        rule=sentences.rule(config.decision_rule, results.control),
+        metrics=metrics(results, "sequential"),
+        looks=looks(found.findings),
+        segments=[
             (
-                one["segment"],
-                [result_figures.segments(metric, "sequential", one["segment"]) for metric in in_order(one)],
+                split.segment,
+                [result_figures.segments(metric, "sequential", split.segment or "") for metric in in_order(split)],
             )
-            for one in found.segments
+            for split in found.segments
         ],
-        "ratio": result_figures.ratio(results["sample_ratio"]),
-    }
+        ratio=result_figures.ratio(results.sample_ratio),
+    )

@@ -1,13 +1,16 @@
-"""Charts and tables of results, for the page and for the report: texts and drawings of what ``app.reporting.results`` found."""
+"""Charts and tables of results, for the page and for the report, from ``app.reporting.documents.results``."""
 
-from typing import Any
+from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
-from app.foundation.pages.format import interval, moment, number, p_value, percent, signed, signed_percent, when
+from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
+from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults, SampleRatio
 from app.reporting.pages import sentences
-from app.reporting.store.reports import Look
+from app.reporting.results import Look
 
 HEAD = [
     "Arm",
@@ -20,56 +23,56 @@ HEAD = [
     "p, one look, adjusted",
     "Chance to win",
 ]
+Table = tuple[list[str], list[list[str]]]  # head and rows
 MOST_ROWS = 24  # of a forest plot; its table has all
 
 
-def metric(found: dict[str, Any], method: str, number_: int) -> Figure:
+def metric(found: MetricResults, method: str, index: int) -> Figure:
     """One metric: every arm against control around 0, and everything that is known of it as a table."""
-    direction = "higher is better" if found["direction"] == "increase" else "lower is better"
-    caption = f"{found['name']}: {_what(method)}"
-    rows = [_row(line["arm"], line, method) for line in found["comparisons"]]
-    chart = _chart(rows, found["comparisons"], method, caption)
-    return Figure(f"metric-{number_}", caption, chart, *table(found, None), note=f"{_drawn(method)}; {direction}.")
+    direction = "higher is better" if found.direction == "increase" else "lower is better"
+    caption = f"{found.name}: {_what(method)}"
+    rows = [_row(line.arm, line, method) for line in found.comparisons]
+    chart = _chart(rows, found.comparisons, method, caption)
+    return Figure(f"metric-{index}", caption, chart, *table(found, None), note=f"{_drawn(method)}; {direction}.")
 
 
-def segments(found: dict[str, Any], method: str, field: str) -> Figure:
+def segments(found: MetricResults, method: str, field: str) -> Figure:
     """One metric split by a context field; the last lines weigh both arms to the same shares of the segments."""
-    lines = sorted(found["comparisons"], key=lambda line: line["segment"] is None)
-    caption = f"{found['name']} by {field}: {_what(method)}"
+    lines = sorted(found.comparisons, key=lambda line: line.segment is None)
+    caption = f"{found.name} by {field}: {_what(method)}"
     note = f"{_drawn(method)}."
     if len(lines) > MOST_ROWS:
         note += f" The chart has the first {MOST_ROWS} lines, the table all {len(lines)}."
     drawn = lines[:MOST_ROWS]
-    rows = [_row(_named(line["arm"], line["segment"], field), line, method) for line in drawn]
-    return Figure(
-        f"segments-{found['metric']}", caption, _chart(rows, drawn, method, caption), *table(found, field), note
-    )
+    rows = [_row(_named(line.arm, line.segment, field), line, method) for line in drawn]
+    chart = _chart(rows, drawn, method, caption)
+    return Figure(f"segments-{found.metric}", caption, chart, *table(found, field), note)
 
 
-def table(found: dict[str, Any], field: str | None) -> tuple[list[str], list[list[Any]]]:
+def table(found: MetricResults, field: str | None) -> Table:
     """Everything that is known of one metric's arms, segment by segment, the control first.
 
     :param field: the context field of a report that is split.
     """
-    lines = found["comparisons"]
-    guarded = any(line["non_inferiority"] for line in lines)
-    compared = {line["arm"] for line in lines}
-    known = {(row["arm"], row["segment"]): row for row in found["arms"]}
-    rows: list[list[Any]] = []
-    for segment in dict.fromkeys(line["segment"] for line in [*lines, *found["arms"]]):
-        controls = [row for row in found["arms"] if row["segment"] == segment and row["arm"] not in compared]
+    lines = found.comparisons
+    guarded = any(line.non_inferiority for line in lines)
+    compared = {line.arm for line in lines}
+    known = {(row.arm, row.segment): row for row in found.arms}
+    rows: list[list[str]] = []
+    for segment in dict.fromkeys([line.segment for line in lines] + [row.segment for row in found.arms]):
+        controls = [row for row in found.arms if row.segment == segment and row.arm not in compared]
         rows += [_control_row(row, field) for row in controls]
         for line in lines:
-            if line["segment"] == segment:
-                cells = _cells(line, known.get((line["arm"], segment)), field)
-                rows.append(cells + ([sentences.margin(line["non_inferiority"])] if guarded else []))
+            if line.segment == segment:
+                cells = _cells(line, known.get((line.arm, segment)), field)
+                rows.append(cells + ([sentences.margin(line.non_inferiority)] if guarded else []))
     head = [*HEAD, "Margin of the guardrail"] if guarded else list(HEAD)
     return head, [row + [""] * (len(head) - len(row)) for row in rows]
 
 
 def looks(found: list[Look]) -> Figure:
     """The peek-safe interval of the primary metric over time."""
-    arms = list(dict.fromkeys(line["arm"] for look in found for line in look.comparisons))[:SERIES]
+    arms = list(dict.fromkeys(line.arm for look in found for line in look.comparisons))[:SERIES]
     series = [Series(arm, [_point(look, arm) for look in found]) for arm in arms]
     name = found[-1].name if found else "The metric that decides"
     low, high = _room(series)
@@ -87,28 +90,28 @@ def looks(found: list[Look]) -> Figure:
     return Figure("looks", f"{name}: the difference to control as it became known", chart, head, rows, note)
 
 
-def ratio(found: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def ratio(found: SampleRatio) -> Table:
     """Units of each arm beside those that its share promises."""
-    total = sum(found["observed"].values())
+    total = sum(found.observed.values())
     rows = [
-        [arm, number(units), number(round(found["expected"][arm], 1)), percent(units / total if total else None, 2)]
-        for arm, units in found["observed"].items()
+        [arm, number(units), number(round(found.expected[arm], 1)), percent(units / total if total else None, 2)]
+        for arm, units in found.observed.items()
     ]
     return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
 
 
-def _row(label: str, line: dict[str, Any], method: str) -> Row:
-    given = line["interval"] if method == "fixed" else line["always_valid"]["interval"]
-    apart = given["low"] is not None and given["high"] is not None and (given["low"] > 0 or given["high"] < 0)
-    return Row(label, line["difference"], given["low"], given["high"], strong=apart)
+def _row(label: str, line: ComparisonLine, method: str) -> Row:
+    given = line.interval if method == "fixed" else line.always_valid.interval
+    apart = given.low is not None and given.high is not None and (given.low > 0 or given.high < 0)
+    return Row(label, line.difference, given.low, given.high, strong=apart)
 
 
-def _chart(rows: list[Row], lines: list[dict[str, Any]], method: str, title: str) -> Any:
+def _chart(rows: Sequence[Row], lines: Sequence[ComparisonLine], method: str, title: str) -> Markup:
     if method != "bayes":
         unit = "difference to control, in the metric's unit"
         return charts.forest(rows, title=title, unit=unit, write=signed, line_at=0.0)
-    pairs = [(row, line["chance_to_win"]) for row, line in zip(rows, lines, strict=True) if line["chance_to_win"]]
-    bars = [Row(row.label, won["probability"], strong=won["probability"] > 0.95) for row, won in pairs]
+    pairs = [(row.label, line.chance_to_win) for row, line in zip(rows, lines, strict=True)]
+    bars = [Row(label, won.probability, strong=won.probability > 0.95) for label, won in pairs if won]
     return charts.bars(bars, title=title, unit="chance to be the best arm", write=sentences.chance, high=1.0)
 
 
@@ -131,23 +134,22 @@ def _named(arm: str, segment: str | None, field: str | None) -> str:
     return f"{arm}, {'all, weighted alike' if segment is None else f'{field} = ' + (segment or '(none)')}"
 
 
-def _control_row(row: dict[str, Any], field: str | None) -> list[Any]:
-    return [f"{_named(row['arm'], row['segment'], field)} (control)", number(row["units"]), number(row["value"])]
+def _control_row(row: ArmValue, field: str | None) -> list[str]:
+    return [f"{_named(row.arm, row.segment, field)} (control)", number(row.units), number(row.value)]
 
 
-def _cells(line: dict[str, Any], arm: dict[str, Any] | None, field: str | None) -> list[Any]:
-    sequence = line["always_valid"]
-    won = line["chance_to_win"]
+def _cells(line: ComparisonLine, arm: ArmValue | None, field: str | None) -> list[str]:
+    sequence = line.always_valid
     return [
-        _named(line["arm"], line["segment"], field),
-        number(arm["units"]) if arm else "",
-        number(arm["value"]) if arm else "",
-        _two_lines(signed(line["difference"]), signed_percent(line["relative_lift"])),
-        _two_lines(interval(sequence["interval"], "signed"), interval(sequence["relative_interval"], "signed_percent")),
-        _two_lines(interval(line["interval"], "signed"), interval(line["relative_interval"], "signed_percent")),
-        p_value(line["adjusted_running_p"]),
-        p_value(line["adjusted_p_value"]),
-        sentences.chance(won["probability"]) if won else "",
+        _named(line.arm, line.segment, field),
+        number(arm.units) if arm else "",
+        number(arm.value) if arm else "",
+        _two_lines(signed(line.difference), signed_percent(line.relative_lift)),
+        _two_lines(interval(sequence.interval, "signed"), interval(sequence.relative_interval, "signed_percent")),
+        _two_lines(interval(line.interval, "signed"), interval(line.relative_interval, "signed_percent")),
+        p_value(line.adjusted_running_p),
+        p_value(line.adjusted_p_value),
+        sentences.chance(line.chance_to_win.probability) if line.chance_to_win else "",
     ]
 
 
@@ -156,29 +158,25 @@ def _two_lines(absolute: str, relative: str) -> str:
     return absolute if absolute == relative else f"{absolute}\n{relative}"
 
 
-def _look(look: Look, line: dict[str, Any]) -> list[Any]:
-    given = interval(line["always_valid"]["interval"], "signed")
-    return [when(look.computed_at), line["arm"], signed(line["difference"]), given, p_value(line["running_p"])]
-
-
-def _seconds(look: Look) -> float:
-    found = moment(look.computed_at)
-    return found.timestamp() if found else 0.0
+def _look(look: Look, line: ComparisonLine) -> list[str]:
+    given = interval(line.always_valid.interval, "signed")
+    return [when(look.computed_at), line.arm, signed(line.difference), given, p_value(line.running_p)]
 
 
 def _point(look: Look, arm: str) -> Point:
-    line = next((one for one in look.comparisons if one["arm"] == arm), None)
-    if line is None or line["difference"] is None:
-        return Point(_seconds(look), None)
-    given = line["always_valid"]["interval"]
-    return Point(_seconds(look), line["difference"], given["low"], given["high"])
+    at = look.computed_at.timestamp()
+    line = next((line for line in look.comparisons if line.arm == arm), None)
+    if line is None or line.difference is None:
+        return Point(at, None)
+    given = line.always_valid.interval
+    return Point(at, line.difference, given.low, given.high)
 
 
 def _room(series: list[Series]) -> tuple[float | None, float | None]:
     """An axis that the very first, very wide intervals do not blow up: they are cut at the edge."""
     ends: list[float] = []
-    for one in series:
-        later = one.points[len(one.points) // 5 :]
+    for arm in series:
+        later = arm.points[len(arm.points) // 5 :]
         ends += [y for p in later for y in (p.low, p.high, p.y) if y is not None]
-        ends += [p.y for p in one.points if p.y is not None]
+        ends += [p.y for p in arm.points if p.y is not None]
     return (min([*ends, 0.0]), max([*ends, 0.0])) if ends else (None, None)

@@ -1,12 +1,15 @@
 """Figures in plain words: the verdict, the rule, whether an arm learns. What is said is decided in the services."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
+from pydantic import JsonValue
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import DecisionRule
+from app.foundation.intervals import IntervalDocument
 from app.foundation.pages.format import (
     duration,
     interval,
@@ -20,6 +23,9 @@ from app.foundation.pages.format import (
     when,
 )
 from app.registry.store.models import Serving
+from app.reporting.documents.activity import Learning
+from app.reporting.documents.results import MetricResults, NonInferiority, Results, RuleVerdict
+from bandits.policy import BanditPolicy, FixedPolicy, parse_policy
 
 METHODS = {
     "sequential": (
@@ -49,69 +55,63 @@ class Verdict(NamedTuple):
     sentences: list[str]
 
 
-def verdict(results: dict[str, Any]) -> Verdict:
+def verdict(results: Results) -> Verdict:
     """The best arm against control with its peek-safe interval, and what the rule of the launch says."""
-    said = results["decision"]["verdict"]
-    kind = {"ship": "good", "stop": "bad"}.get(said, "wait")
-    return Verdict(kind, [earned(results), rule_says(results["decision"])])
+    said = [rule_says(results.decision)] if results.decision else []
+    kind = {"ship": "good", "stop": "bad"}.get(results.decision.verdict if results.decision else "", "wait")
+    return Verdict(kind, [earned(results), *said])
 
 
-def earned(results: dict[str, Any]) -> str:
+def earned(results: Results) -> str:
     """The first primary metric's best arm against control."""
-    metric = next(one for one in results["metrics"] if one["role"] == "primary")
-    line = best_line(metric)
+    metric = results.primary()[0]
+    line = metric.best()
     if line is None:
         return _no_comparison(metric, results)
-    values = {row["arm"]: row["value"] for row in metric["arms"]}
-    mine, control = number(values.get(line["arm"])), number(values.get(line["control"]))
-    against = f"{control} of the control" + ("" if line["control"] == "control" else f", {line['control']}")
-    if metric["source"]["type"] == "reward":
-        text = f"{line['arm']} earns {mine} per decision against {against}"
+    values = metric.values()
+    mine, control = number(values.get(line.arm)), number(values.get(line.control))
+    against = f"{control} of the control" + ("" if line.control == "control" else f", {line.control}")
+    if metric.source["type"] == "reward":
+        text = f"{line.arm} earns {mine} per decision against {against}"
     else:
-        text = f"{metric['name']}: {line['arm']} has {mine} against {against}"
-    if line["relative_lift"] is not None:
-        return f"{text}: {lift(line['relative_lift'], line['always_valid']['relative_interval'])}."
-    return f"{text}: {signed(line['difference'])} ({interval(line['always_valid']['interval'], 'signed')})."
+        text = f"{metric.name}: {line.arm} has {mine} against {against}"
+    if line.relative_lift is not None:
+        return f"{text}: {lift(line.relative_lift, line.always_valid.relative_interval)}."
+    return f"{text}: {signed(line.difference)} ({interval(line.always_valid.interval, 'signed')})."
 
 
-def lift(value: float, given: dict[str, Any]) -> str:
+def lift(value: float, given: IntervalDocument) -> str:
     """A relative change with its interval, as precise as it is worth saying."""
     digits = 0 if abs(value) >= 0.1 else 1
-    if given["low"] is None or given["high"] is None:
-        return f"{signed_percent(value, digits)} ({given['reason']})"
-    return f"{signed_percent(value, digits)} ({signed_percent(given['low'], digits)} to {signed_percent(given['high'], digits)})"
+    if given.low is None or given.high is None:
+        return f"{signed_percent(value, digits)} ({given.reason})"
+    return (
+        f"{signed_percent(value, digits)} ({signed_percent(given.low, digits)} to {signed_percent(given.high, digits)})"
+    )
 
 
-def best_line(metric: dict[str, Any]) -> dict[str, Any] | None:
-    """The comparison of the best arm; null when none can be made."""
-    upwards = 1 if metric["direction"] == "increase" else -1
-    known = [line for line in metric["comparisons"] if line["difference"] is not None]
-    return max(known, key=lambda line: upwards * line["difference"], default=None)
-
-
-def _no_comparison(metric: dict[str, Any], results: dict[str, Any]) -> str:
-    control = results["control"]
-    if len(results["sample_ratio"]["observed"]) < 2:
+def _no_comparison(metric: MetricResults, results: Results) -> str:
+    control = results.control
+    if len(results.sample_ratio.observed) < 2:
         return (
             f"There is one arm, {control}, and so nothing to compare it with. Add an arm to see what a policy is worth."
         )
-    if not metric["comparisons"]:
+    if not metric.comparisons:
         return f"Nothing can be compared yet: {control} and another arm need settled decisions first."
-    reason = metric["comparisons"][0]["always_valid"]["interval"]["reason"]
-    return f"Nothing can be compared yet: {reason}."
+    return f"Nothing can be compared yet: {metric.comparisons[0].always_valid.interval.reason}."
 
 
-def rule_says(decision: dict[str, Any]) -> str:
+def rule_says(decision: RuleVerdict) -> str:
     """The verdict of the rule with its reasons."""
-    words = VERDICTS[decision["verdict"]].format(arm=decision["arm"])
-    return f"The rule written down at launch says: {words}. {' '.join(decision['reasons'])}"
+    words = VERDICTS[decision.verdict].format(arm=decision.arm)
+    return f"The rule written down at launch says: {words}. {' '.join(decision.reasons)}"
 
 
 def rule(given: DecisionRule, control: str) -> list[str]:
     """The decision rule as it was written down."""
     found = [
-        f"Ship an arm when it is shown to be better than {control} on a metric that decides, with at most "
-        f"{percent(given.alpha, 0)} false alarms over all looks together.",
+        f"Ship an arm when it is shown to be better than {control} on a metric that decides, and worse on none of them, "
+        f"with at most {percent(given.alpha, 0)} false alarms over all looks together.",
         "Stop when the units do not match their shares, when a guardrail is crossed, or when every arm is shown to be worse.",
         f"Say nothing before every arm has {plural(given.min_units, 'unit')}"
         + (f" and {duration(given.min_days * 86_400)} have passed." if given.min_days else "."),
@@ -121,18 +121,17 @@ def rule(given: DecisionRule, control: str) -> list[str]:
     return found
 
 
-def learning(found: dict[str, Any]) -> str:
-    """Is this arm learning? One line of ``activity["learning"]``."""
-    answer = found["answer"]
-    if answer == "too_early":
+def learning(found: Learning) -> str:
+    """Is this arm learning?"""
+    if found.answer == "too_early" or found.interval is None:
         return "Too early to say: the first and the last third of the decisions need 30 units of this arm each, all settled."
-    earned = f"{number(found['last'])} per decision in the last third of the decisions, {number(found['first'])} in the first"
-    beside = "" if "control_change" not in found else " beyond what changed for the control meanwhile"
-    low, high = found["interval"]
-    change = f"{signed(found['change'])}{beside} (95% interval {signed(low)} to {signed(high)})"
-    if answer == "yes":
+    earned = f"{number(found.last)} per decision in the last third of the decisions, {number(found.first)} in the first"
+    beside = "" if found.control_change is None else " beyond what changed for the control meanwhile"
+    low, high = found.interval
+    change = f"{signed(found.change)}{beside} (95% interval {signed(low)} to {signed(high)})"
+    if found.answer == "yes":
         return f"Yes. It earned {earned}: {change}."
-    if answer == "worse":
+    if found.answer == "worse":
         return f"It got worse. It earned {earned}: {change}."
     return f"Not shown. It earned {earned}: {change}, which may be chance."
 
@@ -146,7 +145,7 @@ def serving(model: Serving | None) -> str:
     return text if model.problem is None else f"{text} The newest round does not serve: {model.problem}."
 
 
-def roughly_ago(value: Any, now: datetime | None = None) -> str:
+def roughly_ago(value: datetime | str | None, now: datetime | None = None) -> str:
     """An age in whole minutes, hours or days: a text that lives on a page which must not change all the time."""
     found = moment(value)
     if found is None:
@@ -170,33 +169,33 @@ def chance(value: float | None) -> str:
     return "over 99.9%" if value > 0.999 else "under 0.1%" if value < 0.001 else percent(value)
 
 
-def margin(tested: dict[str, Any] | None) -> str:
+def margin(tested: NonInferiority | None) -> str:
     """What a guardrail's test says."""
     if tested is None:
         return ""
-    words = "shown to be within the margin" if tested["shown"] else "not shown to be within the margin yet"
-    return f"{words} (p {p_value(tested['p_value'])})"
+    words = "shown to be within the margin" if tested.shown else "not shown to be within the margin yet"
+    return f"{words} (p {p_value(tested.p_value)})"
 
 
-def metric_notes(metric: dict[str, Any]) -> list[str]:
+def metric_notes(metric: MetricResults) -> list[str]:
     """What a reader of a metric's figures has to know."""
     found = []
-    adjusted = {line["adjustment"] for line in metric["comparisons"]}
-    if adjusted:
-        how = ADJUSTMENTS[adjusted.pop()]
-        over = "the metrics that decide" if metric["role"] == "primary" else "the guardrails and the other metrics"
+    adjustment = next((line.adjustment for line in metric.comparisons), None)
+    if adjustment is not None:
+        over = "the metrics that decide" if metric.role == "primary" else "the guardrails and the other metrics"
+        how = ADJUSTMENTS[adjustment]
         found.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
-    if metric["winsorize"] is not None:
+    if metric.winsorize is not None:
         found.append(
-            f"Winsorised: values per unit above the {percent(metric['winsorize'], 1)} quantile of all units count as that "
+            f"Winsorised: values per unit above the {percent(metric.winsorize, 1)} quantile of all units count as that "
             "quantile, so that a few extreme units do not decide. The estimate is of the cut values."
         )
-    if metric["role"] == "guardrail" and metric["min_effect"]:
+    if metric.role == "guardrail" and metric.min_effect:
         found.append(
-            f"Guardrail: an arm may be worse than control by at most {percent(metric['min_effect'])} of the control's value."
+            f"Guardrail: an arm may be worse than control by at most {percent(metric.min_effect)} of the control's value."
         )
-    if metric["window_s"] is not None:
-        found.append(f"Reports count up to {duration(metric['window_s'])} after their decision.")
+    if metric.window_s is not None:
+        found.append(f"Reports count up to {duration(metric.window_s)} after their decision.")
     return found
 
 
@@ -216,12 +215,13 @@ def reward(config: ExperimentConfig) -> str:
     )
 
 
-def policy(document: dict[str, Any]) -> str:
+def policy(document: Mapping[str, JsonValue]) -> str:
     """What an arm does, in words."""
-    if document["type"] == "fixed":
-        return f"always chooses {document['action']}"
-    if document["type"] == "uniform":
+    found = parse_policy(document)
+    if isinstance(found, FixedPolicy):
+        return f"always chooses {found.action}"
+    if not isinstance(found, BanditPolicy):
         return "chooses at random, every action equally often"
-    floor = document.get("exploration_floor")
-    kept = f", with {percent(float(floor))} of its choices spread evenly over all actions" if floor else ""
-    return f"learns ({document.get('algorithm', 'its own way')}){kept}"
+    given = "exploration_floor" in document  # the default is not told
+    kept = f", with {percent(found.exploration_floor)} of its choices spread evenly over all actions" if given else ""
+    return f"learns ({found.algorithm}){kept}"

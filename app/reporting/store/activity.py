@@ -1,7 +1,7 @@
 """What happened when, per arm: decisions, settled rewards and their spread over units, in stretches of time."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -25,14 +25,15 @@ class Stretch(NamedTuple):
 class Span(NamedTuple):
     """When an experiment's decisions were made."""
 
-    first: Any  # null: none was made
-    last: Any
+    first: datetime
+    last: datetime
 
 
-def span(connection: Connection, experiment_id: int) -> Span:
-    """First and last decision."""
-    query = "SELECT min(decided_at), max(decided_at) FROM decisions WHERE experiment_id = :id"
-    return Span._make(connection.execute(text(query), {"id": experiment_id}).one())
+def span(connection: Connection, experiment_id: int) -> Span | None:
+    """First and last decision; null when none was made."""
+    query = "SELECT min(decided_at) AS first, max(decided_at) AS last FROM decisions WHERE experiment_id = :id"
+    row = connection.execute(text(query), {"id": experiment_id}).one()
+    return None if row.first is None else Span(row.first, row.last)
 
 
 # A waiting decision's time follows from the end of its window, so that the wide log itself need not be read.
@@ -49,11 +50,13 @@ _STRETCHES = text(
             count(*) FILTER (WHERE events > 0) AS rewarded
         FROM seen GROUP BY 1, 2, 3
     )
-    SELECT arm, stretch, sum(decisions)::bigint, sum(den)::bigint, count(*) FILTER (WHERE den > 0)::int,
-        sum(rewarded)::bigint, coalesce(avg(num) FILTER (WHERE den > 0), 0)::float8,
-        coalesce(avg(den) FILTER (WHERE den > 0), 0)::float8, coalesce(var_pop(num) FILTER (WHERE den > 0), 0)::float8,
-        coalesce(var_pop(den) FILTER (WHERE den > 0), 0)::float8,
-        coalesce(covar_pop(num, den::float8) FILTER (WHERE den > 0), 0)::float8
+    SELECT arm, stretch, sum(decisions)::bigint AS decisions, sum(den)::bigint AS settled,
+        count(*) FILTER (WHERE den > 0)::int AS units, sum(rewarded)::bigint AS rewarded,
+        coalesce(avg(num) FILTER (WHERE den > 0), 0)::float8 AS mean_num,
+        coalesce(avg(den) FILTER (WHERE den > 0), 0)::float8 AS mean_den,
+        coalesce(var_pop(num) FILTER (WHERE den > 0), 0)::float8 AS var_num,
+        coalesce(var_pop(den) FILTER (WHERE den > 0), 0)::float8 AS var_den,
+        coalesce(covar_pop(num, den::float8) FILTER (WHERE den > 0), 0)::float8 AS cov
     FROM units GROUP BY 1, 2 ORDER BY 1, 2
     """
 )
@@ -66,7 +69,7 @@ def stretches(connection: Connection, experiment_id: int, *, edges: list[datetim
     :param window_s: the experiment's reward window.
     """
     given = {"id": experiment_id, "edges": edges, "window_s": window_s}
-    return [Stretch._make(row) for row in connection.execute(_STRETCHES, given)]
+    return [Stretch(**row._asdict()) for row in connection.execute(_STRETCHES, given)]
 
 
 _PARTS = text(
@@ -93,16 +96,19 @@ class Today(NamedTuple):
 
 _TODAY = text(
     """
-    SELECT to_char(clock_timestamp(), 'YYYY-MM-DD'),
-        (SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at >= date_trunc('day', clock_timestamp())),
+    SELECT to_char(clock_timestamp(), 'YYYY-MM-DD') AS day,
+        (SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at >= date_trunc('day', clock_timestamp()))
+            AS decisions,
         (SELECT count(*) FROM rewards WHERE experiment_id = :id AND received_at >= date_trunc('day', clock_timestamp()))
+            AS rewards
     """
 )
 
 
 def today(connection: Connection, experiment_id: int) -> Today:
     """Decisions made and reward events received today."""
-    return Today._make(connection.execute(_TODAY, {"id": experiment_id}).one())
+    row = connection.execute(_TODAY, {"id": experiment_id}).one()
+    return Today(row.day, row.decisions, row.rewards)
 
 
 class Choices(NamedTuple):
@@ -113,7 +119,7 @@ class Choices(NamedTuple):
 
 
 _CHOICES = """
-    SELECT eligible[chosen + 1] AS action, count(*)::int FROM (
+    SELECT eligible[chosen + 1] AS action, count(*)::int AS times FROM (
         SELECT eligible, chosen FROM decisions WHERE experiment_id = :id AND arm = :arm AND state <> 'unanswered'
         ORDER BY decided_at {order} LIMIT :most
     ) part GROUP BY 1 ORDER BY 2 DESC, 1
@@ -124,4 +130,4 @@ def choices(connection: Connection, experiment_id: int, arm: str, *, newest: boo
     """How often each action was chosen among the first, or the newest, so many decisions of an arm."""
     query = text(_CHOICES.format(order="DESC" if newest else "ASC"))
     rows = connection.execute(query, {"id": experiment_id, "arm": arm, "most": most}).all()
-    return Choices(sum(row[1] for row in rows), {row[0]: row[1] for row in rows})
+    return Choices(sum(row.times for row in rows), {row.action: row.times for row in rows})

@@ -1,7 +1,7 @@
 """Reads logged choices and their propensities for the health checks, a slice at a time."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -21,23 +21,27 @@ def newest(connection: Connection, experiment_id: int, segment: str | None, most
     """The newest activated decisions in slices of 5,000; what was deferred and never shown is no exposure."""
     field = "NULL" if segment is None else "coalesce(context ->> :segment, '')"
     query = f"""
-        SELECT arm, policy_version, {field}, eligible, distribution, chosen FROM decisions
+        SELECT arm, policy_version, {field} AS segment, eligible, distribution, chosen FROM decisions
         WHERE experiment_id = :id AND state = 'active' ORDER BY decided_at DESC LIMIT :most
     """
-    given: dict[str, Any] = {"id": experiment_id, "most": most}
+    given: dict[str, str | int] = {"id": experiment_id, "most": most}
     if segment is not None:
         given["segment"] = segment
     streamed = text(query).execution_options(stream_results=True, max_row_buffer=5000)
     for part in connection.execute(streamed, given).partitions(5000):
-        yield [Choice._make(row) for row in part]
+        yield [Choice(**row._asdict()) for row in part]
 
 
-def waiting(connection: Connection, experiment_id: int) -> tuple[int, int]:
-    """(decisions whose outcome is open, rewards that came late)."""
-    open_query = "SELECT count(*) FROM awaiting_outcome WHERE experiment_id = :id"
-    late_query = "SELECT count(*) FROM rewards WHERE experiment_id = :id AND late"
-    given = {"id": experiment_id}
-    return (
-        int(connection.execute(text(open_query), given).scalar_one()),
-        int(connection.execute(text(late_query), given).scalar_one()),
-    )
+class OpenRewards(NamedTuple):
+    waiting: int  # decisions whose outcome is open
+    late: int  # rewards that came after their window
+
+
+def open_rewards(connection: Connection, experiment_id: int) -> OpenRewards:
+    """What the outcomes of an experiment do not hold."""
+    query = """
+        SELECT (SELECT count(*) FROM awaiting_outcome WHERE experiment_id = :id) AS waiting,
+               (SELECT count(*) FROM rewards WHERE experiment_id = :id AND late) AS late
+    """
+    row = connection.execute(text(query), {"id": experiment_id}).one()
+    return OpenRewards(row.waiting, row.late)

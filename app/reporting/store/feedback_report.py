@@ -4,8 +4,9 @@ Units that deny being analysed are in none of it.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import ITS_OUTCOME
@@ -22,6 +23,24 @@ class Count(NamedTuple):
     late: int
 
 
+class Said(NamedTuple):
+    """One answer, as the database's JSON has it."""
+
+    kind: str
+    value: str | int | float | None
+    occurred_at: str  # ISO 8601
+    feedback_id: str
+    late: bool
+
+
+class Reported(NamedTuple):
+    """One reward, as the database's JSON has it."""
+
+    value: float
+    occurred_at: str  # ISO 8601
+    reward_id: str
+
+
 class Settled(NamedTuple):
     """One settled decision, and what was said of it."""
 
@@ -31,10 +50,8 @@ class Settled(NamedTuple):
     config_version: int
     segments: list[str]  # values of the declared fields, in their order; empty: the context has none
     reward: float  # as settled: with what answers contribute
-    said: list[list[Any]] | None  # [kind, value, occurred_at as ISO 8601, feedback id, late]; null: nothing
-    rewards: list[
-        list[Any]
-    ]  # [value, occurred_at as ISO 8601, reward id] of those in time; not read where nothing was said
+    said: list[Said] | None  # null: nothing
+    rewards: list[Reported]  # those in time; not read where nothing was said
 
 
 class Comment(NamedTuple):
@@ -43,7 +60,7 @@ class Comment(NamedTuple):
     decision_id: str
     action: str
     kind: str
-    value: Any
+    value: JsonValue  # as the app sent it
     comment: str
     received_at: datetime
 
@@ -102,16 +119,28 @@ def is_small(connection: Connection, experiment_id: int, most: int) -> bool:
 
 def counts(connection: Connection, experiment_id: int) -> list[Count]:
     """All answers by kind and arm."""
-    return [Count._make(row) for row in connection.execute(_COUNTS, {"id": experiment_id})]
+    return [Count(**row._asdict()) for row in connection.execute(_COUNTS, {"id": experiment_id})]
 
 
 def settled(connection: Connection, experiment_id: int, fields: list[str], most: int) -> list[Settled]:
     """Those of the newest so many decisions that are settled, oldest first."""
     values = {"id": experiment_id, "fields": fields, "most": most}
-    return [Settled._make(row) for row in connection.execute(_SETTLED, values)]
+    return [
+        Settled(
+            row.arm,
+            row.unit_id,
+            row.decided_at,
+            row.config_version,
+            row.segments,
+            row.reward,
+            None if row.said is None else [Said(*answer) for answer in row.said],
+            [Reported(*reward) for reward in row.rewards],
+        )
+        for row in connection.execute(_SETTLED, values)
+    ]
 
 
 def comments(connection: Connection, experiment_id: int, *, most: int, scanned: int) -> list[Comment]:
     """The newest comments among the newest ``scanned`` answers."""
     values = {"id": experiment_id, "most": most, "scanned": scanned}
-    return [Comment._make(row) for row in connection.execute(_COMMENTS, values)]
+    return [Comment(**row._asdict()) for row in connection.execute(_COMMENTS, values)]

@@ -1,9 +1,10 @@
 """What a report with differential privacy is made of: one bounded line per unit, summed; and the ledger of what was spent."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
+from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
 from app.foundation.store.locks import Kind, hold
@@ -22,7 +23,7 @@ class Spent(NamedTuple):
 
     id: int
     epsilon: float
-    report: dict[str, Any]
+    report: dict[str, JsonValue]
     actor: str
     at: datetime
 
@@ -33,7 +34,8 @@ _TOTALS = text(
         SELECT unit_id, (array_agg(arm ORDER BY decided_at, decision_id))[1] AS arm, avg(reward) AS mean
         FROM analysed WHERE experiment_id = :id GROUP BY unit_id
     )
-    SELECT arm, count(*), sum(least(greatest(round((mean - :low) / (:high - :low) * :points), 0), :points))::bigint
+    SELECT arm, count(*) AS units,
+        sum(least(greatest(round((mean - :low) / (:high - :low) * :points), 0), :points))::bigint AS points
     FROM units GROUP BY arm ORDER BY arm
     """
 )
@@ -42,13 +44,13 @@ _TOTALS = text(
 def totals(connection: Connection, experiment_id: int, low: float, high: float, points: int) -> list[ArmTotal]:
     """Per arm its units and their points: 0 at ``low``, ``points`` at ``high``. A unit belongs where it was first."""
     values = {"id": experiment_id, "low": low, "high": high, "points": points}
-    return [ArmTotal._make(row) for row in connection.execute(_TOTALS, values)]
+    return [ArmTotal(row.arm, row.units, row.points) for row in connection.execute(_TOTALS, values)]
 
 
 def spent(connection: Connection, experiment_id: int) -> list[Spent]:
     """Every report of an experiment, newest first."""
     query = "SELECT id, epsilon, report, actor, at FROM privacy_ledger WHERE experiment_id = :id ORDER BY id DESC"
-    return [Spent._make(row) for row in connection.execute(text(query), {"id": experiment_id})]
+    return [Spent(**row._asdict()) for row in connection.execute(text(query), {"id": experiment_id})]
 
 
 def lock(connection: Connection, experiment_id: int) -> None:
@@ -56,7 +58,7 @@ def lock(connection: Connection, experiment_id: int) -> None:
     hold(connection, Kind.PRIVACY_BUDGET, str(experiment_id))
 
 
-def add(connection: Connection, experiment_id: int, epsilon: float, report: dict[str, Any], actor: str) -> None:
+def add(connection: Connection, experiment_id: int, epsilon: float, report: dict[str, JsonValue], actor: str) -> None:
     """Write down what was spent, with what it bought."""
     query = "INSERT INTO privacy_ledger (experiment_id, epsilon, report, actor) VALUES (:id, :epsilon, :report, :actor)"
     values = {"id": experiment_id, "epsilon": epsilon, "report": orjson.dumps(report).decode(), "actor": actor}

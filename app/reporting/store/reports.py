@@ -1,7 +1,10 @@
 """Computed reports, newest last: a chart over time needs the old ones too."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, insert, select, text
 
 from app.foundation.store import tables
@@ -12,12 +15,19 @@ _r = tables.reports
 class StoredReport(NamedTuple):
     """One computed report."""
 
-    body: dict[str, Any]
+    body: dict[str, JsonValue]
     seconds: float
-    computed_at: Any
+    computed_at: datetime
 
 
-def add(connection: Connection, experiment_id: int, kind: str, segment: str | None, body: Any, seconds: float) -> None:
+def add(
+    connection: Connection,
+    experiment_id: int,
+    kind: str,
+    segment: str | None,
+    body: Mapping[str, JsonValue],
+    seconds: float,
+) -> None:
     """Keep a report."""
     values = {"experiment_id": experiment_id, "kind": kind, "segment": segment, "body": body, "seconds": seconds}
     connection.execute(insert(_r).values(**values))
@@ -41,39 +51,39 @@ def thin(connection: Connection, experiment_id: int, kind: str, segment: str | N
     connection.execute(_THIN, {"experiment_id": experiment_id, "kind": kind, "segment": segment})
 
 
-def newest(
-    connection: Connection, experiment_id: int, kind: str, segment: str | None, most: int = 1
-) -> list[StoredReport]:
-    """The newest reports of a kind, newest first."""
+def newest(connection: Connection, experiment_id: int, kind: str, segment: str | None) -> StoredReport | None:
+    """The newest report of a kind."""
     query = (
         select(_r.c.body, _r.c.seconds, _r.c.computed_at)
         .where(_r.c.experiment_id == experiment_id, _r.c.kind == kind, _r.c.segment.is_not_distinct_from(segment))
         .order_by(_r.c.id.desc())
-        .limit(most)
+        .limit(1)
     )
-    return [StoredReport._make(row) for row in connection.execute(query)]
+    row = connection.execute(query).first()
+    return None if row is None else StoredReport(row.body, row.seconds, row.computed_at)
 
 
 class Look(NamedTuple):
     """What one report said of the first primary metric."""
 
-    computed_at: Any
+    computed_at: datetime
     metric: str  # key
     name: str
-    comparisons: list[dict[str, Any]]  # the lines of the report: arm, difference, always_valid, ...
+    comparisons: list[JsonValue]  # the lines of the report
 
 
 # Few of many looks, spread over all of them: ids come from the index alone, and only the chosen bodies are read.
 _LOOKS = text(
     """
     WITH looks AS (
-        SELECT id, row_number() OVER (ORDER BY id DESC) - 1 AS place, count(*) OVER () AS count
+        SELECT id, row_number() OVER (ORDER BY id DESC) - 1 AS number, count(*) OVER () AS count
         FROM reports WHERE experiment_id = :experiment_id AND kind = :kind AND segment IS NULL
     ), chosen AS (
         SELECT r.computed_at, r.id, jsonb_path_query_first(r.body, '$.metrics[*] ? (@.role == "primary")') AS metric
-        FROM looks l JOIN reports r ON r.id = l.id WHERE l.place % ceil(l.count / CAST(:most AS float8))::bigint = 0
+        FROM looks l JOIN reports r ON r.id = l.id WHERE l.number % ceil(l.count / CAST(:most AS float8))::bigint = 0
     )
-    SELECT computed_at, metric->>'metric', metric->>'name', metric->'comparisons' FROM chosen
+    SELECT computed_at, metric->>'metric' AS metric, metric->>'name' AS name, metric->'comparisons' AS comparisons
+    FROM chosen
     WHERE metric IS NOT NULL ORDER BY id
     """
 )
@@ -82,7 +92,8 @@ _LOOKS = text(
 def looks(connection: Connection, experiment_id: int, kind: str, most: int) -> list[Look]:
     """The primary comparisons of at most so many reports, oldest first, the newest among them."""
     given = {"experiment_id": experiment_id, "kind": kind, "most": most}
-    return [Look._make(row) for row in connection.execute(_LOOKS, given)]
+    rows = connection.execute(_LOOKS, given)
+    return [Look(row.computed_at, row.metric, row.name, row.comparisons) for row in rows]
 
 
 # A report is worth computing again when outcomes came since, and not more often than it is worth its time. A round that was

@@ -4,8 +4,9 @@ What comes out has the size of the answer, not of the log. A unit's many decisio
 decisions, are what was randomised.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -29,8 +30,8 @@ class Window(NamedTuple):
 
     decisions: int
     units: int
-    first: Any  # time of the first settled decision; null when there is none
-    last: Any
+    first: datetime | None  # time of the first settled decision; null when there is none
+    last: datetime | None
 
 
 class Assigned(NamedTuple):
@@ -88,8 +89,8 @@ _SCOPE = """
     cap AS (SELECT {cap}),
     cut AS (SELECT u.arm, u.segment, u.decisions, least(u.num, coalesce(cap.num, u.num))::float8 AS num,
                    u.den::float8 AS den FROM units u CROSS JOIN cap)
-    SELECT arm, segment, count(*)::int, sum(decisions)::bigint, avg(num), avg(den), var_pop(num), var_pop(den),
-           covar_pop(num, den)
+    SELECT arm, segment, count(*)::int AS units, sum(decisions)::bigint AS decisions, avg(num) AS mean_num,
+           avg(den) AS mean_den, var_pop(num) AS var_num, var_pop(den) AS var_den, covar_pop(num, den) AS cov
     FROM cut GROUP BY arm, segment ORDER BY arm, segment
 """
 
@@ -104,7 +105,7 @@ def arm_sums(
     connection: Connection,
     experiment_id: int,
     units: str,
-    values: dict[str, Any],
+    values: Mapping[str, str | float | None],
     *,
     segment: str | None = None,
     winsorize: float | None = None,
@@ -129,7 +130,7 @@ def arm_sums(
     )
     given = {"experiment_id": experiment_id, "segment": segment, "winsorize": winsorize, "until": until, **values}
     named = {name: value for name, value in given.items() if f":{name}" in query}
-    return [ArmSums._make(row) for row in connection.execute(text(query), named)]
+    return [ArmSums(**row._asdict()) for row in connection.execute(text(query), named)]
 
 
 _OVERDUE = text(
@@ -168,8 +169,9 @@ _SEEN = """
 """
 _OVERVIEW = text(
     f"""
-    SELECT arm, NULL, count(*)::int, sum(decisions)::bigint, avg(num), avg(decisions::float8), var_pop(num),
-        var_pop(decisions::float8), covar_pop(num, decisions::float8), min(first), max(last)
+    SELECT arm, count(*)::int AS units, sum(decisions)::bigint AS decisions, avg(num) AS mean_num,
+        avg(decisions::float8) AS mean_den, var_pop(num) AS var_num, var_pop(decisions::float8) AS var_den,
+        covar_pop(num, decisions::float8) AS cov, min(first) AS first, max(last) AS last
     FROM ({_SEEN}) seen GROUP BY arm ORDER BY arm
     """
 )
@@ -193,8 +195,21 @@ def overview(connection: Connection, experiment_id: int, until: datetime | None 
     :param until: only decisions before it (see ``horizon``).
     """
     rows = connection.execute(_OVERVIEW, {"id": experiment_id, "until": until}).all()
-    sums = [ArmSums._make(row[:9]) for row in rows]
-    first, last = min((row[9] for row in rows), default=None), max((row[10] for row in rows), default=None)
+    sums = [
+        ArmSums(
+            arm=row.arm,
+            segment=None,
+            units=row.units,
+            decisions=row.decisions,
+            mean_num=row.mean_num,
+            mean_den=row.mean_den,
+            var_num=row.var_num,
+            var_den=row.var_den,
+            cov=row.cov,
+        )
+        for row in rows
+    ]
+    first, last = min((row.first for row in rows), default=None), max((row.last for row in rows), default=None)
     window = Window(sum(row.decisions for row in sums), sum(row.units for row in sums), first, last)
     return Overview(window, sums)
 
@@ -211,7 +226,7 @@ _ASSIGNED = text(
             coalesce(lead(created_at) OVER (ORDER BY version), 'infinity') AS high
         FROM experiment_configs WHERE experiment_id = :id
     )
-    SELECT coalesce(d.config_version, s.version), f.arm, count(*)::int
+    SELECT coalesce(d.config_version, s.version) AS config_version, f.arm, count(*)::int AS units
     FROM first f JOIN spans s ON f.decided_at >= s.low AND f.decided_at < s.high
     LEFT JOIN LATERAL (
         SELECT d.config_version FROM decisions d
@@ -227,12 +242,22 @@ _ASSIGNED = text(
 def assigned(connection: Connection, experiment_id: int, until: datetime | None = None) -> list[Assigned]:
     """Every unit once, by its first decision's configuration and arm."""
     found = connection.execute(_ASSIGNED, {"id": experiment_id, "until": until})
-    return [Assigned._make(row) for row in found]
+    return [Assigned(row.config_version, row.arm, row.units) for row in found]
 
 
-def rewarded_per_arm(connection: Connection, experiment_id: int) -> dict[str, tuple[int, int]]:
-    """(settled decisions, those with a reward event) by arm."""
-    query = (
-        "SELECT arm, count(*), count(*) FILTER (WHERE events > 0) FROM analysed WHERE experiment_id = :id GROUP BY arm"
-    )
-    return {row[0]: (row[1], row[2]) for row in connection.execute(text(query), {"id": experiment_id})}
+class Rewarded(NamedTuple):
+    """How many of an arm's settled decisions had a reward event."""
+
+    arm: str
+    settled: int
+    rewarded: int
+
+
+def rewarded_per_arm(connection: Connection, experiment_id: int) -> list[Rewarded]:
+    """Counts by arm."""
+    query = """
+        SELECT arm, count(*) AS settled, count(*) FILTER (WHERE events > 0) AS rewarded
+        FROM analysed WHERE experiment_id = :id GROUP BY arm
+    """
+    rows = connection.execute(text(query), {"id": experiment_id})
+    return [Rewarded(row.arm, row.settled, row.rewarded) for row in rows]

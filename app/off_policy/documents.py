@@ -1,0 +1,161 @@
+"""Off-policy evaluations as they are stored, answered and shown. See ``app.off_policy.evaluation_table``.
+
+Fields with a default are missing in documents that were stored before the field existed, or belong to some lines only.
+"""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from app.foundation.fields import Document
+from app.foundation.intervals import IntervalDocument
+from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+
+
+class EvaluationWindow(Document):
+    """The decisions that were trained on and evaluated on."""
+
+    trained_on: int
+    evaluated_on: int
+    units: int
+    first: str
+    last: str
+
+
+class WeightHistogram(Document):
+    """How many evaluated decisions have which weight."""
+
+    edges: list[float]
+    counts: list[int]  # one fewer than edges; the last also counts larger weights
+
+
+class EstimatorLine(Document):
+    """A policy's value by one estimator."""
+
+    value: float | None
+    std_error: float | None
+    intervals: dict[str, IntervalDocument]  # by method
+    estimand: str
+    reason: str  # why there is no value
+
+
+class ValueDifference(Document):
+    """A policy's value minus that of the policy that runs, paired on the same decisions."""
+
+    difference: float
+    std_error: float
+    interval: IntervalDocument
+
+
+class PolicyLine(Document):
+    """One policy: its value where the log can tell it, and what speaks against it.
+
+    The difference to the running policy is filled in once that policy's line is known.
+    """
+
+    model_config = ConfigDict(frozen=False)
+
+    policy: str
+    text: str
+    features_off: list[str] = Field(default_factory=list)
+    value: float | None
+    interval: IntervalDocument | None
+    headline: str | None  # estimator and interval
+    status: str  # identified, warning, not_identified
+    reasons: list[str]
+    reason_codes: list[str] = Field(default_factory=list)
+    effective_sample_size: float | None
+    mean_weight: float | None
+    max_weight: float | None
+    overlap: float | None
+    weight_histogram: WeightHistogram
+    estimators: dict[str, EstimatorLine]
+    against_running: ValueDifference | None = None
+
+
+class Realised(Document):
+    """A learning arm's value as predicted from the other arms' decisions, beside what it earned."""
+
+    arm: str
+    reason: str = ""  # why nothing can be compared
+    predicted: float | None = None
+    predicted_interval: IntervalDocument | None = None
+    predicted_from: int | None = None
+    realised: float | None = None
+    realised_interval: IntervalDocument | None = None
+    realised_on: int | None = None
+    difference_interval: IntervalDocument | None = None
+    agrees: bool | None = None
+
+
+class SearchLine(Document):
+    """One candidate in the search over all of them."""
+
+    name: str
+    difference: float
+    std_error: float
+    p_value: float
+    adjusted_p: float
+    interval: IntervalDocument
+    promoted: bool
+    reason: str
+
+
+class Search(Document):
+    """Which candidate may be staged as a new arm."""
+
+    candidates: list[SearchLine]
+    winner: str | None
+    text: str
+
+
+class EvaluationResult(Document):
+    """What an evaluation says, as the worker computed it."""
+
+    window: EvaluationWindow
+    logged_value: float
+    policies: list[PolicyLine]
+    realised: list[Realised] = Field(default_factory=list)
+    search: Search
+    assumptions: list[str]
+
+
+class EvaluationAnswer(Document):
+    """An evaluation as a job, with its result once it is done."""
+
+    id: int
+    experiment: str
+    status: Literal["queued", "running", "done", "failed"] = Field(description="queued, running, done or failed.")
+    progress: float
+    request: EvaluationRequest
+    result: EvaluationResult | None
+    error: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class EvaluationListAnswer(Document):
+    evaluations: list[EvaluationAnswer]
+
+
+class CandidateListAnswer(Document):
+    candidates: list[CandidateSpec]
+
+
+class CapAnswer(Document):
+    """What a tighter cap would have been worth."""
+
+    experiment: str
+    cap: dict[str, JsonValue]
+    value: float = Field(description="Mean over units of the sum of a unit's rewards, under the cap.")
+    interval: tuple[float, float]
+    logged: float = Field(description="The same as it was.")
+    difference: float
+    difference_interval: tuple[float, float]
+    units: int
+    decisions: int
+    touched: int = Field(description="Decisions at which the cap would have been reached.")
+    effective_units: float
+    largest_weight: float
+    trusted: bool = Field(description="False: too few effective units for the interval.")
+    assumptions: list[str]

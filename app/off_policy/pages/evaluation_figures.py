@@ -1,0 +1,202 @@
+"""Charts, tables and sentences of an off-policy evaluation, from ``app.off_policy.documents``."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from app.foundation.intervals import IntervalDocument
+from app.foundation.pages import charts
+from app.foundation.pages.charts import Figure, Row
+from app.foundation.pages.format import interval, number, p_value, percent, signed
+from app.foundation.words import as_sentence
+from app.off_policy.documents import EvaluationResult, PolicyLine, Realised, SearchLine
+from app.off_policy.logged_values import Policy
+from app.off_policy.policy_line import NOT_POSSIBLE
+from experiments.agreement import Agreement
+
+ESTIMATORS = {
+    "dr": "doubly robust",
+    "sndr": "self-normalised doubly robust",
+    "snips": "self-normalised weighting",
+    "ips": "weighting",
+    "dm": "reward model alone",
+    "switch_dr": "switching doubly robust",
+    "dr_os": "doubly robust, shrunk weights",
+    "clipped_ips": "weighting, clipped",
+}
+STATUS = {
+    "identified": ("the log answers", "ok"),
+    "warning": ("answers, with a warning", "warn"),
+    "not_identified": ("the log cannot answer", "bad"),
+}
+Table = tuple[list[str], list[list[str]]]  # head and rows
+
+
+class ShownPolicy(NamedTuple):
+    """One policy, ready to be printed."""
+
+    name: str
+    text: str
+    features_off: list[str]
+    answer: tuple[str, str]  # whether the log can tell its value: words, and their colour
+    reasons: list[str]
+    value: str  # empty: the log cannot tell it
+    interval: str
+    difference: str  # to the running policy; empty: none is known
+    difference_interval: str
+    effective_sample: str
+    largest_weight: str
+    overlap: str
+    details: "Details | None"  # null: it could not be evaluated at all
+
+
+class Details(NamedTuple):
+    """A policy by each estimator."""
+
+    agreement: tuple[str, str, str]  # a badge and its colour, or two empty texts; and a sentence
+    by_estimator: Figure
+    weights: Figure
+
+
+def policies(found: list[Policy]) -> list[ShownPolicy]:
+    """Policy by policy."""
+    return [_policy(policy, index) for index, policy in enumerate(found, 1)]
+
+
+def values(found: list[Policy], alpha: float) -> Figure:
+    """What each policy earns per decision, as far as the log can tell."""
+    known = [policy.line for policy in found if policy.line.value is not None]
+    drawn = [_row(line.policy, line.value, line.interval, line.policy == "running") for line in known]
+    chart = charts.forest(drawn, title="Value of each policy with its interval", unit="mean reward per decision")
+    rows = [[line.policy, number(line.value), interval(line.interval), line.headline or ""] for line in known]
+    head = ["Policy", "Value", "Interval", "Estimator, interval"]
+    note = f"Dot: estimate. Line: {percent(1 - alpha, 0)} interval."
+    return Figure("values", "What each policy earns per decision", chart, head, rows, note)
+
+
+def differences(found: list[Policy]) -> Figure:
+    """Each policy against the one that runs."""
+    lines = [policy.line for policy in found if policy.line.value is not None]
+    known = [(line.policy, line.against_running) for line in lines if line.against_running is not None]
+    chart = charts.forest(
+        [_row(name, gap.difference, gap.interval) for name, gap in known],
+        title="Difference of each policy to the running one with its interval",
+        unit="difference of the mean reward per decision",
+        line_at=0,
+        write=signed,
+    )
+    rows = [
+        [name, signed(gap.difference), interval(gap.interval, "signed"), number(gap.std_error)] for name, gap in known
+    ]
+    head = ["Policy", "Difference", "Interval", "Standard error"]
+    note = (
+        "Paired: both policies are judged on the same decisions, so chance that hits both cancels. An interval that holds 0: "
+        "no difference is shown."
+    )
+    return Figure("differences", "Difference to the policy that runs", chart, head, rows, note)
+
+
+def search(found: list[SearchLine]) -> Table:
+    """The search over the candidates."""
+    rows = [
+        [
+            line.name,
+            signed(line.difference),
+            interval(line.interval, "signed"),
+            p_value(line.p_value),
+            p_value(line.adjusted_p),
+            "better than what runs" if line.promoted else line.reason,
+        ]
+        for line in found
+    ]
+    return ["Candidate", "Difference", "Interval for all at once", "p-value", "Corrected", "Finding"], rows
+
+
+def realised(result: EvaluationResult) -> Table:
+    """Prediction against what really happened, by learning arm."""
+    head = ["Arm", "Predicted from the others", "Really earned", "Interval of the difference", "Finding"]
+    return head, [_realised(arm) for arm in result.realised]
+
+
+def _policy(policy: Policy, index: int) -> ShownPolicy:
+    line, gap = policy.line, policy.line.against_running if policy.line.value is not None else None
+    words, colour = STATUS[line.status]
+    return ShownPolicy(
+        name=line.policy,
+        text=line.text,
+        features_off=line.features_off,
+        answer=("not possible" if NOT_POSSIBLE in line.reason_codes else words, colour),
+        reasons=[as_sentence(reason) for reason in line.reasons],
+        value=number(line.value) if line.value is not None else "",
+        interval=interval(line.interval),
+        difference=signed(gap.difference) if gap else "",
+        difference_interval=interval(gap.interval, "signed") if gap else "",
+        effective_sample=number(line.effective_sample_size),
+        largest_weight=number(line.max_weight),
+        overlap=percent(line.overlap),
+        details=_details(policy, index) if policy.estimated else None,
+    )
+
+
+def _details(policy: Policy, index: int) -> Details:
+    return Details(_agreement(policy.agreement), _by_estimator(policy, index), _weights(policy.line, index))
+
+
+def _agreement(found: Agreement) -> tuple[str, str, str]:
+    if found.agree is None:
+        return "", "", "Too few estimators have an interval to compare them."
+    if found.apart is None:
+        span = f"{number(found.low)} to {number(found.high)}"
+        return "the estimators agree", "ok", f"Every unbiased estimator's interval holds the values from {span}."
+    first, second = (ESTIMATORS.get(name, name) for name in found.apart)
+    return (
+        "the estimators disagree",
+        "bad",
+        f"The intervals of {first} and {second} have no value in common: something that one of them rests on is wrong, such "
+        "as a logged probability.",
+    )
+
+
+def _by_estimator(policy: Policy, index: int) -> Figure:
+    """A policy by each estimator; the one that leads stands out."""
+    name, leads = policy.line.policy, (policy.line.headline or "").partition(",")[0]
+    drawn = [
+        Row(ESTIMATORS.get(one.name, one.name), one.value, one.low, one.high, one.name == leads)
+        for one in policy.estimated
+    ]
+    chart = charts.forest(drawn, title=f"Value of {name} by each estimator", unit="mean reward per decision")
+    rows = [[ESTIMATORS.get(one.name, one.name), number(one.value), interval(one)] for one in policy.estimated]
+    head = ["Estimator", "Value", "Interval, or why there is none"]
+    note = (
+        "The stressed one leads, above with an interval that suits rare rewards when they are rare. Here: normal intervals, "
+        "widened by the estimated bias where weights are cut. The reward model alone has no honest interval."
+    )
+    return Figure(f"estimators-{index}", f"{name} by each estimator", chart, head, rows, note)
+
+
+def _weights(line: PolicyLine, index: int) -> Figure:
+    """The histogram of weights."""
+    edges, counts = line.weight_histogram.edges, line.weight_histogram.counts
+    labels = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
+    labels = [*labels[:-1], f"{edges[-2]:g} +"]
+    chart = charts.histogram(
+        labels, counts, title="How many decisions have which weight", unit="decisions", x_unit="weight"
+    )
+    rows = [[label, number(count)] for label, count in zip(labels, counts, strict=True)]
+    note = f"Mean weight {number(line.mean_weight)}; it is 1 when the logged probabilities are right."
+    return Figure(f"weights-{index}", f"Weights of {line.policy}", chart, ["Weight", "Decisions"], rows, note)
+
+
+def _realised(arm: Realised) -> list[str]:
+    if arm.reason:
+        return [arm.arm, arm.reason, "", "", ""]
+    return [
+        arm.arm,
+        f"{number(arm.predicted)} ({interval(arm.predicted_interval)})",
+        f"{number(arm.realised)} ({interval(arm.realised_interval)})",
+        interval(arm.difference_interval, "signed"),
+        "they agree" if arm.agrees else "they disagree",
+    ]
+
+
+def _row(name: str, value: float | None, ends: IntervalDocument | None, strong: bool = False) -> Row:
+    return Row(name, value, ends.low if ends else None, ends.high if ends else None, strong)

@@ -1,0 +1,87 @@
+"""One policy's line in the table of an evaluation: what leads, what the log can tell, and why it cannot tell more."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.foundation.intervals import document_of
+from app.off_policy.documents import EstimatorLine, PolicyLine, WeightHistogram
+from app.off_policy.evaluation_request import CandidateSpec
+from app.off_policy.policies import Target
+from experiments.report import OffPolicyReport
+from experiments.results import Interval
+from experiments.verdict import Status
+
+NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})  # normal intervals cover too seldom then
+HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+NOT_POSSIBLE = "not_possible"  # the reason code of a candidate that cannot be evaluated at all
+
+
+def policy_line(target: Target, report: OffPolicyReport, weights: NDArray[np.float64]) -> PolicyLine:
+    """The line of a policy that was evaluated.
+
+    :param weights: (n,) importance weights of the evaluated rows.
+    """
+    shown = report.verdict.identified
+    method, value, interval = _headline(report)
+    return PolicyLine(
+        policy=target.name,
+        text=target.text,
+        features_off=list(target.features_off),
+        value=value if shown else None,
+        interval=document_of(interval) if shown else None,
+        headline=method if shown else None,
+        status=str(report.verdict.status),
+        reasons=[reason.sentence for reason in report.verdict.reasons],
+        reason_codes=[reason.code for reason in report.verdict.reasons],
+        effective_sample_size=report.effective_sample_size,
+        mean_weight=report.mean_weight,
+        max_weight=report.max_weight,
+        overlap=float(np.mean(weights > 0)),
+        weight_histogram=WeightHistogram(
+            edges=list(HISTOGRAM),
+            counts=np.histogram(np.clip(weights, 0, HISTOGRAM[-1]), HISTOGRAM)[0].tolist(),
+        ),
+        estimators={
+            name: EstimatorLine(
+                value=found.value,
+                std_error=found.std_error,
+                intervals={kind: document_of(interval) for kind, interval in found.intervals.items()},
+                estimand=found.estimand,
+                reason=found.reason,
+            )
+            for name, found in report.estimators.items()
+        },
+    )
+
+
+def impossible(spec: CandidateSpec, reason: str) -> PolicyLine:
+    """The line of a candidate that cannot be evaluated; it takes no part in the search."""
+    return PolicyLine(
+        policy=spec.key,
+        text="cannot be evaluated",
+        features_off=list(spec.features_off),
+        value=None,
+        interval=None,
+        headline=None,
+        status=str(Status.NOT_IDENTIFIED),
+        reasons=[reason],
+        reason_codes=[NOT_POSSIBLE],
+        effective_sample_size=None,
+        mean_weight=None,
+        max_weight=None,
+        overlap=None,
+        weight_histogram=WeightHistogram(edges=list(HISTOGRAM), counts=[0] * (len(HISTOGRAM) - 1)),
+        estimators={},
+        against_running=None,
+    )
+
+
+def _headline(report: OffPolicyReport) -> tuple[str, float | None, Interval]:
+    """DR with its normal interval; where rewards are too rare for that, SNIPS with an interval that does not need them."""
+    rare = any(reason.code in NOT_NORMAL for reason in report.verdict.reasons)
+    dr, snips = report.estimators["dr"], report.estimators["snips"]
+    if not rare:
+        return "dr, normal", dr.value, dr.intervals["normal"]
+    weighted = report.estimators["ips"].intervals
+    name = "cressie_read" if weighted["cressie_read"].exists else "confidence_sequence"
+    return f"snips, {name}", snips.value, weighted[name]

@@ -1,0 +1,46 @@
+"""Reports with differential privacy as they are stored, answered and shown. See ``app.reporting.privacy``."""
+
+from app.foundation.fields import Document
+
+
+class PrivateArm(Document):
+    """One arm, with noise; a suppressed arm has no figures."""
+
+    arm: str
+    suppressed: bool
+    units: int | None = None
+    mean_reward: float | None = None
+    noise_of_mean: float | None = None
+
+
+class StoredPrivateReport(Document):
+    """What a report says."""
+
+    arms: list[PrivateArm]
+    noise_of_units: float
+    estimand: str
+    privacy: str
+    notes: list[str]
+
+
+class PrivateReport(StoredPrivateReport):
+    """A report that was just given, and what is left of the budget."""
+
+    epsilon: float
+    budget_left: float
+
+
+class GivenReport(StoredPrivateReport):
+    """A report that was given earlier, and to whom."""
+
+    epsilon: float
+    actor: str
+    at: str
+
+
+class PrivateReports(Document):
+    """All reports of an experiment, newest first."""
+
+    budget: float
+    budget_left: float
+    reports: list[GivenReport]

@@ -1,0 +1,197 @@
+"""The results of an experiment as they are stored, answered and shown. See ``app.reporting.results``.
+
+Fields with a default are missing in documents that were stored before the field existed, or belong to some lines only.
+"""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from app.foundation.fields import Document
+from app.foundation.intervals import IntervalDocument
+
+Role = Literal["primary", "secondary", "guardrail"]
+Direction = Literal["increase", "decrease"]
+NOT_COMPUTED = IntervalDocument(low=None, high=None, reason="not computed yet")
+
+
+class ResultsWindow(Document):
+    """The data behind the results."""
+
+    decisions: int
+    settled: int | None = None  # all settled decisions, also those after ``complete_until``
+    units: int
+    first: str | None
+    last: str | None
+    complete_until: str | None = None  # decisions from here on are left out, because some arm is not settled yet
+
+
+class SampleRatio(Document):
+    """Units against the arms' shares."""
+
+    p_value: float | None  # for one look
+    anytime_p_value: float | None
+    alert: bool
+    observed: dict[str, int]
+    expected: dict[str, float]
+    text: str
+
+
+class ChanceToWin(Document):
+    """One arm's standing among all arms, with a flat prior."""
+
+    probability: float
+    expected_loss: float
+
+
+class NonInferiority(Document):
+    """A guardrail's test at one look: is the arm worse by less than the margin?"""
+
+    margin: float
+    p_value: float
+    bound: float
+    shown: bool
+
+
+class AlwaysValid(Document):
+    """What holds at every look together."""
+
+    p_value: float | None
+    interval: IntervalDocument
+    relative_interval: IntervalDocument = NOT_COMPUTED
+
+
+class Headline(Document):
+    """What leads in a line, by the method that was asked for."""
+
+    interval: IntervalDocument | None = None
+    p_value: float | None = None
+    chance_to_win: ChanceToWin | None = None
+
+
+class ComparisonLine(Document):
+    """One arm against the control on one metric, in one segment or over all.
+
+    Lines are filled in steps: p-values are adjusted once all lines of all metrics are known.
+    """
+
+    model_config = ConfigDict(frozen=False)
+
+    arm: str
+    control: str
+    segment: str | None
+    difference: float | None  # arm minus control, in the metric's unit
+    std_error: float | None
+    p_value: float | None
+    interval: IntervalDocument
+    relative_lift: float | None
+    relative_interval: IntervalDocument
+    always_valid: AlwaysValid
+    non_inferiority: NonInferiority | None
+    test: str = ""
+    chance_to_win: ChanceToWin | None
+    running_p: float | None = None  # the smallest sequential p-value of all looks so far
+    running_sign: int | None = None  # of the difference at that look
+    adjusted_p_value: float | None = None
+    adjusted_running_p: float | None = None
+    adjustment: Literal["holm", "fdr_bh"] | None = None
+    headline: Headline | None = None
+
+
+class ArmValue(Document):
+    """One arm's value of a metric."""
+
+    arm: str
+    segment: str | None
+    units: int
+    decisions: int
+    value: float | None
+    std_error: float | None
+    reason: str = ""  # why there is no value
+
+
+class MetricResults(Document):
+    """Every arm's value of one metric, and every other arm against the control."""
+
+    metric: str
+    name: str
+    role: Role
+    direction: Direction
+    min_effect: float
+    window_s: float | None
+    winsorize: float | None = None
+    source: dict[str, JsonValue]  # as the metric's definition has it
+    feedback_version: int = 0
+    arms: list[ArmValue]
+    comparisons: list[ComparisonLine]
+
+    def gain(self, difference: float) -> float:
+        """A difference in the metric's unit, positive where the arm is better than the control."""
+        return difference if self.direction == "increase" else -difference
+
+    def best(self) -> ComparisonLine | None:
+        """The comparison of the arm that gains most; null when nothing can be compared."""
+        known = [(self.gain(line.difference), line) for line in self.comparisons if line.difference is not None]
+        return max(known, key=lambda pair: pair[0], default=(0.0, None))[1]
+
+    def values(self) -> dict[str, float | None]:
+        """The arms' values over all segments."""
+        return {arm.arm: arm.value for arm in self.arms if arm.segment is None}
+
+
+class RuleVerdict(Document):
+    """What the rule of the launch says of the results."""
+
+    rule: dict[str, JsonValue]
+    verdict: Literal["ship", "stop", "keep_running"]
+    arm: str | None  # the arm to ship, or the control to keep
+    reasons: list[str]
+    crossed: list[str]  # guardrails
+    days: float = 0.0
+
+
+class StoredResults(Document):
+    """The results of an experiment as the worker computed them."""
+
+    experiment: str
+    segment: str | None
+    control: str
+    window: ResultsWindow
+    units: dict[str, int]
+    feedback_version: int = Field(default=0, description="Feedback schema of the rewards; 0: no answer counts.")
+    sample_ratio: SampleRatio
+    metrics: list[MetricResults]
+    assumptions: list[str]
+    decision: RuleVerdict | None = None  # not of results that are split
+
+    def primary(self) -> list[MetricResults]:
+        """The metrics that decide, in the order in which they were declared."""
+        return [metric for metric in self.metrics if metric.role == "primary"]
+
+
+class Results(StoredResults):
+    """Results with their age, and in each line what leads."""
+
+    method: str
+    computed_at: str
+    age_s: float
+    seconds: float
+
+
+class ResultsSummary(Document):
+    """What the list of experiments shows: the primary metric's best arm against the control, and what is wrong."""
+
+    metric: str
+    direction: Direction
+    arm: str | None
+    lift: float | None
+    lift_interval: IntervalDocument | None
+    verdict: str
+    ship: str | None
+    crossed: list[str]
+    sample_ratio: str | None  # in words, where it alarms
+    units: int = 0
+
+    def gain(self) -> float | None:
+        """The relative lift, positive where the arm is better."""
+        return self.lift if self.lift is None or self.direction == "increase" else -self.lift

@@ -1,0 +1,200 @@
+"""The decision rule on results made by hand: who ships, who does not, and which reasons say so."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.intervals import IntervalDocument
+from app.reporting.decision_rule import judge
+from app.reporting.documents.results import (
+    AlwaysValid,
+    ArmValue,
+    ComparisonLine,
+    MetricResults,
+    ResultsWindow,
+    RuleVerdict,
+    SampleRatio,
+    StoredResults,
+)
+from tests.lab import Lab, arm
+
+UNITS = 100
+SHOWN, NOT_SHOWN = 0.001, 0.4
+
+
+def line(name: str, difference: float, p: float = SHOWN, **parts: Any) -> ComparisonLine:
+    ends = IntervalDocument(low=difference - 0.01, high=difference + 0.01)
+    fields: dict[str, Any] = {
+        "arm": name,
+        "control": "control",
+        "segment": None,
+        "difference": difference,
+        "std_error": 0.01,
+        "p_value": p,
+        "interval": ends,
+        "relative_lift": None,
+        "relative_interval": ends,
+        "always_valid": AlwaysValid(p_value=p, interval=ends, relative_interval=ends),
+        "non_inferiority": None,
+        "chance_to_win": None,
+        "adjusted_running_p": p,
+        "running_sign": int(np.sign(difference)),
+    }
+    return ComparisonLine(**fields | parts)
+
+
+def metric(key: str, *lines: ComparisonLine, role: str = "primary", **parts: Any) -> MetricResults:
+    values = [("control", 1.0), *((each.arm, 1.0 + (each.difference or 0.0)) for each in lines)]
+    fields: dict[str, Any] = {
+        "metric": key,
+        "name": key.title(),
+        "role": role,
+        "direction": "increase",
+        "min_effect": 0.0,
+        "window_s": None,
+        "source": {"type": "reward"},
+        "arms": [
+            ArmValue(arm=name, segment=None, units=UNITS, decisions=UNITS, value=value, std_error=0.01)
+            for name, value in values
+        ],
+        "comparisons": list(lines),
+    }
+    return MetricResults(**fields | parts)
+
+
+def ruling(*metrics: MetricResults, units: int = UNITS, days: float = 1.0, **rule: float) -> RuleVerdict:
+    """The verdict on these metrics, of an experiment whose arms are those of the lines."""
+    names = list(dict.fromkeys(each.arm for one in metrics for each in one.comparisons))
+    arms = [arm("control", 0.5, "a"), *(arm(name, 0.5 / len(names)) for name in names)]
+    config = ExperimentConfig.model_validate(
+        {"key": "k", "arms": arms, "control_arm": "control", "decision_rule": {"min_units": UNITS} | rule}
+    )
+    counts = {spec["key"]: units for spec in arms}
+    results = StoredResults(
+        experiment="k",
+        segment=None,
+        control="control",
+        window=ResultsWindow(decisions=1, units=1, first=None, last=None),
+        units=counts,
+        sample_ratio=SampleRatio(
+            p_value=0.5, anytime_p_value=1.0, alert=False, observed=counts, expected={}, text="units match the shares"
+        ),
+        metrics=list(metrics),
+        assumptions=[],
+    )
+    return judge(config, results, datetime.now(UTC) - timedelta(days=days))
+
+
+def test_an_arm_that_is_worse_on_one_goal_does_not_ship_for_another() -> None:
+    found = ruling(metric("clicks", line("t", 0.3)), metric("revenue", line("t", -5.0)))
+    assert (found.verdict, found.arm) == ("keep_running", None)
+    assert "t is better than control on Clicks" in found.reasons[0]
+    assert "t is worse than control on Revenue" in found.reasons[1]
+    assert "weigh the two yourself" in found.reasons[2]
+
+
+def test_an_arm_that_is_better_everywhere_ships_before_one_that_gains_more_and_loses_elsewhere() -> None:
+    clicks = metric("clicks", line("wild", 0.9), line("calm", 0.1))
+    found = ruling(clicks, metric("revenue", line("wild", -5.0), line("calm", 0.2, NOT_SHOWN)))
+    assert (found.verdict, found.arm) == ("ship", "calm")
+    assert "calm is better" in found.reasons[0]
+    assert any("wild is worse than control on Revenue" in reason for reason in found.reasons)
+
+
+def test_the_winner_gains_most_on_the_first_declared_goal_whatever_the_units_of_the_others() -> None:
+    clicks = metric("clicks", line("a", 0.02), line("b", 0.01))
+    cents = metric("cents", line("a", 100.0), line("b", 900.0))
+    assert ruling(clicks, cents).arm == "a"
+    assert ruling(cents, clicks).arm == "b"
+
+
+def test_equal_gains_on_the_first_goal_are_decided_by_the_next() -> None:
+    first = metric("clicks", line("a", 0.02), line("b", 0.02))
+    assert ruling(first, metric("cents", line("a", 1.0), line("b", 2.0))).arm == "b"
+    assert ruling(first, metric("cents", line("a", 2.0), line("b", 1.0))).arm == "a"
+
+
+def test_a_gain_that_is_not_shown_does_not_count_for_the_winner() -> None:
+    first = metric("clicks", line("a", 0.5, NOT_SHOWN), line("b", 0.02))
+    assert ruling(first, metric("cents", line("a", 9.0), line("b", 1.0, NOT_SHOWN))).arm == "b"
+
+
+def test_lower_is_a_gain_where_the_metric_says_so() -> None:
+    errors = metric("errors", line("a", -0.2), line("b", -0.1), direction="decrease")
+    assert ruling(errors).arm == "a"
+    assert ruling(metric("errors", line("a", 0.2), direction="decrease")).verdict == "stop"
+
+
+def test_experiments_stop_when_every_arm_is_worse_and_none_is_better_somewhere() -> None:
+    worse = ruling(metric("clicks", line("a", -0.1), line("b", -0.2)))
+    assert (worse.verdict, worse.arm) == ("stop", "control")
+    one_left = ruling(metric("clicks", line("a", -0.1), line("b", -0.2, NOT_SHOWN)))
+    assert one_left.verdict == "keep_running" and "a is worse than control on Clicks" in one_left.reasons[0]
+    trade = ruling(metric("clicks", line("a", -0.1)), metric("cents", line("a", 3.0)))
+    assert trade.verdict == "keep_running"
+
+
+def test_the_last_day_stops_and_says_what_spoke_against_the_arms() -> None:
+    nothing = ruling(metric("clicks", line("a", 0.1, NOT_SHOWN)), days=3, max_days=2)
+    assert nothing.verdict == "stop"
+    assert nothing.reasons == ["After 3.0 of at most 2 days no arm is shown to be better."]
+    trade = ruling(metric("clicks", line("a", 0.1)), metric("cents", line("a", -3.0)), days=3, max_days=2)
+    assert trade.verdict == "stop" and trade.arm is None
+    assert "no arm is better without being worse elsewhere" in trade.reasons[0]
+    assert "a is worse than control on Cents" in " ".join(trade.reasons)
+    assert ruling(metric("clicks", line("a", 0.1)), days=3, max_days=2).verdict == "ship"
+
+
+@pytest.mark.parametrize(("units", "verdict"), [(UNITS - 1, "keep_running"), (UNITS, "ship")])
+def test_exactly_min_units_are_enough(units: int, verdict: str) -> None:
+    found = ruling(metric("clicks", line("a", 0.1)), units=units)
+    assert found.verdict == verdict
+    if verdict == "keep_running":
+        assert found.reasons == ["An arm has 99 units; the rule asks for 100."]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "crosses"),
+    [(-0.30, -0.11, True), (-0.30, -0.10, False), (-0.30, -0.05, False), (-0.30, 0.10, False), (0.01, 0.30, False)],
+)
+def test_a_guardrail_is_crossed_when_its_whole_interval_lies_beyond_the_margin(
+    low: float, high: float, crosses: bool
+) -> None:
+    """The control's value is 1, so that the margin of a tenth is 0.1 in the metric's unit."""
+    for direction, sign in (("increase", 1), ("decrease", -1)):
+        ends = IntervalDocument(low=min(sign * low, sign * high), high=max(sign * low, sign * high))
+        always = AlwaysValid(p_value=0.01, interval=ends, relative_interval=ends)
+        guard = line("a", sign * (low + high) / 2, always_valid=always)
+        found = ruling(
+            metric("clicks", line("a", 0.1)),
+            metric("speed", guard, role="guardrail", min_effect=0.1, direction=direction),
+        )
+        assert (found.verdict == "stop") is crosses
+        assert found.crossed == (["a crosses the guardrail Speed: worse than control."] if crosses else [])
+
+
+def test_clicks_that_double_while_revenue_halves_ship_nothing(lab: Lab) -> None:
+    metrics = [
+        {"key": "clicks", "role": "primary", "source": {"type": "reward"}},
+        {"key": "revenue", "role": "primary", "source": {"type": "value", "metric": "revenue", "per": "unit"}},
+    ]
+    arms = [arm("control", 0.5, "a"), arm("treated", 0.5, "b")]
+    lab.make("torn", arms=arms, control_arm="control", metrics=metrics)
+    random = np.random.default_rng(3)
+    answers = lab.play("torn", [{"unit_id": f"u{number}"} for number in range(1000)], settled=False)
+    events: list[dict[str, Any]] = []
+    for answer in answers:
+        treated = answer["arm"] == "treated"
+        events.append(
+            {"decision_id": answer["decision_id"], "value": float(random.random() < (0.6 if treated else 0.3))}
+        )
+        revenue = float(random.normal(5 if treated else 10, 2))
+        events.append({"decision_id": answer["decision_id"], "metric": "revenue", "value": revenue})
+    lab.report(events)
+    lab.settle("torn")
+    decision = lab.results("torn")["decision"]
+    assert decision["verdict"] == "keep_running" and decision["arm"] is None
+    assert any("treated is worse than control on revenue" in reason for reason in decision["reasons"])

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Engine
 
-from app.design.experiment_config import ExperimentConfig, parse_config
+from app.design.definition_rules import parse_config
+from app.design.experiment_config import ExperimentConfig
 from app.files.log_files import FileRefused, Record, format_of, read, write
 from app.files.store import transfer
 from app.foundation.errors import Conflict

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -18,6 +19,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.words import WORDS, Params
 
+T = TypeVar("T")
 MAX_ID_BYTES = 1000
 MAX_BATCH = 1000  # items of one call
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -100,6 +102,21 @@ class Model(BaseModel):
     """Strict: no unknown fields, no conversion of a string into a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Readable(Generic[T]):
+    """A type whose values are read one by one where the document around them may be wrong."""
+
+    def __init__(self, kind: Any) -> None:
+        """:param kind: a model, or what stands in an annotation."""
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+
+    def of(self, document: object) -> T | None:
+        """The value; null where it cannot be read."""
+        try:
+            return self._adapter.validate_python(document, strict=True)
+        except ValidationError:  # what is wrong with it is told with the whole document
+            return None
 
 
 def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:

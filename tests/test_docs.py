@@ -17,7 +17,7 @@ from prometheus_client import Counter, Histogram
 from app.commands import files as cli_files
 from app.commands.main import main
 from app.deciding.requests import DecideRequest
-from app.design.experiment_config import parse_config
+from app.design.definition_rules import parse_config
 from app.foundation import metrics
 from app.learning.feedback_request import FeedbackRequest
 from app.learning.reward_request import RewardRequest

@@ -1,35 +1,23 @@
 """What follows from a composed message's definition: the rules, the encoded combinations, the texts, the slots of a decision."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from pydantic import JsonValue
 
 from app.content.composition_config import (
-    MAX_COMBINATIONS,
-    NOTHING,
     SAY,
     Combination,
     CompositionSpec,
     PartSpec,
-    TooMany,
     parts_of,
 )
-from app.content.message_config import PARTS, VariableSpec
-from app.content.message_templates import NotFor, Rendered, checked_length, choose_locale, render_part, text_problem
-from app.foundation.errors import FieldError
+from app.content.message_config import PARTS
+from app.content.message_templates import NotFor, Rendered, checked_length, choose_locale, render_part
 from bandits import slates
-from bandits.encoding import FeatureError, encode_action
+from bandits.encoding import encode_action
 
 JOINTS = {"title": " ", "body": "\n", "call_to_action": " "}  # between two parts of one place
-
-
-def problems(spec: CompositionSpec, variables: list[VariableSpec]) -> list[FieldError]:
-    """What is wrong with a definition, each with its place."""
-    found = [*_names(spec), *_pairs(spec), *_texts(spec, variables)]
-    if not any(slot.place == "body" for slot in spec.slots):
-        found.append(FieldError("/composition/slots", "no_body_slot"))
-    return found or [*_choices(spec, variables)]
 
 
 def line_of(spec: CompositionSpec, combination: Combination) -> str:
@@ -149,75 +137,3 @@ def _joined(place: str, texts: list[str]) -> str:
 
 def _listed(features: Any) -> list[Any]:
     return features if isinstance(features, list) else [features] if features else []
-
-
-def _names(spec: CompositionSpec) -> Iterator[FieldError]:
-    names = [slot.name for slot in spec.slots]
-    for place, slot in enumerate(spec.slots):
-        here = f"/composition/slots/{place}"
-        if names.index(slot.name) != place:
-            yield FieldError(f"{here}/name", "name_taken", {"what": "slot"})
-        if slot.name == SAY:
-            yield FieldError(f"{here}/name", "slot_reserved", {"name": SAY})
-        ids = [part.id for part in slot.parts]
-        for number, part in enumerate(slot.parts):
-            if ids.index(part.id) != number:
-                yield FieldError(f"{here}/parts/{number}/id", "part_id_repeated")
-            try:
-                part_line(slot.name, part)
-            except FeatureError as error:
-                yield FieldError(f"{here}/parts/{number}/features{error.path}", error.code, error.params)
-
-
-def _pairs(spec: CompositionSpec) -> Iterator[FieldError]:
-    known = {slot.name: {part.id for part in slot.parts} for slot in spec.slots}
-    for place, pair in enumerate(spec.forbidden):
-        for number, one in enumerate(pair):
-            here = f"/composition/forbidden/{place}/{number}"
-            if one.slot not in known:
-                yield FieldError(f"{here}/slot", "unknown_slot", {"known": [*known]})
-            elif one.part not in known[one.slot]:
-                yield FieldError(f"{here}/part", "unknown_part", {"slot": one.slot})
-        if pair[0].slot == pair[1].slot:
-            yield FieldError(f"/composition/forbidden/{place}", "pair_in_one_slot")
-
-
-def _texts(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[FieldError]:
-    for place, slot in enumerate(spec.slots):
-        for number, part in enumerate(slot.parts):
-            for locale, source in part.texts.items():
-                wrong = text_problem(spec.channel, locale, slot.place, source, variables)
-                if wrong:
-                    yield FieldError(f"/composition/slots/{place}/parts/{number}/texts/{locale}", *wrong)
-
-
-def _choices(spec: CompositionSpec, variables: list[VariableSpec]) -> Iterator[FieldError]:
-    """What is wrong with the combinations as such: too many, none, a part in none, without a language, too long."""
-    try:
-        combinations = spec.combinations
-    except TooMany as error:
-        yield FieldError("/composition/slots", error.code, {"count": error.count, "limit": MAX_COMBINATIONS})
-        return
-    used = {(place, part.id) for one in combinations for place, part in enumerate(one.parts)}
-    for place, slot in enumerate(spec.slots):
-        for number, part in enumerate(slot.parts):
-            if (place, part.id) not in used:
-                here = f"/composition/slots/{place}/parts/{number}"
-                yield FieldError(here, "part_in_no_combination")
-    mute = next((one.id for one in combinations if not one.locales), None)
-    if mute is not None:
-        yield FieldError("/composition/slots", "no_common_locale", {"combination": mute})
-        return
-    composers: dict[str, Composer] = {}
-    samples = {one.name: one.sample for one in variables}
-    for one in combinations:
-        for locale in one.locales:
-            try:
-                composers.setdefault(locale, Composer(spec, locale, samples)).render(one.id)
-            except NotFor as reason:
-                params = {"combination": one.id, "locale": locale, "reason": str(reason)}
-                yield FieldError("/composition/slots", "combination_unsayable", params)
-                return
-
-
-__all__ = ["NOTHING", "Composer", "features_of", "line_of", "problems", "slots_of"]

@@ -4,7 +4,7 @@ Users' templates are never evaluated as code: no tag reads a file, no filter rea
 A placeholder without value or default raises; the caller then leaves the variant out for this person and says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -90,7 +90,7 @@ def _environment(locale: str) -> Environment:
     return environment
 
 
-def problems(template: MessageTemplate, variables: list[VariableSpec], place: str) -> list[FieldError]:
+def problems(template: MessageTemplate, variables: Sequence[VariableSpec], place: str) -> list[FieldError]:
     """What is wrong with a template, each with its place: syntax, unknown placeholders, missing defaults, lengths.
 
     :param place: JSON pointer to the template.
@@ -104,7 +104,7 @@ def problems(template: MessageTemplate, variables: list[VariableSpec], place: st
     return found
 
 
-def text_problem(channel: str, locale: str, part: str, source: str, variables: list[VariableSpec]) -> Wrong | None:
+def text_problem(channel: str, locale: str, part: str, source: str, variables: Sequence[VariableSpec]) -> Wrong | None:
     """What is wrong with one text for one part of a message."""
     declared = tuple((one.name, type(one.sample).__name__, one.sample, one.required) for one in variables)
     return _text_problem(channel, locale, part, source, declared)

@@ -13,7 +13,7 @@ from app.deciding.requests import DecideRequest, IdentifiedRequest, MessageReque
 from app.deciding.runtime import Runtime
 from app.deciding.snapshot import Arm, Experiment, compile_actions
 from app.design.context_fields import hash_key, keep_declared
-from app.design.experiment_config import action_problems
+from app.design.definition_rules import action_problems
 from app.foundation.errors import Conflict, FieldError, Unprocessable
 from app.foundation.fields import invalid
 from bandits import distribution as draws

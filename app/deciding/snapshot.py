@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 
 from app.accounts.store import keys
 from app.accounts.store.keys import StoredKey
-from app.content.composition import NOTHING, line_of
+from app.content.composition import line_of
+from app.content.composition_config import NOTHING
 from app.design.experiment_config import ActionSpec, ExperimentConfig, shares
 from app.foundation.store import platform
 from app.foundation.store.engine import patience_s, transaction, unavailable

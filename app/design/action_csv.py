@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from app.design.experiment_config import MAX_ACTIONS, ActionSpec, action_problems
+from app.design.definition_rules import action_problems
+from app.design.experiment_config import MAX_ACTIONS, ActionSpec
 from app.foundation.documents import read_json
 from app.foundation.errors import FieldError
 from app.foundation.fields import pydantic_fields

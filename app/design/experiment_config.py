@@ -4,29 +4,22 @@ A configuration is immutable once stored: every change makes the next version, a
 it was made under.
 """
 
-import math
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
 )
 
 from app.content import composition as composed
 from app.content.composition_config import NOTHING, CompositionSpec
 from app.content.message_config import MessageTemplate, VariableSpec
-from app.content.message_templates import problems as template_problems
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
-from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
-from app.foundation.errors import FieldError
-from app.foundation.fields import Id, Key, Model, invalid, pydantic_fields
-from bandits.encoding import FeatureError, encode_action
-from bandits.policy import FixedPolicy, PolicyError, parse_policy
+from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.foundation.fields import Id, Key, Model
 
 MAX_ACTIONS = 1000
 MAX_ARMS = 50
@@ -147,55 +140,7 @@ class ExperimentConfig(Model):
 
     def all_metrics(self) -> list[MetricSpec]:
         """The declared metrics; the reward comes first unless it was declared in words of its own."""
-        if any(isinstance(metric.source, RewardSource) for metric in self.metrics):
-            return self.metrics
-        primary = any(metric.role == "primary" for metric in self.metrics)
-        return [DEFAULT_METRIC.model_copy(update={"role": "secondary" if primary else "primary"}), *self.metrics]
-
-
-def parse_config(document: Any) -> ExperimentConfig:
-    """Check a whole definition.
-
-    :raises Unprocessable: naming every wrong field.
-    """
-    try:
-        config = ExperimentConfig.model_validate(document)
-    except ValidationError as error:
-        raise invalid(pydantic_fields(error, document)) from None
-    _learn_slates(config)
-    composition = _composition_problems(config)
-    if composition:
-        raise invalid(tuple(composition))
-    problems = [
-        *_action_problems(config.actions),
-        *_arm_problems(config),
-        *_reward_problems(config.reward),
-        *_metric_problems(config),
-        *_template_problems(config),
-        *_people_problems(config),
-    ]
-    if problems:
-        raise invalid(tuple(problems))
-    return config
-
-
-def _learn_slates(config: ExperimentConfig) -> None:
-    """Learning arms of a composed message learn slates, said explicitly in what is stored."""
-    for arm in config.arms if config.composition else []:
-        if arm.policy.get("type") == "bandit":
-            arm.policy = {**arm.policy, "slates": arm.policy.get("slates", True)}
-
-
-def _composition_problems(config: ExperimentConfig) -> list[FieldError]:
-    found = []
-    for index, arm in enumerate(config.arms):
-        if arm.policy.get("type") == "bandit" and arm.policy.get("slates", False) != (config.composition is not None):
-            found.append(FieldError(f"/arms/{index}/policy/slates", "slates_without_composition"))
-    if config.composition is not None:
-        if config.actions:
-            found.append(FieldError("/actions", "actions_and_composition"))
-        found += composed.problems(config.composition, config.variables)
-    return found
+        return with_reward(self.metrics)
 
 
 def shares(config: ExperimentConfig) -> dict[str, float]:
@@ -203,119 +148,9 @@ def shares(config: ExperimentConfig) -> dict[str, float]:
     return {arm.key: arm.share for arm in config.arms}
 
 
-def action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
-    """Duplicate ids, and features that cannot be encoded."""
-    return list(_action_problems(actions))
-
-
-def _action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
-    problems = []
-    seen: dict[str, int] = {}
-    for index, action in enumerate(actions):
-        first = seen.setdefault(action.id, index)
-        if first != index:
-            problems.append(FieldError(f"/actions/{index}/id", "action_id_repeated", {"first": f"/actions/{first}"}))
-        try:
-            encode_action(action.id, action.features)
-        except FeatureError as error:
-            problems.append(FieldError(f"/actions/{index}/features{error.path}", error.code, error.params))
-    return problems
-
-
-def _template_problems(config: ExperimentConfig) -> list[FieldError]:
-    names = [one.name for one in config.variables]
-    found = [
-        FieldError(f"/variables/{place}/name", "name_taken", {"what": "variable"})
-        for place, name in enumerate(names)
-        if names.index(name) != place
-    ]
-    for place, action in enumerate(config.actions):
-        if action.template is not None:
-            found += template_problems(action.template, config.variables, f"/actions/{place}/template")
-    return found
-
-
-def _people_problems(config: ExperimentConfig) -> list[FieldError]:
-    found = []
-    ids, speaking = {action.id for action in config.all_actions()}, config.channels()
-    if speaking and len(speaking) == len(ids) and silent_needed(config.fatigue, config.consent):
-        if config.composition:
-            found.append(FieldError("/composition/allow_nothing", "nothing_not_allowed"))
-        else:
-            found.append(FieldError("/actions", "no_silent_action"))
-    for place, cap in enumerate(config.fatigue.caps if config.fatigue else []):
-        if cap.action is not None and cap.action not in ids:
-            found.append(FieldError(f"/fatigue/caps/{place}/action", "unknown_action"))
-    if config.fatigue and config.retention_s is not None and config.retention_s < config.fatigue.lookback_s():
-        params = {"lookback": config.fatigue.lookback_s()}
-        found.append(FieldError("/retention_s", "retention_too_short", params))
-    names = [one.name for one in config.context_fields or []]
-    for place, name in enumerate(names):
-        if names.index(name) != place:
-            found.append(FieldError(f"/context_fields/{place}/name", "name_taken", {"what": "field"}))
-    if config.profile and "profile" in names:
-        found.append(FieldError("/context_fields", "profile_field_reserved"))
-    return found + _feedback_problems(config)
-
-
-def _feedback_problems(config: ExperimentConfig) -> list[FieldError]:
-    spec, low, high = config.feedback, config.reward.min, config.reward.max
-    if spec is None:
-        return []
-    worth: dict[str, float | None] = {"dismissed": spec.dismissed, "not_interested": spec.not_interested}
-    if spec.thumbs:
-        worth |= {"thumbs/up": spec.thumbs.up, "thumbs/down": spec.thumbs.down}
-    if spec.score:
-        worth |= {"score/low": spec.score.low, "score/high": spec.score.high}
-    worth |= {f"stars/{place}": value for place, value in enumerate(spec.stars or [])}
-    worth |= {f"reasons/{name}": value for name, value in (spec.reasons or {}).items()}
-    return [
-        FieldError(f"/feedback/{path}", "worth_out_of_range", {"low": low, "high": high})
-        for path, value in worth.items()
-        if value is not None and not low <= value <= high
-    ]
-
-
-def _arm_problems(config: ExperimentConfig) -> list[FieldError]:
-    problems = []
-    keys, ids = [arm.key for arm in config.arms], {action.id for action in config.all_actions()}
-    for index, arm in enumerate(config.arms):
-        if keys.index(arm.key) != index:
-            problems.append(FieldError(f"/arms/{index}/key", "arm_key_repeated"))
-        problems += _policy_problems(index, arm, ids)
-    total = math.fsum(arm.share for arm in config.arms)
-    if abs(total - 1) > SHARE_TOLERANCE:
-        problems.append(FieldError("/arms", "shares_sum", {"total": total, "whole": 1}))
-    if config.control_arm is not None and config.control_arm not in keys:
-        problems.append(FieldError("/control_arm", "unknown_arm", {"known": keys}))
-    return problems
-
-
-def _policy_problems(index: int, arm: ArmSpec, action_ids: set[str]) -> list[FieldError]:
-    try:
-        policy = parse_policy(arm.policy)
-    except PolicyError as error:
-        return [FieldError(f"/arms/{index}/policy{one.path}", one.code, one.params) for one in error.problems]
-    if isinstance(policy, FixedPolicy) and action_ids and policy.action not in action_ids:
-        return [FieldError(f"/arms/{index}/policy/action", "unknown_action")]
-    return []
-
-
-def _metric_problems(config: ExperimentConfig) -> list[FieldError]:
-    keys = [metric.key for metric in config.all_metrics()]
-    repeated = {key for key in keys if keys.count(key) > 1}
-    problems = [FieldError("/metrics", "metric_key_repeated", {"key": key}) for key in sorted(repeated)]
-    if not any(metric.role == "primary" for metric in config.all_metrics()):
-        problems.append(FieldError("/metrics", "no_primary_metric"))
-    return problems
-
-
-def _reward_problems(reward: RewardSpec) -> list[FieldError]:
-    problems = []
-    if not reward.min < reward.max:
-        problems.append(FieldError("/reward/max", "max_below_min", {"min": reward.min}))
-    elif not reward.min <= reward.default <= reward.max:
-        problems.append(FieldError("/reward/default", "default_out_of_range", {"min": reward.min, "max": reward.max}))
-    if max(abs(reward.min), abs(reward.max)) > 1e12:
-        problems.append(FieldError("/reward", "reward_too_wide"))
-    return problems
+def with_reward(declared: list[MetricSpec]) -> list[MetricSpec]:
+    """Declared metrics with the reward, which comes first unless it was declared in words of its own."""
+    if any(isinstance(metric.source, RewardSource) for metric in declared):
+        return declared
+    primary = any(metric.role == "primary" for metric in declared)
+    return [DEFAULT_METRIC.model_copy(update={"role": "secondary" if primary else "primary"}), *declared]

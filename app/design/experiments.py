@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from app.content.composition_config import NOTHING
-from app.design.experiment_config import ArmSpec, ExperimentConfig, parse_config
+from app.design.definition_rules import parse_config
+from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
 from app.foundation.errors import Conflict, FieldError, check_version

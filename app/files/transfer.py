@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from app.design.experiment_config import MAX_ACTIONS, ExperimentConfig, parse_config
+from app.design.definition_rules import parse_config
+from app.design.experiment_config import MAX_ACTIONS, ExperimentConfig
 from app.files.log_files import FileRefused, Record, format_of, write
 from app.files.records import AS_EXPORTED, LoggedAction, Mapping, read_decisions
 from app.files.store import transfer

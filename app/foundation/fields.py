@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     JsonValue,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -19,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.words import WORDS, Params
 
+T = TypeVar("T")
 MAX_ID_BYTES = 1000
 MAX_BATCH = 1000  # items of one call
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -122,6 +124,21 @@ class Document(BaseModel):
     def given(self) -> dict[str, Any]:
         """The fields that were given, for a document of another kind that has them too; each of its own type."""
         return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Readable(Generic[T]):
+    """A type whose values are read one by one where the document around them may be wrong."""
+
+    def __init__(self, kind: Any) -> None:
+        """:param kind: a model, or what stands in an annotation."""
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+
+    def of(self, document: object) -> T | None:
+        """The value; null where it cannot be read."""
+        try:
+            return self._adapter.validate_python(document, strict=True)
+        except ValidationError:  # what is wrong with it is told with the whole document
+            return None
 
 
 def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:

@@ -4,8 +4,9 @@ import re
 from typing import Any, NamedTuple
 
 from app.design import experiments
-from app.design.experiment_config import OPTIONAL_PARTS, ExperimentConfig, parse_config
-from app.foundation.errors import FieldError, LoopwiseError, Unprocessable
+from app.design.definition_rules import checked, parse_config
+from app.design.experiment_config import OPTIONAL_PARTS, ExperimentConfig
+from app.foundation.errors import FieldError, LoopwiseError
 from app.registry.store.experiments import StoredExperiment
 from app.wizard import composition as wizard_composition
 from app.wizard import message as wizard_message
@@ -14,23 +15,6 @@ from app.wizard.form import Typed, of_step
 from app.wizard.numbers import Problems
 from app.wizard.sentences import in_percent, sentence
 
-_OPTIONAL = tuple(name for name in OPTIONAL_PARTS if name != "composition")  # and so are the fields of those with any
-# Parts that other rules can be checked without: each stands in for what is wrong, so that one mistake hides no other.
-_SAFE: dict[str, Any] = {
-    "key": "draft",
-    "name": "",
-    "hypothesis": "",
-    "actions": [],
-    "arms": [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}],
-    "control_arm": None,
-    "reward": {},
-    "metrics": [],
-    "segments": [],
-    "decision_rule": {},
-    **dict.fromkeys(OPTIONAL_PARTS),
-}
-_COMBINED = re.compile(r"/composition/slots(/\d+/parts/\d+)?")
-_NAMES = "composition/names"  # mark of a composition in which single names or texts were replaced
 _RENAMED = {
     "exploration_floor": "floor",
     "window_s": "window",
@@ -61,7 +45,7 @@ def check(typed: Typed, before: StoredExperiment | None = None) -> Checked:
         kept = ("variables", *OPTIONAL_PARTS)
         document = {name: before.config[name] for name in kept if name in before.config} | document
     config: ExperimentConfig | None = None
-    for field in _rule_problems(document):
+    for field in checked(document)[1]:
         _put(problems, field, typed)
     if not problems["purpose"].get("key") and before is not None and document["key"] != before.key:
         problems["purpose"]["key"] = f"An experiment keeps its key, {before.key}; make another experiment instead."
@@ -151,70 +135,6 @@ def _place_of_people(parts: list[str]) -> tuple[str, str]:
 def problem_of(error: LoopwiseError) -> list[tuple[str, str, str]]:
     """(step, field, sentence) of each part of an error that a service raised."""
     return [(*place_of(one.path), sentence(place_of(one.path)[1], one)) for one in error.fields]
-
-
-def _rule_problems(document: dict[str, Any]) -> list[FieldError]:
-    found: list[FieldError] = []
-    replaced: set[str] = set()
-    while True:
-        try:
-            parse_config(document)
-            return found
-        except Unprocessable as error:
-            found += [one for one in error.fields if not _follows(one, replaced)]
-            mended = _mended(document, error.fields, replaced)
-            if mended is document:
-                return found
-            document = mended
-
-
-def _follows(field: FieldError, replaced: set[str]) -> bool:
-    """True for what may only be wrong because something else was replaced: an action's id, the number of combinations."""
-    if field.code == "unknown_action":
-        return not replaced.isdisjoint({"actions", "composition", _NAMES})
-    return _NAMES in replaced and bool(_COMBINED.fullmatch(field.path))
-
-
-def _mended(document: dict[str, Any], fields: tuple[FieldError, ...], replaced: set[str]) -> dict[str, Any]:
-    """The document with something harmless in place of what is wrong; the same one when nothing more can be replaced."""
-    found, earlier = document, frozenset(replaced)
-    composed = [one.path for one in fields if one.path.startswith("/composition/")]
-    if composed and _NAMES not in replaced:
-        replaced.add(_NAMES)
-        harmless = wizard_composition.with_harmless(found["composition"], composed)
-        if harmless is not None:
-            found = found | {"composition": harmless}
-            fields = tuple(one for one in fields if one.path not in composed)
-    for field in fields:
-        part, _, rest = field.path.strip("/").partition("/")
-        place, _, leaf = rest.partition("/")
-        name = leaf.partition("/")[0]
-        leaves: dict[str, dict[str, Any]] = {
-            "actions": {"id": f"\N{REPLACEMENT CHARACTER} {place}", "features": {}, "template": None},
-            "arms": {"key": f"arm-{place}", "policy": {"type": "uniform"}},
-        }
-        safe = leaves.get(part, {})
-        mark = f"{part}/{place}/{name}"
-        if part in replaced:
-            continue
-        if name in safe and mark not in earlier:
-            replaced.add(mark)
-            rows = list(found[part])
-            rows[int(place)] = rows[int(place)] | {name: safe[name]}
-            found = found | {part: rows}
-        elif part == "variables":  # without them no text can be judged
-            replaced.add(part)
-            silent = [{key: value for key, value in one.items() if key != "template"} for one in found["actions"]]
-            found = found | {"variables": [], "actions": silent}
-            if found.get("composition"):
-                replaced.add("composition")
-                found["composition"] = None
-        elif part in _OPTIONAL and isinstance(document[part], dict) and place in document[part]:
-            found = found | {part: {key: value for key, value in found[part].items() if key != place}}
-        elif part in _SAFE:
-            replaced.add(part)
-            found = found | {part: _SAFE[part]} | ({"control_arm": None} if part == "arms" else {})
-    return found
 
 
 def _put(problems: Problems, field: FieldError, typed: Typed) -> None:

@@ -6,7 +6,7 @@ from flask import flash, redirect, request, url_for
 from pydantic import TypeAdapter, ValidationError
 
 from app.accounts.pages.access import user
-from app.content import composition
+from app.content import composition, composition_rules
 from app.content.composition_config import MAX_COMBINATIONS, CompositionSpec, TooMany
 from app.content.message_config import VariableSpec
 from app.design import drafts
@@ -123,7 +123,7 @@ def _seen(kept: Typed, spec: CompositionSpec | None, variables: Any, picked: lis
         known = _VARIABLES.validate_python(variables)
     except ValidationError:  # said beside the fields
         return []
-    if spec is None or composition.problems(spec, known):
+    if spec is None or composition_rules.problems(None, spec, known):
         return []
     rows = [{part["row"]: part["id"].strip() for part in slot["parts"]} for slot in kept["slots"]]
     found = [_as_seen("The first combination", spec, spec.combinations[0].id, known)]

@@ -7,7 +7,6 @@ Pairs name parts by their rows, so that they follow when a slot or a part gets a
 
 import json
 import re
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from app.wizard.form import Typed, clean, new_name
@@ -252,26 +251,3 @@ def with_place(field: str, kept: Typed) -> str:
         return field
     languages = [one.strip() for one in kept.get("languages", [])]
     return f"{match[1]}-{languages.index(match[2]) if match[2] in languages else 0}"
-
-
-def with_harmless(spec: dict[str, Any], paths: list[str]) -> dict[str, Any] | None:
-    """A composition with something harmless in place of wrong names, ids, features and texts; null: more than these is wrong.
-
-    :param paths: JSON pointers to what is wrong.
-    """
-    slots = deepcopy(spec["slots"])
-    for path in paths:
-        match path.split("/")[2:]:
-            case ["slots", slot, "name"]:
-                slots[int(slot)]["name"] = f"mended_{slot}"
-            case ["slots", slot, "parts", part, "id"]:
-                slots[int(slot)]["parts"][int(part)]["id"] = f"mended-{part}"
-            case ["slots", slot, "parts", part, "features", *_]:
-                slots[int(slot)]["parts"][int(part)]["features"] = {}
-            case ["slots", slot, "parts", part, "texts", *locale]:
-                texts = slots[int(slot)]["parts"][int(part)]["texts"]
-                texts.pop("/".join(locale).removesuffix("/[key]"), None)
-                texts.update({} if texts else {"en": "x"})
-            case _:
-                return None
-    return spec | {"slots": slots, "forbidden": []}

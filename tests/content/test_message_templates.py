@@ -6,7 +6,7 @@ import pytest
 
 from app.content.message_config import MessageTemplate, VariableSpec
 from app.content.message_templates import NotFor, choose_locale, render, text_problem
-from app.design.experiment_config import parse_config
+from app.design.definition_rules import parse_config
 from app.foundation.errors import Unprocessable
 from tests.service import definition
 

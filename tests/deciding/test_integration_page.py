@@ -152,7 +152,7 @@ def _rewards(database_url: str, experiment: str) -> list[Any]:
 
 def test_a_composed_message_is_asked_for_without_actions_and_not_over_the_personalizer() -> None:
     from app.deciding.pages.snippets import snippets
-    from app.design.experiment_config import parse_config
+    from app.design.definition_rules import parse_config
 
     slots = [
         {"name": name, "place": "body", "parts": [{"id": one, "texts": {"en": one}} for one in "ab"]}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.design.experiment_config import parse_config
+from app.design.definition_rules import parse_config
 from app.foundation.errors import Unprocessable
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from app.design.experiment_config import parse_config
+from app.design.definition_rules import parse_config
 from app.reporting import result_lines
 from app.reporting.store.results import ArmSums
 from experiments.comparison import ArmEstimate, relative_lift

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.design.experiment_config import parse_config
+from app.design.definition_rules import parse_config
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import check, place_of
 from app.wizard.document import document_of, typed_of

@@ -1,0 +1,129 @@
+"""The rules between the parts of a composed message; each looks at what can be read, so that one mistake hides no other."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from app.content.composition import Composer, part_line
+from app.content.composition_config import MAX_COMBINATIONS, SAY, CompositionSpec, PartSpec, SlotName, TooMany
+from app.content.message_config import PARTS, Channel, VariableSpec
+from app.content.message_templates import NotFor, text_problem
+from app.foundation.errors import FieldError
+from app.foundation.fields import Readable
+from bandits.encoding import FeatureError
+
+_PART: Readable[PartSpec] = Readable(PartSpec)
+_SLOT_NAME: Readable[str] = Readable(SlotName)
+_CHANNEL: Readable[str] = Readable(Channel)
+
+
+class Slot(NamedTuple):
+    """A slot as far as it can be read; null: not at all."""
+
+    name: str | None
+    place: str
+    parts: list[PartSpec | None]
+
+
+def readable_slots(document: dict[str, Any]) -> list[Slot]:
+    """The slots of a composition's document, whatever else is wrong with it."""
+    rows = document.get("slots")
+    rows = [row if isinstance(row, dict) else {} for row in (rows if isinstance(rows, list) else [])]
+    return [
+        Slot(
+            _SLOT_NAME.of(row.get("name")),
+            str(row.get("place")),
+            [_PART.of(part) for part in (row["parts"] if isinstance(row.get("parts"), list) else [])],
+        )
+        for row in rows
+    ]
+
+
+def problems(document: Any, spec: CompositionSpec | None, variables: Sequence[VariableSpec] | None) -> list[FieldError]:
+    """What is wrong with a composition beside the form of its values.
+
+    :param spec: null where some of it cannot be read.
+    :param variables: null where they cannot be read, so that no text is judged.
+    """
+    given = document if isinstance(document, dict) else {}
+    slots = [Slot(slot.name, slot.place, [*slot.parts]) for slot in spec.slots] if spec else readable_slots(given)
+    channel = spec.channel if spec else _CHANNEL.of(given.get("channel", "in_app"))
+    found = [*_names(slots)]
+    if channel is not None and variables is not None:
+        found += _texts(slots, channel, variables)
+    if slots and not any(slot.place == "body" for slot in slots):
+        found.append(FieldError("/composition/slots", "no_body_slot"))
+    if spec is not None:
+        found += _pairs(spec)
+        if not found and variables is not None:
+            found += _choices(spec, variables)
+    return found
+
+
+def _names(slots: list[Slot]) -> Iterator[FieldError]:
+    names = [slot.name for slot in slots]
+    for index, slot in enumerate(slots):
+        here = f"/composition/slots/{index}"
+        if slot.name is not None and names.index(slot.name) != index:
+            yield FieldError(f"{here}/name", "name_taken", {"what": "slot"})
+        if slot.name == SAY:
+            yield FieldError(f"{here}/name", "slot_reserved", {"name": SAY})
+        ids = [None if part is None else part.id for part in slot.parts]
+        for number, part in enumerate(slot.parts):
+            if part is None:
+                continue
+            if ids.index(part.id) != number:
+                yield FieldError(f"{here}/parts/{number}/id", "part_id_repeated")
+            try:
+                part_line(slot.name or "slot", part)
+            except FeatureError as error:
+                yield FieldError(f"{here}/parts/{number}/features{error.path}", error.code, error.params)
+
+
+def _pairs(spec: CompositionSpec) -> Iterator[FieldError]:
+    known = {slot.name: {part.id for part in slot.parts} for slot in spec.slots}
+    for index, pair in enumerate(spec.forbidden):
+        for side, part in enumerate(pair):
+            here = f"/composition/forbidden/{index}/{side}"
+            if part.slot not in known:
+                yield FieldError(f"{here}/slot", "unknown_slot", {"known": [*known]})
+            elif part.part not in known[part.slot]:
+                yield FieldError(f"{here}/part", "unknown_part", {"slot": part.slot})
+        if pair[0].slot == pair[1].slot:
+            yield FieldError(f"/composition/forbidden/{index}", "pair_in_one_slot")
+
+
+def _texts(slots: list[Slot], channel: str, variables: Sequence[VariableSpec]) -> Iterator[FieldError]:
+    for index, slot in enumerate(slots):
+        for number, part in enumerate(slot.parts):
+            for locale, source in part.texts.items() if part and slot.place in PARTS else ():
+                problem = text_problem(channel, locale, slot.place, source, variables)
+                if problem is not None:
+                    yield FieldError(f"/composition/slots/{index}/parts/{number}/texts/{locale}", *problem)
+
+
+def _choices(spec: CompositionSpec, variables: Sequence[VariableSpec]) -> Iterator[FieldError]:
+    """What is wrong with the combinations as such: too many, none, a part in none, without a language, too long."""
+    try:
+        combinations = spec.combinations
+    except TooMany as error:
+        yield FieldError("/composition/slots", error.code, {"count": error.count, "limit": MAX_COMBINATIONS})
+        return
+    used = {(index, part.id) for combination in combinations for index, part in enumerate(combination.parts)}
+    for index, slot in enumerate(spec.slots):
+        for number, part in enumerate(slot.parts):
+            if (index, part.id) not in used:
+                yield FieldError(f"/composition/slots/{index}/parts/{number}", "part_in_no_combination")
+    mute = next((combination.id for combination in combinations if not combination.locales), None)
+    if mute is not None:
+        yield FieldError("/composition/slots", "no_common_locale", {"combination": mute})
+        return
+    composers: dict[str, Composer] = {}
+    samples = {variable.name: variable.sample for variable in variables}
+    for combination in combinations:
+        for locale in combination.locales:
+            try:
+                composers.setdefault(locale, Composer(spec, locale, samples)).render(combination.id)
+            except NotFor as reason:
+                params = {"combination": combination.id, "locale": locale, "reason": str(reason)}
+                yield FieldError("/composition/slots", "combination_unsayable", params)
+                return

@@ -1,0 +1,284 @@
+"""The rules between the parts of an experiment's definition, which say everything that is wrong with it at once.
+
+Each part is read by itself, and each rule looks at what can be read, so that one mistake hides no other and none is blamed
+on what only follows from it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import JsonValue, ValidationError
+
+from app.content import composition_rules
+from app.content.composition_config import CompositionSpec, TooMany
+from app.content.message_config import VariableSpec
+from app.content.message_templates import problems as template_problems
+from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec, VariantSpec, with_reward
+from app.design.metric_config import MetricSpec
+from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
+from app.foundation.errors import FieldError
+from app.foundation.fields import Key, Readable, invalid, pydantic_fields
+from bandits.encoding import FeatureError, encode_action
+from bandits.policy import FixedPolicy, PolicyError, parse_policy
+
+SHARE_TOLERANCE = 1e-6
+Json = Mapping[str, Any]  # a definition as it came
+_VARIANT: Readable[VariantSpec] = Readable(VariantSpec)
+_METRIC: Readable[MetricSpec] = Readable(MetricSpec)
+_VARIABLES: Readable[list[VariableSpec]] = Readable(list[VariableSpec])
+_COMPOSITION: Readable[CompositionSpec] = Readable(CompositionSpec)
+_REWARD: Readable[RewardSpec] = Readable(RewardSpec)
+_FATIGUE: Readable[FatigueSpec] = Readable(FatigueSpec)
+_CONSENT: Readable[ConsentSpec] = Readable(ConsentSpec)
+_PROFILE: Readable[ProfileSpec] = Readable(ProfileSpec)
+_CONTEXT_FIELDS: Readable[list[ContextField]] = Readable(list[ContextField])
+_KEY: Readable[str] = Readable(Key)
+_NUMBER: Readable[float] = Readable(float)
+
+
+class ArmParts(NamedTuple):
+    """An arm as far as it can be read; null: that part cannot."""
+
+    key: str | None
+    share: float | None
+    policy: dict[str, JsonValue] | None
+
+
+class Parts(NamedTuple):
+    """A definition as far as it can be read; null: that part cannot, or it is not there."""
+
+    actions: Sequence[VariantSpec | None]
+    arms: Sequence[ArmParts]
+    reward: RewardSpec | None
+    metrics: Sequence[MetricSpec | None]
+    variables: list[VariableSpec] | None
+    composition: CompositionSpec | None
+    fatigue: FatigueSpec | None
+    consent: ConsentSpec | None
+    profile: ProfileSpec | None
+    context_fields: list[ContextField] | None
+
+    def action_ids(self, composed: bool) -> set[str] | None:
+        """What can be chosen; null where that is not known."""
+        if composed:
+            try:
+                return None if self.composition is None else set(self.composition.action_ids())
+            except TooMany:
+                return None
+        ids = {action.id for action in self.actions if action is not None}
+        return None if None in self.actions else ids
+
+    def speaking(self, composed: bool) -> int:
+        """How many actions say something."""
+        if composed:
+            return len(self.composition.combinations) if self.composition else 0
+        return sum(action is not None and action.template is not None for action in self.actions)
+
+
+def parse_config(document: Any) -> ExperimentConfig:
+    """Check a whole definition.
+
+    :raises Unprocessable: naming every wrong field.
+    """
+    config, problems = checked(document)
+    if config is None or problems:
+        raise invalid(tuple(problems))
+    return config
+
+
+def checked(document: Any) -> tuple[ExperimentConfig | None, list[FieldError]]:
+    """The definition, null where its form is wrong, and everything that is wrong with it."""
+    problems: list[FieldError] = []
+    config = None
+    try:
+        config = ExperimentConfig.model_validate(document)
+        _learn_slates(config)
+        parts = _parts_of(config)
+    except ValidationError as error:
+        problems += pydantic_fields(error, document)
+        if not isinstance(document, Mapping):
+            return None, problems
+        parts = _readable_parts(document)
+    known = {problem.path for problem in problems}
+    given = document if isinstance(document, Mapping) else config.model_dump(mode="json")  # type: ignore[union-attr]
+    problems += [problem for problem in _rule_problems(given, parts) if problem.path not in known]
+    return config, problems
+
+
+def _parts_of(config: ExperimentConfig) -> Parts:
+    arms = [ArmParts(arm.key, arm.share, arm.policy) for arm in config.arms]
+    given = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
+    return Parts(arms=arms, **given)
+
+
+def _readable_parts(document: Json) -> Parts:
+    arms = []
+    for row in _rows(document, "arms"):
+        policy = row.get("policy")
+        arms.append(
+            ArmParts(
+                _KEY.of(row.get("key")), _NUMBER.of(row.get("share")), policy if isinstance(policy, dict) else None
+            )
+        )
+    return Parts(
+        actions=[_VARIANT.of(row) for row in _rows(document, "actions")],
+        arms=arms,
+        reward=_REWARD.of(document.get("reward", {})),
+        metrics=[_METRIC.of(row) for row in _rows(document, "metrics")],
+        variables=_VARIABLES.of(document.get("variables", [])),
+        composition=_COMPOSITION.of(document.get("composition")),
+        fatigue=_FATIGUE.of(document.get("fatigue")),
+        consent=_CONSENT.of(document.get("consent")),
+        profile=_PROFILE.of(document.get("profile")),
+        context_fields=_CONTEXT_FIELDS.of(document.get("context_fields")),
+    )
+
+
+def _rows(document: Json, name: str) -> list[dict[str, Any]]:
+    rows = document.get(name)
+    return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
+
+
+def _learn_slates(config: ExperimentConfig) -> None:
+    """Learning arms of a composed message learn slates, said explicitly in what is stored."""
+    for arm in config.arms if config.composition else []:
+        if arm.policy.get("type") == "bandit":
+            arm.policy = {**arm.policy, "slates": arm.policy.get("slates", True)}
+
+
+def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
+    composed = document.get("composition") is not None
+    ids = parts.action_ids(composed)
+    if composed:
+        if document.get("actions"):
+            yield FieldError("/actions", "actions_and_composition")
+        yield from composition_rules.problems(document["composition"], parts.composition, parts.variables)
+    yield from _action_problems(parts.actions)
+    yield from _arm_problems(document, parts.arms, ids, composed)
+    if parts.reward is not None:
+        yield from _reward_problems(parts.reward)
+        yield from _feedback_problems(document.get("feedback"), parts.reward)
+    if None not in parts.metrics:
+        yield from _metric_problems([metric for metric in parts.metrics if metric is not None])
+    yield from _template_problems(parts)
+    yield from _people_problems(document, parts, ids, composed)
+
+
+def action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
+    """Duplicate ids, and features that cannot be encoded."""
+    return [*_action_problems(actions)]
+
+
+def _action_problems(actions: Sequence[ActionSpec | None]) -> Iterator[FieldError]:
+    seen: dict[str, int] = {}
+    for index, action in enumerate(actions):
+        if action is None:
+            continue
+        first = seen.setdefault(action.id, index)
+        if first != index:
+            yield FieldError(f"/actions/{index}/id", "action_id_repeated", {"first": f"/actions/{first}"})
+        try:
+            encode_action(action.id, action.features)
+        except FeatureError as error:
+            yield FieldError(f"/actions/{index}/features{error.path}", error.code, error.params)
+
+
+def _template_problems(parts: Parts) -> Iterator[FieldError]:
+    if parts.variables is None:  # without them no text can be judged
+        return
+    names = [variable.name for variable in parts.variables]
+    for index, name in enumerate(names):
+        if names.index(name) != index:
+            yield FieldError(f"/variables/{index}/name", "name_taken", {"what": "variable"})
+    for index, action in enumerate(parts.actions):
+        if action is not None and action.template is not None:
+            yield from template_problems(action.template, parts.variables, f"/actions/{index}/template")
+
+
+def _people_problems(document: Json, parts: Parts, ids: set[str] | None, composed: bool) -> Iterator[FieldError]:
+    fatigue = parts.fatigue
+    if ids is not None and parts.speaking(composed) == len(ids) > 0 and silent_needed(fatigue, parts.consent):
+        if composed:
+            yield FieldError("/composition/allow_nothing", "nothing_not_allowed")
+        else:
+            yield FieldError("/actions", "no_silent_action")
+    for index, cap in enumerate(fatigue.caps if fatigue else []):
+        if ids is not None and cap.action is not None and cap.action not in ids:
+            yield FieldError(f"/fatigue/caps/{index}/action", "unknown_action")
+    retention = _NUMBER.of(document.get("retention_s"))
+    if fatigue and retention is not None and retention < fatigue.lookback_s():
+        yield FieldError("/retention_s", "retention_too_short", {"lookback": fatigue.lookback_s()})
+    names = [field.name for field in parts.context_fields or []]
+    for index, name in enumerate(names):
+        if names.index(name) != index:
+            yield FieldError(f"/context_fields/{index}/name", "name_taken", {"what": "field"})
+    if parts.profile and "profile" in names:
+        yield FieldError("/context_fields", "profile_field_reserved")
+
+
+def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError]:
+    """Every number of the schema that says what an answer is worth, also where others of its numbers are wrong."""
+    worths: dict[str, Any] = {}
+    for name in ("dismissed", "not_interested", "thumbs", "score", "stars", "reasons"):
+        worth = feedback.get(name) if isinstance(feedback, dict) else None
+        if isinstance(worth, dict):
+            worths |= {f"{name}/{part}": value for part, value in worth.items()}
+        elif isinstance(worth, list):
+            worths |= {f"{name}/{index}": value for index, value in enumerate(worth)}
+        else:
+            worths[name] = worth
+    for path, value in worths.items():
+        number = _NUMBER.of(value)
+        if number is not None and not reward.min <= number <= reward.max:
+            yield FieldError(f"/feedback/{path}", "worth_out_of_range", {"low": reward.min, "high": reward.max})
+
+
+def _arm_problems(
+    document: Json, arms: Sequence[ArmParts], ids: set[str] | None, composed: bool
+) -> Iterator[FieldError]:
+    keys = [arm.key for arm in arms]
+    for index, arm in enumerate(arms):
+        if arm.key is not None and keys.index(arm.key) != index:
+            yield FieldError(f"/arms/{index}/key", "arm_key_repeated")
+        if arm.policy is not None:
+            yield from _policy_problems(f"/arms/{index}/policy", arm.policy, ids, composed)
+    shares = [arm.share for arm in arms if arm.share is not None]
+    total = math.fsum(shares)
+    if arms and len(shares) == len(arms) and abs(total - 1) > SHARE_TOLERANCE:
+        yield FieldError("/arms", "shares_sum", {"total": total, "whole": 1})
+    control = document.get("control_arm")
+    if control is not None and None not in keys and control not in keys:
+        yield FieldError("/control_arm", "unknown_arm", {"known": keys})
+
+
+def _policy_problems(
+    path: str, document: dict[str, JsonValue], ids: set[str] | None, composed: bool
+) -> Iterator[FieldError]:
+    if document.get("type") == "bandit" and bool(document.get("slates", composed)) != composed:
+        yield FieldError(f"{path}/slates", "slates_without_composition")
+    try:
+        policy = parse_policy({"slates": composed, **document} if document.get("type") == "bandit" else document)
+    except PolicyError as error:
+        yield from (FieldError(f"{path}{problem.path}", problem.code, problem.params) for problem in error.problems)
+        return
+    if isinstance(policy, FixedPolicy) and ids and policy.action not in ids:
+        yield FieldError(f"{path}/action", "unknown_action")
+
+
+def _metric_problems(declared: list[MetricSpec]) -> Iterator[FieldError]:
+    metrics = with_reward(declared)
+    keys = [metric.key for metric in metrics]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        yield FieldError("/metrics", "metric_key_repeated", {"key": key})
+    if not any(metric.role == "primary" for metric in metrics):
+        yield FieldError("/metrics", "no_primary_metric")
+
+
+def _reward_problems(reward: RewardSpec) -> Iterator[FieldError]:
+    if not reward.min < reward.max:
+        yield FieldError("/reward/max", "max_below_min", {"min": reward.min})
+    elif not reward.min <= reward.default <= reward.max:
+        yield FieldError("/reward/default", "default_out_of_range", {"min": reward.min, "max": reward.max})
+    if max(abs(reward.min), abs(reward.max)) > 1e12:
+        yield FieldError("/reward", "reward_too_wide")

@@ -105,7 +105,9 @@ def create_key(
         if experiment_key is not None:
             experiment = stored_experiment(connection, experiment_key)
             experiment_id = experiment.id
-        _store(connection, new, sorted(set(scopes)), experiment_id, name, actor, allowed)
+        _store(
+            connection, new, sorted(set(scopes)), experiment_id=experiment_id, name=name, actor=actor, origins=allowed
+        )
     return new
 
 
@@ -116,7 +118,7 @@ def ensure_admin_key(engine: Engine) -> NewKey | None:
         if any("admin" in key.scopes and key.revoked_at is None for key in store.every(connection)):
             return None
         new = _random_key()
-        _store(connection, new, ["admin"], None, "administrator", "cli")
+        _store(connection, new, ["admin"], name="administrator", actor="cli")
     return new
 
 
@@ -183,7 +185,8 @@ def _store(
     connection: Connection,
     new: NewKey,
     scopes: list[str],
-    experiment_id: int | None,
+    *,
+    experiment_id: int | None = None,
     name: str,
     actor: str,
     origins: list[str] | None = None,

@@ -27,6 +27,7 @@ from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
+from app.registry.store.models import NewVersion
 from bandits.model import initial_model
 from bandits.policy import BanditPolicy, parse_policy, policy_to_json
 
@@ -244,17 +245,8 @@ def _start_lineages(
         policy = parse_policy(arm.policy)
         if known.get(arm.key) == arm.policy or not isinstance(policy, BanditPolicy):
             continue
-        version_id, _ = model_bytes.store(
-            connection,
-            initial_model(policy),
-            settings.secret_key,
-            experiment_id=experiment_id,
-            arm=arm.key,
-            number=models.next_number(connection, experiment_id, arm.key),
-            parent_id=None,
-            kind="initial",
-            examples=0,
-            manifest={"kind": "initial", "policy": arm.policy},
-            checks={},
-        )
+        number = models.next_number(connection, experiment_id, arm.key)
+        manifest = {"kind": "initial", "policy": arm.policy}
+        version = NewVersion(experiment_id, arm.key, number, None, "initial", 0, manifest, {})
+        version_id, _ = model_bytes.store(connection, initial_model(policy), settings.secret_key, version)
         models.serve(connection, experiment_id, arm.key, version_id, revision)

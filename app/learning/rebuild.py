@@ -9,23 +9,25 @@ ledger, so that it can be replayed for ever.
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from app.design.store import feedback_schemas
 from app.foundation.errors import Unavailable
+from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of, joined_reward, outcome_of
 from app.learning.store import rebuilds, training
+from app.learning.store.training import Generation
 from app.learning.training import CANARIES, canaries, learnable, promote
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
-from app.registry.store.models import VersionInfo
+from app.registry.store.models import NewVersion, VersionInfo
 from bandits.encoding import ENCODING_VERSION
 from bandits.examples import Example, TrainingDataError
 from bandits.model import learn
@@ -136,7 +138,7 @@ def rebuild_lineage(
     :raises ModelRefused: the untrained model is not what was signed.
     """
     training.lock_every_lineage(connection, experiment_id)
-    generation = training.generation(connection, experiment_id, arm)
+    generation = training.current_generation(connection, experiment_id, arm)
     (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
     root = models.root_of(connection, serving.version_id)
     _, untrained = model_bytes.load(connection, root.id, settings.secret_key)
@@ -150,19 +152,10 @@ def rebuild_lineage(
     report = check_model(plain, policy, shown, trained=bool(lesson.learned))
     revision = platform.next_revision(connection)
     number = models.next_number(connection, experiment_id, arm)
-    version_id, sha256 = model_bytes.store(
-        connection,
-        plain,
-        settings.secret_key,
-        experiment_id=experiment_id,
-        arm=arm,
-        number=number,
-        parent_id=root.id,
-        kind="rebuild",
-        examples=len(lesson.learned),
-        manifest=_manifest(root, policy, lesson, reason=reason, generation=generation + 1, replaces=serving.number),
-        checks=report._asdict() | {"canaries": len(shown)},
-    )
+    manifest = _manifest(root, policy, lesson, generation.following()) | {"reason": reason, "replaces": serving.number}
+    checks = report._asdict() | {"canaries": len(shown)}
+    version = NewVersion(experiment_id, arm, number, root.id, "rebuild", len(lesson.learned), manifest, checks)
+    version_id, sha256 = model_bytes.store(connection, plain, settings.secret_key, version)
     _write_generation(connection, lesson, generation, version_id)
     promote(connection, experiment_id, arm, version_id, revision, report)
     return Rebuilt(number, serving.sha256, sha256, len(lesson.learned), report.ok, report.problems)
@@ -202,28 +195,22 @@ class _Lesson:
         return plain
 
 
-def _write_generation(connection: Connection, lesson: _Lesson, generation: int, version_id: int) -> None:
+def _write_generation(connection: Connection, lesson: _Lesson, before: Generation, version_id: int) -> None:
     def write(version: int, rows: list[tuple[str, float]]) -> None:
         for first in range(0, len(rows), rebuilds.SLICE):
             part = rows[first : first + rebuilds.SLICE]
-            training.write_ledger(
-                connection, lesson.experiment_id, lesson.arm, generation + 1, version, part, first=first
-            )
+            training.write_ledger(connection, before.following(), version, part, first=first)
 
     write(version_id, lesson.learned)
     write(training.NOT_LEARNED, lesson.withheld)
-    rebuilds.begin_generation(connection, lesson.experiment_id, lesson.arm, generation)
+    rebuilds.begin_generation(connection, before)
 
 
-def _manifest(
-    root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, *, reason: str, generation: int, replaces: int
-) -> dict[str, Any]:
+def _manifest(root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, generation: Generation) -> JsonObject:
     """What gives the same bytes again: the untrained model, the order, the passes, and the ledger's rows of this version."""
     return {
         "kind": "rebuild",
-        "reason": reason,
-        "generation": generation,
-        "replaces": replaces,
+        "generation": generation.number,
         "parent_number": root.number,
         "parent_sha256": root.sha256,
         "order": "version, position",

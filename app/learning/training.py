@@ -9,22 +9,23 @@ and silence later does not.
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from app.design.store import feedback_schemas
+from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of, outcome_of
 from app.learning.store import rewards, training
-from app.learning.store.training import Due, Outcome
+from app.learning.store.training import Due, Generation, Outcome
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
-from app.registry.store.models import VersionInfo
+from app.registry.store.models import NewVersion, VersionInfo
 from bandits.encoding import ENCODING_VERSION
 from bandits.examples import Example, TrainingDataError
 from bandits.model import learn
@@ -73,15 +74,16 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
         policy = _policy(configs, rows[-1].config_version, arm)
         done = Round(experiment_id, arm, None, len(rows), False, ())
         if isinstance(policy, BanditPolicy):
-            generation = training.generation(connection, experiment_id, arm)
+            generation = training.current_generation(connection, experiment_id, arm)
             useful = [outcome for outcome in outcomes if learnable(outcome.decision)]
             withheld = [(one.decision.id, one.reward) for one in outcomes if not learnable(one.decision)]
             if useful:
-                learned = _learn(connection, settings, policy, useful, configs, schema, generation, done)
+                lesson = _Lesson(policy, useful, configs, schema, generation)
+                learned = _learn(connection, settings, lesson, done)
                 if learned is None:
                     return None
                 done = learned
-            training.write_ledger(connection, experiment_id, arm, generation, training.NOT_LEARNED, withheld)
+            training.write_ledger(connection, generation, training.NOT_LEARNED, withheld)
         training.settle(connection, experiment_id, arm, outcomes, schema)
         return done
 
@@ -106,46 +108,41 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _learn(
-    connection: Connection,
-    settings: Settings,
-    policy: BanditPolicy,
-    outcomes: list[Outcome],
-    configs: Configs,
-    feedback_version: int,
-    generation: int,
-    done: Round,
-) -> Round | None:
+class _Lesson(NamedTuple):
+    """What one round learns from."""
+
+    policy: BanditPolicy
+    outcomes: list[Outcome]
+    configs: Configs
+    feedback_version: int  # of the schema under which the rewards were joined
+    generation: Generation
+
+
+def _learn(connection: Connection, settings: Settings, lesson: _Lesson, done: Round) -> Round | None:
     """Make the next model version of an arm from these outcomes, and put it into service when it passes its checks."""
     experiment_id, arm = done.experiment_id, done.arm
     (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
     try:
         parent, parent_bytes = model_bytes.load(connection, serving.version_id, settings.secret_key)
-        examples = examples_of(policy, [(one.decision, one.reward) for one in outcomes], configs)
-        child = learn(parent_bytes, policy, examples)
+        rewarded = [(outcome.decision, outcome.reward) for outcome in lesson.outcomes]
+        examples = examples_of(lesson.policy, rewarded, lesson.configs)
+        child = learn(parent_bytes, lesson.policy, examples)
     except (ModelRefused, ModelError, TrainingDataError) as error:
         models.report_problem(connection, experiment_id, arm, str(error))
         log.error("training_failed", experiment_id=experiment_id, arm=arm, error=str(error))
         return None
     shown = canaries(examples)
-    report = check_model(child, policy, shown)
+    report = check_model(child, lesson.policy, shown)
     revision = platform.next_revision(connection)
     number = models.next_number(connection, experiment_id, arm)
-    version_id, _ = model_bytes.store(
-        connection,
-        child,
-        settings.secret_key,
-        experiment_id=experiment_id,
-        arm=arm,
-        number=number,
-        parent_id=parent.id,
-        kind="incremental",
-        examples=parent.examples + len(outcomes),
-        manifest=_manifest(parent, policy, outcomes, feedback_version, generation),
-        checks=report._asdict() | {"canaries": len(shown)},
+    checks = report._asdict() | {"canaries": len(shown)}
+    examples_so_far = parent.examples + len(lesson.outcomes)
+    version = NewVersion(
+        experiment_id, arm, number, parent.id, "incremental", examples_so_far, _manifest(parent, lesson), checks
     )
-    learned = [(outcome.decision.id, outcome.reward) for outcome in outcomes]
-    training.write_ledger(connection, experiment_id, arm, generation, version_id, learned)
+    version_id, _ = model_bytes.store(connection, child, settings.secret_key, version)
+    learned = [(outcome.decision.id, outcome.reward) for outcome in lesson.outcomes]
+    training.write_ledger(connection, lesson.generation, version_id, learned)
     promote(connection, experiment_id, arm, version_id, revision, report)
     return done._replace(number=number, promoted=report.ok, problems=report.problems)
 
@@ -161,9 +158,7 @@ def _policy(configs: Configs, config_version: int, arm: str) -> Policy:
     return policy
 
 
-def _manifest(
-    parent: VersionInfo, policy: BanditPolicy, outcomes: list[Outcome], feedback_version: int, generation: int
-) -> dict[str, Any]:
+def _manifest(parent: VersionInfo, lesson: _Lesson) -> JsonObject:
     """What gives the same bytes again: the parent, the order, the passes, and the ledger's rows of this version."""
     return {
         "kind": "incremental",
@@ -171,13 +166,13 @@ def _manifest(
         "parent_sha256": parent.sha256,
         "order": "decided_at, id",
         "passes": 1,
-        "decisions": len(outcomes),
-        "first": outcomes[0].decision.id,
-        "last": outcomes[-1].decision.id,
-        "feedback_version": feedback_version,
-        "generation": generation,
+        "decisions": len(lesson.outcomes),
+        "first": lesson.outcomes[0].decision.id,
+        "last": lesson.outcomes[-1].decision.id,
+        "feedback_version": lesson.feedback_version,
+        "generation": lesson.generation.number,
         "encoding_version": ENCODING_VERSION,
-        "policy": policy_to_json(policy),
+        "policy": policy_to_json(lesson.policy),
     }
 
 

@@ -7,13 +7,13 @@ never given to it.
 import hashlib
 import hmac
 import zlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from app.foundation.secrets import Purpose, derive
 from app.registry.store import models
-from app.registry.store.models import VersionInfo
+from app.registry.store.models import NewVersion, VersionInfo
 
 
 class ModelRefused(Exception):
@@ -63,10 +63,10 @@ def load(connection: Connection, version_id: int, secret: str) -> tuple[VersionI
     return info, unpack(info, packed, secret)
 
 
-def store(connection: Connection, plain: bytes, secret: str, **values: Any) -> tuple[int, str]:
-    """Sign and store a version; returns its id and SHA-256. ``values`` as in ``VersionInfo``."""
-    packed = pack(plain, secret, values["experiment_id"], values["arm"], values["number"])
-    version_id = models.add(connection, model=packed.model, sha256=packed.sha256, signature=packed.signature, **values)
+def store(connection: Connection, plain: bytes, secret: str, version: NewVersion) -> tuple[int, str]:
+    """Sign and store a version; returns its id and SHA-256."""
+    packed = pack(plain, secret, version.experiment_id, version.arm, version.number)
+    version_id = models.add(connection, version, model=packed.model, sha256=packed.sha256, signature=packed.signature)
     return version_id, packed.sha256
 
 

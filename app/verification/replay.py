@@ -108,7 +108,9 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
         action = _action(row, config)
         again = None
         if row.state != "imported":
-            again = _recomputed(connection, settings.secret_key, experiment, configs, row, version, action)
+            again = _recomputed(
+                connection, settings.secret_key, experiment, configs, row=row, version=version, action=action
+            )
         found = keys.find(connection, row.key_id)
         chances = row.distribution
         return Replay(
@@ -138,6 +140,7 @@ def _recomputed(
     secret: str,
     experiment: StoredExperiment,
     configs: Configs,
+    *,
     row: StoredDecision,
     version: VersionInfo | None,
     action: ActionSpec | None,

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from app.learning.store.training import EXAMPLE_COLUMNS, Due, rounds_of
+from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds_of
 
 SLICE = 2000  # rows that are read or written at once
 
@@ -46,9 +46,10 @@ def rounds(connection: Connection, experiment_id: int, arm: str) -> Iterator[lis
             ]  # not what its time has come for: see app.people.store.retention
 
 
-def begin_generation(connection: Connection, experiment_id: int, arm: str, generation: int) -> None:
+def begin_generation(connection: Connection, after: Generation) -> None:
     """Make the next generation the current one: whatever is not in it yet follows as accounted for but not learned."""
-    values = {"experiment_id": experiment_id, "arm": arm, "generation": generation}
+    experiment_id, arm, number = after
+    values = {"experiment_id": experiment_id, "arm": arm, "generation": number}
     connection.execute(_CARRY, values)
     connection.execute(_ADVANCE, {"experiment_id": experiment_id, "arm": arm})
 

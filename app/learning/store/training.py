@@ -184,11 +184,21 @@ def settle(
     connection.execute(_SETTLE, values | {"rows": orjson.dumps(documents).decode()})
 
 
+class Generation(NamedTuple):
+    """One generation of an arm's ledger: complete by itself, one more at each rebuild."""
+
+    experiment_id: int
+    arm: str
+    number: int
+
+    def following(self) -> "Generation":
+        """The one that a rebuild writes."""
+        return self._replace(number=self.number + 1)
+
+
 def write_ledger(
     connection: Connection,
-    experiment_id: int,
-    arm: str,
-    generation: int,
+    generation: Generation,
     version_id: int,
     rewards: Sequence[tuple[str, float]],
     first: int = 0,
@@ -204,7 +214,8 @@ def write_ledger(
         {"decision_id": decision_id, "position": position, "reward": reward}
         for position, (decision_id, reward) in enumerate(rewards, first)
     ]
-    values = {"experiment_id": experiment_id, "arm": arm, "generation": generation, "version_id": version_id}
+    experiment_id, arm, number = generation
+    values = {"experiment_id": experiment_id, "arm": arm, "generation": number, "version_id": version_id}
     connection.execute(_LEDGER, values | {"rows": orjson.dumps(documents).decode()})
 
 
@@ -235,7 +246,7 @@ def ledger_size(connection: Connection, experiment_id: int) -> int:
     return int(connection.execute(query.where(_ledger.c.experiment_id == experiment_id)).scalar_one())
 
 
-def generation(connection: Connection, experiment_id: int, arm: str) -> int:
-    """Of the ledger of an arm that learns, now."""
+def current_generation(connection: Connection, experiment_id: int, arm: str) -> Generation:
+    """The current generation of the ledger of an arm that learns."""
     query = select(_lineages.c.generation).where(_lineages.c.experiment_id == experiment_id, _lineages.c.arm == arm)
-    return int(connection.execute(query).scalar_one())
+    return Generation(experiment_id, arm, int(connection.execute(query).scalar_one()))

@@ -1,10 +1,12 @@
 """Model versions and which of them serves."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.foundation.fields import JsonObject
 from app.foundation.store import tables
 
 _m = tables.model_versions
@@ -23,10 +25,10 @@ class VersionInfo(NamedTuple):
     examples: int
     sha256: str
     signature: str
-    manifest: dict[str, Any]
-    checks: dict[str, Any]
-    created_at: Any
-    erased_at: Any  # since then its bytes are gone; null: they are there
+    manifest: JsonObject
+    checks: JsonObject
+    created_at: datetime
+    erased_at: datetime | None  # since then its bytes are gone; null: they are there
 
 
 class Serving(NamedTuple):
@@ -38,21 +40,38 @@ class Serving(NamedTuple):
     number: int
     sha256: str
     examples: int
-    created_at: Any
+    created_at: datetime
     problem: str | None  # why the newest round did not go into service
 
 
 _columns = [_m.c[name] for name in VersionInfo._fields]
 
 
-def add(connection: Connection, *, model: bytes, **values: Any) -> int:
-    """Store a version (``values`` as in ``VersionInfo``, ``model`` compressed); returns its id."""
-    return int(connection.execute(insert(_m).values(model=model, **values).returning(_m.c.id)).scalar_one())
+class NewVersion(NamedTuple):
+    """A model version that is about to be stored; fields as in ``VersionInfo``."""
+
+    experiment_id: int
+    arm: str
+    number: int
+    parent_id: int | None
+    kind: str
+    examples: int
+    manifest: JsonObject
+    checks: JsonObject
+
+
+def add(connection: Connection, version: NewVersion, *, model: bytes, sha256: str, signature: str) -> int:
+    """Store a version; returns its id.
+
+    :param model: its bytes, compressed.
+    """
+    values = version._asdict() | {"model": model, "sha256": sha256, "signature": signature}
+    return int(connection.execute(insert(_m).values(**values).returning(_m.c.id)).scalar_one())
 
 
 def of_experiment(connection: Connection, experiment_id: int, arm: str | None = None) -> list[VersionInfo]:
     """Every version of an experiment, by arm and number."""
-    query: Select[Any] = select(*_columns).where(_m.c.experiment_id == experiment_id).order_by(_m.c.arm, _m.c.number)
+    query = select(*_columns).where(_m.c.experiment_id == experiment_id).order_by(_m.c.arm, _m.c.number)
     if arm is not None:
         query = query.where(_m.c.arm == arm)
     return [VersionInfo._make(row) for row in connection.execute(query)]
@@ -101,7 +120,8 @@ def find(connection: Connection, experiment_id: int, arm: str, number: int) -> V
 def load(connection: Connection, version_id: int) -> tuple[VersionInfo, bytes]:
     """One version with its compressed bytes."""
     row = connection.execute(select(*_columns, _m.c.model).where(_m.c.id == version_id)).one()
-    return VersionInfo._make(row[:-1]), bytes(row[-1])
+    info = VersionInfo(**{name: value for name, value in row._mapping.items() if name != "model"})
+    return info, bytes(row.model)
 
 
 def next_number(connection: Connection, experiment_id: int, arm: str) -> int:

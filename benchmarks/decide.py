@@ -84,7 +84,9 @@ def _cpu_s(pids: list[int]) -> float:
     try:
         return sum(map(_proc_cpu_s, pids))
     except OSError:  # no /proc: ps knows whole seconds or hundredths, depending on the system
-        listed = subprocess.run(["ps", "-o", "time=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
+        listed = subprocess.run(
+            ["ps", "-o", "time=", "-p", ",".join(map(str, pids))], check=True, capture_output=True, text=True
+        )
         return sum(map(_clock_s, listed.stdout.split()))
 
 

@@ -12,7 +12,7 @@ FEW, MANY = 10_000, 100_000
 PER_CALL = 500
 
 
-def measure(rig: Rig, rounds: int) -> None:
+def measure(rig: Rig, _rounds: int) -> None:
     """Print the peaks. Every request names another unit and another user: caches keyed by text get new texts."""
     workload = Workload()
     rig.make_experiment(workload, "bench")

@@ -29,12 +29,13 @@ def brief(*statements: str) -> None:
     while True:
         try:
             connection.execute(text(f"BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'; {body}; COMMIT"))
-            return
         except OperationalError as error:
             connection.execute(text("ROLLBACK"))
             if not isinstance(error.orig, psycopg2.errors.LockNotAvailable) or time.monotonic() > ends_at:
                 raise
             time.sleep(PAUSE_S)
+        else:
+            return
 
 
 def create_index(name: str, definition: str, *, unique: bool = False) -> None:

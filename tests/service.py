@@ -338,7 +338,9 @@ def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.Com
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
     environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "app.commands", *arguments]
-    return subprocess.run(command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, check=False, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120
+    )
 
 
 @contextlib.contextmanager

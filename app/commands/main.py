@@ -22,7 +22,7 @@ _FAILED = 2  # exit code: could not do it; 1 is for an audit that found differen
 class _Commands(click.Group):
     """Prints the errors that a user can do something about as one sentence."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except LoopwiseError as error:
@@ -30,7 +30,7 @@ class _Commands(click.Group):
             click.echo(f"Error: {error.detail}{fields}", err=True)
         except (ServerError, SettingError) as error:
             click.echo(f"Error: {error}", err=True)
-        ctx.exit(_FAILED)
+        return ctx.exit(_FAILED)
 
 
 class _Elsewhere(click.Command):

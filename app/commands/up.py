@@ -71,7 +71,7 @@ class Supervisor:
     @property
     def url(self) -> str:
         """Address of the web server."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104 - it is replaced, not listened on
         return f"http://{host}:{self._port}"
 
     def start(self) -> None:

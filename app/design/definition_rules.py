@@ -76,6 +76,9 @@ class Parts(NamedTuple):
         return sum(action is not None and action.template is not None for action in self.actions)
 
 
+WIDEST_REWARD = 1e12  # learners and sums keep enough digits up to there
+
+
 def parse_config(document: Any) -> ExperimentConfig:
     """Check a whole definition.
 
@@ -280,5 +283,5 @@ def _reward_problems(reward: RewardSpec) -> Iterator[FieldError]:
         yield FieldError("/reward/max", "max_below_min", {"min": reward.min})
     elif not reward.min <= reward.default <= reward.max:
         yield FieldError("/reward/default", "default_out_of_range", {"min": reward.min, "max": reward.max})
-    if max(abs(reward.min), abs(reward.max)) > 1e12:
+    if max(abs(reward.min), abs(reward.max)) > WIDEST_REWARD:
         yield FieldError("/reward", "reward_too_wide")

@@ -31,7 +31,7 @@ def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
 
-def spawn(
+def spawn(  # noqa: PLR0913 - the parameters of subprocess.Popen that we use, and two of ours
     argv: Sequence[str | os.PathLike[str]],
     *,
     log: Path | None = None,
@@ -50,14 +50,6 @@ def spawn(
     :raises ServerError: when the program cannot be executed.
     """
     identity = identity or ourselves()
-    parent = os.getpid()
-
-    def before_exec() -> None:
-        identity.enter()  # first: a change of user clears the death signal
-        die_with_parent(death_signal)
-        if os.getppid() != parent and sys.platform == "linux":
-            os._exit(1)  # the parent ended before the kernel knew that we care
-
     output = open_log(log) if log else None
     try:
         return subprocess.Popen(
@@ -68,7 +60,7 @@ def spawn(
             env=dict(environment) if environment is not None else None,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=before_exec,
+            preexec_fn=_before_exec(identity, death_signal),
             pass_fds=keep_fds,
             **identity.popen_arguments(),
         )
@@ -77,6 +69,19 @@ def spawn(
     finally:
         if output is not None:
             os.close(output)
+
+
+def _before_exec(identity: Identity, death_signal: int) -> Callable[[], None]:
+    """What a child does before its program: become its user, and end with us."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        identity.enter()  # first: a change of user clears the death signal
+        die_with_parent(death_signal)
+        if os.getppid() != parent and sys.platform == "linux":
+            os._exit(1)  # the parent ended before the kernel knew that we care
+
+    return prepare
 
 
 def open_log(path: Path) -> int:

@@ -14,6 +14,7 @@ from app.foundation.words import api_sentence
 from bandits.encoding import FeatureError, encode_action, encode_context
 
 SUM_TOLERANCE = 1e-6
+PROPENSITY_TOLERANCE = 1e-9
 
 
 class Mapping(NamedTuple):
@@ -185,7 +186,7 @@ class _Reader:
             raise self._refused("distribution needs one probability per action of the column actions")
         if abs(math.fsum(chances) - 1) > SUM_TOLERANCE:
             raise self._refused(f"distribution sums to {math.fsum(chances):.9g}; it must sum to 1")
-        if abs(chances[ids.index(decision.action)] - decision.propensity) > 1e-9:
+        if abs(chances[ids.index(decision.action)] - decision.propensity) > PROPENSITY_TOLERANCE:
             raise self._refused("propensity differs from the action's probability in distribution")
 
 

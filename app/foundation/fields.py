@@ -170,10 +170,8 @@ def _code(item: ErrorDetails) -> tuple[str, Params]:
     if kind == "string_pattern_mismatch":
         shape = _SHAPES.get(context["pattern"])
         return (shape, {}) if shape else ("pattern", {"pattern": context["pattern"]})
-    if kind in ("literal_error", "enum"):
-        return "not_a_choice", {"expected": context["expected"]}
-    if kind == "union_tag_invalid":
-        return "not_a_choice", {"expected": context["expected_tags"]}
+    if kind in ("literal_error", "enum", "union_tag_invalid"):
+        return "not_a_choice", {"expected": context.get("expected") or context["expected_tags"]}
     if kind == "union_tag_not_found":
         return "missing_type", {"field": context["discriminator"].strip("'")}
     code, limit = _CODES.get(kind, ("wrong_form", ""))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 Params = Mapping[str, object]
+WHOLE_NUMBERS = 1e15  # float64 holds every whole number below
 
 
 class Words(NamedTuple):
@@ -252,16 +253,17 @@ def plain(value: Any) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"
-    return f"{value:,.0f}" if abs(value) < 1e15 and value == int(value) else f"{value:.6g}"
+    return f"{value:,.0f}" if abs(value) < WHOLE_NUMBERS and value == int(value) else f"{value:.6g}"
 
 
 class _Sentence(string.Formatter):
     def __init__(self, write: Callable[[float], str]) -> None:
         self._write = write
 
-    def format_field(self, value: Any, format_spec: str) -> str:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return self._write(value) if number else plain(value)
+    def format_field(self, value: object, format_spec: str) -> str:  # noqa: ARG002 - the base class names it
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._write(value)
+        return plain(value)
 
 
 def api_sentence(code: str, params: Params) -> str:

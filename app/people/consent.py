@@ -19,7 +19,7 @@ from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.people.consent_request import ConsentRequest
 from app.people.store import consents
-from app.people.store.consents import Consent
+from app.people.store.consents import Consent, Said
 
 MOST_LINES = 1000
 
@@ -38,16 +38,8 @@ def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str,
         said = _said(connection, request)
         for purpose, status in request.purposes.items():
             if (purpose, status) not in said and not _same(before.get(purpose), status, request):
-                consents.add(
-                    connection,
-                    request.unit_id,
-                    purpose,
-                    status,
-                    text_version=request.text_version,
-                    source=request.source,
-                    occurred_at=request.occurred_at,
-                    actor=caller.key_id,
-                )
+                answer = Said(purpose, status, request.text_version, request.source, request.occurred_at)
+                consents.add(connection, request.unit_id, answer, caller.key_id)
         held = consents.current(connection, request.unit_id)
         denied = [name for name, one in held.items() if one.status != "granted"]
         units.restrict(connection, request.unit_id, denied, until_erased=True)

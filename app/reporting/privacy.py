@@ -121,7 +121,7 @@ def _noise_of_mean(units: int, mean: float, units_scale: float, points_scale: fl
 
 def _mechanism() -> Noise:
     try:
-        import opendp.prelude as dp
+        import opendp.prelude as dp  # noqa: PLC0415 - an extra that need not be installed
     except ImportError:
         message = "Install Loopwise with its extra `privacy` (OpenDP), then ask again."
         raise Conflict("privacy_not_installed", message) from None

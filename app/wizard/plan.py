@@ -151,7 +151,7 @@ def _over_weeks(
         for place, name in enumerate(names)
     ]
     chart = charts.lines(
-        series, title=caption, unit="relative change", times=False, x_unit="weeks", write=percent, low=0.0
+        series, title=caption, unit="relative change", x_unit="weeks", write=percent, edges=(0.0, None)
     )
     rows = [[plural(weeks, "week"), *(percent(effect) for effect in effects)] for weeks, effects in found]
     return chart, caption, ["Running for", *names], rows

@@ -37,7 +37,7 @@ def experiment(client: Client) -> None:
     client.make("own")
 
 
-@pytest.mark.parametrize("scope, method, path", CALLS)
+@pytest.mark.parametrize(("scope", "method", "path"), CALLS)
 def test_a_key_opens_what_its_scope_says_and_nothing_else(
     web: Web, keys: dict[str, str], scope: str, method: str, path: str
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.embedded.process import free_port
-from loopwise_client import Action, Client, LoopwiseUnavailable, Question, Reward
+from loopwise_client import Action, Client, LoopwiseError, LoopwiseUnavailable, Question, Reward
 from tests.clients.conftest import EXPERIMENT
 from tests.clients.support import Between, Step, answer, cut, dribble, hang, pass_on
 from tests.service import Client as Plain
@@ -257,7 +257,7 @@ def test_the_key_is_never_shown(
     loopwise = connect(between(cut, pass_on, answer(404), answer(500), answer(500)).url)
     said = [repr(loopwise), str(vars(loopwise)), repr(loopwise.decide(EXPERIMENT, "u"))]
     for call in (lambda: loopwise.decide(EXPERIMENT, "u"), lambda: loopwise.reward("d", 1.0)):
-        with pytest.raises(Exception) as caught:
+        with pytest.raises(LoopwiseError) as caught:
             call()
         assert caught.value.__context__ is None
         frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if "loopwise_client" in frame.f_code.co_filename]

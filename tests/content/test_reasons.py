@@ -19,7 +19,7 @@ def test_the_codes_of_the_source_are_the_codes_with_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "code, params, expected",
+    ("code", "params", "expected"),
     [
         ("excluded", {}, "excluded"),
         ("earlier_position", {"position": 2}, "shown at position 2"),

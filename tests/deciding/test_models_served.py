@@ -17,7 +17,7 @@ def reasons() -> list[str]:
 
 @pytest.fixture
 def cache(loop: Loop, reasons: list[str]) -> Iterator[ModelCache]:
-    yield ModelCache(loop.runtime.engine, settings(loop.database_url), reasons.append)
+    return ModelCache(loop.runtime.engine, settings(loop.database_url), reasons.append)
 
 
 SPOIL = {

@@ -4,6 +4,7 @@ import io
 from statistics import mean
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from app.demo import DemoFailed, messages
@@ -75,10 +76,6 @@ def test_the_course_speaks_to_its_learners_and_everything_holds(database_url: st
 
 def test_a_course_that_cannot_go_on_says_why(database_url: str) -> None:
     out = io.StringIO()
-    with running_web(database_url) as web:
-        try:
-            messages.run(f"http://127.0.0.1:{web.port}", "lw_000000000000_" + "x" * 43, out, size=SIZE)
-        except DemoFailed as error:
-            assert "401" in error.detail
-        else:
-            raise AssertionError("a wrong key did not stop it")
+    with running_web(database_url) as web, pytest.raises(DemoFailed) as caught:
+        messages.run(f"http://127.0.0.1:{web.port}", "lw_000000000000_" + "x" * 43, out, size=SIZE)
+    assert "401" in caught.value.detail

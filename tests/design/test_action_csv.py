@@ -50,7 +50,7 @@ def test_every_mistake_names_its_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, words",
+    ("text", "words"),
     [
         ("", "one of them is called id"),
         ("name,text\na,b\n", "one of them is called id"),

@@ -117,7 +117,7 @@ def test_listing_pages_through_everything_newest_first(client: Client) -> None:
     assert len(seen) == len(set(seen))
 
 
-@pytest.mark.parametrize("method, path", [("GET", ""), ("PATCH", ""), ("POST", "/start"), ("GET", "/policy")])
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("PATCH", ""), ("POST", "/start"), ("GET", "/policy")])
 def test_an_unknown_experiment_is_404(client: Client, method: str, path: str) -> None:
     answer = client.call(method, f"/v1/experiments/nowhere{path}", {} if method == "PATCH" else None)
     assert (answer.status, answer.body["code"]) == (404, "unknown_experiment")

@@ -46,7 +46,7 @@ class _Original(Exception):
 
 
 @pytest.mark.parametrize(
-    "pgcode, outage",
+    ("pgcode", "outage"),
     [(None, True), ("57P01", True), ("57014", True), ("08006", True), ("53300", True), ("54000", False)],
 )
 def test_only_what_mends_by_itself_counts_as_an_outage(pgcode: str | None, outage: bool) -> None:

@@ -22,7 +22,7 @@ def test_a_derived_value_is_hmac_sha256_of_tag_and_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "purpose, digest",
+    ("purpose", "digest"),
     [
         (Purpose.BODY_HASH, "f1882f1aeb336728"),
         (Purpose.CONTEXT_FIELD, "a7d70b02fae8ebb7"),

@@ -42,7 +42,7 @@ def _receipt(answer: Answer, status: int = 201) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "kind, value, comment",
+    ("kind", "value", "comment"),
     [
         ("thumbs", "up", None),
         ("stars", 4, None),
@@ -68,7 +68,7 @@ def test_each_kind_of_answer_is_stored_with_a_receipt(
 
 
 @pytest.mark.parametrize(
-    "kind, fields, path",
+    ("kind", "fields", "path"),
     [
         ("thumbs", {"value": "sideways"}, "/value"),
         ("thumbs", {}, "/value"),

@@ -113,7 +113,7 @@ EVENTS = [
 
 
 @pytest.mark.parametrize(
-    "aggregation, expected", [("sum", 0.6), ("max", 0.3), ("mean", 0.2), ("first", 0.3), ("last", 0.2)]
+    ("aggregation", "expected"), [("sum", 0.6), ("max", 0.3), ("mean", 0.2), ("first", 0.3), ("last", 0.2)]
 )
 def test_every_order_of_arrival_joins_to_the_same_value(
     loop: Loop, database_url: str, aggregation: str, expected: float

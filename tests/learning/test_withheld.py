@@ -90,7 +90,7 @@ def test_what_was_withheld_when_it_was_decided_counts_also_after_a_yes(loop: Loo
     assert loop.audit("asked-late").ok
 
 
-@pytest.mark.parametrize("key, arms", [("learning", bandit()), ("even", [TWO_ARMS[1] | {"share": 1.0}])])
+@pytest.mark.parametrize(("key", "arms"), [("learning", bandit()), ("even", [TWO_ARMS[1] | {"share": 1.0}])])
 def test_who_denies_analysis_has_no_outcome_and_may_still_be_learned(
     loop: Loop, database_url: str, key: str, arms: Any
 ) -> None:

@@ -119,7 +119,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    "fields, places",
+    ("fields", "places"),
     [
         ({"delay_s": "1"}, {"/delay_s"}),
         ({"pattern": {"type": "count", "event": "x", "count": 1, "window_s": 60}}, {"/pattern/count"}),

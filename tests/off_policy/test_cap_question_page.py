@@ -80,7 +80,7 @@ def test_the_form_begins_with_one_less_than_the_first_cap(window_s: float) -> No
 
 @pytest.fixture(scope="module")
 def reports(asked: str) -> Iterator[str]:
-    yield f"{ONE}/weekly/private-reports"
+    return f"{ONE}/weekly/private-reports"
 
 
 def test_a_private_report_is_given_by_an_editor_and_spends_the_budget(

@@ -285,7 +285,7 @@ def test_a_removed_candidate_is_gone_from_the_next_evaluation_and_stays_in_the_t
 
 
 @pytest.mark.parametrize(
-    "spec, words",
+    ("spec", "words"),
     [
         ({"key": "running", "policy": {"type": "uniform"}}, "built-in"),
         ({"key": "k"}, "either a policy or a model"),

@@ -73,7 +73,7 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         ({"learning_rate": "900"}, "Give a number from 0.0001 to 10."),
         ({"learning_rate": "nan"}, "Give a number from 0.0001 to 10."),

@@ -18,7 +18,7 @@ def plan(lab: Lab, **request: Any) -> dict[str, Any]:
     return dict(sound(power.plan(lab.runtime.engine, PowerRequest.model_validate(request)).as_json()))
 
 
-@pytest.mark.parametrize("effect, std, share", [(0.5, 3.0, 0.5), (0.1, 1.0, 0.5), (2.0, 10.0, 0.2)])
+@pytest.mark.parametrize(("effect", "std", "share"), [(0.5, 3.0, 0.5), (0.1, 1.0, 0.5), (2.0, 10.0, 0.2)])
 def test_units_for_a_mean_are_statsmodels_ones(lab: Lab, effect: float, std: float, share: float) -> None:
     asked = {"value": 10.0, "std": std, "effect": effect, "treatment_share": share, "units_per_day": 100.0}
     found = plan(lab, metric=asked)["plan"]
@@ -99,7 +99,7 @@ def test_a_bandit_is_simulated(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_, words",
+    ("request_", "words"),
     [
         ({}, "either metric or bandit"),
         ({"metric": {}, "bandit": {"means": [0.1, 0.2]}}, "either metric or bandit"),

@@ -15,7 +15,7 @@ def marks(svg: str, tag: str, style: str) -> list[Element]:
     return [one for one in fromstring(svg).iter(f"{SVG}{tag}") if style in (one.get("class") or "")]
 
 
-@pytest.mark.parametrize("chosen, draw", [(0, 0.05), (1, 0.35), (2, 0.95)])
+@pytest.mark.parametrize(("chosen", "draw"), [(0, 0.05), (1, 0.35), (2, 0.95)])
 def test_the_needle_stands_on_the_chosen_action(chosen: int, draw: float) -> None:
     svg = str(cumulative([0.1, 0.5, 0.4], chosen, draw, title="the <draw>"))
     (bar,), (needle,) = marks(svg, "rect", "bar strong"), marks(svg, "line", "needle")

@@ -136,7 +136,7 @@ def test_a_moved_unit_shows_the_arm_that_it_really_has(loop: Loop, learned: int)
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         ("policy_version = 99", "model version 99 of arm 'learned' is not stored"),
         ("policy_sha256 = 'f'", "another SHA-256"),

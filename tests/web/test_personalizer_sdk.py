@@ -31,7 +31,7 @@ def experiment(client: Client) -> None:
 @pytest.fixture(scope="module")
 def sdk(web: Web, database_url: str) -> Iterator[Any]:
     logging.getLogger("msrest").setLevel(logging.ERROR)
-    yield _sdk(web, make_key(database_url, "decide", "reward", experiment=EXPERIMENT))
+    return _sdk(web, make_key(database_url, "decide", "reward", experiment=EXPERIMENT))
 
 
 def _sdk(web: Web, key: str) -> Any:

@@ -342,7 +342,7 @@ def test_what_is_no_number_is_told(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, words",
+    ("text", "words"),
     [
         ('{"a": 1, "a": 2}', "stands twice"),
         ("[" * 5000, "nests"),
@@ -360,7 +360,7 @@ def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path, place",
+    ("path", "place"),
     [
         ("/arms/0/policy/exploration_floor", ("arms", "rows-0-floor")),
         ("/arms/1/policy/parameters/bits", ("arms", "rows-1-bits")),

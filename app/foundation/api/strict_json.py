@@ -76,7 +76,7 @@ class StrictRequest(Request):
 
     document: Any = None  # the parsed body, once it was asked for
 
-    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
         """The parsed body; the parameters are werkzeug's and change nothing."""
         body = self.get_data()
         # A chunked body has no length to refuse it by, and werkzeug cuts it off at the limit without a word.

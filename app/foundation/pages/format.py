@@ -8,15 +8,19 @@ from typing import Any, Protocol
 from flask import Flask
 from markupsafe import Markup
 
+from app.foundation.words import WHOLE_NUMBERS
+
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EM DASH}"
+SMALLEST_P = 0.0001  # p-values below are not told apart
+TWO_DIGITS_P = 0.1  # and from here on two decimals are enough
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number for reading: so many significant digits, thousands apart; whole numbers as they are."""
     if value is None or not math.isfinite(value):
         return NO_VALUE
-    if value == int(value) and abs(value) < 1e15:
+    if value == int(value) and abs(value) < WHOLE_NUMBERS:
         text = f"{int(value):,}"
     elif abs(value) >= 10 ** (digits - 1):
         text = f"{value:,.0f}"
@@ -50,7 +54,9 @@ def p_value(value: float | None) -> str:
     """A p-value; below a ten-thousandth only that it is."""
     if value is None:
         return NO_VALUE
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+    if value < SMALLEST_P:
+        return f"< {SMALLEST_P}"
+    return f"{value:.2g}" if value < TWO_DIGITS_P else f"{value:.2f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -77,7 +83,7 @@ def when(value: Any) -> Markup:
     """A time as UTC to the second, machine-readable."""
     found = moment(value)
     if found is None:
-        return Markup(NO_VALUE)
+        return Markup(NO_VALUE)  # noqa: S704 - a constant
     plain = found.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(
         plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S")
@@ -88,7 +94,7 @@ def ago(value: Any, now: datetime | None = None) -> Markup:
     """How long ago, with the exact time behind it."""
     found = moment(value)
     if found is None:
-        return Markup(NO_VALUE)
+        return Markup(NO_VALUE)  # noqa: S704 - a constant
     seconds = ((now or datetime.now(UTC)) - found).total_seconds()
     words = "just now" if seconds < 2 else f"{duration(seconds)} ago"
     plain = found.astimezone(UTC)

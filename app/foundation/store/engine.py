@@ -82,7 +82,7 @@ def create(
 
 def install_wait_deadline(default_wait_s: float) -> None:
     """Bound every wait of this process for PostgreSQL. Call once, before the first connection."""
-    global _default_wait_s
+    global _default_wait_s  # noqa: PLW0603 - psycopg2 has one wait callback for the whole process
     _default_wait_s = default_wait_s
     psycopg2.extensions.set_wait_callback(_wait)
 

@@ -33,7 +33,7 @@ blueprint = APIBlueprint(
 
 @blueprint.post("/triggers", responses={201: TriggerAnswer})
 @needs("manage")
-def create(body: TriggerConfig) -> Response:
+def create(body: TriggerConfig) -> Response:  # noqa: ARG001 - the library checks it; the service gets the document as sent
     """Define a trigger; it is paused until it is started."""
     check_unbound(caller())
     made = triggers.create(process().engine, request_document(), caller().key_id)
@@ -51,7 +51,7 @@ def newest(query: Page) -> Response:
 
 @blueprint.post("/triggers/dry-run", responses={200: DryRunAnswer})
 @needs("read")
-def dry_run_of_definition(body: TriggerConfig) -> Response:
+def dry_run_of_definition(body: TriggerConfig) -> Response:  # noqa: ARG001 - as above
     """Whom a trigger of this definition would have reached in the last seven days. Nothing is stored."""
     check_unbound(caller())
     return as_json(dry_run.dry_run(process().engine, request_document()))

@@ -8,7 +8,7 @@ from werkzeug.datastructures import MultiDict
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.pages.format import duration
 from app.foundation.pages.typed import NOT_A_NUMBER, UNITS, span, text
-from app.foundation.words import plain
+from app.foundation.words import WHOLE_NUMBERS, plain
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
 from app.messaging.triggers.definition import Cadence, ToWebhook, TriggerConfig
 
@@ -200,7 +200,7 @@ def _seconds(typed: str, unit: str, name: str, errors: dict[str, str]) -> float:
 
 def _number(typed: str, name: str, errors: dict[str, str]) -> float | int:
     found = one_value(typed)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < 1e15:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < WHOLE_NUMBERS:
         errors[name] = NOT_A_NUMBER if typed.strip() else "Fill this in."
         return 1  # stands for what cannot be read, so that the other mistakes are found as well
     return int(found) if found == int(found) else found

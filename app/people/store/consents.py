@@ -1,7 +1,7 @@
 """The consent ledger: lines are only added; the newest of a unit and purpose is what holds."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, text
 
@@ -50,15 +50,20 @@ def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
     return [Consent._make(row) for row in connection.execute(query)]
 
 
+class Said(NamedTuple):
+    """What a person said about one purpose."""
+
+    purpose: str
+    status: str  # granted, denied, revoked
+    text_version: str  # of what the person read
+    source: str  # where it was said
+    occurred_at: datetime | None  # null: now
+
+
 def add(
     connection: Connection,
     unit_id: str,
-    purpose: str,
-    status: str,
-    *,
-    text_version: str,
-    source: str,
-    occurred_at: datetime | None,
+    said: Said,
     actor: str,
 ) -> None:
     """Write one line; without ``occurred_at``, or with one that no clock can mean, it happened now."""
@@ -68,9 +73,8 @@ def add(
             CASE WHEN said.at <= now + make_interval(secs => :ahead_s) THEN said.at ELSE now END, :actor
         FROM clock_timestamp() AS now, (SELECT CAST(:occurred_at AS timestamptz) AS at) said
     """
-    values: dict[str, Any] = {"unit_id": unit_id, "purpose": purpose, "status": status, "text_version": text_version}
-    values |= {"source": source, "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
-    connection.execute(text(query), values | {"occurred_at": occurred_at})
+    values = said._asdict() | {"unit_id": unit_id, "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
+    connection.execute(text(query), values)
 
 
 def counts(connection: Connection) -> list[tuple[str, str, int]]:

@@ -20,10 +20,8 @@ def rates(activity: Activity, config: ExperimentConfig) -> Figure:
         [Series(arm.arm, [Point(p.so_far, p.rate, p.low, p.high) for p in arm.rates]) for arm in shown],
         title=caption,
         unit="reward per decision",
-        times=False,
         x_unit="settled decisions so far, all arms",
-        low=low,
-        high=high,
+        edges=(low, high),
     )
     note = "Bands: 95% intervals for one look, clustered by unit. Each point holds equally many decisions; the table has times."
     rows = [
@@ -52,7 +50,7 @@ def decisions(activity: Activity) -> Figure:
     shown, left_out = _shown(activity)
     caption = f"Decisions by arm in each stretch of {duration(max(1.0, round(activity.stretch_s)))}"
     series = [_counts(arm, activity.stretch_s) for arm in shown]
-    chart = charts.lines(series, title=caption, unit="decisions", low=0.0)
+    chart = charts.lines(series, title=caption, unit="decisions", edges=(0.0, None))
     rows = [
         [arm.arm, moment_of(p.start), number(p.decisions), number(p.settled)]
         for arm in activity.arms

@@ -26,6 +26,8 @@ HEAD = [
 Table = tuple[list[str], list[list[str]]]  # head and rows
 MOST_ROWS = 24  # of a forest plot; its table has all
 
+LIKELY = 0.95  # chances to win above stand out
+
 
 def metric(found: MetricResults, method: str, index: int) -> Figure:
     """One metric: every arm against control around 0, and everything that is known of it as a table."""
@@ -81,8 +83,7 @@ def looks(found: list[Look]) -> Figure:
         title=f"{name}: difference to control at every look",
         unit="difference to control",
         line_at=0.0,
-        low=low,
-        high=high,
+        edges=(low, high),
     )
     rows = [_look(look, line) for look in found for line in look.comparisons]
     head = ["Computed", "Arm", "Difference to control", "Peek-safe interval", "p, any look"]
@@ -111,7 +112,7 @@ def _chart(rows: Sequence[Row], lines: Sequence[ComparisonLine], method: str, ti
         unit = "difference to control, in the metric's unit"
         return charts.forest(rows, title=title, unit=unit, write=signed, line_at=0.0)
     pairs = [(row.label, line.chance_to_win) for row, line in zip(rows, lines, strict=True)]
-    bars = [Row(label, won.probability, strong=won.probability > 0.95) for label, won in pairs if won]
+    bars = [Row(label, won.probability, strong=won.probability > LIKELY) for label, won in pairs if won]
     return charts.bars(bars, title=title, unit="chance to be the best arm", write=sentences.chance, high=1.0)
 
 

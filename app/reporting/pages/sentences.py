@@ -55,6 +55,10 @@ class Verdict(NamedTuple):
     sentences: list[str]
 
 
+TEN_PERCENT = 0.1
+ALMOST_SURE = 0.999
+
+
 def verdict(results: Results) -> Verdict:
     """The best arm against control with its peek-safe interval, and what the rule of the launch says."""
     said = [rule_says(results.decision)] if results.decision else []
@@ -82,7 +86,7 @@ def earned(results: Results) -> str:
 
 def lift(value: float, given: IntervalDocument) -> str:
     """A relative change with its interval, as precise as it is worth saying."""
-    digits = 0 if abs(value) >= 0.1 else 1
+    digits = 0 if abs(value) >= TEN_PERCENT else 1
     if given.low is None or given.high is None:
         return f"{signed_percent(value, digits)} ({given.reason})"
     return (
@@ -166,7 +170,7 @@ def chance(value: float | None) -> str:
     """A chance as a percentage that never claims to be certain."""
     if value is None:
         return percent(None)
-    return "over 99.9%" if value > 0.999 else "under 0.1%" if value < 0.001 else percent(value)
+    return "over 99.9%" if value > ALMOST_SURE else "under 0.1%" if value < 1 - ALMOST_SURE else percent(value)
 
 
 def margin(tested: NonInferiority | None) -> str:

@@ -57,7 +57,9 @@ def reward_batch(
     :raises Refused: the server says no.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
-    return _batch("/v1/rewards/batch", "rewards", rewards, deadline_s, _reward, reading.receipt, _no_reward)
+    return _batch(
+        "/v1/rewards/batch", "rewards", rewards, deadline_s, write=_reward, read=reading.receipt, not_sent=_no_reward
+    )
 
 
 def feedback(
@@ -97,7 +99,9 @@ def feedback_batch(
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     read = reading.feedback_receipt
-    return _batch("/v1/feedback/batch", "feedback", feedback, deadline_s, _feedback, read, _no_feedback)
+    return _batch(
+        "/v1/feedback/batch", "feedback", feedback, deadline_s, write=_feedback, read=read, not_sent=_no_feedback
+    )
 
 
 def activate(deadlines: Deadlines, decision: Decided, *, deadline_s: float | None = None) -> Plan[bool]:
@@ -172,6 +176,7 @@ def _batch(
     name: str,
     given: Sequence[S],
     deadline_s: float,
+    *,
     write: Callable[[S], dict[str, Any]],
     read: Callable[[Any], R],
     not_sent: Callable[[S], R],

@@ -37,7 +37,7 @@ def connections(url: str, key: str, max_connections: int, verify: ssl.SSLContext
             "Content-Type": "application/json",
             "User-Agent": "loopwise-client-python",
         },
-        timeout=None,  # the deadline bounds everything together
+        timeout=None,  # noqa: S113 - the deadline bounds everything together
         limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
         verify=verify,
     )
@@ -58,7 +58,7 @@ async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
                 if isinstance(outcome, Ready):
                     return outcome.value
                 met.append(outcome.reason)
-                pause = pause_s(outcome, attempt, ends_at - time.monotonic(), random.random())
+                pause = pause_s(outcome, attempt, ends_at - time.monotonic(), random.random())  # noqa: S311 - spreads retries
                 if pause is None:
                     return give_up(call, outcome.reason, outcome.retry_after_s)
                 await asyncio.sleep(pause)

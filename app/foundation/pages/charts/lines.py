@@ -28,6 +28,7 @@ from app.foundation.pages.charts.parts import (
 from app.foundation.pages.format import number
 
 HEIGHT = 260
+TIME = "time, UTC"  # of an axis below
 MOST_MARKS = 12  # on an axis, where each has its point
 MOST_DOTS = 40  # points of a series that have a dot and a tooltip
 
@@ -65,27 +66,27 @@ def lines(
     *,
     title: str,
     unit: str,
-    times: bool = True,
-    x_unit: str = "",
+    x_unit: str = TIME,
     write: Write = number,
     line_at: float | None = None,
-    low: float | None = None,
-    high: float | None = None,
+    edges: tuple[float | None, float | None] = (None, None),
 ) -> Markup:
     """Values over time (or over another number), each with its band.
 
     :param unit: of the values, written at the axis.
+    :param x_unit: of the numbers below; ``TIME``: they are times.
     :param line_at: a horizontal line of reference, such as 0.
-    :param low: the axis begins here instead of at the smallest value.
+    :param edges: where the axis of values begins and ends, instead of at the smallest and the largest value.
     """
     points = [point for one in series for point in one.points if point.y is not None]
     if not points:
         return empty(title, "nothing is known yet")
     ys = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     ys += [] if line_at is None else [line_at]
+    low, high = edges
     bottom, top, ticks = axis(min(ys) if low is None else low, max(ys) if high is None else high)
     plane = _Plane(min(point.x for point in points), max(point.x for point in points), bottom, top)
-    parts = [y_axis(ticks, plane.y, unit, write), *_x_axis(series, plane, times, x_unit)]
+    parts = [y_axis(ticks, plane.y, unit, write), *_x_axis(series, plane, x_unit)]
     if line_at is not None:
         parts.append(line(LEFT, plane.y(line_at), WIDTH - RIGHT, plane.y(line_at), "reference"))
     for index, one in enumerate(series):
@@ -93,14 +94,14 @@ def lines(
     return Markup("{}{}").format(svg(HEIGHT, title, parts), legend([one.name for one in series]))
 
 
-def _x_axis(series: Sequence[Series], plane: _Plane, times: bool, x_unit: str) -> list[Markup]:
+def _x_axis(series: Sequence[Series], plane: _Plane, x_unit: str) -> list[Markup]:
     first, last = plane.first, plane.last
-    ticks = time_ticks(first, last) if times else [(x, number(x)) for x in _marks(series, first, last)]
+    ticks = time_ticks(first, last) if x_unit == TIME else [(x, number(x)) for x in _marks(series, first, last)]
     parts = []
     for index, (x, text) in enumerate(ticks):
         anchor = "start" if index == 0 else "end" if index == len(ticks) - 1 else "middle"
         parts.append(words(plane.x(x), HEIGHT - 22, text, "tick", anchor))
-    parts.append(words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_unit or ("time, UTC" if times else ""), "tick"))
+    parts.append(words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_unit, "tick"))
     return parts
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 WIDTH = 480
 TOP, BOTTOM, LEFT, RIGHT = 12, 40, 66, 12
 SERIES = 6  # styles in admin.css: c0 to c5, told apart by dashes and marks as well as by colour
+NOTHING = 1e-9  # an axis around such a value is as around 0
 Write = Callable[[float | None], str]
 
 
@@ -115,7 +116,7 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
 def axis(low: float, high: float) -> tuple[float, float, list[float]]:
     """Round limits around a range, and the four to seven ticks between them."""
     if high - low <= max(1e-11, 1e-12 * abs(low)):  # nothing to tell apart, or only how numbers are rounded
-        room = abs(low) * 0.1 if abs(low) > 1e-9 else 0.5
+        room = abs(low) * 0.1 if abs(low) > NOTHING else 0.5
         low, high = low - room, high + room
     rough = (high - low) / 5
     size = 10.0 ** math.floor(math.log10(rough))

@@ -43,9 +43,11 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.gone: list[Any] = []
+        self.jobs: list[list[Any]] = []
         self.handler = Handler(self._store, lambda connection, rows: self.gone.extend(rows))
 
     def _store(self, connection: Any, jobs: list[list[Any]]) -> list[Any]:
+        self.jobs += jobs
         for job in jobs:
             for row in job:
                 connection.execute(text("INSERT INTO noted (value) VALUES (:row)"), {"row": row})
@@ -77,6 +79,25 @@ def test_many_callers_share_few_commits(loop: Loop, database_url: str, writer: t
         assert [one.result() for one in waiting] == [[f"shared-{n}"] for n in range(8)]
     assert batches == [8]
     assert query(database_url, transactions) == [(1,)]
+
+
+def test_a_commit_holds_rows_of_one_kind(
+    loop: Loop, database_url: str, writer: tuple[GroupCommit, list[int]]
+) -> None:
+    """Two kinds in one transaction would take their locks in either order."""
+    commit, batches = writer
+    first, second = _Recorder(), _Recorder()
+    with ThreadPoolExecutor(5) as pool:
+        waiting = []
+        for number, recorder in enumerate([first, second, first, second, first]):
+            waiting.append(pool.submit(commit.submit, recorder.handler, [f"kind-{number}"]))
+            wait_for(lambda: commit._waiting_rows == len(waiting), 20)
+        commit.start()
+        assert [one.result() for one in waiting] == [[f"kind-{number}"] for number in range(5)]
+    assert (first.jobs, second.jobs) == ([["kind-0"], ["kind-2"], ["kind-4"]], [["kind-1"], ["kind-3"]])
+    assert batches == [3, 2]
+    together = "SELECT array_agg(value ORDER BY value) FROM noted WHERE value LIKE 'kind-%' GROUP BY xmin::text ORDER BY 1"
+    assert query(database_url, together) == [(["kind-0", "kind-2", "kind-4"],), (["kind-1", "kind-3"],)]
 
 
 def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(

@@ -26,6 +26,27 @@ def test_a_round_learns_each_decision_once_and_the_policy_follows_the_rewards(lo
     assert {item["id"]: item["probability"] for item in latest["ranking"]}["b"] > 0.8
 
 
+def test_decisions_are_learned_from_oldest_first_over_rounds_and_within_one(loop: Loop, database_url: str) -> None:
+    """By when they were made, then by id: not by when they were stored, and never the newest first."""
+    experiment_id = loop.make("ordered", arms=bandit())
+    made = {"c": 1, "e": 1, "a": 2, "d": 3, "b": 4}  # seconds by id; stored in the opposite order
+    loop.decide("ordered", [{"decision_id": f"ordered-{name}"} for name in reversed(made)])
+    for name, second in made.items():
+        set_time = "UPDATE decisions SET decided_at = '2026-01-01'::timestamptz + make_interval(secs => %s) WHERE id = %s"
+        query(database_url, set_time, second, f"ordered-{name}")
+    loop.close_windows(experiment_id)
+    assert [loop.train(experiment_id, LOOPWISE_ROUND_DECISIONS="3").decisions for _ in range(2)] == [3, 2]
+    learned = query(
+        database_url,
+        "SELECT v.number, l.decision_id FROM training_ledger l JOIN model_versions v ON v.id = l.version_id"
+        " WHERE l.experiment_id = %s ORDER BY v.number, l.position",
+        experiment_id,
+    )
+    assert learned == [(1, "ordered-c"), (1, "ordered-e"), (1, "ordered-a"), (2, "ordered-d"), (2, "ordered-b")]
+    manifests = "SELECT manifest ->> 'first', manifest ->> 'last' FROM model_versions WHERE experiment_id = %s ORDER BY number"
+    assert query(database_url, manifests, experiment_id)[1:] == [("ordered-c", "ordered-a"), ("ordered-d", "ordered-b")]
+
+
 def test_an_open_window_is_not_learned_from(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("open", arms=bandit())
     loop.decide("open", [{}] * 5)

@@ -1,5 +1,6 @@
 """Model versions and which of them serves."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, insert, select, text, update
@@ -25,8 +26,8 @@ class VersionInfo(NamedTuple):
     signature: str
     manifest: dict[str, Any]
     checks: dict[str, Any]
-    created_at: Any
-    erased_at: Any  # since then its bytes are gone; null: they are there
+    created_at: datetime
+    erased_at: datetime | None  # since then its bytes are gone; null: they are there
 
 
 class Serving(NamedTuple):
@@ -38,7 +39,7 @@ class Serving(NamedTuple):
     number: int
     sha256: str
     examples: int
-    created_at: Any
+    created_at: datetime
     problem: str | None  # why the newest round did not go into service
 
 

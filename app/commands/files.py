@@ -16,9 +16,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from app.files.file_columns import FileReportError
 from app.files.file_comparison import CompareRequest, compare_file
 from app.files.file_evaluation import EvaluateRequest, evaluate_file, evaluation_document
+from app.files.refused import FileRefused
 
 BAD_INPUT = 2
 
@@ -48,7 +48,7 @@ def evaluate(file: Path, as_json: bool, **options: Any) -> None:
     """Value a policy that never ran, from a CSV or Parquet FILE with one row per logged decision, in time order."""
     try:
         answer = evaluation_document(evaluate_file(file, EvaluateRequest(**options)))
-    except FileReportError as error:
+    except FileRefused as error:
         fail(error)
     if as_json:
         click.echo(json.dumps(answer, allow_nan=False))
@@ -87,7 +87,7 @@ def compare(file: Path, as_json: bool, **options: Any) -> None:
     """Compare the variants of an A/B test, from a CSV or Parquet FILE with one row per unit."""
     try:
         answer = compare_file(file, CompareRequest(**options))
-    except FileReportError as error:
+    except FileRefused as error:
         fail(error)
     if as_json:
         click.echo(json.dumps(answer, allow_nan=False))
@@ -95,7 +95,7 @@ def compare(file: Path, as_json: bool, **options: Any) -> None:
         print_comparison(answer)
 
 
-def fail(error: FileReportError) -> NoReturn:
+def fail(error: FileRefused) -> NoReturn:
     """One sentence on stderr, exit code 2."""
     click.echo(str(error), err=True)
     sys.exit(BAD_INPUT)

@@ -5,14 +5,15 @@ is left out. A column ``payload.NAME``, or any other name, becomes a text of the
 hold JSON.
 """
 
-import csv
 import io
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from app.design.definition_rules import action_problems
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
+from app.foundation.csv_rows import CsvError, csv_rows
 from app.foundation.documents import read_json
 from app.foundation.errors import FieldError
 from app.foundation.fields import pydantic_fields
@@ -48,18 +49,16 @@ def read(text: str) -> Imported:
     text = text.removeprefix("\ufeff")
     first = text.split("\n", 1)[0]
     delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = csv_rows(io.StringIO(text, newline=""), delimiter)
     actions: list[dict[str, Any]] = []
     lines: list[int] = []
     mistakes: list[Mistake] = []
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip() for row in islice(rows, 1) for name in row.cells]
         problem = _header_problem(header)
         if problem:
             return Imported([], [Mistake(1, problem)])
-        begin = reader.line_num + 1
-        for cells in reader:
-            line, begin = begin, reader.line_num + 1
+        for line, _, cells in rows:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(actions) == MAX_ACTIONS:
@@ -72,8 +71,8 @@ def read(text: str) -> Imported:
             mistakes += [Mistake(line, problem) for problem in problems]
             actions.append(action)
             lines.append(line)
-    except csv.Error as error:
-        mistakes.append(Mistake(reader.line_num, f"cannot be read as CSV ({error})"))
+    except CsvError as error:
+        mistakes.append(Mistake(error.line, f"cannot be read as CSV ({error})"))
     if not actions and not mistakes:
         mistakes.append(Mistake(1, "there is no line under the header"))
     return Imported(actions, sorted([*mistakes, *_definition_mistakes(actions, lines)]))

@@ -1,12 +1,11 @@
 """Columns of a CSV or Parquet file, read exactly and checked: what both file reports read.
 
 Streams CSV through Arrow, which parses floats to the last bit, and keeps only the columns asked for. Every problem
-becomes one `FileReportError` sentence that names the line. This module must never guess at a damaged file.
+becomes one `FileRefused` sentence that names the line. This module must never guess at a damaged file.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from app.files.refused import FileRefused
+from app.foundation.csv_rows import CsvError, CsvRow, csv_rows
 from experiments.validation import DataError, FloatArray, IntArray
 
 BLOCK_BYTES = 1 << 22
-
-
-class FileReportError(Exception):
-    """A file that cannot be reported on: one sentence that says what is wrong, where, and what to do."""
 
 
 class Columns(NamedTuple):
@@ -57,20 +54,20 @@ class Place(NamedTuple):
         return f"on line {line}"
 
 
-def located(path: Path, error: DataError, place: Place) -> FileReportError:
+def located(path: Path, error: DataError, place: Place) -> FileRefused:
     """The file's own sentence for a `DataError`: rows become lines."""
     sentence = error.sentence(None if error.row is None else place.of(error.row))
-    return FileReportError(f"{path.name}: {sentence}")
+    return FileRefused(f"{path.name}: {sentence}")
 
 
 def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:
-    """Only these columns of a file, all complete. Raises `FileReportError` for anything that is not a clean table."""
+    """Only these columns of a file, all complete. Raises `FileRefused` for anything that is not a clean table."""
     if not path.is_file():
-        raise FileReportError(f"There is no file {path}: give the path of a CSV or Parquet file.")
+        raise FileRefused(f"There is no file {path}: give the path of a CSV or Parquet file.")
     with path.open("rb") as stream:
         start = stream.read(4)
     if not start:
-        raise FileReportError(f"{path.name} is empty: give a file with a header line and at least one row.")
+        raise FileRefused(f"{path.name} is empty: give a file with a header line and at least one row.")
     try:
         if start == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
             return _collect(path, _parquet_batches(path, numbers, texts), numbers, texts, Place("row"))
@@ -78,7 +75,7 @@ def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:
         _check_header(path, _header(path), numbers, texts)
         return _collect(path, _csv_batches(path, numbers, texts), numbers, texts, Place("line", empty_lines))
     except UnicodeDecodeError as error:
-        raise FileReportError(f"{path.name} is not UTF-8 text (byte {error.start}): save it as UTF-8 CSV.") from error
+        raise FileRefused(f"{path.name} is not UTF-8 text (byte {error.start}): save it as UTF-8 CSV.") from error
 
 
 def _collect(
@@ -94,7 +91,7 @@ def _collect(
             parts.append(_words(path, name, batch.column(name), rows, place))
         rows += batch.num_rows
     if rows == 0:
-        raise FileReportError(f"{path.name} has a header but no rows: give at least one row.")
+        raise FileRefused(f"{path.name} has a header but no rows: give at least one row.")
     codes, labels = {}, {}
     for name, pieces in words.items():
         encoded = pa.chunked_array(pieces, type=pa.string()).combine_chunks().dictionary_encode()
@@ -107,11 +104,11 @@ def _floats(path: Path, name: str, values: pa.Array, rows_before: int, place: Pl
     try:
         array = np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise FileReportError(f"{path.name}: column {name} is not numeric: give a column of numbers.") from error
+        raise FileRefused(f"{path.name}: column {name} is not numeric: give a column of numbers.") from error
     bad = ~np.isfinite(array)
     if bad.any():
         where = place.of(rows_before + int(np.argmax(bad)))
-        raise FileReportError(
+        raise FileRefused(
             f"{path.name}: {name} is missing or not a finite number {where}: repair the value or drop the row."
         )
     return array
@@ -122,7 +119,7 @@ def _words(path: Path, name: str, values: pa.Array, rows_before: int, place: Pla
     bad = np.asarray(pc.or_kleene(pc.is_null(text), pc.equal(text, "")).to_numpy(zero_copy_only=False), dtype=bool)
     if bad.any():
         where = place.of(rows_before + int(np.argmax(bad)))
-        raise FileReportError(f"{path.name}: {name} is missing {where}: give every row a value or drop the row.")
+        raise FileRefused(f"{path.name}: {name} is missing {where}: give every row a value or drop the row.")
     return text
 
 
@@ -130,12 +127,12 @@ def _parquet_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterat
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise FileReportError(f"{path.name} is not a readable Parquet file: write it again or give a CSV.") from error
+        raise FileRefused(f"{path.name} is not a readable Parquet file: write it again or give a CSV.") from error
     _check_header(path, list(file.schema_arrow.names), numbers, texts)
     try:
         yield from file.iter_batches(batch_size=1 << 17, columns=list(dict.fromkeys(numbers + texts)))
     except (pa.ArrowInvalid, OSError) as error:
-        raise FileReportError(f"{path.name} is damaged and stops being readable: write it again.") from error
+        raise FileRefused(f"{path.name} is damaged and stops being readable: write it again.") from error
 
 
 def _csv_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[pa.RecordBatch]:
@@ -149,31 +146,36 @@ def _csv_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[p
         )
         yield from reader
     except pa.ArrowInvalid as error:
-        raise _first_bad_line(path, numbers) or FileReportError(
+        raise _first_bad_line(path, numbers) or FileRefused(
             f"{path.name} is not a clean CSV table ({str(error).splitlines()[0]}): repair or re-export it."
         ) from error
 
 
-def _first_bad_line(path: Path, numbers: list[str]) -> FileReportError | None:
+def _first_bad_line(path: Path, numbers: list[str]) -> FileRefused | None:
     """After a parser gave up: the first line with a wrong number of fields or something that is not a number."""
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = csv.reader(stream)
-        header = next(rows)
-        wanted = [(name, header.index(name)) for name in numbers]
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                return FileReportError(
-                    f"{path.name} has {len(row)} fields on line {rows.line_num} but {len(header)} columns: "
-                    "repair that line (a comma or a quote is missing or too many)."
+        rows = (row for row in csv_rows(stream) if row.cells)
+        try:
+            return _bad_line(path, rows, numbers)
+        except CsvError as error:
+            return FileRefused(f"{path.name} is not CSV from line {error.line} on ({error}): repair the quotes there.")
+
+
+def _bad_line(path: Path, rows: Iterator[CsvRow], numbers: list[str]) -> FileRefused | None:
+    header = next(rows).cells
+    wanted = [(name, header.index(name)) for name in numbers]
+    for row in rows:
+        if len(row.cells) != len(header):
+            return FileRefused(
+                f"{path.name} has {len(row.cells)} fields on line {row.last} but {len(header)} columns: "
+                "repair that line (a comma or a quote is missing or too many)."
+            )
+        for name, index in wanted:
+            if not _is_number(row.cells[index]):
+                return FileRefused(
+                    f"{path.name}: {name} is {row.cells[index]!r} on line {row.last}, which is not a number: "
+                    "repair the value or drop the row."
                 )
-            for name, index in wanted:
-                if not _is_number(row[index]):
-                    return FileReportError(
-                        f"{path.name}: {name} is {row[index]!r} on line {rows.line_num}, which is not a number: "
-                        "repair the value or drop the row."
-                    )
     return None
 
 
@@ -187,17 +189,17 @@ def _is_number(text: str) -> bool:
 
 def _header(path: Path) -> list[str]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        return next(csv.reader(stream), [])
+        return next((row.cells for row in csv_rows(stream)), [])
 
 
 def _check_header(path: Path, header: list[str], numbers: list[str], texts: list[str]) -> None:
     if len(set(header)) != len(header):
         twice = next(name for name in header if header.count(name) > 1)
-        raise FileReportError(f"{path.name} has two columns named {twice}: rename one of them on line 1.")
+        raise FileRefused(f"{path.name} has two columns named {twice}: rename one of them on line 1.")
     for name in numbers + texts:
         if name not in header:
             known = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
-            raise FileReportError(f"{path.name} has no column {name}: choose one of those on line 1 ({known}).")
+            raise FileRefused(f"{path.name} has no column {name}: choose one of those on line 1 ({known}).")
 
 
 def _check_text(path: Path) -> tuple[int, ...]:
@@ -215,7 +217,7 @@ def _check_text(path: Path) -> tuple[int, ...]:
             # A pair that was already counted inside the last block must not be counted again across the seam.
             last = block[-1:] if block[-1:] in b"\r\n" else b""
     if returns and not newlines:
-        raise FileReportError(f"{path.name} ends its lines with carriage returns only: save it with line feeds.")
+        raise FileRefused(f"{path.name} ends its lines with carriage returns only: save it with line feeds.")
     mixed = returns > 0 and (pairs != newlines or pairs != returns)
     if mixed or quotes or blanks:
         return _check_lines(path, check_ends=mixed)
@@ -231,11 +233,11 @@ def _check_lines(path: Path, *, check_ends: bool) -> tuple[int, ...]:
             end = line[len(body) :]
             first_end = first_end or end
             if check_ends and (b"\r" in body or (end and end != first_end)):
-                raise FileReportError(
+                raise FileRefused(
                     f"{path.name} mixes line ends (the first other one is on line {number}): save it with one kind."
                 )
             if line.count(b'"') % 2:
-                raise FileReportError(
+                raise FileRefused(
                     f"{path.name} has a quote that is not closed on line {number}: close it, or remove line breaks "
                     "from quoted text."
                 )

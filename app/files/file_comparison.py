@@ -13,7 +13,8 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from app.files.file_columns import FileReportError, located, read_columns
+from app.files.file_columns import located, read_columns
+from app.files.refused import FileRefused
 from experiments import ab_report
 from experiments.comparison import Comparison
 from experiments.planning import Kind
@@ -51,7 +52,7 @@ class _Spec(NamedTuple):
 
 
 def compare_file(path: Path, request: CompareRequest) -> dict[str, object]:
-    """The A/B report of a CSV or Parquet file of units, as plain JSON values. Raises `FileReportError`."""
+    """The A/B report of a CSV or Parquet file of units, as plain JSON values. Raises `FileRefused`."""
     specs = _specs(request)
     names = list(dict.fromkeys(c for spec in specs for c in (*spec.columns, *spec.covariate)))
     columns = read_columns(path, names, [request.variant])
@@ -75,20 +76,20 @@ def compare_file(path: Path, request: CompareRequest) -> dict[str, object]:
 
 def _specs(request: CompareRequest) -> list[_Spec]:
     if not request.metrics:
-        raise FileReportError("No metric is given: pass at least one, such as --metric revenue=mean:revenue.")
+        raise FileRefused("No metric is given: pass at least one, such as --metric revenue=mean:revenue.")
     specs = [_spec(text) for text in request.metrics]
     names = [spec.name for spec in specs]
     if len(set(names)) != len(names):
-        raise FileReportError("Two metrics have the same name: give each its own.")
+        raise FileRefused("Two metrics have the same name: give each its own.")
     for text in request.covariates:
         name, _, rest = text.rpartition("=")
         columns = tuple(rest.split("/"))
         if name and name not in names:
-            raise FileReportError(f"The covariate {text} names no metric: choose one of {', '.join(names)}.")
+            raise FileRefused(f"The covariate {text} names no metric: choose one of {', '.join(names)}.")
         for index, spec in enumerate(specs):
             if spec.name == name or (not name and len(columns) == len(spec.columns) and spec.kind != "quantile"):
                 if len(columns) != len(spec.columns) or spec.kind == "quantile":
-                    raise FileReportError(
+                    raise FileRefused(
                         f"The covariate {text} does not fit a {spec.kind}: ratios take NUM/DEN, means and proportions "
                         "one column, quantiles none."
                     )
@@ -99,7 +100,7 @@ def _specs(request: CompareRequest) -> list[_Spec]:
 def _spec(text: str) -> _Spec:
     match = METRIC.fullmatch(text)
     if match is None:
-        raise FileReportError(
+        raise FileRefused(
             f"The metric {text!r} is not understood: write NAME=mean:COLUMN, proportion:COLUMN, count:COLUMN, "
             "ratio:NUM/DEN or quantile(0.9):COLUMN."
         )
@@ -107,10 +108,10 @@ def _spec(text: str) -> _Spec:
     kind = cast(Kind, word)
     columns = tuple(rest.split("/", 1)) if kind == "ratio" else (rest,)
     if (kind == "ratio") != (len(columns) == 2) or (kind == "quantile") != (level is not None):
-        raise FileReportError(f"The metric {text!r} is incomplete: ratios need NUM/DEN, quantiles a level like (0.9).")
+        raise FileRefused(f"The metric {text!r} is incomplete: ratios need NUM/DEN, quantiles a level like (0.9).")
     quantile = float(level) if level is not None else None
     if quantile is not None and not 0 < quantile < 1:
-        raise FileReportError(f"The metric {text!r} asks for quantile {level}: give a level between 0 and 1.")
+        raise FileRefused(f"The metric {text!r} asks for quantile {level}: give a level between 0 and 1.")
     return _Spec(name, kind, columns, quantile, ())
 
 
@@ -139,7 +140,7 @@ def _control(wanted: str | None, labels: list[str]) -> int:
     if wanted is None:
         return labels.index("control") if "control" in labels else 0
     if wanted not in labels:
-        raise FileReportError(f"No unit has the variant {wanted}: choose the control among {', '.join(labels[:30])}.")
+        raise FileRefused(f"No unit has the variant {wanted}: choose the control among {', '.join(labels[:30])}.")
     return labels.index(wanted)
 
 
@@ -149,9 +150,9 @@ def _shares(text: str | None, labels: list[str]) -> list[float] | None:
     try:
         given = {label: float(share) for label, share in (part.split("=") for part in text.split(","))}
     except ValueError:
-        raise FileReportError(f"The shares {text!r} are not understood: write LABEL=SHARE,LABEL=SHARE.") from None
+        raise FileRefused(f"The shares {text!r} are not understood: write LABEL=SHARE,LABEL=SHARE.") from None
     if set(given) != set(labels):
-        raise FileReportError(f"The shares name other variants than the file: name each of {', '.join(labels[:30])}.")
+        raise FileRefused(f"The shares name other variants than the file: name each of {', '.join(labels[:30])}.")
     return [given[label] for label in labels]
 
 
@@ -161,7 +162,7 @@ def _looks(text: str | None) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise FileReportError(f"The looks {text!r} are not understood: write fractions such as 0.25,0.5.") from None
+        raise FileRefused(f"The looks {text!r} are not understood: write fractions such as 0.25,0.5.") from None
 
 
 def comparison_document(found: ab_report.ABReport, labels: list[str], looks: tuple[float, ...]) -> dict[str, object]:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.files.file_columns import Columns, FileReportError, located, read_columns
+from app.files.file_columns import Columns, located, read_columns
+from app.files.refused import FileRefused
 from experiments.adaptive import ActionValue, WeightedEstimate, action_values
 from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
 from experiments.report_lines import EstimatorReport
@@ -48,11 +49,11 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
-    """The off-policy report of a CSV or Parquet file. Raises `FileReportError`."""
+    """The off-policy report of a CSV or Parquet file. Raises `FileRefused`."""
     if (request.q is None) != (request.v is None):
-        raise FileReportError("Only one of --q and --v is given: pass both columns of the reward model, or neither.")
+        raise FileRefused("Only one of --q and --v is given: pass both columns of the reward model, or neither.")
     if (request.action is None) != (request.probabilities is None):
-        raise FileReportError("Only one of --action and --probabilities is given: values by action need both.")
+        raise FileRefused("Only one of --action and --probabilities is given: values by action need both.")
     roles = {
         "propensity": request.propensity,
         "target probability": request.target_probability,
@@ -105,7 +106,7 @@ def _distribution(text: str | None) -> dict[str, str]:
     pairs = [part.rpartition("=") for part in text.split(",")]
     named = {action: column for action, equals, column in pairs if action and equals and column}
     if len(named) != len(pairs) or len(named) == 1:
-        raise FileReportError(f"The probabilities {text!r} are not understood: write ACTION=COLUMN,ACTION=COLUMN.")
+        raise FileRefused(f"The probabilities {text!r} are not understood: write ACTION=COLUMN,ACTION=COLUMN.")
     return named
 
 

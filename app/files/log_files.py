@@ -13,7 +13,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.foundation.errors import Unprocessable
+from app.files.refused import FileRefused
+from app.foundation.csv_rows import CsvError, csv_rows
 
 FIELDS: Final = (
     "decision_id",
@@ -31,13 +32,6 @@ FIELDS: Final = (
 JSON_FIELDS: Final = ("context", "actions", "distribution")  # hold JSON as text in CSV and Parquet
 FORMATS: Final = ("csv", "parquet", "jsonl", "dsjson")
 Record = dict[str, Any]
-
-
-class FileRefused(Unprocessable):
-    """A file that cannot be imported; the sentence names the line."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__("file_refused", sentence)
 
 
 def format_of(path: Path, given: str | None) -> str:
@@ -87,19 +81,16 @@ def write(path: Path, kind: str, records: Iterable[Record]) -> int:
 
 def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        while True:
-            start = reader.reader.line_num + 1
-            try:
-                record = next(reader, None)
-            except csv.Error as error:
-                raise FileRefused(f"{path.name}, line {start}: {error}; quotes may be broken there") from None
-            if record is None:
-                return
-            place = f"line {reader.line_num}"
-            if None in record or None in record.values():
-                raise FileRefused(f"{path.name}, {place}: the line has not as many fields as the header; mend it")
-            yield place, record
+        rows = (row for row in csv_rows(file) if row.cells)
+        try:
+            header = next(rows, None)
+            for row in rows:
+                line = f"line {row.last}"
+                if header is None or len(row.cells) != len(header.cells):
+                    raise FileRefused(f"{path.name}, {line}: the line has not as many fields as the header; mend it")
+                yield line, dict(zip(header.cells, row.cells, strict=True))
+        except CsvError as error:
+            raise FileRefused(f"{path.name}, line {error.line}: {error}; quotes may be broken there") from None
 
 
 def _undecodable(path: Path) -> int:

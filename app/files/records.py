@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypedDict
 
 import orjson
 
-from app.files.log_files import FileRefused, Record, read
+from app.files.log_files import Record, read
+from app.files.refused import FileRefused
 from app.foundation.fields import MAX_ID_BYTES, JsonObject
 from app.foundation.words import api_sentence
 from bandits.encoding import FeatureError, encode_action, encode_context

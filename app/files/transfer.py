@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine
 
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import MAX_ACTIONS, ExperimentConfig
-from app.files.log_files import FileRefused, Record, format_of, write
+from app.files.log_files import Record, format_of, write
 from app.files.records import AS_EXPORTED, LoggedAction, Mapping, read_decisions
+from app.files.refused import FileRefused
 from app.files.store import transfer
 from app.files.store.transfer import ImportedDecision
 from app.foundation.errors import Conflict

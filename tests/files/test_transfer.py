@@ -12,7 +12,8 @@ import pytest
 import vowpalwabbit
 
 from app.files import log_files, transfer
-from app.files.log_files import FORMATS, FileRefused
+from app.files.log_files import FORMATS
+from app.files.refused import FileRefused
 from app.foundation.errors import Conflict, NotFound
 from app.off_policy import evaluations
 from app.off_policy.evaluation_request import EvaluationRequest

@@ -245,7 +245,7 @@ def test_what_is_unknown_is_refused_with_what_is_known(lab: Lab) -> None:
     with pytest.raises(Unprocessable, match="declared are plan"):
         results.get(engine, "refusals", segment="mood")
     lab.make("no-segments", arms=AB)
-    with pytest.raises(Unprocessable, match="declared are none"):
+    with pytest.raises(Unprocessable, match="declares none"):
         results.get(engine, "no-segments", segment="mood")
     with pytest.raises(NotFound):
         results.get(engine, "nobody")

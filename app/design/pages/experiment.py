@@ -11,6 +11,7 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid
 from app.foundation.pages.forms import mistakes
+from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 
 TABS = (
@@ -82,7 +83,6 @@ def conclude(key: str) -> Any:
 
 
 def _log(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
-    before = request.args.get("before", "")
-    before_id = int(before) if before.isdecimal() and len(before) < 19 else None
+    before_id = whole_number(request.args.get("before", ""))
     found = trail.newest(process().engine, experiment_key=key, before_id=before_id)
     return experiment_page("log.html", key, "log", lines=found.lines, older=found.older, typed=typed, errors=errors)

@@ -9,6 +9,7 @@ from app.accounts.pages.access import page
 from app.design import history as service
 from app.design.history import Page
 from app.foundation.errors import NotFound
+from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 
 
@@ -26,7 +27,7 @@ def trail() -> Any:
             experiment_key=given["experiment"] or None,
             actor=given["actor"] or None,
             kind=given["kind"] or None,
-            before_id=int(before) if before.isdecimal() and len(before) < 19 else None,
+            before_id=whole_number(before),
         )
     except NotFound as error:
         errors["experiment"] = error.detail

@@ -11,7 +11,7 @@ from app.deciding.serving import runtime
 from app.foundation.errors import FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.pages.forms import mistakes
-from app.foundation.pages.typed import posted_version
+from app.foundation.pages.typed import posted_version, whole_number
 from app.foundation.words import as_sentence
 from app.messaging.delivery import log as service
 from app.messaging.delivery import webhooks as hooks
@@ -28,13 +28,13 @@ def deliveries() -> Any:
     """Deliveries, newest first, of one webhook or in one state."""
     given = {name: request.args.get(name, "").strip() for name in ("webhook", "status")}
     text, wanted = request.args.get("after", ""), {name: value or None for name, value in given.items()}
-    found = service.newest(runtime().engine, **wanted, after_id=_number(text), limit=PAGE + 1)
+    found = service.newest(runtime().engine, **wanted, after_id=whole_number(text), limit=PAGE + 1)
     return render_template(
         "deliveries.html",
         section="deliveries",
         lines=found[:PAGE],
         older=found[PAGE - 1]["id"] if len(found) > PAGE else None,
-        first_page=_number(text) is None,
+        first_page=whole_number(text) is None,
         given=given,
         webhooks=[one.key for one in hooks.newest(runtime().engine)],
         statuses=service.STATUSES,
@@ -45,7 +45,7 @@ def deliveries() -> Any:
 @page("/deliveries/<number>/replay", "editor", ("POST",))
 def replay_delivery(number: str) -> Any:
     """Send one again."""
-    delivery_id = _number(number)
+    delivery_id = whole_number(number)
     if delivery_id is None:
         raise NotFound("unknown_delivery", f"There is no delivery {number}.")
     service.replay(runtime().engine, delivery_id, user().name)
@@ -138,7 +138,3 @@ def _checked(model: Any, **given: str) -> Any:
 
 def _mistakes(error: LoopwiseError, verb: str = "key") -> dict[str, str]:
     return mistakes(error) or {"confirm" if verb == "delete" else verb: as_sentence(error.detail)}
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None

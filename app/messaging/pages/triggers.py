@@ -12,7 +12,7 @@ from app.foundation.errors import Conflict, FieldError, LoopwiseError
 from app.foundation.fields import invalid
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure
-from app.foundation.pages.typed import UNITS, posted_version
+from app.foundation.pages.typed import UNITS, posted_version, whole_number
 from app.messaging.delivery import webhooks
 from app.messaging.pages import trigger_form, trigger_words
 from app.messaging.pages.trigger_form import Typed
@@ -28,7 +28,7 @@ DONE = {"start": "runs", "pause": "is paused"}
 @page("/triggers", "viewer")
 def triggers() -> str:
     """Every trigger, newest first."""
-    after = number("after")
+    after = whole_number(request.args.get("after", ""))
     found = service.listed(runtime().engine, after_id=after, limit=PAGE + 1)
     older = found[PAGE - 1].trigger.id if len(found) > PAGE else None
     return _rendered(
@@ -98,12 +98,6 @@ def delete_trigger(key: str) -> Any:
     return _rendered("trigger_delete.html", trigger=service.get(runtime().engine, key))
 
 
-def number(name: str) -> int | None:
-    """A whole number of the address; null when it is none."""
-    text = request.args.get(name, "")
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None
-
-
 def _answered(typed: Typed, save: Any, key: str = "") -> Any:
     """What a button of the form does: add or drop a row, try, or save."""
     verb = request.form.get("do", "save")
@@ -159,7 +153,7 @@ def _waits(config: Any) -> bool:
 
 
 def _shown(key: str, **values: Any) -> str:
-    after = number("after")
+    after = whole_number(request.args.get("after", ""))
     stored = service.get(runtime().engine, key)
     found = service.firings(runtime().engine, key, after_id=after, limit=PAGE + 1)
     config = parse_trigger(stored.definition)

@@ -1,6 +1,7 @@
 """Experiments and their configurations."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -21,9 +22,9 @@ class StoredExperiment(NamedTuple):
     salt: bytes
     config_version: int
     revision: int
-    created_at: Any  # aware datetime, UTC
-    started_at: Any  # null: never started
-    concluded_at: Any  # null: not concluded
+    created_at: datetime
+    started_at: datetime | None  # null: never started
+    concluded_at: datetime | None  # null: not concluded
     conclusion: str | None
     owner: str  # who created it: a user's name, an API key's id, or cli
     config: dict[str, Any]

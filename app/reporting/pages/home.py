@@ -4,6 +4,7 @@ from flask import render_template, request
 
 from app.accounts.pages.access import may, page
 from app.design import drafts
+from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.reporting import home as service
 
@@ -15,8 +16,7 @@ def home() -> str:
     """Every experiment: how it stands and what is wrong."""
     given = {name: request.args.get(name, "").strip() for name in ("search", "status", "sort")}
     found = service.lines(process().engine, search=given["search"], status=given["status"], sort=given["sort"])
-    first = request.args.get("from", "")
-    start = min(int(first), max(0, len(found) - 1)) if first.isdecimal() and len(first) < 10 else 0
+    start = min(whole_number(request.args.get("from", "")) or 0, max(0, len(found) - 1))
     return render_template(
         "home.html",
         section="experiments",

@@ -10,11 +10,13 @@ from app.foundation.errors import LoopwiseError
 from app.foundation.pages.charts import Row, Version
 from app.foundation.pages.format import signed
 from app.foundation.pages.forms import mistakes
+from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.registry import versions as models
 from app.verification import version_history as model_history
 
 SHOWN_ACTIONS = 20
+MOST_VERSIONS = 2**31 - 1  # the database's numbers of versions end there
 
 
 @page("/experiments/<key>/policy", "viewer")
@@ -68,5 +70,4 @@ def rollback(key: str) -> Any:
 
 
 def _number(name: str) -> int | None:
-    text = request.values.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 10 else None
+    return whole_number(request.values.get(name, ""), MOST_VERSIONS)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -40,7 +40,7 @@ class Figure(NamedTuple):
     caption: str
     chart: Markup
     head: list[str]
-    rows: list[list[Any]]  # texts; the first of each names the row
+    rows: list[list[str]]  # texts; the first of each names the row
     note: str = ""
 
 

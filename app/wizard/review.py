@@ -22,7 +22,7 @@ from app.wizard.frame import DRAFT, Opened, open_draft, render
 
 
 @page(f"{DRAFT}/review/publish", "editor", ("POST",))
-def publish(draft_id: int) -> ResponseReturnValue:
+def publish_draft(draft_id: int) -> ResponseReturnValue:
     """Create the experiment, or apply the change."""
     engine, settings, opened = process().engine, process().settings, open_draft(draft_id)
     try:
@@ -38,7 +38,7 @@ def publish(draft_id: int) -> ResponseReturnValue:
 
 
 @page(f"{DRAFT}/review/rebase", "editor", ("POST",))
-def rebase(draft_id: int) -> ResponseReturnValue:
+def rebase_draft(draft_id: int) -> ResponseReturnValue:
     """Let a change begin from what the experiment is now."""
     opened = open_draft(draft_id)
     try:

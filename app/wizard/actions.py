@@ -5,33 +5,20 @@ composed of parts is chosen instead, ``composed`` has the form.
 """
 
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import request
-from pydantic import TypeAdapter, ValidationError
 
-from app.content.message_config import MessageTemplate, VariableSpec
-from app.content.message_templates import problems, render
-from app.foundation.pages.fields import Typed, clean
+from app.content.previews import previews
+from app.foundation.pages.fields.kinds import Typed, clean
 from app.wizard.buttons import new_row, pressed
 from app.wizard.document import says_something
 from app.wizard.form import ACTION, COMPOSITION, FORMS
-from app.wizard.frame import Clash, Opened
-from app.wizard.frame import render as render_page
+from app.wizard.frame import Clash, Opened, render
 
 SHOWN = 50  # actions on a page
 ONE = "/actions/-"
 _FIRST = "/actions/0"  # where the one action stands while a button works on it
-VARIABLES: TypeAdapter[list[VariableSpec]] = TypeAdapter(list[VariableSpec])
-
-
-class Preview(NamedTuple):
-    """One language's message as the sample user would get it."""
-
-    locale: str
-    title: str
-    body: str
-    call_to_action: str
 
 
 def posted(opened: Opened, do: str) -> tuple[Typed, dict[str, Any]]:
@@ -142,7 +129,7 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
     # While two people differ about what is chosen among, the document has none of these actions.
     known = document["actions"][place] if place is not None and document["actions"] else {}
     mine = {pointer.replace(f"/actions/{place}/", f"{ONE}/"): words for pointer, words in errors.items()}
-    return render_page(
+    return render(
         "wizard_actions.html",
         opened,
         "actions",
@@ -164,16 +151,3 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
 
 def _of_a_row(pointer: str) -> bool:
     return pointer.startswith("/actions/") and not pointer.startswith(f"{ONE}/")
-
-
-def previews(template: object, variables: object) -> list[Preview]:
-    """A message in each language with the variables' sample values; none while something in it has to be corrected."""
-    try:
-        known, message = VARIABLES.validate_python(variables), MessageTemplate.model_validate(template)
-    except ValidationError:  # said beside the fields
-        return []
-    if problems(message, known, ""):
-        return []
-    samples = {variable.name: variable.sample for variable in known}
-    said = [render(message, locale, samples) for locale in message.texts]
-    return [Preview(one.locale, one.title, one.body, one.call_to_action) for one in said]

@@ -10,7 +10,8 @@ from copy import deepcopy
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from app.foundation.pages.fields import Rows, Typed, kind_at
+from app.foundation.pages.fields.kinds import Typed
+from app.foundation.pages.fields.trees import Rows, kind_at
 from app.foundation.pages.typed import text
 from app.wizard.form import WHOLE
 

@@ -7,7 +7,8 @@ from app.design import experiments
 from app.design.definition_rules import checked
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
-from app.foundation.pages.fields import Findings, Kind, Typed, kind_at, texts_of
+from app.foundation.pages.fields.kinds import Findings, Kind, Typed
+from app.foundation.pages.fields.trees import kind_at, texts_of
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.document import Document, document_of
 from app.wizard.form import WHOLE, step_of

@@ -1,29 +1,17 @@
 """The wizard's step of actions where a message is composed of parts: its form, and its combinations as people get them."""
 
-from typing import NamedTuple
-
 from flask import request
 from pydantic import ValidationError
 
-from app.content import composition, composition_rules
 from app.content.composition_config import MAX_COMBINATIONS, CompositionSpec, TooMany
-from app.content.message_config import VariableSpec
-from app.foundation.pages.fields import Typed
+from app.content.previews import Seen, composed_previews
+from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.format import number, plural
 from app.foundation.words import page_sentence
-from app.wizard.actions import VARIABLES, Preview
 from app.wizard.document import Document
 from app.wizard.frame import Clash, Opened, render
 
 MANY_PARTS = 12  # beyond so many, slots begin closed
-
-
-class Seen(NamedTuple):
-    """One combination as the sample user gets it."""
-
-    title: str  # what is shown
-    id: str
-    previews: list[Preview]  # by language; none: these parts never stand in one message
 
 
 def spec_of(document: Document) -> CompositionSpec | None:
@@ -65,7 +53,7 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
         open_slots=_open_slots(len(slots), [*errors, new], len(parts)),
         count=_count(spec),
         picked=picked,
-        seen=_seen(slots, spec, opened.checked.document.get("variables", []), picked),
+        seen=_seen(slots, spec, opened.checked.document["variables"], picked),
     )
 
 
@@ -97,25 +85,11 @@ def _count(spec: CompositionSpec | None) -> str:
 
 def _seen(slots: list[Typed], spec: CompositionSpec | None, variables: object, picked: list[str]) -> list[Seen]:
     """The first combination and the picked one; none while something has to be corrected."""
-    try:
-        known = VARIABLES.validate_python(variables)
-    except ValidationError:  # said beside the fields
-        return []
-    if spec is None or composition_rules.problems(None, spec, known):
+    if spec is None:
         return []
     rows = [{part[":row"]: part["id"].strip() for part in slot["parts"]} for slot in slots]
-    found = [_as_seen("The first combination", spec, spec.combinations[0].id, known)]
+    wanted = []
     if len(picked) == len(rows) and all(row in parts for row, parts in zip(picked, rows, strict=True)):
         chosen = zip(spec.slots, picked, rows, strict=True)
-        name = "|".join(f"{slot.name}={parts[row]}" for slot, row, parts in chosen)
-        found.append(_as_seen("The combination that you picked", spec, name, known))
-    return found
-
-
-def _as_seen(title: str, spec: CompositionSpec, name: str, variables: list[VariableSpec]) -> Seen:
-    if name not in spec.by_id:
-        return Seen(title, name, [])
-    samples = {variable.name: variable.sample for variable in variables}
-    locales = spec.by_id[name].locales
-    said = [composition.Composer(spec, locale, samples).render(name) for locale in locales]
-    return Seen(title, name, [Preview(one.locale, one.title, one.body, one.call_to_action) for one in said])
+        wanted = ["|".join(f"{slot.name}={parts[row]}" for slot, row, parts in chosen)]
+    return composed_previews(spec, variables, wanted)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from app.design.experiment_config import OPTIONAL_PARTS
 from app.design.feedback_config import DEFAULT_LIMITS
 from app.design.people_config import PURPOSES
-from app.foundation.pages.fields import ABSENT, Findings, Number, Typed, listed_names
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard.form import ACTION, ARM, COMPOSITION, FEEDBACK, FORMS, METRIC, PROFILE, TEMPLATE, VARIABLE, WHOLE
 from bandits.policy import ALGORITHMS, COMMON
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.design.feedback_config import STARS
 from app.design.people_config import PURPOSES
-from app.foundation.pages.fields import (
+from app.foundation.pages.fields.kinds import (
     Boxes,
     Duration,
     Flag,
@@ -15,13 +15,12 @@ from app.foundation.pages.fields import (
     Kind,
     Names,
     Number,
-    Part,
-    Rows,
     Text,
     Typed,
     percent,
     percentage,
 )
+from app.foundation.pages.fields.trees import Part, Rows
 from app.foundation.pages.format import duration
 from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS
 

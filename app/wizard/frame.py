@@ -7,12 +7,12 @@ from flask import render_template, request
 from app.design import drafts, experiments
 from app.design import history as trail
 from app.design.history import Difference
-from app.design.pages import policy_words
+from app.design.pages import definition_words, policy_words
 from app.design.store.drafts import StoredDraft
-from app.foundation.pages.fields import Typed, texts_of
+from app.foundation.pages.fields.kinds import Typed
+from app.foundation.pages.fields.trees import texts_of
 from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
-from app.wizard import words as wizard_words
 from app.wizard.check import Checked, check
 from app.wizard.form import FORMS, NAMES, PARAMETERS, STEPS
 from bandits.policy import ALGORITHMS, COMMON, INTERACTIONS
@@ -34,13 +34,13 @@ def _range(name: str) -> str:
 
 CHOICES: Final[dict[str, object]] = {
     "algorithms": [(name, f"{name}: {words}") for name, words in policy_words.ALGORITHMS.items()],
-    "aggregations": [(name, f"they {words} ({name})") for name, words in wizard_words.AGGREGATIONS.items()],
+    "aggregations": [(name, f"they {words} ({name})") for name, words in definition_words.AGGREGATIONS.items()],
     "interactions": INTERACTIONS,
-    "sources": wizard_words.SOURCES,
+    "sources": definition_words.SOURCES,
     "units": [(name, name) for name in ("minutes", "hours", "days", "seconds")],
     "channels": CHANNELS,
-    "purposes": wizard_words.PURPOSES,
-    "profile": wizard_words.PROFILE,
+    "purposes": definition_words.PURPOSES,
+    "profile": definition_words.PROFILE,
     "parameter_words": policy_words.PARAMETERS,
     "parameters": {name: [known for known, group in _GROUPS.items() if name in group] for name in PARAMETERS},
     "parameter_help": {name: _range(name) for name in PARAMETERS},

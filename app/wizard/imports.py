@@ -8,7 +8,7 @@ from app.design import action_csv, drafts
 from app.design.action_csv import Imported
 from app.design.experiment_config import MAX_ACTIONS
 from app.foundation.errors import Conflict
-from app.foundation.pages.fields import Typed
+from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.wizard.buttons import new_row

@@ -14,15 +14,15 @@ from pydantic import ValidationError
 from app.accounts.pages.access import page, user
 from app.design import drafts, experiments
 from app.design.experiment_config import RewardSpec
+from app.design.pages import definition_words
 from app.foundation.errors import Conflict, LoopwiseError, NotFound
-from app.foundation.pages.fields import Findings, Number, Typed
+from app.foundation.pages.fields.kinds import Findings, Number, Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.wizard import actions as wizard_actions
 from app.wizard import composed as wizard_composed
 from app.wizard import plan as wizard_plan
 from app.wizard import review as wizard_review
-from app.wizard import words as wizard_words
 from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
 from app.wizard.form import FORMS, NAMES
@@ -141,8 +141,8 @@ def _shown(
     errors = {"": problem} if problem else opened.checked.of(step) if asked else {}
     tree = tree or opened.tree(step)
     if step == "actions":
-        of_kind = wizard_composed if tree["actions:among"] == "composed" else wizard_actions
-        return of_kind.show(opened, tree, errors, clash)
+        show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show
+        return show(opened, tree, errors, clash)
     more: dict[str, Any] = {}
     if step == "reward":
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
@@ -171,4 +171,4 @@ def _worked(document: Document, example: str) -> list[str]:
     except ValidationError:  # said beside the fields
         return []
     usable = spec.min < spec.max and spec.min <= spec.default <= spec.max
-    return wizard_words.worked(spec, [value for value in read[:20] if isinstance(value, float)]) if usable else []
+    return definition_words.worked(spec, [value for value in read[:20] if isinstance(value, float)]) if usable else []

@@ -9,13 +9,13 @@ from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
 from app.design.feedback_config import FeedbackSpec, worth_of
 from app.design.history import Difference
+from app.design.pages import definition_words
 from app.foundation.errors import LoopwiseError
 from app.foundation.pages import charts
 from app.foundation.pages.format import percent
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
-from app.wizard import words as wizard_words
 from app.wizard.check import told_by, where
 from app.wizard.form import STEPS
 from app.wizard.frame import DRAFT, Opened, open_draft, render
@@ -72,8 +72,8 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
         differences=differences,
         learned_again=before is not None and config is not None and _learned_again(before, config),
         moved=before is not None and before.config_version != opened.draft.base_version,
-        paragraphs=[wizard_words.paragraph(config), wizard_words.about_people(config)] if config else [],
-        warnings=wizard_words.warnings(config) if config else [],
+        paragraphs=[definition_words.paragraph(config), definition_words.about_people(config)] if config else [],
+        warnings=definition_words.warnings(config) if config else [],
         config=config,
         shares=[[arm["key"], percent(arm["share"])] for arm in arms],
         shares_chart=charts.bars(

@@ -3,7 +3,7 @@
 import json
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.pages.fields import Typed, names_as_text
+from app.foundation.pages.fields.kinds import Typed, names_as_text
 from app.wizard.document import HOLDOUT, Document
 from app.wizard.form import ACTION, ARM, COMPOSITION, FEEDBACK, FORMS, PART, VARIABLE, WHOLE
 

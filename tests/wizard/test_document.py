@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from app.design.definition_rules import parse_config
 from app.foundation.errors import FieldError
-from app.foundation.pages.fields import Findings, Typed, listed_names, names_as_text, texts_of
+from app.foundation.pages.fields.kinds import Findings, Typed, listed_names, names_as_text
+from app.foundation.pages.fields.trees import texts_of
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import check, where
 from app.wizard.document import document_of

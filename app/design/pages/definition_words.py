@@ -2,10 +2,10 @@
 
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
 from app.design.metric_config import MetricSpec
+from app.design.pages import people_words
+from app.design.pages.people_words import apart, listed, noun_of
 from app.design.worked_example import Worked, work_out
 from app.foundation.pages.format import duration, number, percent, plural
-from app.wizard import people_words as wizard_people_words
-from app.wizard.people_words import apart, listed, noun_of
 
 AGGREGATIONS = {
     "sum": "are added up",
@@ -71,7 +71,7 @@ def _chooses(config: ExperimentConfig) -> str:
 
 def about_people(config: ExperimentConfig) -> str:
     """What is said to people and how often, what they agreed to, what is kept of them; empty: nothing was said about it."""
-    return " ".join(wizard_people_words.sentences(config))
+    return " ".join(people_words.sentences(config))
 
 
 def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:

@@ -83,7 +83,7 @@ def _over_weeks(
 
 def bandit_answer(engine: Engine, asked: dict[str, Any]) -> Answer:
     """What learning would earn, by simulation; ``asked`` is a ``BanditPlan``."""
-    answered = power.plan(engine, PowerRequest.model_validate({"bandit": asked})).as_json()
+    answered: dict[str, Any] = power.plan(engine, PowerRequest.model_validate({"bandit": asked})).as_json()
     plan = answered["plan"]
     means = plan["means"]
     named = means if isinstance(means, dict) else {f"action {place}": mean for place, mean in enumerate(means, 1)}

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from app.design.definition_rules import action_problems
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
-from app.foundation.csv_rows import CsvError, csv_rows
-from app.foundation.documents import read_json
 from app.foundation.errors import FieldError
 from app.foundation.fields import pydantic_fields
+from app.foundation.formats.csv_rows import CsvError, csv_rows
+from app.foundation.formats.documents import read_json
 
 MAX_COLUMNS = 100
 DELIMITERS = (",", ";", "\t")

@@ -72,12 +72,14 @@ def save(engine: Engine, draft_id: int, version: int, step: str, typed: dict[str
     """Keep what was typed in one step.
 
     :param version: the one that the typing began from.
+    :param typed: the fields of the step, as texts in the shape of a definition; the others stay.
     :raises Conflict: somebody saved meanwhile; nothing is stored.
     :raises Unprocessable: all of it together is too long.
     """
     with transaction(engine) as connection:
         draft = _unchanged(connection, draft_id, version)
-        everything = draft.typed | {step: typed}
+        saved = dict.fromkeys([*draft.typed.get("saved", []), step])
+        everything = {"saved": [*saved], "document": draft.typed.get("document", {}) | typed}
         if len(orjson.dumps(everything)) > MAX_BYTES:
             raise invalid((FieldError("", "draft_too_large", {"megabytes": MAX_BYTES // 10**6}),))
         store.save(connection, draft_id, everything, version + 1, actor)

@@ -17,7 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from app.files.refused import FileRefused
-from app.foundation.csv_rows import CsvError, CsvRow, csv_rows
+from app.foundation.formats.csv_rows import CsvError, CsvRow, csv_rows
 from experiments.validation import DataError, FloatArray, IntArray
 
 BLOCK_BYTES = 1 << 22

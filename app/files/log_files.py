@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.files.refused import FileRefused
-from app.foundation.csv_rows import CsvError, csv_rows
+from app.foundation.formats.csv_rows import CsvError, csv_rows
 
 FIELDS: Final = (
     "decision_id",

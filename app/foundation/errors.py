@@ -92,7 +92,7 @@ class FieldError(NamedTuple):
     """One wrong value in a request."""
 
     path: str  # where, as a JSON pointer ("/actions/3/id"); "" is the whole body
-    code: str  # what is wrong, a key of ``words.WORDS``
+    code: str  # what is wrong, a key of ``codes.WORDS``
     params: Params = MappingProxyType({})  # what the code's sentences name
 
     @property

@@ -17,8 +17,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from app.foundation.codes import WORDS
 from app.foundation.errors import FieldError, Unprocessable
-from app.foundation.words import WORDS, Params
+from app.foundation.words import Params
 
 T = TypeVar("T")
 MAX_ID_BYTES = 1000
@@ -66,8 +67,8 @@ def shaped(pattern: str, code: str) -> StringConstraints:
 
 
 def wrong(code: str, params: dict[str, object] | None = None) -> PydanticCustomError:
-    """What a validator of a model raises: a code of ``words.WORDS`` with its parameters."""
-    return PydanticCustomError(code, "see app/foundation/words.py", params)
+    """What a validator of a model raises: a code of ``codes.WORDS`` with its parameters."""
+    return PydanticCustomError(code, "see app/foundation/codes.py", params)
 
 
 Key = Annotated[str, shaped(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", "key_shape")]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.foundation.intervals import document_of
+from app.foundation.formats.intervals import document_of
 from app.off_policy.documents import (
     EvaluationResult,
     EvaluationWindow,

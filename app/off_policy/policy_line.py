@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.foundation.intervals import document_of
+from app.foundation.formats.intervals import document_of
 from app.off_policy.documents import EstimatorLine, PolicyLine, WeightHistogram
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.policies import Target

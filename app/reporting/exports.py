@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 from app.design.experiment_config import ExperimentConfig
 from app.files.store import transfer
 from app.files.store.transfer import ExportedDecision
-from app.foundation import spreadsheet
 from app.foundation.errors import FieldError
 from app.foundation.fields import invalid
-from app.foundation.spreadsheet import Cell, Column, Page
+from app.foundation.formats import spreadsheet
+from app.foundation.formats.spreadsheet import Cell, Column, Page
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.reporting import results

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.store import feedback_schemas
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso

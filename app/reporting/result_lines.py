@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import MetricSpec, RatioSource, RetentionSource, RewardSource, SessionsSource
-from app.foundation.intervals import IntervalDocument, document_of
+from app.foundation.formats.intervals import IntervalDocument, document_of
 from app.reporting.documents.results import (
     AlwaysValid,
     ArmValue,

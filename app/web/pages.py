@@ -17,7 +17,8 @@ from app.people.pages import people
 from app.reporting.pages import exports, feedback, home, overview, private_reports, report, results
 from app.verification.pages import decisions, policy
 from app.wizard import imports as wizard_import
-from app.wizard import steps as wizard
+from app.wizard import pages as wizard
+from app.wizard import review as wizard_review
 
 PAGES = (
     account,
@@ -36,6 +37,7 @@ PAGES = (
     report,
     wizard,
     wizard_import,
+    wizard_review,
     triggers,
     deliveries,
     people,

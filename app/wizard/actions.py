@@ -1,129 +1,153 @@
 """The wizard's step of actions: a list of up to a thousand, and a form for one of them at a time.
 
-Where a message composed of parts is chosen instead, ``wizard_composed`` has the form.
+The one action's fields are called ``/actions/-/...``: ``:row`` says which of the list it is, empty: a new one. Where a message
+composed of parts is chosen instead, ``composed`` has the form.
 """
 
+from copy import deepcopy
 from typing import Any
 
-from flask import flash, redirect, request, url_for
+from flask import request
 
-from app.accounts.pages.access import user
-from app.design import drafts
-from app.foundation.errors import Conflict, LoopwiseError
-from app.foundation.pages.typed import posted_version
-from app.foundation.serving import process
-from app.wizard import composed as wizard_composed
-from app.wizard import composition as wizard_composition
-from app.wizard import form as wizard_form
-from app.wizard import message as wizard_message
-from app.wizard.frame import Clash, Opened, clash_of, led_to, open_draft, opened_of, render
+from app.content.previews import previews
+from app.foundation.pages.fields.kinds import Typed, clean
+from app.wizard.buttons import new_row, pressed
+from app.wizard.document import says_something
+from app.wizard.form import ACTION, COMPOSITION, FORMS
+from app.wizard.frame import Clash, Opened, render
 
 SHOWN = 50  # actions on a page
-# Buttons that stay with the action in the form, and where they lead.
-ANCHORS = {
-    "preview": "message",
-    "language": "message",
-    "forget": "message",
-    "variable": "variables",
-    "drop": "variables",
-}
+ONE = "/actions/-"
+_FIRST = "/actions/0"  # where the one action stands while a button works on it
 
 
-def show(
-    opened: Opened,
-    *,
-    action: dict[str, str] | None = None,
-    variables: list[dict[str, str]] | None = None,
-    problem: str = "",
-    clash: Clash | None = None,
-) -> str:
-    """The page.
+def posted(opened: Opened, do: str) -> tuple[Typed, dict[str, Any]]:
+    """What the step holds after its form was posted, and what to look at then."""
+    stored, among = opened.tree("actions"), request.form.get("/actions:among", "list")
+    tree = {
+        "variables": FORMS["actions"].fields["variables"].posted(request.form, "/variables", "variables")["variables"]
+    }
+    if among == "composed":
+        tree["composition"] = COMPOSITION.of_form(request.form, "/composition")
+    else:
+        tree["actions"] = [ACTION.of_form(request.form, ONE)]
+    look = pressed(tree, do.replace(ONE, _FIRST))
+    verb, _, wanted = do.partition(" ")
+    kind = wanted if verb == "among" and wanted in ("list", "composed") else among
+    begins = kind == "composed" and "composition" not in opened.document and "composition" not in tree
+    if begins:
+        tree["composition"] = COMPOSITION.tree()
+        pressed(tree, "")
+    more: dict[str, Any] = {}
+    if look:
+        made = verb in ("add", "copy") and among == "composed"
+        more = {"_anchor": look.replace(_FIRST, ONE), "new": look if made else None}
+    if among == "list":
+        rows, seen = _with(stored["actions"], tree["actions"][0], verb, wanted)
+        tree["actions"] = rows
+        more |= _look(verb, wanted, seen, bool(look))
+    elif verb == "preview":
+        slots = range(len(tree["composition"]["slots"]))
+        more = {
+            "_anchor": "combinations",
+            "pick": " ".join(clean(request.form.get(f"pick-{slot}", "")) for slot in slots),
+        }
+    if begins:
+        more = {"new": "/composition/slots"}
+    return stored | tree | {"actions:among": kind}, more
 
-    :param action: what was typed into the form of one; else the one that the address asks to edit, or an empty one.
-    :param variables: what was typed as variables; else the kept ones.
+
+def _with(rows: list[Typed], action: Typed, verb: str, wanted: str) -> tuple[list[Typed], str]:
+    """The list after the form of one was posted, and which row to look at then.
+
+    Beside adding or replacing the posted one: ``duplicate ROW``, ``drop ROW`` or ``edit ROW``.
     """
-    typed = wizard_form.of_step(opened.draft.typed, "actions")
-    if typed["among"] == "composed" and clash is None:
-        return wizard_composed.show(opened, fresh=request.args.get("fresh", ""))
-    if variables is not None:
-        typed["variables"] = variables
-    rows, found = typed["rows"], opened.checked.of("actions")
+    rows, seen = [*rows], ""
+    if not _is_empty(action):
+        seen = action[":row"] = action[":row"] or new_row()
+        known = [row[":row"] for row in rows]
+        place = known.index(seen) if seen in known else len(rows)
+        rows[place : place + 1] = [action]
+    places = {row[":row"]: place for place, row in enumerate(rows)}
+    if wanted not in places or verb not in ("drop", "duplicate", "edit"):
+        return rows, seen
+    place = places[wanted]
+    if verb == "edit":
+        return rows, wanted
+    if verb == "drop":
+        del rows[place]
+        return rows, ""
+    copy = deepcopy(rows[place]) | {":row": new_row(), "id": f"{rows[place]['id']}-2"}
+    rows.insert(place + 1, copy)
+    return rows, copy[":row"]
+
+
+def _is_empty(action: Typed) -> bool:
+    """True when nothing was typed into the form of an action."""
+    names = ("id", "payload:title", "payload:text", "payload", "features")
+    template = action["template"]
+    more = template["channel"] or len(template["texts"]) > 1 or says_something(template)
+    return not more and not any(action[name].strip() for name in names)
+
+
+def _look(verb: str, wanted: str, seen: str, touched: bool) -> dict[str, Any]:
+    """Which action the form shows then, and which page of the list."""
+    if verb in ("edit", "duplicate", "preview") or touched:
+        return {"edit": seen or None, **({} if touched else {"_anchor": "message" if verb == "preview" else "action"})}
+    if verb in ("save", "next") and seen:
+        return {"unless_right": seen}
+    if verb == "from":
+        return {"from": wanted}
+    return {}
+
+
+def settled(saved: Opened, more: dict[str, Any]) -> dict[str, Any]:
+    """What to look at once it is known whether the kept action is right: it again, or its page of the list."""
+    row = more.pop("unless_right", None)
+    place = next((place for place, one in enumerate(saved.tree("actions")["actions"]) if one[":row"] == row), None)
+    if row is None or place is None:
+        return more
+    if any(pointer.startswith(f"/actions/{place}/") for pointer in saved.checked.problems):
+        return more | {"edit": row, "_anchor": "action"}
+    return more | {"from": place // SHOWN * SHOWN or None}
+
+
+def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | None) -> str:
+    """The page."""
+    rows = opened.tree("actions")["actions"] if clash else tree["actions"]
+    typed = None
+    if request.method == "POST":  # not stored: the form still holds it
+        typed = ACTION.of_form(request.form, ONE)
+        pressed({"actions": [typed]}, request.form.get("do", "").replace(ONE, _FIRST))
     wanted = request.args.get("from", "")
     start = min(int(wanted), max(0, len(rows) - 1)) // SHOWN * SHOWN if wanted.isdecimal() and len(wanted) < 6 else 0
     edited = request.args.get("edit", "")
-    place = next((place for place, row in enumerate(rows) if row["row"] == edited), None)
-    empty = dict.fromkeys(wizard_form.ROWS["actions"], "") | {"kind": "text"}
-    action = action or (empty if place is None else rows[place])
+    place = next((place for place, row in enumerate(rows) if edited and row[":row"] == edited), None)
+    action = typed or (ACTION.tree() if place is None else rows[place])
     on_page = range(start, min(start + SHOWN, len(rows)))
     document = opened.checked.document
     # While two people differ about what is chosen among, the document has none of these actions.
     known = document["actions"][place] if place is not None and document["actions"] else {}
+    mine = {pointer.replace(f"/actions/{place}/", f"{ONE}/"): words for pointer, words in errors.items()}
     return render(
         "wizard_actions.html",
         opened,
         "actions",
-        typed=typed,
-        errors={"draft": problem} if problem else found,
+        {"actions": {"-": action}, "variables": tree["variables"]},
+        {pointer: words for pointer, words in mine.items() if not _of_a_row(pointer)},
         clash=clash,
+        rows=rows,
+        wrong=len(errors),
         start=start,
         shown=SHOWN,
         action=action,
-        message=wizard_message.message_of(action["template"]),
-        messages={n: wizard_message.message_of(rows[n]["template"]) for n in on_page},
-        channels=wizard_message.CHANNELS,
-        asks=wizard_message.ASKS,
-        previews=wizard_message.previews(known.get("template"), document.get("variables", [])),
-        action_errors=_of_row(found, place),
-        row_problems={n: list(_of_row(found, n).values()) for n in on_page},
+        previews=previews(known.get("template"), document.get("variables", [])),
+        row_problems={
+            number: [words for pointer, words in errors.items() if pointer.startswith(f"/actions/{number}/")]
+            for number in on_page
+        },
     )
 
 
-def _of_row(found: dict[str, str], place: int | None) -> dict[str, str]:
-    """The mistakes of one action by field."""
-    prefix = f"rows-{place}-"
-    return {name.removeprefix(prefix): words for name, words in found.items() if name.startswith(prefix)}
-
-
-def save(opened: Opened) -> Any:
-    """Add, change, duplicate or remove one action, or one of the variables; or let a message be composed instead."""
-    if request.form.get("among") == "composed":
-        return wizard_composed.save(opened)
-    do = request.form.get("do", "save")
-    action, variables = wizard_form.posted_action(request.form, do), wizard_form.posted_variables(request.form, do)
-    typed = wizard_form.of_step(opened.draft.typed, "actions")
-    typed["rows"], seen = wizard_form.with_action_done(typed["rows"], action, do)
-    typed["variables"], typed["among"] = variables, "list"
-    begins = do == "among-composed" and typed["composition"] is None
-    if do == "among-composed":
-        typed |= {"among": "composed", "composition": typed["composition"] or wizard_composition.start()}
-    try:
-        saved = drafts.save(process().engine, opened.draft.id, posted_version(), "actions", typed, user().name)
-    except Conflict:
-        opened = open_draft(opened.draft.id)
-        saved_there = wizard_form.of_step(opened.draft.typed, "actions")
-        rows, others = saved_there["rows"], saved_there["variables"]
-        nothing = dict.fromkeys(action, "") | {name: action[name] for name in ("row", "kind")}
-        theirs = next((row for row in rows if row["row"] == action["row"]), nothing)
-        clash = clash_of(opened, theirs | {"variables": others}, action | {"variables": variables})
-        return show(opened, action=action, variables=variables, clash=clash), 409
-    except LoopwiseError as error:
-        return show(opened, action=action, variables=variables, problem=error.detail), error.status
-    newest = opened_of(saved)
-    if do == "among-composed":
-        fresh = "slots" if begins else None
-        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", fresh=fresh))
-    verb, _, wanted = do.partition("-")
-    place = next((place for place, row in enumerate(typed["rows"]) if row["row"] == seen), None)
-    wrong = bool(_of_row(newest.checked.of("actions"), place))
-    stay = verb in (*ANCHORS, "edit", "duplicate")
-    if stay or (wrong and verb in ("save", "next")):
-        anchor = ANCHORS.get(verb, "action")
-        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", edit=seen, _anchor=anchor))
-    if verb in ("save", "remove", "from"):
-        flash("Saved.")
-        start = wanted if verb == "from" else str((place or 0) // SHOWN * SHOWN)
-        where: dict[str, Any] = {"from": start} if start != "0" else {}
-        return redirect(url_for("admin.draft_step", draft_id=saved.id, step="actions", **where))
-    if verb == "next" and newest.checked.of("actions"):
-        return show(newest), 422
-    return led_to(newest, "actions", do)
+def _of_a_row(pointer: str) -> bool:
+    return pointer.startswith("/actions/") and not pointer.startswith(f"{ONE}/")

@@ -1,238 +1,245 @@
-"""What was typed as the configuration document that ``parse_config`` reads, and the other way round for changes.
+"""What was typed as the definition that the rules judge (``typed`` has the other way round).
 
-Only the reading of texts is judged here (is it a number, is it JSON); the rules of an experiment are the service's.
+A form's fields make their own values (see ``form``); here is what several of them make together.
 """
 
-import json
-from decimal import Decimal
-from typing import Any
+import re
+from typing import Any, Final
 
-from app.design.experiment_config import ExperimentConfig
-from app.foundation.pages.typed import UNITS, span, text
-from app.wizard import composition as wizard_composition
-from app.wizard import feedback as wizard_feedback
-from app.wizard import message as wizard_message
-from app.wizard import people as wizard_people
-from app.wizard.form import FORMS, Typed, of_step
-from app.wizard.numbers import Problems, Reader, whole
-from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS
+from app.design.experiment_config import OPTIONAL_PARTS
+from app.design.feedback_config import DEFAULT_LIMITS
+from app.design.people_config import PURPOSES
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
+from app.wizard.form import ACTION, ARM, COMPOSITION, FEEDBACK, FORMS, METRIC, PROFILE, TEMPLATE, VARIABLE, WHOLE
+from bandits.policy import ALGORITHMS, COMMON
 
-HOLDOUT = "holdout"
-_TEXTS = {  # texts of a metric's source
+Document = dict[str, Any]  # a definition as the API takes it
+HOLDOUT: Final = "holdout"
+_YES_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
+_SOURCES: Final = {  # by type, the fields of a metric's source
+    "reward": (),
     "value": ("metric", "per"),
     "count": ("metric", "per"),
     "ratio": ("numerator", "denominator"),
-    "retention": (),
-    "sessions": (),
-    "reward": (),
+    "retention": ("days",),
+    "sessions": ("gap_s",),
+}
+_LIMITS: Final = DEFAULT_LIMITS.model_dump(exclude_none=True)
+_SILENT: Final[dict[str, Document]] = {  # parts of a definition that say nothing, and yet are there
+    "fatigue": {"caps": [], "quiet_hours": None, "min_distance_s": None},
+    "consent": dict.fromkeys(PURPOSES, "unless_denied"),
+    "feedback": DEFAULT_LIMITS.model_dump(),
 }
 
 
-def document_of(typed: Typed) -> tuple[dict[str, Any], Problems]:
-    """The configuration document, complete in its lists even where texts are wrong, and the mistakes of reading."""
-    problems: Problems = {step: {} for step in FORMS}
-    purpose = of_step(typed, "purpose")
-    document: dict[str, Any] = {
-        "key": purpose["key"].strip(),
-        "name": purpose["name"].strip(),
-        "hypothesis": purpose["hypothesis"],
+def document_of(draft: Typed, findings: Findings, before: Document | None = None) -> Document:
+    """The definition that was typed.
+
+    :param before: the one that it changes: what no form was saved for stays as it is, and so does a part that says nothing.
+    """
+    tree = WHOLE.complete(draft)
+    document = FORMS["purpose"].values(tree, "", findings)
+    document |= _actions(tree, findings) | _arms(tree, findings)
+    document["reward"] = FORMS["reward"].fields["reward"].read(tree, "reward", "/reward", findings)
+    document["feedback"] = _feedback(tree["feedback"], findings)
+    document |= _people(tree, findings)
+    document["metrics"] = [_metric(row, f"/metrics/{place}", findings) for place, row in enumerate(tree["metrics"])]
+    document["segments"] = list(dict.fromkeys(listed_names(tree["segments"])))
+    document |= FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
+    if before is None:
+        return document
+    said = {name.partition(":")[0] for name in draft}
+    unsaid = {name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in said}
+    silent = {
+        name: before[name] for name, spec in _SILENT.items() if document[name] is None and before.get(name) == spec
     }
-    reader = Reader(problems, "actions")
-    actions = of_step(typed, "actions")
-    composed = actions["among"] == "composed"
-    rows = [] if composed else actions["rows"]
-    document["actions"] = [action_of(row, f"rows-{place}-", reader) for place, row in enumerate(rows)]
-    # A draft from before a part had a form says nothing of it.
-    if actions["among"]:
-        document["composition"] = (
-            wizard_composition.composition_of(actions["composition"], reader) if composed else None
-        )
-    if "variables" in typed.get("actions", ()):
-        document["variables"] = wizard_message.variables_of(actions["variables"], reader)
-    if "people" in typed:
-        document |= wizard_people.people_of(of_step(typed, "people"), Reader(problems, "people"))
-    if "confidence" in typed.get("reward", ()):
-        document["feedback"] = wizard_feedback.feedback_of(of_step(typed, "reward"), Reader(problems, "reward"))
-    document |= _arms(of_step(typed, "arms"), Reader(problems, "arms"))
-    document["reward"] = _reward(of_step(typed, "reward"), Reader(problems, "reward"))
-    document |= _metrics(of_step(typed, "metrics"), Reader(problems, "metrics"))
-    return document, problems
+    if (before.get("feedback") or {}).get("reasons") == {} and not tree["feedback"][
+        "reasons"
+    ]:  # no reason may be given
+        silent["feedback"] = (document["feedback"] or {}) | {"reasons": {}}
+    return document | silent | unsaid
 
 
-def action_of(row: dict[str, str], prefix: str, reader: Reader) -> dict[str, Any]:
-    """One typed action."""
-    if row["kind"] == "json":
-        payload = reader.json(row["payload"], f"{prefix}payload")
-    else:
-        payload = {name: row[name] for name in ("title", "text") if row[name]} or None
-    features = reader.json(row["features"], f"{prefix}features")
-    found = {"id": row["id"].strip(), "features": {} if features is None else features, "payload": payload}
-    template = wizard_message.template_of(row["template"], prefix, reader)
+def _actions(tree: Typed, findings: Findings) -> Document:
+    composed = tree["actions:among"] == "composed"
+    rows = [] if composed else tree["actions"]
+    variables = enumerate(tree["variables"])
+    return {
+        "actions": [_action(row, f"/actions/{place}", findings) for place, row in enumerate(rows)],
+        "variables": [_variable(row, f"/variables/{place}", findings) for place, row in variables],
+        "composition": _composition(tree["composition"], findings) if composed else None,
+    }
+
+
+def _action(row: Typed, pointer: str, findings: Findings) -> Document:
+    as_json = row["payload:kind"] == "json"
+    found = ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
+    if not as_json:
+        typed = {name: row[f"payload:{name}"] for name in ("title", "text")}
+        found["payload"] = {name: text for name, text in typed.items() if text} or None
+    template = _template(row["template"], f"{pointer}/template", findings)
     return found if template is None else found | {"template": template}
 
 
-def _arms(typed: Typed, reader: Reader) -> dict[str, Any]:
+def says_something(template: Typed) -> bool:
+    """True when a message has texts."""
+    return any(text.strip() for row in template["texts"] for name, text in row.items() if name != "locale")
+
+
+def _template(typed: Typed, pointer: str, findings: Findings) -> Document | None:
+    if not typed["channel"]:
+        if says_something(typed):
+            findings.add(f"{pointer}/channel", "texts_without_channel")
+        return None
+    found = TEMPLATE.values(typed, pointer, findings, ["channel", "asks"])
+    texts: dict[str, Typed] = {}
+    for place, row in enumerate(typed["texts"]):
+        locale = row["locale"].strip()
+        if locale in texts:
+            findings.add(f"{pointer}/texts/{place}/locale", "locale_repeated")
+            continue
+        texts[locale] = {name: text for name, text in row.items() if name != "locale"}
+        findings.moved[f"{pointer}/texts/{locale}"] = f"{pointer}/texts/{place}"
+        findings.moved[f"{pointer}/texts/{locale}/[key]"] = f"{pointer}/texts/{place}/locale"
+    return found | {"texts": texts}
+
+
+def _variable(row: Typed, pointer: str, findings: Findings) -> Document:
+    found = VARIABLE.values(row, pointer, findings)
+    text = row["sample"].strip()
+    if row["sample:kind"] == "yes_no":
+        if text.lower() not in _YES_NO:
+            findings.add(f"{pointer}/sample", "not_true_or_false")
+        return found | {"sample": _YES_NO.get(text.lower(), False)}
+    if row["sample:kind"] == "number":
+        value = Number(needed=True).read(row, "sample", f"{pointer}/sample", findings)
+        exact = int(text) if re.fullmatch(r"-?\d{1,30}", text) else None
+        if exact is not None and not -(2**63) <= exact < 2**63:
+            findings.add(f"{pointer}/sample", "number_too_large")
+            exact = 0
+        return found | {"sample": exact if exact is not None else 0.0 if value is ABSENT else value}
+    return found | {"sample": row["sample"]}
+
+
+def _composition(typed: Typed, findings: Findings) -> Document:
+    here = "/composition"
+    languages = [row["locale"].strip() for row in typed["slots:languages"]]
+    for place, locale in enumerate(languages):
+        if locale in languages[:place]:
+            findings.add(f"{here}/slots:languages/{place}/locale", "language_repeated")
+    found = COMPOSITION.values(typed, here, findings, ["channel", "allow_nothing", "slots"])
+    named = {}
+    for place, (slot, typed_slot) in enumerate(zip(found["slots"], typed["slots"], strict=True)):
+        for number, (part, row) in enumerate(zip(slot["parts"], typed_slot["parts"], strict=True)):
+            texts = f"{here}/slots/{place}/parts/{number}/texts"
+            part["texts"] = _part_texts(row["texts"], languages, texts, findings)
+            named[row[":row"]] = {"slot": slot["name"], "part": part["id"]}
+    for side, other in (("first", "second"), ("second", "first")):
+        if typed[f"forbidden:{other}"] and not typed[f"forbidden:{side}"]:
+            findings.add(f"{here}/forbidden:{side}", "half_a_pair")
+    pairs = [pair.split(" ") for pair in typed["forbidden"]]
+    return found | {"forbidden": [[named[row] for row in pair] for pair in pairs if named.keys() >= {*pair}]}
+
+
+def _part_texts(rows: list[Typed], languages: list[str], pointer: str, findings: Findings) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for place, (locale, row) in enumerate(zip(languages, rows, strict=False)):
+        findings.moved.setdefault(f"{pointer}/{locale}", f"{pointer}/{place}/text")
+        findings.moved.setdefault(f"{pointer}/{locale}/[key]", f"/composition/slots:languages/{place}/locale")
+        if row["text"] or row["nothing"]:
+            texts.setdefault(locale, row["text"])
+    if not texts:
+        findings.add(f"{pointer}/0/text", "part_without_text")
+        findings.moved[pointer] = f"{pointer}/0/text"
+    return texts
+
+
+def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
-    for place, row in enumerate(typed["rows"]):
-        share = reader.number(row["share"], f"rows-{place}-share", Decimal("0.01"), needed="Give a share, 0 to 100.")
-        arms.append({"key": row["key"].strip(), "share": share or 0.0, "policy": _policy(row, place, reader)})
-    control = typed["control"]
+    for place, row in enumerate(tree["arms"]):
+        arm = ARM.values(row, f"/arms/{place}", findings, ["key", "share"])
+        arms.append(arm | {"policy": _policy(row["policy"], f"/arms/{place}/policy", findings)})
+    control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
-    if typed["holdout"]:
-        share = reader.number(
-            typed["holdout_share"], "holdout_share", Decimal("0.01"), needed="Give a share, 0 to 100."
-        )
+    if tree["arms:holdout"]:
         if chosen is None:
-            reader.wrong("holdout_share", "A holdout gets what the control gets: choose the control first.")
-        arms.append(
-            {"key": HOLDOUT, "share": share or 0.0, "policy": (chosen or {}).get("policy", {"type": "uniform"})}
-        )
+            findings.add("/arms:holdout_share", "holdout_without_control")
+        findings.moved[f"/arms/{len(arms)}"] = "/arms:holdout_share"
+        field = FORMS["arms"].fields["arms:holdout_share"]
+        share = field.read(tree, "arms:holdout_share", "/arms:holdout_share", findings)
+        policy = (chosen or {}).get("policy", {"type": "uniform"})
+        arms.append({"key": HOLDOUT, "policy": policy, **({} if share is ABSENT else {"share": share})})
     return {"arms": arms, "control_arm": None if chosen is None else chosen["key"]}
 
 
-def _policy(row: dict[str, str], place: int, reader: Reader) -> dict[str, Any]:
-    if row["kind"] == "fixed":
-        return {"type": "fixed", "action": row["action"].strip()}
-    if row["kind"] != "bandit":
-        return {"type": row["kind"] or "uniform"}
-    policy: dict[str, Any] = {"type": "bandit", "algorithm": row["algorithm"]}
-    parameters: dict[str, Any] = {}
-    for name in {**COMMON, **ALGORITHMS.get(row["algorithm"], {})}:
-        found = reader.number(row[name], f"rows-{place}-{name}")
-        if found is not None:
-            parameters[name] = int(found) if found == int(found) else found
-    policy["parameters"] = parameters | {"interactions": row["interactions"].split()}
-    floor = reader.number(row["floor"], f"rows-{place}-floor", Decimal("0.01"))
-    return policy | ({} if floor is None else {"exploration_floor": floor})
+def _policy(typed: Typed, pointer: str, findings: Findings) -> Document:
+    policy: Any = ARM.fields["policy"]
+    kind = typed["type"]
+    if kind != "bandit":
+        return dict(policy.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])]))
+    found: Document = policy.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
+    known = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
+    parameters = policy.fields["parameters"].values(typed["parameters"], f"{pointer}/parameters", findings, known)
+    return found | {"parameters": parameters}
 
 
-def _reward(typed: Typed, reader: Reader) -> dict[str, Any]:
-    found: dict[str, Any] = {"aggregation": typed["aggregation"] or "sum"}
-    unit = UNITS.get(typed["unit"], 1)
-    found["window_s"] = reader.number(
-        typed["window"], "window", unit, needed="Say how long a decision waits for rewards."
-    )
-    for name, needed in (
-        ("default", "Say what a decision is worth for which nothing is reported; mostly 0."),
-        ("min", "Give the smallest value that can be reported."),
-        ("max", "Give the largest value that can be reported."),
-    ):
-        found[name] = reader.number(typed[name], name, needed=needed)
-    return {name: value for name, value in found.items() if value is not None}
+def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
+    source: Any = METRIC.fields["source"]
+    names = ["type", *_SOURCES.get(row["source"]["type"], ())]
+    found = METRIC.values(row, pointer, findings, [name for name in METRIC.fields if name != "source"])
+    return found | {"source": source.values(row["source"], f"{pointer}/source", findings, names)}
 
 
-def _metrics(typed: Typed, reader: Reader) -> dict[str, Any]:
-    rule = {
-        "alpha": reader.number(typed["alpha"], "alpha", Decimal("0.01")),
-        "min_units": whole(reader.number(typed["min_units"], "min_units")),
-        "min_days": reader.number(typed["min_days"], "min_days"),
-        "max_days": reader.number(typed["max_days"], "max_days"),
-    }
+def _feedback(typed: Typed, findings: Findings) -> Document | None:
+    """The schema; null when no answer is worth anything and all else is as it would be without one."""
+    found: Document = FEEDBACK.values(typed, "/feedback", findings)
+    for name, code in (("thumbs", "both_values"), ("score", "both_values"), ("stars", "all_values")):
+        if not any(text.strip() for text in typed[name].values()):
+            del found[name]
+        for side, text in typed[name].items() if name in found else ():
+            if not text.strip():
+                findings.add(f"/feedback/{name}/{side}", code)
+    if "stars" in found:
+        found["stars"] = [found["stars"].get(place, 0.0) for place in typed["stars"]]
+    found["reasons"] = _reasons(typed["reasons"], found["reasons"], findings)
+    found = {name: value for name, value in found.items() if name != "reasons" or value}
+    return found if found.keys() - _LIMITS.keys() or _LIMITS | found != _LIMITS else None
+
+
+def _reasons(rows: list[Typed], values: list[Document], findings: Findings) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for place, (row, value) in enumerate(zip(rows, values, strict=True)):
+        if not row["name"]:
+            findings.add(f"/feedback/reasons/{place}/name", "reason_without_name")
+        elif row["name"] in found:
+            findings.add(f"/feedback/reasons/{place}/name", "reason_repeated")
+        else:
+            found[row["name"]] = value.get("value", 0.0)
+            findings.moved[f"/feedback/reasons/{row['name']}"] = f"/feedback/reasons/{place}/value"
+    return found
+
+
+def _people(tree: Typed, findings: Findings) -> Document:
+    found: Document = FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
+    fatigue = found["fatigue"]
+    if not any(fatigue["quiet_hours"].values()):
+        del fatigue["quiet_hours"]
+    asked = {*found["consent"].values()} != {"unless_denied"}
     return {
-        "metrics": [_metric(row, f"rows-{place}-", reader) for place, row in enumerate(typed["rows"])],
-        "segments": list(dict.fromkeys(wizard_people.listed_names(typed["segments"]))),
-        "decision_rule": {name: value for name, value in rule.items() if value is not None},
+        "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
+        "consent": found["consent"] if asked else None,
+        "profile": PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
+        "context_fields": _context_fields(tree, findings),
+        "retention_s": found.get("retention_s"),
     }
 
 
-def _metric(row: dict[str, str], prefix: str, reader: Reader) -> dict[str, Any]:
-    source: dict[str, Any] = {"type": row["type"]} | {name: row[name].strip() for name in _TEXTS.get(row["type"], ())}
-    if row["type"] == "retention":
-        source["days"] = reader.number(row["days"], f"{prefix}days", needed="Say after how many days.") or 1.0
-    if row["type"] == "sessions" and row["gap"].strip():
-        source["gap_s"] = reader.number(row["gap"], f"{prefix}gap", 60) or 1800.0
-    found = {"key": row["key"].strip(), "name": row["name"].strip(), "role": row["role"], "direction": row["direction"]}
-    numbers = {
-        "window_s": reader.number(row["window"], f"{prefix}window", UNITS.get(row["unit"], 1)),
-        "winsorize": reader.number(row["winsorize"], f"{prefix}winsorize", Decimal("0.01")),
-        "min_effect": reader.number(row["min_effect"], f"{prefix}min_effect", Decimal("0.01")),
-    }
-    return found | {"source": source} | {name: value for name, value in numbers.items() if value is not None}
-
-
-def typed_of(config: dict[str, Any]) -> Typed:
-    """A stored configuration as texts; typed back without a change they give the same configuration."""
-    known = ExperimentConfig.model_validate(config).model_dump(mode="json")
-    reward, rule = known["reward"], known["decision_rule"]
-    window, unit = span(reward["window_s"])
-    plain = {name: text(reward[name]) for name in ("default", "min", "max")}
-    return {
-        "purpose": {name: known[name] for name in ("name", "key", "hypothesis")},
-        "actions": {
-            "rows": [typed_action(action, str(n)) for n, action in enumerate(known["actions"])],
-            "variables": [wizard_message.typed_variable(one) for one in known["variables"]],
-            **_typed_composition(known.get("composition")),
-        },
-        "arms": _typed_arms(known),
-        "reward": plain
-        | {"window": window, "unit": unit, "aggregation": reward["aggregation"], "example": plain["max"]}
-        | wizard_feedback.typed_feedback(known.get("feedback")),
-        "people": wizard_people.typed_people(known),
-        "metrics": {
-            "rows": [_typed_metric(metric) for metric in known["metrics"]],
-            "segments": wizard_people.names_as_text(known["segments"]),
-            "alpha": text(rule["alpha"], 100),
-            **{name: text(rule[name]) for name in ("min_units", "min_days", "max_days")},
-        },
-    }
-
-
-def typed_action(action: dict[str, Any], row: str) -> dict[str, str]:
-    """One action of a configuration as texts."""
-    payload = action["payload"]
-    plain = isinstance(payload, dict) and payload and set(payload) <= {"title", "text"}
-    plain = plain and all(isinstance(text, str) and text and "\r" not in text for text in payload.values())
-    plain = plain and list(payload) == sorted(payload, reverse=True)
-    found = dict.fromkeys(("title", "text", "payload", "features", "template"), "") | {
-        "row": row,
-        "id": action["id"],
-        "kind": "text",
-    }
-    if plain:
-        found |= payload
-    elif payload is not None:
-        found |= {"kind": "json", "payload": _json(payload)}
-    if action.get("template"):
-        found["template"] = _json(action["template"])
-    return found | {"features": "" if action["features"] == {} else _json(action["features"])}
-
-
-def _typed_composition(spec: dict[str, Any] | None) -> Typed:
-    if spec is None:
-        return {"among": "list"}
-    return {"among": "composed", "composition": wizard_composition.typed_composition(spec)}
-
-
-def _typed_arms(known: dict[str, Any]) -> Typed:
-    arms = list(known["arms"])
-    control = next((arm for arm in arms if arm["key"] == known["control_arm"]), None)
-    holdout: dict[str, str] = {"holdout": "", "holdout_share": ""}
-    last = arms[-1]
-    if control is not None and last["key"] == HOLDOUT != control["key"] and last["policy"] == control["policy"]:
-        holdout = {"holdout": "yes", "holdout_share": text(arms.pop()["share"], 100)}
-    rows = []
-    for arm in arms:
-        policy = arm["policy"]
-        parameters = policy.get("parameters", {})
-        row = {"key": arm["key"], "share": text(arm["share"], 100), "kind": policy["type"]}
-        row |= {"action": policy.get("action", ""), "algorithm": policy.get("algorithm", "")}
-        row |= {"floor": text(policy.get("exploration_floor"), 100)}
-        row |= {name: text(value) for name, value in parameters.items() if name != "interactions"}
-        rows.append(row | {"interactions": " ".join(parameters.get("interactions", DEFAULT_INTERACTIONS))})
-    place = "" if control is None else str(arms.index(control))
-    return {"rows": rows, "control": place} | holdout
-
-
-def _typed_metric(metric: dict[str, Any]) -> dict[str, str]:
-    source = metric["source"]
-    window, unit = ("", "days") if metric["window_s"] is None else span(metric["window_s"])
-    row = {name: metric[name] for name in ("key", "name", "role", "direction")} | {"window": window, "unit": unit}
-    row |= {"winsorize": text(metric["winsorize"], 100), "min_effect": text(metric["min_effect"], 100)}
-    row |= {"type": source["type"], "days": text(source.get("days"))}
-    row |= {"gap": text(Decimal(repr(source["gap_s"])) / 60) if "gap_s" in source else ""}
-    row |= {name: source.get(name, "") for name in ("metric", "numerator", "denominator")}
-    return row | {"per": source.get("per", "decision")}
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False)
+def _context_fields(tree: Typed, findings: Findings) -> list[Document] | None:
+    names, hashed = (listed_names(tree[f"context_fields:{kind}"]) for kind in ("names", "hashed"))
+    findings.moved["/context_fields"] = "/context_fields:names"
+    if tree["context_fields:kind"] != "only":
+        if names or hashed:
+            findings.add("/context_fields:kind", "names_without_choice")
+        return None
+    names += [name for name in hashed if name not in names]
+    return [{"name": name, "hashed": name in hashed} for name in names]

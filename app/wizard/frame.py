@@ -1,53 +1,54 @@
-"""What all pages of the wizard share: an opened draft, the steps around a page, a clash of two people, where a form leads."""
+"""What all pages of the wizard share: an opened draft, the steps around a page, a clash of two people."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from flask import redirect, render_template, url_for
+from flask import render_template, request
 
 from app.design import drafts, experiments
 from app.design import history as trail
 from app.design.history import Difference
-from app.design.pages import policy_words
+from app.design.pages import definition_words, policy_words
 from app.design.store.drafts import StoredDraft
+from app.foundation.pages.fields.kinds import Typed
+from app.foundation.pages.fields.trees import texts_of
 from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
-from app.wizard import form as wizard_form
-from app.wizard import words as wizard_words
 from app.wizard.check import Checked, check
-from app.wizard.form import NAMES, STEPS
-from app.wizard.message import CHANNELS
+from app.wizard.form import FORMS, NAMES, PARAMETERS, STEPS
 from bandits.policy import ALGORITHMS, COMMON, INTERACTIONS
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
-_GROUPS = {**ALGORITHMS, "": COMMON}
+CHANNELS: Final = [("in_app", "in the app"), ("push", "push"), ("email", "e-mail"), ("sms", "SMS")]
+_GROUPS: Final = {**ALGORITHMS, "": COMMON}
 
 
 def _range(name: str) -> str:
     """What a parameter may be, for each way of learning that has it."""
-    told = []
-    for algorithm, known in _GROUPS.items():
-        if name in known:
-            one = known[name]
-            told.append(
-                f"{algorithm + ': ' if algorithm else ''}{one.low:g} to {one.high:.10g}, empty: {one.default:g}"
-            )
+    known = [(algorithm, group[name]) for algorithm, group in _GROUPS.items() if name in group]
+    told = [
+        f"{algorithm + ': ' if algorithm else ''}{spec.low:g} to {spec.high:.10g}, empty: {spec.default:g}"
+        for algorithm, spec in known
+    ]
     return f"{name}. {'; '.join(told)}."
 
 
-CHOICES: dict[str, Any] = {
-    "algorithms": [(name, f"{name}: {policy_words.ALGORITHMS[name]}") for name in policy_words.ALGORITHMS],
-    "aggregations": [(name, f"they {words} ({name})") for name, words in wizard_words.AGGREGATIONS.items()],
+CHOICES: Final[dict[str, object]] = {
+    "algorithms": [(name, f"{name}: {words}") for name, words in policy_words.ALGORITHMS.items()],
+    "aggregations": [(name, f"they {words} ({name})") for name, words in definition_words.AGGREGATIONS.items()],
     "interactions": INTERACTIONS,
-    "sources": wizard_words.SOURCES,
+    "sources": definition_words.SOURCES,
     "units": [(name, name) for name in ("minutes", "hours", "days", "seconds")],
-    "channels": list(CHANNELS),
-    "purposes": wizard_words.PURPOSES,
-    "profile": wizard_words.PROFILE,
+    "channels": CHANNELS,
+    "purposes": definition_words.PURPOSES,
+    "profile": definition_words.PROFILE,
     "parameter_words": policy_words.PARAMETERS,
-    "parameters": {
-        name: [known for known, group in _GROUPS.items() if name in group] for name in wizard_form.PARAMETERS
-    },
-    "parameter_help": {name: _range(name) for name in wizard_form.PARAMETERS},
+    "parameters": {name: [known for known, group in _GROUPS.items() if name in group] for name in PARAMETERS},
+    "parameter_help": {name: _range(name) for name in PARAMETERS},
+    "asks": [
+        *(("", "nothing"), ("thumbs", "thumb up or down"), ("stars", "one to five stars")),
+        *(("score", "0 to 10"), ("reason", "a reason"), ("comment", "a comment")),
+    ],
+    "places": [("title", "the title"), ("body", "the text"), ("call_to_action", "the button")],
 }
 
 
@@ -66,6 +67,22 @@ class Opened(NamedTuple):
     before: StoredExperiment | None  # the experiment that it changes
     checked: Checked
 
+    @property
+    def saved(self) -> list[str]:
+        """The steps that somebody saved."""
+        return [*self.draft.typed.get("saved", [])]
+
+    @property
+    def document(self) -> Typed:
+        """What was typed, without what nobody saved yet."""
+        return {**self.draft.typed.get("document", {})}
+
+    def tree(self, step: str) -> Typed:
+        """Every field of a step, as typed or as it begins."""
+        form = FORMS[step]
+        names = form.tree()
+        return form.complete({name: value for name, value in self.document.items() if name in names})
+
 
 def open_draft(draft_id: int) -> Opened:
     """A draft, read and checked.
@@ -78,21 +95,29 @@ def open_draft(draft_id: int) -> Opened:
 def opened_of(found: StoredDraft) -> Opened:
     """A stored draft, read and checked."""
     before = None if found.experiment is None else experiments.get(process().engine, found.experiment)
-    return Opened(found, before, check(found.typed, before))
+    return Opened(found, before, check(found.typed.get("document", {}), before))
 
 
-def clash_of(newest: Opened, theirs: Any, mine: Any) -> Clash:
+def clash_of(newest: Opened, theirs: object, mine: object) -> Clash:
     """What somebody else saved beside what is typed here."""
     return Clash(newest.draft.updated_by, newest.draft.updated_at, trail.differences(theirs, mine))
 
 
-def render(template: str, opened: Opened, step: str, **values: Any) -> str:
-    """A page of the wizard, inside its steps."""
+def render(
+    template: str, opened: Opened, step: str, tree: Typed, errors: dict[str, str] | None = None, **values: Any
+) -> str:
+    """A page of the wizard, inside its steps.
+
+    :param tree: the fields of its form. What is wrong elsewhere than at one of them is said above them.
+    """
     states = {}
-    for name, _ in STEPS[:-1]:
-        saved = name in opened.draft.typed or (name in opened.checked.problems and step == "review")
-        states[name] = "mistakes" if saved and opened.checked.of(name) else "done" if saved else "open"
-    place = NAMES.index(step)
+    for name in FORMS:
+        shown = name in opened.saved or (step == "review" and opened.checked.of(name))
+        states[name] = "mistakes" if shown and opened.checked.of(name) else "done" if shown else "open"
+    texts, errors = dict(texts_of(tree)), errors or {}
+    new = request.args.get("new")
+    if new:  # what nobody could fill yet is not blamed for being empty
+        errors = {pointer: words for pointer, words in errors.items() if not pointer.startswith(new)}
     return render_template(
         template,
         section="experiments",
@@ -100,26 +125,16 @@ def render(template: str, opened: Opened, step: str, **values: Any) -> str:
         draft=opened.draft,
         before=opened.before,
         step=step,
-        steps=STEPS,
-        title=STEPS[place][1],
+        steps=[(name, title) for name, (title, _) in STEPS.items()],
+        title=STEPS[step][0],
         states=states,
-        place=place,
+        place=NAMES.index(step),
         choices=CHOICES,
         composed=opened.checked.document.get("composition") is not None,
         bound_arms=experiments.bound_to_kind(opened.before) if opened.before else [],
+        tree=tree,
+        texts=texts,
+        errors=errors,
+        general=[words for pointer, words in errors.items() if pointer not in texts],
         **values,
     )
-
-
-def led_to(opened: Opened, step: str, do: str) -> Any:
-    """Where a saved form leads.
-
-    :param do: save, next, back, or ``to-STEP``; add and plan stay, with something more to show.
-    """
-    place = NAMES.index(step)
-    target = {"next": NAMES[min(place + 1, len(NAMES) - 1)], "back": NAMES[max(0, place - 1)]}.get(do, step)
-    if do.startswith("to-") and do[3:] in NAMES:
-        target = do[3:]
-    shown: dict[str, dict[str, Any]] = {"add": {"new": 1}, "plan": {"answer": 1, "_anchor": "answer"}}
-    more = shown.get(do, {})
-    return redirect(url_for("admin.draft_step", draft_id=opened.draft.id, step=target, **more))

@@ -1,26 +1,27 @@
 """Actions from CSV into a draft: paste or upload, look, then take."""
 
-from typing import Any
-
 from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
 from app.design import action_csv, drafts
 from app.design.action_csv import Imported
 from app.design.experiment_config import MAX_ACTIONS
 from app.foundation.errors import Conflict
+from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
-from app.wizard import form as wizard_form
-from app.wizard.document import typed_action
+from app.wizard.buttons import new_row
+from app.wizard.form import ACTION
 from app.wizard.frame import DRAFT, Opened, open_draft, render
+from app.wizard.typed import typed_action
 
 PREVIEWED = 10
 NOT_UTF8 = "This file is not UTF-8 text. Save it as CSV UTF-8 (Excel: “CSV UTF-8”), and choose it again."
 
 
 @page(f"{DRAFT}/actions/import", "editor", ("GET", "POST"))
-def import_actions(draft_id: int) -> Any:
+def import_actions(draft_id: int) -> ResponseReturnValue:
     """The form; then what the table holds, with every mistake by its line; then taking it."""
     opened = open_draft(draft_id)
     if request.method == "GET":
@@ -34,13 +35,13 @@ def import_actions(draft_id: int) -> Any:
         return _page(opened, text, how, found), 422
     if request.form.get("do") != "take":
         return _page(opened, text, how, found)
-    typed = wizard_form.of_step(opened.draft.typed, "actions")
-    rows = _merged(typed["rows"], found, keep=how == "add")
+    tree = opened.tree("actions")
+    rows = _merged(tree["actions"], found, keep=how == "add")
     if len(rows) > MAX_ACTIONS:
         problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
         return _page(opened, text, how, found, problem), 422
     try:
-        taken = typed | {"rows": rows, "among": "list"}
+        taken = tree | {"actions": rows, "actions:among": "list"}
         drafts.save(process().engine, draft_id, posted_version(), "actions", taken, user().name)
     except Conflict as error:
         again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
@@ -58,7 +59,7 @@ def _posted_text() -> tuple[str, str]:
     return request.form.get("text", "").replace("\0", ""), ""
 
 
-def _merged(before: list[dict[str, str]], found: Imported, *, keep: bool) -> list[dict[str, str]]:
+def _merged(before: list[Typed], found: Imported, *, keep: bool) -> list[Typed]:
     """The list after the import: an action of a known id is replaced where it stands, and keeps its message.
 
     :param keep: actions that the table does not name stay.
@@ -67,8 +68,8 @@ def _merged(before: list[dict[str, str]], found: Imported, *, keep: bool) -> lis
     rows = list(before) if keep else []
     places = {row["id"].strip(): place for place, row in enumerate(rows)}
     for action in found.actions:
-        old = known.get(action["id"], {"row": wizard_form.new_name(), "template": ""})
-        row = typed_action(action, old["row"]) | {"template": old["template"]}
+        old = known.get(action["id"]) or ACTION.tree() | {":row": new_row()}
+        row = typed_action(action, old[":row"]) | {"template": old["template"]}
         place = places.get(action["id"])
         if place is None:
             rows.append(row)
@@ -82,12 +83,11 @@ def _page(opened: Opened, text: str, how: str, found: Imported | None, problem: 
         "wizard_import.html",
         opened,
         "actions",
+        {},
         text=text,
         how=how,
         found=found,
         previewed=PREVIEWED,
         text_errors={"text": problem} if problem else {},
-        errors={},
-        typed={},
         clash=None,
     )

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from app.demo import DemoFailed, messages
 from app.demo.course import worth_under_cap
-from app.demo.messages import Play, Size
+from app.demo.messages import Play
+from app.demo.messages_days import Size
 from app.demo.messages_setup import HEADLINES, LISTS, NUDGE
 from app.demo.tables import Played
 from app.verification.audit import audit_experiment

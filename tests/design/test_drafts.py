@@ -19,8 +19,11 @@ def engine(database_url: str) -> Iterator[Any]:
 def test_each_save_keeps_the_other_steps_and_counts_one_more_version(engine: Any) -> None:
     draft_id = drafts.create(engine, {}, "ann")
     drafts.save(engine, draft_id, 1, "purpose", {"name": "A \u202e<b>"}, "ann")
-    saved = drafts.save(engine, draft_id, 2, "reward", {"min": "not a number"}, "ben")
-    assert saved.typed == {"purpose": {"name": "A \u202e<b>"}, "reward": {"min": "not a number"}}
+    saved = drafts.save(engine, draft_id, 2, "reward", {"reward": {"min": "not a number"}}, "ben")
+    assert saved.typed == {
+        "saved": ["purpose", "reward"],
+        "document": {"name": "A \u202e<b>", "reward": {"min": "not a number"}},
+    }
     assert (saved.version, saved.created_by, saved.updated_by) == (3, "ann", "ben")
     assert drafts.unfinished(engine)[0].title == "A \u202e<b>"
 
@@ -31,7 +34,7 @@ def test_a_save_that_began_from_an_older_version_is_told_and_stores_nothing(engi
     with pytest.raises(Conflict, match="saved by ann") as caught:
         drafts.save(engine, draft_id, 1, "purpose", {"name": "Ben's"}, "ben")
     assert caught.value.code == "draft_changed"
-    assert drafts.get(engine, draft_id).typed["purpose"]["name"] == "Ann's"
+    assert drafts.get(engine, draft_id).typed["document"]["name"] == "Ann's"
     with pytest.raises(Conflict):
         drafts.discard(engine, draft_id, 1)
 

@@ -58,7 +58,7 @@ def test_the_wizard_keeps_what_is_typed_and_explains_mistakes(boss: Page) -> Non
     boss.get_by_label("Key", exact=True).fill("not a key!")
     boss.get_by_label("Hypothesis").fill('Newcomers want "first steps"; others want news.')
     boss.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
-    expect(boss.locator("#key-help .mistake")).to_be_visible()
+    expect(boss.locator("[id='/key-help'] .mistake")).to_be_visible()
     expect(boss.get_by_label("Key", exact=True)).to_have_value("not a key!")
     boss.get_by_label("Key", exact=True).fill(KEY)
     boss.get_by_role("button", name="Save and go on").click()

@@ -14,7 +14,7 @@ def _save(page: Page) -> None:
 
 
 def _part(page: Page, slot: int, part: int, name: str, text: str) -> None:
-    fields = f"#slots-{slot}-parts-{part}"
+    fields = f"[id='/composition/slots/{slot}/parts/{part}']"
     page.locator(fields).get_by_label("Id", exact=True).fill(name)
     page.locator(fields).get_by_label("Text in en").fill(text)
 
@@ -47,7 +47,7 @@ def test_a_message_is_composed_seen_started_and_decided(page: Page, site: Site, 
     page.get_by_label("One part").select_option(label="title: hello")
     page.get_by_label("never with").select_option(label="text: brisk")
     page.get_by_role("button", name="Keep them apart").click()
-    expect(page.locator("#pairs")).to_contain_text("title: hello and text: brisk")
+    expect(page.locator("[id='/composition/forbidden']")).to_contain_text("title: hello and text: brisk")
     expect(page.locator("#count")).to_contain_text("3 combinations are allowed of 4")
     page.locator("#combinations").get_by_label("title").select_option(label="news")
     page.locator("#combinations").get_by_label("text").select_option(label="brisk")
@@ -58,7 +58,7 @@ def test_a_message_is_composed_seen_started_and_decided(page: Page, site: Site, 
     assert not faults(page, axe)
     page.get_by_role("button", name="Save and go on").click()
     for arm in (0, 1):
-        page.locator(f"[name=rows-{arm}-kind]").select_option("uniform")
+        page.locator(f"[name='/arms/{arm}/policy/type']").select_option("uniform")
     _save(page)
     page.goto(page.url.rsplit("/", 1)[0] + "/review")
     expect(page.locator("#what-happens")).to_contain_text(
@@ -94,13 +94,15 @@ def test_mistakes_of_a_composed_message_are_mended_on_a_phone_without_a_script(
     _part(page, 0, 0, "not an id", "T")
     _part(page, 1, 0, "b", "{{ nobody }}")
     page.get_by_role("button", name="Save", exact=True).last.click()
-    expect(page.locator("#slots-0-parts-0-id-help .mistake")).to_be_visible()
-    expect(page.locator("#slots-1-parts-0-texts-0-help .mistake")).to_contain_text("not a declared variable")
-    expect(page.locator("#slots-0-parts-0-id")).to_have_value("not an id")
+    expect(page.locator("[id='/composition/slots/0/parts/0/id-help'] .mistake")).to_be_visible()
+    expect(page.locator("[id='/composition/slots/1/parts/0/texts/0/text-help'] .mistake")).to_contain_text(
+        "not a declared variable"
+    )
+    expect(page.locator("[id='/composition/slots/0/parts/0/id']")).to_have_value("not an id")
     _part(page, 0, 0, "a", "T")
     _part(page, 1, 0, "b", "B")
     page.get_by_role("button", name="Move up: text").click()
-    expect(page.locator("#slots-0-name")).to_have_value("text")
+    expect(page.locator("[id='/composition/slots/0/name']")).to_have_value("text")
     expect(page.locator("#count")).to_contain_text("1 combination is allowed")
     expect(page.locator("[data-preview=en]")).to_contain_text("B")
     address = page.url
@@ -111,10 +113,10 @@ def test_mistakes_of_a_composed_message_are_mended_on_a_phone_without_a_script(
     page.goto(address)
     page.evaluate("document.querySelectorAll('main details').forEach((one) => (one.open = true))")
     assert not faults(page, axe)
-    page.locator("#slots-1-name").fill("w" * 3000)
+    page.locator("[id='/composition/slots/1/name']").fill("w" * 3000)
     _part(page, 1, 0, "i" * 3000, "<i>" + "t" * 9000)
     _save(page)
-    expect(page.locator("#slots-1-parts-0-texts-0-help .mistake")).to_be_visible()
+    expect(page.locator("[id='/composition/slots/1/parts/0/texts/0/text-help'] .mistake")).to_be_visible()
     assert not faults(page, axe)
     assert not wider_than_the_window(page)
     context.close()

@@ -48,7 +48,7 @@ def test_full_forms_and_their_mistakes_are_accessible_on_a_phone(
     page.get_by_label("At most so many messages").first.fill("two")
     page.get_by_label("Time zone").fill("Wien")
     page.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#quiet_zone-help .mistake")).to_be_visible()
+    expect(page.locator("[id='/fatigue/quiet_hours/time_zone-help'] .mistake")).to_be_visible()
     assert not faults(page, axe)
     page.get_by_label("At most so many messages").first.fill("2")
     page.get_by_label("Time zone").fill("Europe/Vienna")
@@ -75,6 +75,8 @@ def test_a_message_is_written_with_a_script_and_seen_as_the_sample_user_gets_it(
     page.get_by_label("Language", exact=True).nth(1).fill("de")
     page.get_by_label("Text of the message").nth(1).fill("{{ name }}")
     page.get_by_role("button", name="Save and preview").click()
-    expect(page.locator("#texts-1-body-help .mistake")).to_contain_text("not a declared variable")
+    expect(page.locator("[id='/actions/-/template/texts/1/body-help'] .mistake")).to_contain_text(
+        "not a declared variable"
+    )
     expect(page.get_by_label("Text of the message").nth(1)).to_have_value("{{ name }}")
     context.close()

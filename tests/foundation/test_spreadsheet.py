@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from app.foundation.spreadsheet import Column, neutral, write
+from app.foundation.formats.spreadsheet import Column, neutral, write
 
 COLUMNS = (Column("text"), Column("number", "number"), Column("integer", "integer"), Column("at", "time"))
 AT = datetime(2026, 1, 31, 12, 30, 0, 123456, tzinfo=UTC)

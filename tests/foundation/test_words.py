@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pytest
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError
 
+from app.foundation.codes import WORDS
 from app.foundation.errors import FieldError
 from app.foundation.fields import Id, Key, Model, pydantic_fields
-from app.foundation.words import WORDS, api_sentence, page_sentence
+from app.foundation.words import api_sentence, page_sentence
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for name in ("app", "bandits") for path in sorted((ROOT / name).rglob("*.py"))]
@@ -86,7 +87,7 @@ def test_every_code_that_the_source_gives_has_words_and_gets_the_parameters_that
 
 
 def test_every_code_in_the_table_is_used() -> None:
-    table = ROOT / "app/foundation/words.py"
+    table = ROOT / "app/foundation/codes.py"
     texts = {
         node.value
         for path in SOURCES

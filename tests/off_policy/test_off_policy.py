@@ -3,7 +3,7 @@
 import pytest
 
 from app.foundation.errors import NotFound
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.off_policy import evaluations
 from app.off_policy import logged_values as off_policy
 from app.off_policy.documents import EstimatorLine

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.reporting.decision_rule import judge
 from app.reporting.documents.results import (
     AlwaysValid,

@@ -27,12 +27,12 @@ def test_changing_other_things_in_the_wizard_keeps_the_templates(client: Client,
     purpose = f"/admin/drafts/{draft[1]}/purpose"
     version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
     assert version
-    typed = {"version": version[1], "name": "Another name", "key": "kept", "hypothesis": "", "do": "next"}
+    typed = {"version": version[1], "/name": "Another name", "/key": "kept", "/hypothesis": "", "do": "next"}
     editor.post(purpose, typed)
     review = f"/admin/drafts/{draft[1]}/review"
     version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
     assert version
-    editor.post(review, {"version": version[1], "do": "publish"})
+    editor.post(f"{review}/publish", {"version": version[1]})
     stored = client.get("/v1/experiments/kept").body
     assert stored["name"] == "Another name"
     assert stored["actions"][0]["template"]["texts"]["en"]["body"] == "Go on."
@@ -74,12 +74,12 @@ def test_changing_other_things_in_the_wizard_keeps_the_composition(client: Clien
     purpose = f"/admin/drafts/{draft[1]}/purpose"
     version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
     assert version
-    typed = {"version": version[1], "name": "Another name", "key": "kept-slots", "hypothesis": "", "do": "next"}
+    typed = {"version": version[1], "/name": "Another name", "/key": "kept-slots", "/hypothesis": "", "do": "next"}
     editor.post(purpose, typed)
     review = f"/admin/drafts/{draft[1]}/review"
     version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
     assert version
-    editor.post(review, {"version": version[1], "do": "publish"})
+    editor.post(f"{review}/publish", {"version": version[1]})
     stored = client.get("/v1/experiments/kept-slots").body
     assert stored["name"] == "Another name"
     assert stored["composition"] == made["composition"] and stored["arms"] == made["arms"]

@@ -21,7 +21,8 @@ class Draft:
         return fields(self.show(step))
 
     def save(self, step: str, changes: dict[str, Any] | None = None, do: str = "save", **how: Any) -> Page:
-        return self.browser.post(f"{self.base}/{step}", {**self.fields(step), **(changes or {}), "do": do}, **how)
+        route = f"{step}/{do}" if do in ("publish", "rebase") else step
+        return self.browser.post(f"{self.base}/{route}", {**self.fields(step), **(changes or {}), "do": do}, **how)
 
 
 def fields(page: Page) -> dict[str, Any]:
@@ -46,9 +47,9 @@ def fields(page: Page) -> dict[str, Any]:
 
 def complete(draft: Draft, key: str) -> None:
     """Type everything that is needed."""
-    draft.save("purpose", {"name": "Tips", "key": key})
+    draft.save("purpose", {"/name": "Tips", "/key": key})
     for name in ("video", "list"):
-        draft.save("actions", {"id": name, "text": f"Tip {name}"})
-    draft.save("arms", {"rows-0-action": "list"})
+        draft.save("actions", {"/actions/-/id": name, "/actions/-/payload:text": f"Tip {name}"})
+    draft.save("arms", {"/arms/0/policy/action": "list"})
     draft.save("reward")
     draft.save("metrics")

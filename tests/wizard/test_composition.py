@@ -13,26 +13,39 @@ from tests.wizard.drafting import Draft, complete, fields
 from tests.wizard.test_document import COMPOSED
 from tests.wizard.test_messages import NASTY, beside, change_of
 
-UNIFORM = {"rows-0-kind": "uniform", "rows-1-kind": "uniform"}
+UNIFORM = {"/arms/0/policy/type": "uniform", "/arms/1/policy/type": "uniform"}
 MESSAGE = {
-    **{"slots-0-name": "subject", "slots-0-parts-0-id": "hello", "slots-0-parts-0-texts-0": "Hello {{ name }}"},
-    **{"slots-0-parts-1-id": "news", "slots-0-parts-1-texts-0": "News"},
-    **{"slots-1-name": "tone", "slots-1-parts-0-id": "warm", "slots-1-parts-0-texts-0": "Lovely."},
-    **{"slots-1-parts-1-id": "brisk", "slots-1-parts-1-texts-0": "Go!"},
-    **{"variables-0-name": "name", "variables-0-sample": "Ada <3", "variables-0-required": "yes"},
+    **{
+        "/composition/slots/0/name": "subject",
+        "/composition/slots/0/parts/0/id": "hello",
+        "/composition/slots/0/parts/0/texts/0/text": "Hello {{ name }}",
+    },
+    **{"/composition/slots/0/parts/1/id": "news", "/composition/slots/0/parts/1/texts/0/text": "News"},
+    **{
+        "/composition/slots/1/name": "tone",
+        "/composition/slots/1/parts/0/id": "warm",
+        "/composition/slots/1/parts/0/texts/0/text": "Lovely.",
+    },
+    **{"/composition/slots/1/parts/1/id": "brisk", "/composition/slots/1/parts/1/texts/0/text": "Go!"},
+    **{"/variables/0/name": "name", "/variables/0/sample": "Ada <3", "/variables/0/required": "yes"},
 }
 
 
 def composed(draft: Draft) -> Draft:
     """A draft of two slots with two parts each, to be typed into."""
-    for button in ("among-composed", "part-0", "part-1", "variable"):
+    for button in (
+        "among composed",
+        "add /composition/slots/0/parts",
+        "add /composition/slots/1/parts",
+        "add /variables",
+    ):
         assert draft.save("actions", do=button).status == 200
     return draft
 
 
 def row_of(page: Page, slot: int, part: int) -> str:
     """By what a part is chosen."""
-    return str(fields(page)[f"slots-{slot}-parts-{part}-row"][0])
+    return str(fields(page)[f"/composition/slots/{slot}/parts/{part}/:row"][0])
 
 
 def kept(page: Page, names: dict[str, str]) -> dict[str, Any]:
@@ -51,9 +64,11 @@ def seen(page: Page) -> str:
 def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: Client) -> None:
     complete(draft, "built")
     draft.save("arms", UNIFORM)
-    page = composed(draft).save("actions", MESSAGE | {"channel": "email", "nothing": "yes"})
+    page = composed(draft).save(
+        "actions", MESSAGE | {"/composition/channel": "email", "/composition/allow_nothing": "yes"}
+    )
     assert "4 combinations are allowed, and saying nothing is one more choice" in page.text
-    pair = {"first": row_of(page, 0, 0), "second": row_of(page, 1, 1)}
+    pair = {"/composition/forbidden:first": row_of(page, 0, 0), "/composition/forbidden:second": row_of(page, 1, 1)}
     page = draft.save("actions", pair, "pair")
     assert "subject: hello and tone: brisk" in page.text
     assert "3 combinations are allowed of 4" in page.text
@@ -99,8 +114,14 @@ def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: C
 
 
 def test_any_combination_is_seen_as_the_sample_user_gets_it(draft: Draft) -> None:
-    page = composed(draft).save("actions", MESSAGE | {"languages-0": "en"}, "language")
-    german = {"languages-1": "de", "slots-0-parts-1-texts-1": "Neues", "slots-1-parts-1-texts-1": "Los!"}
+    page = composed(draft).save(
+        "actions", MESSAGE | {"/composition/slots:languages/0/locale": "en"}, "add /composition/slots:languages"
+    )
+    german = {
+        "/composition/slots:languages/1/locale": "de",
+        "/composition/slots/0/parts/1/texts/1/text": "Neues",
+        "/composition/slots/1/parts/1/texts/1/text": "Los!",
+    }
     page = draft.browser.post(f"{draft.base}/actions", fields(page) | german | {"do": "pair"})
     picked = {"pick-0": row_of(page, 0, 1), "pick-1": row_of(page, 1, 1)}
     page = draft.save("actions", picked, "preview")
@@ -108,116 +129,167 @@ def test_any_combination_is_seen_as_the_sample_user_gets_it(draft: Draft) -> Non
     assert re.findall(r'data-preview="(\w+)"', page.html) == ["en", "en", "de"]
     assert "Neues Los!" in seen(page)
     assert kept(page, picked) == picked
-    draft.save("actions", {"first": picked["pick-0"], "second": picked["pick-1"]}, "pair")
+    draft.save(
+        "actions",
+        {"/composition/forbidden:first": picked["pick-0"], "/composition/forbidden:second": picked["pick-1"]},
+        "pair",
+    )
     page = draft.save("actions", picked, "preview")
     assert "Two of these parts are never together" in seen(page)
-    page = draft.save("actions", {"slots-1-parts-1-id": ""}, "preview")
+    page = draft.save("actions", {"/composition/slots/1/parts/1/id": ""}, "preview")
     assert "There is no preview before" in seen(page)
 
 
 def test_slots_and_parts_are_added_copied_moved_and_removed_and_pairs_follow(draft: Draft) -> None:
     page = composed(draft).save("actions", MESSAGE)
-    page = draft.save("actions", {"first": row_of(page, 0, 0), "second": row_of(page, 1, 1)}, "pair")
-    page = draft.save("actions", {"slots-1-name": "voice", "slots-1-parts-1-id": "short"}, "up-1")
-    assert kept(page, {"slots-0-name": "", "slots-1-name": ""}) == {"slots-0-name": "voice", "slots-1-name": "subject"}
+    page = draft.save(
+        "actions",
+        {"/composition/forbidden:first": row_of(page, 0, 0), "/composition/forbidden:second": row_of(page, 1, 1)},
+        "pair",
+    )
+    page = draft.save(
+        "actions",
+        {"/composition/slots/1/name": "voice", "/composition/slots/1/parts/1/id": "short"},
+        "up /composition/slots/1",
+    )
+    assert kept(page, {"/composition/slots/0/name": "", "/composition/slots/1/name": ""}) == {
+        "/composition/slots/0/name": "voice",
+        "/composition/slots/1/name": "subject",
+    }
     assert "subject: hello and voice: short" in page.text
-    page = draft.save("actions", do="copy-0-1")
-    assert kept(page, {"slots-0-parts-2-id": ""}) == {"slots-0-parts-2-id": "short-2"}
+    page = draft.save("actions", do="copy /composition/slots/0/parts/1")
+    assert kept(page, {"/composition/slots/0/parts/2/id": ""}) == {"/composition/slots/0/parts/2/id": "short-2"}
     assert "subject: hello and voice: short-2" in page.text  # what it was kept apart from, its copy is too
     assert "6 combinations" not in page.text and "4 combinations are allowed of 6" in page.text
-    page = draft.save("actions", do="remove-0-1")
+    page = draft.save("actions", do="remove /composition/slots/0/parts/1")
     assert "subject: hello and voice: short " not in page.text
-    page = draft.save("actions", do="copy-1")
-    assert kept(page, {"slots-2-name": ""}) == {"slots-2-name": "subject_2"}
+    page = draft.save("actions", do="copy /composition/slots/1")
+    assert kept(page, {"/composition/slots/2/name": ""}) == {"/composition/slots/2/name": "subject_2"}
     assert "subject_2: hello and voice: short-2" in page.text
-    page = draft.save("actions", do="down-0")
-    assert kept(page, {"slots-0-name": "", "slots-1-name": ""}) == {"slots-0-name": "subject", "slots-1-name": "voice"}
-    page = draft.save("actions", do="meet-0")
+    page = draft.save("actions", do="down /composition/slots/0")
+    assert kept(page, {"/composition/slots/0/name": "", "/composition/slots/1/name": ""}) == {
+        "/composition/slots/0/name": "subject",
+        "/composition/slots/1/name": "voice",
+    }
+    page = draft.save("actions", do="remove /composition/forbidden/0")
     assert "subject: hello and voice: short-2" not in page.text
-    page = draft.save("actions", do="remove-1")
-    assert len(re.findall(r'name="pairs"', page.html)) == 0
-    page = draft.save("actions", do="slot")
-    assert 'id="slots-2-name-help"' not in page.html  # a new slot is not blamed for being empty
-    assert "slots-2-name" in fields(page)
+    page = draft.save("actions", do="remove /composition/slots/1")
+    assert len(re.findall(r'name="/composition/forbidden"', page.html)) == 0
+    page = draft.save("actions", do="add /composition/slots")
+    assert 'id="/composition/slots/2/name-help"' not in page.html  # a new slot is not blamed for being empty
+    assert "/composition/slots/2/name" in fields(page)
 
 
 def test_a_language_is_added_to_every_part_and_removed_with_its_texts(draft: Draft) -> None:
-    page = composed(draft).save("actions", MESSAGE, "language")
-    texts = {f"slots-{slot}-parts-{part}-texts-1": f"{slot}{part}" for slot in (0, 1) for part in (0, 1)}
-    page = draft.browser.post(f"{draft.base}/actions", fields(page) | texts | {"languages-1": "de", "do": "forget-0"})
-    assert kept(page, {"languages-0": ""}) == {"languages-0": "de"}
-    assert {fields(page)[name.replace("texts-1", "texts-0")] for name in texts} == set(texts.values())
-    assert "languages-1" not in fields(page)
+    page = composed(draft).save("actions", MESSAGE, "add /composition/slots:languages")
+    texts = {
+        f"/composition/slots/{slot}/parts/{part}/texts/1/text": f"{slot}{part}" for slot in (0, 1) for part in (0, 1)
+    }
+    page = draft.browser.post(
+        f"{draft.base}/actions",
+        fields(page)
+        | texts
+        | {"/composition/slots:languages/1/locale": "de", "do": "remove /composition/slots:languages/0"},
+    )
+    assert kept(page, {"/composition/slots:languages/0/locale": ""}) == {"/composition/slots:languages/0/locale": "de"}
+    assert {fields(page)[name.replace("texts/1", "texts/0")] for name in texts} == set(texts.values())
+    assert "/composition/slots:languages/1/locale" not in fields(page)
 
 
 def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     wrong = {
-        **{"slots-0-name": "Subject!", "slots-0-parts-0-id": "a b", "slots-0-parts-1-features": "{"},
-        **{"slots-1-parts-1-texts-0": "", "languages-0": "EN us"},
+        **{
+            "/composition/slots/0/name": "Subject!",
+            "/composition/slots/0/parts/0/id": "a b",
+            "/composition/slots/0/parts/1/features": "{",
+        },
+        **{"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots:languages/0/locale": "EN us"},
     }
-    unsaid = {"slots-1-parts-0-id": "", "slots-1-parts-1-texts-0": "", "slots-0-parts-0-texts-0": "{{ nobody }}"}
+    unsaid = {
+        "/composition/slots/1/parts/0/id": "",
+        "/composition/slots/1/parts/1/texts/0/text": "",
+        "/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}",
+    }
     page = composed(draft).save("actions", MESSAGE | unsaid)
-    assert "Give letters, digits" in beside(page, "slots-1-parts-0-id")
-    assert "Write its text" in beside(page, "slots-1-parts-1-texts-0")
-    assert "'nobody' is not a declared variable" in beside(page, "slots-0-parts-0-texts-0")  # one hides no other
+    assert "Give letters, digits" in beside(page, "/composition/slots/1/parts/0/id")
+    assert "Write its text" in beside(page, "/composition/slots/1/parts/1/texts/0/text")
+    assert "'nobody' is not a declared variable" in beside(
+        page, "/composition/slots/0/parts/0/texts/0/text"
+    )  # one hides no other
     page = draft.save("actions", MESSAGE | wrong)
-    assert page.status == 422
+    assert "to mend in this step" in page.text
     for name, words in (
-        ("slots-0-name", "Give small letters, digits and _ (at most 30)"),
-        ("slots-0-parts-0-id", "Give letters, digits, dots, - or _ (at most 40)"),
-        ("slots-0-parts-1-features", "not JSON"),
-        ("slots-1-parts-1-texts-0", "Write its text, or say that it adds nothing."),
-        ("languages-0", "Give a language such as en or de-AT."),
+        ("/composition/slots/0/name", "Give small letters, digits and _ (at most 30)"),
+        ("/composition/slots/0/parts/0/id", "Give letters, digits, dots, - or _ (at most 40)"),
+        ("/composition/slots/0/parts/1/features", "not JSON"),
+        ("/composition/slots/1/parts/1/texts/0/text", "Write its text, or say that it adds nothing."),
+        ("/composition/slots:languages/0/locale", "Give a language such as en or de-AT."),
     ):
         assert words in beside(page, name), name
     assert kept(page, wrong) == wrong
     told = draft.show("review").text
     assert "Actions, slot 1, part 1, id : Give letters" in told
-    right = {"languages-0": "en", "slots-1-parts-1-empty-0": "yes", "slots-0-parts-1-features": '[{"a": 1}]'}
-    page = draft.save("actions", MESSAGE | right | {"slots-1-parts-1-texts-0": "", "slots-1-name": "subject"})
-    assert "another slot has this name" in beside(page, "slots-1-name").lower()
-    page = draft.save("actions", {"slots-1-name": "say", "slots-0-parts-0-texts-0": f"{NASTY}\n{{{{ nobody }}}}"})
-    assert "Loopwise decides whether" in beside(page, "slots-1-name")
-    assert "Line 2: 'nobody' is not a declared variable" in beside(page, "slots-0-parts-0-texts-0")
+    right = {
+        "/composition/slots:languages/0/locale": "en",
+        "/composition/slots/1/parts/1/texts/0/nothing": "yes",
+        "/composition/slots/0/parts/1/features": '[{"a": 1}]',
+    }
+    page = draft.save(
+        "actions",
+        MESSAGE | right | {"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots/1/name": "subject"},
+    )
+    assert "another slot has this name" in beside(page, "/composition/slots/1/name").lower()
+    page = draft.save(
+        "actions",
+        {"/composition/slots/1/name": "say", "/composition/slots/0/parts/0/texts/0/text": f"{NASTY}\n{{{{ nobody }}}}"},
+    )
+    assert "Loopwise decides whether" in beside(page, "/composition/slots/1/name")
+    assert "Line 2: 'nobody' is not a declared variable" in beside(page, "/composition/slots/0/parts/0/texts/0/text")
     assert "<script>alert" not in page.html
-    page = draft.save("actions", {"slots-1-name": "tone", "slots-0-parts-0-texts-0": "x"})
+    page = draft.save(
+        "actions", {"/composition/slots/1/name": "tone", "/composition/slots/0/parts/0/texts/0/text": "x"}
+    )
     assert "subject=x|tone=brisk" not in page.text
     assert "the body is empty" in page.text  # nothing but the part that adds nothing
 
 
 def test_mistakes_of_other_steps_hide_none_of_the_message_and_are_not_hidden(draft: Draft) -> None:
-    draft.save("purpose", {"key": "no key!"})
-    composed(draft).save("actions", MESSAGE | {"slots-0-parts-0-texts-0": "{{ nobody }}"})
+    draft.save("purpose", {"/key": "no key!"})
+    composed(draft).save("actions", MESSAGE | {"/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}"})
     limit = {
-        "rows-0-limit": "1",
-        "rows-0-window": "1",
-        "rows-0-unit": "days",
-        "rows-0-action": "subject=news|tone=warm",
+        "/fatigue/caps/0/limit": "1",
+        "/fatigue/caps/0/window_s": "1",
+        "/fatigue/caps/0/window_s:unit": "days",
+        "/fatigue/caps/0/action": "subject=news|tone=warm",
     }
     draft.save("people", limit)
     told = draft.show("review").text
     assert "slot 1, part 1, text 1" in told
     assert "Purpose, key" in told
     assert "People, limit 1, action" not in told
-    draft.save("actions", {"slots-0-parts-0-texts-0": "x"})
-    assert "Actions, nothing : Let saying nothing be a choice: people who must not get" in draft.show("review").text
-    draft.save("actions", {"nothing": "yes"})
-    draft.save("people", {"rows-0-action": "subject=old|tone=warm"})
+    draft.save("actions", {"/composition/slots/0/parts/0/texts/0/text": "x"})
+    assert (
+        "Actions, allow nothing : Let saying nothing be a choice: people who must not get" in draft.show("review").text
+    )
+    draft.save("actions", {"/composition/allow_nothing": "yes"})
+    draft.save("people", {"/fatigue/caps/0/action": "subject=old|tone=warm"})
     assert "People, limit 1, action : No action of this experiment has this id." in draft.show("review").text
 
 
 def test_more_than_a_thousand_combinations_are_refused_with_their_number(draft: Draft) -> None:
     parts = {
-        f"slots-{slot}-parts-{part}-{name}": value
+        f"/composition/slots/{slot}/parts/{part}/{name}": value
         for slot in range(3)
         for part in range(11)
-        for name, value in (("id", f"p{part}"), ("texts-0", "x"), ("row", f"r{slot}-{part}"))
+        for name, value in (("id", f"p{part}"), ("texts/0/text", "x"), (":row", f"r{slot}-{part}"))
     }
     names = {
-        f"slots-{slot}-{name}": value for slot in range(3) for name, value in (("name", f"s{slot}"), ("place", "body"))
+        f"/composition/slots/{slot}/{name}": value
+        for slot in range(3)
+        for name, value in (("name", f"s{slot}"), ("place", "body"))
     }
     page = composed(draft).save("actions", parts | names)
-    assert page.status == 422
+    assert "to mend in this step" in page.text
     assert "There are 1,331 combinations; at most 1,000 can be decided among" in page.text
     assert 'value="p10"' in page.html
 
@@ -228,64 +300,70 @@ def test_what_may_be_any_combination_can_be_named_in_other_steps(editor: Browser
     for step in ("arms", "people"):
         assert '<option value="subject=hello|tone=warm">' in change.show(step).html
         assert '<option value="nothing">' in change.show(step).html
-    change.save("purpose", {"name": "x" * 300})
+    change.save("purpose", {"/name": "x" * 300})
     assert '<option value="subject=hello|tone=warm">' in change.show("arms").html
 
 
 def test_steps_that_speak_of_actions_speak_of_combinations(draft: Draft) -> None:
-    draft.save("purpose", {"key": "words"})
+    draft.save("purpose", {"/key": "words"})
     composed(draft).save("actions", MESSAGE)
-    page = draft.save("arms", {"rows-1-algorithm": "cover", "rows-0-action": "tour"})
+    page = draft.save("arms", {"/arms/1/policy/algorithm": "cover", "/arms/0/policy/action": "tour"})
     assert "every combination equally often" in page.text and "over the parts of each slot" in page.text
-    assert "cover does not learn composed messages" in beside(page, "rows-1-algorithm").lower()
-    assert "No action of this experiment has this id" in beside(page, "rows-0-action")
+    assert "cover does not learn composed messages" in beside(page, "/arms/1/policy/algorithm").lower()
+    assert "No action of this experiment has this id" in beside(page, "/arms/0/policy/action")
     assert "saying nothing must be a choice" in draft.show("people").text
     assert "Each combination of your message counts as one action" in draft.show("plan").text
-    draft.save("actions", {"slots-0-parts-0-id": ""})
-    assert 'id="rows-0-action-help"' in draft.show("arms").html
+    draft.save("actions", {"/composition/slots/0/parts/0/id": ""})
+    assert 'id="/arms/0/policy/action-help"' in draft.show("arms").html
     assert "No action of this experiment" not in draft.show("arms").text  # nobody knows before the parts have ids
 
 
 def test_two_people_who_compose_one_message_lose_nothing(draft: Draft, web: Web, database_url: str) -> None:
     composed(draft).save("actions", MESSAGE)
     other = Draft(signed_in(web, database_url, "editor", "cleo"), f"{draft.base}/")
-    mine = draft.fields("actions") | {"slots-0-parts-0-texts-0": "Mine", "do": "save"}
-    other.save("actions", {"slots-0-parts-0-texts-0": "Theirs"})
+    mine = draft.fields("actions") | {"/composition/slots/0/parts/0/texts/0/text": "Mine", "do": "save"}
+    other.save("actions", {"/composition/slots/0/parts/0/texts/0/text": "Theirs"})
     page = draft.browser.post(f"{draft.base}/actions", mine)
     assert page.status == 409
     assert "cleo saved this draft" in page.text
     assert "Theirs" in page.text
-    assert kept(page, {"slots-0-parts-0-texts-0": ""}) == {"slots-0-parts-0-texts-0": "Mine"}
+    assert kept(page, {"/composition/slots/0/parts/0/texts/0/text": ""}) == {
+        "/composition/slots/0/parts/0/texts/0/text": "Mine"
+    }
     draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "save"})
-    assert draft.fields("actions")["slots-0-parts-0-texts-0"] == "Mine"
-    mine = draft.fields("actions") | {"slots-0-parts-0-texts-0": "Still mine", "do": "save"}
-    other.save("actions", do="among-list")
-    other.save("actions", {"id": "listed"})
+    assert draft.fields("actions")["/composition/slots/0/parts/0/texts/0/text"] == "Mine"
+    mine = draft.fields("actions") | {"/composition/slots/0/parts/0/texts/0/text": "Still mine", "do": "save"}
+    other.save("actions", do="among list")
+    other.save("actions", {"/actions/-/id": "listed"})
     page = draft.browser.post(f"{draft.base}/actions", mine)
     assert page.status == 409
-    assert kept(page, {"slots-0-parts-0-texts-0": ""}) == {"slots-0-parts-0-texts-0": "Still mine"}
-    theirs = other.fields("actions") | {"id": "too late", "do": "save"}
+    assert kept(page, {"/composition/slots/0/parts/0/texts/0/text": ""}) == {
+        "/composition/slots/0/parts/0/texts/0/text": "Still mine"
+    }
+    theirs = other.fields("actions") | {"/actions/-/id": "too late", "do": "save"}
     draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "save"})
     page = other.browser.post(f"{draft.base}/actions", theirs)
     assert page.status == 409
-    assert kept(page, {"id": ""}) == {"id": "too late"}
+    assert kept(page, {"/actions/-/id": ""}) == {"/actions/-/id": "too late"}
 
 
 def test_changing_between_a_list_and_a_message_keeps_both_in_the_draft(draft: Draft, client: Client) -> None:
     complete(draft, "either")
     draft.save("arms", UNIFORM)
     composed(draft).save("actions", MESSAGE)
-    page = draft.save("actions", do="among-list")
+    page = draft.save("actions", do="among list")
     assert "Edit video" in page.html
-    page = draft.save("actions", do="among-composed")
-    assert kept(page, {"slots-0-parts-0-texts-0": ""}) == {"slots-0-parts-0-texts-0": "Hello {{ name }}"}
-    draft.save("actions", do="among-list")
+    page = draft.save("actions", do="among composed")
+    assert kept(page, {"/composition/slots/0/parts/0/texts/0/text": ""}) == {
+        "/composition/slots/0/parts/0/texts/0/text": "Hello {{ name }}"
+    }
+    draft.save("actions", do="among list")
     assert draft.save("review", do="publish").status == 200
     made = client.get("/v1/experiments/either").body
     assert [action["id"] for action in made["actions"]] == ["video", "list"]
     assert "composition" not in made
     change = change_of(draft.browser, "either")  # it did not start: everything but its key may change
-    composed(change).save("actions", MESSAGE, "drop-1")
+    composed(change).save("actions", MESSAGE, "remove /variables/1")
     change.save("actions", MESSAGE)
     assert change.save("review", do="publish").address == "/admin/experiments/either/"
     assert client.get("/v1/experiments/either").body["composition"]["channel"] == "in_app"
@@ -304,7 +382,7 @@ def test_what_ran_with_a_learning_arm_stays_with_its_kind_and_the_page_says_why(
     ):
         page = change_of(editor, key).show("actions")
         assert f"{words}: the policies of its arms learned are fixed" in page.text
-        (button,) = re.findall(rf'<button[^>]*value="among-{other}"[^>]*>', page.html)
+        (button,) = re.findall(rf'<button[^>]*value="among {other}"[^>]*>', page.html)
         assert " disabled" in button
     client.make("ran-alike")
     change = change_of(editor, "ran-alike")  # all its arms choose alike: the other kind suits them as well
@@ -316,9 +394,11 @@ def test_a_running_message_gets_another_part_in_the_wizard(editor: Browser, clie
     assert client.post("/v1/experiments", COMPOSED | {"key": "more"}).status == 201
     client.post("/v1/experiments/more/start")
     change = change_of(editor, "more")
-    assert change.fields("actions")["slots-0-parts-0-texts-0"] == "Hello {{ name }}"
-    change.save("actions", do="part-1")
-    change.save("actions", {"slots-1-parts-2-id": "calm", "slots-1-parts-2-texts-0": "Soon."})
+    assert change.fields("actions")["/composition/slots/0/parts/0/texts/0/text"] == "Hello {{ name }}"
+    change.save("actions", do="add /composition/slots/1/parts")
+    change.save(
+        "actions", {"/composition/slots/1/parts/2/id": "calm", "/composition/slots/1/parts/2/texts/0/text": "Soon."}
+    )
     assert "composition/slots/1/parts" in change.show("review").text
     assert change.save("review", do="publish").address == "/admin/experiments/more/"
     made = client.get("/v1/experiments/more").body["composition"]
@@ -328,22 +408,37 @@ def test_a_running_message_gets_another_part_in_the_wizard(editor: Browser, clie
 
 def test_ten_thousand_characters_and_html_are_kept_and_shown_as_text(draft: Draft) -> None:
     long = NASTY + "w" * 9_000
-    page = composed(draft).save("actions", MESSAGE | {"slots-0-parts-0-texts-0": long, "slots-1-name": NASTY})
-    assert "Keep it to 5,000 characters" in beside(page, "slots-0-parts-0-texts-0")
-    assert kept(page, {"slots-0-parts-0-texts-0": ""}) == {"slots-0-parts-0-texts-0": long}
+    page = composed(draft).save(
+        "actions", MESSAGE | {"/composition/slots/0/parts/0/texts/0/text": long, "/composition/slots/1/name": NASTY}
+    )
+    assert "Keep it to 5,000 characters" in beside(page, "/composition/slots/0/parts/0/texts/0/text")
+    assert kept(page, {"/composition/slots/0/parts/0/texts/0/text": ""}) == {
+        "/composition/slots/0/parts/0/texts/0/text": long
+    }
     assert "<script>alert" not in page.html
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", NASTY, "{{ x", '"', "\0", "\n" * 50, "0.0 0.1", "[]", "null"])
 def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
     composed(draft)
-    for button in ("save", "preview", "pair", "language", f"meet-{text}", f"copy-{text}", f"remove-9-{text}", "up-99"):
-        values = {name: text for name in draft.fields("actions") if name not in ("version", "among")}
-        page = draft.save("actions", values | {"variables-0-kind": "number"}, button)
+    for button in (
+        "save",
+        "preview",
+        "pair",
+        "add /composition/slots:languages",
+        f"remove /composition/forbidden/{text}",
+        f"copy {text}",
+        f"remove /composition/slots/9/{text}",
+        "up /composition/slots/99",
+    ):
+        values = {name: text for name in draft.fields("actions") if name not in ("version", "/actions:among")}
+        page = draft.save("actions", values | {"/variables/0/sample:kind": "number"}, button)
         assert page.status in (200, 422), (button, page.text[:500])
         assert draft.show("review").status == 200
         assert draft.show("people").status == 200
-    assert kept(draft.show("actions"), {"slots-0-name": ""}) == {"slots-0-name": text.replace("\0", "")}
+    assert kept(draft.show("actions"), {"/composition/slots/0/name": ""}) == {
+        "/composition/slots/0/name": text.replace("\0", "")
+    }
 
 
 def test_a_form_of_a_thousand_messages_in_three_languages_opens(editor: Browser, client: Client) -> None:

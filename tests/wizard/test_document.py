@@ -1,6 +1,5 @@
 """Typed texts and configurations: a stored one comes back the very same; a wrong text is told beside its field."""
 
-import json
 from typing import Any
 
 import pytest
@@ -8,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.design.definition_rules import parse_config
+from app.foundation.errors import FieldError
+from app.foundation.pages.fields.kinds import Findings, Typed, listed_names, names_as_text
+from app.foundation.pages.fields.trees import texts_of
 from app.registry.store.experiments import StoredExperiment
-from app.wizard.check import check, place_of
-from app.wizard.document import document_of, typed_of
-from app.wizard.form import START, of_step
-from app.wizard.people import listed_names, names_as_text
+from app.wizard.check import check, where
+from app.wizard.document import document_of
+from app.wizard.form import WHOLE, step_of
+from app.wizard.typed import typed_of
 from tests.service import bandit, definition
 
 EVERYTHING = definition(
@@ -192,8 +194,9 @@ def _stored(document: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_configuration_survives_the_form_unchanged(document: dict[str, Any]) -> None:
     before = _stored(document)
-    again, problems = document_of(typed_of(before))
-    assert not any(problems.values())
+    findings = Findings()
+    again = document_of(typed_of(before), findings, before)
+    assert not findings.problems
     after = _stored(again)
     for arm, known in zip(after["arms"], before["arms"], strict=True):
         if arm["policy"]["type"] == "bandit":  # written out, and the same (see services.experiments.changed)
@@ -218,105 +221,122 @@ def test_numbers_survive_the_form_to_the_last_bit(share: float, window: float, l
     ]
     reward = {"window_s": window, "min": low, "max": low + 1e7, "default": low}
     before = _stored(definition("numbers", arms=arms, reward=reward))
-    assert _stored(document_of(typed_of(before))[0]) == before
+    assert _stored(document_of(typed_of(before), Findings())) == before
+
+
+def draft(**parts: Any) -> Typed:
+    """What was typed: these parts, and all else as it begins."""
+    return WHOLE.complete(parts)
 
 
 def test_one_mistake_hides_no_other() -> None:
-    typed: dict[str, Any] = {
-        "purpose": {"key": "with space"},
-        "actions": {"rows": [{"id": "a", "kind": "json", "payload": "{"}]},
-        "arms": {
-            "control": "0",
-            "rows": [
-                {"key": "c", "kind": "fixed", "action": "", "share": "20"},
-                {"key": "c", "kind": "bandit", "algorithm": "squarecb", "floor": "0", "share": "70", "bits": "99"},
-            ],
-        },
-        "reward": {"window": "0", "unit": "hours", "min": "3", "max": "1", "default": "x", "aggregation": "sum"},
-        "metrics": {"rows": [{"key": "m", "type": "value", "role": "primary", "direction": "increase"}], "alpha": "60"},
-    }
+    typed = draft(
+        key="with space",
+        actions=[{"id": "a", "payload:kind": "json", "payload": "{"}],
+        control_arm="0",
+        arms=[
+            {"key": "c", "share": "20", "policy": {"type": "fixed"}},
+            {"key": "c", "share": "70", "policy": {"exploration_floor": "0", "parameters": {"bits": "99"}}},
+        ],
+        reward={"window_s": "0", "window_s:unit": "hours", "min": "3", "max": "1", "default": "x"},
+        metrics=[{"key": "m", "role": "primary"}],
+        decision_rule={"alpha": "60"},
+    )
     found = check(typed)
     assert found.config is None
-    assert {(step, field) for step, fields in found.problems.items() for field in fields} >= {
-        ("purpose", "key"),
-        ("actions", "rows-0-payload"),
-        ("arms", "rows-0-action"),
-        ("arms", "rows-1-key"),
-        ("arms", "rows-1-floor"),
-        ("arms", "rows-1-bits"),
-        ("arms", "rows"),
-        ("reward", "default"),
-        ("reward", "window"),
-        ("metrics", "rows-0-metric"),
-        ("metrics", "alpha"),
+    assert set(found.problems) >= {
+        "/key",
+        "/actions/0/payload",
+        "/arms/0/policy/action",
+        "/arms/1/key",
+        "/arms/1/policy/exploration_floor",
+        "/arms/1/policy/parameters/bits",
+        "/arms",
+        "/reward/default",
+        "/reward/window_s",
+        "/metrics/0/source/metric",
+        "/decision_rule/alpha",
     }
-    assert found.of("arms")["rows"] == "The shares sum to 90%; make them sum to 100%."
-    assert found.of("arms")["rows-1-floor"] == "Give a number from 0.1% to 100%."
-    assert found.of("metrics")["alpha"] == "Give less than 50%."
+    assert found.problems["/arms"] == "The shares sum to 90%; make them sum to 100%."
+    assert found.problems["/arms/1/policy/exploration_floor"] == "Give a number from 0.1% to 100%."
+    assert found.problems["/decision_rule/alpha"] == "Give less than 50%."
 
 
 def test_mistakes_in_messages_and_about_people_stand_beside_their_fields() -> None:
-    text = {"locale": "en", "title": "", "body": "", "call_to_action": ""}
-    texts = [text | {"body": "Hi {{ who }}"}, text | {"locale": "EN us", "body": "x"}, text | {"body": "again"}]
-    typed: dict[str, Any] = {
-        "purpose": {"key": "k"},
-        "actions": {
-            "rows": [
-                {"id": "wrong", "template": json.dumps({"channel": "push", "texts": texts})},
-                {"id": "empty", "template": json.dumps({"channel": "sms", "texts": [text]})},
-                {"id": "where", "template": json.dumps({"channel": "", "texts": [text | {"title": "T"}]})},
-                {"id": "unknown", "template": json.dumps({"channel": "push", "texts": [text | {"body": "{{ who }}"}]})},
-                {"id": "long", "template": json.dumps({"channel": "sms", "texts": [text | {"body": "x" * 500}]})},
-            ],
-            "variables": [{"name": "n", "kind": "number", "sample": "many"}, {"name": "b", "kind": "yes_no"}],
+    def says(channel: str, *texts: dict[str, str]) -> Typed:
+        return {"channel": channel, "texts": [{"locale": "en"} | text for text in texts]}
+
+    typed = draft(
+        key="k",
+        actions=[
+            {
+                "id": "wrong",
+                "template": says("push", {"body": "Hi {{ who }}"}, {"locale": "EN us", "body": "x"}, {"body": "again"}),
+            },
+            {"id": "empty", "template": says("sms", {})},
+            {"id": "where", "template": says("", {"title": "T"})},
+            {"id": "unknown", "template": says("push", {"body": "{{ who }}"})},
+            {"id": "long", "template": says("sms", {"body": "x" * 500})},
+        ],
+        variables=[
+            {"name": "n", "sample:kind": "number", "sample": "many"},
+            {"name": "b", "sample:kind": "yes_no"},
+        ],
+        feedback={
+            **{"thumbs": {"up": "2"}, "stars": {"0": "1"}, "confidence": "101", "limit": "1.5", "mute_s": "366"},
+            "reasons": [{"name": "a/b", "value": "9"}, {"value": "1"}, {"name": "a/b", "value": "x"}],
         },
-        "reward": START["reward"]
-        | {"thumbs_up": "2", "thumbs_down": "", "stars_1": "1", "confidence": "101", "limit": "1.5", "mute": "366"}
-        | {"rows": [{"name": "a/b", "value": "9"}, {"name": "", "value": "1"}, {"name": "a/b", "value": "x"}]},
-        "people": START["people"]
-        | {"quiet_start": "25:00", "quiet_zone": "Wien", "distance": "x", "context": "all", "context_names": "plan"}
-        | {"profile": "yes", "half_life": "0", "lookback": "501", "retention": "0.5"}
-        | {"rows": [{"limit": "0", "window": "91", "unit": "days", "action": "nowhere"}, {}]},
-    }
-    found = check(typed)
-    for step, field, words in (
-        ("actions", "rows-0-texts-1-locale", "Give a language such as en or de-AT."),
-        ("actions", "rows-0-texts-2-locale", "Another text has this language; give each its own."),
-        ("actions", "rows-1-texts-0-body", "Fill this in."),
-        ("actions", "rows-2-channel", "Choose where the message is shown, or empty its texts."),
-        ("actions", "rows-3-texts-0-body", "Line 1: 'who' is not a declared variable; declared are n, b."),
-        ("actions", "rows-4-texts-0-body", "With sample values: the body has 500 characters, sms takes 480."),
-        ("actions", "variables-0-sample", "Write a number, such as 0.5."),
-        ("actions", "variables-1-sample", "Write yes or no."),
-        ("reward", "thumbs_up", "Give a value from 0 to 1, the bounds of the reward."),
-        ("reward", "thumbs_down", "Give both values, or none."),
-        ("reward", "stars_2", "Give all five values, or none."),
-        ("reward", "confidence", "Give at most 100%."),
-        ("reward", "limit", "Write a whole number, such as 5."),
-        ("reward", "mute", "Give at most 365 days."),
-        ("reward", "rows-0-value", "Give a value from 0 to 1, the bounds of the reward."),
-        ("reward", "rows-1-name", "Give the reason a name, as your app sends it."),
-        ("reward", "rows-2-name", "Another reason has this name; give each its own."),
-        ("people", "quiet_start", "Give a time of day, such as 22:00."),
-        ("people", "quiet_end", "Give a time of day, such as 22:00."),
-        ("people", "quiet_zone", "Give a time zone's name as in Europe/Vienna."),
-        ("people", "distance", "Write a number, such as 0.5."),
-        ("people", "context", "Choose that only these fields are used, or empty the two lists of names."),
-        ("people", "half_life", "Give at least 1 minute."),
-        ("people", "lookback", "Give at most 500."),
-        ("people", "retention", "Give at least 1 day."),
-        ("people", "rows-0-limit", "Give at least 1."),
-        ("people", "rows-1-limit", "Say how many messages at most."),
-        ("people", "rows-1-window", "Say within which time."),
+        fatigue={
+            "caps": [{"limit": "0", "window_s": "91", "action": "nowhere"}, {}],
+            "quiet_hours": {"start": "25:00", "time_zone": "Wien"},
+            "min_distance_s": "x",
+        },
+        profile={"half_life_s": "0", "lookback": "501"},
+        retention_s="0.5",
+        **{"profile:kept": "yes", "context_fields:names": "plan"},
+    )
+    found = check(typed).problems
+    for field, words in (
+        ("/actions/0/template/texts/1/locale", "Give a language such as en or de-AT."),
+        ("/actions/0/template/texts/2/locale", "Another text has this language; give each its own."),
+        ("/actions/1/template/texts/0/body", "Fill this in."),
+        ("/actions/2/template/channel", "Choose where the message is shown, or empty its texts."),
+        ("/actions/3/template/texts/0/body", "Line 1: 'who' is not a declared variable; declared are n, b."),
+        ("/actions/4/template/texts/0/body", "With sample values: the body has 500 characters, sms takes 480."),
+        ("/variables/0/sample", "Write a number, such as 0.5."),
+        ("/variables/1/sample", "Write yes or no."),
+        ("/feedback/thumbs/up", "Give a value from 0 to 1, the bounds of the reward."),
+        ("/feedback/thumbs/down", "Give both values, or none."),
+        ("/feedback/stars/1", "Give all five values, or none."),
+        ("/feedback/confidence", "Give at most 100%."),
+        ("/feedback/limit", "Write a whole number, such as 5."),
+        ("/feedback/mute_s", "Give at most 365 days."),
+        ("/feedback/reasons/0/value", "Give a value from 0 to 1, the bounds of the reward."),
+        ("/feedback/reasons/1/name", "Give the reason a name, as your app sends it."),
+        ("/feedback/reasons/2/name", "Another reason has this name; give each its own."),
+        ("/fatigue/quiet_hours/start", "Give a time of day, such as 22:00."),
+        ("/fatigue/quiet_hours/end", "Give a time of day, such as 22:00."),
+        ("/fatigue/quiet_hours/time_zone", "Give a time zone's name as in Europe/Vienna."),
+        ("/fatigue/min_distance_s", "Write a number, such as 0.5."),
+        (
+            "/context_fields:kind",
+            "Choose that only these fields are used, or empty the two lists of names.",
+        ),
+        ("/profile/half_life_s", "Give at least 1 minute."),
+        ("/profile/lookback", "Give at most 500."),
+        ("/retention_s", "Give at least 1 day."),
+        ("/fatigue/caps/0/limit", "Give at least 1."),
+        ("/fatigue/caps/0/window_s", "Give at most 90 days."),
+        ("/fatigue/caps/1/limit", "Fill this in."),
+        ("/fatigue/caps/1/window_s", "Fill this in."),
     ):
-        assert found.of(step).get(field) == words, (field, found.of(step))
-    assert "at most 90 days" in found.of("people")["rows-0-window"]
+        assert found.get(field) == words, (field, found)
 
 
 def test_a_variable_with_an_odd_name_hides_no_text_and_no_text_is_blamed_for_it() -> None:
-    template = json.dumps({"channel": "push", "texts": [{"locale": "en", "body": "{{ name }}"}]})
-    actions = {"rows": [{"id": "a", "template": template}], "variables": [{"name": "Name"}]}
-    assert list(check({"actions": actions}).of("actions")) == ["variables-0-name"]
+    template = {"channel": "push", "texts": [{"locale": "en", "body": "{{ name }}"}]}
+    found = check(draft(actions=[{"id": "a", "template": template}], variables=[{"name": "Name"}]))
+    assert list(found.of("actions")) == ["/variables/0/name"]
 
 
 @pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED, SEVERAL], ids=lambda document: document["key"])
@@ -324,11 +344,11 @@ def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[s
     stored = _stored(document)
     before = StoredExperiment(**dict.fromkeys(StoredExperiment._fields))._replace(key=document["key"], config=stored)
     typed = typed_of(stored)
-    older_actions = {"rows": typed["actions"]["rows"]}
+    people = ("fatigue", "consent", "profile", "context_fields", "retention_s")
     for older in (
         typed,
-        {name: part for name, part in typed.items() if name != "people"},
-        typed | {"actions": older_actions},
+        {name: part for name, part in typed.items() if name.partition(":")[0] not in people},
+        {name: part for name, part in typed.items() if name != "variables"},
     ):
         found = check(older, before)
         assert found.problems == {}
@@ -338,7 +358,7 @@ def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[s
 
 @pytest.mark.parametrize("text", ["NaN", "inf", "1e999", "one", "1,5", "0x10"])
 def test_what_is_no_number_is_told(text: str) -> None:
-    assert check({"reward": {**of_step({}, "reward"), "max": text}}).of("reward")["max"].startswith("Write a number")
+    assert check(draft(reward={"max": text})).problems["/reward/max"].startswith("Write a number")
 
 
 @pytest.mark.parametrize(
@@ -355,49 +375,83 @@ def test_what_is_no_number_is_told(text: str) -> None:
     ],
 )
 def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
-    row = {"id": "a", "kind": "json", "payload": text}
-    assert words in check({"actions": {"rows": [row]}}).of("actions")["rows-0-payload"]
+    row = {"id": "a", "payload:kind": "json", "payload": text}
+    assert words in check(draft(actions=[row])).problems["/actions/0/payload"]
 
 
 @pytest.mark.parametrize(
-    ("path", "place"),
+    ("path", "step", "field"),
     [
-        ("/arms/0/policy/exploration_floor", ("arms", "rows-0-floor")),
-        ("/arms/1/policy/parameters/bits", ("arms", "rows-1-bits")),
-        ("/arms/1/policy/type", ("arms", "rows-1-kind")),
-        ("/arms", ("arms", "rows")),
-        ("/actions/3/features/a/b", ("actions", "rows-3-features")),
-        ("/metrics/0/source/metric", ("metrics", "rows-0-metric")),
-        ("/metrics/0/source", ("metrics", "rows-0-type")),
-        ("/decision_rule/alpha", ("metrics", "alpha")),
-        ("/reward/window_s", ("reward", "window")),
-        ("/actions/2/template/texts/en/us/[key]", ("actions", "rows-2-texts-en/us-locale")),
-        ("/actions/2/template/channel", ("actions", "rows-2-channel")),
-        ("/variables/1/sample", ("actions", "variables-1-sample")),
-        ("/composition/slots/0/name", ("actions", "slots-0-name")),
-        ("/composition/slots/1/parts/0/texts/en", ("actions", "slots-1-parts-0-texts-en")),
-        ("/composition/slots/1/parts/0/texts/e/n/[key]", ("actions", "languages-e/n")),
-        ("/composition/slots/1/parts/2/features/a/b", ("actions", "slots-1-parts-2-features")),
-        ("/composition/slots/1/parts/2", ("actions", "slots-1-parts-2-id")),
-        ("/composition/slots/1/parts", ("actions", "slots-1-parts")),
-        ("/composition/slots", ("actions", "slots")),
-        ("/composition/forbidden/3/1/part", ("actions", "pairs-3")),
-        ("/composition/allow_nothing", ("actions", "nothing")),
-        ("/composition", ("actions", "among")),
-        ("/fatigue/caps/3/window_s", ("people", "rows-3-window")),
-        ("/fatigue/quiet_hours/time_zone", ("people", "quiet_zone")),
-        ("/fatigue/min_distance_s", ("people", "distance")),
-        ("/consent/learn", ("people", "consent_learn")),
-        ("/profile/half_life_s", ("people", "half_life")),
-        ("/context_fields/3/name", ("people", "context_names")),
-        ("/context_fields", ("people", "context_names")),
-        ("/retention_s", ("people", "retention")),
-        ("/feedback/thumbs/up", ("reward", "thumbs_up")),
-        ("/feedback/stars/4", ("reward", "stars_5")),
-        ("/feedback/mute_s", ("reward", "mute")),
-        ("/feedback/reasons/a/b", ("reward", "rows-a/b-value")),
-        ("", ("review", "draft")),
+        ("/arms/0/policy/exploration_floor", "arms", "/arms/0/policy/exploration_floor"),
+        ("/arms/1/policy/type", "arms", "/arms/1/policy/type"),
+        ("/arms/3/share", "arms", "/arms:holdout_share"),
+        ("/arms", "arms", "/arms"),
+        ("/actions/0/features/a/b", "actions", "/actions/0/features"),
+        ("/metrics/0/source/metric", "metrics", "/metrics/0/source/metric"),
+        ("/decision_rule/alpha", "metrics", "/decision_rule/alpha"),
+        ("/reward/window_s", "reward", "/reward/window_s"),
+        ("/actions/0/template/texts/en/us/[key]", "actions", "/actions/0/template/texts/1/locale"),
+        ("/actions/0/template/texts/en/us/body", "actions", "/actions/0/template/texts/1/body"),
+        ("/variables/0/sample", "actions", "/variables/0/sample"),
+        ("/composition/slots/0/name", "actions", "/composition/slots/0/name"),
+        ("/composition/allow_nothing", "actions", "/composition/allow_nothing"),
+        ("/composition", "actions", "/composition"),
+        ("/fatigue/caps/0/window_s", "people", "/fatigue/caps/0/window_s"),
+        ("/consent/learn", "people", "/consent/learn"),
+        ("/context_fields/3/name", "people", "/context_fields:names"),
+        ("/context_fields", "people", "/context_fields:names"),
+        ("/feedback/stars/4", "reward", "/feedback/stars/4"),
+        ("/feedback/reasons/a/b", "reward", "/feedback/reasons/0/value"),
+        ("", "review", ""),
     ],
 )
-def test_a_pointer_leads_to_the_field_of_the_form(path: str, place: tuple[str, str]) -> None:
-    assert place_of(path) == place
+def test_what_a_rule_says_stands_beside_the_field_of_its_pointer(path: str, step: str, field: str) -> None:
+    typed = draft(
+        actions=[{"id": "a", "template": {"channel": "push", "texts": [{"locale": "en"}, {"locale": "en/us"}]}}],
+        variables=[{"name": "n"}],
+        metrics=[{}],
+        feedback={"reasons": [{"name": "a/b", "value": "0"}]},
+        fatigue={"caps": [{}]},
+        **{"arms:holdout": "yes"},
+    )
+    findings = Findings()
+    document_of(typed, findings)
+    findings.problems.clear()
+    findings.place(FieldError(path, "missing"), {name for name, _ in texts_of(typed)})
+    assert list(findings.problems) == [field]
+    assert step_of(field) == step
+
+
+def test_each_text_of_a_composed_message_has_its_field() -> None:
+    part = {":row": "r", "id": "a", "texts": [{"text": "x"}, {"text": "y"}]}
+    composition = {"slots:languages": [{"locale": "e/n"}, {"locale": "de"}], "slots": [{"name": "s", "parts": [part]}]}
+    typed = draft(composition=composition, **{"actions:among": "composed"})
+    findings = Findings()
+    document_of(typed, findings)
+    fields = {name for name, _ in texts_of(typed)}
+    here = "/composition/slots/0/parts/0"
+    for path, field in (
+        (f"{here}/texts/de", f"{here}/texts/1/text"),
+        (f"{here}/texts/e/n/[key]", "/composition/slots:languages/0/locale"),
+        (f"{here}/features/a", f"{here}/features"),
+        (here, here),
+    ):
+        findings.problems.clear()
+        findings.place(FieldError(path, "missing"), fields)
+        assert list(findings.problems) == [field]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "words"),
+    [
+        ("/key", "key"),
+        ("/arms/1/policy/exploration_floor", "arm 2, exploration floor"),
+        ("/composition/slots/0/parts/1/texts/0/text", "slot 1, part 2, text 1, text"),
+        ("/fatigue/caps/0/window_s", "limit 1, window"),
+        ("/feedback/stars/4", "star 5"),
+        ("/arms:holdout_share", "arms holdout share"),
+        ("/arms", "arms"),
+    ],
+)
+def test_a_field_is_named_in_words(pointer: str, words: str) -> None:
+    assert where(pointer) == words

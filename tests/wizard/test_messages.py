@@ -14,19 +14,19 @@ from tests.wizard.test_document import COMPOSED, EMPTY, EVERYTHING, MESSAGES, SE
 NASTY = "\u202e<script>alert(1)</script> \"quotes' & \u05d0"
 STEPS = ("purpose", "actions", "arms", "reward", "people", "metrics", "plan")
 GREETING = {
-    "id": "hello",
-    "channel": "push",
-    "texts-0-title": 'Hi {{ user_name | default: "there" }}',
-    "texts-0-body": '{{ lessons }} {{ lessons | plural: one: "lesson", other: "lessons" }} to go',
-    "texts-0-call_to_action": "Go",
+    "/actions/-/id": "hello",
+    "/actions/-/template/channel": "push",
+    "/actions/-/template/texts/0/title": 'Hi {{ user_name | default: "there" }}',
+    "/actions/-/template/texts/0/body": '{{ lessons }} {{ lessons | plural: one: "lesson", other: "lessons" }} to go',
+    "/actions/-/template/texts/0/call_to_action": "Go",
 }
 VARIABLES = {
-    "variables-0-name": "user_name",
-    "variables-0-sample": "Ada <3",
-    "variables-1-name": "lessons",
-    "variables-1-kind": "number",
-    "variables-1-sample": "1",
-    "variables-1-required": "yes",
+    "/variables/0/name": "user_name",
+    "/variables/0/sample": "Ada <3",
+    "/variables/1/name": "lessons",
+    "/variables/1/sample:kind": "number",
+    "/variables/1/sample": "1",
+    "/variables/1/required": "yes",
 }
 
 
@@ -53,9 +53,9 @@ def test_a_change_that_goes_through_every_step_of_a_running_experiment_loses_not
     change = change_of(editor, key)
     for step in STEPS:
         assert change.save(step).status == 200, step
-    rows = re.findall(r'value="edit-([0-9a-z]+)"', change.show("actions").html)
+    rows = re.findall(r'value="edit ([0-9a-z]+)"', change.show("actions").html)
     for row in rows:  # also where each action was opened and kept
-        page = change.save("actions", do=f"edit-{row}")
+        page = change.save("actions", do=f"edit {row}")
         assert change.browser.post(f"{change.base}/actions", fields(page) | {"do": "save"}).status == 200
     assert "Nothing would change" in change.show("review").text
 
@@ -64,16 +64,20 @@ def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_
     draft: Draft, client: Client
 ) -> None:
     complete(draft, "greeting")
-    page = draft.save("actions", do="variable")
-    page = draft.save("actions", do="variable")
-    assert 'id="variables-1-name"' in page.html
+    page = draft.save("actions", do="add /variables")
+    page = draft.save("actions", do="add /variables")
+    assert 'id="/variables/1/name"' in page.html
     page = draft.save("actions", GREETING | VARIABLES, "preview")
     shown = re.search(r'data-preview="en">.*?</div>', page.html, re.S)
     assert shown
     assert "Hi Ada &lt;3" in shown[0]
     assert "1 lesson to go" in shown[0]
-    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "language"})
-    german = {"texts-1-locale": "de-AT", "texts-1-body": "Noch {{ lessons }}.", "do": "preview"}
+    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "add /actions/-/template/texts"})
+    german = {
+        "/actions/-/template/texts/1/locale": "de-AT",
+        "/actions/-/template/texts/1/body": "Noch {{ lessons }}.",
+        "do": "preview",
+    }
     page = draft.browser.post(f"{draft.base}/actions", fields(page) | german)
     assert "Noch 1." in page.text
     draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "save"})
@@ -90,35 +94,41 @@ def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_
 
 
 def test_what_cannot_be_said_is_told_beside_its_text_with_its_line_and_nothing_typed_is_lost(draft: Draft) -> None:
-    wrong = GREETING | {"texts-0-body": f"{NASTY}\n{{{{ nobody }}}}", "texts-0-title": "{% include 'x' %}"}
+    wrong = GREETING | {
+        "/actions/-/template/texts/0/body": f"{NASTY}\n{{{{ nobody }}}}",
+        "/actions/-/template/texts/0/title": "{% include 'x' %}",
+    }
     page = draft.save("actions", wrong | VARIABLES, "preview")
-    assert "'nobody' is not a declared variable" in beside(page, "texts-0-body")
-    assert "Line 2" in beside(page, "texts-0-body")
-    assert "annot be read" in beside(page, "texts-0-title")
+    assert "'nobody' is not a declared variable" in beside(page, "/actions/-/template/texts/0/body")
+    assert "Line 2" in beside(page, "/actions/-/template/texts/0/body")
+    assert "annot be read" in beside(page, "/actions/-/template/texts/0/title")
     assert "There is no preview before" in page.text
     assert "<script>alert" not in page.html
     again = fields(page)
-    assert again["texts-0-body"] == wrong["texts-0-body"]
-    assert again["variables-1-sample"] == "1"
+    assert again["/actions/-/template/texts/0/body"] == wrong["/actions/-/template/texts/0/body"]
+    assert again["/variables/1/sample"] == "1"
     assert "action 1, text 1, body" in draft.show("review").text
 
 
 def test_a_language_and_a_variable_are_removed_without_a_script(draft: Draft) -> None:
-    page = draft.save("actions", GREETING | VARIABLES, "language")
-    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"texts-1-locale": "fr", "do": "forget-0"})
-    assert fields(page)["texts-0-locale"] == ["fr"]
-    assert "texts-1-locale" not in fields(page)
-    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "drop-0"})
-    assert fields(page)["variables-0-name"] == ["lessons"]
-    assert "variables-1-name" not in fields(page)
+    page = draft.save("actions", GREETING | VARIABLES, "add /actions/-/template/texts")
+    page = draft.browser.post(
+        f"{draft.base}/actions",
+        fields(page) | {"/actions/-/template/texts/1/locale": "fr", "do": "remove /actions/-/template/texts/0"},
+    )
+    assert fields(page)["/actions/-/template/texts/0/locale"] == ["fr"]
+    assert "/actions/-/template/texts/1/locale" not in fields(page)
+    page = draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "remove /variables/0"})
+    assert fields(page)["/variables/0/name"] == ["lessons"]
+    assert "/variables/1/name" not in fields(page)
 
 
 def test_a_copy_keeps_the_message_and_so_does_a_table_that_names_the_action(draft: Draft) -> None:
     draft.save("actions", GREETING | VARIABLES)
-    (row,) = re.findall(r'value="edit-([0-9a-f]+)"', draft.show("actions").html)
-    page = draft.save("actions", do=f"duplicate-{row}")
-    assert fields(page)["id"] == ["hello-2"]
-    assert fields(page)["texts-0-title"] == GREETING["texts-0-title"]
+    (row,) = re.findall(r'value="edit ([0-9a-f]+)"', draft.show("actions").html)
+    page = draft.save("actions", do=f"duplicate {row}")
+    assert fields(page)["/actions/-/id"] == ["hello-2"]
+    assert fields(page)["/actions/-/template/texts/0/title"] == GREETING["/actions/-/template/texts/0/title"]
     for how in ("add", "replace"):
         given = {
             "version": draft.fields("actions")["version"],
@@ -128,16 +138,16 @@ def test_a_copy_keeps_the_message_and_so_does_a_table_that_names_the_action(draf
         }
         page = draft.browser.post(f"{draft.base}/actions/import", given)
         assert "push, en" in page.text
-        assert fields(page)["variables-0-name"] == ["user_name"]
+        assert fields(page)["/variables/0/name"] == ["user_name"]
 
 
 def test_two_people_who_write_variables_and_messages_lose_neither(draft: Draft, web: Web, database_url: str) -> None:
     other = Draft(signed_in(web, database_url, "editor", "dora"), f"{draft.base}/")
     mine = draft.fields("actions") | GREETING | VARIABLES | {"do": "save"}
-    other.save("actions", {"id": "theirs"})
+    other.save("actions", {"/actions/-/id": "theirs"})
     page = draft.browser.post(f"{draft.base}/actions", mine)
     assert page.status == 409
-    assert fields(page)["variables-0-sample"] == "Ada <3"
+    assert fields(page)["/variables/0/sample"] == "Ada <3"
     draft.browser.post(f"{draft.base}/actions", fields(page) | {"do": "save"})
     page = draft.show("actions")
     assert re.findall(r'aria-label="Edit ([^"]+)"', page.html) == ["theirs", "hello"]
@@ -147,16 +157,30 @@ def test_two_people_who_write_variables_and_messages_lose_neither(draft: Draft, 
 def test_limits_consent_and_privacy_are_typed_in_words_and_told_in_the_review(draft: Draft, client: Client) -> None:
     complete(draft, "gentle")
     draft.save("actions", GREETING | VARIABLES)
-    draft.save("people", do="add")
-    page = draft.save("people", do="add")
-    assert "rows-1-limit-help" not in page.html  # a new row is not blamed for being empty
+    draft.save("people", do="add /fatigue/caps")
+    page = draft.save("people", do="add /fatigue/caps")
+    assert "/fatigue/caps/1/limit-help" not in page.html  # a new row is not blamed for being empty
     typed = {
-        **{"rows-0-limit": "2", "rows-0-window": "7", "rows-0-unit": "days"},
-        **{"rows-1-limit": "1", "rows-1-window": "24", "rows-1-unit": "hours", "rows-1-channel": "push"},
-        **{"quiet_start": "22:00", "quiet_end": "08:00", "quiet_zone": "Europe/Vienna"},
-        **{"distance": "90", "distance_unit": "minutes", "consent_message": "if_granted", "profile": "yes"},
-        **{"context": "only", "context_names": "plan, street", "context_hashed": "street"},
-        **{"retention": "90", "retention_unit": "days"},
+        **{"/fatigue/caps/0/limit": "2", "/fatigue/caps/0/window_s": "7", "/fatigue/caps/0/window_s:unit": "days"},
+        **{
+            "/fatigue/caps/1/limit": "1",
+            "/fatigue/caps/1/window_s": "24",
+            "/fatigue/caps/1/window_s:unit": "hours",
+            "/fatigue/caps/1/channel": "push",
+        },
+        **{
+            "/fatigue/quiet_hours/start": "22:00",
+            "/fatigue/quiet_hours/end": "08:00",
+            "/fatigue/quiet_hours/time_zone": "Europe/Vienna",
+        },
+        **{
+            "/fatigue/min_distance_s": "90",
+            "/fatigue/min_distance_s:unit": "minutes",
+            "/consent/message": "if_granted",
+            "/profile:kept": "yes",
+        },
+        **{"/context_fields:kind": "only", "/context_fields:names": "plan, street", "/context_fields:hashed": "street"},
+        **{"/retention_s": "90", "/retention_s:unit": "days"},
     }
     assert draft.save("people", typed, "next").address.endswith("/metrics")
     told = draft.show("review").text
@@ -183,27 +207,41 @@ def test_limits_consent_and_privacy_are_typed_in_words_and_told_in_the_review(dr
 
 
 def test_limits_without_an_action_that_says_nothing_are_explained(draft: Draft) -> None:
-    draft.save("purpose", {"key": "loud"})
+    draft.save("purpose", {"/key": "loud"})
     draft.save("actions", GREETING | VARIABLES)
-    draft.save("people", {"rows-0-limit": "1", "rows-0-window": "1", "rows-0-unit": "days"})
+    draft.save(
+        "people",
+        {"/fatigue/caps/0/limit": "1", "/fatigue/caps/0/window_s": "1", "/fatigue/caps/0/window_s:unit": "days"},
+    )
     assert "Add an action without a message: it says nothing" in draft.show("actions").text
 
 
 def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     typed = {
-        **{"rows-0-limit": "two", "rows-0-window": "1000", "rows-0-unit": "days", "rows-0-action": NASTY},
-        **{"quiet_start": "22:00", "quiet_zone": "Vienna", "context_names": NASTY, "retention": "1", "half_life": "-"},
-        "retention_unit": "hours",
+        **{
+            "/fatigue/caps/0/limit": "two",
+            "/fatigue/caps/0/window_s": "1000",
+            "/fatigue/caps/0/window_s:unit": "days",
+            "/fatigue/caps/0/action": NASTY,
+        },
+        **{
+            "/fatigue/quiet_hours/start": "22:00",
+            "/fatigue/quiet_hours/time_zone": "Vienna",
+            "/context_fields:names": NASTY,
+            "/retention_s": "1",
+            "/profile/half_life_s": "-",
+        },
+        "/retention_s:unit": "hours",
     }
     page = draft.save("people", typed, "next")
-    assert page.status == 422
+    assert "to mend in this step" in page.text
     for name, words in (
-        ("rows-0-limit", "Write a number"),
-        ("rows-0-window", "at most 90 days"),
-        ("quiet_end", "Give a time of day"),
-        ("quiet_zone", "as in Europe/Vienna"),
-        ("context", "Choose that only these"),
-        ("retention", "at least 1 day"),
+        ("/fatigue/caps/0/limit", "Write a whole number"),
+        ("/fatigue/caps/0/window_s", "at most 90 days"),
+        ("/fatigue/quiet_hours/end", "Give a time of day"),
+        ("/fatigue/quiet_hours/time_zone", "as in Europe/Vienna"),
+        ("/context_fields:kind", "Choose that only these"),
+        ("/retention_s", "at least 1 day"),
     ):
         assert words in beside(page, name), name
     sent = fields(page)
@@ -217,10 +255,16 @@ def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_wha
 ) -> None:
     client.make("asked")
     change = change_of(editor, "asked")
-    page = change.save("reward", do="add")
-    worth = {"thumbs_up": "1", "thumbs_down": "0", "rows-0-name": "too long", "rows-0-value": "0.2", "mute": "3"}
-    worth |= {f"stars_{count}": str((count - 1) / 4) for count in range(1, 6)}
-    page = change.save("reward", worth | {"confidence": "50"}, "next")
+    page = change.save("reward", do="add /feedback/reasons")
+    worth = {
+        "/feedback/thumbs/up": "1",
+        "/feedback/thumbs/down": "0",
+        "/feedback/reasons/0/name": "too long",
+        "/feedback/reasons/0/value": "0.2",
+        "/feedback/mute_s": "3",
+    }
+    worth |= {f"/feedback/stars/{count - 1}": str((count - 1) / 4) for count in range(1, 6)}
+    page = change.save("reward", worth | {"/feedback/confidence": "50"}, "next")
     assert page.address.endswith("/people"), page.text
     told = change.show("review").text
     assert "worked out again" in told
@@ -232,25 +276,32 @@ def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_wha
     assert (made["reasons"], made["confidence"], made["mute_s"]) == ({"too long": 0.2}, 0.5, 259_200)
     again = change_of(editor, "asked")
     assert "worked out again" not in again.show("review").text
-    for name in ("thumbs_up", "thumbs_down", "rows-0-name"):
+    for name in ("/feedback/thumbs/up", "/feedback/thumbs/down", "/feedback/reasons/0/name"):
         assert again.fields("reward")[name] != [""]
-    again.save("reward", {f"stars_{count}": "" for count in range(1, 6)} | {"thumbs_up": "", "thumbs_down": ""})
-    again.save("reward", {"confidence": "", "mute": "30"}, "remove-0")
+    again.save(
+        "reward",
+        {f"/feedback/stars/{count - 1}": "" for count in range(1, 6)}
+        | {"/feedback/thumbs/up": "", "/feedback/thumbs/down": ""},
+    )
+    again.save("reward", {"/feedback/confidence": "", "/feedback/mute_s": "30"}, "remove /feedback/reasons/0")
     assert again.save("review", do="publish").address == "/admin/experiments/asked/"
     assert "feedback" not in client.get("/v1/experiments/asked").body
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", "9" * 400, NASTY, "{{ x", '"', ",,", "\0", "\n" * 50])
 def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
-    draft.save("actions", do="variable")
-    draft.save("reward", do="add")
-    draft.save("people", do="add")
+    draft.save("actions", do="add /variables")
+    draft.save("reward", do="add /feedback/reasons")
+    draft.save("people", do="add /fatigue/caps")
     for step in ("actions", "reward", "people"):
-        kept = ("version", "row", "empty")
+        kept = ("version", "/actions/-/:row", "/actions:among")
         values = {name: text for name in draft.fields(step) if name not in kept}
-        page = draft.save(step, values | {"variables-0-kind": "number", "context": "only", "profile": "yes"})
+        page = draft.save(
+            step,
+            values | {"/variables/0/sample:kind": "number", "/context_fields:kind": "only", "/profile:kept": "yes"},
+        )
         assert page.status in (200, 422), (step, page.text[:500])
         assert draft.show(step).status == 200
         assert draft.show("review").status == 200
-    typed = draft.fields("people")["quiet_zone"]
+    typed = draft.fields("people")["/fatigue/quiet_hours/time_zone"]
     assert typed == [text.replace("\0", "")]

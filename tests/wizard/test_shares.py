@@ -4,34 +4,48 @@ from decimal import Decimal
 
 import pytest
 
-from app.wizard.shares import handed_on
+from app.wizard.buttons import pressed
 
 
-def after(shares: list[str], do: str = "remove-0") -> list[str]:
-    typed = handed_on({"rows": [{"key": str(n), "share": share} for n, share in enumerate(shares)], "holdout": ""}, do)
-    return [row["share"] for row in typed["rows"]]
+def after(shares: list[str], do: str = "remove /arms/0") -> list[str]:
+    arms = [{"key": str(n), "share": share} for n, share in enumerate(shares)]
+    tree = {"arms": arms, "control_arm": ""}
+    pressed(tree, do)
+    return [arm["share"] for arm in tree["arms"]]
 
 
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [
-        (["20", "60", "20"], ["20", "75", "25"]),
-        (["20%", "80", "0"], ["20%", "100", "0"]),
-        (["100", "0", "0"], ["100", "50", "50"]),
-        (["10", "30", "30", "30"], ["10", "33.33", "33.34", "33.33"]),
+        (["20", "60", "20"], ["75", "25"]),
+        (["20%", "80", "0"], ["100", "0"]),
+        (["100", "0", "0"], ["50", "50"]),
+        (["10", "30", "30", "30"], ["33.33", "33.34", "33.33"]),
     ],
 )
 def test_the_others_get_the_share_of_the_arm_that_goes_in_proportion(shares: list[str], expected: list[str]) -> None:
     assert after(shares) == expected
-    assert sum(Decimal(share) for share in expected[1:]) == 100
+    assert sum(Decimal(share) for share in expected) == 100
 
 
 @pytest.mark.parametrize("share", ["much", "NaN", "1e-5000", "1e5000", "-5", "101", "33,3"])
 def test_a_share_that_is_none_is_left_for_the_page_to_tell(share: str) -> None:
-    assert after([share, "60", "20"]) == [share, "60", "20"]
-    assert after(["20", "60", share]) == ["20", "60", share]
+    assert after([share, "60", "20"]) == ["60", "20"]
+    assert after(["20", "60", share]) == ["60", share]
 
 
-@pytest.mark.parametrize("do", ["save", "add", "duplicate-0", "remove-", "remove-9", "remove-x", "remove-²"])
+@pytest.mark.parametrize(
+    "do",
+    [
+        "save",
+        "add /arms/0",
+        "remove",
+        "remove /arms",
+        "remove /arms/9",
+        "remove /arms/x",
+        "remove /arms/²",
+        "up /arms/0",
+    ],
+)
 def test_only_removing_hands_anything_on(do: str) -> None:
     assert after(["20", "60", "20"], do) == ["20", "60", "20"]

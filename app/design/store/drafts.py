@@ -17,7 +17,7 @@ class StoredDraft(NamedTuple):
     id: int
     experiment: str | None  # key of the experiment that it changes; null: it will be a new one
     base_version: int | None  # the configuration that the change began from
-    typed: dict[str, Any]  # {step: what was typed}
+    typed: dict[str, Any]  # {"saved": [step], "document": a definition whose values are texts as typed}
     version: int  # one more at each save
     created_by: str
     updated_by: str
@@ -28,7 +28,7 @@ def newest(connection: Connection) -> list[tuple[Any, ...]]:
     """(id, title, key of the experiment that it changes, updated by, updated at), the last saved first."""
     query = """
         SELECT d.id,
-            coalesce(nullif(d.typed #>> '{purpose,name}', ''), nullif(d.typed #>> '{purpose,key}', ''), 'Without a name'),
+            coalesce(nullif(d.typed #>> '{document,name}', ''), nullif(d.typed #>> '{document,key}', ''), 'Without a name'),
             e.key, d.updated_by, d.updated_at
         FROM drafts d LEFT JOIN experiments e ON e.id = d.experiment_id ORDER BY d.updated_at DESC LIMIT :most
     """

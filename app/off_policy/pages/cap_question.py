@@ -13,7 +13,7 @@ from app.design.experiment_config import ExperimentConfig
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
 from app.foundation.pages.format import duration, interval, number, percent, plural, signed

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
 from app.foundation.pages.format import interval, number, p_value, percent, signed

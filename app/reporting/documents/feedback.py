@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from app.foundation.fields import Document
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 
 
 class AnswerRateDocument(Document):

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from app.foundation.fields import Document
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 
 Role = Literal["primary", "secondary", "guardrail"]
 Direction = Literal["increase", "decrease"]

@@ -1,7 +1,7 @@
 """Charts, tables and sentences of feedback, from ``app.reporting.documents.feedback``."""
 
 from app.design.feedback_config import FeedbackSpec
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
 from app.foundation.pages.format import interval, number, percent, plural, signed

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import DecisionRule
-from app.foundation.intervals import IntervalDocument
+from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages.format import (
     duration,
     interval,

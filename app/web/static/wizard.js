@@ -3,12 +3,13 @@
 "use strict";
 
 const one = (selector, within = document) => within.querySelector(selector);
+const byName = (name) => document.getElementById(name); // a field's id is its name, the pointer of what it says
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 // A key from a name, until somebody types one.
 const key = one("[data-suggest-from]");
 if (key) {
-  const name = document.getElementById(key.dataset.suggestFrom);
+  const name = byName(key.dataset.suggestFrom);
   let own = key.value !== "" && key.value !== suggested(name.value);
   key.addEventListener("input", () => { own = key.value !== ""; });
   name.addEventListener("input", () => { if (!own) key.value = suggested(name.value); });
@@ -27,34 +28,34 @@ function follow(select, parts, matches) {
 }
 
 for (const arm of all("fieldset[data-arm]")) {
-  const kind = one("select[name$='-kind']", arm);
-  const algorithm = one("select[name$='-algorithm']", arm);
+  const kind = one("select[name$='/policy/type']", arm);
+  const algorithm = one("select[name$='/policy/algorithm']", arm);
   follow(kind, all("[data-kind-of]", arm), (part) => part.dataset.kindOf === kind.value);
   follow(algorithm, all("[data-algorithms]", arm), ({ dataset }) => dataset.algorithms === ""
     || dataset.algorithms.split(" ").includes(algorithm.value));
 }
 for (const metric of all("[data-metric]")) {
-  const type = one("select[name$='-type']", metric);
+  const type = one("select[name$='/source/type']", metric);
   follow(type, all("[data-source]", metric), (part) => part.dataset.source.split(" ").includes(type.value));
 }
 const plan = one("[data-plan]");
 if (plan) {
-  const mode = one("#mode", plan);
-  const source = one("#source", plan);
+  const mode = byName("/plan/mode");
+  const source = byName("/plan/source");
   const wanted = (part) => part.dataset.planOf.split(" ").includes(`${mode.value}-${source.value}`);
   for (const select of [mode, source]) follow(select, all("[data-plan-of]", plan), wanted);
 }
 
-const channel = one("#message #channel");
+const channel = byName("/actions/-/template/channel");
 if (channel) follow(channel, all("[data-message]"), () => channel.value !== "");
 
 // The preview of an action.
 const preview = one("#preview");
 if (preview) {
-  const fields = ["title", "text", "payload"].map((id) => document.getElementById(id));
-  const kinds = all("input[name='kind']");
+  const fields = ["payload:title", "payload:text", "payload"].map((name) => byName(`/actions/-/${name}`));
+  const kinds = all("input[name='/actions/-/payload:kind']");
   const draw = () => {
-    const json = one("input[name='kind']:checked").value === "json";
+    const json = kinds.find((input) => input.checked).value === "json";
     for (const part of all("[data-kind]")) part.hidden = (part.dataset.kind === "json") !== json;
     preview.replaceChildren(...(json ? drawJson(fields[2].value) : drawText(fields[0].value, fields[1].value)));
   };
@@ -101,7 +102,7 @@ if (shares) {
     input.before(slider);
     return slider;
   });
-  const holdout = one("#holdout");
+  const holdout = byName("/arms:holdout");
   const active = (input) => !input.dataset.needs || holdout.checked;
   const number = (input) => (active(input) ? Number(input.value.replace("%", "").replace(",", ".")) || 0 : 0);
   const tell = () => {
@@ -135,7 +136,7 @@ if (shares) {
     input.addEventListener("input", tell);
   });
   holdout.addEventListener("change", () => {
-    const share = one("#holdout_share");
+    const share = byName("/arms:holdout_share");
     if (holdout.checked) spread(share, number(share) || 5);
     else spread(share, 0);
   });

@@ -51,7 +51,7 @@ drafts = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("experiment_id", BigInteger, nullable=True),  # the experiment that it changes; null: it will be a new one
     Column("base_version", Integer, nullable=True),  # the configuration that the change began from
-    Column("typed", JSON, nullable=False),  # {step: what was typed}, also where it is wrong
+    Column("typed", JSON, nullable=False),  # {"saved": [step], "document": what was typed, also where it is wrong}
     Column("version", Integer, nullable=False),  # one more at each save
     Column("created_by", Text, nullable=False),
     Column("updated_by", Text, nullable=False),

@@ -2,10 +2,10 @@
 
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
 from app.design.metric_config import MetricSpec
+from app.design.pages import people_words
+from app.design.pages.people_words import apart, listed, noun_of
 from app.design.worked_example import Worked, work_out
 from app.foundation.pages.format import duration, number, percent, plural
-from app.wizard import people_words as wizard_people_words
-from app.wizard.people_words import apart, listed, noun_of
 
 AGGREGATIONS = {
     "sum": "are added up",
@@ -40,6 +40,8 @@ PROFILE = (
     ("tags", "the same for each tag of the actions (their feature “tags”)"),
 )
 
+ROUNDING = 1e-9  # a percentage that is this near to a whole one is one
+
 
 def paragraph(config: ExperimentConfig) -> str:
     """Who gets what, what is learned from, when a verdict comes; what it means for people is ``about_people``."""
@@ -71,11 +73,11 @@ def _chooses(config: ExperimentConfig) -> str:
 
 def about_people(config: ExperimentConfig) -> str:
     """What is said to people and how often, what they agreed to, what is kept of them; empty: nothing was said about it."""
-    return " ".join(wizard_people_words.sentences(config))
+    return " ".join(people_words.sentences(config))
 
 
 def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
-    share = percent(arm.share, 0 if abs(arm.share * 100 - round(arm.share * 100)) < 1e-9 else 1)
+    share = percent(arm.share, 0 if abs(arm.share * 100 - round(arm.share * 100)) < ROUNDING else 1)
     role = ", the control that others are compared with" if arm.key == config.control_arm else ""
     kind = arm.policy["type"]
     what = f"every {noun_of(config)} equally often"

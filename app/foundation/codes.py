@@ -1,0 +1,266 @@
+"""Every code of a wrong value with its words: for callers of the API, and for people at a form where those differ.
+
+A code is stable; its words may change. ``{name}`` in a sentence stands for a parameter of the finding. A test holds the
+table and the source together: each code is used, and each is given the parameters that its sentences name.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Words(NamedTuple):
+    """The sentences of one code, without a capital letter at the beginning and a full stop at the end."""
+
+    api: str
+    page: str = ""  # empty: as for the API
+
+
+_KEY = "give letters, digits, dots, - or _ (at most 100), beginning with a letter or a digit; no spaces"
+_EARLY = "decisions were made under the old reward; create another experiment"
+
+# Findings about one value by itself; most come from Pydantic, see ``fields``.
+VALUES: Final[dict[str, Words]] = {
+    "missing": Words("this field is required", "fill this in"),
+    "missing_type": Words("say in {field} which kind this is", "choose one"),
+    "unknown_field": Words("there is no such field; leave it out"),
+    "wrong_form": Words("this value has the wrong form"),
+    "not_a_text": Words("give a text"),
+    "not_a_number": Words("give a number", "write a number, such as 0.5"),
+    "not_a_whole_number": Words("give a whole number", "write a whole number, such as 5"),
+    "not_true_or_false": Words("give true or false", "write yes or no"),
+    "not_an_object": Words('give a JSON object, such as {{"size": 3}}'),
+    "not_a_list": Words("give a list"),
+    "not_null": Words("leave this out"),
+    "not_a_choice": Words("give one of {expected}"),
+    "empty": Words("give at least 1 character", "fill this in"),
+    "no_items": Words("give at least 1", "add one"),
+    "too_small": Words("give at least {limit}"),
+    "too_large": Words("give at most {limit}"),
+    "not_above": Words("give more than {limit}"),
+    "not_below": Words("give less than {limit}"),
+    "out_of_range": Words("give a number from {low} to {high}"),
+    "not_whole_in_range": Words("give a whole number from {low} to {high}"),
+    "too_short": Words("give at least {limit} characters"),
+    "too_long": Words("give at most {limit} characters", "keep it to {limit} characters"),
+    "too_few": Words("give at least {limit}"),
+    "too_many": Words("give at most {limit}", "keep at most {limit}"),
+    "wrong_length": Words("write {low} to {high} characters"),
+    "pattern": Words("give a text that matches {pattern}", "this has characters that are not possible here"),
+    "key_shape": Words(_KEY),
+    "locale_shape": Words("give a language such as en or de-AT"),
+    "variable_shape": Words(
+        "give small letters, digits and _ (at most 50), beginning with a letter; for example user_name"
+    ),
+    "slot_shape": Words("give small letters, digits and _ (at most 30), beginning with a letter; for example subject"),
+    "part_shape": Words(
+        "give letters, digits, dots, - or _ (at most 40), beginning with a letter or a digit; for example warm"
+    ),
+    "path_shape": Words("give a property's name without spaces; dots lead into nested objects, as cart.total"),
+    "clock_shape": Words("give a time of day, such as 22:00"),
+    "not_a_time_zone": Words("give a time zone's name as in Europe/Vienna"),
+    "not_a_time": Words("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z"),
+    "time_out_of_range": Words("give a time between the years {first} and {last}"),
+    "id_too_long": Words("give an id of at most {limit} bytes in UTF-8"),
+    "name_taken": Words(
+        "another {what} has this name; names are unique", "another {what} has this name; give each its own"
+    ),
+    "address_refused": Words("{reason}"),
+}
+_DESIGN: Final[dict[str, Words]] = {
+    "experiment_exists": Words("there is an experiment {key!r} already; choose another key"),
+    "experiment_key_kept": Words(
+        "an experiment keeps its key; create another one",
+        "an experiment keeps its key, {key}; make another experiment instead",
+    ),
+    "draft_too_large": Words("a draft holds at most {megabytes} megabytes; type less"),
+    "not_start_or_pause": Words("give start or pause"),
+    "action_id_repeated": Words(
+        "the same id stands at {first}; ids are unique", "another action has this id; ids are unique"
+    ),
+    "half_surrogate": Words("this holds half of a surrogate pair, which is no text"),
+    "feature_list_items": Words("a list of features must hold objects only"),
+    "feature_type": Words("a feature cannot be of type {type}"),
+    "feature_not_a_number": Words("this is not a number (NaN)"),
+    "feature_too_large": Words("beyond 1e9 in size: scale it, or send it as a string if it is an identifier"),
+    "features_not_an_object": Words(
+        "features must be an object, not {type}", 'give a JSON object, such as {{"size": 3}}'
+    ),
+    "unknown_action": Words("no action of this experiment has this id"),
+    "arm_key_repeated": Words(
+        "another arm has this key; keys are unique", "another arm has this key; give each its own"
+    ),
+    "shares_sum": Words("the shares sum to {total}; make them sum to {whole}"),
+    "unknown_arm": Words("no arm has this key; give one of {known}"),
+    "metric_key_repeated": Words("the key {key!r} stands twice; keys are unique"),
+    "no_primary_metric": Words("no metric is primary; say which one decides"),
+    "max_below_min": Words("max must be above min ({min})", "the largest value must be above the smallest"),
+    "default_out_of_range": Words("give a value between min ({min}) and max ({max})"),
+    "reward_too_wide": Words("bounds beyond 1e12 cannot be learned exactly; use a larger unit"),
+    "worth_out_of_range": Words("give a value from {low} to {high}, the bounds of the reward"),
+    "slates_without_composition": Words("true where the experiment has a composition, and only there; leave it out"),
+    "actions_and_composition": Words(
+        "the composition's combinations are the actions; leave this empty (and see allow_nothing)"
+    ),
+    "no_silent_action": Words(
+        "add an action without a template: it says nothing, for people who must not get a message now",
+        "add an action without a message: it says nothing, for people who must not get a message now",
+    ),
+    "nothing_not_allowed": Words(
+        "say true: people who must not get a message now are told nothing",
+        "let saying nothing be a choice: people who must not get a message now are told nothing",
+    ),
+    "retention_too_short": Words(
+        "caps and distance look back {lookback} s; keep whose decision it was at least so long"
+    ),
+    "profile_field_reserved": Words('the field "profile" is filled by Loopwise; leave it out here'),
+    "reward_fixed": Words(_EARLY),
+    "control_fixed": Words("the control is fixed once an experiment ran"),
+    "arm_has_decisions": Words("arm {arm!r} has decisions; keep it with share 0 instead"),
+    "policy_fixed": Words("the policy of arm {arm!r} is fixed once it ran; add another arm with the new policy"),
+    "policy_unknown_key": Words("unknown key for type {type}"),
+    "policy_action": Words("give the id of an action", "choose which action this arm always takes"),
+    "policy_parameter": Words("unknown parameter; {algorithm} has {allowed}"),
+    "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),
+    "policy_interactions": Words("give a list without repeats of names from: {names}"),
+}
+_CONTENT: Final[dict[str, Words]] = {
+    "no_body_slot": Words(
+        'a message has a body: give a slot the place "body"', "a message has a text: let one of the slots stand in it"
+    ),
+    "slot_reserved": Words('"{name}" is where Loopwise decides whether to say something; choose another'),
+    "part_id_repeated": Words("another part of this slot has this id; ids are unique"),
+    "unknown_slot": Words("no slot has this name; there are {known}"),
+    "unknown_part": Words("slot {slot} has no such part"),
+    "pair_in_one_slot": Words("two parts of one slot never meet; name two slots"),
+    "too_many_combinations": Words(
+        "there are {count} combinations; at most {limit} can be decided among: use fewer parts, or forbid more pairs"
+    ),
+    "too_many_not_forbidden": Words(
+        "there are {count} combinations, and more than {limit} of them are not forbidden: use fewer parts, or forbid more pairs"
+    ),
+    "too_many_to_look_at": Words(
+        "there are {count} combinations before the forbidden ones are left out, and at most {limit} can be decided among: "
+        "use fewer parts"
+    ),
+    "part_in_no_combination": Words("every combination with this part is forbidden; leave it out, or forbid less"),
+    "no_common_locale": Words("the parts of {combination} have no locale in common; give each part the same"),
+    "combination_unsayable": Words("{combination} in {locale}, with sample values: {reason}"),
+    "text_language": Words("{locale!r} is not a language that is known; give one such as en or de-AT"),
+    "text_syntax": Words("cannot be read: {reason}"),
+    "text_unknown_variable": Words("line {line}: {name!r} is not a declared variable; declared are {known}"),
+    "text_no_default": Words(
+        '{name!r} may be missing and has no default; write {{{{ {name} | default: "..." }}}}, or declare the variable as '
+        "required: then people without it do not get this variant"
+    ),
+    "text_sample": Words("with sample values: {reason}"),
+}
+_DECIDING: Final[dict[str, Words]] = {
+    "actions_not_taken": Words("messages come from the experiment's own actions; leave this out"),
+    "profile_filled": Words("Loopwise fills this field in this experiment; leave it out"),
+    "no_action": Words("no action is eligible: give actions in the call or the experiment, and exclude fewer"),
+    "nothing_eligible": Words("no action is eligible for this unit now: {reasons}"),
+    "list_id_ending": Words("an id may not end with # and a number: so end the ids of a list's later positions"),
+    "no_list_of_messages": Words("a message is one; ask /v1/decide for a list"),
+    "position_filled": Words("Loopwise fills this field in lists; leave it out"),
+    "decision_id_repeated": Words("the same decision_id stands at {first}; ids are unique within a batch"),
+    "too_many_decisions": Words("{total} decisions with all positions of lists; one call makes at most {limit}"),
+    "reward_out_of_bounds": Words("give a value from {low} to {high}, the bounds of experiment {experiment!r}"),
+    "value_not_taken": Words("leave it out: {kind!r} says it all"),
+    "not_a_thumb": Words('give "up" or "down"'),
+    "no_reason": Words("give a reason's name"),
+    "unknown_reason": Words("the experiment's reasons are: {known}"),
+    "no_comment": Words("write the comment"),
+    "yes_without_time": Words("say when the person said yes; then a retry cannot undo what was revoked meanwhile"),
+    "in_the_future": Words("this is in the future: check the clock"),
+    "not_a_unit": Words("give the id of a unit as your app knows it: 1 to 500 characters"),
+    "no_explanation": Words("say why, for those who read the trail later"),
+}
+_MESSAGING: Final[dict[str, Words]] = {
+    "trigger_exists": Words("there is a trigger {key!r} already; choose another key"),
+    "trigger_key_kept": Words("a trigger keeps its key; create another one"),
+    "webhook_exists": Words("there is a webhook {key!r} already; choose another key"),
+    "no_such_experiment": Words("there is no experiment of this key"),
+    "no_such_webhook": Words("there is no webhook of this key"),
+    "experiment_without_message": Words("this experiment has no message: give one of its actions a template"),
+    "cadence_without_wait": Words("each action's payload must carry wait_s, seconds from 0 to 30 days"),
+    "cadence_action_without_wait": Words(
+        "each action's payload must carry wait_s, seconds from 0 to 30 days; {action!r} does not"
+    ),
+    "property_or_profile": Words("give either property or profile"),
+    "in_takes_list": Words('"in" takes a list of 1 to 100 values'),
+    "exists_takes_bool": Words('"exists" takes true or false', '"exists" takes yes or no'),
+    "takes_one_value": Words('"{relation}" takes one value, not a list'),
+    "takes_number_or_text": Words('"{relation}" takes a number or a text'),
+    "count_takes_number": Words("a count is compared with a number, with eq, ne, gt, gte, lt or lte"),
+    "properties_too_large": Words("give at most {limit} bytes of properties for one event"),
+    "event_and_events": Words("give the fields of one event, or events with a list of them, not both"),
+    "no_event": Words("give unit_id and name of one event, or events with a list of them"),
+    "not_an_event_id": Words("give the id of the last event that was received"),
+    "not_a_webhook_step": Words("give url, pause, start, rotate or delete"),
+    "not_confirmed": Words("type {key} to delete it"),
+}
+_REPORTING: Final[dict[str, Words]] = {
+    "unknown_segment": Words("{segment!r} is not a segment of this experiment; declared are {known}"),
+    "no_segments": Words("{segment!r} is not a segment of this experiment; the experiment declares none"),
+    "metric_or_bandit": Words("give either metric or bandit"),
+    "too_many_rounds": Words("rounds times runs may be at most {limit}; ask for fewer runs"),
+    "no_means": Words("give the mean rewards, or an experiment to take them from"),
+    "no_effect": Words("give effect or relative_effect"),
+    "no_units": Words("give the units in both arms together"),
+    "no_expected_value": Words("give the control's expected value, or an experiment to take it from"),
+    "no_deviation": Words("give the standard deviation per unit"),
+    "unknown_metric": Words("the experiment has no metric {key!r}"),
+    "epsilon_out_of_range": Words("give a number from {low} to {high}, such as 0.5"),
+    "not_a_percentage": Words("give a percentage above 0 and below 100"),
+    "too_many_candidates": Words("an experiment has at most {limit} candidates; remove one"),
+    "arm_does_not_learn": Words("{arm!r} is not a learning arm; those are {known}"),
+    "unknown_version": Words("arm {arm!r} has no model version {version}"),
+    "version_forgotten": Words("version {version} was forgotten: a unit that it had learned from was erased"),
+    "candidate_not_stageable": Words(
+        "an arm learns anew from all features; store the candidate as a policy without features_off"
+    ),
+    "unknown_candidate": Words("no candidate {key!r} is stored; known are {known}"),
+    "candidate_key_reserved": Words("{key!r} names a built-in policy; choose another key"),
+    "policy_or_model": Words("give either a policy or a model"),
+    "not_a_model": Words('give {{"arm": KEY, "version": NUMBER}}', "give the number of a version"),
+    "slates_not_composed": Words("this experiment composes no messages; leave it out"),
+    "no_settled_decisions": Words("there are no settled decisions yet to answer from"),
+    "log_cannot_answer": Words("{reason}"),
+}
+_WIZARD: Final[dict[str, Words]] = {
+    "not_json": Words("{reason}"),
+    "number_too_large": Words("this number is too large"),
+    "texts_without_channel": Words("choose where the message is shown, or empty its texts"),
+    "locale_repeated": Words("another text has this language; give each its own"),
+    "language_repeated": Words("this language stands here twice; keep one"),
+    "part_without_text": Words("write its text, or say that it adds nothing"),
+    "half_a_pair": Words("choose the other part of the pair, or none"),
+    "holdout_without_control": Words("a holdout gets what the control gets: choose the control first"),
+    "both_values": Words("give both values, or none"),
+    "all_values": Words("give all five values, or none"),
+    "reason_without_name": Words("give the reason a name, as your app sends it"),
+    "reason_repeated": Words("another reason has this name; give each its own"),
+    "names_without_choice": Words("choose that only these fields are used, or empty the two lists of names"),
+    "plan_experiment": Words("give the key of an experiment"),
+    "plan_value": Words("say what the control is expected to reach"),
+    "plan_std": Words("say how much the value varies between users"),
+    "plan_effect": Words("say which improvement you must not miss"),
+    "plan_power": Words("give a chance, mostly 80"),
+    "plan_arms": Words("two arms are compared: give the control and another arm a share first"),
+    "plan_rounds": Words("give {low} to {high} decisions"),
+    "plan_floor": Words("give a share, mostly 5"),
+    "plan_means": Words("give the expected reward of two actions or more, one a line; the control's first"),
+}
+_ACCOUNTS: Final[dict[str, Words]] = {
+    "user_name_taken": Words("somebody has this name already; choose another"),
+    "user_name_shape": Words(
+        "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"
+    ),
+    "password_length": Words("give {low} to {high} characters; a few words are easier to remember than signs"),
+    "password_easy": Words("choose one that nobody would try first"),
+    "scopes_unknown": Words("give one or more of {known}"),
+    "scopes_not_publishable": Words("everybody can read a publishable key: it may have no scope but {known}"),
+    "not_an_origin": Words(
+        "give 1 to {limit} origins as https://shop.example, without a path (http for localhost only)"
+    ),
+}
+WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | _MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS

@@ -1,0 +1,117 @@
+"""Fields that belong together: objects and lists of a document."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Kind, Typed
+from app.foundation.words import plain
+
+
+@dataclass(frozen=True)
+class Part(Kind):
+    """An object of the document: fields by name."""
+
+    fields: Mapping[str, Kind]
+
+    def tree(self) -> Typed:
+        """The fields before anything is typed."""
+        return {key: value for name, kind in self.fields.items() for key, value in kind.blank(name).items()}
+
+    def complete(self, tree: Typed) -> Typed:
+        """The tree with every field of the form."""
+        found = self.tree() | tree
+        for name, kind in self.fields.items():
+            if isinstance(kind, Part):
+                found[name] = kind.complete(found[name])
+            elif isinstance(kind, Rows):
+                found[name] = [kind.part.complete(row) for row in found[name]]
+        return found
+
+    def of_form(self, form: Form, pointer: str) -> Typed:
+        """The fields of a posted form."""
+        found: Typed = {}
+        for name, kind in self.fields.items():
+            found |= kind.posted(form, f"{pointer}/{name}", name)
+        return found
+
+    def of_document(self, document: Mapping[str, Any]) -> Typed:
+        """The fields of a part of the document; of what is not in it, as before anything is typed."""
+        found = self.tree()
+        for name, kind in self.fields.items():
+            if name in document:
+                found |= kind.typed(document[name], name)
+        return found
+
+    def values(self, tree: Typed, pointer: str, findings: Findings, only: Collection[str] = ()) -> dict[str, Any]:
+        """What the fields make of the document, without the form's own ones.
+
+        :param only: the names of those that count; empty: all.
+        """
+        names = [name for name in self.fields if ":" not in name and (not only or name in only)]
+        read = {name: self.fields[name].read(tree, name, f"{pointer}/{name}", findings) for name in names}
+        return {name: value for name, value in read.items() if value is not ABSENT}
+
+    def blank(self, name: str) -> Typed:
+        return {name: self.tree()}
+
+    def posted(self, form: Form, pointer: str, name: str) -> Typed:
+        return {name: self.of_form(form, pointer)}
+
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+        return self.values(typed[name], pointer, findings)
+
+    def typed(self, value: Any, name: str) -> Typed:
+        return {name: self.of_document(value or {})}
+
+
+@dataclass(frozen=True)
+class Rows(Kind):
+    """A list of the document: rows of the same fields."""
+
+    part: Part
+    start: tuple[Typed, ...] = ()
+    written: Callable[[float], str] = field(default=plain)
+
+    def write(self, value: float) -> str:
+        return self.written(value)
+
+    def blank(self, name: str) -> Typed:
+        return {name: [self.part.complete(row) for row in self.start]}
+
+    def posted(self, form: Form, pointer: str, name: str) -> Typed:
+        pattern = re.compile(re.escape(pointer) + r"/(\d{1,4})/")
+        places = sorted({int(match[1]) for one in form if (match := pattern.match(one))})
+        return {name: [self.part.of_form(form, f"{pointer}/{place}") for place in places]}
+
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+        return [self.part.values(row, f"{pointer}/{place}", findings) for place, row in enumerate(typed[name])]
+
+    def typed(self, value: Any, name: str) -> Typed:
+        return {name: [self.part.of_document(row) for row in value or []]}
+
+
+def kind_at(part: Part, pointer: str) -> Kind | None:
+    """The kind of the field of that name."""
+    kind: Kind | None = part
+    for name in pointer.split("/")[1:]:
+        if isinstance(kind, Part):
+            kind = kind.fields.get(name)
+        elif isinstance(kind, Rows) and name.isdecimal():
+            kind = kind.part
+        else:
+            return None
+    return kind
+
+
+def texts_of(tree: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, text) of each field of a tree; (name, texts) of boxes."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from texts_of(value, f"{pointer}/{name}")
+    elif isinstance(tree, list) and (not tree or isinstance(tree[0], dict)):
+        for place, value in enumerate(tree):
+            yield from texts_of(value, f"{pointer}/{place}")
+    else:
+        yield pointer, tree

@@ -1,0 +1,186 @@
+"""What the buttons of a form do with what was typed: rows come, go and move, and all that hangs on them follows.
+
+A button says what and with which rows, by their pointer: ``add /arms``, ``copy /arms/1``, ``remove /fatigue/caps/0``,
+``up /composition/slots/1``, ``down /composition/slots/0``, ``pair``.
+"""
+
+import secrets
+from collections.abc import Iterable
+from copy import deepcopy
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from app.foundation.pages.fields.kinds import Typed
+from app.foundation.pages.fields.trees import Rows, kind_at
+from app.foundation.pages.typed import text
+from app.wizard.form import WHOLE
+
+STEP: Final = Decimal("0.01")  # percent: as fine as the page's sliders
+FINEST: Final = Decimal("1e-9")  # percent: what is typed finer than that is left alone
+LANGUAGES: Final = "/composition/slots:languages"
+
+
+def pressed(tree: Typed, do: str) -> str:
+    """Carry a button out on the tree; returns the rows, or the row, that it made or touched; empty: it is none of these."""
+    verb, _, pointer = do.partition(" ")
+    if "composition" in tree:
+        _name_parts(tree["composition"])
+        _pair(tree["composition"])
+    if verb == "pair":
+        return "/composition/forbidden"
+    rows_pointer, _, last = pointer.rpartition("/")
+    if verb == "add":
+        return _add(tree, pointer)
+    rows = _rows(tree, rows_pointer)
+    if verb not in ("copy", "remove", "up", "down") or rows is None or not last.isdecimal() or int(last) >= len(rows):
+        return ""
+    place = int(last)
+    if verb == "copy" and _mark(rows[place]) is None:
+        return ""
+    if verb == "remove":
+        _remove(tree, rows_pointer, rows, place)
+        return rows_pointer
+    there = max(0, min(len(rows) - 1, place + (1 if verb == "down" else -1)))
+    if verb == "copy":
+        there = place + 1 if rows_pointer.startswith("/composition/") else len(rows)  # slots and parts have an order
+        rows.insert(there, _copy(tree, rows_pointer, rows[place]))
+    else:
+        rows.insert(there, rows.pop(place))
+    return f"{rows_pointer}/{there}"
+
+
+def new_row() -> str:
+    """A name for a row, by which it is known wherever it stands."""
+    return secrets.token_hex(4)
+
+
+def _rows(tree: Typed, pointer: str) -> list[Any] | None:
+    """The rows of that name; null: there are none."""
+    found: Any = tree
+    for name in pointer.split("/")[1:]:
+        if isinstance(found, dict):
+            found = found.get(name)
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            return None
+    return found if isinstance(found, list) else None
+
+
+def _add(tree: Typed, pointer: str) -> str:
+    kind, rows = kind_at(WHOLE, pointer), _rows(tree, pointer)
+    if rows is None or not isinstance(kind, Rows):
+        return ""
+    rows.append(kind.part.tree())
+    if "composition" in tree:
+        if pointer == LANGUAGES:
+            for part in _parts(tree["composition"]["slots"]):
+                part["texts"].append({"text": "", "nothing": ""})
+        _name_parts(tree["composition"])
+    return f"{pointer}/{len(rows) - 1}"
+
+
+def _copy(tree: Typed, pointer: str, row: Typed) -> Typed:
+    copy: Typed = deepcopy(row)
+    name, mark = _mark(row) or ("", "")
+    copy[name] = f"{row[name]}{mark}"
+    if "share" in copy:  # two arms cannot have all the traffic of one each
+        copy["share"] = "0"
+    if pointer.startswith("/composition/slots"):
+        made = {}
+        for part in _parts([copy]):
+            made[part[":row"]] = part[":row"] = new_row()
+        pairs = [pair.split(" ") for pair in tree["composition"]["forbidden"]]
+        copies = [[made.get(one, one) for one in pair] for pair in pairs if not made.keys().isdisjoint(pair)]
+        tree["composition"]["forbidden"] += [" ".join(pair) for pair in copies]  # what an original never meets
+    return copy
+
+
+def _mark(row: Any) -> tuple[str, str] | None:
+    """What tells a copy from its original: the field, and what it ends with; null: such rows are not copied."""
+    if not isinstance(row, dict) or not row.keys() & {"share", "source", "parts", ":row"}:
+        return None
+    return ("name", "_2") if "parts" in row else ("id" if ":row" in row else "key", "-2")
+
+
+def _remove(tree: Typed, pointer: str, rows: list[Any], place: int) -> None:
+    if pointer == LANGUAGES:
+        if len(rows) == 1:
+            return
+        for part in _parts(tree["composition"]["slots"]):
+            del part["texts"][place : place + 1]
+    if pointer == "/arms":
+        hand_on(rows, place)
+        control = tree["control_arm"]
+        if control.isdecimal() and int(control) >= place:
+            tree["control_arm"] = "" if int(control) == place else str(int(control) - 1)
+    del rows[place]
+    if "composition" in tree:
+        _keep_known_pairs(tree["composition"])
+
+
+def _parts(slots: Iterable[Typed]) -> list[Typed]:
+    """All parts of slots; a part alone counts as its own."""
+    return [part for slot in slots for part in slot.get("parts", [slot])]
+
+
+def _name_parts(composition: Typed) -> None:
+    """Each part has a row of its own, and a text for each language; each pair, two parts that are there."""
+    languages = len(composition["slots:languages"])
+    for part in _parts(composition["slots"]):
+        part[":row"] = part[":row"] or new_row()
+        part["texts"] += [{"text": "", "nothing": ""} for _ in range(languages - len(part["texts"]))]
+    _keep_known_pairs(composition)
+
+
+def _keep_known_pairs(composition: Typed) -> None:
+    known = {part[":row"] for part in _parts(composition["slots"])}
+    pairs = [pair for pair in composition["forbidden"] if known.issuperset(pair.split(" ")) and pair.count(" ") == 1]
+    composition["forbidden"] = pairs
+
+
+def _pair(composition: Typed) -> None:
+    """The pair that was chosen joins the others."""
+    chosen = (composition["forbidden:first"], composition["forbidden:second"])
+    if all(chosen):
+        composition["forbidden"].append(" ".join(chosen))
+        composition |= {"forbidden:first": "", "forbidden:second": ""}
+        _keep_known_pairs(composition)
+
+
+def hand_on(arms: list[Typed], place: int) -> None:
+    """Give the share of the arm that is to be removed to the others, in proportion to theirs, or equally when none has any.
+
+    A holdout keeps what it has. Where a share is no number, nothing is touched: the page tells that then.
+    """
+    shares = [_percent(arm["share"]) for arm in arms]
+    others = [share for number, share in enumerate(shares) if number != place and share is not None]
+    given = shares[place]
+    if given is None or len(others) < len(arms) - 1 or not others:
+        return
+    grown = iter(_grown(others, given))
+    for number, arm in enumerate(arms):
+        if number != place:
+            arm["share"] = next(grown)
+
+
+def _grown(shares: list[Decimal], more: Decimal) -> list[str]:
+    """The shares with that much more in all, to the hundredth of a percent and to the last of them exactly."""
+    whole = sum(shares)
+    so_far, given, found = Decimal(0), Decimal(0), []
+    for number, share in enumerate(shares, start=1):
+        so_far += share
+        part = so_far / whole if whole else Decimal(number) / len(shares)
+        until = more if number == len(shares) else (more * part).quantize(STEP)
+        found.append(text(share + until - given))
+        given = until
+    return found
+
+
+def _percent(typed: str) -> Decimal | None:
+    """A typed share; null when it is none."""
+    try:
+        found = Decimal(typed.strip().removesuffix("%").strip() or "0")
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and 0 <= found <= 100 and found == found.quantize(FINEST) else None

@@ -1,0 +1,174 @@
+"""The wizard's pages: a draft of a new experiment, or of a change of one, typed step by step and saved at each.
+
+A save is answered with the address of the page to look at then; only where somebody else saved meanwhile, and nothing was
+stored, it is answered with what was typed.
+"""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
+
+from app.accounts.pages.access import page, user
+from app.design import drafts, experiments
+from app.design.experiment_config import RewardSpec
+from app.design.pages import definition_words
+from app.foundation.errors import Conflict, LoopwiseError, NotFound
+from app.foundation.pages.fields.kinds import Findings, Number, Typed
+from app.foundation.pages.typed import posted_version
+from app.foundation.serving import process
+from app.wizard import actions as wizard_actions
+from app.wizard import composed as wizard_composed
+from app.wizard import plan as wizard_plan
+from app.wizard import review as wizard_review
+from app.wizard.buttons import pressed
+from app.wizard.document import Document, document_of
+from app.wizard.form import FORMS, NAMES
+from app.wizard.frame import DRAFT, Clash, Opened, clash_of, open_draft, opened_of, render
+from app.wizard.typed import typed_of
+
+
+@page("/drafts", "editor", ("POST",))
+def new_draft() -> ResponseReturnValue:
+    """Begin a new experiment."""
+    draft_id = drafts.create(process().engine, {}, user().name)
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page("/experiments/<key>/edit", "editor", ("POST",))
+def edit(key: str) -> ResponseReturnValue:
+    """Begin a change of an experiment."""
+    found = experiments.get(process().engine, key)
+    typed = {"saved": [step for step in FORMS if step != "plan"], "document": typed_of(found.config)}
+    draft_id = drafts.create_change(process().engine, key, found.config_version, typed, user().name)
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page(DRAFT, "editor")
+def draft(draft_id: int) -> ResponseReturnValue:
+    """Go on where something is missing."""
+    opened = open_draft(draft_id)
+    missing = [step for step in FORMS if step != "plan" and (step not in opened.saved or opened.checked.of(step))]
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step=missing[0] if missing else "review"))
+
+
+@page(f"{DRAFT}/discard", "editor", ("POST",))
+def discard_draft(draft_id: int) -> ResponseReturnValue:
+    """Forget it."""
+    drafts.discard(process().engine, draft_id, posted_version())
+    flash("The draft is discarded.")
+    return redirect(url_for("admin.home"))
+
+
+@page(f"{DRAFT}/<step>", "editor")
+def draft_step(draft_id: int, step: str) -> ResponseReturnValue:
+    """One step with its form."""
+    opened = open_draft(_known(step) and draft_id)
+    return wizard_review.show(opened) if step == "review" else _shown(opened, step)
+
+
+@page(f"{DRAFT}/<step>", "editor", ("POST",))
+def save_step(draft_id: int, step: str) -> ResponseReturnValue:
+    """Keep what was typed into a step, after what its button asks for."""
+    opened, do = open_draft(_known(step) and draft_id), request.form.get("do", "save")
+    if step == "review":
+        return _led_to(opened, step, do, {})
+    more: dict[str, Any] = {}
+    if step == "actions":
+        tree, more = wizard_actions.posted(opened, do)
+    else:
+        tree = FORMS[step].of_form(request.form, "")
+        more = _touched(do, pressed(tree, do))
+    try:
+        saved = drafts.save(process().engine, opened.draft.id, posted_version(), step, tree, user().name)
+    except Conflict:
+        newest = open_draft(opened.draft.id)
+        clash = clash_of(newest, _made(newest.tree(step), step), _made(FORMS[step].complete(tree), step))
+        return _shown(newest, step, FORMS[step].complete(newest.document | tree), clash=clash), 409
+    except LoopwiseError as error:
+        return _shown(opened, step, FORMS[step].complete(tree), problem=error.detail), error.status
+    newest = opened_of(saved)
+    return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
+
+
+def _known(step: str) -> bool:
+    if step not in NAMES:
+        raise NotFound("unknown_page", f"The wizard has no step {step!r}.")
+    return True
+
+
+def _touched(do: str, rows: str) -> dict[str, Any]:
+    """Where to look after a button: at its rows; what is new in them is not judged yet."""
+    made = do.startswith(("add ", "copy "))
+    return {"_anchor": rows, "new": rows if made else None} if rows else {}
+
+
+def _made(tree: Typed, step: str) -> Document:
+    """What a step's fields make of the definition, for telling two people's versions apart."""
+    if step == "plan":
+        return tree
+    names = {name.partition(":")[0] for name in tree}
+    return {name: value for name, value in document_of(tree, Findings()).items() if name in names}
+
+
+def _led_to(saved: Opened, step: str, do: str, more: dict[str, Any]) -> ResponseReturnValue:
+    """The page to look at after a save: save, next, back, ``to STEP``, or one that stays, with something more to show."""
+    place, target = NAMES.index(step), step
+    wrong = do in ("save", "next") and bool(saved.checked.of(step))
+    if do == "next" and not wrong:
+        target = NAMES[min(place + 1, len(NAMES) - 1)]
+    elif do == "back":
+        target = NAMES[max(0, place - 1)]
+    elif do.startswith("to ") and do[3:] in NAMES:
+        target = do[3:]
+    elif do == "plan":
+        more = {"answer": 1, "_anchor": "answer"}
+    elif do == "save" and not wrong:
+        flash("Saved.")
+    shown = {"saved": 1} if wrong else {}
+    return redirect(
+        url_for("admin.draft_step", draft_id=saved.draft.id, step=target, **(shown | more if target == step else {}))
+    )
+
+
+def _shown(
+    opened: Opened, step: str, tree: Typed | None = None, *, problem: str = "", clash: Clash | None = None
+) -> str:
+    """A step's page; ``tree``: what was typed and not stored."""
+    asked = step in opened.saved or "check" in request.args
+    errors = {"": problem} if problem else opened.checked.of(step) if asked else {}
+    tree = tree or opened.tree(step)
+    if step == "actions":
+        show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show
+        return show(opened, tree, errors, clash)
+    more: dict[str, Any] = {}
+    if step == "reward":
+        more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
+    if step == "plan" and "answer" in request.args:
+        more["answer"], errors = wizard_plan.answer(process().engine, tree["plan"], opened.checked.document)
+    if step in ("arms", "people"):
+        more["action_ids"] = _action_ids(opened)
+        more["zones"] = sorted(available_timezones()) if step == "people" else []
+    return render(f"wizard_{step}.html", opened, step, tree, errors, clash=clash, **more)
+
+
+def _action_ids(opened: Opened) -> list[str]:
+    """What can be chosen, as far as it can be read."""
+    document = opened.checked.document
+    listed = [action["id"] for action in document["actions"] if action["id"]]
+    return listed or wizard_composed.action_ids(document)
+
+
+def _worked(document: Document, example: str) -> list[str]:
+    """The worked example of the reward step; nothing while its numbers cannot be read."""
+    read = [
+        Number().read({"": text}, "", "", Findings()) for text in example.replace(";", " ").replace(",", " ").split()
+    ]
+    try:
+        spec = RewardSpec.model_validate(document)
+    except ValidationError:  # said beside the fields
+        return []
+    usable = spec.min < spec.max and spec.min <= spec.default <= spec.max
+    return definition_words.worked(spec, [value for value in read[:20] if isinstance(value, float)]) if usable else []

@@ -1,0 +1,86 @@
+"""A stored definition as it is typed; read back without a change it is the same definition."""
+
+import json
+
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.pages.fields.kinds import Typed, names_as_text
+from app.wizard.document import HOLDOUT, Document
+from app.wizard.form import ACTION, ARM, COMPOSITION, FEEDBACK, FORMS, PART, VARIABLE, WHOLE
+
+
+def typed_of(config: Document) -> Typed:
+    """Every field of the forms."""
+    known = ExperimentConfig.model_validate(config).model_dump(mode="json")
+    spec = known.get("composition")
+    tree = WHOLE.of_document({**known, "control_arm": "", "composition": {}})
+    tree["actions"] = [typed_action(action, str(place)) for place, action in enumerate(known["actions"])]
+    tree["variables"] = [_typed_variable(variable) for variable in known["variables"]]
+    if spec is not None:
+        tree |= {"actions:among": "composed", "composition": _typed_composition(spec)}
+    tree |= _typed_arms(known)
+    tree["reward:example"] = tree["reward"]["max"]
+    feedback = known.get("feedback") or {}
+    stars = {str(place): value for place, value in enumerate(feedback.get("stars") or [])}
+    reasons = [{"name": name, "value": value} for name, value in (feedback.get("reasons") or {}).items()]
+    tree["feedback"] = FEEDBACK.of_document(feedback | {"stars": stars, "reasons": reasons})
+    fields = known.get("context_fields")
+    tree["profile:kept"] = "yes" if known.get("profile") else ""
+    tree["context_fields:kind"] = "all" if fields is None else "only"
+    tree["context_fields:names"] = names_as_text([field["name"] for field in fields or []])
+    tree["context_fields:hashed"] = names_as_text([field["name"] for field in fields or [] if field["hashed"]])
+    return tree
+
+
+def typed_action(action: Document, row: str) -> Typed:
+    """One action of a definition as it is typed."""
+    payload = action["payload"]
+    plain = isinstance(payload, dict) and bool(payload) and set(payload) <= {"title", "text"}
+    plain = plain and all(isinstance(text, str) and text and "\r" not in text for text in payload.values())
+    plain = plain and list(payload) == sorted(payload, reverse=True)
+    template = action.get("template") or {"channel": "", "texts": {}}
+    texts = [{"locale": locale, **text} for locale, text in template["texts"].items()]
+    tree = ACTION.of_document(action | {"template": template | {"texts": texts or [{"locale": "en"}]}})
+    tree[":row"] = row
+    if plain:
+        return tree | {"payload": "", **{f"payload:{name}": text for name, text in payload.items()}}
+    return tree | {"payload:kind": "text" if payload is None else "json"}
+
+
+def _typed_variable(variable: Document) -> Typed:
+    sample = variable["sample"]
+    kind = "yes_no" if isinstance(sample, bool) else "text" if isinstance(sample, str) else "number"
+    text = {"yes_no": "yes" if sample else "no", "text": sample, "number": json.dumps(sample)}[kind]
+    return VARIABLE.of_document(variable) | {"sample": text, "sample:kind": kind}
+
+
+def _typed_composition(spec: Document) -> Typed:
+    parts = [part for slot in spec["slots"] for part in slot["parts"]]
+    languages = list(dict.fromkeys(locale for part in parts for locale in part["texts"]))
+    tree = COMPOSITION.of_document({"channel": spec["channel"], "allow_nothing": spec["allow_nothing"]})
+    rows, slots = {}, []
+    for place, slot in enumerate(spec["slots"]):
+        typed_parts = []
+        for number, part in enumerate(slot["parts"]):
+            row = rows[slot["name"], part["id"]] = f"{place}.{number}"
+            texts = [part["texts"].get(locale) for locale in languages]
+            typed_texts = [{"text": text or "", "nothing": "yes" if text == "" else ""} for text in texts]
+            typed_parts.append(PART.of_document(part | {"texts": []}) | {":row": row, "texts": typed_texts})
+        slots.append({"name": slot["name"], "place": slot["place"], "parts": typed_parts})
+    pairs = [" ".join(rows[part["slot"], part["part"]] for part in pair) for pair in spec["forbidden"]]
+    return tree | {"slots": slots, "slots:languages": [{"locale": one} for one in languages], "forbidden": pairs}
+
+
+def _typed_arms(known: Document) -> Typed:
+    arms = list(known["arms"])
+    control = next((arm for arm in arms if arm["key"] == known["control_arm"]), None)
+    found: Typed = {"arms:holdout": "", "arms:holdout_share": ""}
+    last = arms[-1]
+    if control is not None and last["key"] == HOLDOUT != control["key"] and last["policy"] == control["policy"]:
+        arms.pop()
+        found["arms:holdout"] = "yes"
+        found |= FORMS["arms"].fields["arms:holdout_share"].typed(last["share"], "arms:holdout_share")
+    found["arms"] = [ARM.of_document(arm) for arm in arms]
+    for typed, arm in zip(found["arms"], arms, strict=True):
+        if "exploration_floor" not in arm["policy"]:
+            typed["policy"]["exploration_floor"] = ""
+    return found | {"control_arm": "" if control is None else str(arms.index(control))}

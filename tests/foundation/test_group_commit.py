@@ -81,9 +81,7 @@ def test_many_callers_share_few_commits(loop: Loop, database_url: str, writer: t
     assert query(database_url, transactions) == [(1,)]
 
 
-def test_a_commit_holds_rows_of_one_kind(
-    loop: Loop, database_url: str, writer: tuple[GroupCommit, list[int]]
-) -> None:
+def test_a_commit_holds_rows_of_one_kind(loop: Loop, database_url: str, writer: tuple[GroupCommit, list[int]]) -> None:
     """Two kinds in one transaction would take their locks in either order."""
     commit, batches = writer
     first, second = _Recorder(), _Recorder()
@@ -96,7 +94,9 @@ def test_a_commit_holds_rows_of_one_kind(
         assert [one.result() for one in waiting] == [[f"kind-{number}"] for number in range(5)]
     assert (first.jobs, second.jobs) == ([["kind-0"], ["kind-2"], ["kind-4"]], [["kind-1"], ["kind-3"]])
     assert batches == [3, 2]
-    together = "SELECT array_agg(value ORDER BY value) FROM noted WHERE value LIKE 'kind-%' GROUP BY xmin::text ORDER BY 1"
+    together = (
+        "SELECT array_agg(value ORDER BY value) FROM noted WHERE value LIKE 'kind-%' GROUP BY xmin::text ORDER BY 1"
+    )
     assert query(database_url, together) == [(["kind-0", "kind-2", "kind-4"],), (["kind-1", "kind-3"],)]
 
 

@@ -32,7 +32,9 @@ def test_decisions_are_learned_from_oldest_first_over_rounds_and_within_one(loop
     made = {"c": 1, "e": 1, "a": 2, "d": 3, "b": 4}  # seconds by id; stored in the opposite order
     loop.decide("ordered", [{"decision_id": f"ordered-{name}"} for name in reversed(made)])
     for name, second in made.items():
-        set_time = "UPDATE decisions SET decided_at = '2026-01-01'::timestamptz + make_interval(secs => %s) WHERE id = %s"
+        set_time = (
+            "UPDATE decisions SET decided_at = '2026-01-01'::timestamptz + make_interval(secs => %s) WHERE id = %s"
+        )
         query(database_url, set_time, second, f"ordered-{name}")
     loop.close_windows(experiment_id)
     assert [loop.train(experiment_id, LOOPWISE_ROUND_DECISIONS="3").decisions for _ in range(2)] == [3, 2]
@@ -43,7 +45,9 @@ def test_decisions_are_learned_from_oldest_first_over_rounds_and_within_one(loop
         experiment_id,
     )
     assert learned == [(1, "ordered-c"), (1, "ordered-e"), (1, "ordered-a"), (2, "ordered-d"), (2, "ordered-b")]
-    manifests = "SELECT manifest ->> 'first', manifest ->> 'last' FROM model_versions WHERE experiment_id = %s ORDER BY number"
+    manifests = (
+        "SELECT manifest ->> 'first', manifest ->> 'last' FROM model_versions WHERE experiment_id = %s ORDER BY number"
+    )
     assert query(database_url, manifests, experiment_id)[1:] == [("ordered-c", "ordered-a"), ("ordered-d", "ordered-b")]
 
 

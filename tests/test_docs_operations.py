@@ -1,12 +1,16 @@
-"""docs/operations.md says what is so."""
+"""docs/operations.md says what is so: a number in it is compared with what a server does, not with a copy of the sentence."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from app.accounts import passwords, users
 from app.commands.main import main
 from app.foundation.settings import SETTINGS
+from tests.service import Answer, Client, Web, make_key, running_web
 
 _TEXT = (Path(__file__).resolve().parents[1] / "docs/operations.md").read_text(encoding="utf-8")
 
@@ -26,3 +30,72 @@ def test_every_option_of_up_is_explained(option: str) -> None:
 def test_every_command_that_is_named_exists() -> None:
     named = set(re.findall(r"`loopwise ([a-z]+)", _TEXT)) | set(re.findall(r"^loopwise ([a-z]+)", _TEXT, re.MULTILINE))
     assert named <= set(main.commands)
+
+
+def _refused_statuses() -> dict[str, int]:
+    """By setting: the status that the table promises to whoever goes beyond it."""
+    promised = re.findall(r"^\| `(LOOPWISE_\w+)` .*\banswer(?:s|ed) (\d{3})\b", _TEXT, re.MULTILINE)
+    return {name: int(status) for name, status in promised}
+
+
+@pytest.fixture(scope="module")
+def tight(database_url: str) -> Iterator[Web]:
+    """A server whose limits are all near."""
+    near = {"QUEUE_ROWS": "2", "MAX_BODY_BYTES": "2000", "MAX_JSON_DEPTH": "6", "DECIDE_DEADLINE_S": "1"}
+    with running_web(database_url, **{f"LOOPWISE_{name}": value for name, value in near.items()}) as server:
+        yield server
+
+
+def _three_rows(client: Client, database_url: str) -> Answer:
+    asked = [{"experiment": "limits", "unit_id": str(number)} for number in range(3)]
+    assert client.post("/v1/decide/batch", {"decisions": asked[:2]}).status == 201
+    return client.post("/v1/decide/batch", {"decisions": asked})
+
+
+def _a_locked_database(client: Client, database_url: str) -> Answer:
+    blocker = psycopg2.connect(database_url)
+    try:
+        blocker.cursor().execute("LOCK TABLE decisions IN ACCESS EXCLUSIVE MODE")
+        return client.decide("limits")
+    finally:
+        blocker.close()
+
+
+BEYOND: dict[str, Callable[[Client, str], Answer]] = {
+    "LOOPWISE_DECIDE_DEADLINE_S": _a_locked_database,
+    "LOOPWISE_QUEUE_ROWS": _three_rows,
+    "LOOPWISE_MAX_BODY_BYTES": lambda client, _: client.decide("limits", context={"long": "x" * 2000}),
+    "LOOPWISE_MAX_JSON_DEPTH": lambda client, _: client.decide("limits", context={"deep": [[[[[[1]]]]]]}),
+}
+
+
+def test_every_status_that_the_table_of_settings_promises_is_the_one_of_a_server(tight: Web, database_url: str) -> None:
+    client = tight.client(make_key(database_url))
+    client.make("limits")
+    answers = {name: go_beyond(client, database_url) for name, go_beyond in BEYOND.items()}
+    assert {name: answer.status for name, answer in answers.items()} == _refused_statuses()
+    for answer in answers.values():
+        assert ("Retry-After" in answer.headers) is (answer.status in (429, 503))
+
+
+def test_metrics_ask_for_the_token_or_without_one_for_a_key_that_may_read(
+    client: Client, web: Web, database_url: str
+) -> None:
+    deciding = web.client(make_key(database_url, "decide"))
+    assert [each.get("/metrics").status for each in (web.client(), deciding, client)] == [401, 403, 200]
+    with running_web(database_url, LOOPWISE_METRICS_TOKEN="metrics only") as closed:
+        given = [closed.client(key).get("/metrics").status for key in ("", "metrics only")]
+    assert given == [401, 200]
+
+
+def test_the_limits_of_people_are_those_of_the_code() -> None:
+    text = " ".join(_TEXT.split())
+    most, hour_s, day_s = users.MOST_FAILURES, 3600, 86_400
+    for sentence in (
+        f"Passwords have {passwords.MIN_PASSWORD} to {passwords.MAX_PASSWORD} characters",
+        f"A link works once, for {'three' if users.LINK_VALID_S == 3 * day_s else '?'} days",
+        f"A session ends after {users.IDLE_S / hour_s:g} hours without a click and after {users.WHOLE_S / day_s:g} days",
+        f"After {most.both} failed sign-ins of a name from one address within {users.THROTTLE_S / 60:g} minutes "
+        f"({most.name} from all addresses, {most.address} from one address for all names)",
+    ):
+        assert sentence in text

@@ -1,11 +1,10 @@
 """What people agreed to: an append-only ledger, and at once in every decision.
 
-A unit that denied or revoked anything has a line in ``restrictions``, against which every decision is held when it is stored;
-so a revocation needs no look at consent for all the others, and holds from its commit on, in every process.
+A unit that denied or revoked anything has a line in ``restrictions``, with which every decision is compared when it is stored.
+So a revocation needs no look at consent for all the others, and holds from its commit on, in every process.
 """
 
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -18,13 +17,14 @@ from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.people.consent_request import ConsentRequest
+from app.people.documents import ConsentAnswer, ConsentLedger, ConsentLine
 from app.people.store import consents
 from app.people.store.consents import Consent, Said
 
 MOST_LINES = 1000
 
 
-def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str, Any]:
+def record(engine: Engine, caller: Caller, request: ConsentRequest) -> ConsentAnswer:
     """Write what a person said, one line for each purpose, and answer with what holds now.
 
     What holds already, and what was said at the same time with the same text and source, adds no line: a retry changes nothing.
@@ -43,25 +43,30 @@ def record(engine: Engine, caller: Caller, request: ConsentRequest) -> dict[str,
         held = consents.current(connection, request.unit_id)
         denied = [name for name, one in held.items() if one.status != "granted"]
         units.restrict(connection, request.unit_id, denied, until_erased=True)
-    return {"unit_id": request.unit_id, "consent": _statuses(held)}
+    return ConsentAnswer(unit_id=request.unit_id, consent=_statuses(held))
 
 
-def look_up(engine: Engine, unit_id: str) -> dict[str, Any]:
+def look_up(engine: Engine, unit_id: str) -> ConsentLedger:
     """What holds for a unit, and its ledger, newest first."""
     with transaction(engine) as connection:
         held = consents.current(connection, unit_id)
         lines = consents.ledger(connection, unit_id, MOST_LINES)
-    return {"unit_id": unit_id, "consent": _statuses(held), "ledger": [line_json(line) for line in lines]}
+    return ConsentLedger(unit_id=unit_id, consent=_statuses(held), ledger=[_line(line) for line in lines])
 
 
-def line_json(line: Consent) -> dict[str, Any]:
-    """One line of the ledger."""
-    times = {name: iso(getattr(line, name)) for name in ("occurred_at", "recorded_at")}
-    return line._asdict() | times
+def _line(line: Consent) -> ConsentLine:
+    return ConsentLine(
+        purpose=line.purpose,
+        status=line.status,
+        text_version=line.text_version,
+        source=line.source,
+        occurred_at=iso(line.occurred_at),
+        recorded_at=iso(line.recorded_at),
+    )
 
 
 def _check_time(connection: Connection, request: ConsentRequest) -> None:
-    """A no holds from when it arrives; a yes is held against the no that was said last, so its time must be known."""
+    """A no holds from when it arrives; a yes is compared with the no that was said last, so its time must be known."""
     if "granted" not in request.purposes.values():
         return
     if request.occurred_at is None:

@@ -5,8 +5,6 @@ killed in the middle it has done nothing, and it begins again. The receipt says 
 hash before and after; it names the unit only by a keyed hash.
 """
 
-from typing import Any
-
 import structlog
 from sqlalchemy import Connection, Engine
 
@@ -22,16 +20,18 @@ from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.rebuild import rebuild_lineage, why_not
 from app.learning.store import training
+from app.people.documents import ErasedDecisions, ErasureAnswer, Receipt, ReceiptVersion, RelearnedModel
 from app.people.people import check_unbound
 from app.people.receipts import sign
 from app.people.store import erasures as store
 from app.people.store.erasures import Erasure, Learned
 from app.registry.store import experiments, models
+from app.registry.store.models import Serving
 
 log = structlog.get_logger()
 
 
-def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> dict[str, Any]:
+def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> ErasureAnswer:
     """Ask for the erasure of a unit. Asking again while one waits gives the same one.
 
     :raises Forbidden: the caller's key is bound to one experiment.
@@ -45,10 +45,10 @@ def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> dic
             store.add(connection, new_id(), unit_hash, unit_id, caller.key_id)
             units.restrict(connection, unit_id, list(PURPOSES))
             asked = store.waiting(connection, unit_hash)
-    return as_json(asked[0])
+    return _answer(asked[0])
 
 
-def look_up(engine: Engine, caller: Caller, erasure_id: str) -> dict[str, Any]:
+def look_up(engine: Engine, caller: Caller, erasure_id: str) -> ErasureAnswer:
     """An erasure, with its receipt once it is done.
 
     :raises NotFound: there is none of that id.
@@ -59,7 +59,7 @@ def look_up(engine: Engine, caller: Caller, erasure_id: str) -> dict[str, Any]:
         found = store.find(connection, erasure_id)
     if found is None:
         raise NotFound("unknown_erasure", f"There is no erasure {erasure_id!r}.")
-    return as_json(found)
+    return _answer(found)
 
 
 def newest(engine: Engine, most: int = 50) -> list[Erasure]:
@@ -84,16 +84,18 @@ def hash_of(secret: str, unit_id: str) -> str:
     return derive(secret, Purpose.ERASED_UNIT, unit_id.encode()).hex()
 
 
-def as_json(erasure: Erasure) -> dict[str, Any]:
-    """An erasure as the API shows it."""
-    times = {name: getattr(erasure, name) for name in ("requested_at", "done_at", "retry_at")}
-    return {
-        "erasure_id": erasure.id,
-        "status": erasure.status,
-        "problem": erasure.problem,
-        **{name: None if at is None else iso(at) for name, at in times.items()},
-        "receipt": erasure.receipt,
-    }
+def _answer(erasure: Erasure) -> ErasureAnswer:
+    return ErasureAnswer.model_validate(
+        {
+            "erasure_id": erasure.id,
+            "status": erasure.status,
+            "problem": erasure.problem,
+            "requested_at": iso(erasure.requested_at),
+            "done_at": iso(erasure.done_at) if erasure.done_at else None,
+            "retry_at": iso(erasure.retry_at) if erasure.retry_at else None,
+            "receipt": erasure.receipt,
+        }
+    )
 
 
 def _tried(engine: Engine, settings: Settings, erasure_id: str) -> bool:
@@ -123,42 +125,53 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         decisions = store.decision_ids(connection, erasure.unit_id)
         counts = store.decisions_by_arm(connection, decisions)
         removed = store.remove(connection, erasure.unit_id, decisions)
-        receipt: dict[str, Any] = {
-            "erasure_id": erasure.id,
-            "unit_hash": erasure.unit_hash,
-            "removed": removed,
-            "decisions": counts,
-            "models": relearned,
-        }
-        receipt["signature"] = sign(settings.secret_key, receipt)
-        store.finish(connection, erasure.id, receipt)
+        receipt = Receipt(
+            erasure_id=erasure.id,
+            unit_hash=erasure.unit_hash,
+            removed=removed,
+            decisions=[ErasedDecisions(**count._asdict()) for count in counts],
+            models=relearned,
+        ).as_json()
+        store.finish(connection, erasure.id, receipt | {"signature": sign(settings.secret_key, receipt)})
 
 
-def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -> list[dict[str, Any]]:
+def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -> list[RelearnedModel]:
     """Every arm that learned from these decisions: its serving model without them, the old bytes forgotten."""
     by_arm: dict[tuple[int, str], list[Learned]] = {}
-    for one in store.learned_from(connection, decisions):
-        by_arm.setdefault((one.experiment_id, one.arm), []).append(one)
-    found = []
+    for version in store.learned_from(connection, decisions):
+        by_arm.setdefault((version.experiment_id, version.arm), []).append(version)
+    models_without = []
     for (experiment_id, arm), versions in sorted(by_arm.items()):
-        tainted = store.descendants(connection, [one.version_id for one in versions])
-        (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
-        line: dict[str, Any] = {
-            "experiment": experiments.key_of(connection, experiment_id),
-            "arm": arm,
-            "old": {"version": serving.number, "sha256": serving.sha256},
-            "new": {"version": serving.number, "sha256": serving.sha256},
-            "forgotten_versions": store.numbers_of(connection, sorted(tainted)),
-        }
-        if serving.version_id in tainted:
-            rebuilt = rebuild_lineage(
-                connection, settings, experiment_id, arm, reason="erasure of a unit", without=decisions
+        tainted = store.descendants(connection, [version.version_id for version in versions])
+        old = _serving(connection, experiment_id, arm)
+        new = ReceiptVersion(version=old.number, sha256=old.sha256)
+        if old.version_id in tainted:
+            new = _serve_without(connection, settings, old, decisions)
+        models_without.append(
+            RelearnedModel(
+                experiment=experiments.key_of(connection, experiment_id),
+                arm=arm,
+                old=ReceiptVersion(version=old.number, sha256=old.sha256),
+                new=new,
+                forgotten_versions=store.numbers_of(connection, sorted(tainted)),
             )
-            if not rebuilt.promoted:  # better a model that knows nothing than one that knows the unit
-                root = models.root_of(connection, serving.version_id)
-                models.serve(connection, experiment_id, arm, root.id, platform.next_revision(connection))
-            (now,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
-            line["new"] = {"version": now.number, "sha256": now.sha256, "learned": now.examples}
+        )
         store.erase_models(connection, sorted(tainted))
-        found.append(line)
-    return found
+    return models_without
+
+
+def _serve_without(connection: Connection, settings: Settings, old: Serving, decisions: list[str]) -> ReceiptVersion:
+    """Learn an arm's model again without these decisions, and let it serve."""
+    rebuilt = rebuild_lineage(
+        connection, settings, old.experiment_id, old.arm, reason="erasure of a unit", without=decisions
+    )
+    if not rebuilt.promoted:  # better a model that knows nothing than one that knows the unit
+        root = models.root_of(connection, old.version_id)
+        models.serve(connection, old.experiment_id, old.arm, root.id, platform.next_revision(connection))
+    new = _serving(connection, old.experiment_id, old.arm)
+    return ReceiptVersion(version=new.number, sha256=new.sha256, learned=new.examples)
+
+
+def _serving(connection: Connection, experiment_id: int, arm: str) -> Serving:
+    (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
+    return serving

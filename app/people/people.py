@@ -1,8 +1,8 @@
 """What a person may ask for: everything that is stored about them."""
 
 from datetime import datetime
-from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
@@ -10,12 +10,14 @@ from app.foundation.errors import Forbidden
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.people import consent
+from app.people.documents import ConsentLedger, Rows, StoredOfUnit
 from app.people.store import people as store
+from app.people.store.people import Row
 
 MOST_ROWS = 5000
 
 
-def export(engine: Engine, caller: Caller, unit_id: str) -> dict[str, Any]:
+def export(engine: Engine, caller: Caller, unit_id: str) -> StoredOfUnit:
     """Consent, decisions with contexts and messages, rewards, feedback, events, firings, deliveries; newest first.
 
     ``complete`` is false where a kind has more rows than are given.
@@ -25,12 +27,19 @@ def export(engine: Engine, caller: Caller, unit_id: str) -> dict[str, Any]:
     check_unbound(caller)
     with transaction(engine) as connection:
         found = store.everything(connection, unit_id, MOST_ROWS + 1)
-    complete = all(len(rows) <= MOST_ROWS for rows in found.values())
-    rows = {kind: [_plain(row) for row in rows[:MOST_ROWS]] for kind, rows in found.items()}
-    return consent.look_up(engine, unit_id) | rows | {"complete": complete}
+    return StoredOfUnit(
+        **consent.look_up(engine, unit_id).given(),
+        decisions=_newest(found["decisions"]),
+        rewards=_newest(found["rewards"]),
+        feedback=_newest(found["feedback"]),
+        events=_newest(found["events"]),
+        messages=_newest(found["messages"]),
+        firings=_newest(found["firings"]),
+        complete=all(len(rows) <= MOST_ROWS for rows in found.values()),
+    )
 
 
-def consent_of(engine: Engine, caller: Caller, unit_id: str) -> dict[str, Any]:
+def consent_of(engine: Engine, caller: Caller, unit_id: str) -> ConsentLedger:
     """What holds for a unit, and its ledger.
 
     :raises Forbidden: the caller's key is bound to one experiment.
@@ -47,5 +56,9 @@ def check_unbound(caller: Caller) -> None:
         )
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: iso(value) if isinstance(value, datetime) else value for name, value in row.items()}
+def _newest(rows: list[Row]) -> Rows:
+    return [{name: _plain(value) for name, value in row.items()} for row in rows[:MOST_ROWS]]
+
+
+def _plain(value: JsonValue | datetime) -> JsonValue:
+    return iso(value) if isinstance(value, datetime) else value

@@ -1,16 +1,18 @@
 """Receipts of erasures: signed, so that what is missing from a log is known to be erased and not lost."""
 
 import hmac
-from typing import Any
+from collections.abc import Mapping
 
 import orjson
+from pydantic import JsonValue
 from sqlalchemy import Connection
 
 from app.foundation.secrets import Purpose, derive
+from app.people.documents import Receipt
 from app.people.store import erasures
 
 
-def sign(secret: str, receipt: dict[str, Any]) -> str:
+def sign(secret: str, receipt: Mapping[str, JsonValue]) -> str:
     """HMAC-SHA256 (hex) over a receipt without its signature."""
     unsigned = {name: value for name, value in receipt.items() if name != "signature"}
     plain = orjson.dumps(unsigned, option=orjson.OPT_SORT_KEYS)
@@ -22,7 +24,7 @@ def forgotten(connection: Connection, secret: str, experiment: str) -> set[tuple
     found = set()
     for receipt in erasures.receipts(connection):
         if hmac.compare_digest(sign(secret, receipt), str(receipt.get("signature"))):
-            for line in receipt["models"]:
-                if line["experiment"] == experiment:
-                    found |= {(line["arm"], number) for number in line["forgotten_versions"]}
+            for model in Receipt.model_validate(receipt).models:
+                if model.experiment == experiment:
+                    found |= {(model.arm, number) for number in model.forgotten_versions}
     return found

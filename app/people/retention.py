@@ -43,7 +43,7 @@ def forget_events(engine: Engine, settings: Settings) -> int:
 def _slice(engine: Engine, settings: Settings, experiment_id: int, retention_s: float) -> int:
     with transaction(engine) as connection:
         rows = store.expired(connection, experiment_id, retention_s, SLICE)
-        left = [row._replace(**store.BLANK) for row in rows]
+        left = [store.blanked(row) for row in rows]
         if rows:
             seals = {row.id: seal(settings.secret_key, row) for row in left}
             store.blank(connection, experiment_id, seals)

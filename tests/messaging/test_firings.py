@@ -53,7 +53,7 @@ def test_what_an_event_carried_is_kept_in_a_firing_until_it_is_done_and_the_pers
     _one(work, "frugal", "frugal one", variables={"name": "name"}, context={"street": "name"}, delay_s=60)
 
     def exported() -> list[tuple[Any, ...]]:
-        found = people.export(work.engine, work.loop.caller, "frugal one")["firings"]
+        found = people.export(work.engine, work.loop.caller, "frugal one").firings
         return [(one["trigger"], one["status"], one["request"]) for one in found]
 
     asks = {"experiment": "tips", "unit_id": "frugal one", "variables": {"name": "Ada"}, "context": {"street": "Ada"}}

@@ -72,9 +72,9 @@ def test_the_receipts_model_is_the_one_that_never_saw_the_unit(loop: Loop) -> No
     before = serving(loop, made)
     expected = model_bytes.pack(without_the_unit(loop, made), loop.settings.secret_key, made, "learned", 4).sha256
     asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets")
-    assert asked["status"] == "waiting" and asked["receipt"] is None
-    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked["erasure_id"]]
-    receipt = erasure.look_up(loop.runtime.engine, loop.caller, asked["erasure_id"])["receipt"]
+    assert asked.status == "waiting" and asked.receipt is None
+    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
+    receipt = erasure.look_up(loop.runtime.engine, loop.caller, asked.erasure_id).as_json()["receipt"]
     (model,) = receipt["models"]
     assert model["old"] == {"version": 3, "sha256": before.sha256}
     assert model["new"] == {"version": 4, "sha256": expected, "learned": 96}
@@ -154,7 +154,7 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     assert query(
         loop.settings.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'gone-forgets-killed'"
     ) == [(16,)]
-    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked["erasure_id"]]
+    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
     assert serving(loop, made).number == 3
 
 
@@ -165,10 +165,10 @@ def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_wait
     spoil = "UPDATE model_versions SET signature = %s WHERE experiment_id = %s AND number = 0"
     query(url, spoil, "0" * 64, made)
     engine, of, caller = loop.runtime.engine, loop.settings, loop.caller
-    asked = erasure.ask(engine, of, caller, "gone-forgets-not")["erasure_id"]
-    other = erasure.ask(engine, of, caller, "nobody")["erasure_id"]
+    asked = erasure.ask(engine, of, caller, "gone-forgets-not").erasure_id
+    other = erasure.ask(engine, of, caller, "nobody").erasure_id
     assert erasure.run_waiting(engine, of) == [other]
-    found = erasure.look_up(engine, caller, asked)
+    found = erasure.look_up(engine, caller, asked).as_json()
     assert found["status"] == "waiting" and "was not signed" in found["problem"] and found["retry_at"]
     assert erasure.run_waiting(engine, of) == []  # its pause is not over
     pause = "SELECT extract(epoch FROM retry_at - clock_timestamp()) FROM erasures WHERE id = %s"
@@ -179,7 +179,7 @@ def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_wait
     query(url, spoil, signature, made)
     query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", asked)
     assert erasure.run_waiting(engine, of) == [asked]
-    found = erasure.look_up(engine, caller, asked)
+    found = erasure.look_up(engine, caller, asked).as_json()
     assert (found["status"], found["problem"], found["retry_at"]) == ("done", None, None)
 
 

@@ -1,7 +1,5 @@
 """What concerns the people behind the units: consent, and what is stored of them."""
 
-from typing import Any
-
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
@@ -15,6 +13,7 @@ from app.foundation.fields import Id, Model
 from app.foundation.serving import process
 from app.people import consent, erasure, people
 from app.people.consent_request import ConsentRequest
+from app.people.documents import ConsentAnswer, ConsentLedger, ErasureAnswer
 
 blueprint = APIBlueprint(
     "people",
@@ -44,31 +43,12 @@ class ErasureRequest(Model):
     unit_id: Id
 
 
-class ErasureAnswer(BaseModel):
-    erasure_id: str
-    status: str  # waiting, done
-    problem: str | None  # why the last try failed
-    requested_at: str
-    retry_at: str | None  # the next try; null: at once
-    done_at: str | None
-    receipt: dict[str, Any] | None
-
-
 class ErasurePath(BaseModel):
     erasure_id: str
 
 
 class UnitPath(BaseModel):
     unit_id: str
-
-
-class ConsentAnswer(BaseModel):
-    unit_id: str
-    consent: dict[str, str | None]  # by purpose; null: nothing was said
-
-
-class ConsentLedger(ConsentAnswer):
-    ledger: list[dict[str, Any]]
 
 
 @blueprint.post("/units/token", responses={200: TokenAnswer})

@@ -2,9 +2,9 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter, ValidationError
 
 from app.accounts.keys import person
@@ -38,7 +38,7 @@ def people() -> str:
 
 
 @page("/people/unit", "admin")
-def unit() -> Any:
+def unit() -> ResponseReturnValue:
     """What one unit agreed to. Its id is a query parameter, because an id may hold any character."""
     try:
         return _unit(_checked(request.args.get("id", "")))
@@ -52,28 +52,28 @@ def unit() -> Any:
 def unit_file() -> Response:
     """Everything that is stored of a unit, for the person to have."""
     found = service.export(process().engine, person(user().name), _checked(request.args.get("id", "")))
-    response = Response(json.dumps(found, ensure_ascii=False, indent=1), mimetype="application/json")
+    response = Response(json.dumps(found.as_json(), ensure_ascii=False, indent=1), mimetype="application/json")
     name = f"stored-of-a-unit-{datetime.now(UTC):%Y-%m-%d}.json"
     response.headers["Content-Disposition"] = f"attachment; filename={name}"
     return response
 
 
 @page("/people/erasures", "admin", ("POST",))
-def erase_unit() -> Any:
+def erase_unit() -> ResponseReturnValue:
     """Ask for the erasure of a unit whose id was typed once more."""
     at, unit_id = process(), _checked(request.form.get("id", ""))
     if request.form.get("confirm", "") != unit_id.replace("\n", ""):  # a line of a form holds no line end
         told = "This is not the same id. Type it exactly as it stands above; nothing was erased."
         return _unit(unit_id, {"confirm": told}), 422
     asked = erasure.ask(at.engine, at.settings, person(user().name), unit_id)
-    return redirect(url_for("admin.erasure_receipt", erasure_id=asked["erasure_id"]))
+    return redirect(url_for("admin.erasure_receipt", erasure_id=asked.erasure_id))
 
 
 @page("/people/erasures/<erasure_id>", "admin")
 def erasure_receipt(erasure_id: str) -> str:
     """How far an erasure is; then its receipt."""
     found = erasure.look_up(process().engine, person(user().name), erasure_id)
-    return render_template("erasure.html", section="people", found=found, receipt=found["receipt"])
+    return render_template("erasure.html", section="people", found=found, receipt=found.receipt)
 
 
 def _people(errors: dict[str, str]) -> str:
@@ -96,9 +96,9 @@ def _unit(unit_id: str, errors: dict[str, str] | None = None) -> str:
         "unit.html",
         section="people",
         unit_id=unit_id,
-        held=found["consent"],
-        ledger=found["ledger"][:SHOWN],
-        lines=len(found["ledger"]),
+        held=found.consent,
+        ledger=found.ledger[:SHOWN],
+        lines=len(found.ledger),
         most=consent.MOST_LINES,
         means=MEANS,
         statuses=STATUSES,

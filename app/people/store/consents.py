@@ -22,6 +22,16 @@ class Consent(NamedTuple):
     recorded_at: datetime
 
 
+class Said(NamedTuple):
+    """What a unit says now."""
+
+    purpose: str
+    status: str
+    text_version: str
+    source: str
+    occurred_at: datetime | None  # null: now
+
+
 _columns = [_c.c[name] for name in Consent._fields]
 
 
@@ -41,31 +51,16 @@ def current(connection: Connection, unit_id: str) -> dict[str, Consent]:
         SELECT DISTINCT ON (purpose) {", ".join(Consent._fields)} FROM consents c
         WHERE unit_id = :unit_id AND {_MAY_HOLD} ORDER BY purpose, id DESC
     """
-    return {row.purpose: Consent._make(row) for row in connection.execute(text(query), {"unit_id": unit_id})}
+    return {row.purpose: Consent(**row._asdict()) for row in connection.execute(text(query), {"unit_id": unit_id})}
 
 
 def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
     """All lines of a unit, newest first."""
     query = select(*_columns).where(_c.c.unit_id == unit_id).order_by(_c.c.id.desc()).limit(most)
-    return [Consent._make(row) for row in connection.execute(query)]
+    return [Consent(**row._asdict()) for row in connection.execute(query)]
 
 
-class Said(NamedTuple):
-    """What a person said about one purpose."""
-
-    purpose: str
-    status: str  # granted, denied, revoked
-    text_version: str  # of what the person read
-    source: str  # where it was said
-    occurred_at: datetime | None  # null: now
-
-
-def add(
-    connection: Connection,
-    unit_id: str,
-    said: Said,
-    actor: str,
-) -> None:
+def add(connection: Connection, unit_id: str, said: Said, actor: str) -> None:
     """Write one line; without ``occurred_at``, or with one that no clock can mean, it happened now."""
     query = """
         INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)
@@ -73,7 +68,7 @@ def add(
             CASE WHEN said.at <= now + make_interval(secs => :ahead_s) THEN said.at ELSE now END, :actor
         FROM clock_timestamp() AS now, (SELECT CAST(:occurred_at AS timestamptz) AS at) said
     """
-    values = said._asdict() | {"unit_id": unit_id, "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
+    values = {"unit_id": unit_id, **said._asdict(), "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
     connection.execute(text(query), values)
 
 

@@ -1,9 +1,11 @@
 """Everything that is stored of one unit: found, removed, counted. And the erasures that were asked for."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
+from pydantic import JsonValue
 from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
@@ -23,7 +25,7 @@ class Erasure(NamedTuple):
     unit_hash: str
     unit_id: str | None  # null: it is done
     status: str  # waiting, done
-    receipt: Any
+    receipt: dict[str, JsonValue] | None  # null: it is not done
     requested_at: datetime
     done_at: datetime | None
     actor: str  # who asked for it: an API key, or a user
@@ -51,7 +53,7 @@ def add(connection: Connection, erasure_id: str, unit_hash: str, unit_id: str, a
 def find(connection: Connection, erasure_id: str) -> Erasure | None:
     """One erasure."""
     row = connection.execute(select(*_columns).where(_e.c.id == erasure_id)).first()
-    return None if row is None else Erasure._make(row)
+    return None if row is None else Erasure(**row._asdict())
 
 
 def waiting(connection: Connection, unit_hash: str | None = None) -> list[Erasure]:
@@ -59,7 +61,7 @@ def waiting(connection: Connection, unit_hash: str | None = None) -> list[Erasur
     query = select(*_columns).where(_e.c.status == "waiting").order_by(_e.c.requested_at, _e.c.id)
     if unit_hash is not None:
         query = query.where(_e.c.unit_hash == unit_hash)
-    return [Erasure._make(row) for row in connection.execute(query)]
+    return [Erasure(**row._asdict()) for row in connection.execute(query)]
 
 
 _FAILED = text(
@@ -78,21 +80,21 @@ def note_failure(connection: Connection, erasure_id: str, problem: str) -> None:
 def newest(connection: Connection, most: int) -> list[Erasure]:
     """The newest erasures."""
     query = select(*_columns).order_by(_e.c.requested_at.desc()).limit(most)
-    return [Erasure._make(row) for row in connection.execute(query)]
+    return [Erasure(**row._asdict()) for row in connection.execute(query)]
 
 
-def receipts(connection: Connection) -> list[dict[str, Any]]:
+def receipts(connection: Connection) -> list[dict[str, JsonValue]]:
     """All receipts."""
     return list(connection.execute(select(_e.c.receipt).where(_e.c.status == "done")).scalars())
 
 
-def finish(connection: Connection, erasure_id: str, receipt: dict[str, Any]) -> None:
+def finish(connection: Connection, erasure_id: str, receipt: Mapping[str, JsonValue]) -> None:
     """It is done: the receipt stays, the unit's id does not."""
     query = """
         UPDATE erasures SET status = 'done', unit_id = NULL, receipt = :receipt, done_at = clock_timestamp(),
             problem = NULL, retry_at = NULL WHERE id = :id
     """
-    connection.execute(text(query), {"id": erasure_id, "receipt": orjson.dumps(receipt).decode()})
+    connection.execute(text(query), {"id": erasure_id, "receipt": orjson.dumps(dict(receipt)).decode()})
 
 
 def experiments_of(connection: Connection, unit_id: str) -> list[int]:
@@ -106,13 +108,21 @@ def decision_ids(connection: Connection, unit_id: str) -> list[str]:
     return list(connection.execute(text("SELECT id FROM decisions WHERE unit_id = :id"), {"id": unit_id}).scalars())
 
 
-def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[dict[str, Any]]:
+class ArmCount(NamedTuple):
+    """How many decisions one arm made."""
+
+    experiment: str  # key
+    arm: str
+    decisions: int
+
+
+def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[ArmCount]:
     """How many of these decisions each arm made: what an audit does not find any more."""
     query = """
         SELECT e.key AS experiment, d.arm, count(*) AS decisions FROM decisions d JOIN experiments e ON e.id = d.experiment_id
         WHERE d.id = ANY(:ids) GROUP BY e.key, d.arm ORDER BY e.key, d.arm
     """
-    return [dict(row._mapping) for row in connection.execute(text(query), {"ids": decisions})]
+    return [ArmCount(**row._asdict()) for row in connection.execute(text(query), {"ids": decisions})]
 
 
 def numbers_of(connection: Connection, version_ids: list[int]) -> list[int]:
@@ -124,12 +134,12 @@ def numbers_of(connection: Connection, version_ids: list[int]) -> list[int]:
 def learned_from(connection: Connection, decisions: list[str]) -> list[Learned]:
     """Every version that learned from one of these decisions, in any generation of the ledger."""
     query = """
-        SELECT DISTINCT m.experiment_id, m.arm, m.id FROM decisions d
+        SELECT DISTINCT m.experiment_id, m.arm, m.id AS version_id FROM decisions d
         JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
         JOIN model_versions m ON m.id = l.version_id
         WHERE d.id = ANY(:ids) ORDER BY 1, 2, 3
     """
-    return [Learned._make(row) for row in connection.execute(text(query), {"ids": decisions})]
+    return [Learned(**row._asdict()) for row in connection.execute(text(query), {"ids": decisions})]
 
 
 def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
@@ -171,7 +181,7 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     """Delete all rows of a unit; by table, how many there were."""
     counts: dict[str, int] = {}
 
-    def delete(table: str, query: str, **values: Any) -> None:
+    def delete(table: str, query: str, **values: str | list[str]) -> None:
         counts[table] = connection.execute(text(query), values).rowcount
 
     held = (

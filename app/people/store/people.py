@@ -1,9 +1,11 @@
 """Everything that is stored of one unit, for the person to have."""
 
-from typing import Any
+from datetime import datetime
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
+Row = dict[str, JsonValue | datetime]  # by column; contexts, messages and properties are JSON that apps sent
 _QUERIES = {
     "decisions": """
         SELECT d.id AS decision_id, e.key AS experiment, d.decided_at, d.arm, d.eligible[d.chosen + 1] AS action, d.context,
@@ -40,10 +42,9 @@ _QUERIES = {
 }
 
 
-def everything(connection: Connection, unit_id: str, most: int) -> dict[str, list[dict[str, Any]]]:
+def everything(connection: Connection, unit_id: str, most: int) -> dict[str, list[Row]]:
     """By kind, the newest rows of a unit."""
     values = {"unit_id": unit_id, "most": most}
     return {
-        kind: [dict(row._mapping) for row in connection.execute(text(query), values)]
-        for kind, query in _QUERIES.items()
+        kind: [row._asdict() for row in connection.execute(text(query), values)] for kind, query in _QUERIES.items()
     }

@@ -1,7 +1,5 @@
 """Decisions that are older than their experiment keeps people: read, and written back without them."""
 
-from typing import Any
-
 import orjson
 from sqlalchemy import Connection, select, text
 
@@ -10,14 +8,11 @@ from app.foundation.store import tables
 
 _d = tables.decisions
 _f = tables.firings
-BLANK: dict[str, Any] = {
-    "unit_id": "",
-    "body_hash": "",
-    "context": {},
-    "actions": None,
-    "ineligible": None,
-    "message": None,
-}
+
+
+def blanked(row: StoredDecision) -> StoredDecision:
+    """What is left of a decision once retention took the unit out of it; ``blank`` writes the same."""
+    return row._replace(unit_id="", body_hash="", context={}, actions=None, ineligible=None, message=None)
 
 
 def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[StoredDecision]:
@@ -74,7 +69,7 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
     :param seals: by id, the seal of what is left.
     """
     for statement in _BEFORE:
-        values: dict[str, Any] = {"ids": list(seals)}
+        values: dict[str, list[str] | int] = {"ids": list(seals)}
         if ":experiment_id" in statement:
             values["experiment_id"] = experiment_id
         connection.execute(text(statement), values)

@@ -93,7 +93,7 @@ def test_the_limits_of_people_are_those_of_the_code() -> None:
     most, hour_s, day_s = users.MOST_FAILURES, 3600, 86_400
     for sentence in (
         f"Passwords have {passwords.MIN_PASSWORD} to {passwords.MAX_PASSWORD} characters",
-        f"A link works once, for {'three' if users.LINK_VALID_S == 3 * day_s else '?'} days",
+        f"A link works once, for {'three' if 3 * day_s == users.LINK_VALID_S else '?'} days",
         f"A session ends after {users.IDLE_S / hour_s:g} hours without a click and after {users.WHOLE_S / day_s:g} days",
         f"After {most.both} failed sign-ins of a name from one address within {users.THROTTLE_S / 60:g} minutes "
         f"({most.name} from all addresses, {most.address} from one address for all names)",

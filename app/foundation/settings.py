@@ -111,8 +111,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("LOOPWISE_POOL_SIZE", "4", int, 1, "Database connections of one process beside the writer's."),
     Setting("LOOPWISE_MODEL_CACHE_MB", "512", int, 16, "Memory for loaded models in one web process, in megabytes."),
-    Setting("LOOPWISE_MAX_BODY_BYTES", "1048576", int, 1024, "Largest request body, in bytes; a larger one is answered 413."),
-    Setting("LOOPWISE_MAX_JSON_DEPTH", "32", int, 4, "Deepest nesting of a request body; a deeper one is answered 400."),
+    Setting(
+        "LOOPWISE_MAX_BODY_BYTES", "1048576", int, 1024, "Largest request body, in bytes; a larger one is answered 413."
+    ),
+    Setting(
+        "LOOPWISE_MAX_JSON_DEPTH", "32", int, 4, "Deepest nesting of a request body; a deeper one is answered 400."
+    ),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", int, 1, "Most decisions that one training round learns from."),
     Setting("LOOPWISE_WEB_PROCESSES", "1", int, 1, "Web processes."),
     Setting(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.messaging.api import triggers as shapes
+from app.messaging.api import answers as shapes
 from tests.service import Answer, Client, Web, counts, make_key, query
 
 MESSAGE = {"texts": {"en": {"body": "Hello"}}}

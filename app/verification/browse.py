@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.verification.store import browse as store
-from app.verification.store.browse import Listed, Place
+from app.verification.store.browse import Listed, Picked, Place, Wanted
 
 PAGE = 50
 SCANNED = 50_000  # rows that one search for an action or an arm looks through
@@ -44,12 +44,12 @@ def search(
         experiment = stored_experiment(connection, key)
         if wanted.id:
             return Found(store.one(connection, experiment.id, wanted.id), None, None)
-        given = {"unit_id": wanted.unit or None, "since": wanted.since, "until": wanted.until, "before": before}
-        picked = {"arm": wanted.arm or None, "action": wanted.action or None}
-        lines = store.page(connection, experiment.id, most=most + 1, scanned=scanned, **given, **picked)
+        looked = Wanted(wanted.unit or None, wanted.since, wanted.until, before)
+        picked = Picked(wanted.arm or None, wanted.action or None)
+        lines = store.page(connection, experiment.id, looked, picked, most=most + 1, scanned=scanned)
         if len(lines) > most:
             return Found(lines[:most], (lines[most - 1].decided_at, lines[most - 1].id), None)
-        if not any(picked.values()):
+        if not any(picked):
             return Found(lines, None, None)
-        place = store.reached(connection, experiment.id, scanned=scanned, **given)
+        place = store.reached(connection, experiment.id, looked, scanned=scanned)
     return Found(lines, place, None if place is None else place[0])

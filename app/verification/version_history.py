@@ -4,9 +4,11 @@ An experiment that learns for months has tens of thousands of versions; everythi
 """
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design.history import Difference, differences
@@ -14,7 +16,7 @@ from app.design.store import changes
 from app.design.store.changes import Change
 from app.foundation.errors import NotFound
 from app.foundation.settings import Settings
-from app.foundation.store.engine import AnyRow, transaction
+from app.foundation.store.engine import transaction
 from app.learning.examples import Configs
 from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
@@ -22,10 +24,12 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.models import Serving, VersionInfo
 from app.verification.store import browse
+from app.verification.store.browse import ContextRow
 from bandits.encoding import encode_context
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, parse_policy
 
+FloatArray = NDArray[np.float64]
 PAGE = 30
 ROLLBACKS = 200  # newest rollbacks that are looked at
 CONTEXTS = 200
@@ -73,7 +77,7 @@ class Comparison(NamedTuple):
     contexts: int  # on which both chose; 0: see problem
     differ: float  # share of them in which the most likely action differs
     actions: list[Mean]  # the largest change first
-    problem: str  # why they could not be held against each other
+    problem: str  # why they could not be compared
 
 
 def history(engine: Engine, key: str, arm: str = "", before: int | None = None) -> History:
@@ -140,7 +144,7 @@ class _Loaded(NamedTuple):
     predictor: Predictor | None  # null: untrained
 
 
-_Choice = tuple[list[str], Any, Any]  # eligible ids, and what each version would do with them
+_Choice = tuple[list[str], FloatArray, FloatArray]  # eligible ids, and what each version would do with them
 
 
 def _load(connection: Connection, secret: str, version: VersionInfo) -> _Loaded:
@@ -150,7 +154,7 @@ def _load(connection: Connection, secret: str, version: VersionInfo) -> _Loaded:
     return _Loaded(policy, Predictor(plain, policy) if version.examples else None)
 
 
-def _choices(loaded: list[_Loaded], rows: list[AnyRow], configs: Configs) -> list[_Choice]:
+def _choices(loaded: list[_Loaded], rows: list[ContextRow], configs: Configs) -> list[_Choice]:
     found: list[_Choice] = []
     ends = time.monotonic() + COMPARING_S
     for row in rows:
@@ -174,11 +178,16 @@ def _means(chosen: list[_Choice]) -> list[Mean]:
     return sorted(means, key=lambda mean: -abs(mean.second - mean.first))
 
 
-def _document(line: Line) -> dict[str, Any]:
+def _document(line: Line) -> dict[str, JsonValue]:
     """What is compared of a version, without what two versions never share."""
     one = line.version
     manifest = {name: value for name, value in one.manifest.items() if name not in ("parent_number", "parent_sha256")}
-    plain = {"kind": one.kind, "parent": line.parent, "examples": one.examples, "sha256": one.sha256}
+    plain: dict[str, JsonValue] = {
+        "kind": one.kind,
+        "parent": line.parent,
+        "examples": one.examples,
+        "sha256": one.sha256,
+    }
     return plain | {"manifest": manifest, "checks": one.checks}
 
 
@@ -192,7 +201,7 @@ def _find(connection: Connection, key: str, arm: str, number: int) -> Line:
 
 
 def _line(connection: Connection, version: VersionInfo, serving: Serving, rollbacks: list[Change]) -> Line:
-    mine = [one for one in rollbacks if one.after.get("serving") == version.number]
+    mine = [change for change in rollbacks if (change.after or {}).get("serving") == version.number]
     parent = version.manifest.get("parent_number")
     if parent is None and version.parent_id is not None:
         parent = models.number_of(connection, version.parent_id)

@@ -1,9 +1,10 @@
 """Who calls, and may they: every route says which scope it needs; one that says nothing is closed."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flask import Flask, current_app, g, request
+from flask.typing import ResponseReturnValue
 
 from app.accounts import keys
 from app.accounts.api import browsers
@@ -14,7 +15,7 @@ from app.foundation.serving import PUBLIC, process
 from app.foundation.store.engine import begin_request, end_request
 
 PATIENT = ("analysts", "admin")  # reports may take many statements: each has the deadline, not all together
-View = TypeVar("View", bound=Callable[..., Any])
+View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 
 def needs(scope: str, *, browsers: bool = False, key_in_query: bool = False) -> Callable[[View], View]:

@@ -1,10 +1,23 @@
 """Who sees a page: sessions, roles, the token in every form, and errors as pages. A page that names no role is closed."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from flask import Blueprint, Flask, Response, current_app, g, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask import (
+    Blueprint,
+    Flask,
+    Request,
+    Response,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from app.accounts import users
@@ -27,7 +40,7 @@ TITLES = {  # by status, where the API's title speaks of keys and requests
     403: "Your role may not do that",
     409: "That is not possible now",
 }
-View = TypeVar("View", bound=Callable[..., Any])
+View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 blueprint = Blueprint("admin", __name__, url_prefix=PREFIX)
 _csrf = CSRFProtect()
@@ -59,7 +72,7 @@ def may(role: str) -> bool:
 class _OnlyPages(SecureCookieSessionInterface):
     """Cookies belong to the pages; API calls neither read nor set one."""
 
-    def open_session(self, app: Flask, request: Any) -> Any:
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         return super().open_session(app, request) if request.path.startswith(PREFIX) else self.make_null_session(app)
 
 
@@ -100,7 +113,7 @@ def end_session() -> None:
 
 
 @blueprint.before_request
-def _enter() -> Any:
+def _enter() -> ResponseReturnValue | None:
     view = current_app.view_functions[request.endpoint or ""]
     role = getattr(view, "role", None)
     token = session.get("token")
@@ -127,15 +140,19 @@ def _protect(response: Response) -> Response:
 
 
 @blueprint.errorhandler(CSRFError)
-def _form_expired(_: CSRFError) -> Any:
+def _form_expired(_: CSRFError) -> Response:
     message = "You signed in or out since this form was opened. Go back, reload the page, and send it again."
-    return error_page(BadRequest("form_expired", message))
+    return _shown(BadRequest("form_expired", message))
 
 
 def error_page(error: LoopwiseError) -> Response | None:
     """The page that shows an error to a person; null when no person asked."""
     if not request.path.startswith(f"{PREFIX}/") and request.path != PREFIX:
         return None
+    return _shown(error)
+
+
+def _shown(error: LoopwiseError) -> Response:
     title = TITLES.get(error.status, error.title)
     response = Response(render_template("error.html", error=error, title=title), error.status, mimetype="text/html")
     if error.status == 503:

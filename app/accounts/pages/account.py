@@ -1,9 +1,9 @@
 """Signing in and out, one-time links, and how pages look."""
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from flask import redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts import users
 from app.accounts.pages.access import ANYBODY, PREFIX, begin_session, end_session, page
@@ -16,7 +16,7 @@ YEAR_S = 365 * 86_400
 
 
 @page("/sign-in", ANYBODY, ("GET", "POST"))
-def sign_in() -> Any:
+def sign_in() -> ResponseReturnValue:
     """Name and password."""
     wanted = request.values.get("next", "")
     if request.method == "GET":
@@ -32,14 +32,14 @@ def sign_in() -> Any:
 
 
 @page("/sign-out", ANYBODY, ("POST",))
-def sign_out() -> Any:
+def sign_out() -> ResponseReturnValue:
     """End the session on the server."""
     end_session()
     return redirect(url_for("admin.sign_in"))
 
 
 @page("/link/<token>", ANYBODY, ("GET", "POST"))
-def link(token: str) -> Any:
+def link(token: str) -> ResponseReturnValue:
     """A one-time link: the first administrator, an invitation, a forgotten password."""
     opened = users.open_link(process().engine, token)
     if request.method == "GET":
@@ -54,7 +54,7 @@ def link(token: str) -> Any:
 
 
 @page("/theme", "viewer", ("POST",))
-def choose_theme() -> Any:
+def choose_theme() -> ResponseReturnValue:
     """Light, dark, or as the system has it."""
     theme = request.form.get("theme", "")
     response = redirect(_inside(request.form.get("next", "")))

@@ -1,8 +1,7 @@
 """API keys: make one, see it once, revoke it."""
 
-from typing import Any
-
 from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts import keys as service
 from app.accounts.pages.access import page, user
@@ -21,7 +20,7 @@ SCOPES = (
 
 
 @page("/keys", "admin", ("GET", "POST"))
-def keys() -> Any:
+def keys() -> ResponseReturnValue:
     """The keys, and a form for a new one."""
     engine = process().engine
     form, errors, new, status = request.form, {}, None, 200
@@ -56,7 +55,7 @@ def keys() -> Any:
 
 
 @page("/keys/<key_id>/revoke", "admin", ("POST",))
-def revoke_key(key_id: str) -> Any:
+def revoke_key(key_id: str) -> ResponseReturnValue:
     """A key stops working at once."""
     service.revoke_key(process().engine, key_id, actor=user().name)
     process().refresh()

@@ -1,8 +1,7 @@
 """Users: invite, change roles, lock out."""
 
-from typing import Any
-
 from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts import users as service
 from app.accounts.pages.access import page, user
@@ -18,7 +17,7 @@ ROLES = (
 
 
 @page("/users", "admin", ("GET", "POST"))
-def users() -> Any:
+def users() -> ResponseReturnValue:
     """Everybody, and a form that invites somebody."""
     engine = process().engine
     errors: dict[str, str] = {}
@@ -34,7 +33,7 @@ def users() -> Any:
 
 
 @page("/users/<name>", "admin", ("POST",))
-def change_user(name: str) -> Any:
+def change_user(name: str) -> ResponseReturnValue:
     """Another role, a new link, locked out or let in."""
     engine, wanted = process().engine, request.form.get("do", "")
     if wanted == "link":

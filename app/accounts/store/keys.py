@@ -1,6 +1,7 @@
 """API keys: only their hashes are stored."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -17,8 +18,8 @@ class StoredKey(NamedTuple):
     name: str
     scopes: list[str]
     experiment_id: int | None  # null: any experiment
-    created_at: Any
-    revoked_at: Any  # null: valid
+    created_at: datetime | None  # null: not stored yet
+    revoked_at: datetime | None  # null: valid
     origins: list[str] | None  # web pages that may use it, which makes it publishable; null: a server's secret
 
 

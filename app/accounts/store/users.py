@@ -1,6 +1,7 @@
 """People who sign in, their one-time links, their sessions, and sign-ins that failed."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
@@ -19,9 +20,9 @@ class StoredUser(NamedTuple):
     name: str
     role: str  # viewer, editor, admin
     password_hash: str | None  # null: has not chosen a password yet
-    created_at: Any
-    disabled_at: Any  # null: may sign in
-    signed_in_at: Any  # null: never
+    created_at: datetime
+    disabled_at: datetime | None  # null: may sign in
+    signed_in_at: datetime | None  # null: never
 
 
 _columns = [_u.c[name] for name in StoredUser._fields]
@@ -53,7 +54,7 @@ def add(connection: Connection, name: str, role: str) -> int:
     return int(connection.execute(insert(_u).values(name=name, role=role).returning(_u.c.id)).scalar_one())
 
 
-def change(connection: Connection, user_id: int, **values: Any) -> None:
+def change(connection: Connection, user_id: int, **values: object) -> None:
     """Set columns of a user."""
     connection.execute(update(_u).where(_u.c.id == user_id).values(**values))
 

@@ -1,7 +1,9 @@
 """Reads the trail of changes, newest first."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, select
 
 from app.foundation.store import tables
@@ -15,13 +17,13 @@ class Change(NamedTuple):
     """One line of the trail."""
 
     id: int
-    at: Any
+    at: datetime
     actor: str  # a user's name, an API key's id, cli or worker
     key_name: str | None  # of the API key, when one acted
     kind: str
     experiment: str | None  # key
-    before: Any
-    after: Any
+    before: dict[str, JsonValue] | None
+    after: dict[str, JsonValue] | None
     reason: str | None
 
 

@@ -1,8 +1,8 @@
 """The decision log: a browser, and the replay of one decision."""
 
-from typing import Any
-
 from flask import request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import JsonValue
 
 from app.accounts.pages.access import page
 from app.deciding.answer import ineligible_answer
@@ -43,11 +43,9 @@ PARTS = {
 
 
 @page("/experiments/<key>/decisions", "viewer")
-def decisions(key: str) -> Any:
+def decisions(key: str) -> ResponseReturnValue:
     """The log, newest first."""
-    given: dict[str, Any] = {
-        name: request.args.get(name, "") for name in ("id", "unit", "action", "arm", "since", "until")
-    }
+    given = {name: request.args.get(name, "") for name in ("id", "unit", "action", "arm", "since", "until")}
     errors: dict[str, str] = {}
     times = {name: time_of(given[name], name, errors) for name in ("since", "until")}
     at, last = time_of(request.args.get("before", ""), "before", errors), request.args.get("before_id", "")
@@ -56,7 +54,18 @@ def decisions(key: str) -> Any:
     older = None
     if found.older is not None:
         moment, name = found.older
-        older = url_for("admin.decisions", key=key, before=moment.isoformat(), before_id=name, **given)
+        older = url_for(
+            "admin.decisions",
+            key=key,
+            before=moment.isoformat(),
+            before_id=name,
+            id=given["id"],
+            unit=given["unit"],
+            action=given["action"],
+            arm=given["arm"],
+            since=given["since"],
+            until=given["until"],
+        )
     shown = experiment_page(
         "decisions.html", key, "decisions", found=found, given=given, errors=errors, older=older, states=STATES,
         first_page=at is None, filtered=any(given.values()), scanned=browse.SCANNED,
@@ -90,7 +99,7 @@ def _ineligible(row: StoredDecision) -> list[tuple[str, str]]:
     ]
 
 
-def _fields(context: Any) -> list[tuple[str, Any]]:
+def _fields(context: dict[str, JsonValue] | list[dict[str, JsonValue]]) -> list[tuple[str, JsonValue]]:
     """The context's top-level fields."""
     parts = [context] if isinstance(context, dict) else context
     return [(name, value) for part in parts for name, value in part.items()]

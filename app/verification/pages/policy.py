@@ -1,8 +1,7 @@
 """The models of the learning arms: where each came from, what it learned, which serves; comparing and going back."""
 
-from typing import Any
-
 from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
 from app.design.pages.experiment import experiment_page
@@ -45,7 +44,7 @@ def compare_versions(key: str) -> str:
 
 
 @page("/experiments/<key>/policy/rollback", "editor", ("GET", "POST"))
-def rollback(key: str) -> Any:
+def rollback(key: str) -> ResponseReturnValue:
     """Say what going back means; then do it."""
     arm, number = request.values.get("arm", ""), _number("version") or 0
     errors: dict[str, str] = {}

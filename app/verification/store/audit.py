@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, text, tuple_
 
@@ -43,7 +42,7 @@ def each_decision(
 ) -> Iterator[StoredDecision]:
     """Every decision of an experiment (since a time), grouped by the model that made it."""
     order = [_d.c.arm, _d.c.policy_version, _d.c.id]
-    last: tuple[Any, ...] | None = None
+    last: tuple[str, int, str] | None = None
     while True:
         query = (
             STORED.where(_d.c.experiment_id == experiment_id, _d.c.state != "imported")

@@ -5,8 +5,9 @@ No query reads more than a bounded number of rows: what has an index (time, unit
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import ITS_OUTCOME
@@ -51,6 +52,32 @@ class Learned(NamedTuple):
     reward: float  # as learned
 
 
+class Wanted(NamedTuple):
+    """Which decisions are looked at; null: any."""
+
+    unit_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: Place | None = None
+
+
+class Picked(NamedTuple):
+    """What is looked for among them; null: anything."""
+
+    arm: str | None = None
+    action: str | None = None
+
+
+class ContextRow(NamedTuple):
+    """What a model saw when it decided."""
+
+    config_version: int
+    actions: list[dict[str, JsonValue]] | None  # those that the call named; null: the configuration's
+    eligible: list[str]
+    context: dict[str, JsonValue]
+    decided_at: datetime
+
+
 _COLUMNS = """
     d.id, d.unit_id, d.arm, coalesce(d.eligible[d.chosen + 1], '') AS action, d.propensity, d.policy_version, d.state,
     d.decided_at, d.closes_at, d.channel, d.withheld, d.erased_at
@@ -64,28 +91,35 @@ _PARTS = {
 }
 
 
-def _scan(given: dict[str, Any]) -> str:
+def _scan(wanted: Wanted) -> str:
     """The rows that are looked at, newest first; only constant text goes into the statement."""
-    wanted = " ".join(part for name, part in _PARTS.items() if given.get(name) is not None)
+    parts = " ".join(part for name, part in _PARTS.items() if getattr(wanted, name) is not None)
     return f"""
-        SELECT {_COLUMNS}, d.experiment_id FROM decisions d WHERE d.experiment_id = :experiment_id {wanted}
+        SELECT {_COLUMNS}, d.experiment_id FROM decisions d WHERE d.experiment_id = :experiment_id {parts}
         ORDER BY d.decided_at DESC, d.id DESC LIMIT :scanned
     """
 
 
-def _values(experiment_id: int, scanned: int, given: dict[str, Any]) -> dict[str, Any]:
-    at, last = given.get("before") or (None, None)
-    return {**given, "experiment_id": experiment_id, "scanned": scanned, "before_at": at, "before_id": last}
+def _values(experiment_id: int, scanned: int, wanted: Wanted) -> dict[str, str | int | datetime | None]:
+    at, last = wanted.before or (None, None)
+    return {
+        "experiment_id": experiment_id,
+        "unit_id": wanted.unit_id,
+        "since": wanted.since,
+        "until": wanted.until,
+        "before_at": at,
+        "before_id": last,
+        "scanned": scanned,
+    }
 
 
-def page(connection: Connection, experiment_id: int, *, most: int, scanned: int, **given: Any) -> list[Listed]:
-    """Decisions newest first.
-
-    :param given: unit_id, since, until, before (a ``Place``); arm and action, which are looked for in ``scanned`` rows.
-    """
+def page(
+    connection: Connection, experiment_id: int, wanted: Wanted, picked: Picked, *, most: int, scanned: int
+) -> list[Listed]:
+    """Decisions newest first; arm and action are looked for in ``scanned`` rows."""
     query = f"""
         WITH page AS (
-            SELECT * FROM ({_scan(given)}) looked
+            SELECT * FROM ({_scan(wanted)}) looked
             WHERE (CAST(:arm AS text) IS NULL OR arm = :arm) AND (CAST(:action AS text) IS NULL OR action = :action)
             ORDER BY decided_at DESC, id DESC LIMIT :most
         )
@@ -93,14 +127,14 @@ def page(connection: Connection, experiment_id: int, *, most: int, scanned: int,
         LEFT JOIN outcomes o ON {ITS_OUTCOME}
         ORDER BY d.decided_at DESC, d.id DESC
     """
-    values = {"arm": None, "action": None} | _values(experiment_id, scanned, given) | {"most": most}
-    return [Listed._make(row) for row in connection.execute(text(query), values)]
+    values = _values(experiment_id, scanned, wanted) | picked._asdict() | {"most": most}
+    return [Listed(**row._asdict()) for row in connection.execute(text(query), values)]
 
 
-def reached(connection: Connection, experiment_id: int, *, scanned: int, **given: Any) -> Place | None:
+def reached(connection: Connection, experiment_id: int, wanted: Wanted, *, scanned: int) -> Place | None:
     """Where a search that looked through ``scanned`` rows ended; null when there were fewer rows than that."""
-    query = f"SELECT decided_at, id, count(*) OVER () AS looked_at FROM ({_scan(given)}) looked ORDER BY decided_at, id LIMIT 1"
-    row = connection.execute(text(query), _values(experiment_id, scanned, given)).first()
+    query = f"SELECT decided_at, id, count(*) OVER () AS looked_at FROM ({_scan(wanted)}) looked ORDER BY decided_at, id LIMIT 1"
+    row = connection.execute(text(query), _values(experiment_id, scanned, wanted)).first()
     return None if row is None or row.looked_at < scanned else (row.decided_at, row.id)
 
 
@@ -112,17 +146,17 @@ def one(connection: Connection, experiment_id: int, decision_id: str) -> list[Li
         WHERE d.id = :id AND d.experiment_id = :experiment_id
     """
     found = connection.execute(text(query), {"id": decision_id, "experiment_id": experiment_id})
-    return [Listed._make(row) for row in found]
+    return [Listed(**row._asdict()) for row in found]
 
 
-def newest_contexts(connection: Connection, experiment_id: int, most: int) -> list[Any]:
+def newest_contexts(connection: Connection, experiment_id: int, most: int) -> list[dict[str, JsonValue]]:
     """Contexts of the newest decisions."""
     query = "SELECT context FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC LIMIT :most"
     return list(connection.execute(text(query), {"id": experiment_id, "most": most}).scalars())
 
 
-def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most: int, scanned: int) -> list[Any]:
-    """The newest decisions of an arm among the newest ``scanned``: config_version, actions, eligible, context.
+def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most: int, scanned: int) -> list[ContextRow]:
+    """The newest decisions of an arm among the newest ``scanned``.
 
     Without those whose context is forgotten.
     """
@@ -135,7 +169,7 @@ def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most:
         ) found ON found.id = d.id ORDER BY d.decided_at DESC, d.id
     """
     given = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}
-    return list(connection.execute(text(query), given).all())
+    return [ContextRow(**row._asdict()) for row in connection.execute(text(query), given)]
 
 
 def events(connection: Connection, decision_id: str, most: int) -> list[StoredReward]:
@@ -144,7 +178,7 @@ def events(connection: Connection, decision_id: str, most: int) -> list[StoredRe
         SELECT {", ".join(StoredReward._fields)} FROM rewards
         WHERE decision_id = :id ORDER BY received_at, reward_id LIMIT :most
     """
-    return [StoredReward._make(row) for row in connection.execute(text(query), {"id": decision_id, "most": most})]
+    return [StoredReward(**row._asdict()) for row in connection.execute(text(query), {"id": decision_id, "most": most})]
 
 
 def settled(connection: Connection, experiment_id: int, decision_id: str) -> Settled | None:
@@ -154,7 +188,7 @@ def settled(connection: Connection, experiment_id: int, decision_id: str) -> Set
         " WHERE experiment_id = :experiment_id AND decision_id = :id"
     )
     row = connection.execute(query, {"experiment_id": experiment_id, "id": decision_id}).first()
-    return None if row is None else Settled._make(row)
+    return None if row is None else Settled(**row._asdict())
 
 
 def learned(connection: Connection, experiment_id: int, arm: str, decision_id: str) -> Learned | None:
@@ -168,7 +202,7 @@ def learned(connection: Connection, experiment_id: int, arm: str, decision_id: s
         """
     )
     row = connection.execute(query, {"experiment_id": experiment_id, "arm": arm, "id": decision_id}).first()
-    return None if row is None else Learned._make(row)
+    return None if row is None else Learned(**row._asdict())
 
 
 _DESCENDS = text(

@@ -11,7 +11,7 @@ from typing import Final
 
 from app.design.pages.shares import without
 from app.foundation.pages.fields.kinds import Typed
-from app.foundation.pages.fields.trees import Rows, kind_at
+from app.foundation.pages.fields.trees import Rows, kind_at, rows_at
 from app.wizard.form import WHOLE
 
 LANGUAGES: Final = "/composition/slots:languages"
@@ -28,7 +28,7 @@ def pressed(tree: Typed, do: str) -> str:
     rows_pointer, _, last = pointer.rpartition("/")
     if verb == "add":
         return _add(tree, pointer)
-    rows = _rows(tree, rows_pointer)
+    rows = rows_at(tree, rows_pointer)
     if verb not in ("copy", "remove", "up", "down") or rows is None or not last.isdecimal() or int(last) >= len(rows):
         return ""
     place = int(last)
@@ -51,21 +51,8 @@ def new_row() -> str:
     return secrets.token_hex(4)
 
 
-def _rows(tree: Typed, pointer: str) -> list[Typed] | None:
-    """The rows of that name; null: there are none."""
-    found: object = tree
-    for name in pointer.split("/")[1:]:
-        if isinstance(found, dict):
-            found = found.get(name)
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
-        else:
-            return None
-    return found if isinstance(found, list) else None
-
-
 def _add(tree: Typed, pointer: str) -> str:
-    kind, rows = kind_at(WHOLE, pointer), _rows(tree, pointer)
+    kind, rows = kind_at(WHOLE, pointer), rows_at(tree, pointer)
     if rows is None or not isinstance(kind, Rows):
         return ""
     rows.append(kind.part.tree())

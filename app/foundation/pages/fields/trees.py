@@ -114,3 +114,27 @@ def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:
             yield from texts_of(value, f"{pointer}/{place}")
     else:
         yield pointer, tree
+
+
+def rows_at(tree: Typed, pointer: str) -> list[Typed] | None:
+    """The rows of that name; null: there are none."""
+    found: object = tree
+    for name in pointer.split("/")[1:]:
+        if isinstance(found, dict):
+            found = found.get(name)
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            return None
+    return found if isinstance(found, list) else None
+
+
+def change_rows(form: Part, tree: Typed, do: str) -> None:
+    """What a button of a form does: ``add /context`` adds a row, ``remove /context/1`` removes the second one."""
+    verb, _, pointer = do.partition(" ")
+    rows_pointer, _, place = pointer.rpartition("/")
+    kind, added, rows = kind_at(form, pointer), rows_at(tree, pointer), rows_at(tree, rows_pointer)
+    if verb == "add" and isinstance(kind, Rows) and added is not None:
+        added.append(kind.part.tree())
+    elif verb == "remove" and rows is not None and place.isdecimal():
+        del rows[int(place) : int(place) + 1]

@@ -196,6 +196,7 @@ _MESSAGING: Final[dict[str, Words]] = {
     "no_event": Words("give unit_id and name of one event, or events with a list of them"),
     "not_an_event_id": Words("give the id of the last event that was received"),
     "not_a_webhook_step": Words("give url, pause, start, rotate or delete"),
+    "name_above": Words("this name stands above already"),
     "not_confirmed": Words("type {key} to delete it"),
 }
 _REPORTING: Final[dict[str, Words]] = {

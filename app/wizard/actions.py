@@ -5,7 +5,6 @@ composed of parts is chosen instead, ``composed`` has the form.
 """
 
 from copy import deepcopy
-from typing import Any
 
 from flask import request
 
@@ -14,14 +13,14 @@ from app.foundation.pages.fields.kinds import Typed, clean
 from app.wizard.buttons import new_row, pressed
 from app.wizard.document import says_something
 from app.wizard.form import ACTION, COMPOSITION, FORMS
-from app.wizard.frame import Clash, Opened, render
+from app.wizard.frame import Clash, Look, Opened, render
 
 SHOWN = 50  # actions on a page
 ONE = "/actions/-"
 _FIRST = "/actions/0"  # where the one action stands while a button works on it
 
 
-def posted(opened: Opened, do: str) -> tuple[Typed, dict[str, Any]]:
+def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
     """What the step holds after its form was posted, and what to look at then."""
     stored, among = opened.tree("actions"), request.form.get("/actions:among", "list")
     tree = {
@@ -38,7 +37,7 @@ def posted(opened: Opened, do: str) -> tuple[Typed, dict[str, Any]]:
     if begins:
         tree["composition"] = COMPOSITION.tree()
         pressed(tree, "")
-    more: dict[str, Any] = {}
+    more: Look = {}
     if look:
         made = verb in ("add", "copy") and among == "composed"
         more = {"_anchor": look.replace(_FIRST, ONE), "new": look if made else None}
@@ -90,7 +89,7 @@ def _is_empty(action: Typed) -> bool:
     return not more and not any(action[name].strip() for name in names)
 
 
-def _look(verb: str, wanted: str, seen: str, touched: bool) -> dict[str, Any]:
+def _look(verb: str, wanted: str, seen: str, touched: bool) -> Look:
     """Which action the form shows then, and which page of the list."""
     if verb in ("edit", "duplicate", "preview") or touched:
         return {"edit": seen or None, **({} if touched else {"_anchor": "message" if verb == "preview" else "action"})}
@@ -101,7 +100,7 @@ def _look(verb: str, wanted: str, seen: str, touched: bool) -> dict[str, Any]:
     return {}
 
 
-def settled(saved: Opened, more: dict[str, Any]) -> dict[str, Any]:
+def settled(saved: Opened, more: Look) -> Look:
     """What to look at once it is known whether the kept action is right: it again, or its page of the list."""
     row = more.pop("unless_right", None)
     place = next((place for place, one in enumerate(saved.tree("actions")["actions"]) if one[":row"] == row), None)

@@ -7,16 +7,13 @@ A button says what and with which rows, by their pointer: ``add /arms``, ``copy 
 import secrets
 from collections.abc import Iterable
 from copy import deepcopy
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
+from app.design.pages.shares import without
 from app.foundation.pages.fields.kinds import Typed
-from app.foundation.pages.fields.trees import Rows, kind_at
-from app.foundation.pages.typed import text
+from app.foundation.pages.fields.trees import Rows, kind_at, rows_at
 from app.wizard.form import WHOLE
 
-STEP: Final = Decimal("0.01")  # percent: as fine as the page's sliders
-FINEST: Final = Decimal("1e-9")  # percent: what is typed finer than that is left alone
 LANGUAGES: Final = "/composition/slots:languages"
 
 
@@ -31,7 +28,7 @@ def pressed(tree: Typed, do: str) -> str:
     rows_pointer, _, last = pointer.rpartition("/")
     if verb == "add":
         return _add(tree, pointer)
-    rows = _rows(tree, rows_pointer)
+    rows = rows_at(tree, rows_pointer)
     if verb not in ("copy", "remove", "up", "down") or rows is None or not last.isdecimal() or int(last) >= len(rows):
         return ""
     place = int(last)
@@ -54,21 +51,8 @@ def new_row() -> str:
     return secrets.token_hex(4)
 
 
-def _rows(tree: Typed, pointer: str) -> list[Any] | None:
-    """The rows of that name; null: there are none."""
-    found: Any = tree
-    for name in pointer.split("/")[1:]:
-        if isinstance(found, dict):
-            found = found.get(name)
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
-        else:
-            return None
-    return found if isinstance(found, list) else None
-
-
 def _add(tree: Typed, pointer: str) -> str:
-    kind, rows = kind_at(WHOLE, pointer), _rows(tree, pointer)
+    kind, rows = kind_at(WHOLE, pointer), rows_at(tree, pointer)
     if rows is None or not isinstance(kind, Rows):
         return ""
     rows.append(kind.part.tree())
@@ -96,21 +80,23 @@ def _copy(tree: Typed, pointer: str, row: Typed) -> Typed:
     return copy
 
 
-def _mark(row: Any) -> tuple[str, str] | None:
+def _mark(row: Typed) -> tuple[str, str] | None:
     """What tells a copy from its original: the field, and what it ends with; null: such rows are not copied."""
     if not isinstance(row, dict) or not row.keys() & {"share", "source", "parts", ":row"}:
         return None
     return ("name", "_2") if "parts" in row else ("id" if ":row" in row else "key", "-2")
 
 
-def _remove(tree: Typed, pointer: str, rows: list[Any], place: int) -> None:
+def _remove(tree: Typed, pointer: str, rows: list[Typed], place: int) -> None:
     if pointer == LANGUAGES:
         if len(rows) == 1:
             return
         for part in _parts(tree["composition"]["slots"]):
             del part["texts"][place : place + 1]
     if pointer == "/arms":
-        hand_on(rows, place)
+        shares = without([row["share"] for row in rows], place)
+        for row, share in zip(rows, shares, strict=True):
+            row["share"] = share
         control = tree["control_arm"]
         if control.isdecimal() and int(control) >= place:
             tree["control_arm"] = "" if int(control) == place else str(int(control) - 1)
@@ -146,41 +132,3 @@ def _pair(composition: Typed) -> None:
         composition["forbidden"].append(" ".join(chosen))
         composition |= {"forbidden:first": "", "forbidden:second": ""}
         _keep_known_pairs(composition)
-
-
-def hand_on(arms: list[Typed], place: int) -> None:
-    """Give the share of the arm that is to be removed to the others, in proportion to theirs, or equally when none has any.
-
-    A holdout keeps what it has. Where a share is no number, nothing is touched: the page tells that then.
-    """
-    shares = [_percent(arm["share"]) for arm in arms]
-    others = [share for number, share in enumerate(shares) if number != place and share is not None]
-    given = shares[place]
-    if given is None or len(others) < len(arms) - 1 or not others:
-        return
-    grown = iter(_grown(others, given))
-    for number, arm in enumerate(arms):
-        if number != place:
-            arm["share"] = next(grown)
-
-
-def _grown(shares: list[Decimal], more: Decimal) -> list[str]:
-    """The shares with that much more in all, to the hundredth of a percent and to the last of them exactly."""
-    whole = sum(shares)
-    so_far, given, found = Decimal(0), Decimal(0), []
-    for number, share in enumerate(shares, start=1):
-        so_far += share
-        part = so_far / whole if whole else Decimal(number) / len(shares)
-        until = more if number == len(shares) else (more * part).quantize(STEP)
-        found.append(text(share + until - given))
-        given = until
-    return found
-
-
-def _percent(typed: str) -> Decimal | None:
-    """A typed share; null when it is none."""
-    try:
-        found = Decimal(typed.strip().removesuffix("%").strip() or "0")
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() and 0 <= found <= 100 and found == found.quantize(FINEST) else None

@@ -1,10 +1,10 @@
 """The wizard's step of actions where a message is composed of parts: its form, and its combinations as people get them."""
 
 from flask import request
-from pydantic import ValidationError
 
 from app.content.composition_config import MAX_COMBINATIONS, CompositionSpec, TooMany
 from app.content.previews import Seen, composed_previews
+from app.foundation.fields import Readable
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.format import number, plural
 from app.foundation.words import page_sentence
@@ -14,17 +14,12 @@ from app.wizard.frame import Clash, Opened, render
 MANY_PARTS = 12  # beyond so many, slots begin closed
 
 
-def spec_of(document: Document) -> CompositionSpec | None:
-    """A draft's composition; null where it has none that can be read."""
-    try:
-        return CompositionSpec.model_validate(document.get("composition"))
-    except ValidationError:  # said beside the fields
-        return None
+SPEC: Readable[CompositionSpec] = Readable(CompositionSpec)  # of a draft; null where it has none that can be read
 
 
 def action_ids(document: Document) -> list[str]:
     """What is chosen among, as far as it can be read."""
-    spec = spec_of(document)
+    spec = SPEC.of(document["composition"])
     try:
         return spec.action_ids() if spec else []
     except TooMany:  # said beside the slots
@@ -33,7 +28,7 @@ def action_ids(document: Document) -> list[str]:
 
 def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | None) -> str:
     """The page."""
-    slots, spec = tree["composition"]["slots"], spec_of(opened.checked.document)
+    slots, spec = tree["composition"]["slots"], SPEC.of(opened.checked.document["composition"])
     picked = request.args.get("pick", "").split(" ")
     parts = [(slot, part) for slot in slots for part in slot["parts"]]
     new = request.args.get("new", "")

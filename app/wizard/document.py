@@ -10,7 +10,7 @@ from app.design.experiment_config import OPTIONAL_PARTS
 from app.design.feedback_config import DEFAULT_LIMITS
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
-from app.wizard.form import ACTION, ARM, COMPOSITION, FEEDBACK, FORMS, METRIC, PROFILE, TEMPLATE, VARIABLE, WHOLE
+from app.wizard import form
 from bandits.policy import ALGORITHMS, COMMON
 
 Document = dict[str, Any]  # a definition as the API takes it
@@ -37,15 +37,15 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
 
     :param before: the one that it changes: what no form was saved for stays as it is, and so does a part that says nothing.
     """
-    tree = WHOLE.complete(draft)
-    document = FORMS["purpose"].values(tree, "", findings)
+    tree = form.WHOLE.complete(draft)
+    document = form.FORMS["purpose"].values(tree, "", findings)
     document |= _actions(tree, findings) | _arms(tree, findings)
-    document["reward"] = FORMS["reward"].fields["reward"].read(tree, "reward", "/reward", findings)
+    document["reward"] = form.FORMS["reward"].fields["reward"].read(tree, "reward", "/reward", findings)
     document["feedback"] = _feedback(tree["feedback"], findings)
     document |= _people(tree, findings)
     document["metrics"] = [_metric(row, f"/metrics/{place}", findings) for place, row in enumerate(tree["metrics"])]
     document["segments"] = list(dict.fromkeys(listed_names(tree["segments"])))
-    document |= FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
+    document |= form.FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
     if before is None:
         return document
     said = {name.partition(":")[0] for name in draft}
@@ -73,7 +73,7 @@ def _actions(tree: Typed, findings: Findings) -> Document:
 
 def _action(row: Typed, pointer: str, findings: Findings) -> Document:
     as_json = row["payload:kind"] == "json"
-    found = ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
+    found = form.ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
     if not as_json:
         typed = {name: row[f"payload:{name}"] for name in ("title", "text")}
         found["payload"] = {name: text for name, text in typed.items() if text} or None
@@ -91,7 +91,7 @@ def _template(typed: Typed, pointer: str, findings: Findings) -> Document | None
         if says_something(typed):
             findings.add(f"{pointer}/channel", "texts_without_channel")
         return None
-    found = TEMPLATE.values(typed, pointer, findings, ["channel", "asks"])
+    found = form.TEMPLATE.values(typed, pointer, findings, ["channel", "asks"])
     texts: dict[str, Typed] = {}
     for place, row in enumerate(typed["texts"]):
         locale = row["locale"].strip()
@@ -105,7 +105,7 @@ def _template(typed: Typed, pointer: str, findings: Findings) -> Document | None
 
 
 def _variable(row: Typed, pointer: str, findings: Findings) -> Document:
-    found = VARIABLE.values(row, pointer, findings)
+    found = form.VARIABLE.values(row, pointer, findings)
     text = row["sample"].strip()
     if row["sample:kind"] == "yes_no":
         if text.lower() not in _YES_NO:
@@ -127,7 +127,7 @@ def _composition(typed: Typed, findings: Findings) -> Document:
     for place, locale in enumerate(languages):
         if locale in languages[:place]:
             findings.add(f"{here}/slots:languages/{place}/locale", "language_repeated")
-    found = COMPOSITION.values(typed, here, findings, ["channel", "allow_nothing", "slots"])
+    found = form.COMPOSITION.values(typed, here, findings, ["channel", "allow_nothing", "slots"])
     named = {}
     for place, (slot, typed_slot) in enumerate(zip(found["slots"], typed["slots"], strict=True)):
         for number, (part, row) in enumerate(zip(slot["parts"], typed_slot["parts"], strict=True)):
@@ -157,7 +157,7 @@ def _part_texts(rows: list[Typed], languages: list[str], pointer: str, findings:
 def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
     for place, row in enumerate(tree["arms"]):
-        arm = ARM.values(row, f"/arms/{place}", findings, ["key", "share"])
+        arm = form.ARM.values(row, f"/arms/{place}", findings, ["key", "share"])
         arms.append(arm | {"policy": _policy(row["policy"], f"/arms/{place}/policy", findings)})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
@@ -165,7 +165,7 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         if chosen is None:
             findings.add("/arms:holdout_share", "holdout_without_control")
         findings.moved[f"/arms/{len(arms)}"] = "/arms:holdout_share"
-        field = FORMS["arms"].fields["arms:holdout_share"]
+        field = form.FORMS["arms"].fields["arms:holdout_share"]
         share = field.read(tree, "arms:holdout_share", "/arms:holdout_share", findings)
         policy = (chosen or {}).get("policy", {"type": "uniform"})
         arms.append({"key": HOLDOUT, "policy": policy, **({} if share is ABSENT else {"share": share})})
@@ -173,26 +173,24 @@ def _arms(tree: Typed, findings: Findings) -> Document:
 
 
 def _policy(typed: Typed, pointer: str, findings: Findings) -> Document:
-    policy: Any = ARM.fields["policy"]
     kind = typed["type"]
     if kind != "bandit":
-        return dict(policy.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])]))
-    found: Document = policy.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
+        return form.POLICY.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
+    found: Document = form.POLICY.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
     known = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
-    parameters = policy.fields["parameters"].values(typed["parameters"], f"{pointer}/parameters", findings, known)
+    parameters = form.PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, known)
     return found | {"parameters": parameters}
 
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
-    source: Any = METRIC.fields["source"]
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
-    found = METRIC.values(row, pointer, findings, [name for name in METRIC.fields if name != "source"])
-    return found | {"source": source.values(row["source"], f"{pointer}/source", findings, names)}
+    found = form.METRIC.values(row, pointer, findings, [name for name in form.METRIC.fields if name != "source"])
+    return found | {"source": form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)}
 
 
 def _feedback(typed: Typed, findings: Findings) -> Document | None:
     """The schema; null when no answer is worth anything and all else is as it would be without one."""
-    found: Document = FEEDBACK.values(typed, "/feedback", findings)
+    found: Document = form.FEEDBACK.values(typed, "/feedback", findings)
     for name, code in (("thumbs", "both_values"), ("score", "both_values"), ("stars", "all_values")):
         if not any(text.strip() for text in typed[name].values()):
             del found[name]
@@ -220,7 +218,7 @@ def _reasons(rows: list[Typed], values: list[Document], findings: Findings) -> d
 
 
 def _people(tree: Typed, findings: Findings) -> Document:
-    found: Document = FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
+    found: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
     fatigue = found["fatigue"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
@@ -228,7 +226,7 @@ def _people(tree: Typed, findings: Findings) -> Document:
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
         "consent": found["consent"] if asked else None,
-        "profile": PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
+        "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_fields": _context_fields(tree, findings),
         "retention_s": found.get("retention_s"),
     }

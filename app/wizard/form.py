@@ -25,18 +25,18 @@ from app.foundation.pages.format import duration
 from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS
 
 KEY, NAME = Text(empty=""), Text(empty="", strip=False)
-PARAMETERS: Final = {name: spec for known in (COMMON, *ALGORITHMS.values()) for name, spec in known.items()}
-_POLICY = {
-    "type": Text("bandit"),
-    "action": KEY,
-    "algorithm": Text("squarecb"),
-    "exploration_floor": percent("5"),
-    "parameters": Part(
-        {name: Number(whole=isinstance(spec.default, int)) for name, spec in PARAMETERS.items()}
-        | {"interactions": Boxes(DEFAULT_INTERACTIONS)}
-    ),
-}
-ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": Part(_POLICY)})
+KNOWN: Final = {name: spec for known in (COMMON, *ALGORITHMS.values()) for name, spec in known.items()}
+PARAMETERS = Part(
+    {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
+    | {"interactions": Boxes(DEFAULT_INTERACTIONS)}
+)
+POLICY = Part(
+    {
+        **{"type": Text("bandit"), "action": KEY, "algorithm": Text("squarecb")},
+        **{"exploration_floor": percent("5"), "parameters": PARAMETERS},
+    }
+)
+ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": POLICY})
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
 ACTION = Part(
@@ -113,31 +113,23 @@ PROFILE = Part(
         "lookback": Number("100", whole=True),
     }
 )
+SOURCE = Part(
+    {
+        "type": Text("value"),
+        **{"metric": KEY, "per": Text("decision"), "numerator": KEY, "denominator": KEY},
+        **{"days": Number(needed=True), "gap_s": Number(times=Number.times * 60, written=duration)},
+    }
+)
 METRIC = Part(
     {
-        "key": KEY,
-        "name": KEY,
-        "role": Text("secondary"),
-        "source": Part(
-            {
-                "type": Text("value"),
-                **{"metric": KEY, "per": Text("decision"), "numerator": KEY, "denominator": KEY},
-                "days": Number(needed=True),
-                "gap_s": Number(times=Number.times * 60, written=duration),
-            }
-        ),
-        "direction": Text("increase"),
-        "window_s": Duration(),
-        "winsorize": percent(),
-        "min_effect": percent(),
+        **{"key": KEY, "name": KEY, "role": Text("secondary"), "source": SOURCE, "direction": Text("increase")},
+        **{"window_s": Duration(), "winsorize": percent(), "min_effect": percent()},
     }
 )
 RULE = Part(
     {
-        "alpha": percent("5"),
-        "min_units": Number("100", whole=True),
-        "min_days": Number("7"),
-        "max_days": Number(),
+        **{"alpha": percent("5"), "min_units": Number("100", whole=True)},
+        **{"min_days": Number("7"), "max_days": Number()},
     }
 )
 PLAN = Part(

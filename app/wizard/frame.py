@@ -1,5 +1,6 @@
 """What all pages of the wizard share: an opened draft, the steps around a page, a clash of two people."""
 
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from flask import render_template, request
@@ -14,7 +15,7 @@ from app.foundation.pages.fields.trees import texts_of
 from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import Checked, check
-from app.wizard.form import FORMS, NAMES, PARAMETERS, STEPS
+from app.wizard.form import FORMS, KNOWN, NAMES, STEPS
 from bandits.policy import ALGORITHMS, COMMON, INTERACTIONS
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
@@ -42,8 +43,8 @@ CHOICES: Final[dict[str, object]] = {
     "purposes": definition_words.PURPOSES,
     "profile": definition_words.PROFILE,
     "parameter_words": policy_words.PARAMETERS,
-    "parameters": {name: [known for known, group in _GROUPS.items() if name in group] for name in PARAMETERS},
-    "parameter_help": {name: _range(name) for name in PARAMETERS},
+    "parameters": {name: [known for known, group in _GROUPS.items() if name in group] for name in KNOWN},
+    "parameter_help": {name: _range(name) for name in KNOWN},
     "asks": [
         *(("", "nothing"), ("thumbs", "thumb up or down"), ("stars", "one to five stars")),
         *(("score", "0 to 10"), ("reason", "a reason"), ("comment", "a comment")),
@@ -52,11 +53,14 @@ CHOICES: Final[dict[str, object]] = {
 }
 
 
+Look = dict[str, Any]  # of an address: what is looked at on its page
+
+
 class Clash(NamedTuple):
     """Somebody else saved while this was typed."""
 
     by: str
-    at: Any
+    at: datetime
     differences: list[Difference]  # before: what they saved; after: what is typed here
 
 
@@ -104,7 +108,7 @@ def clash_of(newest: Opened, theirs: object, mine: object) -> Clash:
 
 
 def render(
-    template: str, opened: Opened, step: str, tree: Typed, errors: dict[str, str] | None = None, **values: Any
+    template: str, opened: Opened, step: str, tree: Typed, errors: dict[str, str] | None = None, **values: object
 ) -> str:
     """A page of the wizard, inside its steps.
 

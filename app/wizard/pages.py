@@ -4,7 +4,6 @@ A save is answered with the address of the page to look at then; only where some
 stored, it is answered with what was typed.
 """
 
-from typing import Any
 from zoneinfo import available_timezones
 
 from flask import flash, redirect, request, url_for
@@ -15,7 +14,7 @@ from app.accounts.pages.access import page, user
 from app.design import drafts, experiments
 from app.design.experiment_config import RewardSpec
 from app.design.pages import definition_words
-from app.foundation.errors import Conflict, LoopwiseError, NotFound
+from app.foundation.errors import Conflict, LoopwiseError
 from app.foundation.pages.fields.kinds import Findings, Number, Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
@@ -26,8 +25,10 @@ from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
 from app.wizard.form import FORMS, NAMES
-from app.wizard.frame import DRAFT, Clash, Opened, clash_of, open_draft, opened_of, render
+from app.wizard.frame import DRAFT, Clash, Look, Opened, clash_of, open_draft, opened_of, render
 from app.wizard.typed import typed_of
+
+STEP = f"{DRAFT}/<any({', '.join(NAMES)}):step>"
 
 
 @page("/drafts", "editor", ("POST",))
@@ -62,20 +63,20 @@ def discard_draft(draft_id: int) -> ResponseReturnValue:
     return redirect(url_for("admin.home"))
 
 
-@page(f"{DRAFT}/<step>", "editor")
+@page(STEP, "editor")
 def draft_step(draft_id: int, step: str) -> ResponseReturnValue:
     """One step with its form."""
-    opened = open_draft(_known(step) and draft_id)
+    opened = open_draft(draft_id)
     return wizard_review.show(opened) if step == "review" else _shown(opened, step)
 
 
-@page(f"{DRAFT}/<step>", "editor", ("POST",))
+@page(STEP, "editor", ("POST",))
 def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     """Keep what was typed into a step, after what its button asks for."""
-    opened, do = open_draft(_known(step) and draft_id), request.form.get("do", "save")
+    opened, do = open_draft(draft_id), request.form.get("do", "save")
     if step == "review":
         return _led_to(opened, step, do, {})
-    more: dict[str, Any] = {}
+    more: Look = {}
     if step == "actions":
         tree, more = wizard_actions.posted(opened, do)
     else:
@@ -93,15 +94,9 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
 
 
-def _known(step: str) -> bool:
-    if step not in NAMES:
-        raise NotFound("unknown_page", f"The wizard has no step {step!r}.")
-    return True
-
-
-def _touched(do: str, rows: str) -> dict[str, Any]:
+def _touched(do: str, rows: str) -> Look:
     """Where to look after a button: at its rows; what is new in them is not judged yet."""
-    made = do.startswith(("add ", "copy "))
+    made = do.startswith("add ")
     return {"_anchor": rows, "new": rows if made else None} if rows else {}
 
 
@@ -113,7 +108,7 @@ def _made(tree: Typed, step: str) -> Document:
     return {name: value for name, value in document_of(tree, Findings()).items() if name in names}
 
 
-def _led_to(saved: Opened, step: str, do: str, more: dict[str, Any]) -> ResponseReturnValue:
+def _led_to(saved: Opened, step: str, do: str, more: Look) -> ResponseReturnValue:
     """The page to look at after a save: save, next, back, ``to STEP``, or one that stays, with something more to show."""
     place, target = NAMES.index(step), step
     wrong = do in ("save", "next") and bool(saved.checked.of(step))
@@ -127,7 +122,7 @@ def _led_to(saved: Opened, step: str, do: str, more: dict[str, Any]) -> Response
         more = {"answer": 1, "_anchor": "answer"}
     elif do == "save" and not wrong:
         flash("Saved.")
-    shown = {"saved": 1} if wrong else {}
+    shown: Look = {"saved": 1} if wrong else {}
     return redirect(
         url_for("admin.draft_step", draft_id=saved.draft.id, step=target, **(shown | more if target == step else {}))
     )
@@ -143,7 +138,7 @@ def _shown(
     if step == "actions":
         show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show
         return show(opened, tree, errors, clash)
-    more: dict[str, Any] = {}
+    more: Look = {}
     if step == "reward":
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
     if step == "plan" and "answer" in request.args:

@@ -2,7 +2,6 @@
 
 import re
 from decimal import Decimal
-from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Engine
@@ -11,7 +10,7 @@ from app.foundation.errors import FieldError, LoopwiseError, NotFound, Unavailab
 from app.foundation.fields import pydantic_fields
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed
 from app.foundation.words import as_sentence
-from app.reporting.pages.plan_answer import RUNS, Answer, bandit_answer, metric_answer
+from app.reporting.pages.plan_answer import RUNS, Answer, Asked, bandit_answer, metric_answer
 from app.wizard.document import Document
 
 MAX_ROUNDS = 20_000  # so many are simulated in well under a second
@@ -50,8 +49,8 @@ def _by_field(fields: tuple[FieldError, ...]) -> dict[str, str]:
     return found
 
 
-def _metric(typed: Typed, document: Document, findings: Findings) -> dict[str, Any]:
-    asked: dict[str, Any] = {"kind": typed["kind"], "alpha": document["decision_rule"].get("alpha", 0.05)}
+def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
+    asked: Asked = {"kind": typed["kind"], "alpha": document["decision_rule"].get("alpha", 0.05)}
     if typed["source"] == "log":
         asked["experiment"] = typed["experiment"].strip()
         if not asked["experiment"]:
@@ -89,11 +88,11 @@ def _two_shares(document: Document) -> tuple[float, float]:
     return mine, max((arm["share"] for arm in arms if arm["key"] != control), default=0.0)
 
 
-def _bandit(typed: Typed, findings: Findings) -> dict[str, Any]:
+def _bandit(typed: Typed, findings: Findings) -> Asked:
     rounds = _number(findings, typed, "rounds", "1", "missing")
     if rounds is not None and not 100 <= rounds <= MAX_ROUNDS:
         findings.add("/plan/rounds", "plan_rounds", {"low": 100, "high": MAX_ROUNDS})
-    asked: dict[str, Any] = {"rounds": int(rounds or 0), "batch": max(1, int(rounds or 0) // 50), "runs": RUNS}
+    asked: Asked = {"rounds": int(rounds or 0), "batch": max(1, int(rounds or 0) // 50), "runs": RUNS}
     asked |= {"policy": typed["algorithm"], "floor": _number(findings, typed, "floor", "0.01", "plan_floor")}
     asked["reward_std"] = _number(findings, typed, "reward_std")
     if typed["source"] == "log":

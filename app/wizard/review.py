@@ -7,7 +7,7 @@ from app.accounts.pages.access import page, user
 from app.design import drafts
 from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
-from app.design.feedback_config import FeedbackSpec, worth_of
+from app.design.feedback_config import worth_of
 from app.design.history import Difference
 from app.design.pages import definition_words
 from app.foundation.errors import LoopwiseError
@@ -15,10 +15,9 @@ from app.foundation.pages import charts
 from app.foundation.pages.format import percent
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
-from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import told_by, where
 from app.wizard.form import STEPS
-from app.wizard.frame import DRAFT, Opened, open_draft, render
+from app.wizard.frame import DRAFT, Look, Opened, open_draft, render
 
 
 @page(f"{DRAFT}/review/publish", "editor", ("POST",))
@@ -60,6 +59,9 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
     differences: list[Difference] = []
     if before is not None and config is not None:
         differences = trail.differences(before.config, config.model_dump(mode="json"))
+    learned_again = False  # answers to decisions of the past would be worth something else
+    if before is not None and config is not None and before.started_at is not None:
+        learned_again = worth_of(ExperimentConfig.model_validate(before.config).feedback) != worth_of(config.feedback)
     arms = [{"share": 0.0, **arm} for arm in opened.checked.document["arms"]]
     return render(
         "wizard_review.html",
@@ -70,7 +72,7 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
         problem_lines=told_by(problem.fields) if problem else [],
         mistakes=_mistakes(opened),
         differences=differences,
-        learned_again=before is not None and config is not None and _learned_again(before, config),
+        learned_again=learned_again,
         moved=before is not None and before.config_version != opened.draft.base_version,
         paragraphs=[definition_words.paragraph(config), definition_words.about_people(config)] if config else [],
         warnings=definition_words.warnings(config) if config else [],
@@ -87,13 +89,6 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
     )
 
 
-def _learned_again(before: StoredExperiment, config: ExperimentConfig) -> bool:
-    """True when answers to decisions of the past would be worth something else."""
-    old = before.config.get("feedback")
-    known = None if old is None else FeedbackSpec.model_validate(old)
-    return before.started_at is not None and worth_of(known) != worth_of(config.feedback)
-
-
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:
     """Every mistake of the draft: (address of its field, where it is, what it is)."""
     found = []
@@ -101,8 +96,8 @@ def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:
     for step, (title, _) in STEPS.items():
         for pointer, words in opened.checked.of(step).items():
             place = pointer.split("/")[2] if pointer.startswith("/actions/") else ""
-            more: dict[str, str | int] = {"edit": rows[int(place)][":row"]} if place else {"check": 1}
+            more: Look = {"edit": rows[int(place)][":row"]} if place else {"check": 1}
             anchor = "action" if place else pointer
-            address = url_for("admin.draft_step", draft_id=opened.draft.id, step=step, _anchor=anchor, **more)  # type: ignore[arg-type]
+            address = url_for("admin.draft_step", draft_id=opened.draft.id, step=step, _anchor=anchor, **more)
             found.append((address, ", ".join(part for part in (title, where(pointer)) if part), words))
     return found

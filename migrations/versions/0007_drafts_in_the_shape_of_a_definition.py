@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 def document_of(typed: dict[str, Step]) -> dict[str, Any]:
     """What was typed, step by step, as one document; what a step never said is not in it."""
-    makers: dict[str, Callable[[Step], dict[str, Any]]] = {
+    makers: dict[str, Callable[[Step], Step]] = {
         "purpose": lambda step: {name: step[name] for name in ("key", "name", "hypothesis") if name in step},
         **{"actions": _actions, "arms": _arms, "reward": _reward, "people": _people, "metrics": _metrics},
         "plan": lambda step: {"plan": step},

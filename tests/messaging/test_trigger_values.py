@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.foundation.pages.fields.kinds import Findings
 from app.messaging.pages import trigger_form
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
 from app.messaging.triggers.definition import parse_trigger, plain
@@ -68,5 +69,7 @@ DEFINITIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_a_definition_that_is_shown_reads_back(definition: dict[str, Any]) -> None:
     config = parse_trigger({"key": "k", "experiment": "tips", "delivery": DELIVERY, **definition})
-    found, errors = trigger_form.document(trigger_form.shown(config))
-    assert not errors and plain(parse_trigger(found)) == plain(config)
+    findings = Findings()
+    found = trigger_form.document(trigger_form.shown(config), findings)
+    assert not findings.problems
+    assert plain(parse_trigger(found)) == plain(config)

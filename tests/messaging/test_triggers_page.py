@@ -10,23 +10,23 @@ from tests.service import Loop, query, runtime_of
 
 HOSTILE = "<script>alert(1)</script>\u202eevil"
 COUNT = {
-    "key": "three-fails",
-    "name": "Three & more",
-    "experiment": "tips",
-    "event": "failed",
-    "kind": "count",
-    "count": "3",
-    "window": "2",
-    "window_unit": "days",
-    "wait": "none",
-    "priority": "7",
-    "delivery": "unit",
-    "conditions-0-what": "property",
-    "conditions-0-name": "plan",
-    "conditions-0-relation": "in",
-    "conditions-0-value": 'pro, "5"',
-    "variables-0-name": "name",
-    "variables-0-property": "user.name",
+    "/key": "three-fails",
+    "/name": "Three & more",
+    "/experiment": "tips",
+    "/pattern/event": "failed",
+    "/pattern/type": "count",
+    "/pattern/count": "3",
+    "/pattern/window_s": "2",
+    "/pattern/window_s:unit": "days",
+    "/delay_s:wait": "none",
+    "/priority": "7",
+    "/delivery": "unit",
+    "/conditions/0/property:what": "property",
+    "/conditions/0/property": "plan",
+    "/conditions/0/is": "in",
+    "/conditions/0/value": 'pro, "5"',
+    "/variables/0/name": "name",
+    "/variables/0/property": "user.name",
     "do": "save",
 }
 
@@ -82,12 +82,12 @@ def test_a_trigger_is_made_without_json_and_told_in_words(editor: Browser, datab
 def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
     wrong = {
         **COUNT,
-        "key": "not a key",
-        "count": "many",
-        "window": "999",
-        "experiment": "ghost",
-        "variables-0-name": "Not Small",
-        "conditions-0-name": "a b",
+        "/key": "not a key",
+        "/pattern/count": "many",
+        "/pattern/window_s": "999",
+        "/experiment": "ghost",
+        "/variables/0/name": "Not Small",
+        "/conditions/0/property": "a b",
     }
     page = editor.post("/admin/triggers/new", wrong)
     assert page.status == 422
@@ -98,11 +98,14 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Br
         "property's name without spaces",
     ):
         assert words in page.text, words
-    for name in ("key", "count", "window", "variables-0-name", "conditions-0-name"):
+    for name in (
+        *("/key", "/pattern/count", "/pattern/window_s"),
+        *("/variables/0/name", "/conditions/0/property"),
+    ):
         assert f'aria-describedby="{name}-help" aria-invalid="true"' in page.html, name
     for typed in ("not a key", "many", "999", "Not Small", "a b", "pro, &#34;5&#34;", "user.name"):
         assert f'value="{typed}"' in page.html, typed
-    page = editor.post("/admin/triggers/new", {**COUNT, "experiment": "ghost", "key": "unmade"})
+    page = editor.post("/admin/triggers/new", {**COUNT, "/experiment": "ghost", "/key": "unmade"})
     assert page.status == 422 and "There is no experiment of this key." in page.text
     taken = editor.post("/admin/triggers/new", COUNT)
     assert taken.status == 409 and "choose another key" in taken.text
@@ -112,16 +115,16 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Br
 def test_nothing_that_is_posted_is_a_fault_of_ours(editor: Browser) -> None:
     for odd in ("\0", "\ud800".encode("utf-8", "surrogatepass"), "9" * 400, "nan", "-inf", HOSTILE, "", "1e308"):
         for name in (
-            "key",
-            "event",
-            "count",
-            "window",
-            "priority",
-            "conditions-0-value",
-            "conditions-0-relation",
-            "kind",
+            "/key",
+            "/pattern/event",
+            "/pattern/count",
+            "/pattern/window_s",
+            "/priority",
+            "/conditions/0/value",
+            "/conditions/0/is",
+            "/pattern/type",
         ):
-            page = editor.post("/admin/triggers/new", {**COUNT, "key": "odd", "do": "try", name: odd})
+            page = editor.post("/admin/triggers/new", {**COUNT, "/key": "odd", "do": "try", name: odd})
             assert page.status in (200, 422), (name, odd, page.text[:300])
             assert "<script>alert" not in page.html
     assert editor.post("/admin/triggers/kept/move", {"do": "fly"}).status == 422
@@ -129,25 +132,28 @@ def test_nothing_that_is_posted_is_a_fault_of_ours(editor: Browser) -> None:
 
 
 def test_rows_are_added_and_removed_without_a_script(editor: Browser) -> None:
-    page = editor.post("/admin/triggers/new", {**COUNT, "do": "add-conditions"})
-    assert page.status == 200 and 'name="conditions-1-name"' in page.html and 'value="user.name"' in page.html
-    page = editor.post("/admin/triggers/new", {**COUNT, "do": "drop-conditions-0"})
-    assert 'name="conditions-0-name"' not in page.html and 'value="user.name"' in page.html
+    page = editor.post("/admin/triggers/new", {**COUNT, "do": "add /conditions"})
+    assert page.status == 200 and 'name="/conditions/1/property"' in page.html and 'value="user.name"' in page.html
+    page = editor.post("/admin/triggers/new", {**COUNT, "do": "remove /conditions/0"})
+    assert 'name="/conditions/0/property"' not in page.html and 'value="user.name"' in page.html
 
 
 def test_of_two_people_who_change_it_at_once_the_second_is_told_and_loses_nothing(
     editor: Browser, admin: Browser, loop: Triggers
 ) -> None:
     loop.define("shared", {"type": "event", "event": "shared"}, variables={"name": "user.name"})
-    address, typed = "/admin/triggers/shared/change", {**COUNT, "key": "", "kind": "event", "event": "shared"}
+    address, typed = (
+        "/admin/triggers/shared/change",
+        {**COUNT, "/key": "", "/pattern/type": "event", "/pattern/event": "shared"},
+    )
     both = editor.version(address)
-    assert admin.post(address, {**typed, "priority": "8", "version": both}).status == 200
-    late = {**typed, "priority": "9", "name": HOSTILE, "version": both}
+    assert admin.post(address, {**typed, "/priority": "8", "version": both}).status == 200
+    late = {**typed, "/priority": "9", "/name": HOSTILE, "version": both}
     told = editor.post(address, late)
     assert told.status == 409 and "Somebody changed this trigger" in told.text and "priority 8 9" in told.text
     assert "<script>alert" not in told.html and 'value="user.name"' in told.html and 'value="9"' in told.html
     assert "priority 8" in admin.get("/admin/triggers/shared").text.lower()
-    more = editor.post(address, {**late, "do": "add-conditions"})
+    more = editor.post(address, {**late, "do": "add /conditions"})
     assert more.status == 200 and f'name="version" value="{both}"' in more.html  # it still began from the old one
     over = editor.post(address, {**late, "version": str(int(both) + 1)})
     assert over.status == 200 and "priority 9" in over.text.lower()
@@ -157,7 +163,7 @@ def test_of_two_people_who_change_it_at_once_the_second_is_told_and_loses_nothin
 def test_it_is_changed_started_paused_and_deleted_after_a_question(editor: Browser, admin: Browser) -> None:
     form = editor.get("/admin/triggers/three-fails/change")
     assert form.status == 200 and 'value="user.name"' in form.html
-    changed = {**COUNT, "kind": "absence", "silence": "3", "silence_unit": "days"}
+    changed = {**COUNT, "/pattern/type": "absence", "/pattern/for_s": "3", "/pattern/for_s:unit": "days"}
     address = "/admin/triggers/three-fails/change"
     page = editor.post(address, {**changed, "version": editor.version(address)})
     assert "no failed for 3 days" in page.text
@@ -200,15 +206,15 @@ def test_a_dry_run_shows_days_and_units_and_sends_nothing(editor: Browser, viewe
     assert "3 firings" in page.text and "2 units" in page.text and page.html.count("<svg") == 1
     assert f"{ago(days=1):%Y-%m-%d} 1 1" in page.text  # the table under the chart
     seen = {
-        "kind": "event",
-        "event": "seen",
-        "conditions-0-relation": "exists",
-        "conditions-0-value": "no",
+        "/pattern/type": "event",
+        "/pattern/event": "seen",
+        "/conditions/0/is": "exists",
+        "/conditions/0/value": "no",
         "do": "try",
     }
     tried = editor.post("/admin/triggers/new", {**COUNT, **seen})
     assert tried.status == 200 and "3 firings" in tried.text and 'value="seen"' in tried.html
-    assert "Nobody" in editor.post("/admin/triggers/new", {**COUNT, "event": "never", "do": "try"}).text
+    assert "Nobody" in editor.post("/admin/triggers/new", {**COUNT, "/pattern/event": "never", "do": "try"}).text
     assert query(loop.loop.database_url, "SELECT 1 FROM firings WHERE unit_id LIKE 'seer%%'") == []
 
 

@@ -151,7 +151,7 @@ def test_an_older_draft_is_gone_on_with_after_the_upgrade(empty_database_url: st
     assert (config.metrics[0].winsorize, config.decision_rule.alpha) == (0.99, 0.1)
     assert config.segments == ["land", "device"]
     composed = check(tree | {"actions:among": "composed"})
-    assert list(composed.of("actions")) == ["/composition/forbidden:first"]
+    assert composed.problems["/composition/forbidden:first"] == "Choose the other part of the pair, or none."
     assert composed.document["composition"]["forbidden"] == [
         [{"slot": "subject", "part": "x"}, {"slot": "tone", "part": "y"}]
     ]

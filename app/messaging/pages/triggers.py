@@ -12,10 +12,12 @@ from app.foundation.errors import Conflict, FieldError, LoopwiseError
 from app.foundation.fields import invalid
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure
+from app.foundation.pages.fields.kinds import Findings, Typed
+from app.foundation.pages.fields.trees import texts_of
 from app.foundation.pages.typed import UNITS, posted_version, whole_number
 from app.messaging.delivery import webhooks
 from app.messaging.pages import trigger_form, trigger_words
-from app.messaging.pages.trigger_form import Typed
+from app.messaging.pages.trigger_form import FORM
 from app.messaging.triggers import dry_run as dry_runs
 from app.messaging.triggers import lifecycle as service
 from app.messaging.triggers.definition import Cadence, TriggerConfig, parse_trigger
@@ -40,7 +42,7 @@ def triggers() -> str:
 def new_trigger() -> Any:
     """The form of a new trigger."""
     if request.method == "GET":
-        return _form(trigger_form.empty())
+        return _form(FORM.tree())
     typed = trigger_form.posted(request.form)
     return _answered(typed, lambda found: service.create(runtime().engine, found, user().name))
 
@@ -103,18 +105,19 @@ def _answered(typed: Typed, save: Any, key: str = "") -> Any:
     verb = request.form.get("do", "save")
     if verb not in ("save", "try"):
         return _form(typed, key)
-    document, errors = trigger_form.document(typed)
+    findings = Findings()
+    document = trigger_form.document(typed, findings)
     try:
-        if errors:
+        if findings.problems:
             parse_trigger(document)  # so that all mistakes are told at once
-            return _form(typed, key, errors), 422
+            return _form(typed, key, trigger_form.told(findings, typed)), 422
         if verb == "try":
             return _form(typed, key, **_dry_run(document))
         stored = save(document)
     except LoopwiseError as error:
         if error.status not in (409, 422) or error.code == "trigger_changed":
             raise
-        return _form(typed, key, trigger_form.mistakes(error, typed) | errors), error.status
+        return _form(typed, key, trigger_form.told(findings, typed, error)), error.status
     flash(f"The trigger {stored.key} is stored{'' if stored.status == 'running' else ', and paused: start it below'}.")
     return redirect(url_for("admin.trigger", key=stored.key))
 
@@ -129,6 +132,7 @@ def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **v
         "trigger_form.html",
         key=key,
         typed=typed,
+        texts=dict(texts_of(typed)),
         version=values.pop("version", posted_version()),
         errors=errors or {},
         kinds=trigger_form.KINDS,

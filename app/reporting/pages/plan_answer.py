@@ -15,6 +15,7 @@ from app.reporting.power import PowerRequest
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
 RUNS = 100  # simulated experiments
 TRUSTED_COVERAGE = 0.9  # of 95% intervals in the simulation
+Asked = dict[str, Any]  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
 
 
 class Answer(NamedTuple):
@@ -28,7 +29,7 @@ class Answer(NamedTuple):
     assumptions: list[str]
 
 
-def metric_answer(engine: Engine, asked: dict[str, Any]) -> Answer:
+def metric_answer(engine: Engine, asked: Asked) -> Answer:
     """How many users, and how many days, to compare two arms; ``asked`` is a ``MetricPlan``."""
     answered: dict[str, Any] = power.plan(engine, PowerRequest.model_validate({"metric": asked})).as_json()
     plan = answered["plan"]
@@ -54,7 +55,7 @@ def metric_answer(engine: Engine, asked: dict[str, Any]) -> Answer:
 
 
 def _over_weeks(
-    engine: Engine, asked: dict[str, Any], baseline: dict[str, Any], factor: float
+    engine: Engine, asked: Asked, baseline: dict[str, Any], factor: float
 ) -> tuple[Markup, str, list[str], list[list[str]]]:
     """The smallest change that would be seen after so many weeks."""
     caption = "The smallest change that would be seen, by how long it runs"
@@ -82,7 +83,7 @@ def _over_weeks(
     return chart, caption, ["Running for", *names], rows
 
 
-def bandit_answer(engine: Engine, asked: dict[str, Any]) -> Answer:
+def bandit_answer(engine: Engine, asked: Asked) -> Answer:
     """What learning would earn, by simulation; ``asked`` is a ``BanditPlan``."""
     answered: dict[str, Any] = power.plan(engine, PowerRequest.model_validate({"bandit": asked})).as_json()
     plan = answered["plan"]

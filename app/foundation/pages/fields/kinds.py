@@ -17,6 +17,7 @@ from app.foundation.words import Params, plain
 
 Typed = dict[str, Any]  # by name: a text, a list of texts, a tree, or a list of trees
 Form = MultiDict[str, str]
+Value = Any  # of a document: JSON, or ``ABSENT``
 ABSENT: Final = object()  # what an empty field makes of its document: nothing
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]*))(?:[,\n]|$)')
 
@@ -62,11 +63,11 @@ class Kind:
         """What a posted form holds."""
         raise NotImplementedError
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         """The value for the document; ``ABSENT``: none."""
         raise NotImplementedError
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         """A value of the document as it is typed."""
         raise NotImplementedError
 
@@ -85,11 +86,11 @@ class Text(Kind):
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         return {name: clean(form.get(pointer, ""))}
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         found = typed[name].strip() if self.strip else typed[name]
         return found or self.empty
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: "" if value is None else str(value)}
 
 
@@ -97,10 +98,10 @@ class Text(Kind):
 class Flag(Text):
     """A box to tick."""
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return bool(typed[name])
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: "yes" if value else ""}
 
 
@@ -110,7 +111,7 @@ class Json(Text):
 
     without: object = None
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         if not typed[name].strip():
             return self.empty
         found, problem = read_json(typed[name])
@@ -119,7 +120,7 @@ class Json(Text):
             return self.empty
         return found
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: "" if value == self.without else json.dumps(value, ensure_ascii=False)}
 
 
@@ -135,10 +136,10 @@ class Number(Text):
     def write(self, value: float) -> str:
         return self.written(value)
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return self._number(typed[name], self.times, pointer, findings)
 
-    def _number(self, typed: str, times: Decimal, pointer: str, findings: Findings) -> Any:
+    def _number(self, typed: str, times: Decimal, pointer: str, findings: Findings) -> Value:
         written = typed.strip().removesuffix("%").strip().replace("\N{MINUS SIGN}", "-")
         if not written:
             if self.needed:
@@ -153,7 +154,7 @@ class Number(Text):
             return ABSENT
         return int(found) if self.whole and found == int(found) else found
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: "" if value is None else text(Decimal(repr(value)) / self.times)}
 
 
@@ -180,10 +181,10 @@ class Duration(Number):
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         return {one: clean(form.get(f"{pointer}{one.removeprefix(name)}", "")) for one in (name, f"{name}:unit")}
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return self._number(typed[name], Decimal(UNITS.get(typed[f"{name}:unit"], 1)), pointer, findings)
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         number, unit = ("", self.unit) if value is None else span(value)
         return {name: number, f"{name}:unit": unit}
 
@@ -192,10 +193,10 @@ class Duration(Number):
 class Names(Text):
     """Names in one text, with commas or new lines between them; one in double quotes may hold a comma itself."""
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return listed_names(typed[name])
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: names_as_text(value or [])}
 
 
@@ -211,10 +212,10 @@ class Boxes(Kind):
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         return {name: [clean(one) for one in form.getlist(pointer)]}
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return [*typed[name]]
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: [*(self.start if value is None else value)]}
 
 

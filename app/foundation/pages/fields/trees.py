@@ -3,9 +3,8 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Kind, Typed
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Kind, Typed, Value
 from app.foundation.words import plain
 
 
@@ -36,7 +35,7 @@ class Part(Kind):
             found |= kind.posted(form, f"{pointer}/{name}", name)
         return found
 
-    def of_document(self, document: Mapping[str, Any]) -> Typed:
+    def of_document(self, document: Mapping[str, Value]) -> Typed:
         """The fields of a part of the document; of what is not in it, as before anything is typed."""
         found = self.tree()
         for name, kind in self.fields.items():
@@ -44,7 +43,7 @@ class Part(Kind):
                 found |= kind.typed(document[name], name)
         return found
 
-    def values(self, tree: Typed, pointer: str, findings: Findings, only: Collection[str] = ()) -> dict[str, Any]:
+    def values(self, tree: Typed, pointer: str, findings: Findings, only: Collection[str] = ()) -> dict[str, Value]:
         """What the fields make of the document, without the form's own ones.
 
         :param only: the names of those that count; empty: all.
@@ -59,10 +58,10 @@ class Part(Kind):
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         return {name: self.of_form(form, pointer)}
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return self.values(typed[name], pointer, findings)
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: self.of_document(value or {})}
 
 
@@ -85,10 +84,10 @@ class Rows(Kind):
         places = sorted({int(match[1]) for one in form if (match := pattern.match(one))})
         return {name: [self.part.of_form(form, f"{pointer}/{place}") for place in places]}
 
-    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Any:
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return [self.part.values(row, f"{pointer}/{place}", findings) for place, row in enumerate(typed[name])]
 
-    def typed(self, value: Any, name: str) -> Typed:
+    def typed(self, value: Value, name: str) -> Typed:
         return {name: [self.part.of_document(row) for row in value or []]}
 
 
@@ -105,7 +104,7 @@ def kind_at(part: Part, pointer: str) -> Kind | None:
     return kind
 
 
-def texts_of(tree: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:
     """(name, text) of each field of a tree; (name, texts) of boxes."""
     if isinstance(tree, dict):
         for name, value in tree.items():
@@ -115,3 +114,27 @@ def texts_of(tree: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
             yield from texts_of(value, f"{pointer}/{place}")
     else:
         yield pointer, tree
+
+
+def rows_at(tree: Typed, pointer: str) -> list[Typed] | None:
+    """The rows of that name; null: there are none."""
+    found: object = tree
+    for name in pointer.split("/")[1:]:
+        if isinstance(found, dict):
+            found = found.get(name)
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            return None
+    return found if isinstance(found, list) else None
+
+
+def change_rows(form: Part, tree: Typed, do: str) -> None:
+    """What a button of a form does: ``add /context`` adds a row, ``remove /context/1`` removes the second one."""
+    verb, _, pointer = do.partition(" ")
+    rows_pointer, _, place = pointer.rpartition("/")
+    kind, added, rows = kind_at(form, pointer), rows_at(tree, pointer), rows_at(tree, rows_pointer)
+    if verb == "add" and isinstance(kind, Rows) and added is not None:
+        added.append(kind.part.tree())
+    elif verb == "remove" and rows is not None and place.isdecimal():
+        del rows[int(place) : int(place) + 1]

@@ -5,7 +5,6 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -37,7 +36,7 @@ class _Elsewhere(click.Command):
     """A command of app.commands.files, which is heavy to import: only its name and line of help are here."""
 
     def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
         """Hand over to the command itself."""
         from app.commands import files as cli_files

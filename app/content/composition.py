@@ -14,6 +14,7 @@ from app.content.composition_config import (
 )
 from app.content.message_config import PARTS
 from app.content.message_templates import NotFor, Rendered, checked_length, choose_locale, render_part
+from app.foundation.fields import JsonObject
 from bandits import slates
 from bandits.encoding import encode_action
 
@@ -33,7 +34,7 @@ def part_line(slot: str, part: PartSpec) -> str:
     return encode_action(f"{slot}={part.id}", {slot: part.features} if part.features else None)
 
 
-def features_of(spec: CompositionSpec, combination: Combination) -> dict[str, Any]:
+def features_of(spec: CompositionSpec, combination: Combination) -> JsonObject:
     """A combination's features as people see them: per slot the part's id and its own features."""
     named = zip(spec.slots, combination.parts, strict=True)
     return {slot.name: [{"part": part.id}, *_listed(part.features)] for slot, part in named}
@@ -42,7 +43,7 @@ def features_of(spec: CompositionSpec, combination: Combination) -> dict[str, An
 class Composer:
     """Renders combinations for one person; each part is rendered once, however many combinations hold it."""
 
-    def __init__(self, spec: CompositionSpec, locale: str, given: dict[str, Any]) -> None:
+    def __init__(self, spec: CompositionSpec, locale: str, given: JsonObject) -> None:
         """:param given: values of variables; null and empty ones count as missing."""
         self._spec = spec
         self._locale = locale

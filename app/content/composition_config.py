@@ -6,12 +6,12 @@ again: neither a slot's name nor a part's id can hold a separator.
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.content.message_config import Channel, LocaleKey
-from app.foundation.fields import shaped
+from app.foundation.fields import JsonObject, shaped
 
 MAX_COMBINATIONS: Final = 1000
 MAX_LOOKS: Final = 200_000  # beginnings of combinations that are looked at before giving up
@@ -29,7 +29,7 @@ class PartSpec(_Strict):
     """One thing that a slot may hold."""
 
     id: PartId
-    features: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=dict)
+    features: JsonObject | list[JsonObject] = Field(default_factory=dict)
     texts: dict[LocaleKey, Annotated[str, StringConstraints(max_length=5000)]] = Field(
         min_length=1, max_length=50, description="By locale, in Liquid. An empty text adds nothing."
     )

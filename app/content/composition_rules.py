@@ -1,14 +1,14 @@
 """The rules between the parts of a composed message; each looks at what can be read, so that one mistake hides no other."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from app.content.composition import Composer, part_line
 from app.content.composition_config import MAX_COMBINATIONS, SAY, CompositionSpec, PartSpec, SlotName, TooMany
 from app.content.message_config import PARTS, Channel, VariableSpec
 from app.content.message_templates import NotFor, text_problem
 from app.foundation.errors import FieldError
-from app.foundation.fields import Readable
+from app.foundation.fields import JsonObject, Readable
 from bandits.encoding import FeatureError
 
 _PART: Readable[PartSpec] = Readable(PartSpec)
@@ -24,7 +24,7 @@ class Slot(NamedTuple):
     parts: list[PartSpec | None]
 
 
-def readable_slots(document: dict[str, Any]) -> list[Slot]:
+def readable_slots(document: JsonObject) -> list[Slot]:
     """The slots of a composition's document, whatever else is wrong with it."""
     rows = document.get("slots")
     rows = [row if isinstance(row, dict) else {} for row in (rows if isinstance(rows, list) else [])]
@@ -38,7 +38,9 @@ def readable_slots(document: dict[str, Any]) -> list[Slot]:
     ]
 
 
-def problems(document: Any, spec: CompositionSpec | None, variables: Sequence[VariableSpec] | None) -> list[FieldError]:
+def problems(
+    document: object, spec: CompositionSpec | None, variables: Sequence[VariableSpec] | None
+) -> list[FieldError]:
     """What is wrong with a composition beside the form of its values.
 
     :param spec: null where some of it cannot be read.

@@ -1,6 +1,6 @@
 """What a message variant is made of: texts by language for one channel, and the variables that they may name."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -11,7 +11,7 @@ from pydantic import (
     model_serializer,
 )
 
-from app.foundation.fields import shaped
+from app.foundation.fields import JsonObject, shaped
 
 PARTS: Final = ("title", "body", "call_to_action")
 Channel = Literal["in_app", "push", "email", "sms"]
@@ -44,8 +44,8 @@ class MessageTemplate(_Strict):
     )
 
     @model_serializer(mode="wrap")
-    def _without_no_question(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = inner(self)
+    def _without_no_question(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        found: JsonObject = inner(self)
         return {name: value for name, value in found.items() if name != "asks" or value is not None}
 
 

@@ -80,7 +80,7 @@ def _environment(locale: str) -> Environment:
         del environment.tags[name]
     rule = Locale.parse(locale, sep="-").plural_form
 
-    def plural(count: Any, **forms: Any) -> Any:
+    def plural(count: Any, **forms: object) -> Any:
         """{{ n | plural: one: "lesson", other: "lessons" }}, by the rules of the message's language."""
         if isinstance(count, bool) or not isinstance(count, int | float):
             raise NotFor("plural_without_number")

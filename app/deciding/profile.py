@@ -5,6 +5,7 @@ from typing import Any
 
 from app.deciding.store.units import Past
 from app.design.people_config import ProfileSpec
+from app.foundation.fields import JsonObject
 
 HOUR_S = 3600.0
 DIGITS = 6  # what is logged is what is learned from: short numbers keep the log small
@@ -12,7 +13,7 @@ DIGITS = 6  # what is logged is what is learned from: short numbers keep the log
 
 def features(
     spec: ProfileSpec, past: Sequence[Past], now: float, tags: Mapping[str, Sequence[str]] | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """The object that is added to the context as ``profile``.
 
     Each earlier decision weighs 2^(-age / half-life). ``times`` and the counts are sums of weights, ``mean`` is the weighted
@@ -23,7 +24,7 @@ def features(
     :param tags: by action, its tags.
     """
     weighted = [(one, 2.0 ** (-max(0.0, now - one.at) / spec.half_life_s)) for one in past]
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     if spec.counts:
         found["decisions"] = _short(sum(weight for _, weight in weighted))
         found["messages"] = _short(sum(weight for one, weight in weighted if one.channel is not None))

@@ -1,7 +1,7 @@
 """What an app may ask: the shapes of decide calls, free of any web framework."""
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from pydantic import BaseModel, Field, JsonValue
@@ -26,7 +26,7 @@ class DecideRequest(Model):
 
     experiment: Key
     unit_id: Id = Field(description="Whom the arm is assigned to: a user, a household, a session.")
-    context: dict[str, Any] = Field(default_factory=dict, description="What is known now, as nested JSON.")
+    context: JsonObject = Field(default_factory=dict, description="What is known now, as nested JSON.")
     actions: list[ActionSpec] | None = Field(
         default=None, max_length=MAX_ACTIONS, description="This call's candidates; without it the experiment's actions."
     )

@@ -14,13 +14,14 @@ from app.demo import tables
 from app.demo.client import Client, DemoFailed
 from app.demo.crackers import BEST_SELLER, BRANDS, Purchase, purchases
 from app.demo.tables import Played
+from app.foundation.fields import JsonObject
 
 EXPERIMENT_KEY = "crackers"
 RATE = 70.0  # decisions a second: slow enough that some ten training rounds happen while it runs
 TRAINING_WAIT_S = 30.0
 REPORT_WAIT_S = 60.0
 ARMS = (("learned", 0.6), ("best_seller", 0.2), ("uniform", 0.2))
-POLICIES: dict[str, dict[str, Any]] = {
+POLICIES: dict[str, JsonObject] = {
     "learned": {
         "type": "bandit",
         "algorithm": "squarecb",
@@ -36,7 +37,7 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
-CANDIDATES: dict[str, dict[str, Any]] = {
+CANDIDATES: dict[str, JsonObject] = {
     "greedy": {"policy": POLICIES["learned"] | {"algorithm": "epsilon_greedy", "parameters": {"epsilon": 0.01}}},
     "no_household": {"policy": POLICIES["learned"], "features_off": ["purchases", "last", "favourite", "share"]},
 }
@@ -148,7 +149,7 @@ def _wait_for_training(client: Client, decisions: int) -> int:
         time.sleep(0.5)
 
 
-def _results(client: Client, decisions: int) -> dict[str, Any]:
+def _results(client: Client, decisions: int) -> JsonObject:
     """The platform's results, once every decision is settled."""
     deadline = time.monotonic() + REPORT_WAIT_S
     while True:
@@ -158,7 +159,7 @@ def _results(client: Client, decisions: int) -> dict[str, Any]:
         time.sleep(1)
 
 
-def _evaluation(client: Client, console: Console) -> dict[str, Any]:
+def _evaluation(client: Client, console: Console) -> JsonObject:
     """Store two candidate policies, have them evaluated on the log, wait for the table."""
     path = f"/v1/experiments/{EXPERIMENT_KEY}"
     for key, spec in CANDIDATES.items():

@@ -4,9 +4,11 @@ Chances are written down here, so that what the platform finds can be held again
 """
 
 import random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from app.foundation.fields import JsonObject
 
 PERSONAS = ("curious", "busy", "competitive")
 SUBJECTS = dict(zip(PERSONAS, ("question", "short", "ranking"), strict=True))  # the subject that each opens
@@ -26,7 +28,7 @@ class Person(NamedTuple):
     device: str
     topic: str
 
-    def context(self) -> dict[str, Any]:
+    def context(self) -> JsonObject:
         """What is sent along."""
         return self._asdict()
 

@@ -5,7 +5,9 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from app.foundation.fields import JsonObject
 
 BRANDS = ("sunshine", "kleebler", "nabisco", "private")
 BEST_SELLER = "nabisco"
@@ -17,8 +19,8 @@ class Purchase(NamedTuple):
 
     number: int  # row of the file, from 1
     household: str
-    context: dict[str, Any]  # what is known of the household from its earlier purchases
-    actions: list[dict[str, Any]]  # the four brands with today's price and promotions
+    context: JsonObject  # what is known of the household from its earlier purchases
+    actions: list[JsonObject]  # the four brands with today's price and promotions
     bought: str
 
 
@@ -34,7 +36,7 @@ def purchases() -> Iterator[Purchase]:
         past.append(row["bought"])
 
 
-def _context(past: list[str]) -> dict[str, Any]:
+def _context(past: list[str]) -> JsonObject:
     if not past:
         return {"purchases": 0}
     counts = Counter(past)
@@ -46,7 +48,7 @@ def _context(past: list[str]) -> dict[str, Any]:
     }
 
 
-def _actions(row: dict[str, str], past: list[str]) -> list[dict[str, Any]]:
+def _actions(row: dict[str, str], past: list[str]) -> list[JsonObject]:
     """The brands with today's offer, and what this household made of each so far."""
     return [
         {

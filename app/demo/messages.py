@@ -18,6 +18,7 @@ from app.demo.client import Client, DemoFailed
 from app.demo.course import somebody, worth_under_cap
 from app.demo.messages_days import Days, Size
 from app.demo.messages_setup import CAPS, HEADLINES, LISTS, MILESTONE, NUDGE, ONCE, STALLED
+from app.foundation.fields import JsonObject
 
 WAIT_S = 120.0
 
@@ -142,7 +143,7 @@ class Play(Days):
         path = f"/v1/experiments/{CAPS}/cap-evaluations"
         wanted = self.size.reminded * course.WEEK
 
-        def answered() -> dict[str, Any] | None:
+        def answered() -> JsonObject | None:
             status, found = self.client.call("POST", path, question, allow=(422,))
             return found if status == 200 and found["decisions"] >= wanted else None
 
@@ -160,8 +161,8 @@ class Play(Days):
         _, asked = self.client.call("POST", "/v1/erasure", {"unit_id": forgotten})
         path = f"/v1/erasure/{asked['erasure_id']}"
 
-        def receipt() -> dict[str, Any] | None:
-            found: dict[str, Any] | None = self.client.call("GET", path)[1]["receipt"]
+        def receipt() -> JsonObject | None:
+            found: JsonObject | None = self.client.call("GET", path)[1]["receipt"]
             return found
 
         done = self._wait(receipt, "the erasure")

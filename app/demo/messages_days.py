@@ -5,7 +5,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -15,6 +15,7 @@ from app.demo.client import Client, DemoFailed
 from app.demo.course import BEGINS, NUDGES, RATES, Person, answers, opens, somebody, takes
 from app.demo.messages_setup import CAPS, HEADLINES, LISTS
 from app.demo.tables import Played
+from app.foundation.fields import JsonObject
 
 
 class Size(NamedTuple):
@@ -50,8 +51,8 @@ class Days:
         self.lessons: Counter[str] = Counter()
         self.milestones: set[str] = set()  # learners who must get a message for it
         self.received: Counter[tuple[str, str]] = Counter()  # (unit, decision) of messages that arrived
-        self.cap_answer: dict[str, Any] = {}
-        self.receipt: dict[str, Any] = {}
+        self.cap_answer: JsonObject = {}
+        self.receipt: JsonObject = {}
         self.stars: list[tuple[bool, int]] = []  # (liked kind of message, stars)
         self.learners = [
             Learner(f"learner-{self.run_id}-{n}", somebody(self.chance), size.days // 3 if n % 4 == 0 else size.days)
@@ -79,7 +80,7 @@ class Days:
                 time.sleep(max(0.0, began + (day + 1) * self.size.day_s - time.monotonic()))
         return killed
 
-    def _decide(self, experiment: str, people: list[tuple[str, Person]], **fields: Any) -> list[dict[str, Any]]:
+    def _decide(self, experiment: str, people: list[tuple[str, Person]], **fields: object) -> list[JsonObject]:
         asked = [
             {"experiment": experiment, "unit_id": unit, "context": person.context(), **fields}
             for unit, person in people
@@ -153,7 +154,7 @@ class Days:
             for held in found["messages"]:
                 self._answer(learner, held)
 
-    def _answer(self, learner: Learner, held: dict[str, Any]) -> None:
+    def _answer(self, learner: Learner, held: JsonObject) -> None:
         decision = held["decision_id"]
         self.received[learner.unit, decision] += 1
         self.client.call("POST", f"/v1/messages/{decision}/received")

@@ -1,9 +1,8 @@
 """What the messages' demo defines: experiments, feedback schema, caps, triggers."""
 
-from typing import Any
-
 from app.demo.client import Client
 from app.demo.course import BUTTONS, LESSONS, NUDGES, SUBJECTS, TONES
+from app.foundation.fields import JsonObject
 
 NUDGE, HEADLINES, LISTS, CAPS, ONCE = (
     f"course-{name}" for name in ("nudges", "headlines", "lessons", "reminders", "once")
@@ -45,12 +44,12 @@ def create(client: Client, day_s: float) -> None:
         client.call("POST", f"{path}/start")
 
 
-def _bandit(interactions: list[str]) -> dict[str, Any]:
+def _bandit(interactions: list[str]) -> JsonObject:
     parameters = {"interactions": interactions, "gamma_scale": 30, "learning_rate": 1.0}
     return {"type": "bandit", "algorithm": "squarecb", "parameters": parameters, "exploration_floor": 0.05}
 
 
-def _two_learners() -> list[dict[str, Any]]:
+def _two_learners() -> list[JsonObject]:
     """One looks at the person, one learns what is best for all."""
     return [
         {"key": "learned", "share": 0.5, "policy": _bandit(["context*action"])},
@@ -58,8 +57,8 @@ def _two_learners() -> list[dict[str, Any]]:
     ]
 
 
-def _nudges(day_s: float) -> dict[str, Any]:
-    actions: list[dict[str, Any]] = [
+def _nudges(day_s: float) -> JsonObject:
+    actions: list[JsonObject] = [
         {"id": name, "template": {"texts": {"en": {"title": TITLES[name], "body": BODIES[name]}}}}
         for name in NUDGES.values()
     ]
@@ -82,7 +81,7 @@ def _nudges(day_s: float) -> dict[str, Any]:
     }
 
 
-def _headlines() -> dict[str, Any]:
+def _headlines() -> JsonObject:
     features: dict[str, dict[str, str]] = {"subject": SUBJECTS, "tone": TONES, "button": BUTTONS}
     slots = [
         {
@@ -103,7 +102,7 @@ def _headlines() -> dict[str, Any]:
     }
 
 
-def _lists() -> dict[str, Any]:
+def _lists() -> JsonObject:
     actions = [{"id": name, "features": {"topic": topic}} for name, topic in LESSONS.items()]
     return {
         "key": LISTS,
@@ -115,7 +114,7 @@ def _lists() -> dict[str, Any]:
     }
 
 
-def _reminder(limit: int, window_s: float, policy: dict[str, Any]) -> dict[str, Any]:
+def _reminder(limit: int, window_s: float, policy: JsonObject) -> JsonObject:
     cap = {"limit": limit, "window_s": window_s, "across": "experiment"}
     return {
         "actions": [
@@ -128,17 +127,17 @@ def _reminder(limit: int, window_s: float, policy: dict[str, Any]) -> dict[str, 
     }
 
 
-def _caps() -> dict[str, Any]:
+def _caps() -> JsonObject:
     definition = _reminder(3, WEEK_S, {"type": "uniform"})
     return {"key": CAPS, "name": "Reminders, at most three a week", **definition}
 
 
-def _once() -> dict[str, Any]:
+def _once() -> JsonObject:
     definition = _reminder(1, 86_400.0, {"type": "fixed", "action": "reminder"})
     return {"key": ONCE, "name": "One reminder a day, whoever asks how often", **definition}
 
 
-def _triggers(day_s: float) -> list[dict[str, Any]]:
+def _triggers(day_s: float) -> list[JsonObject]:
     shared = {
         "experiment": NUDGE,
         "delivery": {"to": "unit"},

@@ -1,11 +1,12 @@
 """The demo's tables, from what was played and from the platform's own reports."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
+from app.foundation.fields import JsonObject
 from experiments.estimators import logged_value
 from experiments.intervals import normal, standard_error
 
@@ -47,7 +48,7 @@ def over_time(played: list[Played]) -> Table:
     return table
 
 
-def results(found: dict[str, Any]) -> Table:
+def results(found: JsonObject) -> Table:
     """The platform's comparison with the control, valid at any look."""
     (metric,) = found["metrics"]
     decision = found["decision"]
@@ -72,7 +73,7 @@ def results(found: dict[str, Any]) -> Table:
     return shown
 
 
-def off_policy(found: dict[str, Any]) -> Table:
+def off_policy(found: JsonObject) -> Table:
     """The value of policies, most of which never ran."""
     window = found["window"]
     title = f"Off-policy: values on {window['evaluated_on']:,} later decisions (trained on {window['trained_on']:,})"
@@ -91,7 +92,7 @@ def off_policy(found: dict[str, Any]) -> Table:
     return table
 
 
-def realised(found: dict[str, Any]) -> list[str]:
+def realised(found: JsonObject) -> list[str]:
     """Predicted from the other arms, against what the learned arm then earned."""
     lines = []
     for one in found["realised"]:
@@ -115,7 +116,7 @@ def firings(rows: list[tuple[str, int, int, int]]) -> Table:
     return table
 
 
-def cap(found: dict[str, Any], truth: float) -> Table:
+def cap(found: JsonObject, truth: float) -> Table:
     """A tighter cap: what the log says, against the simulated truth."""
     low, high = found["interval"]
     table = _table("", "per person and week", "95% interval", title="Two reminders a week instead of three")
@@ -130,7 +131,7 @@ def cap(found: dict[str, Any], truth: float) -> Table:
     return table
 
 
-def receipt(unit: str, found: dict[str, Any]) -> list[str]:
+def receipt(unit: str, found: JsonObject) -> list[str]:
     """An erasure's receipt in words."""
     removed = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in found["removed"].items() if count)
     lines = [f"{unit} asked to be forgotten. Removed: {removed}."]
@@ -144,7 +145,7 @@ def _table(*columns: str, title: str, caption: str | None = None) -> Table:
     return Table(*columns, title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _ends(interval: dict[str, Any]) -> str:
+def _ends(interval: JsonObject) -> str:
     if interval["low"] is None or interval["high"] is None:
         return str(interval["reason"])
     return f"{interval['low']:.3f} to {interval['high']:.3f}"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from app.design.definition_rules import action_problems
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
 from app.foundation.errors import FieldError
-from app.foundation.fields import pydantic_fields
+from app.foundation.fields import JsonObject, pydantic_fields
 from app.foundation.formats.csv_rows import CsvError, csv_rows
 from app.foundation.formats.documents import read_json
 
@@ -32,7 +32,7 @@ class Mistake(NamedTuple):
 class Imported(NamedTuple):
     """What a table holds."""
 
-    actions: list[dict[str, Any]]  # as in a configuration; those of lines without a mistake in reading
+    actions: list[JsonObject]  # as in a configuration; those of lines without a mistake in reading
     mistakes: list[Mistake]
 
 
@@ -50,7 +50,7 @@ def read(text: str) -> Imported:
     first = text.split("\n", 1)[0]
     delimiter = max(DELIMITERS, key=first.count)
     rows = csv_rows(io.StringIO(text, newline=""), delimiter)
-    actions: list[dict[str, Any]] = []
+    actions: list[JsonObject] = []
     lines: list[int] = []
     mistakes: list[Mistake] = []
     try:
@@ -89,12 +89,12 @@ def _header_problem(header: list[str]) -> str | None:
     return f"at most {MAX_COLUMNS} columns" if len(header) > MAX_COLUMNS else None
 
 
-def _action(cells: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+def _action(cells: dict[str, str]) -> tuple[JsonObject, list[str]]:
     """One line as an action, and what could not be read."""
     problems: list[str] = []
-    features: dict[str, Any] = {}
+    features: JsonObject = {}
     payload: dict[str, str] = {}
-    whole: dict[str, Any] = {}
+    whole: JsonObject = {}
     for name, cell in cells.items():
         kind, dot, rest = name.partition(".")
         if name == "id" or not cell.strip():
@@ -109,7 +109,7 @@ def _action(cells: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
             features[rest] = _value(cell.strip())
         else:
             payload[rest if dot and kind == "payload" else name] = cell
-    action: dict[str, Any] = {"id": cells["id"].strip(), "features": features, "payload": payload or None}
+    action: JsonObject = {"id": cells["id"].strip(), "features": features, "payload": payload or None}
     return action | whole, problems
 
 
@@ -121,7 +121,7 @@ def _value(cell: str) -> Any:
     return found if problem is None and isinstance(found, int | float) else cell
 
 
-def _definition_mistakes(actions: list[dict[str, Any]], lines: list[int]) -> list[Mistake]:
+def _definition_mistakes(actions: list[JsonObject], lines: list[int]) -> list[Mistake]:
     """What the rules of an experiment's definition say to the lines."""
     specs: list[ActionSpec] = []
     places: list[int] = []

@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 
 from app.design.people_config import ContextField
+from app.foundation.fields import JsonObject
 from app.foundation.secrets import Purpose, derive
 
 HASH_CHARACTERS = 22  # of hexadecimal: 88 bits, no two of a billion values alike
 
 
-def keep_declared(fields: list[ContextField] | None, context: dict[str, Any], key: bytes) -> tuple[dict[str, Any], int]:
+def keep_declared(fields: list[ContextField] | None, context: JsonObject, key: bytes) -> tuple[JsonObject, int]:
     """The context as it may be used, and how many fields were dropped.
 
     :param fields: the declared ones; null: all are kept.

@@ -18,7 +18,7 @@ from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpe
 from app.design.metric_config import MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
 from app.foundation.errors import FieldError
-from app.foundation.fields import Key, Readable, invalid, pydantic_fields
+from app.foundation.fields import JsonObject, Key, Readable, invalid, pydantic_fields
 from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
@@ -79,7 +79,7 @@ class Parts(NamedTuple):
 WIDEST_REWARD = 1e12  # learners and sums keep enough digits up to there
 
 
-def parse_config(document: Any) -> ExperimentConfig:
+def parse_config(document: object) -> ExperimentConfig:
     """Check a whole definition.
 
     :raises Unprocessable: naming every wrong field.
@@ -90,7 +90,7 @@ def parse_config(document: Any) -> ExperimentConfig:
     return config
 
 
-def checked(document: Any) -> tuple[ExperimentConfig | None, list[FieldError]]:
+def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]]:
     """The definition, null where its form is wrong, and everything that is wrong with it."""
     problems: list[FieldError] = []
     config = None
@@ -138,7 +138,7 @@ def _readable_parts(document: Json) -> Parts:
     )
 
 
-def _rows(document: Json, name: str) -> list[dict[str, Any]]:
+def _rows(document: Json, name: str) -> list[JsonObject]:
     rows = document.get(name)
     return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
@@ -222,7 +222,7 @@ def _people_problems(document: Json, parts: Parts, ids: set[str] | None, compose
 
 def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError]:
     """Every number of the schema that says what an answer is worth, also where others of its numbers are wrong."""
-    worths: dict[str, Any] = {}
+    worths: JsonObject = {}
     for name in ("dismissed", "not_interested", "thumbs", "score", "stars", "reasons"):
         worth = feedback.get(name) if isinstance(feedback, dict) else None
         if isinstance(worth, dict):

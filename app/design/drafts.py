@@ -13,7 +13,7 @@ from app.design import experiments
 from app.design.store import drafts as store
 from app.design.store.drafts import StoredDraft
 from app.foundation.errors import FieldError, NotFound, check_version
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -38,13 +38,13 @@ def unfinished(engine: Engine) -> list[Unfinished]:
         return [Unfinished(*row) for row in store.newest(connection)]
 
 
-def create(engine: Engine, typed: dict[str, Any], actor: str) -> int:
+def create(engine: Engine, typed: JsonObject, actor: str) -> int:
     """A draft of a new experiment; returns its id."""
     with transaction(engine) as connection:
         return store.add(connection, typed, actor, None, None)
 
 
-def create_change(engine: Engine, key: str, base_version: int, typed: dict[str, Any], actor: str) -> int:
+def create_change(engine: Engine, key: str, base_version: int, typed: JsonObject, actor: str) -> int:
     """A draft of a change of an experiment; returns its id. One of the actor's own that nothing was typed into serves again.
 
     :param base_version: the configuration that ``typed`` was filled from.
@@ -68,7 +68,7 @@ def get(engine: Engine, draft_id: int) -> StoredDraft:
         return _known(connection, draft_id)
 
 
-def save(engine: Engine, draft_id: int, version: int, step: str, typed: dict[str, Any], actor: str) -> StoredDraft:
+def save(engine: Engine, draft_id: int, version: int, step: str, typed: JsonObject, actor: str) -> StoredDraft:
     """Keep what was typed in one step.
 
     :param version: the one that the typing began from.
@@ -97,7 +97,7 @@ def discard(engine: Engine, draft_id: int, version: int) -> None:
 
 
 def publish(
-    engine: Engine, settings: Settings, draft_id: int, version: int, document: dict[str, Any], actor: str
+    engine: Engine, settings: Settings, draft_id: int, version: int, document: JsonObject, actor: str
 ) -> StoredExperiment:
     """Make the draft's experiment, or its change of one, and forget the draft: both or neither.
 

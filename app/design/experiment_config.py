@@ -4,7 +4,7 @@ A configuration is immutable once stored: every change makes the next version, a
 it was made under.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -19,7 +19,7 @@ from app.content.message_config import MessageTemplate, VariableSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
-from app.foundation.fields import Id, Key, Model
+from app.foundation.fields import Id, JsonObject, Key, Model
 
 MAX_ACTIONS = 1000
 MAX_ARMS = 50
@@ -30,7 +30,7 @@ OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_
 
 
 Features = Annotated[
-    dict[str, Any] | list[dict[str, Any]],
+    JsonObject | list[JsonObject],
     Field(description="A JSON object (or a list of objects) of strings, numbers, booleans and nested objects."),
 ]
 
@@ -51,8 +51,8 @@ class VariantSpec(ActionSpec):
     )
 
     @model_serializer(mode="wrap")
-    def _without_no_template(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = inner(self)
+    def _without_no_template(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        found: JsonObject = inner(self)
         return {name: value for name, value in found.items() if name != "template" or value is not None}
 
 
@@ -115,8 +115,8 @@ class ExperimentConfig(Model):
     )
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = inner(self)
+    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        found: JsonObject = inner(self)
         return {name: value for name, value in found.items() if name not in OPTIONAL_PARTS or value is not None}
 
     @property

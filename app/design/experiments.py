@@ -6,7 +6,6 @@ What answers are worth may change too: the worker joins all rewards, and learns 
 """
 
 import secrets
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -16,7 +15,7 @@ from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
 from app.foundation.errors import Conflict, FieldError, check_version
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -35,7 +34,7 @@ MOVES = {"start": ({"draft", "paused"}, "running"), "pause": ({"running"}, "paus
 MOVES["conclude"] = ({"draft", "running", "paused"}, "concluded")
 
 
-def create(engine: Engine, settings: Settings, document: Any, actor: str) -> StoredExperiment:
+def create(engine: Engine, settings: Settings, document: object, actor: str) -> StoredExperiment:
     """Store a new draft, with an untrained model for each learning arm.
 
     :raises Unprocessable: naming every wrong field.
@@ -45,7 +44,7 @@ def create(engine: Engine, settings: Settings, document: Any, actor: str) -> Sto
         return create_in(connection, settings, document, actor)
 
 
-def create_in(connection: Connection, settings: Settings, document: Any, actor: str) -> StoredExperiment:
+def create_in(connection: Connection, settings: Settings, document: object, actor: str) -> StoredExperiment:
     """The same as ``create``, inside of a larger use case."""
     config = parse_config(document)
     revision = platform.next_revision(connection)
@@ -77,7 +76,7 @@ def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredEx
         return store.newest(connection, after_id=after_id, limit=limit)
 
 
-def change(engine: Engine, settings: Settings, key: str, patch: dict[str, Any], actor: str) -> StoredExperiment:
+def change(engine: Engine, settings: Settings, key: str, patch: JsonObject, actor: str) -> StoredExperiment:
     """Replace the given top-level fields of the configuration.
 
     :raises Unprocessable: naming every wrong field.
@@ -91,7 +90,7 @@ def change_in(
     connection: Connection,
     settings: Settings,
     key: str,
-    patch: dict[str, Any],
+    patch: JsonObject,
     actor: str,
     *,
     expected_version: int | None = None,
@@ -130,7 +129,7 @@ def change_in(
     return stored_experiment(connection, key)
 
 
-def changed(before: StoredExperiment, patch: dict[str, Any]) -> ExperimentConfig:
+def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
     """The configuration after a change. A policy that is only written in other words stays as it was written.
 
     :raises Unprocessable: naming every wrong field.
@@ -175,7 +174,7 @@ def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = N
         return stored_experiment(connection, key)
 
 
-def as_json(experiment: StoredExperiment) -> dict[str, Any]:
+def as_json(experiment: StoredExperiment) -> JsonObject:
     """The experiment as the API shows it."""
     times = {name: getattr(experiment, name) for name in ("created_at", "started_at", "concluded_at")}
     return experiment.config | {

@@ -1,8 +1,10 @@
 """What people may say of a decision, and what it is worth: an experiment's feedback schema."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.foundation.fields import JsonObject
 
 KINDS: Final = ("thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested")
 Kind = Literal["thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested"]
@@ -60,6 +62,6 @@ INTAKE = frozenset({"mute_s", "limit", "limit_window_s"})  # how answers are tak
 DEFAULT_LIMITS: Final = FeedbackSpec()  # of an experiment without a schema
 
 
-def worth_of(spec: FeedbackSpec | None) -> dict[str, Any]:
+def worth_of(spec: FeedbackSpec | None) -> JsonObject:
     """What of a schema decides rewards, as JSON; empty: no answer is worth anything."""
     return {} if spec is None else spec.model_dump(mode="json", exclude=set(INTAKE), exclude_none=True)

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from app.design.store import changes
 from app.design.store.changes import Change
 from app.foundation.errors import FieldError
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -124,7 +124,7 @@ def differences(before: Any, after: Any, path: str = "") -> list[Difference]:
     return found
 
 
-def _parts(before: list[Any], after: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(before: list[Any], after: list[Any]) -> tuple[JsonObject, JsonObject]:
     """Two lists by the names of their items: their keys, their ids, or else their places."""
     for name in ("key", "id"):
         if all(isinstance(one, dict) and isinstance(one.get(name), str) for one in [*before, *after]):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.files.refused import FileRefused
+from app.foundation.fields import JsonObject
 from app.foundation.formats.csv_rows import CsvError, csv_rows
 
 FIELDS: Final = (
@@ -31,7 +32,7 @@ FIELDS: Final = (
 )
 JSON_FIELDS: Final = ("context", "actions", "distribution")  # hold JSON as text in CSV and Parquet
 FORMATS: Final = ("csv", "parquet", "jsonl", "dsjson")
-Record = dict[str, Any]
+Record = JsonObject
 
 
 def format_of(path: Path, given: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -22,6 +22,7 @@ from app.files.refused import FileRefused
 from app.files.store import transfer
 from app.files.store.transfer import ImportedDecision
 from app.foundation.errors import Conflict
+from app.foundation.fields import JsonObject
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -107,7 +108,7 @@ def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | N
 
 
 def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
-    features: dict[int, dict[str, Any]] = {}
+    features: dict[int, JsonObject] = {}
     for row in transfer.settled(connection, experiment_id):
         if row.config_version not in features:
             config = experiments.config_of(connection, experiment_id, row.config_version)

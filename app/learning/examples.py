@@ -11,6 +11,7 @@ from app.deciding.snapshot import Candidates, compile_actions, compile_candidate
 from app.deciding.store import decisions
 from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
 from app.design.store import feedback_schemas
+from app.foundation.fields import JsonObject
 from app.learning.store.training import Due, Outcome
 from app.registry.store import experiments
 from bandits.cost import cost_of
@@ -31,13 +32,13 @@ class Configs:
         self._connection = connection
         self._experiment_id = experiment_id
         self._known: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
-        self._schemas: dict[int, dict[str, Any]] = {feedback_schemas.NO_SCHEMA: {}}
+        self._schemas: dict[int, JsonObject] = {feedback_schemas.NO_SCHEMA: {}}
 
     def get(self, version: int) -> ExperimentConfig:
         """The configuration."""
         return self._entry(version)[0]
 
-    def feedback(self, version: int) -> dict[str, Any]:
+    def feedback(self, version: int) -> JsonObject:
         """The feedback schema of that version; of ``NO_SCHEMA`` one under which no answer is worth anything."""
         if version not in self._schemas:
             self._schemas[version] = feedback_schemas.schema_of(self._connection, self._experiment_id, version)

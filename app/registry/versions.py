@@ -1,11 +1,9 @@
 """Model versions: what serves, what each learned, and the way back."""
 
-from typing import Any
-
 from sqlalchemy import Engine
 
 from app.foundation.errors import Conflict, FieldError, NotFound
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -14,7 +12,7 @@ from app.registry.store import models
 from app.registry.store.models import VersionInfo
 
 
-def describe(engine: Engine, experiment_key: str) -> dict[str, Any]:
+def describe(engine: Engine, experiment_key: str) -> JsonObject:
     """Every version of every learning arm, oldest first, and which serves.
 
     :raises NotFound: no such experiment.
@@ -31,9 +29,7 @@ def describe(engine: Engine, experiment_key: str) -> dict[str, Any]:
     return {"experiment": experiment_key, "arms": arms}
 
 
-def rollback(
-    engine: Engine, experiment_key: str, arm: str, number: int, reason: str, actor: str = "cli"
-) -> dict[str, Any]:
+def rollback(engine: Engine, experiment_key: str, arm: str, number: int, reason: str, actor: str = "cli") -> JsonObject:
     """Put an earlier version into service; learning goes on from it. Every version and the ledger stay.
 
     :raises NotFound: no such experiment, arm or version.
@@ -72,7 +68,7 @@ def check_can_serve(version: VersionInfo) -> None:
         raise Conflict("version_failed_checks", f"Version {version.number} did not pass its checks and cannot serve.")
 
 
-def _as_json(version: VersionInfo, numbers: dict[int, int], serving_id: int) -> dict[str, Any]:
+def _as_json(version: VersionInfo, numbers: dict[int, int], serving_id: int) -> JsonObject:
     return {
         "number": version.number,
         "parent": None if version.parent_id is None else numbers[version.parent_id],

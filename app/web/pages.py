@@ -1,7 +1,6 @@
 """Every page, registered; and what all templates share."""
 
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, g, request
 from jinja2 import FileSystemLoader
@@ -10,6 +9,7 @@ from app.accounts.pages import access, account, keys, users
 from app.deciding.pages import integration
 from app.design.pages import experiment, settings
 from app.design.pages import history as trail
+from app.foundation.fields import JsonObject
 from app.foundation.pages import charts, format
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
@@ -58,6 +58,6 @@ def install(app: Flask) -> None:
 
 
 @access.blueprint.context_processor
-def _frame() -> dict[str, Any]:
+def _frame() -> JsonObject:
     theme = request.cookies.get("loopwise_theme", "")
     return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user")}

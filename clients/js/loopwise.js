@@ -106,7 +106,9 @@ export class Loopwise {
         if (isIntersecting) timers.set(target, setTimeout(() => report(target), SEEN_MS));
       }
     }, { threshold: 0.5 });
-    const watch = () => root.querySelectorAll('[data-loopwise-on="seen"]').forEach((one) => done.has(one) || seeing.observe(one));
+    const watch = () => root.querySelectorAll('[data-loopwise-on="seen"]').forEach((element) => {
+      if (!done.has(element)) seeing.observe(element);
+    });
     const coming = new MutationObserver(watch);
     root.addEventListener("click", onClick);
     coming.observe(root, { childList: true, subtree: true });

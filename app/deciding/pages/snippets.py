@@ -9,6 +9,7 @@ import shlex
 from typing import Any, NamedTuple
 
 from app.design.experiment_config import ActionSpec, ExperimentConfig
+from app.foundation.fields import JsonObject
 
 LISTED = 20  # actions that a snippet spells out
 CANDIDATES = [
@@ -35,16 +36,16 @@ class _Given(NamedTuple):
     config: ExperimentConfig
 
     @property
-    def context(self) -> dict[str, Any]:
+    def context(self) -> JsonObject:
         """An example of what the app knows: with the fields that are kept, where they are declared."""
         declared = self.config.context_fields
         names = self.config.segments if declared is None else [one.name for one in declared]
         return {name: CONTEXT.get(name, "...") for name in names} if declared is not None or names else CONTEXT
 
     @property
-    def question(self) -> dict[str, Any]:
+    def question(self) -> JsonObject:
         """The body of the call, without its id."""
-        asked: dict[str, Any] = {"experiment": self.config.key, "unit_id": "user-42", "context": self.context}
+        asked: JsonObject = {"experiment": self.config.key, "unit_id": "user-42", "context": self.context}
         if self.says and self.config.variables:
             asked["variables"] = {one.name: one.sample for one in self.config.variables}
         if not self.config.all_actions():
@@ -195,7 +196,7 @@ def _listed(features: Any) -> list[Any]:
     return features if isinstance(features, list) else [features] if features else []
 
 
-def _members(document: dict[str, Any]) -> str:
+def _members(document: JsonObject) -> str:
     """The members of a Python dict, one a line. ``repr`` writes true, false and null as Python has them."""
     return "\n".join(f"    {name!r}: {value!r}," for name, value in document.items())
 

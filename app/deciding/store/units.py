@@ -1,10 +1,11 @@
 """What a decision must know of its unit, read in one statement while the unit is held."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.fields import JsonObject
 from app.foundation.store.fragments import ITS_OUTCOME
 from app.foundation.store.locks import Kind, hold_all
 
@@ -116,5 +117,5 @@ def restrict(connection: Connection, unit_id: str, denied: list[str], *, until_e
         """
     else:
         query = "DELETE FROM restrictions WHERE unit_id = :unit_id"
-    values: dict[str, Any] = {"unit_id": unit_id, "denied": denied}
+    values: JsonObject = {"unit_id": unit_id, "denied": denied}
     connection.execute(text(query), values if denied else {"unit_id": unit_id})

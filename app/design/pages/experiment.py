@@ -1,8 +1,7 @@
 """What all pages of one experiment share: head, tabs, moves; and its log with notes and the conclusion."""
 
-from typing import Any
-
 from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
 from app.design import experiments as service
@@ -13,6 +12,7 @@ from app.foundation.fields import invalid
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
+from app.registry.store.experiments import StoredExperiment
 
 TABS = (
     ("overview", "Overview"),
@@ -26,21 +26,24 @@ TABS = (
 )
 
 
-def experiment_page(template: str, key: str, tab: str, **values: Any) -> str:
+def experiment_page(
+    template: str, key: str, tab: str, *, experiment: StoredExperiment | None = None, **values: object
+) -> str:
     """Render a page of one experiment inside its head and tabs.
 
     :param tab: the endpoint's name, as in ``TABS``.
+    :param experiment: as it is stored, where the caller has read it already.
     :raises NotFound: no such experiment.
     """
-    found = values.pop("experiment", None) or service.get(process().engine, key)
-    config = ExperimentConfig.model_validate(found.config)
+    stored = service.get(process().engine, key) if experiment is None else experiment
+    config = ExperimentConfig.model_validate(stored.config)
     return render_template(
-        template, section="experiments", experiment=found, config=config, key=key, tab=tab, tabs=TABS, **values
+        template, section="experiments", experiment=stored, config=config, key=key, tab=tab, tabs=TABS, **values
     )
 
 
 @page("/experiments/<key>/move", "editor", ("POST",))
-def move(key: str) -> Any:
+def move(key: str) -> ResponseReturnValue:
     """Start or pause."""
     verb = request.form.get("do", "")
     if verb not in ("start", "pause"):
@@ -58,7 +61,7 @@ def log(key: str) -> str:
 
 
 @page("/experiments/<key>/notes", "editor", ("POST",))
-def add_note(key: str) -> Any:
+def add_note(key: str) -> ResponseReturnValue:
     """A note."""
     text = request.form.get("note", "")
     try:
@@ -70,7 +73,7 @@ def add_note(key: str) -> Any:
 
 
 @page("/experiments/<key>/conclude", "editor", ("POST",))
-def conclude(key: str) -> Any:
+def conclude(key: str) -> ResponseReturnValue:
     """End it for good, with the decision in words."""
     text = request.form.get("conclusion", "").strip()
     if not 0 < len(text) <= trail.MAX_NOTE:

@@ -1,8 +1,7 @@
 """The audit log: every change of anything, by whom, when, from what, to what, why."""
 
-from typing import Any
-
 from flask import render_template, request
+from flask.typing import ResponseReturnValue
 
 from app.accounts import users
 from app.accounts.pages.access import page
@@ -14,7 +13,7 @@ from app.foundation.serving import process
 
 
 @page("/audit-log", "admin")
-def trail() -> Any:
+def trail() -> ResponseReturnValue:
     """Changes of the whole platform, newest first."""
     engine = process().engine
     given = {name: request.args.get(name, "").strip() for name in ("actor", "kind", "experiment")}

@@ -1,9 +1,9 @@
 """The settings of this process, as its environment gave them; secrets only as given or not."""
 
 from dataclasses import astuple
-from typing import Any
 
 from flask import render_template
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page
 from app.foundation.serving import process
@@ -13,7 +13,7 @@ SECRET = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_SECRET_KEY", "LOOPWISE_METRICS_
 
 
 @page("/settings", "admin")
-def settings() -> Any:
+def settings() -> ResponseReturnValue:
     """What is in force, what it would be otherwise, and what it does."""
     lines = []
     for setting, value in zip(SETTINGS, astuple(process().settings), strict=True):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from app.foundation.fields import JsonObject
 from app.foundation.store import tables
 
 LISTED = 50
@@ -17,7 +18,7 @@ class StoredDraft(NamedTuple):
     id: int
     experiment: str | None  # key of the experiment that it changes; null: it will be a new one
     base_version: int | None  # the configuration that the change began from
-    typed: dict[str, Any]  # {"saved": [step], "document": a definition whose values are texts as typed}
+    typed: JsonObject  # {"saved": [step], "document": a definition whose values are texts as typed}
     version: int  # one more at each save
     created_by: str
     updated_by: str
@@ -36,7 +37,7 @@ def newest(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 def add(
-    connection: Connection, typed: dict[str, Any], actor: str, experiment_id: int | None, base_version: int | None
+    connection: Connection, typed: JsonObject, actor: str, experiment_id: int | None, base_version: int | None
 ) -> int:
     """Store a new draft; returns its id."""
     values = {"typed": typed, "version": 1, "experiment_id": experiment_id, "base_version": base_version}
@@ -64,7 +65,7 @@ def find(connection: Connection, draft_id: int, *, lock: bool = False) -> Stored
     return None if row is None else StoredDraft._make(row)
 
 
-def save(connection: Connection, draft_id: int, typed: dict[str, Any], version: int, actor: str) -> None:
+def save(connection: Connection, draft_id: int, typed: JsonObject, version: int, actor: str) -> None:
     """Replace what was typed."""
     values = {"typed": typed, "version": version, "updated_by": actor, "updated_at": func.clock_timestamp()}
     connection.execute(update(_d).where(_d.c.id == draft_id).values(**values))

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, text, update
 
+from app.foundation.fields import JsonObject
 from app.foundation.store import tables
 from app.foundation.store.fragments import RETRY_PAUSE
 
@@ -15,7 +16,7 @@ class Schema(NamedTuple):
     """One version of an experiment's feedback schema."""
 
     version: int  # from 1
-    schema: dict[str, Any]
+    schema: JsonObject
     created_at: datetime
     applied_at: datetime | None  # null: outcomes and models do not follow it yet
     problem: str | None  # why the last try to apply it failed
@@ -40,7 +41,7 @@ def applied_version(connection: Connection, experiment_id: int) -> int:
     return NO_SCHEMA if found is None else found.version
 
 
-def schema_of(connection: Connection, experiment_id: int, version: int) -> dict[str, Any]:
+def schema_of(connection: Connection, experiment_id: int, version: int) -> JsonObject:
     """One stored schema; they never change."""
     query = select(_s.c.schema).where(_s.c.experiment_id == experiment_id, _s.c.version == version)
     return dict(connection.execute(query).scalar_one())

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
+from app.foundation.fields import JsonObject
+
 
 class ProblemField(BaseModel):
     path: str = Field(description="JSON pointer to the wrong value.")
@@ -144,15 +146,15 @@ class ExperimentAnswer(BaseModel):
     owner: str = Field(description="Who created it: a user, an API key, or cli.")
     name: str
     hypothesis: str
-    actions: list[dict[str, Any]]
-    composition: dict[str, Any] | None = Field(default=None, description="Not there when the message is not composed.")
-    variables: list[dict[str, Any]]
-    arms: list[dict[str, Any]]
+    actions: list[JsonObject]
+    composition: JsonObject | None = Field(default=None, description="Not there when the message is not composed.")
+    variables: list[JsonObject]
+    arms: list[JsonObject]
     control_arm: str | None
-    reward: dict[str, Any]
-    metrics: list[dict[str, Any]]
+    reward: JsonObject
+    metrics: list[JsonObject]
     segments: list[str]
-    decision_rule: dict[str, Any]
+    decision_rule: JsonObject
 
 
 class ExperimentListAnswer(BaseModel):
@@ -168,8 +170,8 @@ class ModelVersionAnswer(BaseModel):
     examples: int = Field(description="Decisions learned from, with all ancestors'.")
     sha256: str
     serving: bool
-    checks: dict[str, Any]
-    manifest: dict[str, Any]
+    checks: JsonObject
+    manifest: JsonObject
     created_at: str
     erased_at: str | None = Field(description="When it was forgotten with a unit that it had learned from.")
 

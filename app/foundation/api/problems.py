@@ -1,7 +1,5 @@
 """Every error becomes one RFC 9457 problem document; on the Personalizer routes, that service's own error body."""
 
-from typing import Any
-
 import orjson
 import structlog
 from flask import Flask, Response, current_app, request
@@ -10,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from app.foundation.errors import BadRequest, LoopwiseError, TooManyRequests, Unavailable
-from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.fields import JsonObject, invalid, pydantic_fields
 from app.foundation.store.engine import is_outage, unavailable
 
 log = structlog.get_logger()
@@ -78,7 +76,7 @@ def render(error: LoopwiseError) -> Response:
     if request.path.startswith(PERSONALIZER):
         status = 400 if status == 422 else status
         code = _PERSONALIZER_CODES.get(status, "ServiceUnavailable" if status == 503 else "InvalidRequest")
-        body: dict[str, Any] = {"error": {"code": code, "message": error.detail, "target": error.code}}
+        body: JsonObject = {"error": {"code": code, "message": error.detail, "target": error.code}}
         response = Response(orjson.dumps(body), status, mimetype="application/json")
     else:
         body = problem(status, error.code, error.title, error.detail)
@@ -101,7 +99,7 @@ def _page(error: LoopwiseError) -> Response | None:
     return None if make is None else make(error)
 
 
-def problem(status: int, code: str, title: str, detail: str) -> dict[str, Any]:
+def problem(status: int, code: str, title: str, detail: str) -> JsonObject:
     """The members that every problem document has."""
     return {"type": f"/docs/errors#{code}", "title": title, "status": status, "detail": detail, "code": code}
 

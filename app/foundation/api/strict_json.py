@@ -11,6 +11,7 @@ from flask import Request, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.foundation.errors import BadRequest
+from app.foundation.fields import JsonObject
 
 
 class DuplicateKey(ValueError):
@@ -46,7 +47,7 @@ def _check_slowly(body: bytes) -> None:
         raise BadRequest("duplicate_key", f"The key {error} stands twice in one object; keep one.") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -54,7 +55,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _depth(document: Any) -> int:
+def _depth(document: object) -> int:
     level, depth = [document], 0
     while level:
         nested = [item for item in level if isinstance(item, dict | list)]
@@ -74,7 +75,7 @@ def _holds_nul(item: Any) -> bool:
 class StrictRequest(Request):
     """A request whose JSON is read by ``parse``, whatever content type it names."""
 
-    document: Any = None  # the parsed body, once it was asked for
+    document: object = None  # the parsed body, once it was asked for
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
         """The parsed body; the parameters are werkzeug's and change nothing."""

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from app.foundation.fields import JsonObject
+
 MAX_DEPTH = 24  # the whole definition nests a little deeper
 
 
@@ -25,7 +27,7 @@ def read_json(text: str) -> tuple[Any, str | None]:
     return (None, problem) if problem else (found, None)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]

@@ -138,7 +138,7 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def json_text(document: Any) -> str:
+def json_text(document: object) -> str:
     """A document as JSON for reading."""
     return json.dumps(document, indent=2, ensure_ascii=False, default=str)
 

@@ -1,11 +1,11 @@
 """What a rebuild reads and writes: what the serving version learned, in its order; all outcomes; the next generation."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.fields import JsonObject
 from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds_of
 
 SLICE = 2000  # rows that are read or written at once
@@ -84,7 +84,7 @@ def outcomes(connection: Connection, experiment_id: int) -> Iterator[list[Due]]:
         after = rows[-1].id
 
 
-def settle_again(connection: Connection, experiment_id: int, version: int, rows: list[dict[str, Any]]) -> None:
+def settle_again(connection: Connection, experiment_id: int, version: int, rows: list[JsonObject]) -> None:
     """Write outcomes as they are under a feedback schema: decision_id, reward, events."""
     values = {"experiment_id": experiment_id, "version": version, "rows": orjson.dumps(rows).decode()}
     connection.execute(_SETTLE_AGAIN, values)

@@ -1,11 +1,12 @@
 """Rewards as they arrived, and the gate that makes "in time" mean the same to writers and learners.
 
 A reward is stored under a shared lock, and stamped after it is held. A training round takes the lock alone for a moment:
+from app.foundation.fields import JsonObject
 from then on, whatever was stamped before the closing of a window is visible, and whatever comes is stamped later.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, select, text
@@ -97,6 +98,6 @@ def find_many(connection: Connection, decision_ids: list[str]) -> dict[tuple[str
 
 def insert_new(connection: Connection, rows: list[NewReward]) -> dict[tuple[str, str], StoredReward]:
     """Store rewards, under the gate; returns those that are new."""
-    documents: list[dict[str, Any]] = [row._asdict() for row in rows]
+    documents = [row._asdict() for row in rows]
     stored = connection.execute(_INSERT, {"rows": orjson.dumps(documents).decode()})
     return {(row.decision_id, row.reward_id): StoredReward._make(row) for row in stored}

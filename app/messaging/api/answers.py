@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.foundation.api.answers import Message
+from app.foundation.fields import JsonObject
 from app.messaging.triggers.definition import TriggerConfig
 
 
@@ -28,16 +29,16 @@ class TriggerAnswer(BaseModel):
     version: int = Field(description="Of the definition; a change that names it is never made over somebody else's.")
     name: str
     experiment: str
-    pattern: dict[str, Any]
-    conditions: list[dict[str, Any]]
-    delay_s: float | dict[str, Any]
+    pattern: JsonObject
+    conditions: list[JsonObject]
+    delay_s: float | JsonObject
     priority: int
     variables: dict[str, str]
     context: dict[str, str]
     channel: str | None
     locale: str | None
     time_zone: str | None
-    delivery: dict[str, Any]
+    delivery: JsonObject
     created_by: str
     created_at: str
     changed_at: str
@@ -72,8 +73,8 @@ class DryRunAnswer(BaseModel):
     until: str
     firings: int
     units: int
-    days: list[dict[str, Any]]
-    sample: list[dict[str, Any]] = Field(description="The newest, at most 100.")
+    days: list[JsonObject]
+    sample: list[JsonObject] = Field(description="The newest, at most 100.")
 
 
 class WebhookAnswer(BaseModel):

@@ -1,13 +1,12 @@
 """The log of deliveries, and the messages that units fetch themselves."""
 
 from itertools import groupby
-from typing import Any
 
 from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
 from app.foundation.errors import Conflict, FieldError, NotFound
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import AnyRow, transaction
 from app.foundation.times import iso
@@ -21,7 +20,7 @@ MOST_HELD = 50  # messages that are shown to a unit at once
 
 def newest(
     engine: Engine, *, webhook: str | None = None, status: str | None = None, after_id: int | None = None, limit: int
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Deliveries with their attempts, newest first; ``after_id`` continues a listing.
 
     :raises NotFound: no such webhook.
@@ -42,7 +41,7 @@ def newest(
     return [_as_json(row, by_delivery.get(row.id, [])) for row in rows]
 
 
-def get(engine: Engine, delivery_id: int) -> dict[str, Any]:
+def get(engine: Engine, delivery_id: int) -> JsonObject:
     """One delivery with its attempts.
 
     :raises NotFound: there is none of that id.
@@ -54,7 +53,7 @@ def get(engine: Engine, delivery_id: int) -> dict[str, Any]:
         return _as_json(row, store.attempts_of(connection, [delivery_id]))
 
 
-def replay(engine: Engine, delivery_id: int, actor: str) -> dict[str, Any]:
+def replay(engine: Engine, delivery_id: int, actor: str) -> JsonObject:
     """Send a delivery again, as if it were new. The receiver sees the same delivery id.
 
     :raises NotFound: there is none of that id.
@@ -98,7 +97,7 @@ def unit_of(engine: Engine, decision_id: str) -> str:
     return unit_id
 
 
-def received(engine: Engine, caller: Caller, decision_id: str) -> dict[str, Any]:
+def received(engine: Engine, caller: Caller, decision_id: str) -> JsonObject:
     """A held message was shown to its unit; doing it again changes nothing.
 
     :raises NotFound: no message is held under that decision's id.
@@ -111,7 +110,7 @@ def received(engine: Engine, caller: Caller, decision_id: str) -> dict[str, Any]
     return {"decision_id": decision_id, "status": "delivered", "received": row.status == "waiting"}
 
 
-def content(row: Held | store.Claimed) -> dict[str, Any]:
+def content(row: Held | store.Claimed) -> JsonObject:
     """What a receiver gets of a delivery."""
     return {
         "delivery_id": row.id,
@@ -123,7 +122,7 @@ def content(row: Held | store.Claimed) -> dict[str, Any]:
     }
 
 
-def _as_json(row: store.StoredDelivery, attempts: list[AnyRow]) -> dict[str, Any]:
+def _as_json(row: store.StoredDelivery, attempts: list[AnyRow]) -> JsonObject:
     document = row._asdict()
     del document["webhook_id"], document["attempts"]
     times = {name: getattr(row, name) for name in ("next_at", "created_at", "finished_at")}

@@ -6,14 +6,14 @@ secret is changed.
 
 import hashlib
 import hmac
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 from sqlalchemy import Connection, Engine
 
 from app.foundation import outgoing
 from app.foundation.errors import Conflict, FieldError, NotFound, check_version
-from app.foundation.fields import Key, Model, invalid
+from app.foundation.fields import JsonObject, Key, Model, invalid
 from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -147,7 +147,7 @@ def signature(key: str, body: bytes, at: int) -> str:
     return f"t={at},v1={signed}"
 
 
-def as_json(webhook: StoredWebhook) -> dict[str, Any]:
+def as_json(webhook: StoredWebhook) -> JsonObject:
     """The webhook as the API shows it."""
     times = {name: getattr(webhook, name) for name in ("created_at", "silent_since", "retry_at")}
     return _shown(webhook) | {
@@ -157,7 +157,7 @@ def as_json(webhook: StoredWebhook) -> dict[str, Any]:
     }
 
 
-def _shown(webhook: StoredWebhook) -> dict[str, Any]:
+def _shown(webhook: StoredWebhook) -> JsonObject:
     return {name: getattr(webhook, name) for name in ("key", "url", "status", "secret_version")}
 
 

@@ -1,22 +1,22 @@
 """What an app may report about what its people do."""
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 import orjson
 from pydantic import AfterValidator, Field, model_validator
 
-from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time, wrong
+from app.foundation.fields import MAX_BATCH, Id, JsonObject, Key, Model, Time, wrong
 
 MAX_PROPERTY_BYTES: Final = 16_384
 
 
-def _bounded(properties: dict[str, Any]) -> dict[str, Any]:
+def _bounded(properties: JsonObject) -> JsonObject:
     if len(orjson.dumps(properties)) > MAX_PROPERTY_BYTES:
         raise wrong("properties_too_large", {"limit": MAX_PROPERTY_BYTES})
     return properties
 
 
-Properties = Annotated[dict[str, Any], AfterValidator(_bounded)]
+Properties = Annotated[JsonObject, AfterValidator(_bounded)]
 
 
 class EventRequest(Model):

@@ -1,15 +1,16 @@
 """Messages on their way: the log of deliveries with every attempt, and the webhooks that they go to."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
 from app.accounts.pages.access import page, user
 from app.deciding.serving import runtime
 from app.foundation.errors import FieldError, LoopwiseError, NotFound
-from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.fields import Model, invalid, pydantic_fields
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import posted_version, whole_number
 from app.foundation.words import as_sentence
@@ -23,8 +24,11 @@ STATES = {"waiting": ("waiting", "info"), "delivered": ("delivered", "ok"), "fai
 DONE = {"pause": "paused", "start": "running"}
 
 
+Spec = TypeVar("Spec", bound=Model)
+
+
 @page("/deliveries", "viewer")
-def deliveries() -> Any:
+def deliveries() -> ResponseReturnValue:
     """Deliveries, newest first, of one webhook or in one state."""
     given = {name: request.args.get(name, "").strip() for name in ("webhook", "status")}
     text, wanted = request.args.get("after", ""), {name: value or None for name, value in given.items()}
@@ -43,7 +47,7 @@ def deliveries() -> Any:
 
 
 @page("/deliveries/<number>/replay", "editor", ("POST",))
-def replay_delivery(number: str) -> Any:
+def replay_delivery(number: str) -> ResponseReturnValue:
     """Send one again."""
     delivery_id = whole_number(number)
     if delivery_id is None:
@@ -55,7 +59,7 @@ def replay_delivery(number: str) -> Any:
 
 
 @page("/webhooks", "admin", ("GET", "POST"))
-def webhooks() -> Any:
+def webhooks() -> ResponseReturnValue:
     """The webhooks, and a form for a new one."""
     at, form = runtime(), request.form
     errors: dict[str, str] = {}
@@ -74,12 +78,16 @@ def webhooks() -> Any:
 
 
 @page("/webhooks/<key>", "admin", ("GET", "POST"))
-def webhook(key: str) -> Any:
+def webhook(key: str) -> ResponseReturnValue:
     """One webhook: another address, a pause, a new secret, the end."""
     stored = hooks.get(runtime().engine, key)
     if request.method == "GET":
         return _one(stored)
-    does: dict[str, Callable[[StoredWebhook], Any]] = {"url": _move, "rotate": _rotate, "delete": _delete}
+    does: dict[str, Callable[[StoredWebhook], ResponseReturnValue]] = {
+        "url": _move,
+        "rotate": _rotate,
+        "delete": _delete,
+    }
     verb = request.form.get("do", "")
     try:
         if verb in DONE:
@@ -95,19 +103,19 @@ def webhook(key: str) -> Any:
         return _one(stored, errors=_mistakes(error, verb)), error.status
 
 
-def _move(stored: StoredWebhook) -> Any:
+def _move(stored: StoredWebhook) -> ResponseReturnValue:
     url = request.form.get("url", "").strip()
     told = f"The webhook {stored.key} has another address now."
     return _changed(stored.key, told, url=url, version=posted_version())
 
 
-def _rotate(stored: StoredWebhook) -> Any:
+def _rotate(stored: StoredWebhook) -> ResponseReturnValue:
     at = runtime()
     found, secret = hooks.rotate(at.engine, at.settings, stored.key, user().name, posted_version())
     return _one(found, secret=secret)
 
 
-def _delete(stored: StoredWebhook) -> Any:
+def _delete(stored: StoredWebhook) -> ResponseReturnValue:
     if request.form.get("confirm", "").strip() != stored.key:
         raise invalid((FieldError("/confirm", "not_confirmed", {"key": stored.key}),))
     hooks.delete(runtime().engine, stored.key, user().name)
@@ -115,7 +123,7 @@ def _delete(stored: StoredWebhook) -> Any:
     return redirect(url_for("admin.webhooks"))
 
 
-def _changed(key: str, told: str, version: int | None = None, **given: str) -> Any:
+def _changed(key: str, told: str, version: int | None = None, **given: str) -> ResponseReturnValue:
     at = runtime()
     patch = _checked(WebhookPatch, **given).model_copy(update={"version": version})
     hooks.change(at.engine, at.settings, key, patch, user().name)
@@ -129,7 +137,7 @@ def _one(stored: StoredWebhook, *, errors: dict[str, str] | None = None, **value
     )
 
 
-def _checked(model: Any, **given: str) -> Any:
+def _checked(model: type[Spec], **given: str) -> Spec:
     try:
         return model.model_validate({name: value.replace("\0", "") for name, value in given.items()})
     except ValidationError as error:

@@ -1,14 +1,14 @@
 """Values of conditions as people type them, and the other way round: numbers, yes and no, texts, lists of them."""
 
 import re
-from typing import Any
 
+Scalar = str | bool | int | float | None
 WORDS = {"yes": True, "no": False, "null": None}
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))(?:,|$)')
 
 
-def one_value(text: str) -> Any:
+def one_value(text: str) -> Scalar:
     """A number, yes or no, nothing, or a text; a text in quotes stays one."""
     text = text.strip()
     if not text:
@@ -23,7 +23,7 @@ def one_value(text: str) -> Any:
     return int(number) if re.fullmatch(r"[-+]?\d{1,18}", number) else float(number)
 
 
-def listed_values(text: str) -> list[Any]:
+def listed_values(text: str) -> list[Scalar]:
     """Values with commas between them; a text in quotes may hold one."""
     found = []
     for match in _ITEM.finditer(text):
@@ -34,18 +34,25 @@ def listed_values(text: str) -> list[Any]:
     return found
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """The text that reads back to the value."""
     if isinstance(value, list):
-        return ", ".join('"' + one.replace('"', '""') + '"' if _odd(one) else as_text(one) or "null" for one in value)
+        return ", ".join(_item(item) for item in value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str) and (one_value(value) != value or type(one_value(value)) is not str):
-        return '"' + value.replace('"', '""') + '"'
+        return _quoted(value)
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
-def _odd(value: Any) -> bool:
-    return isinstance(value, str) and ("," in value or value.startswith('"') or value != value.strip())
+def _item(value: object) -> str:
+    """One of several values; a text that commas, quotes or spaces would break stands in quotes."""
+    if isinstance(value, str) and ("," in value or value.startswith('"') or value != value.strip()):
+        return _quoted(value)
+    return as_text(value) or "null"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

@@ -4,12 +4,13 @@ from datetime import date, timedelta
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
 from app.deciding.serving import runtime
 from app.design import history as trail
 from app.foundation.errors import Conflict, FieldError, LoopwiseError
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
@@ -39,7 +40,7 @@ def triggers() -> str:
 
 
 @page("/triggers/new", "editor", ("GET", "POST"))
-def new_trigger() -> Any:
+def new_trigger() -> ResponseReturnValue:
     """The form of a new trigger."""
     if request.method == "GET":
         return _form(FORM.tree())
@@ -48,7 +49,7 @@ def new_trigger() -> Any:
 
 
 @page("/triggers/<key>/change", "editor", ("GET", "POST"))
-def change_trigger(key: str) -> Any:
+def change_trigger(key: str) -> ResponseReturnValue:
     """The form of a stored trigger."""
     stored = service.get(runtime().engine, key)
     if request.method == "GET":
@@ -70,7 +71,7 @@ def trigger(key: str) -> str:
 
 
 @page("/triggers/<key>/dry-run", "viewer")
-def dry_run(key: str) -> Any:
+def dry_run(key: str) -> ResponseReturnValue:
     """Whom it would have reached in the last seven days."""
     stored = service.get(runtime().engine, key)
     try:
@@ -80,7 +81,7 @@ def dry_run(key: str) -> Any:
 
 
 @page("/triggers/<key>/move", "editor", ("POST",))
-def move_trigger(key: str) -> Any:
+def move_trigger(key: str) -> ResponseReturnValue:
     """Start or pause."""
     verb = request.form.get("do", "")
     if verb not in DONE:
@@ -91,7 +92,7 @@ def move_trigger(key: str) -> Any:
 
 
 @page("/triggers/<key>/delete", "editor", ("GET", "POST"))
-def delete_trigger(key: str) -> Any:
+def delete_trigger(key: str) -> ResponseReturnValue:
     """Say what deleting means; then do it."""
     if request.method == "POST":
         service.delete(runtime().engine, key, user().name)
@@ -100,7 +101,7 @@ def delete_trigger(key: str) -> Any:
     return _rendered("trigger_delete.html", trigger=service.get(runtime().engine, key))
 
 
-def _answered(typed: Typed, save: Any, key: str = "") -> Any:
+def _answered(typed: Typed, save: Any, key: str = "") -> ResponseReturnValue:
     """What a button of the form does: add or drop a row, try, or save."""
     verb = request.form.get("do", "save")
     if verb not in ("save", "try"):
@@ -122,7 +123,7 @@ def _answered(typed: Typed, save: Any, key: str = "") -> Any:
     return redirect(url_for("admin.trigger", key=stored.key))
 
 
-def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **values: Any) -> str:
+def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **values: object) -> str:
     at = runtime()
     experiments = at.snapshots.current.experiments
     known = [one.key for one in webhooks.newest(at.engine)]
@@ -156,7 +157,7 @@ def _waits(config: Any) -> bool:
     )
 
 
-def _shown(key: str, **values: Any) -> str:
+def _shown(key: str, **values: object) -> str:
     after = whole_number(request.args.get("after", ""))
     stored = service.get(runtime().engine, key)
     found = service.firings(runtime().engine, key, after_id=after, limit=PAGE + 1)
@@ -174,13 +175,13 @@ def _shown(key: str, **values: Any) -> str:
     )
 
 
-def _dry_run(definition: Any) -> dict[str, Any]:
+def _dry_run(definition: Any) -> JsonObject:
     found = dry_runs.dry_run(runtime().engine, definition)
     config: TriggerConfig = parse_trigger(definition)
     return {"reached": found, "days": _days(found), "sample": found["sample"][:SAMPLE], "tried": config}
 
 
-def _days(found: dict[str, Any]) -> Figure:
+def _days(found: JsonObject) -> Figure:
     """Firings of each day, also of those without one."""
     first, last = (date.fromisoformat(found[name][:10]) for name in ("since", "until"))
     known = {one["date"]: one for one in found["days"]}
@@ -195,5 +196,5 @@ def _days(found: dict[str, Any]) -> Figure:
     return Figure("dry-run", title, chart, ["Day", "Firings", "Units"], rows, note)
 
 
-def _rendered(template: str, **values: Any) -> str:
+def _rendered(template: str, **values: object) -> str:
     return render_template(template, section="triggers", words=trigger_words, **values)

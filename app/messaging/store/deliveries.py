@@ -1,11 +1,12 @@
 """Messages on their way: sent to webhooks, or held for their unit."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.foundation.fields import JsonObject
 from app.foundation.store.engine import AnyRow
 from app.foundation.store.tables import deliveries as _d
 from app.foundation.store.tables import delivery_attempts as _a
@@ -121,7 +122,7 @@ def record_attempt(
 
 def finish(connection: Connection, delivery_id: int, status: str) -> None:
     """A delivery arrived, or is given up."""
-    values: dict[str, Any] = {"status": status, "next_at": None, "finished_at": func.clock_timestamp()}
+    values: JsonObject = {"status": status, "next_at": None, "finished_at": func.clock_timestamp()}
     values["attempts"] = _d.c.attempts + 1
     connection.execute(update(_d).where(_d.c.id == delivery_id, _d.c.status == "waiting").values(**values))
 

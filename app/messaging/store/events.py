@@ -1,11 +1,12 @@
 """Events as they were reported, and the list of those that triggers have not looked at yet."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, select, text
 
+from app.foundation.fields import JsonObject
 from app.foundation.store.engine import AnyRow
 from app.foundation.store.tables import events as _e
 
@@ -21,7 +22,7 @@ class NewEvent(NamedTuple):
     event_id: str
     unit_id: str
     name: str
-    properties: dict[str, Any]
+    properties: JsonObject
     body_hash: str
     occurred_at: datetime | None  # null: when it arrives
 

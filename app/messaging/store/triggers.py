@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from app.foundation.fields import JsonObject
 from app.foundation.store.tables import firings as _f
 from app.foundation.store.tables import triggers as _t
 
@@ -17,7 +18,7 @@ class StoredTrigger(NamedTuple):
     id: int
     key: str
     status: str  # running, paused
-    definition: dict[str, Any]
+    definition: JsonObject
     version: int  # of the definition
     created_by: str
     created_at: datetime
@@ -28,7 +29,7 @@ class StoredTrigger(NamedTuple):
 _columns = [_t.c[name] for name in StoredTrigger._fields]
 
 
-def add(connection: Connection, *, key: str, definition: dict[str, Any], created_by: str) -> None:
+def add(connection: Connection, *, key: str, definition: JsonObject, created_by: str) -> None:
     """Store a trigger, which is paused."""
     connection.execute(insert(_t).values(key=key, status="paused", definition=definition, created_by=created_by))
 
@@ -60,7 +61,7 @@ def using_webhook(connection: Connection, webhook_key: str) -> list[str]:
     return list(connection.execute(select(_t.c.key).where(delivers).order_by(_t.c.key).limit(10)).scalars())
 
 
-def define(connection: Connection, trigger_id: int, definition: dict[str, Any], version: int, *, anew: bool) -> None:
+def define(connection: Connection, trigger_id: int, definition: JsonObject, version: int, *, anew: bool) -> None:
     """Replace the definition.
 
     :param anew: it waits for something else now: silences that are complete already are none of its business.
@@ -95,7 +96,7 @@ class NewFiring(NamedTuple):
     cause: str
     caused_at: datetime
     unit_id: str
-    request: dict[str, Any]  # of the message, without a decision's id
+    request: JsonObject  # of the message, without a decision's id
     priority: int
     delay_s: float
 
@@ -139,13 +140,13 @@ class DueFiring(NamedTuple):
 
     id: int
     unit_id: str
-    request: dict[str, Any]
+    request: JsonObject
     priority: int
     created_at: datetime
     wait_decision_id: str | None
     key: str | None  # of the trigger; null: it is gone
     status: str | None  # of the trigger
-    definition: dict[str, Any] | None
+    definition: JsonObject | None
 
 
 _DUE = text(

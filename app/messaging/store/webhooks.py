@@ -1,7 +1,7 @@
 """Webhooks: addresses that messages are sent to. Their secrets are derived, and not here."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
@@ -47,7 +47,7 @@ def newest(connection: Connection, *, after_id: int | None, limit: int) -> list[
     return [StoredWebhook._make(row) for row in connection.execute(query)]
 
 
-def change(connection: Connection, webhook_id: int, **values: Any) -> None:
+def change(connection: Connection, webhook_id: int, **values: object) -> None:
     """Set columns."""
     connection.execute(update(_w).where(_w.c.id == webhook_id).values(**values))
 

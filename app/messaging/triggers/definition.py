@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from app.content.message_config import Channel, VariableName
-from app.foundation.fields import Key, Model, invalid, pydantic_fields, shaped, wrong
+from app.foundation.fields import JsonObject, Key, Model, invalid, pydantic_fields, shaped, wrong
 
 DAY_S: Final = 86_400
 MAX_WINDOW_S: Final = 90 * DAY_S
@@ -159,7 +159,7 @@ class TriggerConfig(Model):
     delivery: Annotated[ToWebhook | ToUnit, Field(discriminator="to")]
 
 
-def parse_trigger(document: Any) -> TriggerConfig:
+def parse_trigger(document: object) -> TriggerConfig:
     """Check a whole definition.
 
     :raises Unprocessable: naming every wrong field.
@@ -170,9 +170,9 @@ def parse_trigger(document: Any) -> TriggerConfig:
         raise invalid(pydantic_fields(error, document)) from None
 
 
-def plain(config: TriggerConfig) -> dict[str, Any]:
+def plain(config: TriggerConfig) -> JsonObject:
     """The definition as JSON, as it is stored and shown."""
-    document: dict[str, Any] = config.model_dump(mode="json", by_alias=True)
+    document: JsonObject = config.model_dump(mode="json", by_alias=True)
     document["conditions"] = [
         {name: value for name, value in one.items() if name == "value" or value is not None}
         for one in document["conditions"]
@@ -200,10 +200,10 @@ def properties_hold(config: TriggerConfig, properties: Any) -> bool:
     return all(one.holds(look_up(properties, one.property)) for one in config.conditions if one.property is not None)
 
 
-def request_of(config: TriggerConfig, unit_id: str, properties: Any) -> dict[str, Any]:
+def request_of(config: TriggerConfig, unit_id: str, properties: Any) -> JsonObject:
     """The body of the message's request, with what the event has; a property that is missing is left out."""
 
-    def taken(paths: dict[str, str]) -> dict[str, Any]:
+    def taken(paths: dict[str, str]) -> JsonObject:
         found = {name: look_up(properties, path) for name, path in paths.items()}
         return {name: value for name, value in found.items() if value is not MISSING and value is not None}
 

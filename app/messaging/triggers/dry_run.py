@@ -6,11 +6,11 @@ It knows nothing of delays, caps, consent and what the experiment would have cho
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
 
 from sqlalchemy import Connection, Engine, exc
 
 from app.foundation.errors import Unprocessable
+from app.foundation.fields import JsonObject
 from app.foundation.store import platform
 from app.foundation.store.engine import AnyRow, transaction
 from app.foundation.times import iso
@@ -31,7 +31,7 @@ MOST_SHOWN = 100
 CANCELLED = "57014"  # PostgreSQL's code for a statement that took too long
 
 
-def dry_run(engine: Engine, document: Any) -> dict[str, Any]:
+def dry_run(engine: Engine, document: object) -> JsonObject:
     """Firings and units per day, and the newest firings.
 
     :raises Unprocessable: the definition is wrong, or there are too many events to look at.
@@ -90,7 +90,7 @@ def _silences(rows: list[AnyRow], pattern: AbsencePattern, since: datetime, unti
             yield hit(row)._replace(at=complete)
 
 
-def _told(hits: list[Hit], since: datetime, until: datetime) -> dict[str, Any]:
+def _told(hits: list[Hit], since: datetime, until: datetime) -> JsonObject:
     hits = sorted(hits, key=lambda one: (one.at, one.event_id))
     days = []
     for date, group in groupby(hits, key=lambda one: one.at.date()):

@@ -17,7 +17,7 @@ from app.deciding.decide import AnsweredDecision, decide
 from app.deciding.requests import DecideRequest, MessageRequest, identify
 from app.deciding.runtime import Runtime
 from app.foundation.errors import LoopwiseError, TooManyRequests, Unavailable
-from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.fields import JsonObject, invalid, pydantic_fields
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
 from app.messaging.store import deliveries, triggers, webhooks
@@ -131,7 +131,7 @@ def _webhook_id(runtime: Runtime, config: TriggerConfig) -> int | None:
     return found.id
 
 
-def _decide(runtime: Runtime, caller: Caller, model: type[DecideRequest], body: dict[str, Any]) -> AnsweredDecision:
+def _decide(runtime: Runtime, caller: Caller, model: type[DecideRequest], body: JsonObject) -> AnsweredDecision:
     try:
         request = model.model_validate(body)
     except ValidationError as error:

@@ -1,12 +1,12 @@
 """Triggers: define, read, change, start, pause, delete. A new one is paused."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import Conflict, FieldError, NotFound, Unprocessable, check_version
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -30,7 +30,7 @@ class Listed(NamedTuple):
     fired: int  # firings of the last 24 hours; counted up to MOST_FIRED
 
 
-def create(engine: Engine, document: Any, actor: str) -> StoredTrigger:
+def create(engine: Engine, document: object, actor: str) -> StoredTrigger:
     """Store a new trigger, paused.
 
     :raises Unprocessable: naming every wrong field.
@@ -72,7 +72,7 @@ def listed(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> 
 
 
 def change(
-    engine: Engine, key: str, patch: dict[str, Any], actor: str, expected_version: int | None = None
+    engine: Engine, key: str, patch: JsonObject, actor: str, expected_version: int | None = None
 ) -> StoredTrigger:
     """Replace the given top-level fields; firings that wait keep what they were made with.
 
@@ -126,7 +126,7 @@ def firings(engine: Engine, key: str, *, after_id: int | None = None, limit: int
         return store.firings(connection, _stored(connection, key).id, after_id=after_id, limit=limit)
 
 
-def as_json(trigger: StoredTrigger) -> dict[str, Any]:
+def as_json(trigger: StoredTrigger) -> JsonObject:
     """The trigger as the API shows it."""
     return trigger.definition | {
         "status": trigger.status,
@@ -137,7 +137,7 @@ def as_json(trigger: StoredTrigger) -> dict[str, Any]:
     }
 
 
-def firing_as_json(firing: StoredFiring) -> dict[str, Any]:
+def firing_as_json(firing: StoredFiring) -> JsonObject:
     """The firing as the API shows it."""
     times = {name: getattr(firing, name) for name in ("caused_at", "due_at", "finished_at")}
     return firing._asdict() | {name: None if moment is None else iso(moment) for name, moment in times.items()}

@@ -58,7 +58,7 @@ def cap_question(key: str) -> ResponseReturnValue:
         errors=errors,
         shown=_shown(found) if found else None,
         most=MOST,
-        **choices(),
+        caps=choices(),
     )
     return shown, 422 if errors else 200
 

@@ -120,7 +120,7 @@ def _page(
         shown=_shown(found),
         candidates=[_candidate(spec) for spec in found.candidates],
         asked_first=cap_question.asked_first,
-        **cap_question.choices(),
+        caps=cap_question.choices(),
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from app.foundation.fields import JsonObject
 from app.foundation.store import tables
 from app.foundation.store.engine import AnyRow
 
@@ -27,7 +28,7 @@ class StoredExperiment(NamedTuple):
     concluded_at: datetime | None  # null: not concluded
     conclusion: str | None
     owner: str  # who created it: a user's name, an API key's id, or cli
-    config: dict[str, Any]
+    config: JsonObject
 
 
 _columns = [_e.c[name] for name in StoredExperiment._fields if name != "config"]
@@ -40,7 +41,7 @@ def _stored(row: AnyRow) -> StoredExperiment:
     return StoredExperiment._make(row)
 
 
-def add(connection: Connection, *, key: str, salt: bytes, config: dict[str, Any], revision: int, owner: str) -> int:
+def add(connection: Connection, *, key: str, salt: bytes, config: JsonObject, revision: int, owner: str) -> int:
     """Store a new draft; returns its id."""
     values = {"key": key, "status": "draft", "salt": salt, "config_version": 1, "revision": revision, "owner": owner}
     experiment_id = connection.execute(insert(_e).values(**values).returning(_e.c.id)).scalar_one()
@@ -84,13 +85,13 @@ def newest(connection: Connection, *, after_id: int | None, limit: int) -> list[
     return [_stored(row) for row in connection.execute(query)]
 
 
-def config_of(connection: Connection, experiment_id: int, version: int) -> dict[str, Any]:
+def config_of(connection: Connection, experiment_id: int, version: int) -> JsonObject:
     """One stored configuration; they never change."""
     query = select(_c.c.config).where(_c.c.experiment_id == experiment_id, _c.c.version == version)
     return dict(connection.execute(query).scalar_one())
 
 
-def add_config(connection: Connection, experiment_id: int, version: int, config: dict[str, Any], revision: int) -> None:
+def add_config(connection: Connection, experiment_id: int, version: int, config: JsonObject, revision: int) -> None:
     """Make ``config`` the experiment's newest version."""
     connection.execute(insert(_c).values(experiment_id=experiment_id, version=version, config=config))
     connection.execute(update(_e).where(_e.c.id == experiment_id).values(config_version=version, revision=revision))
@@ -98,7 +99,7 @@ def add_config(connection: Connection, experiment_id: int, version: int, config:
 
 def set_status(connection: Connection, experiment_id: int, status: str, revision: int, conclusion: str | None) -> None:
     """Move the experiment to a status, with the times that belong to it."""
-    values: dict[str, Any] = {"status": status, "revision": revision}
+    values: JsonObject = {"status": status, "revision": revision}
     if status == "running":
         values["started_at"] = func.coalesce(_e.c.started_at, func.clock_timestamp())
     if status == "concluded":

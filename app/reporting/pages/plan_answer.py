@@ -1,10 +1,11 @@
 """The answer to a planning question, in sentences, a chart and its figures."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 from sqlalchemy import Engine
 
+from app.foundation.fields import JsonObject
 from app.foundation.pages import charts
 from app.foundation.pages.charts.parts import Point
 from app.foundation.pages.format import number, percent, plural
@@ -15,7 +16,7 @@ from app.reporting.power import PowerRequest
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
 RUNS = 100  # simulated experiments
 TRUSTED_COVERAGE = 0.9  # of 95% intervals in the simulation
-Asked = dict[str, Any]  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
+Asked = JsonObject  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
 
 
 class Answer(NamedTuple):
@@ -31,7 +32,7 @@ class Answer(NamedTuple):
 
 def metric_answer(engine: Engine, asked: Asked) -> Answer:
     """How many users, and how many days, to compare two arms; ``asked`` is a ``MetricPlan``."""
-    answered: dict[str, Any] = power.plan(engine, PowerRequest.model_validate({"metric": asked})).as_json()
+    answered: JsonObject = power.plan(engine, PowerRequest.model_validate({"metric": asked})).as_json()
     plan = answered["plan"]
     baseline, factor = plan["baseline"], plan["sequential_factor"]
     total = plan["n_control"] + plan["n_treatment"]
@@ -55,7 +56,7 @@ def metric_answer(engine: Engine, asked: Asked) -> Answer:
 
 
 def _over_weeks(
-    engine: Engine, asked: Asked, baseline: dict[str, Any], factor: float
+    engine: Engine, asked: Asked, baseline: JsonObject, factor: float
 ) -> tuple[Markup, str, list[str], list[list[str]]]:
     """The smallest change that would be seen after so many weeks."""
     caption = "The smallest change that would be seen, by how long it runs"
@@ -68,7 +69,7 @@ def _over_weeks(
         effects = []
         for units in (asked["units_per_day"] * 7 * weeks, asked["units_per_day"] * 7 * weeks / factor):
             one = PowerRequest.model_validate({"metric": known | {"units": max(4, round(units))}})
-            answered: dict[str, Any] = power.plan(engine, one).as_json()
+            answered: JsonObject = power.plan(engine, one).as_json()
             effects.append(abs(answered["plan"]["effect"] / baseline["value"]))
         found.append((weeks, effects))
     names = ("one look at the end", "looking whenever you like")
@@ -85,7 +86,7 @@ def _over_weeks(
 
 def bandit_answer(engine: Engine, asked: Asked) -> Answer:
     """What learning would earn, by simulation; ``asked`` is a ``BanditPlan``."""
-    answered: dict[str, Any] = power.plan(engine, PowerRequest.model_validate({"bandit": asked})).as_json()
+    answered: JsonObject = power.plan(engine, PowerRequest.model_validate({"bandit": asked})).as_json()
     plan = answered["plan"]
     means = plan["means"]
     named = means if isinstance(means, dict) else {f"action {place}": mean for place, mean in enumerate(means, 1)}

@@ -2,7 +2,6 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from flask import Blueprint, Response, current_app, redirect, render_template_string, send_from_directory
 
@@ -10,6 +9,7 @@ from app.accounts.api.auth import needs
 from app.foundation.api.problems import HTTP_CODES, PERSONALIZER
 from app.foundation.api.respond import as_json
 from app.foundation.errors import CODES
+from app.foundation.fields import JsonObject
 from app.foundation.serving import PUBLIC
 
 SWAGGER = Path(str(files("flask_openapi_swagger"))) / "templates" / "swagger"
@@ -50,7 +50,7 @@ def openapi() -> Response:
     return as_json(document | {"paths": {path: _with_errors(path, item) for path, item in document["paths"].items()}})
 
 
-def _with_errors(path: str, item: dict[str, Any]) -> dict[str, Any]:
+def _with_errors(path: str, item: JsonObject) -> JsonObject:
     """Every error is a problem document, but on the Personalizer routes: those answer as that service did."""
     if not path.startswith(PERSONALIZER):
         return item

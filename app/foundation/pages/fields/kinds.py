@@ -10,12 +10,13 @@ from typing import Any, Final
 from werkzeug.datastructures import MultiDict
 
 from app.foundation.errors import FieldError
+from app.foundation.fields import JsonObject
 from app.foundation.formats.documents import read_json
 from app.foundation.pages.format import duration
 from app.foundation.pages.typed import UNITS, span, text
 from app.foundation.words import Params, plain
 
-Typed = dict[str, Any]  # by name: a text, a list of texts, a tree, or a list of trees
+Typed = JsonObject  # by name: a text, a list of texts, a tree, or a list of trees
 Form = MultiDict[str, str]
 Value = Any  # of a document: JSON, or ``ABSENT``
 ABSENT: Final = object()  # what an empty field makes of its document: nothing

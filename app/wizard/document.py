@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from app.design.experiment_config import OPTIONAL_PARTS
 from app.design.feedback_config import DEFAULT_LIMITS
+from app.design.pages.definition_fields import POLICY, policy_of
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard import form
-from bandits.policy import ALGORITHMS, COMMON
 
 Document = dict[str, Any]  # a definition as the API takes it
 HOLDOUT: Final = "holdout"
@@ -158,7 +158,7 @@ def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
     for place, row in enumerate(tree["arms"]):
         arm = form.ARM.values(row, f"/arms/{place}", findings, ["key", "share"])
-        arms.append(arm | {"policy": _policy(row["policy"], f"/arms/{place}/policy", findings)})
+        arms.append(arm | {"policy": policy_of(POLICY, row["policy"], f"/arms/{place}/policy", findings)})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
     if tree["arms:holdout"]:
@@ -170,16 +170,6 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         policy = (chosen or {}).get("policy", {"type": "uniform"})
         arms.append({"key": HOLDOUT, "policy": policy, **({} if share is ABSENT else {"share": share})})
     return {"arms": arms, "control_arm": None if chosen is None else chosen["key"]}
-
-
-def _policy(typed: Typed, pointer: str, findings: Findings) -> Document:
-    kind = typed["type"]
-    if kind != "bandit":
-        return form.POLICY.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
-    found: Document = form.POLICY.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
-    known = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
-    parameters = form.PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, known)
-    return found | {"parameters": parameters}
 
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:

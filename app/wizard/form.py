@@ -6,6 +6,7 @@ Names with a colon belong to the form alone. ``:row`` names a row wherever it st
 from typing import Final
 
 from app.design.feedback_config import STARS
+from app.design.pages.definition_fields import CAP, KEY, POLICY
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import (
     Boxes,
@@ -22,20 +23,8 @@ from app.foundation.pages.fields.kinds import (
 )
 from app.foundation.pages.fields.trees import Part, Rows
 from app.foundation.pages.format import duration
-from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS
 
-KEY, NAME = Text(empty=""), Text(empty="", strip=False)
-KNOWN: Final = {name: spec for known in (COMMON, *ALGORITHMS.values()) for name, spec in known.items()}
-PARAMETERS = Part(
-    {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
-    | {"interactions": Boxes(DEFAULT_INTERACTIONS)}
-)
-POLICY = Part(
-    {
-        **{"type": Text("bandit"), "action": KEY, "algorithm": Text("squarecb")},
-        **{"exploration_floor": percent("5"), "parameters": PARAMETERS},
-    }
-)
+NAME = Text(empty="", strip=False)
 ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": POLICY})
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
@@ -87,15 +76,6 @@ FEEDBACK = Part(
         "mute_s": Duration("30"),
         "limit": Number("20", whole=True),
         "limit_window_s": Duration("1", unit="hours"),
-    }
-)
-CAP = Part(
-    {
-        "limit": Number(whole=True, needed=True),
-        "window_s": Duration(needed=True),
-        "channel": Text(),
-        "action": Text(),
-        "across": Text("platform"),
     }
 )
 FATIGUE = Part(

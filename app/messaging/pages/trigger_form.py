@@ -4,8 +4,9 @@ import re
 from typing import Final
 
 from app.foundation.errors import LoopwiseError
-from app.foundation.pages.fields.kinds import Duration, Findings, Form, Kind, Number, Text, Typed, Value
-from app.foundation.pages.fields.trees import Part, Rows, change_rows, kind_at, texts_of
+from app.foundation.pages.fields import trees
+from app.foundation.pages.fields.kinds import Duration, Findings, Form, Number, Text, Typed, Value
+from app.foundation.pages.fields.trees import Part, Rows, change_rows, texts_of
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
 from app.messaging.triggers.definition import Cadence, ToWebhook, TriggerConfig, plain
 
@@ -124,7 +125,4 @@ def told(findings: Findings, typed: Typed, error: LoopwiseError | None = None) -
     for field in error.fields if error else ():
         of_condition = re.fullmatch(r"/conditions/\d+", field.path)
         findings.place(field._replace(path=f"{field.path}/value") if of_condition else field, fields)
-    found = {
-        name: problem.on_page((kind_at(FORM, name) or Kind()).write) for name, problem in findings.problems.items()
-    }
-    return found or ({"/key": error.detail} if error else {})
+    return trees.told(FORM, findings) or ({"/key": error.detail} if error else {})

@@ -104,6 +104,11 @@ def kind_at(part: Part, pointer: str) -> Kind | None:
     return kind
 
 
+def told(form: Part, findings: Findings) -> dict[str, str]:
+    """Every mistake as a sentence, with numbers as its field shows them, by field."""
+    return {name: problem.on_page((kind_at(form, name) or Kind()).write) for name, problem in findings.problems.items()}
+
+
 def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:
     """(name, text) of each field of a tree; (name, texts) of boxes."""
     if isinstance(tree, dict):

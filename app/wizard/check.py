@@ -44,7 +44,7 @@ def check(draft: Typed, before: StoredExperiment | None = None) -> Checked:
     if problems:
         fields = {pointer for pointer, _ in texts_of(WHOLE.complete(draft))}
         for problem in problems:
-            findings.place(problem, fields)
+            findings.beside(problem, fields)
     sentences = told(WHOLE, findings)
     return Checked(document, None if sentences else config, sentences)
 
@@ -53,7 +53,7 @@ def told_by(error_fields: tuple[FieldError, ...]) -> list[tuple[str, str, str]]:
     """(step, field, sentence) of each part of an error that a service raised."""
     findings = Findings()
     for field in error_fields:
-        findings.place(field, ())
+        findings.beside(field, ())
     return [(step_of(pointer), pointer, words) for pointer, words in told(WHOLE, findings).items()]
 
 
@@ -61,8 +61,8 @@ def where(pointer: str) -> str:
     """A field in words, for a list of mistakes: "arm 2, share"."""
     names = pointer.split("/")[1:]
     words = []
-    for place, name in enumerate(names):
-        following = names[place + 1] if place + 1 < len(names) else ""
+    for index, name in enumerate(names):
+        following = names[index + 1] if index + 1 < len(names) else ""
         if following.isdecimal():
             words.append(f"{_NOUNS.get(name, name.rstrip('s'))} {int(following) + 1}")
         elif not following and not name.isdecimal():

@@ -67,7 +67,7 @@ REWARD = Part(
 FEEDBACK = Part(
     {
         "thumbs": Part({"up": Number(), "down": Number()}),
-        "stars": Part({str(place): Number() for place in range(STARS)}),
+        "stars": Part({str(index): Number() for index in range(STARS)}),
         "score": Part({"low": Number(), "high": Number()}),
         "reasons": Rows(Part({"name": NAME, "value": Number(needed=True)})),
         "dismissed": Number(),
@@ -140,7 +140,7 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
         "Arms and traffic",
         {
             "arms": Rows(ARM, FIRST_ARMS, written=percentage),
-            "control_arm": Text("0"),  # a place among the arms
+            "control_arm": Text("0"),  # an index among the arms
             "arms:holdout": Flag(),
             "arms:holdout_share": percent(needed=True),
         },

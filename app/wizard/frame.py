@@ -85,10 +85,10 @@ def open_draft(draft_id: int) -> Opened:
     return opened_of(drafts.get(process().engine, draft_id))
 
 
-def opened_of(found: StoredDraft) -> Opened:
+def opened_of(draft: StoredDraft) -> Opened:
     """A stored draft, read and checked."""
-    before = None if found.experiment is None else experiments.get(process().engine, found.experiment)
-    return Opened(found, before, check(found.typed.get("document", {}), before))
+    before = None if draft.experiment is None else experiments.get(process().engine, draft.experiment)
+    return Opened(draft, before, check(draft.typed.get("document", {}), before))
 
 
 def clash_of(newest: Opened, theirs: object, mine: object) -> Clash:

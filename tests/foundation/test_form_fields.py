@@ -125,14 +125,14 @@ def test_an_empty_text_says_nothing_or_what_it_stands_for() -> None:
 def test_what_a_rule_says_stands_beside_the_field_of_its_pointer_or_around_it(path: str, field: str) -> None:
     findings = Findings()
     findings.moved |= {"/there/de": "/inner/low", "/there/de/AT": "/rows/0/key"}
-    findings.place(FieldError(path, "missing"), {name for name, _ in texts_of(FORM.tree())})
+    findings.beside(FieldError(path, "missing"), {name for name, _ in texts_of(FORM.tree())})
     assert list(findings.problems) == [field]
 
 
 def test_of_two_mistakes_of_a_field_the_first_is_told() -> None:
     findings = Findings()
     findings.add("/x", "missing")
-    findings.place(FieldError("/x", "not_a_number"), ["/x"])
+    findings.beside(FieldError("/x", "not_a_number"), ["/x"])
     assert findings.problems["/x"].code == "missing"
 
 

@@ -49,7 +49,7 @@ def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> d
     kind = typed["type"]
     if kind != "bandit":
         return fields.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
-    found = fields.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
+    result = fields.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
     known = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
     parameters = PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, known)
-    return found | {"parameters": parameters}
+    return result | {"parameters": parameters}

@@ -84,5 +84,5 @@ def told(error: LoopwiseError, typed: Typed, findings: Findings) -> dict[str, st
     """The mistakes by the names of the form's fields."""
     fields = {name for name, _ in texts_of(typed)}
     for field in error.fields:
-        findings.place(field._replace(path=_BESIDE.get(field.path, field.path)), fields)
+        findings.beside(field._replace(path=_BESIDE.get(field.path, field.path)), fields)
     return trees.told(FORM, findings) or {"/key": error.detail}

@@ -47,7 +47,7 @@ def cap_question(key: str) -> ResponseReturnValue:
                 raise
             for field in error.fields:
                 whole = field.path == "/cap"
-                findings.place(field._replace(path="/cap/limit") if whole else field, dict(texts_of(typed)))
+                findings.beside(field._replace(path="/cap/limit") if whole else field, dict(texts_of(typed)))
     else:
         typed = {"cap": asked_first(config)}
     errors = told(FORM, findings)

@@ -49,16 +49,16 @@ def problems(
     given = document if isinstance(document, dict) else {}
     slots = [Slot(slot.name, slot.place, [*slot.parts]) for slot in spec.slots] if spec else readable_slots(given)
     channel = spec.channel if spec else _CHANNEL.of(given.get("channel", "in_app"))
-    found = [*_names(slots)]
+    result = [*_names(slots)]
     if channel is not None and variables is not None:
-        found += _texts(slots, channel, variables)
+        result += _texts(slots, channel, variables)
     if slots and not any(slot.place == "body" for slot in slots):
-        found.append(FieldError("/composition/slots", "no_body_slot"))
+        result.append(FieldError("/composition/slots", "no_body_slot"))
     if spec is not None:
-        found += _pairs(spec)
-        if not found and variables is not None:
-            found += _choices(spec, variables)
-    return found
+        result += _pairs(spec)
+        if not result and variables is not None:
+            result += _choices(spec, variables)
+    return result
 
 
 def _names(slots: list[Slot]) -> Iterator[FieldError]:

@@ -65,19 +65,19 @@ def _with(rows: list[Typed], action: Typed, verb: str, wanted: str) -> tuple[lis
     if not _is_empty(action):
         seen = action[":row"] = action[":row"] or new_row()
         known = [row[":row"] for row in rows]
-        place = known.index(seen) if seen in known else len(rows)
-        rows[place : place + 1] = [action]
-    places = {row[":row"]: place for place, row in enumerate(rows)}
-    if wanted not in places or verb not in ("drop", "duplicate", "edit"):
+        index = known.index(seen) if seen in known else len(rows)
+        rows[index : index + 1] = [action]
+    indexes = {row[":row"]: index for index, row in enumerate(rows)}
+    if wanted not in indexes or verb not in ("drop", "duplicate", "edit"):
         return rows, seen
-    place = places[wanted]
+    index = indexes[wanted]
     if verb == "edit":
         return rows, wanted
     if verb == "drop":
-        del rows[place]
+        del rows[index]
         return rows, ""
-    copy = deepcopy(rows[place]) | {":row": new_row(), "id": f"{rows[place]['id']}-2"}
-    rows.insert(place + 1, copy)
+    copy = deepcopy(rows[index]) | {":row": new_row(), "id": f"{rows[index]['id']}-2"}
+    rows.insert(index + 1, copy)
     return rows, copy[":row"]
 
 
@@ -103,12 +103,12 @@ def _look(verb: str, wanted: str, seen: str, touched: bool) -> Look:
 def settled(saved: Opened, more: Look) -> Look:
     """What to look at once it is known whether the kept action is right: it again, or its page of the list."""
     row = more.pop("unless_right", None)
-    place = next((place for place, one in enumerate(saved.tree("actions")["actions"]) if one[":row"] == row), None)
-    if row is None or place is None:
+    index = next((index for index, one in enumerate(saved.tree("actions")["actions"]) if one[":row"] == row), None)
+    if row is None or index is None:
         return more
-    if any(pointer.startswith(f"/actions/{place}/") for pointer in saved.checked.problems):
+    if any(pointer.startswith(f"/actions/{index}/") for pointer in saved.checked.problems):
         return more | {"edit": row, "_anchor": "action"}
-    return more | {"from": place // SHOWN * SHOWN or None}
+    return more | {"from": index // SHOWN * SHOWN or None}
 
 
 def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | None) -> str:
@@ -121,13 +121,13 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
     wanted = request.args.get("from", "")
     start = min(int(wanted), max(0, len(rows) - 1)) // SHOWN * SHOWN if wanted.isdecimal() and len(wanted) < 6 else 0
     edited = request.args.get("edit", "")
-    place = next((place for place, row in enumerate(rows) if edited and row[":row"] == edited), None)
-    action = typed or (ACTION.tree() if place is None else rows[place])
+    index = next((index for index, row in enumerate(rows) if edited and row[":row"] == edited), None)
+    action = typed or (ACTION.tree() if index is None else rows[index])
     on_page = range(start, min(start + SHOWN, len(rows)))
     document = opened.checked.document
     # While two people differ about what is chosen among, the document has none of these actions.
-    known = document["actions"][place] if place is not None and document["actions"] else {}
-    mine = {pointer.replace(f"/actions/{place}/", f"{ONE}/"): words for pointer, words in errors.items()}
+    known = document["actions"][index] if index is not None and document["actions"] else {}
+    mine = {pointer.replace(f"/actions/{index}/", f"{ONE}/"): words for pointer, words in errors.items()}
     return render(
         "wizard_actions.html",
         opened,

@@ -31,18 +31,18 @@ def pressed(tree: Typed, do: str) -> str:
     rows = rows_at(tree, rows_pointer)
     if verb not in ("copy", "remove", "up", "down") or rows is None or not last.isdecimal() or int(last) >= len(rows):
         return ""
-    place = int(last)
-    if verb == "copy" and _mark(rows[place]) is None:
+    index = int(last)
+    if verb == "copy" and _mark(rows[index]) is None:
         return ""
     if verb == "remove":
-        _remove(tree, rows_pointer, rows, place)
+        _remove(tree, rows_pointer, rows, index)
         return rows_pointer
-    there = max(0, min(len(rows) - 1, place + (1 if verb == "down" else -1)))
+    there = max(0, min(len(rows) - 1, index + (1 if verb == "down" else -1)))
     if verb == "copy":
-        there = place + 1 if rows_pointer.startswith("/composition/") else len(rows)  # slots and parts have an order
-        rows.insert(there, _copy(tree, rows_pointer, rows[place]))
+        there = index + 1 if rows_pointer.startswith("/composition/") else len(rows)  # slots and parts have an order
+        rows.insert(there, _copy(tree, rows_pointer, rows[index]))
     else:
-        rows.insert(there, rows.pop(place))
+        rows.insert(there, rows.pop(index))
     return f"{rows_pointer}/{there}"
 
 
@@ -87,20 +87,20 @@ def _mark(row: Typed) -> tuple[str, str] | None:
     return ("name", "_2") if "parts" in row else ("id" if ":row" in row else "key", "-2")
 
 
-def _remove(tree: Typed, pointer: str, rows: list[Typed], place: int) -> None:
+def _remove(tree: Typed, pointer: str, rows: list[Typed], index: int) -> None:
     if pointer == LANGUAGES:
         if len(rows) == 1:
             return
         for part in _parts(tree["composition"]["slots"]):
-            del part["texts"][place : place + 1]
+            del part["texts"][index : index + 1]
     if pointer == "/arms":
-        shares = without([row["share"] for row in rows], place)
+        shares = without([row["share"] for row in rows], index)
         for row, share in zip(rows, shares, strict=True):
             row["share"] = share
         control = tree["control_arm"]
-        if control.isdecimal() and int(control) >= place:
-            tree["control_arm"] = "" if int(control) == place else str(int(control) - 1)
-    del rows[place]
+        if control.isdecimal() and int(control) >= index:
+            tree["control_arm"] = "" if int(control) == index else str(int(control) - 1)
+    del rows[index]
     if "composition" in tree:
         _keep_known_pairs(tree["composition"])
 

@@ -7,8 +7,8 @@ from app.design import experiments
 from app.design.definition_rules import checked
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
-from app.foundation.pages.fields.kinds import Findings, Kind, Typed
-from app.foundation.pages.fields.trees import kind_at, texts_of
+from app.foundation.pages.fields.kinds import Findings, Typed
+from app.foundation.pages.fields.trees import texts_of, told
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.document import Document, document_of
 from app.wizard.form import WHOLE, step_of
@@ -44,26 +44,25 @@ def check(draft: Typed, before: StoredExperiment | None = None) -> Checked:
     if problems:
         fields = {pointer for pointer, _ in texts_of(WHOLE.complete(draft))}
         for problem in problems:
-            findings.place(problem, fields)
-    told = {pointer: _sentence(problem) for pointer, problem in findings.problems.items()}
-    return Checked(document, None if told else config, told)
-
-
-def _sentence(problem: FieldError) -> str:
-    return problem.on_page((kind_at(WHOLE, problem.path) or Kind()).write)
+            findings.beside(problem, fields)
+    sentences = told(WHOLE, findings)
+    return Checked(document, None if sentences else config, sentences)
 
 
 def told_by(error_fields: tuple[FieldError, ...]) -> list[tuple[str, str, str]]:
     """(step, field, sentence) of each part of an error that a service raised."""
-    return [(step_of(field.path), field.path, _sentence(field)) for field in error_fields]
+    findings = Findings()
+    for field in error_fields:
+        findings.beside(field, ())
+    return [(step_of(pointer), pointer, words) for pointer, words in told(WHOLE, findings).items()]
 
 
 def where(pointer: str) -> str:
     """A field in words, for a list of mistakes: "arm 2, share"."""
     names = pointer.split("/")[1:]
     words = []
-    for place, name in enumerate(names):
-        following = names[place + 1] if place + 1 < len(names) else ""
+    for index, name in enumerate(names):
+        following = names[index + 1] if index + 1 < len(names) else ""
         if following.isdecimal():
             words.append(f"{_NOUNS.get(name, name.rstrip('s'))} {int(following) + 1}")
         elif not following and not name.isdecimal():

@@ -59,8 +59,8 @@ def _shown(name: str) -> str:
 
 def _open_slots(slots: int, pointers: list[str], parts: int) -> set[int]:
     """The slots that are shown open: all of a short form, of a long one those in which there is something to do."""
-    places = [pointer.split("/")[3] for pointer in pointers if pointer.startswith("/composition/slots/")]
-    return set(range(slots)) if parts <= MANY_PARTS else {int(place) for place in places if place.isdecimal()}
+    indexes = [pointer.split("/")[3] for pointer in pointers if pointer.startswith("/composition/slots/")]
+    return set(range(slots)) if parts <= MANY_PARTS else {int(index) for index in indexes if index.isdecimal()}
 
 
 def _count(spec: CompositionSpec | None) -> str:

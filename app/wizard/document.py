@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from app.design.experiment_config import OPTIONAL_PARTS
 from app.design.feedback_config import DEFAULT_LIMITS
+from app.design.pages.definition_fields import POLICY, policy_of
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard import form
-from bandits.policy import ALGORITHMS, COMMON
 
 Document = dict[str, Any]  # a definition as the API takes it
 HOLDOUT: Final = "holdout"
@@ -43,7 +43,7 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
     document["reward"] = form.FORMS["reward"].fields["reward"].read(tree, "reward", "/reward", findings)
     document["feedback"] = _feedback(tree["feedback"], findings)
     document |= _people(tree, findings)
-    document["metrics"] = [_metric(row, f"/metrics/{place}", findings) for place, row in enumerate(tree["metrics"])]
+    document["metrics"] = [_metric(row, f"/metrics/{index}", findings) for index, row in enumerate(tree["metrics"])]
     document["segments"] = list(dict.fromkeys(listed_names(tree["segments"])))
     document |= form.FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
     if before is None:
@@ -65,20 +65,20 @@ def _actions(tree: Typed, findings: Findings) -> Document:
     rows = [] if composed else tree["actions"]
     variables = enumerate(tree["variables"])
     return {
-        "actions": [_action(row, f"/actions/{place}", findings) for place, row in enumerate(rows)],
-        "variables": [_variable(row, f"/variables/{place}", findings) for place, row in variables],
+        "actions": [_action(row, f"/actions/{index}", findings) for index, row in enumerate(rows)],
+        "variables": [_variable(row, f"/variables/{index}", findings) for index, row in variables],
         "composition": _composition(tree["composition"], findings) if composed else None,
     }
 
 
 def _action(row: Typed, pointer: str, findings: Findings) -> Document:
     as_json = row["payload:kind"] == "json"
-    found = form.ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
+    result = form.ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
     if not as_json:
         typed = {name: row[f"payload:{name}"] for name in ("title", "text")}
-        found["payload"] = {name: text for name, text in typed.items() if text} or None
+        result["payload"] = {name: text for name, text in typed.items() if text} or None
     template = _template(row["template"], f"{pointer}/template", findings)
-    return found if template is None else found | {"template": template}
+    return result if template is None else result | {"template": template}
 
 
 def says_something(template: Typed) -> bool:
@@ -91,61 +91,61 @@ def _template(typed: Typed, pointer: str, findings: Findings) -> Document | None
         if says_something(typed):
             findings.add(f"{pointer}/channel", "texts_without_channel")
         return None
-    found = form.TEMPLATE.values(typed, pointer, findings, ["channel", "asks"])
+    result = form.TEMPLATE.values(typed, pointer, findings, ["channel", "asks"])
     texts: dict[str, Typed] = {}
-    for place, row in enumerate(typed["texts"]):
+    for index, row in enumerate(typed["texts"]):
         locale = row["locale"].strip()
         if locale in texts:
-            findings.add(f"{pointer}/texts/{place}/locale", "locale_repeated")
+            findings.add(f"{pointer}/texts/{index}/locale", "locale_repeated")
             continue
         texts[locale] = {name: text for name, text in row.items() if name != "locale"}
-        findings.moved[f"{pointer}/texts/{locale}"] = f"{pointer}/texts/{place}"
-        findings.moved[f"{pointer}/texts/{locale}/[key]"] = f"{pointer}/texts/{place}/locale"
-    return found | {"texts": texts}
+        findings.moved[f"{pointer}/texts/{locale}"] = f"{pointer}/texts/{index}"
+        findings.moved[f"{pointer}/texts/{locale}/[key]"] = f"{pointer}/texts/{index}/locale"
+    return result | {"texts": texts}
 
 
 def _variable(row: Typed, pointer: str, findings: Findings) -> Document:
-    found = form.VARIABLE.values(row, pointer, findings)
+    result = form.VARIABLE.values(row, pointer, findings)
     text = row["sample"].strip()
     if row["sample:kind"] == "yes_no":
         if text.lower() not in _YES_NO:
             findings.add(f"{pointer}/sample", "not_true_or_false")
-        return found | {"sample": _YES_NO.get(text.lower(), False)}
+        return result | {"sample": _YES_NO.get(text.lower(), False)}
     if row["sample:kind"] == "number":
         value = Number(needed=True).read(row, "sample", f"{pointer}/sample", findings)
         exact = int(text) if re.fullmatch(r"-?\d{1,30}", text) else None
         if exact is not None and not -(2**63) <= exact < 2**63:
             findings.add(f"{pointer}/sample", "number_too_large")
             exact = 0
-        return found | {"sample": exact if exact is not None else 0.0 if value is ABSENT else value}
-    return found | {"sample": row["sample"]}
+        return result | {"sample": exact if exact is not None else 0.0 if value is ABSENT else value}
+    return result | {"sample": row["sample"]}
 
 
 def _composition(typed: Typed, findings: Findings) -> Document:
     here = "/composition"
     languages = [row["locale"].strip() for row in typed["slots:languages"]]
-    for place, locale in enumerate(languages):
-        if locale in languages[:place]:
-            findings.add(f"{here}/slots:languages/{place}/locale", "language_repeated")
-    found = form.COMPOSITION.values(typed, here, findings, ["channel", "allow_nothing", "slots"])
+    for index, locale in enumerate(languages):
+        if locale in languages[:index]:
+            findings.add(f"{here}/slots:languages/{index}/locale", "language_repeated")
+    result = form.COMPOSITION.values(typed, here, findings, ["channel", "allow_nothing", "slots"])
     named = {}
-    for place, (slot, typed_slot) in enumerate(zip(found["slots"], typed["slots"], strict=True)):
+    for index, (slot, typed_slot) in enumerate(zip(result["slots"], typed["slots"], strict=True)):
         for number, (part, row) in enumerate(zip(slot["parts"], typed_slot["parts"], strict=True)):
-            texts = f"{here}/slots/{place}/parts/{number}/texts"
+            texts = f"{here}/slots/{index}/parts/{number}/texts"
             part["texts"] = _part_texts(row["texts"], languages, texts, findings)
             named[row[":row"]] = {"slot": slot["name"], "part": part["id"]}
     for side, other in (("first", "second"), ("second", "first")):
         if typed[f"forbidden:{other}"] and not typed[f"forbidden:{side}"]:
             findings.add(f"{here}/forbidden:{side}", "half_a_pair")
     pairs = [pair.split(" ") for pair in typed["forbidden"]]
-    return found | {"forbidden": [[named[row] for row in pair] for pair in pairs if named.keys() >= {*pair}]}
+    return result | {"forbidden": [[named[row] for row in pair] for pair in pairs if named.keys() >= {*pair}]}
 
 
 def _part_texts(rows: list[Typed], languages: list[str], pointer: str, findings: Findings) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for place, (locale, row) in enumerate(zip(languages, rows, strict=False)):
-        findings.moved.setdefault(f"{pointer}/{locale}", f"{pointer}/{place}/text")
-        findings.moved.setdefault(f"{pointer}/{locale}/[key]", f"/composition/slots:languages/{place}/locale")
+    for index, (locale, row) in enumerate(zip(languages, rows, strict=False)):
+        findings.moved.setdefault(f"{pointer}/{locale}", f"{pointer}/{index}/text")
+        findings.moved.setdefault(f"{pointer}/{locale}/[key]", f"/composition/slots:languages/{index}/locale")
         if row["text"] or row["nothing"]:
             texts.setdefault(locale, row["text"])
     if not texts:
@@ -156,9 +156,9 @@ def _part_texts(rows: list[Typed], languages: list[str], pointer: str, findings:
 
 def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
-    for place, row in enumerate(tree["arms"]):
-        arm = form.ARM.values(row, f"/arms/{place}", findings, ["key", "share"])
-        arms.append(arm | {"policy": _policy(row["policy"], f"/arms/{place}/policy", findings)})
+    for index, row in enumerate(tree["arms"]):
+        arm = form.ARM.values(row, f"/arms/{index}", findings, ["key", "share"])
+        arms.append(arm | {"policy": policy_of(POLICY, row["policy"], f"/arms/{index}/policy", findings)})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
     if tree["arms:holdout"]:
@@ -172,63 +172,53 @@ def _arms(tree: Typed, findings: Findings) -> Document:
     return {"arms": arms, "control_arm": None if chosen is None else chosen["key"]}
 
 
-def _policy(typed: Typed, pointer: str, findings: Findings) -> Document:
-    kind = typed["type"]
-    if kind != "bandit":
-        return form.POLICY.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
-    found: Document = form.POLICY.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
-    known = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
-    parameters = form.PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, known)
-    return found | {"parameters": parameters}
-
-
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
-    found = form.METRIC.values(row, pointer, findings, [name for name in form.METRIC.fields if name != "source"])
-    return found | {"source": form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)}
+    result = form.METRIC.values(row, pointer, findings, [name for name in form.METRIC.fields if name != "source"])
+    return result | {"source": form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)}
 
 
 def _feedback(typed: Typed, findings: Findings) -> Document | None:
     """The schema; null when no answer is worth anything and all else is as it would be without one."""
-    found: Document = form.FEEDBACK.values(typed, "/feedback", findings)
+    result: Document = form.FEEDBACK.values(typed, "/feedback", findings)
     for name, code in (("thumbs", "both_values"), ("score", "both_values"), ("stars", "all_values")):
         if not any(text.strip() for text in typed[name].values()):
-            del found[name]
-        for side, text in typed[name].items() if name in found else ():
+            del result[name]
+        for side, text in typed[name].items() if name in result else ():
             if not text.strip():
                 findings.add(f"/feedback/{name}/{side}", code)
-    if "stars" in found:
-        found["stars"] = [found["stars"].get(place, 0.0) for place in typed["stars"]]
-    found["reasons"] = _reasons(typed["reasons"], found["reasons"], findings)
-    found = {name: value for name, value in found.items() if name != "reasons" or value}
-    return found if found.keys() - _LIMITS.keys() or _LIMITS | found != _LIMITS else None
+    if "stars" in result:
+        result["stars"] = [result["stars"].get(index, 0.0) for index in typed["stars"]]
+    result["reasons"] = _reasons(typed["reasons"], result["reasons"], findings)
+    result = {name: value for name, value in result.items() if name != "reasons" or value}
+    return result if result.keys() - _LIMITS.keys() or _LIMITS | result != _LIMITS else None
 
 
 def _reasons(rows: list[Typed], values: list[Document], findings: Findings) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for place, (row, value) in enumerate(zip(rows, values, strict=True)):
+    result: dict[str, float] = {}
+    for index, (row, value) in enumerate(zip(rows, values, strict=True)):
         if not row["name"]:
-            findings.add(f"/feedback/reasons/{place}/name", "reason_without_name")
-        elif row["name"] in found:
-            findings.add(f"/feedback/reasons/{place}/name", "reason_repeated")
+            findings.add(f"/feedback/reasons/{index}/name", "reason_without_name")
+        elif row["name"] in result:
+            findings.add(f"/feedback/reasons/{index}/name", "reason_repeated")
         else:
-            found[row["name"]] = value.get("value", 0.0)
-            findings.moved[f"/feedback/reasons/{row['name']}"] = f"/feedback/reasons/{place}/value"
-    return found
+            result[row["name"]] = value.get("value", 0.0)
+            findings.moved[f"/feedback/reasons/{row['name']}"] = f"/feedback/reasons/{index}/value"
+    return result
 
 
 def _people(tree: Typed, findings: Findings) -> Document:
-    found: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
-    fatigue = found["fatigue"]
+    result: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
+    fatigue = result["fatigue"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
-    asked = {*found["consent"].values()} != {"unless_denied"}
+    asked = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
-        "consent": found["consent"] if asked else None,
+        "consent": result["consent"] if asked else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_fields": _context_fields(tree, findings),
-        "retention_s": found.get("retention_s"),
+        "retention_s": result.get("retention_s"),
     }
 
 

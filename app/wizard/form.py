@@ -6,6 +6,7 @@ Names with a colon belong to the form alone. ``:row`` names a row wherever it st
 from typing import Final
 
 from app.design.feedback_config import STARS
+from app.design.pages.definition_fields import CAP, KEY, POLICY
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import (
     Boxes,
@@ -22,20 +23,8 @@ from app.foundation.pages.fields.kinds import (
 )
 from app.foundation.pages.fields.trees import Part, Rows
 from app.foundation.pages.format import duration
-from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS
 
-KEY, NAME = Text(empty=""), Text(empty="", strip=False)
-KNOWN: Final = {name: spec for known in (COMMON, *ALGORITHMS.values()) for name, spec in known.items()}
-PARAMETERS = Part(
-    {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
-    | {"interactions": Boxes(DEFAULT_INTERACTIONS)}
-)
-POLICY = Part(
-    {
-        **{"type": Text("bandit"), "action": KEY, "algorithm": Text("squarecb")},
-        **{"exploration_floor": percent("5"), "parameters": PARAMETERS},
-    }
-)
+NAME = Text(empty="", strip=False)
 ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": POLICY})
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
@@ -78,7 +67,7 @@ REWARD = Part(
 FEEDBACK = Part(
     {
         "thumbs": Part({"up": Number(), "down": Number()}),
-        "stars": Part({str(place): Number() for place in range(STARS)}),
+        "stars": Part({str(index): Number() for index in range(STARS)}),
         "score": Part({"low": Number(), "high": Number()}),
         "reasons": Rows(Part({"name": NAME, "value": Number(needed=True)})),
         "dismissed": Number(),
@@ -87,15 +76,6 @@ FEEDBACK = Part(
         "mute_s": Duration("30"),
         "limit": Number("20", whole=True),
         "limit_window_s": Duration("1", unit="hours"),
-    }
-)
-CAP = Part(
-    {
-        "limit": Number(whole=True, needed=True),
-        "window_s": Duration(needed=True),
-        "channel": Text(),
-        "action": Text(),
-        "across": Text("platform"),
     }
 )
 FATIGUE = Part(
@@ -160,7 +140,7 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
         "Arms and traffic",
         {
             "arms": Rows(ARM, FIRST_ARMS, written=percentage),
-            "control_arm": Text("0"),  # a place among the arms
+            "control_arm": Text("0"),  # an index among the arms
             "arms:holdout": Flag(),
             "arms:holdout_share": percent(needed=True),
         },

@@ -9,29 +9,18 @@ from app.design import drafts, experiments
 from app.design import history as trail
 from app.design.history import Difference
 from app.design.pages import definition_words, policy_words
+from app.design.pages.definition_fields import GROUPS, range_of
 from app.design.store.drafts import StoredDraft
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.fields.trees import texts_of
 from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import Checked, check
-from app.wizard.form import FORMS, KNOWN, NAMES, STEPS
-from bandits.policy import ALGORITHMS, COMMON, INTERACTIONS
+from app.wizard.form import FORMS, NAMES, STEPS
+from bandits.policy import INTERACTIONS
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
 CHANNELS: Final = [("in_app", "in the app"), ("push", "push"), ("email", "e-mail"), ("sms", "SMS")]
-_GROUPS: Final = {**ALGORITHMS, "": COMMON}
-
-
-def _range(name: str) -> str:
-    """What a parameter may be, for each way of learning that has it."""
-    known = [(algorithm, group[name]) for algorithm, group in _GROUPS.items() if name in group]
-    told = [
-        f"{algorithm + ': ' if algorithm else ''}{spec.low:g} to {spec.high:.10g}, empty: {spec.default:g}"
-        for algorithm, spec in known
-    ]
-    return f"{name}. {'; '.join(told)}."
-
 
 CHOICES: Final[dict[str, object]] = {
     "algorithms": [(name, f"{name}: {words}") for name, words in policy_words.ALGORITHMS.items()],
@@ -43,8 +32,8 @@ CHOICES: Final[dict[str, object]] = {
     "purposes": definition_words.PURPOSES,
     "profile": definition_words.PROFILE,
     "parameter_words": policy_words.PARAMETERS,
-    "parameters": {name: [known for known, group in _GROUPS.items() if name in group] for name in KNOWN},
-    "parameter_help": {name: _range(name) for name in KNOWN},
+    "parameters": GROUPS,
+    "parameter_help": {name: range_of(name) for name in GROUPS},
     "asks": [
         *(("", "nothing"), ("thumbs", "thumb up or down"), ("stars", "one to five stars")),
         *(("score", "0 to 10"), ("reason", "a reason"), ("comment", "a comment")),
@@ -96,10 +85,10 @@ def open_draft(draft_id: int) -> Opened:
     return opened_of(drafts.get(process().engine, draft_id))
 
 
-def opened_of(found: StoredDraft) -> Opened:
+def opened_of(draft: StoredDraft) -> Opened:
     """A stored draft, read and checked."""
-    before = None if found.experiment is None else experiments.get(process().engine, found.experiment)
-    return Opened(found, before, check(found.typed.get("document", {}), before))
+    before = None if draft.experiment is None else experiments.get(process().engine, draft.experiment)
+    return Opened(draft, before, check(draft.typed.get("document", {}), before))
 
 
 def clash_of(newest: Opened, theirs: object, mine: object) -> Clash:

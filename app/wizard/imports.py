@@ -30,23 +30,23 @@ def import_actions(draft_id: int) -> ResponseReturnValue:
     how = "replace" if request.form.get("how") == "replace" else "add"
     if problem or not text.strip():
         return _page(opened, text, how, None, problem or "Paste a table, or choose a file."), 422
-    found = action_csv.read(text)
-    if found.mistakes:
-        return _page(opened, text, how, found), 422
+    table = action_csv.read(text)
+    if table.mistakes:
+        return _page(opened, text, how, table), 422
     if request.form.get("do") != "take":
-        return _page(opened, text, how, found)
+        return _page(opened, text, how, table)
     tree = opened.tree("actions")
-    rows = _merged(tree["actions"], found, keep=how == "add")
+    rows = _merged(tree["actions"], table, keep=how == "add")
     if len(rows) > MAX_ACTIONS:
         problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
-        return _page(opened, text, how, found, problem), 422
+        return _page(opened, text, how, table, problem), 422
     try:
         taken = tree | {"actions": rows, "actions:among": "list"}
         drafts.save(process().engine, draft_id, posted_version(), "actions", taken, user().name)
     except Conflict as error:
         again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
-        return _page(open_draft(draft_id), text, how, found, again), 409
-    flash(f"{len(found.actions):,} actions are taken from the table.")
+        return _page(open_draft(draft_id), text, how, table, again), 409
+    flash(f"{len(table.actions):,} actions are taken from the table.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="actions"))
 
 
@@ -59,26 +59,26 @@ def _posted_text() -> tuple[str, str]:
     return request.form.get("text", "").replace("\0", ""), ""
 
 
-def _merged(before: list[Typed], found: Imported, *, keep: bool) -> list[Typed]:
+def _merged(before: list[Typed], table: Imported, *, keep: bool) -> list[Typed]:
     """The list after the import: an action of a known id is replaced where it stands, and keeps its message.
 
     :param keep: actions that the table does not name stay.
     """
     known = {row["id"].strip(): row for row in before}
     rows = list(before) if keep else []
-    places = {row["id"].strip(): place for place, row in enumerate(rows)}
-    for action in found.actions:
+    indexes = {row["id"].strip(): index for index, row in enumerate(rows)}
+    for action in table.actions:
         old = known.get(action["id"]) or ACTION.tree() | {":row": new_row()}
         row = typed_action(action, old[":row"]) | {"template": old["template"]}
-        place = places.get(action["id"])
-        if place is None:
+        index = indexes.get(action["id"])
+        if index is None:
             rows.append(row)
         else:
-            rows[place] = row
+            rows[index] = row
     return rows
 
 
-def _page(opened: Opened, text: str, how: str, found: Imported | None, problem: str = "") -> str:
+def _page(opened: Opened, text: str, how: str, table: Imported | None, problem: str = "") -> str:
     return render(
         "wizard_import.html",
         opened,
@@ -86,7 +86,7 @@ def _page(opened: Opened, text: str, how: str, found: Imported | None, problem: 
         {},
         text=text,
         how=how,
-        found=found,
+        found=table,
         previewed=PREVIEWED,
         text_errors={"text": problem} if problem else {},
         clash=None,

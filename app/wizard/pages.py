@@ -41,9 +41,9 @@ def new_draft() -> ResponseReturnValue:
 @page("/experiments/<key>/edit", "editor", ("POST",))
 def edit(key: str) -> ResponseReturnValue:
     """Begin a change of an experiment."""
-    found = experiments.get(process().engine, key)
-    typed = {"saved": [step for step in FORMS if step != "plan"], "document": typed_of(found.config)}
-    draft_id = drafts.create_change(process().engine, key, found.config_version, typed, user().name)
+    experiment = experiments.get(process().engine, key)
+    typed = {"saved": [step for step in FORMS if step != "plan"], "document": typed_of(experiment.config)}
+    draft_id = drafts.create_change(process().engine, key, experiment.config_version, typed, user().name)
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
 
 
@@ -110,12 +110,12 @@ def _made(tree: Typed, step: str) -> Document:
 
 def _led_to(saved: Opened, step: str, do: str, more: Look) -> ResponseReturnValue:
     """The page to look at after a save: save, next, back, ``to STEP``, or one that stays, with something more to show."""
-    place, target = NAMES.index(step), step
+    index, target = NAMES.index(step), step
     wrong = do in ("save", "next") and bool(saved.checked.of(step))
     if do == "next" and not wrong:
-        target = NAMES[min(place + 1, len(NAMES) - 1)]
+        target = NAMES[min(index + 1, len(NAMES) - 1)]
     elif do == "back":
-        target = NAMES[max(0, place - 1)]
+        target = NAMES[max(0, index - 1)]
     elif do.startswith("to ") and do[3:] in NAMES:
         target = do[3:]
     elif do == "plan":

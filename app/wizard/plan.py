@@ -42,11 +42,11 @@ def answer(engine: Engine, typed: Typed, document: Document) -> tuple[Answer | N
 
 
 def _by_field(fields: tuple[FieldError, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for field in fields:
         name = field.path.split("/")[2] if field.path.count("/") > 1 else "mode"
-        found.setdefault(f"/plan/{_NAMES.get(name, name)}", field.on_page())
-    return found
+        result.setdefault(f"/plan/{_NAMES.get(name, name)}", field.on_page())
+    return result
 
 
 def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
@@ -76,8 +76,8 @@ def _number(findings: Findings, typed: Typed, name: str, times: str = "1", neede
     """A typed number in another unit; null when it is empty or none. ``needed``: the code of an empty one."""
     if needed and not typed[name].strip():
         findings.add(f"/plan/{name}", needed)
-    found = Number(times=Decimal(times)).read(typed, name, f"/plan/{name}", findings)
-    return None if found is ABSENT else float(found)
+    result = Number(times=Decimal(times)).read(typed, name, f"/plan/{name}", findings)
+    return None if result is ABSENT else float(result)
 
 
 def _two_shares(document: Document) -> tuple[float, float]:

@@ -91,13 +91,13 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
 
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:
     """Every mistake of the draft: (address of its field, where it is, what it is)."""
-    found = []
+    mistakes = []
     rows = opened.tree("actions")["actions"]
     for step, (title, _) in STEPS.items():
         for pointer, words in opened.checked.of(step).items():
-            place = pointer.split("/")[2] if pointer.startswith("/actions/") else ""
-            more: Look = {"edit": rows[int(place)][":row"]} if place else {"check": 1}
-            anchor = "action" if place else pointer
+            index = pointer.split("/")[2] if pointer.startswith("/actions/") else ""
+            more: Look = {"edit": rows[int(index)][":row"]} if index else {"check": 1}
+            anchor = "action" if index else pointer
             address = url_for("admin.draft_step", draft_id=opened.draft.id, step=step, _anchor=anchor, **more)
-            found.append((address, ", ".join(part for part in (title, where(pointer)) if part), words))
-    return found
+            mistakes.append((address, ", ".join(part for part in (title, where(pointer)) if part), words))
+    return mistakes

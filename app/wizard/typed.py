@@ -13,14 +13,14 @@ def typed_of(config: Document) -> Typed:
     known = ExperimentConfig.model_validate(config).model_dump(mode="json")
     spec = known.get("composition")
     tree = WHOLE.of_document({**known, "control_arm": "", "composition": {}})
-    tree["actions"] = [typed_action(action, str(place)) for place, action in enumerate(known["actions"])]
+    tree["actions"] = [typed_action(action, str(index)) for index, action in enumerate(known["actions"])]
     tree["variables"] = [_typed_variable(variable) for variable in known["variables"]]
     if spec is not None:
         tree |= {"actions:among": "composed", "composition": _typed_composition(spec)}
     tree |= _typed_arms(known)
     tree["reward:example"] = tree["reward"]["max"]
     feedback = known.get("feedback") or {}
-    stars = {str(place): value for place, value in enumerate(feedback.get("stars") or [])}
+    stars = {str(index): value for index, value in enumerate(feedback.get("stars") or [])}
     reasons = [{"name": name, "value": value} for name, value in (feedback.get("reasons") or {}).items()]
     tree["feedback"] = FEEDBACK.of_document(feedback | {"stars": stars, "reasons": reasons})
     fields = known.get("context_fields")
@@ -58,10 +58,10 @@ def _typed_composition(spec: Document) -> Typed:
     languages = list(dict.fromkeys(locale for part in parts for locale in part["texts"]))
     tree = COMPOSITION.of_document({"channel": spec["channel"], "allow_nothing": spec["allow_nothing"]})
     rows, slots = {}, []
-    for place, slot in enumerate(spec["slots"]):
+    for index, slot in enumerate(spec["slots"]):
         typed_parts = []
         for number, part in enumerate(slot["parts"]):
-            row = rows[slot["name"], part["id"]] = f"{place}.{number}"
+            row = rows[slot["name"], part["id"]] = f"{index}.{number}"
             texts = [part["texts"].get(locale) for locale in languages]
             typed_texts = [{"text": text or "", "nothing": "yes" if text == "" else ""} for text in texts]
             typed_parts.append(PART.of_document(part | {"texts": []}) | {":row": row, "texts": typed_texts})
@@ -73,14 +73,14 @@ def _typed_composition(spec: Document) -> Typed:
 def _typed_arms(known: Document) -> Typed:
     arms = list(known["arms"])
     control = next((arm for arm in arms if arm["key"] == known["control_arm"]), None)
-    found: Typed = {"arms:holdout": "", "arms:holdout_share": ""}
+    result: Typed = {"arms:holdout": "", "arms:holdout_share": ""}
     last = arms[-1]
     if control is not None and last["key"] == HOLDOUT != control["key"] and last["policy"] == control["policy"]:
         arms.pop()
-        found["arms:holdout"] = "yes"
-        found |= FORMS["arms"].fields["arms:holdout_share"].typed(last["share"], "arms:holdout_share")
-    found["arms"] = [ARM.of_document(arm) for arm in arms]
-    for typed, arm in zip(found["arms"], arms, strict=True):
+        result["arms:holdout"] = "yes"
+        result |= FORMS["arms"].fields["arms:holdout_share"].typed(last["share"], "arms:holdout_share")
+    result["arms"] = [ARM.of_document(arm) for arm in arms]
+    for typed, arm in zip(result["arms"], arms, strict=True):
         if "exploration_floor" not in arm["policy"]:
             typed["policy"]["exploration_floor"] = ""
-    return found | {"control_arm": "" if control is None else str(arms.index(control))}
+    return result | {"control_arm": "" if control is None else str(arms.index(control))}

@@ -25,7 +25,9 @@ def asked(client: Client, database_url: str) -> str:
 
 
 def test_the_answer_is_told_with_its_interval_and_assumptions(asked: str, viewer: Browser, client: Client) -> None:
-    page = viewer.get(f"{asked}?limit=2&window=7&unit=days&channel=&across=platform")
+    page = viewer.get(
+        f"{asked}?/cap/limit=2&/cap/window_s=7&/cap/window_s:unit=days&/cap/channel=&/cap/across=platform"
+    )
     assert page.status == 200 and page.html.count("<svg") == 2
     body = {"cap": {"limit": 2, "window_s": WEEK_S}, "max_decisions": 10_000}
     found = client.post("/v1/experiments/weekly/cap-evaluations", body).body
@@ -39,31 +41,31 @@ def test_the_answer_is_told_with_its_interval_and_assumptions(asked: str, viewer
         and "Where the cap is reached" in page.text
         and "of 1,500, of 300 units" in page.text
     )
-    same = viewer.get(f"{asked}?limit=3&window=168&unit=hours")
+    same = viewer.get(f"{asked}?/cap/limit=3&/cap/window_s=168&/cap/window_s:unit=hours")
     assert "No difference is shown" in same.text
 
 
 def test_the_off_policy_tab_asks_it_where_there_are_messages(asked: str, viewer: Browser, client: Client) -> None:
     tab = viewer.get(f"{ONE}/weekly/off-policy")
-    assert "What would another cap be worth?" in tab.text and 'name="limit" type="text" value="2"' in tab.html
+    assert "What would another cap be worth?" in tab.text and 'name="/cap/limit" type="text" value="2"' in tab.html
     client.make("mute")
     assert "another cap" not in viewer.get(f"{ONE}/mute/off-policy").text
     assert "no action of this experiment has a message" in viewer.get(f"{ONE}/mute/off-policy/cap").text.lower()
 
 
 def test_mistakes_stand_beside_their_fields(asked: str, viewer: Browser, client: Client) -> None:
-    page = viewer.get(f"{asked}?limit=many&window=-1&unit=days")
+    page = viewer.get(f"{asked}?/cap/limit=many&/cap/window_s=-1&/cap/window_s:unit=days")
     assert page.status == 422 and "Write a whole number" in page.text and "Give at least 1 second." in page.text
     assert 'value="many"' in page.html and 'value="-1"' in page.html
     for odd in (
-        "limit=2.5&window=7",
-        "limit=1e300&window=nan",
-        "limit=&window=",
-        "limit=2&window=7&channel=x&across=y",
+        "/cap/limit=2.5&/cap/window_s=7",
+        "/cap/limit=1e300&/cap/window_s=nan",
+        "/cap/limit=&/cap/window_s=",
+        "/cap/limit=2&/cap/window_s=7&/cap/channel=x&/cap/across=y",
     ):
         assert viewer.get(f"{asked}?{odd}").status == 422, odd
     client.make("unasked", actions=ACTIONS)
-    empty = viewer.get(f"{ONE}/unasked/off-policy/cap?limit=2&window=7&unit=days")
+    empty = viewer.get(f"{ONE}/unasked/off-policy/cap?/cap/limit=2&/cap/window_s=7&/cap/window_s:unit=days")
     assert empty.status == 422 and "no settled decisions yet" in empty.text
     assert viewer.get(f"{ONE}/ghost/off-policy/cap").status == 404
 
@@ -74,8 +76,8 @@ def test_the_form_begins_with_one_less_than_the_first_cap(window_s: float) -> No
     config = ExperimentConfig.model_validate(definition("k", actions=ACTIONS, fatigue=fatigue))
     given = asked_first(config)
     assert given["limit"] == "2"
-    unit = {"minutes": 60, "hours": 3600, "days": 86_400}[given["unit"]]
-    assert float(given["window"]) * unit == pytest.approx(window_s, rel=1e-5)
+    unit = {"minutes": 60, "hours": 3600, "days": 86_400}[given["window_s:unit"]]
+    assert float(given["window_s"]) * unit == pytest.approx(window_s, rel=1e-5)
 
 
 @pytest.fixture(scope="module")

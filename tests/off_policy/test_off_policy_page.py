@@ -11,9 +11,15 @@ from tests.service import Loop, bandit, engine_of, query, runtime_of, settings
 
 PAGE = "/admin/experiments/offline/off-policy"
 LEARNS: dict[str, Any] = {
-    "key": "bagging", "kind": "bandit", "algorithm": "bag", "learning_rate": "0.7", "bag-bags": "4", "bits": "12",
-    "interactions": ["context*action"], "features_off": ["n"],
-}  # fmt: skip
+    "/key": "bagging",
+    "/policy/type": "bandit",
+    "/policy/algorithm": "bag",
+    "/policy/parameters/learning_rate": "0.7",
+    "/policy/parameters/bags": "4",
+    "/policy/parameters/bits": "12",
+    "/policy/parameters/interactions": ["context*action"],
+    "/features_off": ["n"],
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,13 +61,13 @@ def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:
 def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_url: str) -> None:
     forms: list[dict[str, Any]] = [
         LEARNS,
-        {"key": "always-b", "kind": "fixed", "action": "b"},
-        {"key": "coin", "kind": "uniform"},
-        {"key": "first", "kind": "model", "arm": "learned", "version": "1"},
+        {"/key": "always-b", "/policy/type": "fixed", "/policy/action": "b"},
+        {"/key": "coin", "/policy/type": "uniform"},
+        {"/key": "first", "/policy/type": "model", "/model/arm": "learned", "/model/version": "1"},
     ]
     for form in forms:
         page = editor.post(f"{PAGE}/candidates", form)
-        assert page.status == 200 and f"The candidate {form['key']} is stored." in page.text
+        assert page.status == 200 and f"The candidate {form['/key']} is stored." in page.text
     found = stored(database_url)
     assert found["bagging"]["policy"] == {
         "type": "bandit", "algorithm": "bag",
@@ -75,28 +81,30 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"learning_rate": "900"}, "Give a number from 0.0001 to 10."),
-        ({"learning_rate": "nan"}, "Give a number from 0.0001 to 10."),
-        ({"bag-bags": "2.5"}, "Give a whole number from 2 to 32."),
-        ({"exploration_floor": "0"}, "Give a number from 0.001 to 1."),
-        ({"key": "uniform"}, "names a built-in policy"),
-        ({"key": "with space"}, "Give letters, digits"),
-        ({"algorithm": "magic"}, "Give one of"),
-        ({"kind": "magic"}, "Give one of fixed, uniform, bandit."),
-        ({"interactions": ["x*y"]}, "Give a list without repeats"),
-        ({"kind": "fixed", "action": "zebra"}, "No action of this experiment has this id."),
-        ({"kind": "model", "arm": "learned", "version": "99"}, "has no model version 99."),
-        ({"kind": "model", "arm": "learned", "version": "one"}, "Give"),
+        ({"/policy/parameters/learning_rate": "900"}, "Give a number from 0.0001 to 10."),
+        ({"/policy/parameters/learning_rate": "nan"}, "Write a number"),
+        ({"/policy/parameters/bags": "2.5"}, "Give a whole number from 2 to 32."),
+        ({"/policy/exploration_floor": "0"}, "Give a number from 0.001 to 1."),
+        ({"/key": "uniform"}, "names a built-in policy"),
+        ({"/key": "with space"}, "Give letters, digits"),
+        ({"/policy/algorithm": "magic"}, "Give one of"),
+        ({"/policy/type": "magic"}, "Give one of fixed, uniform, bandit."),
+        ({"/policy/parameters/interactions": ["x*y"]}, "Give a list without repeats"),
+        ({"/policy/type": "fixed", "/policy/action": "zebra"}, "No action of this experiment has this id."),
+        ({"/policy/type": "model", "/model/arm": "learned", "/model/version": "99"}, "has no model version 99."),
+        ({"/policy/type": "model", "/model/arm": "learned", "/model/version": "one"}, "Write a whole number"),
     ],
 )
 def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(
     editor: Browser, change: dict[str, Any], words: str
 ) -> None:
-    page = editor.post(f"{PAGE}/candidates", {**LEARNS, "key": "wrong", "power_t": "0.25", **change})
+    page = editor.post(
+        f"{PAGE}/candidates", {**LEARNS, "/key": "wrong", "/policy/parameters/power_t": "0.25", **change}
+    )
     assert page.status == 422 and words in page.text, page.text[-3000:]
     assert re.search(r'class="mistake"', page.html)
-    assert 'name="power_t" inputmode="decimal" value="0.25"' in page.html
-    assert re.search(r'name="features_off" value="n" checked', page.html)
+    assert 'name="/policy/parameters/power_t" type="text" value="0.25"' in page.html
+    assert re.search(r'name="/features_off" value="n" checked', page.html)
 
 
 def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(editor: Browser, database_url: str) -> None:

@@ -417,7 +417,7 @@ def test_what_a_rule_says_stands_beside_the_field_of_its_pointer(path: str, step
     findings = Findings()
     document_of(typed, findings)
     findings.problems.clear()
-    findings.place(FieldError(path, "missing"), {name for name, _ in texts_of(typed)})
+    findings.beside(FieldError(path, "missing"), {name for name, _ in texts_of(typed)})
     assert list(findings.problems) == [field]
     assert step_of(field) == step
 
@@ -437,7 +437,7 @@ def test_each_text_of_a_composed_message_has_its_field() -> None:
         (here, here),
     ):
         findings.problems.clear()
-        findings.place(FieldError(path, "missing"), fields)
+        findings.beside(FieldError(path, "missing"), fields)
         assert list(findings.problems) == [field]
 
 

@@ -4,8 +4,9 @@ import re
 from typing import Final
 
 from app.foundation.errors import LoopwiseError
-from app.foundation.pages.fields.kinds import Duration, Findings, Form, Kind, Number, Text, Typed, Value
-from app.foundation.pages.fields.trees import Part, Rows, change_rows, kind_at, texts_of
+from app.foundation.pages.fields import trees
+from app.foundation.pages.fields.kinds import Duration, Findings, Form, Number, Text, Typed, Value
+from app.foundation.pages.fields.trees import Part, Rows, change_rows, texts_of
 from app.messaging.pages.trigger_values import as_text, listed_values, one_value
 from app.messaging.triggers.definition import Cadence, ToWebhook, TriggerConfig, plain
 
@@ -50,45 +51,45 @@ def posted(form: Form) -> Typed:
 def document(typed: Typed, findings: Findings) -> dict[str, Value]:
     """The definition that was typed."""
     plainly = ("key", "name", "experiment", "priority", "channel", "locale", "time_zone")
-    found = FORM.values(typed, "", findings, plainly)
+    result = FORM.values(typed, "", findings, plainly)
     kind = typed["pattern"]["type"]
     names = ["type", "event", *_OF_PATTERN.get(kind, ())]
-    found["pattern"] = PATTERN.values(typed["pattern"], "/pattern", findings, names)
+    result["pattern"] = PATTERN.values(typed["pattern"], "/pattern", findings, names)
     conditions = enumerate(typed["conditions"])
-    found["conditions"] = [_condition(row, f"/conditions/{place}", findings) for place, row in conditions]
+    result["conditions"] = [_condition(row, f"/conditions/{index}", findings) for index, row in conditions]
     if typed["delay_s:wait"] == "cadence":
         findings.moved["/delay_s"] = "/delay_s:experiment"
-        found["delay_s"] = {"experiment": typed["delay_s:experiment"].strip()}
+        result["delay_s"] = {"experiment": typed["delay_s:experiment"].strip()}
     elif typed["delay_s:wait"] == "fixed":
-        found |= FORM.values(typed, "", findings, ["delay_s"])
+        result |= FORM.values(typed, "", findings, ["delay_s"])
     for what in ("variables", "context"):
-        found[what] = _named(typed[what], f"/{what}", findings)
+        result[what] = _named(typed[what], f"/{what}", findings)
     to, _, key = typed["delivery"].partition(" ")
-    return found | {"delivery": {"to": "webhook", "webhook": key} if to == "webhook" else {"to": "unit"}}
+    return result | {"delivery": {"to": "webhook", "webhook": key} if to == "webhook" else {"to": "unit"}}
 
 
 def _condition(row: Typed, pointer: str, findings: Findings) -> dict[str, Value]:
     value = listed_values(row["value"]) if row["is"] == "in" else one_value(row["value"])
-    found: dict[str, Value] = {"is": row["is"], "value": value}
+    result: dict[str, Value] = {"is": row["is"], "value": value}
     name = row["property"].strip()
     if row["property:what"] != "count":
-        return found | {"property": name}
+        return result | {"property": name}
     findings.moved[f"{pointer}/profile/event"] = f"{pointer}/property"
-    return found | {"profile": {"event": name, **WINDOW.values(row["profile"], f"{pointer}/profile", findings)}}
+    return result | {"profile": {"event": name, **WINDOW.values(row["profile"], f"{pointer}/profile", findings)}}
 
 
 def _named(rows: list[Typed], pointer: str, findings: Findings) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for place, row in enumerate(rows):
+    result: dict[str, str] = {}
+    for index, row in enumerate(rows):
         name, path = row["name"].strip(), row["property"].strip()
         if not name and not path:
             continue  # an empty row says nothing
-        if name in found:
-            findings.add(f"{pointer}/{place}/name", "name_above")
-        found[name] = path
-        findings.moved.setdefault(f"{pointer}/{name}", f"{pointer}/{place}/property")
-        findings.moved.setdefault(f"{pointer}/{name}/[key]", f"{pointer}/{place}/name")
-    return found
+        if name in result:
+            findings.add(f"{pointer}/{index}/name", "name_above")
+        result[name] = path
+        findings.moved.setdefault(f"{pointer}/{name}", f"{pointer}/{index}/property")
+        findings.moved.setdefault(f"{pointer}/{name}/[key]", f"{pointer}/{index}/name")
+    return result
 
 
 def shown(config: TriggerConfig) -> Typed:
@@ -123,8 +124,5 @@ def told(findings: Findings, typed: Typed, error: LoopwiseError | None = None) -
     fields = {name for name, _ in texts_of(typed)}
     for field in error.fields if error else ():
         of_condition = re.fullmatch(r"/conditions/\d+", field.path)
-        findings.place(field._replace(path=f"{field.path}/value") if of_condition else field, fields)
-    found = {
-        name: problem.on_page((kind_at(FORM, name) or Kind()).write) for name, problem in findings.problems.items()
-    }
-    return found or ({"/key": error.detail} if error else {})
+        findings.beside(field._replace(path=f"{field.path}/value") if of_condition else field, fields)
+    return trees.told(FORM, findings) or ({"/key": error.detail} if error else {})

@@ -1,30 +1,38 @@
-"""The form that defines a candidate policy: from typed texts to what the service takes, and mistakes back to the fields."""
+"""The form that defines a candidate policy: its fields, what they make of the candidate, and what it offers."""
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from pydantic import JsonValue, ValidationError
-from werkzeug.datastructures import MultiDict
+from pydantic import ValidationError
 
-from app.design.pages.policy_words import ALGORITHMS as WORDS
-from app.design.pages.policy_words import PARAMETERS
+from app.design.pages.definition_fields import GROUPS, KEY, POLICY, policy_of, range_of
+from app.design.pages.policy_words import ALGORITHMS, PARAMETERS
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.pages.fields import trees
+from app.foundation.pages.fields.kinds import Boxes, Findings, Number, Text, Typed
+from app.foundation.pages.fields.trees import Part, texts_of
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.logged_values import Choices
-from bandits.policy import ALGORITHMS, COMMON, DEFAULT_FLOOR, DEFAULT_INTERACTIONS, INTERACTIONS, MIN_FLOOR, Parameter
+from bandits.policy import DEFAULT_FLOOR, INTERACTIONS, MIN_FLOOR
 
-KINDS = (
+KINDS: Final = (
     ("bandit", "A policy that learns"),
     ("fixed", "Always the same action"),
     ("uniform", "Every eligible action alike"),
     ("model", "A stored model version"),
 )
-FLOOR = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
-
-
-Field = tuple[str, str, Parameter]  # name, words, bounds
+FLOOR: Final = f"{MIN_FLOOR:g} to 1; empty: {DEFAULT_FLOOR:g}"
+CANDIDATE_POLICY: Final = Part({**POLICY.fields, "exploration_floor": Number()})
+FORM: Final = Part(
+    {
+        **{"key": KEY, "policy": CANDIDATE_POLICY, "features_off": Boxes()},
+        "model": Part({"arm": Text(empty=""), "version": Number(whole=True)}),
+    }
+)
+_BESIDE: Final = {
+    "/policy": "/policy/type",
+    "/model": "/model/version",
+}  # where what a rule says of a whole part stands
 Option = tuple[str, str]  # value, words
 
 
@@ -35,11 +43,9 @@ class Shown(NamedTuple):
     arms: list[Option]
     kinds: tuple[Option, ...]
     algorithms: list[Option]
-    common: list[Field]
-    own: dict[str, list[Field]]  # by algorithm
-    floor: Field
+    parameters: list[tuple[str, str, str, str]]  # name, words, range, the algorithms that have it; empty: all
+    floor: str  # its range
     interactions: list[str]
-    default_interactions: Sequence[str]
 
 
 def shown(choices: Choices) -> Shown:
@@ -48,79 +54,35 @@ def shown(choices: Choices) -> Shown:
         actions=[(name, name) for name in choices.actions],
         arms=[(arm, f"{arm}: version {number} serves") for arm, number in choices.serving.items()],
         kinds=KINDS,
-        algorithms=[(name, f"{name}: {words}") for name, words in WORDS.items()],
-        common=[_field(name, name, spec) for name, spec in COMMON.items()],
-        own={
-            algorithm: [_field(f"{algorithm}-{name}", name, spec) for name, spec in own.items()]
-            for algorithm, own in ALGORITHMS.items()
-        },
-        floor=("exploration_floor", "Exploration floor", FLOOR),
+        algorithms=[(name, f"{name}: {words}") for name, words in ALGORITHMS.items()],
+        parameters=[(name, PARAMETERS[name], range_of(name), ",".join(groups)) for name, groups in GROUPS.items()],
+        floor=FLOOR,
         interactions=list(INTERACTIONS),
-        default_interactions=DEFAULT_INTERACTIONS,
     )
 
 
-def parse(form: "MultiDict[str, str]") -> CandidateSpec:
+def parse(typed: Typed, findings: Findings) -> CandidateSpec:
     """What was typed, as the service takes it.
 
-    :raises Unprocessable: naming every field that has the wrong shape.
+    :raises Unprocessable: naming every field that has the wrong shape, or none of its own where ``findings`` say it.
     """
-    kind = form.get("kind", "")
-    features: list[JsonValue] = [*form.getlist("features_off")]
-    document: dict[str, JsonValue] = {"key": form.get("key", "").strip(), "features_off": features}
+    kind = typed["policy"]["type"]
+    document = FORM.values(typed, "", findings, ["key", *(["features_off"] if kind in ("bandit", "model") else [])])
     if kind == "model":
-        document["model"] = {"arm": form.get("arm", ""), "version": _number(form.get("version", ""), whole=True)}
-    elif kind == "fixed":
-        document["policy"] = {"type": "fixed", "action": form.get("action", "").strip()}
+        document |= FORM.values(typed, "", findings, ["model"])
     else:
-        document["policy"] = _bandit(form) if kind == "bandit" else {"type": kind}
-    if kind not in ("bandit", "model"):
-        document["features_off"] = []  # only what a model sees can be hidden
+        document["policy"] = policy_of(CANDIDATE_POLICY, typed["policy"], "/policy", findings)
+    if findings.problems:
+        raise invalid(tuple(findings.problems.values()))
     try:
         return CandidateSpec.model_validate(document)
     except ValidationError as error:
         raise invalid(pydantic_fields(error)) from None
 
 
-def mistakes(error: LoopwiseError, form: "MultiDict[str, str]") -> dict[str, str]:
+def told(error: LoopwiseError, typed: Typed, findings: Findings) -> dict[str, str]:
     """The mistakes by the names of the form's fields."""
-    own = ALGORITHMS.get(form.get("algorithm", ""), {})
-    found: dict[str, str] = {}
+    fields = {name for name, _ in texts_of(typed)}
     for field in error.fields:
-        name = field.path.rpartition("/")[2]
-        name = {"type": "kind", "policy": "kind", "model": "version"}.get(name, name)
-        if field.path.startswith("/features_off"):
-            name = "features_off"
-        found.setdefault(f"{form.get('algorithm', '')}-{name}" if name in own else name, field.on_page())
-    return found or {"key": error.detail}
-
-
-def _bandit(form: "MultiDict[str, str]") -> dict[str, JsonValue]:
-    """Empty fields keep the defaults."""
-    algorithm = form.get("algorithm", "")
-    typed = {name: form.get(name, "") for name in COMMON}
-    typed |= {name: form.get(f"{algorithm}-{name}", "") for name in ALGORITHMS.get(algorithm, {})}
-    parameters: dict[str, JsonValue] = {name: _number(text) for name, text in typed.items() if text.strip()}
-    parameters["interactions"] = [*form.getlist("interactions")]
-    policy: dict[str, JsonValue] = {"type": "bandit", "algorithm": algorithm, "parameters": parameters}
-    if form.get("exploration_floor", "").strip():
-        policy["exploration_floor"] = _number(form["exploration_floor"])
-    return policy
-
-
-def _number(text: str, *, whole: bool = False) -> float | int | str:
-    """A number as typed; what is none stays as it is, and the service says what is wrong with it."""
-    text = text.strip()
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(value):
-        return text
-    if abs(value) < 2**31 and value == int(value):
-        return int(value)
-    return text if whole else value
-
-
-def _field(name: str, parameter: str, spec: Parameter) -> Field:
-    return (name, PARAMETERS.get(parameter, parameter), spec)
+        findings.beside(field._replace(path=_BESIDE.get(field.path, field.path)), fields)
+    return trees.told(FORM, findings) or {"/key": error.detail}

@@ -1,33 +1,35 @@
 """What would another cap be worth? Asked of the log, at once, for an experiment that sends messages."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from flask import request
 from flask.typing import ResponseReturnValue
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from app.accounts.pages.access import page
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
+from app.design.pages.definition_fields import CAP
 from app.design.pages.experiment import experiment_page
+from app.design.people_config import CapSpec
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
-from app.foundation.pages.format import duration, interval, number, percent, plural, signed
-from app.foundation.pages.typed import UNITS, span
+from app.foundation.pages.fields.kinds import Findings, Typed
+from app.foundation.pages.fields.trees import Part, texts_of, told
+from app.foundation.pages.format import interval, number, percent, plural, signed
+from app.foundation.pages.typed import UNITS
 from app.foundation.serving import process
-from app.foundation.words import plain
 from app.messaging.pages.trigger_form import CHANNELS
 from app.off_policy import cap_evaluation
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CapAnswer
 
+DAY_S = 86_400
 MOST = 10_000  # newest decisions that a page looks at, in well under a second; the API looks at more
-FIELDS = ("limit", "window", "unit", "channel", "across")
-_NAMES = {"window_s": "window", "cap": "limit"}
+FORM = Part({"cap": CAP})
 
 
 @page("/experiments/<key>/off-policy/cap", "viewer")
@@ -35,26 +37,26 @@ def cap_question(key: str) -> ResponseReturnValue:
     """The question, and its answer once a limit is given."""
     experiment = experiments.get(process().engine, key)
     config = ExperimentConfig.model_validate(experiment.config)
-    given = {name: request.args.get(name, "").strip() for name in FIELDS}
-    errors: dict[str, str] = {}
+    typed, findings = FORM.of_form(request.args, ""), Findings()
     found = None
-    if "limit" in request.args:
+    if "/cap/limit" in request.args:
         try:
-            found = _rounded(cap_evaluation.evaluate(process().engine, key, _question(given)))
+            found = _rounded(cap_evaluation.evaluate(process().engine, key, _question(typed, findings)))
         except LoopwiseError as error:
             if error.status != 422:
                 raise
             for field in error.fields:
-                name = field.path.rpartition("/")[2]
-                errors[_NAMES.get(name, name)] = field.on_page(duration if name == "window_s" else plain)
+                whole = field.path == "/cap"
+                findings.beside(field._replace(path="/cap/limit") if whole else field, dict(texts_of(typed)))
     else:
-        given = asked_first(config)
+        typed = {"cap": asked_first(config)}
+    errors = told(FORM, findings)
     shown = experiment_page(
         "cap_question.html",
         key,
         "off_policy",
         experiment=experiment,
-        given=given,
+        typed=typed["cap"],
         errors=errors,
         shown=_shown(found) if found else None,
         most=MOST,
@@ -72,23 +74,18 @@ def choices() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def asked_first(config: ExperimentConfig) -> dict[str, str]:
+def asked_first(config: ExperimentConfig) -> Typed:
     """One message less than the first cap allows; two a week without one."""
-    cap = config.fatigue.caps[0] if config.fatigue and config.fatigue.caps else None
-    if cap is None:
-        return {"limit": "2", "window": "7", "unit": "days", "channel": "", "across": "platform"}
-    window, unit = span(cap.window_s)
-    if unit == "seconds":
-        window, unit = f"{cap.window_s / 60:.6g}", "minutes"
-    limit = str(max(1, cap.limit - 1))
-    return {"limit": limit, "window": window, "unit": unit, "channel": cap.channel or "", "across": cap.across}
+    cap = config.fatigue.caps[0] if config.fatigue and config.fatigue.caps else CapSpec(limit=3, window_s=7 * DAY_S)
+    typed = CAP.of_document(cap.model_dump() | {"limit": max(1, cap.limit - 1)})
+    if typed["window_s:unit"] == "seconds":  # which the form does not offer
+        typed |= {"window_s": f"{cap.window_s / 60:.6g}", "window_s:unit": "minutes"}
+    return typed
 
 
-def _question(given: Mapping[str, str]) -> CapQuestion:
-    limit, window = _number(given["limit"]), _number(given["window"])
-    cap: dict[str, JsonValue] = {"limit": int(limit) if isinstance(limit, float) and limit.is_integer() else limit}
-    cap["window_s"] = window * UNITS.get(given["unit"], 1) if isinstance(window, float) else window
-    cap |= {"channel": given["channel"] or None, "across": given["across"] or "platform"}
+def _question(typed: Typed, findings: Findings) -> CapQuestion:
+    """:raises Unprocessable: naming every field that has the wrong shape."""
+    cap = CAP.values(typed["cap"], "/cap", findings)
     try:
         return CapQuestion.model_validate({"cap": cap, "max_decisions": MOST})
     except ValidationError as error:
@@ -143,14 +140,6 @@ def _tiles(found: CapAnswer) -> list[tuple[str, str, str]]:
         (number(found.touched), "decisions touched", of),
         (number(found.effective_units), "effective units", f"the largest weight is {percent(found.largest_weight)}"),
     ]
-
-
-def _number(text: str) -> float | str:
-    """As typed when it is no number: the rules say what is wrong with it."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _values(found: CapAnswer) -> Figure:

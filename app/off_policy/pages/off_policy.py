@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.datastructures import MultiDict
 
 from app.accounts.pages.access import may, page, user
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid
 from app.foundation.pages.charts import Figure
+from app.foundation.pages.fields.kinds import Findings, Typed
+from app.foundation.pages.fields.trees import texts_of
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.foundation.words import as_sentence
@@ -44,13 +45,14 @@ def evaluation_progress(key: str) -> ResponseReturnValue:
 @page("/experiments/<key>/off-policy/candidates", "editor", ("POST",))
 def store_candidate(key: str) -> ResponseReturnValue:
     """A new candidate, or another definition for one."""
-    form = request.form
+    typed, findings = candidate_form.FORM.of_form(request.form, ""), Findings()
     try:
-        stored = evaluations.add_candidate(process().engine, key, candidate_form.parse(form), user().name)
+        spec = candidate_form.parse(typed, findings)
+        stored = evaluations.add_candidate(process().engine, key, spec, user().name)
     except LoopwiseError as error:
         if error.status != 422:
             raise
-        return _page(key, form, candidate_form.mistakes(error, form)), error.status
+        return _page(key, typed, candidate_form.told(error, typed, findings)), error.status
     flash(f"The candidate {stored.key} is stored. It decides nothing; evaluate it to see what it would have earned.")
     return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
 
@@ -100,7 +102,7 @@ def _share(text: str) -> float:
 
 def _page(
     key: str,
-    typed: "MultiDict[str, str] | None" = None,
+    typed: Typed | None = None,
     errors: dict[str, str] | None = None,
     shares: dict[str, str] | None = None,
 ) -> str:
@@ -112,7 +114,8 @@ def _page(
         key,
         "off_policy",
         found=found,
-        typed=typed,
+        typed=typed or candidate_form.FORM.tree(),
+        texts=dict(texts_of(typed or candidate_form.FORM.tree())),
         errors=errors or {},
         shares=shares or {},
         choices=choices,

@@ -34,7 +34,7 @@ class Findings:
         """Note a mistake."""
         self.problems.setdefault(pointer, FieldError(pointer, code, params or {}))
 
-    def place(self, error: FieldError, fields: Collection[str]) -> None:
+    def beside(self, error: FieldError, fields: Collection[str]) -> None:
         """Note what a rule says of the document, beside the field that it is about: the pointer's, or the nearest around it."""
         pointer = error.path
         for end in [len(pointer), *[match.start() for match in re.finditer("/", pointer)][:0:-1]]:
@@ -88,8 +88,8 @@ class Text(Kind):
         return {name: clean(form.get(pointer, ""))}
 
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
-        found = typed[name].strip() if self.strip else typed[name]
-        return found or self.empty
+        result = typed[name].strip() if self.strip else typed[name]
+        return result or self.empty
 
     def typed(self, value: Value, name: str) -> Typed:
         return {name: "" if value is None else str(value)}
@@ -115,11 +115,11 @@ class Json(Text):
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         if not typed[name].strip():
             return self.empty
-        found, problem = read_json(typed[name])
+        result, problem = read_json(typed[name])
         if problem:
             findings.add(pointer, "not_json", {"reason": problem})
             return self.empty
-        return found
+        return result
 
     def typed(self, value: Value, name: str) -> Typed:
         return {name: "" if value == self.without else json.dumps(value, ensure_ascii=False)}
@@ -147,13 +147,13 @@ class Number(Text):
                 findings.add(pointer, "missing")
             return ABSENT
         try:
-            found = float(Decimal(written) * times)
+            result = float(Decimal(written) * times)
         except (InvalidOperation, OverflowError):
-            found = float("nan")
-        if not abs(found) < float("inf"):
+            result = float("nan")
+        if not abs(result) < float("inf"):
             findings.add(pointer, "not_a_whole_number" if self.whole else "not_a_number")
             return ABSENT
-        return int(found) if self.whole and found == int(found) else found
+        return int(result) if self.whole and result == int(result) else result
 
     def typed(self, value: Value, name: str) -> Typed:
         return {name: "" if value is None else text(Decimal(repr(value)) / self.times)}
@@ -227,12 +227,12 @@ def clean(typed: str) -> str:
 
 def listed_names(typed: str) -> list[str]:
     """Names with commas or new lines between them; one in double quotes may hold a comma itself."""
-    found = []
+    result = []
     for match in _NAME.finditer(typed):
         name = match[2].strip() if match[1] is None else match[1].replace('""', '"')
         if name:
-            found.append(name)
-    return found
+            result.append(name)
+    return result
 
 
 def names_as_text(names: list[str]) -> str:

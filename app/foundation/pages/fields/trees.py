@@ -20,28 +20,28 @@ class Part(Kind):
 
     def complete(self, tree: Typed) -> Typed:
         """The tree with every field of the form."""
-        found = self.tree() | tree
+        result = self.tree() | tree
         for name, kind in self.fields.items():
             if isinstance(kind, Part):
-                found[name] = kind.complete(found[name])
+                result[name] = kind.complete(result[name])
             elif isinstance(kind, Rows):
-                found[name] = [kind.part.complete(row) for row in found[name]]
-        return found
+                result[name] = [kind.part.complete(row) for row in result[name]]
+        return result
 
     def of_form(self, form: Form, pointer: str) -> Typed:
         """The fields of a posted form."""
-        found: Typed = {}
+        result: Typed = {}
         for name, kind in self.fields.items():
-            found |= kind.posted(form, f"{pointer}/{name}", name)
-        return found
+            result |= kind.posted(form, f"{pointer}/{name}", name)
+        return result
 
     def of_document(self, document: Mapping[str, Value]) -> Typed:
         """The fields of a part of the document; of what is not in it, as before anything is typed."""
-        found = self.tree()
+        result = self.tree()
         for name, kind in self.fields.items():
             if name in document:
-                found |= kind.typed(document[name], name)
-        return found
+                result |= kind.typed(document[name], name)
+        return result
 
     def values(self, tree: Typed, pointer: str, findings: Findings, only: Collection[str] = ()) -> dict[str, Value]:
         """What the fields make of the document, without the form's own ones.
@@ -81,11 +81,11 @@ class Rows(Kind):
 
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         pattern = re.compile(re.escape(pointer) + r"/(\d{1,4})/")
-        places = sorted({int(match[1]) for one in form if (match := pattern.match(one))})
-        return {name: [self.part.of_form(form, f"{pointer}/{place}") for place in places]}
+        indexes = sorted({int(match[1]) for one in form if (match := pattern.match(one))})
+        return {name: [self.part.of_form(form, f"{pointer}/{index}") for index in indexes]}
 
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
-        return [self.part.values(row, f"{pointer}/{place}", findings) for place, row in enumerate(typed[name])]
+        return [self.part.values(row, f"{pointer}/{index}", findings) for index, row in enumerate(typed[name])]
 
     def typed(self, value: Value, name: str) -> Typed:
         return {name: [self.part.of_document(row) for row in value or []]}
@@ -104,37 +104,42 @@ def kind_at(part: Part, pointer: str) -> Kind | None:
     return kind
 
 
+def told(form: Part, findings: Findings) -> dict[str, str]:
+    """Every mistake as a sentence, with numbers as its field shows them, by field."""
+    return {name: problem.on_page((kind_at(form, name) or Kind()).write) for name, problem in findings.problems.items()}
+
+
 def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:
     """(name, text) of each field of a tree; (name, texts) of boxes."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             yield from texts_of(value, f"{pointer}/{name}")
     elif isinstance(tree, list) and (not tree or isinstance(tree[0], dict)):
-        for place, value in enumerate(tree):
-            yield from texts_of(value, f"{pointer}/{place}")
+        for index, value in enumerate(tree):
+            yield from texts_of(value, f"{pointer}/{index}")
     else:
         yield pointer, tree
 
 
 def rows_at(tree: Typed, pointer: str) -> list[Typed] | None:
     """The rows of that name; null: there are none."""
-    found: object = tree
+    result: object = tree
     for name in pointer.split("/")[1:]:
-        if isinstance(found, dict):
-            found = found.get(name)
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
+        if isinstance(result, dict):
+            result = result.get(name)
+        elif isinstance(result, list) and name.isdecimal() and int(name) < len(result):
+            result = result[int(name)]
         else:
             return None
-    return found if isinstance(found, list) else None
+    return result if isinstance(result, list) else None
 
 
 def change_rows(form: Part, tree: Typed, do: str) -> None:
     """What a button of a form does: ``add /context`` adds a row, ``remove /context/1`` removes the second one."""
     verb, _, pointer = do.partition(" ")
-    rows_pointer, _, place = pointer.rpartition("/")
+    rows_pointer, _, index = pointer.rpartition("/")
     kind, added, rows = kind_at(form, pointer), rows_at(tree, pointer), rows_at(tree, rows_pointer)
     if verb == "add" and isinstance(kind, Rows) and added is not None:
         added.append(kind.part.tree())
-    elif verb == "remove" and rows is not None and place.isdecimal():
-        del rows[int(place) : int(place) + 1]
+    elif verb == "remove" and rows is not None and index.isdecimal():
+        del rows[int(index) : int(index) + 1]

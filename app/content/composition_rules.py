@@ -8,7 +8,7 @@ from app.content.composition_config import MAX_COMBINATIONS, SAY, CompositionSpe
 from app.content.message_config import PARTS, Channel, VariableSpec
 from app.content.message_templates import NotFor, text_problem
 from app.foundation.errors import FieldError
-from app.foundation.fields import JsonObject, Readable
+from app.foundation.fields import JsonObject, Readable, repeated
 from bandits.encoding import FeatureError
 
 _PART: Readable[PartSpec] = Readable(PartSpec)
@@ -62,19 +62,17 @@ def problems(
 
 
 def _names(slots: list[Slot]) -> Iterator[FieldError]:
-    names = [slot.name for slot in slots]
+    for index, _ in repeated(slot.name for slot in slots):
+        yield FieldError(f"/composition/slots/{index}/name", "name_taken", {"what": "slot"})
     for index, slot in enumerate(slots):
         here = f"/composition/slots/{index}"
-        if slot.name is not None and names.index(slot.name) != index:
-            yield FieldError(f"{here}/name", "name_taken", {"what": "slot"})
         if slot.name == SAY:
             yield FieldError(f"{here}/name", "slot_reserved", {"name": SAY})
-        ids = [None if part is None else part.id for part in slot.parts]
+        for number, _ in repeated(None if part is None else part.id for part in slot.parts):
+            yield FieldError(f"{here}/parts/{number}/id", "part_id_repeated")
         for number, part in enumerate(slot.parts):
             if part is None:
                 continue
-            if ids.index(part.id) != number:
-                yield FieldError(f"{here}/parts/{number}/id", "part_id_repeated")
             try:
                 part_line(slot.name or "slot", part)
             except FeatureError as error:

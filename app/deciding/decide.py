@@ -22,7 +22,7 @@ from app.deciding.store.decisions import StoredDecision
 from app.deciding.writing import PLANNED, PLANNED_LISTS, WITH_UNITS, QueuedDecision
 from app.foundation import metrics
 from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound, Unavailable, within
-from app.foundation.fields import MAX_BATCH, invalid
+from app.foundation.fields import MAX_BATCH, invalid, repeated
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
 from app.registry.lookup import unknown_experiment
@@ -216,12 +216,9 @@ def open_window(connection: Connection, experiment: Experiment, row: StoredDecis
 
 
 def _refuse_repeated_ids(requests: Sequence[IdentifiedRequest]) -> None:
-    first_at: dict[str, int] = {}
-    for index, identified in enumerate(requests):
-        first = first_at.setdefault(identified.decision_id, index)
-        if first != index:
-            params = {"first": f"/decisions/{first}"}
-            raise invalid((FieldError(f"/decisions/{index}/decision_id", "decision_id_repeated", params),))
+    for index, first in repeated(identified.decision_id for identified in requests):
+        params = {"first": f"/decisions/{first}"}
+        raise invalid((FieldError(f"/decisions/{index}/decision_id", "decision_id_repeated", params),))
 
 
 def _refuse_too_many(requests: Sequence[IdentifiedRequest]) -> None:

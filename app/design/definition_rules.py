@@ -18,7 +18,7 @@ from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpe
 from app.design.metric_config import MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
 from app.foundation.errors import FieldError
-from app.foundation.fields import JsonObject, Key, Readable, invalid, pydantic_fields
+from app.foundation.fields import JsonObject, Key, Readable, invalid, pydantic_fields, repeated
 from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
@@ -174,13 +174,11 @@ def action_problems(actions: Sequence[ActionSpec]) -> list[FieldError]:
 
 
 def _action_problems(actions: Sequence[ActionSpec | None]) -> Iterator[FieldError]:
-    seen: dict[str, int] = {}
+    for index, first in repeated(None if action is None else action.id for action in actions):
+        yield FieldError(f"/actions/{index}/id", "action_id_repeated", {"first": f"/actions/{first}"})
     for index, action in enumerate(actions):
         if action is None:
             continue
-        first = seen.setdefault(action.id, index)
-        if first != index:
-            yield FieldError(f"/actions/{index}/id", "action_id_repeated", {"first": f"/actions/{first}"})
         try:
             encode_action(action.id, action.features)
         except FeatureError as error:
@@ -190,10 +188,8 @@ def _action_problems(actions: Sequence[ActionSpec | None]) -> Iterator[FieldErro
 def _template_problems(parts: Parts) -> Iterator[FieldError]:
     if parts.variables is None:  # without them no text can be judged
         return
-    names = [variable.name for variable in parts.variables]
-    for index, name in enumerate(names):
-        if names.index(name) != index:
-            yield FieldError(f"/variables/{index}/name", "name_taken", {"what": "variable"})
+    for index, _ in repeated(variable.name for variable in parts.variables):
+        yield FieldError(f"/variables/{index}/name", "name_taken", {"what": "variable"})
     for index, action in enumerate(parts.actions):
         if action is not None and action.template is not None:
             yield from template_problems(action.template, parts.variables, f"/actions/{index}/template")
@@ -213,9 +209,8 @@ def _people_problems(document: Json, parts: Parts, ids: set[str] | None, compose
     if fatigue and retention is not None and retention < fatigue.lookback_s():
         yield FieldError("/retention_s", "retention_too_short", {"lookback": fatigue.lookback_s()})
     names = [field.name for field in parts.context_fields or []]
-    for index, name in enumerate(names):
-        if names.index(name) != index:
-            yield FieldError(f"/context_fields/{index}/name", "name_taken", {"what": "field"})
+    for index, _ in repeated(names):
+        yield FieldError(f"/context_fields/{index}/name", "name_taken", {"what": "field"})
     if parts.profile and "profile" in names:
         yield FieldError("/context_fields", "profile_field_reserved")
 

@@ -1,6 +1,6 @@
 """What every request and every definition is made of: strict models, keys, ids, and pydantic's errors as ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -140,6 +140,14 @@ class Readable(Generic[T]):
             return self._adapter.validate_python(document, strict=True)
         except ValidationError:  # what is wrong with it is told with the whole document
             return None
+
+
+def repeated(names: Iterable[str | None]) -> Iterator[tuple[int, int]]:
+    """Each name that stands earlier in the list, too: its index, and that of the first; null is no name."""
+    first_at: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name is not None and first_at.setdefault(name, index) != index:
+            yield index, first_at[name]
 
 
 def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:

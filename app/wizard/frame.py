@@ -9,6 +9,7 @@ from app.design import drafts, experiments
 from app.design import history as trail
 from app.design.history import Difference
 from app.design.pages import definition_words, policy_words
+from app.design.pages.channel_words import CHANNELS
 from app.design.pages.definition_fields import GROUPS, range_of
 from app.design.store.drafts import StoredDraft
 from app.foundation.pages.fields.kinds import Typed
@@ -20,7 +21,6 @@ from app.wizard.form import FORMS, NAMES, STEPS
 from bandits.policy import INTERACTIONS
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
-CHANNELS: Final = [("in_app", "in the app"), ("push", "push"), ("email", "e-mail"), ("sms", "SMS")]
 
 CHOICES: Final[dict[str, object]] = {
     "algorithms": [(name, f"{name}: {words}") for name, words in policy_words.ALGORITHMS.items()],
@@ -28,7 +28,7 @@ CHOICES: Final[dict[str, object]] = {
     "interactions": INTERACTIONS,
     "sources": definition_words.SOURCES,
     "units": [(name, name) for name in ("minutes", "hours", "days", "seconds")],
-    "channels": CHANNELS,
+    "channels": [*CHANNELS.items()],
     "purposes": definition_words.PURPOSES,
     "profile": definition_words.PROFILE,
     "parameter_words": policy_words.PARAMETERS,

@@ -4,11 +4,11 @@ import unicodedata
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.feedback_config import FeedbackSpec
+from app.design.pages.channel_words import NOUNS
 from app.design.people_config import CapSpec, ConsentSpec, FatigueSpec
 from app.foundation.pages.format import plural
 from app.foundation.pages.typed import span, text
 
-CHANNELS = {"in_app": "in-app message", "push": "push message", "email": "e-mail", "sms": "SMS"}
 WITH_A_YES = {
     "personalise": "only those who said yes get what suits them, others what the control gets",
     "learn": "only decisions of those who said yes are learned from",
@@ -68,7 +68,7 @@ def _limits(fatigue: FatigueSpec) -> list[str]:
 
 
 def _cap(cap: CapSpec) -> str:
-    many = plural(cap.limit, CHANNELS.get(cap.channel or "", "message"))
+    many = plural(cap.limit, NOUNS.get(cap.channel or "", "message"))
     which = f" of “{apart(cap.action)}”" if cap.action else " of this experiment" if cap.across == "experiment" else ""
     return f"{many}{which} in {exactly(cap.window_s)}"
 

@@ -16,7 +16,6 @@ KINDS: Final = {
     "absence": "when something has not happened for a while",
     "milestone": "when a number first reaches a value",
 }
-CHANNELS: Final = (("", "any"), ("in_app", "in the app"), ("push", "push"), ("email", "e-mail"), ("sms", "SMS"))
 NAME: Final = Text(empty="")
 PATTERN: Final = Part(
     {

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from app.accounts.pages.access import page, user
 from app.deciding.serving import runtime
 from app.design import history as trail
+from app.design.pages.channel_words import CHANNELS
 from app.foundation.errors import Conflict, FieldError, LoopwiseError
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.pages import charts
@@ -139,7 +140,7 @@ def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **v
         kinds=trigger_form.KINDS,
         units=[(name, name) for name in UNITS],
         relations=list(trigger_words.RELATIONS.items()),
-        channels=list(trigger_form.CHANNELS),
+        channels=[("", "any"), *CHANNELS.items()],
         deliveries=[
             ("unit", "held for the unit's app, which listens or asks"),
             *((f"webhook {one}", f"to the webhook {one}") for one in known),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from app.accounts.pages.access import page
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
+from app.design.pages.channel_words import CHANNELS
 from app.design.pages.definition_fields import CAP
 from app.design.pages.experiment import experiment_page
 from app.design.people_config import CapSpec
@@ -22,7 +23,6 @@ from app.foundation.pages.fields.trees import Part, texts_of, told
 from app.foundation.pages.format import interval, number, percent, plural, signed
 from app.foundation.pages.typed import UNITS
 from app.foundation.serving import process
-from app.messaging.pages.trigger_form import CHANNELS
 from app.off_policy import cap_evaluation
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CapAnswer
@@ -69,7 +69,7 @@ def choices() -> dict[str, list[tuple[str, str]]]:
     """What the form offers."""
     return {
         "units": [(name, name) for name in UNITS if name in ("hours", "days", "minutes")],
-        "channels": [("", "of every channel"), *((name, f"{words} only") for name, words in CHANNELS if name)],
+        "channels": [("", "of every channel"), *((name, f"{words} only") for name, words in CHANNELS.items())],
         "reach": [("platform", "of all experiments"), ("experiment", "of this experiment only")],
     }
 

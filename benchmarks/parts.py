@@ -17,7 +17,7 @@ from app.deciding.prepare import prepare
 from app.deciding.requests import DecideRequest, identify
 from app.deciding.runtime import Runtime, start
 from app.deciding.store import decisions
-from app.foundation.api import strict_json
+from app.foundation.formats import strict_json
 from app.foundation.store.engine import transaction
 from bandits import distribution as draws
 from bandits.encoding import encode_context

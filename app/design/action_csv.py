@@ -16,7 +16,7 @@ from app.design.experiment_config import MAX_ACTIONS, ActionSpec
 from app.foundation.errors import FieldError
 from app.foundation.fields import JsonObject, pydantic_fields
 from app.foundation.formats.csv_rows import CsvError, csv_rows
-from app.foundation.formats.documents import read_json
+from app.foundation.formats.strict_json import read_typed
 
 MAX_COLUMNS = 100
 DELIMITERS = (",", ";", "\t")
@@ -100,7 +100,7 @@ def _action(cells: dict[str, str]) -> tuple[JsonObject, list[str]]:
         if name == "id" or not cell.strip():
             continue
         if name in ("payload", "features"):
-            found, problem = read_json(cell)
+            found, problem = read_typed(cell)
             if problem:
                 problems.append(f"{name}: {problem}")
             else:
@@ -117,7 +117,7 @@ def _value(cell: str) -> Any:
     """A number where it is written as one, true or false, else the text."""
     if cell.lower() in ("true", "false"):
         return cell.lower() == "true"
-    found, problem = read_json(cell)
+    found, problem = read_typed(cell)
     return found if problem is None and isinstance(found, int | float) else cell
 
 

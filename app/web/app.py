@@ -13,7 +13,7 @@ from app.deciding.runtime import Runtime, start
 from app.design.api import experiments
 from app.foundation import logs, metrics
 from app.foundation.api import answers, problems
-from app.foundation.api.strict_json import StrictRequest
+from app.foundation.api.strict_request import StrictRequest
 from app.foundation.settings import Settings, from_environment
 from app.learning.api import rewards
 from app.messaging.api import events, webhooks

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.foundation.errors import FieldError
 from app.foundation.fields import JsonObject
-from app.foundation.formats.documents import read_json
+from app.foundation.formats.strict_json import read_typed
 from app.foundation.pages.format import duration
 from app.foundation.pages.typed import UNITS, span, text
 from app.foundation.words import Params, plain
@@ -115,7 +115,7 @@ class Json(Text):
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         if not typed[name].strip():
             return self.empty
-        result, problem = read_json(typed[name])
+        result, problem = read_typed(typed[name])
         if problem:
             findings.add(pointer, "not_json", {"reason": problem})
             return self.empty

@@ -1,0 +1,26 @@
+"""The request whose body is read as strict JSON."""
+
+from typing import Any
+
+from flask import Request, current_app
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.foundation.errors import BadRequest
+from app.foundation.formats.strict_json import parse
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read by ``parse``, whatever content type it names."""
+
+    document: object = None  # the parsed body, once it was asked for
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
+        """The parsed body; the parameters are werkzeug's and change nothing."""
+        body = self.get_data()
+        # A chunked body has no length to refuse it by, and werkzeug cuts it off at the limit without a word.
+        if self.content_length is None and len(body) == self.max_content_length and self.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+        self.document = parse(body, current_app.config["MAX_JSON_DEPTH"])
+        if isinstance(self.document, str):  # flask-openapi would parse a JSON string once more
+            raise BadRequest("not_an_object", "The body is a JSON string; send an object.")
+        return self.document

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from pydantic import BaseModel, JsonValue, TypeAdapter
 from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
@@ -28,6 +29,15 @@ from app.foundation.store.engine import transaction
 from app.registry.lookup import unknown_experiment
 from app.registry.store import experiments
 
+
+class _Payload(BaseModel):
+    """What of an action an answer hands back; of the rest, which may be long, nothing is read."""
+
+    id: str
+    payload: JsonValue = None
+
+
+_PAYLOADS = TypeAdapter(list[_Payload])
 ATTEMPTS = 5  # each needs another change of the experiment's configuration within milliseconds
 
 
@@ -170,7 +180,7 @@ class _Batch:
                 if state == "unanswered":  # its caller was told 503 and asks again: now it counts
                     open_window(connection, experiment_of(self._runtime, one.experiment_id), one)
         actions = config["actions"] if row.actions is None else row.actions
-        payload_of = {action["id"]: action.get("payload") for action in actions}
+        payload_of = {action.id: action.payload for action in _PAYLOADS.validate_python(actions)}
         payloads = [payload_of.get(one.eligible[one.chosen]) for one in rows]  # combinations of messages have none
         composed = config.get("composition") is not None
         return AnsweredDecision(

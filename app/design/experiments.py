@@ -135,7 +135,7 @@ def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
     :raises Unprocessable: naming every wrong field.
     """
     after = parse_config(before.config | patch)
-    known = {arm["key"]: arm["policy"] for arm in before.config["arms"]}
+    known = {arm.key: arm.policy for arm in ExperimentConfig.model_validate(before.config).arms}
     for arm in after.arms:
         old = known.get(arm.key)
         if old is not None and policy_to_json(parse_policy(old)) == policy_to_json(parse_policy(arm.policy)):
@@ -215,7 +215,7 @@ def bound_to_kind(before: StoredExperiment) -> list[str]:
     if before.started_at is None:
         return []
     free = ({"type": "uniform"}, {"type": "fixed", "action": NOTHING})
-    return [arm["key"] for arm in before.config["arms"] if arm["policy"] not in free]
+    return [arm.key for arm in ExperimentConfig.model_validate(before.config).arms if arm.policy not in free]
 
 
 def _keep_schema(connection: Connection, experiment_id: int, config: ExperimentConfig, *, applied: bool) -> None:

@@ -109,7 +109,8 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
     spec = CandidateSpec.model_validate(found)
     if spec.policy is None or spec.features_off:
         raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
-    arms = [arm | {"share": arm["share"] * (1 - share)} for arm in experiment.config["arms"]]
+    config = ExperimentConfig.model_validate(experiment.config)
+    arms = [{"key": arm.key, "share": arm.share * (1 - share), "policy": arm.policy} for arm in config.arms]
     arms.append({"key": candidate, "share": share, "policy": spec.policy})
     return experiments_service.change(engine, settings, key, {"arms": arms}, actor)
 

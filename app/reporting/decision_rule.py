@@ -83,15 +83,17 @@ def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reas
 
 def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[str, float] | None) -> Ruling:
     """An arm ships only when it is shown better on a metric that decides, and worse on none of them."""
-    shown = [found for metric in results.primary() for found in _shown(metric, config.decision_rule.alpha)]
-    better = {found.arm for found in shown if found.gain > 0}
-    worse = {found.arm for found in shown if found.gain < 0}
+    shown = [change for metric in results.primary() for change in _shown(metric, config.decision_rule.alpha)]
+    better = {change.arm for change in shown if change.gain > 0}
+    worse = {change.arm for change in shown if change.gain < 0}
     if better - worse:
-        winner = _winner(results, [found for found in shown if found.arm in better - worse])
-        told = [found for found in shown if found.arm in better]
-        return Ruling("ship", winner, [found.reason for found in sorted(told, key=lambda one: one.arm != winner)])
+        winner = _winner(results, [change for change in shown if change.arm in better - worse])
+        told = [change for change in shown if change.arm in better]
+        return Ruling(
+            "ship", winner, [change.reason for change in sorted(told, key=lambda change: change.arm != winner)]
+        )
     trades = [Reason("trade", {"arm": arm.key}) for arm in config.arms if arm.key in better]
-    reasons = [found.reason for found in shown] + trades
+    reasons = [change.reason for change in shown] + trades
     if time_is_up is not None:
         code = "time_is_up_trade" if trades else "time_is_up"
         return Ruling("stop", None, [Reason(code, {**time_is_up}), *reasons])
@@ -105,9 +107,9 @@ def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
 
     An arm that is not shown better on a metric gains nothing there.
     """
-    gains = {(found.arm, found.metric): found.gain for found in shown}
+    gains = {(change.arm, change.metric): change.gain for change in shown}
     metrics = [metric.metric for metric in results.primary()]
-    arms = dict.fromkeys(found.arm for found in shown)
+    arms = dict.fromkeys(change.arm for change in shown)
     return max(arms, key=lambda arm: [gains.get((arm, metric), 0.0) for metric in metrics])
 
 

@@ -176,7 +176,7 @@ def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
-    declared = experiment.config.get("segments", [])
+    declared = ExperimentConfig.model_validate(experiment.config).segments
     if segment is not None and segment not in declared:
         if not declared:
             raise invalid((FieldError("/segment", "no_segments", {"segment": segment}),))

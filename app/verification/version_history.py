@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
+from app.design.experiment_config import ExperimentConfig
 from app.design.history import Difference, differences
 from app.design.store import changes
 from app.design.store.changes import Change
@@ -90,7 +91,8 @@ def history(engine: Engine, key: str, arm: str = "", before: int | None = None) 
         serving = {one.arm: one for one in models.serving(connection, experiment_id=experiment.id)}
         if not serving:
             return History([], "", None, 0, [], None)
-        wanted = arm or next((one["key"] for one in experiment.config["arms"] if one["key"] in serving), min(serving))
+        arms = ExperimentConfig.model_validate(experiment.config).arms
+        wanted = arm or next((spec.key for spec in arms if spec.key in serving), min(serving))
         if wanted not in serving:
             raise NotFound("unknown_version", f"Arm {wanted!r} of {key!r} has no model versions.")
         found = models.newest(connection, experiment.id, wanted, before=before, most=PAGE + 1)

@@ -178,7 +178,8 @@ def _cadence_problems(connection: Connection, key: str) -> list[FieldError]:
     experiment = experiments.find(connection, key)
     if experiment is None:
         return [FieldError(path, "no_such_experiment")]
-    without = [action["id"] for action in experiment.config["actions"] if wait_of(action.get("payload")) is None]
+    actions = ExperimentConfig.model_validate(experiment.config).actions
+    without = [action.id for action in actions if wait_of(action.payload) is None]
     if without:
         return [FieldError(path, "cadence_action_without_wait", {"action": without[0]})]
-    return [] if experiment.config["actions"] else [FieldError(path, "cadence_without_wait")]
+    return [] if actions else [FieldError(path, "cadence_without_wait")]

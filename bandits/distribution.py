@@ -37,7 +37,7 @@ def mix_floor(probabilities: Sequence[float] | FloatArray, floor: float) -> Floa
     if not p or not 0.0 <= floor <= 1.0:
         raise DistributionError("needs at least one probability and a floor from 0 to 1")
     total = math.fsum(p) if all(map(math.isfinite, p)) else math.nan
-    if min(p) < 0.0 or not 0.0 < total < math.inf:
+    if min(p) < 0.0 or not total > 0.0:
         raise DistributionError(f"not a distribution: {p[:10]!r}")
     scale, share = (1.0 - floor) / total, floor / len(p)
     mixed = [x * scale + share for x in p]
@@ -62,7 +62,7 @@ def sample(distribution: FloatArray | Sequence[float], u: float) -> int:
     if index < len(p):
         return index
     # Rounding may leave the running sum below 1: the last possible action takes the rest.
-    for index in range(len(p) - 1, -1, -1):
+    for index in reversed(range(len(p))):
         if p[index] > 0.0:
             return index
     raise DistributionError("no action has a positive probability")

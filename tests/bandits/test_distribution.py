@@ -1,6 +1,7 @@
 """Propensities are true, bounded below and the same on every machine."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -23,10 +24,21 @@ def test_mixing_the_floor_sums_to_one_and_bounds_every_probability_below(p: list
     np.testing.assert_allclose(mixed, expected, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("p", [[], [math.nan, 1], [-0.1, 1.1], [0, 0], [math.inf, 0], [math.inf, -math.inf]])
+@pytest.mark.parametrize(
+    "p", [[], [math.nan, 1], [-0.1, 1.1], [0, 0], [math.inf, 0], [math.inf, -math.inf], [0.5, math.inf, -math.inf]]
+)
 def test_an_invalid_distribution_is_refused(p: list[float]) -> None:
     with pytest.raises(DistributionError):
         mix_floor(p, 0.1)
+
+
+def test_a_refusal_shows_the_first_ten_numbers() -> None:
+    with pytest.raises(DistributionError, match=re.escape(f"not a distribution: {[-1.0] * 10}")):
+        mix_floor([-1.0] * 12, 0.1)
+
+
+def test_the_last_bit_of_the_sum_is_right() -> None:
+    assert math.fsum(mix_floor([0.03, 0.84, 0.43], 0.1)) == 1.0
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.1, math.nan])
@@ -37,6 +49,7 @@ def test_a_floor_outside_zero_to_one_is_refused(floor: float) -> None:
 
 def test_uniform_needs_an_action() -> None:
     assert uniform(4).tolist() == [0.25] * 4
+    assert uniform(1).tolist() == [1.0]
     with pytest.raises(DistributionError):
         uniform(0)
 
@@ -54,6 +67,8 @@ def test_sampling_inverts_the_cumulative_distribution_and_never_takes_a_zero(p: 
 def test_sampling_near_one_takes_the_last_possible_action() -> None:
     almost_one = math.nextafter(1.0, 0.0)
     assert sample([0.1] * 10 + [0.0], almost_one) == 9
+    assert sample([0.1] * 10, almost_one) == 9
+    assert sample([0.9, 0.0, 0.0], 0.95) == 0
     assert sample([0.0, 1.0, 0.0], 0.0) == 1
     for p, u in (([0.0, 0.0], 0.5), ([1.0], 1.0), ([1.0], -0.1), ([1.0], math.nan)):
         with pytest.raises(DistributionError):
@@ -88,6 +103,11 @@ def test_arms_follow_their_shares_and_stay_with_the_unit() -> None:
     assert stats.chisquare(counts[:3], [12_000, 6_000, 2_000]).pvalue > 0.01
     again = dict(reversed(shares.items()))
     assert arms[:100] == [assign(b"salt", f"unit {i}", again) for i in range(100)]
+
+
+def test_the_arms_of_known_units_never_change() -> None:
+    shares = {"a": 1.0, "b": 1.0, "c": 2.0}
+    assert "".join(assign(b"salt", f"unit {i}", shares) for i in range(12)) == "abbcbbccabbc"
 
 
 def test_a_new_arm_takes_units_from_the_others_and_moves_none_between_them() -> None:

@@ -10,7 +10,14 @@ import vowpalwabbit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandits.encoding import FeatureError, drop_features, encode_action, encode_context, escape
+from bandits.encoding import (
+    ENCODING_VERSION,
+    FeatureError,
+    drop_features,
+    encode_action,
+    encode_context,
+    escape,
+)
 from bandits.examples import Example
 from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy
@@ -209,6 +216,60 @@ def test_features_must_be_text_or_an_object() -> None:
             encode_context(context)
     with pytest.raises(FeatureError):
         encode_action("\ud800", {})
+
+
+@pytest.mark.parametrize(
+    ("context", "path", "code", "kind"),
+    [
+        ({"a": b"x"}, "/a", "feature_type", "bytes"),
+        ({"a": [1, {2}]}, "/a/1", "feature_type", "set"),
+        ({"a": math.nan}, "/a", "feature_not_a_number", ""),
+        ({"a": 2e9}, "/a", "feature_too_large", ""),
+        ({"a": [0, -2e9]}, "/a/1", "feature_too_large", ""),
+        ({"a": [{"b": [True, math.nan]}]}, "/a/*/b/1", "feature_not_a_number", ""),
+        ({"a/b": {"~": {"": 2e9}}}, "/a~1b/~0/", "feature_too_large", ""),
+        ({"*7": {"ü%": 2e9}}, "/*7/ü%", "feature_too_large", ""),
+        ({"a": "\udc00"}, "", "half_surrogate", ""),
+        ("x", "", "features_not_an_object", "str"),
+        ([{}, 3], "/1", "feature_list_items", ""),
+    ],
+)
+def test_an_error_names_the_place_as_a_json_pointer_and_what_is_wrong(
+    context: Any, path: str, code: str, kind: str
+) -> None:
+    with pytest.raises(FeatureError) as caught:
+        encode_context(context)
+    assert (caught.value.path, caught.value.code) == (path, code)
+    assert caught.value.params == ({"type": kind} if kind else {})
+    assert str(caught.value) == f"{path or '/'}: {code}{' ' if kind else ''}{kind}"
+
+
+def test_an_actions_id_that_cannot_be_written_is_an_error_of_the_whole() -> None:
+    with pytest.raises(FeatureError) as caught:
+        encode_action("\ud800")
+    assert (caught.value.path, caught.value.code, caught.value.params) == ("", "half_surrogate", {})
+
+
+def test_the_largest_numbers_are_features_in_every_position() -> None:
+    assert encode_context({"a": 1e9, "b": -1e9, "c": [1e9, -1e9]}) == (
+        "shared |c a:1000000000.0 b:-1000000000.0 c/*0:1000000000.0 c/*1:-1000000000.0"
+    )
+
+
+def test_subclasses_of_text_and_numbers_are_what_they_derive_from() -> None:
+    class Text(str):
+        pass
+
+    class Number(float):
+        __repr__ = float.__repr__
+
+    assert encode_context({"a": Text("b c"), "n": Number(2)}) == "shared |c a=b%20c n:2.0"
+
+
+def test_what_is_logged_as_version_1_is_never_written_otherwise() -> None:
+    assert ENCODING_VERSION == 1
+    assert escape("") == "%"
+    assert encode_action("", {"": ""}) == "|a =% %=%"
 
 
 def test_features_that_are_off_leave_no_trace() -> None:

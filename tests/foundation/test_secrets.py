@@ -21,18 +21,26 @@ def test_a_derived_value_is_hmac_sha256_of_tag_and_message() -> None:
     assert derive("secret", Purpose.WEBHOOK, b"7\n1") == expected
 
 
-@pytest.mark.parametrize(
-    ("purpose", "digest"),
-    [
-        (Purpose.BODY_HASH, "f1882f1aeb336728"),
-        (Purpose.CONTEXT_FIELD, "a7d70b02fae8ebb7"),
-        (Purpose.DECISION_SEAL, "41b89894b03dc590"),
-        (Purpose.ERASED_UNIT, "79de13df48107de0"),
-        (Purpose.RECEIPT, "c0e6af5ad6535a8b"),
-        (Purpose.UNIT_TOKEN, "6c9bb65fb76f21b8"),
-        (Purpose.UNTAGGED, "e763b2f94c7ba00a"),
-        (Purpose.WEBHOOK, "1b7246e53fcff935"),
-    ],
-)
-def test_values_that_are_stored_or_handed_out_never_change(purpose: Purpose, digest: str) -> None:
-    assert derive("a secret of this installation", purpose, b"7").hex()[:16] == digest
+DIGESTS = {
+    Purpose.BODY_HASH: "f1882f1aeb336728",
+    Purpose.CONTEXT_FIELD: "a7d70b02fae8ebb7",
+    Purpose.DECISION_SEAL: "41b89894b03dc590",
+    Purpose.ERASED_UNIT: "79de13df48107de0",
+    Purpose.FIRING: "a7ee103138898d04",
+    Purpose.RECEIPT: "c0e6af5ad6535a8b",
+    Purpose.RETRY_PAUSE: "6b6d22508b3adcfd",
+    Purpose.SESSION_COOKIES: "b734ea4df8a741d9",
+    Purpose.UNIT_TOKEN: "6c9bb65fb76f21b8",
+    Purpose.UNTAGGED: "e763b2f94c7ba00a",
+    Purpose.WAIT: "e00a4be936468797",
+    Purpose.WEBHOOK: "1b7246e53fcff935",
+}
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_values_that_are_stored_or_handed_out_never_change(purpose: Purpose) -> None:
+    assert derive("a secret of this installation", purpose, b"7").hex()[:16] == DIGESTS[purpose]
+
+
+def test_without_a_message_the_tag_is_the_message() -> None:
+    assert derive("secret", Purpose.RECEIPT) == hmac.digest(b"secret", b"receipt\0", "sha256")

@@ -1,0 +1,101 @@
+"""Which files are the core, which tests must notice a fault in each, and which mutants behave like the code they come from."""
+
+from typing import NamedTuple
+
+
+class Target(NamedTuple):
+    """A file, and the tests that must notice a fault in it."""
+
+    path: str
+    tests: tuple[str, ...]
+    only: tuple[str, ...] | None = None  # functions and classes; null: the whole file
+    texts: tuple[tuple[str, str], ...] = ()  # faults in SQL: a text of the file, and what takes its place
+
+    @property
+    def is_pure(self) -> bool:
+        """True when the tests need none of the app's fixtures."""
+        return self.path.startswith(("bandits/", "experiments/"))
+
+
+_TOLD_IN_TIME = "coalesce(i.occurred_at, n.now), n.now"
+_LATE = "coalesce(n.now > d.closes_at, false)"
+# Lateness goes by the database's clock at arrival, not by the caller's; what has no window yet is in time.
+LATENESS = (
+    (_LATE, "coalesce(coalesce(i.occurred_at, n.now) > d.closes_at, false)"),
+    (_LATE, "coalesce(n.now < d.closes_at, false)"),
+    (_LATE, "coalesce(n.now > d.closes_at, true)"),
+    (_TOLD_IN_TIME, "n.now, n.now"),
+    (_TOLD_IN_TIME, "coalesce(i.occurred_at, n.now), coalesce(i.occurred_at, n.now)"),
+)
+_DUE = "a.arm = :arm AND a.closes_at <= :until\n    ORDER BY d.decided_at, d.id LIMIT"
+LEDGER = (
+    (_DUE, "a.arm = :arm AND a.closes_at <= :until\n    ORDER BY d.decided_at DESC, d.id LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at <= :until\n    ORDER BY d.decided_at, d.id DESC LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at <= :until\n    ORDER BY d.decided_at DESC, d.id DESC LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at <= :until\n    ORDER BY a.closes_at, d.id LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at <= :until\n    ORDER BY d.id LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at <= :until\n    LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at < :until\n    ORDER BY d.decided_at, d.id LIMIT"),
+    (_DUE, "a.arm = :arm AND a.closes_at >= :until\n    ORDER BY d.decided_at, d.id LIMIT"),
+    (_DUE, "a.closes_at <= :until\n    ORDER BY d.decided_at, d.id LIMIT"),
+    (
+        "SELECT DISTINCT experiment_id, arm FROM awaiting_outcome WHERE closes_at <=",
+        "SELECT experiment_id, arm FROM awaiting_outcome WHERE closes_at >=",
+    ),
+    ("r.metric = 'reward' AND NOT r.late", "r.metric = 'reward'"),
+    ("r.metric = 'reward' AND NOT r.late", "r.metric = 'reward' AND r.late"),
+    ("r.metric = 'reward' AND NOT r.late", "NOT r.late"),
+    ("f.kind <> 'comment' AND NOT f.late", "f.kind <> 'comment'"),
+    ("f.kind <> 'comment' AND NOT f.late", "NOT f.late"),
+    ("l.position >= :first", "l.position > :first"),
+    ("l.position < :until", "l.position <= :until"),
+    ("ORDER BY l.position", "ORDER BY l.position DESC"),
+    ("FROM input WHERE analysed", "FROM input"),
+    ("a.decision_id = i.decision_id", "a.decision_id = i.decision_id AND i.analysed"),
+)
+
+_TRAINING = "tests/learning/test_training.py::test_"
+ROUNDS = (
+    f"{_TRAINING}a_round_learns_each_decision_once_and_the_policy_follows_the_rewards",
+    f"{_TRAINING}decisions_are_learned_from_oldest_first_over_rounds_and_within_one",
+    f"{_TRAINING}an_open_window_is_not_learned_from",
+    f"{_TRAINING}a_late_reward_is_kept_and_marked_and_not_learned",
+    f"{_TRAINING}a_tampered_parent_stops_training_with_a_reason_and_loses_nothing",
+    "tests/learning/test_withheld.py",
+)
+
+CORE = (
+    Target("bandits/distribution.py", ("tests/bandits/test_distribution.py",)),
+    Target("bandits/rewards.py", ("tests/bandits/test_rewards_and_cost.py",)),
+    Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
+    Target("experiments/verdict.py", ("tests/experiments/test_verdict.py",)),
+    Target("experiments/intervals.py", ("tests/experiments/test_intervals.py",)),
+    Target("app/foundation/secrets.py", ("tests/foundation/test_secrets.py",)),
+    Target("app/foundation/group_commit.py", ("tests/foundation/test_group_commit.py",), ("GroupCommit._take",)),
+    Target("app/accounts/keys.py", ("tests/accounts/test_scopes.py",)),
+    Target("app/deciding/eligibility.py", ("tests/deciding/test_eligibility.py",)),
+    Target("app/deciding/seal.py", ("tests/deciding/test_seal.py",)),
+    Target("app/learning/store/rewards.py", ("tests/learning/test_lateness.py",), (), LATENESS),
+    Target("app/learning/store/feedback.py", ("tests/learning/test_lateness.py",), (), LATENESS),
+    Target(
+        "app/learning/store/training.py",
+        ("tests/learning/test_ledger.py",),
+        ("due", "rounds_of", "write_ledger", "settle"),
+        LEDGER,
+    ),
+    Target("app/learning/training.py", ROUNDS, ("train_round", "learnable")),
+    Target(
+        "app/reporting/decision_rule.py", ("tests/reporting/test_decision_rule.py", "tests/reporting/test_ruling.py")
+    ),
+)
+
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "bandits/encoding.py": {
+        "_encode_object: if kind is float and kind is int:": "numbers then take the longer way, which writes the same",
+        "escape: delete if text.isidentifier():": "an identifier holds nothing that is escaped: this only saves time",
+    },
+    "experiments/verdict.py": {
+        "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",
+    },
+}
+"""By file: mutants that no test can notice, each with the reason."""

@@ -93,7 +93,7 @@ def _begin(target: Target, source: str, servers: str, patience_s: float) -> int:
     )
     hypothesis.settings.load_profile("mutants")
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
-    if target.is_pure:
+    if not target.servers:
         options.append(f"--confcutdir={Path(target.tests[0]).parent}")
     os._exit(pytest.main([*options, *target.tests], plugins=[_Addresses(servers)]))
 

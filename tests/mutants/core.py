@@ -10,11 +10,7 @@ class Target(NamedTuple):
     tests: tuple[str, ...]
     only: tuple[str, ...] | None = None  # functions and classes; null: the whole file
     texts: tuple[tuple[str, str], ...] = ()  # faults in SQL: a text of the file, and what takes its place
-
-    @property
-    def is_pure(self) -> bool:
-        """True when the tests need none of the app's fixtures."""
-        return self.path.startswith(("bandits/", "experiments/"))
+    servers: bool = False  # the tests need fixtures of tests/conftest.py; without them, loading it takes longest
 
 
 _TOLD_IN_TIME = "coalesce(i.occurred_at, n.now), n.now"
@@ -54,26 +50,42 @@ LEDGER = (
     ("a.decision_id = i.decision_id", "a.decision_id = i.decision_id AND i.analysed"),
 )
 
+_TRAINING = "tests/learning/test_training.py::test_"
+ROUNDS = (
+    f"{_TRAINING}a_round_learns_each_decision_once_and_the_policy_follows_the_rewards",
+    f"{_TRAINING}decisions_are_learned_from_oldest_first_over_rounds_and_within_one",
+    f"{_TRAINING}an_open_window_is_not_learned_from",
+    f"{_TRAINING}a_late_reward_is_kept_and_marked_and_not_learned",
+    f"{_TRAINING}a_tampered_parent_stops_training_with_a_reason_and_loses_nothing",
+    "tests/learning/test_withheld.py",
+)
+
 CORE = (
     Target("bandits/distribution.py", ("tests/bandits/test_distribution.py",)),
     Target("bandits/rewards.py", ("tests/bandits/test_rewards_and_cost.py",)),
     Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
     Target("experiments/verdict.py", ("tests/experiments/test_verdict.py",)),
-    Target("experiments/intervals.py", ("tests/experiments/test_intervals.py",)),
+    Target("experiments/intervals.py", ("tests/experiments/test_interval_formulas.py",)),
     Target("app/foundation/secrets.py", ("tests/foundation/test_secrets.py",)),
-    Target("app/foundation/group_commit.py", ("tests/foundation/test_group_commit.py",), ("GroupCommit._take",)),
-    Target("app/accounts/keys.py", ("tests/accounts/test_scopes.py",)),
+    Target(
+        "app/foundation/group_commit.py",
+        ("tests/foundation/test_group_commit.py",),
+        ("GroupCommit._take",),
+        servers=True,
+    ),
+    Target("app/accounts/keys.py", ("tests/accounts/test_scopes.py",), servers=True),
     Target("app/deciding/eligibility.py", ("tests/deciding/test_eligibility.py",)),
     Target("app/deciding/seal.py", ("tests/deciding/test_seal.py",)),
-    Target("app/learning/store/rewards.py", ("tests/learning/test_lateness.py",), (), LATENESS),
-    Target("app/learning/store/feedback.py", ("tests/learning/test_lateness.py",), (), LATENESS),
+    Target("app/learning/store/rewards.py", ("tests/learning/test_lateness.py",), (), LATENESS, servers=True),
+    Target("app/learning/store/feedback.py", ("tests/learning/test_lateness.py",), (), LATENESS, servers=True),
     Target(
         "app/learning/store/training.py",
         ("tests/learning/test_ledger.py",),
         ("due", "rounds_of", "write_ledger", "settle"),
         LEDGER,
+        servers=True,
     ),
-    Target("app/learning/training.py", ("tests/learning/test_round.py",), ("train_round", "learnable")),
+    Target("app/learning/training.py", ROUNDS, ("train_round", "learnable"), servers=True),
     Target(
         "app/reporting/decision_rule.py", ("tests/reporting/test_decision_rule.py", "tests/reporting/test_ruling.py")
     ),

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from app.foundation.api.problems import HTTP_CODES
+from app.foundation.codes import WORDS
 from app.foundation.errors import CODES
 from tests.service import Client, Web
 
@@ -50,6 +51,8 @@ def test_every_answer_carries_the_protecting_headers(web: Web, path: str) -> Non
 def test_the_page_of_errors_explains_every_code(web: Web) -> None:
     page = web.client().get("/docs/errors").raw.decode()
     assert [code for code in CODES | HTTP_CODES if f'id="{code}"' not in page] == []
+    assert [code for code in WORDS if f'id="value-{code}"' not in page] == []
+    assert "give at least {limit} characters" in page
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, redirect, render_template_st
 from app.accounts.api.auth import needs
 from app.foundation.api.problems import HTTP_CODES, PERSONALIZER
 from app.foundation.api.respond import as_json
+from app.foundation.codes import WORDS
 from app.foundation.errors import CODES
 from app.foundation.fields import JsonObject
 from app.foundation.serving import PUBLIC
@@ -31,7 +32,10 @@ ERRORS = """<!doctype html>
 <title>Loopwise: errors</title></head><body><main><h1>Errors</h1>
 <p>Every error answer carries a <code>code</code>. This is what each one means and what mends it.</p>
 {% for code, text in codes.items() %}<h2 id="{{ code }}"><code>{{ code }}</code></h2><p>{{ text }}</p>
-{% endfor %}</main></body></html>
+{% endfor %}<h1 id="values">Wrong values</h1>
+<p>An item of <code>errors</code> says what is wrong with one value. Words in braces are its <code>params</code>.</p>
+<dl>{% for code, words in values.items() %}<dt id="value-{{ code }}"><code>{{ code }}</code></dt><dd>{{ words.shown }}</dd>
+{% endfor %}</dl></main></body></html>
 """
 
 
@@ -101,4 +105,4 @@ def static(name: str) -> Response:
 @needs(PUBLIC)
 def errors() -> str:
     """What each error code means."""
-    return render_template_string(ERRORS, codes=CODES | HTTP_CODES)
+    return render_template_string(ERRORS, codes=CODES | HTTP_CODES, values=WORDS)

@@ -266,7 +266,7 @@ _ACCOUNTS: Final[dict[str, Words]] = {
     "scopes_unknown": Words("give one or more of {known}"),
     "scopes_not_publishable": Words("everybody can read a publishable key: it may have no scope but {known}"),
     "not_an_origin": Words(
-        "give 1 to {limit} origins: https, two slashes and a host, without a path (http for localhost only)"
+        "give 1 to {limit} origins as https://shop.example, without a path (http for localhost only)"
     ),
 }
 WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | _MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS

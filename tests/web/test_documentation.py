@@ -22,7 +22,7 @@ def test_a_page_names_no_foreign_host(web: Web, path: str) -> None:
     answer = web.client().get(path)
     assert answer.status == 200
     hosts = set(re.findall(r"(?:https?:)?//[A-Za-z0-9.-]+\.[a-z]{2,}", answer.raw.decode()))
-    assert hosts - {"http://www.w3.org"} == set()
+    assert {host for host in hosts if not host.endswith(".example")} <= {"http://www.w3.org"}  # examples in words
 
 
 def test_the_explorer_loads_only_what_this_server_has(web: Web) -> None:

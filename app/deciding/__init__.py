@@ -1,1 +1,1 @@
-"""One decision: who may be chosen, the distribution, the draw, the stored row, the answer."""
+"""Make one decision: find the eligible actions, compute the distribution, draw, store the row, answer."""

@@ -1,4 +1,4 @@
-"""What a decision answers, from its stored row: now, or again to a retry."""
+"""Build the answer to a decide call from the stored row, for the first call and for a retry."""
 
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
@@ -31,7 +31,7 @@ class IneligibleAnswer(TypedDict):
 
     id: str
     reason: str  # in words
-    code: NotRequired[str]  # not in rows from before there were codes
+    code: NotRequired[str]  # missing in rows from before the codes existed
     params: NotRequired[dict[str, JsonValue]]
 
 
@@ -45,7 +45,7 @@ class PositionAnswer(TypedDict):
 
 
 class Answer(TypedDict):
-    """What a decide call answers; ``app.foundation.api.answers`` describes it for callers."""
+    """The answer to a decide call; ``app.foundation.api.answers`` describes it for callers."""
 
     decision_id: str
     arm: str
@@ -60,11 +60,12 @@ class Answer(TypedDict):
 
 
 def answer_of(rows: Sequence[Row], payloads: Sequence[JsonValue], slots: int | None, *, composed: bool) -> Answer:
-    """The answer of a decision, or of a list: the first position as a decision, and then every position.
+    """Return the answer of a decision. The answer of a list is that of its first position, with all positions added.
 
-    :param payloads: of the chosen actions.
-    :param slots: the length that was asked for; null: no list was asked for.
-    :param composed: the actions are combinations of a composed message.
+    :param rows: one per position; a single decision has one row.
+    :param payloads: the payloads of the chosen actions, one per row.
+    :param slots: the requested length of the list; None if the call requests a single decision.
+    :param composed: True if the actions are combinations of a composed message.
     """
     answer = _decision(rows[0], payloads[0])
     if composed:
@@ -90,7 +91,7 @@ def _decision(row: Row, payload: JsonValue) -> Answer:
 
 
 def ineligible_answer(logged: LoggedReason) -> IneligibleAnswer:
-    """A logged reason with its words. Rows from before there were codes hold the words themselves."""
+    """Add words to a logged reason. Rows from before the codes existed hold the words themselves."""
     if "code" not in logged:
         return {"id": logged["id"], "reason": logged["reason"]}
     code, params = logged["code"], logged["params"]

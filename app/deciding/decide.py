@@ -1,7 +1,7 @@
-"""Decide: choose an action, store the choice durably with the distribution it was drawn from, answer.
+"""Decide: choose an action, store the choice durably with its distribution, and answer.
 
-The draw is a keyed hash of the decision id, so the same id draws the same; the stored row is the answer, so a retry gets
-it again. What is not known to be stored is never answered.
+The draw is a keyed hash of the decision id, so the same id draws the same action. The answer is built from the stored
+row, so a retry gets the same answer. No decision is answered before it is known to be stored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,48 +31,49 @@ from app.registry.store import experiments
 
 
 class _Payload(BaseModel):
-    """What of an action an answer hands back; of the rest, which may be long, nothing is read."""
+    """What of an action an answer hands back; the rest, which may be long, is not read."""
 
     id: str
     payload: JsonValue = None
 
 
 _PAYLOADS = TypeAdapter(list[_Payload])
-ATTEMPTS = 5  # each needs another change of the experiment's configuration within milliseconds
+ATTEMPTS = 5  # another attempt is needed only if the experiment's configuration changes within milliseconds
 
 
 class AnsweredDecision(NamedTuple):
-    """One answer."""
+    """One answer, and whether it is new."""
 
     answer: Answer
     created: bool  # False: a retry got the stored answer
-    message: dict[str, str] | None  # when a message was asked for, what it says; null: nothing
+    message: dict[str, str] | None  # the rendered message; None: no message was requested, or it says nothing
 
 
 def decide(runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedRequest]) -> list[AnsweredDecision]:
-    """Answer all requests in one commit, or none.
+    """Answer all requests in one commit, or none of them.
 
-    :raises LoopwiseError: see ``app.foundation.errors``; then nothing was stored.
+    :raises LoopwiseError: nothing was stored; see ``app.foundation.errors``.
     """
     _refuse_repeated_ids(requests)
     _refuse_too_many(requests)
     batch = _Batch(runtime, caller, requests)
     for attempt in range(ATTEMPTS):
         prepared = batch.prepare()
-        # That a unit denied something is found when its decision is stored: then its state must be looked at.
-        if attempt or any(one.experiment.governed for one in prepared.values()):
+        # The first attempt assumes that the units denied nothing. Storing a decision of a unit that did denies fails,
+        # and the next attempt reads the state of every unit.
+        if attempt or any(decision.experiment.governed for decision in prepared.values()):
             batch.decide_with_units(prepared)
         else:
             batch.decide_at_once(prepared)
         answers = batch.answers()
         if answers is not None:
             return answers
-        runtime.refresh()  # the experiment changed since this process last looked
+        runtime.refresh()  # the experiment has changed since this process last read it
     raise Unavailable("configuration_changing", "The experiment keeps changing; send the same request again.")
 
 
 class _Batch:
-    """The requests of one call, and the answers that are known so far."""
+    """The requests of one call, and their answers so far."""
 
     def __init__(self, runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedRequest]) -> None:
         self._runtime = runtime
@@ -82,7 +83,7 @@ class _Batch:
         self._answers: dict[int, AnsweredDecision] = {}  # by the request's index
 
     def answers(self) -> list[AnsweredDecision] | None:
-        """All answers, in the order of the requests; null while one is missing."""
+        """Return all answers in the order of the requests, or None while an answer is missing."""
         if len(self._answers) < len(self._requests):
             return None
         return [self._answers[index] for index in range(len(self._requests))]
@@ -98,53 +99,53 @@ class _Batch:
         return prepared
 
     def decide_at_once(self, prepared: Mapping[int, PreparedDecision]) -> None:
-        """For units that denied nothing, in experiments that look at nothing else of them: planned in this thread."""
+        """Plan in this thread: the units denied nothing, and no experiment depends on their state."""
         planned = {}
-        for index, one in prepared.items():
+        for index, decision in prepared.items():
             with self._or_stored(index):
-                planned[index] = plan_all(self._runtime, one)
+                planned[index] = plan_all(self._runtime, decision)
         if planned:
             handler = PLANNED_LISTS if any(self._requests[index].request.slots for index in planned) else PLANNED
             rows = [position.row for positions in planned.values() for position in positions]
-            stored = self._runtime.log_writer.submit(handler, rows)
-            self._settle(planned, stored.new, stored.known)
+            result = self._runtime.log_writer.submit(handler, rows)
+            self._settle(planned, result.new, result.stored)
 
     def decide_with_units(self, prepared: Mapping[int, PreparedDecision]) -> None:
-        """Planned by the log's writer, while it holds the units."""
+        """Let the log's writer plan, while it holds the locks of the units."""
         if not prepared:
             return
         queued = [
-            QueuedDecision(self._runtime, index, one, len(self._requests) > 1, position)
-            for index, one in prepared.items()
-            for position in range(1, 1 + one.identified.positions)
+            QueuedDecision(self._runtime, index, decision, len(self._requests) > 1, position)
+            for index, decision in prepared.items()
+            for position in range(1, 1 + decision.identified.positions)
         ]
-        planned, new, known = self._runtime.log_writer.submit(WITH_UNITS, queued)
-        for index, one in prepared.items():
-            if index not in planned and one.identified.decision_id in known:
-                self._answers[index] = self._retried(index, known[one.identified.decision_id])
-        self._settle(planned, new, known)
+        planned, new, stored = self._runtime.log_writer.submit(WITH_UNITS, queued)
+        for index, decision in prepared.items():
+            if index not in planned and decision.identified.decision_id in stored:
+                self._answers[index] = self._retried(index, stored[decision.identified.decision_id])
+        self._settle(planned, new, stored)
 
     @contextmanager
     def _or_stored(self, index: int) -> Iterator[None]:
-        """What cannot be decided any more may have been decided before: then the stored answer counts."""
+        """Use the stored answer if the request fails now but was decided before; otherwise raise the error."""
         try:
             yield
         except LoopwiseError as error:
-            known = self._stored_answer(index)
-            if known is None:
+            stored = self._stored_answer(index)
+            if stored is None:
                 raise (error if len(self._requests) == 1 else within(error, f"/decisions/{index}")) from None
-            self._answers[index] = known
+            self._answers[index] = stored
 
     def _settle(
-        self, planned: Mapping[int, list[PlannedDecision]], new: set[str], known: Mapping[str, StoredDecision]
+        self, planned: Mapping[int, list[PlannedDecision]], new: set[str], stored: Mapping[str, StoredDecision]
     ) -> None:
-        """Turn what the writer did into answers; what is neither new nor known must be decided again."""
+        """Turn the writer's result into answers. A decision that is neither new nor stored has to be decided again."""
         for index, positions in planned.items():
-            head = positions[0].row.id
-            if head in new:
+            first_id = positions[0].row.id
+            if first_id in new:
                 self._answers[index] = self._created(index, positions)
-            elif head in known:
-                self._answers[index] = self._retried(index, known[head])
+            elif first_id in stored:
+                self._answers[index] = self._retried(index, stored[first_id])
 
     def _created(self, index: int, positions: list[PlannedDecision]) -> AnsweredDecision:
         first = positions[0]
@@ -157,7 +158,7 @@ class _Batch:
         return AnsweredDecision(answer, True, first.row.message)
 
     def _stored_answer(self, index: int) -> AnsweredDecision | None:
-        """The answer that a caller's own id has already; null: it has none."""
+        """Return the stored answer to the caller's own id, or None if there is none."""
         identified = self._requests[index]
         if not identified.request.decision_id:
             return None
@@ -172,16 +173,18 @@ class _Batch:
             raise Conflict("decision_id_reused", message)
         with transaction(self._runtime.engine) as connection:
             config = experiments.config_of(connection, row.experiment_id, row.config_version)
-            later = [position_id(row.id, position) for position in range(2, 1 + identified.positions)]
-            found = decisions.find_many(connection, later) if later else {}
-            rows = [row, *(found[decision_id] for decision_id in later if decision_id in found)]
-            for one in rows:
-                state = decisions.confirm(connection, one.id) or one.state
-                if state == "unanswered":  # its caller was told 503 and asks again: now it counts
-                    open_window(connection, experiment_of(self._runtime, one.experiment_id), one)
+            later_ids = [position_id(row.id, position) for position in range(2, 1 + identified.positions)]
+            later = decisions.find_many(connection, later_ids) if later_ids else {}
+            rows = [row, *(later[decision_id] for decision_id in later_ids if decision_id in later)]
+            for position_row in rows:
+                state = decisions.confirm(connection, position_row.id) or position_row.state
+                if state == "unanswered":  # the caller got status 503 and retries: now the decision counts
+                    experiment = experiment_of(self._runtime, position_row.experiment_id)
+                    open_window(connection, experiment, position_row)
         actions = config["actions"] if row.actions is None else row.actions
         payload_of = {action.id: action.payload for action in _PAYLOADS.validate_python(actions)}
-        payloads = [payload_of.get(one.eligible[one.chosen]) for one in rows]  # combinations of messages have none
+        chosen = [position_row.eligible[position_row.chosen] for position_row in rows]
+        payloads = [payload_of.get(action) for action in chosen]  # combinations of messages have no payload
         composed = config.get("composition") is not None
         return AnsweredDecision(
             answer_of(rows, payloads, identified.request.slots, composed=composed), False, row.message
@@ -189,18 +192,18 @@ class _Batch:
 
 
 def _keyed(secret: str, body_hash: str) -> str:
-    """What is stored of a body's hash: somebody who reads the log cannot try out what a dropped or hashed field was."""
+    """Key the hash of a body, so that readers of the log cannot guess the value of a dropped or hashed field by trial."""
     return derive(secret, Purpose.BODY_HASH, body_hash.encode()).hex()
 
 
 def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
-    """The experiment of that key, if the caller may use it.
+    """Return the experiment with this key, if the caller may use it.
 
-    :raises NotFound: there is none.
-    :raises Forbidden: the caller's key is bound to another.
+    :raises NotFound: no experiment has this key.
+    :raises Forbidden: the caller's API key is bound to another experiment.
     """
     experiment = runtime.snapshots.current.experiments.get(key)
-    if experiment is None or experiment.status != "running":  # another process may have started it a moment ago
+    if experiment is None or experiment.status != "running":  # another process may just have started it
         experiment = runtime.refresh().experiments.get(key)
     if experiment is None:
         raise unknown_experiment(key)
@@ -209,18 +212,18 @@ def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
 
 
 def experiment_of(runtime: Runtime, experiment_id: int) -> Experiment:
-    """The experiment of a stored decision, also when another process made it a moment ago."""
-    known = runtime.snapshots.current.by_id.get(experiment_id)
-    return known or runtime.refresh().by_id[experiment_id]
+    """Return the experiment of a stored decision, even if another process has just created it."""
+    experiment = runtime.snapshots.current.by_id.get(experiment_id)
+    return experiment or runtime.refresh().by_id[experiment_id]
 
 
 def unknown_decision(decision_id: str) -> NotFound:
-    """The error for an id that no decision has."""
+    """Return the error for an id that no decision has."""
     return NotFound("unknown_decision", f"There is no decision {decision_id!r}.")
 
 
 def open_window(connection: Connection, experiment: Experiment, row: StoredDecision) -> bool:
-    """Start the reward window of a decision that waited for it; False when it was open already."""
+    """Start the reward window of a deferred or unanswered decision; returns False if the window was open already."""
     window_s = experiment.config.reward.window_s
     return decisions.activate(connection, row.id, from_states=["deferred", "unanswered"], window_s=window_s)
 

@@ -1,7 +1,8 @@
-"""Which actions a unit may get now: consent, mutes, quiet hours, distance and caps, all before the draw, each with its reason.
+"""Find the actions that a unit may get now, and log the reason why it may not get the others.
 
-A unit's state is read while the unit is held and is brought up to date within a commit, so that simultaneous decisions see
-each other. Actions without a message are never kept back by what concerns messages.
+Consent, mutes, quiet hours, the minimum distance and caps are checked before the draw. A unit's state is read under the
+unit's lock and updated within a commit, so that simultaneous decisions see each other. Rules about messages never exclude
+an action that sends no message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from app.design.people_config import PURPOSES, CapSpec, ConsentSpec, FatigueSpec
 
 @dataclass(frozen=True)
 class UnitState:
-    """What is known of one unit at the moment of a decision."""
+    """The state of one unit at the moment of a decision."""
 
     now: float  # Unix time, in seconds
     consent: dict[str, str]  # by purpose: granted, denied or revoked
@@ -31,12 +32,12 @@ class UnitState:
 
     @classmethod
     def of(cls, row: UnitRow, contacts: list[Contact]) -> "UnitState":
-        """As read."""
+        """Return the state as it was read."""
         return cls(row.now, row.consent, contacts, row.muted, row.past)
 
 
 def question(experiment: Experiment, unit_id: str) -> Question:
-    """What an experiment must know of a unit."""
+    """Return the query for what an experiment needs to know about a unit."""
     config = experiment.config
     return Question(
         unit_id,
@@ -48,7 +49,7 @@ def question(experiment: Experiment, unit_id: str) -> Question:
 
 
 def withheld(spec: ConsentSpec | None, consent: dict[str, str]) -> list[str]:
-    """The purposes that the unit does not consent to."""
+    """Return the purposes without the unit's consent."""
     rules = spec or ConsentSpec()
     return [
         purpose
@@ -58,13 +59,13 @@ def withheld(spec: ConsentSpec | None, consent: dict[str, str]) -> list[str]:
 
 
 class Eligible(NamedTuple):
-    """The actions that may be chosen, and those that may not, with the reason."""
+    """The actions that may be chosen, and the reasons against all others."""
 
     candidates: Candidates
     against: list[LoggedReason]
 
     def without(self, reasons: Mapping[str, Reason]) -> "Eligible":
-        """The same after some actions got a reason against them."""
+        """Exclude the actions that have a reason against them."""
         if not reasons:
             return self
         ids, lines, payloads = self.candidates
@@ -74,14 +75,14 @@ class Eligible(NamedTuple):
             for action in ids
             if action in reasons
         ]
-        left = Candidates([action for action, _ in pairs], [line for _, line in pairs], payloads)
-        return Eligible(left, self.against + against)
+        remaining = Candidates([action for action, _ in pairs], [line for _, line in pairs], payloads)
+        return Eligible(remaining, self.against + against)
 
 
 def reasons_against(
     experiment: Experiment, request: DecideRequest, ids: list[str], state: UnitState, denied: list[str]
 ) -> dict[str, Reason]:
-    """Per action that this unit may not get now, why.
+    """Return the reason against each action that this unit may not get now.
 
     :param denied: the purposes without consent.
     """
@@ -127,9 +128,9 @@ def _capped(caps: Sequence[CapSpec], state: UnitState, experiment_id: int, actio
 
 
 def is_quiet(quiet: QuietHours, time_zone: str | None, now: float) -> bool:
-    """True in the unit's quiet hours.
+    """Return True in the unit's quiet hours.
 
-    :param time_zone: the unit's, as the call names it.
+    :param time_zone: the unit's time zone as the call names it; None if the call names none.
     :param now: Unix time, in seconds.
     """
     clock = datetime.fromtimestamp(now, UTC).astimezone(quiet.zone(time_zone)).strftime("%H:%M")

@@ -1,7 +1,7 @@
-"""The loaded models of one process: verified once, kept by recent use within a memory limit.
+"""The loaded models of one process. Each is verified once; the least recently used leave at the memory limit.
 
-A model that cannot be verified or loaded does not serve: the lineage keeps the last one that could, or decides uniformly
-when there is none, and says so in the log and in the metrics.
+A model that cannot be verified or loaded does not serve. Its lineage keeps the last model that could be loaded, or decides
+uniformly if there is none. The log and the metrics report it.
 """
 
 import threading
@@ -22,24 +22,24 @@ from bandits.model import Predictor
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy
 
-LOAD_S = 60.0  # longest wait for another thread that is loading a model; a request has less
+LOAD_S = 60.0  # longest wait for another thread that loads a model; requests have an earlier deadline
 
 log = structlog.get_logger()
 
 
 class Loaded(NamedTuple):
-    """A model that decides, and how it is logged."""
+    """A model that decides, with the number and the hash to log."""
 
     number: int  # 0: the untrained model, which decides uniformly
-    sha256: str | None  # hex; null or empty: there is no trained model
-    predictor: Predictor | None  # null: untrained
+    sha256: str | None  # hex; None or empty: there is no trained model
+    predictor: Predictor | None  # None: untrained
 
 
 class ModelCache:
-    """Predictors by lineage."""
+    """Predictors by lineage (experiment and arm)."""
 
     def __init__(self, engine: Engine, settings: Settings, on_fallback: Callable[[str], None]) -> None:
-        """:param on_fallback: told the reason each time that a model could not be put into service."""
+        """:param on_fallback: called with the reason each time a model cannot be loaded."""
         self._engine = engine
         self._secret = settings.secret_key
         self._limit_bytes = settings.model_cache_mb * 1_000_000
@@ -50,10 +50,13 @@ class ModelCache:
         )  # lineage -> (wanted version, model)
 
     def get(self, serving: Serving, policy: BanditPolicy) -> Loaded:
-        """The model of a lineage, from memory or loaded now."""
+        """Return the model of a lineage; load it if it is not in memory.
+
+        :raises Unavailable: another thread is loading, and the deadline passed.
+        """
         lineage = (serving.experiment_id, serving.arm)
         if not self._lock.acquire(timeout=patience_s(LOAD_S)):
-            raise unavailable()  # another request is loading, and the database does not answer it
+            raise unavailable()  # another request loads a model, and the database does not answer
         try:
             entry = self._loaded.get(lineage)
             if entry is not None and entry[0] == serving.version_id:
@@ -64,7 +67,7 @@ class ModelCache:
             self._lock.release()
 
     def warm(self, old: Snapshot, new: Snapshot) -> None:
-        """Load the new models of lineages in use, before a request asks for them."""
+        """Load the new models of the lineages in use before a request needs them."""
         for lineage, serving in new.serving.items():
             if serving != old.serving.get(lineage) and lineage in self._loaded and serving.experiment_id in new.by_id:
                 arm = new.by_id[serving.experiment_id].arms.get(serving.arm)

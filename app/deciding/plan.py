@@ -1,6 +1,6 @@
-"""Plans one decision: who is eligible, with which context, how likely each action is, what is drawn, the row to store.
+"""Plan one decision: the eligible actions, the context, the distribution, the draw, the row to store.
 
-It runs in the request's thread when the unit denied nothing, and otherwise in the log's writer, which knows the unit's state.
+This runs in the request's thread when the unit denied nothing, and otherwise in the log's writer, which knows the unit's state.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION
 from bandits.model import distribution
 
-Messages = dict[str, dict[str, str] | None]  # by action, what it says; null: nothing
+Messages = dict[str, dict[str, str] | None]  # by action, the rendered message; None: it says nothing
 
 
 class NothingEligible(Unprocessable):
@@ -81,7 +81,7 @@ def plan(
 ) -> PlannedDecision:
     """Plan a decision, in a list its next position.
 
-    :param state: of the unit; null: it denied nothing, and the experiment looks at nothing else of it.
+    :param state: the unit's state; None: the unit denied nothing, and the experiment does not depend on its state.
     :param above: the actions at the list's earlier positions.
     :raises NothingEligible: no action may be chosen for this unit now.
     """
@@ -102,26 +102,28 @@ def plan(
 def _eligible(
     prepared: PreparedDecision, state: UnitState | None, denied: list[str], above: Sequence[str]
 ) -> tuple[Eligible, Messages]:
-    """The actions that may be chosen now, and for a message what each of them says."""
+    """Return the actions that may be chosen now, and their rendered messages if the call requests a message."""
     request, experiment = prepared.identified.request, prepared.experiment
-    shown = {action: Reason("earlier_position", {"position": number}) for number, action in enumerate(above, start=1)}
-    eligible = prepared.eligible.without(shown)
+    above_reasons = {
+        action: Reason("earlier_position", {"position": number}) for number, action in enumerate(above, start=1)
+    }
+    eligible = prepared.eligible.without(above_reasons)
     if state is not None:
         eligible = eligible.without(reasons_against(experiment, request, eligible.candidates.ids, state, denied))
     messages: Messages = {}
     if isinstance(request, MessageRequest):
-        messages, unsaid = _messages(experiment, request, eligible.candidates)
-        eligible = eligible.without(unsaid)
+        messages, unusable = _messages(experiment, request, eligible.candidates)
+        eligible = eligible.without(unusable)
     if not eligible.candidates.ids:
         raise _nothing_eligible(eligible)
     return eligible, messages
 
 
 def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[str], *, position: int) -> UsableContext:
-    """The context with what Loopwise adds: the unit's profile, the position in a list."""
+    """Add Loopwise's own fields to the context: the unit's profile and the position in a list."""
     config, added = prepared.experiment.config, dict[str, JsonValue]()
     if state is not None and config.profile and "personalise" not in denied:
-        tags = profile.tags_of(config.actions)  # combinations have none
+        tags = profile.tags_of(config.actions)  # combinations of a composed message have no tags
         added[PROFILE] = profile.features(config.profile, state.past, state.now, tags)
     if prepared.identified.request.slots is not None:
         added[POSITION] = str(position)
@@ -140,7 +142,7 @@ def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, *, posi
 
 
 def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
-    """The row, but for its seal."""
+    """Return the row without its seal."""
     experiment, request, drawn = prepared.experiment, prepared.identified.request, parts.drawn
     action = parts.eligible.candidates.ids[drawn.chosen]
     return NewDecision(
@@ -176,8 +178,8 @@ def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
 def _messages(
     experiment: Experiment, request: MessageRequest, candidates: Candidates
 ) -> tuple[Messages, dict[str, Reason]]:
-    """What each candidate says to this person, and why the others say nothing to them."""
-    say = _renderer(experiment, request)
+    """Render the message of each candidate; returns also the reasons why others cannot be rendered for this person."""
+    render_action = _renderer(experiment, request)
     asks = {action.id: action.template.asks for action in experiment.config.actions if action.template}
     messages: Messages = {}
     reasons = {}
@@ -190,14 +192,14 @@ def _messages(
         else:
             try:
                 question = asks.get(action)
-                messages[action] = say(action)._asdict() | ({"asks": question} if question else {})
+                messages[action] = render_action(action)._asdict() | ({"asks": question} if question else {})
             except NotFor as error:
                 reasons[action] = error.reason
     return messages, reasons
 
 
 def _renderer(experiment: Experiment, request: MessageRequest) -> Callable[[str], Rendered]:
-    """What an action says to this person; raises `NotFor`."""
+    """Return a function that renders an action for this person; it raises `NotFor` if that is impossible."""
     if experiment.config.composition is not None:
         return Composer(experiment.config.composition, request.locale, request.variables).render
     templates = {action.id: action.template for action in experiment.config.actions if action.template}

@@ -1,4 +1,4 @@
-"""A request before its decision is planned: everything that needs no look at its unit, checked in the request's thread."""
+"""Prepare a request in its own thread: check and compute everything that does not depend on the state of its unit."""
 
 import re
 from typing import NamedTuple
@@ -20,10 +20,10 @@ from bandits import distribution as draws
 from bandits.encoding import FeatureError, encode_context
 from bandits.policy import BanditPolicy
 
-PROFILE = "profile"  # the context's fields that Loopwise fills
+PROFILE = "profile"  # Loopwise fills these two fields of the context
 POSITION = "position"
 LATER_POSITION = re.compile(r"#[0-9]+\Z")  # how the ids of a list's later positions end
-NO_MODEL = Loaded(0, None, None)  # of an arm that does not learn
+NO_MODEL = Loaded(0, None, None)  # for arms that do not learn
 
 
 class UsableContext(NamedTuple):
@@ -35,14 +35,14 @@ class UsableContext(NamedTuple):
 
 
 class PreparedDecision(NamedTuple):
-    """A request with all that needs no look at its unit."""
+    """A request with everything that does not depend on the state of its unit."""
 
     identified: IdentifiedRequest
     experiment: Experiment
     key_id: str  # of the caller's API key
     arm: Arm
     model: Loaded
-    eligible: Eligible  # of the call's or the experiment's actions, without those that the call excludes
+    eligible: Eligible  # among the actions of the call or the experiment, without those that the call excludes
     context: UsableContext
 
 
@@ -51,7 +51,7 @@ def prepare(
 ) -> PreparedDecision:
     """Check a request and find its arm and model.
 
-    :raises LoopwiseError: the experiment does not run, or something in the request cannot be used.
+    :raises LoopwiseError: the experiment does not run, or the request has a value that cannot be used.
     """
     request = identified.request
     if experiment.status != "running":
@@ -64,19 +64,19 @@ def prepare(
     eligible = _not_excluded(experiment, request)
     key = hash_key(runtime.settings.secret_key, experiment.salt)
     fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)
-    context = UsableContext(fields, encode(fields), dropped)  # a wrong context is refused here, whatever arm decides
+    context = UsableContext(fields, encode(fields), dropped)  # refuses a wrong context whichever arm decides
     return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context)
 
 
 def position_id(decision_id: str, position: int) -> str:
-    """The id of one position's decision; the first has the list's own. No caller's id may end like the others."""
+    """Return the id of a position's decision. Callers may not use the ending of later positions in ids of their own."""
     return decision_id if position == 1 else f"{decision_id}#{position}"
 
 
 def encode(context: dict[str, JsonValue]) -> str:
-    """The context's line.
+    """Encode the context as one line.
 
-    :raises Unprocessable: naming the field that cannot be encoded.
+    :raises Unprocessable: a field cannot be encoded; the error names it.
     """
     try:
         return encode_context(context)
@@ -85,12 +85,12 @@ def encode(context: dict[str, JsonValue]) -> str:
 
 
 def _check_fields(experiment: Experiment, request: DecideRequest) -> None:
-    """Refuse fields that this experiment, or a list, or a message, fills or forbids."""
+    """Refuse the fields that this experiment, a list or a message fills or forbids."""
     is_message = isinstance(request, MessageRequest)
     if request.actions is not None and (is_message or experiment.config.composition is not None):
-        raise _one("/actions", "actions_not_taken")
+        raise _field_error("/actions", "actions_not_taken")
     if experiment.config.profile and PROFILE in request.context:
-        raise _one(f"/context/{PROFILE}", "profile_filled")
+        raise _field_error(f"/context/{PROFILE}", "profile_filled")
     problems = []
     if request.decision_id and LATER_POSITION.search(request.decision_id):
         problems.append(FieldError("/decision_id", "list_id_ending"))
@@ -112,9 +112,9 @@ def _not_excluded(experiment: Experiment, request: DecideRequest) -> Eligible:
     excluded = Reason("excluded", {})
     eligible = Eligible(candidates, []).without(dict.fromkeys(request.excluded_actions, excluded))
     if not eligible.candidates.ids:
-        raise _one("/actions", "no_action")
+        raise _field_error("/actions", "no_action")
     return eligible
 
 
-def _one(path: str, code: str) -> Unprocessable:
+def _field_error(path: str, code: str) -> Unprocessable:
     return invalid((FieldError(path, code),))

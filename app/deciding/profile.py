@@ -1,4 +1,4 @@
-"""Features of a unit from its own past in an experiment. Pure: what was read, and the moment, decide everything."""
+"""Features of a unit from its own past decisions in an experiment. The functions are pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,59 +8,61 @@ from app.design.people_config import ProfileSpec
 from app.foundation.fields import JsonObject
 
 HOUR_S = 3600.0
-DIGITS = 6  # what is logged is what is learned from: short numbers keep the log small
+DIGITS = 6  # the model learns from the logged features, and short numbers keep the log small
 
 
 def features(
     spec: ProfileSpec, past: Sequence[Past], now: float, tags: Mapping[str, Sequence[str]] | None = None
 ) -> JsonObject:
-    """The object that is added to the context as ``profile``.
+    """Return the object that is added to the context as ``profile``.
 
-    Each earlier decision weighs 2^(-age / half-life). ``times`` and the counts are sums of weights, ``mean`` is the weighted
-    mean of the settled rewards, ``last`` the newest settled one; what there is nothing of is left out.
+    Each earlier decision weighs 2^(-age / half-life). ``times`` and the counts are sums of weights. ``mean`` is the weighted
+    mean of the settled rewards, ``last`` is the newest settled reward. Features without any decision are left out.
 
     :param past: earlier decisions, newest first.
     :param now: Unix time, in seconds.
-    :param tags: by action, its tags.
+    :param tags: the tags of each action, by action id.
     """
-    weighted = [(one, 2.0 ** (-max(0.0, now - one.at) / spec.half_life_s)) for one in past]
-    found: JsonObject = {}
+    weighted = [(decision, 2.0 ** (-max(0.0, now - decision.at) / spec.half_life_s)) for decision in past]
+    document: JsonObject = {}
     if spec.counts:
-        found["decisions"] = _short(sum(weight for _, weight in weighted))
-        found["messages"] = _short(sum(weight for one, weight in weighted if one.channel is not None))
+        document["decisions"] = _short(sum(weight for _, weight in weighted))
+        document["messages"] = _short(sum(weight for decision, weight in weighted if decision.channel is not None))
     if spec.recency:
-        said = [one for one in past if one.channel is not None]
-        found |= {
-            f"hours_since_{name}": _hours(rows, now) for name, rows in (("decision", past), ("message", said)) if rows
+        messages = [decision for decision in past if decision.channel is not None]
+        document |= {
+            f"hours_since_{name}": _hours(rows, now)
+            for name, rows in (("decision", past), ("message", messages))
+            if rows
         }
     if spec.actions:
-        found["actions"] = _summaries(weighted, lambda one: (one.action,))
+        document["actions"] = _summaries(weighted, lambda decision: (decision.action,))
     if spec.tags:
-        known = tags or {}
-        found["tags"] = _summaries(weighted, lambda one: known.get(one.action, ()))
-    return found
+        tags_by_action = tags or {}
+        document["tags"] = _summaries(weighted, lambda decision: tags_by_action.get(decision.action, ()))
+    return document
 
 
 def tags_of(actions: Iterable[Any]) -> dict[str, list[str]]:
-    """By action id, its feature ``tags`` where that is a list of strings."""
-    found = {}
+    """Return the feature ``tags`` of each action that has a list of strings there, by action id."""
+    tags_by_action = {}
     for action in actions:
         tags = action.features.get("tags") if isinstance(action.features, Mapping) else None
         if isinstance(tags, list):
-            found[action.id] = [tag for tag in tags if isinstance(tag, str)]
-    return found
+            tags_by_action[action.id] = [tag for tag in tags if isinstance(tag, str)]
+    return tags_by_action
 
 
 def _summaries(weighted: list[tuple[Past, float]], names: Any) -> dict[str, dict[str, float]]:
     by_name: dict[str, list[tuple[Past, float]]] = {}
-    for one, weight in weighted:
-        for name in names(one):
-            by_name.setdefault(name, []).append((one, weight))
+    for decision, weight in weighted:
+        for name in names(decision):
+            by_name.setdefault(name, []).append((decision, weight))
     return {name: _summary(rows) for name, rows in sorted(by_name.items())}
 
 
 def _summary(rows: list[tuple[Past, float]]) -> dict[str, float]:
-    settled = [(one.reward, weight) for one, weight in rows if one.reward is not None]
+    settled = [(decision.reward, weight) for decision, weight in rows if decision.reward is not None]
     total = sum(weight for _, weight in settled)
     summary = {"times": _short(sum(weight for _, weight in rows))}
     if settled:

@@ -1,4 +1,4 @@
-"""What an app may ask: the shapes of decide calls, free of any web framework."""
+"""The shapes of decide calls, independent of any web framework."""
 
 import hashlib
 from typing import NamedTuple
@@ -63,16 +63,16 @@ class IdentifiedRequest(NamedTuple):
     request: DecideRequest
     body_hash: str
     decision_id: str
-    actions: JsonValue  # the call's candidates as they came, or null
+    actions: JsonValue  # the call's candidates as the caller sent them, or None
 
     @property
     def positions(self) -> int:
-        """How many decisions it asks for: the length of a list, or one."""
+        """The number of requested decisions: the length of a list, or 1."""
         return self.request.slots or 1
 
 
 def identify(request: DecideRequest, body: JsonObject) -> IdentifiedRequest:
-    """Name a request: its id, and the hash that tells a retry from another request under the same id.
+    """Give a request its id, and the hash that distinguishes a retry from another request with the same id.
 
     :param body: the request as parsed JSON; the order of keys does not matter.
     """

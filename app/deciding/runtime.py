@@ -1,4 +1,4 @@
-"""What one process needs to serve: connections, the snapshot, the models and the log's writer, started and stopped together."""
+"""Start and stop what one process needs to serve: connections, the snapshot, the models and the log's writer."""
 
 import threading
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Runtime:
     stopping: threading.Event
 
     def refresh(self) -> Snapshot:
-        """Read the newest configuration now, so that what was just changed holds in this process."""
+        """Read the newest configuration now, so that a change applies in this process at once."""
         return self.snapshots.refresh()
 
     def known_keys(self) -> Mapping[str, StoredKey]:
@@ -46,10 +46,10 @@ class Runtime:
 
 
 def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
-    """Connect, read the configuration and start the background threads. Works while the database is away.
+    """Connect, read the configuration and start the background threads. This works while the database is down.
 
-    :param bound_waits: end each wait for PostgreSQL at the deadline. That holds for the whole process: workers, which also
-        run long statements, do without.
+    :param bound_waits: end each wait for PostgreSQL at the deadline, in the whole process. Workers pass False, because they
+        also run long statements.
     """
     _log_plainly()
     if bound_waits:
@@ -58,13 +58,13 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)
     models = ModelCache(engine, settings, metrics.count_fallback)
     snapshots = Snapshots(engine, models.warm)
-    one, alone = (
+    transactional, autocommitting = (
         store_engine.create(
             settings.database_url, settings, pool_size=1, statement_timeout_s=limit_s, ping=False, autocommit=autocommit
         )
         for autocommit in (False, True)
     )
-    writer = GroupCommit(one, alone, settings, metrics.observe_batch)
+    writer = GroupCommit(transactional, autocommitting, settings, metrics.observe_batch)
     stopping = threading.Event()
     runtime = Runtime(settings, engine, snapshots, models, writer, stopping)
     _try_refresh(snapshots)
@@ -74,7 +74,7 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
 
 
 def _log_plainly() -> None:
-    """structlog's own tracebacks show local variables, among them keys and bodies, and take seconds to draw."""
+    """Log plain tracebacks: structlog's own show local variables, such as keys and bodies, and take seconds to format."""
     processors = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*processors[:-1], plain])

@@ -1,7 +1,7 @@
 """A seal on each logged decision: the audit finds every field that somebody changed later without holding the secret.
 
-Recomputing a distribution shows that the log is consistent; it cannot see a changed context to which the model was
-indifferent. The seal can.
+Recomputing a distribution shows that the log is consistent; it does not show a changed context if the model
+gives the same distribution for it. The seal does.
 """
 
 import hmac
@@ -12,7 +12,7 @@ import orjson
 from app.deciding.store.decisions import NewDecision, StoredDecision
 from app.foundation.secrets import Purpose, derive
 
-# What a decision claims. Its state and times are not sealed: activation changes them.
+# What a decision claims. Its state and times are not sealed because activation changes them.
 FIELDS: Final = (
     "id",
     "experiment_id",
@@ -33,24 +33,24 @@ FIELDS: Final = (
     "context",
     "encoding_version",
 )
-OPTIONAL_FIELDS: Final = ("message", "channel", "withheld", "dropped")  # sealed under their names where they are there
-VERSION: Final = "2:"  # begins every seal that is made now; seals from before have no version
+OPTIONAL_FIELDS: Final = ("message", "channel", "withheld", "dropped")  # sealed with their names, if they have a value
+VERSION: Final = "2:"  # every new seal begins with it; the oldest seals have no version
 
 
 def seal(secret: str, row: NewDecision | StoredDecision) -> str:
-    """The version, and HMAC-SHA256 (hex) over the fields of a decision."""
+    """Return the version, followed by HMAC-SHA256 (hex) over the fields of a decision."""
     claims = [getattr(row, name) for name in FIELDS] + _named(row, OPTIONAL_FIELDS)
     return VERSION + derive(secret, Purpose.DECISION_SEAL, _document(claims)).hex()
 
 
 def holds(secret: str, row: StoredDecision) -> bool:
-    """True when a stored decision is as it was sealed."""
-    made_again = seal(secret, row) if row.seal.startswith(VERSION) else _seal_1(secret, row)
-    return hmac.compare_digest(made_again, row.seal)
+    """Return True if a stored decision still matches its seal."""
+    expected = seal(secret, row) if row.seal.startswith(VERSION) else _seal_1(secret, row)
+    return hmac.compare_digest(expected, row.seal)
 
 
 def _seal_1(secret: str, row: StoredDecision) -> str:
-    """A seal of the first form: no tag, and the message without its name."""
+    """Compute a seal of the first form, which has no tag and holds the message without its name."""
     fields = FIELDS if row.message is None else (*FIELDS, "message")
     claims = [getattr(row, name) for name in fields] + _named(row, ("channel", "withheld", "dropped"))
     return derive(secret, Purpose.UNTAGGED, _document(claims)).hex()

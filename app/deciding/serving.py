@@ -6,6 +6,6 @@ from app.deciding.runtime import Runtime
 
 
 def runtime() -> Runtime:
-    """This process's runtime."""
+    """Return this process's runtime."""
     serving: Runtime = current_app.extensions["loopwise"]
     return serving

@@ -1,7 +1,8 @@
-"""What one process knows of the configuration: experiments, keys and serving models, in memory, compiled for deciding.
+"""A process's copy of the configuration: experiments, keys and serving models, in memory, compiled for deciding.
 
-A decide call reads it without a query. A background look at ``platform.revision`` keeps it at most one interval old, and
-what must not be old (a paused experiment, a changed configuration) is checked again when the decision is stored.
+A decide call reads it without a query. A background thread polls ``platform.revision`` and keeps the copy at most one
+interval old. Whatever must not be out of date (is the experiment running, is this its configuration) is checked again when
+the decision is stored.
 """
 
 import threading
@@ -55,13 +56,13 @@ class Experiment:
     arms: Mapping[str, Arm]
     shares: Mapping[str, float]
     candidates: Candidates
-    channels: Mapping[str, str]  # by action, where its message goes; without those that say nothing
-    governed: bool  # True: every decision needs its unit's state
+    channels: Mapping[str, str]  # by action, the channel of its message; actions without a message are missing
+    governed: bool  # True: every decision depends on its unit's state
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything at one revision. Never changed; a newer one takes its place."""
+    """The configuration at one revision. It never changes; a newer snapshot replaces it."""
 
     revision: int
     experiments: Mapping[str, Experiment]  # by key
@@ -70,7 +71,7 @@ class Snapshot:
     serving: Mapping[tuple[int, str], Serving]  # by (experiment id, arm key)
 
 
-REFRESH_S = 60.0  # longest wait for another thread that is looking already; a request has less
+REFRESH_S = 60.0  # longest wait for another thread that is reading; requests have an earlier deadline
 
 EMPTY = Snapshot(-1, {}, {}, {}, {})
 
@@ -79,44 +80,44 @@ class Snapshots:
     """Holds the newest snapshot of a process and brings it up to date."""
 
     def __init__(self, engine: Engine, before_publishing: Callable[[Snapshot, Snapshot], None]) -> None:
-        """:param before_publishing: called with the old and the new one; loads new models before they are asked for."""
+        """:param before_publishing: called with the old and the new snapshot; loads new models before requests need them."""
         self._engine = engine
         self._before_publishing = before_publishing
         self._lock = threading.Lock()
-        self._looked = -1.0  # when the newest look began
+        self._read_at = -1.0  # when the latest read began, on the monotonic clock
         self.current = EMPTY
 
     def refresh(self) -> Snapshot:
-        """Read what changed, if anything did.
+        """Read the changes since the current snapshot and return the new one.
 
-        :raises Unavailable: the database is away; the old snapshot stays.
+        :raises Unavailable: the database is down; the old snapshot stays.
         """
-        asked = time.monotonic()
+        called_at = time.monotonic()
         if not self._lock.acquire(timeout=patience_s(REFRESH_S)):
             raise unavailable()
         try:
             old = self.current
-            if self._looked > asked:  # somebody looked after we asked: a crowd of strangers costs one look
+            if self._read_at > called_at:  # another thread has read since this call began, so many calls share one read
                 return old
             began = time.monotonic()
             with transaction(self._engine) as connection:
                 revision = platform.revision(connection)
                 if revision == old.revision:
-                    self._looked = began
+                    self._read_at = began
                     return old
                 changed = experiments.changed_since(connection, old.revision)
                 new_keys = keys.changed_since(connection, old.revision)
                 serving = models.serving(connection, since_revision=old.revision)
             new = _merge(replace(old, revision=revision), changed, new_keys, serving)
             self._before_publishing(old, new)
-            self.current, self._looked = new, began
+            self.current, self._read_at = new, began
             return new
         finally:
             self._lock.release()
 
 
 def compile_actions(actions: Sequence[ActionSpec]) -> Candidates:
-    """Encode actions once, for every decision among them."""
+    """Encode actions once for all decisions."""
     ids = [action.id for action in actions]
     lines = [encode_action(action.id, action.features) for action in actions]
     return Candidates(ids, lines, {action.id: action.payload for action in actions})
@@ -128,8 +129,8 @@ def compile_candidates(config: ExperimentConfig) -> Candidates:
     if spec is None:
         return compile_actions(config.actions)
     silent = [NOTHING] if spec.allow_nothing else []
-    lines = [line_of(spec, one) for one in spec.combinations] + [encode_action(name) for name in silent]
-    ids = [one.id for one in spec.combinations] + silent
+    lines = [line_of(spec, combination) for combination in spec.combinations] + [encode_action(name) for name in silent]
+    ids = [combination.id for combination in spec.combinations] + silent
     return Candidates(ids, lines, dict.fromkeys(ids))
 
 
@@ -152,9 +153,10 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
 
 
 def plain_arm(config: ExperimentConfig) -> Arm:
-    """Who decides for people who do not agree to be personalised: the control, or else the first arm that never learns.
+    """Return the arm that decides for people who do not consent to personalisation.
 
-    Where all arms learn: every eligible action alike, in the name of the control or else of the first arm.
+    This is the control if it does not learn, or else the first arm that does not learn. If all arms learn, a uniform policy
+    decides in the name of the control, or of the first arm if there is no control.
     """
     control_first = sorted(config.arms, key=lambda arm: arm.key != config.control.key)
     arms = [Arm(arm.key, parse_policy(arm.policy)) for arm in control_first]

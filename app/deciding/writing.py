@@ -1,7 +1,7 @@
-"""What the log's writer does with decisions: store those that are planned, and plan those that depend on their unit.
+"""The log writer's work on decisions: it stores planned decisions, and plans those that depend on their unit's state.
 
-Caps are exact because a unit is held from the reading of its state to the commit of its decision, in every process, and
-because decisions of one commit are planned one after the other, each seeing the ones before.
+Caps are exact for two reasons. Every process locks a unit before it reads the unit's state and releases the lock after the
+decision is committed. The decisions of one commit are planned one after the other, and each sees those before it.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from app.foundation.errors import Conflict, LoopwiseError, within
 from app.foundation.group_commit import Handler
 
 UnitAndExperiment = tuple[str, int]  # unit id, experiment id
-Known = dict[str, StoredDecision]  # by id
+StoredById = dict[str, StoredDecision]  # by id
 
 
 class QueuedDecision(NamedTuple):
@@ -28,8 +28,8 @@ class QueuedDecision(NamedTuple):
     runtime: Runtime
     request_index: int  # in its call
     prepared: PreparedDecision
-    in_batch: bool  # an error names the request's place in the batch
-    position: int  # in its list, from 1; 1 for a single decision
+    in_batch: bool  # True: errors name the request's index in the batch
+    position: int  # in its list, from 1; a single decision has 1
 
     @property
     def id(self) -> str:
@@ -38,70 +38,72 @@ class QueuedDecision(NamedTuple):
 
     @property
     def unit_and_experiment(self) -> UnitAndExperiment:
-        """Whose state the decision depends on."""
+        """The unit and the experiment whose state the decision depends on."""
         return self.prepared.identified.request.unit_id, self.prepared.experiment.id
 
 
-class Stored(NamedTuple):
-    """What became of the rows of one job."""
+class StoredRows(NamedTuple):
+    """The result of storing the rows of one job."""
 
-    new: set[str]  # ids that were stored now
-    known: Known  # rows that were stored before
+    new: set[str]  # ids of the rows that this job stored
+    stored: StoredById  # rows that others stored before
 
 
 class PlannedAndStored(NamedTuple):
-    """What became of the queued decisions of one job."""
+    """The result of planning and storing the queued decisions of one job."""
 
     planned: dict[int, list[PlannedDecision]]  # by the request's index, its positions
     new: set[str]
-    known: Known
+    stored: StoredById
 
 
-def _store(connection: Connection, jobs: list[list[NewDecision]]) -> list[Stored | LoopwiseError]:
+def _store(connection: Connection, jobs: list[list[NewDecision]]) -> list[StoredRows | LoopwiseError]:
     rows: dict[str, NewDecision] = {}
     for job in jobs:
-        for row in job:  # two requests with one id in one commit: the first is stored, the second finds it
+        for row in job:  # of two requests with the same id in one commit, the first is stored
             rows.setdefault(row.id, row)
-    stored = decisions.insert_new(connection, list(rows.values()))
-    missing = [row.id for job in jobs for row in job if row.id not in stored or rows[row.id] is not row]
-    known = decisions.find_many(connection, missing) if missing else {}
-    return [Stored({row.id for row in job if row.id in stored and rows[row.id] is row}, known) for job in jobs]
+    new_ids = decisions.insert_new(connection, list(rows.values()))
+    missing = [row.id for job in jobs for row in job if row.id not in new_ids or rows[row.id] is not row]
+    stored = decisions.find_many(connection, missing) if missing else {}
+    return [StoredRows({row.id for row in job if row.id in new_ids and rows[row.id] is row}, stored) for job in jobs]
 
 
-def _store_lists(connection: Connection, jobs: list[list[NewDecision]]) -> list[Stored | LoopwiseError]:
-    """The same where a job holds lists: all positions of a list are stored, or none."""
+def _store_lists(connection: Connection, jobs: list[list[NewDecision]]) -> list[StoredRows | LoopwiseError]:
+    """Store jobs that hold lists: either all positions of a list are stored, or none."""
     ids = [row.id for job in jobs for row in job]
-    units.hold(connection, [_list_lock(decision_id) for decision_id in ids])  # else two lists of one id could mix
-    known = decisions.find_many(connection, ids)
+    units.hold(
+        connection, [_list_lock(decision_id) for decision_id in ids]
+    )  # otherwise two lists with the same id could mix
+    stored = decisions.find_many(connection, ids)
     rows: dict[str, NewDecision] = {}
     refused: list[Conflict | None] = []
     for job in jobs:
-        new = [row for row in job if _head(row.id) not in known and _head(row.id) not in rows]
-        refused.append(next((_id_taken(row.id) for row in new if row.id in known), None))
+        new = [row for row in job if _head(row.id) not in stored and _head(row.id) not in rows]
+        refused.append(next((_id_taken(row.id) for row in new if row.id in stored), None))
         if refused[-1] is None:
             rows |= {row.id: row for row in new}
-    stored = decisions.insert_new(connection, list(rows.values())) if rows else set()
-    repeated = [row.id for job in jobs for row in job if row.id in stored and rows[row.id] is not row]
-    known |= decisions.find_many(connection, repeated) if repeated else {}
+    new_ids = decisions.insert_new(connection, list(rows.values())) if rows else set()
+    repeated = [row.id for job in jobs for row in job if row.id in new_ids and rows[row.id] is not row]
+    stored |= decisions.find_many(connection, repeated) if repeated else {}
     return [
-        error or Stored({row.id for row in job if row.id in stored and rows[row.id] is row}, known)
+        error or StoredRows({row.id for row in job if row.id in new_ids and rows[row.id] is row}, stored)
         for error, job in zip(refused, jobs, strict=True)
     ]
 
 
 def _head(decision_id: str) -> str:
-    """The id of the list that a position belongs to."""
+    """Return the id of the list that a position belongs to."""
     return LATER_POSITION.sub("", decision_id)
 
 
 def _id_taken(decision_id: str) -> Conflict:
-    """A later position's id is another decision's, as it can be in a log from before there were lists."""
-    message = f"decision_id {decision_id!r}, a later position's, is taken; use a new id for the list."
+    """Return the error for a later position whose id another decision has; logs from before lists existed can have one."""
+    message = f"decision_id {decision_id!r} of a later position is taken; use a new id for the list."
     return Conflict("decision_id_reused", message)
 
 
 def _list_lock(decision_id: str) -> str:
-    """The name under which a list is held."""
+    """Return the name of a list's lock."""
     return "list of decisions " + _head(decision_id)
 
 
@@ -110,27 +112,27 @@ def _mark_rows(connection: Connection, rows: list[NewDecision]) -> None:
 
 
 def _plan_and_store(connection: Connection, jobs: list[list[QueuedDecision]]) -> list[PlannedAndStored | LoopwiseError]:
-    """Plan the decisions while their units are held. A job with an error stores nothing."""
+    """Plan the decisions while their units are locked. A job with an error stores nothing."""
     queued = [decision for job in jobs for decision in job]
     states = _states(connection, queued)
     commit = _Commit(states, decisions.find_many(connection, [decision.id for decision in queued]))
     planned = [commit.plan_job(job) for job in jobs]
-    stored = decisions.insert_new(connection, list(commit.rows.values())) if commit.rows else set()
-    known, repeated = commit.known, [decision.id for decision in queued if decision.id in stored]
-    if len(repeated) > len(stored):  # two requests with one id in one commit
-        known = known | decisions.find_many(connection, repeated)
+    new_ids = decisions.insert_new(connection, list(commit.rows.values())) if commit.rows else set()
+    stored, repeated = commit.stored, [decision.id for decision in queued if decision.id in new_ids]
+    if len(repeated) > len(new_ids):  # two requests with the same id in one commit
+        stored = stored | decisions.find_many(connection, repeated)
     return [
         job
         if isinstance(job, LoopwiseError)
         else PlannedAndStored(
-            job, {position.row.id for positions in job.values() for position in positions} & stored, known
+            job, {position.row.id for positions in job.values() for position in positions} & new_ids, stored
         )
         for job in planned
     ]
 
 
 def _states(connection: Connection, queued: list[QueuedDecision]) -> dict[UnitAndExperiment, UnitState]:
-    """Hold the units and read them. All experiments of a unit share one list of contacts, the longest that one needs."""
+    """Lock the units and read their states. All experiments of a unit share its longest list of contacts."""
     questions = {
         decision.unit_and_experiment: question(decision.prepared.experiment, decision.unit_and_experiment[0])
         for decision in queued
@@ -145,20 +147,22 @@ def _states(connection: Connection, queued: list[QueuedDecision]) -> dict[UnitAn
 
 
 class _Commit:
-    """The decisions of one commit: each is planned with what those before it did."""
+    """The decisions of one commit. Each is planned with the contacts of those before it."""
 
-    def __init__(self, states: dict[UnitAndExperiment, UnitState], known: Known) -> None:
-        self.known = known
+    def __init__(self, states: dict[UnitAndExperiment, UnitState], stored: StoredById) -> None:
+        self.stored = stored
         self.rows: dict[str, NewDecision] = {}  # to be stored, by id
         self._states = states
 
     def plan_job(self, job: list[QueuedDecision]) -> dict[int, list[PlannedDecision]] | LoopwiseError:
-        """Plan one job. Its rows and its units' contacts are kept, or, after an error, neither."""
+        """Plan one job. Keep its rows and its units' contacts, or neither of them if there is an error."""
         planned: dict[int, list[PlannedDecision]] = {}
         sent: list[tuple[UnitState, Contact]] = []
         for queued in job:
-            above, head = planned.get(queued.request_index, []), queued.prepared.identified.decision_id
-            if head in self.known or head in self.rows or len(above) < queued.position - 1:  # stored, or its list ended
+            above, first_id = planned.get(queued.request_index, []), queued.prepared.identified.decision_id
+            if (
+                first_id in self.stored or first_id in self.rows or len(above) < queued.position - 1
+            ):  # stored, or its list ended
                 continue
             state = self._states[queued.unit_and_experiment]
             try:
@@ -179,7 +183,7 @@ class _Commit:
         return planned
 
     def _plan(self, queued: QueuedDecision, state: UnitState, above: list[PlannedDecision]) -> PlannedDecision:
-        if queued.id in self.known:
+        if queued.id in self.stored:
             raise _id_taken(queued.id)
         return plan(queued.runtime, queued.prepared, state, [position.action for position in above])
 
@@ -195,6 +199,6 @@ def _mark_queued(connection: Connection, queued: list[QueuedDecision]) -> None:
     decisions.mark_unanswered(connection, [decision.id for decision in queued])
 
 
-PLANNED: Handler[NewDecision, Stored] = Handler(_store, _mark_rows, one_statement=True)
-PLANNED_LISTS: Handler[NewDecision, Stored] = Handler(_store_lists, _mark_rows)
+PLANNED: Handler[NewDecision, StoredRows] = Handler(_store, _mark_rows, one_statement=True)
+PLANNED_LISTS: Handler[NewDecision, StoredRows] = Handler(_store_lists, _mark_rows)
 WITH_UNITS: Handler[QueuedDecision, PlannedAndStored] = Handler(_plan_and_store, _mark_queued)

@@ -1,4 +1,4 @@
-"""Decide, as an app calls it; every answer is held against the model that the OpenAPI document promises."""
+"""Decide calls as an app makes them. Every answer is compared with the model in the OpenAPI document."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_a_decision_names_arm_action_payload_propensity_and_the_whole_ranking(cl
     assert (decided["policy_version"], decided["ineligible"]) == (0, [])
 
 
-def test_the_log_has_the_decision_as_it_was_answered(client: Client, database_url: str) -> None:
+def test_the_log_stores_the_decision_that_was_answered(client: Client, database_url: str) -> None:
     decided = _decided(client.decide(EXPERIMENT, "unit-7", context={"a": [1, {"b": "ü"}]}))
     columns = "unit_id, arm, propensity, distribution, chosen, eligible, context, state, closes_at > decided_at"
     ((unit, arm, propensity, distribution, chosen, eligible, context, state, open_),) = query(
@@ -43,19 +43,19 @@ def test_the_log_has_the_decision_as_it_was_answered(client: Client, database_ur
     assert propensity == decided["propensity"]
 
 
-def test_a_retry_with_the_same_id_and_body_is_200_with_the_same_answer(client: Client) -> None:
+def test_a_retry_with_the_same_id_and_body_gets_200_and_the_same_answer(client: Client) -> None:
     first = _decided(client.decide(EXPERIMENT, decision_id="again"))
     assert _decided(client.decide(EXPERIMENT, decision_id="again"), 200) == first
 
 
-def test_the_order_of_keys_does_not_make_another_body(client: Client) -> None:
+def test_a_retry_may_order_the_keys_of_its_body_differently(client: Client) -> None:
     body = b'{"decision_id": "ordered", "experiment": "decide", "unit_id": "u", "context": {"a": 1, "b": 2}}'
     turned = b'{"context": {"b": 2, "a": 1}, "unit_id": "u", "experiment": "decide", "decision_id": "ordered"}'
     assert (client.post("/v1/decide", body).status, client.post("/v1/decide", turned).status) == (201, 200)
 
 
 @pytest.mark.parametrize("other", [{"context": {"x": 1}}, {"unit_id": "other"}, {"excluded_actions": ["a"]}])
-def test_the_same_id_with_another_body_is_409(client: Client, other: dict[str, Any]) -> None:
+def test_the_same_id_with_another_body_gets_409(client: Client, other: dict[str, Any]) -> None:
     client.decide(EXPERIMENT, decision_id="reused")
     answer = client.post("/v1/decide", {"experiment": EXPERIMENT, "unit_id": "unit", "decision_id": "reused"} | other)
     assert (answer.status, answer.body["code"]) == (409, "decision_id_reused")
@@ -75,18 +75,18 @@ def test_a_call_may_bring_its_own_actions(client: Client) -> None:
     assert _decided(client.decide(EXPERIMENT, actions=actions, decision_id="own"), 200) == decided
 
 
-def test_a_thousand_actions_work(client: Client) -> None:
+def test_a_call_can_bring_a_thousand_actions(client: Client) -> None:
     decided = _decided(client.decide(EXPERIMENT, actions=[{"id": str(n), "features": {"n": n}} for n in range(1000)]))
     assert len(decided["ranking"]) == 1000
 
 
-def test_a_thousand_actions_work_for_a_learning_arm(client: Client) -> None:
+def test_a_learning_arm_decides_among_a_thousand_actions(client: Client) -> None:
     client.make("wide", arms=bandit("squarecb"))
     decided = _decided(client.decide("wide", actions=[{"id": str(n), "features": {"n": n}} for n in range(1000)]))
     assert len(decided["ranking"]) == 1000
 
 
-def test_the_same_unit_stays_in_its_arm_and_shares_are_kept(client: Client) -> None:
+def test_a_unit_stays_in_its_arm_and_arms_get_their_shares(client: Client) -> None:
     arms = [{"key": key, "share": share, "policy": {"type": "uniform"}} for key, share in (("x", 0.2), ("y", 0.8))]
     client.make("shares", arms=arms)
     units = [{"unit_id": f"u{n % 500}"} for n in range(1000)]
@@ -95,18 +95,18 @@ def test_the_same_unit_stays_in_its_arm_and_shares_are_kept(client: Client) -> N
     assert 60 < arm_of[:500].count("x") < 140  # 100 expected, 4.5 standard deviations
 
 
-def test_shares_that_sum_to_one_only_nearly_work(client: Client) -> None:
+def test_shares_may_sum_to_one_with_a_small_rounding_error(client: Client) -> None:
     arms = [{"key": f"arm-{n}", "share": 0.3333333, "policy": {"type": "uniform"}} for n in range(3)]
     client.make("thirds", arms=arms)
     _decided(client.decide("thirds"))
 
 
-def test_a_batch_is_one_answer_for_each_request_in_order(client: Client) -> None:
+def test_a_batch_answers_each_request_in_order(client: Client) -> None:
     requests = [{"experiment": EXPERIMENT, "unit_id": f"u{n}", "decision_id": f"batch-{n}"} for n in range(1000)]
     answer = client.post("/v1/decide/batch", {"decisions": requests})
     assert answer.status == 201, answer.raw
     DecideBatchAnswer.model_validate(answer.body, strict=True, extra="forbid")
-    assert [one["decision_id"] for one in answer.body["decisions"]] == [f"batch-{n}" for n in range(1000)]
+    assert [decision["decision_id"] for decision in answer.body["decisions"]] == [f"batch-{n}" for n in range(1000)]
     again = client.post("/v1/decide/batch", {"decisions": requests})
     assert (again.status, again.body) == (200, answer.body)
     mixed = client.post("/v1/decide/batch", {"decisions": [*requests[:1], requests[1] | {"decision_id": "new"}]})
@@ -127,7 +127,7 @@ def test_a_batch_with_one_bad_item_stores_nothing_and_names_it(client: Client, d
     assert query(database_url, "SELECT count(*) FROM decisions WHERE id = %s", good["decision_id"]) == [(0,)]
 
 
-def test_a_batch_of_more_than_a_thousand_is_422(client: Client) -> None:
+def test_a_batch_of_more_than_a_thousand_decisions_gets_422(client: Client) -> None:
     requests = [{"experiment": EXPERIMENT, "unit_id": "u"}] * 1001
     answer = client.post("/v1/decide/batch", {"decisions": requests})
     assert (answer.status, "1,000" in answer.body["detail"]) == (422, True)
@@ -146,13 +146,13 @@ def test_a_deferred_decision_waits_for_its_activation(client: Client, database_u
     assert query(database_url, state, decided["decision_id"]) == [("active", False)]
 
 
-def test_activating_an_unknown_decision_is_404(client: Client) -> None:
+def test_activating_an_unknown_decision_gets_404(client: Client) -> None:
     answer = client.post("/v1/decisions/never-made/activate")
     assert (answer.status, answer.body["code"]) == (404, "unknown_decision")
 
 
 @pytest.mark.parametrize("name", ["a/b", "/a", "a//b", "a/activate", "ä 日本", "a%b", "a?b#c", "a\nb", "..", "x" * 500])
-def test_any_id_that_can_be_decided_with_can_be_activated_and_rewarded(client: Client, name: str) -> None:
+def test_any_id_that_decide_accepts_can_be_activated_and_rewarded(client: Client, name: str) -> None:
     from urllib.parse import quote
 
     _decided(client.decide(EXPERIMENT, decision_id=name, defer_activation=True))
@@ -170,7 +170,7 @@ def test_a_retry_after_the_payloads_changed_gets_the_old_answer(client: Client) 
     assert _decided(client.decide("patched"))["action"]["payload"] == "new"
 
 
-def test_a_retry_is_answered_when_the_experiment_is_paused_meanwhile(client: Client) -> None:
+def test_a_retry_is_answered_after_the_experiment_is_paused(client: Client) -> None:
     client.make("interrupted")
     first = _decided(client.decide("interrupted", decision_id="before-the-pause"))
     assert client.post("/v1/experiments/interrupted/pause").status == 200
@@ -188,7 +188,7 @@ def test_many_clients_that_retry_one_id_at_once_get_one_answer(client: Client, d
     assert query(database_url, "SELECT count(*) FROM decisions WHERE id = 'raced'") == [(1,)]
 
 
-def test_a_fixed_arm_takes_its_action_and_spreads_evenly_where_it_is_excluded(client: Client) -> None:
+def test_a_fixed_arm_takes_its_action_or_decides_uniformly_if_that_is_excluded(client: Client) -> None:
     client.make("fixed", arms=[{"key": "best", "share": 1.0, "policy": {"type": "fixed", "action": "b"}}])
     decided = _decided(client.decide("fixed"))
     assert (decided["action"]["id"], decided["propensity"]) == ("b", 1.0)

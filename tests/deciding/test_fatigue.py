@@ -1,4 +1,4 @@
-"""Caps, quiet hours, distance and mutes: before the draw, logged, and exact when many ask at once."""
+"""Caps, quiet hours, distance and mutes apply before the draw, are logged, and are exact under concurrent calls."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ ACTIONS = [
 
 
 def speaking(client: Client, key: str, **fatigue: Any) -> str:
-    """An experiment that says something whenever it may."""
+    """Make an experiment that sends a message whenever it may."""
     arms = [{"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "tip"}}]
     client.make(key, actions=ACTIONS, arms=arms, fatigue=fatigue)
     return key
@@ -36,11 +36,11 @@ def ask(client: Client, experiment: str, unit: str, **fields: Any) -> Any:
 
 
 def reasons(answer: Any) -> dict[str, str]:
-    return {one["id"]: one["reason"] for one in answer["ineligible"]}
+    return {item["id"]: item["reason"] for item in answer["ineligible"]}
 
 
 def age(database_url: str, unit: str, seconds: float) -> None:
-    """Let a unit's decisions be older."""
+    """Make a unit's decisions older by so many seconds."""
     query(
         database_url,
         "UPDATE decisions SET decided_at = decided_at - make_interval(secs => %s) WHERE unit_id = %s",
@@ -49,26 +49,28 @@ def age(database_url: str, unit: str, seconds: float) -> None:
     )
 
 
-def test_fifty_decisions_at_once_under_a_cap_of_one_say_exactly_one_thing(client: Client, database_url: str) -> None:
+def test_fifty_concurrent_decisions_under_a_cap_of_one_send_exactly_one_message(
+    client: Client, database_url: str
+) -> None:
     speaking(client, "capped-once", caps=[{"limit": 1, "window_s": DAY_S}])
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: ask(client, "capped-once", "crowded"), range(50)))
-    said = [one for one in answers if one["message"] is not None]
-    assert len(said) == 1
-    silent = [one for one in answers if one["message"] is None]
+    speaking_answers = [answer for answer in answers if answer["message"] is not None]
+    assert len(speaking_answers) == 1
+    silent = [answer for answer in answers if answer["message"] is None]
     capped = "cap: at most 1 message of all experiments in 86400 s"
-    assert all(reasons(one) == {"tip": capped, "push": capped} for one in silent)
-    assert all(one["propensity"] == 1.0 for one in silent)
+    assert all(reasons(answer) == {"tip": capped, "push": capped} for answer in silent)
+    assert all(answer["propensity"] == 1.0 for answer in silent)
     stored = "SELECT count(*), count(channel) FROM decisions WHERE unit_id = 'crowded'"
     assert query(database_url, stored) == [(50, 1)]
 
 
-def test_a_batch_sees_its_own_messages(client: Client) -> None:
+def test_caps_count_the_messages_of_the_same_batch(client: Client) -> None:
     speaking(client, "capped-twice", caps=[{"limit": 2, "window_s": DAY_S}])
-    asked = [{"experiment": "capped-twice", "unit_id": unit} for unit in ("x", "y", "x", "x", "y", "x")]
-    answer = client.post("/v1/decide/batch", {"decisions": asked})
+    requests = [{"experiment": "capped-twice", "unit_id": unit} for unit in ("x", "y", "x", "x", "y", "x")]
+    answer = client.post("/v1/decide/batch", {"decisions": requests})
     assert answer.status == 201, answer.raw
-    assert [one["action"]["id"] for one in answer.body["decisions"]] == [
+    assert [decision["action"]["id"] for decision in answer.body["decisions"]] == [
         "tip",
         "tip",
         "tip",
@@ -78,7 +80,7 @@ def test_a_batch_sees_its_own_messages(client: Client) -> None:
     ]
 
 
-def test_a_window_rolls(client: Client, database_url: str) -> None:
+def test_the_window_of_a_cap_moves_with_time(client: Client, database_url: str) -> None:
     speaking(client, "rolling", caps=[{"limit": 2, "window_s": DAY_S}])
     ask(client, "rolling", "roller")
     age(database_url, "roller", DAY_S - 600)
@@ -112,7 +114,7 @@ def test_the_minimum_distance_counts_messages_of_every_experiment(client: Client
     assert reasons(ask(client, "near", "neighbour")) == {}
 
 
-def test_quiet_hours_go_by_the_units_clock(client: Client) -> None:
+def test_quiet_hours_use_the_time_zone_of_the_unit(client: Client) -> None:
     now = datetime.now(UTC)
     start, end = ((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (-1, 1))
     speaking(client, "quiet", quiet_hours={"start": start, "end": end, "time_zone": "UTC"})
@@ -122,13 +124,13 @@ def test_quiet_hours_go_by_the_units_clock(client: Client) -> None:
     assert refused.status == 422 and refused.body["errors"][0]["path"] == "/time_zone"
 
 
-def test_a_retry_gets_its_message_again_and_counts_once(client: Client) -> None:
+def test_a_retry_gets_the_same_message_and_counts_once(client: Client) -> None:
     speaking(client, "retried", caps=[{"limit": 1, "window_s": DAY_S}])
     first = ask(client, "retried", "r", decision_id="retried-1")
     assert ask(client, "retried", "r", decision_id="retried-1") == first
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ask(client, "retried", "twin", decision_id="twin-1"), range(8)))
-    assert all(one == answers[0] for one in answers) and answers[0]["message"] is not None
+    assert all(answer == answers[0] for answer in answers) and answers[0]["message"] is not None
 
 
 def test_a_plain_decision_counts_as_a_message_too(client: Client) -> None:
@@ -137,7 +139,7 @@ def test_a_plain_decision_counts_as_a_message_too(client: Client) -> None:
     assert client.decide("plain-decide", unit_id="p").body["action"]["id"] == "nothing"
 
 
-def test_caps_need_an_action_that_says_nothing(client: Client) -> None:
+def test_caps_need_an_action_without_a_message(client: Client) -> None:
     document = {
         "key": "loud",
         "actions": ACTIONS[:2],
@@ -151,7 +153,7 @@ def test_caps_need_an_action_that_says_nothing(client: Client) -> None:
     assert refused.body["errors"][0]["path"] == "/fatigue/caps/0/action"
 
 
-def test_not_interested_keeps_an_action_from_its_unit_for_a_while(client: Client, database_url: str) -> None:
+def test_not_interested_mutes_an_action_for_its_unit_for_a_while(client: Client, database_url: str) -> None:
     client.make("muted", feedback={"mute_s": 3600.0})
     add = (
         "INSERT INTO feedback (decision_id, feedback_id, experiment_id, unit_id, action, kind, occurred_at, received_at, late)"

@@ -1,4 +1,4 @@
-"""The programs on the integration page run as they stand: each decides, says what to show, and reports a reward."""
+"""The programs on the integration page run unchanged. Each decides, prints what to show, and reports a reward."""
 
 import html
 import os
@@ -40,16 +40,16 @@ def experiments(client: Client) -> None:
 
 
 def program(page: Page, name: str) -> str:
-    found = re.search(rf'<pre[^>]*id="snippet-{name}"[^>]*>(.*?)</pre>', page.html, re.S)
-    assert found, name
-    return html.unescape(found[1])
+    match = re.search(rf'<pre[^>]*id="snippet-{name}"[^>]*>(.*?)</pre>', page.html, re.S)
+    assert match, name
+    return html.unescape(match[1])
 
 
 def run(folder: Path, name: str, text: str, key: str | None) -> Any:
     file = folder / f"program.{name}"
     file.write_text(text, encoding="utf-8")
-    known = {variable: value for variable, value in os.environ.items() if not variable.startswith("LOOPWISE")}
-    environment = known | ({"LOOPWISE_KEY": key} if key else {})
+    inherited = {variable: value for variable, value in os.environ.items() if not variable.startswith("LOOPWISE")}
+    environment = inherited | ({"LOOPWISE_KEY": key} if key else {})
     command = [*COMMANDS[name], str(file)]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
@@ -68,11 +68,11 @@ def test_a_program_with_a_key_from_the_environment_runs(
     after = _rewards(database_url, experiment)
     assert len(after) == len(before) + 1
     assert after[-1] == (2.5 if experiment == "snippets" else 1.0,)
-    assert [one.name for one in tmp_path.iterdir()] == [f"program.{name}"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"program.{name}"]
 
 
-@pytest.mark.parametrize("name", [one for one in NAMES if "personalizer" not in one.values])
-def test_a_program_of_a_message_experiment_shows_the_message_as_the_sample_person_gets_it(
+@pytest.mark.parametrize("name", [param for param in NAMES if "personalizer" not in param.values])
+def test_a_program_of_a_message_experiment_shows_the_message_for_the_sample_person(
     viewer: Browser, database_url: str, tmp_path: Path, name: str
 ) -> None:
     page = viewer.get("/admin/experiments/speaking/integration")
@@ -83,7 +83,7 @@ def test_a_program_of_a_message_experiment_shows_the_message_as_the_sample_perso
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_program_with_the_key_that_the_page_made_runs_without_an_environment(
+def test_a_program_with_the_pages_new_key_runs_without_an_environment_variable(
     admin: Browser, tmp_path: Path, name: str
 ) -> None:
     page = admin.post("/admin/experiments/snippets/integration/key")
@@ -94,7 +94,7 @@ def test_a_program_with_the_key_that_the_page_made_runs_without_an_environment(
     assert key not in admin.get("/admin/experiments/snippets/integration").html  # once
 
 
-def test_the_pages_key_is_bound_to_its_experiment_and_named_in_the_trail(
+def test_the_pages_key_is_bound_to_its_experiment_and_listed_in_the_history(
     admin: Browser, database_url: str, client: Client
 ) -> None:
     page = admin.post("/admin/experiments/snippets/integration/key")
@@ -109,7 +109,7 @@ def test_the_pages_key_is_bound_to_its_experiment_and_named_in_the_trail(
     assert actor.startswith("admin")
 
 
-def test_the_page_names_what_the_app_has_to_send_and_may_be_told_to_show(client: Client, viewer: Browser) -> None:
+def test_the_page_lists_what_the_app_has_to_send_and_to_show(client: Client, viewer: Browser) -> None:
     client.make(
         "asks-much",
         actions=[{"id": f"tip-{n}"} for n in range(25)],
@@ -130,13 +130,13 @@ def test_the_page_names_what_the_app_has_to_send_and_may_be_told_to_show(client:
     assert "what your app sends as actions" in viewer.get("/admin/experiments/own-candidates/integration").text
 
 
-def test_only_administrators_make_keys(viewer: Browser, editor: Browser) -> None:
+def test_only_administrators_can_make_keys(viewer: Browser, editor: Browser) -> None:
     for browser in (viewer, editor):
         assert "Make a key" not in browser.get("/admin/experiments/snippets/integration").text
         assert browser.post("/admin/experiments/snippets/integration/key").status == 403
 
 
-def test_an_experiment_that_does_not_run_says_so(viewer: Browser, editor: Browser) -> None:
+def test_the_page_reports_that_the_experiment_does_not_run(viewer: Browser, editor: Browser) -> None:
     assert "not started" in viewer.get("/admin/experiments/waiting/integration").text
     assert "Start the experiment" in editor.get("/admin/experiments/waiting/integration").text
 
@@ -150,16 +150,16 @@ def _rewards(database_url: str, experiment: str) -> list[Any]:
     )
 
 
-def test_a_composed_message_is_asked_for_without_actions_and_not_over_the_personalizer() -> None:
+def test_programs_for_a_composed_message_send_no_actions_and_exclude_the_personalizer() -> None:
     from app.deciding.pages.snippets import snippets
     from app.design.definition_rules import parse_config
 
     slots = [
-        {"name": name, "place": "body", "parts": [{"id": one, "texts": {"en": one}} for one in "ab"]}
+        {"name": name, "place": "body", "parts": [{"id": part, "texts": {"en": part}} for part in "ab"]}
         for name in ("first", "second")
     ]
     arms = [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}]
     config = parse_config({"key": "composed", "composition": {"slots": slots}, "arms": arms})
-    found = {one.name: one for one in snippets(config, "http://localhost")}
-    assert list(found) == ["curl", "python", "javascript"]
-    assert not any("actions" in one.text for one in found.values())
+    programs = {snippet.name: snippet for snippet in snippets(config, "http://localhost")}
+    assert list(programs) == ["curl", "python", "javascript"]
+    assert not any("actions" in snippet.text for snippet in programs.values())

@@ -1,4 +1,4 @@
-"""`slots` on `POST /v1/decide`: a list without repeats, each position a decision of its own, all stored or none."""
+"""`slots` on `POST /v1/decide` returns a list without repeats. Each position is a decision; all are stored, or none."""
 
 import threading
 from typing import Any
@@ -28,17 +28,19 @@ def ask(client: Client, slots: int = 3, **fields: Any) -> Any:
 
 
 def chosen(answer: dict[str, Any]) -> list[str]:
-    return [one["action"]["id"] for one in answer["positions"]]
+    return [position["action"]["id"] for position in answer["positions"]]
 
 
-def test_a_list_never_repeats_and_every_position_has_its_own_propensity_among_what_is_left(
+def test_a_list_never_repeats_an_action_and_each_propensity_is_among_the_remaining_actions(
     client: Client, key: str
 ) -> None:
     seen = set()
     for _ in range(60):
         answer = ask(client, 5)
         assert sorted(chosen(answer)) == list("abcde") and answer["unfilled"] == 0
-        assert [one["propensity"] for one in answer["positions"]] == pytest.approx([1 / 5, 1 / 4, 1 / 3, 1 / 2, 1])
+        assert [position["propensity"] for position in answer["positions"]] == pytest.approx(
+            [1 / 5, 1 / 4, 1 / 3, 1 / 2, 1]
+        )
         assert (
             answer["action"]
             == answer["positions"][0]["action"]
@@ -51,18 +53,18 @@ def test_a_list_never_repeats_and_every_position_has_its_own_propensity_among_wh
     assert len(seen) > 30
 
 
-def test_each_position_is_a_row_that_says_what_stood_above_it(client: Client, key: str, database_url: str) -> None:
-    answer = ask(client, decision_id="mine", context={"mood": "good"})
-    ids = [one["decision_id"] for one in answer["positions"]]
-    assert ids == ["mine", "mine#2", "mine#3"] == [row[0] for row in query(database_url, STORED, "mine%")]
+def test_each_position_is_a_row_that_names_the_actions_above_it(client: Client, key: str, database_url: str) -> None:
+    answer = ask(client, decision_id="list", context={"mood": "good"})
+    ids = [position["decision_id"] for position in answer["positions"]]
+    assert ids == ["list", "list#2", "list#3"] == [row[0] for row in query(database_url, STORED, "list%")]
     above: list[str] = []
-    for place, row in enumerate(query(database_url, STORED, "mine%"), start=1):
+    for number, row in enumerate(query(database_url, STORED, "list%"), start=1):
         _, eligible, index, propensity, ineligible, context, state = row
-        assert eligible[index] == chosen(answer)[place - 1] and propensity == pytest.approx(1 / len(eligible))
-        assert {one["id"]: (one["code"], one["params"]) for one in ineligible or []} == {
+        assert eligible[index] == chosen(answer)[number - 1] and propensity == pytest.approx(1 / len(eligible))
+        assert {item["id"]: (item["code"], item["params"]) for item in ineligible or []} == {
             name: ("earlier_position", {"position": n}) for n, name in enumerate(above, start=1)
         }
-        assert context == {"mood": "good", "position": str(place)} and state == "active"
+        assert context == {"mood": "good", "position": str(number)} and state == "active"
         above.append(eligible[index])
 
 
@@ -76,12 +78,12 @@ def test_a_retry_gets_the_same_list_and_another_body_a_conflict(client: Client, 
     assert len(query(database_url, STORED, "again%")) == 4
 
 
-def test_a_list_whose_caller_got_no_answer_counts_as_a_whole_once_it_asks_again(
+def test_an_unanswered_list_counts_as_a_whole_once_its_caller_retries(
     client: Client, key: str, database_url: str
 ) -> None:
     first = ask(client, decision_id="silent")
     with engine_of(database_url) as engine, transaction(engine) as connection:
-        decisions.mark_unanswered(connection, [one["decision_id"] for one in first["positions"]])
+        decisions.mark_unanswered(connection, [position["decision_id"] for position in first["positions"]])
     waiting = "SELECT count(*) FROM awaiting_outcome WHERE decision_id LIKE 'silent%%'"
     assert {row[6] for row in query(database_url, STORED, "silent%")} == {"unanswered"}
     assert query(database_url, waiting) == [(0,)]
@@ -90,14 +92,14 @@ def test_a_list_whose_caller_got_no_answer_counts_as_a_whole_once_it_asks_again(
     assert query(database_url, waiting) == [(3,)]
 
 
-def test_rewards_belong_to_a_position(client: Client, key: str, database_url: str) -> None:
-    ids = [one["decision_id"] for one in ask(client, decision_id="paid")["positions"]]
+def test_a_reward_belongs_to_one_position(client: Client, key: str, database_url: str) -> None:
+    ids = [position["decision_id"] for position in ask(client, decision_id="paid")["positions"]]
     assert client.reward(ids[1], 1.0).status == 201
     stored = query(database_url, "SELECT decision_id, value FROM rewards WHERE decision_id LIKE 'paid%%'")
     assert stored == [("paid#2", 1.0)]
 
 
-def test_a_list_is_shorter_where_fewer_actions_are_eligible_and_says_so(client: Client, key: str) -> None:
+def test_a_list_is_shorter_if_fewer_actions_are_eligible_and_reports_it(client: Client, key: str) -> None:
     answer = ask(client, 5, excluded_actions=["a", "b"])
     assert sorted(chosen(answer)) == ["c", "d", "e"] and answer["unfilled"] == 2
     again = ask(client, 2, actions=[{"id": "x"}], decision_id="short")
@@ -119,8 +121,8 @@ def test_lists_and_single_decisions_share_a_batch_and_its_limit(client: Client, 
     ]
     answer = client.post("/v1/decide/batch", {"decisions": body})
     assert answer.status == 201, answer.raw
-    made = answer.body["decisions"]
-    assert [len(one.get("positions", [])) for one in made] == [2, 0, 3]
+    decided = answer.body["decisions"]
+    assert [len(decision.get("positions", [])) for decision in decided] == [2, 0, 3]
     many = [{"experiment": "shelf", "unit_id": f"u{n}", "slots": 50} for n in range(21)]
     refused = client.post("/v1/decide/batch", {"decisions": many})
     assert refused.status == 422 and "1,050 decisions" in refused.body["detail"]
@@ -139,22 +141,24 @@ def test_lists_and_single_decisions_share_a_batch_and_its_limit(client: Client, 
         ({"decision_id": "x#17"}, "/decision_id"),
     ],
 )
-def test_bad_input_names_its_place(client: Client, key: str, fields: dict[str, Any], path: str) -> None:
+def test_an_error_names_the_path_of_the_wrong_value(
+    client: Client, key: str, fields: dict[str, Any], path: str
+) -> None:
     answer = client.decide("shelf", **fields)
     assert answer.status == 422 and answer.body["errors"][0]["path"] == path
 
 
-def test_a_callers_own_position_and_number_signs_are_free_elsewhere(client: Client, key: str) -> None:
+def test_callers_may_use_the_position_field_and_number_signs_outside_of_lists(client: Client, key: str) -> None:
     assert client.decide("shelf", context={"position": 3}).status == 201
     assert client.decide("shelf", decision_id="order #7 of 9", slots=2).status == 201
 
 
-def test_a_message_is_no_list(client: Client, key: str) -> None:
+def test_a_call_for_a_message_refuses_slots(client: Client, key: str) -> None:
     answer = client.post("/v1/messages/decide", {"experiment": "shelf", "unit_id": "u", "slots": 2})
     assert answer.status == 422 and answer.body["errors"][0]["path"] == "/slots"
 
 
-def test_simultaneous_lists_of_one_id_leave_one_whole_list(client: Client, key: str, database_url: str) -> None:
+def test_concurrent_lists_with_the_same_id_store_one_whole_list(client: Client, key: str, database_url: str) -> None:
     for attempt in range(8):
         answers: list[Any] = []
 
@@ -171,7 +175,7 @@ def test_simultaneous_lists_of_one_id_leave_one_whole_list(client: Client, key: 
         assert len(query(database_url, STORED, f"race {attempt}%")) == won.pop()
 
 
-def test_an_id_that_was_taken_before_there_were_lists_refuses_the_whole_list(
+def test_a_list_is_refused_if_another_decision_has_the_id_of_a_later_position(
     client: Client, key: str, database_url: str
 ) -> None:
     client.make("governed-shelf", consent={})
@@ -183,7 +187,7 @@ def test_an_id_that_was_taken_before_there_were_lists_refuses_the_whole_list(
     assert [row[0] for row in query(database_url, STORED, "older%")] == ["older#2"]
 
 
-def test_lists_of_units_that_denied_something_are_whole_and_retried_alike(
+def test_lists_of_units_that_denied_something_are_whole_and_can_be_retried(
     client: Client, key: str, database_url: str
 ) -> None:
     denied = {"unit_id": "shy", "purposes": {"personalise": "denied"}, "text_version": "1", "source": "settings"}
@@ -194,20 +198,20 @@ def test_lists_of_units_that_denied_something_are_whole_and_retried_alike(
 
 
 def test_caps_count_every_position_of_a_list(client: Client, database_url: str) -> None:
-    said = {"texts": {"en": {"body": "hello"}}}
-    actions = [{"id": name, "template": said} for name in "abcd"] + [{"id": "quiet"}]
+    template = {"texts": {"en": {"body": "hello"}}}
+    actions = [{"id": name, "template": template} for name in "abcd"] + [{"id": "quiet"}]
     caps = {"caps": [{"limit": 2, "window_s": 3600}]}
     client.make("capped", actions=actions, fatigue=caps)
     answer = client.decide("capped", "tired", slots=5, excluded_actions=["quiet"])
     assert answer.status == 201 and len(answer.body["positions"]) == 2 and answer.body["unfilled"] == 3
     again = client.decide("capped", "tired", slots=5)
-    assert [one["action"]["id"] for one in again.body["positions"]] == ["quiet"]
-    assert {one["reason"] for one in again.body["ineligible"]} == {
+    assert [position["action"]["id"] for position in again.body["positions"]] == ["quiet"]
+    assert {item["reason"] for item in again.body["ineligible"]} == {
         "cap: at most 2 messages of all experiments in 3600 s"
     }
 
 
-def test_lists_of_a_learner_are_audited_and_sealed_like_any_decision(client: Client, database_url: str) -> None:
+def test_lists_of_a_learning_arm_are_sealed_and_pass_the_audit(client: Client, database_url: str) -> None:
     client.make("learned-shelf", arms=bandit("squarecb"), actions=[{"id": name} for name in "abcde"])
     client.decide_many("learned-shelf", [{"slots": 4} for _ in range(30)])
     with runtime_of(database_url) as runtime:

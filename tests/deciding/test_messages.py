@@ -1,4 +1,4 @@
-"""`POST /v1/messages/decide`: a message for a person, drawn among those that can be said, logged as it was said."""
+"""`POST /v1/messages/decide` draws among the messages that can be rendered for a person, and logs the message as sent."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def ask(client: Client, **fields: Any) -> Any:
 
 
 def ask_until(client: Client, action: str, **fields: Any) -> Any:
-    """Ask until that action is drawn (each has at least a quarter of the draws)."""
+    """Repeat the call until this action is drawn (each has a probability of at least 1/4)."""
     for _ in range(100):
         answer = ask(client, **fields)
         if answer["action"]["id"] == action:
@@ -57,23 +57,23 @@ def test_a_message_is_rendered_for_the_person_in_the_language(client: Client, ke
     assert answer["ineligible"] == [] and answer["propensity"] == 0.25
 
 
-def test_a_variant_that_lacks_a_value_is_left_out_before_the_draw_and_logged(
+def test_a_variant_that_lacks_a_value_is_excluded_before_the_draw_and_logged(
     client: Client, key: str, database_url: str
 ) -> None:
     answer = ask(client, variables={"progress_percentage": 10})
     logged = {"id": "personal", "code": "missing_variable", "params": {"name": "'user_name'"}}
     assert answer["ineligible"] == [logged | {"reason": "placeholder 'user_name' has no value"}]
     assert answer["propensity"] == pytest.approx(1 / 3)
-    assert {one["id"] for one in answer["ranking"]} == {"plain", "push", "nothing"}
+    assert {item["id"] for item in answer["ranking"]} == {"plain", "push", "nothing"}
     stored = "SELECT eligible, ineligible FROM decisions WHERE id = %s"
     assert query(database_url, stored, answer["decision_id"]) == [(["plain", "push", "nothing"], [logged])]
 
 
-def test_saying_nothing_is_an_action_like_any_other(client: Client, key: str) -> None:
+def test_an_action_without_a_message_can_be_drawn_like_any_other(client: Client, key: str) -> None:
     assert ask_until(client, "nothing", variables=ADA)["message"] is None
 
 
-def test_a_survey_prompt_is_a_message_with_caps(client: Client) -> None:
+def test_caps_limit_survey_prompts_like_other_messages(client: Client) -> None:
     actions = [{"id": "ask", "template": {**PLAIN, "asks": "stars"}}, {"id": "nothing"}]
     arms = [{"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "ask"}}]
     client.make("survey", actions=actions, arms=arms, fatigue={"caps": [{"limit": 1, "window_s": 3600.0}]}, feedback={})
@@ -85,26 +85,26 @@ def test_a_survey_prompt_is_a_message_with_caps(client: Client) -> None:
     assert client.get("/v1/experiments/survey").body["actions"][0]["template"]["asks"] == "stars"
 
 
-def test_a_channel_leaves_the_others_out(client: Client, key: str) -> None:
+def test_a_call_for_one_channel_excludes_the_other_channels(client: Client, key: str) -> None:
     answer = ask(client, channel="push")
-    assert {one["id"] for one in answer["ranking"]} == {"push", "nothing"}
-    assert {one["reason"] for one in answer["ineligible"]} == {"its channel is in_app"}
+    assert {item["id"] for item in answer["ranking"]} == {"push", "nothing"}
+    assert {item["reason"] for item in answer["ineligible"]} == {"its channel is in_app"}
 
 
-def test_a_retry_gets_the_same_message_also_when_the_template_changed_meanwhile(client: Client) -> None:
+def test_a_retry_gets_the_same_message_even_if_the_template_has_changed(client: Client) -> None:
     client.make("changing", actions=[{"id": "a", "template": PLAIN}])
-    asked = {"experiment": "changing", "unit_id": "u", "decision_id": "mine"}
-    first = client.post("/v1/messages/decide", asked)
+    body = {"experiment": "changing", "unit_id": "u", "decision_id": "changing-1"}
+    first = client.post("/v1/messages/decide", body)
     assert first.status == 201 and first.body["message"]["body"] == "Go on where you left."
     changed = [{"id": "a", "template": {"texts": {"en": {"body": "Another text."}}}}]
     assert client.patch("/v1/experiments/changing", {"actions": changed}).status == 200
-    again = client.post("/v1/messages/decide", asked)
+    again = client.post("/v1/messages/decide", body)
     assert again.status == 200 and again.body == first.body
-    other = client.post("/v1/messages/decide", asked | {"locale": "de"})
+    other = client.post("/v1/messages/decide", body | {"locale": "de"})
     assert other.status == 409 and other.body["code"] == "decision_id_reused"
 
 
-def test_nobody_to_speak_to_is_an_error_with_the_reasons(client: Client) -> None:
+def test_a_call_without_any_eligible_message_fails_with_the_reasons(client: Client) -> None:
     client.make("personal-only", actions=[{"id": "a", "template": TEMPLATE}], variables=VARIABLES)
     answer = client.post("/v1/messages/decide", {"experiment": "personal-only", "unit_id": "u"})
     assert answer.status == 422
@@ -121,13 +121,15 @@ def test_nobody_to_speak_to_is_an_error_with_the_reasons(client: Client) -> None
         ({"actions": [{"id": "x"}]}, "/actions"),
     ],
 )
-def test_bad_input_names_its_place(client: Client, key: str, fields: dict[str, Any], path: str) -> None:
+def test_an_error_names_the_path_of_the_wrong_value(
+    client: Client, key: str, fields: dict[str, Any], path: str
+) -> None:
     answer = client.post("/v1/messages/decide", {"experiment": "tips", "unit_id": "u", **fields})
     assert answer.status == 422
     assert answer.body["errors"][0]["path"].startswith(path)
 
 
-def test_what_was_said_is_sealed_and_the_audit_finds_a_change(client: Client, key: str, database_url: str) -> None:
+def test_the_message_is_sealed_and_the_audit_finds_a_change_of_it(client: Client, key: str, database_url: str) -> None:
     from app.verification.audit import audit_experiment
 
     ask_until(client, "plain", variables=ADA)

@@ -1,4 +1,4 @@
-"""What serves: verified models only, the newest within the snapshot's interval, and honest propensities."""
+"""Only verified models serve, a new model serves within the snapshot interval, and logged propensities are exact."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -50,7 +50,7 @@ def test_a_model_that_cannot_be_verified_is_refused_and_the_old_one_keeps_servin
     assert reasons == ["model_refused"]
 
 
-def test_without_an_older_model_a_refused_one_decides_uniformly_and_is_logged_so(
+def test_if_a_model_is_refused_and_there_is_no_older_model_decisions_are_uniform_and_logged_so(
     loop: Loop, database_url: str, cache: ModelCache, reasons: list[str]
 ) -> None:
     experiment_id = loop.learn("no-fallback")
@@ -71,7 +71,7 @@ def test_models_of_another_secret_key_are_refused(loop: Loop, reasons: list[str]
     assert reasons == ["model_refused"]
 
 
-def test_the_cache_keeps_within_its_memory_and_loads_again_what_it_dropped(loop: Loop, reasons: list[str]) -> None:
+def test_the_cache_respects_its_memory_limit_and_reloads_dropped_models(loop: Loop, reasons: list[str]) -> None:
     small = settings(loop.database_url, LOOPWISE_MODEL_CACHE_MB="16")
     cache = ModelCache(loop.runtime.engine, small, reasons.append)
     keys = [f"cached-{n}" for n in range(3)]
@@ -86,7 +86,7 @@ def test_the_cache_keeps_within_its_memory_and_loads_again_what_it_dropped(loop:
     assert reasons == []
 
 
-def test_a_new_version_serves_without_being_asked_for(loop: Loop) -> None:
+def test_a_new_version_is_loaded_before_a_request_needs_it(loop: Loop) -> None:
     experiment_id = loop.learn("followed")
     wait_for(lambda: loop.decide("followed", [{}])[0]["policy_version"] == 1, 20, "the new version")
     loop.more("followed", experiment_id)
@@ -103,7 +103,7 @@ def test_a_refresh_reads_nothing_when_nothing_changed_and_only_what_changed_othe
     assert after.experiments["unchanged"] is before.experiments["unchanged"]
 
 
-def test_an_experiment_made_elsewhere_is_known_at_the_first_question(loop: Loop) -> None:
+def test_the_first_call_finds_an_experiment_that_another_process_created(loop: Loop) -> None:
     from app.design import experiments
     from tests.service import definition
 
@@ -119,14 +119,16 @@ def test_actions_are_drawn_with_the_propensities_that_are_logged(loop: Loop, dat
     query(database_url, "UPDATE experiments SET salt = %s WHERE id = %s", b"s" * 32, experiment_id)
     assert _reloaded(loop, database_url, experiment_id) == b"s" * 32
     loop.more(f"honest-{algorithm}", experiment_id, 60)
-    asked = [{"context": {"n": 1}, "decision_id": f"{algorithm}-{n}"} for n in range(6000)]
-    decided = [one for n in range(0, 6000, 1000) for one in loop.decide(f"honest-{algorithm}", asked[n : n + 1000])]
+    requests = [{"context": {"n": 1}, "decision_id": f"{algorithm}-{n}"} for n in range(6000)]
+    decided = [
+        answer for n in range(0, 6000, 1000) for answer in loop.decide(f"honest-{algorithm}", requests[n : n + 1000])
+    ]
     logged = {item["id"]: item["probability"] for item in decided[0]["ranking"]}
-    assert all({i["id"]: i["probability"] for i in one["ranking"]} == logged for one in decided)
-    assert all(one["propensity"] == logged[one["action"]["id"]] for one in decided)
+    assert all({i["id"]: i["probability"] for i in answer["ranking"]} == logged for answer in decided)
+    assert all(answer["propensity"] == logged[answer["action"]["id"]] for answer in decided)
     names = sorted(logged)
-    found = [sum(one["action"]["id"] == name for one in decided) for name in names]
-    assert stats.chisquare(found, [6000 * logged[name] for name in names]).pvalue > 0.001
+    counts = [sum(answer["action"]["id"] == name for answer in decided) for name in names]
+    assert stats.chisquare(counts, [6000 * logged[name] for name in names]).pvalue > 0.001
     assert loop.audit(f"honest-{algorithm}").ok
 
 

@@ -1,4 +1,4 @@
-"""The seal of a decision: each field that it covers is proven alone, and seals of the first form still hold."""
+"""The seal of a decision breaks if any single sealed field changes, and seals of the first form still verify."""
 
 import hashlib
 import hmac
@@ -78,7 +78,7 @@ def test_every_column_is_sealed_or_may_change_afterwards() -> None:
     assert {*FIELDS, *OPTIONAL_FIELDS} == set(OTHER)
 
 
-def test_a_row_as_it_was_sealed_holds_and_under_another_secret_does_not() -> None:
+def test_an_unchanged_row_matches_its_seal_but_not_under_another_secret() -> None:
     assert holds(SECRET, _sealed(ROW))
     assert not holds("another secret", _sealed(ROW))
 
@@ -89,20 +89,20 @@ def test_a_change_of_one_sealed_field_breaks_the_seal(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", OPTIONAL_FIELDS)
-def test_a_field_that_was_absent_cannot_be_added(field: str) -> None:
+def test_adding_a_field_that_was_absent_breaks_the_seal(field: str) -> None:
     absent = _sealed(ROW._replace(message=None, channel=None, withheld=None, dropped=None))
     assert holds(SECRET, absent)
     assert not holds(SECRET, absent._replace(**{field: getattr(ROW, field)}))
 
 
-def test_a_decision_may_be_activated_and_settled_under_its_seal() -> None:
+def test_activating_and_settling_a_decision_keeps_its_seal_valid() -> None:
     later = datetime(2026, 2, 1, tzinfo=UTC)
     assert holds(SECRET, _sealed(ROW)._replace(state="unanswered", confirmed=True, closes_at=later))
 
 
 @pytest.mark.parametrize("message", [None, {"title": "Hello"}])
-def test_a_seal_of_the_first_form_holds_and_breaks(message: dict[str, str] | None) -> None:
-    """It had no version and no tag; a message followed the other fields without its name."""
+def test_a_seal_of_the_first_form_verifies_and_breaks_with_a_change(message: dict[str, str] | None) -> None:
+    """The first form had no version and no tag; a message followed the other fields without its name."""
     row = ROW._replace(message=message, ineligible=[{"id": "c", "reason": "excluded"}])
     claims: list[Any] = [getattr(row, name) for name in FIELDS] + ([] if message is None else [message])
     claims += [[name, getattr(row, name)] for name in ("channel", "withheld", "dropped")]

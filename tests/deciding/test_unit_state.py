@@ -1,4 +1,4 @@
-"""What a decision takes from its unit: consent, profile, declared fields; logged so that it can be made again."""
+"""Consent, profile and declared fields of a unit shape its decisions, and are logged so that an audit can recompute them."""
 
 from typing import Any
 
@@ -20,36 +20,36 @@ from tests.service import Loop, bandit, query
 HOUR = 3600.0
 
 
-def test_an_audit_makes_decisions_without_consent_again(loop: Loop) -> None:
+def test_an_audit_recomputes_decisions_of_units_without_consent(loop: Loop) -> None:
     loop.make("audited-consent", arms=[*bandit(), {"key": "even", "share": 0.0, "policy": {"type": "uniform"}}])
-    said = {"unit_id": "u1", "purposes": {"personalise": "denied"}, "text_version": "1", "source": "x"}
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    consent = {"unit_id": "u1", "purposes": {"personalise": "denied"}, "text_version": "1", "source": "x"}
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent))
     loop.decide("audited-consent", [{"unit_id": f"u{n}", "context": {"n": n}} for n in range(4)])
     report = audit_experiment(loop.runtime.engine, loop.settings, "audited-consent")
     assert report.ok and report.decisions == 4, report.lines()
 
 
-def test_whoever_denies_being_analysed_is_in_no_report_from_then_on(loop: Loop) -> None:
-    made = loop.make("analysed-less")
+def test_a_unit_that_denies_analysis_is_in_no_report_from_then_on(loop: Loop) -> None:
+    experiment_id = loop.make("analysed-less")
     loop.decide("analysed-less", [{"unit_id": f"v{n % 5}"} for n in range(20)])
-    loop.close_windows(made)
-    loop.train(made, "all")
+    loop.close_windows(experiment_id)
+    loop.train(experiment_id, "all")
 
     def reported() -> int:
         with transaction(loop.runtime.engine) as connection:
-            return sum(row.decisions for row in results.arm_sums(connection, made, "reward", {}))
+            return sum(row.decisions for row in results.arm_sums(connection, experiment_id, "reward", {}))
 
     assert reported() == 20
-    said: dict[str, Any] = {"unit_id": "v1", "purposes": {"analyse": "revoked"}, "text_version": "1", "source": "x"}
-    said["occurred_at"] = "2026-01-01T12:00:00Z"
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    consent: dict[str, Any] = {"unit_id": "v1", "purposes": {"analyse": "revoked"}, "text_version": "1", "source": "x"}
+    consent["occurred_at"] = "2026-01-01T12:00:00Z"
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent))
     assert reported() == 16
     again = {"purposes": {"analyse": "granted"}, "occurred_at": "2026-01-02T12:00:00Z"}
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said | again))
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent | again))
     assert reported() == 20
 
 
-def test_a_profile_weighs_what_is_older_less() -> None:
+def test_a_profile_gives_older_decisions_less_weight() -> None:
     past = [Past("b", None, 9 * HOUR, None), Past("a", "push", 8 * HOUR, 1.0), Past("a", None, 6 * HOUR, 0.0)]
     spec = ProfileSpec(half_life_s=2 * HOUR, tags=True)
     assert profile.features(spec, past, 10 * HOUR, {"a": ["x", "y"], "b": ["y"]}) == {
@@ -66,12 +66,12 @@ def test_a_profile_weighs_what_is_older_less() -> None:
     assert profile.features(spec, [], 0.0) == {"decisions": 0, "messages": 0, "actions": {}, "tags": {}}
 
 
-def test_the_profile_is_in_the_logged_context_and_learned_from(loop: Loop) -> None:
-    made = loop.make("profiled", arms=bandit(), profile={"half_life_s": 86_400.0})
+def test_the_profile_is_logged_in_the_context_and_used_for_learning(loop: Loop) -> None:
+    experiment_id = loop.make("profiled", arms=bandit(), profile={"half_life_s": 86_400.0})
     (first,) = loop.decide("profiled", [{"unit_id": "u", "context": {"city": "Linz"}}])
     loop.reward([{"decision_id": first["decision_id"], "value": 1.0}])
-    loop.close_windows(made)
-    loop.train(made)
+    loop.close_windows(experiment_id)
+    loop.train(experiment_id)
     (second,) = loop.decide("profiled", [{"unit_id": "u", "context": {"city": "Linz"}}])
     stored = "SELECT context FROM decisions WHERE id = %s"
     url = loop.settings.database_url
@@ -81,13 +81,13 @@ def test_the_profile_is_in_the_logged_context_and_learned_from(loop: Loop) -> No
     action = first["action"]["id"]
     assert context["city"] == "Linz"
     assert context["profile"]["actions"] == {action: {"times": pytest.approx(1, abs=0.01), "last": 1.0, "mean": 1.0}}
-    loop.close_windows(made)
-    loop.train(made)
+    loop.close_windows(experiment_id)
+    loop.train(experiment_id)
     report = audit_experiment(loop.runtime.engine, loop.settings, "profiled")
     assert report.ok and report.versions == 3, report.lines()
 
 
-def test_a_callers_own_profile_is_refused(loop: Loop) -> None:
+def test_a_context_field_named_profile_is_refused_if_loopwise_fills_it(loop: Loop) -> None:
     loop.make("profiled-2", profile={})
     with pytest.raises(Exception, match="Loopwise fills this field"):
         loop.decide("profiled-2", [{"unit_id": "u", "context": {"profile": {}}}])
@@ -101,10 +101,12 @@ def test_only_declared_fields_are_stored_and_the_others_are_counted(loop: Loop) 
         {"street": "Main St"},
         {"street": "Side St", "plan": None},
     ]
-    made = loop.decide("declared", [{"unit_id": "u", "context": one} for one in contexts])
+    decided = loop.decide("declared", [{"unit_id": "u", "context": context} for context in contexts])
     rows = [
-        query(loop.settings.database_url, "SELECT context, dropped FROM decisions WHERE id = %s", one["decision_id"])[0]
-        for one in made
+        query(
+            loop.settings.database_url, "SELECT context, dropped FROM decisions WHERE id = %s", decision["decision_id"]
+        )[0]
+        for decision in decided
     ]
     assert [dropped for _, dropped in rows] == [2, None, None]
     streets = [context["street"] for context, _ in rows]
@@ -113,8 +115,8 @@ def test_only_declared_fields_are_stored_and_the_others_are_counted(loop: Loop) 
     assert audit_experiment(loop.runtime.engine, loop.settings, "declared").ok
 
 
-def test_the_hash_of_a_request_confirms_no_guess_of_what_was_dropped(loop: Loop) -> None:
-    """It tells a retry from another request; without the installation's key it must not tell a field's value."""
+def test_the_hash_of_a_request_does_not_confirm_a_guess_of_a_dropped_value(loop: Loop) -> None:
+    """The hash distinguishes a retry from another request. Without the installation's key it must not reveal a field's value."""
     loop.make("guessed", context_fields=[{"name": "street", "hashed": True}])
     body = {"decision_id": "guess", "unit_id": "u", "context": {"street": "Main St"}}
     first, again = loop.decide("guessed", [body])[0], loop.decide("guessed", [body])[0]
@@ -127,7 +129,7 @@ def test_the_hash_of_a_request_confirms_no_guess_of_what_was_dropped(loop: Loop)
     assert len(stored) == len(guess) == 64 and stored != guess
 
 
-def test_a_hash_says_nothing_in_another_experiment() -> None:
+def test_the_same_value_has_different_hashes_in_different_experiments() -> None:
     fields = [ContextField(name="street", hashed=True)]
     hashes = {keep_declared(fields, {"street": "Main St"}, hash_key("s", salt))[0]["street"] for salt in (b"a", b"b")}
     assert len(hashes) == 2

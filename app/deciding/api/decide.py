@@ -33,10 +33,10 @@ def decide(body: DecideRequest) -> Response:
 def decide_batch(body: DecideBatch) -> Response:
     """Up to 1,000 decisions in one commit: all, or none. 201: at least one is new."""
     raw = request_document()["decisions"]
-    asked = [identify(item, plain) for item, plain in zip(body.decisions, raw, strict=True)]
-    decided = decisions.decide(runtime(), caller(), asked)
-    created = any(one.created for one in decided)
-    return as_json({"decisions": [one.answer for one in decided]}, 201 if created else 200)
+    identified = [identify(item, plain) for item, plain in zip(body.decisions, raw, strict=True)]
+    decided = decisions.decide(runtime(), caller(), identified)
+    created = any(decision.created for decision in decided)
+    return as_json({"decisions": [decision.answer for decision in decided]}, 201 if created else 200)
 
 
 @blueprint.post("/messages/decide", responses={200: answers.MessageAnswer, 201: answers.MessageAnswer})

@@ -1,4 +1,4 @@
-"""How an app joins an experiment: programs filled in with it, and a key for them."""
+"""The integration page of an experiment: complete programs for it, and an API key for them."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ SCOPES = ("decide", "reward")
 
 @page("/experiments/<key>/integration", "viewer")
 def integration(key: str) -> str:
-    """The programs, reading their key from the environment."""
+    """Show the programs, which read their key from the environment."""
     return _page(key, None)
 
 
 @page("/experiments/<key>/integration/key", "admin", ("POST",))
 def integration_key(key: str) -> str:
-    """A new key of this experiment, written into the programs this once."""
+    """Create an API key of this experiment and show it once, in the programs."""
     name = f"made on the integration page of {key}"
     new = keys.create_key(process().engine, scopes=SCOPES, experiment_key=key, name=name, actor=user().name)
     process().refresh()
@@ -33,28 +33,28 @@ def integration_key(key: str) -> str:
 
 
 def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
-    """What an app has to send, and be ready to show: (what, in words)."""
+    """Return what an app has to send and to show, as pairs of a name and a sentence."""
     actions = [action.id for action in config.all_actions()]
     more = f" and {number(len(actions) - LISTED)} more" if len(actions) > LISTED else ""
     reward = config.reward
     limits = f"from {number(reward.min)} to {number(reward.max)}, within {duration(reward.window_s)} of the decision"
-    found = [
+    lines = [
         ("May be chosen", ", ".join(actions[:LISTED]) + more if actions else "what your app sends as actions"),
         ("Reward", f"{limits}; without one the decision counts as {number(reward.default)}"),
     ]
     names = sorted({name for metric in config.metrics for name in _reported(metric)})
     if names:
-        found.append(("Also reported", f"{', '.join(names)}: as a reward is, with its name as metric"))
+        lines.append(("Also reported", f"{', '.join(names)}: as a reward is, with its name as metric"))
     if config.segments:
-        found.append(("In the context", f"{', '.join(config.segments)}: results are split by it"))
+        lines.append(("In the context", f"{', '.join(config.segments)}: results are split by it"))
     if config.context_fields is not None:
-        kept = ", ".join(one.name for one in config.context_fields) or "nothing"
-        found.append(("Kept of the context", f"{kept}; anything else is dropped"))
-    return found
+        names_kept = ", ".join(field.name for field in config.context_fields) or "nothing"
+        lines.append(("Kept of the context", f"{names_kept}; anything else is dropped"))
+    return lines
 
 
 def _reported(metric: MetricSpec) -> list[str]:
-    """Names under which an app reports what a metric is made of."""
+    """Return the names under which an app reports the values of a metric."""
     source = metric.source
     if isinstance(source, RatioSource):
         return [source.numerator, source.denominator]
@@ -62,9 +62,15 @@ def _reported(metric: MetricSpec) -> list[str]:
 
 
 def _page(key: str, new: NewKey | None) -> str:
-    found = experiments.get(process().engine, key)
-    config = ExperimentConfig.model_validate(found.config)
+    experiment = experiments.get(process().engine, key)
+    config = ExperimentConfig.model_validate(experiment.config)
     shown: list[Any] = snippets(config, public_url(), new.secret_text if new else None)
     return experiment_page(
-        "integration.html", key, "integration", experiment=found, snippets=shown, new=new, expected=expected(config)
+        "integration.html",
+        key,
+        "integration",
+        experiment=experiment,
+        snippets=shown,
+        new=new,
+        expected=expected(config),
     )

@@ -13,7 +13,7 @@ _d = tables.decisions
 
 
 class LoggedReason(TypedDict):
-    """Why an action was not eligible. Rows from before there were codes have ``reason``, the words, instead."""
+    """Why an action was not eligible. Rows from before the codes existed have the words in ``reason`` instead."""
 
     id: str
     code: NotRequired[str]  # see app.content.reasons
@@ -22,7 +22,7 @@ class LoggedReason(TypedDict):
 
 
 class NewDecision(NamedTuple):
-    """One row to be stored. Field names are the columns', but for the last two."""
+    """One row to store. The fields are named after the columns, except for the last two."""
 
     id: str
     experiment_id: int
@@ -44,12 +44,12 @@ class NewDecision(NamedTuple):
     encoding_version: int
     message: dict[str, str] | None
     state: str
-    channel: str | None  # of the message that was chosen; null: nothing is said
+    channel: str | None  # of the chosen message; null: the action sends no message
     withheld: list[str] | None  # purposes without consent; null: none
     dropped: int | None  # context fields that were not declared; null: none
     seal: str  # over the fields above, see app.deciding.seal
     window_s: float  # reward window, in seconds
-    unit_known: bool  # True: made with the unit's state; False: made for a unit that denied nothing
+    unit_known: bool  # True: planned with the unit's state; False: assumes that the unit denied nothing
 
 
 class StoredDecision(NamedTuple):
@@ -78,20 +78,21 @@ class StoredDecision(NamedTuple):
     confirmed: bool
     seal: str  # empty: imported
     decided_at: datetime
-    closes_at: datetime | None  # null: no reward window, or not yet
+    closes_at: datetime | None  # null: no reward window, or it has not started
     channel: str | None
     withheld: list[str] | None
     dropped: int | None
-    erased_at: datetime | None  # since then whatever pointed to its unit is gone
+    erased_at: datetime | None  # when everything that identifies its unit was removed
 
 
-# A decision is learned from, and analysed, after its reward window. One that may be neither has none.
+# A decision is used for learning and for analysis after its reward window. A decision that may be used for neither has no
+# window.
 _COUNTS = """
     NOT coalesce('personalise' = ANY({row}.withheld) OR {row}.withheld @> ARRAY['learn', 'analyse'], false)
 """
-# One JSON document carries the batch: it is written by orjson and read by PostgreSQL, both faster than quoting
-# parameters one by one in Python. The join drops rows whose experiment was paused or changed since they were decided, and
-# rows that were decided without a look at their unit although it denied something.
+# One JSON document carries the batch. Writing it with orjson and reading it in PostgreSQL is faster than quoting each
+# parameter in Python. The join drops rows whose experiment was paused or changed after they were planned. The condition
+# drops rows that were planned without the state of their unit although the unit denied something.
 _INSERT = """
     WITH input AS (
         SELECT * FROM json_to_recordset(%s) AS t (
@@ -123,9 +124,9 @@ _INSERT = """
 
 
 def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
-    """Store the rows; returns the ids that are new. Missing: known already, or decided under an old configuration.
+    """Store the rows and return the new ids. The others were stored before, or planned under an old configuration.
 
-    One statement, so that outside of a transaction too either all of it holds or nothing.
+    This is one statement, so that all of it is stored or nothing, even outside a transaction.
     """
     document = orjson.dumps([row._asdict() for row in rows]).decode()
     return set(connection.exec_driver_sql(_INSERT, (document,)).scalars())
@@ -135,18 +136,18 @@ STORED = select(*[_d.c[name] for name in StoredDecision._fields])
 
 
 def find_many(connection: Connection, ids: list[str]) -> dict[str, StoredDecision]:
-    """The whole rows of these ids, by id."""
+    """Return the whole rows of these decisions, by id. Unknown ids are missing."""
     rows = connection.execute(STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
     return {row.id: StoredDecision._make(row) for row in rows}
 
 
 def find(connection: Connection, decision_id: str) -> StoredDecision | None:
-    """The whole row of one decision."""
+    """Return the whole row of a decision, or None if there is none."""
     return find_many(connection, [decision_id]).get(decision_id)
 
 
 def distributions(connection: Connection, ids: list[str]) -> dict[str, list[float]]:
-    """The logged distributions of these decisions, by id."""
+    """Return the logged distributions of these decisions, by id."""
     rows = connection.execute(
         select(_d.c.id, _d.c.distribution).where(_d.c.id == func.any(bindparam("ids"))), {"ids": ids}
     )
@@ -170,7 +171,10 @@ _ACTIVATE = text(
 
 
 def activate(connection: Connection, decision_id: str, *, from_states: list[str], window_s: float) -> bool:
-    """Open the reward window of a decision that is in one of these states; False when it is in none of them."""
+    """Open the reward window of a decision that is in one of these states; returns False if it is in another state.
+
+    :param window_s: the length of the reward window, in seconds.
+    """
     values = {"id": decision_id, "from_states": from_states, "window_s": window_s}
     return bool(connection.execute(_ACTIVATE, values).scalar_one())
 
@@ -184,9 +188,9 @@ _CONFIRM = text(
 
 
 def confirm(connection: Connection, decision_id: str) -> str | None:
-    """Its caller asked again and gets the answer: a mark that is still under way must not un-count it.
+    """Protect a decision whose caller retried and gets the answer from a pending ``mark_unanswered``.
 
-    :returns: the state; null when it is so old that no mark can be under way.
+    :returns: the state; None if the decision is so old that no mark can be pending.
     """
     state: str | None = connection.execute(_CONFIRM, {"id": decision_id}).scalar_one_or_none()
     return state
@@ -202,9 +206,9 @@ _UNANSWERED = text(
 
 
 def mark_unanswered(connection: Connection, ids: list[str]) -> None:
-    """These were stored, but their caller had been told 503: they do not count unless the caller asks again.
+    """Mark decisions that were stored although their caller got status 503. They do not count unless the caller retries.
 
-    One that its caller asked for again already counts. One that was settled meanwhile stays as it is: reopened by its
-    caller, it would be settled, and learned, twice.
+    A decision that its caller has retried already counts. A decision that was settled in the meantime stays as it is:
+    if its caller reopened it, it would be settled, and learned from, twice.
     """
     connection.execute(_UNANSWERED, {"ids": ids})

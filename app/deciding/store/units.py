@@ -1,4 +1,4 @@
-"""What a decision must know of its unit, read in one statement while the unit is held."""
+"""Read in one statement what a decision needs to know about its unit, while the unit is locked."""
 
 from typing import NamedTuple
 
@@ -9,21 +9,21 @@ from app.foundation.fields import JsonObject
 from app.foundation.store.fragments import ITS_OUTCOME
 from app.foundation.store.locks import Kind, hold_all
 
-MAX_CONTACTS = 1000  # caps count no further
+MAX_CONTACTS = 1000  # per unit; caps cannot count more
 
 
 class Question(NamedTuple):
-    """What is asked of one unit for one experiment."""
+    """What one experiment needs to know about one unit."""
 
     unit_id: str
     experiment_id: int
-    contacts_s: float  # messages of the last so many seconds; 0: none
-    mute_s: float  # "not interested" of the last so many seconds; 0: none
-    lookback: int  # newest decisions in the experiment; 0: none
+    contacts_s: float  # read the messages of the last so many seconds; 0: none
+    mute_s: float  # read "not interested" of the last so many seconds; 0: none
+    lookback: int  # read so many newest decisions in the experiment; 0: none
 
 
 class Contact(NamedTuple):
-    """One message that a unit was sent."""
+    """One message that was sent to a unit."""
 
     experiment_id: int
     action: str
@@ -35,7 +35,7 @@ class Past(NamedTuple):
     """One earlier decision of the unit in the experiment."""
 
     action: str
-    channel: str | None  # null: nothing was said
+    channel: str | None  # null: the action sent no message
     at: float  # Unix time, in seconds
     reward: float | None  # null: not settled yet
 
@@ -44,7 +44,7 @@ class UnitRow(NamedTuple):
     """The answer to one question."""
 
     now: float  # the database's clock, Unix time, in seconds
-    consent: dict[str, str]  # by purpose, what holds: what was said last, and nothing while an erasure waits
+    consent: dict[str, str]  # the status by purpose: the latest answer, or denied while an erasure waits
     contacts: list[Contact]  # newest first
     muted: set[str]  # actions
     past: list[Past]  # newest first
@@ -81,20 +81,20 @@ _STATE = text(
 
 
 def hold(connection: Connection, unit_ids: list[str]) -> None:
-    """Hold these units alone until the transaction ends; in one order, so that nobody waits in a circle."""
+    """Lock these units until the transaction ends, in a fixed order, so that there is no deadlock."""
     hold_all(connection, Kind.UNIT, unit_ids)
 
 
 def read(connection: Connection, questions: list[Question]) -> list[UnitRow]:
-    """The answers, in the order of the questions, at one moment. Hold the units first."""
+    """Return the answers in the order of the questions, all read at one moment. Lock the units first."""
     values = {"questions": orjson.dumps([question._asdict() for question in questions]).decode(), "most": MAX_CONTACTS}
     return [
         UnitRow(
             row.now,
             (row.consent or {}) | dict.fromkeys(row.denied or (), "denied"),
-            [Contact._make(one) for one in row.contacts or []],
+            [Contact._make(contact) for contact in row.contacts or []],
             set(row.muted or []),
-            [Past._make(one) for one in row.past or []],
+            [Past._make(decision) for decision in row.past or []],
         )
         for row in connection.execute(_STATE, values)
     ]
@@ -104,9 +104,10 @@ _ERASING = text("SELECT EXISTS (SELECT FROM erasures WHERE unit_id = :unit_id AN
 
 
 def restrict(connection: Connection, unit_id: str, denied: list[str], *, until_erased: bool = False) -> None:
-    """From now on every decision for the unit is held against what it denied; none: like any other unit again.
+    """From now on every decision for the unit respects what it denied. An empty list lifts all restrictions.
 
-    :param until_erased: nothing changes while the unit waits for its erasure.
+    :param denied: the purposes that the unit denied.
+    :param until_erased: True: change nothing while the unit waits for its erasure.
     """
     if until_erased and connection.execute(_ERASING, {"unit_id": unit_id}).scalar_one():
         return

@@ -44,7 +44,7 @@ class Assigned(NamedTuple):
 
 # One row per unit: num and den. Every fragment sees the outcomes `o` of one experiment.
 _PER_DECISION = """
-    SELECT o.arm, o.segment, o.unit_id, count(*) AS decisions, sum({num}) AS num, sum({den}) AS den
+    SELECT o.arm, o.segment, o.unit_id, count(*) AS decisions, sum({num}) AS num, {den} AS den
     FROM scope o {join} GROUP BY o.arm, o.segment, o.unit_id
 """
 _REPORTED = """
@@ -72,12 +72,12 @@ _RETURNED = """
     HAVING min(decided_at) <= clock_timestamp() - make_interval(secs => :after_s)
 """
 UNITS = {
-    "reward": _PER_DECISION.format(num="o.reward", den="1", join=""),
-    "value/decision": _PER_DECISION.format(num="r.total", den="1", join=_REPORTED),
-    "value/unit": _PER_DECISION.format(num="r.total", den="1", join=_REPORTED).replace("sum(1) AS den", "1 AS den"),
-    "count/decision": _PER_DECISION.format(num="r.reports", den="1", join=_REPORTED),
-    "count/unit": _PER_DECISION.format(num="r.reports", den="1", join=_REPORTED).replace("sum(1) AS den", "1 AS den"),
-    "ratio": _PER_DECISION.format(num="r.total", den="r.base", join=_REPORTED),
+    "reward": _PER_DECISION.format(num="o.reward", den="count(*)", join=""),
+    "value/decision": _PER_DECISION.format(num="r.total", den="count(*)", join=_REPORTED),
+    "value/unit": _PER_DECISION.format(num="r.total", den="1", join=_REPORTED),
+    "count/decision": _PER_DECISION.format(num="r.reports", den="count(*)", join=_REPORTED),
+    "count/unit": _PER_DECISION.format(num="r.reports", den="1", join=_REPORTED),
+    "ratio": _PER_DECISION.format(num="r.total", den="sum(r.base)", join=_REPORTED),
     "sessions": _VISITS,
     "retention": _RETURNED,
 }

@@ -13,7 +13,11 @@ LOCK = uv pip compile --quiet --python-version 3.11 --universal --generate-hashe
 .DEFAULT_GOAL := help
 AXE := axe-core@4.14.1
 AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
-.PHONY: help install run test browser lint bench lock clean
+BIOME := 2.6.8
+BIOME_SHA256_x86_64 := e9fc491ffec6ba4024549b7c797937cd4f01855b4fe66a78220efe83b95be7f1
+BIOME_SHA256_aarch64 := 2db75b982f62fda24a864b3a4831ff9cc0899cc9673b3bd88de16dcf14b47290
+STYLES := app/web/static/*.css app/web/static/*.js clients/js app/reporting/pages/templates/report_style.css
+.PHONY: help install run test browser lint format bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -29,11 +33,20 @@ test: lint browser ## Run the lints, the type checks and the whole suite on serv
 browser: $(VENV)/axe.min.js ## Look for what the browser tests need: chromium, and axe-core from npm
 	@command -v chromium >/dev/null || echo "There is no chromium: the browser tests are skipped (Debian: apt install chromium)"
 
-lint: $(VENV)/installed-dev ## Run the lints, the type checks and the import rules
+lint: $(VENV)/installed-dev $(VENV)/biome ## Run the lints, the type checks and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/djlint app --quiet --check
+	$(BIN)/djlint app --quiet --lint
+	@[ ! -x $(VENV)/biome ] || $(VENV)/biome ci $(STYLES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev $(VENV)/biome ## Format Python, templates, scripts and styles
+	$(BIN)/ruff check --select I --fix --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/djlint app --quiet --reformat || true
+	@[ ! -x $(VENV)/biome ] || $(VENV)/biome format --write $(STYLES)
 
 bench: install ## Measure speed and cost, each as a ratio against something run beside it
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -76,3 +89,12 @@ $(VENV)/axe.min.js: Makefile | $(BIN)/python
 		folder=$$(mktemp -d) && cd $$folder && file=$$(npm pack --silent $(AXE)) && \
 		echo "$(AXE_SHA256)  $$file" | sha256sum --check --quiet && tar xzf $$file package/axe.min.js && \
 		mv package/axe.min.js $(CURDIR)/$@ && touch $(CURDIR)/$@; status=$$?; rm -rf $$folder; exit $$status
+
+# The formatter and linter of scripts and styles: one program out of its npm package, for Linux on two kinds of processors.
+$(VENV)/biome: Makefile | $(BIN)/python
+	@machine=$$(uname -m); case "$$machine" in x86_64) sum=$(BIOME_SHA256_x86_64); kind=x64;; aarch64) sum=$(BIOME_SHA256_aarch64); \
+		kind=arm64;; *) echo "There is no formatter of scripts and styles for $$machine: these lints are skipped"; exit 0;; esac; \
+		command -v npm >/dev/null || { echo "There is no npm: the lints of scripts and styles are skipped"; exit 0; }; \
+		folder=$$(mktemp -d) && cd $$folder && file=$$(npm pack --silent @biomejs/cli-linux-$$kind@$(BIOME)) && \
+		echo "$$sum  $$file" | sha256sum --check --quiet && tar xzf $$file package/biome && \
+		mv package/biome $(CURDIR)/$@ && touch $(CURDIR)/$@; status=$$?; rm -rf $$folder; exit $$status

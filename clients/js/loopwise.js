@@ -93,22 +93,33 @@ export class Loopwise {
       if (done.has(element)) return;
       done.add(element);
       const { loopwiseDecision: decision, loopwiseValue = "1", loopwiseMetric: metric, loopwiseOn } = element.dataset;
-      this.reward(decision, Number(loopwiseValue), { metric, rewardId: `${loopwiseOn}-${loopwiseValue}-${metric ?? ""}` });
+      this.reward(decision, Number(loopwiseValue), {
+        metric,
+        rewardId: `${loopwiseOn}-${loopwiseValue}-${metric ?? ""}`,
+      });
     };
     const onClick = (event) => {
       const element = event.target.closest?.('[data-loopwise-on="click"]');
       if (element) report(element);
     };
     const timers = new Map();
-    const seeing = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) {
-        clearTimeout(timers.get(target));
-        if (isIntersecting) timers.set(target, setTimeout(() => report(target), SEEN_MS));
-      }
-    }, { threshold: 0.5 });
-    const watch = () => root.querySelectorAll('[data-loopwise-on="seen"]').forEach((element) => {
-      if (!done.has(element)) seeing.observe(element);
-    });
+    const seeing = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          clearTimeout(timers.get(target));
+          if (isIntersecting)
+            timers.set(
+              target,
+              setTimeout(() => report(target), SEEN_MS),
+            );
+        }
+      },
+      { threshold: 0.5 },
+    );
+    const watch = () =>
+      root.querySelectorAll('[data-loopwise-on="seen"]').forEach((element) => {
+        if (!done.has(element)) seeing.observe(element);
+      });
     const coming = new MutationObserver(watch);
     root.addEventListener("click", onClick);
     coming.observe(root, { childList: true, subtree: true });
@@ -146,8 +157,18 @@ export class Loopwise {
   toast({ decision_id: decision, message }, { onAction } = {}) {
     const box = element("div", "loopwise-toast");
     box.setAttribute("role", "status");
-    Object.assign(box.style, { position: "fixed", right: "1rem", bottom: "1rem", maxWidth: "20rem", padding: "1rem",
-      background: "Canvas", color: "CanvasText", border: "1px solid", borderRadius: ".5rem", zIndex: 2147483647 });
+    Object.assign(box.style, {
+      position: "fixed",
+      right: "1rem",
+      bottom: "1rem",
+      maxWidth: "20rem",
+      padding: "1rem",
+      background: "Canvas",
+      color: "CanvasText",
+      border: "1px solid",
+      borderRadius: ".5rem",
+      zIndex: 2147483647,
+    });
     if (message.title) box.append(element("strong", "loopwise-title", message.title));
     box.append(element("p", "loopwise-body", message.body));
     const end = (report) => () => {
@@ -156,22 +177,34 @@ export class Loopwise {
     };
     if (message.call_to_action) {
       const go = element("button", "loopwise-action", message.call_to_action);
-      go.addEventListener("click", end(() => {
-        this.reward(decision, 1);
-        onAction?.();
-      }));
+      go.addEventListener(
+        "click",
+        end(() => {
+          this.reward(decision, 1);
+          onAction?.();
+        }),
+      );
       box.append(go);
     }
-    const choices = { thumbs: { up: "\ud83d\udc4d", down: "\ud83d\udc4e" }, stars: { 1: "1\u2605", 2: "2\u2605", 3: "3\u2605", 4: "4\u2605", 5: "5\u2605" } };
+    const choices = {
+      thumbs: { up: "\ud83d\udc4d", down: "\ud83d\udc4e" },
+      stars: { 1: "1\u2605", 2: "2\u2605", 3: "3\u2605", 4: "4\u2605", 5: "5\u2605" },
+    };
     for (const [value, text] of Object.entries(choices[message.asks] ?? {})) {
       const choice = element("button", "loopwise-answer", text);
       choice.setAttribute("aria-label", `${message.asks} ${value}`);
-      choice.addEventListener("click", end(() => this.feedback(decision, message.asks, message.asks === "stars" ? Number(value) : value)));
+      choice.addEventListener(
+        "click",
+        end(() => this.feedback(decision, message.asks, message.asks === "stars" ? Number(value) : value)),
+      );
       box.append(choice);
     }
     const close = element("button", "loopwise-close", "\u00d7");
     close.setAttribute("aria-label", "Close");
-    close.addEventListener("click", end(() => this.feedback(decision, "dismissed")));
+    close.addEventListener(
+      "click",
+      end(() => this.feedback(decision, "dismissed")),
+    );
     box.append(close);
     document.body.append(box);
     return box;
@@ -206,7 +239,16 @@ export class Loopwise {
       const response = await this.#send(path, asked, AbortSignal.timeout(deadlineMs));
       if (!response.ok) return none;
       const { decision_id: decisionId, action, message = null, propensity, arm, positions } = await response.json();
-      return { decisionId, action: action.id, payload: action.payload, message, propensity, arm, positions, logged: true };
+      return {
+        decisionId,
+        action: action.id,
+        payload: action.payload,
+        message,
+        propensity,
+        arm,
+        positions,
+        logged: true,
+      };
     } catch {
       return none; // too late, no network: the page shows its own default, and nothing will be reported for it
     }
@@ -214,7 +256,8 @@ export class Loopwise {
 
   #report(path, decision, body) {
     const decisionId = decision?.decisionId === undefined ? decision : decision.decisionId;
-    if (decisionId) this.#queue({ path, body: { decision_id: decisionId, occurred_at: new Date().toISOString(), ...body } });
+    if (decisionId)
+      this.#queue({ path, body: { decision_id: decisionId, occurred_at: new Date().toISOString(), ...body } });
   }
 
   #queue(item) {
@@ -256,7 +299,9 @@ function write(name, value) {
 }
 
 function snake(fields) {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name.replace(/[A-Z]/g, (one) => `_${one.toLowerCase()}`), value]));
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name.replace(/[A-Z]/g, (one) => `_${one.toLowerCase()}`), value]),
+  );
 }
 
 function element(tag, name, text = "") {

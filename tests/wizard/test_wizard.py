@@ -297,7 +297,7 @@ def test_what_is_fixed_once_it_ran_is_refused_beside_its_field(editor: Browser, 
     assert "add another arm with the new policy" in page.text
     page = change.save("reward", {"/reward/max": "2"})
     assert "create another experiment" in page.text
-    assert re.search(r'value="publish" disabled', change.show("review").html)
+    assert re.search(r'value="publish"\s+disabled', change.show("review").html)
     page = change.save("review", do="publish")
     assert page.status == 409
     assert client.get("/v1/experiments/ran").body["config_version"] == 1

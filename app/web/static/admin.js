@@ -26,7 +26,8 @@ function poll(element, every) {
       if (answer.status === 204) {
         return;
       }
-      if (answer.status === 286) { // finished: the whole page has more to show now
+      if (answer.status === 286) {
+        // finished: the whole page has more to show now
         return location.reload();
       }
       if (answer.ok) {
@@ -64,6 +65,8 @@ function stops(element) {
 function busy(element) {
   const focused = document.activeElement;
   const marked = document.getSelection();
-  return (element.contains(focused) && focused.matches("input, select, textarea, .table-scroll"))
-    || (marked !== null && !marked.isCollapsed && element.contains(marked.anchorNode));
+  return (
+    (element.contains(focused) && focused.matches("input, select, textarea, .table-scroll")) ||
+    (marked !== null && !marked.isCollapsed && element.contains(marked.anchorNode))
+  );
 }

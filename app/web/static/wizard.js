@@ -11,18 +11,28 @@ const key = one("[data-suggest-from]");
 if (key) {
   const name = byName(key.dataset.suggestFrom);
   let own = key.value !== "" && key.value !== suggested(name.value);
-  key.addEventListener("input", () => { own = key.value !== ""; });
-  name.addEventListener("input", () => { if (!own) key.value = suggested(name.value); });
+  key.addEventListener("input", () => {
+    own = key.value !== "";
+  });
+  name.addEventListener("input", () => {
+    if (!own) key.value = suggested(name.value);
+  });
 }
 
 function suggested(text) {
   const plain = text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-  return plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60).replace(/-+$/, "");
+  return plain
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 60)
+    .replace(/-+$/, "");
 }
 
 // Show only the fields that a choice needs.
 function follow(select, parts, matches) {
-  const show = () => { for (const part of parts) part.hidden = !matches(part); };
+  const show = () => {
+    for (const part of parts) part.hidden = !matches(part);
+  };
   select.addEventListener("change", show);
   show();
 }
@@ -31,8 +41,11 @@ for (const arm of all("fieldset[data-arm]")) {
   const kind = one("select[name$='/policy/type']", arm);
   const algorithm = one("select[name$='/policy/algorithm']", arm);
   follow(kind, all("[data-kind-of]", arm), (part) => part.dataset.kindOf === kind.value);
-  follow(algorithm, all("[data-algorithms]", arm), ({ dataset }) => dataset.algorithms === ""
-    || dataset.algorithms.split(" ").includes(algorithm.value));
+  follow(
+    algorithm,
+    all("[data-algorithms]", arm),
+    ({ dataset }) => dataset.algorithms === "" || dataset.algorithms.split(" ").includes(algorithm.value),
+  );
 }
 for (const metric of all("[data-metric]")) {
   const type = one("select[name$='/source/type']", metric);
@@ -132,7 +145,9 @@ if (shares) {
   };
   inputs.forEach((input, place) => {
     sliders[place].addEventListener("input", () => spread(input, Number(sliders[place].value)));
-    input.addEventListener("change", () => { if (/^\s*\d+([.,]\d+)?\s*%?\s*$/.test(input.value)) spread(input, number(input)); });
+    input.addEventListener("change", () => {
+      if (/^\s*\d+([.,]\d+)?\s*%?\s*$/.test(input.value)) spread(input, number(input));
+    });
     input.addEventListener("input", tell);
   });
   holdout.addEventListener("change", () => {

@@ -13,10 +13,10 @@ LOCK = uv pip compile --quiet --python-version 3.11 --universal --generate-hashe
 .DEFAULT_GOAL := help
 AXE := axe-core@4.14.1
 AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
-.PHONY: help install run test browser lint bench lock clean
+.PHONY: help install run test test-fast mutants browser lint bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 install: $(VENV)/installed ## Prepare the environment without starting anything
 
@@ -25,6 +25,12 @@ run: install ## Start everything and play the demo; ARGS="--port 9000 --no-demo"
 
 test: lint browser ## Run the lints, the type checks and the whole suite on servers of its own; ARGS go to pytest
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-fast: $(VENV)/installed-dev ## Run the tests that need no server and no browser; ARGS go to pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --fast $(ARGS)
+
+mutants: $(VENV)/installed-dev ## Change the core line by line and report what no test notices; ARGS are files of the core
+	JOBS=$(JOBS) OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
 
 browser: $(VENV)/axe.min.js ## Look for what the browser tests need: chromium, and axe-core from npm
 	@command -v chromium >/dev/null || echo "There is no chromium: the browser tests are skipped (Debian: apt install chromium)"

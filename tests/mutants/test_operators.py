@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.core import CORE, EQUIVALENT
+from tests.mutants.core import CORE, EQUIVALENT, Target
 from tests.mutants.operators import mutants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,11 +62,10 @@ def test_only_the_functions_that_are_named_change() -> None:
 
 
 @pytest.mark.parametrize("target", CORE, ids=lambda target: target.path)
-def test_the_cores_files_tests_and_texts_are_there(target: object) -> None:
-    path, tests, only, texts, _ = target  # type: ignore[misc]
-    source = (ROOT / path).read_text(encoding="utf-8")
-    assert [name for name in tests if not (ROOT / name.partition("::")[0]).exists()] == []
-    assert [before for before, _ in texts if source.count(before) != 1] == []
-    assert [name for name in only or () if f"def {name.rpartition('.')[2]}(" not in source] == []
-    known = {mutant.name for mutant in mutants(source, only)}
-    assert set(EQUIVALENT.get(path, {})) - known == set()
+def test_the_cores_files_tests_and_texts_are_there(target: Target) -> None:
+    source = (ROOT / target.path).read_text(encoding="utf-8")
+    assert [name for name in target.tests if not (ROOT / name.partition("::")[0]).exists()] == []
+    assert [before for before, _ in target.texts if source.count(before) != 1] == []
+    assert [name for name in target.only or () if f"def {name.rpartition('.')[2]}(" not in source] == []
+    known = {mutant.name for mutant in mutants(source, target.only)}
+    assert set(EQUIVALENT.get(target.path, {})) - known == set()

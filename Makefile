@@ -17,10 +17,10 @@ BIOME := 2.6.8
 BIOME_SHA256_x86_64 := e9fc491ffec6ba4024549b7c797937cd4f01855b4fe66a78220efe83b95be7f1
 BIOME_SHA256_aarch64 := 2db75b982f62fda24a864b3a4831ff9cc0899cc9673b3bd88de16dcf14b47290
 STYLES := app/web/static/*.css app/web/static/*.js clients/js app/reporting/pages/templates/report_style.css
-.PHONY: help install run test browser lint format bench lock clean
+.PHONY: help install run test test-fast mutants browser lint format bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 install: $(VENV)/installed ## Prepare the environment without starting anything
 
@@ -29,6 +29,12 @@ run: install ## Start everything and play the demo; ARGS="--port 9000 --no-demo"
 
 test: lint browser ## Run the lints, the type checks and the whole suite on servers of its own; ARGS go to pytest
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-fast: $(VENV)/installed-dev ## Run the tests that need no server and no browser; ARGS go to pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --fast $(ARGS)
+
+mutants: $(VENV)/installed-dev ## Change the core line by line and report what no test notices; ARGS are files of the core
+	JOBS=$(JOBS) OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
 
 browser: $(VENV)/axe.min.js ## Look for what the browser tests need: chromium, and axe-core from npm
 	@command -v chromium >/dev/null || echo "There is no chromium: the browser tests are skipped (Debian: apt install chromium)"

@@ -56,13 +56,12 @@ def effective_rewards(sums: WeightSums, reward_range: tuple[float, float]) -> fl
     With rare rewards the effective size of the weights alone is too optimistic: 1,000 rows with 10 clicks hold 10
     events.
     """
-    low, high = reward_range
     sizes = []
-    for origin, sign in ((low, 1.0), (high, -1.0)):
-        total = sign * (sums.wr - origin * sums.w)
+    for origin in reward_range:
+        total = sums.wr - origin * sums.w
         squares = sums.wwrr - 2 * origin * sums.wwr + origin * origin * sums.ww
         # Squares at rounding level mean that no row is informative on this side.
-        sizes.append(total * total / squares if squares > 1e-14 * max(sums.ww, 1e-300) else 0.0)
+        sizes.append(total * total / squares if squares > 1e-14 * sums.ww else 0.0)
     return min(sizes)
 
 

@@ -38,6 +38,7 @@ from tests.service import Client, Loop, Web, make_key, running_web, runtime_of
 
 __all__ = ["chromium"]
 
+SERVERS_OF_TESTS = {"postgres_url", "redis_url", "chromium"}  # every server's fixture asks for one of them
 _TEMPLATE = "loopwise_template"
 _numbers = itertools.count(1)
 
@@ -66,6 +67,22 @@ class Servers:
         self.redis.stop()
         self.postgres.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out the tests that need a server, a browser or minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        slow = [item for item in items if _is_slow(item)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    """True when a test needs a server, a browser, or says that it takes long."""
+    return not SERVERS_OF_TESTS.isdisjoint(getattr(item, "fixturenames", ())) or "slow" in item.keywords
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -111,3 +111,8 @@ def test_a_seal_of_the_first_form_verifies_and_breaks_with_a_change(message: dic
     assert holds(SECRET, old)
     assert [field for field in OTHER if holds(SECRET, old._replace(**{field: OTHER[field]}))] == []
     assert not holds(SECRET, old._replace(seal=VERSION + old.seal))
+
+
+def test_a_seal_is_the_version_and_a_digest_and_never_changes_its_form() -> None:
+    made = seal(SECRET, ROW)
+    assert (made[:2], len(made), set(made[2:]) <= set("0123456789abcdef")) == ("2:", 66, True)

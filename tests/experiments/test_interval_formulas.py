@@ -45,6 +45,8 @@ def test_a_side_without_information_has_no_effective_rewards() -> None:
     assert intervals.effective_rewards(weight_sums(np.zeros(4), np.ones(4)), (0.0, 1.0)) == 0.0
     rare = weight_sums(np.full(4, 10.0), np.array([1e-6, 0.0, 0.0, 0.0]))
     assert intervals.effective_rewards(rare, (0.0, 1.0)) == pytest.approx(1.0)
+    light = weight_sums(np.full(4, 1e-6), np.array([1.0, 0.0, 0.0, 0.0]))
+    assert intervals.effective_rewards(light, (0.0, 1.0)) == pytest.approx(1.0)
 
 
 def test_a_standard_error_is_of_rows_or_of_units() -> None:
@@ -148,8 +150,8 @@ def test_ends_never_leave_the_range_of_rewards() -> None:
 
 def test_equal_weights_have_no_variance_to_divide_by() -> None:
     ones = weight_sums(np.ones(20), np.linspace(0, 1, 20))
-    made = intervals.cressie_read(ones, (0, 1), 1.5, min_weight=0.5)
-    assert made[:2] == pytest.approx(_expected(np.ones(20), np.linspace(0, 1, 20), (0, 1), (0.5, 1.5), 0.05))
+    made = intervals.cressie_read(ones, (0, 1), 4.0, min_weight=0.5)
+    assert made[:2] == pytest.approx(_expected(np.ones(20), np.linspace(0, 1, 20), (0, 1), (0.5, 4.0), 0.05))
     assert intervals._least_divergence(ones._replace(w=20.0, ww=20.0), 1.0, 1.0) == 0.0
     assert intervals._least_mean(ones, intervals._Measured(10.0, 10.0, 6.8), 1.0, 1.0) is None
 
@@ -175,3 +177,25 @@ def test_bounds_may_be_as_wide_as_zero_to_infinity_and_weights_reach_the_largest
         intervals.check_weight_bounds(SUMS._replace(n=2, w=4.0 * (1 + 2e-9)), 0.5, 2.0)
     with pytest.raises(DataError, match="weights exceed"):
         intervals.check_weight_bounds(SUMS._replace(n=1, w=4.0), 0.5, 2.0)
+    with pytest.raises(DataError, match="weights exceed"):
+        intervals.cressie_read(SUMS, (0, 1), 1.1)
+    intervals.check_weight_bounds(SUMS._replace(n=2, w=4.0 * (1 + 1e-9)), 0.5, 2.0)  # exactly at the tolerance
+
+
+def test_a_constraint_that_takes_the_whole_radius_leaves_the_drift() -> None:
+    measured = intervals._Measured(2.0, 2.0, 3.0)
+    assert intervals._least_mean(SUMS, measured, inf, 1 / 5) == pytest.approx(2.0 / 5)
+    assert intervals._least_mean(SUMS, measured, inf, 1 / 6) is None
+    assert intervals._shortfall(SUMS, 0.0, 1.0, (inf, inf), 1 / 6) == 0.0  # no end is within reach
+    rounded = intervals._Measured(1.0, 1.0, 0.0)  # a residual below 0, as rounding leaves it
+    assert intervals._least_mean(SUMS, rounded, inf, 1.0) == pytest.approx(1.0 / 5)
+
+
+def test_a_wrong_alpha_is_named() -> None:
+    for wrong in (
+        lambda: intervals.normal_quantile(1.5),
+        lambda: intervals.empirical_bernstein(0.5, 0.1, 10, 1.0, 1.5),
+        lambda: intervals.cressie_read(SUMS, (0, 1), alpha=1.5),
+    ):
+        with pytest.raises(DataError, match=r"^alpha is 1\.5"):
+            wrong()

@@ -100,6 +100,20 @@ def test_a_commit_holds_rows_of_one_kind(loop: Loop, database_url: str, writer: 
     assert query(database_url, together) == [(["kind-0", "kind-2", "kind-4"],), (["kind-1", "kind-3"],)]
 
 
+def test_a_commit_is_as_large_as_it_may_be_and_no_larger(loop: Loop) -> None:
+    batches: list[int] = []
+    most = settings(loop.database_url, LOOPWISE_BATCH_ROWS="4")
+    commit = GroupCommit(loop.runtime.engine, loop.runtime.log_writer._autocommit, most, batches.append)
+    handler, rows = _Recorder().handler, (2, 2, 1)
+    with ThreadPoolExecutor(3) as pool:
+        for number, count in enumerate(rows):
+            pool.submit(commit.submit, handler, [f"size-{number}"] * count)
+            wait_for(lambda number=number: commit._waiting_rows == sum(rows[: number + 1]), 20)
+        commit.start()
+    commit.stop()
+    assert batches == [4, 1]
+
+
 def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(
     loop: Loop, database_url: str, writer: tuple[GroupCommit, list[int]]
 ) -> None:

@@ -111,7 +111,8 @@ def test_a_decision_is_settled_once_and_without_an_outcome_if_it_may_not_be_anal
     ]
     with transaction(loop.runtime.engine) as connection:
         training.settle(connection, settled_id, "learned", outcomes, 4)
-    stored = "SELECT decision_id, arm, unit_id, reward, events, decided_at, feedback_version FROM outcomes WHERE experiment_id = %s"
+    columns = "decision_id, arm, unit_id, reward, events, decided_at, feedback_version"
+    stored = f"SELECT {columns} FROM outcomes WHERE experiment_id = %s"
     one = due["counts"]
     assert query(loop.database_url, stored, settled_id) == [
         ("counts", "learned", one.unit_id, 0.5, 3, one.decided_at, 4)

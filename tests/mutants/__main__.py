@@ -34,7 +34,14 @@ from tests.mutants.operators import Mutant, mutants
 
 JOBS = int(os.environ.get("JOBS", "2"))
 PATIENCE = 8  # times as long as the tests take without a change: then the mutant hangs, which a test would notice
-SERVERS = "import sys, json; from tests.conftest import Servers; s = Servers(); print(json.dumps(s.start()), flush=True)\nsys.stdin.read(); s.stop()"
+SERVERS = """
+import json, sys
+from tests.conftest import Servers
+servers = Servers()
+print(json.dumps(servers.start()), flush=True)
+sys.stdin.read()
+servers.stop()
+"""
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
@@ -44,12 +51,12 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoade
         super().__init__(path.removesuffix(".py").replace("/", "."), path)
         self.source = source
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        return (
-            importlib.util.spec_from_file_location(fullname, self.path, loader=self) if fullname == self.name else None
-        )
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:  # noqa: ARG002
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
 
-    def get_code(self, fullname: str) -> Any:
+    def get_code(self, fullname: str) -> Any:  # noqa: ARG002 - the names that the import system gives
         return compile(self.source, self.path, "exec", dont_inherit=True)
 
 

@@ -56,7 +56,11 @@ def mutants(source: str, only: tuple[str, ...] | None = None) -> Iterator[Mutant
             setattr(parent, field, other)
         else:
             setattr(parent, field, [*held[:index], other, *held[index + 1 :]])
-        after = f"delete {before}" if isinstance(other, ast.Pass) else _line(statement)
+        after = (
+            f"delete {before}"
+            if isinstance(other, ast.Pass)
+            else _line(other if isinstance(other, ast.stmt) else statement)
+        )
         yield Mutant(f"{scope or 'module'}: {after}", before, ast.unparse(ast.fix_missing_locations(tree)))
         setattr(parent, field, held)
 

@@ -1,8 +1,8 @@
-"""The two commands that report on a file without any server: `evaluate` (off-policy) and `compare` (A/B).
+"""The two commands that report on a file and need no server: `evaluate` (off-policy) and `compare` (A/B).
 
-Parse options, call `app.files.file_evaluation` or `app.files.file_comparison`, print. With --json exactly one JSON
-object goes to stdout; a file that cannot be reported on ends with exit code 2 and one sentence on stderr. This module
-must never compute a statistic.
+They parse options, call `app.files.file_evaluation` or `app.files.file_comparison`, and print. With --json they print
+exactly one JSON object to stdout. If a file cannot be used, they print one sentence to stderr and exit with code 2. This
+module must never compute a statistic.
 """
 
 from __future__ import annotations
@@ -96,18 +96,18 @@ def compare(file: Path, as_json: bool, **options: Any) -> None:
 
 
 def fail(error: FileRefused) -> NoReturn:
-    """One sentence on stderr, exit code 2."""
+    """Print the error to stderr and exit with code 2."""
     click.echo(str(error), err=True)
     sys.exit(BAD_INPUT)
 
 
 def make_console() -> Console:
-    """A console as wide as the terminal; 140 columns where output goes to a file or a pipe."""
+    """Return a console as wide as the terminal, or with 140 columns if the output goes to a file or a pipe."""
     return Console(width=None if sys.stdout.isatty() else 140)
 
 
 def print_evaluation(answer: dict[str, Any]) -> None:
-    """The readable report, from the same document that --json prints."""
+    """Print the readable report, from the same document that --json prints."""
     console = make_console()
     verdict = answer["verdict"]
     level = f"{100 * (1 - answer['settings']['alpha']):g}%"
@@ -173,18 +173,18 @@ def _add_lines(table: Table, name: str, line: dict[str, Any]) -> None:
 
 
 def _print_notes(console: Console, answer: dict[str, Any]) -> None:
-    """Each sentence once, with the lines that it is about."""
+    """Print each sentence once, with the names of the lines that it applies to."""
     about: dict[str, list[str]] = {sentence: [] for sentence in answer["assumptions"]}
     for name, line in answer["estimators"].items():
-        said = line["notes"] | (line["not_available"] if line["value"] is not None else {})
-        for sentence in dict.fromkeys(said.values()):
+        notes = line["notes"] | (line["not_available"] if line["value"] is not None else {})
+        for sentence in dict.fromkeys(notes.values()):
             about.setdefault(sentence, []).append(name)
     for sentence, names in about.items():
         console.print(f"  * {', '.join(names) + ': ' if names else ''}{sentence}", highlight=False, markup=False)
 
 
 def print_comparison(answer: dict[str, Any]) -> None:
-    """The readable table, from the same document that --json prints."""
+    """Print the readable table, from the same document that --json prints."""
     console = make_console()
     srm = answer["srm"]
     counts = ", ".join(f"{label} {count}" for label, count in answer["variants"].items())

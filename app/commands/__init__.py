@@ -1,1 +1,1 @@
-"""The command line, and the roles that its processes run in."""
+"""The command line, and the roles of its processes."""

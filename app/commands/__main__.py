@@ -1,4 +1,4 @@
-"""Runs the command line: `python -m app.commands`."""
+"""Run the command line with `python -m app.commands`."""
 
 from app.commands.main import main
 

@@ -1,4 +1,4 @@
-"""Commands that take data in and out: backups of the whole database, logs of single experiments."""
+"""Commands that import and export data: backups of the whole database, logs of single experiments."""
 
 import sys
 from pathlib import Path
@@ -77,10 +77,12 @@ def import_(
         engine_for(settings) as engine,
         click.progressbar(length=1000, label="import", file=sys.stderr) as bar,
     ):
-        found = transfer.import_log(
+        imported = transfer.import_log(
             engine, file, experiment, kind=kind, mapping=mapping, reward_range=reward_range, progress=progress(bar)
         )
-    click.echo(f"{found.decisions:,} decisions over {found.actions:,} actions are in experiment {found.experiment!r}.")
+    click.echo(
+        f"{imported.decisions:,} decisions over {imported.actions:,} actions are in experiment {imported.experiment!r}."
+    )
 
 
 @click.command("export")

@@ -1,4 +1,4 @@
-"""Starts the demo against a running installation. The demo itself (app.demo) knows only an address and a key."""
+"""Run the demo against a running installation. The demo itself (app.demo) gets only an address and an API key."""
 
 import contextlib
 import os
@@ -22,12 +22,12 @@ from app.verification.audit import AuditReport
 
 
 def play(data_dir: DataDir, url: str | None, key: str | None, *, only_new: bool) -> None:
-    """Run the demo, with an audit of it at its end where the database can be reached from here.
+    """Run the demo, and audit it at its end if the database can be reached from here.
 
-    :param url: None: the web server of the running `up`.
-    :param key: None: the administrator's key in the data directory.
-    :param only_new: do nothing when the demo experiment exists already.
-    :raises ServerError: when no server or no key is known, or the demo cannot go on.
+    :param url: the address of the web server; None: that of the running `up`.
+    :param key: an administrator's API key; None: the key in the data directory.
+    :param only_new: True: do nothing if the demo experiment already exists.
+    :raises ServerError: there is no server or no key, or the demo failed.
     """
     url = url or _url(data_dir)
     key = key or _admin_key(data_dir)
@@ -42,17 +42,17 @@ def play(data_dir: DataDir, url: str | None, key: str | None, *, only_new: bool)
 
 
 def play_messages(data_dir: DataDir, url: str | None, key: str | None) -> None:
-    """Run the messages' demo; kill the worker in its middle and audit its end where that can be done from here.
+    """Run the demo of messages. If `up` runs here, kill the worker in the middle of the demo, and audit it at the end.
 
-    :raises ServerError: when no server or no key is known, or the demo cannot go on.
+    :raises ServerError: there is no server or no key, or the demo failed.
     """
     url = url or _url(data_dir)
     key = key or _admin_key(data_dir)
     running = data_dir.running()
-    ours = running is not None and running.url == url
+    local = running is not None and running.url == url
     try:
         with _audits(data_dir, url) as audit:
-            messages.run(url, key, sys.stdout, disturb=_kill_worker(data_dir) if ours else None, audit=audit)
+            messages.run(url, key, sys.stdout, disturb=_kill_worker(data_dir) if local else None, audit=audit)
     except demo.DemoFailed as error:
         raise ServerError(f"the demo stopped: {error}") from error
 
@@ -65,7 +65,7 @@ def _audit(data_dir: DataDir, url: str) -> Iterator[Callable[[], AuditReport] | 
 
 @contextlib.contextmanager
 def _audits(data_dir: DataDir, url: str) -> Iterator[Callable[[str], AuditReport] | None]:
-    """Give the audit of an experiment; None when ``url`` is not the server of this data directory."""
+    """Yield a function that audits an experiment, or None if ``url`` is not the server of this data directory."""
     running = data_dir.running()
     if running is None or running.url != url:
         yield None
@@ -79,13 +79,13 @@ def _audits(data_dir: DataDir, url: str) -> Iterator[Callable[[str], AuditReport
 
 
 def _kill_worker(data_dir: DataDir) -> Callable[[], str] | None:
-    """How to kill the worker of `up` without warning, which starts it again; None where processes cannot be looked up."""
+    """Return a function that kills the worker of `up`, which then restarts it; None if there is no /proc to find it."""
     running = data_dir.running()
     if running is None or not Path("/proc/self/cmdline").exists():
         return None
 
     def kill() -> str:
-        # By our own command line: PostgreSQL calls some of its processes workers too.
+        # Compare the whole command line, because PostgreSQL also has processes that are called workers.
         workers = [
             pid for pid in _below(running.pid) if {b"app.commands", b"worker"} <= set(_command(pid).split(b"\0"))
         ]
@@ -102,10 +102,10 @@ def _below(pid: int) -> list[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:  # grows while it is walked
-        found += [child for child, its_parent in parents.items() if its_parent == parent]
-    return found[1:]
+    family = [pid]
+    for parent in family:  # the list grows during the loop
+        family += [child for child, its_parent in parents.items() if its_parent == parent]
+    return family[1:]
 
 
 def _command(pid: int) -> bytes:

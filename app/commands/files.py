@@ -1,8 +1,8 @@
-"""The two commands that report on a file without any server: `evaluate` (off-policy) and `compare` (A/B).
+"""The two commands that report on a file and need no server: `evaluate` (off-policy) and `compare` (A/B).
 
-Parse options, call `app.files.file_evaluation` or `app.files.file_comparison`, print. With --json exactly one JSON
-object goes to stdout; a file that cannot be reported on ends with exit code 2 and one sentence on stderr. This module
-must never compute a statistic.
+They parse options, call `app.files.file_evaluation` or `app.files.file_comparison`, and print. With --json they print
+exactly one JSON object to stdout. If a file cannot be used, they print one sentence to stderr and exit with code 2. This
+module must never compute a statistic.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.table import Table
 from app.files.file_comparison import CompareRequest, compare_file
 from app.files.file_evaluation import EvaluateRequest, evaluate_file, evaluation_document
 from app.files.refused import FileRefused
+from app.foundation.fields import JsonObject
 
 BAD_INPUT = 2
 
@@ -96,18 +97,18 @@ def compare(file: Path, as_json: bool, **options: Any) -> None:
 
 
 def fail(error: FileRefused) -> NoReturn:
-    """One sentence on stderr, exit code 2."""
+    """Print the error to stderr and exit with code 2."""
     click.echo(str(error), err=True)
     sys.exit(BAD_INPUT)
 
 
 def make_console() -> Console:
-    """A console as wide as the terminal; 140 columns where output goes to a file or a pipe."""
+    """Return a console as wide as the terminal, or with 140 columns if the output goes to a file or a pipe."""
     return Console(width=None if sys.stdout.isatty() else 140)
 
 
-def print_evaluation(answer: dict[str, Any]) -> None:
-    """The readable report, from the same document that --json prints."""
+def print_evaluation(answer: JsonObject) -> None:
+    """Print the readable report, from the same document that --json prints."""
     console = make_console()
     verdict = answer["verdict"]
     level = f"{100 * (1 - answer['settings']['alpha']):g}%"
@@ -137,7 +138,7 @@ def print_evaluation(answer: dict[str, Any]) -> None:
     _print_notes(console, answer)
 
 
-def _actions_table(actions: dict[str, Any], level: str) -> Table:
+def _actions_table(actions: JsonObject, level: str) -> Table:
     table = Table(title=f"Value of each action, always chosen ({level} intervals)", title_justify="left")
     for heading in ("action", "value", "interval", "minus the first", "interval", "note"):
         table.add_column(heading)
@@ -149,7 +150,7 @@ def _actions_table(actions: dict[str, Any], level: str) -> Table:
     return table
 
 
-def _print_lift(console: Console, lift: dict[str, Any], level: str) -> None:
+def _print_lift(console: Console, lift: JsonObject, level: str) -> None:
     interval = lift["intervals"].get("normal")
     if interval is not None:
         console.print(
@@ -159,7 +160,7 @@ def _print_lift(console: Console, lift: dict[str, Any], level: str) -> None:
         )
 
 
-def _add_lines(table: Table, name: str, line: dict[str, Any]) -> None:
+def _add_lines(table: Table, name: str, line: JsonObject) -> None:
     if line["value"] is None:
         table.add_row(name, "-", "-", line["reason"])
         return
@@ -172,19 +173,19 @@ def _add_lines(table: Table, name: str, line: dict[str, Any]) -> None:
         table.add_row(*first, method, f"{low:.6g}", f"{high:.6g}")
 
 
-def _print_notes(console: Console, answer: dict[str, Any]) -> None:
-    """Each sentence once, with the lines that it is about."""
+def _print_notes(console: Console, answer: JsonObject) -> None:
+    """Print each sentence once, with the names of the lines that it applies to."""
     about: dict[str, list[str]] = {sentence: [] for sentence in answer["assumptions"]}
     for name, line in answer["estimators"].items():
-        said = line["notes"] | (line["not_available"] if line["value"] is not None else {})
-        for sentence in dict.fromkeys(said.values()):
+        notes = line["notes"] | (line["not_available"] if line["value"] is not None else {})
+        for sentence in dict.fromkeys(notes.values()):
             about.setdefault(sentence, []).append(name)
     for sentence, names in about.items():
         console.print(f"  * {', '.join(names) + ': ' if names else ''}{sentence}", highlight=False, markup=False)
 
 
-def print_comparison(answer: dict[str, Any]) -> None:
-    """The readable table, from the same document that --json prints."""
+def print_comparison(answer: JsonObject) -> None:
+    """Print the readable table, from the same document that --json prints."""
     console = make_console()
     srm = answer["srm"]
     counts = ", ".join(f"{label} {count}" for label, count in answer["variants"].items())
@@ -202,7 +203,7 @@ def print_comparison(answer: dict[str, Any]) -> None:
         console.print(f"  * {sentence}", highlight=False, markup=False)
 
 
-def _comparison_cells(line: dict[str, Any]) -> list[str]:
+def _comparison_cells(line: JsonObject) -> list[str]:
     name = f"{line['metric']} (CUPED)" if line["cuped"] else line["metric"]
     if "difference" not in line:
         return [name, line["variant"], "-", "-", line["reason"], "-", "-", "-", "-"]
@@ -226,7 +227,7 @@ def _range(ends: list[float] | None) -> str:
     return "no interval" if ends is None else f"{ends[0]:.4g} to {ends[1]:.4g}"
 
 
-def _comparison_notes(lines: list[dict[str, Any]]) -> list[str]:
+def _comparison_notes(lines: list[JsonObject]) -> list[str]:
     notes = []
     for line in lines:
         for reason in dict.fromkeys((line["reason"], line.get("interval_reason", ""))):

@@ -1,6 +1,6 @@
-"""The command line: each command finds the servers, calls one service, prints what it answers.
+"""The command line. Each command finds the servers, calls one service, and prints the result.
 
-Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Heavy modules are imported only when a command runs, so that `--help` is fast.
 """
 
 import sys
@@ -15,11 +15,11 @@ from app.embedded.errors import ServerError
 from app.foundation.errors import LoopwiseError
 from app.foundation.settings import SettingError
 
-_FAILED = 2  # exit code: could not do it; 1 is for an audit that found differences
+_FAILED = 2  # exit code of a failed command; 1 is for an audit that found differences
 
 
 class _Commands(click.Group):
-    """Prints the errors that a user can do something about as one sentence."""
+    """Print errors that a user can fix as one sentence."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -32,17 +32,17 @@ class _Commands(click.Group):
         return ctx.exit(_FAILED)
 
 
-class _Elsewhere(click.Command):
-    """A command of app.commands.files, which is heavy to import: only its name and line of help are here."""
+class _Lazy(click.Command):
+    """A command of app.commands.files, which is slow to import. Only its name and its line of help are here."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
-        """Hand over to the command itself."""
+        """Import the command and return its context."""
         from app.commands import files as cli_files
 
-        found: click.Command = getattr(cli_files, str(self.name))
-        return found.make_context(info_name, args, parent, **extra)
+        command: click.Command = getattr(cli_files, str(self.name))
+        return command.make_context(info_name, args, parent, **extra)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -186,8 +186,8 @@ def keys_list(data_dir: Path) -> None:
     from app.accounts import keys as service
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
-        found = service.list_keys(engine)
-    for key in found:
+        all_keys = service.list_keys(engine)
+    for key in all_keys:
         state = "revoked" if key.revoked_at else "valid"
         click.echo(f"{key.id}  {state:<7}  {','.join(key.scopes):<28}  {key.created_at:%Y-%m-%d %H:%M}  {key.name}")
 
@@ -279,6 +279,6 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
 for command in (dump, restore, import_, export, users):
     main.add_command(command)
 main.add_command(
-    _Elsewhere("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")
+    _Lazy("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")
 )
-main.add_command(_Elsewhere("compare", help="Compare the arms of a finished experiment, from a CSV or Parquet file."))
+main.add_command(_Lazy("compare", help="Compare the arms of a finished experiment, from a CSV or Parquet file."))

@@ -1,6 +1,6 @@
-"""Runs one role in this process: the web server, the Celery worker, or beat. Deployments and `loopwise up` use these.
+"""Run one role in this process: the web server, the Celery worker, or beat. Deployments and `loopwise up` use these.
 
-It must never open a database connection itself: granian and Celery fork after this code has run.
+This module must never open a database connection, because granian and Celery fork after it has run.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from app.embedded.process import die_with_parent
 from app.foundation.settings import SettingError, Settings
 
 WEB_TARGET = "app.web.app:create_app"
-_WEB_STOP_S = 4  # a web process that answers its last requests longer than this is killed
+_WEB_STOP_S = 4  # a web process whose last requests take longer than this is killed
 
 
 def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
-    """Serve HTTP until a signal comes. SIGTERM and SIGINT answer what was accepted, then end."""
+    """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first."""
     level = _log_level(settings)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -47,20 +47,20 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) 
 
 
 def _load_factory(parent: int, target: str) -> Any:
-    """Build the application in a web process, which must not outlive granian's own: it would keep the port."""
+    """Build the application in a web process. It must not outlive granian's main process, because it would keep the port."""
     die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         raise SystemExit(1)
     module, _, factory = target.partition(":")
     app = getattr(importlib.import_module(module), factory)()
-    # What exists now stays: the cycle collector need not walk it again after each large batch of decisions.
+    # These objects live as long as the process, so the cycle collector need not scan them after each large batch.
     gc.collect()
     gc.freeze()
     return app
 
 
 def run_worker(settings: Settings, concurrency: int) -> None:
-    """Run Celery's worker until a signal comes. SIGTERM lets the running task finish."""
+    """Run Celery's worker until a signal arrives. SIGTERM lets the running task finish."""
     from celery.signals import worker_process_init
 
     worker_process_init.connect(_follow_parent, weak=False)
@@ -70,7 +70,7 @@ def run_worker(settings: Settings, concurrency: int) -> None:
 
 
 def run_beat(settings: Settings) -> None:
-    """Run Celery's clock until a signal comes. It keeps its times in memory: a wake-up more or less does no harm."""
+    """Run Celery's clock until a signal arrives. It has its times in memory; an extra or a missing wake-up does no harm."""
     _celery().start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={_log_level(settings)}"])
 
 
@@ -90,9 +90,9 @@ def _follow_parent(**_: object) -> None:
 
 @contextlib.contextmanager
 def _shared_metrics(role: str, settings: Settings) -> Iterator[None]:
-    """Point prometheus-client at this role's folder, emptied: its files are named by pid and would count for ever.
+    """Empty this role's metrics folder and set it for prometheus-client. Files of old processes would be counted for ever.
 
-    Has to happen before the first import of prometheus_client, which reads the variable then.
+    Call this before the first import of prometheus_client, which reads the variable then.
     """
     folder = Path(settings.metrics_dir or tempfile.mkdtemp(prefix=f"loopwise-metrics-{role}-"))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the commands share: where the servers are, an engine for one command, a progress bar."""
+"""Helpers that the commands share: the servers, an engine for one command, a progress bar."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The option ``--data-dir``, which every command takes."""
+    """Add the option ``--data-dir``, which every command has."""
     return click.option(
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -30,21 +30,21 @@ def data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def folder(data_dir: Path) -> "DataDir":
-    """The data directory that an option named."""
+    """Return the data directory that the option names."""
     from app.embedded.state import DataDir
 
     return DataDir(data_dir)
 
 
 def servers(data_dir: Path, *, redis: bool = False, start: bool = True) -> "AbstractContextManager[Settings]":
-    """Working addresses for the length of a command; see ``app.embedded.locate``."""
+    """Provide settings with working addresses for the duration of a command; see ``app.embedded.locate``."""
     from app.embedded.locate import servers
 
     return servers(folder(data_dir), redis=redis, start=start)
 
 
 def engine_for(settings: Settings) -> "AbstractContextManager[Engine]":
-    """An engine for the length of a command."""
+    """Provide an engine for the duration of a command."""
     from contextlib import contextmanager
 
     from psycopg2.errors import UndefinedTable
@@ -68,7 +68,7 @@ def engine_for(settings: Settings) -> "AbstractContextManager[Engine]":
 
 
 def exported(settings: Settings) -> Settings:
-    """Put what was found into the environment, where the application and Celery look when they are built."""
+    """Write the addresses and the secret key to the environment, where the application and Celery read them."""
     os.environ.update(
         DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, LOOPWISE_SECRET_KEY=settings.secret_key
     )
@@ -76,7 +76,7 @@ def exported(settings: Settings) -> Settings:
 
 
 def progress(bar: Any) -> Callable[[int, int], None]:
-    """Turn (done, total) into steps of a bar."""
+    """Return a function that updates a progress bar from (done, total)."""
 
     def show(done: int, total: int) -> None:
         bar.update(max(0, round(1000 * done / max(total, 1)) - bar.pos))

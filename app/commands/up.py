@@ -1,6 +1,6 @@
-"""`loopwise up`: every process of Loopwise on this machine, started in order, watched, stopped in order.
+"""`loopwise up`: start all processes of Loopwise on this machine in order, supervise them, and stop them in order.
 
-It must never leave a process behind, never need cleaning up after a kill, and never hold data of its own.
+It must never leave a process behind, never need a clean-up after a kill, and never store data of its own.
 """
 
 import os
@@ -29,13 +29,13 @@ _POLL_S = 0.1
 
 
 class _Stopped(Exception):
-    """A signal asked us to end while we were starting."""
+    """A signal arrived during the start."""
 
 
 def run(data_dir: DataDir, host: str, port: int, *, demo: bool) -> int:
     """Start everything and stay until SIGINT, SIGTERM or SIGHUP. Returns the exit code.
 
-    :raises ServerError: when something cannot be started; nothing is left running then.
+    :raises ServerError: a process does not start; all others are stopped.
     """
     data_dir.prepare()
     lock = data_dir.lock()
@@ -46,7 +46,7 @@ def run(data_dir: DataDir, host: str, port: int, *, demo: bool) -> int:
             supervisor.play_demo()
         supervisor.watch()
     except _Stopped:
-        return 0  # asked to stop: that is how it ends well
+        return 0  # a stop on request is a success
     finally:
         supervisor.stop()
         os.close(lock)
@@ -70,17 +70,17 @@ class Supervisor:
 
     @property
     def url(self) -> str:
-        """Address of the web server."""
+        """The address of the web server."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104 - it is replaced, not listened on
         return f"http://{host}:{self._port}"
 
     def start(self) -> None:
-        """Start everything and say so.
+        """Start everything and print each step.
 
-        :raises ServerError: with the log's end.
+        :raises ServerError: a process does not start; the error has the end of its log.
         """
         started = time.monotonic()
-        from_environment(self._environment)  # a wrong setting is better told now than by each child's log
+        from_environment(self._environment)  # report a wrong setting here, not in the log of each child
         if not process.port_is_free(self._host, self._port):
             raise ServerError(f"port {self._port} of {self._host} is in use; choose another one with --port.")
         self._step("postgres", self._start_postgres)
@@ -100,13 +100,13 @@ class Supervisor:
             self._say(f"sign in for the first time (works once): {link}")
 
     def play_demo(self) -> None:
-        """Start the demo on our own terminal; it is watched, but not repeated."""
+        """Start the demo on this terminal. If it ends, it is not restarted."""
         self._demo = process.spawn(
             [*_loopwise(), "demo", "--if-new", "--data-dir", self._data_dir.path], environment=self._environment
         )
 
     def watch(self) -> None:
-        """Restart what ends, until a signal comes."""
+        """Restart processes that end, until a signal arrives."""
         while not self._stopping:
             for child in self._children:
                 child.heal(self._say)
@@ -118,12 +118,12 @@ class Supervisor:
             time.sleep(_POLL_S)
 
     def stop(self) -> None:
-        """Stop all children, the last started first. A second signal meanwhile kills them at once."""
+        """Stop all children, in the reverse order of their start. A second signal kills them at once."""
         started = time.monotonic()
         self._stopping = True
         self._data_dir.runtime.unlink(missing_ok=True)
         if self._demo is not None:
-            process.stop(self._demo, signal.SIGINT, 3)  # lets its progress bar give the cursor back
+            process.stop(self._demo, signal.SIGINT, 3)  # lets its progress bar restore the cursor
         for child in reversed(self._children):
             child.stop()
         if self._children:
@@ -140,7 +140,7 @@ class Supervisor:
         if not self._silent:
             try:
                 click.echo(text)
-            except OSError:  # the terminal is gone; our children still have to be stopped
+            except OSError:  # the terminal is closed, but the children still have to be stopped
                 self._silent = True
 
     def _step(self, name: str, action: Callable[[], str]) -> None:
@@ -194,7 +194,7 @@ class Supervisor:
         return _short(self._data_dir.admin_key)
 
     def _first_admin_link(self) -> str:
-        """The link over which the first person becomes administrator; empty when there is one already."""
+        """Return the link at which the first person becomes administrator; empty if there already is an administrator."""
         from app.accounts import users
         from app.foundation.store.engine import create
 
@@ -228,9 +228,9 @@ class Supervisor:
         return Child(name, start, lambda: running[0] if running else None, signal.SIGTERM, deadline_s)
 
     def _await_web(self) -> str:
-        """Wait for /readyz while every child lives.
+        """Wait until /readyz answers.
 
-        :raises ServerError: when a child ends or the deadline passes.
+        :raises ServerError: a child ends, or the deadline passes.
         """
         end = time.monotonic() + _READY_DEADLINE_S
         while not _answers(f"{self.url}/readyz"):
@@ -258,7 +258,7 @@ def _loopwise() -> list[str]:
 
 
 def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Ours, so that a child finds this code from any working directory."""
+    """Return our environment with the path of this code, so that a child finds it from any working directory."""
     root = str(Path(app.__file__).resolve().parents[1])
     paths = [root, *filter(None, [environ.get("PYTHONPATH")])]
     return {**environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""`loopwise users`: the people who sign in to the pages. Passwords are chosen over one-time links, never typed here."""
+"""`loopwise users`: manage the people who sign in to the pages. They choose passwords at one-time links, never here."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +54,8 @@ def users_list(data_dir: Path) -> None:
     from app.accounts import users as service
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
-        found = service.list_users(engine)
-    for user in found:
+        all_users = service.list_users(engine)
+    for user in all_users:
         state = "locked out" if user.disabled_at else "active" if user.password_hash else "invited"
         last = f"{user.signed_in_at:%Y-%m-%d %H:%M}" if user.signed_in_at else "never signed in"
         click.echo(f"{user.name:<32}  {user.role:<6}  {state:<10}  {last}")

@@ -1,4 +1,4 @@
-"""The demo: replays real purchases through the HTTP API, as an app would, and shows what was learned.
+"""The demo: replay real purchases through the HTTP API, as an app would, and show what was learned.
 
 It knows an address and a key, nothing else of the platform; the audit, which is not an HTTP call, is handed in.
 """
@@ -17,7 +17,7 @@ from app.demo.tables import Played
 from app.foundation.fields import JsonObject
 
 EXPERIMENT_KEY = "crackers"
-RATE = 70.0  # decisions a second: slow enough that some ten training rounds happen while it runs
+RATE = 70.0  # decisions per second: slow enough for about ten training rounds during the replay
 TRAINING_WAIT_S = 30.0
 REPORT_WAIT_S = 60.0
 ARMS = (("learned", 0.6), ("best_seller", 0.2), ("uniform", 0.2))
@@ -58,7 +58,7 @@ def run(url: str, key: str, out: IO[str], audit: Callable[[], Any] | None = None
         "For each, which brand to recommend? The reward is 1 when it is the brand that the household bought."
     )
     played = _replay(client, everything, console)
-    versions = _wait_for_training(client, sum(one.arm == "learned" for one in played))
+    versions = _wait_for_training(client, sum(decision.arm == "learned" for decision in played))
     console.print(tables.arms(played, [name for name, _ in ARMS]))
     console.print(tables.over_time(played))
     console.print(f"Model versions trained while it ran: {versions}.")
@@ -93,7 +93,7 @@ def _create(client: Client) -> None:
 
 
 def _replay(client: Client, everything: list[Purchase], console: Console) -> list[Played]:
-    """Decide and reward each purchase. An interrupted replay goes on where it was: the same ids, the same answers."""
+    """Decide and reward each purchase. An interrupted replay continues where it stopped: the same ids get the same answers."""
     columns = (
         TextColumn("replaying"),
         BarColumn(),
@@ -107,8 +107,8 @@ def _replay(client: Client, everything: list[Purchase], console: Console) -> lis
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(everything), rate=0.0, recent="-")
         for number, purchase in enumerate(everything, start=1):
-            one, created = _one(client, purchase)
-            played.append(one)
+            decision, created = _decide_and_reward(client, purchase)
+            played.append(decision)
             if number % 10 == 0:
                 rate = number / (time.monotonic() - began)
                 progress.update(task, completed=number, rate=rate, recent=_recent(played))
@@ -118,8 +118,8 @@ def _replay(client: Client, everything: list[Purchase], console: Console) -> lis
     return played
 
 
-def _one(client: Client, purchase: Purchase) -> tuple[Played, bool]:
-    unit = f"visit-{purchase.number}"  # each visit is assigned to an arm on its own
+def _decide_and_reward(client: Client, purchase: Purchase) -> tuple[Played, bool]:
+    unit = f"visit-{purchase.number}"  # each visit is a unit, assigned to an arm independently
     question = {
         "experiment": EXPERIMENT_KEY,
         "unit_id": unit,
@@ -134,12 +134,12 @@ def _one(client: Client, purchase: Purchase) -> tuple[Played, bool]:
 
 
 def _recent(played: list[Played]) -> str:
-    rewards = [one.reward for one in played[-500:] if one.arm == "learned"][-200:]
+    rewards = [decision.reward for decision in played[-500:] if decision.arm == "learned"][-200:]
     return f"{sum(rewards) / len(rewards):.2f}" if rewards else "-"
 
 
 def _wait_for_training(client: Client, decisions: int) -> int:
-    """Wait until the learned arm's decisions were all learned from; returns the number of trained versions."""
+    """Wait until the learned arm has learned from all its decisions; returns the number of trained versions."""
     deadline = time.monotonic() + TRAINING_WAIT_S
     while True:
         _, policy = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}/policy")
@@ -150,31 +150,33 @@ def _wait_for_training(client: Client, decisions: int) -> int:
 
 
 def _results(client: Client, decisions: int) -> JsonObject:
-    """The platform's results, once every decision is settled."""
+    """Wait until every decision is settled, and return the platform's results."""
     deadline = time.monotonic() + REPORT_WAIT_S
     while True:
-        _, found = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}/results?max_age_s=0")
-        if found["window"]["decisions"] >= decisions or time.monotonic() > deadline:
-            return dict(found)
+        _, results = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}/results?max_age_s=0")
+        if results["window"]["decisions"] >= decisions or time.monotonic() > deadline:
+            return dict(results)
         time.sleep(1)
 
 
 def _evaluation(client: Client, console: Console) -> JsonObject:
-    """Store two candidate policies, have them evaluated on the log, wait for the table."""
+    """Store two candidate policies, evaluate them on the log, and wait for the result."""
     path = f"/v1/experiments/{EXPERIMENT_KEY}"
     for key, spec in CANDIDATES.items():
         client.call("POST", f"{path}/candidates", {"key": key, **spec})
-    _, asked = client.call("POST", f"{path}/evaluations", {})
+    _, request = client.call("POST", f"{path}/evaluations", {})
     deadline = time.monotonic() + REPORT_WAIT_S
     with Progress(TextColumn("evaluating policies that never ran"), BarColumn(), console=console) as progress:
         task = progress.add_task("", total=1.0)
         while True:
-            _, found = client.call("GET", f"{path}/evaluations/{asked['id']}")
-            progress.update(task, completed=found["progress"])
-            if found["status"] == "failed" or time.monotonic() > deadline:
-                raise DemoFailed("demo_failed", f"the evaluation is {found['status']}: {found['error'] or 'no answer'}")
-            if found["status"] == "done":
-                return dict(found["result"])
+            _, evaluation = client.call("GET", f"{path}/evaluations/{request['id']}")
+            progress.update(task, completed=evaluation["progress"])
+            if evaluation["status"] == "failed" or time.monotonic() > deadline:
+                raise DemoFailed(
+                    "demo_failed", f"the evaluation is {evaluation['status']}: {evaluation['error'] or 'no answer'}"
+                )
+            if evaluation["status"] == "done":
+                return dict(evaluation["result"])
             time.sleep(0.5)
 
 

@@ -1,4 +1,4 @@
-"""The demo's HTTP client: one kept connection, plain JSON, errors in words. What any app would write."""
+"""The demo's HTTP client, as any app would write it: one persistent connection, plain JSON, errors in words."""
 
 import http.client
 import json
@@ -12,14 +12,14 @@ TRIES, PAUSE_S = 3, 1.0
 
 
 class DemoFailed(LoopwiseError):
-    """The server did not do what the demo asked."""
+    """A call of the demo failed."""
 
     status = 502
     title = "The demo cannot go on"
 
 
 class Client:
-    """Calls the API with one key."""
+    """Call the API with one key."""
 
     def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
@@ -28,9 +28,13 @@ class Client:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: Any = None, allow: tuple[int, ...] = ()) -> tuple[int, Any]:
-        """Status and parsed answer; a status of 400 or more that is not in ``allow`` raises ``DemoFailed``.
+        """Send a request; returns the status and the parsed answer.
 
-        Tried three times when the connection breaks or the server is busy (503): every call of the demo is safe to repeat.
+        The request is sent up to three times if the connection breaks or the server is busy (503), because every call of
+        the demo is safe to repeat.
+
+        :param allow: statuses of 400 or more to return.
+        :raises DemoFailed: the server answered another status of 400 or more, or did not answer.
         """
         text = None if body is None else json.dumps(body)
         for left in reversed(range(TRIES)):

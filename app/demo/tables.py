@@ -1,4 +1,4 @@
-"""The demo's tables, from what was played and from the platform's own reports."""
+"""The demo's tables, from its decisions and from the platform's own reports."""
 
 from typing import NamedTuple
 
@@ -23,42 +23,42 @@ class Played(NamedTuple):
 
 
 def arms(played: list[Played], names: list[str], title: str = "What each arm earned") -> Table:
-    """What each arm earned, with 95% intervals over visits."""
+    """Return the mean reward of each arm, with 95% intervals over visits."""
     table = _table("arm", "decisions", "mean reward", "95% interval", "last third", title=title)
     for name in names:
-        mine = [one for one in played if one.arm == name]
-        last = [one.reward for one in played[len(played) * 2 // 3 :] if one.arm == name]
-        if not mine:
+        of_arm = [decision for decision in played if decision.arm == name]
+        last = [decision.reward for decision in played[len(played) * 2 // 3 :] if decision.arm == name]
+        if not of_arm:
             continue
-        estimate = logged_value(np.array([one.reward for one in mine]))
+        estimate = logged_value(np.array([decision.reward for decision in of_arm]))
         interval = normal(estimate.value, standard_error(estimate.influence))
         third = f"{np.mean(last):.3f}" if last else "-"
-        table.add_row(name, f"{len(mine):,}", f"{estimate.value:.3f}", _ends(interval._asdict()), third)
+        table.add_row(name, f"{len(of_arm):,}", f"{estimate.value:.3f}", _ends(interval._asdict()), third)
     return table
 
 
 def over_time(played: list[Played]) -> Table:
-    """The learned arm's mean reward, period by period."""
+    """Return the mean reward of the learned arm in each period."""
     table = _table("decisions", "model version", "mean reward", "", title="The learned arm over time")
-    mine = [one for one in played if one.arm == "learned"]
-    for part in np.array_split(np.arange(len(mine)), min(PERIODS, max(len(mine), 1))):
-        mean = float(np.mean([mine[i].reward for i in part]))
-        versions = f"{mine[part[0]].version}-{mine[part[-1]].version}"
+    of_arm = [decision for decision in played if decision.arm == "learned"]
+    for part in np.array_split(np.arange(len(of_arm)), min(PERIODS, max(len(of_arm), 1))):
+        mean = float(np.mean([of_arm[i].reward for i in part]))
+        versions = f"{of_arm[part[0]].version}-{of_arm[part[-1]].version}"
         table.add_row(f"{part[0] + 1}-{part[-1] + 1}", versions, f"{mean:.3f}", "█" * round(mean * 25))
     return table
 
 
-def results(found: JsonObject) -> Table:
-    """The platform's comparison with the control, valid at any look."""
-    (metric,) = found["metrics"]
-    decision = found["decision"]
+def results(report: JsonObject) -> Table:
+    """Return the platform's comparison with the control, valid at any look."""
+    (metric,) = report["metrics"]
+    decision = report["decision"]
     shown = _table(
         "arm",
         "difference",
         "always-valid 95%",
         "always-valid p",
         "relative lift",
-        title=f"Results against {found['control']}, on {metric['name']}",
+        title=f"Results against {report['control']}, on {metric['name']}",
         caption=f"The rule says: {decision['verdict'].replace('_', ' ')}. {' '.join(decision['reasons'])}",
     )
     for line in metric["comparisons"]:
@@ -73,12 +73,12 @@ def results(found: JsonObject) -> Table:
     return shown
 
 
-def off_policy(found: JsonObject) -> Table:
-    """The value of policies, most of which never ran."""
-    window = found["window"]
+def off_policy(report: JsonObject) -> Table:
+    """Return the estimated values of policies, most of which never ran."""
+    window = report["window"]
     title = f"Off-policy: values on {window['evaluated_on']:,} later decisions (trained on {window['trained_on']:,})"
     table = _table("policy", "value (DR)", "95% interval", "against running", "ESS", "status", title=title)
-    for line in found["policies"]:
+    for line in report["policies"]:
         against = line["against_running"]
         table.add_row(
             line["policy"],
@@ -88,54 +88,56 @@ def off_policy(found: JsonObject) -> Table:
             "-" if line["effective_sample_size"] is None else f"{line['effective_sample_size']:.0f}",
             line["status"].replace("_", " "),
         )
-    table.caption = found["search"]["text"]
+    table.caption = report["search"]["text"]
     return table
 
 
-def realised(found: JsonObject) -> list[str]:
-    """Predicted from the other arms, against what the learned arm then earned."""
+def realised(report: JsonObject) -> list[str]:
+    """Compare the value predicted from the other arms with the realised value of the learned arm, in sentences."""
     lines = []
-    for one in found["realised"]:
-        if "reason" in one:
-            lines.append(f"Predicted against realised, arm {one['arm']}: {one['reason']}.")
+    for line in report["realised"]:
+        if "reason" in line:
+            lines.append(f"Predicted against realised, arm {line['arm']}: {line['reason']}.")
             continue
-        words = "agree" if one["agrees"] else "DISAGREE"
+        words = "agree" if line["agrees"] else "DISAGREE"
         lines.append(
-            f"The {one['arm']} arm, predicted from the other arms' rows alone: {one['predicted']:.3f} "
-            f"({_ends(one['predicted_interval'])}); realised: {one['realised']:.3f} ({_ends(one['realised_interval'])}): "
+            f"The {line['arm']} arm, predicted from the other arms' rows alone: {line['predicted']:.3f} "
+            f"({_ends(line['predicted_interval'])}); realised: {line['realised']:.3f} ({_ends(line['realised_interval'])}): "
             f"they {words}."
         )
     return lines
 
 
 def firings(rows: list[tuple[str, int, int, int]]) -> Table:
-    """Per trigger: units that it must reach, that it reached, and that it reached twice."""
+    """Return for each trigger how many units it must reach, how many it reached, and how many it reached twice."""
     table = _table("trigger", "must fire for", "fired for", "fired twice", title="Triggers, each event sent twice")
     for name, wanted, fired, twice in rows:
         table.add_row(name, f"{wanted:,}", f"{fired:,}", f"{twice:,}")
     return table
 
 
-def cap(found: JsonObject, truth: float) -> Table:
-    """A tighter cap: what the log says, against the simulated truth."""
-    low, high = found["interval"]
+def cap(report: JsonObject, truth: float) -> Table:
+    """Compare the log's estimate for a tighter cap with the simulated truth."""
+    low, high = report["interval"]
     table = _table("", "per person and week", "95% interval", title="Two reminders a week instead of three")
-    table.add_row("logged, three a week", f"{found['logged']:.3f}", "")
-    table.add_row("the log's answer for two", f"{found['value']:.3f}", f"{low:.3f} to {high:.3f}")
+    table.add_row("logged, three a week", f"{report['logged']:.3f}", "")
+    table.add_row("the log's answer for two", f"{report['value']:.3f}", f"{low:.3f} to {high:.3f}")
     table.add_row(
         "the truth for two", f"{truth:.3f}", "within it" if low <= truth <= high else "not within it, as 1 time in 20"
     )
-    least, most = found["difference_interval"]
-    table.caption = f"difference {found['difference']:+.3f} ({least:+.3f} to {most:+.3f}), {found['units']:,} people, "
-    table.caption += f"effectively {found['effective_units']:.0f} where it hangs on fewest"
+    least, most = report["difference_interval"]
+    table.caption = (
+        f"difference {report['difference']:+.3f} ({least:+.3f} to {most:+.3f}), {report['units']:,} people, "
+    )
+    table.caption += f"effectively {report['effective_units']:.0f} where it hangs on fewest"
     return table
 
 
-def receipt(unit: str, found: JsonObject) -> list[str]:
-    """An erasure's receipt in words."""
-    removed = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in found["removed"].items() if count)
+def receipt(unit: str, report: JsonObject) -> list[str]:
+    """Return the sentences for the receipt of an erasure."""
+    removed = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in report["removed"].items() if count)
     lines = [f"{unit} asked to be forgotten. Removed: {removed}."]
-    for model in found["models"]:
+    for model in report["models"]:
         old, new = (f"version {model[when]['version']} {model[when]['sha256'][:12]}" for when in ("old", "new"))
         lines.append(f"  model of {model['experiment']}, arm {model['arm']}: {old} -> {new}, learned without that unit")
     return lines

@@ -1,1 +1,1 @@
-"""PostgreSQL and Redis as child processes of ours, for people who have neither. Never imported by a request path."""
+"""PostgreSQL and Redis as child processes, for people who have neither. Code that serves requests must not import this."""

@@ -1,4 +1,4 @@
-"""Dump and restore through PostgreSQL's own programs. It must never write into a database that holds experiments."""
+"""Dump and restore with PostgreSQL's own programs. Restoring never writes into a database that holds experiments."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from app.embedded.state import DataDir
 def dump(database_url: str, file: Path) -> None:
     """Write everything to ``file`` (mode 0600), completely or not at all.
 
-    :raises ServerError: with pg_dump's own words.
+    :raises ServerError: pg_dump failed; the error has its message.
     """
     fresh = file.with_name(file.name + ".part")
     fresh.unlink(missing_ok=True)
@@ -29,9 +29,9 @@ def dump(database_url: str, file: Path) -> None:
 
 
 def restore_into(data_dir: DataDir, file: Path) -> None:
-    """Fill the database of a data directory, or that of DATABASE_URL.
+    """Restore a dump into the database of DATABASE_URL, or of a data directory.
 
-    :raises ServerError: when the database is not empty, or with pg_restore's own words.
+    :raises ServerError: the database holds experiments, or pg_restore failed; the error has its message.
     """
     if not os.environ.get("DATABASE_URL") and not data_dir.has_cluster():
         server = PostgresServer(data_dir.prepare().path, data_dir.log("postgres"))
@@ -60,7 +60,7 @@ def _has_experiments(url: str) -> bool:
 
 
 def _run(program: str, url: str, options: list[str]) -> None:
-    """Run one program; the address goes through the environment, where the process list does not show the password."""
+    """Run a program. The address goes through the environment, so that the process list does not show the password."""
     parts = urlsplit(url)
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),

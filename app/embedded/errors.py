@@ -1,4 +1,4 @@
-"""The one error of the embedded servers. It must never carry a password."""
+"""The error of the embedded servers. Its message must never contain a password."""
 
 
 class ServerError(RuntimeError):

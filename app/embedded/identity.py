@@ -1,6 +1,6 @@
-"""Who a server runs as. PostgreSQL refuses root, so root's servers become `nobody`, or look like it in a user namespace.
+"""Choose the user that a server runs as. PostgreSQL refuses root, so root's servers run as `nobody` or in a user namespace.
 
-It must never widen the rights of a folder that it was not given, and never create users.
+This module never widens the permissions of other folders than those it is given, and never creates users.
 """
 
 import ctypes
@@ -23,23 +23,23 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 class Identity:
     """A user for a child process."""
 
-    user_id: int | None  # user to become; None: stay
-    group_id: int | None  # group to become; None: stay
-    namespace: bool  # True: stay root outside, appear as `nobody` inside a user namespace
+    user_id: int | None  # user to switch to; None: do not switch
+    group_id: int | None  # group to switch to; None: do not switch
+    namespace: bool  # True: stay root, but appear as `nobody` in a user namespace
 
     def popen_arguments(self) -> dict[str, Any]:
-        """Arguments for ``subprocess.Popen``; they take effect before ``enter``."""
+        """Return arguments for ``subprocess.Popen``; they take effect before ``enter``."""
         if self.user_id is None or self.namespace:
             return {}
         return {"user": self.user_id, "group": self.group_id, "extra_groups": []}
 
     def enter(self) -> None:
-        """Run in the child, between fork and exec."""
+        """Enter the user namespace, if any. Call this in the child, between fork and exec."""
         if self.namespace:
             _enter_namespace(self.user_id or 65534, self.group_id or 65534)
 
     def own(self, path: Path) -> None:
-        """Give a file or a whole folder to this user; nothing to do for most."""
+        """Make this user the owner of a file or a whole folder. Only root has to do that."""
         if os.geteuid() != 0:
             return
         target = (0, 0) if self.user_id is None or self.namespace else (self.user_id, self.group_id or 0)
@@ -48,7 +48,7 @@ class Identity:
         for folder, folders, files in os.walk(path):
             for name in (*folders, *files):
                 os.lchown(os.path.join(folder, name), *target)
-        os.lchown(path, *target)  # last: the check above looks at the top alone
+        os.lchown(path, *target)  # last, because the check above looks at the top folder only
 
 
 def _owner(path: Path) -> tuple[int, int]:
@@ -64,9 +64,9 @@ def ourselves() -> Identity:
 def choose(program: Path, folders: Sequence[Path]) -> Identity:
     """Return an identity that may run ``program`` and reach ``folders``, and is not root.
 
-    As root: `nobody`; where a parent folder shuts `nobody` out (a checkout under a closed /root), a user namespace.
+    For root this is `nobody`, or a user namespace if `nobody` cannot reach a folder (such as a checkout in /root).
 
-    :raises ServerError: when neither is possible.
+    :raises ServerError: neither is possible.
     """
     if os.geteuid() != 0:
         return ourselves()
@@ -77,15 +77,15 @@ def choose(program: Path, folders: Sequence[Path]) -> Identity:
     namespace = Identity(nobody.pw_uid, nobody.pw_gid, True)
     if _LIBC is not None and _works(namespace, program, folders):
         return namespace
-    places = " and ".join(str(path) for path in (program, *folders))
+    paths = " and ".join(str(path) for path in (program, *folders))
     raise ServerError(
-        f"PostgreSQL does not run as root, and the user `nobody` cannot reach {places}. Run as an ordinary user, "
+        f"PostgreSQL does not run as root, and the user `nobody` cannot reach {paths}. Run as an ordinary user, "
         "move the checkout and --data-dir out of folders closed to others, or set DATABASE_URL."
     )
 
 
 def _works(identity: Identity, program: Path, folders: Sequence[Path]) -> bool:
-    """Try it: mode bits alone do not tell (ACLs, security modules, container profiles)."""
+    """Try it, because mode bits are not enough to know (ACLs, security modules, container profiles)."""
 
     def reach() -> None:
         identity.enter()

@@ -1,6 +1,6 @@
-"""Finds the servers for one command: the environment's, those of a running `loopwise up`, or those of a stopped one.
+"""Find the servers for a command: those in the environment, or those of a running or stopped `loopwise up`.
 
-It must never start a second server over a data directory, and never show a password in a message.
+This module never starts a second server on a data directory, and never shows a password in a message.
 """
 
 import os
@@ -20,11 +20,11 @@ _OLDEST_POSTGRES = 15
 def servers(
     data_dir: DataDir, *, redis: bool = False, start: bool = True, environ: Mapping[str, str] | None = None
 ) -> Iterator[Settings]:
-    """Give the settings with working addresses, for the duration of a command.
+    """Yield settings with working addresses for the duration of a command.
 
-    :param redis: also needs Redis, which is never started for a single command.
-    :param start: start the embedded PostgreSQL of a stopped `up`, and stop it afterwards.
-    :raises ServerError: when there are no servers to be found.
+    :param redis: True: the command also needs Redis, which is never started for a single command.
+    :param start: True: start the embedded PostgreSQL of a stopped `up`, and stop it afterwards.
+    :raises ServerError: there is no server to use.
     """
     values = dict(os.environ if environ is None else environ)
     running = data_dir.running()
@@ -34,14 +34,14 @@ def servers(
     if data_dir.secret_key.exists():
         _fill(values, "LOOPWISE_SECRET_KEY", data_dir.read_secret_key())
     if redis and not values.get("REDIS_URL"):
-        raise ServerError(_nothing_found(data_dir, "REDIS_URL"))
+        raise ServerError(_no_server(data_dir, "REDIS_URL"))
     if values.get("DATABASE_URL"):
         yield from_environment(values)
     elif start and data_dir.has_cluster():
         with _own_postgres(data_dir) as url:
             yield from_environment({**values, "DATABASE_URL": url})
     else:
-        raise ServerError(_nothing_found(data_dir, "DATABASE_URL"))
+        raise ServerError(_no_server(data_dir, "DATABASE_URL"))
 
 
 def _fill(values: dict[str, str], name: str, value: str) -> None:
@@ -49,7 +49,7 @@ def _fill(values: dict[str, str], name: str, value: str) -> None:
         values[name] = value
 
 
-def _nothing_found(data_dir: DataDir, name: str) -> str:
+def _no_server(data_dir: DataDir, name: str) -> str:
     return (
         f"no server to work with: {name} is not set, and no `loopwise up` runs on {data_dir.path}. Start it, name its "
         f"folder with --data-dir, or set {name}."
@@ -63,7 +63,7 @@ def _own_postgres(data_dir: DataDir) -> Iterator[str]:
     lock = process.lock_file(data_dir.path / "up.lock")
     if lock is None:
         raise ServerError(f"`loopwise up` on {data_dir.path} is starting or stopping; try again in a moment.")
-    os.close(lock)  # not kept: an `up` that starts now waits for our server, which has a lock of its own
+    os.close(lock)  # an `up` that starts now waits for our server, which has a lock of its own
     server = PostgresServer(data_dir.path, data_dir.prepare().log("postgres"))
     server.start()
     try:
@@ -73,9 +73,9 @@ def _own_postgres(data_dir: DataDir) -> Iterator[str]:
 
 
 def check_database(url: str) -> str:
-    """Return the version of the user's own PostgreSQL.
+    """Return the major version of the user's own PostgreSQL.
 
-    :raises ServerError: when it does not answer or is too old.
+    :raises ServerError: it does not answer or is too old.
     """
     import psycopg2
 
@@ -96,7 +96,7 @@ def check_database(url: str) -> str:
 def check_redis(url: str) -> str:
     """Return the version of the user's own Redis.
 
-    :raises ServerError: when it does not answer.
+    :raises ServerError: it does not answer.
     """
     import redis
 
@@ -110,6 +110,6 @@ def check_redis(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return host, port and path of an address: what may be printed."""
+    """Return an address without its user and password, so that it can be printed."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

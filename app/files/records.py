@@ -1,4 +1,4 @@
-"""One record of a log's file as one logged decision: every value is checked, and an error names its line."""
+"""Turn each record of a log file into a logged decision. Every value is checked, and an error names its line."""
 
 import math
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ PROPENSITY_TOLERANCE = 1e-9
 
 
 class Mapping(NamedTuple):
-    """How a file's columns become our fields."""
+    """Which columns of a file become which fields."""
 
-    columns: dict[str, str]  # our field -> the file's column
+    columns: dict[str, str]  # from our field to the file's column
     context_columns: tuple[str, ...]  # columns that become context fields
 
 
@@ -36,7 +36,7 @@ class LoggedAction(TypedDict):
 
 
 class LoggedDecision(NamedTuple):
-    """One decision with its reward, as a file tells it."""
+    """One decision with its reward, as it is in the file."""
 
     decision_id: str | None
     unit_id: str
@@ -45,26 +45,26 @@ class LoggedDecision(NamedTuple):
     reward: float
     decided_at: datetime | None
     context: Any  # a JSON object, or a list of them
-    actions: list[LoggedAction] | None  # null: the file does not say what else could be chosen
+    actions: list[LoggedAction] | None  # None: the file does not list the eligible actions
     distribution: list[float] | None  # over the actions
 
 
 def read_decisions(path: Path, kind: str, mapping: Mapping) -> Iterator[tuple[str, LoggedDecision]]:
-    """The decisions of a file, each with its place in words.
+    """Yield the decisions of a file, each with its position ("line 7").
 
-    :raises FileRefused: naming the line and what is wrong.
+    :raises FileRefused: a value cannot be used; the error names the line.
     """
-    for place, raw in read(path, kind):
-        decision = _Reader(path, place, raw, mapping).decision()
-        yield place, decision
+    for position, raw in read(path, kind):
+        decision = _Reader(path, position, raw, mapping).decision()
+        yield position, decision
 
 
 class _Reader:
     """Reads one record."""
 
-    def __init__(self, path: Path, place: str, raw: Record, mapping: Mapping) -> None:
-        self._where = f"{path.name}, {place}"
-        self._place = place
+    def __init__(self, path: Path, position: str, raw: Record, mapping: Mapping) -> None:
+        self._where = f"{path.name}, {position}"
+        self._position = position
         self._raw = raw
         self._mapping = mapping
 
@@ -78,7 +78,7 @@ class _Reader:
             raise self._refused("there is no action; name its column with --column action=...")
         decision = LoggedDecision(
             decision_id=None if decision_id is None else str(decision_id),
-            unit_id=str(unit_id if unit_id is not None else decision_id or self._place),
+            unit_id=str(unit_id if unit_id is not None else decision_id or self._position),
             action=str(action),
             propensity=propensity,
             reward=self._number("reward"),
@@ -179,7 +179,7 @@ class _Reader:
     def _check_distribution(self, decision: LoggedDecision) -> None:
         ids = None if decision.actions is None else [action["id"] for action in decision.actions]
         if ids is not None and (decision.action not in ids or len(set(ids)) != len(ids)):
-            raise self._refused(f"action {decision.action!r} must stand once among the actions, and every id once")
+            raise self._refused(f"action {decision.action!r} must be among the actions, and no id may be repeated")
         chances = decision.distribution
         if chances is None:
             return
@@ -204,7 +204,7 @@ def _has_nul(value: object) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A cell of a text file as a number where it is one."""
+    """Convert a cell of a text file to a number if it is one."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,7 +1,7 @@
-"""Takes logs in and out: an imported log becomes a concluded experiment that can be evaluated like an own one.
+"""Import and export logs. An imported log becomes a concluded experiment that can be evaluated like any other.
 
-Everything is checked before anything is stored, in one transaction. Imported decisions are marked: nobody's draw stands
-behind them, so the audit does not claim to have recomputed them.
+All rows are checked before any row is stored, and all are stored in one transaction. Imported decisions are marked:
+Loopwise did not draw them, so the audit does not claim to have recomputed them.
 """
 
 import math
@@ -33,15 +33,15 @@ SLICE = 2000
 
 
 class Imported(NamedTuple):
-    """What an import stored."""
+    """The result of an import."""
 
     experiment: str
     decisions: int
     actions: int
 
 
-class _Known(NamedTuple):
-    """What the first reading found."""
+class _Summary(NamedTuple):
+    """The summary of a file after the first reading."""
 
     rows: int
     actions: list[str]
@@ -59,23 +59,26 @@ def import_log(
     reward_range: tuple[float, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
-    """Read a log into a new experiment.
+    """Import a log as a new experiment.
 
-    :raises FileRefused: naming the line; then nothing was stored.
+    :param kind: the format; None: the format of the file's ending.
+    :param reward_range: the lowest and the highest possible reward; None: the range in the file.
+    :param progress: called with the number of stored rows and of all rows.
+    :raises FileRefused: a line cannot be imported; the error names it, and nothing is stored.
     :raises Conflict: the experiment exists.
     """
-    found = format_of(path, kind)
-    known = _first_reading(path, found, mapping)
-    low, high = reward_range or (known.low, known.high if known.high > known.low else known.low + 1.0)
-    if known.low < low or known.high > high:
+    format_ = format_of(path, kind)
+    summary = _first_reading(path, format_, mapping)
+    low, high = reward_range or (summary.low, summary.high if summary.high > summary.low else summary.low + 1.0)
+    if summary.low < low or summary.high > high:
         raise FileRefused(
-            f"{path.name}: rewards go from {known.low:g} to {known.high:g}, outside of {low:g} to {high:g}"
+            f"{path.name}: rewards go from {summary.low:g} to {summary.high:g}, outside of {low:g} to {high:g}"
         )
     config = parse_config(
         {
             "key": experiment_key,
             "name": f"Imported from {path.name}"[:200],
-            "actions": [{"id": name} for name in known.actions] if len(known.actions) <= MAX_ACTIONS else [],
+            "actions": [{"id": name} for name in summary.actions] if len(summary.actions) <= MAX_ACTIONS else [],
             "arms": [{"key": ARM, "share": 1.0, "policy": {"type": "uniform"}}],
             "reward": {"min": low, "max": high, "default": min(max(0.0, low), high)},
         }
@@ -84,27 +87,27 @@ def import_log(
         revision = platform.next_revision(connection)
         if experiments.find(connection, experiment_key) is not None:
             raise Conflict(
-                "experiment_exists", f"There is an experiment {experiment_key!r} already; import under another key."
+                "experiment_exists", f"There is already an experiment {experiment_key!r}; import under another key."
             )
         plain = config.model_dump(mode="json")
         experiment_id = experiments.add(
             connection, key=experiment_key, salt=secrets.token_bytes(32), config=plain, revision=revision, owner="cli"
         )
         experiments.set_status(connection, experiment_id, "concluded", revision, f"Imported from {path.name}.")
-        _store(connection, experiment_id, _to_store(path, found, mapping, known.actions), known.rows, progress)
+        _store(connection, experiment_id, _to_store(path, format_, mapping, summary.actions), summary.rows, progress)
         platform.record_change(connection, actor="cli", kind="log_imported", experiment_id=experiment_id, after=plain)
-    return Imported(experiment_key, known.rows, len(known.actions))
+    return Imported(experiment_key, summary.rows, len(summary.actions))
 
 
 def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | None = None) -> int:
-    """Write the settled decisions of an experiment; returns how many.
+    """Write the settled decisions of an experiment to a file, and return their number.
 
-    :raises NotFound: no such experiment.
+    :raises NotFound: the experiment does not exist.
     """
-    found = format_of(path, kind)
+    format_ = format_of(path, kind)
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, experiment_key)
-        return write(path, found, _records(connection, experiment.id))
+        return write(path, format_, _records(connection, experiment.id))
 
 
 def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
@@ -132,12 +135,12 @@ def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
         }
 
 
-def _first_reading(path: Path, kind: str, mapping: Mapping) -> _Known:
-    """Check every row, and see what there is."""
+def _first_reading(path: Path, kind: str, mapping: Mapping) -> _Summary:
+    """Check every row, and collect the actions and the range of rewards."""
     actions: dict[str, None] = {}
     ids: set[str] = set()
     rows, low, high = 0, math.inf, -math.inf
-    for place, decision in read_decisions(path, kind, mapping):
+    for position, decision in read_decisions(path, kind, mapping):
         rows += 1
         low, high = min(low, decision.reward), max(high, decision.reward)
         actions.setdefault(decision.action)
@@ -145,24 +148,27 @@ def _first_reading(path: Path, kind: str, mapping: Mapping) -> _Known:
             actions.setdefault(action["id"])
         if decision.decision_id in ids:
             raise FileRefused(
-                f"{path.name}, {place}: decision_id {decision.decision_id!r} stands twice; ids are unique"
+                f"{path.name}, {position}: decision_id {decision.decision_id!r} is repeated; ids must be unique"
             )
         ids.add(decision.decision_id or f"\0{rows}")
     if not rows:
         raise FileRefused(f"{path.name} has no rows")
-    return _Known(rows, sorted(actions), low, high)
+    return _Summary(rows, sorted(actions), low, high)
 
 
 def _to_store(path: Path, kind: str, mapping: Mapping, actions: list[str]) -> Iterator[ImportedDecision]:
-    """The decisions with what the log needs; ``actions`` are those of the whole file, for rows that name none."""
-    everything = [LoggedAction(id=name, features={}) for name in actions]
+    """Yield the decisions as the log stores them.
+
+    :param actions: ids of all actions in the file, for rows that do not list their actions.
+    """
+    all_actions = [LoggedAction(id=name, features={}) for name in actions]
     for _, decision in read_decisions(path, kind, mapping):
         if decision.actions is None:
-            eligible, own = actions, None if len(actions) <= MAX_ACTIONS else everything
+            eligible, own = actions, None if len(actions) <= MAX_ACTIONS else all_actions
         else:
             eligible, own = [action["id"] for action in decision.actions], decision.actions
         chosen, distribution = eligible.index(decision.action), decision.distribution
-        if distribution is None:  # only what the file tells: 0 stands for "not known"
+        if distribution is None:  # the file has only the propensity; 0 means "unknown"
             distribution = [decision.propensity if index == chosen else 0.0 for index in range(len(eligible))]
         yield ImportedDecision(
             decision_id=decision.decision_id,

@@ -1,1 +1,1 @@
-"""Rewards, feedback, and the rounds that learn from settled decisions exactly once."""
+"""Store rewards and feedback, and train models: each settled decision is learned from exactly once."""

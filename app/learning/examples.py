@@ -1,4 +1,4 @@
-"""Turns logged decisions into training examples. The learner and the audit share it, so a replay is the same work."""
+"""Turn logged decisions into training examples. Training and the audit share this module, so that a replay does the same."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,26 +26,26 @@ SLICE = 500  # distributions read at once
 
 
 class Configs:
-    """The configurations of one experiment by version, each read and compiled once."""
+    """The configurations of one experiment by version. Each is read and compiled once."""
 
     def __init__(self, connection: Connection, experiment_id: int) -> None:
         self._connection = connection
         self._experiment_id = experiment_id
-        self._known: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
+        self._entries: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
         self._schemas: dict[int, JsonObject] = {feedback_schemas.NO_SCHEMA: {}}
 
     def get(self, version: int) -> ExperimentConfig:
-        """The configuration."""
+        """Return the configuration of this version."""
         return self._entry(version)[0]
 
     def feedback(self, version: int) -> JsonObject:
-        """The feedback schema of that version; of ``NO_SCHEMA`` one under which no answer is worth anything."""
+        """Return the feedback schema of this version. Under that of ``NO_SCHEMA``, no answer has a value."""
         if version not in self._schemas:
             self._schemas[version] = feedback_schemas.schema_of(self._connection, self._experiment_id, version)
         return self._schemas[version]
 
     def lines(self, version: int, actions: Any, eligible: list[str]) -> list[str]:
-        """The encoded lines of a decision's eligible actions, in its order."""
+        """Return the encoded lines of a decision's eligible actions, in the order of ``eligible``."""
         if actions is None:
             _, candidates, by_id = self._entry(version)
             if eligible == candidates.ids:
@@ -56,55 +56,55 @@ class Configs:
         return [by_id[name] for name in eligible]
 
     def distributions(self, ids: list[str]) -> dict[str, FloatArray]:
-        """The logged distributions of decisions by id; as arrays, because a round holds thousands."""
-        found: dict[str, FloatArray] = {}
+        """Return the logged distributions by decision id. They are arrays to save memory: a round holds thousands."""
+        distributions: dict[str, FloatArray] = {}
         for first in range(0, len(ids), SLICE):
             rows = decisions.distributions(self._connection, ids[first : first + SLICE])
-            found |= {name: np.array(chances) for name, chances in rows.items()}
-        return found
+            distributions |= {name: np.array(chances) for name, chances in rows.items()}
+        return distributions
 
     def _entry(self, version: int) -> tuple[ExperimentConfig, Candidates, dict[str, str]]:
-        if version not in self._known:
+        if version not in self._entries:
             stored = experiments.config_of(self._connection, self._experiment_id, version)
             config = ExperimentConfig.model_validate(stored)
             candidates = compile_candidates(config)
             by_id = dict(zip(candidates.ids, candidates.lines, strict=True))
-            self._known[version] = (config, candidates, by_id)
-        return self._known[version]
+            self._entries[version] = (config, candidates, by_id)
+        return self._entries[version]
 
 
 def outcome_of(due: Due, spec: RewardSpec, schema: Mapping[str, Any]) -> Outcome:
-    """The one number that a decision's rewards, and answers under a feedback schema, come to."""
+    """Join a decision's rewards, and its answers under a feedback schema, into one reward."""
     events = implicit_events(due) + reward_events(schema, answers(due), spec.default)
     return Outcome(due, join(events, spec.aggregation, spec.default, spec.min, spec.max), len(events))
 
 
 def joined_reward(due: Due, configs: Configs, feedback_version: int) -> float:
-    """The same number, under the schema of that version."""
+    """Return the joined reward of a decision under the feedback schema of this version."""
     spec = configs.get(due.config_version).reward
     return outcome_of(due, spec, configs.feedback(feedback_version)).reward
 
 
 def implicit_events(due: Due) -> list[RewardEvent]:
-    """What the app reported in time."""
+    """Return the rewards that the app reported in time."""
     return [RewardEvent(value, datetime.fromisoformat(at), reward_id) for value, at, reward_id in due.rewards]
 
 
 def answers(due: Due) -> list[Answer]:
-    """What people said in time."""
+    """Return the answers that people gave in time."""
     return [Answer(kind, value, datetime.fromisoformat(at), name) for kind, value, at, name in due.feedback]
 
 
 def examples_of(policy: BanditPolicy, learned: Sequence[tuple[Due, float]], configs: Configs) -> list[Example]:
-    """Training examples of decisions with their rewards. Slates learn from the whole distribution, so it is looked up."""
+    """Build training examples from decisions and their rewards. Slates learn from the whole logged distribution."""
     chances = configs.distributions([due.id for due, _ in learned]) if policy.slates else {}
     return [example_of(due, reward, configs, chances.get(due.id)) for due, reward in learned]
 
 
 def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | None = None) -> Example:
-    """One training example.
+    """Build one training example.
 
-    :param chances: the whole logged distribution, for slates.
+    :param chances: the whole logged distribution; only slates need it.
     """
     spec = configs.get(due.config_version).reward
     lines = configs.lines(due.config_version, due.actions, due.eligible)

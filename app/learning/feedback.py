@@ -1,7 +1,8 @@
-"""Explicit feedback: check, store durably, answer with a receipt; the same answer twice gets the same receipt.
+"""Explicit feedback: check, store durably, return a receipt. The same answer sent twice gets the same receipt.
 
-Like rewards (``app.learning.rewards``), under the same gate. An answer is kept whatever the experiment's schema says of it;
-what it is worth is the learner's business. How often a unit may answer is exact: the unit is held from counting to commit.
+Answers are stored under the same gate as rewards (``app.learning.rewards``). They are stored whatever their value under the
+experiment's feedback schema; the learner computes the value. The limit of answers per unit is exact, because the unit is
+locked from counting to commit.
 """
 
 import hashlib
@@ -33,12 +34,12 @@ from app.learning.store import feedback as store
 from app.learning.store import rewards
 from app.learning.store.feedback import Answered, FeedbackValue, NewFeedback, Recent, StoredFeedback
 
-Place = tuple[str, str]  # (decision id, feedback id)
+FeedbackKey = tuple[str, str]  # (decision id, feedback id)
 EVENT_ONLY = ("dismissed", "not_interested", "comment")  # kinds without a value
 
 
 class FeedbackAnswer(TypedDict):
-    """What a feedback call answers."""
+    """The answer to a feedback call."""
 
     decision_id: str
     feedback_id: str
@@ -51,7 +52,7 @@ class FeedbackAnswer(TypedDict):
 
 
 class Receipt(NamedTuple):
-    """A stored answer."""
+    """The receipt of a stored answer."""
 
     answer: FeedbackAnswer
     created: bool  # False: it was stored before
@@ -65,23 +66,23 @@ class _Row(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What is known while one batch is checked."""
+    """What is read and collected while one batch is checked."""
 
     decisions: Mapping[str, Answered]
-    known: Mapping[Place, StoredFeedback]
+    stored: Mapping[FeedbackKey, StoredFeedback]
     recent: Mapping[tuple[str, int], Recent]
-    new: dict[Place, NewFeedback]
+    new: dict[FeedbackKey, NewFeedback]
     added: dict[tuple[str, int], int]  # answers of this batch by (unit, experiment id)
 
 
 def feedback(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest]) -> list[Receipt]:
-    """Store all answers in one commit, or none.
+    """Store all answers in one commit, or none of them.
 
-    :raises NotFound: an unknown decision.
-    :raises Unprocessable: a value that this kind of answer does not have.
-    :raises Conflict: another answer under the same feedback_id.
-    :raises Forbidden: a decision of another experiment than the caller's key is bound to.
-    :raises TooManyRequests: the unit gave more answers than the schema takes.
+    :raises NotFound: a decision does not exist.
+    :raises Unprocessable: a value does not belong to its kind of answer.
+    :raises Conflict: another answer with the same feedback_id is stored.
+    :raises Forbidden: the caller's API key is bound to another experiment.
+    :raises TooManyRequests: the unit has given as many answers as the schema allows.
     """
     rows = []
     for index, request in enumerate(requests):
@@ -99,7 +100,7 @@ def feedback(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest]) 
 def _new(request: FeedbackRequest) -> NewFeedback:
     value = request.value
     if isinstance(value, int | float):
-        if not 0 <= value <= TOP_SCORE:  # of no kind, and perhaps too large to be hashed or stored
+        if not 0 <= value <= TOP_SCORE:  # no kind allows it, and it may be too large to hash or store
             raise invalid((FieldError("/value", "out_of_range", {"low": 0, "high": TOP_SCORE}),))
         value = float(value) if request.kind == "score" else value
     feedback_id = request.feedback_id
@@ -110,19 +111,19 @@ def _new(request: FeedbackRequest) -> NewFeedback:
 
 
 def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt] | LoopwiseError]:
-    """The group commit's handler: per job its receipts, or its first error (then nothing of the job is stored)."""
+    """Handle a group commit: return the receipts of each job, or its first error, and then store nothing of that job."""
     rewards.hold_gate_shared(connection)
     rows = [row for job in jobs for row in job]
     ids = list({row.new.decision_id for row in rows})
     decisions = store.decisions_of(connection, ids)
-    units.hold(connection, sorted({one.unit_id for one in decisions.values()}))
-    known = store.find_many(connection, ids)
-    batch = _Batch(decisions, known, _recent(connection, rows, decisions), {}, {})
+    units.hold(connection, sorted({decision.unit_id for decision in decisions.values()}))
+    stored = store.find_many(connection, ids)
+    batch = _Batch(decisions, stored, _recent(connection, rows, decisions), {}, {})
     errors = [_first_error(job, batch) for job in jobs]
-    stored = store.insert_new(connection, list(batch.new.values())) if batch.new else {}
-    known_now, fresh = known | stored, set(stored)  # of several jobs with one answer the first made it
+    inserted = store.insert_new(connection, list(batch.new.values())) if batch.new else {}
+    all_stored, fresh = stored | inserted, set(inserted)  # if several jobs have the same answer, the first creates it
     return [
-        error or [_receipt(row, batch, known_now, fresh) for row in job]
+        error or [_receipt(row, batch, all_stored, fresh) for row in job]
         for job, error in zip(jobs, errors, strict=True)
     ]
 
@@ -132,9 +133,9 @@ def _recent(
 ) -> dict[tuple[str, int], Recent]:
     windows = {}
     for row in rows:
-        found = decisions.get(row.new.decision_id)
-        if found is not None:
-            windows[found.unit_id, found.experiment_id] = _spec(row, found).limit_window_s
+        decision = decisions.get(row.new.decision_id)
+        if decision is not None:
+            windows[decision.unit_id, decision.experiment_id] = _spec(row, decision).limit_window_s
     return store.recent(connection, windows) if windows else {}
 
 
@@ -143,14 +144,14 @@ def _spec(row: _Row, decision: Answered) -> FeedbackSpec:
 
 
 def _first_error(job: list[_Row], batch: _Batch) -> LoopwiseError | None:
-    """Check a job against what is stored and what this batch is about to store; its new rows join the batch."""
-    mine: dict[Place, NewFeedback] = {}
+    """Check a job against the stored and the new rows of this batch. Add its new rows to the batch if all are valid."""
+    job_rows: dict[FeedbackKey, NewFeedback] = {}
     added: dict[tuple[str, int], int] = {}
     for index, row in enumerate(job):
         try:
             decision = _checked(row, batch)
-            place = (row.new.decision_id, row.new.feedback_id)
-            before = batch.known.get(place) or batch.new.get(place) or mine.get(place)
+            key = (row.new.decision_id, row.new.feedback_id)
+            before = batch.stored.get(key) or batch.new.get(key) or job_rows.get(key)
             if before is not None:
                 _refuse_another(before, row.new)
                 continue
@@ -158,11 +159,11 @@ def _first_error(job: list[_Row], batch: _Batch) -> LoopwiseError | None:
             _check_value(row.new, spec)
             unit = (decision.unit_id, decision.experiment_id)
             _check_limit(spec, batch.recent[unit], batch.added.get(unit, 0) + added.get(unit, 0))
-            mine[place] = row.new
+            job_rows[key] = row.new
             added[unit] = added.get(unit, 0) + 1
         except LoopwiseError as error:
             return error if len(job) == 1 else within(error, f"/feedback/{index}")
-    batch.new.update(mine)
+    batch.new.update(job_rows)
     for unit, count in added.items():
         batch.added[unit] = batch.added.get(unit, 0) + count
     return None
@@ -184,7 +185,7 @@ def _refuse_another(before: StoredFeedback | NewFeedback, new: NewFeedback) -> N
 
 
 def _check_value(new: NewFeedback, spec: FeedbackSpec) -> None:
-    """:raises Unprocessable: saying what this kind of answer takes."""
+    """:raises Unprocessable: the value does not belong to its kind; the error says which values do."""
     value, problem = new.value, None
     if new.kind in EVENT_ONLY and value is not None:
         problem = FieldError("/value", "value_not_taken", {"kind": new.kind})
@@ -214,27 +215,29 @@ def _check_limit(spec: FeedbackSpec, recent: Recent, added: int) -> None:
     if recent.answers + added >= spec.limit:
         wait_s = recent.frees_s if recent.answers else spec.limit_window_s
         message = (
-            f"This unit gave {spec.limit} answers within {spec.limit_window_s:g} seconds already; try again later."
+            f"This unit has already given {spec.limit} answers within {spec.limit_window_s:g} seconds; try again later."
         )
         raise TooManyRequests("feedback_limit", message, retry_after_s=max(1, math.ceil(wait_s)))
 
 
-def _receipt(row: _Row, batch: _Batch, known: Mapping[Place, StoredFeedback], fresh: set[Place]) -> Receipt:
-    place = (row.new.decision_id, row.new.feedback_id)
-    found = known[place]
+def _receipt(
+    row: _Row, batch: _Batch, stored: Mapping[FeedbackKey, StoredFeedback], fresh: set[FeedbackKey]
+) -> Receipt:
+    key = (row.new.decision_id, row.new.feedback_id)
+    feedback_row = stored[key]
     answer: FeedbackAnswer = {
-        "decision_id": found.decision_id,
-        "feedback_id": found.feedback_id,
-        "kind": found.kind,
-        "value": found.value,
-        "comment": found.comment,
-        "occurred_at": iso(found.occurred_at),
-        "received_at": iso(found.received_at),
-        "late": found.late,
+        "decision_id": feedback_row.decision_id,
+        "feedback_id": feedback_row.feedback_id,
+        "kind": feedback_row.kind,
+        "value": feedback_row.value,
+        "comment": feedback_row.comment,
+        "occurred_at": iso(feedback_row.occurred_at),
+        "received_at": iso(feedback_row.received_at),
+        "late": feedback_row.late,
     }
-    experiment = experiment_of(row.runtime, batch.decisions[place[0]].experiment_id)
-    created = place in fresh
-    fresh.discard(place)
+    experiment = experiment_of(row.runtime, batch.decisions[key[0]].experiment_id)
+    created = key in fresh
+    fresh.discard(key)
     return Receipt(answer, created, experiment.key)
 
 

@@ -1,4 +1,4 @@
-"""What an app may report of what people said: the shapes of feedback calls, free of any web framework."""
+"""The shapes of feedback calls, independent of any web framework."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 from app.design.feedback_config import Kind
 from app.foundation.fields import MAX_BATCH, Id, Model, Time
 
-Said = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+AnswerText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class FeedbackRequest(Model):
@@ -15,7 +15,7 @@ class FeedbackRequest(Model):
 
     decision_id: Id
     kind: Kind
-    value: Said | int | float | None = Field(
+    value: AnswerText | int | float | None = Field(
         default=None,
         description='thumbs: "up" or "down"; stars: 1 to 5; score: 0 to 10; reason: its name; other kinds have none.',
     )

@@ -1,9 +1,9 @@
-"""Learning again from the untrained model: under another feedback schema, or without what was erased.
+"""Rebuild a model: learn again from the untrained model, under another feedback schema or without erased decisions.
 
-What serves goes on serving until the new version is checked and promoted, all in one transaction: a killed rebuild leaves
-no trace. The new version learns what the serving one did, round by round in the same order, with the rewards as they are
-now; the same decisions with the same rewards give the same bytes. Every version keeps the rows of its own generation of the
-ledger, so that it can be replayed for ever.
+The old version serves until the new one is checked and promoted. All of this is one transaction, so a killed rebuild leaves
+no trace. The new version learns the decisions of the serving version, round by round in the same order, with their current
+rewards. The same decisions with the same rewards give the same bytes. Each version keeps its own generation of the ledger,
+so that it can always be replayed.
 """
 
 from collections import deque
@@ -39,18 +39,18 @@ log = structlog.get_logger()
 
 
 class Rebuilt(NamedTuple):
-    """One lineage, learned again."""
+    """The result of rebuilding one lineage."""
 
     number: int  # of the new version
     old_sha256: str  # of the version that served
     new_sha256: str
     decisions: int  # that the new version learned
-    promoted: bool  # False: it did not pass its checks, and the old one goes on serving
+    promoted: bool  # False: it failed its checks, and the old version still serves
     problems: tuple[str, ...]
 
 
 class Applied(NamedTuple):
-    """A feedback schema that is in force now."""
+    """The result of applying a feedback schema."""
 
     experiment_id: int
     version: int
@@ -59,9 +59,9 @@ class Applied(NamedTuple):
 
 
 def apply_waiting(engine: Engine, settings: Settings) -> list[Applied]:
-    """Bring every waiting feedback schema into force; cheap when there is none. One that fails is tried again later.
+    """Apply every waiting feedback schema. A schema that fails is tried again later.
 
-    :raises Unavailable: the database is away.
+    :raises Unavailable: the database is down.
     """
     with transaction(engine) as connection:
         waiting = feedback_schemas.waiting_experiments(connection)
@@ -71,7 +71,7 @@ def apply_waiting(engine: Engine, settings: Settings) -> list[Applied]:
             applied = apply_schema(engine, settings, experiment_id)
         except Unavailable:
             raise
-        except Exception as error:  # one experiment's fault is shown, and keeps no other waiting
+        except Exception as error:  # an experiment that fails is reported and does not delay the others
             log.exception("rebuild_failed", experiment_id=experiment_id)
             with transaction(engine) as connection:
                 feedback_schemas.note_failure(connection, experiment_id, why_not(error))
@@ -81,16 +81,16 @@ def apply_waiting(engine: Engine, settings: Settings) -> list[Applied]:
 
 
 def why_not(error: Exception) -> str:
-    """Why models could not be learned again, for people."""
-    known = isinstance(error, ModelRefused | ModelError | TrainingDataError)
-    return str(error)[:1000] if known else "an unexpected fault; the worker's log says more"
+    """Explain to people why a rebuild failed."""
+    expected = isinstance(error, ModelRefused | ModelError | TrainingDataError)
+    return str(error)[:1000] if expected else "an unexpected fault; the worker's log says more"
 
 
 def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Applied | None:
     """Join every outcome again under the newest feedback schema, and rebuild each model with these rewards.
 
-    :returns: null when the newest schema is in force already.
-    :raises ModelRefused: a stored model is not what was signed.
+    :returns: None if the newest schema is already applied.
+    :raises ModelRefused: a stored model does not match its signature.
     """
     with transaction(engine) as connection:
         training.lock_every_lineage(connection, experiment_id)
@@ -101,7 +101,7 @@ def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Appl
         feedback_schemas.mark_applied(connection, experiment_id, newest.version)
         outcomes = _settle_again(connection, experiment_id, configs, newest.version)
         rebuilt = {}
-        for serving in sorted(models.serving(connection, experiment_id=experiment_id), key=lambda one: one.arm):
+        for serving in sorted(models.serving(connection, experiment_id=experiment_id), key=lambda row: row.arm):
             if rebuilds.has_ledger(connection, experiment_id, serving.arm):
                 reason = f"feedback schema {newest.version}"
                 rebuilt[serving.arm] = rebuild_lineage(connection, settings, experiment_id, serving.arm, reason=reason)
@@ -112,7 +112,10 @@ def _settle_again(connection: Connection, experiment_id: int, configs: Configs, 
     schema, count = configs.feedback(version), 0
     for slice_ in rebuilds.outcomes(connection, experiment_id):
         joined = [outcome_of(due, configs.get(due.config_version).reward, schema) for due in slice_]
-        rows = [{"decision_id": one.decision.id, "reward": one.reward, "events": one.events} for one in joined]
+        rows = [
+            {"decision_id": outcome.decision.id, "reward": outcome.reward, "events": outcome.events}
+            for outcome in joined
+        ]
         rebuilds.settle_again(connection, experiment_id, version, rows)
         count += len(rows)
     return count
@@ -127,15 +130,15 @@ def rebuild_lineage(
     reason: str,
     without: Collection[str] = (),
 ) -> Rebuilt:
-    """Learn again from the untrained model what the serving version of an arm learned, and let the result serve.
+    """Learn again from the untrained model what the serving version of an arm learned, and serve the result.
 
-    Rewards are joined under the feedback schema in force. Decisions whose unit refuses learning now, or
-    of which retention took the unit and the context, are not learned any more.
-    Holds every lineage of the experiment until the transaction ends (``training.lock_every_lineage``).
+    Rewards are joined under the applied feedback schema. Two kinds of decisions are left out: those whose unit refuses
+    learning now, and those whose unit and context were removed by retention.
+    Every lineage of the experiment is locked until the transaction ends (``training.lock_every_lineage``).
 
-    :param reason: why, for the manifest.
-    :param without: ids of decisions that must not be learned any more; the ledger accounts for them as not learned.
-    :raises ModelRefused: the untrained model is not what was signed.
+    :param reason: the reason for the rebuild, written to the manifest.
+    :param without: ids of decisions that must not be learned from any more; the ledger lists them as not learned.
+    :raises ModelRefused: the untrained model does not match its signature.
     """
     training.lock_every_lineage(connection, experiment_id)
     generation = training.current_generation(connection, experiment_id, arm)
@@ -163,20 +166,24 @@ def rebuild_lineage(
 
 @dataclass
 class _Lesson:
-    """What is learned again, a round at a time."""
+    """The decisions that a rebuild learns from, one round at a time."""
 
     connection: Connection
     experiment_id: int
     arm: str
     feedback_version: int
     without: set[str]
-    rounds: list[int] = field(default_factory=list)  # decisions of each
+    rounds: list[int] = field(default_factory=list)  # number of decisions in each
     learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
     withheld: list[tuple[str, float]] = field(default_factory=list)  # their units refuse learning now
     newest: deque[Example] = field(default_factory=lambda: deque(maxlen=CANARIES))
 
     def learn(self, plain: bytes, policy: BanditPolicy) -> bytes:
-        """The model after all rounds of the serving one. Their borders stay: Vowpal Wabbit's state depends on them."""
+        """Learn all rounds of the serving version. Round borders stay, because Vowpal Wabbit's state depends on them.
+
+        :param plain: the bytes of the untrained model.
+        :returns: the bytes of the trained model.
+        """
         configs = Configs(self.connection, self.experiment_id)
         for decisions in rebuilds.rounds(self.connection, self.experiment_id, self.arm):
             lessons = []
@@ -184,8 +191,8 @@ class _Lesson:
                 if decision.id in self.without:
                     continue
                 reward = joined_reward(decision, configs, self.feedback_version)
-                kept = self.learned if learnable(decision) else self.withheld
-                kept.append((decision.id, reward))
+                target = self.learned if learnable(decision) else self.withheld
+                target.append((decision.id, reward))
                 if learnable(decision):
                     lessons.append((decision, reward))
             examples = examples_of(policy, lessons, configs)
@@ -207,7 +214,7 @@ def _write_generation(connection: Connection, lesson: _Lesson, before: Generatio
 
 
 def _manifest(root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, generation: Generation) -> JsonObject:
-    """What gives the same bytes again: the untrained model, the order, the passes, and the ledger's rows of this version."""
+    """Return what a replay needs besides the ledger to get the same bytes: the untrained model, the order, the passes."""
     return {
         "kind": "rebuild",
         "generation": generation.number,

@@ -1,4 +1,4 @@
-"""What an app may report of what a decision was worth: the shapes of reward calls."""
+"""The shapes of reward calls."""
 
 from pydantic import Field
 

@@ -1,7 +1,7 @@
-"""Reward: check, store durably, answer with a receipt; the same event twice gets the same receipt.
+"""Rewards: check, store durably, return a receipt. The same event sent twice gets the same receipt.
 
-Rewards are only added. How several of one decision become one number is the learner's business, and does not depend on
-the order in which they arrived.
+Rewards are only added. The learner joins the rewards of a decision into one number, which does not depend on the order of
+their arrival.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from app.learning.store.rewards import NewReward, StoredReward
 
 
 class RewardAnswer(TypedDict):
-    """What a reward call answers."""
+    """The answer to a reward call."""
 
     decision_id: str
     reward_id: str
@@ -37,7 +37,7 @@ class RewardAnswer(TypedDict):
 
 
 class ActivationAnswer(TypedDict):
-    """What activating a decision answers."""
+    """The answer to an activation call."""
 
     decision_id: str
     state: str
@@ -45,7 +45,7 @@ class ActivationAnswer(TypedDict):
 
 
 class Receipt(NamedTuple):
-    """A stored reward."""
+    """The receipt of a stored reward."""
 
     answer: RewardAnswer
     created: bool  # False: it was stored before
@@ -59,12 +59,12 @@ class _Row(NamedTuple):
 
 
 def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> list[Receipt]:
-    """Store all rewards in one commit, or none.
+    """Store all rewards in one commit, or none of them.
 
-    :raises NotFound: an unknown decision.
-    :raises Unprocessable: a value outside the experiment's bounds.
-    :raises Conflict: another value under the same reward_id.
-    :raises Forbidden: a decision of another experiment than the caller's key is bound to.
+    :raises NotFound: a decision does not exist.
+    :raises Unprocessable: a value is outside the experiment's bounds.
+    :raises Conflict: another value with the same reward_id is stored.
+    :raises Forbidden: the caller's API key is bound to another experiment.
     """
     rows = [_Row(runtime, caller, _new(request)) for request in requests]
     receipts = runtime.log_writer.submit(HANDLER, rows)
@@ -75,9 +75,9 @@ def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> l
 
 
 def activate(runtime: Runtime, caller: Caller, decision_id: str) -> ActivationAnswer:
-    """A deferred decision was shown: its reward window opens now. Doing it again changes nothing.
+    """Open the reward window of a deferred decision that was shown. A second call changes nothing.
 
-    :raises NotFound: an unknown decision.
+    :raises NotFound: the decision does not exist.
     """
     with transaction(runtime.engine) as connection:
         row = decisions.find(connection, decision_id)
@@ -97,23 +97,22 @@ def _new(request: RewardRequest) -> NewReward:
 
 
 def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt] | LoopwiseError]:
-    """The group commit's handler: per job its receipts, or its first error (then nothing of the job is stored)."""
+    """Handle a group commit: return the receipts of each job, or its first error, and then store nothing of that job."""
     store.hold_gate_shared(connection)
     ids = list({row.reward.decision_id for job in jobs for row in job})
     rewarded = store.decisions_of(connection, ids)
-    known = store.find_many(connection, ids)
+    stored = store.find_many(connection, ids)
     new: dict[tuple[str, str], NewReward] = {}
-    errors = [_first_error(job, rewarded, known, new) for job in jobs]
+    errors = [_first_error(job, rewarded, stored, new) for job in jobs]
+    inserted: dict[tuple[str, str], StoredReward] = {}
     if new:
-        stored = store.insert_new(connection, list(new.values()))
-        if len(stored) < len(new):  # another process stored one of them meanwhile: now it can be seen
+        inserted = store.insert_new(connection, list(new.values()))
+        if len(inserted) < len(new):  # another process has just stored one of them, and it is visible now
             return _store(connection, jobs)
-        known_now = known | stored
-    else:
-        stored, known_now = {}, known
-    fresh = set(stored)  # of several jobs with one event the first made it
+    all_stored = stored | inserted
+    fresh = set(inserted)  # if several jobs have the same event, the first creates it
     return [
-        error or [_receipt(row, rewarded, known_now, fresh) for row in job]
+        error or [_receipt(row, rewarded, all_stored, fresh) for row in job]
         for job, error in zip(jobs, errors, strict=True)
     ]
 
@@ -121,24 +120,24 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
 def _first_error(
     job: list[_Row],
     rewarded: dict[str, store.Rewarded],
-    known: dict[tuple[str, str], StoredReward],
+    stored: dict[tuple[str, str], StoredReward],
     new: dict[tuple[str, str], NewReward],
 ) -> LoopwiseError | None:
-    """Check a job against what is stored and what this batch is about to store; its new rows join ``new``."""
-    mine: dict[tuple[str, str], NewReward] = {}
+    """Check a job against the stored rows and the new rows of this batch. Add its rows to ``new`` if all are valid."""
+    job_rows: dict[tuple[str, str], NewReward] = {}
     for index, row in enumerate(job):
         try:
             _check(row, rewarded)
-            place = (row.reward.decision_id, row.reward.reward_id)
-            before = known.get(place) or new.get(place) or mine.get(place)
+            key = (row.reward.decision_id, row.reward.reward_id)
+            before = stored.get(key) or new.get(key) or job_rows.get(key)
             if before is None:
-                mine[place] = row.reward
+                job_rows[key] = row.reward
             elif not _same(before, row.reward):
                 message = f"reward_id {row.reward.reward_id!r} of this decision has another value; use a new reward_id."
                 raise Conflict("reward_id_reused", message)
         except LoopwiseError as error:
             return error if len(job) == 1 else within(error, f"/rewards/{index}")
-    new.update(mine)
+    new.update(job_rows)
     return None
 
 
@@ -163,23 +162,23 @@ def _same(stored: StoredReward | NewReward, new: NewReward) -> bool:
 def _receipt(
     row: _Row,
     rewarded: dict[str, store.Rewarded],
-    known: dict[tuple[str, str], StoredReward],
+    stored: dict[tuple[str, str], StoredReward],
     fresh: set[tuple[str, str]],
 ) -> Receipt:
-    place = (row.reward.decision_id, row.reward.reward_id)
-    found = known[place]
+    key = (row.reward.decision_id, row.reward.reward_id)
+    reward_row = stored[key]
     answer: RewardAnswer = {
-        "decision_id": found.decision_id,
-        "reward_id": found.reward_id,
-        "metric": found.metric,
-        "value": found.value,
-        "occurred_at": iso(found.occurred_at),
-        "received_at": iso(found.received_at),
-        "late": found.late,
+        "decision_id": reward_row.decision_id,
+        "reward_id": reward_row.reward_id,
+        "metric": reward_row.metric,
+        "value": reward_row.value,
+        "occurred_at": iso(reward_row.occurred_at),
+        "received_at": iso(reward_row.received_at),
+        "late": reward_row.late,
     }
-    experiment = experiment_of(row.runtime, rewarded[place[0]].experiment_id)
-    created = place in fresh
-    fresh.discard(place)
+    experiment = experiment_of(row.runtime, rewarded[key[0]].experiment_id)
+    created = key in fresh
+    fresh.discard(key)
     return Receipt(answer, created, experiment.key)
 
 

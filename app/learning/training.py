@@ -1,9 +1,9 @@
-"""Settling outcomes and learning from them: a loop over the database, not a queue of events.
+"""Settle outcomes and learn from them. Training reads its work from the database, not from a queue of events.
 
-Waking it twice, or killing it, changes nothing. One round of one arm is one transaction under the arm's lock: decisions
-whose reward window closed, in order; their joined rewards, from then on final; and in a learning arm the parent's bytes,
-the child with its manifest, and the ledger. Waiting for the window keeps training unbiased: learning early rewards first
-and silence later does not.
+Starting it twice, or killing it, changes nothing. One round of one arm is one transaction under the arm's lock. It reads the
+decisions whose reward window has closed, in order, and makes their joined rewards final. In a learning arm it also loads the
+parent model and writes the child model with its manifest and its ledger rows. Training waits for the end of the window to
+stay unbiased: early rewards would otherwise be learned before the missing ones.
 """
 
 import gc
@@ -39,26 +39,26 @@ log = structlog.get_logger()
 
 
 class Round(NamedTuple):
-    """What one training round did."""
+    """The result of one training round."""
 
     experiment_id: int
     arm: str
-    number: int | None  # of the new version; null: the arm does not learn
+    number: int | None  # of the new version; None: the arm does not learn
     decisions: int
     promoted: bool
     problems: tuple[str, ...]
 
 
 def due_arms(engine: Engine) -> list[tuple[int, str]]:
-    """(experiment id, arm) of every arm with decisions whose window closed."""
+    """Return (experiment id, arm) for every arm with decisions whose reward window has closed."""
     with transaction(engine) as connection:
         return training.arms_with_due_decisions(connection)
 
 
 def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str) -> Round | None:
-    """Settle, and learn from, everything that is due in one arm, up to the round's limit.
+    """Settle and learn from the due decisions of one arm, up to the limit of a round.
 
-    :returns: null when there is nothing, when somebody else is at it, or when the parent model is refused.
+    :returns: None if no decision is due, if another process trains this arm, or if the parent model is refused.
     """
     with transaction(engine) as connection:
         until = rewards.pass_gate(connection)
@@ -76,7 +76,9 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
         if isinstance(policy, BanditPolicy):
             generation = training.current_generation(connection, experiment_id, arm)
             useful = [outcome for outcome in outcomes if learnable(outcome.decision)]
-            withheld = [(one.decision.id, one.reward) for one in outcomes if not learnable(one.decision)]
+            withheld = [
+                (outcome.decision.id, outcome.reward) for outcome in outcomes if not learnable(outcome.decision)
+            ]
             if useful:
                 lesson = _Lesson(policy, useful, configs, schema, generation)
                 learned = _learn(connection, settings, lesson, done)
@@ -89,15 +91,15 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
 
 
 def learnable(due: Due) -> bool:
-    """False when the unit refused that its decisions are learned from."""
+    """Return False if the unit refuses learning from its decisions."""
     return "learn" not in due.refused
 
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Pause Python's cycle collector: it would walk a round's thousands of contexts again and again, a sixth of the time.
+    """Pause Python's cycle collector, which would scan a round's thousands of contexts repeatedly: a sixth of the time.
 
-    None of them is garbage, and a round's size bounds what it can miss.
+    None of them is garbage, and the size of a round limits the memory that is not collected.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -109,7 +111,7 @@ def _no_collector() -> Iterator[None]:
 
 
 class _Lesson(NamedTuple):
-    """What one round learns from."""
+    """The input of one learning round."""
 
     policy: BanditPolicy
     outcomes: list[Outcome]
@@ -119,7 +121,7 @@ class _Lesson(NamedTuple):
 
 
 def _learn(connection: Connection, settings: Settings, lesson: _Lesson, done: Round) -> Round | None:
-    """Make the next model version of an arm from these outcomes, and put it into service when it passes its checks."""
+    """Learn the next model version of an arm from these outcomes, and serve it if it passes its checks."""
     experiment_id, arm = done.experiment_id, done.arm
     (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
     try:
@@ -148,7 +150,7 @@ def _learn(connection: Connection, settings: Settings, lesson: _Lesson, done: Ro
 
 
 def canaries(examples: list[Example]) -> list[tuple[str, list[str]]]:
-    """A few contexts, spread over the round, on which a model must answer sensibly before it serves."""
+    """Pick a few contexts, spread over the round, for the checks of a model before it serves."""
     step = max(1, len(examples) // CANARIES)
     return [(example.shared_line, list(example.action_lines)) for example in examples[::step][:CANARIES]]
 
@@ -159,7 +161,7 @@ def _policy(configs: Configs, config_version: int, arm: str) -> Policy:
 
 
 def _manifest(parent: VersionInfo, lesson: _Lesson) -> JsonObject:
-    """What gives the same bytes again: the parent, the order, the passes, and the ledger's rows of this version."""
+    """Return what a replay needs besides the ledger to get the same bytes: the parent, the order, the passes."""
     return {
         "kind": "incremental",
         "parent_number": parent.number,
@@ -179,7 +181,7 @@ def _manifest(parent: VersionInfo, lesson: _Lesson) -> JsonObject:
 def promote(
     connection: Connection, experiment_id: int, arm: str, version_id: int, revision: int, report: ModelReport
 ) -> None:
-    """Put the new version into service, or say why the old one stays."""
+    """Serve the new version, or report why the old version stays."""
     if report.ok:
         models.serve(connection, experiment_id, arm, version_id, revision)
     else:

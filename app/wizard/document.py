@@ -4,16 +4,17 @@ A form's fields make their own values (see ``form``); here is what several of th
 """
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from app.design.experiment_config import OPTIONAL_PARTS
 from app.design.feedback_config import DEFAULT_LIMITS
 from app.design.pages.definition_fields import POLICY, policy_of
 from app.design.people_config import PURPOSES
+from app.foundation.fields import JsonObject
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard import form
 
-Document = dict[str, Any]  # a definition as the API takes it
+Document = JsonObject  # a definition as the API takes it
 HOLDOUT: Final = "holdout"
 _YES_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 _SOURCES: Final = {  # by type, the fields of a metric's source

@@ -1,7 +1,7 @@
 """What all pages of the wizard share: an opened draft, the steps around a page, a clash of two people."""
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from flask import render_template, request
 
@@ -12,6 +12,7 @@ from app.design.pages import definition_words, policy_words
 from app.design.pages.channel_words import CHANNELS
 from app.design.pages.definition_fields import GROUPS, range_of
 from app.design.store.drafts import StoredDraft
+from app.foundation.fields import JsonObject
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.fields.trees import texts_of
 from app.foundation.serving import process
@@ -42,7 +43,7 @@ CHOICES: Final[dict[str, object]] = {
 }
 
 
-Look = dict[str, Any]  # of an address: what is looked at on its page
+Look = JsonObject  # of an address: what is looked at on its page
 
 
 class Clash(NamedTuple):

@@ -1,4 +1,4 @@
-"""`loopwise up` as a user runs it, in a folder of its own, and what the tests ask about it."""
+"""`loopwise up` as a user runs it, in a folder of its own, with helpers for the tests."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _READY_S = 90.0
 
 
 class Installation:
-    """A data directory and, at times, a running `up` over it."""
+    """A data directory, sometimes with a running `up`."""
 
     def __init__(self, folder: Path, identity: Identity | None = None) -> None:
         self.data_dir = folder / "data"
@@ -30,7 +30,7 @@ class Installation:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str, **environment: str) -> "Installation":
-        """Start `up` and wait until it says that it is ready."""
+        """Start `up` and wait until it is ready."""
         child = self.launch(*options, **environment)
         wait_for(lambda: "ready: " in self.output() or child.poll() is not None, _READY_S, self.output)
         assert child.poll() is None, self.output()
@@ -53,7 +53,7 @@ class Installation:
         return self._output.read_text(encoding="utf-8")
 
     def runtime(self) -> dict[str, Any]:
-        """What `up` tells the other commands."""
+        """Read the addresses that `up` writes for the other commands."""
         return dict(json.loads((self.data_dir / "runtime.json").read_text(encoding="utf-8")))
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -69,7 +69,7 @@ class Installation:
         )
 
     def get(self, path: str, body: object = None) -> int:
-        """Ask the web server as the administrator, with POST when there is a body; 0 when it does not answer."""
+        """Call the web server as the administrator, with POST if there is a body; returns the status, or 0 without an answer."""
         key = (self.data_dir / "admin-key").read_text(encoding="ascii").strip()
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
@@ -81,15 +81,15 @@ class Installation:
             return 0
 
     def children(self) -> dict[str, int]:
-        """Pids of the direct children by name."""
+        """Return the pids of the direct children by name."""
         assert self.process is not None
-        found = {}
+        children = {}
         for pid in children_of(self.process.pid):
-            found[_name(pid)] = pid
-        return found
+            children[_name(pid)] = pid
+        return children
 
     def family(self) -> set[int]:
-        """`up` and everything below it."""
+        """Return the pids of `up` and all its descendants."""
         assert self.process is not None
         parents = _processes()
         family = {self.process.pid}
@@ -98,7 +98,7 @@ class Installation:
         return family
 
     def end(self, number: int = signal.SIGINT, deadline_s: float = 40) -> int:
-        """Signal `up` and wait for it."""
+        """Signal `up`, wait for its end, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         code = self.process.wait(deadline_s)
@@ -112,26 +112,26 @@ class Installation:
 
 def _environment() -> dict[str, str]:
     ours = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**others, "PYTHONPATH": str(ROOT)}
 
 
 @contextlib.contextmanager
 def installation(identity: Identity | None = None) -> Iterator[Installation]:
-    """Give a new one, and take away whatever is left of it."""
+    """Yield a new installation, and remove the rest of it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="loopwise-up-"))
     folder.chmod(0o755)
-    made = Installation(folder, identity)
+    new = Installation(folder, identity)
     try:
-        yield made
+        yield new
     finally:
-        if made.process is not None and made.process.poll() is None:
-            made.end(signal.SIGTERM)
+        if new.process is not None and new.process.poll() is None:
+            new.end(signal.SIGTERM)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for(condition: Callable[[], bool], deadline_s: float, explain: Callable[[], str] = str) -> None:
-    """Poll until it holds; fail with an explanation after the deadline."""
+    """Poll until the condition is true; fail with an explanation after the deadline."""
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s\n{explain()}"
@@ -139,28 +139,28 @@ def wait_for(condition: Callable[[], bool], deadline_s: float, explain: Callable
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those that still run; a zombie, which waits only to be reaped by somebody else, does not."""
+    """Return the processes that still run. A zombie, which waits for its parent, does not count."""
     return pids & set(_processes())
 
 
 def children_of(pid: int) -> set[int]:
-    """Pids directly below one."""
+    """Return the pids of the direct children of a process."""
     return {child for child, parent in _processes().items() if parent == pid}
 
 
 def _processes() -> dict[int, int]:
-    """Every process but zombies, with its parent."""
-    found = {}
+    """Return the parent of every process except zombies, by pid."""
+    parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
             if state != "Z":
-                found[int(folder.name)] = int(parent)
-    return found
+                parents[int(folder.name)] = int(parent)
+    return parents
 
 
 def _name(pid: int) -> str:
-    """ "web", "worker", "beat", "postgres" or "redis"."""
+    """Return the name of a process: "web", "worker", "beat", "postgres" or "redis"."""
     with contextlib.suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         if "app.commands" in words:

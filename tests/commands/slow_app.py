@@ -1,4 +1,4 @@
-"""A stand-in for the application: answers after a second, so that a test can stop the server meanwhile."""
+"""An app that answers after a second, so that a test can stop the server in between."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def create_app() -> Callable[..., Iterable[bytes]]:
-    """Build it, as app.web.create_app would."""
+    """Build the app, in place of app.web.app.create_app."""
 
     def app(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         time.sleep(1)

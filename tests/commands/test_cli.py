@@ -1,4 +1,4 @@
-"""The command line itself: helpful, quick to help, and never a traceback for what a user can put right."""
+"""The command line explains itself, prints help quickly, and shows no traceback for errors that a user can fix."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize("path", list(_commands(main)), ids=" ".join)
-def test_every_command_explains_itself_and_every_option(path: tuple[str, ...]) -> None:
+def test_every_command_and_every_option_has_help(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*path, "--help"])
     assert result.exit_code == 0, result.output
     assert len(result.output.split()) > 25, result.output
@@ -37,7 +37,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_a_database_without_tables_is_one_sentence(
+def test_a_database_without_tables_is_reported_in_one_sentence(
     empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
@@ -53,8 +53,8 @@ def test_the_key_is_the_last_line_and_works_only_until_it_is_revoked(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     data_dir = ["--data-dir", str(tmp_path)]
-    made = CliRunner().invoke(main, ["keys", "create", "--scopes", "decide, reward", "--name", "shop", *data_dir])
-    key_id = made.output.splitlines()[-1][:15]
+    created = CliRunner().invoke(main, ["keys", "create", "--scopes", "decide, reward", "--name", "shop", *data_dir])
+    key_id = created.output.splitlines()[-1][:15]
     assert CliRunner().invoke(main, ["keys", "revoke", key_id, *data_dir]).exit_code == 0
     assert f"{key_id}  revoked" in CliRunner().invoke(main, ["keys", "list", *data_dir]).output
     assert CliRunner().invoke(main, ["keys", "revoke", key_id, *data_dir]).exit_code == 2
@@ -71,7 +71,7 @@ def test_the_key_is_the_last_line_and_works_only_until_it_is_revoked(
         (["worker"], "REDIS_URL"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
+def test_a_failed_command_explains_itself_in_one_sentence(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)

@@ -1,4 +1,4 @@
-"""`loopwise web` alone, over a stand-in application."""
+"""`loopwise web` alone, with a test application."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_sigterm_answers_what_was_accepted_and_ends_within_five_seconds(tmp_path: Path) -> None:
+def test_after_sigterm_accepted_requests_are_answered_and_the_server_ends_within_five_seconds(tmp_path: Path) -> None:
     port = free_port()
     stale = tmp_path / "counter_1.db"
     stale.touch()

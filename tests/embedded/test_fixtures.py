@@ -1,4 +1,4 @@
-"""The fixtures that every other test stands on."""
+"""The fixtures that all other tests use."""
 
 import psycopg2
 import pytest
@@ -23,7 +23,7 @@ def test_an_empty_database_has_no_tables(empty_database_url: str) -> None:
     assert _tables(empty_database_url) == 0
 
 
-def test_a_module_gets_a_migrated_database(database_url: str) -> None:
+def test_the_database_of_a_module_is_migrated(database_url: str) -> None:
     pytest.importorskip("app.foundation.store.migrate")
     assert _tables(database_url) > 0
 

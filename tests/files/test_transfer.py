@@ -1,4 +1,4 @@
-"""Logs out and in: exact round trips in every format, files that tools of others read, refusals that name the line."""
+"""Export and import of logs: exact round trips in every format, files for other tools, and errors that name the line."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ CONTEXTS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def log(lab: Lab) -> str:
-    """A learner's log with nested contexts, per-call actions, exclusions and rewards that are no round numbers."""
+    """Make the log of a learning arm with nested contexts, actions in calls, exclusions, and rewards with many digits."""
     reward = {"window_s": 600.0, "min": -2.0, "max": 3.0, "default": 0.1}
     lab.make("source", arms=[arm("learned", 0.6, BANDIT), arm("control", 0.4)], control_arm="control", reward=reward)
     for turn in range(2):
@@ -45,7 +45,7 @@ def log(lab: Lab) -> str:
                 body["excluded_actions"] = ["b"]
             bodies.append(body)
         lab.play(
-            "source", bodies, lambda _, one: (len(one["decision_id"]) * 7919 % 1000) / 300 - 1.1 if one["arm"] else None
+            "source", bodies, lambda _, row: (len(row["decision_id"]) * 7919 % 1000) / 300 - 1.1 if row["arm"] else None
         )
     return "source"
 
@@ -76,7 +76,7 @@ def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: P
     assert audit.ok and audit.decisions == 0
 
 
-def test_dsjson_has_the_cost_with_the_other_sign_and_vowpal_wabbit_learns_from_it(
+def test_dsjson_has_the_negative_reward_as_cost_and_vowpal_wabbit_learns_from_it(
     lab: Lab, log: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.dsjson"
@@ -97,12 +97,12 @@ def test_dsjson_has_the_cost_with_the_other_sign_and_vowpal_wabbit_learns_from_i
     assert [len(chances) for chances in shown] == [len(event["a"]) for event in events]
     assert examples == len(events)
     assert any(
-        max(float(one.partition(":")[2]) for one in chances) > 0.9 for chances in shown
+        max(float(pair.partition(":")[2]) for pair in chances) > 0.9 for chances in shown
     )  # it came to prefer some
     assert (tmp_path / "model").stat().st_size > 300
 
 
-def test_an_event_of_vowpal_wabbit_s_own_is_understood() -> None:
+def test_an_event_that_vowpal_wabbit_wrote_is_read() -> None:
     event = {
         "_label_cost": -0.75,
         "_label_probability": 0.2,
@@ -113,10 +113,10 @@ def test_an_event_of_vowpal_wabbit_s_own_is_understood() -> None:
         "c": {"user": {"age": 3}, "_multi": [{"_tag": "x", "f": 1}, {"f": 2}, {"id": "named"}]},
         "EventId": "e1",
     }
-    found = log_files.from_dsjson(event)
-    assert (found["reward"], found["propensity"], found["action"]) == (0.75, 0.2, "2")
-    assert found["distribution"] == [0.5, 0.2, 0.3]
-    assert [action["id"] for action in found["actions"]] == ["x", "2", "named"]
+    record = log_files.from_dsjson(event)
+    assert (record["reward"], record["propensity"], record["action"]) == (0.75, 0.2, "2")
+    assert record["distribution"] == [0.5, 0.2, 0.3]
+    assert [action["id"] for action in record["actions"]] == ["x", "2", "named"]
 
 
 HEADER = "decision_id,unit_id,actions,distribution,action,propensity,reward\n"
@@ -157,13 +157,17 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     ),
     "too few chances": ("csv", csv(line(distribution='"[1.0]"')), "line 5: distribution needs one probability"),
     "another propensity": ("csv", csv(line(propensity="0.3")), "line 5: propensity differs"),
-    "a foreign action": ("csv", csv(line(action="z")), "line 5: action 'z' must stand once among the actions"),
-    "an action twice": ("csv", csv(line(actions='"[""a"",""a""]"')), "line 5: action 'a' must stand once"),
+    "a foreign action": ("csv", csv(line(action="z")), "line 5: action 'z' must be among the actions"),
+    "an action twice": (
+        "csv",
+        csv(line(actions='"[""a"",""a""]"')),
+        "line 5: action 'a' must be among the actions, and no id may be repeated",
+    ),
     "no action": ("csv", csv(line(action="")), "line 5: there is no action"),
-    "an id twice": ("csv", csv(line(decision_id="d1")), "line 5: decision_id 'd1' stands twice"),
+    "an id twice": ("csv", csv(line(decision_id="d1")), "line 5: decision_id 'd1' is repeated"),
     "no JSON": ("csv", csv(line(actions="[a")), "line 5: actions is not JSON"),
-    "too few fields": ("csv", csv("d9,u\n"), "line 5: the line has not as many fields as the header"),
-    "too many fields": ("csv", csv(line(reward="1,2")), "line 5: the line has not as many fields as the header"),
+    "too few fields": ("csv", csv("d9,u\n"), "line 5: the line does not have as many fields as the header"),
+    "too many fields": ("csv", csv(line(reward="1,2")), "line 5: the line does not have as many fields as the header"),
     "a broken quote": ("csv", csv('d9,"u,x\n', line(decision_id="d10")), "line 5: "),
     "text after a quote": ("csv", csv(line(unit_id='"u"x')), "line 5: "),
     "not UTF-8": ("csv", csv() + "d9,Zürich".encode("latin-1"), "line 5: not UTF-8"),
@@ -250,7 +254,7 @@ def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_key_that_is_taken_is_refused(lab: Lab, tmp_path: Path) -> None:
+def test_an_import_under_the_key_of_an_existing_experiment_is_refused(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(PLAIN)
     transfer.import_log(lab.runtime.engine, path, "taken")
@@ -260,7 +264,7 @@ def test_a_key_that_is_taken_is_refused(lab: Lab, tmp_path: Path) -> None:
     assert counts(lab.database_url) == before
 
 
-def test_parquet_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> None:
+def test_a_parquet_file_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
     table = {"a": ["x", "y"] * 3, "p": [0.5] * 6, "r": [0, 1] * 3, "age": [1.5, 2.5] * 3, "who": ["u1", "u2", "u3"] * 2}
     pq.write_table(pa.table(table), path)
@@ -280,14 +284,14 @@ def test_the_open_bandit_sample_is_imported_and_evaluated(lab: Lab) -> None:
     done = transfer.import_log(lab.runtime.engine, path, "obd", mapping=mapping, reward_range=(0.0, 1.0))
     assert (done.decisions, done.actions) == (10_000, 34)
     request = EvaluationRequest(candidates=[], train_share=0.3)
-    asked = evaluations.ask(lab.runtime.engine, "obd", request, "test")
+    evaluation = evaluations.ask(lab.runtime.engine, "obd", request, "test")
     evaluations.run_waiting(lab.runtime.engine, lab.settings)
-    found = sound(evaluations.get(lab.runtime.engine, "obd", asked.id).as_json())
-    assert found["status"] == "done", found["error"]
-    lines = {one["policy"]: one for one in found["result"]["policies"]}
+    document = sound(evaluations.get(lab.runtime.engine, "obd", evaluation.id).as_json())
+    assert document["status"] == "done", document["error"]
+    lines = {line["policy"]: line for line in document["result"]["policies"]}
     clicks = pd.read_csv(path).reward
     later = float(clicks.iloc[3000:].mean())
-    assert found["result"]["logged_value"] == pytest.approx(later)
+    assert document["result"]["logged_value"] == pytest.approx(later)
     uniform = lines["uniform"]
     assert uniform["value"] == pytest.approx(later, rel=0.05)  # it was a uniform log
     assert uniform["mean_weight"] == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""`loopwise import`, `export`, `evaluate` and `compare` as an analyst calls them."""
+"""`loopwise import`, `export`, `evaluate` and `compare`, called as an analyst calls them."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ REFERENCE = Path(__file__).resolve().parents[1] / "experiments" / "reference"
 LOG = REFERENCE / "obd_rows_men_random_to_bts.csv"
 
 
-def test_a_log_goes_in_and_out_by_command(tmp_path: Path, database_url: str) -> None:
+def test_commands_import_and_export_a_log(tmp_path: Path, database_url: str) -> None:
     columns = ["--column", "propensity=pscore", "--context-columns", "position"]
     done = loopwise(tmp_path, database_url, "import", str(LOG), "--experiment", "obd", *columns)
     assert done.returncode == 0, done.stderr
@@ -28,7 +28,7 @@ def test_a_log_goes_in_and_out_by_command(tmp_path: Path, database_url: str) -> 
     assert done.returncode == 0 and json.loads(done.stdout)["metrics"], done.stderr
 
 
-def test_what_cannot_be_imported_or_exported_ends_with_one_sentence(tmp_path: Path, database_url: str) -> None:
+def test_a_failed_import_or_export_ends_with_one_sentence(tmp_path: Path, database_url: str) -> None:
     before = counts(database_url)
     bad = tmp_path / "bad.csv"
     bad.write_text("action,propensity,reward\na,0.5,1\na,2,1\n")

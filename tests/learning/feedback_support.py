@@ -1,4 +1,4 @@
-"""Answers of people, given to services in this process."""
+"""Send answers of people to the services in this process."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ TURNED = {"thumbs": {"up": 0.0, "down": 1.0}, "limit": 10_000}
 
 
 def say(loop: Loop, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answers in one commit."""
-    requests = [FeedbackRequest.model_validate(one) for one in answers]
+    """Store answers in one commit."""
+    requests = [FeedbackRequest.model_validate(answer) for answer in answers]
     return [receipt.answer for receipt in feedback.feedback(loop.runtime, loop.caller, requests)]
 
 
 def change(loop: Loop, key: str, schema: dict[str, Any] | None) -> None:
-    """Another feedback schema."""
+    """Change the feedback schema."""
     from app.design import experiments
 
     experiments.change(loop.runtime.engine, loop.settings, key, {"feedback": schema}, "test")
@@ -26,7 +26,7 @@ def change(loop: Loop, key: str, schema: dict[str, Any] | None) -> None:
 
 
 def apply(loop: Loop) -> list[Applied]:
-    """What the worker does when beat wakes it."""
+    """Apply waiting schemas as the worker does when beat starts it."""
     done = apply_waiting(loop.runtime.engine, loop.settings)
     loop.runtime.snapshots.refresh()
     return done
@@ -35,14 +35,14 @@ def apply(loop: Loop) -> list[Applied]:
 def answered_round(
     loop: Loop, key: str, experiment_id: int, count: int = 30, best: str = "b", arm: str = "learned"
 ) -> Any:
-    """A round of decisions of which every second got a thumb, up for the best action, and some a reward of 0.25."""
+    """Train a round in which every second decision has a thumb (up for the best action) and every third a reward of 0.25."""
     decided = loop.decide(key, [{"context": {"n": n % 5}} for n in range(count)])
     answers = []
-    for n, one in enumerate(decided):
+    for n, decision in enumerate(decided):
         if n % 2:
-            thumb = "up" if one["action"]["id"] == best else "down"
-            answers.append({"decision_id": one["decision_id"], "kind": "thumbs", "value": thumb})
-    loop.reward([{"decision_id": one["decision_id"], "value": 0.25} for one in decided[::3]])
+            thumb = "up" if decision["action"]["id"] == best else "down"
+            answers.append({"decision_id": decision["decision_id"], "kind": "thumbs", "value": thumb})
+    loop.reward([{"decision_id": decision["decision_id"], "value": 0.25} for decision in decided[::3]])
     say(loop, answers)
     loop.close_windows(experiment_id)
     done = loop.train(experiment_id, arm)

@@ -1,4 +1,4 @@
-"""What people say of a decision, as an app reports it."""
+"""Feedback calls as an app makes them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -89,13 +89,13 @@ def test_each_kind_of_answer_is_stored_with_a_receipt(
         ("not_interested", {"value": 1}, "/value"),
     ],
 )
-def test_a_value_that_the_kind_does_not_have_is_refused(
+def test_a_value_of_another_kind_is_refused(
     client: Client, database_url: str, kind: str, fields: dict[str, Any], path: str
 ) -> None:
     decision_id = decide(client)
     answer = client.post("/v1/feedback", {"decision_id": decision_id, "kind": kind, **fields})
     assert (answer.status, answer.body["code"]) == (422, "invalid_value"), answer.raw
-    assert [one["path"] for one in answer.body["errors"]] == [path]
+    assert [error["path"] for error in answer.body["errors"]] == [path]
     assert query(database_url, "SELECT 1 FROM feedback WHERE decision_id = %s", decision_id) == []
 
 
@@ -118,7 +118,7 @@ def test_a_body_of_the_wrong_shape_is_refused(client: Client, body: dict[str, An
     assert client.post("/v1/feedback", {"decision_id": decide(client), **body}).status == 422
 
 
-def test_nul_characters_and_half_characters_are_refused(client: Client) -> None:
+def test_nul_characters_and_lone_surrogates_are_refused(client: Client) -> None:
     decision_id = decide(client)
     assert say(client, decision_id, "comment", comment="a\0b").status == 400
     raw = b'{"decision_id": "%s", "kind": "comment", "comment": "\\ud800"}' % decision_id.encode()
@@ -132,13 +132,13 @@ def test_a_number_beyond_all_bounds_is_refused(client: Client, kind: str, number
     assert client.post("/v1/feedback", raw).status in (400, 422)
 
 
-def test_the_same_answer_twice_is_200_with_the_same_receipt(client: Client) -> None:
+def test_the_same_answer_sent_twice_gets_200_and_the_same_receipt(client: Client) -> None:
     decision_id = decide(client)
     first = _receipt(say(client, decision_id, "score", 7, feedback_id="f"))
     assert _receipt(say(client, decision_id, "score", 7.0, feedback_id="f"), 200) == first
 
 
-def test_without_an_id_the_same_answer_counts_once_and_another_is_another(client: Client) -> None:
+def test_without_an_id_the_same_answer_counts_once_and_a_different_answer_counts_too(client: Client) -> None:
     decision_id = decide(client)
     first = _receipt(say(client, decision_id, "stars", 4))
     assert _receipt(say(client, decision_id, "stars", 4), 200) == first
@@ -150,7 +150,7 @@ def test_without_an_id_the_same_answer_counts_once_and_another_is_another(client
     "other",
     [{"value": "down"}, {"kind": "stars", "value": 4}, {"comment": "x"}, {"occurred_at": "2026-01-31T12:00:00Z"}],
 )
-def test_another_answer_under_the_same_feedback_id_is_409(client: Client, other: dict[str, Any]) -> None:
+def test_another_answer_with_the_same_feedback_id_gets_409(client: Client, other: dict[str, Any]) -> None:
     body = {"decision_id": decide(client), "kind": "thumbs", "value": "up", "feedback_id": "f"}
     assert client.post("/v1/feedback", body).status == 201
     answer = client.post("/v1/feedback", body | other)
@@ -159,7 +159,7 @@ def test_another_answer_under_the_same_feedback_id_is_409(client: Client, other:
 
 def test_a_batch_is_stored_whole_or_not_at_all(client: Client, database_url: str) -> None:
     ids = [decide(client) for _ in range(3)]
-    good = [{"decision_id": one, "kind": "thumbs", "value": "up"} for one in ids]
+    good = [{"decision_id": decision_id, "kind": "thumbs", "value": "up"} for decision_id in ids]
     answer = client.post("/v1/feedback/batch", {"feedback": [*good, {"decision_id": "none", "kind": "dismissed"}]})
     assert (answer.status, answer.body["code"]) == (404, "unknown_decision") and "/feedback/3" in answer.body["detail"]
     assert query(database_url, "SELECT 1 FROM feedback WHERE decision_id = ANY(%s)", ids) == []
@@ -169,7 +169,9 @@ def test_a_batch_is_stored_whole_or_not_at_all(client: Client, database_url: str
     assert client.post("/v1/feedback/batch", {"feedback": good}).status == 200
 
 
-def test_who_may_report_and_for_which_experiment(client: Client, web: Web, database_url: str) -> None:
+def test_only_keys_of_the_experiment_with_the_reward_scope_may_report_answers(
+    client: Client, web: Web, database_url: str
+) -> None:
     decision_id = decide(client)
     reader = web.client(make_key(database_url, "read", "decide"))
     assert say(reader, decision_id, "thumbs", "up").body["code"] == "missing_scope"
@@ -178,28 +180,28 @@ def test_who_may_report_and_for_which_experiment(client: Client, web: Web, datab
     assert say(client, "no-such-decision", "thumbs", "up").body["code"] == "unknown_decision"
 
 
-def test_without_a_schema_answers_are_kept_with_any_reason(client: Client) -> None:
+def test_without_a_schema_answers_with_any_reason_are_stored(client: Client) -> None:
     decision_id = decide(client, "unasked")
     assert _receipt(say(client, decision_id, "reason", "whatever it is"))["value"] == "whatever it is"
     assert _receipt(say(client, decision_id, "stars", 5))["late"] is False
 
 
-def test_an_answer_after_the_window_is_kept_and_marked(client: Client, database_url: str) -> None:
+def test_an_answer_after_the_window_is_stored_and_marked_late(client: Client, database_url: str) -> None:
     decision_id = decide(client)
     query(database_url, "UPDATE decisions SET closes_at = clock_timestamp() WHERE id = %s", decision_id)
     assert _receipt(say(client, decision_id, "thumbs", "up"))["late"] is True
 
 
-def test_a_decision_that_was_erased_takes_no_answer(client: Client, database_url: str) -> None:
+def test_an_answer_for_an_erased_decision_is_refused(client: Client, database_url: str) -> None:
     decision_id = decide(client)
     query(database_url, "UPDATE decisions SET erased_at = clock_timestamp() WHERE id = %s", decision_id)
     assert say(client, decision_id, "thumbs", "up").body["code"] == "unknown_decision"
 
 
-def test_a_unit_that_answers_too_often_is_told_when_to_come_back(client: Client, database_url: str) -> None:
+def test_a_unit_that_answers_too_often_gets_429_with_the_time_to_wait(client: Client, database_url: str) -> None:
     ids = [decide(client, "narrow", "keen") for _ in range(4)]
-    for one in ids[:3]:
-        _receipt(say(client, one, "thumbs", "up"))
+    for decision_id in ids[:3]:
+        _receipt(say(client, decision_id, "thumbs", "up"))
     answer = say(client, ids[3], "thumbs", "up")
     assert (answer.status, answer.body["code"]) == (429, "feedback_limit")
     assert 800 <= int(answer.headers["Retry-After"]) <= 900
@@ -213,29 +215,32 @@ def test_a_unit_that_answers_too_often_is_told_when_to_come_back(client: Client,
 
 def test_a_batch_over_the_limit_stores_nothing(client: Client, database_url: str) -> None:
     ids = [decide(client, "narrow", "all at once") for _ in range(4)]
-    batch = [{"decision_id": one, "kind": "thumbs", "value": "up"} for one in ids]
+    batch = [{"decision_id": decision_id, "kind": "thumbs", "value": "up"} for decision_id in ids]
     answer = client.post("/v1/feedback/batch", {"feedback": batch})
     assert (answer.status, answer.body["code"]) == (429, "feedback_limit")
     assert query(database_url, "SELECT 1 FROM feedback WHERE unit_id = 'all at once'") == []
 
 
-def test_the_limit_is_exact_when_two_processes_take_answers_at_once(
+def test_the_limit_is_exact_when_two_processes_store_answers_concurrently(
     client: Client, web: Web, database_url: str
 ) -> None:
     ids = [decide(client, "narrow", "raced") for _ in range(40)]
     with running_web(database_url) as other:
         clients = [client, other.client(client.key)]
         with ThreadPoolExecutor(8) as pool:
-            jobs = [pool.submit(say, clients[place % 2], one, "thumbs", "up") for place, one in enumerate(ids)]
-            found = sorted(job.result().status for job in jobs)
-    assert found == [201] * 3 + [429] * 37
+            jobs = [
+                pool.submit(say, clients[index % 2], decision_id, "thumbs", "up")
+                for index, decision_id in enumerate(ids)
+            ]
+            statuses = sorted(job.result().status for job in jobs)
+    assert statuses == [201] * 3 + [429] * 37
     assert query(database_url, "SELECT count(*) FROM feedback WHERE unit_id = 'raced'") == [(3,)]
 
 
-def test_of_many_copies_sent_at_once_one_is_stored(client: Client, database_url: str) -> None:
+def test_concurrent_copies_of_an_answer_are_stored_once(client: Client, database_url: str) -> None:
     decision_id = decide(client)
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(say, client, decision_id, "stars", 5) for _ in range(24)]
         answers = [job.result() for job in jobs]
-    assert sorted(one.status for one in answers) == [200] * 23 + [201]
-    assert len({one.raw for one in answers}) == 1
+    assert sorted(answer.status for answer in answers) == [200] * 23 + [201]
+    assert len({answer.raw for answer in answers}) == 1

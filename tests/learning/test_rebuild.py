@@ -1,4 +1,4 @@
-"""Another feedback schema: outcomes are joined again, models learn again, and nothing is lost on the way."""
+"""A changed feedback schema joins outcomes again and rebuilds models, without losing a decision."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.learning.feedback_support import THUMBS, TURNED, answered_round, appl
 from tests.service import ROOT, SECRET, Loop, bandit, query, wait_for
 
 OUTCOMES = "SELECT decision_id, reward, events, feedback_version FROM outcomes WHERE experiment_id = %s"
-TWO_ARMS = [one | {"share": 0.6} for one in bandit()] + [{"key": "even", "share": 0.4, "policy": {"type": "uniform"}}]
+TWO_ARMS = [arm | {"share": 0.6} for arm in bandit()] + [{"key": "even", "share": 0.4, "policy": {"type": "uniform"}}]
 
 
 def outcomes(loop: Loop, experiment_id: int) -> dict[str, tuple[float, int, int]]:
@@ -37,12 +37,12 @@ def rebuild(loop: Loop, experiment_id: int, without: tuple[str, ...] = ()) -> An
     return done
 
 
-def test_answers_in_time_are_joined_with_rewards_by_the_schema_in_force(loop: Loop) -> None:
+def test_answers_in_time_are_joined_with_rewards_under_the_applied_schema(loop: Loop) -> None:
     experiment_id = loop.make("joined", feedback=THUMBS | {"confidence": 0.5, "stars": [0, 0.25, 0.5, 0.75, 1.0]})
-    both, said, silent, late, twice = (one["decision_id"] for one in loop.decide("joined", [{}] * 5))
+    both, answered, silent, late, twice = (decision["decision_id"] for decision in loop.decide("joined", [{}] * 5))
     up = {"kind": "thumbs", "value": "up"}
     loop.reward([{"decision_id": both, "value": 0.25}])
-    say(loop, [{"decision_id": one, **up} for one in (both, said)])
+    say(loop, [{"decision_id": decision_id, **up} for decision_id in (both, answered)])
     say(loop, [{"decision_id": twice, **up, "occurred_at": "2026-01-01T00:00:01Z"}])
     down = {"decision_id": twice, "kind": "thumbs", "value": "down", "occurred_at": "2026-01-01T00:00:00Z"}
     say(loop, [down, {"decision_id": twice, "kind": "stars", "value": 2}])
@@ -52,7 +52,7 @@ def test_answers_in_time_are_joined_with_rewards_by_the_schema_in_force(loop: Lo
     loop.train(experiment_id, "all")
     assert outcomes(loop, experiment_id) == {
         both: (0.75, 2, 1),
-        said: (0.5, 1, 1),
+        answered: (0.5, 1, 1),
         silent: (0.0, 0, 1),
         late: (0.0, 0, 1),
         twice: (0.625, 2, 1),
@@ -63,11 +63,11 @@ def test_answers_in_time_are_joined_with_rewards_by_the_schema_in_force(loop: Lo
 
 def test_without_a_schema_an_answer_changes_no_reward(loop: Loop) -> None:
     experiment_id = loop.make("kept")
-    (one,) = loop.decide("kept", [{}])
-    say(loop, [{"decision_id": one["decision_id"], "kind": "stars", "value": 5}])
+    (decision,) = loop.decide("kept", [{}])
+    say(loop, [{"decision_id": decision["decision_id"], "kind": "stars", "value": 5}])
     loop.close_windows(experiment_id)
     loop.train(experiment_id, "all")
-    assert outcomes(loop, experiment_id) == {one["decision_id"]: (0.0, 0, 0)}
+    assert outcomes(loop, experiment_id) == {decision["decision_id"]: (0.0, 0, 0)}
     assert loop.audit("kept").ok
 
 
@@ -84,7 +84,7 @@ def test_without_a_schema_an_answer_changes_no_reward(loop: Loop) -> None:
     ],
     ids=lambda arms: arms[0]["policy"]["algorithm"],
 )
-def test_one_rebuild_gives_the_bytes_of_the_rounds_that_it_stands_for(loop: Loop, policy: Any) -> None:
+def test_a_rebuild_gives_the_same_bytes_as_the_rounds_that_it_replaces(loop: Loop, policy: Any) -> None:
     key = f"same-{policy[0]['policy']['algorithm']}"
     experiment_id = loop.make(key, arms=policy, feedback=THUMBS)
     for _ in range(4):
@@ -110,13 +110,13 @@ def test_another_schema_is_applied_to_the_whole_log_while_the_old_model_serves(l
     answered_round(loop, "turned", experiment_id, 20)  # not applied yet: joined under the old one
     (arm,) = describe(loop.runtime.engine, "turned")["arms"]
     assert (arm["serving"], outcomes(loop, experiment_id) | before) == (4, outcomes(loop, experiment_id))
-    assert {one[2] for one in outcomes(loop, experiment_id).values()} == {1}
+    assert {outcome[2] for outcome in outcomes(loop, experiment_id).values()} == {1}
     (done,) = apply(loop)
     assert (done.version, done.outcomes) == (2, len(outcomes(loop, experiment_id)))
     rebuilt = done.rebuilt["learned"]
     assert rebuilt.promoted and rebuilt.new_sha256 != rebuilt.old_sha256
     after = outcomes(loop, experiment_id)
-    assert {one[2] for one in after.values()} == {2}
+    assert {outcome[2] for outcome in after.values()} == {2}
     assert any(after[name][0] != reward for name, (reward, _, _) in before.items())
     (arm,) = describe(loop.runtime.engine, "turned")["arms"]
     assert (arm["serving"], arm["versions"][-1]["kind"], arm["versions"][-1]["parent"]) == (5, "rebuild", 0)
@@ -125,7 +125,7 @@ def test_another_schema_is_applied_to_the_whole_log_while_the_old_model_serves(l
     assert manifest["reason"] == "feedback schema 2"
     assert apply(loop) == []
     probes = loop.decide("turned", [{"unit_id": f"probe-{n}", "context": {"n": 1}} for n in range(20)])
-    assert {one["policy_version"] for one in probes if one["arm"] == "learned"} == {5}
+    assert {probe["policy_version"] for probe in probes if probe["arm"] == "learned"} == {5}
     loop.train(experiment_id, "even")
     answered_round(loop, "turned", experiment_id, 20)
     report = loop.audit("turned")
@@ -135,47 +135,49 @@ def test_another_schema_is_applied_to_the_whole_log_while_the_old_model_serves(l
     assert loop.audit("turned").outcomes_differ > 0
 
 
-def test_a_schema_that_comes_later_or_goes_again_is_a_version_too(loop: Loop, database_url: str) -> None:
+def test_adding_or_removing_a_schema_makes_a_new_version_of_it(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("later", arms=bandit())
     answered_round(loop, "later", experiment_id, 40)
     first = outcomes(loop, experiment_id)
     change(loop, "later", THUMBS)
-    assert [one.version for one in apply(loop)] == [1]
+    assert [applied.version for applied in apply(loop)] == [1]
     assert outcomes(loop, experiment_id) != first
     change(loop, "later", THUMBS | {"limit": 7, "mute_s": 60.0})  # about intake: nothing to compute
     assert apply(loop) == []
     change(loop, "later", None)
-    assert [one.version for one in apply(loop)] == [2]
+    assert [applied.version for applied in apply(loop)] == [2]
     again = outcomes(loop, experiment_id)
-    assert {name: one[:2] for name, one in again.items()} == {name: one[:2] for name, one in first.items()}
-    one, first_rebuild, second_rebuild = versions(loop, "later")[1:]
-    assert second_rebuild["sha256"] == one["sha256"] != first_rebuild["sha256"]
+    assert {name: outcome[:2] for name, outcome in again.items()} == {
+        name: outcome[:2] for name, outcome in first.items()
+    }
+    incremental, first_rebuild, second_rebuild = versions(loop, "later")[1:]
+    assert second_rebuild["sha256"] == incremental["sha256"] != first_rebuild["sha256"]
     assert loop.audit("later").ok
 
 
-def test_of_several_changes_only_the_newest_is_computed(loop: Loop, database_url: str) -> None:
+def test_only_the_newest_of_several_changed_schemas_is_applied(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("hasty", arms=bandit(), feedback=THUMBS)
     answered_round(loop, "hasty", experiment_id, 20)
     for worth in (0.1, 0.2, 0.3):
         change(loop, "hasty", {"thumbs": {"up": worth, "down": 0.0}, "limit": 10_000})
-    assert [(one.version, one.rebuilt["learned"].number) for one in apply(loop)] == [(4, 2)]
+    assert [(applied.version, applied.rebuilt["learned"].number) for applied in apply(loop)] == [(4, 2)]
     assert apply(loop) == []
     assert loop.audit("hasty").ok
 
 
-def test_a_change_of_a_draft_is_in_force_at_once(loop: Loop, database_url: str) -> None:
+def test_a_changed_schema_of_a_draft_is_applied_at_once(loop: Loop, database_url: str) -> None:
     from app.design import experiments
     from tests.service import definition
 
     engine = loop.runtime.engine
-    made = experiments.create(engine, loop.settings, definition("drafted", feedback=THUMBS), "test")
+    experiment = experiments.create(engine, loop.settings, definition("drafted", feedback=THUMBS), "test")
     experiments.change(engine, loop.settings, "drafted", {"feedback": TURNED}, "test")
     schemas = "SELECT version, applied_at IS NOT NULL FROM feedback_schemas WHERE experiment_id = %s ORDER BY 1"
-    assert query(database_url, schemas, made.id) == [(1, True), (2, True)]
+    assert query(database_url, schemas, experiment.id) == [(1, True), (2, True)]
     assert apply(loop) == []
 
 
-def test_what_a_rollback_left_behind_stays_behind(loop: Loop) -> None:
+def test_a_rebuild_leaves_out_versions_that_a_rollback_abandoned(loop: Loop) -> None:
     experiment_id = loop.make("back", arms=bandit(), feedback=THUMBS)
     for _ in range(2):
         answered_round(loop, "back", experiment_id, 20)
@@ -193,8 +195,8 @@ def test_what_a_rollback_left_behind_stays_behind(loop: Loop) -> None:
     assert loop.audit("back").ok
 
 
-def test_decisions_that_must_go_are_not_learned_by_the_new_version(loop: Loop, database_url: str) -> None:
-    """The same bytes as a model that never saw them."""
+def test_a_rebuild_does_not_learn_from_decisions_that_must_be_left_out(loop: Loop, database_url: str) -> None:
+    """The new version has the same bytes as a model that never saw these decisions."""
     for key in ("with", "never"):
         loop.make(key, arms=bandit(), feedback=THUMBS)
     ids = dict(query(database_url, "SELECT key, id FROM experiments WHERE key IN ('with', 'never')"))
@@ -211,35 +213,35 @@ def test_decisions_that_must_go_are_not_learned_by_the_new_version(loop: Loop, d
                 if key == "with" or n % 4
             ]
             loop.decide(key, bodies)
-            worth = {str(one["decision_id"]): int(str(one["unit_id"])[1:]) / 20 for one in bodies}
-            loop.reward([{"decision_id": name, "value": value} for name, value in worth.items()])
+            rewards = {str(body["decision_id"]): int(str(body["unit_id"])[1:]) / 20 for body in bodies}
+            loop.reward([{"decision_id": name, "value": value} for name, value in rewards.items()])
             loop.close_windows(ids[key])
             loop.train(ids[key])
     gone = tuple(f"with-{number}-{n}" for number in range(3) for n in range(0, 20, 4))
     done = rebuild(loop, ids["with"], gone)
     assert (done.decisions, done.promoted) == (45, True)
     assert done.new_sha256 == versions(loop, "never")[-1]["sha256"]
-    kept = "SELECT count(*) FROM training_ledger WHERE experiment_id = %s AND generation = 1 AND version_id = 0"
-    assert query(database_url, kept, ids["with"]) == [(15,)]
+    not_learned = "SELECT count(*) FROM training_ledger WHERE experiment_id = %s AND generation = 1 AND version_id = 0"
+    assert query(database_url, not_learned, ids["with"]) == [(15,)]
     report = loop.audit("with")
     assert report.ok, report.findings
 
 
-def test_a_model_without_anything_left_is_the_untrained_one(loop: Loop) -> None:
+def test_a_rebuild_without_any_decision_gives_the_untrained_model(loop: Loop) -> None:
     experiment_id = loop.make("emptied", arms=bandit())
     answered_round(loop, "emptied", experiment_id, 10)
     names = tuple(outcomes(loop, experiment_id))
     done = rebuild(loop, experiment_id, names)
     first, _, last = versions(loop, "emptied")
     assert (done.decisions, done.promoted, last["sha256"], last["examples"]) == (0, True, first["sha256"], 0)
-    (one,) = loop.decide("emptied", [{}])
-    assert [item["probability"] for item in one["ranking"]] == pytest.approx([1 / 3] * 3)
+    (decision,) = loop.decide("emptied", [{}])
+    assert [item["probability"] for item in decision["ranking"]] == pytest.approx([1 / 3] * 3)
     answered_round(loop, "emptied", experiment_id, 10)
     report = loop.audit("emptied")
     assert report.ok, report.findings
 
 
-def test_no_round_runs_beside_a_rebuild_and_the_next_one_follows_the_new_schema(loop: Loop) -> None:
+def test_no_round_runs_during_a_rebuild_and_the_next_round_uses_the_new_schema(loop: Loop) -> None:
     from app.learning.store import training
 
     experiment_id = loop.make("beside", arms=bandit(), feedback=THUMBS)
@@ -252,7 +254,7 @@ def test_no_round_runs_beside_a_rebuild_and_the_next_one_follows_the_new_schema(
     change(loop, "beside", TURNED)
     apply(loop)
     assert loop.train(experiment_id).decisions == 10
-    assert {one[2] for one in outcomes(loop, experiment_id).values()} == {2}
+    assert {outcome[2] for outcome in outcomes(loop, experiment_id).values()} == {2}
     assert loop.audit("beside").ok
 
 
@@ -277,7 +279,7 @@ rebuild.apply_schema(create(settings.database_url, settings), settings, int(sys.
 """
 
 
-def test_a_rebuild_that_is_killed_changes_nothing_and_is_done_by_the_next(loop: Loop, database_url: str) -> None:
+def test_a_killed_rebuild_changes_nothing_and_the_next_one_completes(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("killed", arms=bandit(), feedback=THUMBS)
     answered_round(loop, "killed", experiment_id, 40)
     change(loop, "killed", TURNED)
@@ -298,14 +300,14 @@ def test_a_rebuild_that_is_killed_changes_nothing_and_is_done_by_the_next(loop: 
 
 
 def _free(database_url: str) -> bool:
-    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7205763 AND mode = 'ExclusiveLock'"
-    return query(database_url, held) == [(0,)]
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7205763 AND mode = 'ExclusiveLock'"
+    return query(database_url, locks) == [(0,)]
 
 
-def test_a_replay_shows_answers_and_what_they_come_to_now(loop: Loop) -> None:
+def test_a_replay_shows_answers_and_their_current_value(loop: Loop) -> None:
     experiment_id = loop.make("shown", arms=bandit(), feedback=THUMBS)
-    (one,) = loop.decide("shown", [{}])
-    name = one["decision_id"]
+    (decision,) = loop.decide("shown", [{}])
+    name = decision["decision_id"]
     say(loop, [{"decision_id": name, "kind": "thumbs", "value": "up", "comment": "<b>good</b>"}])
 
     def look() -> Any:
@@ -317,12 +319,17 @@ def test_a_replay_shows_answers_and_what_they_come_to_now(loop: Loop) -> None:
     assert (look().so_far, look().settled.reward, look().settled.feedback_version) == (1.0, 1.0, 1)
     change(loop, "shown", TURNED)
     apply(loop)
-    found = look()
-    assert (found.so_far, found.settled.reward, found.learned.number, found.serves_it) == (0.0, 0.0, 2, True)
-    assert json.dumps(found.settled.feedback_version) == "2"
+    replayed = look()
+    assert (replayed.so_far, replayed.settled.reward, replayed.learned.number, replayed.serves_it) == (
+        0.0,
+        0.0,
+        2,
+        True,
+    )
+    assert json.dumps(replayed.settled.feedback_version) == "2"
 
 
-def test_what_retention_took_cannot_be_learned_again_and_stops_nothing(loop: Loop, database_url: str) -> None:
+def test_a_rebuild_leaves_out_decisions_that_retention_has_stripped(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("aged", arms=bandit(), feedback=THUMBS)
     own = [{"id": f"own-{n}", "features": {"n": n}} for n in range(3)]
     (aged,) = loop.decide("aged", [{"unit_id": "aged", "actions": own, "context": {"n": 1}}])
@@ -336,11 +343,11 @@ def test_what_retention_took_cannot_be_learned_again_and_stops_nothing(loop: Loo
     change(loop, "aged", TURNED)
     (done,) = apply(loop)
     assert (done.outcomes, done.rebuilt["learned"].decisions, done.rebuilt["learned"].promoted) == (20, 20, True)
-    kept = "SELECT version_id FROM training_ledger WHERE decision_id = %s ORDER BY generation DESC LIMIT 1"
-    assert query(database_url, kept, aged["decision_id"]) == [(0,)]
+    ledger_version = "SELECT version_id FROM training_ledger WHERE decision_id = %s ORDER BY generation DESC LIMIT 1"
+    assert query(database_url, ledger_version, aged["decision_id"]) == [(0,)]
 
 
-def test_a_model_that_cannot_be_rebuilt_says_why_and_goes_on_serving(loop: Loop, database_url: str) -> None:
+def test_a_failed_rebuild_is_reported_and_the_old_model_keeps_serving(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("broken", arms=bandit(), feedback=THUMBS)
     answered_round(loop, "broken", experiment_id, 20)
     spoil = "UPDATE model_versions SET signature = %s WHERE experiment_id = %s AND number = 0"
@@ -353,17 +360,19 @@ def test_a_model_that_cannot_be_rebuilt_says_why_and_goes_on_serving(loop: Loop,
     assert apply(loop) == []
     (arm,) = describe(loop.runtime.engine, "broken")["arms"]
     assert (arm["serving"], outcomes(loop, experiment_id)) == (1, before)
-    told = feedback_report.stored(loop.runtime.engine, "broken").in_force.as_json()
+    report = feedback_report.stored(loop.runtime.engine, "broken").in_force.as_json()
     assert (
-        (told["version"], told["being_computed"]) == (1, 2) and "was not signed" in told["problem"] and told["retry_at"]
+        (report["version"], report["being_computed"]) == (1, 2)
+        and "was not signed" in report["problem"]
+        and report["retry_at"]
     )
-    (badge,) = [one for one in home.badges_of(loop.runtime.engine, "broken") if one.tab == "feedback"]
+    (badge,) = [badge for badge in home.badges_of(loop.runtime.engine, "broken") if badge.tab == "feedback"]
     assert badge.kind == "bad" and "was not signed" in badge.text
     query(database_url, spoil, signature, experiment_id)
     assert apply(loop) == []  # its pause is not over
     query(database_url, "UPDATE feedback_schemas SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
-    assert [one.version for one in apply(loop)] == [2]
+    assert [applied.version for applied in apply(loop)] == [2]
     (arm,) = describe(loop.runtime.engine, "broken")["arms"]
     assert (arm["serving"], arm["problem"]) == (2, None)
     assert feedback_report.stored(loop.runtime.engine, "broken").in_force.problem is None
-    assert not [one for one in home.badges_of(loop.runtime.engine, "broken") if one.tab == "feedback"]
+    assert not [badge for badge in home.badges_of(loop.runtime.engine, "broken") if badge.tab == "feedback"]

@@ -1,4 +1,4 @@
-"""Rewards, as an app reports them."""
+"""Reward calls as an app makes them."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_a_reward_is_stored_with_a_receipt(client: Client, decision_id: str, dat
     ]
 
 
-def test_the_same_event_twice_is_200_with_the_same_receipt(client: Client, decision_id: str) -> None:
+def test_the_same_event_sent_twice_gets_200_and_the_same_receipt(client: Client, decision_id: str) -> None:
     first = _receipt(client.reward(decision_id, 1, reward_id="sale"), 201)
     assert _receipt(client.reward(decision_id, 1.0, reward_id="sale"), 200) == first
 
@@ -48,25 +48,27 @@ def test_without_an_id_the_same_value_counts_once_and_another_value_is_another_e
 
 
 @pytest.mark.parametrize("other", [{"value": 0}, {"metric": "clicks"}, {"occurred_at": "2026-01-31T12:00:00Z"}])
-def test_another_event_under_the_same_reward_id_is_409(client: Client, decision_id: str, other: dict[str, Any]) -> None:
+def test_another_event_with_the_same_reward_id_gets_409(
+    client: Client, decision_id: str, other: dict[str, Any]
+) -> None:
     event = {"decision_id": decision_id, "value": 1.0, "reward_id": "sale"}
     assert client.post("/v1/reward", event).status == 201
     answer = client.post("/v1/reward", event | other)
     assert (answer.status, answer.body["code"]) == (409, "reward_id_reused")
 
 
-def test_the_time_of_the_event_is_kept_in_any_zone(client: Client, decision_id: str) -> None:
+def test_the_time_of_an_event_may_be_in_any_time_zone(client: Client, decision_id: str) -> None:
     receipt = _receipt(client.reward(decision_id, 1, occurred_at="2026-01-31T12:00:00+05:30"), 201)
     assert receipt["occurred_at"] == "2026-01-31T06:30:00Z"
 
 
-def test_other_metrics_are_kept_and_have_no_bounds(client: Client, decision_id: str) -> None:
+def test_values_of_other_metrics_are_stored_and_have_no_bounds(client: Client, decision_id: str) -> None:
     assert _receipt(client.reward(decision_id, 1e6, metric="revenue"), 201)["metric"] == "revenue"
     assert client.reward(decision_id, 1e6).status == 422
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(client: Client, database_url: str) -> None:
-    ids = [one["decision_id"] for one in client.decide_many(EXPERIMENT, [{} for _ in range(1000)])]
+    ids = [decision["decision_id"] for decision in client.decide_many(EXPERIMENT, [{} for _ in range(1000)])]
     rewards = [{"decision_id": decision_id, "value": 1.0} for decision_id in ids]
     for bad, status in (
         ({"decision_id": "never-made", "value": 1.0}, 404),
@@ -83,7 +85,7 @@ def test_a_batch_is_stored_whole_or_not_at_all(client: Client, database_url: str
     assert client.post("/v1/rewards/batch", {"rewards": [*rewards, rewards[0]]}).status == 422
 
 
-def test_a_batch_may_say_the_same_event_twice(client: Client, decision_id: str, database_url: str) -> None:
+def test_a_batch_may_contain_the_same_event_twice(client: Client, decision_id: str, database_url: str) -> None:
     event = {"decision_id": decision_id, "value": 1.0, "reward_id": "twice"}
     assert client.post("/v1/rewards/batch", {"rewards": [event, event]}).status == 201
     assert query(database_url, "SELECT count(*) FROM rewards WHERE decision_id = %s", decision_id) == [(1,)]
@@ -91,7 +93,7 @@ def test_a_batch_may_say_the_same_event_twice(client: Client, decision_id: str, 
     assert client.post("/v1/rewards/batch", {"rewards": conflict}).status == 409
 
 
-def test_a_reward_after_the_window_is_kept_and_marked_late(client: Client, database_url: str) -> None:
+def test_a_reward_after_the_window_is_stored_and_marked_late(client: Client, database_url: str) -> None:
     client.make("short", reward={"window_s": 1.0})
     decision_id = client.decide("short").body["decision_id"]
     closed = "SELECT closes_at < clock_timestamp() FROM decisions WHERE id = %s"
@@ -99,7 +101,29 @@ def test_a_reward_after_the_window_is_kept_and_marked_late(client: Client, datab
     assert _receipt(client.reward(decision_id, 1), 201)["late"] is True
 
 
-def test_a_paused_and_a_concluded_experiment_still_take_rewards(client: Client) -> None:
+IN_TIME = "2001-01-01T00:00:00Z"  # long before any window here closes
+TOO_LATE = "2101-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("occurred_at", [IN_TIME, TOO_LATE, None])
+def test_a_reward_that_arrives_after_the_window_is_late_whatever_occurred_at_says(
+    client: Client, decision_id: str, database_url: str, occurred_at: str | None
+) -> None:
+    query(database_url, "UPDATE decisions SET closes_at = clock_timestamp() WHERE id = %s", decision_id)
+    receipt = _receipt(client.reward(decision_id, 1, **({"occurred_at": occurred_at} if occurred_at else {})), 201)
+    assert receipt["late"] is True
+
+
+@pytest.mark.parametrize("occurred_at", [IN_TIME, TOO_LATE, None])
+def test_a_reward_that_arrives_within_the_window_is_in_time_whatever_occurred_at_says(
+    client: Client, decision_id: str, occurred_at: str | None
+) -> None:
+    """The caller's clock may be wrong, so the database's time of arrival decides."""
+    receipt = _receipt(client.reward(decision_id, 1, **({"occurred_at": occurred_at} if occurred_at else {})), 201)
+    assert (receipt["late"], receipt["occurred_at"]) == (False, occurred_at or receipt["received_at"])
+
+
+def test_paused_and_concluded_experiments_still_accept_rewards(client: Client) -> None:
     client.make("ended")
     decision_id = client.decide("ended").body["decision_id"]
     for verb, status in (("pause", 201), ("conclude", 200)):
@@ -116,7 +140,7 @@ def test_a_key_of_another_experiment_may_neither_reward_nor_activate(
         assert (answer.status, answer.body["code"]) == (403, "wrong_experiment")
 
 
-def test_many_clients_that_report_one_event_at_once_store_it_once(
+def test_an_event_that_many_clients_report_concurrently_is_stored_once(
     client: Client, decision_id: str, database_url: str
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The clock and the worker: windows close, a round starts, the web process serves what was learned."""
+"""After a reward window closes, the worker trains a round and the web process serves the new model."""
 
 from collections.abc import Iterator
 
@@ -20,19 +20,21 @@ def web(database_url: str) -> Iterator[Web]:
 @pytest.fixture(scope="module")
 def client(web: Web, database_url: str, redis_url: str) -> Iterator[Client]:
     with running_worker(database_url, redis_url, LOOPWISE_BEAT_INTERVAL_S=str(BEAT_S)):
-        made = web.client(make_key(database_url))
-        made.make("warm-up", arms=bandit(), reward={"window_s": 1.0})
-        made.decide("warm-up")
+        client = web.client(make_key(database_url))
+        client.make("warm-up", arms=bandit(), reward={"window_s": 1.0})
+        client.decide("warm-up")
         wait_for(lambda: query(database_url, "SELECT 1 FROM training_ledger"), 60, "the worker's first round")
-        yield made
+        yield client
 
 
-def test_a_round_follows_the_window_and_the_web_process_follows_the_round(client: Client, database_url: str) -> None:
+def test_a_round_starts_after_the_window_and_the_web_process_serves_its_model(
+    client: Client, database_url: str
+) -> None:
     client.make("scheduled", arms=bandit(), reward={"window_s": 1.0})
     ((experiment_id,),) = query(database_url, "SELECT id FROM experiments WHERE key = 'scheduled'")
     for version in (1, 2):
         decided = client.decide_many("scheduled", [{} for _ in range(30)])
-        client.reward_many({one["decision_id"]: float(one["action"]["id"] == "c") for one in decided})
+        client.reward_many({decision["decision_id"]: float(decision["action"]["id"] == "c") for decision in decided})
         wait_for(
             lambda version=version: query(database_url, LEARNED, experiment_id) == [(30 * version,)],
             1.0 + BEAT_S + SLACK_S,
@@ -53,16 +55,16 @@ def test_a_round_follows_the_window_and_the_web_process_follows_the_round(client
 
 
 def _deferred() -> dict[str, object]:
-    """A decision that no round will find, so that the counts above stay what they are."""
+    """Make a decision that no round will read, so that the counts above do not change."""
     return {"experiment": "scheduled", "unit_id": "probe", "defer_activation": True}
 
 
-def test_an_arm_that_does_not_learn_is_settled_and_makes_no_model(client: Client, database_url: str) -> None:
+def test_an_arm_that_does_not_learn_gets_outcomes_but_no_model(client: Client, database_url: str) -> None:
     client.make("settled", reward={"window_s": 1.0})
-    (one,) = client.decide_many("settled", [{}])
-    client.reward(one["decision_id"], 1)
+    (decision,) = client.decide_many("settled", [{}])
+    client.reward(decision["decision_id"], 1)
     outcome = "SELECT reward, events FROM outcomes WHERE decision_id = %s"
     wait_for(
-        lambda: query(database_url, outcome, one["decision_id"]) == [(1.0, 1)], 1 + BEAT_S + SLACK_S, "the outcome"
+        lambda: query(database_url, outcome, decision["decision_id"]) == [(1.0, 1)], 1 + BEAT_S + SLACK_S, "the outcome"
     )
-    assert query(database_url, "SELECT 1 FROM training_ledger WHERE decision_id = %s", one["decision_id"]) == []
+    assert query(database_url, "SELECT 1 FROM training_ledger WHERE decision_id = %s", decision["decision_id"]) == []

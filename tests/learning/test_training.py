@@ -1,4 +1,4 @@
-"""Training: incremental, exactly once, from closed windows only, and the same whatever arrives in which order."""
+"""Training is incremental, learns each decision exactly once after its window, and does not depend on arrival order."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +12,10 @@ from tests.service import Loop, bandit, query
 ALL = "SELECT decision_id FROM training_ledger WHERE experiment_id = %s"
 
 
-def test_a_round_learns_each_decision_once_and_the_policy_follows_the_rewards(loop: Loop) -> None:
+def test_rounds_learn_each_decision_once_and_the_policy_prefers_rewarded_actions(loop: Loop) -> None:
     experiment_id = loop.make("rounds", arms=bandit())
     rounds = [loop.more("rounds", experiment_id, 40) for _ in range(3)]
-    assert [(one.number, one.decisions, one.promoted) for one in rounds] == [
+    assert [(round_.number, round_.decisions, round_.promoted) for round_ in rounds] == [
         (1, 40, True),
         (2, 40, True),
         (3, 40, True),
@@ -26,12 +26,14 @@ def test_a_round_learns_each_decision_once_and_the_policy_follows_the_rewards(lo
     assert {item["id"]: item["probability"] for item in latest["ranking"]}["b"] > 0.8
 
 
-def test_decisions_are_learned_from_oldest_first_over_rounds_and_within_one(loop: Loop, database_url: str) -> None:
-    """By when they were made, then by id: not by when they were stored, and never the newest first."""
+def test_rounds_learn_the_oldest_decisions_first_and_keep_the_order_within_a_round(
+    loop: Loop, database_url: str
+) -> None:
+    """The order is by decision time, then by id. It is not the order of storing, and never newest first."""
     experiment_id = loop.make("ordered", arms=bandit())
-    made = {"c": 1, "e": 1, "a": 2, "d": 3, "b": 4}  # seconds by id; stored in the opposite order
-    loop.decide("ordered", [{"decision_id": f"ordered-{name}"} for name in reversed(made)])
-    for name, second in made.items():
+    seconds = {"c": 1, "e": 1, "a": 2, "d": 3, "b": 4}  # by id; the decisions are stored in the opposite order
+    loop.decide("ordered", [{"decision_id": f"ordered-{name}"} for name in reversed(seconds)])
+    for name, second in seconds.items():
         set_time = (
             "UPDATE decisions SET decided_at = '2026-01-01'::timestamptz + make_interval(secs => %s) WHERE id = %s"
         )
@@ -51,7 +53,7 @@ def test_decisions_are_learned_from_oldest_first_over_rounds_and_within_one(loop
     assert query(database_url, manifests, experiment_id)[1:] == [("ordered-c", "ordered-a"), ("ordered-d", "ordered-b")]
 
 
-def test_an_open_window_is_not_learned_from(loop: Loop, database_url: str) -> None:
+def test_a_decision_with_an_open_window_is_not_learned_from(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("open", arms=bandit())
     loop.decide("open", [{}] * 5)
     assert loop.train(experiment_id) is None
@@ -63,7 +65,7 @@ def test_a_deferred_decision_is_learned_from_only_after_its_activation(loop: Loo
 
     experiment_id = loop.make("deferred", arms=bandit())
     shown, hidden = loop.decide("deferred", [{"defer_activation": True}] * 2)
-    loop.reward([{"decision_id": one["decision_id"], "value": 1.0} for one in (shown, hidden)])
+    loop.reward([{"decision_id": decision["decision_id"], "value": 1.0} for decision in (shown, hidden)])
     activate(loop.runtime, loop.caller, shown["decision_id"])
     query(
         database_url,
@@ -78,17 +80,17 @@ def test_a_deferred_decision_is_learned_from_only_after_its_activation(loop: Loo
 
 def test_concurrent_rounds_learn_exactly_once(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("raced", arms=bandit())
-    ids = {one["decision_id"] for one in loop.decide("raced", [{} for _ in range(400)])}
+    ids = {decision["decision_id"] for decision in loop.decide("raced", [{} for _ in range(400)])}
     loop.close_windows(experiment_id)
 
     def some_rounds(_: int) -> list[Any]:
         return [loop.train(experiment_id, LOOPWISE_ROUND_DECISIONS="25") for _ in range(30)]
 
     with ThreadPoolExecutor(4) as pool:
-        done = [one for rounds in pool.map(some_rounds, range(4)) for one in rounds if one]
-    while one := loop.train(experiment_id, LOOPWISE_ROUND_DECISIONS="25"):
-        done.append(one)
-    assert sum(one.decisions for one in done) == 400
+        done = [round_ for rounds in pool.map(some_rounds, range(4)) for round_ in rounds if round_]
+    while round_ := loop.train(experiment_id, LOOPWISE_ROUND_DECISIONS="25"):
+        done.append(round_)
+    assert sum(round_.decisions for round_ in done) == 400
     learned = [row[0] for row in query(database_url, ALL, experiment_id)]
     assert (len(learned), set(learned)) == (400, ids)
     loop.runtime.snapshots.refresh()
@@ -98,9 +100,9 @@ def test_concurrent_rounds_learn_exactly_once(loop: Loop, database_url: str) -> 
 
 
 def test_a_decision_that_commits_late_is_still_learned(loop: Loop, database_url: str) -> None:
-    """Its times lie before decisions that were learned already: a moving timestamp would skip it for ever."""
+    """Its times are before those of learned decisions, so a moving timestamp would always skip it."""
     experiment_id = loop.make("slow-commit", arms=bandit())
-    first, late, third = (one["decision_id"] for one in loop.decide("slow-commit", [{}] * 3))
+    first, late, third = (decision["decision_id"] for decision in loop.decide("slow-commit", [{}] * 3))
     query(database_url, "CREATE TABLE aside AS SELECT * FROM decisions WHERE id = %s", late)
     query(database_url, "CREATE TABLE aside_waiting AS SELECT * FROM awaiting_outcome WHERE decision_id = %s", late)
     for statement in ("DELETE FROM decisions WHERE id = %s", "DELETE FROM awaiting_outcome WHERE decision_id = %s"):
@@ -114,7 +116,7 @@ def test_a_decision_that_commits_late_is_still_learned(loop: Loop, database_url:
     assert loop.audit("slow-commit").ok
 
 
-def test_a_late_reward_is_kept_and_marked_and_not_learned(loop: Loop, database_url: str) -> None:
+def test_a_late_reward_is_stored_and_marked_but_not_learned_from(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("late", arms=bandit())
     early, late = loop.decide("late", [{}] * 2)
     loop.reward([{"decision_id": early["decision_id"], "value": 1.0}])
@@ -140,29 +142,29 @@ EVENTS = [
 @pytest.mark.parametrize(
     ("aggregation", "expected"), [("sum", 0.6), ("max", 0.3), ("mean", 0.2), ("first", 0.3), ("last", 0.2)]
 )
-def test_every_order_of_arrival_joins_to_the_same_value(
+def test_the_joined_reward_does_not_depend_on_the_order_of_arrival(
     loop: Loop, database_url: str, aggregation: str, expected: float
 ) -> None:
     reward = {"window_s": 600.0, "aggregation": aggregation, "default": 0.7}
     experiment_id = loop.make(f"joined-{aggregation}", arms=bandit(), reward=reward)
     orders = list(itertools.permutations(EVENTS))
     decided = loop.decide(f"joined-{aggregation}", [{} for _ in range(len(orders) + 1)])
-    for one, order in zip(decided, orders, strict=False):
+    for decision, order in zip(decided, orders, strict=False):
         for event in order:
-            loop.reward([event | {"decision_id": one["decision_id"]}])
-        loop.reward([{"decision_id": one["decision_id"], "value": 1.0, "metric": "clicks"}])
+            loop.reward([event | {"decision_id": decision["decision_id"]}])
+        loop.reward([{"decision_id": decision["decision_id"], "value": 1.0, "metric": "clicks"}])
     loop.close_windows(experiment_id)
     loop.train(experiment_id)
     learned = dict(
         query(database_url, "SELECT decision_id, reward FROM training_ledger WHERE experiment_id = %s", experiment_id)
     )
-    values = [learned[one["decision_id"]] for one in decided]
+    values = [learned[decision["decision_id"]] for decision in decided]
     assert values == [pytest.approx(expected)] * len(orders) + [0.7]
     assert len(set(values[:-1])) == 1
 
 
-def test_no_reward_that_was_stamped_in_time_is_missed(loop: Loop, database_url: str) -> None:
-    """Writers hammer while rounds run: whatever the log calls in time must be in the ledger's reward."""
+def test_no_reward_in_time_is_missed_by_a_concurrent_round(loop: Loop, database_url: str) -> None:
+    """Writers store rewards while rounds run. Every reward that the log marks as in time must be in the ledger."""
     experiment_id = loop.make("gate", arms=bandit(), reward={"window_s": 1.0, "max": 1e6})
 
     def write(number: int) -> None:
@@ -170,7 +172,10 @@ def test_no_reward_that_was_stamped_in_time_is_missed(loop: Loop, database_url: 
             decided = loop.decide("gate", [{"unit_id": f"{number}-{turn}-{n}"} for n in range(4)])
             for lap in range(12):
                 loop.reward(
-                    [{"decision_id": one["decision_id"], "value": 1.0, "reward_id": str(lap)} for one in decided]
+                    [
+                        {"decision_id": decision["decision_id"], "value": 1.0, "reward_id": str(lap)}
+                        for decision in decided
+                    ]
                 )
 
     with ThreadPoolExecutor(5) as pool:
@@ -193,7 +198,7 @@ def test_no_reward_that_was_stamped_in_time_is_missed(loop: Loop, database_url: 
     assert loop.audit("gate").ok
 
 
-def test_after_a_rollback_learning_goes_on_from_that_version(loop: Loop) -> None:
+def test_after_a_rollback_learning_continues_from_that_version(loop: Loop) -> None:
     from app.registry.versions import describe, rollback
 
     experiment_id = loop.make("back", arms=bandit())

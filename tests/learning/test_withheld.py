@@ -1,4 +1,4 @@
-"""Units that do not agree: what is settled, learned and reported of them, and what is not."""
+"""Decisions of units without consent: which are settled, learned from and reported, and which are not."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.registry.versions import describe
 from tests.learning.feedback_support import THUMBS, TURNED, apply, change
 from tests.service import Loop, bandit, query
 
-TWO_ARMS = [one | {"share": 0.5} for one in bandit()] + [{"key": "even", "share": 0.5, "policy": {"type": "uniform"}}]
+TWO_ARMS = [arm | {"share": 0.5} for arm in bandit()] + [{"key": "even", "share": 0.5, "policy": {"type": "uniform"}}]
 LEDGER = "SELECT decision_id, version_id > 0 FROM training_ledger WHERE experiment_id = %s AND generation = %s"
 SETTLED = "SELECT decision_id FROM outcomes WHERE experiment_id = %s"
 
@@ -22,7 +22,7 @@ def restrict(loop: Loop, unit_id: str, *denied: str) -> None:
 
 
 def revoke(loop: Loop, unit_id: str, purpose: str, status: str = "revoked") -> None:
-    """As the ledger of consent has it."""
+    """Record the answer as the consent service does."""
     query(
         loop.database_url,
         "INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)"
@@ -34,10 +34,10 @@ def revoke(loop: Loop, unit_id: str, purpose: str, status: str = "revoked") -> N
 
 
 def decide(loop: Loop, key: str, units: list[str]) -> dict[str, str]:
-    """Decision ids by unit."""
+    """Decide and reward once per unit; returns the decision ids by unit."""
     decided = loop.decide(key, [{"unit_id": unit} for unit in units])
-    loop.reward([{"decision_id": one["decision_id"], "value": 0.5} for one in decided])
-    return {unit: str(one["decision_id"]) for unit, one in zip(units, decided, strict=True)}
+    loop.reward([{"decision_id": decision["decision_id"], "value": 0.5} for decision in decided])
+    return {unit: str(decision["decision_id"]) for unit, decision in zip(units, decided, strict=True)}
 
 
 def settle(loop: Loop, experiment_id: int, *arms: str) -> list[Any]:
@@ -55,7 +55,7 @@ def settled(loop: Loop, experiment_id: int) -> set[str]:
     return {row[0] for row in query(loop.database_url, SETTLED, experiment_id)}
 
 
-def test_who_revoked_learning_is_settled_and_never_learned(loop: Loop) -> None:
+def test_decisions_of_units_that_revoked_learning_are_settled_and_never_learned_from(loop: Loop) -> None:
     experiment_id = loop.make("no-learn", arms=bandit())
     ids = decide(loop, "no-learn", ["agrees", "revoked-later", "agrees-too"])
     restrict(loop, "revoked-later", "learn")
@@ -76,7 +76,7 @@ def test_who_revoked_learning_is_settled_and_never_learned(loop: Loop) -> None:
     assert loop.audit("no-learn").ok
 
 
-def test_what_was_withheld_when_it_was_decided_counts_also_after_a_yes(loop: Loop, database_url: str) -> None:
+def test_consent_given_later_does_not_apply_to_earlier_decisions(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("asked-late", arms=bandit())
     restrict(loop, "late-yes", "learn")
     revoke(loop, "late-yes", "learn")
@@ -91,7 +91,7 @@ def test_what_was_withheld_when_it_was_decided_counts_also_after_a_yes(loop: Loo
 
 
 @pytest.mark.parametrize(("key", "arms"), [("learning", bandit()), ("even", [TWO_ARMS[1] | {"share": 1.0}])])
-def test_who_denies_analysis_has_no_outcome_and_may_still_be_learned(
+def test_decisions_of_units_that_deny_analysis_have_no_outcome_and_may_still_be_learned_from(
     loop: Loop, database_url: str, key: str, arms: Any
 ) -> None:
     name, arm = f"no-analyse-{key}", arms[0]["key"]
@@ -113,7 +113,7 @@ def test_who_denies_analysis_has_no_outcome_and_may_still_be_learned(
     assert loop.audit(name).ok
 
 
-def test_a_lost_outcome_is_still_found(loop: Loop, database_url: str) -> None:
+def test_the_audit_still_finds_a_lost_outcome(loop: Loop, database_url: str) -> None:
     experiment_id = loop.make("lost", arms=TWO_ARMS)
     decide(loop, "lost", [f"u{n}" for n in range(12)])
     settle(loop, experiment_id, "learned", "even")
@@ -136,7 +136,7 @@ def test_a_lost_outcome_is_still_found(loop: Loop, database_url: str) -> None:
     assert loop.audit("lost").unaccounted == 3
 
 
-def test_a_rebuild_keeps_what_was_not_learned_and_forgets_who_revoked_since(loop: Loop) -> None:
+def test_a_rebuild_keeps_decisions_not_learned_and_leaves_out_units_that_revoked_since(loop: Loop) -> None:
     experiment_id = loop.make("forgets", arms=bandit(), feedback=THUMBS)
     ids = decide(loop, "forgets", ["a", "never-learned", "b", "c"])
     restrict(loop, "never-learned", "learn")

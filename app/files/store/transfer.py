@@ -1,4 +1,4 @@
-"""Whole logs in and out of the database."""
+"""Queries that export and import whole logs."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ _SETTLED = text(
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)
 
-# JSON stays the text that was stored; a page is found by the index on (experiment, time).
+# JSON stays the stored text. The index on (experiment, time) finds a page.
 _PAGE = """
     SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context::text,
         to_json(d.eligible)::text, to_json(d.distribution)::text, d.eligible[d.chosen + 1], d.propensity, o.reward, o.events,
@@ -64,9 +64,9 @@ def newest_page(
     before: tuple[datetime, str] | None,
     most: int,
 ) -> list[ExportedDecision]:
-    """So many decisions, newest first.
+    """Return up to ``most`` decisions, newest first.
 
-    :param before: (decided at, id) of the last line of the page before.
+    :param before: (decided at, id) of the last line on the previous page.
     """
     given = {"since": since, "until": until, "before": before}
     parts = {name: _PARTS[name] if value is not None else "" for name, value in given.items()}
@@ -97,20 +97,20 @@ _IMPORT = text(
 
 
 def settled(connection: Connection, experiment_id: int) -> Iterator[AnyRow]:
-    """Every settled decision with its outcome, oldest first."""
+    """Yield all settled decisions with their rewards, oldest first."""
     yield from connection.execute(_SETTLED, {"id": experiment_id})
 
 
 class ImportedDecision(NamedTuple):
-    """One decision of another log, to be stored with its outcome."""
+    """One decision of another log, to store with its outcome."""
 
     decision_id: str | None
     unit_id: str
-    decided_at: datetime | None  # null: the place in the file stands for it
+    decided_at: datetime | None  # None: the position in the file replaces it
     context: Any  # JSON, as the file has it
-    own: Sequence[Any] | None  # the call's own candidates; null: those of the configuration
+    own: Sequence[Any] | None  # the call's own candidates; None: those of the configuration
     eligible: list[str]
-    distribution: list[float]  # over the eligible actions; 0 where the file does not tell
+    distribution: list[float]  # over the eligible actions; 0: unknown
     chosen: int
     propensity: float
     reward: float
@@ -119,9 +119,10 @@ class ImportedDecision(NamedTuple):
 def add_imported(
     connection: Connection, experiment_id: int, arm: str, rows: list[ImportedDecision], start: datetime, before: int
 ) -> None:
-    """Store imported decisions with their outcomes. Ids of other logs are kept apart by the experiment's number.
+    """Store imported decisions with their outcomes. The experiment's number in their ids keeps ids of several logs apart.
 
-    :param before: rows stored already; a row without a time gets its place in the file as one.
+    :param start: the time of the import; a row without a time gets this time plus its position in microseconds.
+    :param before: the number of rows that are already stored.
     """
     documents = [
         row._asdict()

@@ -1,4 +1,4 @@
-"""Rewards, feedback, activation: what apps report of a decision."""
+"""Routes for rewards, feedback and activations."""
 
 from flask import Response
 
@@ -8,12 +8,12 @@ from app.deciding.requests import DecisionPath
 from app.deciding.serving import runtime
 from app.foundation.api import answers
 from app.foundation.api.respond import as_json
-from app.learning import feedback as answers_of_people
+from app.learning import feedback as feedback_service
 from app.learning import rewards
 from app.learning.feedback_request import FeedbackBatch, FeedbackRequest
 from app.learning.reward_request import RewardBatch, RewardRequest
 
-__all__ = ["blueprint"]  # of what apps call; these routes are added to those of deciding
+__all__ = ["blueprint"]  # these routes join those of app.deciding.api
 
 
 @blueprint.post("/reward", responses={200: answers.RewardAnswer, 201: answers.RewardAnswer})
@@ -37,7 +37,7 @@ def reward_batch(body: RewardBatch) -> Response:
 @needs("reward", browsers=True)
 def feedback(body: FeedbackRequest) -> Response:
     """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
-    (receipt,) = answers_of_people.feedback(runtime(), caller(), [body])
+    (receipt,) = feedback_service.feedback(runtime(), caller(), [body])
     return as_json(receipt.answer, 201 if receipt.created else 200)
 
 
@@ -45,7 +45,7 @@ def feedback(body: FeedbackRequest) -> Response:
 @needs("reward")
 def feedback_batch(body: FeedbackBatch) -> Response:
     """Up to 1,000 answers in one commit: all, or none. 201: at least one is new."""
-    receipts = answers_of_people.feedback(runtime(), caller(), body.feedback)
+    receipts = feedback_service.feedback(runtime(), caller(), body.feedback)
     created = any(receipt.created for receipt in receipts)
     return as_json({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
 

@@ -1,4 +1,4 @@
-"""Explicit answers as they arrived, under the same gate as rewards."""
+"""Store explicit answers in the order of arrival, under the same gate as rewards."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,22 +11,22 @@ from app.foundation.store import tables
 _f = tables.feedback
 
 
-FeedbackValue = str | int | float | None  # as given; null: the kind says it all
+FeedbackValue = str | int | float | None  # as given; null: this kind has no value
 
 
 class NewFeedback(NamedTuple):
-    """One answer to be stored."""
+    """One answer to store."""
 
     decision_id: str
     feedback_id: str
     kind: str
     value: FeedbackValue
     comment: str | None
-    occurred_at: datetime | None  # null: when it arrives
+    occurred_at: datetime | None  # null: the time of arrival
 
 
 class StoredFeedback(NamedTuple):
-    """One answer as stored."""
+    """One stored answer."""
 
     decision_id: str
     feedback_id: str
@@ -39,7 +39,7 @@ class StoredFeedback(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What must be known of a decision to take an answer for it."""
+    """The fields of a decision that storing an answer needs."""
 
     id: str
     experiment_id: int
@@ -47,7 +47,7 @@ class Answered(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """What a unit said lately in one experiment."""
+    """The recent answers of a unit in one experiment."""
 
     answers: int
     frees_s: float  # seconds until the oldest of them leaves the window
@@ -83,38 +83,38 @@ _RECENT = text(
 
 
 def decisions_of(connection: Connection, ids: list[str]) -> dict[str, Answered]:
-    """The decisions of these ids that exist and were not erased."""
+    """Return the decisions with these ids, without unknown and erased ones."""
     return {row.id: Answered._make(row) for row in connection.execute(_DECISIONS, {"ids": ids})}
 
 
 def find_many(connection: Connection, decision_ids: list[str]) -> dict[tuple[str, str], StoredFeedback]:
-    """Every stored answer of these decisions, by (decision id, feedback id)."""
+    """Return all stored answers for these decisions, by (decision id, feedback id)."""
     query = select(*_stored_columns).where(_f.c.decision_id.in_(decision_ids))
     return {(row.decision_id, row.feedback_id): StoredFeedback._make(row) for row in connection.execute(query)}
 
 
 def recent(connection: Connection, windows: dict[tuple[str, int], float]) -> dict[tuple[str, int], Recent]:
-    """What units said in experiments within so many seconds. Hold the units first.
+    """Count the recent answers of units in experiments. Lock the units first.
 
-    :param windows: seconds by (unit, experiment id).
+    :param windows: the length of the window in seconds, by (unit, experiment id).
     """
-    asked = [
-        {"place": place, "unit_id": unit, "experiment_id": experiment_id, "window_s": window_s}
-        for place, ((unit, experiment_id), window_s) in enumerate(windows.items())
+    questions = [
+        {"place": index, "unit_id": unit, "experiment_id": experiment_id, "window_s": window_s}
+        for index, ((unit, experiment_id), window_s) in enumerate(windows.items())
     ]
-    rows = connection.execute(_RECENT, {"questions": orjson.dumps(asked).decode()})
-    return {place: Recent._make(row) for place, row in zip(windows, rows, strict=True)}
+    rows = connection.execute(_RECENT, {"questions": orjson.dumps(questions).decode()})
+    return {unit_and_experiment: Recent._make(row) for unit_and_experiment, row in zip(windows, rows, strict=True)}
 
 
 def insert_new(connection: Connection, rows: list[NewFeedback]) -> dict[tuple[str, str], StoredFeedback]:
-    """Store answers, under the gate; returns those that are new."""
+    """Store answers under the gate, and return those that are new."""
     documents = orjson.dumps([row._asdict() for row in rows]).decode()
     stored = connection.execute(_INSERT, {"rows": documents})
     return {(row.decision_id, row.feedback_id): StoredFeedback._make(row) for row in stored}
 
 
 def of_decision(connection: Connection, decision_id: str, most: int) -> list[StoredFeedback]:
-    """Answers of one decision, as they came."""
+    """Return up to ``most`` answers for a decision, in the order of arrival."""
     query = select(*_stored_columns).where(_f.c.decision_id == decision_id)
     rows = connection.execute(query.order_by(_f.c.received_at, _f.c.feedback_id).limit(most))
     return [StoredFeedback._make(row) for row in rows]

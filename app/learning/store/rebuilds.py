@@ -1,4 +1,4 @@
-"""What a rebuild reads and writes: what the serving version learned, in its order; all outcomes; the next generation."""
+"""Queries of a rebuild: what the serving version learned, all outcomes, and the next generation of the ledger."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from sqlalchemy import Connection, text
 from app.foundation.fields import JsonObject
 from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds_of
 
-SLICE = 2000  # rows that are read or written at once
+SLICE = 2000  # rows per query
 
 
-# The versions that the serving one came from, back to the one that began with the untrained model. What a rollback left
-# behind is not among them.
+# The serving version and its ancestors, back to the version that began with the untrained model. Versions that a rollback
+# abandoned are not among them.
 _LINE = text(
     """
     WITH RECURSIVE line AS (
@@ -37,17 +37,17 @@ _ADVANCE = text("UPDATE lineages SET generation = generation + 1 WHERE experimen
 
 
 def rounds(connection: Connection, experiment_id: int, arm: str) -> Iterator[list[Due]]:
-    """What the serving version of an arm learned, round by round, in the order in which it did."""
+    """Yield the decisions that the serving version of an arm learned from, round by round, in the order of learning."""
     line = connection.execute(_LINE, {"experiment_id": experiment_id, "arm": arm}).all()
     for version_id, sizes in line:
         for learned in rounds_of(connection, version_id, sizes):
             yield [
                 due for _, due in learned if due.unit_id
-            ]  # not what its time has come for: see app.people.store.retention
+            ]  # without decisions that retention has stripped: see app.people.store.retention
 
 
 def begin_generation(connection: Connection, after: Generation) -> None:
-    """Make the next generation the current one: whatever is not in it yet follows as accounted for but not learned."""
+    """Make the next generation the current one. Decisions that are missing in it are added to it as not learned."""
     experiment_id, arm, number = after
     values = {"experiment_id": experiment_id, "arm": arm, "generation": number}
     connection.execute(_CARRY, values)
@@ -73,7 +73,7 @@ _SETTLE_AGAIN = text(
 
 
 def outcomes(connection: Connection, experiment_id: int) -> Iterator[list[Due]]:
-    """Every settled decision that was made here, a slice at a time."""
+    """Yield all settled decisions of this installation, without imported ones, one slice at a time."""
     after = ""
     while True:
         values = {"experiment_id": experiment_id, "after": after, "most": SLICE}
@@ -85,12 +85,15 @@ def outcomes(connection: Connection, experiment_id: int) -> Iterator[list[Due]]:
 
 
 def settle_again(connection: Connection, experiment_id: int, version: int, rows: list[JsonObject]) -> None:
-    """Write outcomes as they are under a feedback schema: decision_id, reward, events."""
+    """Update outcomes to their values under a feedback schema.
+
+    :param rows: documents with decision_id, reward and events.
+    """
     values = {"experiment_id": experiment_id, "version": version, "rows": orjson.dumps(rows).decode()}
     connection.execute(_SETTLE_AGAIN, values)
 
 
 def has_ledger(connection: Connection, experiment_id: int, arm: str) -> bool:
-    """True when an arm learned, or was to learn, from any decision."""
+    """Return True if the ledger of an arm has any decision, learned or not."""
     query = "SELECT EXISTS (SELECT FROM training_ledger WHERE experiment_id = :experiment_id AND arm = :arm)"
     return bool(connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).scalar_one())

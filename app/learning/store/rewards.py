@@ -1,8 +1,7 @@
-"""Rewards as they arrived, and the gate that makes "in time" mean the same to writers and learners.
+"""Store rewards, under a gate that makes "in time" mean the same to writers and to training.
 
-A reward is stored under a shared lock, and stamped after it is held. A training round takes the lock alone for a moment:
-from app.foundation.fields import JsonObject
-from then on, whatever was stamped before the closing of a window is visible, and whatever comes is stamped later.
+A reward is stored under a shared lock and gets its time after the lock is taken. A training round takes the exclusive lock
+for a moment. After that, every reward with a time before the end of a window is visible, and later rewards get later times.
 """
 
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import Connection, select, text
 
+from app.foundation.fields import JsonObject
 from app.foundation.store import tables
 from app.foundation.store.locks import Single, hold_single, share_single
 
@@ -19,17 +19,17 @@ _d = tables.decisions
 
 
 class NewReward(NamedTuple):
-    """One reward to be stored."""
+    """One reward to store."""
 
     decision_id: str
     reward_id: str
     metric: str
     value: float
-    occurred_at: datetime | None  # null: when it arrives
+    occurred_at: datetime | None  # null: the time of arrival
 
 
 class StoredReward(NamedTuple):
-    """One reward as stored."""
+    """One stored reward."""
 
     decision_id: str
     reward_id: str
@@ -41,7 +41,7 @@ class StoredReward(NamedTuple):
 
 
 class Rewarded(NamedTuple):
-    """What must be known of a decision to take a reward for it."""
+    """The fields of a decision that storing a reward needs."""
 
     id: str
     experiment_id: int
@@ -65,19 +65,19 @@ _INSERT = text(
 
 
 def hold_gate_shared(connection: Connection) -> None:
-    """Take part in the gate until the transaction ends."""
+    """Take the gate's shared lock until the transaction ends."""
     share_single(connection, Single.REWARD_GATE)
 
 
 def hold_gate(connection: Connection) -> None:
-    """Wait until every reward and answer that is being stored is, and let none be stored until the transaction ends."""
+    """Wait until all pending rewards and answers are stored, and block new ones until the transaction ends."""
     hold_single(connection, Single.REWARD_GATE)
 
 
 def pass_gate(connection: Connection) -> datetime:
-    """Wait until every reward stamped so far is visible; returns the time up to which that holds.
+    """Wait until every reward with a time before now is visible, and return that time.
 
-    Call it in a transaction of its own: the lock must be free again before the reading starts.
+    Call this in a transaction of its own, because the lock must be free again before the reading starts.
     """
     hold_gate(connection)
     moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -85,19 +85,19 @@ def pass_gate(connection: Connection) -> datetime:
 
 
 def decisions_of(connection: Connection, ids: list[str]) -> dict[str, Rewarded]:
-    """The decisions of these ids that exist."""
+    """Return the decisions with these ids, without unknown ones."""
     query = select(_d.c.id, _d.c.experiment_id).where(_d.c.id.in_(ids))
     return {row.id: Rewarded._make(row) for row in connection.execute(query)}
 
 
 def find_many(connection: Connection, decision_ids: list[str]) -> dict[tuple[str, str], StoredReward]:
-    """Every stored reward of these decisions, by (decision id, reward id)."""
+    """Return all stored rewards for these decisions, by (decision id, reward id)."""
     query = select(*_stored_columns).where(_r.c.decision_id.in_(decision_ids))
     return {(row.decision_id, row.reward_id): StoredReward._make(row) for row in connection.execute(query)}
 
 
 def insert_new(connection: Connection, rows: list[NewReward]) -> dict[tuple[str, str], StoredReward]:
-    """Store rewards, under the gate; returns those that are new."""
-    documents = [row._asdict() for row in rows]
+    """Store rewards under the gate, and return those that are new."""
+    documents: list[JsonObject] = [row._asdict() for row in rows]
     stored = connection.execute(_INSERT, {"rows": orjson.dumps(documents).decode()})
     return {(row.decision_id, row.reward_id): StoredReward._make(row) for row in stored}

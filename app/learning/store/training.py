@@ -1,4 +1,4 @@
-"""What a round reads and writes: decisions that are due, their rewards, their outcomes, the ledger of what was learned."""
+"""Queries of a training round: due decisions with their rewards, outcomes, and the ledger of what was learned."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -12,13 +12,13 @@ from sqlalchemy import Connection, func, select, text
 from app.foundation.store import tables
 from app.foundation.store.locks import Kind, hold, try_hold, try_share
 
-PATIENCE_S = 120  # longest wait for rounds that are under way
+PATIENCE_S = 120  # longest wait for running rounds
 _ledger = tables.training_ledger
 _lineages = tables.lineages
 
 
 class Due(NamedTuple):
-    """One decision with what is needed to settle its outcome and to learn from it."""
+    """One decision with everything that settling its outcome and learning from it need."""
 
     id: str
     unit_id: str
@@ -31,48 +31,40 @@ class Due(NamedTuple):
     context: Any
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
-    refused: list[str]  # purposes that its unit refused when it was decided, or refuses now; an erased one serves none
+    refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
 
 
 class Outcome(NamedTuple):
-    """What one decision came to."""
+    """The joined reward of one decision."""
 
     decision: Due
     reward: float  # joined by the experiment's rule
-    events: int  # reported rewards and counted answers; 0: the default was taken
-
-
-class Place(NamedTuple):
-    """Where a decision stands in the ledger."""
-
-    version_id: int  # 0: not learned
-    position: int
-    reward: float  # as learned
+    events: int  # number of rewards and counted answers; 0: the reward is the default
 
 
 def arms_with_due_decisions(connection: Connection) -> list[tuple[int, str]]:
-    """(experiment id, arm) of every arm in which a reward window has closed."""
+    """Return (experiment id, arm) for every arm in which a reward window has closed."""
     query = "SELECT DISTINCT experiment_id, arm FROM awaiting_outcome WHERE closes_at <= clock_timestamp()"
     return [(row.experiment_id, row.arm) for row in connection.execute(text(query))]
 
 
 def lock_lineage(connection: Connection, experiment_id: int, arm: str) -> bool:
-    """Hold a lineage alone until the transaction ends; False when somebody else holds it, or all of the experiment's."""
+    """Lock a lineage until the transaction ends; returns False if it, or its whole experiment, is already locked."""
     everything = try_share(connection, Kind.LINEAGES_OF_EXPERIMENT, str(experiment_id))
     return everything and try_hold(connection, Kind.LINEAGE, f"{experiment_id}/{arm}")
 
 
 def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
-    """Hold all lineages of an experiment until the transaction ends, those too that are added meanwhile.
+    """Lock all lineages of an experiment until the transaction ends, including lineages that are added in the meantime.
 
-    Waits for rounds that are under way; none begins while somebody waits. Whoever holds several experiments takes them
-    in the order of their ids.
+    This waits for running rounds, and no round begins while it waits. Lock several experiments in the order of their
+    ids, to avoid deadlocks.
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_S}s'"))
     hold(connection, Kind.LINEAGES_OF_EXPERIMENT, str(experiment_id))
 
 
-# Rewards are joined by the learner, in Python, with the one rule that the audit uses too: SQL only gathers them.
+# SQL only collects the rewards. Training joins them in Python, with the same rule as the audit.
 EXAMPLE_COLUMNS = """
     d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
         coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
@@ -114,13 +106,16 @@ _SETTLED = text(
 def each_outcome(
     connection: Connection, experiment_id: int, since: datetime | None = None
 ) -> Iterator[tuple[float, int, Due]]:
-    """Every settled reward (since a time) of decisions that were made here, its feedback schema, and what the log has now."""
+    """Yield the settled reward, the feedback schema version and the logged decision of every outcome since a time.
+
+    Imported decisions are left out.
+    """
     for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
         yield row.settled, row.feedback_version, Due._make(_as_due(row))
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
-    """Decisions whose window closed by ``until`` and that were not learned from, oldest first."""
+    """Return up to ``most`` unsettled decisions whose window closed by ``until``, oldest first."""
     values = {"experiment_id": experiment_id, "arm": arm, "until": until, "most": most}
     return [Due._make(row) for row in connection.execute(_DUE, values)]
 
@@ -128,9 +123,9 @@ def due(connection: Connection, experiment_id: int, arm: str, until: datetime, m
 def rounds_of(
     connection: Connection, version_id: int, sizes: Sequence[int] | None
 ) -> Iterator[list[tuple[float, Due]]]:
-    """What a version learned, in its order: the reward in the ledger, and the decision as the log has it now.
+    """Yield what a version learned, round by round: pairs of the reward in the ledger and the logged decision.
 
-    :param sizes: decisions of each round of a rebuild, as its manifest has them; null: the version is one round.
+    :param sizes: the number of decisions in each round of a rebuild, from its manifest; None: the version is one round.
     """
     ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
     for first, until in pairwise(ends):
@@ -159,15 +154,15 @@ _LEDGER = text(
     """
 )
 _ALL = [-(2**31), 2**31 - 1]  # every position
-NOT_LEARNED = 0  # in place of a version's id: the decision is settled, and deliberately not learned from
+NOT_LEARNED = 0  # instead of a version id: the decision is settled, and deliberately not learned from
 
 
 def settle(
     connection: Connection, experiment_id: int, arm: str, outcomes: list[Outcome], feedback_version: int
 ) -> None:
-    """Make outcomes final; settling a decision a second time is an error, and the round fails.
+    """Make outcomes final. Settling a decision twice is an error that makes the round fail.
 
-    A decision that may not be analysed gets no outcome, and waits no longer either.
+    A decision that may not be analysed gets no outcome, but it is no longer due either.
     """
     documents = [
         {
@@ -185,14 +180,14 @@ def settle(
 
 
 class Generation(NamedTuple):
-    """One generation of an arm's ledger: complete by itself, one more at each rebuild."""
+    """One generation of an arm's ledger. Each is complete, and each rebuild adds one."""
 
     experiment_id: int
     arm: str
     number: int
 
     def following(self) -> "Generation":
-        """The one that a rebuild writes."""
+        """Return the next generation, which a rebuild writes."""
         return self._replace(number=self.number + 1)
 
 
@@ -203,12 +198,12 @@ def write_ledger(
     rewards: Sequence[tuple[str, float]],
     first: int = 0,
 ) -> None:
-    """Record what a version learned, or (``NOT_LEARNED``) what is not learned.
+    """Record what a version learned, or with ``NOT_LEARNED`` which decisions are not learned from.
 
-    A decision that is in this generation of the ledger already is an error, and the round fails.
+    A decision that is already in this generation of the ledger is an error that makes the round fail.
 
     :param rewards: (decision id, reward) in the order of learning.
-    :param first: the first one's position.
+    :param first: the position of the first decision.
     """
     documents = [
         {"decision_id": decision_id, "position": position, "reward": reward}
@@ -220,7 +215,7 @@ def write_ledger(
 
 
 def lag(connection: Connection) -> tuple[int, float]:
-    """How many decisions are due for training, and for how many seconds the oldest has been."""
+    """Return the number of decisions that are due for training, and for how many seconds the oldest has been due."""
     query = """
         SELECT count(*) AS waiting, coalesce(extract(epoch FROM clock_timestamp() - min(closes_at)), 0) AS lag_s
         FROM awaiting_outcome WHERE closes_at <= clock_timestamp()
@@ -230,7 +225,7 @@ def lag(connection: Connection) -> tuple[int, float]:
 
 
 def has_erased(connection: Connection, version_id: int) -> bool:
-    """True when a decision that a version learned has lost its unit since, so that it cannot be learned again."""
+    """Return True if a decision that a version learned from was erased, so that it cannot be learned from again."""
     query = """
         SELECT EXISTS (SELECT FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
             WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
@@ -239,7 +234,7 @@ def has_erased(connection: Connection, version_id: int) -> bool:
 
 
 def ledger_size(connection: Connection, experiment_id: int) -> int:
-    """Lines of the ledger of one experiment, of each arm's current generation."""
+    """Count the ledger rows of one experiment in each arm's current generation."""
     current = (_lineages.c.experiment_id == _ledger.c.experiment_id) & (_lineages.c.arm == _ledger.c.arm)
     current &= _lineages.c.generation == _ledger.c.generation
     query = select(func.count()).select_from(_ledger).join(_lineages, current)
@@ -247,6 +242,6 @@ def ledger_size(connection: Connection, experiment_id: int) -> int:
 
 
 def current_generation(connection: Connection, experiment_id: int, arm: str) -> Generation:
-    """The current generation of the ledger of an arm that learns."""
+    """Return the current generation of a learning arm's ledger."""
     query = select(_lineages.c.generation).where(_lineages.c.experiment_id == experiment_id, _lineages.c.arm == arm)
     return Generation(experiment_id, arm, int(connection.execute(query).scalar_one()))

@@ -139,20 +139,18 @@ def _ended(running: dict[int, Mutant]) -> Iterator[Mutant]:
 def _check(target: Target, servers: str) -> int:
     """Try every mutant of a file and print what came out; returns how many deserve a look."""
     began = time.monotonic()
-    survived = sorted(_survivors(target, servers))
     known = EQUIVALENT.get(target.path, {})
-    new = [mutant for mutant in survived if mutant.name not in known]
-    stale = set(known) - {mutant.name for mutant in survived}
-    total, took_s = len(_mutants_of(target)), time.monotonic() - began
-    killed, same = total - len(survived), len(survived) - len(new)
-    print(
-        f"{target.path}: {total} mutants, {killed} killed, {same} equivalent, {len(new)} survive, {took_s:.0f} s",
-        flush=True,
-    )
-    for mutant in new:
-        print(f"  survives  {mutant.name}\n        was {mutant.before}")
+    survived = set()
+    for mutant in _survivors(target, servers):
+        survived.add(mutant.name)
+        if mutant.name not in known:
+            print(f"  survives  {mutant.name}\n        was {mutant.before}", flush=True)
+    stale = set(known) - survived
     for name in sorted(stale):
         print(f"  is no equivalent mutant any more  {name}")
+    total, new, took_s = len(_mutants_of(target)), survived - set(known), time.monotonic() - began
+    counts = f"{total} mutants, {len(survived & set(known))} equivalent, {len(new)} survive"
+    print(f"{target.path}: {counts}, {took_s:.0f} s", flush=True)
     return len(new) + len(stale)
 
 

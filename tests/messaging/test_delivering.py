@@ -211,7 +211,7 @@ def test_a_silent_webhook_waits_with_all_its_deliveries_and_is_tried_with_one_ca
     assert {one["status"] for one in sending.log("silent")} == {"delivered"}
 
 
-def test_the_pause_of_a_silent_webhook_grows_with_its_silence_to_an_end(sending: Sending) -> None:
+def test_the_pause_of_a_silent_webhook_grows_with_its_silence_up_to_a_limit(sending: Sending) -> None:
     with receiving() as gone:
         sending.webhook("gone", gone.url)
     pauses = []
@@ -229,7 +229,7 @@ def test_the_pause_of_a_silent_webhook_grows_with_its_silence_to_an_end(sending:
     assert pauses[0] < pauses[1] < pauses[2] < 100_000
 
 
-def test_what_waited_for_a_silent_webhook_for_half_a_day_fails_and_what_is_new_does_not(sending: Sending) -> None:
+def test_deliveries_that_waited_half_a_day_for_a_silent_webhook_fail_and_new_ones_do_not(sending: Sending) -> None:
     with receiving() as gone:
         sending.webhook("away", gone.url)
     sending.make("away", *[f"old-{n}" for n in range(4)])
@@ -245,7 +245,7 @@ def test_what_waited_for_a_silent_webhook_for_half_a_day_fails_and_what_is_new_d
     assert len(sending.log("away", status="waiting")) == 2  # the new one, and the one that was just tried
 
 
-def test_another_address_or_a_replay_does_not_wait_for_the_silence_to_end(sending: Sending) -> None:
+def test_a_new_address_and_a_replay_end_the_pause_of_a_silent_webhook(sending: Sending) -> None:
     with receiving() as gone:
         sending.webhook("moved", gone.url)
     sending.make("moved", "ada")
@@ -264,7 +264,7 @@ def test_another_address_or_a_replay_does_not_wait_for_the_silence_to_end(sendin
         assert len(receiver.calls) == 1
 
 
-def test_many_deliveries_of_one_webhook_leave_room_for_the_others(sending: Sending) -> None:
+def test_a_long_queue_of_a_webhook_leaves_room_for_the_others(sending: Sending) -> None:
     with receiving() as receiver:
         sending.webhook("busy", receiver.url)
         sending.make("busy", *[f"b-{n}" for n in range(20)])
@@ -272,7 +272,7 @@ def test_many_deliveries_of_one_webhook_leave_room_for_the_others(sending: Sendi
     assert receiver.most_at_once <= delivering.EACH
 
 
-def test_a_unit_that_is_erased_while_its_message_is_on_its_way_leaves_no_trace(sending: Sending) -> None:
+def test_a_unit_that_is_erased_while_its_message_is_being_sent_leaves_no_trace(sending: Sending) -> None:
     """The receiver's words may repeat the message, so they are not noted after the erasure."""
     caller = sending.work.loop.caller
 
@@ -305,7 +305,7 @@ def test_a_courier_sends_when_it_is_woken_and_stops_without_leaving_a_call_behin
     assert len(receiver.calls) == 2
 
 
-def test_consent_that_is_revoked_after_the_decision_keeps_the_message_back(sending: Sending) -> None:
+def test_a_message_is_not_sent_when_consent_was_revoked_after_the_decision(sending: Sending) -> None:
     with receiving() as receiver:
         sending.webhook("revoked", receiver.url)
         sending.make("revoked", "changed-my-mind", "fine")
@@ -317,7 +317,7 @@ def test_consent_that_is_revoked_after_the_decision_keeps_the_message_back(sendi
     assert [(one["status"], one["error"]) for one in line["attempts"]] == [(None, "consent was revoked")]
 
 
-def test_what_a_killed_sender_took_is_sent_again_when_its_lease_ends(sending: Sending) -> None:
+def test_deliveries_of_a_killed_sender_are_sent_again_when_their_lease_ends(sending: Sending) -> None:
     from app.messaging.store import deliveries as store
 
     with receiving() as receiver:
@@ -330,7 +330,7 @@ def test_what_a_killed_sender_took_is_sent_again_when_its_lease_ends(sending: Se
         assert sending.send() == 1
 
 
-def test_a_paused_webhook_gets_nothing_and_holds_up_nobody(sending: Sending) -> None:
+def test_a_paused_webhook_gets_nothing_and_delays_no_other_webhook(sending: Sending) -> None:
     with receiving() as receiver, receiving() as other:
         sending.webhook("paused", receiver.url)
         sending.webhook("running", other.url)
@@ -343,7 +343,7 @@ def test_a_paused_webhook_gets_nothing_and_holds_up_nobody(sending: Sending) -> 
     assert (len(receiver.calls), len(other.calls)) == (5, 1)
 
 
-def test_a_new_secret_signs_from_then_on(sending: Sending) -> None:
+def test_a_new_secret_signs_all_later_deliveries(sending: Sending) -> None:
     with receiving() as receiver:
         old = sending.webhook("rotated", receiver.url)
         _, new = webhooks.rotate(sending.engine, sending.settings, "rotated", "test")
@@ -359,7 +359,7 @@ def test_no_secret_is_stored_anywhere(sending: Sending) -> None:
     assert dump and not any(secret in line or secret[6:] in line for (line,) in dump)
 
 
-def test_an_address_that_may_not_be_called_is_refused_when_it_is_given(sending: Sending) -> None:
+def test_storing_a_forbidden_address_is_refused(sending: Sending) -> None:
     strict = settings(sending.database_url)
     for url in ("http://127.0.0.1:8000/", "https://10.0.0.1/", "not a url"):
         with pytest.raises(Unprocessable) as caught:
@@ -367,7 +367,7 @@ def test_an_address_that_may_not_be_called_is_refused_when_it_is_given(sending: 
         assert [field.path for field in caught.value.fields] == ["/url"]
 
 
-def test_an_address_that_is_not_allowed_any_more_fails_when_it_is_sent_to(sending: Sending) -> None:
+def test_a_delivery_fails_when_its_address_is_no_longer_allowed(sending: Sending) -> None:
     with receiving() as receiver:
         sending.webhook("development", receiver.url)
         sending.make("development", "ada")
@@ -376,7 +376,7 @@ def test_an_address_that_is_not_allowed_any_more_fails_when_it_is_sent_to(sendin
     assert sending.log("development")[0]["attempts"][0]["error"] == "give an https address"
 
 
-def test_a_webhook_in_use_stays_and_a_deleted_ones_deliveries_fail(sending: Sending) -> None:
+def test_a_webhook_in_use_cannot_be_deleted_and_deliveries_of_a_deleted_webhook_fail(sending: Sending) -> None:
     sending.webhook("used", "http://127.0.0.1:9999/")
     sending.make("used", "ada")
     with pytest.raises(Conflict):
@@ -388,7 +388,7 @@ def test_a_webhook_in_use_stays_and_a_deleted_ones_deliveries_fail(sending: Send
     assert (line["status"], line["attempts"][0]["error"]) == ("failed", "the webhook was deleted")
 
 
-def test_what_is_held_or_unknown_cannot_be_replayed(sending: Sending) -> None:
+def test_held_and_unknown_deliveries_cannot_be_replayed(sending: Sending) -> None:
     sending.work.define("held", {"type": "event", "event": "held"})
     sending.make("held", "ada")
     with pytest.raises(Conflict):
@@ -397,7 +397,7 @@ def test_what_is_held_or_unknown_cannot_be_replayed(sending: Sending) -> None:
         deliveries.replay(sending.engine, 10**12, "test")
 
 
-def test_pauses_grow_differ_between_deliveries_and_are_the_same_everywhere(sending: Sending) -> None:
+def test_retry_pauses_grow_and_differ_between_deliveries_but_not_between_processes(sending: Sending) -> None:
     first = [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
     assert all(1.5 <= one <= 2.5 for one in first) and len(set(first)) == 100
     assert first == [delivering.pause_s(sending.settings, n, 1) for n in range(100)]

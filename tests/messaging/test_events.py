@@ -25,7 +25,7 @@ def _waits(database_url: str, event_id: str) -> bool:
     return bool(query(database_url, "SELECT 1 FROM awaiting_match WHERE event_id = %s", event_id))
 
 
-def test_an_event_is_stored_with_a_receipt_and_put_before_the_triggers(client: Client, database_url: str) -> None:
+def test_an_event_is_stored_with_a_receipt_and_queued_for_matching(client: Client, database_url: str) -> None:
     event = {"unit_id": "u", "name": "lesson-done", "properties": {"a": {"b": [1, "x", None]}}, "event_id": "e-1"}
     (receipt,) = _send(client, 201, event)
     assert (receipt["event_id"], receipt["ignored"]) == ("e-1", None)
@@ -43,7 +43,7 @@ def test_another_event_under_the_same_id_is_409(client: Client, other: dict[str,
     assert (answer.status, answer.body["code"]) == (409, "event_id_reused")
 
 
-def test_without_an_id_the_content_is_the_identity(client: Client) -> None:
+def test_an_event_without_an_id_is_identified_by_its_content(client: Client) -> None:
     event = {"unit_id": "auto", "name": "seen", "occurred_at": _in(seconds=-5), "properties": {"x": 1, "y": 2}}
     (first,) = _send(client, 201, event)
     assert _send(client, 200, event | {"properties": {"y": 2, "x": 1}}) == [first]
@@ -61,7 +61,7 @@ def test_without_an_id_the_content_is_the_identity(client: Client) -> None:
         ({"days": -6}, None),
     ],
 )
-def test_times_far_away_are_kept_and_marked_and_fire_nothing(
+def test_events_too_far_in_the_past_or_future_are_stored_with_the_reason_and_fire_nothing(
     client: Client, database_url: str, when: dict[str, float], reason: str | None
 ) -> None:
     (receipt,) = _send(client, 201, {"unit_id": "far", "name": "n", "occurred_at": _in(**when)})
@@ -70,7 +70,7 @@ def test_times_far_away_are_kept_and_marked_and_fire_nothing(
     assert _waits(database_url, receipt["event_id"]) is (reason is None)
 
 
-def test_a_batch_is_stored_whole_or_not_at_all(client: Client, database_url: str) -> None:
+def test_a_batch_is_stored_completely_or_not_at_all(client: Client, database_url: str) -> None:
     events = [{"unit_id": f"b-{n}", "name": "n", "event_id": f"batch-{n}"} for n in range(1000)]
     assert client.post("/v1/events", events[500]).status == 201
     spoilt = [*events[:999], events[500] | {"name": "other"}]
@@ -114,7 +114,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("number", range(len(BAD)))
-def test_bad_input_names_its_place(client: Client, number: int) -> None:
+def test_an_error_names_the_wrong_field(client: Client, number: int) -> None:
     body, path = BAD[number]
     answer = client.post("/v1/events", body)
     assert answer.status == 422, answer.raw
@@ -129,7 +129,9 @@ def test_a_nul_and_deep_nesting_are_refused(client: Client) -> None:
     assert client.post("/v1/events", b'{"unit_id": "u", "name": "n", "properties": {"x": "\\ud800"}}').status == 400
 
 
-def test_keys_without_the_scope_or_bound_to_an_experiment_may_not(client: Client, web: Web, database_url: str) -> None:
+def test_keys_without_the_scope_and_keys_bound_to_an_experiment_cannot_report_events(
+    client: Client, web: Web, database_url: str
+) -> None:
     client.make("bound")
     event = {"unit_id": "u", "name": "n"}
     for key, code in (

@@ -127,7 +127,7 @@ def test_two_workers_and_two_clocks_fire_everything_exactly_once(
     _exactly_once(database_url, "doubled", 400)
 
 
-def test_a_call_that_a_killed_worker_made_is_made_again(client: Client, database_url: str, redis_url: str) -> None:
+def test_a_call_of_a_killed_worker_is_repeated(client: Client, database_url: str, redis_url: str) -> None:
     """At least once: the receiver sees one delivery id twice. Another receiver is not kept waiting meanwhile."""
     with receiving(lambda call, number: None if number == 1 else 200) as receiver, receiving() as quick:
         worker = Worker(database_url, redis_url, LOOPWISE_ALLOW_HTTP_LOOPBACK="1")

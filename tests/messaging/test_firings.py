@@ -1,4 +1,4 @@
-"""What is due is decided and becomes a delivery, once, whatever fails in between."""
+"""Each due firing gets one decision and one delivery, whatever fails in between."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_a_firing_becomes_a_decision_and_a_held_message(work: Triggers, database
     assert work.fire() == 0
 
 
-def test_what_an_event_carried_is_kept_in_a_firing_until_it_is_done_and_the_person_gets_it(
+def test_event_data_stays_in_a_firing_until_it_is_finished_and_is_exported_with_the_person(
     work: Triggers, database_url: str
 ) -> None:
     """A trigger may hand over what the experiment does not declare, or only hashes: the decision has what may be kept."""
@@ -65,7 +65,7 @@ def test_what_an_event_carried_is_kept_in_a_firing_until_it_is_done_and_the_pers
     assert told.experiment == "tips"
 
 
-def test_saying_nothing_makes_no_delivery(work: Triggers, database_url: str) -> None:
+def test_a_decision_to_say_nothing_creates_no_delivery(work: Triggers, database_url: str) -> None:
     work.experiment("quiet", actions=[{"id": "silent"}, {"id": "hello", "template": MESSAGE}], arms=[
         {"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "silent"}}])  # fmt: skip
     _one(work, "silent", experiment="quiet")
@@ -75,7 +75,7 @@ def test_saying_nothing_makes_no_delivery(work: Triggers, database_url: str) -> 
     assert query(database_url, "SELECT 1 FROM deliveries WHERE decision_id = %s", row["decision_id"]) == []
 
 
-def test_a_delay_is_waited_for(work: Triggers, database_url: str) -> None:
+def test_a_firing_waits_for_the_delay_of_its_trigger(work: Triggers, database_url: str) -> None:
     _one(work, "later", delay_s=3600.0)
     work.fire()
     row = _row(database_url, "later")
@@ -86,7 +86,7 @@ def test_a_delay_is_waited_for(work: Triggers, database_url: str) -> None:
     assert _row(database_url, "later")["status"] == "decided"
 
 
-def test_what_is_refused_is_skipped_with_the_reason(work: Triggers, database_url: str) -> None:
+def test_a_firing_whose_decision_is_refused_is_skipped_with_the_reason(work: Triggers, database_url: str) -> None:
     work.experiment("stops")
     _one(work, "refused", experiment="stops")
     experiments.move(work.engine, "stops", "pause", "test")
@@ -109,7 +109,7 @@ def test_firings_of_a_deleted_trigger_are_skipped(work: Triggers, database_url: 
     ]
 
 
-def test_of_one_units_firings_the_highest_priority_goes_first(work: Triggers, database_url: str) -> None:
+def test_the_firing_with_the_highest_priority_of_a_unit_goes_first(work: Triggers, database_url: str) -> None:
     work.experiment("capped", actions=[{"id": "hello", "template": MESSAGE}, {"id": "silent"}], arms=[
         {"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "hello"}}],
         fatigue={"caps": [{"limit": 1, "window_s": 3600, "across": "experiment"}]})  # fmt: skip
@@ -138,14 +138,14 @@ def test_an_experiment_may_choose_the_waiting_time_and_can_be_rewarded_for_it(
     assert query(database_url, stored) == [(1,)]
 
 
-def test_no_wait_means_at_once(work: Triggers, database_url: str) -> None:
+def test_a_chosen_waiting_time_of_zero_sends_at_once(work: Triggers, database_url: str) -> None:
     work.loop.make("at-once", actions=[{"id": "now", "payload": {"wait_s": 0}}])
     _one(work, "immediate", delay_s={"experiment": "at-once"})
     assert work.fire() == 1
     assert _row(database_url, "immediate")["wait_decision_id"] is not None
 
 
-def test_what_fails_between_decision_and_delivery_is_finished_with_the_same_decision(
+def test_a_firing_that_fails_after_its_decision_is_finished_with_the_same_decision(
     work: Triggers, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _one(work, "crash", "crashed")
@@ -188,7 +188,9 @@ def test_an_outage_leaves_the_firing_for_later(
         ({"delivery": {"to": "webhook", "webhook": "nowhere"}}, "/delivery/webhook"),
     ],
 )
-def test_what_a_trigger_names_must_exist(work: Triggers, fields: dict[str, Any], path: str) -> None:
+def test_experiments_and_webhooks_that_a_trigger_names_must_exist(
+    work: Triggers, fields: dict[str, Any], path: str
+) -> None:
     with pytest.raises(Unprocessable) as caught:
         work.define("names", {"type": "event", "event": "x"}, **fields)
     assert [field.path for field in caught.value.fields] == [path]

@@ -1,4 +1,4 @@
-"""Events against triggers: what fires, when, and never twice."""
+"""Matching events with triggers: which trigger fires, when, and never twice."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -50,7 +50,7 @@ def test_an_event_that_a_paused_trigger_missed_never_fires_it(work: Triggers) ->
     assert work.causes("asleep") == []
 
 
-def test_a_trigger_that_cannot_be_read_keeps_no_other_from_firing(work: Triggers, database_url: str) -> None:
+def test_an_unreadable_trigger_does_not_stop_the_others_from_firing(work: Triggers, database_url: str) -> None:
     work.define("unreadable", {"type": "event", "event": "both"})
     work.define("readable", {"type": "event", "event": "both"})
     query(database_url, "UPDATE triggers SET definition = '{\"key\": \"unreadable\"}' WHERE key = 'unreadable'")
@@ -127,7 +127,7 @@ def test_an_event_that_arrives_late_completes_a_count_at_the_last_of_its_events(
     assert work.causes("late") == ["late-3"]
 
 
-def test_units_are_counted_apart(work: Triggers) -> None:
+def test_each_unit_has_a_count_of_its_own(work: Triggers) -> None:
     work.define("apart", {"type": "count", "event": "apart", "count": 2, "window_s": 600})
     work.report(*[_event("apart", n, ago(seconds=n)) | {"unit_id": f"apart-{n % 3}"} for n in range(5)])
     assert work.match() == 2
@@ -168,7 +168,7 @@ def _look_from(database_url: str, trigger_id: int, moment: Any) -> None:
     )
 
 
-def test_silences_are_looked_at_in_parts_and_none_is_missed(
+def test_silences_are_examined_in_parts_without_missing_any(
     work: Triggers, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.messaging.triggers.matching.MOST_SILENCES", 3)
@@ -181,7 +181,7 @@ def test_silences_are_looked_at_in_parts_and_none_is_missed(
     assert sorted(work.causes("parts")) == sorted(f"part-{n}" for n in range(25))
 
 
-def test_two_that_match_at_once_fire_each_event_once(work: Triggers) -> None:
+def test_two_concurrent_matchers_fire_each_event_once(work: Triggers) -> None:
     work.define("raced", {"type": "event", "event": "raced"})
     work.define("raced-count", {"type": "count", "event": "raced", "count": 5, "window_s": 86_400})
     for start in range(0, 2000, 500):
@@ -201,7 +201,7 @@ PATTERNS: list[dict[str, Any]] = [
 ]
 
 
-def test_a_dry_run_tells_what_a_running_trigger_then_does(work: Triggers) -> None:
+def test_a_dry_run_reports_the_firings_of_a_running_trigger(work: Triggers) -> None:
     conditions = [{"property": "odd", "is": "eq", "value": True}]
     for number, pattern in enumerate(PATTERNS):
         work.define(f"dry-{number}", pattern, conditions=conditions)
@@ -220,7 +220,7 @@ def test_a_dry_run_tells_what_a_running_trigger_then_does(work: Triggers) -> Non
         assert told["sample"] == sorted(told["sample"], key=lambda one: one["at"], reverse=True)
 
 
-def test_a_running_trigger_that_is_changed_to_wait_for_a_silence_lets_past_silences_rest(
+def test_a_running_trigger_that_is_changed_to_an_absence_ignores_past_silences(
     work: Triggers, database_url: str
 ) -> None:
     """Otherwise everybody who fell silent since it was started months ago would hear from it at once."""
@@ -248,7 +248,7 @@ def test_a_dry_run_of_an_absence_counts_silences(work: Triggers) -> None:
     assert (told["firings"], told["units"]) == (3, 1)
 
 
-def test_a_dry_run_of_too_many_events_says_so(work: Triggers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_of_too_many_events_is_refused(work: Triggers, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.foundation.errors import Unprocessable
 
     monkeypatch.setattr("app.messaging.triggers.dry_run.MOST_EVENTS", 100)

@@ -102,14 +102,14 @@ def test_held_messages_are_polled_newest_first_until_they_are_received(client: C
     ]
 
 
-def test_old_messages_are_not_shown_and_new_ones_are_bounded(client: Client, database_url: str) -> None:
+def test_polling_leaves_out_old_messages_and_limits_the_number_of_new_ones(client: Client, database_url: str) -> None:
     _hold(database_url, "many", "old", age="8 days")
     for n in range(60):
         _hold(database_url, "many", f"many-{n}")
     assert _pending(client, "many") == [f"many-{n}" for n in range(59, 9, -1)]
 
 
-def test_whoever_does_not_want_messages_any_more_is_shown_none(client: Client, web: Web, database_url: str) -> None:
+def test_a_unit_that_no_longer_wants_messages_gets_none(client: Client, web: Web, database_url: str) -> None:
     _hold(database_url, "revoker", "unwanted")
     assert _pending(client, "revoker") == ["unwanted"]
     query(database_url, "INSERT INTO restrictions VALUES ('revoker', ARRAY['message'])")
@@ -121,9 +121,7 @@ def test_whoever_does_not_want_messages_any_more_is_shown_none(client: Client, w
         assert [stream.message()["decision_id"] for _ in range(2)] == ["unwanted", "wanted"]
 
 
-def test_a_stream_begins_with_what_is_there_and_goes_on_with_what_comes(
-    client: Client, web: Web, database_url: str
-) -> None:
+def test_a_stream_sends_held_messages_first_and_then_new_ones(client: Client, web: Web, database_url: str) -> None:
     first = _hold(database_url, "listener", "s-1")
     with _stream(web, client.key, unit_id="listener") as stream:
         assert stream.response.headers["Content-Type"].startswith("text/event-stream")
@@ -135,7 +133,7 @@ def test_a_stream_begins_with_what_is_there_and_goes_on_with_what_comes(
         assert stream.message()["decision_id"] == "s-2"
 
 
-def test_a_stream_goes_on_after_the_last_event_that_was_seen(client: Client, web: Web, database_url: str) -> None:
+def test_a_stream_continues_after_the_last_event_id(client: Client, web: Web, database_url: str) -> None:
     ids = [_hold(database_url, "resumer", f"r-{n}") for n in range(3)]
     with _stream(web, client.key, headers={"Last-Event-ID": str(ids[0])}, unit_id="resumer") as stream:
         assert [stream.message()["decision_id"] for _ in range(2)] == ["r-1", "r-2"]
@@ -148,7 +146,9 @@ def test_a_stream_goes_on_after_the_last_event_that_was_seen(client: Client, web
     assert client.get("/v1/stream").status == 422
 
 
-def test_a_key_of_one_experiment_hears_of_that_one(client: Client, web: Web, database_url: str) -> None:
+def test_a_key_bound_to_an_experiment_gets_messages_of_that_experiment_only(
+    client: Client, web: Web, database_url: str
+) -> None:
     client.make("other")
     _hold(database_url, "bound", "of-tips")
     _hold(database_url, "bound", "of-other", experiment="other")
@@ -163,7 +163,7 @@ def test_a_key_of_one_experiment_hears_of_that_one(client: Client, web: Web, dat
         assert stream.message()["decision_id"] == "of-other-again"
 
 
-def test_a_browser_gives_its_publishable_key_and_its_proof_in_the_address(web: Web, database_url: str) -> None:
+def test_a_browser_passes_its_publishable_key_and_unit_token_in_the_address(web: Web, database_url: str) -> None:
     with engine_of(database_url) as engine:
         key = create_key(engine, scopes=["decide", "reward"], origins=[SHOP]).secret_text
     _hold(database_url, "visitor", "for-visitor")
@@ -194,7 +194,7 @@ def test_a_browser_gives_its_publishable_key_and_its_proof_in_the_address(web: W
     assert in_address.status == 401  # only the stream takes a key there
 
 
-def test_streams_take_a_quarter_of_the_threads_and_the_rest_is_told_to_come_again(database_url: str) -> None:
+def test_streams_use_a_quarter_of_the_threads_and_further_streams_end_at_once(database_url: str) -> None:
     with running_web(database_url, LOOPWISE_WEB_THREADS="8") as web:
         client = web.client(make_key(database_url))
         _hold(database_url, "third", "already-there")

@@ -1,4 +1,4 @@
-"""Values as people type them: what is read, and that what is shown reads back to the same."""
+"""Values as people type them: parsing, and texts that parse back to the same value."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.foundation.pages.fields.kinds import Findings
 from app.messaging.pages import trigger_form
-from app.messaging.pages.trigger_values import as_text, listed_values, one_value
+from app.messaging.pages.trigger_values import as_text, listed_values, single_value
 from app.messaging.triggers.definition import parse_trigger, plain
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -20,25 +20,25 @@ SCALARS = TEXTS | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e
     [("5", 5), ("-0.5", -0.5), ('"5"', "5"), ("yes", True), ("No", False), ("pro", "pro"), ("", None), ("1e3", 1000.0)],
 )
 def test_a_value_is_a_number_yes_or_no_or_a_text(typed: str, value: Any) -> None:
-    found = one_value(typed)
-    assert found == value and type(found) is type(value)
+    parsed = single_value(typed)
+    assert parsed == value and type(parsed) is type(value)
 
 
-def test_several_values_stand_between_commas() -> None:
+def test_several_values_are_separated_by_commas() -> None:
     assert listed_values('pro, "a, b", 3, yes') == ["pro", "a, b", 3, True]
 
 
 @given(SCALARS)
-def test_a_value_that_is_shown_reads_back(value: Any) -> None:
-    found = one_value(as_text(value))
-    assert found == value and (isinstance(found, str), isinstance(found, bool)) == (
+def test_the_text_of_a_value_parses_back_to_the_value(value: Any) -> None:
+    parsed = single_value(as_text(value))
+    assert parsed == value and (isinstance(parsed, str), isinstance(parsed, bool)) == (
         isinstance(value, str),
         isinstance(value, bool),
     )
 
 
 @given(st.lists(SCALARS, min_size=1, max_size=5))
-def test_several_values_that_are_shown_read_back(values: list[Any]) -> None:
+def test_the_text_of_several_values_parses_back_to_the_values(values: list[Any]) -> None:
     assert listed_values(as_text(values)) == values
 
 
@@ -67,9 +67,9 @@ DEFINITIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
-def test_a_definition_that_is_shown_reads_back(definition: dict[str, Any]) -> None:
+def test_the_form_of_a_definition_parses_back_to_the_definition(definition: dict[str, Any]) -> None:
     config = parse_trigger({"key": "k", "experiment": "tips", "delivery": DELIVERY, **definition})
     findings = Findings()
-    found = trigger_form.document(trigger_form.shown(config), findings)
+    document = trigger_form.document(trigger_form.shown(config), findings)
     assert not findings.problems
-    assert plain(parse_trigger(found)) == plain(config)
+    assert plain(parse_trigger(document)) == plain(config)

@@ -1,4 +1,4 @@
-"""Triggers, webhooks and deliveries over HTTP: definitions, moves, dry runs, and bad input with its place named."""
+"""Triggers, webhooks and deliveries over HTTP: definitions, moves, dry runs, and errors that name the wrong field."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def _ok(answer: Answer, shape: Any, status: int = 200) -> Any:
     return answer.body
 
 
-def test_a_trigger_from_its_definition_to_its_end(client: Client, database_url: str) -> None:
+def test_a_trigger_is_defined_changed_started_paused_and_deleted(client: Client, database_url: str) -> None:
     definition = _definition(
         "whole",
         name="Everything",
@@ -60,7 +60,7 @@ def test_a_trigger_from_its_definition_to_its_end(client: Client, database_url: 
     ]  # fmt: skip
 
 
-def test_a_key_is_taken_once(client: Client) -> None:
+def test_a_second_trigger_with_the_same_key_is_refused(client: Client) -> None:
     assert client.post("/v1/triggers", _definition("taken")).status == 201
     answer = client.post("/v1/triggers", _definition("taken"))
     assert (answer.status, answer.body["code"]) == (409, "trigger_exists")
@@ -127,7 +127,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
         ({"conditions": [{"property": "a", "is": "eq", "value": {}}]}, {"/conditions/0/value"}),
     ],
 )
-def test_a_place_names_fields_of_the_document_only(client: Client, fields: dict[str, Any], places: set[str]) -> None:
+def test_error_pointers_name_fields_of_the_document_only(
+    client: Client, fields: dict[str, Any], places: set[str]
+) -> None:
     answer = client.post("/v1/triggers", _definition("placed") | fields)
     assert answer.status == 422 and {one["path"] for one in answer.body["errors"]} == places, answer.raw
 
@@ -144,7 +146,7 @@ def test_a_wrong_definition_is_refused_and_says_where(client: Client, database_u
     assert changed.status == 422, changed.raw
 
 
-def test_what_is_not_there_is_404(client: Client) -> None:
+def test_unknown_triggers_webhooks_and_deliveries_are_404(client: Client) -> None:
     for method, path, code in (
         ("GET", "/v1/triggers/none", "unknown_trigger"),
         ("PATCH", "/v1/triggers/none", "unknown_trigger"),
@@ -186,7 +188,7 @@ def test_a_change_that_began_from_an_older_version_is_refused(client: Client) ->
     assert client.call("DELETE", "/v1/webhooks/versioned").status == 200
 
 
-def test_a_webhook_shows_its_secret_when_it_is_made_and_never_again(client: Client) -> None:
+def test_a_webhook_shows_its_secret_only_when_it_is_created(client: Client) -> None:
     body = {"key": "hooks", "url": "https://example.com/hook"}
     made = _ok(client.post("/v1/webhooks", body), shapes.WebhookSecretAnswer, 201)
     secret = made.pop("secret")

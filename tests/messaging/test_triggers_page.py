@@ -1,4 +1,4 @@
-"""The pages of triggers: made, changed, tried and deleted without JSON; their firings and why nothing was said."""
+"""The pages of triggers: create, change, try and delete them without JSON; see firings and the reasons for skipping."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def empty(viewer: Browser, loop: Triggers) -> Page:
     return page
 
 
-def test_without_a_trigger_the_page_says_what_one_is(empty: Page, editor: Browser) -> None:
+def test_the_empty_page_explains_triggers(empty: Page, editor: Browser) -> None:
     assert empty.status == 200 and "No trigger yet" in empty.text and "no lesson for three days" in empty.text
     assert "Make the first trigger" not in empty.text  # a viewer only reads
 
@@ -61,7 +61,7 @@ def test_a_viewer_changes_nothing(viewer: Browser, loop: Triggers) -> None:
     assert viewer.get("/admin/triggers/kept/dry-run").status == 200
 
 
-def test_a_trigger_is_made_without_json_and_told_in_words(editor: Browser, database_url: str) -> None:
+def test_a_trigger_is_created_without_json_and_described_in_words(editor: Browser, database_url: str) -> None:
     page = editor.post("/admin/triggers/new", COUNT)
     assert page.status == 200 and page.address == "/admin/triggers/three-fails"
     for words in (
@@ -79,7 +79,7 @@ def test_a_trigger_is_made_without_json_and_told_in_words(editor: Browser, datab
     assert "Three & more" in listed and "3 failed within 2 days" in listed and "paused" in listed
 
 
-def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
+def test_errors_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
     wrong = {
         **COUNT,
         "/key": "not a key",
@@ -112,7 +112,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Br
     assert query(database_url, "SELECT 1 FROM triggers WHERE key IN ('unmade', 'not a key')") == []
 
 
-def test_nothing_that_is_posted_is_a_fault_of_ours(editor: Browser) -> None:
+def test_no_posted_form_causes_a_server_error(editor: Browser) -> None:
     for odd in ("\0", "\ud800".encode("utf-8", "surrogatepass"), "9" * 400, "nan", "-inf", HOSTILE, "", "1e308"):
         for name in (
             "/key",
@@ -138,7 +138,7 @@ def test_rows_are_added_and_removed_without_a_script(editor: Browser) -> None:
     assert 'name="/conditions/0/property"' not in page.html and 'value="user.name"' in page.html
 
 
-def test_of_two_people_who_change_it_at_once_the_second_is_told_and_loses_nothing(
+def test_the_second_of_two_concurrent_changes_is_reported_and_loses_nothing(
     editor: Browser, admin: Browser, loop: Triggers
 ) -> None:
     loop.define("shared", {"type": "event", "event": "shared"}, variables={"name": "user.name"})
@@ -160,7 +160,7 @@ def test_of_two_people_who_change_it_at_once_the_second_is_told_and_loses_nothin
     assert editor.post(address, typed).status == 409  # a form that names no version overwrites nothing
 
 
-def test_it_is_changed_started_paused_and_deleted_after_a_question(editor: Browser, admin: Browser) -> None:
+def test_a_trigger_is_changed_started_paused_and_deleted_after_confirmation(editor: Browser, admin: Browser) -> None:
     form = editor.get("/admin/triggers/three-fails/change")
     assert form.status == 200 and 'value="user.name"' in form.html
     changed = {**COUNT, "/pattern/type": "absence", "/pattern/for_s": "3", "/pattern/for_s:unit": "days"}
@@ -176,7 +176,7 @@ def test_it_is_changed_started_paused_and_deleted_after_a_question(editor: Brows
     assert "deleted a trigger" in admin.get("/admin/audit-log").text
 
 
-def test_its_firings_lead_to_what_was_decided(viewer: Browser, loop: Triggers) -> None:
+def test_firings_link_to_their_decisions(viewer: Browser, loop: Triggers) -> None:
     loop.define("greets", {"type": "event", "event": "came"}, name=HOSTILE)
     loop.report({"event_id": HOSTILE, "unit_id": HOSTILE, "name": "came"})
     loop.match()
@@ -218,7 +218,7 @@ def test_a_dry_run_shows_days_and_units_and_sends_nothing(editor: Browser, viewe
     assert query(loop.loop.database_url, "SELECT 1 FROM firings WHERE unit_id LIKE 'seer%%'") == []
 
 
-def test_a_definition_that_cannot_be_read_does_not_hide_the_others(
+def test_an_unreadable_definition_does_not_hide_the_other_triggers(
     viewer: Browser, editor: Browser, loop: Triggers
 ) -> None:
     loop.define("odd-one", {"type": "event", "event": "odd"}, start=False)

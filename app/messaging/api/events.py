@@ -88,7 +88,7 @@ def take(body: EventsRequest) -> Response:
 @blueprint.get("/messages/pending", responses={200: PendingAnswer})
 @needs("decide", browsers=True)
 def pending(query: UnitQuery) -> Response:
-    """Messages that are held for a unit and nobody received yet, newest first, at most 50 of the last seven days."""
+    """List the messages that are held for a unit and not yet received, newest first: at most 50 of the last 7 days."""
     check_unit(caller(), query.unit_id)
     rows = deliveries.held(runtime().engine, caller(), query.unit_id)
     return as_json({"messages": [deliveries.content(row) for row in rows]})
@@ -97,7 +97,7 @@ def pending(query: UnitQuery) -> Response:
 @blueprint.post("/messages/<path:decision_id>/received", responses={200: ReceivedAnswer})
 @needs("reward", browsers=True)
 def received(path: DecisionPath) -> Response:
-    """A held message was shown: it is not given out again."""
+    """Mark a held message as shown. It is not given out again."""
     check_unit(caller(), deliveries.unit_of(runtime().engine, path.decision_id))
     return as_json(deliveries.received(runtime().engine, caller(), path.decision_id))
 
@@ -108,25 +108,25 @@ def received(path: DecisionPath) -> Response:
 )
 @needs("decide", browsers=True, key_in_query=True)
 def stream(query: StreamQuery) -> Response:
-    """Messages for a unit as they come, as server-sent events; ends after 25 seconds, and goes on with Last-Event-ID.
+    """Stream a unit's messages as server-sent events. A stream ends after 25 seconds; Last-Event-ID continues it.
 
-    Browsers' EventSource sends no headers: it gives a publishable key as `key` and the unit's proof as `unit_token`.
+    A browser's EventSource sends no headers. It passes a publishable key as `key` and the unit's proof as `unit_token`.
     """
-    at, mine, listeners = runtime(), caller(), _listeners()
-    check_unit(mine, query.unit_id)
+    process, client, listeners = runtime(), caller(), _listeners()
+    check_unit(client, query.unit_id)
     after_id = _last_event_id(query)
-    rows = deliveries.held(at.engine, mine, query.unit_id, after_id=after_id)
-    listener = listeners.enter(mine, query.unit_id, max([after_id, *(row.id for row in rows)]))
+    rows = deliveries.held(process.engine, client, query.unit_id, after_id=after_id)
+    listener = listeners.enter(client, query.unit_id, max([after_id, *(row.id for row in rows)]))
     response = Response(_lines(rows, listener), mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep what is sent until there is more
+    response.headers["X-Accel-Buffering"] = "no"  # else nginx buffers the lines until it has more
     if listener is not None:
         response.call_on_close(lambda: listeners.leave(listener))
     return response
 
 
 def _listeners() -> Listeners:
-    """This process's places for listeners."""
+    """The listeners of this process, which are limited in number."""
     listeners: Listeners = current_app.extensions["loopwise_listeners"]
     return listeners
 
@@ -141,7 +141,7 @@ def _last_event_id(query: StreamQuery) -> int:
 
 
 def _lines(rows: list[Held], listener: Listener | None) -> Iterator[bytes]:
-    """First what is there. Without a place to listen, that is all, and the browser comes again."""
+    """Yield the held messages first. Without a listener the stream ends there, and the browser connects again."""
     yield f"retry: {RETRY_MS}\n\n".encode()
     for row in reversed(rows):
         yield _line(row)

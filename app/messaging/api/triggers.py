@@ -1,4 +1,4 @@
-"""Triggers and their firings: what product managers' tools call."""
+"""The routes of triggers and their firings, for the tools of product managers."""
 
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
@@ -34,25 +34,25 @@ blueprint = APIBlueprint(
 @blueprint.post("/triggers", responses={201: TriggerAnswer})
 @needs("manage")
 def create(body: TriggerConfig) -> Response:  # noqa: ARG001 - the library checks it; the service gets the document as sent
-    """Define a trigger; it is paused until it is started."""
+    """Define a trigger. It is paused until you start it."""
     check_unbound(caller())
-    made = triggers.create(process().engine, request_document(), caller().key_id)
-    return as_json(triggers.as_json(made), 201)
+    trigger = triggers.create(process().engine, request_document(), caller().key_id)
+    return as_json(triggers.as_json(trigger), 201)
 
 
 @blueprint.get("/triggers", responses={200: TriggerListAnswer})
 @needs("read")
 def newest(query: Page) -> Response:
-    """Triggers, newest first."""
+    """List triggers, newest first."""
     check_unbound(caller())
-    found = triggers.newest(process().engine, after_id=query.after, limit=query.limit)
-    return as_json({"triggers": [triggers.as_json(one) for one in found], "next": next_page(found, query.limit)})
+    rows = triggers.newest(process().engine, after_id=query.after, limit=query.limit)
+    return as_json({"triggers": [triggers.as_json(row) for row in rows], "next": next_page(rows, query.limit)})
 
 
 @blueprint.post("/triggers/dry-run", responses={200: DryRunAnswer})
 @needs("read")
 def dry_run_of_definition(body: TriggerConfig) -> Response:  # noqa: ARG001 - as above
-    """Whom a trigger of this definition would have reached in the last seven days. Nothing is stored."""
+    """Show which units this definition would have reached in the last seven days. Nothing is stored."""
     check_unbound(caller())
     return as_json(dry_run.dry_run(process().engine, request_document()))
 
@@ -60,7 +60,7 @@ def dry_run_of_definition(body: TriggerConfig) -> Response:  # noqa: ARG001 - as
 @blueprint.get("/triggers/<key>", responses={200: TriggerAnswer})
 @needs("read")
 def get(path: KeyPath) -> Response:
-    """One trigger."""
+    """Show a trigger."""
     check_unbound(caller())
     return as_json(triggers.as_json(triggers.get(process().engine, path.key)))
 
@@ -68,7 +68,7 @@ def get(path: KeyPath) -> Response:
 @blueprint.patch("/triggers/<key>", responses={200: TriggerAnswer})
 @needs("manage")
 def change(path: KeyPath, body: TriggerPatch) -> Response:
-    """Replace top-level fields. Firings that wait keep what they were made with."""
+    """Replace top-level fields. Firings that wait keep the request that they were created with."""
     check_unbound(caller())
     patch = {name: value for name, value in request_document().items() if name != "version"}
     return as_json(triggers.as_json(triggers.change(process().engine, path.key, patch, caller().key_id, body.version)))
@@ -77,7 +77,7 @@ def change(path: KeyPath, body: TriggerPatch) -> Response:
 @blueprint.delete("/triggers/<key>", responses={200: Deleted})
 @needs("manage")
 def delete(path: KeyPath) -> Response:
-    """Forget a trigger; its firings that wait are skipped."""
+    """Delete a trigger. Its waiting firings are skipped."""
     check_unbound(caller())
     triggers.delete(process().engine, path.key, caller().key_id)
     return as_json({"key": path.key, "deleted": True})
@@ -86,33 +86,33 @@ def delete(path: KeyPath) -> Response:
 @blueprint.post("/triggers/<key>/start", responses={200: TriggerAnswer})
 @needs("manage")
 def start(path: KeyPath) -> Response:
-    """Let it fire, for events that are looked at from now on."""
+    """Start a trigger. It fires for events that are matched from now on."""
     return _moved(path.key, "start")
 
 
 @blueprint.post("/triggers/<key>/pause", responses={200: TriggerAnswer})
 @needs("manage")
 def pause(path: KeyPath) -> Response:
-    """Let it fire no more; firings that become due meanwhile are skipped."""
+    """Pause a trigger. Firings that become due while it is paused are skipped."""
     return _moved(path.key, "pause")
 
 
 @blueprint.post("/triggers/<key>/dry-run", responses={200: DryRunAnswer})
 @needs("read")
 def dry_run_of_trigger(path: KeyPath) -> Response:
-    """Whom the trigger, as it stands, would have reached in the last seven days."""
+    """Show which units the stored trigger would have reached in the last seven days."""
     check_unbound(caller())
-    found = triggers.get(process().engine, path.key)
-    return as_json(dry_run.dry_run(process().engine, found.definition))
+    trigger = triggers.get(process().engine, path.key)
+    return as_json(dry_run.dry_run(process().engine, trigger.definition))
 
 
 @blueprint.get("/triggers/<key>/firings", responses={200: FiringListAnswer})
 @needs("read")
 def firings(path: KeyPath, query: Page) -> Response:
-    """Firings of a trigger, newest first, with the decisions that were made."""
+    """List the firings of a trigger with their decisions, newest first."""
     check_unbound(caller())
-    found = triggers.firings(process().engine, path.key, after_id=query.after, limit=query.limit)
-    return as_json({"firings": [triggers.firing_as_json(one) for one in found], "next": next_page(found, query.limit)})
+    rows = triggers.firings(process().engine, path.key, after_id=query.after, limit=query.limit)
+    return as_json({"firings": [triggers.firing_as_json(row) for row in rows], "next": next_page(rows, query.limit)})
 
 
 def _moved(key: str, verb: str) -> Response:

@@ -1,4 +1,4 @@
-"""Webhooks and deliveries: what administrators' tools call."""
+"""The routes of webhooks and deliveries, for the tools of administrators."""
 
 from flask import Response
 
@@ -22,31 +22,31 @@ from app.messaging.delivery import webhooks
 from app.messaging.delivery.webhooks import WebhookPatch, WebhookSpec
 from app.people.people import check_unbound
 
-__all__ = ["blueprint"]  # of triggers; these routes are added to its own
+__all__ = ["blueprint"]  # the blueprint of triggers; this module adds its routes to it
 
 
 @blueprint.post("/webhooks", responses={201: WebhookSecretAnswer})
 @needs("manage")
 def create_webhook(body: WebhookSpec) -> Response:
-    """Store an address. The secret that signatures are made with is in this answer only."""
+    """Store an address. Only this answer shows the secret that signs deliveries."""
     check_unbound(caller())
-    made, secret = webhooks.create(process().engine, process().settings, body, caller().key_id)
-    return as_json(webhooks.as_json(made) | {"secret": secret}, 201)
+    webhook, secret = webhooks.create(process().engine, process().settings, body, caller().key_id)
+    return as_json(webhooks.as_json(webhook) | {"secret": secret}, 201)
 
 
 @blueprint.get("/webhooks", responses={200: WebhookListAnswer})
 @needs("read")
 def newest_webhooks(query: Page) -> Response:
-    """Webhooks, newest first."""
+    """List webhooks, newest first."""
     check_unbound(caller())
-    found = webhooks.newest(process().engine, after_id=query.after, limit=query.limit)
-    return as_json({"webhooks": [webhooks.as_json(one) for one in found], "next": next_page(found, query.limit)})
+    rows = webhooks.newest(process().engine, after_id=query.after, limit=query.limit)
+    return as_json({"webhooks": [webhooks.as_json(row) for row in rows], "next": next_page(rows, query.limit)})
 
 
 @blueprint.get("/webhooks/<key>", responses={200: WebhookAnswer})
 @needs("read")
 def get_webhook(path: KeyPath) -> Response:
-    """One webhook."""
+    """Show a webhook."""
     check_unbound(caller())
     return as_json(webhooks.as_json(webhooks.get(process().engine, path.key)))
 
@@ -54,7 +54,7 @@ def get_webhook(path: KeyPath) -> Response:
 @blueprint.patch("/webhooks/<key>", responses={200: WebhookAnswer})
 @needs("manage")
 def change_webhook(path: KeyPath, body: WebhookPatch) -> Response:
-    """Another address, or pause it, or let it run again."""
+    """Change the address, pause the webhook, or let it run again."""
     check_unbound(caller())
     changed = webhooks.change(process().engine, process().settings, path.key, body, caller().key_id)
     return as_json(webhooks.as_json(changed))
@@ -63,7 +63,7 @@ def change_webhook(path: KeyPath, body: WebhookPatch) -> Response:
 @blueprint.delete("/webhooks/<key>", responses={200: Deleted})
 @needs("manage")
 def delete_webhook(path: KeyPath) -> Response:
-    """Forget a webhook that no trigger delivers to; its deliveries that wait fail."""
+    """Delete a webhook that no trigger delivers to. Its waiting deliveries fail."""
     check_unbound(caller())
     webhooks.delete(process().engine, path.key, caller().key_id)
     return as_json({"key": path.key, "deleted": True})
@@ -72,22 +72,22 @@ def delete_webhook(path: KeyPath) -> Response:
 @blueprint.post("/webhooks/<key>/rotate", responses={200: WebhookSecretAnswer})
 @needs("manage")
 def rotate(path: KeyPath) -> Response:
-    """A new secret, in this answer only; everything from now on is signed with it."""
+    """Replace the secret, which signs every delivery from now on. Only this answer shows it."""
     check_unbound(caller())
-    made, secret = webhooks.rotate(process().engine, process().settings, path.key, caller().key_id)
-    return as_json(webhooks.as_json(made) | {"secret": secret})
+    webhook, secret = webhooks.rotate(process().engine, process().settings, path.key, caller().key_id)
+    return as_json(webhooks.as_json(webhook) | {"secret": secret})
 
 
 @blueprint.get("/deliveries", responses={200: DeliveryListAnswer})
 @needs("read")
 def newest_deliveries(query: DeliveriesQuery) -> Response:
-    """Deliveries with every attempt, newest first."""
+    """List deliveries with every attempt, newest first."""
     check_unbound(caller())
-    found = deliveries.newest(
+    documents = deliveries.newest(
         process().engine, webhook=query.webhook, status=query.status, after_id=query.after_id, limit=query.limit
     )
-    following = str(found[-1]["id"]) if len(found) == query.limit else None
-    return as_json({"deliveries": found, "next": following})
+    following = str(documents[-1]["id"]) if len(documents) == query.limit else None
+    return as_json({"deliveries": documents, "next": following})
 
 
 @blueprint.post("/deliveries/<int:delivery_id>/replay", responses={200: DeliveryAnswer})

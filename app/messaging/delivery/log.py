@@ -21,30 +21,30 @@ MOST_HELD = 50  # messages that are shown to a unit at once
 def newest(
     engine: Engine, *, webhook: str | None = None, status: str | None = None, after_id: int | None = None, limit: int
 ) -> list[JsonObject]:
-    """Deliveries with their attempts, newest first; ``after_id`` continues a listing.
+    """List deliveries with their attempts, newest first; ``after_id`` continues a listing.
 
-    :raises NotFound: no such webhook.
-    :raises Unprocessable: no such status.
+    :raises NotFound: the webhook does not exist.
+    :raises Unprocessable: the status is not one of ``STATUSES``.
     """
     if status not in (None, *STATUSES):
         raise invalid((FieldError("/status", "not_a_choice", {"expected": [*STATUSES]}),))
     with transaction(engine) as connection:
         webhook_id = None
         if webhook is not None:
-            found = webhooks.find(connection, webhook)
-            if found is None:
+            stored = webhooks.find(connection, webhook)
+            if stored is None:
                 raise NotFound("unknown_webhook", f"There is no webhook {webhook!r}.")
-            webhook_id = found.id
+            webhook_id = stored.id
         rows = store.newest(connection, webhook_id=webhook_id, status=status, after_id=after_id, limit=limit)
         attempts = store.attempts_of(connection, [row.id for row in rows]) if rows else []
-    by_delivery = {number: list(group) for number, group in groupby(attempts, key=lambda one: one.delivery_id)}
+    by_delivery = {number: list(group) for number, group in groupby(attempts, key=lambda attempt: attempt.delivery_id)}
     return [_as_json(row, by_delivery.get(row.id, [])) for row in rows]
 
 
 def get(engine: Engine, delivery_id: int) -> JsonObject:
-    """One delivery with its attempts.
+    """Return a delivery with its attempts.
 
-    :raises NotFound: there is none of that id.
+    :raises NotFound: no delivery has that id.
     """
     with transaction(engine) as connection:
         row = store.find(connection, delivery_id)
@@ -56,8 +56,8 @@ def get(engine: Engine, delivery_id: int) -> JsonObject:
 def replay(engine: Engine, delivery_id: int, actor: str) -> JsonObject:
     """Send a delivery again, as if it were new. The receiver sees the same delivery id.
 
-    :raises NotFound: there is none of that id.
-    :raises Conflict: it is held for its unit.
+    :raises NotFound: no delivery has that id.
+    :raises Conflict: the message is held for its unit.
     """
     with transaction(engine) as connection:
         row = store.find(connection, delivery_id)
@@ -65,7 +65,7 @@ def replay(engine: Engine, delivery_id: int, actor: str) -> JsonObject:
             raise _unknown(delivery_id)
         if row.webhook_id is None:
             raise Conflict("delivery_held", "This message is held for its unit, which fetches it.")
-        # The webhook before the delivery, as whoever sends does: nobody waits in a circle.
+        # Lock the webhook before the delivery, in the order of the sender: the other order could deadlock.
         webhooks.hurry(connection, row.webhook_id)
         store.replay(connection, delivery_id)
         before = {"delivery_id": delivery_id, "status": row.status}
@@ -76,9 +76,9 @@ def replay(engine: Engine, delivery_id: int, actor: str) -> JsonObject:
 
 
 def held(engine: Engine, caller: Caller, unit_id: str, *, after_id: int = 0) -> list[Held]:
-    """Messages that are held for a unit and nobody received yet, newest first.
+    """List the messages that are held for a unit and not yet received, newest first.
 
-    Those of a unit that does not want messages any more are not shown. A key that is bound to an experiment sees its own.
+    A unit that no longer wants messages has none. A key that is bound to an experiment sees that experiment's only.
     """
     with transaction(engine) as connection:
         rows = store.held(connection, [(unit_id, after_id)], most=MOST_HELD)
@@ -86,9 +86,9 @@ def held(engine: Engine, caller: Caller, unit_id: str, *, after_id: int = 0) -> 
 
 
 def unit_of(engine: Engine, decision_id: str) -> str:
-    """Whose message it is that is held under a decision's id.
+    """Return the unit whose message is held under a decision's id.
 
-    :raises NotFound: there is none.
+    :raises NotFound: no message is held under that id.
     """
     with transaction(engine) as connection:
         unit_id = store.held_for(connection, decision_id)
@@ -98,7 +98,7 @@ def unit_of(engine: Engine, decision_id: str) -> str:
 
 
 def received(engine: Engine, caller: Caller, decision_id: str) -> JsonObject:
-    """A held message was shown to its unit; doing it again changes nothing.
+    """Record that a held message was shown to its unit. Repeating the call changes nothing.
 
     :raises NotFound: no message is held under that decision's id.
     """
@@ -111,7 +111,7 @@ def received(engine: Engine, caller: Caller, decision_id: str) -> JsonObject:
 
 
 def content(row: Held | store.Claimed) -> JsonObject:
-    """What a receiver gets of a delivery."""
+    """Return the JSON document that a receiver gets for a delivery."""
     return {
         "delivery_id": row.id,
         "decision_id": row.decision_id,
@@ -128,8 +128,8 @@ def _as_json(row: store.StoredDelivery, attempts: list[AnyRow]) -> JsonObject:
     times = {name: getattr(row, name) for name in ("next_at", "created_at", "finished_at")}
     document |= {name: None if moment is None else iso(moment) for name, moment in times.items()}
     lines = [
-        {"number": one.number, "at": iso(one.at), "status": one.status, "error": one.error, "seconds": one.seconds}
-        for one in attempts
+        {"number": row.number, "at": iso(row.at), "status": row.status, "error": row.error, "seconds": row.seconds}
+        for row in attempts
     ]
     return document | {"to": "unit" if row.webhook_id is None else "webhook", "attempts": lines}
 

@@ -1,7 +1,7 @@
-"""Browsers that listen for messages: each holds a request's thread, one thread asks the database for all of them.
+"""Browsers that listen for messages. Each occupies the thread of its request; one thread polls the database for all.
 
-Places are few and end by themselves, so that listeners neither take the threads of other requests nor keep a process
-from stopping.
+Streams are limited in number and duration, so they neither take the threads of other requests nor keep a process from
+stopping.
 """
 
 import queue
@@ -20,18 +20,18 @@ from app.messaging.store import deliveries as store
 from app.messaging.store.deliveries import Held
 
 POLL_S = 1.0
-STREAM_S = 25.0  # then the stream ends and the browser comes again
+STREAM_S = 25.0  # then the stream ends and the browser connects again
 HEARTBEAT_S = 10.0
 
 log = structlog.get_logger()
 
 
 class Listener:
-    """One stream: what comes for a unit from now on."""
+    """A stream of the messages that arrive for a unit from now on."""
 
     def __init__(self, caller: Caller, unit_id: str, after_id: int) -> None:
         self.unit_id = unit_id
-        self.after_id = after_id  # the last message that was shown; the poller's
+        self.after_id = after_id  # the last message that was sent; only the polling thread changes it
         self.ends_at = time.monotonic() + STREAM_S
         self._experiment_id = caller.experiment_id
         self._messages: queue.SimpleQueue[Held | None] = queue.SimpleQueue()
@@ -45,11 +45,11 @@ class Listener:
                     self._messages.put(row)
 
     def end(self) -> None:
-        """Let the stream end now."""
+        """End the stream now."""
         self._messages.put(None)
 
     def messages(self) -> Iterator[Held | None]:
-        """Messages as they come, null when none came for a while, until the stream's time is over."""
+        """Yield messages as they arrive until the stream's time is over; yield null after `HEARTBEAT_S` without a message."""
         while (left := self.ends_at - time.monotonic()) > 0:
             try:
                 row = self._messages.get(timeout=min(HEARTBEAT_S, left))
@@ -62,22 +62,22 @@ class Listener:
 
 
 class Listeners:
-    """The streams of one process, and the thread that asks for them."""
+    """The streams of a process, and the thread that polls for them."""
 
-    def __init__(self, engine: Engine, places: int, stopping: threading.Event) -> None:
-        """:param places: most streams at once."""
+    def __init__(self, engine: Engine, most: int, stopping: threading.Event) -> None:
+        """:param most: streams at once."""
         self._engine = engine
-        self._places = places
+        self._most = most
         self._stopping = stopping
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._thread: threading.Thread | None = None
 
     def enter(self, caller: Caller, unit_id: str, after_id: int) -> Listener | None:
-        """A place for a stream; null when all are taken."""
+        """Open a stream; null when the process has no stream free."""
         with self._lock:
             self._forget_ended()
-            if len(self._listeners) >= self._places or self._stopping.is_set():
+            if len(self._listeners) >= self._most or self._stopping.is_set():
                 return None
             listener = Listener(caller, unit_id, after_id)
             self._listeners.append(listener)
@@ -87,14 +87,14 @@ class Listeners:
             return listener
 
     def leave(self, listener: Listener) -> None:
-        """Give a place back; more than once does no harm."""
+        """Close a stream. Closing it twice does no harm."""
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
     def _forget_ended(self) -> None:
         now = time.monotonic()
-        self._listeners = [one for one in self._listeners if one.ends_at > now]
+        self._listeners = [listener for listener in self._listeners if listener.ends_at > now]
 
     def _run(self) -> None:
         while not self._stopping.wait(POLL_S):
@@ -108,16 +108,17 @@ class Listeners:
 
     def _poll(self, listeners: list[Listener]) -> None:
         after: dict[str, int] = {}
-        for one in listeners:
-            after[one.unit_id] = min(one.after_id, after.get(one.unit_id, one.after_id))
+        for listener in listeners:
+            unit_id, after_id = listener.unit_id, listener.after_id
+            after[unit_id] = min(after_id, after.get(unit_id, after_id))
         try:
             with transaction(self._engine) as connection:
                 rows = store.held(connection, list(after.items()), most=MOST_HELD)
         except Unavailable:
             log.warning("listeners_wait_for_the_database", listeners=len(listeners))
             return
-        except Exception:  # a thread that died here would silence every stream of this process
+        except Exception:  # the thread has to survive, or every stream of this process falls silent
             log.exception("listeners_failed")
             return
-        for one in listeners:
-            one.offer([row for row in reversed(rows) if row.unit_id == one.unit_id])
+        for listener in listeners:
+            listener.offer([row for row in reversed(rows) if row.unit_id == listener.unit_id])

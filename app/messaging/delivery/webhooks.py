@@ -1,7 +1,7 @@
-"""Webhooks: where messages are sent to, and how a receiver knows that they are from here.
+"""Webhooks: the addresses that receive messages, and the signatures that prove the sender.
 
-The secret is derived from the installation's own and stored nowhere: it is shown when a webhook is made, and when its
-secret is changed.
+The secret of a webhook is derived from the installation's secret and not stored. It is shown when the webhook is created
+and when its secret is replaced.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class WebhookVersion(Model):
 
 
 class WebhookPatch(WebhookVersion):
-    """What is not given stays."""
+    """A change of a webhook. Fields that are left out stay as they are."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=outgoing.MAX_URL)] | None = None
     status: Literal["running", "paused"] | None = Field(
@@ -50,43 +50,43 @@ class WebhookPatch(WebhookVersion):
 
 
 def create(engine: Engine, settings: Settings, spec: WebhookSpec, actor: str) -> tuple[StoredWebhook, str]:
-    """Store a webhook; returns it with its secret, which is not shown again.
+    """Store a webhook; return it with its secret, which is not shown again.
 
     :raises Unprocessable: the address may not be called.
     :raises Conflict: the key is taken.
     """
     _check_url(settings, spec.url)
     with transaction(engine) as connection:
-        platform.next_revision(connection)  # its row lock lets two with one key take turns
+        platform.next_revision(connection)  # its row lock serialises two requests with the same key
         if store.find(connection, spec.key) is not None:
             taken = FieldError("/key", "webhook_exists", {"key": spec.key})
             raise Conflict("webhook_exists", as_sentence(taken.message), (taken,))
         store.add(connection, key=spec.key, url=spec.url, created_by=actor)
-        made = _stored(connection, spec.key)
-        platform.record_change(connection, actor=actor, kind="webhook_created", after=_shown(made))
-    return made, secret(settings, made.id, made.secret_version)
+        webhook = _stored(connection, spec.key)
+        platform.record_change(connection, actor=actor, kind="webhook_created", after=_shown(webhook))
+    return webhook, secret(settings, webhook.id, webhook.secret_version)
 
 
 def get(engine: Engine, key: str) -> StoredWebhook:
-    """One webhook.
+    """Return a webhook.
 
-    :raises NotFound: there is none of that key.
+    :raises NotFound: no webhook has that key.
     """
     with transaction(engine) as connection:
         return _stored(connection, key)
 
 
 def newest(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[StoredWebhook]:
-    """Webhooks, newest first; ``after_id`` continues a listing."""
+    """List webhooks, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:
         return store.newest(connection, after_id=after_id, limit=limit)
 
 
 def change(engine: Engine, settings: Settings, key: str, patch: WebhookPatch, actor: str) -> StoredWebhook:
-    """Another address, or pause it, or let it run again.
+    """Change the address of a webhook, pause it, or let it run again.
 
     :raises Unprocessable: the address may not be called.
-    :raises Conflict: it changed since the version that the change began from.
+    :raises Conflict: the webhook changed since the version of the patch.
     """
     given = patch.model_dump(exclude_none=True, exclude={"version"})
     if "url" in given:
@@ -106,9 +106,9 @@ def change(engine: Engine, settings: Settings, key: str, patch: WebhookPatch, ac
 def rotate(
     engine: Engine, settings: Settings, key: str, actor: str, version: int | None = None
 ) -> tuple[StoredWebhook, str]:
-    """A new secret, which is not shown again; from now on everything is signed with it.
+    """Replace the secret, which signs everything from now on and is not shown again.
 
-    :raises Conflict: it changed since that version; else a secret that somebody has just got would be worth nothing.
+    :raises Conflict: the webhook changed since that version. Replacing would invalidate a secret just given to somebody.
     """
     with transaction(engine) as connection:
         before = _unchanged(connection, key, version)
@@ -119,7 +119,7 @@ def rotate(
 
 
 def delete(engine: Engine, key: str, actor: str) -> None:
-    """Forget a webhook; its deliveries that wait fail.
+    """Delete a webhook. Its waiting deliveries fail.
 
     :raises Conflict: a trigger delivers to it.
     """
@@ -134,12 +134,12 @@ def delete(engine: Engine, key: str, actor: str) -> None:
 
 
 def secret(settings: Settings, webhook_id: int, version: int) -> str:
-    """What the receiver checks signatures with."""
+    """Return the secret that the receiver verifies signatures with."""
     return "whsec_" + derive(settings.secret_key, Purpose.WEBHOOK, f"{webhook_id}\n{version}".encode()).hex()
 
 
 def signature(key: str, body: bytes, at: int) -> str:
-    """The value of the header Loopwise-Signature.
+    """Return the value of the header Loopwise-Signature: HMAC-SHA256 of the time and the body.
 
     :param at: seconds since 1970.
     """
@@ -166,16 +166,16 @@ def _record(connection: Connection, actor: str, kind: str, before: StoredWebhook
 
 
 def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredWebhook:
-    found = store.find(connection, key, lock=lock)
-    if found is None:
+    webhook = store.find(connection, key, lock=lock)
+    if webhook is None:
         raise NotFound("unknown_webhook", f"There is no webhook {key!r}.")
-    return found
+    return webhook
 
 
 def _unchanged(connection: Connection, key: str, version: int | None) -> StoredWebhook:
-    found = _stored(connection, key, lock=True)
-    check_version("webhook_changed", found.version, version)
-    return found
+    webhook = _stored(connection, key, lock=True)
+    check_version("webhook_changed", webhook.version, version)
+    return webhook
 
 
 def _check_url(settings: Settings, url: str) -> None:

@@ -1,6 +1,6 @@
-"""Events: check, store durably, answer with a receipt; the same event twice gets the same receipt.
+"""Stores events durably and answers with receipts. The same event reported twice gets the same receipt.
 
-What happened too long ago, or is said to happen too far in the future, is kept with the reason and fires nothing.
+An event that lies too far in the past or the future is stored with the reason and fires nothing.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from app.people.people import check_unbound
 
 
 class EventAnswer(TypedDict):
-    """What an event call answers for one event."""
+    """The answer for an event."""
 
     event_id: str
     occurred_at: str  # ISO 8601, UTC
@@ -41,7 +41,7 @@ def take(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> list
     """Store all events in one commit, or none.
 
     :raises Conflict: another event under the same event_id.
-    :raises Forbidden: the caller's key is bound to one experiment; events belong to none.
+    :raises Forbidden: the caller's key is bound to an experiment, but events belong to no experiment.
     """
     check_unbound(caller)
     receipts = runtime.log_writer.submit(HANDLER, [_new(request) for request in requests])
@@ -58,40 +58,44 @@ def _new(request: EventRequest) -> NewEvent:
 
 
 def _store(connection: Connection, jobs: list[list[NewEvent]]) -> list[list[Receipt] | LoopwiseError]:
-    """The group commit's handler: per job its receipts, or its error (then nothing of the job is stored)."""
-    known = store.find_many(connection, list({event.event_id for job in jobs for event in job}))
+    """Handle a group commit: return the receipts of each job, or its error, and then store nothing of that job."""
+    existing = store.find_many(connection, list({event.event_id for job in jobs for event in job}))
     new: dict[str, NewEvent] = {}
-    errors = [_first_error(job, known, new) for job in jobs]
+    errors = [_first_error(job, existing, new) for job in jobs]
     stored = store.insert_new(connection, list(new.values())) if new else {}
-    if len(stored) < len(new):  # another process stored one of them meanwhile: now it can be seen
+    if len(stored) < len(new):  # another process has just stored some of them, and its rows are visible now
         store.undo(connection, list(stored))
         return _store(connection, jobs)
-    known, fresh = known | stored, set(stored)  # of several jobs with one event the first made it
-    return [error or [_receipt(event, known, fresh) for event in job] for job, error in zip(jobs, errors, strict=True)]
+    existing, fresh = existing | stored, set(stored)  # when several jobs have the same event, the first one created it
+    return [
+        error or [_receipt(event, existing, fresh) for event in job] for job, error in zip(jobs, errors, strict=True)
+    ]
 
 
-def _first_error(job: list[NewEvent], known: dict[str, StoredEvent], new: dict[str, NewEvent]) -> LoopwiseError | None:
+def _first_error(
+    job: list[NewEvent], existing: dict[str, StoredEvent], new: dict[str, NewEvent]
+) -> LoopwiseError | None:
     """Check a job against what is stored and what this batch is about to store; its new events join ``new``."""
-    mine: dict[str, NewEvent] = {}
+    added: dict[str, NewEvent] = {}
     for index, event in enumerate(job):
-        before = known.get(event.event_id) or new.get(event.event_id) or mine.get(event.event_id)
+        before = existing.get(event.event_id) or new.get(event.event_id) or added.get(event.event_id)
         if before is None:
-            mine[event.event_id] = event
+            added[event.event_id] = event
         elif before.body_hash != event.body_hash:
             message = f"event_id {event.event_id!r} was used with another event; use a new id."
             error = Conflict("event_id_reused", message)
             return error if len(job) == 1 else within(error, f"/events/{index}")
-    new.update(mine)
+    new.update(added)
     return None
 
 
-def _receipt(event: NewEvent, known: dict[str, StoredEvent], fresh: set[str]) -> Receipt:
-    found = known[event.event_id]
+def _receipt(event: NewEvent, existing: dict[str, StoredEvent], fresh: set[str]) -> Receipt:
+    row = existing[event.event_id]
     answer: EventAnswer = {
-        "event_id": found.event_id,
-        "occurred_at": iso(found.occurred_at),
-        "received_at": iso(found.received_at),
-        "ignored": found.ignored,
+        "event_id": row.event_id,
+        "occurred_at": iso(row.occurred_at),
+        "received_at": iso(row.received_at),
+        "ignored": row.ignored,
     }
     created = event.event_id in fresh
     fresh.discard(event.event_id)

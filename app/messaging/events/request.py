@@ -1,4 +1,4 @@
-"""What an app may report about what its people do."""
+"""The requests in which an app reports what its users do."""
 
 from typing import Annotated, Final, Self
 
@@ -27,7 +27,7 @@ class EventRequest(Model):
     properties: Properties = Field(default_factory=dict, description="Flat or nested JSON, at most 16 KiB.")
     event_id: Id | None = Field(
         default=None,
-        description="Your own id. Without it an event is known by its content: equal events count once.",
+        description="Your own id. Without it an event is identified by its content, so equal events count once.",
     )
     occurred_at: Time | None = Field(default=None, description="When it happened; without it, when it arrived.")
 
@@ -52,7 +52,7 @@ class EventsRequest(Model):
         return self
 
     def each(self) -> list[EventRequest]:
-        """The events, checked."""
+        """Return the checked events of either form."""
         if self.events is not None:
             return self.events
         given = {name: getattr(self, name) for name in self.model_fields_set - {"events"}}

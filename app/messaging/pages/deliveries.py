@@ -32,15 +32,15 @@ def deliveries() -> ResponseReturnValue:
     """Deliveries, newest first, of one webhook or in one state."""
     given = {name: request.args.get(name, "").strip() for name in ("webhook", "status")}
     text, wanted = request.args.get("after", ""), {name: value or None for name, value in given.items()}
-    found = service.newest(runtime().engine, **wanted, after_id=whole_number(text), limit=PAGE + 1)
+    rows = service.newest(runtime().engine, **wanted, after_id=whole_number(text), limit=PAGE + 1)
     return render_template(
         "deliveries.html",
         section="deliveries",
-        lines=found[:PAGE],
-        older=found[PAGE - 1]["id"] if len(found) > PAGE else None,
+        lines=rows[:PAGE],
+        older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
         first_page=whole_number(text) is None,
         given=given,
-        webhooks=[one.key for one in hooks.newest(runtime().engine)],
+        webhooks=[webhook.key for webhook in hooks.newest(runtime().engine)],
         statuses=service.STATUSES,
         states=STATES,
     )
@@ -48,7 +48,7 @@ def deliveries() -> ResponseReturnValue:
 
 @page("/deliveries/<number>/replay", "editor", ("POST",))
 def replay_delivery(number: str) -> ResponseReturnValue:
-    """Send one again."""
+    """Send a delivery again."""
     delivery_id = whole_number(number)
     if delivery_id is None:
         raise NotFound("unknown_delivery", f"There is no delivery {number}.")
@@ -63,26 +63,25 @@ def webhooks() -> ResponseReturnValue:
     """The webhooks, and a form for a new one."""
     at, form = runtime(), request.form
     errors: dict[str, str] = {}
-    made, secret, status = None, "", 200
+    created, secret, status = None, "", 200
     if request.method == "POST":
         try:
             spec = _checked(WebhookSpec, key=form.get("key", "").strip(), url=form.get("url", "").strip())
-            made, secret = hooks.create(at.engine, at.settings, spec, user().name)
+            created, secret = hooks.create(at.engine, at.settings, spec, user().name)
         except LoopwiseError as error:
-            errors, status = _mistakes(error), error.status
-    found = hooks.newest(at.engine)
-    shown = render_template(
-        "webhooks.html", section="deliveries", webhooks=found, made=made, secret=secret, typed={} if made else form, errors=errors
-    )  # fmt: skip
-    return shown, status
+            errors, status = _errors(error), error.status
+    rows = hooks.newest(at.engine)
+    typed = {} if created else form
+    values = {"webhooks": rows, "made": created, "secret": secret, "typed": typed, "errors": errors}
+    return render_template("webhooks.html", section="deliveries", **values), status
 
 
 @page("/webhooks/<key>", "admin", ("GET", "POST"))
 def webhook(key: str) -> ResponseReturnValue:
-    """One webhook: another address, a pause, a new secret, the end."""
+    """Show a webhook; change its address, pause it, replace its secret or delete it."""
     stored = hooks.get(runtime().engine, key)
     if request.method == "GET":
-        return _one(stored)
+        return _page(stored)
     does: dict[str, Callable[[StoredWebhook], ResponseReturnValue]] = {
         "url": _move,
         "rotate": _rotate,
@@ -98,21 +97,21 @@ def webhook(key: str) -> ResponseReturnValue:
     except LoopwiseError as error:
         if error.status not in (409, 422) or verb not in ("url", "rotate", "delete"):
             raise
-        if error.code == "webhook_changed":  # what is stored now is shown beside what was typed
-            return _one(stored, changed=verb), error.status
-        return _one(stored, errors=_mistakes(error, verb)), error.status
+        if error.code == "webhook_changed":  # the page shows the stored values beside the typed ones
+            return _page(stored, changed=verb), error.status
+        return _page(stored, errors=_errors(error, verb)), error.status
 
 
 def _move(stored: StoredWebhook) -> ResponseReturnValue:
     url = request.form.get("url", "").strip()
-    told = f"The webhook {stored.key} has another address now."
-    return _changed(stored.key, told, url=url, version=posted_version())
+    notice = f"The webhook {stored.key} has another address now."
+    return _changed(stored.key, notice, url=url, version=posted_version())
 
 
 def _rotate(stored: StoredWebhook) -> ResponseReturnValue:
     at = runtime()
-    found, secret = hooks.rotate(at.engine, at.settings, stored.key, user().name, posted_version())
-    return _one(found, secret=secret)
+    rotated, secret = hooks.rotate(at.engine, at.settings, stored.key, user().name, posted_version())
+    return _page(rotated, secret=secret)
 
 
 def _delete(stored: StoredWebhook) -> ResponseReturnValue:
@@ -123,15 +122,15 @@ def _delete(stored: StoredWebhook) -> ResponseReturnValue:
     return redirect(url_for("admin.webhooks"))
 
 
-def _changed(key: str, told: str, version: int | None = None, **given: str) -> ResponseReturnValue:
+def _changed(key: str, notice: str, version: int | None = None, **given: str) -> ResponseReturnValue:
     at = runtime()
     patch = _checked(WebhookPatch, **given).model_copy(update={"version": version})
     hooks.change(at.engine, at.settings, key, patch, user().name)
-    flash(told)
+    flash(notice)
     return redirect(url_for("admin.webhook", key=key))
 
 
-def _one(stored: StoredWebhook, *, errors: dict[str, str] | None = None, **values: str) -> str:
+def _page(stored: StoredWebhook, *, errors: dict[str, str] | None = None, **values: str) -> str:
     return render_template(
         "webhook.html", section="deliveries", webhook=stored, typed=request.form, errors=errors or {}, **values
     )
@@ -144,5 +143,5 @@ def _checked(model: type[Spec], **given: str) -> Spec:
         raise invalid(pydantic_fields(error)) from None
 
 
-def _mistakes(error: LoopwiseError, verb: str = "key") -> dict[str, str]:
+def _errors(error: LoopwiseError, verb: str = "key") -> dict[str, str]:
     return mistakes(error) or {"confirm" if verb == "delete" else verb: as_sentence(error.detail)}

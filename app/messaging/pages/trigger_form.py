@@ -1,4 +1,4 @@
-"""The form of a trigger: its fields, what they make of the definition, and a definition as it is typed."""
+"""The form of a trigger: its fields, and the conversion between a definition and typed texts."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from app.foundation.errors import LoopwiseError
 from app.foundation.pages.fields import trees
 from app.foundation.pages.fields.kinds import Duration, Findings, Form, Number, Text, Typed, Value
 from app.foundation.pages.fields.trees import Part, Rows, change_rows, texts_of
-from app.messaging.pages.trigger_values import as_text, listed_values, one_value
+from app.messaging.pages.trigger_values import as_text, listed_values, single_value
 from app.messaging.triggers.definition import Cadence, ToWebhook, TriggerConfig, plain
 
 KINDS: Final = {
@@ -68,7 +68,7 @@ def document(typed: Typed, findings: Findings) -> dict[str, Value]:
 
 
 def _condition(row: Typed, pointer: str, findings: Findings) -> dict[str, Value]:
-    value = listed_values(row["value"]) if row["is"] == "in" else one_value(row["value"])
+    value = listed_values(row["value"]) if row["is"] == "in" else single_value(row["value"])
     result: dict[str, Value] = {"is": row["is"], "value": value}
     name = row["property"].strip()
     if row["property:what"] != "count":
@@ -115,10 +115,10 @@ def _typed_condition(row: dict[str, Value]) -> Typed:
     return typed | {"property:what": "count" if profile else "property", "value": as_text(row["value"])}
 
 
-def told(findings: Findings, typed: Typed, error: LoopwiseError | None = None) -> dict[str, str]:
-    """Every mistake as a sentence, by field.
+def messages(findings: Findings, typed: Typed, error: LoopwiseError | None = None) -> dict[str, str]:
+    """Return every error as a sentence, by field.
 
-    :param error: what the rules say.
+    :param error: the errors of the rules.
     """
     fields = {name for name, _ in texts_of(typed)}
     for field in error.fields if error else ():

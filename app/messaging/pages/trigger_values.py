@@ -8,8 +8,8 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))(?:,|$)')
 
 
-def one_value(text: str) -> Scalar:
-    """A number, yes or no, nothing, or a text; a text in quotes stays one."""
+def single_value(text: str) -> Scalar:
+    """Parse a number, yes or no, nothing, or a text. A text in quotes stays a text."""
     text = text.strip()
     if not text:
         return None
@@ -24,25 +24,25 @@ def one_value(text: str) -> Scalar:
 
 
 def listed_values(text: str) -> list[Scalar]:
-    """Values with commas between them; a text in quotes may hold one."""
-    found = []
+    """Parse values separated by commas. A text in quotes may contain commas."""
+    values = []
     for match in _ITEM.finditer(text):
         if match[1] is not None:
-            found.append(match[1].replace('""', '"'))
+            values.append(match[1].replace('""', '"'))
         elif match[2].strip():
-            found.append(one_value(match[2]))
-    return found
+            values.append(single_value(match[2]))
+    return values
 
 
 def as_text(value: object) -> str:
-    """The text that reads back to the value."""
+    """Return the text that parses back to the value."""
     if isinstance(value, list):
         return ", ".join(_item(item) for item in value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and (one_value(value) != value or type(one_value(value)) is not str):
+    if isinstance(value, str) and (single_value(value) != value or type(single_value(value)) is not str):
         return _quoted(value)
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 

@@ -28,26 +28,26 @@ REASONS = {"waiting": ("waiting", "info"), "decided": ("decided", "ok"), "skippe
 
 def pattern(config: TriggerConfig) -> str:
     """What it waits for."""
-    found = config.pattern
-    if isinstance(found, EventPattern):
-        return f"each {found.event}"
-    if isinstance(found, CountPattern):
-        return f"{found.count} {found.event} within {duration(found.window_s)}"
-    if isinstance(found, AbsencePattern):
-        return f"no {found.event} for {duration(found.for_s)}"
-    assert isinstance(found, MilestonePattern)
-    return f"the first {found.event} whose {found.property} reaches {number(found.at_least, 12)}"
+    pattern = config.pattern
+    if isinstance(pattern, EventPattern):
+        return f"each {pattern.event}"
+    if isinstance(pattern, CountPattern):
+        return f"{pattern.count} {pattern.event} within {duration(pattern.window_s)}"
+    if isinstance(pattern, AbsencePattern):
+        return f"no {pattern.event} for {duration(pattern.for_s)}"
+    assert isinstance(pattern, MilestonePattern)
+    return f"the first {pattern.event} whose {pattern.property} reaches {number(pattern.at_least, 12)}"
 
 
-def condition(one: Condition) -> str:
+def condition(condition: Condition) -> str:
     """One condition."""
-    if one.profile is not None:
-        what = f"the number of {one.profile.event} within {duration(one.profile.window_s)}"
+    if condition.profile is not None:
+        what = f"the number of {condition.profile.event} within {duration(condition.profile.window_s)}"
     else:
-        what = str(one.property)
-    if one.relation == "exists":
-        return f"{what} {'is there' if one.value else 'is missing'}"
-    return f"{what} {RELATIONS[one.relation]} {as_text(one.value) or 'empty'}"
+        what = str(condition.property)
+    if condition.relation == "exists":
+        return f"{what} {'is there' if condition.value else 'is missing'}"
+    return f"{what} {RELATIONS[condition.relation]} {as_text(condition.value) or 'empty'}"
 
 
 def delay(config: TriggerConfig) -> str:

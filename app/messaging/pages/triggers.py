@@ -33,11 +33,9 @@ DONE = {"start": "runs", "pause": "is paused"}
 def triggers() -> str:
     """Every trigger, newest first."""
     after = whole_number(request.args.get("after", ""))
-    found = service.listed(runtime().engine, after_id=after, limit=PAGE + 1)
-    older = found[PAGE - 1].trigger.id if len(found) > PAGE else None
-    return _rendered(
-        "triggers.html", lines=found[:PAGE], older=older, first_page=after is None, most=service.MOST_FIRED
-    )
+    rows = service.listed(runtime().engine, after_id=after, limit=PAGE + 1)
+    older = rows[PAGE - 1].trigger.id if len(rows) > PAGE else None
+    return _rendered("triggers.html", lines=rows[:PAGE], older=older, first_page=after is None, most=service.MOST_FIRED)
 
 
 @page("/triggers/new", "editor", ("GET", "POST"))
@@ -46,7 +44,7 @@ def new_trigger() -> ResponseReturnValue:
     if request.method == "GET":
         return _form(FORM.tree())
     typed = trigger_form.posted(request.form)
-    return _answered(typed, lambda found: service.create(runtime().engine, found, user().name))
+    return _answered(typed, lambda document: service.create(runtime().engine, document, user().name))
 
 
 @page("/triggers/<key>/change", "editor", ("GET", "POST"))
@@ -58,8 +56,10 @@ def change_trigger(key: str) -> ResponseReturnValue:
     typed = trigger_form.posted(request.form) | {"key": key}
     version = posted_version()
     try:
-        return _answered(typed, lambda found: service.change(runtime().engine, key, found, user().name, version), key)
-    except Conflict:  # somebody changed it meanwhile: both are shown, and saving again is a decision
+        return _answered(
+            typed, lambda document: service.change(runtime().engine, key, document, user().name, version), key
+        )
+    except Conflict:  # somebody else changed it: both versions are shown, and the person decides
         theirs = trigger_form.shown(parse_trigger(stored.definition))
         clash = trail.differences(theirs, typed)
         return _form(typed, key, clash=clash, stored=stored, version=stored.version), 409
@@ -111,15 +111,15 @@ def _answered(typed: Typed, save: Any, key: str = "") -> ResponseReturnValue:
     document = trigger_form.document(typed, findings)
     try:
         if findings.problems:
-            parse_trigger(document)  # so that all mistakes are told at once
-            return _form(typed, key, trigger_form.told(findings, typed)), 422
+            parse_trigger(document)  # so that all errors are shown at once
+            return _form(typed, key, trigger_form.messages(findings, typed)), 422
         if verb == "try":
             return _form(typed, key, **_dry_run(document))
         stored = save(document)
     except LoopwiseError as error:
         if error.status not in (409, 422) or error.code == "trigger_changed":
             raise
-        return _form(typed, key, trigger_form.told(findings, typed, error)), error.status
+        return _form(typed, key, trigger_form.messages(findings, typed, error)), error.status
     flash(f"The trigger {stored.key} is stored{'' if stored.status == 'running' else ', and paused: start it below'}.")
     return redirect(url_for("admin.trigger", key=stored.key))
 
@@ -127,9 +127,9 @@ def _answered(typed: Typed, save: Any, key: str = "") -> ResponseReturnValue:
 def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **values: object) -> str:
     at = runtime()
     experiments = at.snapshots.current.experiments
-    known = [one.key for one in webhooks.newest(at.engine)]
+    keys = [webhook.key for webhook in webhooks.newest(at.engine)]
     chosen = typed["delivery"].partition(" ")[2]
-    known += [chosen] if chosen and chosen not in known else []
+    keys += [chosen] if chosen and chosen not in keys else []
     return _rendered(
         "trigger_form.html",
         key=key,
@@ -143,10 +143,10 @@ def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **v
         channels=[("", "any"), *CHANNELS.items()],
         deliveries=[
             ("unit", "held for the unit's app, which listens or asks"),
-            *((f"webhook {one}", f"to the webhook {one}") for one in known),
+            *((f"webhook {key}", f"to the webhook {key}") for key in keys),
         ],
-        speaking=sorted(name for name, one in experiments.items() if one.channels),
-        waiting=sorted(name for name, one in experiments.items() if _waits(one.config)),
+        speaking=sorted(name for name, experiment in experiments.items() if experiment.channels),
+        waiting=sorted(name for name, experiment in experiments.items() if _waits(experiment.config)),
         **values,
     )
 
@@ -154,21 +154,21 @@ def _form(typed: Typed, key: str = "", errors: dict[str, str] | None = None, **v
 def _waits(config: Any) -> bool:
     """True when an experiment's actions are waiting times."""
     return bool(config.actions) and all(
-        isinstance(one.payload, dict) and "wait_s" in one.payload for one in config.actions
+        isinstance(action.payload, dict) and "wait_s" in action.payload for action in config.actions
     )
 
 
 def _shown(key: str, **values: object) -> str:
     after = whole_number(request.args.get("after", ""))
     stored = service.get(runtime().engine, key)
-    found = service.firings(runtime().engine, key, after_id=after, limit=PAGE + 1)
+    rows = service.firings(runtime().engine, key, after_id=after, limit=PAGE + 1)
     config = parse_trigger(stored.definition)
     return _rendered(
         "trigger.html",
         trigger=stored,
         config=config,
-        firings=found[:PAGE],
-        older=found[PAGE - 1].id if len(found) > PAGE else None,
+        firings=rows[:PAGE],
+        older=rows[PAGE - 1].id if len(rows) > PAGE else None,
         first_page=after is None,
         reasons=trigger_words.REASONS,
         cadence=config.delay_s.experiment if isinstance(config.delay_s, Cadence) else None,
@@ -177,22 +177,26 @@ def _shown(key: str, **values: object) -> str:
 
 
 def _dry_run(definition: Any) -> JsonObject:
-    found = dry_runs.dry_run(runtime().engine, definition)
+    report = dry_runs.dry_run(runtime().engine, definition)
     config: TriggerConfig = parse_trigger(definition)
-    return {"reached": found, "days": _days(found), "sample": found["sample"][:SAMPLE], "tried": config}
+    return {"reached": report, "days": _days(report), "sample": report["sample"][:SAMPLE], "tried": config}
 
 
-def _days(found: JsonObject) -> Figure:
-    """Firings of each day, also of those without one."""
-    first, last = (date.fromisoformat(found[name][:10]) for name in ("since", "until"))
-    known = {one["date"]: one for one in found["days"]}
+def _days(report: JsonObject) -> Figure:
+    """Chart the firings per day, including days without firings."""
+    first, last = (date.fromisoformat(report[name][:10]) for name in ("since", "until"))
+    by_date = {day["date"]: day for day in report["days"]}
     days = [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
-    counts = [known.get(day, {"firings": 0, "units": 0}) for day in days]
+    counts = [by_date.get(day, {"firings": 0, "units": 0}) for day in days]
     title = "Firings of each of the last days"
     chart = charts.histogram(
-        [day[5:] for day in days], [one["firings"] for one in counts], title=title, unit="firings", x_unit="day, UTC"
+        [day[5:] for day in days],
+        [count["firings"] for count in counts],
+        title=title,
+        unit="firings",
+        x_unit="day, UTC",
     )
-    rows = [[day, one["firings"], one["units"]] for day, one in zip(days, counts, strict=True)]
+    rows = [[day, count["firings"], count["units"]] for day, count in zip(days, counts, strict=True)]
     note = "The first and the last day are not whole."
     return Figure("dry-run", title, chart, ["Day", "Firings", "Units"], rows, note)
 

@@ -13,7 +13,7 @@ from app.foundation.store.tables import delivery_attempts as _a
 from app.foundation.store.tables import experiments as _e
 from app.foundation.store.tables import webhooks as _w
 
-HELD_S = 7 * 86_400  # a held message is shown for so long
+HELD_S = 7 * 86_400  # how long a held message is shown
 
 
 def add(
@@ -25,7 +25,7 @@ def add(
     webhook_id: int | None,
     message: dict[str, str],
 ) -> bool:
-    """Store a delivery, due at once; False when its decision has one already."""
+    """Store a delivery, due at once; False when its decision already has a delivery."""
     values = {
         "decision_id": decision_id,
         "experiment_id": experiment_id,
@@ -48,15 +48,15 @@ class Claimed(NamedTuple):
     unit_id: str
     message: dict[str, str]
     created_at: datetime
-    attempts: int  # failed ones, since it was made or replayed
+    attempts: int  # failed attempts since it was created or replayed
     webhook_id: int
-    url: str | None  # null: the webhook is gone
+    url: str | None  # null: the webhook was deleted
     secret_version: int | None
     silent: bool  # the webhook did not answer its last call
-    denied: bool  # the unit does not want messages any more
+    denied: bool  # the unit no longer wants messages
 
 
-# The webhooks with waiting deliveries one after the other off the index, so that a long list of one costs the others nothing.
+# Steps through the webhooks with waiting deliveries by index, so a webhook's long queue costs the others nothing.
 _CLAIM = text(
     """
     WITH RECURSIVE each AS (
@@ -89,17 +89,17 @@ _CLAIM = text(
 
 
 def claim(connection: Connection, *, silent: bool, busy: list[int], room: int, lease_s: float) -> list[Claimed]:
-    """Take the longest due delivery of each webhook for a while: unless it is finished, it is due again when the lease ends.
+    """Lease the longest due delivery of each webhook. Unless it is finished, it is due again when the lease ends.
 
-    :param silent: of those that did not answer, and whose pause is over; otherwise of all others.
-    :param busy: webhooks that get no more now.
-    :param room: most that are taken.
+    :param silent: take from the silent webhooks whose pause is over; otherwise from all others.
+    :param busy: webhooks that get no further call now.
+    :param room: the largest number of deliveries to take.
     """
     rows = connection.execute(_CLAIM, {"silent": silent, "busy": busy, "room": room, "lease_s": lease_s})
     return [Claimed._make(row) for row in rows]
 
 
-_HELD_FAST = text("SELECT FROM deliveries WHERE id = :id FOR UPDATE")  # an erasure waits, and then finds the attempt
+_LOCK = text("SELECT FROM deliveries WHERE id = :id FOR UPDATE")  # an erasure waits, and then deletes the attempt too
 _ATTEMPT = text(
     """
     INSERT INTO delivery_attempts (delivery_id, number, status, error, seconds)
@@ -112,8 +112,8 @@ _ATTEMPT = text(
 def record_attempt(
     connection: Connection, delivery_id: int, *, status: int | None, error: str | None, seconds: float
 ) -> bool:
-    """One line of the delivery's log; False when there is no such delivery any more."""
-    if connection.execute(_HELD_FAST, {"id": delivery_id}).first() is None:
+    """Add an attempt to the delivery's log; False when the delivery no longer exists."""
+    if connection.execute(_LOCK, {"id": delivery_id}).first() is None:
         return False
     values = {"id": delivery_id, "status": status, "error": error, "seconds": seconds}
     connection.execute(_ATTEMPT, values)
@@ -121,7 +121,7 @@ def record_attempt(
 
 
 def finish(connection: Connection, delivery_id: int, status: str) -> None:
-    """A delivery arrived, or is given up."""
+    """Mark a delivery as delivered or failed."""
     values: JsonObject = {"status": status, "next_at": None, "finished_at": func.clock_timestamp()}
     values["attempts"] = _d.c.attempts + 1
     connection.execute(update(_d).where(_d.c.id == delivery_id, _d.c.status == "waiting").values(**values))
@@ -136,7 +136,7 @@ _LATER = text(
 
 
 def try_later(connection: Connection, delivery_id: int, wait_s: float) -> None:
-    """An attempt failed; the next one comes after so long."""
+    """Record a failed attempt; the next follows after ``wait_s`` seconds."""
     connection.execute(_LATER, {"id": delivery_id, "wait_s": wait_s})
 
 
@@ -158,12 +158,12 @@ _GIVE_UP = text(
 
 
 def give_up(connection: Connection, webhook_id: int, silent_s: float) -> None:
-    """When a webhook has been silent for so long, what has been due for as long fails."""
+    """Fail deliveries due for ``silent_s`` seconds, if their webhook has been silent for as long."""
     connection.execute(_GIVE_UP, {"webhook_id": webhook_id, "silent_s": silent_s})
 
 
 def replay(connection: Connection, delivery_id: int) -> None:
-    """Send it again, now, as if it were new; its log goes on."""
+    """Make a delivery due now, as if it were new. Its log continues."""
     values = {"status": "waiting", "attempts": 0, "next_at": func.clock_timestamp(), "finished_at": None}
     connection.execute(update(_d).where(_d.c.id == delivery_id).values(**values))
 
@@ -253,21 +253,21 @@ _HELD = text(
 
 
 def held(connection: Connection, after: list[tuple[str, int]], *, most: int) -> list[Held]:
-    """For each unit, the newest messages that are held for it and come after that id; of all units, newest first."""
+    """For each unit, return its newest held messages after the given delivery id; all of them newest first."""
     values = {"units": [unit for unit, _ in after], "after": [after_id for _, after_id in after]}
     rows = connection.execute(_HELD, values | {"held_s": HELD_S, "most": most})
     return [Held._make(row) for row in rows]
 
 
 def held_for(connection: Connection, decision_id: str) -> str | None:
-    """The unit for which the message of a decision is, or was, held; null when there is none."""
+    """Return the unit for which a decision's message is or was held; null when no message is."""
     query = select(_d.c.unit_id).where(_d.c.decision_id == decision_id, _d.c.webhook_id.is_(None))
     unit_id: str | None = connection.execute(query).scalar_one_or_none()
     return unit_id
 
 
 def receive(connection: Connection, decision_id: str) -> AnyRow | None:
-    """A held message was shown; returns its row as it was before, null when there is none."""
+    """Mark a held message as delivered; return its row as it was before, null when there is none."""
     query = select(_d.c.id, _d.c.experiment_id, _d.c.status).where(
         _d.c.decision_id == decision_id, _d.c.webhook_id.is_(None)
     )

@@ -1,4 +1,4 @@
-"""Events as they were reported, and the list of those that triggers have not looked at yet."""
+"""Events as they were reported, and the list of events that wait to be matched with triggers."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class NewEvent(NamedTuple):
 
 
 class StoredEvent(NamedTuple):
-    """What a receipt tells."""
+    """The stored fields of a receipt."""
 
     event_id: str
     body_hash: str
@@ -60,7 +60,7 @@ _INSERT = text(
 
 
 def insert_new(connection: Connection, rows: list[NewEvent]) -> dict[str, StoredEvent]:
-    """Store events; returns those that are new. Those that may fire something are put on the list for triggers."""
+    """Store events; return the new ones by id. Events that may fire a trigger join the list for matching."""
     values = {"future_s": FUTURE_S, "past_s": PAST_S, "too_late": TOO_LATE, "too_early": TOO_EARLY}
     document = orjson.dumps([row._asdict() for row in rows]).decode()
     stored = connection.execute(_INSERT, {"rows": document, **values})
@@ -76,7 +76,7 @@ _UNDO = text(
 
 
 def undo(connection: Connection, ids: list[str]) -> None:
-    """Take back what this transaction has just stored."""
+    """Delete the events that this transaction has just stored."""
     connection.execute(_UNDO, {"ids": ids})
 
 
@@ -84,7 +84,7 @@ _FIND = select(*_stored_columns).where(_e.c.event_id.in_(bindparam("ids", expand
 
 
 def find_many(connection: Connection, ids: list[str]) -> dict[str, StoredEvent]:
-    """The stored events of these ids."""
+    """Return the stored events of these ids, by id."""
     return {row.event_id: StoredEvent._make(row) for row in connection.execute(_FIND, {"ids": ids})}
 
 
@@ -102,9 +102,9 @@ _TAKE = text(
 
 
 def take_waiting(connection: Connection, most: int) -> list[AnyRow]:
-    """Take events off the list, oldest first. They are on it again if the transaction does not commit.
+    """Take events off the list, oldest first. They stay on it if the transaction does not commit.
 
-    An event that was erased meanwhile is null in all columns but its line's id.
+    An event that has been erased is null in all columns except the ``id`` of its list entry.
     """
     return list(connection.execute(_TAKE, {"most": most}))
 
@@ -123,7 +123,7 @@ _COUNT = text(
 def counts(
     connection: Connection, at: list[tuple[str, datetime]], *, name: str, window_s: float, most: int
 ) -> list[int]:
-    """For each unit and moment, how many events of that name the unit had in the window that ends then; ``most`` ends it."""
+    """For each unit and moment, count the unit's events of that name in the window that ends then, up to ``most``."""
     units, ats = [unit for unit, _ in at], [moment for _, moment in at]
     values = {"units": units, "ats": ats, "name": name, "window_s": window_s, "most": most}
     return list(connection.execute(_COUNT, values).scalars())
@@ -147,7 +147,7 @@ _COMPLETING = text(
 def completing(
     connection: Connection, at: list[tuple[str, datetime]], *, name: str, count: int, window_s: float
 ) -> list[AnyRow]:
-    """Events that complete a count and lie at, or less than a window after, one of these units' moments."""
+    """Return the events that complete a count and lie at, or less than a window after, one of these units' moments."""
     units, ats = [unit for unit, _ in at], [moment for _, moment in at]
     values = {"units": units, "ats": ats, "name": name, "window_s": window_s, "count": count}
     return list({row.event_id: row for row in connection.execute(_COMPLETING, values)}.values())
@@ -168,16 +168,16 @@ _REACHED = text(
 
 
 def reached_before(
-    connection: Connection, found: list[AnyRow], *, name: str, path: list[str], at_least: float
+    connection: Connection, rows: list[AnyRow], *, name: str, path: list[str], at_least: float
 ) -> list[bool]:
-    """For each event, had an earlier one of its unit and name reached that value already?"""
+    """For each event, true when an earlier event of its unit and name had already reached that value."""
     values = {
-        "units": [row.unit_id for row in found],
-        "ats": [row.occurred_at for row in found],
-        "ids": [row.event_id for row in found],
+        "units": [row.unit_id for row in rows],
+        "ats": [row.occurred_at for row in rows],
+        "ids": [row.event_id for row in rows],
     }
-    asked = values | {"name": name, "path": path, "at_least": at_least}
-    return list(connection.execute(_REACHED, asked).scalars())
+    parameters = values | {"name": name, "path": path, "at_least": at_least}
+    return list(connection.execute(_REACHED, parameters).scalars())
 
 
 _OF_ALL_UNITS = "octet_length(e.event_id) > 0"  # opens the index events_name, see its table
@@ -205,20 +205,20 @@ _BOUND = text(
 def silent_since(
     connection: Connection, *, name: str, since: datetime, until: datetime, most: int
 ) -> tuple[list[AnyRow], datetime]:
-    """Last events of their units, after ``since`` and not after ``until``; and up to which moment all were looked at.
+    """Return the last events of units, after ``since`` and up to ``until``, and the moment up to which all were examined.
 
-    :param most: about so many events are looked at; then the moment is earlier than ``until``.
+    :param most: about so many events are examined; if there are more, the moment is earlier than ``until``.
     """
-    asked = {"name": name, "since": since, "until": until}
-    bound = connection.execute(_BOUND, asked | {"most": most}).scalar_one_or_none() or until
-    return list(connection.execute(_SILENT_SINCE, asked | {"until": bound})), bound
+    parameters = {"name": name, "since": since, "until": until}
+    bound = connection.execute(_BOUND, parameters | {"most": most}).scalar_one_or_none() or until
+    return list(connection.execute(_SILENT_SINCE, parameters | {"until": bound})), bound
 
 
 _STILL_LAST = text(f"SELECT e.event_id FROM events e WHERE e.event_id = ANY(:ids) AND {_LAST}")
 
 
 def still_last(connection: Connection, ids: list[str]) -> set[str]:
-    """Those of these events that no other of their unit and name followed."""
+    """Return those of these events that no later event of their unit and name follows."""
     return set(connection.execute(_STILL_LAST, {"ids": ids}).scalars())
 
 
@@ -232,5 +232,5 @@ _BETWEEN = text(
 
 
 def between(connection: Connection, *, name: str, since: datetime, until: datetime, most: int) -> list[AnyRow]:
-    """Events of a name in their order."""
+    """Return the events of a name in the order of their times."""
     return list(connection.execute(_BETWEEN, {"name": name, "since": since, "until": until, "most": most}))

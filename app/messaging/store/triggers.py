@@ -23,7 +23,7 @@ class StoredTrigger(NamedTuple):
     created_by: str
     created_at: datetime
     changed_at: datetime
-    silent_until: datetime | None  # of an absence: silences that were complete then were looked at
+    silent_until: datetime | None  # of an absence: silences complete by then were examined
 
 
 _columns = [_t.c[name] for name in StoredTrigger._fields]
@@ -64,7 +64,7 @@ def using_webhook(connection: Connection, webhook_key: str) -> list[str]:
 def define(connection: Connection, trigger_id: int, definition: JsonObject, version: int, *, anew: bool) -> None:
     """Replace the definition.
 
-    :param anew: it waits for something else now: silences that are complete already are none of its business.
+    :param anew: the pattern changed, so silences that are already complete do not fire the trigger.
     """
     values = {"definition": definition, "version": version, "changed_at": func.clock_timestamp()}
     if anew:
@@ -73,19 +73,19 @@ def define(connection: Connection, trigger_id: int, definition: JsonObject, vers
 
 
 def set_status(connection: Connection, trigger_id: int, status: str) -> None:
-    """Start or pause. Silences that are complete already at the start are none of this trigger's business."""
+    """Start or pause. Silences that are already complete at the start do not fire the trigger."""
     values = {"status": status, "changed_at": func.clock_timestamp(), "silent_until": func.clock_timestamp()}
     connection.execute(update(_t).where(_t.c.id == trigger_id).values(**values))
 
 
 def set_silent_until(connection: Connection, trigger_id: int, moment: datetime) -> None:
-    """Every silence that was complete then was looked at."""
-    later = func.greatest(_t.c.silent_until, moment)  # it may have been started again meanwhile
+    """Record that every silence complete by ``moment`` was examined."""
+    later = func.greatest(_t.c.silent_until, moment)  # it may have been started again in between
     connection.execute(update(_t).where(_t.c.id == trigger_id).values(silent_until=later))
 
 
 def remove(connection: Connection, trigger_id: int) -> None:
-    """Forget a trigger; its firings stay."""
+    """Delete a trigger; its firings stay."""
     connection.execute(delete(_t).where(_t.c.id == trigger_id))
 
 
@@ -96,7 +96,7 @@ class NewFiring(NamedTuple):
     cause: str
     caused_at: datetime
     unit_id: str
-    request: JsonObject  # of the message, without a decision's id
+    request: JsonObject  # for the message, without a decision id
     priority: int
     delay_s: float
 
@@ -114,13 +114,13 @@ _FIRE = text(
 
 
 def fire(connection: Connection, rows: list[NewFiring]) -> int:
-    """Store firings; returns how many are new. The same cause never fires a trigger twice."""
+    """Store firings; return the number of new ones. The same cause never fires a trigger twice."""
     document = orjson.dumps([row._asdict() for row in rows]).decode()
     return connection.execute(_FIRE, {"rows": document}).rowcount
 
 
 def causes_of(connection: Connection, trigger_id: int, causes: Sequence[str]) -> set[str]:
-    """Those of these causes that fired the trigger."""
+    """Return those of these causes that have fired the trigger."""
     query = select(_f.c.cause).where(_f.c.trigger_id == trigger_id, _f.c.cause.in_(causes))
     return set(connection.execute(query).scalars())
 
@@ -128,7 +128,7 @@ def causes_of(connection: Connection, trigger_id: int, causes: Sequence[str]) ->
 def fired_at(
     connection: Connection, trigger_id: int, units: Sequence[str], since: datetime
 ) -> list[tuple[str, datetime]]:
-    """Unit and time of what fired a trigger, for these units, after ``since``."""
+    """Return the unit and the time of each event after ``since`` that fired a trigger for these units."""
     query = select(_f.c.unit_id, _f.c.caused_at).where(
         _f.c.trigger_id == trigger_id, _f.c.unit_id.in_(units), _f.c.caused_at > since
     )
@@ -136,7 +136,7 @@ def fired_at(
 
 
 class DueFiring(NamedTuple):
-    """A firing whose time has come, with what its trigger says now."""
+    """A firing that is due, with the current state of its trigger."""
 
     id: int
     unit_id: str
@@ -144,7 +144,7 @@ class DueFiring(NamedTuple):
     priority: int
     created_at: datetime
     wait_decision_id: str | None
-    key: str | None  # of the trigger; null: it is gone
+    key: str | None  # of the trigger; null: it was deleted
     status: str | None  # of the trigger
     definition: JsonObject | None
 
@@ -159,13 +159,13 @@ _DUE = text(
 
 
 def any_due(connection: Connection) -> bool:
-    """Has any firing's time come?"""
-    found = select(_f.c.id).where(_f.c.status == "waiting", _f.c.due_at <= func.clock_timestamp()).limit(1)
-    return connection.execute(found).first() is not None
+    """True when a firing is due."""
+    query = select(_f.c.id).where(_f.c.status == "waiting", _f.c.due_at <= func.clock_timestamp()).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def due(connection: Connection, most: int) -> list[DueFiring]:
-    """Firings whose time has come, longest due first."""
+    """Return the firings that are due, longest due first."""
     return [DueFiring._make(row) for row in connection.execute(_DUE, {"most": most})]
 
 
@@ -178,14 +178,14 @@ _WAIT = text(
 
 
 def wait(connection: Connection, firing_id: int, decision_id: str, wait_s: float) -> None:
-    """A firing is to wait for so long since it was caused, and which decision said so."""
+    """Make a firing wait for ``wait_s`` seconds since its creation, and record the decision that chose the time."""
     connection.execute(_WAIT, {"id": firing_id, "decision_id": decision_id, "wait_s": wait_s})
 
 
 def finish(
     connection: Connection, firing_id: int, status: str, *, decision_id: str | None = None, reason: str | None = None
 ) -> bool:
-    """A firing was decided or skipped; False when it was finished before. What it asked with is not kept."""
+    """Mark a firing as decided or skipped; False when it was finished before. Its request is deleted."""
     values = {"status": status, "decision_id": decision_id, "reason": reason, "finished_at": func.clock_timestamp()}
     values["request"] = func.json_build_object("experiment", _f.c.request["experiment"].as_string())
     query = update(_f).where(_f.c.id == firing_id, _f.c.status == "waiting").values(**values)
@@ -205,7 +205,7 @@ class StoredFiring(NamedTuple):
     wait_decision_id: str | None
     decision_id: str | None
     finished_at: datetime | None
-    experiment: str  # that it asks for its message
+    experiment: str  # the experiment that chooses the message
 
 
 def firings(connection: Connection, trigger_id: int, *, after_id: int | None, limit: int) -> list[StoredFiring]:
@@ -235,6 +235,6 @@ _FIRED = text(
 
 
 def fired(connection: Connection, trigger_ids: Sequence[int], within_s: float, most: int) -> dict[int, int]:
-    """By trigger, how many of its newest ``most`` firings were made within the last seconds."""
+    """By trigger, how many of its newest ``most`` firings were created within the last ``within_s`` seconds."""
     values = {"ids": list(trigger_ids), "within_s": within_s, "most": most}
     return {row.id: row.fired for row in connection.execute(_FIRED, values)}

@@ -1,4 +1,4 @@
-"""Webhooks: addresses that messages are sent to. Their secrets are derived, and not here."""
+"""Webhooks: addresses that messages are sent to. Their secrets are derived and never stored."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -19,8 +19,8 @@ class StoredWebhook(NamedTuple):
     status: str  # running, paused
     created_by: str
     created_at: datetime
-    silent_since: datetime | None  # no call was answered since then; null: the last one was
-    retry_at: datetime | None  # of a silent one: no call before; null: the next one may come at once
+    silent_since: datetime | None  # no call was answered since then; null: the last call was
+    retry_at: datetime | None  # of a silent webhook: no call before then; null: the next call may come at once
 
 
 _columns = [_w.c[name] for name in StoredWebhook._fields]
@@ -53,11 +53,11 @@ def change(connection: Connection, webhook_id: int, **values: object) -> None:
 
 
 def remove(connection: Connection, webhook_id: int) -> None:
-    """Forget a webhook; its deliveries stay."""
+    """Delete a webhook; its deliveries stay."""
     connection.execute(delete(_w).where(_w.c.id == webhook_id))
 
 
-HEARD: dict[str, None] = {"silent_since": None, "retry_at": None}  # nothing is held against it
+HEARD: dict[str, None] = {"silent_since": None, "retry_at": None}  # the webhook is not silent
 _SILENT = text(
     """
     UPDATE webhooks w SET silent_since = coalesce(silent_since, n.now), retry_at = n.now + make_interval(
@@ -69,19 +69,19 @@ SHORTEST_S = 2.0
 
 
 def fell_silent(connection: Connection, webhook_id: int, url: str | None, *, longest_s: float) -> None:
-    """A call was not answered: the next one has to wait as long as the silence lasts already.
+    """Record an unanswered call. The next call waits for as long as the silence has lasted.
 
-    :param url: that was called; another one is not to blame.
+    :param url: the address that was called; if the webhook has another by now, nothing is recorded.
     """
     values = {"id": webhook_id, "url": url, "shortest_s": SHORTEST_S, "longest_s": longest_s}
     connection.execute(_SILENT, values)
 
 
 def answered(connection: Connection, webhook_id: int) -> None:
-    """A call was answered, whatever the answer."""
+    """Record that a call was answered, with whatever status."""
     connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.silent_since.is_not(None)).values(HEARD))
 
 
 def hurry(connection: Connection, webhook_id: int) -> None:
-    """The next call to a silent one may come at once."""
+    """Allow the next call to a silent webhook at once."""
     connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.retry_at.is_not(None)).values(retry_at=None))

@@ -1,1 +1,1 @@
-"""Triggers: their definition and life, matching events against them, and firing what is due."""
+"""Triggers: their definition and life, matching events with them, and firing what is due."""

@@ -1,4 +1,4 @@
-"""What a trigger is made of: the events that it waits for, the conditions, and the message that it asks for."""
+"""The definition of a trigger: the events that it waits for, its conditions, and the message that it requests."""
 
 import operator
 from collections.abc import Callable
@@ -13,7 +13,7 @@ DAY_S: Final = 86_400
 MAX_WINDOW_S: Final = 90 * DAY_S
 MAX_DELAY_S: Final = 30 * DAY_S
 MAX_COUNT: Final = 100
-MOST_COUNTED: Final = 10_000  # a profile's count ends here
+MOST_COUNTED: Final = 10_000  # counting a unit's events stops here
 MISSING: Final = object()
 
 Path = Annotated[
@@ -33,7 +33,7 @@ class EventPattern(Model):
 
 
 class CountPattern(Model):
-    """The event that makes so many within a rolling window; then not before the window holds none up to that one."""
+    """The event that completes a count within a rolling window. It fires again once the window has no event of that count."""
 
     type: Literal["count"]
     event: Key
@@ -42,7 +42,7 @@ class CountPattern(Model):
 
 
 class AbsencePattern(Model):
-    """A unit that had such an event, and then none for so long; once for each silence."""
+    """A unit that had such an event, and then no other for ``for_s`` seconds; fires once for each silence."""
 
     type: Literal["absence"]
     event: Key
@@ -50,7 +50,7 @@ class AbsencePattern(Model):
 
 
 class MilestonePattern(Model):
-    """The first event of a unit whose property reaches a value; once for each unit."""
+    """The first event of a unit whose property reaches a value; fires once for each unit."""
 
     type: Literal["milestone"]
     event: Key
@@ -69,7 +69,7 @@ class ProfileCount(Model):
 
 
 class Condition(Model):
-    """A property of the event, or a count of the unit's events, held against a value."""
+    """A property of the event, or a count of the unit's events, compared with a value."""
 
     property: Path | None = None
     profile: ProfileCount | None = None
@@ -92,20 +92,20 @@ class Condition(Model):
             raise wrong("count_takes_number")
         return self
 
-    def holds(self, found: Any) -> bool:
-        """Is it so? A value of another type than the condition's is unequal to it, and neither above nor below."""
+    def holds(self, actual: Any) -> bool:
+        """Check the condition. A value of another type is unequal to the condition's, and neither above nor below it."""
         if self.relation == "exists":
-            return (found is not MISSING) == self.value
-        if found is MISSING:
+            return (actual is not MISSING) == self.value
+        if actual is MISSING:
             return False
         if self.relation in ("eq", "ne"):
-            return _same(found, self.value) == (self.relation == "eq")
+            return _same(actual, self.value) == (self.relation == "eq")
         if self.relation == "in":
-            return any(_same(found, one) for one in self.value)  # type: ignore[union-attr]
-        comparable = (_is_number(found) and _is_number(self.value)) or (
-            isinstance(found, str) and isinstance(self.value, str)
+            return any(_same(actual, value) for value in self.value)  # type: ignore[union-attr]
+        comparable = (_is_number(actual) and _is_number(self.value)) or (
+            isinstance(actual, str) and isinstance(self.value, str)
         )
-        return comparable and _ORDERS[self.relation](found, self.value)
+        return comparable and _ORDERS[self.relation](actual, self.value)
 
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -171,17 +171,17 @@ def parse_trigger(document: object) -> TriggerConfig:
 
 
 def plain(config: TriggerConfig) -> JsonObject:
-    """The definition as JSON, as it is stored and shown."""
+    """Return the definition as JSON, as it is stored and shown."""
     document: JsonObject = config.model_dump(mode="json", by_alias=True)
     document["conditions"] = [
-        {name: value for name, value in one.items() if name == "value" or value is not None}
-        for one in document["conditions"]
+        {name: value for name, value in condition.items() if name == "value" or value is not None}
+        for condition in document["conditions"]
     ]
     return document
 
 
 def look_up(properties: Any, path: str) -> Any:
-    """The value at a path, or ``MISSING``."""
+    """Return the value at a path, or ``MISSING``."""
     for name in path.split("."):
         if not isinstance(properties, dict) or name not in properties:
             return MISSING
@@ -190,36 +190,40 @@ def look_up(properties: Any, path: str) -> Any:
 
 
 def reaches(pattern: MilestonePattern, properties: Any) -> bool:
-    """Does this event's property reach the milestone?"""
-    found = look_up(properties, pattern.property)
-    return _is_number(found) and found >= pattern.at_least
+    """True when the event's property reaches the milestone."""
+    value = look_up(properties, pattern.property)
+    return _is_number(value) and value >= pattern.at_least
 
 
 def properties_hold(config: TriggerConfig, properties: Any) -> bool:
-    """Do all conditions on the event's properties hold?"""
-    return all(one.holds(look_up(properties, one.property)) for one in config.conditions if one.property is not None)
+    """True when all conditions on the event's properties hold."""
+    return all(
+        condition.holds(look_up(properties, condition.property))
+        for condition in config.conditions
+        if condition.property is not None
+    )
 
 
 def request_of(config: TriggerConfig, unit_id: str, properties: Any) -> JsonObject:
-    """The body of the message's request, with what the event has; a property that is missing is left out."""
+    """Build the body of the message request from an event's properties. Missing properties are left out."""
 
-    def taken(paths: dict[str, str]) -> JsonObject:
-        found = {name: look_up(properties, path) for name, path in paths.items()}
-        return {name: value for name, value in found.items() if value is not MISSING and value is not None}
+    def values(paths: dict[str, str]) -> JsonObject:
+        values_at = {name: look_up(properties, path) for name, path in paths.items()}
+        return {name: value for name, value in values_at.items() if value is not MISSING and value is not None}
 
     single = {name: path for name, path in (("locale", config.locale), ("time_zone", config.time_zone)) if path}
-    request = {"experiment": config.experiment, "unit_id": unit_id, **taken(single)}
+    request = {"experiment": config.experiment, "unit_id": unit_id, **values(single)}
     if config.channel is not None:
         request["channel"] = config.channel
-    return request | {"variables": taken(config.variables), "context": taken(config.context)}
+    return request | {"variables": values(config.variables), "context": values(config.context)}
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _same(found: Any, value: Any) -> bool:
+def _same(actual: Any, value: Any) -> bool:
     """Equal in JSON: 1 and 1.0 are, 1 and true are not."""
-    return (type(found) is type(value) and found == value) or (
-        _is_number(found) and _is_number(value) and found == value
+    return (type(actual) is type(value) and actual == value) or (
+        _is_number(actual) and _is_number(value) and actual == value
     )

@@ -1,6 +1,6 @@
-"""Whom a trigger would have reached in the last seven days, told from the stored events.
+"""Computes from the stored events which units a trigger would have reached in the last seven days.
 
-It knows nothing of delays, caps, consent and what the experiment would have chosen: it counts firings, not messages.
+It ignores delays, caps, consent and the choices of the experiment: it counts firings, not messages.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from app.messaging.triggers.definition import (
     parse_trigger,
     reaches,
 )
-from app.messaging.triggers.matching import Hit, conditions_hold, hit, not_before, one_per_run
+from app.messaging.triggers.matching import Hit, as_hit, conditions_hold, first_of_each_run, not_before
 
 DAYS = 7
 MOST_EVENTS = 50_000
@@ -32,7 +32,7 @@ CANCELLED = "57014"  # PostgreSQL's code for a statement that took too long
 
 
 def dry_run(engine: Engine, document: object) -> JsonObject:
-    """Firings and units per day, and the newest firings.
+    """Return the firings and units per day, and the newest firings.
 
     :raises Unprocessable: the definition is wrong, or there are too many events to look at.
     """
@@ -47,26 +47,26 @@ def dry_run(engine: Engine, document: object) -> JsonObject:
             raise _too_large() from None
         raise
     if isinstance(config.pattern, CountPattern):
-        hits = [one for one in one_per_run(hits, config.pattern.window_s) if one.at > since]
-    return _told(hits, since, until)
+        hits = [hit for hit in first_of_each_run(hits, config.pattern.window_s) if hit.at > since]
+    return _summary(hits, since, until)
 
 
 def _candidates(connection: Connection, config: TriggerConfig, since: datetime, until: datetime) -> list[Hit]:
     pattern = config.pattern
     before_s = {"count": "window_s", "absence": "for_s"}.get(pattern.type)
-    # A count that was complete before may keep a later one from firing, so twice its window is looked at.
+    # An earlier complete count may stop a later one from firing, so twice the window is read.
     earlier = timedelta(seconds=2 * getattr(pattern, before_s)) if before_s else timedelta()
     rows = events.between(connection, name=pattern.event, since=since - earlier, until=until, most=MOST_EVENTS + 1)
     if len(rows) > MOST_EVENTS:
         raise _too_large()
     if isinstance(pattern, CountPattern):
-        return [one for unit in _by_unit(rows) for one in _complete(unit, pattern)]
+        return [hit for unit in _by_unit(rows) for hit in _complete(unit, pattern)]
     if isinstance(pattern, AbsencePattern):
-        return [one for unit in _by_unit(rows) for one in _silences(unit, pattern, since, until)]
+        return [hit for unit in _by_unit(rows) for hit in _silences(unit, pattern, since, until)]
     if isinstance(pattern, MilestonePattern):
         first = {row.unit_id: row for row in reversed(rows) if reaches(pattern, row.properties)}
-        return list(map(hit, not_before(connection, pattern, list(first.values()))))
-    return list(map(hit, rows))
+        return list(map(as_hit, not_before(connection, pattern, list(first.values()))))
+    return list(map(as_hit, rows))
 
 
 def _by_unit(rows: list[AnyRow]) -> Iterable[list[AnyRow]]:
@@ -77,9 +77,9 @@ def _by_unit(rows: list[AnyRow]) -> Iterable[list[AnyRow]]:
 
 def _complete(rows: list[AnyRow], pattern: CountPattern) -> Iterable[Hit]:
     window = timedelta(seconds=pattern.window_s)
-    for place in range(pattern.count - 1, len(rows)):
-        if rows[place - pattern.count + 1].occurred_at > rows[place].occurred_at - window:
-            yield hit(rows[place])
+    for index in range(pattern.count - 1, len(rows)):
+        if rows[index - pattern.count + 1].occurred_at > rows[index].occurred_at - window:
+            yield as_hit(rows[index])
 
 
 def _silences(rows: list[AnyRow], pattern: AbsencePattern, since: datetime, until: datetime) -> Iterable[Hit]:
@@ -87,22 +87,22 @@ def _silences(rows: list[AnyRow], pattern: AbsencePattern, since: datetime, unti
     for row, later in zip(rows, [*(row.occurred_at for row in rows[1:]), until], strict=True):
         complete = row.occurred_at + for_s
         if since < complete <= later:
-            yield hit(row)._replace(at=complete)
+            yield as_hit(row)._replace(at=complete)
 
 
-def _told(hits: list[Hit], since: datetime, until: datetime) -> JsonObject:
-    hits = sorted(hits, key=lambda one: (one.at, one.event_id))
+def _summary(hits: list[Hit], since: datetime, until: datetime) -> JsonObject:
+    hits = sorted(hits, key=lambda hit: (hit.at, hit.event_id))
     days = []
-    for date, group in groupby(hits, key=lambda one: one.at.date()):
-        units = [one.unit_id for one in group]
+    for date, group in groupby(hits, key=lambda hit: hit.at.date()):
+        units = [hit.unit_id for hit in group]
         days.append({"date": date.isoformat(), "firings": len(units), "units": len(set(units))})
     return {
         "since": iso(since),
         "until": iso(until),
         "firings": len(hits),
-        "units": len({one.unit_id for one in hits}),
+        "units": len({hit.unit_id for hit in hits}),
         "days": days,
-        "sample": [{"unit_id": one.unit_id, "at": iso(one.at)} for one in hits[: -MOST_SHOWN - 1 : -1]],
+        "sample": [{"unit_id": hit.unit_id, "at": iso(hit.at)} for hit in hits[: -MOST_SHOWN - 1 : -1]],
     }
 
 

@@ -1,7 +1,7 @@
-"""Firings whose time has come: the decision is made, and the message becomes a delivery.
+"""Decides for firings that are due, and turns each message into a delivery.
 
-A firing's decision has an id made from the firing's, so that a worker that was killed in between gets the stored answer
-when it asks again: one decision and one delivery for each firing, whatever is killed when.
+The id of the decision is derived from the id of the firing. A worker that repeats the work of a killed one gets the stored
+decision, so each firing has one decision and one delivery.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -25,44 +25,44 @@ from app.messaging.store.triggers import DueFiring
 from app.messaging.triggers.definition import MAX_DELAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger
 
 BATCH = 500
-THREADS = 16  # units that are decided at once: they share commits, and for a moment each needs a connection
+THREADS = 16  # units that are decided at once; they share commits, but each needs a connection for a moment
 
 log = structlog.get_logger()
 
 
 class _Skip(Exception):
-    """Nothing is said, and why."""
+    """No message is sent, for the reason in the text."""
 
 
 class Fired(NamedTuple):
-    """What one pass did."""
+    """The result of one pass."""
 
-    firings: int  # that were finished, or told how long to wait
-    deliveries: int  # new ones
+    firings: int  # firings that were finished or given a waiting time
+    deliveries: int  # new deliveries
 
 
 def any_due(engine: Engine) -> bool:
-    """Is there anything to do?"""
+    """True when a firing is due."""
     with transaction(engine) as connection:
         return triggers.any_due(connection)
 
 
 def fire_due(runtime: Runtime, most: int = BATCH) -> Fired:
-    """Decide for firings whose time has come; of one unit's, the highest priority first.
+    """Decide for the firings that are due; within a unit, the highest priority goes first.
 
-    :raises Unavailable: the database is away; what is not decided stays as it is.
+    :raises Unavailable: the database does not answer. Undecided firings stay as they are.
     """
     with transaction(runtime.engine) as connection:
         due = triggers.due(connection, most)
-    due.sort(key=lambda one: (one.unit_id, -one.priority, one.id))
-    units = [list(group) for _, group in groupby(due, key=lambda one: one.unit_id)]
+    due.sort(key=lambda firing: (firing.unit_id, -firing.priority, firing.id))
+    units = [list(group) for _, group in groupby(due, key=lambda firing: firing.unit_id)]
     with ThreadPoolExecutor(THREADS) as pool:
-        done = list(pool.map(lambda group: [_fire(runtime, one) for one in group], units))
-    return Fired(len(due), sum(made for group in done for made in group))
+        done = list(pool.map(lambda group: [_fire(runtime, firing) for firing in group], units))
+    return Fired(len(due), sum(delivered for group in done for delivered in group))
 
 
 def _fire(runtime: Runtime, firing: DueFiring) -> bool:
-    """True when there is a new delivery."""
+    """Decide for a firing; true when it has a new delivery."""
     try:
         config = _config_of(firing)
         caller = Caller(f"trigger:{firing.key}", frozenset({"decide"}), None)
@@ -91,13 +91,13 @@ def _config_of(firing: DueFiring) -> TriggerConfig:
 
 
 def _decision_id(runtime: Runtime, firing: DueFiring, purpose: Purpose) -> str:
-    """The same for the same firing, and nobody's guess: who knows a decision's id may reward it."""
+    """The decision's id: stable for a firing, and secret, because anybody who knows the id may reward the decision."""
     digest = derive(runtime.settings.secret_key, purpose, str(firing.id).encode()).hex()
     return f"{purpose.name.lower()}-{firing.id}-{digest[:20]}"
 
 
 def _wait(runtime: Runtime, caller: Caller, firing: DueFiring, experiment: str) -> float:
-    """Ask how long to wait, and note it; in seconds since the firing."""
+    """Let the experiment choose the waiting time in seconds since the firing, and store it."""
     context = firing.request.get("context", {})
     body = {
         "experiment": experiment,
@@ -115,20 +115,20 @@ def _wait(runtime: Runtime, caller: Caller, firing: DueFiring, experiment: str) 
 
 
 def wait_of(payload: Any) -> float | None:
-    """The waiting time that a payload carries, in seconds; null: none that is possible."""
-    found = payload.get("wait_s") if isinstance(payload, dict) else None
-    possible = isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found <= MAX_DELAY_S
-    return float(found) if possible else None  # type: ignore[arg-type]
+    """Return the waiting time of a payload in seconds; null when it is missing or outside 0 to `MAX_DELAY_S`."""
+    wait_s = payload.get("wait_s") if isinstance(payload, dict) else None
+    possible = isinstance(wait_s, int | float) and not isinstance(wait_s, bool) and 0 <= wait_s <= MAX_DELAY_S
+    return float(wait_s) if possible else None  # type: ignore[arg-type]
 
 
 def _webhook_id(runtime: Runtime, config: TriggerConfig) -> int | None:
     if not isinstance(config.delivery, ToWebhook):
         return None
     with transaction(runtime.engine) as connection:
-        found = webhooks.find(connection, config.delivery.webhook)
-    if found is None:
+        webhook = webhooks.find(connection, config.delivery.webhook)
+    if webhook is None:
         raise _Skip(f"there is no webhook {config.delivery.webhook!r}")
-    return found.id
+    return webhook.id
 
 
 def _decide(runtime: Runtime, caller: Caller, model: type[DecideRequest], body: JsonObject) -> AnsweredDecision:

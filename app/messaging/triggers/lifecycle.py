@@ -1,4 +1,4 @@
-"""Triggers: define, read, change, start, pause, delete. A new one is paused."""
+"""Triggers: define, read, change, start, pause, delete. A new trigger is paused."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ def create(engine: Engine, document: object, actor: str) -> StoredTrigger:
     """
     config = parse_trigger(document)
     with transaction(engine) as connection:
-        platform.next_revision(connection)  # its row lock lets two with one key take turns
+        platform.next_revision(connection)  # its row lock serialises two requests with the same key
         if store.find(connection, config.key) is not None:
             taken = FieldError("/key", "trigger_exists", {"key": config.key})
             raise Conflict("trigger_exists", as_sentence(taken.message), (taken,))
@@ -49,36 +49,36 @@ def create(engine: Engine, document: object, actor: str) -> StoredTrigger:
 
 
 def get(engine: Engine, key: str) -> StoredTrigger:
-    """One trigger.
+    """Return a trigger.
 
-    :raises NotFound: there is none of that key.
+    :raises NotFound: no trigger has that key.
     """
     with transaction(engine) as connection:
         return _stored(connection, key)
 
 
 def newest(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[StoredTrigger]:
-    """Triggers, newest first; ``after_id`` continues a listing."""
+    """List triggers, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:
         return store.newest(connection, after_id=after_id, limit=limit)
 
 
 def listed(engine: Engine, *, after_id: int | None = None, limit: int = 100) -> list[Listed]:
-    """Triggers, newest first, with how often each fired of late; ``after_id`` continues a listing."""
+    """List triggers with their firings of the last 24 hours, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:
-        found = store.newest(connection, after_id=after_id, limit=limit)
-        fired = store.fired(connection, [one.id for one in found], DAY_S, MOST_FIRED)
-    return [Listed(one, _readable(one), fired[one.id]) for one in found]
+        rows = store.newest(connection, after_id=after_id, limit=limit)
+        fired = store.fired(connection, [trigger.id for trigger in rows], DAY_S, MOST_FIRED)
+    return [Listed(trigger, _readable(trigger), fired[trigger.id]) for trigger in rows]
 
 
 def change(
     engine: Engine, key: str, patch: JsonObject, actor: str, expected_version: int | None = None
 ) -> StoredTrigger:
-    """Replace the given top-level fields; firings that wait keep what they were made with.
+    """Replace the given top-level fields. Firings that wait keep the request that they were created with.
 
-    :param expected_version: the version that the change was made from.
+    :param expected_version: the version that the change began from.
     :raises Unprocessable: naming every wrong field.
-    :raises Conflict: that is not the newest one any more.
+    :raises Conflict: the definition has a newer version.
     """
     if "key" in patch and patch["key"] != key:
         raise invalid((FieldError("/key", "trigger_key_kept"),))
@@ -97,7 +97,7 @@ def change(
 
 
 def move(engine: Engine, key: str, verb: str, actor: str) -> StoredTrigger:
-    """Start or pause; doing again what is done already changes nothing."""
+    """Start or pause a trigger. Repeating a move changes nothing."""
     status = MOVES[verb]
     with transaction(engine) as connection:
         before = _stored(connection, key, lock=True)
@@ -110,9 +110,9 @@ def move(engine: Engine, key: str, verb: str, actor: str) -> StoredTrigger:
 
 
 def delete(engine: Engine, key: str, actor: str) -> None:
-    """Forget a trigger. Its firings stay in the log; those that wait are skipped.
+    """Delete a trigger. Its firings stay in the log; waiting firings are skipped.
 
-    :raises NotFound: there is none of that key.
+    :raises NotFound: no trigger has that key.
     """
     with transaction(engine) as connection:
         before = _stored(connection, key, lock=True)
@@ -121,7 +121,7 @@ def delete(engine: Engine, key: str, actor: str) -> None:
 
 
 def firings(engine: Engine, key: str, *, after_id: int | None = None, limit: int = 100) -> list[StoredFiring]:
-    """Firings of a trigger, newest first; ``after_id`` continues a listing."""
+    """List the firings of a trigger, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:
         return store.firings(connection, _stored(connection, key).id, after_id=after_id, limit=limit)
 
@@ -151,14 +151,14 @@ def _readable(trigger: StoredTrigger) -> TriggerConfig | None:
 
 
 def _stored(connection: Connection, key: str, *, lock: bool = False) -> StoredTrigger:
-    found = store.find(connection, key, lock=lock)
-    if found is None:
+    trigger = store.find(connection, key, lock=lock)
+    if trigger is None:
         raise NotFound("unknown_trigger", f"There is no trigger {key!r}.")
-    return found
+    return trigger
 
 
 def _check_references(connection: Connection, config: TriggerConfig) -> None:
-    """What a trigger names must exist."""
+    """Check that the experiments and the webhook that a trigger names exist."""
     problems = []
     experiment = experiments.find(connection, config.experiment)
     if experiment is None:

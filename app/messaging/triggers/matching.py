@@ -1,7 +1,7 @@
-"""Holds events against the running triggers, and makes firings.
+"""Matches events with the running triggers, and creates firings.
 
-One transaction takes events off the list, stores what they fire and notes which silences were looked at: after a kill
-all of it happens again, or nothing. One process at a time does it, because a count must see the firings before it.
+One transaction takes events off the list, stores their firings and records up to when silences were examined. So a killed
+worker leaves all of it done or none. Only one process matches at a time, because a count must see earlier firings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,16 +30,16 @@ from app.messaging.triggers.definition import (
 )
 
 BATCH = 500  # events of one transaction
-MOST_SILENCES = 2000  # events that one look for silences goes through
+MOST_SILENCES = 2000  # events that are examined for silences in one transaction
 
 log = structlog.get_logger()
 
 
 class Matched(NamedTuple):
-    """What one transaction did."""
+    """The result of one transaction."""
 
-    events: int  # that were looked at
-    firings: int  # new ones
+    events: int  # events that were examined
+    firings: int  # new firings
 
 
 class Hit(NamedTuple):
@@ -57,68 +57,68 @@ class _Running(NamedTuple):
 
 
 def match_some(engine: Engine, most: int = BATCH) -> Matched:
-    """Look at the oldest events that wait, and for silences."""
+    """Match the oldest events that wait, and the silences that have become complete."""
     with transaction(engine) as connection:
         if not try_hold(connection, Kind.ALONE, "match"):
             return Matched(0, 0)
         lines = events.take_waiting(connection, most)
-        found = [row for row in lines if row.event_id is not None]
+        arrived = [row for row in lines if row.event_id is not None]
         rows: list[NewFiring] = []
         for trigger in _running(connection):
-            rows += _firings(trigger, _hits(connection, trigger, found))
+            rows += _firings(trigger, _hits(connection, trigger, arrived))
             rows += _firings(trigger, _newly_silent(connection, trigger))
         return Matched(len(lines), triggers.fire(connection, rows) if rows else 0)
 
 
 def _running(connection: Connection) -> list[_Running]:
-    """The triggers that run. One that cannot be read, since another version wrote it, must not keep others from firing."""
-    found = []
+    """The running triggers. An unreadable definition, written by another version, must not stop the others from firing."""
+    running = []
     for stored in triggers.running(connection):
         try:
-            found.append(_Running(stored, parse_trigger(stored.definition)))
+            running.append(_Running(stored, parse_trigger(stored.definition)))
         except Unprocessable as error:
             log.error("trigger_unreadable", trigger=stored.key, error=error.detail)
-    return found
+    return running
 
 
-def hit(row: AnyRow) -> Hit:
-    """A stored event as a hit."""
+def as_hit(row: AnyRow) -> Hit:
+    """Convert a stored event to a hit."""
     return Hit(row.event_id, row.unit_id, row.occurred_at, row.properties)
 
 
 def conditions_hold(connection: Connection, config: TriggerConfig, hits: Iterable[Hit]) -> list[Hit]:
-    """Those for which every condition holds."""
-    kept = [one for one in hits if properties_hold(config, one.properties)]
+    """Return the hits for which every condition holds."""
+    matching = [hit for hit in hits if properties_hold(config, hit.properties)]
     for condition in config.conditions:
-        if condition.profile is not None and kept:
+        if condition.profile is not None and matching:
             name, window_s = condition.profile.event, condition.profile.window_s
-            at = [(one.unit_id, one.at) for one in kept]
-            found = events.counts(connection, at, name=name, window_s=window_s, most=MOST_COUNTED)
-            kept = [one for one, count in zip(kept, found, strict=True) if condition.holds(count)]
-    return kept
+            at = [(hit.unit_id, hit.at) for hit in matching]
+            counts = events.counts(connection, at, name=name, window_s=window_s, most=MOST_COUNTED)
+            matching = [hit for hit, count in zip(matching, counts, strict=True) if condition.holds(count)]
+    return matching
 
 
-def one_per_run(hits: Iterable[Hit], window_s: float, fired: Iterable[tuple[str, datetime]] = ()) -> list[Hit]:
-    """Of complete counts, those of which the window holds none that fired already.
+def first_of_each_run(hits: Iterable[Hit], window_s: float, fired: Iterable[tuple[str, datetime]] = ()) -> list[Hit]:
+    """Return the complete counts that have no other firing of their unit within a window.
 
     :param fired: units and times of earlier firings.
     """
     times: dict[str, list[datetime]] = {}
     for unit_id, at in fired:
         times.setdefault(unit_id, []).append(at)
-    kept = []
-    for one in sorted(hits, key=lambda each: (each.at, each.event_id)):
-        before = times.setdefault(one.unit_id, [])
-        if all(abs((one.at - at).total_seconds()) >= window_s for at in before):
-            before.append(one.at)
-            kept.append(one)
-    return kept
+    firing: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: (hit.at, hit.event_id)):
+        before = times.setdefault(hit.unit_id, [])
+        if all(abs((hit.at - at).total_seconds()) >= window_s for at in before):
+            before.append(hit.at)
+            firing.append(hit)
+    return firing
 
 
-def _hits(connection: Connection, trigger: _Running, found: list[AnyRow]) -> list[Hit]:
+def _hits(connection: Connection, trigger: _Running, arrived: list[AnyRow]) -> list[Hit]:
     config = trigger.config
     pattern = config.pattern
-    rows = [row for row in found if row.name == pattern.event]
+    rows = [row for row in arrived if row.name == pattern.event]
     if not rows:
         return []
     if isinstance(pattern, CountPattern):
@@ -127,18 +127,18 @@ def _hits(connection: Connection, trigger: _Running, found: list[AnyRow]) -> lis
         rows = _reaching(connection, trigger, pattern, rows)
     elif isinstance(pattern, AbsencePattern):
         rows = _silent_on_arrival(connection, trigger, pattern, rows)
-    return conditions_hold(connection, config, map(hit, rows))
+    return conditions_hold(connection, config, map(as_hit, rows))
 
 
 def _counted(connection: Connection, trigger: _Running, pattern: CountPattern, rows: list[AnyRow]) -> list[Hit]:
     at = [(row.unit_id, row.occurred_at) for row in rows]
     complete = events.completing(connection, at, name=pattern.event, count=pattern.count, window_s=pattern.window_s)
-    hits = conditions_hold(connection, trigger.config, map(hit, complete))
+    hits = conditions_hold(connection, trigger.config, map(as_hit, complete))
     if not hits:
         return []
-    since = min(one.at for one in hits) - timedelta(seconds=pattern.window_s)
-    units = list({one.unit_id for one in hits})
-    return one_per_run(hits, pattern.window_s, triggers.fired_at(connection, trigger.stored.id, units, since))
+    since = min(hit.at for hit in hits) - timedelta(seconds=pattern.window_s)
+    units = list({hit.unit_id for hit in hits})
+    return first_of_each_run(hits, pattern.window_s, triggers.fired_at(connection, trigger.stored.id, units, since))
 
 
 def _reaching(connection: Connection, trigger: _Running, pattern: MilestonePattern, rows: list[AnyRow]) -> list[AnyRow]:
@@ -148,7 +148,7 @@ def _reaching(connection: Connection, trigger: _Running, pattern: MilestonePatte
 
 
 def not_before(connection: Connection, pattern: MilestonePattern, rows: Sequence[AnyRow]) -> list[AnyRow]:
-    """Those whose units had not reached the milestone with an earlier event."""
+    """Return the events whose units had not reached the milestone with an earlier event."""
     if not rows:
         return []
     before = events.reached_before(
@@ -160,17 +160,17 @@ def not_before(connection: Connection, pattern: MilestonePattern, rows: Sequence
 def _silent_on_arrival(
     connection: Connection, trigger: _Running, pattern: AbsencePattern, rows: list[AnyRow]
 ) -> list[AnyRow]:
-    """Events that arrived so late that their silences were complete when silences were looked at last."""
+    """Events that arrived after the last examination of silences, though their silence was complete by then."""
     looked = trigger.stored.silent_until
     for_s = timedelta(seconds=pattern.for_s)
-    started = trigger.stored.changed_at  # what was silent already then is none of this trigger's business
+    started = trigger.stored.changed_at  # a silence that was complete before the start never fires the trigger
     late = [row for row in rows if looked is not None and started <= row.occurred_at + for_s <= looked]
     last = events.still_last(connection, [row.event_id for row in late]) if late else set()
     return [row for row in late if row.event_id in last]
 
 
 def _newly_silent(connection: Connection, trigger: _Running) -> list[Hit]:
-    """Silences that are complete now and were not when they were looked at last."""
+    """Silences that became complete since the last examination."""
     pattern, looked = trigger.config.pattern, trigger.stored.silent_until
     if not isinstance(pattern, AbsencePattern) or looked is None:
         return []
@@ -182,7 +182,7 @@ def _newly_silent(connection: Connection, trigger: _Running) -> list[Hit]:
         connection, name=pattern.event, since=looked - for_s, until=until, most=MOST_SILENCES
     )
     triggers.set_silent_until(connection, trigger.stored.id, bound + for_s)
-    return conditions_hold(connection, trigger.config, map(hit, rows))
+    return conditions_hold(connection, trigger.config, map(as_hit, rows))
 
 
 def _firings(trigger: _Running, hits: list[Hit]) -> list[NewFiring]:
@@ -191,12 +191,12 @@ def _firings(trigger: _Running, hits: list[Hit]) -> list[NewFiring]:
     return [
         NewFiring(
             trigger_id=trigger.stored.id,
-            cause=one.unit_id if isinstance(config.pattern, MilestonePattern) else one.event_id,
-            caused_at=one.at,
-            unit_id=one.unit_id,
-            request=request_of(config, one.unit_id, one.properties),
+            cause=hit.unit_id if isinstance(config.pattern, MilestonePattern) else hit.event_id,
+            caused_at=hit.at,
+            unit_id=hit.unit_id,
+            request=request_of(config, hit.unit_id, hit.properties),
             priority=config.priority,
             delay_s=delay_s,
         )
-        for one in hits
+        for hit in hits
     ]

@@ -61,9 +61,6 @@ def import_log(
 ) -> Imported:
     """Import a log as a new experiment.
 
-    :param kind: the format; None: the format of the file's ending.
-    :param reward_range: the lowest and the highest possible reward; None: the range in the file.
-    :param progress: called with the number of stored rows and of all rows.
     :raises FileRefused: a line cannot be imported; the error names it, and nothing is stored.
     :raises Conflict: the experiment exists.
     """

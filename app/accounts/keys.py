@@ -26,19 +26,19 @@ FORM = re.compile(r"lw_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
 
 class NewKey(NamedTuple):
-    """A key at the only moment at which it can be seen."""
+    """A new key with its secret text, which is shown only once."""
 
     id: str  # public prefix, for lists and logs
     secret_text: str  # the whole key, as the caller sends it
 
 
 class Caller(NamedTuple):
-    """Who is calling, as far as the key tells."""
+    """The caller, as identified by the key."""
 
     key_id: str
     scopes: frozenset[str]
     experiment_id: int | None  # null: any experiment
-    publishable: bool = False  # known to everybody who opens the page that uses it
+    publishable: bool = False  # readable by everybody who opens a page that uses it
 
     def may(self, scope: str) -> bool:
         """True when the key carries the scope; admin carries all."""
@@ -54,28 +54,28 @@ class Caller(NamedTuple):
 
 
 class KeyDirectory(Protocol):
-    """The API keys that a process knows, and a way to look whether there are newer ones."""
+    """The API keys that a process has loaded, and a way to load newer ones."""
 
     def known_keys(self) -> Mapping[str, StoredKey]:
-        """By public id, as of the newest look; revoked keys too."""
+        """Return the keys by public id, as last loaded, including revoked keys."""
         ...
 
     def refresh(self) -> object:
-        """Look again."""
+        """Load the keys again."""
         ...
 
 
 def known_key(directory: KeyDirectory, key_id: str) -> StoredKey | None:
-    """A key by its public id; a process that does not know it looks once more, for it may be new."""
-    known = directory.known_keys().get(key_id)
-    if known is None:
+    """Return a key by its public id. A process that does not know it reloads once, because the key may be new."""
+    key = directory.known_keys().get(key_id)
+    if key is None:
         directory.refresh()
-        known = directory.known_keys().get(key_id)
-    return known
+        key = directory.known_keys().get(key_id)
+    return key
 
 
 def person(name: str) -> Caller:
-    """A signed-in user as a caller, for what concerns people: the page's role has decided already that they may."""
+    """Return a signed-in user as a caller for operations on people. The page has already checked the user's role."""
     return Caller(name, frozenset({"people"}), None)
 
 
@@ -88,12 +88,12 @@ def create_key(
     origins: Collection[str] | None = None,
     actor: str = "cli",
 ) -> NewKey:
-    """Make a key.
+    """Create a key.
 
     :param origins: web pages that may use it, as https://shop.example; then it is publishable and works nowhere else.
 
-    :raises Unprocessable: an unknown scope, or none.
-    :raises NotFound: no such experiment.
+    :raises Unprocessable: a scope is unknown, or there is no scope.
+    :raises NotFound: the experiment does not exist.
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
@@ -112,9 +112,9 @@ def create_key(
 
 
 def ensure_admin_key(engine: Engine) -> NewKey | None:
-    """Make the first administrator's key; None when a valid one exists already."""
+    """Create the first administrator's key; None when a valid administrator's key exists."""
     with transaction(engine) as connection:
-        platform.next_revision(connection)  # its row lock lets two first starts take turns
+        platform.next_revision(connection)  # its row lock serialises two first starts
         if any("admin" in key.scopes and key.revoked_at is None for key in store.every(connection)):
             return None
         new = _random_key()
@@ -123,7 +123,7 @@ def ensure_admin_key(engine: Engine) -> NewKey | None:
 
 
 def list_keys(engine: Engine) -> list[StoredKey]:
-    """Every key, oldest first; without anything secret but the hash."""
+    """List every key, oldest first. The hash is the only secret in a row."""
     with transaction(engine) as connection:
         return store.every(connection)
 
@@ -137,7 +137,7 @@ def bound_experiments(engine: Engine, listed: Sequence[StoredKey]) -> dict[int, 
 def revoke_key(engine: Engine, key_id: str, actor: str = "cli") -> None:
     """Make a key invalid at once (in every process within the snapshot interval).
 
-    :raises NotFound: no such valid key.
+    :raises NotFound: no valid key has that id.
     """
     with transaction(engine) as connection:
         if not store.revoke(connection, key_id, platform.next_revision(connection)):
@@ -146,9 +146,9 @@ def revoke_key(engine: Engine, key_id: str, actor: str = "cli") -> None:
 
 
 def parse(presented: str) -> tuple[str, bytes]:
-    """The public id and the hash of a key that somebody sent.
+    """Return the public id and the hash of a presented key.
 
-    :raises Unauthorized: it does not have the form of a key.
+    :raises Unauthorized: the text does not have the form of a key.
     """
     if not FORM.fullmatch(presented):
         raise unknown_key()
@@ -156,12 +156,12 @@ def parse(presented: str) -> tuple[str, bytes]:
 
 
 def matches(stored: StoredKey, presented_hash: bytes) -> bool:
-    """True when the key is this one and still valid; takes the same time wherever the hashes differ."""
+    """True when the hash belongs to this key and the key is valid. The comparison takes constant time."""
     return stored.revoked_at is None and hmac.compare_digest(bytes(stored.secret_hash), presented_hash)
 
 
 def unknown_key() -> Unauthorized:
-    """One answer for every key that does not work, so that nothing can be learned from it."""
+    """Return the same error for every key that does not work, so that it reveals nothing."""
     return Unauthorized("invalid_key", "Send a valid API key; `loopwise keys create` makes one.")
 
 
@@ -169,7 +169,7 @@ def _checked_origins(origins: Collection[str], scopes: Collection[str]) -> list[
     problems = []
     if not set(scopes) <= set(PUBLISHABLE):
         problems.append(FieldError("/scopes", "scopes_not_publishable", {"known": [*PUBLISHABLE]}))
-    if not 1 <= len(origins) <= MAX_ORIGINS or not all(ORIGIN.fullmatch(one) for one in origins):
+    if not 1 <= len(origins) <= MAX_ORIGINS or not all(ORIGIN.fullmatch(origin) for origin in origins):
         problems.append(FieldError("/origins", "not_an_origin", {"limit": MAX_ORIGINS}))
     if problems:
         raise invalid(tuple(problems))

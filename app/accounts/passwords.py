@@ -1,4 +1,4 @@
-"""Passwords: what will do, and their argon2id hashes, of which a few at a time are computed."""
+"""Passwords: the rules for them, and their argon2id hashes, computed a few at a time."""
 
 import secrets
 import threading
@@ -27,12 +27,12 @@ def check(password: str, name: str) -> None:
 
 
 def hashed(password: str) -> str:
-    """The hash to be stored. Wait for your ``Turn`` first."""
+    """Return the hash to store. Wait for a ``Turn`` first."""
     return PasswordHasher().hash(password)
 
 
 def verify(stored: str | None, password: str) -> bool:
-    """Whether the password is the one behind a hash; null takes as long and is never right. Wait for your ``Turn`` first."""
+    """True when the password matches the hash. A null hash takes as long and never matches. Wait for a ``Turn`` first."""
     try:
         right = PasswordHasher().verify(stored or _nobodys_hash(), password[: MAX_PASSWORD + 1])
     except (VerificationError, InvalidHashError):
@@ -46,7 +46,7 @@ def _nobodys_hash() -> str:
 
 
 class Turn:
-    """Only a few hashes at once: each takes memory, and a flood of sign-ins must not take all of it."""
+    """Limits the hashes computed at once. Each needs memory, and a flood of sign-ins must not use all of it."""
 
     def __enter__(self) -> None:
         if not _hashing.acquire(timeout=HASH_WAIT_S):

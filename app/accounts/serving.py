@@ -6,6 +6,6 @@ from app.accounts.keys import KeyDirectory
 
 
 def key_directory() -> KeyDirectory:
-    """The keys that this process knows."""
-    known: KeyDirectory = current_app.extensions["loopwise"]
-    return known
+    """Return the keys that this process has loaded."""
+    directory: KeyDirectory = current_app.extensions["loopwise"]
+    return directory

@@ -22,22 +22,22 @@ ROLES = ("viewer", "editor", "admin")  # each may do what those before it may
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 RESERVED = ("cli", "worker")
 LINK_VALID_S = 3 * 86_400.0
-IDLE_S = 12 * 3600.0  # a session ends when nobody used it for so long
-WHOLE_S = 7 * 86_400.0  # and at the latest then
+IDLE_S = 12 * 3600.0  # a session ends when it was unused for so long
+WHOLE_S = 7 * 86_400.0  # and after so long at the latest
 THROTTLE_S = 15 * 60.0
 MOST_FAILURES = store.Failures(both=5, name=50, address=50)  # within THROTTLE_S
 
 
 class Opened(NamedTuple):
-    """What a one-time link is for."""
+    """The purpose of a one-time link."""
 
     name: str | None  # whose password is chosen; null: the first administrator, who also chooses a name
 
 
 def create_user(engine: Engine, name: str, role: str, actor: str) -> str:
-    """Make a user; returns the token of the one-time link over which the person chooses a password.
+    """Create a user; return the token of the one-time link over which the person chooses a password.
 
-    :raises Unprocessable: an impossible name or role.
+    :raises Unprocessable: the name or the role is not allowed.
     :raises Conflict: the name is taken.
     """
     name = _checked_name(name)
@@ -53,9 +53,9 @@ def create_user(engine: Engine, name: str, role: str, actor: str) -> str:
 
 
 def new_link(engine: Engine, name: str, actor: str) -> str:
-    """A new one-time link over which a user chooses a password; returns its token.
+    """Create a one-time link over which a user chooses a password; return its token.
 
-    :raises NotFound: no such user who may sign in.
+    :raises NotFound: no user of that name may sign in.
     """
     with transaction(engine) as connection:
         user = _known(connection, name)
@@ -66,7 +66,7 @@ def new_link(engine: Engine, name: str, actor: str) -> str:
 
 
 def first_admin_link(engine: Engine) -> str | None:
-    """The token of the link that makes the first administrator; null when there is one."""
+    """Return the token of the link that creates the first administrator; null when an administrator exists."""
     with transaction(engine) as connection:
         store.take_turns(connection)
         if _active_admins(store.every(connection)):
@@ -75,15 +75,15 @@ def first_admin_link(engine: Engine) -> str | None:
 
 
 def list_users(engine: Engine) -> list[StoredUser]:
-    """Everybody, by name."""
+    """List all users by name."""
     with transaction(engine) as connection:
         return store.every(connection)
 
 
 def set_role(engine: Engine, name: str, role: str, actor: str) -> None:
-    """Give a user another role; it holds from the next click.
+    """Give a user another role, which applies from the next request.
 
-    :raises NotFound: no such user.
+    :raises NotFound: the user does not exist.
     :raises Conflict: it would leave no administrator.
     """
     _check_role(role)
@@ -102,7 +102,7 @@ def set_role(engine: Engine, name: str, role: str, actor: str) -> None:
 def set_disabled(engine: Engine, name: str, disabled: bool, actor: str) -> None:
     """Lock a user out, at once and everywhere, or let the user in again.
 
-    :raises NotFound: no such user.
+    :raises NotFound: the user does not exist.
     :raises Conflict: it would leave no administrator.
     """
     with transaction(engine) as connection:
@@ -119,9 +119,9 @@ def set_disabled(engine: Engine, name: str, disabled: bool, actor: str) -> None:
 
 
 def open_link(engine: Engine, token: str) -> Opened:
-    """What a one-time link is for, without using it.
+    """Return the purpose of a one-time link, without using it up.
 
-    :raises NotFound: it was used, or is too old.
+    :raises NotFound: the link was used, or is too old.
     """
     with transaction(engine) as connection:
         link = _valid_link(connection, token)
@@ -133,7 +133,7 @@ def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
 
     :returns: the session's token.
     :raises NotFound: the link was used, or is too old.
-    :raises Unprocessable: the name or the password will not do; the link stays valid.
+    :raises Unprocessable: the name or the password is not allowed; the link stays valid.
     """
     with transaction(engine) as connection:
         store.take_turns(connection)
@@ -156,15 +156,15 @@ def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
 
 
 def sign_in(engine: Engine, name: str, password: str, address: str) -> str:
-    """Begin a session; returns its token. Names that do not exist take as long as wrong passwords.
+    """Begin a session; return its token. Unknown names take as long as wrong passwords.
 
-    :raises Unauthorized: wrong name or password; which of them is not told.
-    :raises TooManyRequests: too many failures of late.
+    :raises Unauthorized: the name or the password is wrong; the error does not say which.
+    :raises TooManyRequests: too many recent sign-ins failed.
     """
     name = name.strip().lower()[:200]
     with (
         passwords.Turn()
-    ):  # the count of failures too: many tries at once must not all see it before the first one failed
+    ):  # includes counting failures: concurrent attempts must not all read the count before the first one fails
         return _sign_in(engine, name, password, address)
 
 
@@ -187,17 +187,17 @@ def _sign_in(engine: Engine, name: str, password: str, address: str) -> str:
 
 
 def user_of(engine: Engine, token: str) -> SignedIn | None:
-    """Who a session belongs to; null when it is over."""
+    """Return the user of a session; null when the session is over."""
     hashed = _digest(token)
     with transaction(engine) as connection:
-        found = store.user_of(connection, hashed, IDLE_S, WHOLE_S)
-        if found is not None and found.idle:
+        signed_in = store.user_of(connection, hashed, IDLE_S, WHOLE_S)
+        if signed_in is not None and signed_in.idle:
             store.touch_session(connection, hashed)
-    return found
+    return signed_in
 
 
 def sign_out(engine: Engine, token: str) -> None:
-    """End a session on the server: its cookie is worth nothing from now on."""
+    """End a session on the server, so that its cookie is no longer valid."""
     with transaction(engine) as connection:
         store.end_session(connection, _digest(token))
 
@@ -208,7 +208,7 @@ def may(role: str, needed: str) -> bool:
 
 
 def unknown_user(name: str) -> NotFound:
-    """The error for a name that nobody has."""
+    """Return the error for an unknown user name."""
     return NotFound("unknown_user", f"There is no user {name!r}; `loopwise users list` shows them.")
 
 

@@ -1,4 +1,4 @@
-"""What follows from a composed message's definition: the rules, the encoded combinations, the texts, the slots of a decision."""
+"""Composed messages: the encoding of combinations, their rendered texts, and the slots of a decision."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -18,16 +18,16 @@ from app.foundation.fields import JsonObject
 from bandits import slates
 from bandits.encoding import encode_action
 
-JOINTS = {"title": " ", "body": "\n", "call_to_action": " "}  # between two parts of one place
+JOINTS = {"title": " ", "body": "\n", "call_to_action": " "}  # between two parts in the same field of the message
 
 
 def line_of(spec: CompositionSpec, combination: Combination) -> str:
-    """A combination's line: its parts' lines one after the other, which ``bandits.slates`` takes apart again."""
+    """Return the line of a combination: the lines of its parts in order. ``bandits.slates`` splits it again."""
     return " ".join(part_line(slot.name, part) for slot, part in zip(spec.slots, combination.parts, strict=True))
 
 
 def part_line(slot: str, part: PartSpec) -> str:
-    """One part's line. Features carry the slot's name, so that those of two slots stay apart.
+    """Return the line of a part. Its features carry the slot's name, so that features of two slots never mix.
 
     :raises FeatureError: features that cannot be encoded.
     """
@@ -35,105 +35,107 @@ def part_line(slot: str, part: PartSpec) -> str:
 
 
 def features_of(spec: CompositionSpec, combination: Combination) -> JsonObject:
-    """A combination's features as people see them: per slot the part's id and its own features."""
+    """Return a combination's features as people see them: per slot the part's id and its own features."""
     named = zip(spec.slots, combination.parts, strict=True)
     return {slot.name: [{"part": part.id}, *_listed(part.features)] for slot, part in named}
 
 
 class Composer:
-    """Renders combinations for one person; each part is rendered once, however many combinations hold it."""
+    """Renders combinations for a person. Each part is rendered once, however many combinations contain it."""
 
     def __init__(self, spec: CompositionSpec, locale: str, given: JsonObject) -> None:
-        """:param given: values of variables; null and empty ones count as missing."""
+        """:param given: values of variables; null and empty values count as missing."""
         self._spec = spec
         self._locale = locale
         self._values = {name: value for name, value in given.items() if value is not None and value != ""}
-        self._known: dict[tuple[int, str, str], str | dict[str, JsonValue]] = {}
+        self._rendered: dict[tuple[int, str, str], str | dict[str, JsonValue]] = {}
 
     def render(self, action_id: str) -> Rendered:
-        """The message of a combination.
+        """Render the message of a combination.
 
-        :raises NotFor: a placeholder of a part has no value, or the message is too long or empty; in words.
+        :raises NotFor: a placeholder of a part has no value, or the message is too long or empty.
         """
         combination = self._spec.by_id[action_id]
         locale = choose_locale(combination.locales, self._locale)
-        places: dict[str, list[str]] = {place: [] for place in PARTS}
+        texts_by_field: dict[str, list[str]] = {field: [] for field in PARTS}
         for number, (slot, part) in enumerate(zip(self._spec.slots, combination.parts, strict=True)):
-            places[slot.place].append(self._part(number, part, locale))
+            texts_by_field[slot.place].append(self._part(number, part, locale))
         channel = self._spec.channel
-        texts = {place: checked_length(channel, place, _joined(place, found)) for place, found in places.items()}
+        texts = {
+            field: checked_length(channel, field, _joined(field, parts)) for field, parts in texts_by_field.items()
+        }
         if not texts["body"]:
             raise NotFor("empty_body")
         return Rendered(locale, channel, **texts)
 
     def _part(self, number: int, part: PartSpec, locale: str) -> str:
         name = (number, part.id, locale)
-        if name not in self._known:
+        if name not in self._rendered:
             try:
-                self._known[name] = render_part(
+                self._rendered[name] = render_part(
                     locale, self._spec.slots[number].place, part.texts[locale], self._values
                 )
             except NotFor as error:
                 slot, reason = self._spec.slots[number].name, error.reason
-                self._known[name] = {"slot": slot, "part": part.id, "code": reason.code, **reason.params}
-        text = self._known[name]
+                self._rendered[name] = {"slot": slot, "part": part.id, "code": reason.code, **reason.params}
+        text = self._rendered[name]
         if isinstance(text, dict):
             raise NotFor("of_part", **text)
         return text
 
 
 class PartShare(TypedDict):
-    """One part of a slot, and how likely it was."""
+    """A part of a slot, with its probability."""
 
     part: str
     probability: float
 
 
 class SlotAnswer(TypedDict):
-    """What one slot of a composed message did in a decision."""
+    """The choice of a slot of a composed message in a decision."""
 
     slot: str
     part: str
     propensity: float
     given_above: float
-    distribution: list[PartShare]  # from likely to unlikely
+    distribution: list[PartShare]  # most likely first
 
 
 def slots_of(eligible: Sequence[str], distribution: Sequence[float], chosen: int) -> list[SlotAnswer]:
-    """What each slot did in a decision, from its joint distribution: exact, also after forbidden pairs were left out.
+    """Return the choice of each slot in a decision, exactly, from the joint distribution over the allowed combinations.
 
     ``propensity`` and ``distribution`` are marginal, given that something is said; ``given_above`` is the probability given
     the slots above, and these multiply to the decision's propensity. Where nothing may be said, the slot "say" comes first.
     """
     table = slates.table_of([parts_of(name) for name in eligible])
     answers: list[SlotAnswer] = []
-    for number, one in enumerate(slates.choices_of(table, distribution, chosen)):
+    for number, choice in enumerate(slates.choices_of(table, distribution, chosen)):
         possible = table.slots[number]
         if number == 0 and len(possible) == 1 and possible[0] == slates.SAY:
             continue
         slot = possible[0].partition("=")[0] if number else SAY
-        names = [name.partition("=")[2] if number else _said(name) for name in possible]
+        names = [name.partition("=")[2] if number else _answer_of(name) for name in possible]
         shares: list[PartShare] = [
-            {"part": name, "probability": p} for name, p in zip(names, one.distribution, strict=True)
+            {"part": name, "probability": p} for name, p in zip(names, choice.distribution, strict=True)
         ]
         answers.append(
             {
                 "slot": slot,
-                "part": names[one.chosen],
-                "propensity": one.propensity,
-                "given_above": one.given_above,
+                "part": names[choice.chosen],
+                "propensity": choice.propensity,
+                "given_above": choice.given_above,
                 "distribution": sorted(shares, key=lambda share: -share["probability"]),
             }
         )
     return answers
 
 
-def _said(name: str) -> str:
+def _answer_of(name: str) -> str:
     return "something" if name == slates.SAY else name
 
 
-def _joined(place: str, texts: list[str]) -> str:
-    return JOINTS[place].join(text for text in texts if text)
+def _joined(field: str, texts: list[str]) -> str:
+    return JOINTS[field].join(text for text in texts if text)
 
 
 def _listed(features: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """A composed message: slots, each with parts to choose from, and the pairs of parts that must not meet.
 
-The allowed combinations are the experiment's actions. An id such as ``subject=progress|tone=warm`` can be taken apart
-again: neither a slot's name nor a part's id can hold a separator.
+The allowed combinations are the experiment's actions. An id such as ``subject=progress|tone=warm`` can be split again,
+because neither a slot's name nor a part's id can contain a separator.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from app.content.message_config import Channel, LocaleKey
 from app.foundation.fields import JsonObject, shaped
 
 MAX_COMBINATIONS: Final = 1000
-MAX_LOOKS: Final = 200_000  # beginnings of combinations that are looked at before giving up
+MAX_TRIED: Final = 200_000  # partial combinations that are tried before giving up
 NOTHING: Final = "nothing"  # the action that says nothing
-SAY: Final = "say"  # the slot in which it is decided whether to say something
+SAY: Final = "say"  # the slot that chooses whether to say something
 SlotName = Annotated[str, shaped(r"^[a-z_][a-z0-9_]{0,29}$", "slot_shape")]
 PartId = Annotated[str, shaped(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", "part_shape")]
 
@@ -26,7 +26,7 @@ class _Strict(BaseModel):
 
 
 class PartSpec(_Strict):
-    """One thing that a slot may hold."""
+    """A text that may fill a slot."""
 
     id: PartId
     features: JsonObject | list[JsonObject] = Field(default_factory=dict)
@@ -36,7 +36,7 @@ class PartSpec(_Strict):
 
 
 class SlotSpec(_Strict):
-    """One place of the message that is filled with one part."""
+    """A gap in the message that one part fills."""
 
     name: SlotName
     place: Literal["title", "body", "call_to_action"] = Field(
@@ -46,26 +46,26 @@ class SlotSpec(_Strict):
 
 
 class PartRef(_Strict):
-    """One part of one slot."""
+    """A reference to a part of a slot."""
 
     slot: str = Field(max_length=30)
     part: str = Field(max_length=40)
 
 
 class Combination(NamedTuple):
-    """One message that may be composed."""
+    """A message that may be composed."""
 
     id: str
-    parts: tuple[PartSpec, ...]  # one per slot, in the slots' order
-    locales: list[str]  # that all its parts have, in the order of the first part
+    parts: tuple[PartSpec, ...]  # a part per slot, in the order of the slots
+    locales: list[str]  # the locales that all its parts have, in the order of the first part
 
 
 class TooMany(Exception):
-    """More combinations are allowed than can be decided among."""
+    """A composition has more combinations than an experiment may have actions."""
 
     def __init__(self, code: str, count: int) -> None:
         super().__init__(code, count)
-        self.code = code  # which of them were counted
+        self.code = code  # says which combinations were counted
         self.count = count
 
 
@@ -85,50 +85,50 @@ class CompositionSpec(_Strict):
 
         :raises TooMany: there are more than 1,000.
         """
-        found: list[Combination] = []
+        combinations: list[Combination] = []
         for parts in self._allowed():
-            if len(found) == MAX_COMBINATIONS:
+            if len(combinations) == MAX_COMBINATIONS:
                 code = "too_many_not_forbidden" if self.forbidden else "too_many_combinations"
                 raise TooMany(code, self.all_combinations())
             named = zip(self.slots, parts, strict=True)
             name = "|".join(f"{slot.name}={part.id}" for slot, part in named)
             shared = [locale for locale in parts[0].texts if all(locale in part.texts for part in parts[1:])]
-            found.append(Combination(name, parts, shared))
-        return found
+            combinations.append(Combination(name, parts, shared))
+        return combinations
 
     @cached_property
     def by_id(self) -> dict[str, Combination]:
         """The allowed combinations by id."""
-        return {one.id: one for one in self.combinations}
+        return {combination.id: combination for combination in self.combinations}
 
     def action_ids(self) -> list[str]:
-        """What is chosen among: every allowed combination, and saying nothing where that is a choice.
+        """Return the actions: every allowed combination and, if the composition allows it, saying nothing.
 
         :raises TooMany: there are more than 1,000 combinations.
         """
-        return [one.id for one in self.combinations] + ([NOTHING] if self.allow_nothing else [])
+        return [combination.id for combination in self.combinations] + ([NOTHING] if self.allow_nothing else [])
 
     def all_combinations(self) -> int:
-        """How many there are before forbidden pairs are taken away."""
+        """Count the combinations before forbidden pairs are removed."""
         total = 1
         for slot in self.slots:
             total *= len(slot.parts)
         return total
 
     def _allowed(self) -> Iterator[tuple[PartSpec, ...]]:
-        """Slot by slot, leaving a beginning as soon as it holds a forbidden pair."""
-        pairs = {frozenset((one.slot, one.part) for one in pair) for pair in self.forbidden}
-        looks = 0
+        """Build combinations slot by slot; drop a partial combination as soon as it contains a forbidden pair."""
+        pairs = {frozenset((reference.slot, reference.part) for reference in pair) for pair in self.forbidden}
+        tried = 0
 
         def fill(chosen: tuple[PartSpec, ...]) -> Iterator[tuple[PartSpec, ...]]:
-            nonlocal looks
+            nonlocal tried
             if len(chosen) == len(self.slots):
                 yield chosen
                 return
             slot = self.slots[len(chosen)]
             for part in slot.parts:
-                looks += 1
-                if looks > MAX_LOOKS:
+                tried += 1
+                if tried > MAX_TRIED:
                     raise TooMany("too_many_to_look_at", self.all_combinations())
                 earlier = zip(self.slots, chosen, strict=False)
                 if not any(frozenset({(e.name, p.id), (slot.name, part.id)}) in pairs for e, p in earlier):
@@ -138,5 +138,5 @@ class CompositionSpec(_Strict):
 
 
 def parts_of(action_id: str) -> tuple[str, ...]:
-    """The parts that an action's id names, as ``slot=part``; one name: it says nothing."""
+    """Split an action's id into its parts, as ``slot=part``. The action that says nothing has a single name."""
     return tuple(action_id.split("|"))

@@ -1,4 +1,4 @@
-"""The rules between the parts of a composed message; each looks at what can be read, so that one mistake hides no other."""
+"""The rules between the parts of a composed message. Each checks whatever is readable, so that no error hides another."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _CHANNEL: Readable[str] = Readable(Channel)
 
 
 class Slot(NamedTuple):
-    """A slot as far as it can be read; null: not at all."""
+    """A slot with whatever is readable; null: unreadable."""
 
     name: str | None
     place: str
@@ -25,7 +25,7 @@ class Slot(NamedTuple):
 
 
 def readable_slots(document: JsonObject) -> list[Slot]:
-    """The slots of a composition's document, whatever else is wrong with it."""
+    """Return the slots of a composition's document, whatever else is wrong with it."""
     rows = document.get("slots")
     rows = [row if isinstance(row, dict) else {} for row in (rows if isinstance(rows, list) else [])]
     return [
@@ -41,10 +41,10 @@ def readable_slots(document: JsonObject) -> list[Slot]:
 def problems(
     document: object, spec: CompositionSpec | None, variables: Sequence[VariableSpec] | None
 ) -> list[FieldError]:
-    """What is wrong with a composition beside the form of its values.
+    """Return the errors of a composition that concern more than the form of single values.
 
-    :param spec: null where some of it cannot be read.
-    :param variables: null where they cannot be read, so that no text is judged.
+    :param spec: null when part of the composition is unreadable.
+    :param variables: null when they are unreadable; then no text is checked.
     """
     given = document if isinstance(document, dict) else {}
     slots = [Slot(slot.name, slot.place, [*slot.parts]) for slot in spec.slots] if spec else readable_slots(given)
@@ -80,13 +80,13 @@ def _names(slots: list[Slot]) -> Iterator[FieldError]:
 
 
 def _pairs(spec: CompositionSpec) -> Iterator[FieldError]:
-    known = {slot.name: {part.id for part in slot.parts} for slot in spec.slots}
+    part_ids = {slot.name: {part.id for part in slot.parts} for slot in spec.slots}
     for index, pair in enumerate(spec.forbidden):
         for side, part in enumerate(pair):
             here = f"/composition/forbidden/{index}/{side}"
-            if part.slot not in known:
-                yield FieldError(f"{here}/slot", "unknown_slot", {"known": [*known]})
-            elif part.part not in known[part.slot]:
+            if part.slot not in part_ids:
+                yield FieldError(f"{here}/slot", "unknown_slot", {"known": [*part_ids]})
+            elif part.part not in part_ids[part.slot]:
                 yield FieldError(f"{here}/part", "unknown_part", {"slot": part.slot})
         if pair[0].slot == pair[1].slot:
             yield FieldError(f"/composition/forbidden/{index}", "pair_in_one_slot")
@@ -102,7 +102,7 @@ def _texts(slots: list[Slot], channel: str, variables: Sequence[VariableSpec]) -
 
 
 def _choices(spec: CompositionSpec, variables: Sequence[VariableSpec]) -> Iterator[FieldError]:
-    """What is wrong with the combinations as such: too many, none, a part in none, without a language, too long."""
+    """Yield the errors of whole combinations: too many, an unused part, no common locale, too long a text."""
     try:
         combinations = spec.combinations
     except TooMany as error:

@@ -1,4 +1,4 @@
-"""What a message variant is made of: texts by language for one channel, and the variables that they may name."""
+"""The definition of a message variant: texts by language for a channel, and the variables that they may name."""
 
 from typing import Annotated, Final, Literal
 
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class MessageText(_Strict):
-    """One language's text, in Liquid."""
+    """The text in one language, in Liquid."""
 
     title: str = Field(default="", max_length=2000)
     body: str = Field(max_length=20_000, min_length=1)
@@ -45,8 +45,8 @@ class MessageTemplate(_Strict):
 
     @model_serializer(mode="wrap")
     def _without_no_question(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        found: JsonObject = inner(self)
-        return {name: value for name, value in found.items() if name != "asks" or value is not None}
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name != "asks" or value is not None}
 
 
 class VariableSpec(_Strict):

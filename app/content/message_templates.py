@@ -1,7 +1,7 @@
 """Messages from templates: Liquid with limits, checked when they are saved, rendered before the draw.
 
 Users' templates are never evaluated as code: no tag reads a file, no filter reaches an object, loops and output have limits.
-A placeholder without value or default raises; the caller then leaves the variant out for this person and says so.
+A placeholder without value or default raises. The caller then leaves the variant out for this person and reports why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from app.foundation.errors import FieldError
 from app.foundation.words import Params
 
 Value = str | int | float | bool
-Wrong = tuple[str, Params]  # a code, and what its sentence names
+Wrong = tuple[str, Params]  # a code, and the parameters of its sentence
 TAGS: Final = (
     "assign",
     "case",
@@ -43,7 +43,7 @@ LIMITS: Final = {  # characters of a rendered part, by channel
 
 
 class Rendered(NamedTuple):
-    """One message as a person gets it."""
+    """A message as a person gets it."""
 
     locale: str
     channel: str
@@ -53,7 +53,7 @@ class Rendered(NamedTuple):
 
 
 class NotFor(Exception):
-    """A template has no message for this person, for a reason."""
+    """A template has no message for this person; ``reason`` says why."""
 
     def __init__(self, code: str, /, **params: JsonValue) -> None:
         self.reason = Reason(code, params)
@@ -61,7 +61,7 @@ class NotFor(Exception):
 
 
 class _Missing(FalsyStrictUndefined):
-    """A placeholder without value: false in conditions, mended by ``default``, an error when it is printed."""
+    """A placeholder without value: false in conditions, replaced by ``default``, an error when it is printed."""
 
     force_liquid_default = True
 
@@ -90,23 +90,25 @@ def _environment(locale: str) -> Environment:
     return environment
 
 
-def problems(template: MessageTemplate, variables: Sequence[VariableSpec], place: str) -> list[FieldError]:
-    """What is wrong with a template, each with its place: syntax, unknown placeholders, missing defaults, lengths.
+def problems(template: MessageTemplate, variables: Sequence[VariableSpec], pointer: str) -> list[FieldError]:
+    """Return the errors of a template, with pointers: syntax, unknown placeholders, missing defaults, lengths.
 
-    :param place: JSON pointer to the template.
+    :param pointer: JSON pointer to the template.
     """
-    found: list[FieldError] = []
+    errors: list[FieldError] = []
     for locale, text in template.texts.items():
         for part in PARTS:
-            source, here = getattr(text, part), f"{place}/texts/{locale}/{part}"
+            source, here = getattr(text, part), f"{pointer}/texts/{locale}/{part}"
             wrong = text_problem(template.channel, locale, part, source, variables)
-            found += [FieldError(here, *wrong)] if wrong else []
-    return found
+            errors += [FieldError(here, *wrong)] if wrong else []
+    return errors
 
 
 def text_problem(channel: str, locale: str, part: str, source: str, variables: Sequence[VariableSpec]) -> Wrong | None:
-    """What is wrong with one text for one part of a message."""
-    declared = tuple((one.name, type(one.sample).__name__, one.sample, one.required) for one in variables)
+    """Return the error of a text for a part of a message; null when it has none."""
+    declared = tuple(
+        (variable.name, type(variable.sample).__name__, variable.sample, variable.required) for variable in variables
+    )
     return _text_problem(channel, locale, part, source, declared)
 
 
@@ -114,9 +116,9 @@ def text_problem(channel: str, locale: str, part: str, source: str, variables: S
 def _text_problem(
     channel: str, locale: str, part: str, source: str, declared: tuple[tuple[str, str, Value, bool], ...]
 ) -> Wrong | None:
-    """Kept, because a definition of a thousand messages is checked again whenever somebody looks at its draft.
+    """Check a text. Cached, because opening a draft checks all of its messages, up to a thousand, again.
 
-    :param declared: (name, type, sample, required) of each variable; the type tells 1 from true.
+    :param declared: (name, type, sample, required) of each variable; the type distinguishes 1 from true in the cache.
     """
     samples = {name: sample for name, _, sample, _ in declared}
     optional = [name for name, _, _, required in declared if not required]
@@ -130,9 +132,9 @@ def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> Wrong | N
         return "text_language", {"locale": locale}
     except (LiquidError, ValueError) as error:
         return "text_syntax", {"reason": _words(error)}
-    for name, places in used.items():
+    for name, occurrences in used.items():
         if name not in samples:
-            line = source.count("\n", 0, places[0].span.index) + 1
+            line = source.count("\n", 0, occurrences[0].span.index) + 1
             return "text_unknown_variable", {"line": line, "name": name, "known": [*samples]}
     return None
 
@@ -141,7 +143,7 @@ def _behaviour(
     channel: str, locale: str, part: str, source: str, samples: Mapping[str, Value], optional: list[str]
 ) -> Wrong | None:
     """Render with the samples, without each optional variable, and without all of them."""
-    for missing in ([], *([one] for one in optional), optional):
+    for missing in ([], *([name] for name in optional), optional):
         given = {name: value for name, value in samples.items() if name not in missing}
         try:
             checked_length(channel, part, _render(locale, source, given))
@@ -154,24 +156,24 @@ def _behaviour(
 
 
 def render(template: MessageTemplate, locale: str, given: Mapping[str, Any]) -> Rendered:
-    """The message for a person.
+    """Render the message for a person.
 
-    :param given: values of variables; null and empty ones count as missing.
-    :raises NotFor: a placeholder has neither value nor default, or the message is too long; in words.
+    :param given: values of variables; null and empty values count as missing.
+    :raises NotFor: a placeholder has neither value nor default, or the message is too long.
     """
     values = {name: value for name, value in given.items() if value is not None and value != ""}
     chosen = choose_locale(list(template.texts), locale)
     text = template.texts[chosen]
     parts = {part: render_part(chosen, part, getattr(text, part), values) for part in PARTS}
-    parts = {part: checked_length(template.channel, part, found) for part, found in parts.items()}
+    parts = {part: checked_length(template.channel, part, text) for part, text in parts.items()}
     return Rendered(chosen, template.channel, **parts)
 
 
 def render_part(locale: str, part: str, source: str, values: Mapping[str, Any]) -> str:
-    """One part of a message, however long.
+    """Render a part of a message, of any length.
 
-    :param values: of variables; without those that count as missing.
-    :raises NotFor: a placeholder has neither value nor default, or the text cannot be rendered; in words.
+    :param values: of variables, without those that count as missing.
+    :raises NotFor: a placeholder has neither value nor default, or the text cannot be rendered.
     """
     try:
         return _render(locale, source, values)
@@ -182,11 +184,11 @@ def render_part(locale: str, part: str, source: str, values: Mapping[str, Any]) 
 
 
 def choose_locale(offered: list[str], wanted: str) -> str:
-    """The locale itself, its language, another region of the language, or the first that is offered."""
+    """Choose the wanted locale, its language, another region of the language, or the first locale offered."""
     language = wanted.partition("-")[0].lower()
-    ranked = [one for one in offered if one.lower() == wanted.lower()]
-    ranked += [one for one in offered if one.lower() == language]
-    ranked += [one for one in offered if one.partition("-")[0].lower() == language]
+    ranked = [locale for locale in offered if locale.lower() == wanted.lower()]
+    ranked += [locale for locale in offered if locale.lower() == language]
+    ranked += [locale for locale in offered if locale.partition("-")[0].lower() == language]
     return (ranked or offered)[0]
 
 
@@ -202,9 +204,9 @@ def _render(locale: str, source: str, values: Mapping[str, Any]) -> str:
 
 
 def checked_length(channel: str, part: str, text: str) -> str:
-    """The text of a part.
+    """Return the text of a part.
 
-    :raises NotFor: it is longer than the channel takes.
+    :raises NotFor: the text is longer than the channel allows.
     """
     most = LIMITS[channel][part]
     if len(text) > most:
@@ -213,7 +215,7 @@ def checked_length(channel: str, part: str, text: str) -> str:
 
 
 def _words(error: Exception) -> str:
-    """The first line of an error; the library's own goes on with a picture of the source."""
+    """Return the first line of an error. The library's text continues with an excerpt of the source."""
     if isinstance(error, ResourceLimitError):
         return f"it is too large to render ({str(error).splitlines()[0]})"
     token = getattr(error, "token", None)

@@ -15,34 +15,34 @@ _TEMPLATE: Readable[MessageTemplate] = Readable(MessageTemplate)
 
 
 class Seen(NamedTuple):
-    """One combination."""
+    """The previews of a combination."""
 
     title: str
     id: str
-    previews: list[Rendered]  # by language; none: these parts never stand in one message
+    previews: list[Rendered]  # by language; empty: these parts never stand in the same message
 
 
 def previews(template: object, variables: object) -> list[Rendered]:
-    """A message in each language; none while something in it is wrong.
+    """Render a message with sample values in each language; empty while the message has errors.
 
-    :param template: as in a definition, and so ``variables``.
+    :param template: the JSON of a definition, like ``variables``.
     """
-    known, message = _VARIABLES.of(variables), _TEMPLATE.of(template)
-    if known is None or message is None or problems(message, known, ""):
+    declared, message = _VARIABLES.of(variables), _TEMPLATE.of(template)
+    if declared is None or message is None or problems(message, declared, ""):
         return []
-    samples = {variable.name: variable.sample for variable in known}
+    samples = {variable.name: variable.sample for variable in declared}
     return [render(message, locale, samples) for locale in message.texts]
 
 
 def composed_previews(spec: CompositionSpec, variables: object, picked: Sequence[str]) -> list[Seen]:
-    """The first combination, and those that were picked; none while something in it is wrong."""
-    known = _VARIABLES.of(variables)
-    if known is None or composition_rules.problems(None, spec, known):
+    """Render the first combination and the picked ones with sample values; empty while the composition has errors."""
+    declared = _VARIABLES.of(variables)
+    if declared is None or composition_rules.problems(None, spec, declared):
         return []
-    samples = {variable.name: variable.sample for variable in known}
+    samples = {variable.name: variable.sample for variable in declared}
     titles = ["The first combination"] + ["The combination that you picked"] * len(picked)
-    seen = []
+    rendered = []
     for title, name in zip(titles, [spec.combinations[0].id, *picked], strict=True):
         locales = spec.by_id[name].locales if name in spec.by_id else []
-        seen.append(Seen(title, name, [Composer(spec, locale, samples).render(name) for locale in locales]))
-    return seen
+        rendered.append(Seen(title, name, [Composer(spec, locale, samples).render(name) for locale in locales]))
+    return rendered

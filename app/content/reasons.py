@@ -1,4 +1,4 @@
-"""Why an action is not eligible for a unit: a code with parameters is logged, and read as words where somebody looks."""
+"""Reasons why an action is not eligible for a unit. Codes with parameters are logged, and turned into words to be shown."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ Words = str | Callable[[Params], str]
 
 
 class Reason(NamedTuple):
-    """One reason against one action."""
+    """A reason why an action is not eligible."""
 
     code: str  # a key of WORDS
     params: dict[str, JsonValue]
@@ -55,9 +55,9 @@ WORDS: Mapping[str, Words] = {
 
 
 def words(code: str, params: Params) -> str:
-    """A logged code and its parameters in words.
+    """Turn a logged code and its parameters into words.
 
-    :raises KeyError: there is no such code, or a parameter of it is missing.
+    :raises KeyError: the code is unknown, or a parameter is missing.
     """
     template = WORDS[code]
     return template.format(**params) if isinstance(template, str) else template(params)

@@ -45,7 +45,7 @@ def test_nobody_sees_a_page_without_signing_in(app: Flask, web: Web) -> None:
             assert (page.status, "API key" in page.text) == (401, False), address
 
 
-def test_pages_that_need_a_role_are_refused_to_lower_ones(app: Flask, viewer: Browser, editor: Browser) -> None:
+def test_pages_refuse_users_with_a_lower_role(app: Flask, viewer: Browser, editor: Browser) -> None:
     people = {"viewer": viewer, "editor": editor}
     for rule in app.url_map.iter_rules():
         needed = getattr(app.view_functions[rule.endpoint], "role", "")
@@ -67,7 +67,7 @@ def test_a_form_without_its_token_is_refused(admin: Browser, database_url: str) 
     assert query(database_url, "SELECT count(*) FROM users") == before
 
 
-def test_no_form_is_taken_without_its_token(app: Flask, admin: Browser) -> None:
+def test_every_form_is_refused_without_its_token(app: Flask, admin: Browser) -> None:
     tried = 0
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("admin.") and "POST" in (rule.methods or ()):
@@ -107,14 +107,14 @@ def test_cookies_are_for_the_pages_only(web: Web, database_url: str) -> None:
     assert signed.get("/v1/experiments").status == 401
 
 
-def test_a_cookie_that_was_changed_is_worth_nothing(viewer: Browser, web: Web) -> None:
+def test_a_modified_cookie_is_not_accepted(viewer: Browser, web: Web) -> None:
     value = viewer.cookies["loopwise"]
     for changed in (value[:-2] + ("AA" if value[-2:] != "AA" else "BB"), "x" + value, value.replace(".", "", 1), "%00"):
         page = Browser(web.port, {"loopwise": changed}).get("/admin/")
         assert page.address.startswith("/admin/sign-in")
 
 
-def test_after_signing_in_one_lands_where_one_wanted_but_never_outside(web: Web, database_url: str) -> None:
+def test_signing_in_leads_to_the_requested_page_but_never_to_another_site(web: Web, database_url: str) -> None:
     signed_in(web, database_url, "viewer", "wanderer")
     wanted = {
         "/admin/experiments/none/results?method=fixed": "/admin/experiments/none/results?method=fixed",
@@ -139,7 +139,7 @@ def test_a_locked_out_user_is_out_at_once(web: Web, database_url: str) -> None:
     assert page.status == 401
 
 
-def test_a_changed_role_holds_from_the_next_click(web: Web, database_url: str) -> None:
+def test_a_changed_role_applies_from_the_next_request(web: Web, database_url: str) -> None:
     browser = signed_in(web, database_url, "viewer", "climber")
     assert browser.get("/admin/users").status == 403
     with engine_of(database_url) as engine:

@@ -38,7 +38,7 @@ def experiment(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("scope", "method", "path"), CALLS)
-def test_a_key_opens_what_its_scope_says_and_nothing_else(
+def test_a_key_opens_the_routes_of_its_scope_only(
     web: Web, keys: dict[str, str], scope: str, method: str, path: str
 ) -> None:
     for held, key in keys.items():
@@ -68,7 +68,7 @@ def test_every_route_says_which_scope_it_needs(app: Any) -> None:
     assert public - pages == {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 
-def test_a_route_that_says_nothing_is_closed_even_for_administrators(app: Any, keys: dict[str, str]) -> None:
+def test_a_route_without_a_scope_is_closed_even_for_administrators(app: Any, keys: dict[str, str]) -> None:
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
     client = app.test_client()
     for key in keys.values():

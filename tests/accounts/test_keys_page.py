@@ -24,7 +24,7 @@ def test_a_key_is_shown_once_and_works_for_its_experiment_until_it_is_revoked(ad
     assert "revoked" in admin.get("/admin/keys").html.partition(key[:15])[2].partition("</tr>")[0]
 
 
-def test_what_was_typed_for_a_key_that_cannot_be_made_is_kept(admin: Browser) -> None:
+def test_the_form_keeps_its_values_when_a_key_is_refused(admin: Browser) -> None:
     page = admin.post("/admin/keys", {"name": "kept", "scopes": "read", "experiment": "nowhere"})
     assert page.status == 404
     assert "There is no experiment 'nowhere'" in page.text

@@ -36,7 +36,7 @@ def test_a_page_decides_and_rewards_and_may_read_the_answers(web: Web, key: str)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://shop.example.evil.example", "null", None])
-def test_elsewhere_the_key_opens_nothing(web: Web, key: str, origin: str | None) -> None:
+def test_a_publishable_key_opens_nothing_on_other_origins(web: Web, key: str, origin: str | None) -> None:
     answer = page(web, key, origin).decide("shown", unit_id="visitor")
     assert (answer.status, answer.body["code"]) == (403, "wrong_origin")
     assert "Access-Control-Allow-Origin" not in answer.headers
@@ -63,7 +63,7 @@ def test_routes_for_servers_stay_closed_to_pages(web: Web, key: str) -> None:
     assert page(web, key).get("/v1/experiments").body["code"] == "missing_scope"
 
 
-def test_what_is_personal_needs_a_token_of_the_unit(web: Web, client: Client, key: str) -> None:
+def test_personal_data_needs_a_token_of_the_unit(web: Web, client: Client, key: str) -> None:
     body: Any = {"unit_id": "visitor", "purposes": {"learn": "denied"}, "text_version": "1", "source": "page"}
     refused = page(web, key).post("/v1/consent", body)
     assert (refused.status, refused.body["code"]) == (403, "unit_token_needed")
@@ -74,12 +74,12 @@ def test_what_is_personal_needs_a_token_of_the_unit(web: Web, client: Client, ke
 
 
 @pytest.mark.parametrize("token", ["", "1", "9.", "x.y", "٣.a", "9" * 30 + ".a", "é.\udce9"])
-def test_a_token_that_is_none_is_refused(token: str) -> None:
+def test_a_malformed_token_is_refused(token: str) -> None:
     with pytest.raises(Forbidden):
         unit_tokens.check(SECRET, "u", token)
 
 
-def test_a_token_ends() -> None:
+def test_an_expired_token_is_refused() -> None:
     token = unit_tokens.make(SECRET, "u", 1)
     unit_tokens.check(SECRET, "u", token)
     time.sleep(2.1)
@@ -95,6 +95,6 @@ def test_an_origin_is_a_whole_origin(database_url: str, origin: str) -> None:
         create_key(engine, scopes=["decide"], origins=[origin])
 
 
-def test_what_everybody_can_read_has_no_power(database_url: str) -> None:
+def test_a_publishable_key_cannot_have_powerful_scopes(database_url: str) -> None:
     with engine_of(database_url) as engine, pytest.raises(Unprocessable, match="no scope but decide, reward"):
         create_key(engine, scopes=["decide", "read"], origins=[SHOP])

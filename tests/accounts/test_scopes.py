@@ -80,7 +80,7 @@ class _Directory:
         self.known = self.after
 
 
-def test_a_key_that_is_not_known_is_looked_for_once_more() -> None:
+def test_the_keys_are_reloaded_once_for_an_unknown_key() -> None:
     key = stored()
     for known, after, answer, looks in (
         ({"k": key}, {}, key, 0),
@@ -111,7 +111,7 @@ def test_a_presented_key_is_its_public_id_and_its_hash() -> None:
         WHOLE[:-1] + ".",
     ],
 )
-def test_what_has_not_the_form_of_a_key_is_refused_like_every_key_that_does_not_work(presented: str) -> None:
+def test_a_malformed_key_gets_the_same_error_as_an_unknown_key(presented: str) -> None:
     with pytest.raises(Unauthorized, match="Send a valid API key") as caught:
         keys.parse(presented)
     assert caught.value.code == "invalid_key"
@@ -141,9 +141,7 @@ def test_a_new_key_is_kept_as_its_hash_and_noted_in_the_history(engine: Engine, 
     assert query(database_url, changed, made.id) == [("ada", "key_created", experiment_id, None, after)]
 
 
-def test_a_key_is_of_no_experiment_and_made_at_the_command_line_unless_it_is_said(
-    engine: Engine, database_url: str
-) -> None:
+def test_by_default_a_key_is_unbound_and_created_by_the_command_line(engine: Engine, database_url: str) -> None:
     made = create_key(engine, scopes=["read"])
     (row,) = [key for key in list_keys(engine) if key.id == made.id]
     assert (row.name, row.experiment_id, keys.bound_experiments(engine, [row])) == ("", None, {})
@@ -156,13 +154,13 @@ def test_keys_are_random() -> None:
 
 
 @pytest.mark.parametrize("scopes", [[], ["decide", "everything"]])
-def test_unknown_scopes_and_none_are_refused(engine: Engine, scopes: list[str]) -> None:
+def test_unknown_scopes_and_an_empty_list_of_scopes_are_refused(engine: Engine, scopes: list[str]) -> None:
     with pytest.raises(Unprocessable) as caught:
         create_key(engine, scopes=scopes)
     assert problems(caught) == [("/scopes", "scopes_unknown", {"known": [*keys.SCOPES]})]
 
 
-def test_a_key_of_an_experiment_that_is_not_there_is_refused(engine: Engine) -> None:
+def test_a_key_for_an_unknown_experiment_is_refused(engine: Engine) -> None:
     with pytest.raises(NotFound):
         create_key(engine, scopes=["read"], experiment_key="nowhere")
 

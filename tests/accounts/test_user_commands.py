@@ -32,7 +32,7 @@ def test_a_user_is_made_gets_in_changes_role_and_is_locked_out(tmp_path: Path, w
     assert actors == [("cli",)]
 
 
-def test_mistakes_end_with_one_sentence(tmp_path: Path, database_url: str) -> None:
+def test_a_wrong_command_ends_with_an_error_of_one_sentence(tmp_path: Path, database_url: str) -> None:
     for arguments, words in (
         (("create", "two words"), "give 1 to 100 letters"),
         (("create", "x", "--role", "god"), "give one of viewer, editor, admin"),

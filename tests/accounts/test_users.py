@@ -102,7 +102,7 @@ def test_a_new_password_ends_the_sessions_under_the_old_one(engine: Any) -> None
     assert users.sign_in(engine, "Forgetful ", "another long password", "test")
 
 
-def test_somebody_stays_administrator(engine: Any, database_url: str) -> None:
+def test_the_last_administrator_cannot_be_removed(engine: Any, database_url: str) -> None:
     query(database_url, "DELETE FROM users")
     join(engine, "only", "admin")
     for attempt in (
@@ -143,9 +143,7 @@ def test_two_administrators_cannot_lock_each_other_out_at_once(engine: Any, data
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 257, "aaaaaaaaaaaa", "particular"])
-def test_a_password_that_will_not_do_is_refused_and_the_link_stays(
-    engine: Any, database_url: str, password: str
-) -> None:
+def test_a_weak_password_is_refused_and_the_link_stays_valid(engine: Any, database_url: str, password: str) -> None:
     query(database_url, "DELETE FROM users WHERE name = 'particular'")
     link = users.create_user(engine, "particular", "viewer", "test")
     with pytest.raises(Unprocessable):

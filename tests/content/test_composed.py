@@ -108,7 +108,7 @@ def test_slots_have_the_exact_marginals_of_the_joint_distribution(client: Client
     assert math.prod(one["given_above"] for one in answer["slots"]) == pytest.approx(answer["propensity"], rel=1e-12)
 
 
-def test_combinations_that_lack_a_value_are_left_out_before_the_draw_with_the_part_named(
+def test_combinations_that_lack_a_value_are_excluded_before_the_draw_and_the_reason_names_the_part(
     client: Client, key: str, database_url: str
 ) -> None:
     answer = ask(client, variables={"progress": 5})
@@ -134,7 +134,7 @@ def test_a_retry_gets_the_same_message_and_slots(client: Client, key: str) -> No
         assert ask(client, decision_id=f"mine {number}") == ask(client, decision_id=f"mine {number}")
 
 
-def test_a_call_may_not_bring_its_own_actions(client: Client, key: str) -> None:
+def test_a_request_for_a_composed_message_cannot_supply_actions(client: Client, key: str) -> None:
     answer = client.decide("composed", actions=[{"id": "x"}])
     assert answer.status == 422 and answer.body["errors"][0]["path"] == "/actions"
 
@@ -147,7 +147,7 @@ def test_a_fixed_arm_names_a_combination(client: Client) -> None:
     assert answer.body["message"]["body"] == "Go!" and answer.body["propensity"] == 1.0
 
 
-def test_caps_leave_only_silence(client: Client) -> None:
+def test_when_caps_exclude_every_message_only_saying_nothing_is_left(client: Client) -> None:
     fatigue = {"caps": [{"limit": 1, "window_s": 3600}]}
     one = SLOTS[0] | {"parts": SLOTS[0]["parts"][2:]}
     small = {"slots": [one, SLOTS[1]], "allow_nothing": True}
@@ -209,7 +209,7 @@ BANDIT = {"type": "bandit", "algorithm": "squarecb"}
          "/composition/slots/0/parts/2", "every combination with this part is forbidden"),
     ],
 )  # fmt: skip
-def test_a_wrong_composition_is_refused_with_the_place_named(
+def test_a_wrong_composition_is_refused_and_the_error_names_the_field(
     client: Client, change: dict[str, Any], path: str, words: str
 ) -> None:
     definition = {"key": "wrong", "composition": {**COMPOSITION, "forbidden": [], **change}, "variables": VARIABLES,
@@ -233,14 +233,14 @@ def test_a_wrong_composition_is_refused_with_the_place_named(
         ({"fatigue": {"caps": [{"limit": 1, "window_s": 60, "action": "a"}]}}, "/fatigue/caps/0/action"),
     ],
 )  # fmt: skip
-def test_what_does_not_go_with_a_composition_is_refused(client: Client, change: dict[str, Any], path: str) -> None:
+def test_settings_that_a_composition_excludes_are_refused(client: Client, change: dict[str, Any], path: str) -> None:
     definition = {"key": "wrong", "composition": COMPOSITION, "variables": VARIABLES,
                   "arms": [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}], **change}  # fmt: skip
     answer = client.post("/v1/experiments", definition)
     assert answer.status == 422 and path in [one["path"] for one in answer.body["errors"]], answer.raw
 
 
-def test_learning_arms_are_stored_as_learners_of_slates_and_read_back_alike(client: Client) -> None:
+def test_learning_arms_are_stored_as_slate_learners_and_read_back_unchanged(client: Client) -> None:
     arms = [{"key": "learned", "share": 1.0, "policy": BANDIT}]
     made = client.make("slates-learner", actions=[], composition=COMPOSITION, variables=VARIABLES, arms=arms)
     assert made["arms"][0]["policy"] == BANDIT | {"slates": True}
@@ -261,7 +261,7 @@ def test_the_largest_composition_decides_within_its_deadline(client: Client) -> 
     assert answer.status == 201 and len(answer.body["ranking"]) == 1001
 
 
-def test_a_trigger_may_ask_for_a_composed_message(client: Client, key: str) -> None:
+def test_a_trigger_may_request_a_composed_message(client: Client, key: str) -> None:
     definition = {
         "key": "stalled",
         "experiment": "composed",

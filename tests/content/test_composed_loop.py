@@ -79,7 +79,9 @@ def played(loop: Loop) -> int:
     return made
 
 
-def test_the_learning_arm_finds_the_message_for_each_mood_and_when_to_say_nothing(loop: Loop, played: int) -> None:
+def test_the_learning_arm_learns_the_best_message_for_each_mood_and_when_to_say_nothing(
+    loop: Loop, played: int
+) -> None:
     """What it earns is far above chance in each mood; whether it has found the best tone yet may hang on some draws."""
     for mood in (*BEST, "muted"):
         answers = loop.decide("composed", [{"unit_id": f"new {n}", "context": {"mood": mood}} for n in range(20)])
@@ -91,13 +93,13 @@ def test_the_learning_arm_finds_the_message_for_each_mood_and_when_to_say_nothin
         assert (by_arm["learned"]["nothing"] > 0.5) == (mood == "muted"), (mood, by_arm["learned"])
 
 
-def test_every_decision_and_every_model_is_made_again_bit_for_bit(loop: Loop, played: int) -> None:
+def test_every_decision_and_every_model_is_reproduced_bit_for_bit(loop: Loop, played: int) -> None:
     report = loop.audit("composed")
     assert report.ok, report.lines()
     assert report.decisions >= 1500 and report.versions == 6 and report.unaccounted == 0
 
 
-def test_no_decision_holds_a_forbidden_pair_and_none_gives_it_mass(loop: Loop, played: int) -> None:
+def test_no_decision_chooses_a_forbidden_pair_or_gives_it_probability(loop: Loop, played: int) -> None:
     bad = "subject=news|%ask=later"
     found = query(
         loop.database_url,
@@ -109,7 +111,7 @@ def test_no_decision_holds_a_forbidden_pair_and_none_gives_it_mass(loop: Loop, p
     assert found[0][0] == 0 and found[0][1] >= 1500 and found[0][2] < 1e-12
 
 
-def test_a_replay_shows_slots_whose_chain_multiplies_to_the_propensity(loop: Loop, played: int) -> None:
+def test_the_conditional_probabilities_of_slots_in_a_replay_multiply_to_the_propensity(loop: Loop, played: int) -> None:
     for number in range(0, 300, 37):
         found = replay(loop.runtime.engine, loop.settings, "composed", f"composed/4/{number}")
         assert found.recomputed is not None and found.recomputed.same
@@ -120,7 +122,7 @@ def test_a_replay_shows_slots_whose_chain_multiplies_to_the_propensity(loop: Loo
         assert {one.side for one in found.recomputed.contributions} <= {"context"}
 
 
-def test_the_log_holds_what_the_estimators_of_slates_need(loop: Loop, played: int) -> None:
+def test_the_log_contains_what_the_slate_estimators_need(loop: Loop, played: int) -> None:
     """What always saying one message would earn, from the uniform arm's rows, against the truth."""
     target = ("question", "warm", "now")
     rows = query(
@@ -176,7 +178,7 @@ def test_the_log_is_exported_with_the_parts_of_every_combination(loop: Loop, pla
     assert '"part":"question"' in text.replace(" ", "")
 
 
-def test_a_model_learns_on_when_parts_and_forbidden_pairs_change(loop: Loop) -> None:
+def test_a_model_continues_to_learn_when_parts_and_forbidden_pairs_change(loop: Loop) -> None:
     from app.design import experiments
 
     made = loop.make("growing", actions=[], composition=COMPOSITION, arms=bandit("epsilon_greedy"))
@@ -215,7 +217,7 @@ def test_lists_are_learned_position_by_position(loop: Loop) -> None:
     assert report.ok and report.decisions == 900, report.lines()
 
 
-def test_the_order_of_combinations_is_that_of_slots_and_parts(loop: Loop, played: int) -> None:
+def test_combinations_follow_the_order_of_slots_and_parts(loop: Loop, played: int) -> None:
     (answer,) = loop.decide("composed", [{"context": {"mood": "muted"}}])
     row = query(loop.database_url, "SELECT eligible FROM decisions WHERE id = %s", answer["decision_id"])[0][0]
     every = [zip(CHOICES, parts, strict=True) for parts in itertools.product(*CHOICES.values())]

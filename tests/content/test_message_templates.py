@@ -87,11 +87,11 @@ def test_values_are_never_evaluated() -> None:
         ('{{ user_name | plural: one: "a", other: "b" }}', "a plural form needs a number"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_saved_is_said_with_its_place(body: str, words: str) -> None:
+def test_an_invalid_template_is_refused_and_the_error_names_the_field(body: str, words: str) -> None:
     assert words in refused(body)
 
 
-def test_lengths_are_those_of_the_channel() -> None:
+def test_texts_longer_than_the_channel_allows_are_refused() -> None:
     assert "push takes 240" in refused("x" * 241, channel="push")
     parse_config(definition("x", actions=[{"id": "a", "template": {"texts": {"en": {"body": "x" * 241}}}}]))
     with pytest.raises(NotFor, match="the body has 300 characters, push takes 240"):
@@ -104,18 +104,18 @@ def test_an_unknown_language_is_refused() -> None:
         parse_config(definition("x", actions=actions, variables=VARIABLES))
 
 
-def test_the_nearest_language_is_taken() -> None:
+def test_the_nearest_language_is_chosen() -> None:
     offered = ["en", "de", "de-AT", "pt-BR"]
     wanted = {"de-AT": "de-AT", "de-CH": "de", "DE": "de", "pt": "pt-BR", "fr": "en", "en-GB": "en"}
     assert {locale: choose_locale(offered, locale) for locale in wanted} == wanted
 
 
-def test_a_variable_is_declared_once() -> None:
+def test_a_variable_that_is_declared_twice_is_refused() -> None:
     with pytest.raises(Unprocessable, match="another variable has this name"):
         parse_config(definition("x", variables=[VARIABLES[0], VARIABLES[0]]))
 
 
-def test_a_text_is_judged_by_the_type_of_its_samples_also_when_it_was_judged_before() -> None:
+def test_the_cached_check_of_a_text_distinguishes_the_types_of_samples() -> None:
     source = '{{ lessons | plural: one: "lesson", other: "lessons" }}'
     for sample, wrong in ((1, False), (True, True), (1.0, False), ("1", True)):
         known = [VariableSpec(name="lessons", sample=sample, required=True)]

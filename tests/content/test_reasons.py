@@ -38,11 +38,11 @@ def test_the_codes_of_the_source_are_the_codes_with_words() -> None:
         ("other_channel", {"channel": "sms"}, "its channel is sms"),
     ],
 )
-def test_a_reason_in_words(code: str, params: dict[str, Any], expected: str) -> None:
+def test_each_reason_has_words(code: str, params: dict[str, Any], expected: str) -> None:
     assert words(code, params) == expected
 
 
-def test_a_part_of_a_composed_message_names_itself_and_its_own_reason() -> None:
+def test_the_reason_for_a_part_names_the_part_and_the_cause() -> None:
     inner = NotFor("too_long", place="title", length=70, channel="push", limit=65).reason
     outer = NotFor("of_part", slot="greeting", part="formal", code=inner.code, **inner.params)
     assert str(outer) == "greeting=formal: the title has 70 characters, push takes 65"

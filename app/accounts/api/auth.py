@@ -1,4 +1,4 @@
-"""Who calls, and may they: every route says which scope it needs; one that says nothing is closed."""
+"""Identifies and authorises callers. Every route declares the scope that it needs; a route without a scope is closed."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,7 +14,7 @@ from app.foundation.errors import Forbidden
 from app.foundation.serving import PUBLIC, process
 from app.foundation.store.engine import begin_request, end_request
 
-PATIENT = ("analysts", "admin")  # reports may take many statements: each has the deadline, not all together
+PATIENT = ("analysts", "admin")  # a report may run many statements; the deadline applies to each, not to their sum
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 
@@ -42,16 +42,16 @@ def install(app: Flask) -> None:
 
 
 def caller() -> Caller:
-    """Who is calling; only in views that need a scope."""
-    found: Caller = g.caller
-    return found
+    """Return the caller; only in views that need a scope."""
+    authorised: Caller = g.caller
+    return authorised
 
 
 def identify(presented: str) -> Caller:
-    """The caller behind a key.
+    """Return the caller of a key.
 
-    :raises Unauthorized: it is not a valid key.
-    :raises Forbidden: it is publishable, and the page is not one of its own.
+    :raises Unauthorized: the key is not valid.
+    :raises Forbidden: the key is publishable and not allowed on this page's origin.
     """
     key_id, presented_hash = keys.parse(presented)
     stored = keys.known_key(key_directory(), key_id)
@@ -77,7 +77,7 @@ def _authorise() -> None:
     in_query = getattr(view, "key_in_query", False) and "Authorization" not in request.headers
     g.caller = identify(request.args.get("key", "") if in_query else _presented())
     if in_query and not g.caller.publishable:
-        raise keys.unknown_key()  # addresses are logged by whoever passes them on
+        raise keys.unknown_key()  # proxies log addresses, so secret keys must not appear in them
     if scope is None or not g.caller.may(scope):
         raise Forbidden("missing_scope", f"This key lacks the scope {scope!r}." if scope else "This route is closed.")
     if g.caller.publishable and not getattr(view, "browsers", False):

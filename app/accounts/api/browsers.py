@@ -1,4 +1,4 @@
-"""Calls from web pages of other origins: which origins may, and what they are told (the fetch standard's CORS)."""
+"""Calls from web pages of other origins: the allowed origins and the headers for them (CORS, in the fetch standard)."""
 
 from flask import Flask, Response, g, request
 
@@ -13,13 +13,13 @@ PREFLIGHT_S = 600
 
 
 def install(app: Flask) -> None:
-    """Answer preflights before anybody asks for a key, and tell pages that they may read what they asked for."""
+    """Answer preflights before the key is checked, and add the headers that let pages read the answers."""
     app.before_request(_preflight)
     app.after_request(_allow)
 
 
 def check_origin(origins: list[str]) -> None:
-    """Is a publishable key used from where it may be?
+    """Check that a publishable key is used on an allowed origin.
 
     :raises Forbidden: the page's origin is not one of the key's.
     """
@@ -32,9 +32,9 @@ def check_origin(origins: list[str]) -> None:
 
 
 def check_unit(caller: Caller, unit_id: str) -> None:
-    """A browser must prove for whom it speaks; a server's secret key speaks for everybody.
+    """Check that a browser may speak for a unit. A server's secret key speaks for every unit.
 
-    :raises Forbidden: there is no valid token for this unit.
+    :raises Forbidden: the request has no valid token for this unit.
     """
     if caller.publishable:
         token = request.headers.get("Loopwise-Unit-Token") or request.args.get("unit_token", "")
@@ -47,8 +47,8 @@ def _preflight() -> Response | None:
     origin = request.headers.get("Origin", "")
     response = Response(status=204)
     response.headers["Vary"] = "Origin"
-    known = key_directory().known_keys().values()
-    if any(origin in (key.origins or ()) and key.revoked_at is None for key in known):
+    keys = key_directory().known_keys().values()
+    if any(origin in (key.origins or ()) and key.revoked_at is None for key in keys):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Methods"] = "GET, POST"
         response.headers["Access-Control-Allow-Headers"] = HEADERS

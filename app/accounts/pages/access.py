@@ -47,10 +47,10 @@ _csrf = CSRFProtect()
 
 
 def page(rule: str, role: str, methods: tuple[str, ...] = ("GET",)) -> Callable[[View], View]:
-    """Register a page at an address below ``PREFIX`` for those who have a role, or for ``ANYBODY``."""
+    """Register a page at an address below ``PREFIX`` for users with a role, or for ``ANYBODY``."""
 
     def register(view: View) -> View:
-        view.scope = PUBLIC  # type: ignore[attr-defined]  # no API key: the role below is what is checked
+        view.scope = PUBLIC  # type: ignore[attr-defined]  # no API key: the page checks the role below
         view.role = role  # type: ignore[attr-defined]
         blueprint.add_url_rule(rule, view.__name__, view, methods=list(methods))
         return view
@@ -59,13 +59,13 @@ def page(rule: str, role: str, methods: tuple[str, ...] = ("GET",)) -> Callable[
 
 
 def user() -> SignedIn:
-    """Who looks at the page; only in pages that need a role."""
-    found: SignedIn = g.user
-    return found
+    """Return the signed-in user; only in pages that need a role."""
+    signed_in: SignedIn = g.user
+    return signed_in
 
 
 def may(role: str) -> bool:
-    """True when whoever looks at the page has the role."""
+    """True when the signed-in user has the role."""
     return g.get("user") is not None and users.may(g.user.role, role)
 
 
@@ -88,7 +88,7 @@ def install(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SECURE=settings.public_url.startswith("https:"),
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,  # a pasted table may be as large as any body
         WTF_CSRF_CHECK_DEFAULT=False,  # the API has no cookies; pages are checked below
-        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: whoever types for two hours loses nothing
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session, so that a long time of typing loses nothing
         WTF_CSRF_SSL_STRICT=False,  # compares the Referer, which our own Referrer-Policy takes away
     )
     app.session_interface = _OnlyPages()
@@ -99,7 +99,7 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def begin_session(token: str) -> None:
-    """Take a new session: everything of the cookie's former life is gone, on the server too."""
+    """Begin a new session. The previous session of the cookie ends, on the server too."""
     end_session()
     session["token"] = token
 
@@ -146,7 +146,7 @@ def _form_expired(_: CSRFError) -> Response:
 
 
 def error_page(error: LoopwiseError) -> Response | None:
-    """The page that shows an error to a person; null when no person asked."""
+    """Return the page for an error; null when the request is not for a page."""
     if not request.path.startswith(f"{PREFIX}/") and request.path != PREFIX:
         return None
     return _shown(error)
@@ -162,5 +162,5 @@ def _shown(error: LoopwiseError) -> Response:
 
 @page("/<path:rest>", ANYBODY)
 def unknown_page(rest: str) -> Response:
-    """Whatever else is asked for below the prefix."""
+    """Answer every other address below the prefix with an error."""
     raise NotFound("unknown_page", f"There is no page at this address: {PREFIX}/{rest}")

@@ -52,7 +52,7 @@ def _address(token: str) -> str:
 
 
 def _shown(errors: dict[str, str], link: str, typed: dict[str, str]) -> str:
-    found = service.list_users(process().engine)
+    listed = service.list_users(process().engine)
     return render_template(
-        "users.html", section="users", users=found, roles=ROLES, errors=errors, new_link=link, typed=typed
+        "users.html", section="users", users=listed, roles=ROLES, errors=errors, new_link=link, typed=typed
     )

@@ -29,12 +29,12 @@ _columns = [_u.c[name] for name in StoredUser._fields]
 
 
 def take_turns(connection: Connection) -> None:
-    """Changes of users wait for each other: who is the last administrator must not be judged twice at once."""
+    """Serialise changes of users, because two of them must not check for the last administrator at the same time."""
     connection.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def every(connection: Connection) -> list[StoredUser]:
-    """Everybody, by name."""
+    """List all users by name."""
     return [StoredUser._make(row) for row in connection.execute(select(*_columns).order_by(_u.c.name))]
 
 
@@ -50,7 +50,7 @@ def by_id(connection: Connection, user_id: int) -> StoredUser:
 
 
 def add(connection: Connection, name: str, role: str) -> int:
-    """A new user without a password; returns the id."""
+    """Add a user without a password; return the id."""
     return int(connection.execute(insert(_u).values(name=name, role=role).returning(_u.c.id)).scalar_one())
 
 
@@ -60,7 +60,7 @@ def change(connection: Connection, user_id: int, **values: object) -> None:
 
 
 def add_link(connection: Connection, token_hash: bytes, user_id: int | None, valid_s: float) -> None:
-    """A one-time link; earlier links for the same person (or for the first administrator) end."""
+    """Store a one-time link; earlier links for the same person (or for the first administrator) end."""
     connection.execute(delete(_l).where(_l.c.user_id.is_not_distinct_from(user_id)))
     expires = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, valid_s)
     connection.execute(insert(_l).values(token_hash=token_hash, user_id=user_id, expires_at=expires))
@@ -85,7 +85,7 @@ def use_link(connection: Connection, token_hash: bytes) -> bool:
 
 
 def add_session(connection: Connection, token_hash: bytes, user_id: int) -> None:
-    """A session begins; those that ended long ago go."""
+    """Store a session, and delete sessions that ended long ago."""
     connection.execute(text("DELETE FROM sessions WHERE created_at < clock_timestamp() - interval '30 days'"))
     connection.execute(insert(_s).values(token_hash=token_hash, user_id=user_id))
 
@@ -102,12 +102,12 @@ _USER_OF = text(
 
 
 class SignedIn(NamedTuple):
-    """Who a session belongs to."""
+    """The user of a session."""
 
     id: int
     name: str
     role: str
-    idle: bool  # not used for more than a minute: say that it is used
+    idle: bool  # unused for more than a minute, so its time of use has to be updated
 
 
 def user_of(connection: Connection, token_hash: bytes, idle_s: float, whole_s: float) -> SignedIn | None:
@@ -118,22 +118,22 @@ def user_of(connection: Connection, token_hash: bytes, idle_s: float, whole_s: f
 
 
 def touch_session(connection: Connection, token_hash: bytes) -> None:
-    """The session is in use."""
+    """Record that the session is in use."""
     connection.execute(update(_s).where(_s.c.token_hash == token_hash).values(used_at=func.clock_timestamp()))
 
 
 def end_session(connection: Connection, token_hash: bytes) -> None:
-    """The session is over."""
+    """End a session."""
     connection.execute(delete(_s).where(_s.c.token_hash == token_hash))
 
 
 def end_sessions_of(connection: Connection, user_id: int) -> None:
-    """Every session of a user is over."""
+    """End every session of a user."""
     connection.execute(delete(_s).where(_s.c.user_id == user_id))
 
 
 def add_failure(connection: Connection, name: str, address: str) -> None:
-    """A sign-in failed; failures that no longer count go."""
+    """Record a failed sign-in, and delete failures that no longer count."""
     connection.execute(insert(_f).values(name=name, address=address))
     connection.execute(text("DELETE FROM sign_in_failures WHERE at < clock_timestamp() - interval '1 day'"))
 
@@ -156,11 +156,11 @@ class Failures(NamedTuple):
 
 
 def failures(connection: Connection, name: str, address: str, within_s: float) -> Failures:
-    """How often it failed within the last so many seconds."""
+    """Count the failed sign-ins of the last ``within_s`` seconds."""
     given = {"name": name, "address": address, "within_s": within_s}
     return Failures._make(connection.execute(_FAILURES, given).one())
 
 
 def forget_failures(connection: Connection, name: str, address: str) -> None:
-    """A sign-in worked: earlier failures of the same name and address do not count."""
+    """Delete the failures of a name and address after a successful sign-in."""
     connection.execute(delete(_f).where(_f.c.name == name, _f.c.address == address))

@@ -17,7 +17,7 @@ from app.reporting.power import MetricPlan, PowerRequest
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
 RUNS = 100  # simulated experiments
 TRUSTED_COVERAGE = 0.9  # of 95% intervals in the simulation
-PlanSpec = dict[str, JsonValue]  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
+Asked = dict[str, JsonValue]  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
 
 
 class Answer(NamedTuple):
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     assumptions: list[str]
 
 
-def metric_answer(engine: Engine, spec: PlanSpec) -> Answer:
+def metric_answer(engine: Engine, spec: Asked) -> Answer:
     """Say how many users and days it takes to compare two arms.
 
     :param spec: a ``MetricPlan`` that gives a relative effect.
@@ -104,7 +104,7 @@ def _smallest_change(engine: Engine, question: MetricPlan, plan: ComparisonPlan,
     return abs(seen.effect / baseline.value)
 
 
-def bandit_answer(engine: Engine, spec: PlanSpec) -> Answer:
+def bandit_answer(engine: Engine, spec: Asked) -> Answer:
     """Say what learning would earn, by simulation.
 
     :param spec: a ``BanditPlan``.

@@ -1,6 +1,6 @@
-"""What a tighter cap would have been worth: asked of the log, which was collected under a looser one or none.
+"""Estimates what a tighter cap would have been worth, from a log that was collected under a looser cap or none.
 
-The cap is evaluated as a policy: where a unit had as many messages as it allows, what it concerns has probability 0. See
+We evaluate the cap as a policy: after a unit had as many messages as the cap allows, its actions have probability 0. See
 ``experiments.trajectories`` for the method and its assumptions.
 """
 
@@ -30,7 +30,7 @@ ASSUMPTIONS = (
 
 
 class CapQuestion(Model):
-    """What would this cap be worth?"""
+    """The question what a cap would have been worth."""
 
     cap: CapSpec
     max_decisions: int = Field(
@@ -40,10 +40,10 @@ class CapQuestion(Model):
 
 
 def evaluate(engine: Engine, key: str, question: CapQuestion) -> CapAnswer:
-    """The value per unit under the cap, with its interval, beside what was logged, and their paired difference.
+    """Estimate the value per unit under the cap, with its interval, and the paired difference to the logged value.
 
     :raises NotFound: no such experiment.
-    :raises Unprocessable: the log cannot answer, and why.
+    :raises Unprocessable: the log cannot answer; the error says why.
     """
     cap = question.cap
     with transaction(engine) as connection:
@@ -62,10 +62,12 @@ def evaluate(engine: Engine, key: str, question: CapQuestion) -> CapAnswer:
         messages = store.said(connection, units, rows[-1].at, cap.window_s)
     counted = [message for message in messages if _counts(cap, message, experiment.id)]
     try:
-        found = _value(rows, counted, channels, units, question)
+        estimate = _value(rows, counted, channels, units, question)
     except DataError as error:
         raise invalid((FieldError("/cap", "log_cannot_answer", {"reason": str(error)}),)) from None
-    return CapAnswer(experiment=key, cap=cap.model_dump(mode="json"), **found._asdict(), assumptions=list(ASSUMPTIONS))
+    return CapAnswer(
+        experiment=key, cap=cap.model_dump(mode="json"), **estimate._asdict(), assumptions=list(ASSUMPTIONS)
+    )
 
 
 class _Line(NamedTuple):
@@ -73,7 +75,7 @@ class _Line(NamedTuple):
 
     unit: int  # code
     at: float  # seconds since the epoch
-    said: int  # 1: a message that the cap counts
+    said: int  # 1 for a message that the cap counts, else 0
     row: CapRow | None  # the decision; null: a message
 
 
@@ -91,12 +93,14 @@ def _value(
     before = used(
         [line.unit for line in lines], [line.at for line in lines], [line.said for line in lines], cap.window_s
     )
-    kept = [(line.row, already) for line, already in zip(lines, before, strict=True) if line.row is not None]
-    decisions = [row for row, _ in kept]
-    back = [_kept_back(cap, row, channels) for row in decisions]
-    mass = [sum(row.distribution[index] for index in held) for row, held in zip(decisions, back, strict=True)]
-    blocked = [float(row.chosen in held) for row, held in zip(decisions, back, strict=True)]
-    ratios = cap_ratios([already for _, already in kept], blocked, mass, limit=cap.limit)
+    used_rows = [(line.row, already) for line, already in zip(lines, before, strict=True) if line.row is not None]
+    decisions = [row for row, _ in used_rows]
+    blocked_actions = [_kept_back(cap, row, channels) for row in decisions]
+    mass = [
+        sum(row.distribution[index] for index in held) for row, held in zip(decisions, blocked_actions, strict=True)
+    ]
+    blocked = [float(row.chosen in held) for row, held in zip(decisions, blocked_actions, strict=True)]
+    ratios = cap_ratios([already for _, already in used_rows], blocked, mass, limit=cap.limit)
     return value(
         [number[row.unit_id] for row in decisions],
         [row.at.timestamp() for row in decisions],
@@ -108,12 +112,12 @@ def _value(
 
 
 def _kept_back(cap: CapSpec, row: CapRow, channels: dict[int, dict[str, str]]) -> list[int]:
-    """Indexes of the eligible actions that the cap would keep back."""
-    known = {} if row.own_actions else channels[row.config_version]
+    """Indexes of the eligible actions that the cap applies to."""
+    channel_of = {} if row.own_actions else channels[row.config_version]
     return [
         index
         for index, name in enumerate(row.eligible)
-        if name in known and cap.channel in (None, known[name]) and cap.action in (None, name)
+        if name in channel_of and cap.channel in (None, channel_of[name]) and cap.action in (None, name)
     ]
 
 

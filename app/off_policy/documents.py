@@ -13,7 +13,7 @@ from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 
 
 class EvaluationWindow(Document):
-    """The decisions that were trained on and evaluated on."""
+    """The decisions that policies were trained on and evaluated on."""
 
     trained_on: int
     evaluated_on: int
@@ -48,9 +48,9 @@ class ValueDifference(Document):
 
 
 class PolicyLine(Document):
-    """One policy: its value where the log can tell it, and what speaks against it.
+    """One policy: its value, if the log identifies it, and the reasons against it.
 
-    The difference to the running policy is filled in once that policy's line is known.
+    The difference to the running policy is filled in after that policy's line is computed.
     """
 
     model_config = ConfigDict(frozen=False)
@@ -74,7 +74,7 @@ class PolicyLine(Document):
 
 
 class Realised(Document):
-    """A learning arm's value as predicted from the other arms' decisions, beside what it earned."""
+    """A learning arm's value as predicted from the other arms' decisions, and what it earned."""
 
     arm: str
     reason: str = ""  # why nothing can be compared
@@ -89,7 +89,7 @@ class Realised(Document):
 
 
 class SearchLine(Document):
-    """One candidate in the search over all of them."""
+    """One candidate in the search over all candidates."""
 
     name: str
     difference: float
@@ -110,7 +110,7 @@ class Search(Document):
 
 
 class EvaluationResult(Document):
-    """What an evaluation says, as the worker computed it."""
+    """The result of an evaluation as the worker computed it."""
 
     window: EvaluationWindow
     logged_value: float
@@ -121,7 +121,7 @@ class EvaluationResult(Document):
 
 
 class EvaluationAnswer(Document):
-    """An evaluation as a job, with its result once it is done."""
+    """An evaluation as a job, with its result when it is done."""
 
     id: int
     experiment: str

@@ -1,4 +1,4 @@
-"""What an analyst may ask of the log: candidate policies, and how to evaluate them."""
+"""Defines requests of analysts: candidate policies, and how to evaluate them on the log."""
 
 from pydantic import Field, JsonValue
 
@@ -38,9 +38,11 @@ class EvaluationRequest(Model):
 
 
 def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
-    """Refuse a candidate that cannot be evaluated. Where messages are composed, one that learns learns slates unless it says no.
+    """Refuse a candidate that cannot be evaluated.
 
-    :raises Unprocessable: naming the field.
+    For composed messages, this sets ``slates`` of a policy that learns, unless the policy gives it.
+
+    :raises Unprocessable: the error names the field.
     """
     if spec.key in RESERVED:
         raise invalid((FieldError("/key", "candidate_key_reserved", {"key": spec.key}),))
@@ -57,7 +59,9 @@ def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
     try:
         policy = parse_policy(spec.policy or {})
     except PolicyError as error:
-        raise invalid(tuple(FieldError(f"/policy{one.path}", one.code, one.params) for one in error.problems)) from None
+        raise invalid(
+            tuple(FieldError(f"/policy{problem.path}", problem.code, problem.params) for problem in error.problems)
+        ) from None
     if isinstance(policy, BanditPolicy) and policy.slates and not composed:
         raise invalid((FieldError("/policy/slates", "slates_not_composed"),))
     actions = {action.id for action in config.all_actions()}

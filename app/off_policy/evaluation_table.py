@@ -1,8 +1,8 @@
-"""One table: each policy's value by each estimator, and its difference to what runs, on the same rows.
+"""Makes the table of an evaluation: each policy's value by each estimator, and its difference to the running policy.
 
-The headline is doubly robust: the reward model of a row was fitted on earlier rows only, so with the logged
-propensities its value is unbiased also on the log of a learner. Differences are paired. A search over many candidates
-pays for each of them (``experiments.candidates``), and one that the log does not support is never named.
+All policies are evaluated on the same rows. The headline is doubly robust: the reward model of a row is fitted on earlier
+rows only, so with the logged propensities the value is unbiased also on the log of a learner. Differences are paired. A
+search corrects for the number of candidates (``experiments.candidates``) and never names one that the log does not support.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ FloatArray = NDArray[np.float64]
 
 
 class Judged(NamedTuple):
-    """One policy on the evaluated rows."""
+    """One policy, evaluated."""
 
     line: PolicyLine
     dr: estimators.Estimate
@@ -79,7 +79,7 @@ def evaluate(
         judged.append(_judge(late, target, predictions, policies, request.alpha, part))
         if target.predictor is not None:
             target.predictor.close()
-    # Without a learning arm there is no serving model to beat: the policies that ran stand in its place.
+    # Without a learning arm, there is no serving model to compare with: the logged value takes its place.
     running = judged[0].dr if policies.learning() else estimators.logged_value(late.reward)
     for policy in judged:
         policy.line.against_running = _difference(policy.dr, running, late, request.alpha)
@@ -102,7 +102,7 @@ def evaluate(
 def _candidates(
     policies: Policies, specs: list[CandidateSpec], early: LogTable
 ) -> tuple[list[Target], list[PolicyLine]]:
-    """The candidates that can be evaluated, and a line with the reason for each that cannot."""
+    """The candidates that can be evaluated, and for each other candidate a line with the reason."""
     targets, refused = [], []
     for spec in specs:
         try:
@@ -117,9 +117,12 @@ def _tick(progress: Callable[[float], None], start: float, per_row: float, rows:
 
 
 def _predictions(early: LogTable, late: LogTable, policies: Policies) -> FloatArray:
-    """Predicted reward of every eligible action of the later rows, shape (n, K); each fold from all rows before it."""
+    """Predicted reward of every eligible action of the later rows, shape (n, K).
+
+    The model of each fold is fitted on all rows before the fold.
+    """
     low, high = policies.config.reward.min, policies.config.reward.max
-    found = np.zeros_like(late.logged)
+    predictions = np.zeros_like(late.logged)
     lines, rewards = early.chosen_lines(), list(early.reward)
     for fold in forward_folds(len(late), FOLDS):
         part = late.part(fold)
@@ -128,11 +131,11 @@ def _predictions(early: LogTable, late: LogTable, policies: Policies) -> FloatAr
         start = 0
         for row, logged in enumerate(part.rows, start=fold.start):
             size = len(logged.eligible)
-            found[row, :size] = flat[start : start + size]
+            predictions[row, :size] = flat[start : start + size]
             start += size
         lines += part.chosen_lines()
         rewards += list(part.reward)
-    return found
+    return predictions
 
 
 def _judge(
@@ -146,25 +149,25 @@ def _judge(
     chances = late.probabilities(target.policy, target.predictor, target.features_off, tick)
     rows = np.arange(len(late))
     q, v = predictions[rows, late.chosen], (predictions * chances).sum(axis=1)
-    ours = np.minimum(chances[rows, late.chosen], 1.0)
+    target_chances = np.minimum(chances[rows, late.chosen], 1.0)
     reward = policies.config.reward
     report = evaluate_rows(
         late.propensity,
-        ours,
+        target_chances,
         late.reward,
         model=ModelColumns(q, v),
         unit=late.clusters,
         assumptions=Assumptions(alpha, _largest_weight(late, chances), (reward.min, reward.max)),
         unsupported_mass=late.unsupported(chances),
     )
-    w = estimators.importance_weights(late.propensity, ours)
+    w = estimators.importance_weights(late.propensity, target_chances)
     return Judged(policy_line(target, report, w), estimators.dr(w, late.reward, q, v), report.verdict)
 
 
 def _largest_weight(late: LogTable, chances: FloatArray) -> float | None:
-    """The largest weight that any action of any row could have had; null when nothing bounds it.
+    """The largest weight that any action of any row could have had; null when weights have no bound.
 
-    Nothing does where the log tells only the chosen action's probability (an imported log), or where the target takes an
+    They have none when the log has only the chosen action's probability (an imported log), or when the target takes an
     action that could not be logged.
     """
     if np.any((chances > 0) & (late.logged <= 0)):
@@ -178,25 +181,25 @@ def _difference(
 ) -> ValueDifference | None:
     if dr is running:
         return None
-    found = estimators.difference(dr, running)
-    error = intervals.standard_error(found.influence, late.clusters)
+    gap = estimators.difference(dr, running)
+    error = intervals.standard_error(gap.influence, late.clusters)
     return ValueDifference(
-        difference=found.value,
+        difference=gap.value,
         std_error=error,
-        interval=document_of(intervals.normal(found.value, error, alpha)),
+        interval=document_of(intervals.normal(gap.value, error, alpha)),
     )
 
 
 def _realised(late: LogTable, arm: str, predictions: FloatArray, alpha: float) -> Realised:
-    """A learning arm as it really ran: its value predicted from the other arms' rows alone, and what it then earned."""
+    """Compare a learning arm's value as predicted from the other arms' rows with what the arm really earned."""
     others = np.array([row.arm != arm for row in late.rows])
     if others.sum() < MIN_SIDE or (~others).sum() < MIN_SIDE:
         return Realised(arm=arm, reason=f"needs {MIN_SIDE} evaluated decisions in the arm and outside of it")
     rest = late.without(arm)
     target, model = rest.arms[arm], predictions[others]
     rows = np.arange(len(rest))
-    ours = np.minimum(target[rows, rest.chosen], 1.0)
-    w = estimators.importance_weights(rest.propensity, ours)
+    target_chances = np.minimum(target[rows, rest.chosen], 1.0)
+    w = estimators.importance_weights(rest.propensity, target_chances)
     predicted = estimators.dr(w, rest.reward, model[rows, rest.chosen], (model * target).sum(axis=1))
     own = late.take(np.flatnonzero(~others))
     earned = estimators.logged_value(own.reward)
@@ -218,15 +221,15 @@ def _realised(late: LogTable, arm: str, predictions: FloatArray, alpha: float) -
 
 
 def _search(judged: Sequence[Judged], running: estimators.Estimate, late: LogTable, alpha: float) -> Search:
-    """The candidate that may be staged as a new arm: supported, and better than what runs after the correction."""
+    """The candidate that may be staged as a new arm: supported by the log, and better than what runs after correction."""
     if not judged:
         return Search(candidates=[], winner=None, text="no candidate is stored")
     gaps = differences([policy.dr for policy in judged], running, late.clusters)
     names, verdicts = [policy.line.policy for policy in judged], [policy.verdict for policy in judged]
-    found = judge(names, gaps, verdicts, alpha=alpha)
-    # The paired test is a normal one: with too few rewards behind it, it finds nothing.
+    judgements = judge(names, gaps, verdicts, alpha=alpha)
+    # The paired test assumes a normal distribution, which does not hold with few rewards: such candidates cannot win.
     rare = {policy.line.policy for policy in judged if NOT_NORMAL.intersection(policy.line.reason_codes)}
-    good = [candidate for candidate in found if candidate.promoted and candidate.name not in rare]
+    good = [candidate for candidate in judgements if candidate.promoted and candidate.name not in rare]
     best = max(good, key=lambda candidate: candidate.difference, default=None)
     text = "no candidate is shown to be better than what runs"
     if best is not None:
@@ -242,6 +245,6 @@ def _search(judged: Sequence[Judged], running: estimators.Estimate, late: LogTab
             promoted=candidate.promoted,
             reason=candidate.reason,
         )
-        for candidate in found
+        for candidate in judgements
     ]
     return Search(candidates=lines, winner=None if best is None else best.name, text=text)

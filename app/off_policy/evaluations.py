@@ -1,7 +1,7 @@
-"""Off-policy evaluation of candidate policies on the platform's own log: asked for here, computed by the worker.
+"""Evaluates candidate policies off-policy on the platform's own log. Callers queue an evaluation; the worker computes it.
 
-Policies that learn are trained on the earlier part of the log and evaluated on the later one. Nothing that runs is
-touched: a winner is something to stage as a new arm.
+Policies that learn are trained on the earlier part of the log and evaluated on the later part. An evaluation changes
+nothing that runs: you may stage a winner as a new arm.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> CandidateSpec:
     """Store a candidate policy.
 
-    :raises Unprocessable: it cannot be evaluated, and why.
+    :raises Unprocessable: the candidate cannot be evaluated; the error says why.
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
@@ -58,7 +58,7 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
 
 
 def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
-    """Forget a candidate; evaluations that were made keep what they found of it.
+    """Remove a candidate. Evaluations that are done keep their lines on it.
 
     :raises NotFound: no such candidate.
     """
@@ -74,14 +74,14 @@ def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> No
 
 
 def _check_model(connection: Connection, experiment: StoredExperiment, arm: str, number: int) -> None:
-    """A candidate that names no stored version could never be evaluated."""
+    """Refuse a model version that is not stored: such a candidate could never be evaluated."""
     learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
     if arm not in learning:
         raise invalid((FieldError("/model/arm", "arm_does_not_learn", {"arm": arm, "known": learning}),))
-    found = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
-    if found is None:
+    version = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
+    if version is None:
         raise invalid((FieldError("/model/version", "unknown_version", {"arm": arm, "version": number}),))
-    if found.erased_at is not None:
+    if version.erased_at is not None:
         raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
 
 
@@ -94,19 +94,19 @@ def _unknown_candidate(key: str, candidate: str) -> NotFound:
 
 
 def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> StoredExperiment:
-    """Make a candidate a new arm with a share of the units; the other arms give up theirs in proportion.
+    """Make a candidate a new arm with a share of the units; the shares of the other arms shrink in proportion.
 
-    It starts untrained and learns from its own decisions, so that the comparison with it is a fair one.
+    The new arm starts untrained and learns from its own decisions, so that the comparison with it is fair.
 
     :raises NotFound: no such candidate.
-    :raises Unprocessable: it is a stored model, or does not see all features; arms are neither.
+    :raises Unprocessable: the candidate is a stored model or does not see all features; an arm can be neither.
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        found = _candidate(connection, experiment.id, candidate)
-    if found is None:
+        stored = _candidate(connection, experiment.id, candidate)
+    if stored is None:
         raise _unknown_candidate(key, candidate)
-    spec = CandidateSpec.model_validate(found)
+    spec = CandidateSpec.model_validate(stored)
     if spec.policy is None or spec.features_off:
         raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
     config = ExperimentConfig.model_validate(experiment.config)
@@ -118,21 +118,21 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
 def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
     """The stored candidates of an experiment, oldest first."""
     with transaction(engine) as connection:
-        found = store.candidates(connection, stored_experiment(connection, key).id)
-    return [CandidateSpec.model_validate(spec) for spec in found]
+        stored = store.candidates(connection, stored_experiment(connection, key).id)
+    return [CandidateSpec.model_validate(spec) for spec in stored]
 
 
 def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> EvaluationAnswer:
     """Queue an evaluation.
 
-    :raises Unprocessable: a candidate that is not stored.
+    :raises Unprocessable: a requested candidate is not stored.
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        known = [spec["key"] for spec in store.candidates(connection, experiment.id)]
+        stored = [spec["key"] for spec in store.candidates(connection, experiment.id)]
         for index, name in enumerate(request.candidates or []):
-            if name not in known:
-                params = {"key": name, "known": known}
+            if name not in stored:
+                params = {"key": name, "known": stored}
                 raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return answer_of(key, store.by_id(connection, evaluation_id))
@@ -141,7 +141,7 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
 def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
     """One evaluation.
 
-    :raises NotFound: the experiment has none of that id.
+    :raises NotFound: the experiment has no evaluation with that id.
     """
     with transaction(engine) as connection:
         row = store.find(connection, stored_experiment(connection, key).id, evaluation_id)
@@ -153,8 +153,8 @@ def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
 def newest(engine: Engine, key: str) -> list[EvaluationAnswer]:
     """The evaluations of an experiment, newest first."""
     with transaction(engine) as connection:
-        found = store.newest(connection, stored_experiment(connection, key).id, LISTED)
-        return [answer_of(key, row) for row in found]
+        rows = store.newest(connection, stored_experiment(connection, key).id, LISTED)
+        return [answer_of(key, row) for row in rows]
 
 
 def newest_done(engine: Engine, key: str) -> EvaluationAnswer | None:
@@ -165,14 +165,14 @@ def newest_done(engine: Engine, key: str) -> EvaluationAnswer | None:
 
 
 def run_waiting(engine: Engine, settings: Settings) -> int:
-    """Compute every evaluation that waits, or whose worker died; returns how many were done."""
+    """Compute every evaluation that waits or whose worker died; returns the number of evaluations that it finished."""
     with transaction(engine) as connection:
         waiting = store.unfinished(connection)
     return sum(_run(engine, settings, evaluation_id) for evaluation_id in waiting)
 
 
 def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
-    with transaction(engine) as connection:  # its lock says that somebody computes; it ends with the process
+    with transaction(engine) as connection:  # holds the lock while we compute; the lock ends with the process
         if not store.hold(connection, evaluation_id):
             return False
         row = store.by_id(connection, evaluation_id)
@@ -180,7 +180,7 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             return False
 
         def progress(share: float) -> None:
-            with transaction(engine) as other:  # seen by readers while this transaction is still open
+            with transaction(engine) as other:  # so that readers see it while the outer transaction is open
                 store.advance(other, evaluation_id, share)
 
         result, error = None, None
@@ -189,10 +189,10 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
         except (DataError, LoopwiseError) as failure:
             error = str(failure)
             log.warning("evaluation_failed", evaluation=evaluation_id, error=error)
-        except Exception:  # whatever it is, it would fail again at every wake-up
+        except Exception:  # an unfinished evaluation would fail again at every wake-up
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)
-        with transaction(engine) as other:  # before the lock goes: another worker would find it unfinished
+        with transaction(engine) as other:  # before the lock ends, or another worker would start it again
             store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 
@@ -218,7 +218,7 @@ def _compute(
 
 
 def answer_of(key: str, row: store.Evaluation) -> EvaluationAnswer:
-    """A stored evaluation of an experiment as a document."""
+    """Make the document of a stored evaluation."""
     return EvaluationAnswer.model_validate(
         {
             "id": row.id,

@@ -1,7 +1,7 @@
-"""One stretch of an experiment's log as arrays: what happened, and what any policy would have done there.
+"""Holds a stretch of an experiment's log as arrays, and computes what any policy would have done there.
 
-The propensity of a row is that of the platform as a whole: units are assigned to arms at random, and then an arm draws
-an action. See ``app.off_policy.mixture``.
+The propensity of a row is the platform's: units are assigned to arms at random, and then an arm draws an action.
+See ``app.off_policy.mixture``.
 """
 
 from collections import defaultdict
@@ -27,13 +27,13 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LogTable:
-    """n rows in time order, at most K eligible actions each; actions are positions in the row's own list."""
+    """n rows in time order, at most K eligible actions each; actions are indexes into the row's own list."""
 
     rows: list[LoggedRow]
     shared: list[str]  # encoded contexts
     lines: list[list[str]]  # encoded eligible actions
     chosen: NDArray[np.int64]  # (n,)
-    arms: dict[str, FloatArray]  # by arm, (n, K): what it did or would have done
+    arms: dict[str, FloatArray]  # by arm, (n, K): its distribution on every row
     share: FloatArray  # (n, arms): the arms' shares of the units
     logged: FloatArray  # (n, K): the platform's distribution, 0 where there is no action
     reward: FloatArray  # (n,)
@@ -44,7 +44,7 @@ class LogTable:
 
     @property
     def propensity(self) -> FloatArray:
-        """The platform's probability of what was chosen, shape (n,)."""
+        """The platform's probability of the chosen action, shape (n,)."""
         return self.logged[np.arange(len(self)), self.chosen]
 
     @property
@@ -52,18 +52,18 @@ class LogTable:
         """The units, shape (n,), when some unit has several rows; null when rows are independent."""
         return self.unit if int(self.unit.max()) + 1 < len(self) else None
 
-    def take(self, places: NDArray[np.int64]) -> "LogTable":
-        """Some rows, in the given order; units are numbered anew."""
+    def take(self, indexes: NDArray[np.int64]) -> "LogTable":
+        """Some rows, in the given order; units get new codes from 0."""
         return LogTable(
-            [self.rows[place] for place in places],
-            [self.shared[place] for place in places],
-            [self.lines[place] for place in places],
-            self.chosen[places],
-            {arm: table[places] for arm, table in self.arms.items()},
-            self.share[places],
-            self.logged[places],
-            self.reward[places],
-            np.unique(self.unit[places], return_inverse=True)[1].astype(np.int64),
+            [self.rows[index] for index in indexes],
+            [self.shared[index] for index in indexes],
+            [self.lines[index] for index in indexes],
+            self.chosen[indexes],
+            {arm: table[indexes] for arm, table in self.arms.items()},
+            self.share[indexes],
+            self.logged[indexes],
+            self.reward[indexes],
+            np.unique(self.unit[indexes], return_inverse=True)[1].astype(np.int64),
         )
 
     def part(self, cut: slice) -> "LogTable":
@@ -71,30 +71,30 @@ class LogTable:
         return self.take(np.arange(len(self))[cut])
 
     def without(self, arm: str) -> "LogTable":
-        """The rows of the other arms, under the distribution of the other arms together."""
+        """The rows of the other arms, with the distribution of the other arms as the logged one."""
         rest = replace(self, logged=mixed(self.arms, self.share, without=arm))
-        return rest.take(np.array([place for place, row in enumerate(self.rows) if row.arm != arm], dtype=np.int64))
+        return rest.take(np.array([index for index, row in enumerate(self.rows) if row.arm != arm], dtype=np.int64))
 
     def probabilities(
         self, policy: Policy, predictor: Predictor | None, off: Iterable[str], tick: Callable[[int], None]
     ) -> FloatArray:
-        """What a policy would do on every row, shape (n, K), rows sum to 1 over the eligible actions.
+        """A policy's distribution on every row, shape (n, K); rows sum to 1 over the eligible actions.
 
         :param off: top-level context fields that the policy does not see.
-        :param tick: told the number of rows done, now and then.
+        :param tick: called now and then with the number of rows done.
         """
         table = np.zeros_like(self.logged)
         hidden = frozenset(off)
-        for place, row in enumerate(self.rows):
-            shared = encode_context(drop_features(row.context, hidden)) if hidden else self.shared[place]
-            found = distribution(policy, predictor, shared, self.lines[place], row.eligible)
-            table[place, : len(found)] = found
-            if place % 500 == 0:
-                tick(place)
+        for index, row in enumerate(self.rows):
+            shared = encode_context(drop_features(row.context, hidden)) if hidden else self.shared[index]
+            chances = distribution(policy, predictor, shared, self.lines[index], row.eligible)
+            table[index, : len(chances)] = chances
+            if index % 500 == 0:
+                tick(index)
         return table
 
     def examples(self, config: ExperimentConfig, off: Iterable[str]) -> list[Example]:
-        """Training examples of all rows, for a learner that does not see some fields."""
+        """Training examples of all rows, for a learner that does not see the fields in ``off``."""
         hidden = frozenset(off)
         low, high = config.reward.min, config.reward.max
         return [
@@ -124,11 +124,11 @@ class LogTable:
     def unsupported(self, target: FloatArray) -> float:
         """Share of the target's probability on actions that were never logged in these rows."""
         logged = {row.eligible[row.chosen] for row in self.rows}
-        wanted: defaultdict[str, float] = defaultdict(float)
+        mass_by_action: defaultdict[str, float] = defaultdict(float)
         for row, chances in zip(self.rows, target, strict=True):
             for name, chance in zip(row.eligible, chances, strict=False):
-                wanted[name] += float(chance)
-        return float(sum(mass for name, mass in wanted.items() if name not in logged) / max(len(self.rows), 1))
+                mass_by_action[name] += float(chance)
+        return float(sum(mass for name, mass in mass_by_action.items() if name not in logged) / max(len(self.rows), 1))
 
     def best_fixed(self) -> FixedPolicy:
         """The action with the highest self-normalised mean reward in these rows."""
@@ -142,23 +142,23 @@ class LogTable:
 
 
 def build(rows: Iterable[LoggedRow], configs: Configs, load: LoadVersion) -> LogTable:
-    """The arrays of rows in time order.
+    """Build the arrays from rows in time order.
 
-    :param load: gives the predictor of an arm's model version (null: untrained).
+    :param load: returns the predictor of an arm's model version (null: untrained).
     """
-    kept = list(rows)
-    lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in kept]
-    shared = [encode_context(row.context) for row in kept]
-    arms = arm_probabilities(kept, shared, lines, configs, load)
-    share = shares(kept, configs, list(arms))
+    logged = list(rows)
+    lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in logged]
+    shared = [encode_context(row.context) for row in logged]
+    arms = arm_probabilities(logged, shared, lines, configs, load)
+    share = shares(logged, configs, list(arms))
     return LogTable(
-        kept,
+        logged,
         shared,
         lines,
-        np.array([row.chosen for row in kept], dtype=np.int64),
+        np.array([row.chosen for row in logged], dtype=np.int64),
         arms,
         share,
         mixed(arms, share),
-        np.array([row.reward for row in kept]),
-        np.unique([row.unit_id for row in kept], return_inverse=True)[1].astype(np.int64),
+        np.array([row.reward for row in logged]),
+        np.unique([row.unit_id for row in logged], return_inverse=True)[1].astype(np.int64),
     )

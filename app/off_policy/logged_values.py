@@ -1,4 +1,4 @@
-"""What people see of off-policy evaluations: one report at a time, the candidates, whether the estimators agree."""
+"""Collects what the off-policy page shows: one evaluation, the candidates, and whether the estimators agree."""
 
 from typing import NamedTuple
 
@@ -19,15 +19,15 @@ from bandits.contributions import names_of
 from experiments.agreement import Agreement, agreement
 
 LISTED = 50
-CONTEXTS = 200  # newest decisions in which context fields are looked for
+CONTEXTS = 200  # newest decisions that are searched for context fields
 MAX_FIELDS = 100  # as many as a candidate may switch off
-SHRUNK = ("switch_dr", "dr_os", "clipped_ips")  # their normal interval is not about the policy's value
+SHRUNK = ("switch_dr", "dr_os", "clipped_ips")  # their normal interval does not cover the policy's value
 UNBIASED = ("dr", "sndr", "snips", "ips")
 ORDER = (*UNBIASED, *SHRUNK, "dm")
 
 
 class Estimated(NamedTuple):
-    """One policy by one estimator."""
+    """One policy's value by one estimator."""
 
     name: str
     value: float | None
@@ -37,19 +37,19 @@ class Estimated(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """One line of a report, ready to be drawn."""
+    """One line of a report, with what a page draws."""
 
     line: PolicyLine
     estimated: list[Estimated]
     agreement: Agreement
-    candidate: bool  # still stored, so that it may be staged
+    candidate: bool  # it is still stored, so it may be staged
 
 
 class Report(NamedTuple):
-    """The evaluations of an experiment, one of them in full."""
+    """The evaluations of an experiment, with one shown in full."""
 
     listed: list[Listed]  # newest first
-    under_way: Listed | None  # the oldest that is not finished
+    under_way: Listed | None  # the oldest evaluation that is not finished
     shown: EvaluationAnswer | None
     actor: str  # who asked for it
     policies: list[Policy]
@@ -57,7 +57,7 @@ class Report(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What a candidate may be made of."""
+    """The fields, actions and models that a candidate may use."""
 
     fields: list[str]  # top-level context fields of the newest decisions
     actions: list[str]
@@ -65,7 +65,7 @@ class Choices(NamedTuple):
 
 
 def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report:
-    """One evaluation in full (the newest that is done unless one is named), and the others by name.
+    """One evaluation in full, and a list of all. Without an id, the newest evaluation that is done.
 
     :raises NotFound: no such experiment, or it has no such evaluation.
     """
@@ -76,21 +76,28 @@ def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report
         candidates = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
     waiting = [evaluation for evaluation in listed if evaluation.status in ("queued", "running")]
     shown = None if row is None else evaluations.answer_of(key, row)
-    known = {spec.key for spec in candidates}
+    stored_keys = {spec.key for spec in candidates}
     lines = shown.result.policies if shown and shown.result else []
-    policies = [Policy(line, estimated(line), agree(line), line.policy in known) for line in lines]
+    policies = [Policy(line, estimated(line), agree(line), line.policy in stored_keys) for line in lines]
     return Report(listed, waiting[-1] if waiting else None, shown, row.actor if row else "", policies, candidates)
 
 
 def progress(engine: Engine, key: str, evaluation_id: int) -> Listed | None:
-    """How far an evaluation is, without its result; null when it is not among the newest."""
+    """The progress of an evaluation, without its result; null when it is not among the newest ``LISTED``."""
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        return next((one for one in store.listed(connection, experiment.id, LISTED) if one.id == evaluation_id), None)
+        return next(
+            (
+                evaluation
+                for evaluation in store.listed(connection, experiment.id, LISTED)
+                if evaluation.id == evaluation_id
+            ),
+            None,
+        )
 
 
 def choices(engine: Engine, key: str) -> Choices:
-    """What the form for a candidate offers.
+    """The choices that the form for a candidate offers.
 
     :raises NotFound: no such experiment.
     """
@@ -100,17 +107,17 @@ def choices(engine: Engine, key: str) -> Choices:
         serving = models.serving(connection, experiment_id=experiment.id)
     fields = dict.fromkeys(name for context in contexts for name in names_of(context))
     actions = [action.id for action in ExperimentConfig.model_validate(experiment.config).all_actions()]
-    return Choices(list(fields)[:MAX_FIELDS], actions, {one.arm: one.number for one in serving})
+    return Choices(list(fields)[:MAX_FIELDS], actions, {row.arm: row.number for row in serving})
 
 
 def estimated(line: PolicyLine) -> list[Estimated]:
-    """A policy by every estimator, each with the interval that is about the policy's value."""
-    found = []
+    """A policy's value by every estimator, each with an interval that covers the policy's value."""
+    estimates = []
     for name, estimator in sorted(line.estimators.items(), key=lambda item: ORDER.index(item[0])):
         interval = estimator.intervals.get("bias_aware" if name in SHRUNK else "normal")
         low, high, why = (interval.low, interval.high, interval.reason) if interval else (None, None, "")
-        found.append(Estimated(name, estimator.value, low, high, estimator.reason or why))
-    return found
+        estimates.append(Estimated(name, estimator.value, low, high, estimator.reason or why))
+    return estimates
 
 
 def agree(line: PolicyLine) -> Agreement:

@@ -1,7 +1,7 @@
-"""What every arm would have done on every row of the log, and hence the probability that the platform as a whole chose.
+"""Computes each arm's distribution on every row of the log, and from them the platform's own distribution.
 
-A unit's arm is drawn too. So the chance of an action on a row is the arms' shares times their own chances: with it a
-fixed arm's rows serve the evaluation of a learner and the other way round, and no row is thrown away.
+A unit's arm is drawn too. So the chance of an action on a row is the sum over arms of the share times the arm's chance.
+With it, the rows of a fixed arm serve the evaluation of a learner, and the reverse: no row is lost.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LoadVersion = Callable[[str, int], Predictor | None]
 def arm_probabilities(
     rows: list[LoggedRow], shared: list[str], lines: list[list[str]], configs: Configs, load: LoadVersion
 ) -> dict[str, FloatArray]:
-    """By arm, its distribution on every row, shape (n, K): the logged one on its own rows, recomputed on the others.
+    """Each arm's distribution on every row, shape (n, K): logged on its own rows, recomputed on the others.
 
     A learning arm is recomputed with the model version that it used last before the row.
     """
@@ -29,15 +29,15 @@ def arm_probabilities(
     arms: dict[str, FloatArray] = {}
     for arm in dict.fromkeys(spec.key for row in rows[-1:] for spec in configs.get(row.config_version).arms):
         table = np.zeros((len(rows), width))
-        for (version, policy), places in _by_version(rows, arm, configs).items():
+        for (version, policy), indexes in _by_version(rows, arm, configs).items():
             predictor = load(arm, version) if isinstance(policy, BanditPolicy) else None
-            for place in places:
-                row = rows[place]
+            for index in indexes:
+                row = rows[index]
                 if row.arm == arm:
-                    table[place, : len(row.distribution)] = row.distribution
+                    table[index, : len(row.distribution)] = row.distribution
                 else:
-                    found = distribution(policy, predictor, shared[place], lines[place], row.eligible)
-                    table[place, : len(found)] = found
+                    chances = distribution(policy, predictor, shared[index], lines[index], row.eligible)
+                    table[index, : len(chances)] = chances
             if predictor is not None:
                 predictor.close()
         arms[arm] = table
@@ -46,13 +46,13 @@ def arm_probabilities(
 
 def shares(rows: list[LoggedRow], configs: Configs, arms: list[str]) -> FloatArray:
     """Each arm's share of the units when a row was decided, shape (n, arms)."""
-    known: dict[int, list[float]] = {}
+    by_version: dict[int, list[float]] = {}
     for row in rows:
-        if row.config_version not in known:
+        if row.config_version not in by_version:
             config = configs.get(row.config_version)
             given = {spec.key: spec.share for spec in config.arms}
-            known[row.config_version] = [given.get(arm, 0.0) for arm in arms]
-    return np.array([known[row.config_version] for row in rows])
+            by_version[row.config_version] = [given.get(arm, 0.0) for arm in arms]
+    return np.array([by_version[row.config_version] for row in rows])
 
 
 def mixed(arms: dict[str, FloatArray], share: FloatArray, without: str | None = None) -> FloatArray:
@@ -62,17 +62,17 @@ def mixed(arms: dict[str, FloatArray], share: FloatArray, without: str | None = 
         weights[:, list(arms).index(without)] = 0.0
     weights /= weights.sum(axis=1, keepdims=True)
     total = np.zeros_like(next(iter(arms.values())))
-    for place, table in enumerate(arms.values()):
-        total += weights[:, place, None] * table
+    for index, table in enumerate(arms.values()):
+        total += weights[:, index, None] * table
     return total
 
 
 def _by_version(rows: list[LoggedRow], arm: str, configs: Configs) -> dict[tuple[int, Policy], list[int]]:
-    """Places of rows by the model version of the arm at that time, and its policy."""
-    found: dict[tuple[int, Policy], list[int]] = {}
+    """Indexes of rows by the model version of the arm at that time, and its policy."""
+    indexes: dict[tuple[int, Policy], list[int]] = {}
     version = next((row.policy_version for row in rows if row.arm == arm), 0)
     policies: dict[int, Policy | None] = {}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if row.config_version not in policies:
             specs = {spec.key: spec.policy for spec in configs.get(row.config_version).arms}
             policies[row.config_version] = parse_policy(specs[arm]) if arm in specs else None
@@ -80,5 +80,5 @@ def _by_version(rows: list[LoggedRow], arm: str, configs: Configs) -> dict[tuple
             version = row.policy_version
         policy = policies[row.config_version]
         if policy is not None:
-            found.setdefault((version, policy), []).append(place)
-    return found
+            indexes.setdefault((version, policy), []).append(index)
+    return indexes

@@ -1,4 +1,4 @@
-"""Makes the policies of an evaluation: those that run, those that always stand beside them, and candidates."""
+"""Makes the policies of an evaluation: the running policies, the standard comparisons, and candidates."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class Target(NamedTuple):
     policy: Policy
     predictor: Predictor | None
     features_off: tuple[str, ...]
-    candidate: bool  # True: it is searched over, and pays for multiplicity
+    candidate: bool  # True: the search includes it and corrects for it
 
 
 class Policies:
@@ -40,9 +40,9 @@ class Policies:
         self.config = config
 
     def standing(self, training: LogTable) -> list[Target]:
-        """What every table holds: the serving model of each learning arm, the control, uniform, best fixed action.
+        """The policies in every table: the serving model of each learning arm, the control, uniform, best fixed action.
 
-        An imported log has one arm, which stands for whatever decided there and is no policy that could be evaluated.
+        An imported log has one arm. It stands for the system that decided there, and cannot be evaluated as a policy.
         """
         targets: list[Target] = []
         serving = {row.arm: row for row in models.serving(self._connection, experiment_id=self._experiment.id)}
@@ -67,9 +67,9 @@ class Policies:
         return [arm.key for arm in self.config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
 
     def candidate(self, spec: CandidateSpec, training: LogTable) -> Target:
-        """A stored candidate; one that learns is trained on the earlier part.
+        """Make the target of a stored candidate; a policy that learns is trained on the earlier part.
 
-        :raises DataError: a model version that does not exist or is refused.
+        :raises DataError: its model version does not exist or is refused.
         """
         off = tuple(spec.features_off)
         if spec.model is not None:
@@ -94,9 +94,9 @@ class Policies:
         raise DataError(f"{arm!r} is not a learning arm", fix="name one of this experiment's learning arms")
 
     def version(self, arm: str, number: int) -> Predictor | None:
-        """A stored model version; null: the untrained one.
+        """The predictor of a stored model version; null for the untrained model.
 
-        :raises DataError: there is none of that number, or it is refused.
+        :raises DataError: the version does not exist or is refused.
         """
         policy = self._policy(arm)
         info = models.find(self._connection, self._experiment.id, arm, number)

@@ -1,4 +1,4 @@
-"""One policy's line in the table of an evaluation: what leads, what the log can tell, and why it cannot tell more."""
+"""Makes one policy's line in the table of an evaluation: the headline, the verdict on the log's support, and reasons."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from experiments.report import OffPolicyReport
 from experiments.results import Interval
 from experiments.verdict import Status
 
-NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})  # normal intervals cover too seldom then
+NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})  # with these reasons, normal intervals cover too seldom
 HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 NOT_POSSIBLE = "not_possible"  # the reason code of a candidate that cannot be evaluated at all
 
@@ -43,13 +43,13 @@ def policy_line(target: Target, report: OffPolicyReport, weights: NDArray[np.flo
         ),
         estimators={
             name: EstimatorLine(
-                value=found.value,
-                std_error=found.std_error,
-                intervals={kind: document_of(interval) for kind, interval in found.intervals.items()},
-                estimand=found.estimand,
-                reason=found.reason,
+                value=estimate.value,
+                std_error=estimate.std_error,
+                intervals={kind: document_of(interval) for kind, interval in estimate.intervals.items()},
+                estimand=estimate.estimand,
+                reason=estimate.reason,
             )
-            for name, found in report.estimators.items()
+            for name, estimate in report.estimators.items()
         },
     )
 
@@ -77,7 +77,7 @@ def impossible(spec: CandidateSpec, reason: str) -> PolicyLine:
 
 
 def _headline(report: OffPolicyReport) -> tuple[str, float | None, Interval]:
-    """DR with its normal interval; where rewards are too rare for that, SNIPS with an interval that does not need them."""
+    """DR with a normal interval; with too few rewards for it, SNIPS with an interval that does not assume normality."""
     rare = any(reason.code in NOT_NORMAL for reason in report.verdict.reasons)
     dr, snips = report.estimators["dr"], report.estimators["snips"]
     if not rare:

@@ -1,8 +1,8 @@
-"""What an experiment does now: decisions and reward rates by arm over time, what a learning arm chooses now and chose
-first, and whether it is learning. Computed by the worker every few seconds, kept, shown with its age.
+"""Computes what an experiment does now: decisions and reward rates by arm over time, the choices of each learning arm
+now and at first, and whether it is learning. The worker computes this every few seconds and stores it; pages show its age.
 
-The estimand of each point is the mean reward per decision of an arm's units in that stretch of time, of decisions whose
-reward window closed. Its interval is a one-look interval, clustered by unit.
+Each point estimates the mean reward per decision of an arm's units in that stretch of time, over decisions whose reward
+window closed. Its interval holds for one look and is clustered by unit.
 """
 
 import math
@@ -39,12 +39,12 @@ from experiments.comparison import ArmEstimate, arm_estimate
 from experiments.sums import Moments
 
 KIND = "activity"
-EVERY_S = 4.0  # at the least, between two computations
-FACTOR = 20.0  # at most one part in so many of a worker's time
-STRETCHES = 40  # of equal length for what was decided, of equally many decisions for what was earned
-CHOICES = 500
-MIN_UNITS = 30  # on each side, before it is said whether an arm learns
-MIN_SETTLED = 100  # before missing rewards are told
+EVERY_S = 4.0  # the least time between two computations
+FACTOR = 20.0  # computing takes at most 1 / FACTOR of a worker's time
+STRETCHES = 40  # equally long for counts of decisions; with equally many decisions for reward rates
+CHOICES = 500  # decisions in each of the two runs that are compared
+MIN_UNITS = 30  # in each of the two thirds, before we say whether an arm learns
+MIN_SETTLED = 100  # decisions, before missing rewards are reported
 LEVEL = 0.05
 
 
@@ -54,16 +54,16 @@ def get(engine: Engine, key: str) -> Activity | None:
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
-        found = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    if found is None or found.body is None:
+        latest_figures = latest.get(connection, stored_experiment(connection, key).id, KIND)
+    if latest_figures is None or latest_figures.body is None:
         return None
-    age_s = max(0.0, time.time() - found.computed_at.timestamp())
-    stored = StoredActivity.model_validate(found.body)
-    return Activity(**stored.given(), computed_at=found.computed_at, age_s=age_s)
+    age_s = max(0.0, time.time() - latest_figures.computed_at.timestamp())
+    stored = StoredActivity.model_validate(latest_figures.body)
+    return Activity(**stored.given(), computed_at=latest_figures.computed_at, age_s=age_s)
 
 
 def compute_due(engine: Engine) -> list[str]:
-    """Compute what is due; returns the experiments' keys."""
+    """Compute the activity of every experiment that is due; returns their keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
     for key in keys:
@@ -72,20 +72,20 @@ def compute_due(engine: Engine) -> list[str]:
 
 
 def compute(engine: Engine, key: str) -> None:
-    """Compute and keep the figures of an experiment."""
+    """Compute and store the figures of an experiment."""
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        found = _figures(connection, experiment)
+        figures = _figures(connection, experiment)
         seconds = time.monotonic() - began
-        latest.put(connection, experiment.id, KIND, found.summary().as_json(), found.as_json(), seconds)
+        latest.put(connection, experiment.id, KIND, figures.summary().as_json(), figures.as_json(), seconds)
 
 
 class _Times(NamedTuple):
     """An experiment's decisions, counted in stretches of three kinds."""
 
     span: Span
-    stretch_s: float  # length of the equal ones
+    stretch_s: float  # length of each of the equally long stretches
     equal: list[Stretch]  # of equally long stretches
     parts: list[Stretch]  # of equally many settled decisions
     borders: list[datetime]  # of the parts, from the first decision to the last
@@ -149,16 +149,16 @@ def _volume(row: Stretch, times: _Times) -> Volume:
 
 
 def _rates(arm: str, parts: Sequence[Stretch], borders: Sequence[datetime]) -> list[Rate]:
-    """Reward rates in stretches of equally many settled decisions: as precise at night as by day, and gaps take no room."""
+    """Reward rates in stretches of equally many settled decisions: equally precise by day and night, and gaps take no room."""
     sizes = [0] * len(borders)
     for row in parts:
         sizes[row.stretch] += row.settled
     before = [0, *accumulate(sizes)]
-    found = []
+    rates = []
     for row in (row for row in parts if row.arm == arm and row.settled):
         estimate = _estimate(row)
         half = float(norm.isf(LEVEL / 2)) * math.sqrt(estimate.variance) if estimate else 0.0
-        found.append(
+        rates.append(
             Rate(
                 start=borders[row.stretch].timestamp(),
                 end=borders[row.stretch + 1].timestamp(),
@@ -170,7 +170,7 @@ def _rates(arm: str, parts: Sequence[Stretch], borders: Sequence[datetime]) -> l
                 high=estimate and estimate.value + half,
             )
         )
-    return found
+    return rates
 
 
 def _estimate(row: Stretch) -> ArmEstimate | None:
@@ -182,7 +182,7 @@ def _estimate(row: Stretch) -> ArmEstimate | None:
 
 
 def _choices(connection: Connection, experiment_id: int, arm: str) -> ArmChoices:
-    """What the arm chooses now against what it chose at first; the two runs do not overlap."""
+    """Compare what the arm chooses now with what it chose at first; the two runs of decisions do not overlap."""
     now = store.choices(connection, experiment_id, arm, newest=True, most=CHOICES)
     before = store.choices(connection, experiment_id, arm, newest=False, most=CHOICES)
     return ArmChoices(
@@ -193,23 +193,24 @@ def _choices(connection: Connection, experiment_id: int, arm: str) -> ArmChoices
 
 
 def _learning(arm: str, control: str, thirds: Sequence[Stretch]) -> Learning:
-    """Is the arm better in the last third of the decisions than in the first, beyond what the control changed meanwhile?
+    """Is the arm better in the last third of the decisions than in the first, beyond the change of the control?
 
-    Thirds of the decisions, not of the time: an arm learns from decisions, and a night without any changes nothing.
-    A learner is told apart from better times by the control: the change of the difference, with a normal interval over
-    units. Units that were seen in both thirds make it a little too wide or too narrow; it is a first look, not a verdict.
+    We take thirds of the decisions, not of the time: an arm learns from decisions, and a night without any changes
+    nothing. The control separates learning from better times: we report the change of the difference to the control, with
+    a normal interval over units. Units in both thirds make the interval a little too wide or too narrow; it is a first
+    look, not a verdict.
     """
-    found = {(row.arm, row.stretch): _estimate(row) for row in thirds}
-    first, last = found.get((arm, 0)), found.get((arm, 2))
+    estimates = {(row.arm, row.stretch): _estimate(row) for row in thirds}
+    first, last = estimates.get((arm, 0)), estimates.get((arm, 2))
     if first is None or last is None or min(first.n, last.n) < MIN_UNITS:
         return Learning(arm=arm, control=control, answer="too_early", first=None, last=None, change=None, interval=None)
     change, variance = last.value - first.value, first.variance + last.variance
-    beside = found.get((control, 0)), found.get((control, 2))
+    control_estimates = estimates.get((control, 0)), estimates.get((control, 2))
     described = partial(Learning, arm=arm, control=control, first=first.value, last=last.value)
-    if control != arm and beside[0] is not None and beside[1] is not None:
-        control_change = beside[1].value - beside[0].value
+    if control != arm and control_estimates[0] is not None and control_estimates[1] is not None:
+        control_change = control_estimates[1].value - control_estimates[0].value
         change -= control_change
-        variance += beside[0].variance + beside[1].variance
+        variance += control_estimates[0].variance + control_estimates[1].variance
         described = partial(described, control_change=control_change)
     half = float(norm.isf(LEVEL / 2)) * math.sqrt(variance)
     answer: Literal["yes", "worse", "not_shown"]
@@ -218,7 +219,7 @@ def _learning(arm: str, control: str, thirds: Sequence[Stretch]) -> Learning:
 
 
 def _missing(rows: list[Stretch]) -> str | None:
-    """In words, when rewards do not arrive: never, or not in the newest part of what is settled."""
+    """Say in words that rewards do not arrive, ever or for the newest settled decisions; null when they arrive."""
     settled, rewarded = sum(row.settled for row in rows), sum(row.rewarded for row in rows)
     if settled < MIN_SETTLED:
         return None
@@ -226,7 +227,7 @@ def _missing(rows: list[Stretch]) -> str | None:
         return f"none of {settled:,} settled decisions had a reward in time"
     newest = _newest(rows, MIN_SETTLED)
     count, with_reward = sum(row.settled for row in newest), sum(row.rewarded for row in newest)
-    # As rare as one in a thousand if nothing had changed: (1 - share)^count.
+    # If nothing had changed, this would happen less than once in a thousand times: (1 - share)^count.
     share = (rewarded - with_reward) / max(settled - count, 1)
     if with_reward == 0 and share > 0 and count * math.log1p(-min(share, 0.999)) < math.log(0.001):
         return f"none of the newest {count:,} settled decisions had a reward, {share:.0%} of the earlier ones had"
@@ -234,10 +235,10 @@ def _missing(rows: list[Stretch]) -> str | None:
 
 
 def _newest(rows: list[Stretch], least: int) -> list[Stretch]:
-    """The newest stretches that hold at least so many settled decisions."""
-    found: list[Stretch] = []
+    """The newest stretches that hold at least ``least`` settled decisions together."""
+    newest: list[Stretch] = []
     for stretch in sorted({row.stretch for row in rows if row.settled}, reverse=True):
-        if sum(row.settled for row in found) >= least:
+        if sum(row.settled for row in newest) >= least:
             break
-        found += [row for row in rows if row.stretch == stretch]
-    return found
+        newest += [row for row in rows if row.stretch == stretch]
+    return newest

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from app.design.experiment_config import ExperimentConfig
 from app.reporting.documents.results import ComparisonLine, MetricResults, RuleVerdict, StoredResults
 
-# What each reason says, on pages and in the API alike.
+# The words of each reason, on pages and in the API.
 WORDS = {
     "sample_ratio": "The arms' units do not match their shares: nothing below may be believed; find the cause.",
     "guardrail_crossed": "{arm} crosses the guardrail {metric}: worse than {control}.",
@@ -26,7 +26,7 @@ WORDS = {
 
 
 class Reason(NamedTuple):
-    """Why the rule says what it says: a code of ``WORDS`` with its parameters."""
+    """A reason for the verdict: a code of ``WORDS`` with its parameters."""
 
     code: str
     params: dict[str, str | float]
@@ -37,7 +37,7 @@ class Reason(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A difference to the control that is shown, at every look together, on a metric that decides."""
+    """A difference to the control on a primary metric that is shown at every look together."""
 
     arm: str
     metric: str  # key
@@ -52,7 +52,7 @@ class Ruling(NamedTuple):
 
 
 def judge(config: ExperimentConfig, results: StoredResults, started_at: datetime | None) -> RuleVerdict:
-    """The verdict on an experiment's results beside the rule."""
+    """Apply the rule to an experiment's results; returns the verdict and the rule."""
     days = 0.0 if started_at is None else (datetime.now(UTC) - started_at).total_seconds() / 86_400
     crossed = _crossed_guardrails(results)
     ruling = _ruling(config, results, crossed, days)
@@ -82,15 +82,15 @@ def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reas
 
 
 def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[str, float] | None) -> Ruling:
-    """An arm ships only when it is shown better on a metric that decides, and worse on none of them."""
+    """Ship an arm only when it is shown better on a primary metric and worse on no primary metric."""
     shown = [change for metric in results.primary() for change in _shown(metric, config.decision_rule.alpha)]
     better = {change.arm for change in shown if change.gain > 0}
     worse = {change.arm for change in shown if change.gain < 0}
     if better - worse:
         winner = _winner(results, [change for change in shown if change.arm in better - worse])
-        told = [change for change in shown if change.arm in better]
+        changes = [change for change in shown if change.arm in better]
         return Ruling(
-            "ship", winner, [change.reason for change in sorted(told, key=lambda change: change.arm != winner)]
+            "ship", winner, [change.reason for change in sorted(changes, key=lambda change: change.arm != winner)]
         )
     trades = [Reason("trade", {"arm": arm.key}) for arm in config.arms if arm.key in better]
     reasons = [change.reason for change in shown] + trades
@@ -103,9 +103,9 @@ def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[st
 
 
 def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
-    """The arm that gains most on the first declared metric that decides, in its own unit; equal ones, on the next.
+    """The arm that gains most on the first primary metric, in that metric's unit; the next metric breaks ties.
 
-    An arm that is not shown better on a metric gains nothing there.
+    An arm that is not shown better on a metric counts as gaining 0 there.
     """
     gains = {(change.arm, change.metric): change.gain for change in shown}
     metrics = [metric.metric for metric in results.primary()]
@@ -124,7 +124,7 @@ def _shown(metric: MetricResults, alpha: float) -> Iterator[Shown]:
 
 
 def _turned(line: ComparisonLine) -> bool:
-    """Shown once, but the other way round: now it says neither."""
+    """True when the difference now has the opposite sign of the look at which it was shown: it shows neither."""
     return line.difference is not None and (line.running_sign or 0) * line.difference < 0
 
 

@@ -1,4 +1,4 @@
-"""Results and decisions as files to take along: what people open, bounded. `loopwise export` writes whole logs, exactly."""
+"""Writes results and decisions as files of bounded size, for people to open. `loopwise export` writes whole, exact logs."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,7 +22,7 @@ KINDS = ("results", "decisions")
 FORMATS = ("csv", "parquet")
 MOST_ROWS = 100_000
 MOST_BYTES = 200_000_000
-PAGE_ROWS = 2000  # read by one statement
+PAGE_ROWS = 2000  # rows that one statement reads
 _NUMBERS = {"policy_version": "integer", "config_version": "integer", "reward_events": "integer", "decided_at": "time"}
 _NUMBERS |= {"propensity": "number", "reward": "number"}
 DECISIONS = tuple(Column(name, _NUMBERS.get(name, "text")) for name in ExportedDecision._fields)
@@ -76,9 +76,9 @@ def write(
     :raises NotFound: no such experiment.
     :raises Unprocessable: another kind or form.
     """
-    for name, given, known in (("kind", kind, KINDS), ("format", form, FORMATS)):
-        if given not in known:
-            raise invalid((FieldError(f"/{name}", "not_a_choice", {"expected": [*known]}),))
+    for name, given, choices in (("kind", kind, KINDS), ("format", form, FORMATS)):
+        if given not in choices:
+            raise invalid((FieldError(f"/{name}", "not_a_choice", {"expected": [*choices]}),))
     if kind == "results":
         return spreadsheet.write(file, form, RESULTS, [_results(engine, key)])
     return spreadsheet.write(file, form, DECISIONS, _decisions(engine, key, file, since, until))
@@ -87,7 +87,7 @@ def write(
 def _decisions(
     engine: Engine, key: str, file: IO[bytes], since: datetime | None, until: datetime | None
 ) -> Iterator[Page]:
-    """Newest first, by keyset: each statement reads one page, however long the log is."""
+    """Pages of decisions, newest first, by keyset: each statement reads one page, however long the log is."""
     with transaction(engine) as connection:
         experiment_id = stored_experiment(connection, key).id
     count, before = 0, None
@@ -102,18 +102,18 @@ def _decisions(
 
 
 def _results(engine: Engine, key: str) -> Page:
-    """One line per metric, arm and segment, of the newest stored results."""
+    """The newest stored results, with one row per metric, arm and segment."""
     with transaction(engine) as connection:
         config = ExperimentConfig.model_validate(stored_experiment(connection, key).config)
     rows = []
     for field in (None, *config.segments):
-        found = results.newest(engine, key, segment=field)
-        if found is None:
+        stored = results.newest(engine, key, segment=field)
+        if stored is None:
             continue
-        for metric in found.metrics:
-            known: dict[str, Cell] = {
-                "experiment": found.experiment,
-                "computed_at": found.computed_at,
+        for metric in stored.metrics:
+            described: dict[str, Cell] = {
+                "experiment": stored.experiment,
+                "computed_at": stored.computed_at,
                 "metric": metric.metric,
                 "name": metric.name,
                 "role": metric.role,
@@ -121,7 +121,7 @@ def _results(engine: Engine, key: str) -> Page:
                 "segment_field": field,
             }
             for arm, line in _pairs(metric):
-                row = known | _cells(arm, line)
+                row = described | _cells(arm, line)
                 rows.append(tuple(row.get(column.name) for column in RESULTS))
     return rows
 

@@ -1,7 +1,7 @@
 """What people say, compared with what they do: counts, answer rates, agreement and response bias, by arm and segment.
 
-The worker computes it and keeps the newest (``latest``); pages and the API serve that with its age. Every figure describes the
-newest settled decisions of units that may be analysed; what each is, and what it is not, says ``experiments.feedback_agreement``.
+The worker computes the report and stores the newest (``latest``); pages and the API serve it with its age. Every figure
+describes the newest settled decisions of units that may be analysed. ``experiments.feedback_agreement`` defines each figure.
 """
 
 import time
@@ -41,12 +41,12 @@ from experiments.feedback_agreement import MIN_UNITS, answer_rate, rank_agreemen
 from experiments.results import Interval, missing
 
 KIND = "feedback"
-FACTOR = 50.0  # at most one part in so many of a worker's time
-NEWEST = 50_000  # decisions that are looked at
-SMALL = 5_000  # decisions that can be looked at while somebody waits
+FACTOR = 50.0  # computing takes at most 1 / FACTOR of a worker's time
+NEWEST = 50_000  # decisions that the report reads
+SMALL = 5_000  # decisions that a request can read while somebody waits
 MOST_SEGMENTS = 12  # values of one field, the most frequent first
 COMMENTS = 20
-SCANNED = 2_000  # newest answers among which comments are looked for
+SCANNED = 2_000  # newest answers that are searched for comments
 SEED = 20_260_101  # of the bootstrap: the same log gives the same figures
 ASSUMPTIONS = (
     f"Agreement, rates and bias are those of the newest {NEWEST:,} decisions, as far as they are settled: the reward window "
@@ -64,52 +64,52 @@ ASSUMPTIONS = (
 
 
 class _Row(NamedTuple):
-    """One settled decision, ready to be counted."""
+    """One settled decision with its implicit and explicit reward."""
 
     arm: str
     unit: int
     segments: list[str]
     answered: bool
     implicit: float
-    explicit: float | None  # null: nothing was said in time that has a worth
+    explicit: float | None  # null: no answer in time has a worth
 
 
 def get(engine: Engine, key: str) -> FeedbackReport:
-    """The newest report with its age; computed now when there is none and the log is small.
+    """The newest report with its age. Without a report, computes one now if the log is small.
 
-    :returns: without figures (``computed_at`` null) while the worker has not computed a long log yet.
+    :returns: a report without figures (``computed_at`` null) while the worker has not computed a long log yet.
     :raises NotFound: no such experiment.
     """
-    found = stored(engine, key)
-    if found.computed_at is None:
+    report = stored(engine, key)
+    if report.computed_at is None:
         with transaction(engine) as connection:
             small = store.is_small(connection, stored_experiment(connection, key).id, SMALL)
         if small:
             compute(engine, key)
-            found = stored(engine, key)
-    return found
+            report = stored(engine, key)
+    return report
 
 
 def stored(engine: Engine, key: str) -> FeedbackReport:
-    """The newest report that was computed, beside the schema of this moment. Computes nothing.
+    """The newest stored report and the feedback schema in force now. Computes nothing.
 
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        found = latest.get(connection, experiment.id, KIND)
+        latest_report = latest.get(connection, experiment.id, KIND)
         in_force = _in_force(connection, experiment)
-    if found is None or found.body is None:
+    if latest_report is None or latest_report.body is None:
         return FeedbackReport(
             **_NOTHING.given(), experiment=key, in_force=in_force, computed_at=None, age_s=None, seconds=None
         )
     return FeedbackReport(
-        **StoredFeedback.model_validate(found.body).given(),
+        **StoredFeedback.model_validate(latest_report.body).given(),
         experiment=key,
         in_force=in_force,
-        computed_at=iso(found.computed_at),
-        age_s=round(time.time() - found.computed_at.timestamp(), 1),
-        seconds=found.seconds,
+        computed_at=iso(latest_report.computed_at),
+        age_s=round(time.time() - latest_report.computed_at.timestamp(), 1),
+        seconds=latest_report.seconds,
     )
 
 
@@ -124,14 +124,14 @@ def comments(engine: Engine, key: str) -> list[Comment]:
 
 
 def compute_due(engine: Engine, every_s: float) -> list[str]:
-    """Compute the reports that are due, of experiments about which somebody said something; returns their keys."""
+    """Compute the reports that are due, for experiments that have answers; returns their keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
     return [key for key in keys if compute(engine, key)]
 
 
 def compute(engine: Engine, key: str) -> bool:
-    """Compute and keep the report of one experiment; False when nobody answered, which takes no computing."""
+    """Compute and store the report of one experiment; returns False, and stores nothing, when nobody answered."""
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
@@ -169,9 +169,9 @@ _NOTHING = StoredFeedback(
 
 def _report(connection: Connection, experiment: StoredExperiment) -> StoredFeedback:
     config = ExperimentConfig.model_validate(experiment.config)
-    found = store.settled(connection, experiment.id, config.segments, NEWEST)
+    decisions = store.settled(connection, experiment.id, config.segments, NEWEST)
     counts = store.counts(connection, experiment.id)
-    rows = _rows(connection, experiment.id, found)
+    rows = _rows(connection, experiment.id, decisions)
     return StoredFeedback(
         answers=sum(count.answers for count in counts),
         late=sum(count.late for count in counts),
@@ -182,8 +182,8 @@ def _report(connection: Connection, experiment: StoredExperiment) -> StoredFeedb
         window=FeedbackWindow(
             decisions=len(rows),
             units=len({row.unit for row in rows}),
-            first=found[0].decided_at.isoformat() if found else None,
-            last=found[-1].decided_at.isoformat() if found else None,
+            first=decisions[0].decided_at.isoformat() if decisions else None,
+            last=decisions[-1].decided_at.isoformat() if decisions else None,
         ),
         groups=_groups(rows, config),
         assumptions=list(ASSUMPTIONS),
@@ -199,30 +199,34 @@ def _kind(kind: str, counts: list[Count]) -> FeedbackKind:
     )
 
 
-def _rows(connection: Connection, experiment_id: int, found: list[Settled]) -> list[_Row]:
+def _rows(connection: Connection, experiment_id: int, decisions: list[Settled]) -> list[_Row]:
     configs = Configs(connection, experiment_id)
     schema = configs.feedback(feedback_schemas.applied_version(connection, experiment_id))
     units: dict[str, int] = {}
     rows = []
-    for one in found:
-        implicit, explicit = one.reward, None
-        if one.said is not None:
-            spec = configs.get(one.config_version).reward
-            events = [RewardEvent(r.value, datetime.fromisoformat(r.occurred_at), r.reward_id) for r in one.rewards]
+    for decision in decisions:
+        implicit, explicit = decision.reward, None
+        if decision.said is not None:
+            spec = configs.get(decision.config_version).reward
+            events = [
+                RewardEvent(r.value, datetime.fromisoformat(r.occurred_at), r.reward_id) for r in decision.rewards
+            ]
             implicit = join(events, spec.aggregation, spec.default, spec.min, spec.max)
-            explicit = _explicit(schema, one.said)
-        unit = units.setdefault(one.unit_id, len(units))
-        rows.append(_Row(one.arm, unit, one.segments, one.said is not None, implicit, explicit))
+            explicit = _explicit(schema, decision.said)
+        unit = units.setdefault(decision.unit_id, len(units))
+        rows.append(_Row(decision.arm, unit, decision.segments, decision.said is not None, implicit, explicit))
     return rows
 
 
-def _explicit(schema: Mapping[str, JsonValue], said: list[Said]) -> float | None:
-    timely = [Answer(a.kind, a.value, datetime.fromisoformat(a.occurred_at), a.feedback_id) for a in said if not a.late]
+def _explicit(schema: Mapping[str, JsonValue], answers: list[Said]) -> float | None:
+    timely = [
+        Answer(a.kind, a.value, datetime.fromisoformat(a.occurred_at), a.feedback_id) for a in answers if not a.late
+    ]
     return explicit_worth(schema, timely)
 
 
 def _groups(rows: list[_Row], config: ExperimentConfig) -> list[FeedbackGroup]:
-    """Everybody, then each arm, then the most frequent values of each declared segment."""
+    """One group of all decisions, then one per arm, then one per frequent value of each declared segment field."""
     if not rows:
         return []
     groups = [_group("all", None, "", rows)]
@@ -270,21 +274,21 @@ def _group(group: Literal["all", "arm", "segment"], field: str | None, name: str
 
 def _agreement(rows: list[_Row]) -> AgreementDocument:
     if not rows:
-        none = _interval(missing("no decision has both signals"))
-        return AgreementDocument(decisions=0, units=0, correlation=None, interval=none)
-    found = rank_agreement(
+        no_interval = _interval(missing("no decision has both signals"))
+        return AgreementDocument(decisions=0, units=0, correlation=None, interval=no_interval)
+    agreement = rank_agreement(
         np.array([row.implicit for row in rows]),
         np.array([row.explicit for row in rows], dtype=np.float64),
         np.array([row.unit for row in rows]),
         seed=SEED,
     )
     return AgreementDocument(
-        decisions=found.decisions,
-        units=found.units,
-        correlation=found.correlation,
-        interval=_interval(found.interval),
+        decisions=agreement.decisions,
+        units=agreement.units,
+        correlation=agreement.correlation,
+        interval=_interval(agreement.interval),
     )
 
 
-def _interval(found: Interval) -> IntervalDocument:
-    return IntervalDocument(low=found.low, high=found.high, reason=found.reason)
+def _interval(interval: Interval) -> IntervalDocument:
+    return IntervalDocument(low=interval.low, high=interval.high, reason=interval.reason)

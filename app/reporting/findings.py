@@ -1,4 +1,4 @@
-"""Everything that is known about an experiment, brought together for a page or a report to send. Computes nothing."""
+"""Collects the stored results of an experiment for a page or for a report to send. Computes nothing."""
 
 from typing import NamedTuple
 
@@ -17,24 +17,24 @@ from app.reporting.documents.health import StoredHealth
 from app.reporting.documents.results import Results
 from app.reporting.results import Look
 
-NOTES = 200  # the newest notes that a report holds
+NOTES = 200  # the newest notes; a report holds at most so many
 
 
 class Findings(NamedTuple):
-    """The results of an experiment as they stand. Null: the worker has not computed it yet."""
+    """The newest results of an experiment. A null field: the worker has not computed it yet."""
 
     experiment: StoredExperiment
     results: Results | None
-    by_segment: Results | None  # the same, split by the field that was asked for
+    by_segment: Results | None  # the same results, split by the requested field
     looks: list[Look]  # at the first primary metric, oldest first
     health: StoredHealth | None
 
 
 class Whole(NamedTuple):
-    """What a report to send holds beside the findings."""
+    """The findings and what else a report to send contains."""
 
     findings: Findings
-    segments: list[Results]  # by each declared field, as far as they are computed
+    segments: list[Results]  # one for each declared field, if the worker computed it
     activity: Activity | None
     evaluation: EvaluationAnswer | None  # the newest finished off-policy evaluation
     notes: list[trail.Line]  # newest first
@@ -48,21 +48,21 @@ def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | 
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-    found = results.newest(engine, key, method=method)
+    overall = results.newest(engine, key, method=method)
     split = results.newest(engine, key, method=method, segment=segment) if segment is not None else None
-    return Findings(experiment, found, split, results.history(engine, key), health_checks.stored(engine, key))
+    return Findings(experiment, overall, split, results.history(engine, key), health_checks.stored(engine, key))
 
 
 def whole(engine: Engine, key: str) -> Whole:
-    """The newest findings with all that explains them.
+    """The newest findings with activity, the newest evaluation and notes.
 
     :raises NotFound: no such experiment.
     """
-    found = get(engine, key)
-    declared = ExperimentConfig.model_validate(found.experiment.config).segments
+    newest = get(engine, key)
+    declared = ExperimentConfig.model_validate(newest.experiment.config).segments
     split = [results.newest(engine, key, segment=name) for name in declared]
     return Whole(
-        found,
+        newest,
         [by_field for by_field in split if by_field is not None],
         activity.get(engine, key),
         evaluations.newest_done(engine, key),

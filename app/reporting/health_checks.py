@@ -1,6 +1,6 @@
-"""Is the log what it claims to be: units against shares, choices against propensities, rewards that are missing.
+"""Checks whether the log can be trusted: compares units with shares and choices with propensities, and counts missing rewards.
 
-A failed check here means that no other number of the experiment may be believed, so each says in words what it found.
+If a check fails here, no other number of the experiment may be believed. So each check says in words what is wrong.
 """
 
 import time
@@ -32,15 +32,16 @@ from experiments.choices import ChoiceBalance, ChoiceSums, balance_by_group, cho
 from experiments.health import concentration, missing_rewards
 
 KIND = "health"
-FACTOR = 50.0  # at most one part in so many of a worker's time
+FACTOR = 50.0  # computing takes at most 1 / FACTOR of a worker's time
 NEWEST = 200_000  # decisions whose choices are checked
-MAX_GROUPS = 30
+MAX_GROUPS = 30  # arms, model versions and segments whose choices are checked, the largest first
 CHOICES_OK = "choices match their logged propensities"
 
 
 def get(engine: Engine, key: str, *, segment: str | None = None) -> Health:
-    """All health checks of an experiment; the choices of one declared segment field apart, when it is given.
+    """Compute all health checks of an experiment.
 
+    :param segment: a declared context field; choices are also checked for each of its values.
     :raises NotFound: no such experiment.
     :raises Unprocessable: a segment that was not declared.
     """
@@ -73,35 +74,35 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> Health:
 
 
 def stored(engine: Engine, key: str) -> StoredHealth | None:
-    """The newest checks that the worker made; null when it made none yet.
+    """The newest checks that the worker stored; null when it stored none yet.
 
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
-        found = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    if found is None or found.body is None:
+        latest_checks = latest.get(connection, stored_experiment(connection, key).id, KIND)
+    if latest_checks is None or latest_checks.body is None:
         return None
-    return StoredHealth(**Health.model_validate(found.body).given(), computed_at=found.computed_at)
+    return StoredHealth(**Health.model_validate(latest_checks.body).given(), computed_at=latest_checks.computed_at)
 
 
 def compute_due(engine: Engine, every_s: float) -> list[str]:
-    """Make the checks that are due and keep them; returns the experiments' keys."""
+    """Compute and store the checks that are due; returns the experiments' keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
     for key in keys:
         began = time.monotonic()
-        found = get(engine, key)
+        health = get(engine, key)
         with transaction(engine) as connection:
             experiment_id = stored_experiment(connection, key).id
             seconds = time.monotonic() - began
-            latest.put(connection, experiment_id, KIND, found.summary().as_json(), found.as_json(), seconds)
+            latest.put(connection, experiment_id, KIND, health.summary().as_json(), health.as_json(), seconds)
     return keys
 
 
 def _choices(
     connection: Connection, experiment_id: int, segment: str | None
 ) -> list[ChoicesCheck | ConcentrationCheck]:
-    """Choices against propensities: per arm, per model version, and per value of a segment field."""
+    """Compare choices with propensities: per arm, per model version, and per value of a segment field."""
     names: dict[str, int] = {}
     sums: dict[tuple[str, str], ChoiceSums] = {}
     counts: dict[str, dict[str, int]] = {}
@@ -122,13 +123,13 @@ def _choices(
 
 
 def _grouped(rows: list[Choice]) -> dict[tuple[str, str], list[Choice]]:
-    found: dict[tuple[str, str], list[Choice]] = {}
+    groups: dict[tuple[str, str], list[Choice]] = {}
     for row in rows:
-        found.setdefault(("arm", row.arm), []).append(row)
-        found.setdefault(("model version", f"{row.arm}@{row.policy_version}"), []).append(row)
+        groups.setdefault(("arm", row.arm), []).append(row)
+        groups.setdefault(("model version", f"{row.arm}@{row.policy_version}"), []).append(row)
         if row.segment is not None:
-            found.setdefault(("segment", row.segment), []).append(row)
-    return found
+            groups.setdefault(("segment", row.segment), []).append(row)
+    return groups
 
 
 def _merged(before: ChoiceSums | None, rows: list[Choice], names: dict[str, int]) -> ChoiceSums:
@@ -143,7 +144,7 @@ def _merged(before: ChoiceSums | None, rows: list[Choice], names: dict[str, int]
 
 
 def _widened(sums: ChoiceSums, size: int) -> ChoiceSums:
-    """The same sums over more actions: those that were not seen before have zeros."""
+    """The same sums over more actions; actions that were not seen before have zeros."""
     more = size - len(sums.chosen)
     return sums._replace(
         chosen=np.pad(sums.chosen, (0, more)),
@@ -153,12 +154,14 @@ def _widened(sums: ChoiceSums, size: int) -> ChoiceSums:
     )
 
 
-def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]) -> ChoicesCheck:
+def _choice_check(group: tuple[str, str], balance: ChoiceBalance, names: list[str]) -> ChoicesCheck:
     kind, name = group
-    odd = [(arm.z, action, arm.ratio) for arm, action in zip(found.arms, names, strict=False) if arm.z is not None]
-    worst = max(odd, key=lambda one: abs(one[0])) if odd else None
+    deviations = [
+        (arm.z, action, arm.ratio) for arm, action in zip(balance.arms, names, strict=False) if arm.z is not None
+    ]
+    worst = max(deviations, key=lambda deviation: abs(deviation[0])) if deviations else None
     text = CHOICES_OK
-    if found.alert and worst is not None and worst[2] is not None:
+    if balance.alert and worst is not None and worst[2] is not None:
         text = (
             f"choices do not match their propensities: action {worst[1]!r} was chosen {worst[2]:.3f} times as often as "
             "they say"
@@ -167,24 +170,24 @@ def _choice_check(group: tuple[str, str], found: ChoiceBalance, names: list[str]
         check="choices",
         group=kind,
         name=name,
-        alert=bool(found.alert),
+        alert=bool(balance.alert),
         text=text,
-        decisions=found.n,
-        p_value=found.p_value,
-        anytime_p_value=found.anytime_p_value,
+        decisions=balance.n,
+        p_value=balance.p_value,
+        anytime_p_value=balance.anytime_p_value,
     )
 
 
 def _concentration(arm: str, taken: dict[str, int]) -> ConcentrationCheck:
-    found = concentration(list(taken.values()))
+    shown = concentration(list(taken.values()))
     return ConcentrationCheck(
         check="concentration",
         group="arm",
         name=arm,
         alert=False,
-        text=f"as if {found.effective_number:.1f} of {len(taken)} actions were shown equally often",
-        largest_share=found.top_share,
-        gini=found.gini,
+        text=f"as if {shown.effective_number:.1f} of {len(taken)} actions were shown equally often",
+        largest_share=shown.top_share,
+        gini=shown.gini,
     )
 
 
@@ -192,14 +195,15 @@ def _missing(connection: Connection, experiment_id: int) -> MissingRewardsCheck:
     counts = results.rewarded_per_arm(connection, experiment_id)
     if not counts:
         return MissingRewardsCheck(check="missing_rewards", alert=False, text="no decision is settled yet", share={})
-    found = missing_rewards([row.settled for row in counts], [row.rewarded for row in counts])
+    comparison = missing_rewards([row.settled for row in counts], [row.rewarded for row in counts])
     return MissingRewardsCheck(
         check="missing_rewards",
-        alert=False,  # that arms differ is what a better arm does when only successes are reported: worth a look
-        text="the arms differ in how often a reward is missing" if found.alert else "the arms miss rewards alike",
-        share={row.arm: float(value) for row, value in zip(counts, found.rate, strict=True)},
-        p_value=found.p_value,
-        differs=bool(found.alert),
+        # When an app reports only successes, a better arm misses fewer rewards: a difference is worth a look, not an alert.
+        alert=False,
+        text="the arms differ in how often a reward is missing" if comparison.alert else "the arms miss rewards alike",
+        share={row.arm: float(value) for row, value in zip(counts, comparison.rate, strict=True)},
+        p_value=comparison.p_value,
+        differs=bool(comparison.alert),
     )
 
 

@@ -1,7 +1,7 @@
-"""The list of experiments as a product manager needs it: how each stands, and in words what is wrong with it.
+"""Lists the experiments for a product manager: the state of each, and in words what is wrong with it.
 
-Everything comes from figures that the worker computed; each says how old they are. What a stopped worker could not tell
-itself (that nothing is learned any more) is looked up at the moment.
+The figures are those that the worker computed, with their age. A stopped worker cannot report that it stopped, so this
+module looks up at each request whether rewards wait to be learned from.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from app.foundation.store.latest import HomeRow
 from app.reporting.documents.home import Summaries
 from app.reporting.documents.results import ResultsSummary
 
-STALE_S = 300.0  # outcomes that should have been settled for so long: the worker is stopped or behind
+STALE_S = 300.0  # when outcomes are overdue for longer than this, the worker is stopped or behind
 SORTS = ("newest", "name", "decisions", "lift", "problems")
 STATUSES = ("draft", "running", "paused", "concluded")
 
 
 class Badge(NamedTuple):
-    """Something that somebody should look at."""
+    """A problem that somebody should look at."""
 
     text: str
     kind: str  # bad, warn, info
@@ -50,27 +50,27 @@ class Line(NamedTuple):
 def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "newest") -> list[Line]:
     """Every experiment that matches, sorted.
 
-    :param search: words that the key, the name or the owner must hold.
-    :param sort: one of ``SORTS``; anything else is newest.
+    :param search: words; each must occur in the key, the name or the owner.
+    :param sort: one of ``SORTS``; anything else sorts by newest.
     """
     with transaction(engine) as connection:
         rows = latest.home(connection)
     now = datetime.now(UTC)
     words = search.lower().split()
-    found = [
+    matching = [
         _line(row, now)
         for row in rows
         if status in ("", row.status) and all(word in f"{row.key} {row.name} {row.owner}".lower() for word in words)
     ]
     if sort == "name":
-        found.sort(key=lambda line: (line.name or line.key).lower())
+        matching.sort(key=lambda line: (line.name or line.key).lower())
     elif sort == "decisions":
-        found.sort(key=lambda line: -line.decisions_today)
+        matching.sort(key=lambda line: -line.decisions_today)
     elif sort == "lift":
-        found.sort(key=lambda line: -_gain(line))
+        matching.sort(key=lambda line: -_gain(line))
     elif sort == "problems":
-        found.sort(key=lambda line: [-sum(one.kind == kind for one in line.badges) for kind in ("bad", "warn")])
-    return found
+        matching.sort(key=lambda line: [-sum(badge.kind == kind for badge in line.badges) for kind in ("bad", "warn")])
+    return matching
 
 
 def _gain(line: Line) -> float:
@@ -79,8 +79,8 @@ def _gain(line: Line) -> float:
 
 
 def _line(row: HomeRow, now: datetime) -> Line:
-    kept = Summaries.model_validate(row.latest or {})
-    results, activity = kept.results, kept.activity
+    stored = Summaries.model_validate(row.latest or {})
+    results, activity = stored.results, stored.activity
     today = activity if activity and activity.day == now.date().isoformat() else None
     ended = row.concluded_at or now
     return Line(
@@ -101,7 +101,7 @@ def _line(row: HomeRow, now: datetime) -> Line:
 
 
 def badges_of(engine: Engine, key: str) -> list[Badge]:
-    """What is wrong with one experiment, the worst first; nothing for one that does not exist."""
+    """What is wrong with one experiment, the worst first; empty when there is no such experiment."""
     with transaction(engine) as connection:
         rows = latest.home(connection, key)
     return [badge for row in rows for badge in badges(row, datetime.now(UTC))]
@@ -109,24 +109,24 @@ def badges_of(engine: Engine, key: str) -> list[Badge]:
 
 def badges(row: HomeRow, now: datetime) -> list[Badge]:
     """What is wrong, the worst first."""
-    kept = Summaries.model_validate(row.latest or {})
-    return [*_untrustworthy(row, kept), *_behind(row, kept, now)]
+    stored = Summaries.model_validate(row.latest or {})
+    return [*_untrustworthy(row, stored), *_behind(row, stored, now)]
 
 
-def _untrustworthy(row: HomeRow, kept: Summaries) -> Iterator[Badge]:
-    if kept.audit and not kept.audit.ok:
-        yield Badge(f"Audit failed: {kept.audit.text}", "bad", "overview")
-    if kept.results and kept.results.sample_ratio:
+def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
+    if stored.audit and not stored.audit.ok:
+        yield Badge(f"Audit failed: {stored.audit.text}", "bad", "overview")
+    if stored.results and stored.results.sample_ratio:
         yield Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results")
-    if kept.health and kept.health.choices:
-        yield Badge(f"Biased log: {kept.health.choices}", "bad", "results")
-    for text in kept.results.crossed if kept.results else []:
+    if stored.health and stored.health.choices:
+        yield Badge(f"Biased log: {stored.health.choices}", "bad", "results")
+    for text in stored.results.crossed if stored.results else []:
         yield Badge(f"Guardrail crossed: {text}", "bad", "results")
     if row.schema_problem:
         yield Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback")
 
 
-def _behind(row: HomeRow, kept: Summaries, now: datetime) -> Iterator[Badge]:
+def _behind(row: HomeRow, stored: Summaries, now: datetime) -> Iterator[Badge]:
     if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > STALE_S:
         text = (
             f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
@@ -134,5 +134,5 @@ def _behind(row: HomeRow, kept: Summaries, now: datetime) -> Iterator[Badge]:
         yield Badge(text, "warn", "policy")
     if row.problem:
         yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy")
-    if kept.activity and kept.activity.missing_rewards:
-        yield Badge(f"Missing rewards: {kept.activity.missing_rewards}", "warn", "overview")
+    if stored.activity and stored.activity.missing_rewards:
+        yield Badge(f"Missing rewards: {stored.activity.missing_rewards}", "warn", "overview")

@@ -1,4 +1,4 @@
-"""What an experiment's overview shows, brought together: figures that the worker computed, models that serve, what is wrong."""
+"""Collects what an experiment's overview shows: figures that the worker computed, the serving models, and problems."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from app.reporting.home import Badge
 
 
 class Overview(NamedTuple):
-    """One experiment as it stands."""
+    """One experiment with its newest figures."""
 
     experiment: StoredExperiment
     badges: list[Badge]
@@ -36,6 +36,6 @@ def get(engine: Engine, key: str) -> Overview:
         serving = {row.arm: row for row in models.serving(connection, experiment_id=experiment.id)}
     figures = activity.get(engine, key)
     if figures is not None and figures.day != datetime.now(UTC).date().isoformat():
-        # Computed before midnight: nothing was decided since.
+        # Computed before midnight: a decision since then would have made the figures due again.
         figures = figures.model_copy(update={"decisions_today": 0, "rewards_today": 0})
     return Overview(experiment, home.badges_of(engine, key), figures, results.newest(engine, key), serving)

@@ -1,4 +1,4 @@
-"""Planning before an experiment: how many units, how long, or which effect; and what a bandit would do, by simulation."""
+"""Plans an experiment: computes how many units, how long or which effect; and simulates what a bandit would do."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from experiments.planning import Baseline
 from experiments.validation import DataError
 
 LOG_ROWS = 100_000  # newest decisions that a baseline is taken from
-SIMULATED_ROUNDS = 2_000_000  # rounds times runs that one answer may cost
+SIMULATED_ROUNDS = 2_000_000  # the limit of rounds times runs in one request
 ASSUMPTIONS = {
     "metric": (
         "Two-sided test at one look chosen beforehand, equal variance in both arms, independent units.",
@@ -81,7 +81,7 @@ class BanditPlan(Model):
 
 
 class PowerRequest(Model):
-    """One of the two."""
+    """A question about a metric or about a bandit; exactly one of the two."""
 
     metric: MetricPlan | None = None
     bandit: BanditPlan | None = None
@@ -90,7 +90,7 @@ class PowerRequest(Model):
 def plan(engine: Engine, request: PowerRequest) -> PlanAnswer:
     """Answer a planning question.
 
-    :raises Unprocessable: something is missing or impossible, and what.
+    :raises Unprocessable: a value is missing or impossible; the error names it.
     """
     if (request.metric is None) == (request.bandit is None):
         raise invalid((FieldError("", "metric_or_bandit"),))
@@ -103,38 +103,42 @@ def plan(engine: Engine, request: PowerRequest) -> PlanAnswer:
         raise Unprocessable("invalid_value", error.sentence(None)) from None
 
 
-def _bandit(engine: Engine, asked: BanditPlan) -> PlanAnswer:
-    if asked.rounds * asked.runs > SIMULATED_ROUNDS:
+def _bandit(engine: Engine, request: BanditPlan) -> PlanAnswer:
+    if request.rounds * request.runs > SIMULATED_ROUNDS:
         raise invalid((FieldError("/bandit/runs", "too_many_rounds", {"limit": SIMULATED_ROUNDS}),))
     named: dict[str, float] | None = None
-    if asked.experiment is not None:
-        named = _action_means(engine, asked.experiment)
-    means = list(named.values()) if named is not None else asked.means
+    if request.experiment is not None:
+        named = _action_means(engine, request.experiment)
+    means = list(named.values()) if named is not None else request.means
     if means is None:
         raise invalid((FieldError("/bandit/means", "no_means"),))
-    design = bandit_planning.Design(asked.rounds, asked.batch, asked.policy, asked.floor, epsilon=asked.epsilon)
-    found = bandit_planning.simulate(means, design, seed=asked.seed, runs=asked.runs, reward_std=asked.reward_std)
+    design = bandit_planning.Design(
+        request.rounds, request.batch, request.policy, request.floor, epsilon=request.epsilon
+    )
+    simulated = bandit_planning.simulate(
+        means, design, seed=request.seed, runs=request.runs, reward_std=request.reward_std
+    )
     return PlanAnswer(
         kind="bandit",
         method="simulation",
         assumptions=list(ASSUMPTIONS["bandit"]),
-        plan=_simulated(found, named or means, means),
+        plan=_simulated(simulated, named or means, means),
     )
 
 
 def _simulated(
-    found: bandit_planning.BanditPlan, told: dict[str, float] | list[float], means: list[float]
+    simulated: bandit_planning.BanditPlan, named_means: dict[str, float] | list[float], means: list[float]
 ) -> SimulatedBandit:
     described = partial(
         SimulatedBandit,
-        best_share=found.best_share,
-        mean_reward=found.mean_reward,
-        uniform_reward=found.uniform_reward,
-        means=told,
+        best_share=simulated.best_share,
+        mean_reward=simulated.mean_reward,
+        uniform_reward=simulated.uniform_reward,
+        means=named_means,
     )
     if means[0] < max(means):
-        return described(power=found.power, contrast_std=found.contrast_std, coverage=found.coverage)
-    # Where the control is the best there is no contrast whose power could be told.
+        return described(power=simulated.power, contrast_std=simulated.contrast_std, coverage=simulated.coverage)
+    # Power is the chance to show that another action beats the control: undefined when the control is the best.
     reason = "the control (the first action) has the highest mean: no other can be shown to be better"
     return described(power=None, contrast_std=None, coverage=None, reason=reason)
 
@@ -161,51 +165,51 @@ def _action_means(engine: Engine, key: str) -> dict[str, float]:
     return {name: float(arm.mean or 0.0) for name, arm in zip(names, arms, strict=True)}
 
 
-def _metric(engine: Engine, asked: MetricPlan) -> PlanAnswer:
-    baseline = _from_log(engine, asked) if asked.experiment is not None else _typed(asked)
-    if asked.solve_for == "power":
-        total = _total(asked)
-        effect = _effect(asked, baseline)
-        reached = planning.power(baseline, effect, *_sizes(asked, total), asked.alpha)
-        return _comparison(asked, baseline, total, partial(ComparisonPlan, power=reached, effect=effect))
-    found = _solved(asked, baseline)
+def _metric(engine: Engine, request: MetricPlan) -> PlanAnswer:
+    baseline = _from_log(engine, request) if request.experiment is not None else _typed(request)
+    if request.solve_for == "power":
+        total = _total(request)
+        effect = _effect(request, baseline)
+        reached = planning.power(baseline, effect, *_sizes(request, total), request.alpha)
+        return _comparison(request, baseline, total, partial(ComparisonPlan, power=reached, effect=effect))
+    solved = _solved(request, baseline)
     described = partial(
         ComparisonPlan,
-        n_control=found.n_control,
-        n_treatment=found.n_treatment,
-        effect=found.effect,
-        relative_effect=found.relative_effect,
-        power=found.power,
-        alpha=found.alpha,
-        days=found.days,
+        n_control=solved.n_control,
+        n_treatment=solved.n_treatment,
+        effect=solved.effect,
+        relative_effect=solved.relative_effect,
+        power=solved.power,
+        alpha=solved.alpha,
+        days=solved.days,
     )
-    return _comparison(asked, baseline, found.n_control + found.n_treatment, described)
+    return _comparison(request, baseline, solved.n_control + solved.n_treatment, described)
 
 
-def _solved(asked: MetricPlan, baseline: Baseline) -> planning.Plan:
+def _solved(request: MetricPlan, baseline: Baseline) -> planning.Plan:
     """The units for an effect, or the effect for units."""
-    if asked.solve_for == "effect":
+    if request.solve_for == "effect":
         return planning.minimum_detectable_effect(
             baseline,
-            *_sizes(asked, _total(asked)),
-            alpha=asked.alpha,
-            wanted_power=asked.power,
-            units_per_day=asked.units_per_day,
+            *_sizes(request, _total(request)),
+            alpha=request.alpha,
+            wanted_power=request.power,
+            units_per_day=request.units_per_day,
         )
     return planning.sample_size(
         baseline,
-        _effect(asked, baseline),
-        alpha=asked.alpha,
-        wanted_power=asked.power,
-        treatment_share=asked.treatment_share,
-        units_per_day=asked.units_per_day,
+        _effect(request, baseline),
+        alpha=request.alpha,
+        wanted_power=request.power,
+        treatment_share=request.treatment_share,
+        units_per_day=request.units_per_day,
     )
 
 
 def _comparison(
-    asked: MetricPlan, baseline: Baseline, units: float, described: Callable[..., ComparisonPlan]
+    request: MetricPlan, baseline: Baseline, units: float, described: Callable[..., ComparisonPlan]
 ) -> PlanAnswer:
-    factor = planning.sequential_inflation(units, alpha=asked.alpha)
+    factor = planning.sequential_inflation(units, alpha=request.alpha)
     return PlanAnswer(
         kind="metric",
         method="two-sided test at one look (normal and t approximations; see docs/statistics.md)",
@@ -214,17 +218,17 @@ def _comparison(
     )
 
 
-def _total(asked: MetricPlan) -> float:
-    return _needed(asked.units, "/metric/units", "no_units")
+def _total(request: MetricPlan) -> float:
+    return _needed(request.units, "/metric/units", "no_units")
 
 
-def _sizes(asked: MetricPlan, total: float) -> tuple[float, float]:
-    return total * (1 - asked.treatment_share), total * asked.treatment_share
+def _sizes(request: MetricPlan, total: float) -> tuple[float, float]:
+    return total * (1 - request.treatment_share), total * request.treatment_share
 
 
-def _effect(asked: MetricPlan, baseline: Baseline) -> float:
-    relative = None if asked.relative_effect is None else asked.relative_effect * baseline.value
-    effect = relative if asked.effect is None else asked.effect
+def _effect(request: MetricPlan, baseline: Baseline) -> float:
+    relative = None if request.relative_effect is None else request.relative_effect * baseline.value
+    effect = relative if request.effect is None else request.effect
     return _needed(effect, "/metric/effect", "no_effect")
 
 
@@ -234,46 +238,46 @@ def _needed(value: float | None, path: str, code: str) -> float:
     return value
 
 
-def _typed(asked: MetricPlan) -> Baseline:
-    value = _needed(asked.value, "/metric/value", "no_expected_value")
-    if asked.kind == "proportion":
-        return planning.proportion_baseline(value, correlation=asked.correlation)
-    if asked.kind == "count":
-        return planning.count_baseline(value, dispersion=asked.dispersion, correlation=asked.correlation)
-    std = _needed(asked.std, "/metric/std", "no_deviation")
-    return planning.mean_baseline(value, std, correlation=asked.correlation)
+def _typed(request: MetricPlan) -> Baseline:
+    value = _needed(request.value, "/metric/value", "no_expected_value")
+    if request.kind == "proportion":
+        return planning.proportion_baseline(value, correlation=request.correlation)
+    if request.kind == "count":
+        return planning.count_baseline(value, dispersion=request.dispersion, correlation=request.correlation)
+    std = _needed(request.std, "/metric/std", "no_deviation")
+    return planning.mean_baseline(value, std, correlation=request.correlation)
 
 
-def _from_log(engine: Engine, asked: MetricPlan) -> Baseline:
+def _from_log(engine: Engine, request: MetricPlan) -> Baseline:
     """The control arm's value and spread in a stored log."""
-    key = asked.experiment or ""
-    known = reported.newest(engine, key)
-    if known is not None and known.window.decisions > reported.SMALL:
-        return _from_report(known, asked)
+    key = request.experiment or ""
+    report = reported.newest(engine, key)
+    if report is not None and report.window.decisions > reported.SMALL:
+        return _from_report(report, request)
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         config = ExperimentConfig.model_validate(experiment.config)
-        metric = {metric.key: metric for metric in config.all_metrics()}.get(asked.metric)
+        metric = {metric.key: metric for metric in config.all_metrics()}.get(request.metric)
         if metric is None:
-            raise _unknown_metric(asked.metric)
+            raise _unknown_metric(request.metric)
         units, values = units_of(metric)
         sums = results.arm_sums(connection, experiment.id, units, values, winsorize=metric.winsorize)
-    mine = [row for row in sums if row.arm == config.control.key]
-    if not mine or mine[0].units < 2 or mine[0].mean_den <= 0:
+    control_rows = [row for row in sums if row.arm == config.control.key]
+    if not control_rows or control_rows[0].units < 2 or control_rows[0].mean_den <= 0:
         raise _no_baseline()
-    return _baseline(mine[0], asked.correlation)
+    return _baseline(control_rows[0], request.correlation)
 
 
-def _from_report(report: Results, asked: MetricPlan) -> Baseline:
-    """The same from the newest report: a long log is not summed while somebody waits."""
-    metric = next((metric for metric in report.metrics if metric.metric == asked.metric), None)
+def _from_report(report: Results, request: MetricPlan) -> Baseline:
+    """The control arm's value and spread from the newest report: summing a long log would let somebody wait."""
+    metric = next((metric for metric in report.metrics if metric.metric == request.metric), None)
     if metric is None:
-        raise _unknown_metric(asked.metric)
+        raise _unknown_metric(request.metric)
     control = next((arm for arm in metric.arms if arm.arm == report.control and arm.segment is None), None)
     if control is None or control.value is None or not control.std_error:
         raise _no_baseline()
     std = control.std_error * math.sqrt(control.units)
-    return planning.mean_baseline(control.value, std, correlation=asked.correlation)
+    return planning.mean_baseline(control.value, std, correlation=request.correlation)
 
 
 def _unknown_metric(key: str) -> Unprocessable:

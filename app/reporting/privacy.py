@@ -1,10 +1,10 @@
-"""Reports for a wider audience, with differential privacy: whether any one unit took part changes little of what they say.
+"""Gives reports with differential privacy to a wider audience: whether a unit took part changes a report very little.
 
 Neighbouring data sets differ in one unit, with all of its decisions. Each unit is in one arm (that of its first decision)
 and adds 1 to the arm's units and its mean reward, in whole points of the reward's range, to the arm's points. Both are
 released with discrete Laplace noise (OpenDP's mechanism, Canonne, Kamath and Steinke 2020, which has no floating-point leak);
 arms are disjoint, so a report costs what one arm costs: half of epsilon for the units, half for the points.
-Arms with few units by the released number are suppressed, which costs nothing more.
+Arms whose released number of units is small are suppressed. This costs nothing more.
 """
 
 import importlib.util
@@ -49,13 +49,13 @@ def give(engine: Engine, settings: Settings, key: str, epsilon: float, actor: st
         experiment = stored_experiment(connection, key)
         config = ExperimentConfig.model_validate(experiment.config)
         store.lock(connection, experiment.id)
-        left = settings.privacy_budget - math.fsum(one.epsilon for one in store.spent(connection, experiment.id))
+        left = settings.privacy_budget - math.fsum(report.epsilon for report in store.spent(connection, experiment.id))
         if epsilon > left + 1e-12:
             of = f"Of a budget of {settings.privacy_budget:g} there is {max(left, 0):g} left"
             raise Conflict("privacy_budget_spent", f"{of}; this report asks for {epsilon:g}.")
         totals = {
-            one.arm: one
-            for one in store.totals(connection, experiment.id, config.reward.min, config.reward.max, POINTS)
+            total.arm: total
+            for total in store.totals(connection, experiment.id, config.reward.min, config.reward.max, POINTS)
         }
         arms = [totals.get(arm.key, ArmTotal(arm.key, 0, 0)) for arm in config.arms]
         report = _report(config, arms, epsilon, noise)
@@ -67,19 +67,19 @@ def given(engine: Engine, settings: Settings, key: str) -> PrivateReports:
     """The reports of an experiment so far, newest first, and what is left of its budget."""
     with transaction(engine) as connection:
         reports = store.spent(connection, stored_experiment(connection, key).id)
-    left = settings.privacy_budget - math.fsum(one.epsilon for one in reports)
+    left = settings.privacy_budget - math.fsum(report.epsilon for report in reports)
     return PrivateReports(
         budget=settings.privacy_budget, budget_left=max(left, 0.0), reports=[_given(report) for report in reports]
     )
 
 
 def installed() -> bool:
-    """True when the mechanism is there."""
+    """True when OpenDP, the mechanism, is installed."""
     return importlib.util.find_spec("opendp") is not None
 
 
 def half_width(scale: float, share: float = SHARE_IN_NOISE) -> float:
-    """The noise is smaller than this in that share of reports: P(|X| > x) <= exp(-x / scale) for the Laplace law."""
+    """The bound on the noise in a ``share`` of reports: P(|X| > x) <= exp(-x / scale) for the Laplace distribution."""
     return -scale * math.log(1 - share)
 
 
@@ -97,7 +97,7 @@ def _report(config: ExperimentConfig, arms: list[ArmTotal], epsilon: float, nois
 
 
 def _arm(config: ExperimentConfig, arm: ArmTotal, epsilon: float, noise: Noise) -> PrivateArm:
-    """Half of epsilon goes to the units, half to the points."""
+    """Release one arm: half of epsilon is spent on the units, half on the points."""
     units_scale, points_scale = 2.0 / epsilon, 2.0 * POINTS / epsilon
     low, span = config.reward.min, config.reward.max - config.reward.min
     units, points = noise(arm.units, units_scale), noise(arm.points, points_scale)
@@ -114,7 +114,7 @@ def _arm(config: ExperimentConfig, arm: ArmTotal, epsilon: float, noise: Noise) 
 
 
 def _noise_of_mean(units: int, mean: float, units_scale: float, points_scale: float) -> float:
-    """How far noise alone may move a mean of points / units, to first order, as a share of the range."""
+    """How far noise alone may move points / units, to first order, as a share of the reward's range."""
     both = half_width(points_scale, 0.975) / POINTS + mean * half_width(units_scale, 0.975)
     return both / units
 

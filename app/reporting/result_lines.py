@@ -1,6 +1,6 @@
-"""The lines of a results table: one arm against the control on one metric, from sums over units.
+"""Makes the lines of a results table from sums over units: one arm compared with the control on one metric.
 
-Estimates, tests and intervals are those of ``experiments``; here they become the lines of a document.
+``experiments`` computes estimates, tests and intervals; this module puts them into the lines of a document.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,12 +58,12 @@ def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]
 
 
 def groups(sums: list[ArmSums]) -> dict[str | None, dict[str, ArmSums]]:
-    """Sums by segment (the largest ones) and arm."""
+    """Group sums by segment and arm; keeps the ``MAX_SEGMENTS`` segments with the most units."""
     sizes: dict[str | None, int] = {}
     for row in sums:
         sizes[row.segment] = sizes.get(row.segment, 0) + row.units
-    kept = sorted(sizes, key=lambda name: -sizes[name])[:MAX_SEGMENTS]
-    return {name: {row.arm: row for row in sums if row.segment == name} for name in kept}
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:MAX_SEGMENTS]
+    return {name: {row.arm: row for row in sums if row.segment == name} for name in largest}
 
 
 def moments(row: ArmSums) -> Moments:
@@ -77,14 +77,14 @@ def arm_value(row: ArmSums) -> ArmValue:
     described = partial(ArmValue, arm=row.arm, segment=row.segment, units=row.units, decisions=row.decisions)
     if row.mean_den <= 0:
         return described(value=None, std_error=None, reason="the denominator sums to 0")
-    found = arm_estimate(moments(row))
-    return described(value=found.value, std_error=float(np.sqrt(found.variance)) if row.units > 1 else None)
+    estimate = arm_estimate(moments(row))
+    return described(value=estimate.value, std_error=float(np.sqrt(estimate.variance)) if row.units > 1 else None)
 
 
 def comparisons(
     config: ExperimentConfig, metric: MetricSpec, arms: Mapping[str, ArmSums], segment: str | None
 ) -> list[ComparisonLine]:
-    """Every other arm against the control, in one segment or over all."""
+    """Compare every other arm with the control, in one segment or over all."""
     control = config.control.key
     chances = _chances(arms, metric)
     lines = []
@@ -94,14 +94,14 @@ def comparisons(
         if reason:
             lines.append(_no_line(pair, reason))
             continue
-        found = compare(moments(arms[control]), moments(arms[arm]), alpha=config.decision_rule.alpha)
+        comparison = compare(moments(arms[control]), moments(arms[arm]), alpha=config.decision_rule.alpha)
         units = (arms[control].units, arms[arm].units)
-        lines.append(_line(pair, found, metric, config.decision_rule.alpha, units, chances.get(arm)))
+        lines.append(_line(pair, comparison, metric, config.decision_rule.alpha, units, chances.get(arm)))
     return lines
 
 
 class Pair(NamedTuple):
-    """Who is compared with whom, and in which segment."""
+    """The two arms of a comparison, and its segment."""
 
     arm: str
     control: str
@@ -135,7 +135,7 @@ def _no_line(pair: Pair, reason: str) -> ComparisonLine:
 
 def _line(
     pair: Pair,
-    found: Comparison,
+    comparison: Comparison,
     metric: MetricSpec,
     alpha: float,
     units: tuple[int, int],
@@ -143,15 +143,15 @@ def _line(
 ) -> ComparisonLine:
     return ComparisonLine(
         **pair._asdict(),
-        difference=found.difference,
-        std_error=found.std_error,
-        p_value=found.p_value,
-        interval=document_of(found.interval),
-        relative_lift=found.relative_lift,
-        relative_interval=document_of(found.relative_interval),
-        always_valid=_always_valid(found, units, alpha),
-        non_inferiority=_non_inferiority(found, metric, alpha),
-        test=found.method,
+        difference=comparison.difference,
+        std_error=comparison.std_error,
+        p_value=comparison.p_value,
+        interval=document_of(comparison.interval),
+        relative_lift=comparison.relative_lift,
+        relative_interval=document_of(comparison.relative_interval),
+        always_valid=_always_valid(comparison, units, alpha),
+        non_inferiority=_non_inferiority(comparison, metric, alpha),
+        test=comparison.method,
         chance_to_win=chance,
     )
 
@@ -160,58 +160,58 @@ def _no_sequence(why: IntervalDocument) -> AlwaysValid:
     return AlwaysValid(p_value=None, interval=why, relative_interval=why)
 
 
-def _always_valid(found: Comparison, units: tuple[int, int], alpha: float) -> AlwaysValid:
-    if found.std_error is None:
-        return _no_sequence(document_of(found.interval))
+def _always_valid(comparison: Comparison, units: tuple[int, int], alpha: float) -> AlwaysValid:
+    if comparison.std_error is None:
+        return _no_sequence(document_of(comparison.interval))
     if min(units) < MIN_UNITS_SEQUENTIAL:
         reason = f"opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {min(units)}"
         return _no_sequence(document_of(missing(reason)))
-    tau = mixture_tau(found.std_error, sum(units), alpha=alpha)
-    tested = mixture_test(found.difference, found.std_error, tau, alpha)
-    # In standard errors the sequence is equally wide for every contrast at the same units, the relative lift's too: it
-    # is the one-look interval at the level of that width.
-    errors = (tested.interval.high - found.difference) / found.std_error  # type: ignore[operator]
-    _, relative = relative_lift(found.control, found.treatment, alpha=2 * float(norm.sf(errors)))
+    tau = mixture_tau(comparison.std_error, sum(units), alpha=alpha)
+    tested = mixture_test(comparison.difference, comparison.std_error, tau, alpha)
+    # In standard errors, the sequence is equally wide for every contrast with the same units. So the relative lift's
+    # always-valid interval is its one-look interval at the level that gives this width.
+    errors = (tested.interval.high - comparison.difference) / comparison.std_error  # type: ignore[operator]
+    _, relative = relative_lift(comparison.control, comparison.treatment, alpha=2 * float(norm.sf(errors)))
     return AlwaysValid(
         p_value=tested.p_value, interval=document_of(tested.interval), relative_interval=document_of(relative)
     )
 
 
-def _non_inferiority(found: Comparison, metric: MetricSpec, alpha: float) -> NonInferiority | None:
-    margin = metric.min_effect * abs(found.control.value)
-    if metric.role != "guardrail" or margin <= 0 or found.std_error is None:
+def _non_inferiority(comparison: Comparison, metric: MetricSpec, alpha: float) -> NonInferiority | None:
+    margin = metric.min_effect * abs(comparison.control.value)
+    if metric.role != "guardrail" or margin <= 0 or comparison.std_error is None:
         return None
     better = metric.direction == "increase"
-    tested = non_inferiority(found.difference, found.std_error, margin, alpha=alpha, higher_is_better=better)
+    tested = non_inferiority(comparison.difference, comparison.std_error, margin, alpha=alpha, higher_is_better=better)
     return NonInferiority(margin=margin, p_value=tested.p_value, bound=tested.bound, shown=bool(tested.shown))
 
 
 def _chances(arms: Mapping[str, ArmSums], metric: MetricSpec) -> dict[str, ChanceToWin]:
     """Chance to be the best of all arms and expected loss, with a flat prior."""
     usable = {name: _usable(row) for name, row in arms.items()}
-    known = {name: found for name, found in usable.items() if found is not None}
-    if len(known) < 2:
+    estimates = {name: estimate for name, estimate in usable.items() if estimate is not None}
+    if len(estimates) < 2:
         return {}
-    values = [found.value for found in known.values()]
-    errors = [float(np.sqrt(found.variance)) for found in known.values()]
+    values = [estimate.value for estimate in estimates.values()]
+    errors = [float(np.sqrt(estimate.variance)) for estimate in estimates.values()]
     standing = bayes.chances(values, errors, higher_is_better=metric.direction == "increase")
     return {
         name: ChanceToWin(probability=arm.chance_to_win, expected_loss=arm.expected_loss)
-        for name, arm in zip(known, standing, strict=True)
+        for name, arm in zip(estimates, standing, strict=True)
     }
 
 
 def _usable(row: ArmSums) -> ArmEstimate | None:
     if row.units < 2 or row.mean_den <= 0:
         return None
-    found = arm_estimate(moments(row))
-    return found if found.variance > 0 else None
+    estimate = arm_estimate(moments(row))
+    return estimate if estimate.variance > 0 else None
 
 
 def stratified(
     config: ExperimentConfig, metric: MetricSpec, groups: Mapping[str | None, dict[str, ArmSums]]
 ) -> list[ComparisonLine]:
-    """All segments together, with both arms weighted to the same shares of them."""
+    """Compare arms over all segments together, with both arms weighted to the same shares of segments."""
     control = config.control.key
     lines = []
     for arm in (arm.key for arm in config.arms if arm.key != control):
@@ -219,20 +219,19 @@ def stratified(
         pair = Pair(arm, control, None)
         try:
             pairs = [moments(rows[control]) for rows in both], [moments(rows[arm]) for rows in both]
-            found = post_stratified(*pairs, alpha=config.decision_rule.alpha)
+            comparison = post_stratified(*pairs, alpha=config.decision_rule.alpha)
         except DataError as error:
             lines.append(_no_line(pair, error.sentence(None)))
             continue
         units = (sum(rows[control].units for rows in both), sum(rows[arm].units for rows in both))
-        lines.append(_line(pair, found, metric, config.decision_rule.alpha, units, None))
+        lines.append(_line(pair, comparison, metric, config.decision_rule.alpha, units, None))
     return lines
 
 
 def remember(metric: MetricResults, before: StoredResults | None) -> None:
     """Fill in the sequential p-values: each is the smallest of all looks so far, with the difference's sign at that look.
 
-    So a result cannot disagree with an earlier verdict. A metric that was defined anew, also by another feedback schema,
-    begins anew.
+    So a result cannot disagree with an earlier verdict. A metric whose definition or feedback schema changed starts again.
     """
     earlier = [line for old in (before.metrics if before else []) if _same(old, metric) for line in old.comparisons]
     for line in metric.comparisons:
@@ -241,8 +240,8 @@ def remember(metric: MetricResults, before: StoredResults | None) -> None:
         looks += [
             (old.running_p, old.running_sign) for old in earlier if (old.arm, old.segment) == (line.arm, line.segment)
         ]
-        known = [(p, sign) for p, sign in looks if p is not None]
-        line.running_p, line.running_sign = min(known, key=lambda look: look[0], default=(None, None))
+        computed = [(p, sign) for p, sign in looks if p is not None]
+        line.running_p, line.running_sign = min(computed, key=lambda look: look[0], default=(None, None))
 
 
 def _same(old: MetricResults, new: MetricResults) -> bool:
@@ -269,7 +268,7 @@ def adjust_all(metrics: Sequence[MetricResults]) -> None:
 
 
 def headline(line: ComparisonLine, method: str) -> Headline:
-    """What leads in a line, by the method that was asked for."""
+    """The interval and p-value that lead in a line, for the requested method."""
     if method == "sequential":
         return Headline(interval=line.always_valid.interval, p_value=line.adjusted_running_p)
     if method == "fixed":

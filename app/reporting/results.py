@@ -1,9 +1,9 @@
-"""Results of an experiment: each arm against the control on each metric, valid at any look, and what the rule says.
+"""Computes results: each arm compared with the control on each metric, valid at any look, and what the rule says.
 
-Computed by the worker from sums, kept, and served with their age. The estimand of every comparison is the difference of
-two *ways of deciding* (a learning arm with all that it learned on the way, not its last model), per decision or per unit
-of the units that were assigned to them. It must never compare actions within an arm: those were not assigned at random
-to units, and means over them are biased.
+The worker computes them from sums and stores them; they are served with their age. Every comparison estimates the
+difference of two *ways of deciding* (a learning arm with all that it learned on the way, not its last model), per decision
+or per unit of the units that were assigned to them. Never compare actions within an arm: they were not assigned to units
+at random, and means over them are biased.
 """
 
 import time
@@ -54,7 +54,7 @@ ASSUMPTIONS = (
 
 
 class Look(NamedTuple):
-    """What one report said of the first primary metric."""
+    """The comparisons of the first primary metric in one report."""
 
     computed_at: datetime
     metric: str  # key
@@ -63,11 +63,11 @@ class Look(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Results that were computed, with their age."""
+    """Stored results, with their age."""
 
     results: StoredResults
     computed_at: datetime
-    seconds: float  # what they took
+    seconds: float  # that the computation took
 
     @property
     def age_s(self) -> float:
@@ -84,8 +84,8 @@ def get(
 ) -> Results:
     """The newest results, with their age; computed now when there are none yet.
 
-    :param max_age_s: compute them now when they are older (on logs of up to ``SMALL`` decisions; others come as the
-        worker computes them).
+    :param max_age_s: compute results now when the stored ones are older. Only on logs of up to ``SMALL`` decisions;
+        the worker alone computes longer logs.
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
@@ -117,10 +117,10 @@ def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Repor
 
 
 def _last(connection: Connection, experiment_id: int, segment: str | None) -> Report | None:
-    found = reports.newest(connection, experiment_id, KIND, segment)
-    if found is None:
+    newest = reports.newest(connection, experiment_id, KIND, segment)
+    if newest is None:
         return None
-    return Report(StoredResults.model_validate(found.body), found.computed_at, found.seconds)
+    return Report(StoredResults.model_validate(newest.body), newest.computed_at, newest.seconds)
 
 
 def _served(report: Report, method: str) -> Results:
@@ -141,23 +141,26 @@ def _too_old(report: Report, max_age_s: float | None) -> bool:
 
 
 def compute(engine: Engine, key: str, segment: str | None = None) -> None:
-    """Compute and keep the results of an experiment (split by a declared context field)."""
+    """Compute and store the results of an experiment.
+
+    :param segment: a declared context field to split by.
+    """
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
         before = _last(connection, experiment.id, segment)
-        found = _compute(connection, experiment, segment, before.results if before else None)
+        computed = _compute(connection, experiment, segment, before.results if before else None)
         reports.thin(connection, experiment.id, KIND, segment)
         seconds = time.monotonic() - began
-        reports.add(connection, experiment.id, KIND, segment, found.as_json(), seconds)
-        if found.decision is not None:
-            summary = _summary(found, found.decision)
+        reports.add(connection, experiment.id, KIND, segment, computed.as_json(), seconds)
+        if computed.decision is not None:
+            summary = _summary(computed, computed.decision)
             latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
 
 
 def compute_stale(engine: Engine, every_s: float) -> list[str]:
-    """Compute what is due, with every declared segment; returns the experiments' keys."""
+    """Compute the results that are due, also split by every declared segment field; returns the experiments' keys."""
     with transaction(engine) as connection:
         keys = reports.stale_experiments(connection, every_s)
     for key in keys:
@@ -169,10 +172,10 @@ def compute_stale(engine: Engine, every_s: float) -> list[str]:
 
 
 def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
-    """Earlier looks at the first primary metric, oldest first; of many, so many spread over all of the time."""
+    """Earlier looks at the first primary metric, oldest first: at most ``most``, spread over the whole time."""
     with transaction(engine) as connection:
-        found = reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
-    return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in found]
+        looks = reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
+    return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in looks]
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
@@ -183,9 +186,9 @@ def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
         raise invalid((FieldError("/segment", "unknown_segment", {"segment": segment, "known": declared}),))
 
 
-def _summary(found: StoredResults, decision: RuleVerdict) -> ResultsSummary:
+def _summary(results: StoredResults, decision: RuleVerdict) -> ResultsSummary:
     """What the list of experiments shows: the first primary metric's best arm, and what is wrong."""
-    primary = found.primary()[0]
+    primary = results.primary()[0]
     best = primary.best()
     return ResultsSummary(
         metric=primary.name,
@@ -196,8 +199,8 @@ def _summary(found: StoredResults, decision: RuleVerdict) -> ResultsSummary:
         verdict=decision.verdict,
         ship=decision.arm,
         crossed=decision.crossed,
-        sample_ratio=found.sample_ratio.text if found.sample_ratio.alert else None,
-        units=sum(found.units.values()),
+        sample_ratio=results.sample_ratio.text if results.sample_ratio.alert else None,
+        units=sum(results.units.values()),
     )
 
 
@@ -227,14 +230,14 @@ def _compute(
     for metric in metrics:
         lines.remember(metric, before)
     lines.adjust_all(metrics)
-    found = StoredResults(
+    computed = StoredResults(
         experiment=experiment.key,
         segment=segment,
         control=config.control.key,
         window=ResultsWindow(
             decisions=seen.window.decisions,
             settled=seen.window.decisions if until is None else results.settled(connection, experiment.id),
-            units=sum(ratio.observed.values()),  # who changed arms counts once
+            units=sum(ratio.observed.values()),  # a unit that changed arms counts once
             first=_plain(seen.window.first),
             last=_plain(seen.window.last),
             complete_until=_plain(until),
@@ -246,8 +249,8 @@ def _compute(
         assumptions=list(ASSUMPTIONS),
     )
     if segment is not None:
-        return found
-    return found.model_copy(update={"decision": judge(config, found, experiment.started_at)})
+        return computed
+    return computed.model_copy(update={"decision": judge(config, computed, experiment.started_at)})
 
 
 def _plain(moment: datetime | None) -> str | None:

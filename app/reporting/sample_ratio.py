@@ -1,6 +1,6 @@
-"""Units against shares, through every change of the shares: each unit counts under those in force when it was first seen.
+"""Compares units with shares, through every change of the shares: a unit counts under the shares when it was first seen.
 
-A ramp moves units between arms; counts against today's shares would then alarm for what was intended.
+A ramp moves units between arms. If we compared all units with today's shares, an intended ramp would raise an alert.
 """
 
 import math
@@ -37,20 +37,20 @@ def check(
     seen: Overview,
     until: datetime | None = None,
 ) -> SampleRatio:
-    """The sample ratio of an experiment, in words and numbers.
+    """Check the sample ratio of an experiment; the answer is in words and numbers.
 
     :param until: only decisions before it (see ``app.reporting.store.results.horizon``).
     """
     arms = [arm.key for arm in config.arms]
-    known = {}
+    by_version = {}
     for version in range(1, experiment.config_version + 1):
         stored = experiments.config_of(connection, experiment.id, version)
-        known[version] = _shares(ExperimentConfig.model_validate(stored), arms)
-    if len(set(known.values())) == 1:  # a unit never changed its arm
+        by_version[version] = _shares(ExperimentConfig.model_validate(stored), arms)
+    if len(set(by_version.values())) == 1:  # a unit never changed its arm
         counted = [Assigned(1, arm, units) for arm, units in seen.units.items()]
     else:
         counted = results.assigned(connection, experiment.id, until)
-    return judge(arms, _stretches(counted, arms, known))
+    return judge(arms, _stretches(counted, arms, by_version))
 
 
 def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
@@ -58,16 +58,16 @@ def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
     size = len(arms)
     observed, expected, covariance = np.zeros(size), np.zeros(size), np.zeros((size, size))
     stray, evidence, random = np.zeros(size), 0.0, False
-    for one in stretches:
-        share, total = np.array(one.shares), float(one.units.sum())
-        observed += one.units
+    for stretch in stretches:
+        share, total = np.array(stretch.shares), float(stretch.units.sum())
+        observed += stretch.units
         expected += total * share
         covariance += total * (np.diag(share) - np.outer(share, share))
-        stray += np.where(share == 0, one.units, 0.0)
+        stray += np.where(share == 0, stretch.units, 0.0)
         used = share > 0
-        if used.sum() > 1 and one.units[used].sum() > 0:
+        if used.sum() > 1 and stretch.units[used].sum() > 0:
             random = True
-            evidence += float(sequential_sample_ratio([one.units[used]], share[used]).log_bayes_factor[-1])
+            evidence += float(sequential_sample_ratio([stretch.units[used]], share[used]).log_bayes_factor[-1])
     answer = partial(
         SampleRatio,
         observed={arm: int(n) for arm, n in zip(arms, observed, strict=True)},
@@ -89,9 +89,9 @@ def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
 def _chi_square(deviations: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
     """The p-value of d' S^- d, with as many degrees of freedom as the covariance has dimensions."""
     values, vectors = np.linalg.eigh(covariance)
-    kept = values > 1e-9 * max(float(values[-1]), 1.0)
-    along = vectors[:, kept].T @ deviations
-    return float(stats.chi2.sf(float(np.sum(along**2 / values[kept])), int(kept.sum())))
+    nonzero = values > 1e-9 * max(float(values[-1]), 1.0)
+    along = vectors[:, nonzero].T @ deviations
+    return float(stats.chi2.sf(float(np.sum(along**2 / values[nonzero])), int(nonzero.sum())))
 
 
 def _shares(config: ExperimentConfig, arms: list[str]) -> tuple[float, ...]:
@@ -100,9 +100,9 @@ def _shares(config: ExperimentConfig, arms: list[str]) -> tuple[float, ...]:
     return tuple(given.get(name, 0.0) / total for name in arms)
 
 
-def _stretches(counted: list[Assigned], arms: list[str], known: dict[int, tuple[float, ...]]) -> list[_Stretch]:
-    found: dict[tuple[float, ...], NDArray[np.float64]] = {}
+def _stretches(counted: list[Assigned], arms: list[str], by_version: dict[int, tuple[float, ...]]) -> list[_Stretch]:
+    units_by_shares: dict[tuple[float, ...], NDArray[np.float64]] = {}
     for row in counted:
-        units = found.setdefault(known[row.config_version], np.zeros(len(arms)))
+        units = units_by_shares.setdefault(by_version[row.config_version], np.zeros(len(arms)))
         units[arms.index(row.arm)] += row.units
-    return [_Stretch(share, units) for share, units in found.items()]
+    return [_Stretch(share, units) for share, units in units_by_shares.items()]

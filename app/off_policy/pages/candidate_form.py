@@ -1,4 +1,4 @@
-"""The form that defines a candidate policy: its fields, what they make of the candidate, and what it offers."""
+"""Reads and offers the form that defines a candidate policy."""
 
 from typing import Final, NamedTuple
 
@@ -32,12 +32,12 @@ FORM: Final = Part(
 _BESIDE: Final = {
     "/policy": "/policy/type",
     "/model": "/model/version",
-}  # where what a rule says of a whole part stands
+}  # the field that shows an error of a whole part
 Option = tuple[str, str]  # value, words
 
 
 class Shown(NamedTuple):
-    """What the form's template offers."""
+    """The choices of the form, with their words."""
 
     actions: list[Option]
     arms: list[Option]
@@ -49,7 +49,7 @@ class Shown(NamedTuple):
 
 
 def shown(choices: Choices) -> Shown:
-    """What the form's template needs."""
+    """The choices that the form's template offers."""
     return Shown(
         actions=[(name, name) for name in choices.actions],
         arms=[(arm, f"{arm}: version {number} serves") for arm, number in choices.serving.items()],
@@ -62,9 +62,9 @@ def shown(choices: Choices) -> Shown:
 
 
 def parse(typed: Typed, findings: Findings) -> CandidateSpec:
-    """What was typed, as the service takes it.
+    """Parse what was typed into a candidate.
 
-    :raises Unprocessable: naming every field that has the wrong shape, or none of its own where ``findings`` say it.
+    :raises Unprocessable: a field has the wrong shape; the error or ``findings`` name every such field.
     """
     kind = typed["policy"]["type"]
     document = FORM.values(typed, "", findings, ["key", *(["features_off"] if kind in ("bandit", "model") else [])])
@@ -81,7 +81,7 @@ def parse(typed: Typed, findings: Findings) -> CandidateSpec:
 
 
 def told(error: LoopwiseError, typed: Typed, findings: Findings) -> dict[str, str]:
-    """The mistakes by the names of the form's fields."""
+    """The errors by the names of the form's fields."""
     fields = {name for name, _ in texts_of(typed)}
     for field in error.fields:
         findings.beside(field._replace(path=_BESIDE.get(field.path, field.path)), fields)

@@ -1,4 +1,4 @@
-"""What would another cap be worth? Asked of the log, at once, for an experiment that sends messages."""
+"""Answers at once, from the log, what another cap on messages would be worth."""
 
 from typing import NamedTuple
 
@@ -28,20 +28,20 @@ from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CapAnswer
 
 DAY_S = 86_400
-MOST = 10_000  # newest decisions that a page looks at, in well under a second; the API looks at more
+MOST = 10_000  # newest decisions that the page reads, in well under a second; the API reads more
 FORM = Part({"cap": CAP})
 
 
 @page("/experiments/<key>/off-policy/cap", "viewer")
 def cap_question(key: str) -> ResponseReturnValue:
-    """The question, and its answer once a limit is given."""
+    """Show the question, and the answer when a limit is given."""
     experiment = experiments.get(process().engine, key)
     config = ExperimentConfig.model_validate(experiment.config)
     typed, findings = FORM.of_form(request.args, ""), Findings()
-    found = None
+    answer = None
     if "/cap/limit" in request.args:
         try:
-            found = _rounded(cap_evaluation.evaluate(process().engine, key, _question(typed, findings)))
+            answer = _rounded(cap_evaluation.evaluate(process().engine, key, _question(typed, findings)))
         except LoopwiseError as error:
             if error.status != 422:
                 raise
@@ -58,7 +58,7 @@ def cap_question(key: str) -> ResponseReturnValue:
         experiment=experiment,
         typed=typed["cap"],
         errors=errors,
-        shown=_shown(found) if found else None,
+        shown=_shown(answer) if answer else None,
         most=MOST,
         caps=choices(),
     )
@@ -66,7 +66,7 @@ def cap_question(key: str) -> ResponseReturnValue:
 
 
 def choices() -> dict[str, list[tuple[str, str]]]:
-    """What the form offers."""
+    """The choices that the form offers."""
     return {
         "units": [(name, name) for name in UNITS if name in ("hours", "days", "minutes")],
         "channels": [("", "of every channel"), *((name, f"{words} only") for name, words in CHANNELS.items())],
@@ -75,7 +75,7 @@ def choices() -> dict[str, list[tuple[str, str]]]:
 
 
 def asked_first(config: ExperimentConfig) -> Typed:
-    """One message less than the first cap allows; two a week without one."""
+    """The cap to ask about first: one message less than the first cap; without a cap, two a week."""
     cap = config.fatigue.caps[0] if config.fatigue and config.fatigue.caps else CapSpec(limit=3, window_s=7 * DAY_S)
     typed = CAP.of_document(cap.model_dump() | {"limit": max(1, cap.limit - 1)})
     if typed["window_s:unit"] == "seconds":  # which the form does not offer
@@ -84,7 +84,10 @@ def asked_first(config: ExperimentConfig) -> Typed:
 
 
 def _question(typed: Typed, findings: Findings) -> CapQuestion:
-    """:raises Unprocessable: naming every field that has the wrong shape."""
+    """Parse the question.
+
+    :raises Unprocessable: the error names every field that has the wrong shape.
+    """
     cap = CAP.values(typed["cap"], "/cap", findings)
     try:
         return CapQuestion.model_validate({"cap": cap, "max_decisions": MOST})
@@ -92,11 +95,11 @@ def _question(typed: Typed, findings: Findings) -> CapQuestion:
         raise invalid(pydantic_fields(error)) from None
 
 
-def _rounded(found: CapAnswer) -> CapAnswer:
-    """Without what only rounding makes of two equal sums."""
-    low, high = found.difference_interval
+def _rounded(answer: CapAnswer) -> CapAnswer:
+    """Round differences to 12 digits, so that two equal sums differ by exactly 0."""
+    low, high = answer.difference_interval
     ends = (round(low, 12), round(high, 12))
-    return found.model_copy(update={"difference": round(found.difference, 12), "difference_interval": ends})
+    return answer.model_copy(update={"difference": round(answer.difference, 12), "difference_interval": ends})
 
 
 class Shown(NamedTuple):
@@ -110,60 +113,60 @@ class Shown(NamedTuple):
     assumptions: list[str]
 
 
-def _shown(found: CapAnswer) -> Shown:
-    low, high = found.difference_interval
-    if not found.trusted:
+def _shown(answer: CapAnswer) -> Shown:
+    low, high = answer.difference_interval
+    if not answer.trusted:
         kind, verdict = "bad", "Do not rely on this answer."
         more = (
             "At some step too few units have a past that fits the cap: they count as much as "
-            f"{number(found.effective_units)} even ones would. Wait for a longer log, or ask for a cap that "
+            f"{number(answer.effective_units)} even ones would. Wait for a longer log, or ask for a cap that "
             "is nearer to what ran."
         )
     elif low > 0:
         kind, verdict = "good", "The tighter cap would have earned more:"
-        more = f"{signed(found.difference)} per unit."
+        more = f"{signed(answer.difference)} per unit."
     elif high < 0:
         kind, verdict = "wait", "The tighter cap would have earned less:"
-        more = f"{signed(found.difference)} per unit."
+        more = f"{signed(answer.difference)} per unit."
     else:
         kind, verdict = "wait", "No difference is shown."
         more = "The interval of the difference holds 0: the cap may help, harm, or change nothing."
-    return Shown(kind, verdict, more, _tiles(found), [_values(found), _difference(found)], found.assumptions)
+    return Shown(kind, verdict, more, _tiles(answer), [_values(answer), _difference(answer)], answer.assumptions)
 
 
-def _tiles(found: CapAnswer) -> list[tuple[str, str, str]]:
-    low, high = found.difference_interval
-    of = f"of {number(found.decisions)}, of {plural(found.units, 'unit')}"
+def _tiles(answer: CapAnswer) -> list[tuple[str, str, str]]:
+    low, high = answer.difference_interval
+    of = f"of {number(answer.decisions)}, of {plural(answer.units, 'unit')}"
     return [
-        (number(found.value), "per unit under the cap", "sum of a unit's rewards"),
-        (signed(found.difference), "difference to what was", f"{signed(low)} to {signed(high)}"),
-        (number(found.touched), "decisions touched", of),
-        (number(found.effective_units), "effective units", f"the largest weight is {percent(found.largest_weight)}"),
+        (number(answer.value), "per unit under the cap", "sum of a unit's rewards"),
+        (signed(answer.difference), "difference to what was", f"{signed(low)} to {signed(high)}"),
+        (number(answer.touched), "decisions touched", of),
+        (number(answer.effective_units), "effective units", f"the largest weight is {percent(answer.largest_weight)}"),
     ]
 
 
-def _values(found: CapAnswer) -> Figure:
-    low, high = found.interval
+def _values(answer: CapAnswer) -> Figure:
+    low, high = answer.interval
     caption = "What a unit earns in all, with its interval"
-    rows = [Row("as it was", found.logged), Row("under the cap", found.value, low, high, strong=True)]
+    rows = [Row("as it was", answer.logged), Row("under the cap", answer.value, low, high, strong=True)]
     chart = charts.forest(rows, title=caption, unit="sum of a unit's rewards, mean over units")
     table = [
-        ["as it was", number(found.logged), "counted, not estimated"],
-        ["under the cap", number(found.value), interval(IntervalDocument(low=low, high=high))],
+        ["as it was", number(answer.logged), "counted, not estimated"],
+        ["under the cap", number(answer.value), interval(IntervalDocument(low=low, high=high))],
     ]
     return Figure("values", caption, chart, ["Rule", "Value per unit", "95% interval"], table)
 
 
-def _difference(found: CapAnswer) -> Figure:
-    low, high = found.difference_interval
+def _difference(answer: CapAnswer) -> Figure:
+    low, high = answer.difference_interval
     caption = "What the cap changes"
-    rows = [Row("under the cap − as it was", found.difference, low, high, strong=True)]
+    rows = [Row("under the cap − as it was", answer.difference, low, high, strong=True)]
     unit = "difference of the value per unit"
     chart = charts.forest(rows, title=caption, unit=unit, line_at=0, write=signed)
     table = [
         [
             "under the cap − as it was",
-            signed(found.difference),
+            signed(answer.difference),
             interval(IntervalDocument(low=low, high=high), "signed"),
         ]
     ]

@@ -32,60 +32,60 @@ Table = tuple[list[str], list[list[str]]]  # head and rows
 
 
 class ShownPolicy(NamedTuple):
-    """One policy, ready to be printed."""
+    """One policy in words and figures."""
 
     name: str
     text: str
     features_off: list[str]
-    answer: tuple[str, str]  # whether the log can tell its value: words, and their colour
+    answer: tuple[str, str]  # whether the log identifies its value: words, and their colour
     reasons: list[str]
-    value: str  # empty: the log cannot tell it
+    value: str  # empty: the log does not identify it
     interval: str
-    difference: str  # to the running policy; empty: none is known
+    difference: str  # to the running policy; empty: not computed
     difference_interval: str
     effective_sample: str
     largest_weight: str
     overlap: str
-    details: "Details | None"  # null: it could not be evaluated at all
+    details: "Details | None"  # null: the policy could not be evaluated
 
 
 class Details(NamedTuple):
-    """A policy by each estimator."""
+    """One policy's figures by each estimator."""
 
     agreement: tuple[str, str, str]  # a badge and its colour, or two empty texts; and a sentence
     by_estimator: Figure
     weights: Figure
 
 
-def policies(found: list[Policy]) -> list[ShownPolicy]:
-    """Policy by policy."""
-    return [_policy(policy, index) for index, policy in enumerate(found, 1)]
+def policies(evaluated: list[Policy]) -> list[ShownPolicy]:
+    """Word each policy's line."""
+    return [_policy(policy, index) for index, policy in enumerate(evaluated, 1)]
 
 
-def values(found: list[Policy], alpha: float) -> Figure:
-    """What each policy earns per decision, as far as the log can tell."""
-    known = [policy.line for policy in found if policy.line.value is not None]
-    drawn = [_row(line.policy, line.value, line.interval, line.policy == "running") for line in known]
+def values(evaluated: list[Policy], alpha: float) -> Figure:
+    """Draw what each policy earns per decision, for the policies whose value the log identifies."""
+    lines = [policy.line for policy in evaluated if policy.line.value is not None]
+    drawn = [_row(line.policy, line.value, line.interval, line.policy == "running") for line in lines]
     chart = charts.forest(drawn, title="Value of each policy with its interval", unit="mean reward per decision")
-    rows = [[line.policy, number(line.value), interval(line.interval), line.headline or ""] for line in known]
+    rows = [[line.policy, number(line.value), interval(line.interval), line.headline or ""] for line in lines]
     head = ["Policy", "Value", "Interval", "Estimator, interval"]
     note = f"Dot: estimate. Line: {percent(1 - alpha, 0)} interval."
     return Figure("values", "What each policy earns per decision", chart, head, rows, note)
 
 
-def differences(found: list[Policy]) -> Figure:
-    """Each policy against the one that runs."""
-    lines = [policy.line for policy in found if policy.line.value is not None]
-    known = [(line.policy, line.against_running) for line in lines if line.against_running is not None]
+def differences(evaluated: list[Policy]) -> Figure:
+    """Draw the difference of each policy to the running policy."""
+    lines = [policy.line for policy in evaluated if policy.line.value is not None]
+    gaps = [(line.policy, line.against_running) for line in lines if line.against_running is not None]
     chart = charts.forest(
-        [_row(name, gap.difference, gap.interval) for name, gap in known],
+        [_row(name, gap.difference, gap.interval) for name, gap in gaps],
         title="Difference of each policy to the running one with its interval",
         unit="difference of the mean reward per decision",
         line_at=0,
         write=signed,
     )
     rows = [
-        [name, signed(gap.difference), interval(gap.interval, "signed"), number(gap.std_error)] for name, gap in known
+        [name, signed(gap.difference), interval(gap.interval, "signed"), number(gap.std_error)] for name, gap in gaps
     ]
     head = ["Policy", "Difference", "Interval", "Standard error"]
     note = (
@@ -95,8 +95,8 @@ def differences(found: list[Policy]) -> Figure:
     return Figure("differences", "Difference to the policy that runs", chart, head, rows, note)
 
 
-def search(found: list[SearchLine]) -> Table:
-    """The search over the candidates."""
+def search(candidates: list[SearchLine]) -> Table:
+    """The table of the search over the candidates."""
     rows = [
         [
             line.name,
@@ -106,13 +106,13 @@ def search(found: list[SearchLine]) -> Table:
             p_value(line.adjusted_p),
             "better than what runs" if line.promoted else line.reason,
         ]
-        for line in found
+        for line in candidates
     ]
     return ["Candidate", "Difference", "Interval for all at once", "p-value", "Corrected", "Finding"], rows
 
 
 def realised(result: EvaluationResult) -> Table:
-    """Prediction against what really happened, by learning arm."""
+    """Compare prediction and outcome, by learning arm."""
     head = ["Arm", "Predicted from the others", "Really earned", "Interval of the difference", "Finding"]
     return head, [_realised(arm) for arm in result.realised]
 
@@ -141,13 +141,13 @@ def _details(policy: Policy, index: int) -> Details:
     return Details(_agreement(policy.agreement), _by_estimator(policy, index), _weights(policy.line, index))
 
 
-def _agreement(found: Agreement) -> tuple[str, str, str]:
-    if found.agree is None:
+def _agreement(agreement: Agreement) -> tuple[str, str, str]:
+    if agreement.agree is None:
         return "", "", "Too few estimators have an interval to compare them."
-    if found.apart is None:
-        span = f"{number(found.low)} to {number(found.high)}"
+    if agreement.apart is None:
+        span = f"{number(agreement.low)} to {number(agreement.high)}"
         return "the estimators agree", "ok", f"Every unbiased estimator's interval holds the values from {span}."
-    first, second = (ESTIMATORS.get(name, name) for name in found.apart)
+    first, second = (ESTIMATORS.get(name, name) for name in agreement.apart)
     return (
         "the estimators disagree",
         "bad",
@@ -157,14 +157,23 @@ def _agreement(found: Agreement) -> tuple[str, str, str]:
 
 
 def _by_estimator(policy: Policy, index: int) -> Figure:
-    """A policy by each estimator; the one that leads stands out."""
+    """Draw a policy's value by each estimator; the headline's estimator is stressed."""
     name, leads = policy.line.policy, (policy.line.headline or "").partition(",")[0]
     drawn = [
-        Row(ESTIMATORS.get(one.name, one.name), one.value, one.low, one.high, one.name == leads)
-        for one in policy.estimated
+        Row(
+            ESTIMATORS.get(estimate.name, estimate.name),
+            estimate.value,
+            estimate.low,
+            estimate.high,
+            estimate.name == leads,
+        )
+        for estimate in policy.estimated
     ]
     chart = charts.forest(drawn, title=f"Value of {name} by each estimator", unit="mean reward per decision")
-    rows = [[ESTIMATORS.get(one.name, one.name), number(one.value), interval(one)] for one in policy.estimated]
+    rows = [
+        [ESTIMATORS.get(estimate.name, estimate.name), number(estimate.value), interval(estimate)]
+        for estimate in policy.estimated
+    ]
     head = ["Estimator", "Value", "Interval, or why there is none"]
     note = (
         "The stressed one leads, above with an interval that suits rare rewards when they are rare. Here: normal intervals, "
@@ -174,7 +183,7 @@ def _by_estimator(policy: Policy, index: int) -> Figure:
 
 
 def _weights(line: PolicyLine, index: int) -> Figure:
-    """The histogram of weights."""
+    """Draw the histogram of weights."""
     edges, counts = line.weight_histogram.edges, line.weight_histogram.counts
     labels = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
     labels = [*labels[:-1], f"{edges[-2]:g} +"]

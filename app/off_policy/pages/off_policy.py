@@ -1,4 +1,4 @@
-"""Off-policy: what policies that never ran would have earned, read from the log; candidates; asking for an evaluation."""
+"""Shows what policies that never ran would have earned, by the log; stores candidates and queues evaluations."""
 
 from typing import NamedTuple
 
@@ -23,28 +23,28 @@ from app.off_policy.logged_values import Report
 from app.off_policy.pages import candidate_form, cap_question
 from app.off_policy.pages import evaluation_figures as figures
 
-FINISHED = 286  # the page's script loads the page again then
+FINISHED = 286  # a status at which the page's script loads the page again
 
 
 @page("/experiments/<key>/off-policy", "viewer")
 def off_policy(key: str) -> str:
-    """The newest finished evaluation, or the one that was asked for."""
+    """Show the requested evaluation, or the newest that is done."""
     return _page(key)
 
 
 @page("/experiments/<key>/off-policy/progress", "viewer")
 def evaluation_progress(key: str) -> ResponseReturnValue:
-    """How far an evaluation is: a fragment that the page's script asks for again and again."""
+    """Serve the progress of an evaluation: a fragment that the page's script polls."""
     evaluation_id = whole_number(request.args.get("id", ""))
-    found = None if evaluation_id is None else service.progress(process().engine, key, evaluation_id)
-    if found is None:
+    evaluation = None if evaluation_id is None else service.progress(process().engine, key, evaluation_id)
+    if evaluation is None:
         return Response(status=204)
-    return render_template("off_policy_progress.html", one=found), FINISHED if found.finished_at else 200
+    return render_template("off_policy_progress.html", one=evaluation), FINISHED if evaluation.finished_at else 200
 
 
 @page("/experiments/<key>/off-policy/candidates", "editor", ("POST",))
 def store_candidate(key: str) -> ResponseReturnValue:
-    """A new candidate, or another definition for one."""
+    """Store a new candidate, or a new definition of a candidate."""
     typed, findings = candidate_form.FORM.of_form(request.form, ""), Findings()
     try:
         spec = candidate_form.parse(typed, findings)
@@ -59,7 +59,7 @@ def store_candidate(key: str) -> ResponseReturnValue:
 
 @page("/experiments/<key>/off-policy/remove", "editor", ("POST",))
 def remove_candidate(key: str) -> ResponseReturnValue:
-    """Forget a candidate."""
+    """Remove a candidate."""
     name = request.form.get("candidate", "")
     evaluations.remove_candidate(process().engine, key, name, user().name)
     flash(f"The candidate {name} is removed; evaluations that were made keep its line.")
@@ -106,22 +106,22 @@ def _page(
     errors: dict[str, str] | None = None,
     shares: dict[str, str] | None = None,
 ) -> str:
-    """The whole page; whatever was typed into a form that was refused comes back with its mistakes."""
-    found = service.report(process().engine, key, whole_number(request.args.get("evaluation", "")))
+    """Render the whole page. A refused form comes back as it was typed, with its errors."""
+    report = service.report(process().engine, key, whole_number(request.args.get("evaluation", "")))
     choices = service.choices(process().engine, key) if may("editor") else None
     return experiment_page(
         "off_policy.html",
         key,
         "off_policy",
-        found=found,
+        found=report,
         typed=typed or candidate_form.FORM.tree(),
         texts=dict(texts_of(typed or candidate_form.FORM.tree())),
         errors=errors or {},
         shares=shares or {},
         choices=choices,
         form=candidate_form.shown(choices) if choices else None,
-        shown=_shown(found),
-        candidates=[_candidate(spec) for spec in found.candidates],
+        shown=_shown(report),
+        candidates=[_candidate(spec) for spec in report.candidates],
         asked_first=cap_question.asked_first,
         caps=cap_question.choices(),
     )
@@ -140,26 +140,26 @@ class Shown(NamedTuple):
 
 
 class ShownCandidate(NamedTuple):
-    """A stored candidate, ready to be printed."""
+    """A stored candidate in words."""
 
     key: str
     words: str
-    named: str  # by the user: the action that it always takes
+    named: str  # the action that it always takes, which the user named
     features_off: list[str]
     definition: dict[str, object]
     stageable: bool
 
 
-def _shown(found: Report) -> Shown | None:
-    if found.shown is None or found.shown.result is None:
+def _shown(report: Report) -> Shown | None:
+    if report.shown is None or report.shown.result is None:
         return None
-    result = found.shown.result
+    result = report.shown.result
     return Shown(
         result=result,
         search_text=as_sentence(result.search.text),
-        values=figures.values(found.policies, found.shown.request.alpha),
-        differences=figures.differences(found.policies),
-        policies=figures.policies(found.policies),
+        values=figures.values(report.policies, report.shown.request.alpha),
+        differences=figures.differences(report.policies),
+        policies=figures.policies(report.policies),
         search=figures.search(result.search.candidates),
         realised=figures.realised(result),
     )

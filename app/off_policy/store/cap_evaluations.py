@@ -1,4 +1,4 @@
-"""The log as the question of a tighter cap needs it: decisions with their rewards, and all messages of their units."""
+"""Reads the log to evaluate a tighter cap: decisions with their rewards, and all messages of their units."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import ITS_OUTCOME
 
-SLICE = 5000  # rows, or units, of one statement: a web process's statements have seconds
+SLICE = 5000  # rows, or units, per statement: a web process cancels statements after some seconds
 
 
 class CapRow(NamedTuple):
@@ -17,7 +17,7 @@ class CapRow(NamedTuple):
     unit_id: str
     at: datetime
     config_version: int
-    own_actions: bool  # the call's own candidates: they say nothing
+    own_actions: bool  # the call gave its own candidates, which carry no message
     eligible: list[str]
     distribution: list[float]
     chosen: int
@@ -54,23 +54,23 @@ _SAID = text(
 
 
 def newest(connection: Connection, experiment_id: int, most: int) -> list[CapRow]:
-    """The newest settled decisions of people who agreed to everything, newest first."""
-    found: list[CapRow] = []
-    while len(found) < most:
-        last = found[-1] if found else None
-        size = min(SLICE, most - len(found))
+    """The newest settled decisions from which no purpose was withheld, newest first."""
+    settled: list[CapRow] = []
+    while len(settled) < most:
+        last = settled[-1] if settled else None
+        size = min(SLICE, most - len(settled))
         values = {"id": experiment_id, "most": size, "at": last and last.at, "before": last and last.id}
-        rows = [CapRow(**row._asdict()) for row in connection.execute(_ROWS, values)]
-        found += rows
-        if len(rows) < size:
+        page = [CapRow(**row._asdict()) for row in connection.execute(_ROWS, values)]
+        settled += page
+        if len(page) < size:
             break
-    return found
+    return settled
 
 
 def said(connection: Connection, units: list[str], since: datetime, window_s: float) -> list[Said]:
-    """Every message of these units since a window before a moment."""
-    found: list[Said] = []
+    """Every message of these units from ``window_s`` seconds before ``since``."""
+    messages: list[Said] = []
     for first in range(0, len(units), SLICE):
         values = {"units": units[first : first + SLICE], "since": since, "window_s": window_s}
-        found += [Said(**row._asdict()) for row in connection.execute(_SAID, values)]
-    return found
+        messages += [Said(**row._asdict()) for row in connection.execute(_SAID, values)]
+    return messages

@@ -1,4 +1,4 @@
-"""Candidate policies, evaluations as jobs, and the log rows that they read."""
+"""Stores candidate policies and evaluation jobs, and reads the log rows of an evaluation."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -18,14 +18,14 @@ _c = tables.candidates
 
 
 class LoggedRow(NamedTuple):
-    """One settled decision with its outcome, as an evaluation sees it."""
+    """The fields of a settled decision that an evaluation reads."""
 
     id: str
     arm: str
     unit_id: str
     config_version: int
     policy_version: int
-    actions: list[dict[str, JsonValue]] | None  # those that the call named; null: the configuration's
+    actions: list[dict[str, JsonValue]] | None  # the candidates of the call; null: the configuration's actions
     eligible: list[str]
     distribution: list[float]
     chosen: int
@@ -36,14 +36,14 @@ class LoggedRow(NamedTuple):
 
 
 def put_candidate(connection: Connection, experiment_id: int, key: str, definition: Mapping[str, JsonValue]) -> None:
-    """Store a candidate, or replace the one of that key."""
+    """Store a candidate, or replace the candidate with that key."""
     query = upsert(_c).values(experiment_id=experiment_id, key=key, definition=definition)
     columns = ["experiment_id", "key"]
     connection.execute(query.on_conflict_do_update(index_elements=columns, set_={"definition": definition}))
 
 
 def remove_candidate(connection: Connection, experiment_id: int, key: str) -> None:
-    """Forget a candidate; evaluations that were made keep their lines."""
+    """Remove a candidate. Evaluations that are done keep their lines."""
     connection.execute(delete(_c).where(_c.c.experiment_id == experiment_id, _c.c.key == key))
 
 
@@ -85,13 +85,13 @@ def find(connection: Connection, experiment_id: int, evaluation_id: int) -> Eval
 
 
 def newest(connection: Connection, experiment_id: int, most: int) -> list[Evaluation]:
-    """Newest first."""
+    """The newest ``most`` evaluations, newest first."""
     query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id).order_by(_e.c.id.desc()).limit(most)
     return [Evaluation(**row._asdict()) for row in connection.execute(query)]
 
 
 def newest_done(connection: Connection, experiment_id: int) -> Evaluation | None:
-    """The newest one that has a result."""
+    """The newest evaluation that has a result."""
     query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, _e.c.status == "done")
     row = connection.execute(query.order_by(_e.c.id.desc()).limit(1)).first()
     return None if row is None else Evaluation(**row._asdict())
@@ -111,20 +111,20 @@ class Listed(NamedTuple):
 
 
 def listed(connection: Connection, experiment_id: int, most: int) -> list[Listed]:
-    """Newest first, without results."""
+    """The newest ``most`` evaluations without results, newest first."""
     columns = [_e.c[name] for name in Listed._fields]
     query = select(*columns).where(_e.c.experiment_id == experiment_id).order_by(_e.c.id.desc()).limit(most)
     return [Listed(**row._asdict()) for row in connection.execute(query)]
 
 
 def unfinished(connection: Connection) -> list[int]:
-    """Ids of evaluations that are queued, or that ran when their worker died, oldest first."""
+    """Ids of evaluations that are queued, or were running when their worker died, oldest first."""
     query = select(_e.c.id).where(_e.c.status.in_(["queued", "running"])).order_by(_e.c.id)
     return list(connection.execute(query).scalars())
 
 
 def hold(connection: Connection, evaluation_id: int) -> bool:
-    """Take an evaluation for as long as the transaction lasts; False when somebody has it."""
+    """Lock an evaluation until the transaction ends; False when another worker holds the lock."""
     return try_hold(connection, Kind.EVALUATION, str(evaluation_id))
 
 
@@ -135,7 +135,7 @@ def by_id(connection: Connection, evaluation_id: int) -> Evaluation:
 
 
 def advance(connection: Connection, evaluation_id: int, progress: float) -> None:
-    """Say how far it is (0 to 1)."""
+    """Store the progress, from 0 to 1."""
     query = """
         UPDATE evaluations SET status = 'running', progress = :progress,
             started_at = coalesce(started_at, clock_timestamp()) WHERE id = :id
@@ -146,7 +146,7 @@ def advance(connection: Connection, evaluation_id: int, progress: float) -> None
 def finish(
     connection: Connection, evaluation_id: int, result: Mapping[str, JsonValue] | None, error: str | None
 ) -> None:
-    """Keep the answer, or why there is none."""
+    """Store the result, or the error."""
     query = (
         update(_e)
         .where(_e.c.id == evaluation_id)
@@ -181,7 +181,7 @@ def log_rows(connection: Connection, experiment_id: int, most: int) -> Iterator[
         yield LoggedRow._make(row)
 
 
-# The newest decisions by the index of their times, and then their outcomes: bounded however long the log is.
+# Reads the newest decisions through the index of times, and then their outcomes: the work is bounded on any log.
 _CHOICES = text(
     f"""
     SELECT d.action, d.propensity, o.reward FROM (
@@ -193,7 +193,7 @@ _CHOICES = text(
 
 
 class LoggedChoice(NamedTuple):
-    """What was chosen in one settled decision."""
+    """The chosen action of one settled decision."""
 
     action: str
     propensity: float
@@ -201,6 +201,6 @@ class LoggedChoice(NamedTuple):
 
 
 def newest_choices(connection: Connection, experiment_id: int, most: int) -> list[LoggedChoice]:
-    """Those of the newest decisions that are settled."""
+    """The settled decisions among the newest ``most`` decisions."""
     rows = connection.execute(_CHOICES, {"experiment_id": experiment_id, "most": most})
     return [LoggedChoice(row.action, row.propensity, row.reward) for row in rows]

@@ -75,8 +75,8 @@ class EvaluationPath(BaseModel):
 def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     """Each arm against the control on each metric, and what the decision rule says."""
     key = bound_key(path.key)
-    found = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
-    return as_json(found)
+    report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
+    return as_json(report)
 
 
 @blueprint.get("/experiments/<key>/health-checks", responses={200: Health})

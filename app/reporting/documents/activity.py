@@ -7,7 +7,7 @@ from app.foundation.fields import Document
 
 
 class Volume(Document):
-    """How much was decided in one stretch of time; times in seconds since the epoch."""
+    """The decisions in one stretch of time; times in seconds since the epoch."""
 
     start: float
     end: float
@@ -38,7 +38,7 @@ class ArmActivity(Document):
     arm: str
     decisions: int
     settled: int
-    reward: float  # earned in all
+    reward: float  # sum over settled decisions
     points: list[Volume]
     rates: list[Rate]
     learns: bool = False
@@ -72,7 +72,7 @@ class Learning(Document):
     last: float | None
     change: float | None  # beyond what the control changed
     interval: tuple[float, float] | None  # of the change
-    control_change: float | None = None  # null: it was not taken off
+    control_change: float | None = None  # null: it was not subtracted
 
 
 class ActivitySummary(Document):

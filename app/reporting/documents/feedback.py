@@ -28,7 +28,7 @@ class AgreementDocument(Document):
 
 
 class ResponseBiasDocument(Document):
-    """How those who answer differ in what they did."""
+    """How the implicit rewards of answered decisions differ from those of the others."""
 
     answered: int
     silent: int
@@ -39,7 +39,7 @@ class ResponseBiasDocument(Document):
 
 
 class FeedbackGroup(Document):
-    """Everybody, one arm, or one value of a segment's field."""
+    """All decisions, those of one arm, or those with one value of a segment field."""
 
     group: Literal["all", "arm", "segment"]
     field: str | None  # of a segment
@@ -68,7 +68,7 @@ class FeedbackWindow(Document):
 
 
 class SchemaInForce(Document):
-    """The feedback schema of this moment."""
+    """The feedback schema in force now."""
 
     version: int | None
     worth: dict[str, JsonValue] | None  # the schema, as the experiment's definition has it
@@ -90,7 +90,7 @@ class StoredFeedback(Document):
 
 
 class FeedbackReport(StoredFeedback):
-    """The newest report beside the schema of this moment."""
+    """The newest report and the feedback schema in force now."""
 
     experiment: str
     in_force: SchemaInForce

@@ -29,7 +29,7 @@ class ChoicesCheck(Document):
 
 
 class ConcentrationCheck(Document):
-    """How evenly an arm shows the actions; it never alarms."""
+    """How evenly an arm shows the actions; never an alert."""
 
     check: Literal["concentration"]
     group: str
@@ -71,7 +71,7 @@ class HealthSummary(Document):
     """What the list of experiments shows."""
 
     ok: bool
-    choices: str | None = None  # the first check of choices that alarms, in words
+    choices: str | None = None  # the first alert of a check of choices, in words
 
 
 class Health(Document):
@@ -92,6 +92,6 @@ class Health(Document):
 
 
 class StoredHealth(Health):
-    """Health checks that the worker made, with their time."""
+    """Health checks that the worker computed, with their time."""
 
     computed_at: datetime

@@ -1,4 +1,4 @@
-"""What the worker keeps of each experiment for the list of experiments: one small summary of each kind of figures."""
+"""The summaries of an experiment that the worker stores for the list of experiments, one per kind of figures."""
 
 from datetime import datetime
 
@@ -15,14 +15,14 @@ class ActivityNow(ActivitySummary):
 
 
 class AuditSummary(Document):
-    """What the standing audit says."""
+    """The newest outcome of the standing audit."""
 
     ok: bool
     text: str = ""
 
 
 class Summaries(Document):
-    """Null: the worker has not computed figures of that kind yet."""
+    """The newest summaries; null when the worker has not computed that kind yet."""
 
     results: ResultsSummary | None = None
     activity: ActivityNow | None = None

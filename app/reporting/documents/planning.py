@@ -15,7 +15,7 @@ class PlanBaseline(Document):
 
 
 class ComparisonPlan(Document):
-    """A comparison of two arms; only what was asked for is there."""
+    """A plan to compare two arms; values that were not requested keep their defaults."""
 
     n_control: int = 0
     n_treatment: int = 0
@@ -25,11 +25,11 @@ class ComparisonPlan(Document):
     alpha: float = 0.05
     days: int | None = None
     baseline: PlanBaseline
-    sequential_factor: float  # so many times the units for an interval that holds at every look
+    sequential_factor: float  # how many times the units an interval needs that holds at every look
 
 
 class SimulatedBandit(Document):
-    """What simulated runs of a bandit showed on average."""
+    """Means over simulated runs of a bandit."""
 
     power: float | None
     best_share: float

@@ -4,7 +4,7 @@ from app.foundation.fields import Document
 
 
 class PrivateArm(Document):
-    """One arm, with noise; a suppressed arm has no figures."""
+    """The figures of one arm, with noise; a suppressed arm has no figures."""
 
     arm: str
     suppressed: bool
@@ -14,7 +14,7 @@ class PrivateArm(Document):
 
 
 class StoredPrivateReport(Document):
-    """What a report says."""
+    """A report as it is stored."""
 
     arms: list[PrivateArm]
     noise_of_units: float
@@ -24,14 +24,14 @@ class StoredPrivateReport(Document):
 
 
 class PrivateReport(StoredPrivateReport):
-    """A report that was just given, and what is left of the budget."""
+    """A new report, and the budget that is left."""
 
     epsilon: float
     budget_left: float
 
 
 class GivenReport(StoredPrivateReport):
-    """A report that was given earlier, and to whom."""
+    """An earlier report, and who asked for it."""
 
     epsilon: float
     actor: str

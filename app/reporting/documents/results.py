@@ -38,7 +38,7 @@ class SampleRatio(Document):
 
 
 class ChanceToWin(Document):
-    """One arm's standing among all arms, with a flat prior."""
+    """One arm's probability to be the best of all arms, and its expected loss, with a flat prior."""
 
     probability: float
     expected_loss: float
@@ -54,7 +54,7 @@ class NonInferiority(Document):
 
 
 class AlwaysValid(Document):
-    """What holds at every look together."""
+    """The p-value and intervals that hold at every look together."""
 
     p_value: float | None
     interval: IntervalDocument
@@ -62,7 +62,7 @@ class AlwaysValid(Document):
 
 
 class Headline(Document):
-    """What leads in a line, by the method that was asked for."""
+    """The figures that lead in a line, for the requested method."""
 
     interval: IntervalDocument | None = None
     p_value: float | None = None
@@ -70,9 +70,9 @@ class Headline(Document):
 
 
 class ComparisonLine(Document):
-    """One arm against the control on one metric, in one segment or over all.
+    """One arm compared with the control on one metric, in one segment or over all.
 
-    Lines are filled in steps: p-values are adjusted once all lines of all metrics are known.
+    Lines are filled in steps: p-values are adjusted after all lines of all metrics are computed.
     """
 
     model_config = ConfigDict(frozen=False)
@@ -120,7 +120,7 @@ class MetricResults(Document):
     min_effect: float
     window_s: float | None
     winsorize: float | None = None
-    source: dict[str, JsonValue]  # as the metric's definition has it
+    source: dict[str, JsonValue]  # as in the metric's definition
     feedback_version: int = 0
     arms: list[ArmValue]
     comparisons: list[ComparisonLine]
@@ -131,8 +131,8 @@ class MetricResults(Document):
 
     def best(self) -> ComparisonLine | None:
         """The comparison of the arm that gains most; null when nothing can be compared."""
-        known = [(self.gain(line.difference), line) for line in self.comparisons if line.difference is not None]
-        return max(known, key=lambda pair: pair[0], default=(0.0, None))[1]
+        gains = [(self.gain(line.difference), line) for line in self.comparisons if line.difference is not None]
+        return max(gains, key=lambda pair: pair[0], default=(0.0, None))[1]
 
     def values(self) -> dict[str, float | None]:
         """The arms' values over all segments."""
@@ -140,7 +140,7 @@ class MetricResults(Document):
 
 
 class RuleVerdict(Document):
-    """What the rule of the launch says of the results."""
+    """The verdict of the decision rule on the results."""
 
     rule: dict[str, JsonValue]
     verdict: Literal["ship", "stop", "keep_running"]
@@ -162,15 +162,15 @@ class StoredResults(Document):
     sample_ratio: SampleRatio
     metrics: list[MetricResults]
     assumptions: list[str]
-    decision: RuleVerdict | None = None  # not of results that are split
+    decision: RuleVerdict | None = None  # null for results that are split
 
     def primary(self) -> list[MetricResults]:
-        """The metrics that decide, in the order in which they were declared."""
+        """The primary metrics, in the order of their declaration."""
         return [metric for metric in self.metrics if metric.role == "primary"]
 
 
 class Results(StoredResults):
-    """Results with their age, and in each line what leads."""
+    """Results with their age, and with a headline in each line."""
 
     method: str
     computed_at: str
@@ -189,7 +189,7 @@ class ResultsSummary(Document):
     verdict: str
     ship: str | None
     crossed: list[str]
-    sample_ratio: str | None  # in words, where it alarms
+    sample_ratio: str | None  # in words, when it is an alert
     units: int = 0
 
     def gain(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Files of an experiment to take along."""
+"""Downloads of an experiment's results and decisions."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def export(key: str) -> ResponseReturnValue:
             most_bytes=service.MOST_BYTES,
         )
         return shown, 422 if errors else 200
-    # Written whole before it is sent: a file that ends in the middle would look complete.
+    # We write the whole file before we send it: a file that breaks off in the middle would look complete.
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     try:
         service.write(process().engine, key, file, kind=given["kind"], form=given["format"], since=since, until=until)

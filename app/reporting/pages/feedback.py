@@ -1,4 +1,4 @@
-"""What people said: the schema in force, counts and answer rates, agreement with the implicit reward, and who answers."""
+"""Shows feedback: the schema in force, counts and answer rates, agreement with the implicit reward, and response bias."""
 
 from typing import NamedTuple
 
@@ -15,23 +15,23 @@ from app.reporting.pages import feedback_figures as figures
 
 @page("/experiments/<key>/feedback", "viewer")
 def feedback(key: str) -> str:
-    """Feedback as the worker computed it last, and the newest comments."""
+    """Show the newest feedback report and the newest comments."""
     engine = process().engine
     experiment = experiments.get(engine, key)
-    found = feedback_report.stored(engine, key)
-    schema = FeedbackSpec.model_validate(found.in_force.worth or {})
+    report = feedback_report.stored(engine, key)
+    schema = FeedbackSpec.model_validate(report.in_force.worth or {})
     return experiment_page(
         "feedback.html",
         key,
         "feedback",
         experiment=experiment,
-        found=found,
-        schema=found.in_force,
+        found=report,
+        schema=report.in_force,
         confidence=schema.confidence,
         worth=figures.worth(schema),
         comments=feedback_report.comments(engine, key),
         scanned=feedback_report.SCANNED,
-        shown=_shown(found) if found.groups else None,
+        shown=_shown(report) if report.groups else None,
     )
 
 
@@ -47,11 +47,11 @@ class Shown(NamedTuple):
     biased: str
 
 
-def _shown(found: FeedbackReport) -> Shown:
-    groups = found.groups
+def _shown(report: FeedbackReport) -> Shown:
+    groups = report.groups
     return Shown(
         overall=groups[0],
-        kinds=figures.kinds(found.kinds, [group.name for group in groups if group.group == "arm"]),
+        kinds=figures.kinds(report.kinds, [group.name for group in groups if group.group == "arm"]),
         rates=figures.rates(groups),
         agreement=figures.agreement(groups),
         agreed=figures.agreed(groups[0].agreement),

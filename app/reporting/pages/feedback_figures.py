@@ -21,7 +21,7 @@ MOST_ROWS = 24  # of a chart; its table has all
 
 
 def worth(schema: FeedbackSpec) -> list[list[str]]:
-    """What each answer is worth, a line each: kind, answer, worth."""
+    """A row per possible answer: kind, answer, worth."""
     lines: list[tuple[str, str, float]] = []
     if schema.thumbs:
         lines += [("Thumbs", "up", schema.thumbs.up), ("Thumbs", "down", schema.thumbs.down)]
@@ -36,19 +36,19 @@ def worth(schema: FeedbackSpec) -> list[list[str]]:
     return [[kind, answer, number(value)] for kind, answer, value in lines]
 
 
-def kinds(found: list[FeedbackKind], arms: list[str]) -> Table:
+def kinds(answers: list[FeedbackKind], arms: list[str]) -> Table:
     """Answers by kind and arm."""
-    arms = arms + sorted({arm for kind in found for arm in kind.arms} - set(arms))
+    arms = arms + sorted({arm for kind in answers for arm in kind.arms} - set(arms))
     rows = [
         [KINDS.get(kind.kind, kind.kind), number(kind.answers), number(kind.late)]
         + [number(kind.arms.get(arm, 0)) for arm in arms]
-        for kind in found
+        for kind in answers
     ]
     return ["Kind", "Answers", "Late", *arms], rows
 
 
 def rates(groups: list[FeedbackGroup]) -> Figure:
-    """Share of decisions that were answered."""
+    """Draw the share of decisions that were answered."""
     caption = "How many decisions are answered"
     drawn = [_row(group, group.rate.rate, group.rate.interval) for group in groups[:MOST_ROWS]]
     chart = charts.forest(drawn, title=caption, unit="share of decisions answered", write=percent, low=0.0)
@@ -68,7 +68,7 @@ def rates(groups: list[FeedbackGroup]) -> Figure:
 
 
 def agreement(groups: list[FeedbackGroup]) -> Figure:
-    """Rank correlation of what people say and what they do."""
+    """Draw the rank correlation of answers and rewards."""
     caption = "How answers and rewards agree"
     drawn = [_row(group, group.agreement.correlation, group.agreement.interval) for group in groups[:MOST_ROWS]]
     chart = charts.forest(
@@ -90,7 +90,7 @@ def agreement(groups: list[FeedbackGroup]) -> Figure:
 
 
 def bias(groups: list[FeedbackGroup]) -> Table:
-    """Implicit rewards of those who answer, and of those who do not."""
+    """Compare the implicit rewards of decisions with answers and without."""
     rows = [
         [
             named(group),
@@ -104,38 +104,40 @@ def bias(groups: list[FeedbackGroup]) -> Table:
     return ["Of", "Reward where answered", "Reward where not", "Difference", "95% interval"], rows
 
 
-def agreed(found: AgreementDocument) -> str:
-    """Agreement over all in a sentence."""
-    given = found.interval
-    if found.correlation is None:
+def agreed(agreement: AgreementDocument) -> str:
+    """State the agreement over all decisions in a sentence."""
+    given = agreement.interval
+    if agreement.correlation is None:
         return f"Agreement cannot be told yet: {given.reason}."
-    text = f"On {plural(found.decisions, 'decision')} of {plural(found.units, 'unit')} that have both, "
-    measured = f"the rank correlation of answers and rewards is {signed(found.correlation)}"
+    text = f"On {plural(agreement.decisions, 'decision')} of {plural(agreement.units, 'unit')} that have both, "
+    measured = f"the rank correlation of answers and rewards is {signed(agreement.correlation)}"
     if given.low is None or given.high is None:
         return f"{text}{measured}; {given.reason}."
-    told = f"{measured} ({interval(given, 'signed')})"
+    sentence = f"{measured} ({interval(given, 'signed')})"
     if given.low > 0:
-        return f"{text}{told}: what people say and what they do go the same way."
+        return f"{text}{sentence}: what people say and what they do go the same way."
     if given.high < 0:
-        return f"{text}{told}: what people say and what they do go opposite ways. See what the reward really measures."
-    return f"{text}{told}: no agreement was shown, and none was ruled out."
+        return (
+            f"{text}{sentence}: what people say and what they do go opposite ways. See what the reward really measures."
+        )
+    return f"{text}{sentence}: no agreement was shown, and none was ruled out."
 
 
-def biased(found: ResponseBiasDocument) -> str:
-    """Response bias over all in a sentence."""
-    given = found.interval
-    if found.difference is None:
+def biased(bias: ResponseBiasDocument) -> str:
+    """State the response bias over all decisions in a sentence."""
+    given = bias.interval
+    if bias.difference is None:
         return f"Who answers cannot be compared with who does not: {given.reason}."
-    means = f"{number(found.mean_answered)} where somebody answered, {number(found.mean_silent)} where nobody did"
-    text = f"The implicit reward is {means}: a difference of {signed(found.difference)}"
+    means = f"{number(bias.mean_answered)} where somebody answered, {number(bias.mean_silent)} where nobody did"
+    text = f"The implicit reward is {means}: a difference of {signed(bias.difference)}"
     if given.low is None or given.high is None:
         return f"{text}; {given.reason}."
-    told = f"{text} ({interval(given, 'signed')})"
+    sentence = f"{text} ({interval(given, 'signed')})"
     if given.low > 0:
-        return f"{told}. Those who answer do better than the rest: a mean over answers flatters."
+        return f"{sentence}. Those who answer do better than the rest: a mean over answers flatters."
     if given.high < 0:
-        return f"{told}. Those who answer do worse than the rest: a mean over answers is too dark."
-    return f"{told}. No difference was shown between those who answer and the rest."
+        return f"{sentence}. Those who answer do worse than the rest: a mean over answers is too dark."
+    return f"{sentence}. No difference was shown between those who answer and the rest."
 
 
 def named(group: FeedbackGroup) -> str:

@@ -13,15 +13,15 @@ SHOWN = 50
 
 @page("/", "viewer")
 def home() -> str:
-    """Every experiment: how it stands and what is wrong."""
+    """List every experiment with its state and its problems."""
     given = {name: request.args.get(name, "").strip() for name in ("search", "status", "sort")}
-    found = service.lines(process().engine, search=given["search"], status=given["status"], sort=given["sort"])
-    start = min(whole_number(request.args.get("from", "")) or 0, max(0, len(found) - 1))
+    lines = service.lines(process().engine, search=given["search"], status=given["status"], sort=given["sort"])
+    start = min(whole_number(request.args.get("from", "")) or 0, max(0, len(lines) - 1))
     return render_template(
         "home.html",
         section="experiments",
-        lines=found[start : start + SHOWN],
-        count=len(found),
+        lines=lines[start : start + SHOWN],
+        count=len(lines),
         start=start,
         shown=SHOWN,
         given=given,

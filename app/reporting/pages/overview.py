@@ -1,4 +1,4 @@
-"""How an experiment stands now; the figures come by themselves."""
+"""Shows how an experiment does now; the page refreshes its figures by itself."""
 
 from flask import Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -20,14 +20,14 @@ from app.reporting.pages import sentences
 
 @page("/experiments/<key>/", "viewer")
 def overview(key: str) -> str:
-    """The page; its live part is the fragment below."""
-    found = service.get(process().engine, key)
-    live = _live(key, found)
+    """Show the page. ``overview_live`` serves its live part."""
+    newest = service.get(process().engine, key)
+    live = _live(key, newest)
     return experiment_page(
         "overview.html",
         key,
         "overview",
-        experiment=found.experiment,
+        experiment=newest.experiment,
         live=Markup(live),  # noqa: S704 - rendered, and with that escaped, by the fragment's own template
         etag=quote_etag(generate_etag(live.encode())),
         address=url_for("admin.overview_live", key=key, fragment=1),
@@ -36,30 +36,30 @@ def overview(key: str) -> str:
 
 @page("/experiments/<key>/live", "viewer")
 def overview_live(key: str) -> ResponseReturnValue:
-    """The figures alone; 304 when nothing changed."""
+    """Serve the live figures alone; status 304 when nothing changed."""
     response = Response(_live(key, service.get(process().engine, key)), mimetype="text/html")
     response.add_etag()
     return response.make_conditional(request)
 
 
-def _live(key: str, found: Overview) -> str:
-    config = ExperimentConfig.model_validate(found.experiment.config)
-    activity = found.activity if found.activity and found.activity.decisions else None
+def _live(key: str, newest: Overview) -> str:
+    config = ExperimentConfig.model_validate(newest.experiment.config)
+    activity = newest.activity if newest.activity and newest.activity.decisions else None
     return render_template(
         "overview_live.html",
         key=key,
-        experiment=found.experiment,
+        experiment=newest.experiment,
         config=config,
-        badges=found.badges,
+        badges=newest.badges,
         activity=activity,
         tiles=_tiles(activity, config) if activity else [],
         figures=_figures(activity, config) if activity else [],
         learning=[
-            (arm.arm, sentences.learning(arm), sentences.serving(found.models.get(arm.arm)))
+            (arm.arm, sentences.learning(arm), sentences.serving(newest.models.get(arm.arm)))
             for arm in (activity.learning if activity else [])
         ],
-        verdict=sentences.verdict(found.results) if found.results else None,
-        results_age=sentences.roughly_ago(found.results.computed_at) if found.results else "",
+        verdict=sentences.verdict(newest.results) if newest.results else None,
+        results_age=sentences.roughly_ago(newest.results.computed_at) if newest.results else "",
     )
 
 
@@ -73,7 +73,7 @@ def _figures(activity: Activity, config: ExperimentConfig) -> list[Figure]:
 
 
 def _tiles(activity: Activity, config: ExperimentConfig) -> list[tuple[str, str, str]]:
-    """(figure, what it counts, more) of each tile."""
+    """For each tile: the figure, what it counts, and a second line."""
     rewarded = percent(activity.rewarded / activity.settled) if activity.settled else NO_VALUE
     return [
         (number(activity.decisions), "decisions", plural(activity.decisions_today, "today", "today")),

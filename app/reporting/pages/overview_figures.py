@@ -12,7 +12,7 @@ MOST_ACTIONS = 12
 
 
 def rates(activity: Activity, config: ExperimentConfig) -> Figure:
-    """Reward per settled decision as decisions came, by arm."""
+    """Draw the reward per settled decision by arm, along the number of settled decisions."""
     shown, left_out = _shown(activity)
     caption = "Reward per decision by arm over time"
     low, high = _axis(shown, config)
@@ -34,7 +34,7 @@ def rates(activity: Activity, config: ExperimentConfig) -> Figure:
 
 
 def _axis(arms: list[ArmActivity], config: ExperimentConfig) -> tuple[float | None, float | None]:
-    """The reward's bounds, where all rates lie within them and some interval does not."""
+    """The reward's bounds as edges of the axis, when all rates lie within them and an interval does not."""
     points = [p for arm in arms for p in arm.rates if p.rate is not None]
     low, high = config.reward.min, config.reward.max
     if not all(p.rate is not None and low <= p.rate <= high for p in points):
@@ -46,7 +46,7 @@ def _axis(arms: list[ArmActivity], config: ExperimentConfig) -> tuple[float | No
 
 
 def decisions(activity: Activity) -> Figure:
-    """Decisions over time, by arm."""
+    """Draw decisions over time, by arm."""
     shown, left_out = _shown(activity)
     caption = f"Decisions by arm in each stretch of {duration(max(1.0, round(activity.stretch_s)))}"
     series = [_counts(arm, activity.stretch_s) for arm in shown]
@@ -61,7 +61,7 @@ def decisions(activity: Activity) -> Figure:
 
 
 def choices(arm: ArmChoices, index: int) -> Figure:
-    """What a learning arm chooses now against what it chose at first."""
+    """Compare what a learning arm chooses now with what it chose at first."""
     now, before = arm.now, arm.before
     names = sorted({*now.chosen, *(before.chosen if before else {})}, key=lambda name: (-now.share(name), name))
     bars: list[Row] = []
@@ -88,19 +88,19 @@ def _choices_note(arm: ArmChoices, actions: int) -> str:
 
 
 def _counts(arm: ArmActivity, stretch_s: float) -> Series:
-    """An arm's decisions over time; none in the stretches that are left out."""
-    found: list[Point] = []
+    """An arm's decisions over time. Stretches that the activity leaves out had 0 decisions."""
+    points: list[Point] = []
     end = None
     for point in arm.points:
         if end is not None and point.start - end > stretch_s / 2:
-            found += [Point(end + stretch_s / 2, 0.0), Point(point.start - stretch_s / 2, 0.0)]
-        found.append(Point((point.start + point.end) / 2, point.decisions))
+            points += [Point(end + stretch_s / 2, 0.0), Point(point.start - stretch_s / 2, 0.0)]
+        points.append(Point((point.start + point.end) / 2, point.decisions))
         end = point.end
-    return Series(arm.arm, found)
+    return Series(arm.arm, points)
 
 
 def _shown(activity: Activity) -> tuple[list[ArmActivity], str]:
-    """As many arms as a chart can tell apart, those with the most decisions; and what is left out in words."""
+    """The arms with the most decisions, as many as a chart has colours, and a note on the arms that are left out."""
     arms = [arm for arm in activity.arms if arm.points]
     largest = sorted(arms, key=lambda arm: -arm.decisions)[:SERIES]
     shown = [arm for arm in arms if arm in largest]

@@ -1,4 +1,4 @@
-"""The answer to a planning question, in sentences, a chart and its figures."""
+"""Words the answer to a planning question, and draws its chart and table."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ Asked = dict[str, JsonValue]  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
 
 
 class Answer(NamedTuple):
-    """What a plan says."""
+    """A plan in words, a chart and a table."""
 
     words: list[str]  # paragraphs
     chart: Markup
@@ -31,15 +31,15 @@ class Answer(NamedTuple):
     assumptions: list[str]
 
 
-def metric_answer(engine: Engine, asked: Asked) -> Answer:
-    """How many users, and how many days, to compare two arms.
+def metric_answer(engine: Engine, spec: Asked) -> Answer:
+    """Say how many users and days it takes to compare two arms.
 
-    :param asked: a ``MetricPlan`` that gives a relative effect.
+    :param spec: a ``MetricPlan`` that gives a relative effect.
     :raises ValidationError: naming what is wrong below ``metric``.
     """
-    request = PowerRequest.model_validate({"metric": asked})
-    answered = power.plan(engine, request)
-    question, plan = request.metric, answered.plan
+    request = PowerRequest.model_validate({"metric": spec})
+    answer = power.plan(engine, request)
+    question, plan = request.metric, answer.plan
     assert question is not None, "a metric was asked for"
     assert isinstance(plan, ComparisonPlan), "a metric was asked for"
     value, factor = plan.baseline.value, plan.sequential_factor
@@ -58,14 +58,14 @@ def metric_answer(engine: Engine, asked: Asked) -> Answer:
             f"With that many users a day this takes about {plural(plan.days, 'day')} with one look, and about "
             f"{plural(int(longer), 'day')} when you look whenever you like. Run whole weeks: weekdays differ."
         )
-    assumptions = [text.replace("`sequential_factor`", number(factor, 2)) for text in answered.assumptions]
+    assumptions = [text.replace("`sequential_factor`", number(factor, 2)) for text in answer.assumptions]
     return Answer(words, *_over_weeks(engine, question, plan), assumptions)
 
 
 def _over_weeks(
     engine: Engine, question: MetricPlan, plan: ComparisonPlan
 ) -> tuple[Markup, str, list[str], list[list[str]]]:
-    """The smallest change that would be seen after so many weeks."""
+    """Draw the smallest change that would be seen, by the number of weeks."""
     caption = "The smallest change that would be seen, by how long it runs"
     if question.units_per_day is None or not plan.baseline.value:
         return Markup(""), caption, [], []
@@ -87,7 +87,7 @@ def _over_weeks(
 
 
 def _smallest_change(engine: Engine, question: MetricPlan, plan: ComparisonPlan, units: float) -> float:
-    """The smallest relative change that so many units show."""
+    """The smallest relative change that this number of units can show."""
     baseline = plan.baseline
     at_size = MetricPlan(
         kind="mean",
@@ -104,14 +104,14 @@ def _smallest_change(engine: Engine, question: MetricPlan, plan: ComparisonPlan,
     return abs(seen.effect / baseline.value)
 
 
-def bandit_answer(engine: Engine, asked: Asked) -> Answer:
-    """What learning would earn, by simulation.
+def bandit_answer(engine: Engine, spec: Asked) -> Answer:
+    """Say what learning would earn, by simulation.
 
-    :param asked: a ``BanditPlan``.
+    :param spec: a ``BanditPlan``.
     :raises ValidationError: naming what is wrong below ``bandit``.
     """
-    answered = power.plan(engine, PowerRequest.model_validate({"bandit": asked}))
-    plan = answered.plan
+    answer = power.plan(engine, PowerRequest.model_validate({"bandit": spec}))
+    plan = answer.plan
     assert isinstance(plan, SimulatedBandit), "a bandit was asked for"
     means = plan.means
     named = means if isinstance(means, dict) else {f"action {index}": mean for index, mean in enumerate(means, 1)}
@@ -127,7 +127,7 @@ def bandit_answer(engine: Engine, asked: Asked) -> Answer:
     chart = charts.bars(rows, title=caption, unit="reward per decision")
     table = [[row.label, number(row.value)] for row in rows]
     words = _simulated(plan, first, best)
-    return Answer(words, chart, caption, ["Way of choosing", "Reward per decision"], table, answered.assumptions)
+    return Answer(words, chart, caption, ["Way of choosing", "Reward per decision"], table, answer.assumptions)
 
 
 def _simulated(plan: SimulatedBandit, first: str, best: str) -> list[str]:

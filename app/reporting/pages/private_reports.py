@@ -1,4 +1,4 @@
-"""Reports for a wider audience: given with differential privacy, out of one budget of each experiment."""
+"""Gives reports with differential privacy for a wider audience, out of one budget per experiment."""
 
 import math
 
@@ -18,13 +18,13 @@ from app.reporting.documents.private import PrivateArm
 
 @page("/experiments/<key>/private-reports", "viewer")
 def private_reports(key: str) -> str:
-    """Those given so far, and what is left."""
+    """Show the reports so far and the budget that is left."""
     return _shown(key)
 
 
 @page("/experiments/<key>/private-reports", "editor", ("POST",))
 def give_private_report(key: str) -> ResponseReturnValue:
-    """Make one and spend its epsilon."""
+    """Make a report and spend its epsilon."""
     at = process()
     try:
         service.give(at.engine, at.settings, key, _epsilon(request.form.get("epsilon", "")), user().name)
@@ -37,13 +37,13 @@ def give_private_report(key: str) -> ResponseReturnValue:
 
 def _epsilon(text: str) -> float:
     try:
-        found = float(text.strip())
+        epsilon = float(text.strip())
     except ValueError:
-        found = math.nan
-    if not service.LEAST_EPSILON <= found <= service.MOST_EPSILON:
+        epsilon = math.nan
+    if not service.LEAST_EPSILON <= epsilon <= service.MOST_EPSILON:
         params = {"low": service.LEAST_EPSILON, "high": service.MOST_EPSILON}
         raise invalid((FieldError("/epsilon", "epsilon_out_of_range", params),))
-    return found
+    return epsilon
 
 
 def _shown(key: str, errors: dict[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The report to send to somebody: one HTML file that needs nothing else, with what ran, what it shows and what is assumed."""
+"""Makes the report to send: one self-contained HTML file with what ran, what it shows and what is assumed."""
 
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,26 +24,30 @@ CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-acti
 
 @page("/experiments/<key>/report", "viewer")
 def report(key: str) -> Response:
-    """The report as a download; with ``show``, in the browser."""
-    found = findings.whole(process().engine, key)
+    """Serve the report as a download; with ``show``, in the browser."""
+    contents = findings.whole(process().engine, key)
     now = datetime.now(UTC)
-    config = ExperimentConfig.model_validate(found.findings.experiment.config)
+    config = ExperimentConfig.model_validate(contents.findings.experiment.config)
     text = render_template(
         "report.html",
         key=key,
-        experiment=found.findings.experiment,
+        experiment=contents.findings.experiment,
         config=config,
         now=now,
         version=_version(),
         policy_rows=_arms(config),
         reward=sentences.reward(config),
-        results=found.findings.results,
-        shown=_shown(found, found.findings.results, config) if found.findings.results else None,
-        activity=found.activity,
-        rates=overview_figures.rates(found.activity, config) if found.activity and found.activity.decisions else None,
-        learning=[(arm.arm, sentences.learning(arm)) for arm in found.activity.learning] if found.activity else [],
-        evaluation=_evaluation(found.evaluation) if found.evaluation else None,
-        notes=found.notes,
+        results=contents.findings.results,
+        shown=_shown(contents, contents.findings.results, config) if contents.findings.results else None,
+        activity=contents.activity,
+        rates=overview_figures.rates(contents.activity, config)
+        if contents.activity and contents.activity.decisions
+        else None,
+        learning=[(arm.arm, sentences.learning(arm)) for arm in contents.activity.learning]
+        if contents.activity
+        else [],
+        evaluation=_evaluation(contents.evaluation) if contents.evaluation else None,
+        notes=contents.notes,
     )
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = CSP
@@ -78,14 +82,14 @@ class ShownEvaluation(NamedTuple):
     assumptions: list[str]
 
 
-def _evaluation(found: EvaluationAnswer) -> ShownEvaluation | None:
-    result = found.result
+def _evaluation(evaluation: EvaluationAnswer) -> ShownEvaluation | None:
+    result = evaluation.result
     if result is None:
         return None
     return ShownEvaluation(
         trained_on=result.window.trained_on,
         evaluated_on=result.window.evaluated_on,
-        finished_at=found.finished_at,
+        finished_at=evaluation.finished_at,
         rows=[_policy(line) for line in result.policies],
         search=as_sentence(result.search.text),
         assumptions=result.assumptions,
@@ -93,14 +97,14 @@ def _evaluation(found: EvaluationAnswer) -> ShownEvaluation | None:
 
 
 def _policy(line: PolicyLine) -> list[str]:
-    """A line of the off-policy table; without a number where the log cannot support one."""
-    against = line.against_running if line.interval is not None else None
+    """A row of the off-policy table. Cells stay empty when the log cannot support a number."""
+    comparison = line.against_running if line.interval is not None else None
     return [
         line.policy,
         line.text,
         number(line.value),
         interval(line.interval) if line.interval is not None else "",
-        interval(against.interval, "signed") if against else "",
+        interval(comparison.interval, "signed") if comparison else "",
         "yes" if line.status == "identified" else f"{line.status.replace('_', ' ')}: {' '.join(line.reasons)}",
     ]
 
@@ -116,18 +120,18 @@ class Shown(NamedTuple):
     ratio: result_figures.Table
 
 
-def _shown(found: Whole, results: Results, config: ExperimentConfig) -> Shown:
+def _shown(contents: Whole, results: Results, config: ExperimentConfig) -> Shown:
     return Shown(
         verdict=sentences.verdict(results),
         rule=sentences.rule(config.decision_rule, results.control),
         metrics=metrics(results, "sequential"),
-        looks=looks(found.findings),
+        looks=looks(contents.findings),
         segments=[
             (
                 split.segment,
                 [result_figures.segments(metric, "sequential", split.segment or "") for metric in in_order(split)],
             )
-            for split in found.segments
+            for split in contents.segments
         ],
         ratio=result_figures.ratio(results.sample_ratio),
     )

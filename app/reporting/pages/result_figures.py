@@ -24,59 +24,59 @@ HEAD = [
     "Chance to win",
 ]
 Table = tuple[list[str], list[list[str]]]  # head and rows
-MOST_ROWS = 24  # of a forest plot; its table has all
+MOST_ROWS = 24  # in a forest plot; its table has all
 
-LIKELY = 0.95  # chances to win above stand out
-
-
-def metric(found: MetricResults, method: str, index: int) -> Figure:
-    """One metric: every arm against control around 0, and everything that is known of it as a table."""
-    direction = "higher is better" if found.direction == "increase" else "lower is better"
-    caption = f"{found.name}: {_what(method)}"
-    rows = [_row(line.arm, line, method) for line in found.comparisons]
-    chart = _chart(rows, found.comparisons, method, caption)
-    return Figure(f"metric-{index}", caption, chart, *table(found, None), note=f"{_drawn(method)}; {direction}.")
+LIKELY = 0.95  # higher chances to win are drawn in colour
 
 
-def segments(found: MetricResults, method: str, field: str) -> Figure:
-    """One metric split by a context field; the last lines weigh both arms to the same shares of the segments."""
-    lines = sorted(found.comparisons, key=lambda line: line.segment is None)
-    caption = f"{found.name} by {field}: {_what(method)}"
+def metric(results: MetricResults, method: str, index: int) -> Figure:
+    """Draw every arm's difference to the control on one metric, with a table of all its figures."""
+    direction = "higher is better" if results.direction == "increase" else "lower is better"
+    caption = f"{results.name}: {_what(method)}"
+    rows = [_row(line.arm, line, method) for line in results.comparisons]
+    chart = _chart(rows, results.comparisons, method, caption)
+    return Figure(f"metric-{index}", caption, chart, *table(results, None), note=f"{_drawn(method)}; {direction}.")
+
+
+def segments(results: MetricResults, method: str, field: str) -> Figure:
+    """Draw one metric split by a context field. The last lines weight both arms to the same shares of segments."""
+    lines = sorted(results.comparisons, key=lambda line: line.segment is None)
+    caption = f"{results.name} by {field}: {_what(method)}"
     note = f"{_drawn(method)}."
     if len(lines) > MOST_ROWS:
         note += f" The chart has the first {MOST_ROWS} lines, the table all {len(lines)}."
     drawn = lines[:MOST_ROWS]
     rows = [_row(_named(line.arm, line.segment, field), line, method) for line in drawn]
     chart = _chart(rows, drawn, method, caption)
-    return Figure(f"segments-{found.metric}", caption, chart, *table(found, field), note)
+    return Figure(f"segments-{results.metric}", caption, chart, *table(results, field), note)
 
 
-def table(found: MetricResults, field: str | None) -> Table:
-    """Everything that is known of one metric's arms, segment by segment, the control first.
+def table(results: MetricResults, field: str | None) -> Table:
+    """All figures of one metric's arms, segment by segment, the control first.
 
-    :param field: the context field of a report that is split.
+    :param field: the context field that the report is split by, if any.
     """
-    lines = found.comparisons
+    lines = results.comparisons
     guarded = any(line.non_inferiority for line in lines)
     compared = {line.arm for line in lines}
-    known = {(row.arm, row.segment): row for row in found.arms}
+    by_arm = {(row.arm, row.segment): row for row in results.arms}
     rows: list[list[str]] = []
-    for segment in dict.fromkeys([line.segment for line in lines] + [row.segment for row in found.arms]):
-        controls = [row for row in found.arms if row.segment == segment and row.arm not in compared]
+    for segment in dict.fromkeys([line.segment for line in lines] + [row.segment for row in results.arms]):
+        controls = [row for row in results.arms if row.segment == segment and row.arm not in compared]
         rows += [_control_row(row, field) for row in controls]
         for line in lines:
             if line.segment == segment:
-                cells = _cells(line, known.get((line.arm, segment)), field)
+                cells = _cells(line, by_arm.get((line.arm, segment)), field)
                 rows.append(cells + ([sentences.margin(line.non_inferiority)] if guarded else []))
     head = [*HEAD, "Margin of the guardrail"] if guarded else list(HEAD)
     return head, [row + [""] * (len(head) - len(row)) for row in rows]
 
 
-def looks(found: list[Look]) -> Figure:
-    """The peek-safe interval of the primary metric over time."""
-    arms = list(dict.fromkeys(line.arm for look in found for line in look.comparisons))[:SERIES]
-    series = [Series(arm, [_point(look, arm) for look in found]) for arm in arms]
-    name = found[-1].name if found else "The metric that decides"
+def looks(history: list[Look]) -> Figure:
+    """Draw the peek-safe interval of the primary metric over time."""
+    arms = list(dict.fromkeys(line.arm for look in history for line in look.comparisons))[:SERIES]
+    series = [Series(arm, [_point(look, arm) for look in history]) for arm in arms]
+    name = history[-1].name if history else "The metric that decides"
     low, high = _room(series)
     chart = charts.lines(
         series,
@@ -85,18 +85,18 @@ def looks(found: list[Look]) -> Figure:
         line_at=0.0,
         edges=(low, high),
     )
-    rows = [_look(look, line) for look in found for line in look.comparisons]
+    rows = [_look(look, line) for look in history for line in look.comparisons]
     head = ["Computed", "Arm", "Difference to control", "Peek-safe interval", "p, any look"]
     note = "Bands: peek-safe intervals. Where a band does not touch the line at 0, a difference was shown."
     return Figure("looks", f"{name}: the difference to control as it became known", chart, head, rows, note)
 
 
-def ratio(found: SampleRatio) -> Table:
-    """Units of each arm beside those that its share promises."""
-    total = sum(found.observed.values())
+def ratio(sample_ratio: SampleRatio) -> Table:
+    """Compare the units of each arm with those that its share promises."""
+    total = sum(sample_ratio.observed.values())
     rows = [
-        [arm, number(units), number(round(found.expected[arm], 1)), percent(units / total if total else None, 2)]
-        for arm, units in found.observed.items()
+        [arm, number(units), number(round(sample_ratio.expected[arm], 1)), percent(units / total if total else None, 2)]
+        for arm, units in sample_ratio.observed.items()
     ]
     return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
 
@@ -155,7 +155,7 @@ def _cells(line: ComparisonLine, arm: ArmValue | None, field: str | None) -> lis
 
 
 def _two_lines(absolute: str, relative: str) -> str:
-    """In the metric's unit, and under it as a share of the control's value; a reason that holds for both once."""
+    """The absolute figure and, below it, the relative one. Equal texts, such as a reason, appear once."""
     return absolute if absolute == relative else f"{absolute}\n{relative}"
 
 
@@ -174,7 +174,7 @@ def _point(look: Look, arm: str) -> Point:
 
 
 def _room(series: list[Series]) -> tuple[float | None, float | None]:
-    """An axis that the very first, very wide intervals do not blow up: they are cut at the edge."""
+    """The edges of the axis. They ignore the intervals of the first looks, which are very wide and are cut."""
     ends: list[float] = []
     for arm in series:
         later = arm.points[len(arm.points) // 5 :]

@@ -1,4 +1,4 @@
-"""What the experiment shows: every arm against control on every metric, and how far the numbers can be trusted."""
+"""Shows results: every arm compared with the control on every metric, and whether the numbers can be trusted."""
 
 from typing import NamedTuple
 
@@ -28,27 +28,27 @@ CHECKS = {
 
 @page("/experiments/<key>/results", "viewer")
 def results(key: str) -> str:
-    """Results as the worker computed them last."""
+    """Show the newest results of the worker."""
     method = request.args.get("method", "") or "sequential"
     segment = request.args.get("segment", "") or None
-    found = findings.get(process().engine, key, method=method, segment=segment)
+    newest = findings.get(process().engine, key, method=method, segment=segment)
     return experiment_page(
         "results.html",
         key,
         "results",
-        experiment=found.experiment,
-        found=found.results,
+        experiment=newest.experiment,
+        found=newest.results,
         method=method,
         methods=sentences.METHODS,
         segment=segment,
-        health=found.health,
-        checks=[_check(check) for check in found.health.checks] if found.health else [],
-        shown=_shown(found, found.results, method, segment) if found.results else None,
+        health=newest.health,
+        checks=[_check(check) for check in newest.health.checks] if newest.health else [],
+        shown=_shown(newest, newest.results, method, segment) if newest.results else None,
     )
 
 
 class ShownMetric(NamedTuple):
-    """A metric with its figure and what has to be said about it."""
+    """A metric with its figure and its notes."""
 
     name: str
     role: str
@@ -78,32 +78,32 @@ class ShownCheck(NamedTuple):
     p_value: float | None  # for any look
 
 
-def _shown(found: Findings, results: Results, method: str, segment: str | None) -> Shown:
-    config = ExperimentConfig.model_validate(found.experiment.config)
-    split = found.by_segment
+def _shown(newest: Findings, results: Results, method: str, segment: str | None) -> Shown:
+    config = ExperimentConfig.model_validate(newest.experiment.config)
+    split = newest.by_segment
     return Shown(
         verdict=sentences.verdict(results),
         rule=sentences.rule(config.decision_rule, results.control),
         metrics=metrics(results, method),
-        looks=looks(found),
+        looks=looks(newest),
         split=[figures.segments(metric, method, segment or "") for metric in in_order(split)] if split else [],
         split_at=split.computed_at if split else None,
         ratio=figures.ratio(results.sample_ratio),
     )
 
 
-def looks(found: Findings) -> Figure | None:
-    """How the first primary metric became known; null before the second look."""
-    return figures.looks(found.looks) if len(found.looks) > 1 and found.looks[-1].comparisons else None
+def looks(newest: Findings) -> Figure | None:
+    """Draw the first primary metric over all looks; null before the second look."""
+    return figures.looks(newest.looks) if len(newest.looks) > 1 and newest.looks[-1].comparisons else None
 
 
 def in_order(results: Results) -> list[MetricResults]:
-    """What decides first, then the guardrails, then the rest."""
+    """Primary metrics first, then guardrails, then secondary metrics."""
     return sorted(results.metrics, key=lambda metric: ORDER.index(metric.role))
 
 
 def metrics(results: Results, method: str) -> list[ShownMetric]:
-    """Every metric with its figure and what has to be said about it."""
+    """Every metric with its figure and its notes."""
     return [
         ShownMetric(
             name=metric.name,

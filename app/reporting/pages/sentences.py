@@ -1,4 +1,4 @@
-"""Figures in plain words: the verdict, the rule, whether an arm learns. What is said is decided in the services."""
+"""Puts figures into plain words: the verdict, the rule, whether an arm learns. The services decide what is true."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -49,9 +49,9 @@ ROLES = {"primary": "decides", "guardrail": "guardrail", "secondary": "to learn 
 
 
 class Verdict(NamedTuple):
-    """What the results say, in sentences."""
+    """The results in sentences."""
 
-    kind: str  # good, bad, wait: the colour
+    kind: str  # the colour: good, bad or wait
     sentences: list[str]
 
 
@@ -60,32 +60,32 @@ ALMOST_SURE = 0.999
 
 
 def verdict(results: Results) -> Verdict:
-    """The best arm against control with its peek-safe interval, and what the rule of the launch says."""
-    said = [rule_says(results.decision)] if results.decision else []
+    """Compare the best arm with the control, with its peek-safe interval, and give the verdict of the rule."""
+    rule_words = [rule_says(results.decision)] if results.decision else []
     kind = {"ship": "good", "stop": "bad"}.get(results.decision.verdict if results.decision else "", "wait")
-    return Verdict(kind, [earned(results), *said])
+    return Verdict(kind, [earned(results), *rule_words])
 
 
 def earned(results: Results) -> str:
-    """The first primary metric's best arm against control."""
+    """Compare the best arm with the control on the first primary metric."""
     metric = results.primary()[0]
     line = metric.best()
     if line is None:
         return _no_comparison(metric, results)
     values = metric.values()
-    mine, control = number(values.get(line.arm)), number(values.get(line.control))
-    against = f"{control} of the control" + ("" if line.control == "control" else f", {line.control}")
+    value, control = number(values.get(line.arm)), number(values.get(line.control))
+    control_words = f"{control} of the control" + ("" if line.control == "control" else f", {line.control}")
     if metric.source["type"] == "reward":
-        text = f"{line.arm} earns {mine} per decision against {against}"
+        text = f"{line.arm} earns {value} per decision against {control_words}"
     else:
-        text = f"{metric.name}: {line.arm} has {mine} against {against}"
+        text = f"{metric.name}: {line.arm} has {value} against {control_words}"
     if line.relative_lift is not None:
         return f"{text}: {lift(line.relative_lift, line.always_valid.relative_interval)}."
     return f"{text}: {signed(line.difference)} ({interval(line.always_valid.interval, 'signed')})."
 
 
 def lift(value: float, given: IntervalDocument) -> str:
-    """A relative change with its interval, as precise as it is worth saying."""
+    """A relative change with its interval, without decimals from 10% on."""
     digits = 0 if abs(value) >= TEN_PERCENT else 1
     if given.low is None or given.high is None:
         return f"{signed_percent(value, digits)} ({given.reason})"
@@ -106,14 +106,14 @@ def _no_comparison(metric: MetricResults, results: Results) -> str:
 
 
 def rule_says(decision: RuleVerdict) -> str:
-    """The verdict of the rule with its reasons."""
+    """State the verdict of the rule with its reasons."""
     words = VERDICTS[decision.verdict].format(arm=decision.arm)
     return f"The rule written down at launch says: {words}. {' '.join(decision.reasons)}"
 
 
 def rule(given: DecisionRule, control: str) -> list[str]:
-    """The decision rule as it was written down."""
-    found = [
+    """State the decision rule."""
+    lines = [
         f"Ship an arm when it is shown to be better than {control} on a metric that decides, and worse on none of them, "
         f"with at most {percent(given.alpha, 0)} false alarms over all looks together.",
         "Stop when the units do not match their shares, when a guardrail is crossed, or when every arm is shown to be worse.",
@@ -121,27 +121,29 @@ def rule(given: DecisionRule, control: str) -> list[str]:
         + (f" and {duration(given.min_days * 86_400)} have passed." if given.min_days else "."),
     ]
     if given.max_days is not None:
-        found.append(f"Stop after {duration(given.max_days * 86_400)}, whatever it shows.")
-    return found
+        lines.append(f"Stop after {duration(given.max_days * 86_400)}, whatever it shows.")
+    return lines
 
 
-def learning(found: Learning) -> str:
-    """Is this arm learning?"""
-    if found.answer == "too_early" or found.interval is None:
+def learning(result: Learning) -> str:
+    """Say whether this arm is learning."""
+    if result.answer == "too_early" or result.interval is None:
         return "Too early to say: the first and the last third of the decisions need 30 units of this arm each, all settled."
-    earned = f"{number(found.last)} per decision in the last third of the decisions, {number(found.first)} in the first"
-    beside = "" if found.control_change is None else " beyond what changed for the control meanwhile"
-    low, high = found.interval
-    change = f"{signed(found.change)}{beside} (95% interval {signed(low)} to {signed(high)})"
-    if found.answer == "yes":
+    earned = (
+        f"{number(result.last)} per decision in the last third of the decisions, {number(result.first)} in the first"
+    )
+    beyond = "" if result.control_change is None else " beyond what changed for the control meanwhile"
+    low, high = result.interval
+    change = f"{signed(result.change)}{beyond} (95% interval {signed(low)} to {signed(high)})"
+    if result.answer == "yes":
         return f"Yes. It earned {earned}: {change}."
-    if found.answer == "worse":
+    if result.answer == "worse":
         return f"It got worse. It earned {earned}: {change}."
     return f"Not shown. It earned {earned}: {change}, which may be chance."
 
 
 def serving(model: Serving | None) -> str:
-    """Which model version serves, how old it is and what it learned from."""
+    """Say which model version serves, how old it is and what it learned from."""
     if model is None or model.number == 0:
         return "No model was trained yet: the first is, when rewards have come in."
     trained = f"Version {model.number} serves, trained {roughly_ago(model.created_at)}"
@@ -150,11 +152,11 @@ def serving(model: Serving | None) -> str:
 
 
 def roughly_ago(value: datetime | str | None, now: datetime | None = None) -> str:
-    """An age in whole minutes, hours or days: a text that lives on a page which must not change all the time."""
-    found = moment(value)
-    if found is None:
+    """An age in whole minutes, hours or days, for a page whose text must not change every second."""
+    time = moment(value)
+    if time is None:
         return "never"
-    seconds = ((now or datetime.now(UTC)) - found).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - time).total_seconds()
     if seconds < 60:
         return "less than a minute ago"
     size = next(size for size in (86_400, 3600, 60) if seconds >= size)
@@ -174,7 +176,7 @@ def chance(value: float | None) -> str:
 
 
 def margin(tested: NonInferiority | None) -> str:
-    """What a guardrail's test says."""
+    """State the outcome of a guardrail's test."""
     if tested is None:
         return ""
     words = "shown to be within the margin" if tested.shown else "not shown to be within the margin yet"
@@ -182,29 +184,29 @@ def margin(tested: NonInferiority | None) -> str:
 
 
 def metric_notes(metric: MetricResults) -> list[str]:
-    """What a reader of a metric's figures has to know."""
-    found = []
+    """The notes that a reader of a metric's figures needs."""
+    notes = []
     adjustment = next((line.adjustment for line in metric.comparisons), None)
     if adjustment is not None:
         over = "the metrics that decide" if metric.role == "primary" else "the guardrails and the other metrics"
         how = ADJUSTMENTS[adjustment]
-        found.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
+        notes.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
     if metric.winsorize is not None:
-        found.append(
+        notes.append(
             f"Winsorised: values per unit above the {percent(metric.winsorize, 1)} quantile of all units count as that "
             "quantile, so that a few extreme units do not decide. The estimate is of the cut values."
         )
     if metric.role == "guardrail" and metric.min_effect:
-        found.append(
+        notes.append(
             f"Guardrail: an arm may be worse than control by at most {percent(metric.min_effect)} of the control's value."
         )
     if metric.window_s is not None:
-        found.append(f"Reports count up to {duration(metric.window_s)} after their decision.")
-    return found
+        notes.append(f"Reports count up to {duration(metric.window_s)} after their decision.")
+    return notes
 
 
 def reward(config: ExperimentConfig) -> str:
-    """How the reward is made, in words."""
+    """Say how reports make the reward."""
     given = config.reward
     words = {
         "sum": "the sum of",
@@ -220,12 +222,12 @@ def reward(config: ExperimentConfig) -> str:
 
 
 def policy(document: Mapping[str, JsonValue]) -> str:
-    """What an arm does, in words."""
-    found = parse_policy(document)
-    if isinstance(found, FixedPolicy):
-        return f"always chooses {found.action}"
-    if not isinstance(found, BanditPolicy):
+    """Say what an arm does."""
+    parsed = parse_policy(document)
+    if isinstance(parsed, FixedPolicy):
+        return f"always chooses {parsed.action}"
+    if not isinstance(parsed, BanditPolicy):
         return "chooses at random, every action equally often"
-    given = "exploration_floor" in document  # the default is not told
-    kept = f", with {percent(found.exploration_floor)} of its choices spread evenly over all actions" if given else ""
-    return f"learns ({found.algorithm}){kept}"
+    given = "exploration_floor" in document  # a default floor is not mentioned
+    floor = f", with {percent(parsed.exploration_floor)} of its choices spread evenly over all actions" if given else ""
+    return f"learns ({parsed.algorithm}){floor}"

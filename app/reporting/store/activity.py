@@ -1,4 +1,4 @@
-"""What happened when, per arm: decisions, settled rewards and their spread over units, in stretches of time."""
+"""Counts decisions and settled rewards per arm in stretches of time, with the spread of rewards over units."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Stretch(NamedTuple):
 
 
 class Span(NamedTuple):
-    """When an experiment's decisions were made."""
+    """The times of an experiment's first and last decision."""
 
     first: datetime
     last: datetime
@@ -36,7 +36,7 @@ def span(connection: Connection, experiment_id: int) -> Span | None:
     return None if row.first is None else Span(row.first, row.last)
 
 
-# A waiting decision's time follows from the end of its window, so that the wide log itself need not be read.
+# The end of a waiting decision's window gives its time, so this query need not read the wide log itself.
 _STRETCHES = text(
     """
     WITH seen AS (
@@ -63,10 +63,10 @@ _STRETCHES = text(
 
 
 def stretches(connection: Connection, experiment_id: int, *, edges: list[datetime], window_s: float) -> list[Stretch]:
-    """Every arm's stretches that hold a decision.
+    """The stretches of every arm that have a decision.
 
-    :param edges: where each stretch but the first begins, in order.
-    :param window_s: the experiment's reward window.
+    :param edges: the start of each stretch but the first, in order.
+    :param window_s: the experiment's reward window, in seconds.
     """
     given = {"id": experiment_id, "edges": edges, "window_s": window_s}
     return [Stretch(**row._asdict()) for row in connection.execute(_STRETCHES, given)]
@@ -81,9 +81,9 @@ _PARTS = text(
 
 
 def parts(connection: Connection, experiment_id: int, shares: list[float]) -> list[datetime]:
-    """The times before which these shares of the settled decisions were made; none when nothing is settled."""
-    found = connection.execute(_PARTS, {"id": experiment_id, "shares": shares}).scalar_one()
-    return list(found or [])
+    """The times before which these shares of the settled decisions were made; empty when nothing is settled."""
+    times = connection.execute(_PARTS, {"id": experiment_id, "shares": shares}).scalar_one()
+    return list(times or [])
 
 
 class Today(NamedTuple):
@@ -127,7 +127,7 @@ _CHOICES = """
 
 
 def choices(connection: Connection, experiment_id: int, arm: str, *, newest: bool, most: int) -> Choices:
-    """How often each action was chosen among the first, or the newest, so many decisions of an arm."""
+    """Count how often an arm chose each action in its first, or its newest, ``most`` decisions."""
     query = text(_CHOICES.format(order="DESC" if newest else "ASC"))
     rows = connection.execute(query, {"id": experiment_id, "arm": arm, "most": most}).all()
     return Choices(sum(row.times for row in rows), {row.action: row.times for row in rows})

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 
 class Choice(NamedTuple):
-    """One decision as a health check sees it."""
+    """The fields of a decision that a health check reads."""
 
     arm: str
     policy_version: int
@@ -18,7 +18,7 @@ class Choice(NamedTuple):
 
 
 def newest(connection: Connection, experiment_id: int, segment: str | None, most: int) -> Iterator[list[Choice]]:
-    """The newest activated decisions in slices of 5,000; what was deferred and never shown is no exposure."""
+    """The newest activated decisions in slices of 5,000. Deferred decisions that were never shown are left out."""
     field = "NULL" if segment is None else "coalesce(context ->> :segment, '')"
     query = f"""
         SELECT arm, policy_version, {field} AS segment, eligible, distribution, chosen FROM decisions
@@ -38,7 +38,7 @@ class OpenRewards(NamedTuple):
 
 
 def open_rewards(connection: Connection, experiment_id: int) -> OpenRewards:
-    """What the outcomes of an experiment do not hold."""
+    """Count the rewards that the outcomes of an experiment do not contain."""
     query = """
         SELECT (SELECT count(*) FROM awaiting_outcome WHERE experiment_id = :id) AS waiting,
                (SELECT count(*) FROM rewards WHERE experiment_id = :id AND late) AS late

@@ -1,6 +1,6 @@
-"""What the report on feedback reads: counts of answers, and the newest settled decisions with what was said of them.
+"""Reads the data of the feedback report: counts of answers, and the newest settled decisions with their answers.
 
-Units that deny being analysed are in none of it.
+Units that deny being analysed are left out everywhere.
 """
 
 from datetime import datetime
@@ -42,20 +42,20 @@ class Reported(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """One settled decision, and what was said of it."""
+    """One settled decision with its answers and rewards."""
 
     arm: str
     unit_id: str
     decided_at: datetime
     config_version: int
     segments: list[str]  # values of the declared fields, in their order; empty: the context has none
-    reward: float  # as settled: with what answers contribute
+    reward: float  # as settled, including what answers contribute
     said: list[Said] | None  # null: nothing
-    rewards: list[Reported]  # those in time; not read where nothing was said
+    rewards: list[Reported]  # those in time; empty, and not read, without answers
 
 
 class Comment(NamedTuple):
-    """Something in somebody's own words."""
+    """A comment that a person wrote."""
 
     decision_id: str
     action: str
@@ -109,7 +109,7 @@ def any_answers(connection: Connection, experiment_id: int) -> bool:
 
 
 def is_small(connection: Connection, experiment_id: int, most: int) -> bool:
-    """True when the log has at most so many decisions, and as many answers."""
+    """True when the log has at most ``most`` decisions and at most ``most`` answers."""
     query = """
         SELECT (SELECT count(*) FROM (SELECT FROM decisions WHERE experiment_id = :id LIMIT :most) d) < :most
            AND (SELECT count(*) FROM (SELECT FROM feedback WHERE experiment_id = :id LIMIT :most) f) < :most
@@ -123,7 +123,7 @@ def counts(connection: Connection, experiment_id: int) -> list[Count]:
 
 
 def settled(connection: Connection, experiment_id: int, fields: list[str], most: int) -> list[Settled]:
-    """Those of the newest so many decisions that are settled, oldest first."""
+    """The settled decisions among the newest ``most`` decisions, oldest first."""
     values = {"id": experiment_id, "fields": fields, "most": most}
     return [
         Settled(

@@ -1,4 +1,4 @@
-"""What a report with differential privacy is made of: one bounded line per unit, summed; and the ledger of what was spent."""
+"""Reads bounded sums over units for reports with differential privacy, and keeps the ledger of spent budget."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -42,7 +42,10 @@ _TOTALS = text(
 
 
 def totals(connection: Connection, experiment_id: int, low: float, high: float, points: int) -> list[ArmTotal]:
-    """Per arm its units and their points: 0 at ``low``, ``points`` at ``high``. A unit belongs where it was first."""
+    """Each arm's units and the sum of their points: 0 at ``low``, ``points`` at ``high``.
+
+    A unit belongs to the arm of its first decision.
+    """
     values = {"id": experiment_id, "low": low, "high": high, "points": points}
     return [ArmTotal(row.arm, row.units, row.points) for row in connection.execute(_TOTALS, values)]
 
@@ -54,12 +57,12 @@ def spent(connection: Connection, experiment_id: int) -> list[Spent]:
 
 
 def lock(connection: Connection, experiment_id: int) -> None:
-    """Only one report of an experiment at a time, so that two cannot spend the same budget."""
+    """Allow only one report of an experiment at a time, so that two cannot spend the same budget."""
     hold(connection, Kind.PRIVACY_BUDGET, str(experiment_id))
 
 
 def add(connection: Connection, experiment_id: int, epsilon: float, report: dict[str, JsonValue], actor: str) -> None:
-    """Write down what was spent, with what it bought."""
+    """Store a report and the epsilon that it spent."""
     query = "INSERT INTO privacy_ledger (experiment_id, epsilon, report, actor) VALUES (:id, :epsilon, :report, :actor)"
     values = {"id": experiment_id, "epsilon": epsilon, "report": orjson.dumps(report).decode(), "actor": actor}
     connection.execute(text(query), values)

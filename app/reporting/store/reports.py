@@ -1,4 +1,4 @@
-"""Computed reports, newest last: a chart over time needs the old ones too."""
+"""Stores computed reports. A chart over time needs the old reports too."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,12 +28,12 @@ def add(
     body: Mapping[str, JsonValue],
     seconds: float,
 ) -> None:
-    """Keep a report."""
+    """Store a report."""
     values = {"experiment_id": experiment_id, "kind": kind, "segment": segment, "body": body, "seconds": seconds}
     connection.execute(insert(_r).values(**values))
 
 
-# All looks of the last hour, and one of each hour before: enough for a chart over months.
+# Keeps all looks of the last hour and the last look of each hour before: enough for a chart over months.
 _THIN = text(
     """
     DELETE FROM reports r USING reports later
@@ -47,7 +47,7 @@ _THIN = text(
 
 
 def thin(connection: Connection, experiment_id: int, kind: str, segment: str | None) -> None:
-    """Delete reports that nobody will miss."""
+    """Delete old reports, except the last of each hour."""
     connection.execute(_THIN, {"experiment_id": experiment_id, "kind": kind, "segment": segment})
 
 
@@ -64,7 +64,7 @@ def newest(connection: Connection, experiment_id: int, kind: str, segment: str |
 
 
 class Look(NamedTuple):
-    """What one report said of the first primary metric."""
+    """The comparisons of the first primary metric in one report."""
 
     computed_at: datetime
     metric: str  # key
@@ -72,7 +72,7 @@ class Look(NamedTuple):
     comparisons: list[JsonValue]  # the lines of the report
 
 
-# Few of many looks, spread over all of them: ids come from the index alone, and only the chosen bodies are read.
+# Chooses looks evenly over all of them. The ids come from the index alone, and only the chosen bodies are read.
 _LOOKS = text(
     """
     WITH looks AS (
@@ -90,15 +90,15 @@ _LOOKS = text(
 
 
 def looks(connection: Connection, experiment_id: int, kind: str, most: int) -> list[Look]:
-    """The primary comparisons of at most so many reports, oldest first, the newest among them."""
+    """The primary comparisons of at most ``most`` reports, oldest first; the newest report is always included."""
     given = {"experiment_id": experiment_id, "kind": kind, "most": most}
     rows = connection.execute(_LOOKS, given)
     return [Look(row.computed_at, row.metric, row.name, row.comparisons) for row in rows]
 
 
-# A report is worth computing again when outcomes came since, and not more often than it is worth its time. A round that was
-# under way while it was computed may have settled outcomes of an earlier time: so they are counted, while any are recent.
-# Another feedback schema settles all of them again, as many as before.
+# A report is due when outcomes were settled since, but computing takes at most 1/20 of the time. A round of learning that ran
+# while the report was computed may have settled outcomes with an earlier time. So we compare counts, while any outcome is
+# recent. A new feedback schema settles all outcomes again, so the count stays equal: we compare the schema's version too.
 _STALE = text(
     """
     SELECT e.key FROM experiments e
@@ -122,5 +122,5 @@ _STALE = text(
 
 
 def stale_experiments(connection: Connection, every_s: float) -> list[str]:
-    """Keys of experiments whose report is due."""
+    """The keys of experiments whose report is due."""
     return list(connection.execute(_STALE, {"every_s": every_s}).scalars())

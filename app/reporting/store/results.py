@@ -1,7 +1,7 @@
-"""Sums per arm, made in the database from settled outcomes: means and centred second moments over units.
+"""Sums settled outcomes per arm in the database: means and centred second moments over units.
 
-What comes out has the size of the answer, not of the log. A unit's many decisions are summed first: units, not
-decisions, are what was randomised.
+The queries return a few rows per arm, however long the log is. They sum the decisions of each unit first, because
+units were randomised, not decisions.
 """
 
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ class Window(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """Units by the arm of their first decision and the configuration that it was made under."""
+    """The number of units whose first decision was in this arm under this configuration."""
 
     config_version: int
     arm: str
     units: int
 
 
-# One row per unit: num and den. Every fragment sees the outcomes `o` of one experiment.
+# Each fragment gives one row per unit, with num and den, from the outcomes `o` of one experiment.
 _PER_DECISION = """
     SELECT o.arm, o.segment, o.unit_id, count(*) AS decisions, sum({num}) AS num, {den} AS den
     FROM scope o {join} GROUP BY o.arm, o.segment, o.unit_id
@@ -64,7 +64,7 @@ _VISITS = """
     FROM (SELECT o.*, lag(decided_at) OVER (PARTITION BY unit_id ORDER BY decided_at) AS previous FROM scope o) v
     GROUP BY arm, segment, unit_id
 """
-# Only units that were first seen long enough ago could have come back by now.
+# Units that were first seen too recently could not have come back yet: they are left out.
 _RETURNED = """
     SELECT arm, segment, unit_id, count(*) AS decisions,
            CASE WHEN max(decided_at) >= min(decided_at) + make_interval(secs => :after_s) THEN 1 ELSE 0 END AS num, 1 AS den
@@ -95,7 +95,7 @@ _SCOPE = """
 """
 
 
-# What a unit was when it was first seen: later contexts may be the arm's own doing, and a unit counts once over segments.
+# The segment at a unit's first decision: the arm may have caused later contexts, and each unit must count in one segment.
 _FIRST_SEEN = """
     first_value(coalesce(d.context ->> :segment, '')) OVER (PARTITION BY o.unit_id ORDER BY o.decided_at, o.decision_id)
 """
@@ -115,7 +115,7 @@ def arm_sums(
 
     :param units: a key of ``UNITS``.
     :param values: the parameters that its SQL names.
-    :param segment: a top-level context field to split by; a unit belongs where its first decision did.
+    :param segment: a top-level context field to split by; a unit belongs to the segment of its first decision.
     :param winsorize: quantile over all units at which values are cut.
     :param until: only decisions before it (see ``horizon``).
     """
@@ -144,11 +144,11 @@ _OVERDUE = text(
 def horizon(connection: Connection, experiment_id: int) -> datetime | None:
     """Time of the oldest decision whose window closed and that is not settled yet; null when there is none.
 
-    Arms are settled one after the other. Only before this time do all of them have all their outcomes, and a report
-    beyond it would take an arm that waits its turn for one that lost its units.
+    Arms are settled one after the other, so only decisions before this time have their outcomes in all arms. In a report
+    on later decisions, an arm that waits to be settled would look like an arm that lost units.
     """
-    found: datetime | None = connection.execute(_OVERDUE, {"id": experiment_id}).scalar_one()
-    return found
+    overdue_since: datetime | None = connection.execute(_OVERDUE, {"id": experiment_id}).scalar_one()
+    return overdue_since
 
 
 def settled(connection: Connection, experiment_id: int) -> int:
@@ -158,7 +158,7 @@ def settled(connection: Connection, experiment_id: int) -> int:
 
 
 def give_memory(connection: Connection) -> None:
-    """Let this transaction group a million units without going to the disk."""
+    """Give this transaction enough memory to group a million units without writing to disk."""
     connection.execute(text("SET LOCAL work_mem = '128MB'"))
 
 
@@ -178,7 +178,7 @@ _OVERVIEW = text(
 
 
 class Overview(NamedTuple):
-    """Who was decided for and when, and the sums of the reward per decision, from one pass over the outcomes."""
+    """The units of each arm, the time of the data, and the sums of the reward, from one pass over the outcomes."""
 
     window: Window
     reward: list[ArmSums]
@@ -190,7 +190,7 @@ class Overview(NamedTuple):
 
 
 def overview(connection: Connection, experiment_id: int, until: datetime | None = None) -> Overview:
-    """What there is in settled decisions.
+    """Summarise all settled decisions.
 
     :param until: only decisions before it (see ``horizon``).
     """
@@ -214,8 +214,8 @@ def overview(connection: Connection, experiment_id: int, until: datetime | None 
     return Overview(window, sums)
 
 
-# A configuration's time is good enough but for its first minute, in which a decision under the one before may have been
-# on its way; there the decision itself is asked.
+# A decision's time tells its configuration, except in a configuration's first minute: a decision under the previous one may
+# have been in progress. For that minute, the query reads the decision itself.
 _ASSIGNED = text(
     f"""
     WITH first AS (
@@ -240,9 +240,9 @@ _ASSIGNED = text(
 
 
 def assigned(connection: Connection, experiment_id: int, until: datetime | None = None) -> list[Assigned]:
-    """Every unit once, by its first decision's configuration and arm."""
-    found = connection.execute(_ASSIGNED, {"id": experiment_id, "until": until})
-    return [Assigned(row.config_version, row.arm, row.units) for row in found]
+    """Count every unit once, by the configuration and arm of its first decision."""
+    rows = connection.execute(_ASSIGNED, {"id": experiment_id, "until": until})
+    return [Assigned(row.config_version, row.arm, row.units) for row in rows]
 
 
 class Rewarded(NamedTuple):
@@ -254,7 +254,7 @@ class Rewarded(NamedTuple):
 
 
 def rewarded_per_arm(connection: Connection, experiment_id: int) -> list[Rewarded]:
-    """Counts by arm."""
+    """Count settled and rewarded decisions by arm."""
     query = """
         SELECT arm, count(*) AS settled, count(*) FILTER (WHERE events > 0) AS rewarded
         FROM analysed WHERE experiment_id = :id GROUP BY arm

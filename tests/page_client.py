@@ -22,7 +22,8 @@ class Page(NamedTuple):
 
     @property
     def html(self) -> str:
-        return self.raw.decode()
+        """The page, with every tag in one line: how a template breaks a tag into lines means nothing."""
+        return re.sub(r"<[a-zA-Z/][^>]*>", lambda tag: re.sub(r"\s+", " ", tag[0]), self.raw.decode())
 
     @property
     def text(self) -> str:

@@ -36,6 +36,8 @@ from tests.bandits.slates_support import (
     value,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def brute_marginal(p: list[float], slot: int, part: str) -> float:
     said = math.fsum(p[:-1])

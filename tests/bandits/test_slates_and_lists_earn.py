@@ -1,6 +1,10 @@
 """Simulated with fixed seeds: slates and lists earn more than the same learner without the context, or without slots."""
 
+import pytest
+
 from benchmarks.slates_lists import COMPOSED, learner_of, mean_of, play_composed, play_lists
+
+pytestmark = pytest.mark.slow
 
 SEEDS = 5
 

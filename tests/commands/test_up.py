@@ -15,7 +15,7 @@ import redis
 from app.embedded.identity import Identity
 from tests.commands.installation import Installation, alive, children_of, installation, wait_for
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"), pytest.mark.slow]
 _HEAL_S = 30.0
 _EXPERIMENT = {
     "key": "kept",

@@ -8,8 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from app.embedded.process import free_port
 from tests.commands.installation import ROOT, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 def _listens(port: int) -> bool:

@@ -7,6 +7,8 @@ from bandits.model import initial_model, learn
 from benchmarks import coverage_vw
 from benchmarks.coverage import ACTIONS, CONTEXTS, Tally, make_world
 
+pytestmark = pytest.mark.slow
+
 RUNS, COUNT, ROWS = 24, 5, 200
 RATE = 0.9
 

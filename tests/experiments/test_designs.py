@@ -9,6 +9,8 @@ from benchmarks import coverage
 from experiments import adaptive, bandit_planning, folds, group_sequential, planning, report, verdict
 from experiments.validation import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def test_bounds_equal_the_published_table_of_lan_and_demets() -> None:
     """Two-sided alpha .05, five equal looks: O'Brien-Fleming-type spending."""

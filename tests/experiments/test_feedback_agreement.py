@@ -11,6 +11,8 @@ from statsmodels.stats.proportion import proportion_confint
 from experiments.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
 from experiments.validation import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def _clustered(seed: int, units: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Units of one to six decisions, a lasting mood, a binary click, stars, and answering that depends on the mood."""

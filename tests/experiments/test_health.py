@@ -130,6 +130,7 @@ def test_concentration_counts_equally_frequent_actions() -> None:
     assert (single.top_share, single.effective_number, single.gini) == pytest.approx((1.0, 1.0, 0.75))
 
 
+@pytest.mark.slow
 def test_false_alarms_stay_rare_over_clean_runs_with_ramps_among_them() -> None:
     """The small twin of benchmarks/coverage.py; naive peeking shows that false alarms are possible."""
     result = coverage.false_alarms(60)

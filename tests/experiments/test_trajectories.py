@@ -7,6 +7,8 @@ from benchmarks.caps import DAY, Log, evaluated, ragged, ratios, simulate, truth
 from experiments.trajectories import used, value
 from experiments.validation import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_interval_for_two_messages_a_week_instead_of_three_covers_the_truth() -> None:
     expected = truth(2)

@@ -3,8 +3,12 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.faults.cluster import Cluster, Load, frozen
 from tests.service import Answer, Client, Web, bandit, query, wait_for
+
+pytestmark = pytest.mark.slow
 
 LIMIT_S = 6.0  # the deadline is 3 s; a busy machine adds to it
 SOON_S = 20.0  # a fault that heals needs no time of ours; a busy machine does

@@ -11,6 +11,8 @@ from app.verification.audit import audit_experiment
 from tests.faults.cluster import Load
 from tests.service import Client, Web, Worker, bandit, engine_of, make_key, query, running_worker, settings, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def _experiment(client: Client, url: str, key: str) -> int:
     client.make(key, arms=bandit(), reward={"window_s": 1.0})

@@ -138,6 +138,7 @@ def _server(answer: Any, tls: Any = None) -> Iterator[int]:
         yield listening.getsockname()[1]
     finally:
         stopping.set()
+        listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts; closing alone does not
         listening.close()
         thread.join(20)
 

@@ -60,6 +60,7 @@ def test_it_has_no_bounds_where_the_control_is_not_clearly_different_from_zero()
     assert "unbounded" in found["relative_interval"]["reason"]
 
 
+@pytest.mark.slow
 def test_over_all_looks_it_misses_about_as_often_as_the_differences_sequence() -> None:
     looks, step, control, treated = 25, 150, 0.3, 0.36
     missed = {"interval": 0, "relative_interval": 0, "one look": 0}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -49,28 +50,28 @@ class Findings:
         self.problems.setdefault(wanted, error._replace(path=wanted))
 
 
-class Kind:
+class Kind(ABC):
     """A field of a form, or several that belong together. ``name`` is its name in the tree around it."""
 
     def write(self, value: float) -> str:
         """A number of the document as a sentence about the field says it."""
         return plain(value)
 
+    @abstractmethod
     def blank(self, name: str) -> Typed:
         """What the form holds before anything is typed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         """What a posted form holds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         """The value for the document; ``ABSENT``: none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def typed(self, value: Value, name: str) -> Typed:
         """A value of the document as it is typed."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

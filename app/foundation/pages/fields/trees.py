@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Kind, Typed, Value
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Kind, Text, Typed, Value
 from app.foundation.words import plain
 
 
@@ -104,9 +104,12 @@ def kind_at(part: Part, pointer: str) -> Kind | None:
     return kind
 
 
+PLAIN = Text()  # for what no field of a form holds
+
+
 def told(form: Part, findings: Findings) -> dict[str, str]:
     """Every mistake as a sentence, with numbers as its field shows them, by field."""
-    return {name: problem.on_page((kind_at(form, name) or Kind()).write) for name, problem in findings.problems.items()}
+    return {name: problem.on_page((kind_at(form, name) or PLAIN).write) for name, problem in findings.problems.items()}
 
 
 def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:

@@ -6,7 +6,6 @@ from typing import Any
 from flask import request
 
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
-NOT_A_NUMBER = "Write a number, such as 0.5."
 
 
 def span(seconds: float) -> tuple[str, str]:

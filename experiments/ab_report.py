@@ -16,7 +16,6 @@ from experiments.comparison import (
     Comparison,
     arm_moments,
     compare,
-    compare_proportions,
     compare_quantiles,
 )
 from experiments.cuped import CupedResult, cuped
@@ -24,14 +23,12 @@ from experiments.group_sequential import Look, bounds, look
 from experiments.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
 from experiments.planning import Kind
-from experiments.sequences import MixtureTest, mixture_tau, mixture_test
+from experiments.proportions import compare_proportions
+from experiments.strata import AlwaysValid, ArmCell, Stratum, Support, always_valid, compare_strata
 from experiments.validation import BoolArray, DataError, FloatArray, IntArray, refuse_first
 
 Pair = tuple[BoolArray, BoolArray]
 """Which rows belong to control, and which to the treatment. Shape (units,) each."""
-
-MIN_UNITS_SEQUENTIAL = 100
-"""Units per arm before an always-valid interval, which is asymptotic, opens."""
 
 
 class Metric(NamedTuple):
@@ -70,7 +67,7 @@ class Line(NamedTuple):
     """What CUPED did; None without a covariate."""
     adjusted_p: float | None
     """Holm over all lines of the report."""
-    always_valid: MixtureTest | None
+    always_valid: AlwaysValid | None
     """Interval and p-value that hold at any time; None with a reason."""
     planned_look: Look | None
     """The group-sequential decision at this look; None when no looks are planned, or with a reason."""
@@ -155,7 +152,9 @@ def _line(metric: Metric, rows: Pair, treatment: int, looks: tuple[float, ...], 
         # A metric that cannot be computed must not hide the others.
         return empty._replace(reason=error.sentence(None))
     headline = plain if adjusted is None else adjusted.comparison
-    sequential, reason = _always_valid(headline, min(sizes), sum(sizes), alpha)
+    sequence = _sequence(metric, rows, headline, alpha)
+    reason = sequence.interval.reason
+    sequential = None if reason else sequence
     unadjusted = None if adjusted is None else plain
     planned = None
     if looks and headline.std_error is not None:
@@ -192,10 +191,26 @@ def _take(values: FloatArray | None, rows: BoolArray) -> FloatArray | None:
     return None if values is None else values[rows]
 
 
-def _always_valid(headline: Comparison, smallest: int, units: int, alpha: float) -> tuple[MixtureTest | None, str]:
-    if headline.std_error is None:
-        return None, headline.interval.reason
-    if smallest < MIN_UNITS_SEQUENTIAL:
-        return None, f"the always-valid interval opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {smallest}"
-    tau = mixture_tau(headline.std_error, units, alpha=alpha)
-    return mixture_test(headline.difference, headline.std_error, tau, alpha), ""
+def _sequence(metric: Metric, rows: Pair, headline: Comparison, alpha: float) -> AlwaysValid:
+    """What holds at every look: with variances that are at least those of both arms together."""
+    units = sum(int(r.sum()) for r in rows)
+    ends = (headline.control, headline.treatment)
+    if metric.kind == "quantile":
+        fewest, beyond = min(arm.n for arm in ends), min(metric.quantile or 0.5, 1 - (metric.quantile or 0.5))
+        support = Support(float(fewest), fewest * beyond)
+        return always_valid(headline, (ends[0].variance, ends[1].variance), support, units, alpha=alpha)
+    cells = [_cell(metric, r) for r in rows]
+    bounds = (0.0, 1.0) if metric.kind == "proportion" else None
+    plain = compare_strata([Stratum(cells[0], cells[1])], alpha=alpha, value_range=bounds)
+    own = (plain.comparison.control, plain.comparison.treatment)
+    # CUPED shrinks an arm's variance and the pooled one alike, so that their ratio is the same.
+    control, treatment = (
+        arm.variance * larger / unadjusted.variance if unadjusted.variance > 0 else larger
+        for arm, larger, unadjusted in zip(ends, plain.variances, own, strict=True)
+    )
+    return always_valid(headline, (control, treatment), plain.support, units, alpha=alpha)
+
+
+def _cell(metric: Metric, rows: BoolArray) -> ArmCell:
+    values = metric.numerator[rows]
+    return ArmCell(arm_moments(values, _take(metric.denominator, rows)), float(np.abs(values).mean()))

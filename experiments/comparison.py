@@ -14,14 +14,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats import proportion as sm_proportion
 
 from experiments.results import Interval, missing
 from experiments.sums import Moments, moments
 from experiments.validation import ArrayLike, DataError, fraction, refuse_first, same_length, vector
 
 Alternative = Literal["two-sided", "larger", "smaller"]
-ProportionMethod = Literal["newcomb", "wald", "agresti-caffo", "score"]
 NUM, DEN, PRE_NUM, PRE_DEN = range(4)
 FIELLER_BELOW = 4.0
 """Below this many standard errors between the control's value and 0 the relative lift uses Fieller's interval."""
@@ -37,6 +35,13 @@ class ArmEstimate(NamedTuple):
     """Squared standard error of the value."""
     n: int
     """Units."""
+    df: float | None = None
+    """Degrees of freedom of the variance; None is n - 1. Fewer where a few units carry most of the weight."""
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the variance."""
+        return self.n - 1 if self.df is None else self.df
 
 
 class Comparison(NamedTuple):
@@ -57,7 +62,7 @@ class Comparison(NamedTuple):
     interval: Interval
     """Of the difference; one end is infinite in a one-sided test."""
     relative_lift: float | None
-    """treatment / control - 1; None when the control's value is 0."""
+    """(treatment - control) / |control|, so that its sign is that of the difference; None when the control's value is 0."""
     relative_interval: Interval
     """Of the relative lift."""
     method: str
@@ -116,14 +121,19 @@ def compare_estimates(
     alpha: float = 0.05,
     alternative: Alternative = "two-sided",
     method: str = "Welch t",
+    covariance: float = 0.0,
 ) -> Comparison:
-    """Welch's test for any two independent estimates with variances on n - 1 degrees of freedom each."""
+    """Welch's test for any two independent estimates with variances on their degrees of freedom.
+
+    `covariance` of the two values matters to the relative lift only: it is not 0 where both share an estimated covariate
+    mean, whose part cancels from the difference, so that the arms' variances must hold the part that does not.
+    """
     fraction("alpha", alpha)
     difference, variance = treatment.value - control.value, treatment.variance + control.variance
     # Rounding leaves about 1e-34 of variance on a constant column; a metric cannot be known to 12 digits.
     scale = max(abs(treatment.value), abs(control.value), 1e-300)
     if sqrt(variance) <= 1e-12 * scale:
-        relative = None if control.value == 0 else difference / control.value
+        relative = None if control.value == 0 else difference / abs(control.value)
         return Comparison(
             control,
             treatment,
@@ -138,7 +148,7 @@ def compare_estimates(
         )
     error, df = sqrt(variance), welch_df(control, treatment)
     p, interval = _test(difference, error, df, alpha, alternative)
-    lift, lift_interval = relative_lift(control, treatment, alpha=alpha, alternative=alternative)
+    lift, lift_interval = relative_lift(control, treatment, alpha=alpha, alternative=alternative, covariance=covariance)
     return Comparison(
         control, treatment, difference, error, difference / error, p, interval, lift, lift_interval, method
     )
@@ -147,7 +157,7 @@ def compare_estimates(
 def welch_df(control: ArmEstimate, treatment: ArmEstimate) -> float:
     """Welch and Satterthwaite's degrees of freedom."""
     top = (control.variance + treatment.variance) ** 2
-    bottom = sum(arm.variance**2 / (arm.n - 1) for arm in (control, treatment) if arm.variance > 0)
+    bottom = sum(arm.variance**2 / arm.freedom for arm in (control, treatment) if arm.variance > 0)
     return top / bottom if bottom > 0 else inf
 
 
@@ -168,21 +178,42 @@ def _quantile(tail: float, df: float) -> float:
 
 
 def relative_lift(
-    control: ArmEstimate, treatment: ArmEstimate, *, alpha: float = 0.05, alternative: Alternative = "two-sided"
+    control: ArmEstimate,
+    treatment: ArmEstimate,
+    *,
+    alpha: float = 0.05,
+    alternative: Alternative = "two-sided",
+    covariance: float = 0.0,
 ) -> tuple[float | None, Interval]:
-    """treatment / control - 1 with its interval: log-delta, or Fieller's when the control may be near 0.
+    """(treatment - control) / |control| with its interval: log-delta, or Fieller's when the control may be near 0.
 
-    Log-delta: exp(ln(b/a) +- t sqrt(Vb/b^2 + Va/a^2)) - 1, with Welch's degrees of freedom of the logs.
+    Log-delta: exp(ln(b/a) +- t sqrt(Vb/b^2 + Va/a^2 - 2 Cov/(a b))) - 1, with Welch's degrees of freedom of the logs. A
+    negative control turns neither the sign nor the sides: -10 against -8 is +20%. An arm that does not vary has an
+    unknown error, so there is no interval.
     """
     a, b = control.value, treatment.value
     if a == 0:
         return None, missing("the control's value is 0, so that no relative lift exists")
-    lift = b / a - 1
-    steady = control.variance == 0 or a * a / control.variance >= FIELLER_BELOW**2
-    if not (a > 0 and b > 0 and steady):
-        return lift, fieller(control, treatment, alpha=alpha, alternative=alternative)
-    logs = [ArmEstimate(0.0, arm.variance / arm.value**2, arm.n) for arm in (control, treatment)]
-    error = sqrt(logs[0].variance + logs[1].variance)
+    lift = (b - a) / abs(a)
+    if min(control.variance, treatment.variance) <= 0:
+        return lift, missing("the metric does not vary in an arm, so that the error of the relative lift is unknown")
+    if a < 0:
+        mirrored = [arm._replace(value=-arm.value) for arm in (control, treatment)]
+        turned: dict[Alternative, Alternative] = {"larger": "smaller", "smaller": "larger"}
+        _, interval = relative_lift(
+            mirrored[0],
+            mirrored[1],
+            alpha=alpha,
+            alternative=turned.get(alternative, alternative),
+            covariance=covariance,
+        )
+        if interval.low is None or interval.high is None:
+            return lift, interval
+        return lift, interval._replace(low=-interval.high, high=-interval.low)
+    if not (b > 0 and a * a / control.variance >= FIELLER_BELOW**2):
+        return lift, fieller(control, treatment, alpha=alpha, alternative=alternative, covariance=covariance)
+    logs = [arm._replace(value=0.0, variance=arm.variance / arm.value**2) for arm in (control, treatment)]
+    error = sqrt(max(logs[0].variance + logs[1].variance - 2 * covariance / (a * b), 0.0))
     tail = alpha / 2 if alternative == "two-sided" else alpha
     half = _quantile(tail, welch_df(logs[0], logs[1])) * error
     low = -1.0 if alternative == "smaller" else exp(log(b / a) - half) - 1
@@ -191,73 +222,26 @@ def relative_lift(
 
 
 def fieller(
-    control: ArmEstimate, treatment: ArmEstimate, *, alpha: float = 0.05, alternative: Alternative = "two-sided"
-) -> Interval:
-    """Fieller's (1954) interval for treatment / control - 1; none when the control does not differ from 0."""
-    a, b = control.value, treatment.value
-    t = _quantile(alpha / 2 if alternative == "two-sided" else alpha, welch_df(control, treatment))
-    g = t * t * control.variance / (a * a)
-    if g >= 1:
-        return missing("the control's value is not clearly different from 0, so that the relative lift is unbounded")
-    ratio = b / a
-    spread = treatment.variance + ratio * ratio * control.variance - g * treatment.variance
-    half = t / abs(a) * sqrt(max(spread, 0.0))
-    low, high = (ratio - half) / (1 - g) - 1, (ratio + half) / (1 - g) - 1
-    return Interval(-inf if alternative == "smaller" else low, inf if alternative == "larger" else high)
-
-
-def compare_proportions(
-    successes_control: int,
-    n_control: int,
-    successes_treatment: int,
-    n_treatment: int,
+    control: ArmEstimate,
+    treatment: ArmEstimate,
     *,
     alpha: float = 0.05,
-    interval_method: ProportionMethod = "newcomb",
-) -> Comparison:
-    """Two proportions of units: pooled z test (no continuity correction), Newcombe's interval, log-delta lift.
+    alternative: Alternative = "two-sided",
+    covariance: float = 0.0,
+) -> Interval:
+    """Fieller's (1954) interval for treatment / control - 1; none when the control does not differ from 0.
 
-    It needs only counts, so parts can be merged. statsmodels computes the test and the intervals.
+    The ratios R for which (b - R a)^2 <= t^2 (Vb - 2 R Cov + R^2 Va).
     """
-    for count, n in ((successes_control, n_control), (successes_treatment, n_treatment)):
-        if not (n >= 2 and 0 <= count <= n):
-            raise DataError(
-                f"{count} successes of {n} units", fix="each arm needs two units, and no more successes than units"
-            )
-    arms = [
-        ArmEstimate(k / n, k / n * (1 - k / n) / n, n)
-        for k, n in ((successes_control, n_control), (successes_treatment, n_treatment))
-    ]
-    control, treatment = arms
-    difference = treatment.value - control.value
-    if successes_control + successes_treatment in (0, n_control + n_treatment):
-        relative = 0.0 if successes_control else None
-        nothing = missing(CONSTANT)
-        return Comparison(control, treatment, difference, None, None, None, nothing, relative, nothing, "pooled z")
-    counts, totals = np.array([successes_treatment, successes_control]), np.array([n_treatment, n_control])
-    z, p = sm_proportion.proportions_ztest(counts, totals)
-    low, high = sm_proportion.confint_proportions_2indep(
-        counts[0], totals[0], counts[1], totals[1], method=interval_method, compare="diff", alpha=alpha
-    )
-    error = sqrt(control.variance + treatment.variance)
-    lift, lift_interval = _proportion_lift(control, treatment, (successes_control, successes_treatment), alpha)
-    interval = Interval(float(low), float(high))
-    method = f"pooled z, {interval_method} interval"
-    return Comparison(control, treatment, difference, error, float(z), float(p), interval, lift, lift_interval, method)
-
-
-def _proportion_lift(
-    control: ArmEstimate, treatment: ArmEstimate, successes: tuple[int, int], alpha: float
-) -> tuple[float | None, Interval]:
-    if control.value == 0:
-        return None, missing("the control has no successes, so that no relative lift exists")
-    lift = treatment.value / control.value - 1
-    if min(successes) == 0:
-        return lift, missing("an arm has no successes, so that the logarithm of the ratio does not exist")
-    low, high = sm_proportion.confint_proportions_2indep(
-        successes[1], treatment.n, successes[0], control.n, method="log", compare="ratio", alpha=alpha
-    )
-    return lift, Interval(float(low) - 1, float(high) - 1)
+    a, b = control.value, treatment.value
+    t = _quantile(alpha / 2 if alternative == "two-sided" else alpha, welch_df(control, treatment))
+    square = a * a - t * t * control.variance
+    if square <= 0:
+        return missing("the control's value is not clearly different from 0, so that the relative lift is unbounded")
+    middle = a * b - t * t * covariance
+    root = sqrt(max(middle**2 - square * (b * b - t * t * treatment.variance), 0.0))
+    low, high = (middle - root) / square - 1, (middle + root) / square - 1
+    return Interval(-inf if alternative == "smaller" else low, inf if alternative == "larger" else high)
 
 
 def quantile_estimate(values: ArrayLike, quantile: float) -> ArmEstimate:

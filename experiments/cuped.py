@@ -1,4 +1,4 @@
-"""Variance reduction with data from before the experiment: CUPED for means and ratios, post-stratification by segment.
+"""Variance reduction with data from before the experiment: CUPED for means and for ratios.
 
 Covariates must be fixed before exposure. A covariate that the treatment changes biases the result, and no check can
 detect it. This module must never drop a unit that lacks a covariate: the caller imputes.
@@ -6,7 +6,6 @@ detect it. This module must never drop a unit that lacks a covariate: the caller
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from experiments.comparison import (
     Comparison,
     compare_estimates,
     linear_variance,
+    relative_lift,
 )
 from experiments.sums import Moments, merge_moments
 from experiments.validation import DataError, FloatArray
@@ -58,6 +58,10 @@ def cuped(
     theta = float(y @ covariance @ x) / var_x
     arms = [_adjusted(arm, theta, centre) for arm in (control, treatment)]
     comparison = compare_estimates(arms[0], arms[1], alpha=alpha, alternative=alternative, method="CUPED, Welch t")
+    if comparison.std_error is not None:
+        both, shared = _with_estimated_centre((control, treatment), arms, theta)
+        _, relative = relative_lift(both[0], both[1], alpha=alpha, alternative=alternative, covariance=shared)
+        comparison = comparison._replace(relative_interval=relative)
     before = sum(linear_variance(arm, NUM, DEN) / arm.n for arm in (control, treatment))
     after = arms[0].variance + arms[1].variance
     var_y = float(y @ covariance @ y)
@@ -80,35 +84,23 @@ def _adjusted(arm: Moments, theta: float, centre: float) -> ArmEstimate:
     return ArmEstimate(float(value), max(float(a @ arm.covariance() @ a), 0.0) / arm.n, arm.n)
 
 
-def post_stratified(
-    control: Sequence[Moments],
-    treatment: Sequence[Moments],
-    *,
-    alpha: float = 0.05,
-    alternative: Alternative = "two-sided",
-) -> Comparison:
-    """Comparison with both arms reweighted to the pooled shares of declared segments (Miratrix, Sekhon and Yu 2013).
+def _with_estimated_centre(
+    moments: tuple[Moments, Moments], arms: list[ArmEstimate], theta: float
+) -> tuple[list[ArmEstimate], float]:
+    """The arms with the error of the covariate's pooled mean, and the covariance that it gives them.
 
-    control[h] and treatment[h] are the moments of segment h. Each arm: value = sum_h W_h N_h / sum_h W_h D_h, variance
-    sum_h W_h^2 var_h / n_h, W_h = pooled share of units. Every segment needs two units in each arm.
+    That mean is estimated. It cancels from the difference, but not from the ratio.
     """
-    if len(control) != len(treatment) or not control:
-        raise DataError("the arms have different segments", fix="pass one entry per segment for each arm")
-    for segment, pair in enumerate(zip(control, treatment, strict=True)):
-        if min(arm.n for arm in pair) < 2:
-            raise DataError(
-                f"segment {segment} has fewer than two units in an arm", fix="merge it with another segment"
-            )
-    sizes = np.array([c.n + t.n for c, t in zip(control, treatment, strict=True)], dtype=np.float64)
-    weight = np.asarray(sizes / sizes.sum())
-    arms = [_stratified(segments, weight) for segments in (control, treatment)]
-    return compare_estimates(arms[0], arms[1], alpha=alpha, alternative=alternative, method="post-stratified, Welch t")
-
-
-def _stratified(segments: Sequence[Moments], weight: FloatArray) -> ArmEstimate:
-    numerator = sum(float(w * m.mean[NUM]) for w, m in zip(weight, segments, strict=True))
-    denominator = sum(float(w * m.mean[DEN]) for w, m in zip(weight, segments, strict=True))
-    a = np.zeros(len(segments[0].mean))
-    a[NUM], a[DEN] = 1 / denominator, -numerator / denominator**2
-    variance = sum(float(w * w * (a @ m.covariance() @ a) / m.n) for w, m in zip(weight, segments, strict=True))
-    return ArmEstimate(numerator / denominator, variance, sum(m.n for m in segments))
+    total = sum(arm.n for arm in moments)
+    shared, crossed = 0.0, []
+    for arm in moments:
+        x = _linear(arm, PRE_NUM, PRE_DEN)
+        adjusted = _linear(arm, NUM, DEN) - theta * x
+        covariance, part = arm.covariance(), arm.n / total
+        shared += theta**2 * part**2 * float(x @ covariance @ x) / arm.n
+        crossed.append(theta * part * float(adjusted @ covariance @ x) / arm.n)
+    both = [
+        estimate._replace(variance=max(estimate.variance + shared + 2 * cross, 0.0))
+        for estimate, cross in zip(arms, crossed, strict=True)
+    ]
+    return both, shared + sum(crossed)

@@ -415,7 +415,7 @@ class Loop:
 
     def close_windows(self, experiment_id: int) -> None:
         """Move every open window of an experiment into the past, instead of waiting for it."""
-        past = "clock_timestamp() - interval '1 second'"
+        past = "least(closes_at, clock_timestamp() - interval '1 second')"
         query(
             self.database_url,
             f"UPDATE decisions SET closes_at = {past} WHERE closes_at IS NOT NULL AND experiment_id = %s",

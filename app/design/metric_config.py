@@ -5,9 +5,16 @@ Metrics and rule are written down before the data is seen; reports only evaluate
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from app.foundation.fields import Key
+from app.foundation.fields import JsonObject, Key, wrong
 
 MAX_METRICS = 30
 
@@ -17,9 +24,16 @@ class _Strict(BaseModel):
 
 
 class RewardSource(_Strict):
-    """The joined reward, per decision."""
+    """The joined reward: its mean over decisions, or over units (each unit's own mean, so that each has one voice)."""
 
     type: Literal["reward"]
+    per: Literal["decision", "unit"] = "decision"
+
+    @model_serializer(mode="wrap")
+    def _without_the_default(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A definition from before ``per`` existed stays as it is."""
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if (name, value) != ("per", "decision")}
 
 
 class ValueSource(_Strict):
@@ -47,10 +61,31 @@ class RatioSource(_Strict):
 
 
 class RetentionSource(_Strict):
-    """Share of units that are seen again at least so many days after they were first seen."""
+    """Share of units that are seen again from so many days after they were first seen until so many.
+
+    All units are followed for the same time; a unit counts when that time is over.
+    """
 
     type: Literal["retention"]
     days: float = Field(gt=0, le=365)
+    until_days: float | None = Field(default=None, gt=0, le=730, description="The end; by default twice as many days.")
+
+    @model_validator(mode="after")
+    def _ends_after_its_begin(self) -> "RetentionSource":
+        if self.end_days <= self.days:
+            raise wrong("retention_ends_early", {"days": self.days})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_default(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A definition from before ``until_days`` existed stays as it is."""
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if (name, value) != ("until_days", None)}
+
+    @property
+    def end_days(self) -> float:
+        """Until how many days after it was first seen a unit may return."""
+        return 2 * self.days if self.until_days is None else self.until_days
 
 
 class SessionsSource(_Strict):
@@ -78,7 +113,10 @@ class MetricSpec(_Strict):
         default=None, ge=1, le=365 * 86_400, description="Reports count up to so many seconds after the decision."
     )
     winsorize: float | None = Field(
-        default=None, gt=0.5, lt=1, description="Values per unit above this quantile of all units are cut to it."
+        default=None,
+        gt=0.5,
+        lt=1,
+        description="Values per unit beyond this quantile of all units, on either side, are cut to it.",
     )
     min_effect: float = Field(
         default=0.0, ge=0, le=10, description="Relative change that matters; the margin of a guardrail."
@@ -92,6 +130,17 @@ class DecisionRule(_Strict):
     min_units: int = Field(default=100, ge=2, description="No verdict before so many units per arm.")
     min_days: float = Field(default=0, ge=0, le=365, description="No verdict before so many days.")
     max_days: float | None = Field(default=None, gt=0, le=3650, description="Stop then, whatever it shows.")
+    planned_units: int | None = Field(
+        default=None,
+        ge=4,
+        description="Units of all arms that were planned: always-valid intervals are narrowest there.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_the_default(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A rule from before ``planned_units`` existed stays as it is."""
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if (name, value) != ("planned_units", None)}
 
 
 DEFAULT_METRIC = MetricSpec(

@@ -48,6 +48,7 @@ VALUES: Final[dict[str, Words]] = {
     "too_long": Words("give at most {limit} characters", "keep it to {limit} characters"),
     "too_few": Words("give at least {limit}"),
     "too_many": Words("give at most {limit}", "keep at most {limit}"),
+    "retention_ends_early": Words("give more than the {days} days after which returning begins"),
     "wrong_length": Words("write {low} to {high} characters"),
     "pattern": Words("give a text that matches {pattern}", "this has characters that are not possible here"),
     "key_shape": Words(_KEY),

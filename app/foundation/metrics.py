@@ -28,6 +28,7 @@ latency = Histogram(
 batch_rows = Histogram(
     "loopwise_commit_rows", "Log rows per commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
+failures = Counter("loopwise_experiment_failures", "Times that the worker failed at an experiment's figures.", ["kind"])
 fallbacks = Counter("loopwise_fallbacks", "Times that a model could not be put into service.", ["reason"])
 propensity = Histogram(
     "loopwise_propensity",
@@ -68,6 +69,11 @@ def count_events(taken: int, ignored: int) -> None:
     """Stored events."""
     _of(events, "false").inc(taken - ignored)
     _of(events, "true").inc(ignored)
+
+
+def count_failure(kind: str) -> None:
+    """One experiment whose figures could not be computed."""
+    failures.labels(kind).inc()
 
 
 def count_fallback(reason: str) -> None:

@@ -4,12 +4,14 @@ from pydantic import Field
 
 from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time
 
+LARGEST_VALUE = 1e12  # sums of squares keep enough digits up to there, and cannot overflow
+
 
 class RewardRequest(Model):
     """Report what a decision was worth."""
 
     decision_id: Id
-    value: float
+    value: float = Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)
     reward_id: Id | None = Field(
         default=None,
         description="Your own id of this event. Without it, the same value for the same decision counts once.",

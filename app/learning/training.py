@@ -86,7 +86,8 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
                     return None
                 done = learned
             training.write_ledger(connection, generation, training.NOT_LEARNED, withheld)
-        training.settle(connection, experiment_id, arm, outcomes, schema)
+        windows_s = {version: configs.get(version).reward.window_s for version in {row.config_version for row in rows}}
+        training.settle(connection, experiment_id, arm, outcomes, schema, windows_s)
         return done
 
 

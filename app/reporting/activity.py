@@ -18,6 +18,7 @@ from scipy.stats import norm
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
+from app.foundation.isolation import each
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -66,9 +67,7 @@ def compute_due(engine: Engine) -> list[str]:
     """Compute the activity of every experiment that is due; returns their keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
-    for key in keys:
-        compute(engine, key)
-    return keys
+    return each(engine, KIND, keys, lambda key: compute(engine, key))
 
 
 def compute(engine: Engine, key: str) -> None:

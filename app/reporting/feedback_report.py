@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from app.design.experiment_config import ExperimentConfig
 from app.design.store import feedback_schemas
 from app.foundation.formats.intervals import IntervalDocument
+from app.foundation.isolation import each
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -127,7 +128,7 @@ def compute_due(engine: Engine, every_s: float) -> list[str]:
     """Compute the reports that are due, for experiments that have answers; returns their keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
-    return [key for key in keys if compute(engine, key)]
+    return each(engine, KIND, keys, lambda key: compute(engine, key))
 
 
 def compute(engine: Engine, key: str) -> bool:

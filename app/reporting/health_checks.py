@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
+from app.foundation.isolation import each
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -89,14 +90,17 @@ def compute_due(engine: Engine, every_s: float) -> list[str]:
     """Compute and store the checks that are due; returns the experiments' keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
-    for key in keys:
-        began = time.monotonic()
-        health = get(engine, key)
-        with transaction(engine) as connection:
-            experiment_id = stored_experiment(connection, key).id
-            seconds = time.monotonic() - began
-            latest.put(connection, experiment_id, KIND, health.summary().as_json(), health.as_json(), seconds)
-    return keys
+    return each(engine, KIND, keys, lambda key: compute(engine, key))
+
+
+def compute(engine: Engine, key: str) -> None:
+    """Compute and store the checks of an experiment."""
+    began = time.monotonic()
+    health = get(engine, key)
+    with transaction(engine) as connection:
+        experiment_id = stored_experiment(connection, key).id
+        seconds = time.monotonic() - began
+        latest.put(connection, experiment_id, KIND, health.summary().as_json(), health.as_json(), seconds)
 
 
 def _choices(

@@ -110,7 +110,7 @@ def badges_of(engine: Engine, key: str) -> list[Badge]:
 def badges(row: HomeRow, now: datetime) -> list[Badge]:
     """What is wrong, the worst first."""
     stored = Summaries.model_validate(row.latest or {})
-    return [*_untrustworthy(row, stored), *_behind(row, stored, now)]
+    return [*_untrustworthy(row, stored), *_not_computed(row), *_behind(row, stored, now)]
 
 
 def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
@@ -124,6 +124,16 @@ def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
         yield Badge(f"Guardrail crossed: {text}", "bad", "results")
     if row.schema_problem:
         yield Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback")
+
+
+TABS = {"activity": "overview", "results": "results", "health": "results", "feedback": "feedback", "audit": "overview"}
+
+
+def _not_computed(row: HomeRow) -> Iterator[Badge]:
+    for kind, tab in TABS.items():
+        problem = (row.latest or {}).get(latest.PROBLEM + kind)
+        if isinstance(problem, dict):
+            yield Badge(f"Not computed: the newest {kind} ({problem['text']})", "bad", tab)
 
 
 def _behind(row: HomeRow, stored: Summaries, now: datetime) -> Iterator[Badge]:

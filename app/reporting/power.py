@@ -19,7 +19,7 @@ from app.reporting.documents.planning import ComparisonPlan, PlanAnswer, PlanBas
 from app.reporting.documents.results import Results
 from app.reporting.result_lines import moments, units_of
 from app.reporting.store import results
-from app.reporting.store.results import ArmSums
+from app.reporting.store.metric_sums import ArmSums, Scope, arm_sums
 from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
 from experiments.comparison import DEN, NUM, linear_variance
@@ -261,7 +261,8 @@ def _from_log(engine: Engine, request: MetricPlan) -> Baseline:
         if metric is None:
             raise _unknown_metric(request.metric)
         units, values = units_of(metric)
-        sums = results.arm_sums(connection, experiment.id, units, values, winsorize=metric.winsorize)
+        scope = Scope(experiment.id, results.clock(connection))
+        sums = arm_sums(connection, scope, units, values, winsorize=metric.winsorize)
     control_rows = [row for row in sums if row.arm == config.control.key]
     if not control_rows or control_rows[0].units < 2 or control_rows[0].mean_den <= 0:
         raise _no_baseline()

@@ -3,16 +3,15 @@
 ``experiments`` computes estimates, tests and intervals; this module puts them into the lines of a document.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial, reduce
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import MetricSpec, RatioSource, RetentionSource, RewardSource, SessionsSource
-from app.foundation.formats.intervals import IntervalDocument, document_of
+from app.foundation.formats.intervals import document_of
 from app.reporting.documents.results import (
     AlwaysValid,
     ArmValue,
@@ -23,30 +22,30 @@ from app.reporting.documents.results import (
     NonInferiority,
     StoredResults,
 )
-from app.reporting.store.results import ArmSums
+from app.reporting.store.metric_sums import ArmSums
 from experiments import bayes
-from experiments.comparison import ArmEstimate, Comparison, arm_estimate, compare, relative_lift
-from experiments.cuped import post_stratified
+from experiments.comparison import Comparison, arm_estimate
 from experiments.multiplicity import adjust
 from experiments.non_inferiority import non_inferiority
 from experiments.results import missing
-from experiments.sequences import mixture_tau, mixture_test
-from experiments.sums import Moments
+from experiments.strata import TUNED_AT, ArmCell, StratifiedComparison, Stratum, compare_strata
+from experiments.sums import Moments, merge_moments
 from experiments.validation import DataError
 
-MIN_UNITS_SEQUENTIAL = 100
 MAX_SEGMENTS = 20
+OTHER = "(other)"
+"""The segment of all values beyond the ``MAX_SEGMENTS`` with the most units."""
 
 
 def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]:
-    """Which sums a metric needs (a key of ``app.reporting.store.results.UNITS``), and their parameters."""
+    """Which sums a metric needs (a key of ``app.reporting.store.metric_sums.UNITS``), and their parameters."""
     source = metric.source
     if isinstance(source, RetentionSource):
-        return "retention", {"after_s": source.days * 86_400}
+        return "retention", {"after_s": source.days * 86_400, "until_s": source.end_days * 86_400}
     if isinstance(source, SessionsSource):
         return "sessions", {"gap_s": source.gap_s}
     if isinstance(source, RewardSource):
-        return "reward", {}
+        return ("reward" if source.per == "decision" else "reward/unit"), {}
     if isinstance(source, RatioSource):
         return "ratio", {
             "numerator": source.numerator,
@@ -57,13 +56,20 @@ def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]
     return f"{source.type}/{source.per}", reported
 
 
-def groups(sums: list[ArmSums]) -> dict[str | None, dict[str, ArmSums]]:
-    """Group sums by segment and arm; keeps the ``MAX_SEGMENTS`` segments with the most units."""
+def value_range(config: ExperimentConfig, metric: MetricSpec) -> tuple[float, float] | None:
+    """The range of a metric's single values where it is known."""
+    if isinstance(metric.source, RewardSource):
+        return config.reward.min, config.reward.max
+    return (0.0, 1.0) if isinstance(metric.source, RetentionSource) else None
+
+
+def in_groups(sums: Sequence[ArmSums]) -> list[ArmSums]:
+    """The sums with the segments beyond the ``MAX_SEGMENTS`` largest under ``OTHER``: nobody is left out."""
     sizes: dict[str | None, int] = {}
     for row in sums:
         sizes[row.segment] = sizes.get(row.segment, 0) + row.units
-    largest = sorted(sizes, key=lambda name: -sizes[name])[:MAX_SEGMENTS]
-    return {name: {row.arm: row for row in sums if row.segment == name} for name in largest}
+    largest = set(sorted(sizes, key=lambda name: -sizes[name])[:MAX_SEGMENTS])
+    return [row if row.segment in largest else row._replace(segment=OTHER) for row in sums]
 
 
 def moments(row: ArmSums) -> Moments:
@@ -72,32 +78,28 @@ def moments(row: ArmSums) -> Moments:
     return Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
 
 
-def arm_value(row: ArmSums) -> ArmValue:
-    """An arm's value with its standard error."""
-    described = partial(ArmValue, arm=row.arm, segment=row.segment, units=row.units, decisions=row.decisions)
-    if row.mean_den <= 0:
+def arm_values(sums: Sequence[ArmSums]) -> list[ArmValue]:
+    """The value of each arm in each segment, over all stretches of shares together."""
+    groups: dict[tuple[str, str | None], list[ArmSums]] = {}
+    for row in sums:
+        groups.setdefault((row.arm, row.segment), []).append(row)
+    return [_arm_value(arm, segment, rows) for (arm, segment), rows in groups.items()]
+
+
+def _arm_value(arm: str, segment: str | None, rows: Sequence[ArmSums]) -> ArmValue:
+    cell = _cell(rows)
+    units, decisions = sum(row.units for row in rows), sum(row.decisions for row in rows)
+    described = partial(ArmValue, arm=arm, segment=segment, units=units, decisions=decisions)
+    if cell.moments.mean[1] <= 0:
         return described(value=None, std_error=None, reason="the denominator sums to 0")
-    estimate = arm_estimate(moments(row))
-    return described(value=estimate.value, std_error=float(np.sqrt(estimate.variance)) if row.units > 1 else None)
+    estimate = arm_estimate(cell.moments)
+    return described(value=estimate.value, std_error=float(np.sqrt(estimate.variance)) if units > 1 else None)
 
 
-def comparisons(
-    config: ExperimentConfig, metric: MetricSpec, arms: Mapping[str, ArmSums], segment: str | None
-) -> list[ComparisonLine]:
-    """Compare every other arm with the control, in one segment or over all."""
-    control = config.control.key
-    chances = _chances(arms, metric)
-    lines = []
-    for arm in (arm.key for arm in config.arms if arm.key != control):
-        pair = Pair(arm, control, segment)
-        reason = _why_not(arms, control, arm)
-        if reason:
-            lines.append(_no_line(pair, reason))
-            continue
-        comparison = compare(moments(arms[control]), moments(arms[arm]), alpha=config.decision_rule.alpha)
-        units = (arms[control].units, arms[arm].units)
-        lines.append(_line(pair, comparison, metric, config.decision_rule.alpha, units, chances.get(arm)))
-    return lines
+def _cell(rows: Sequence[ArmSums]) -> ArmCell:
+    units = sum(row.units for row in rows)
+    size = sum(row.units * row.mean_size for row in rows) / units
+    return ArmCell(reduce(merge_moments, (moments(row) for row in rows)), size)
 
 
 class Pair(NamedTuple):
@@ -108,13 +110,59 @@ class Pair(NamedTuple):
     segment: str | None
 
 
-def _why_not(arms: Mapping[str, ArmSums], control: str, arm: str) -> str:
-    for name in (control, arm):
-        if name not in arms or arms[name].units < 2:
-            return f"arm {name!r} has fewer than two units with settled decisions; wait for more"
-        if arms[name].mean_den <= 0:
-            return f"the denominator sums to 0 in arm {name!r}"
-    return ""
+class Compared(NamedTuple):
+    """A line with the figures that it was made from; null where nothing can be compared."""
+
+    line: ComparisonLine
+    figures: StratifiedComparison | None
+
+
+def compare(
+    config: ExperimentConfig,
+    metric: MetricSpec,
+    pair: Pair,
+    sums: Sequence[ArmSums],
+    stratum: Callable[[ArmSums], Hashable],
+) -> Compared:
+    """Compare an arm with the control.
+
+    :param sums: of both arms, as far as they belong to the comparison.
+    :param stratum: what must be equal for units to be compared: the chance of the arm, and the segment over all segments.
+    """
+    try:
+        strata, alone = _strata(pair, sums, stratum)
+        rule = config.decision_rule
+        figures = compare_strata(
+            strata,
+            alpha=rule.alpha,
+            tuned_at=rule.planned_units or TUNED_AT,
+            value_range=value_range(config, metric),
+        )
+    except DataError as error:
+        return Compared(_no_line(pair, error.sentence(None)), None)
+    line = _line(pair, figures, metric, rule.alpha)
+    return Compared(line.model_copy(update={"left_out": figures.left_out + alone}), figures)
+
+
+def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], Hashable]) -> tuple[list[Stratum], int]:
+    """The strata that hold both arms, and the number of units in those that hold one."""
+    cells: dict[Hashable, dict[str, list[ArmSums]]] = {}
+    for row in sums:
+        cells.setdefault(stratum(row), {}).setdefault(row.arm, []).append(row)
+    both = [arms for arms in cells.values() if len(arms) == 2]
+    alone = sum(row.units for arms in cells.values() if len(arms) < 2 for rows in arms.values() for row in rows)
+    for name in (pair.control, pair.arm):
+        if sum(row.units for arms in both for row in arms[name]) < 2:
+            problem = f"arm {name!r} has fewer than two units with settled decisions while both arms got units"
+            raise DataError(problem, fix="wait for more")
+        if sum(row.units * row.mean_den for arms in both for row in arms[name]) <= 0:
+            raise DataError(f"the denominator sums to 0 in arm {name!r}", fix="wait for more")
+    return [Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm])) for arms in both], alone
+
+
+def no_line(pair: Pair, reason: str) -> Compared:
+    """A line without figures, and why."""
+    return Compared(_no_line(pair, reason), None)
 
 
 def _no_line(pair: Pair, reason: str) -> ComparisonLine:
@@ -127,20 +175,14 @@ def _no_line(pair: Pair, reason: str) -> ComparisonLine:
         interval=gone,
         relative_lift=None,
         relative_interval=gone,
-        always_valid=_no_sequence(gone),
+        always_valid=AlwaysValid(p_value=None, interval=gone, relative_interval=gone),
         non_inferiority=None,
         chance_to_win=None,
     )
 
 
-def _line(
-    pair: Pair,
-    comparison: Comparison,
-    metric: MetricSpec,
-    alpha: float,
-    units: tuple[int, int],
-    chance: ChanceToWin | None,
-) -> ComparisonLine:
+def _line(pair: Pair, figures: StratifiedComparison, metric: MetricSpec, alpha: float) -> ComparisonLine:
+    comparison, sequence = figures.comparison, figures.always_valid
     return ComparisonLine(
         **pair._asdict(),
         difference=comparison.difference,
@@ -149,31 +191,19 @@ def _line(
         interval=document_of(comparison.interval),
         relative_lift=comparison.relative_lift,
         relative_interval=document_of(comparison.relative_interval),
-        always_valid=_always_valid(comparison, units, alpha),
+        always_valid=AlwaysValid(
+            p_value=sequence.p_value,
+            interval=document_of(sequence.interval),
+            relative_interval=document_of(sequence.relative_interval),
+        ),
         non_inferiority=_non_inferiority(comparison, metric, alpha),
         test=comparison.method,
-        chance_to_win=chance,
-    )
-
-
-def _no_sequence(why: IntervalDocument) -> AlwaysValid:
-    return AlwaysValid(p_value=None, interval=why, relative_interval=why)
-
-
-def _always_valid(comparison: Comparison, units: tuple[int, int], alpha: float) -> AlwaysValid:
-    if comparison.std_error is None:
-        return _no_sequence(document_of(comparison.interval))
-    if min(units) < MIN_UNITS_SEQUENTIAL:
-        reason = f"opens at {MIN_UNITS_SEQUENTIAL} units per arm, now {min(units)}"
-        return _no_sequence(document_of(missing(reason)))
-    tau = mixture_tau(comparison.std_error, sum(units), alpha=alpha)
-    tested = mixture_test(comparison.difference, comparison.std_error, tau, alpha)
-    # In standard errors, the sequence is equally wide for every contrast with the same units. So the relative lift's
-    # always-valid interval is its one-look interval at the level that gives this width.
-    errors = (tested.interval.high - comparison.difference) / comparison.std_error  # type: ignore[operator]
-    _, relative = relative_lift(comparison.control, comparison.treatment, alpha=2 * float(norm.sf(errors)))
-    return AlwaysValid(
-        p_value=tested.p_value, interval=document_of(tested.interval), relative_interval=document_of(relative)
+        chance_to_win=None,
+        control_value=comparison.control.value,
+        arm_value=comparison.treatment.value,
+        units={pair.control: figures.units[0], pair.arm: figures.units[1]},
+        effective_units=figures.support.units,
+        effective_events=figures.support.events,
     )
 
 
@@ -186,46 +216,29 @@ def _non_inferiority(comparison: Comparison, metric: MetricSpec, alpha: float) -
     return NonInferiority(margin=margin, p_value=tested.p_value, bound=tested.bound, shown=bool(tested.shown))
 
 
-def _chances(arms: Mapping[str, ArmSums], metric: MetricSpec) -> dict[str, ChanceToWin]:
-    """Chance to be the best of all arms and expected loss, with a flat prior."""
-    usable = {name: _usable(row) for name, row in arms.items()}
-    estimates = {name: estimate for name, estimate in usable.items() if estimate is not None}
-    if len(estimates) < 2:
-        return {}
-    values = [estimate.value for estimate in estimates.values()]
-    errors = [float(np.sqrt(estimate.variance)) for estimate in estimates.values()]
-    standing = bayes.chances(values, errors, higher_is_better=metric.direction == "increase")
-    return {
-        name: ChanceToWin(probability=arm.chance_to_win, expected_loss=arm.expected_loss)
-        for name, arm in zip(estimates, standing, strict=True)
-    }
+def fill_in_chances(compared: Sequence[Compared], metric: MetricSpec) -> None:
+    """Fill in each arm's chance to be the best of all arms and its expected loss, with a flat prior.
+
+    An arm whose values do not vary takes the spread of both arms together: it is not known better than the others.
+    """
+    known = [(one.line, one.figures) for one in compared if one.figures is not None]
+    if not known:
+        return
+    control = known[0][1].comparison.control.value
+    differences = [figures.comparison.difference for _, figures in known]
+    variances = [_variance(known[0][1], 0), *(_variance(figures, 1) for _, figures in known)]
+    if min(variances) <= 0:
+        return
+    values = [control, *(control + difference for difference in differences)]
+    errors = [float(np.sqrt(variance)) for variance in variances]
+    chances = bayes.chances(values, errors, higher_is_better=metric.direction == "increase")
+    for (line, _), arm in zip(known, chances[1:], strict=True):
+        line.chance_to_win = ChanceToWin(probability=arm.chance_to_win, expected_loss=arm.expected_loss)
 
 
-def _usable(row: ArmSums) -> ArmEstimate | None:
-    if row.units < 2 or row.mean_den <= 0:
-        return None
-    estimate = arm_estimate(moments(row))
-    return estimate if estimate.variance > 0 else None
-
-
-def stratified(
-    config: ExperimentConfig, metric: MetricSpec, groups: Mapping[str | None, dict[str, ArmSums]]
-) -> list[ComparisonLine]:
-    """Compare arms over all segments together, with both arms weighted to the same shares of segments."""
-    control = config.control.key
-    lines = []
-    for arm in (arm.key for arm in config.arms if arm.key != control):
-        both = [rows for rows in groups.values() if not _why_not(rows, control, arm)]
-        pair = Pair(arm, control, None)
-        try:
-            pairs = [moments(rows[control]) for rows in both], [moments(rows[arm]) for rows in both]
-            comparison = post_stratified(*pairs, alpha=config.decision_rule.alpha)
-        except DataError as error:
-            lines.append(_no_line(pair, error.sentence(None)))
-            continue
-        units = (sum(rows[control].units for rows in both), sum(rows[arm].units for rows in both))
-        lines.append(_line(pair, comparison, metric, config.decision_rule.alpha, units, None))
-    return lines
+def _variance(figures: StratifiedComparison, side: int) -> float:
+    own = (figures.comparison.control, figures.comparison.treatment)[side].variance
+    return own if own > 0 else figures.variances[side]
 
 
 def remember(metric: MetricResults, before: StoredResults | None) -> None:

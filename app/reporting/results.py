@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import MetricSpec, RewardSource
 from app.design.store import feedback_schemas
 from app.foundation.errors import FieldError
 from app.foundation.fields import invalid
+from app.foundation.isolation import each
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -25,18 +25,20 @@ from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 from app.reporting import result_lines as lines
 from app.reporting import sample_ratio
+from app.reporting import stretches as shares
 from app.reporting.decision_rule import judge
 from app.reporting.documents.results import (
     ComparisonLine,
-    MetricResults,
     Results,
     ResultsSummary,
     ResultsWindow,
     RuleVerdict,
     StoredResults,
 )
+from app.reporting.metric_results import Computation, metric_results
 from app.reporting.store import reports, results
-from app.reporting.store.results import ArmSums, Overview
+from bandits.policy import BanditPolicy, parse_policy
+from experiments.strata import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
@@ -47,9 +49,17 @@ ASSUMPTIONS = (
     "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
     "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
     "share a model. The comparison is of the whole way of deciding, learning included.",
-    "Only decisions whose reward window closed count; a decision without a reward in time has the declared default.",
-    "The always-valid interval and p-value hold at every look together (asymptotically, from "
-    f"{lines.MIN_UNITS_SEQUENTIAL} units per arm); the fixed interval and p-value hold for one look chosen beforehand.",
+    "Only decisions whose reward window closed count; a decision without a reward in time has the declared default. A "
+    "metric with a window of its own counts a decision when that window is over.",
+    "Arms are compared within stretches of constant shares, and the stretches are weighted by their units. A unit counts in "
+    "the arm where it was first seen; a unit that a change of shares moves to another arm is left out.",
+    "The always-valid interval and p-value hold at every look together: asymptotically, from "
+    f"{MIN_SEQUENCE_UNITS:.0f} effective units and {MIN_SEQUENCE_EVENTS:.0f} effective events per arm. The fixed interval and "
+    "p-value hold for one look chosen beforehand.",
+)
+THIS_RUN = (
+    "A learning arm's figures are about this run: how this model, which learned from these units, did. Another run would learn "
+    "from other units and end elsewhere; these intervals do not contain that spread."
 )
 
 
@@ -163,12 +173,14 @@ def compute_stale(engine: Engine, every_s: float) -> list[str]:
     """Compute the results that are due, also split by every declared segment field; returns the experiments' keys."""
     with transaction(engine) as connection:
         keys = reports.stale_experiments(connection, every_s)
-    for key in keys:
-        with transaction(engine) as connection:
-            config = ExperimentConfig.model_validate(stored_experiment(connection, key).config)
-        for segment in (None, *config.segments):
-            compute(engine, key, segment)
-    return keys
+    return each(engine, KIND, keys, lambda key: _compute_all(engine, key))
+
+
+def _compute_all(engine: Engine, key: str) -> None:
+    with transaction(engine) as connection:
+        config = ExperimentConfig.model_validate(stored_experiment(connection, key).config)
+    for segment in (None, *config.segments):
+        compute(engine, key, segment)
 
 
 def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
@@ -204,29 +216,22 @@ def _summary(results: StoredResults, decision: RuleVerdict) -> ResultsSummary:
     )
 
 
-class _Scope(NamedTuple):
-    """What all metrics of one computation have in common."""
-
-    connection: Connection
-    experiment_id: int
-    config: ExperimentConfig
-    segment: str | None
-    until: datetime | None
-    seen: Overview
-    schema: int  # version of the feedback schema
-
-
 def _compute(
     connection: Connection, experiment: StoredExperiment, segment: str | None, before: StoredResults | None
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    until = results.horizon(connection, experiment.id)
+    until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
     seen = results.overview(connection, experiment.id, until)
+    stretches = shares.of_experiment(connection, experiment)
+    if len(stretches) > 1:
+        shares.prepare(connection, experiment, stretches)
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
     schema = feedback_schemas.applied_version(connection, experiment.id)
-    scope = _Scope(connection, experiment.id, config, segment, until, seen, schema)
-    metrics = [_metric(scope, metric) for metric in config.all_metrics()]
+    computation = Computation(
+        connection, experiment.id, config, segment, until, as_of, seen, stretches, feedback_version=schema
+    )
+    metrics = [metric_results(computation, metric) for metric in config.all_metrics()]
     for metric in metrics:
         lines.remember(metric, before)
     lines.adjust_all(metrics)
@@ -246,50 +251,20 @@ def _compute(
         feedback_version=schema,
         sample_ratio=ratio,
         metrics=metrics,
-        assumptions=list(ASSUMPTIONS),
+        assumptions=_assumptions(config),
+        stretches=shares.described(connection, experiment.id, stretches),
+        moved_units=shares.moved(connection) if len(stretches) > 1 else None,
+        excluded_units=results.excluded(connection, experiment.id),
     )
     if segment is not None:
         return computed
     return computed.model_copy(update={"decision": judge(config, computed, experiment.started_at)})
 
 
+def _assumptions(config: ExperimentConfig) -> list[str]:
+    learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
+    return [*ASSUMPTIONS, *([THIS_RUN] if learns else [])]
+
+
 def _plain(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _metric(scope: _Scope, metric: MetricSpec) -> MetricResults:
-    sums = _sums(scope, metric)
-    groups = lines.groups(sums)
-    compared: list[ComparisonLine] = []
-    for name, arms in groups.items():
-        compared += lines.comparisons(scope.config, metric, arms, None if scope.segment is None else name)
-    if scope.segment is not None:
-        compared += lines.stratified(scope.config, metric, groups)
-    return MetricResults(
-        metric=metric.key,
-        name=metric.name or metric.key,
-        role=metric.role,
-        direction=metric.direction,
-        min_effect=metric.min_effect,
-        window_s=metric.window_s,
-        winsorize=metric.winsorize,
-        source=metric.source.model_dump(mode="json"),
-        feedback_version=scope.schema if isinstance(metric.source, RewardSource) else feedback_schemas.NO_SCHEMA,
-        arms=[lines.arm_value(row) for row in sums if row.segment in groups],
-        comparisons=compared,
-    )
-
-
-def _sums(scope: _Scope, metric: MetricSpec) -> list[ArmSums]:
-    units, values = lines.units_of(metric)
-    if units == "reward" and scope.segment is None and metric.winsorize is None:
-        return scope.seen.reward
-    return results.arm_sums(
-        scope.connection,
-        scope.experiment_id,
-        units,
-        values,
-        segment=scope.segment,
-        winsorize=metric.winsorize,
-        until=scope.until,
-    )

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from app.foundation.fields import Document
+from app.foundation.isolation import each
 from app.foundation.settings import Settings
 from app.foundation.store import latest, platform
 from app.foundation.store.engine import transaction
@@ -67,9 +68,7 @@ def run_due(engine: Engine, settings: Settings) -> list[str]:
     """Audit what is new wherever it is due; returns the experiments' keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
-    for key in keys:
-        run(engine, settings, key)
-    return keys
+    return each(engine, KIND, keys, lambda key: run(engine, settings, key))
 
 
 def run(engine: Engine, settings: Settings, key: str) -> AuditReport:

@@ -9,9 +9,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from experiments import bayes, comparison, cuped, multiplicity
+from experiments import bayes, comparison, cuped, multiplicity, proportions
 from experiments.comparison import ArmEstimate
 from experiments.non_inferiority import non_inferiority
+from experiments.strata import ArmCell, Stratum, compare_strata
+from experiments.sums import Moments
 from experiments.validation import DataError
 
 A, B = ArmEstimate(2.0, 0.04, 500), ArmEstimate(2.3, 0.05, 400)
@@ -32,8 +34,13 @@ def test_the_lift_uses_fieller_near_zero_and_has_no_interval_when_the_control_ma
     assert "unbounded" in nothing.reason
     assert comparison.relative_lift(ArmEstimate(0.0, 0.03, 500), B)[0] is None
     negative = comparison.relative_lift(ArmEstimate(-2.0, 0.01, 500), ArmEstimate(-3.0, 0.01, 500))
-    assert negative[0] == pytest.approx(0.5)
-    assert negative[1].covers(0.5)
+    assert negative[0] == pytest.approx(-0.5)
+    assert negative[1].covers(-0.5)
+    turned = comparison.relative_lift(ArmEstimate(2.0, 0.01, 500), ArmEstimate(1.0, 0.01, 500))[1]
+    assert negative[1].low == pytest.approx(
+        -(comparison.relative_lift(ArmEstimate(2.0, 0.01, 500), ArmEstimate(3.0, 0.01, 500))[1].high or 0)
+    )
+    assert turned.covers(-0.5)
 
 
 def test_fieller_and_log_delta_agree_when_the_control_is_far_from_zero() -> None:
@@ -76,16 +83,16 @@ def test_too_few_units_nan_and_negative_denominators_are_refused() -> None:
     with pytest.raises(DataError, match="different lengths"):
         comparison.arm_moments([1.0, 2], [1.0, 1, 1])
     with pytest.raises(DataError, match="successes"):
-        comparison.compare_proportions(5, 4, 1, 10)
+        proportions.compare_proportions(5, 4, 1, 10)
     with pytest.raises(DataError, match="covariate does not vary"):
         cuped.cuped(comparison.arm_moments([1.0, 2], None, [3, 3]), comparison.arm_moments([1.0, 2], None, [3, 3]))
 
 
 def test_proportions_without_successes_have_reasons() -> None:
-    none = comparison.compare_proportions(0, 100, 0, 100)
+    none = proportions.compare_proportions(0, 100, 0, 100)
     assert none.p_value is None
     assert none.interval.reason
-    some = comparison.compare_proportions(0, 100, 5, 100)
+    some = proportions.compare_proportions(0, 100, 5, 100)
     assert some.interval.exists
     assert some.relative_lift is None
     assert some.relative_interval.reason
@@ -102,13 +109,18 @@ def test_quantiles_need_units_beyond_them_and_their_errors_match_the_known_densi
     assert "10 are needed" in scarce.interval.reason
 
 
+def paired(control: list[Moments], treatment: list[Moments]) -> list[Stratum]:
+    cells = [[ArmCell(m, float(abs(m.mean[0]))) for m in side] for side in (control, treatment)]
+    return [Stratum(*pair) for pair in zip(*cells, strict=True)]
+
+
 def test_post_stratification_equals_its_textbook_form_and_one_segment_changes_nothing() -> None:
     rng = np.random.default_rng(1)
     segment = rng.integers(0, 3, 900)
     arm = rng.integers(0, 2, 900)
     y = 5.0 * segment + 0.3 * arm + rng.normal(size=900)
     cells = [[comparison.arm_moments(y[(arm == a) & (segment == s)]) for s in range(3)] for a in (0, 1)]
-    result = cuped.post_stratified(cells[0], cells[1])
+    result = compare_strata(paired(cells[0], cells[1])).comparison
     share = np.bincount(segment) / 900
     means = np.array([[y[(arm == a) & (segment == s)].mean() for s in range(3)] for a in (0, 1)])
     assert result.difference == pytest.approx(share @ (means[1] - means[0]), rel=1e-9)
@@ -121,10 +133,8 @@ def test_post_stratification_equals_its_textbook_form_and_one_segment_changes_no
     plain = [comparison.arm_moments(y[arm == a]) for a in (0, 1)]
     assert result.std_error is not None
     assert result.std_error < 0.4 * (comparison.compare(*plain).std_error or 0)
-    alone = cuped.post_stratified([plain[0]], [plain[1]])
+    alone = compare_strata(paired([plain[0]], [plain[1]])).comparison
     assert alone.p_value == pytest.approx(comparison.compare(*plain).p_value, rel=1e-9)
-    with pytest.raises(DataError, match="different segments"):
-        cuped.post_stratified(cells[0], cells[1][:2])
 
 
 def test_cuped_removes_the_variance_that_the_covariate_explains_and_no_more() -> None:

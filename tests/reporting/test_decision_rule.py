@@ -223,8 +223,9 @@ def test_one_unit_with_many_decisions_an_empty_arm_and_constants_are_said_in_wor
     arms = [arm("control", 0.5, "a"), arm("treated", 0.5), arm("empty", 0.0)]
     lab.make("one-unit", arms=arms, control_arm="control")
     lab.play("one-unit", [{"unit_id": "always the same"} for _ in range(50)], coin(0.5, 0.5))
-    for line in lines(lab.results("one-unit")):
-        assert "fewer than two units" in line["interval"]["reason"]
+    reasons = {line["arm"]: line["interval"]["reason"] for line in lines(lab.results("one-unit"))}
+    assert "fewer than two units" in reasons["treated"]
+    assert "no unit was ever assigned while both 'empty' and 'control' got units" in reasons["empty"]
     lab.make("constant", arms=arms, control_arm="control")
     lab.play("constant", units(400), coin(1.0, 1.0))
     found = {line["arm"]: line for line in lines(lab.results("constant"))}

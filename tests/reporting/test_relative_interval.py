@@ -9,7 +9,9 @@ from scipy.stats import norm
 
 from app.design.definition_rules import parse_config
 from app.reporting import result_lines
-from app.reporting.store.results import ArmSums
+from app.reporting.documents.results import ComparisonLine
+from app.reporting.result_lines import Pair
+from app.reporting.store.metric_sums import ArmSums
 from experiments.comparison import ArmEstimate, relative_lift
 from experiments.sequences import mixture_tau, mixture_test
 from tests.lab import AB
@@ -20,23 +22,32 @@ METRIC = CONFIG.all_metrics()[0]
 
 def sums(arm: str, values: Any) -> ArmSums:
     """One decision per unit."""
-    return ArmSums(arm, None, len(values), len(values), values.mean(), 1.0, values.var(), 0.0, 0.0)
+    return sums_of(arm, len(values), values.mean(), values.var(), np.abs(values).mean())
+
+
+def sums_of(arm: str, n: int, mean: float, variance: float, size: float) -> ArmSums:
+    return ArmSums(arm, None, 0, n, n, mean, 1.0, variance, 0.0, 0.0, size)
+
+
+def compared(rows: list[ArmSums]) -> ComparisonLine:
+    """The treated arm against the control."""
+    return result_lines.compare(CONFIG, METRIC, Pair("treated", "control", None), rows, lambda row: row.stretch).line
 
 
 def line(control: Any, treated: Any) -> dict[str, Any]:
-    arms = {name: sums(name, values) for name, values in (("control", control), ("treated", treated))}
-    return dict(result_lines.comparisons(CONFIG, METRIC, arms, None)[0].as_json())
+    return dict(compared([sums("control", control), sums("treated", treated)]).as_json())
 
 
 def test_it_is_the_one_look_interval_at_the_level_of_the_mixtures_width() -> None:
     random = np.random.default_rng(1)
     control, treated = random.gamma(2, 1, 900), random.gamma(2, 1.2, 700)
     found = line(control, treated)
-    error = math.sqrt(control.var(ddof=1) / 900 + treated.var(ddof=1) / 700)
+    pooled = (899 * control.var(ddof=1) + 699 * treated.var(ddof=1)) / 1598
+    ends = [ArmEstimate(one.mean(), max(one.var(ddof=1), pooled) / len(one), len(one)) for one in (control, treated)]
+    error = math.sqrt(ends[0].variance + ends[1].variance)
     interval = mixture_test(treated.mean() - control.mean(), error, mixture_tau(error, 1600)).interval
     assert interval.high is not None and interval.low is not None
     width = (interval.high - interval.low) / 2 / error
-    ends = [ArmEstimate(one.mean(), one.var(ddof=1) / len(one), len(one)) for one in (control, treated)]
     lift, relative = relative_lift(*ends, alpha=2 * float(norm.sf(width)))
     assert found["relative_lift"] == pytest.approx(lift)
     given = found["always_valid"]["relative_interval"]
@@ -49,7 +60,7 @@ def test_it_opens_with_the_differences_own() -> None:
     random = np.random.default_rng(2)
     found = line(random.random(99), random.random(500))["always_valid"]
     assert found["relative_interval"] == found["interval"]
-    assert "opens at 100 units per arm" in found["interval"]["reason"]
+    assert "opens at 100 effective units per arm" in found["interval"]["reason"]
 
 
 def test_it_has_no_bounds_where_the_control_is_not_clearly_different_from_zero() -> None:
@@ -72,11 +83,8 @@ def test_over_all_looks_it_misses_about_as_often_as_the_differences_sequence() -
         seen = dict.fromkeys(missed, False)
         for look in range(looks):
             n = (look + 1) * step
-            arms = {}
-            for name, count in zip(("control", "treated"), wins[:, look], strict=True):
-                rate = count / n
-                arms[name] = ArmSums(name, None, n, n, rate, 1.0, rate * (1 - rate), 0.0, 0.0)
-            (found,) = result_lines.comparisons(CONFIG, METRIC, arms, None)
+            rates_seen = zip(("control", "treated"), wins[:, look] / n, strict=True)
+            found = compared([sums_of(name, n, rate, rate * (1 - rate), rate) for name, rate in rates_seen])
             always = found.always_valid.as_json()
             given: dict[str, Any] = {**always, "one look": found.relative_interval.as_json()}
             for name, truth in (

@@ -90,8 +90,8 @@ _IMPORT = text(
             context, :encoding, 'imported', '', decided_at, decided_at
         FROM input
     )
-    INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at)
-    SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at FROM input
+    INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at)
+    SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at, 1, decided_at FROM input
     """
 )
 

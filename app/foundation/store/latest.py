@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store import tables
+from app.foundation.store.fragments import RETRY_PAUSE
 
 PLATFORM = 0  # in place of an experiment's id: figures of the whole platform
 _l = tables.latest
@@ -71,6 +72,44 @@ def due(connection: Connection, kind: str, *, every_s: float, factor: float, sta
     """
     given = {"kind": kind, "every_s": every_s, "factor": factor, "statuses": statuses}
     return list(connection.execute(_DUE, given).scalars())
+
+
+PROBLEM = "problem/"  # and a kind: why the newest document of that kind could not be computed, and when to try again
+_NOTE = text(
+    """
+    INSERT INTO latest (experiment_id, kind, summary, seconds, computed_at)
+    SELECT e.id, :kind, jsonb_build_object('text', CAST(:text AS text), 'failures', 1), 0, clock_timestamp()
+    FROM experiments e WHERE e.key = :key
+    ON CONFLICT (experiment_id, kind) DO UPDATE SET computed_at = clock_timestamp(),
+        summary = excluded.summary || jsonb_build_object('failures', (latest.summary->>'failures')::int + 1)
+    """
+)
+
+
+def note_problem(connection: Connection, key: str, kind: str, words: str) -> None:
+    """Keep why an experiment's document of a kind could not be computed, for its badge."""
+    connection.execute(_NOTE, {"key": key, "kind": PROBLEM + kind, "text": words})
+
+
+def clear_problem(connection: Connection, key: str, kind: str) -> None:
+    """The document could be computed."""
+    query = "DELETE FROM latest l USING experiments e WHERE e.id = l.experiment_id AND e.key = :key AND l.kind = :kind"
+    connection.execute(text(query), {"key": key, "kind": PROBLEM + kind})
+
+
+_RESTING = text(
+    f"""
+    SELECT e.key, l.computed_at + {RETRY_PAUSE} > clock_timestamp() AS rests
+    FROM latest l JOIN experiments e ON e.id = l.experiment_id,
+        LATERAL (SELECT (l.summary->>'failures')::int AS failures) f
+    WHERE l.kind = :kind
+    """
+)
+
+
+def failed(connection: Connection, kind: str) -> dict[str, bool]:
+    """The experiments whose document of a kind could not be computed: by key, whether they still wait for the next try."""
+    return {row.key: row.rests for row in connection.execute(_RESTING, {"kind": PROBLEM + kind})}
 
 
 _HOME = text(

@@ -1,6 +1,6 @@
 """Queries of a training round: due decisions with their rewards, outcomes, and the ledger of what was learned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate, pairwise
 from operator import attrgetter
@@ -137,11 +137,14 @@ _SETTLE = text(
     """
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
-            decision_id text, unit_id text, reward float8, events int, decided_at timestamptz, analysed boolean)
+            decision_id text, unit_id text, reward float8, events int, decided_at timestamptz, analysed boolean,
+            config_version int, window_s float8)
     ), settled AS (
-        INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, feedback_version)
-        SELECT :experiment_id, decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version
-        FROM input WHERE analysed
+        INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, feedback_version,
+            config_version, opened_at)
+        SELECT :experiment_id, i.decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version,
+            config_version, greatest(decided_at, a.closes_at - make_interval(secs => window_s))
+        FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id WHERE analysed
     )
     DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id
     """
@@ -158,11 +161,18 @@ NOT_LEARNED = 0  # instead of a version id: the decision is settled, and deliber
 
 
 def settle(
-    connection: Connection, experiment_id: int, arm: str, outcomes: list[Outcome], feedback_version: int
+    connection: Connection,
+    experiment_id: int,
+    arm: str,
+    outcomes: list[Outcome],
+    feedback_version: int,
+    windows_s: Mapping[int, float],
 ) -> None:
     """Make outcomes final. Settling a decision twice is an error that makes the round fail.
 
     A decision that may not be analysed gets no outcome, but it is no longer due either.
+
+    :param windows_s: the reward window by configuration version. It ended when a decision became due, so it began so long before.
     """
     documents = [
         {
@@ -172,6 +182,8 @@ def settle(
             "events": events,
             "decided_at": due.decided_at,
             "analysed": "analyse" not in due.refused,
+            "config_version": due.config_version,
+            "window_s": windows_s[due.config_version],
         }
         for due, reward, events in outcomes
     ]

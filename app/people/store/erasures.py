@@ -174,7 +174,7 @@ def hold_writers(connection: Connection, unit_id: str) -> None:
 
 # In an order that leaves nothing behind which a later line would need to find its rows.
 _BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger")
-_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "decisions")
+_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "decisions")
 
 
 def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[str, int]:

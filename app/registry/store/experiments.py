@@ -91,6 +91,12 @@ def config_of(connection: Connection, experiment_id: int, version: int) -> JsonO
     return dict(connection.execute(query).scalar_one())
 
 
+def config_times(connection: Connection, experiment_id: int) -> dict[int, datetime]:
+    """When each configuration was made, by version."""
+    query = select(_c.c.version, _c.c.created_at).where(_c.c.experiment_id == experiment_id)
+    return {row.version: row.created_at for row in connection.execute(query)}
+
+
 def add_config(connection: Connection, experiment_id: int, version: int, config: JsonObject, revision: int) -> None:
     """Make ``config`` the experiment's newest version."""
     connection.execute(insert(_c).values(experiment_id=experiment_id, version=version, config=config))

@@ -89,6 +89,12 @@ class ComparisonLine(Document):
     always_valid: AlwaysValid
     non_inferiority: NonInferiority | None
     test: str = ""
+    control_value: float | None = None  # of the compared units, weighted to the same shares of strata
+    arm_value: float | None = None
+    units: dict[str, int] | None = None  # that were compared, by arm
+    effective_units: float | None = None  # of the arm that has fewer
+    effective_events: float | None = None  # that the smaller arm expects if both are alike
+    left_out: int = 0  # units that there is nothing to compare with
     chance_to_win: ChanceToWin | None
     running_p: float | None = None  # the smallest sequential p-value of all looks so far
     running_sign: int | None = None  # of the difference at that look
@@ -122,6 +128,8 @@ class MetricResults(Document):
     winsorize: float | None = None
     source: dict[str, JsonValue]  # as in the metric's definition
     feedback_version: int = 0
+    open_decisions: int = 0  # settled decisions whose window of this metric is not over yet: they do not count
+    preliminary: bool = False  # no window is over yet: values so far, and no comparison
     arms: list[ArmValue]
     comparisons: list[ComparisonLine]
 
@@ -143,11 +151,27 @@ class RuleVerdict(Document):
     """The verdict of the decision rule on the results."""
 
     rule: dict[str, JsonValue]
-    verdict: Literal["ship", "stop", "keep_running"]
+    verdict: Literal["ship", "stop", "review", "keep_running"]
     arm: str | None  # the arm to ship, or the control to keep
     reasons: list[str]
     crossed: list[str]  # guardrails
     days: float = 0.0
+
+
+class ShareStretch(Document):
+    """A run of configurations with the same shares."""
+
+    first_version: int
+    began_at: str  # ISO 8601, UTC
+    shares: dict[str, float]
+
+
+class MovedUnits(Document):
+    """Units that a change of shares moved to another arm."""
+
+    moved: int  # seen in more than one arm
+    left_out: int  # of all comparisons, because a change of shares moves them
+    share: float  # seen in more than one arm, of all units
 
 
 class StoredResults(Document):
@@ -162,6 +186,9 @@ class StoredResults(Document):
     sample_ratio: SampleRatio
     metrics: list[MetricResults]
     assumptions: list[str]
+    stretches: list[ShareStretch] = Field(default_factory=list)
+    moved_units: MovedUnits | None = None  # null: the shares never changed
+    excluded_units: int = 0
     decision: RuleVerdict | None = None  # null for results that are split
 
     def primary(self) -> list[MetricResults]:

@@ -1,28 +1,11 @@
-"""Sums settled outcomes per arm in the database: means and centred second moments over units.
+"""Counts settled outcomes and the units of each arm, and sums the reward."""
 
-The queries return a few rows per arm, however long the log is. They sum the decisions of each unit first, because
-units were randomised, not decisions.
-"""
-
-from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-
-class ArmSums(NamedTuple):
-    """Moments over the units of one arm (of one segment) of a numerator and a denominator per unit."""
-
-    arm: str
-    segment: str | None  # value of the context field; null when results are not split
-    units: int
-    decisions: int
-    mean_num: float
-    mean_den: float
-    var_num: float  # sum of squared deviations over n
-    var_den: float
-    cov: float
+from app.reporting.store.metric_sums import ArmSums
 
 
 class Window(NamedTuple):
@@ -42,95 +25,10 @@ class Assigned(NamedTuple):
     units: int
 
 
-# Each fragment gives one row per unit, with num and den, from the outcomes `o` of one experiment.
-_PER_DECISION = """
-    SELECT o.arm, o.segment, o.unit_id, count(*) AS decisions, sum({num}) AS num, {den} AS den
-    FROM scope o {join} GROUP BY o.arm, o.segment, o.unit_id
-"""
-_REPORTED = """
-    LEFT JOIN LATERAL (
-        SELECT coalesce(sum(r.value) FILTER (WHERE r.metric = :numerator), 0) AS total,
-               count(*) FILTER (WHERE r.metric = :numerator) AS reports,
-               coalesce(sum(r.value) FILTER (WHERE r.metric = :denominator), 0) AS base
-        FROM rewards r
-        WHERE r.decision_id = o.decision_id AND r.metric IN (:numerator, :denominator)
-          AND (CAST(:window_s AS float8) IS NULL OR r.occurred_at <= o.decided_at + make_interval(secs => :window_s))
-    ) r ON true
-"""
-_VISITS = """
-    SELECT arm, segment, unit_id, count(*) AS decisions,
-           sum(CASE WHEN previous IS NULL OR decided_at - previous > make_interval(secs => :gap_s) THEN 1 ELSE 0 END) AS num,
-           1 AS den
-    FROM (SELECT o.*, lag(decided_at) OVER (PARTITION BY unit_id ORDER BY decided_at) AS previous FROM scope o) v
-    GROUP BY arm, segment, unit_id
-"""
-# Units that were first seen too recently could not have come back yet: they are left out.
-_RETURNED = """
-    SELECT arm, segment, unit_id, count(*) AS decisions,
-           CASE WHEN max(decided_at) >= min(decided_at) + make_interval(secs => :after_s) THEN 1 ELSE 0 END AS num, 1 AS den
-    FROM scope o GROUP BY arm, segment, unit_id
-    HAVING min(decided_at) <= clock_timestamp() - make_interval(secs => :after_s)
-"""
-UNITS = {
-    "reward": _PER_DECISION.format(num="o.reward", den="count(*)", join=""),
-    "value/decision": _PER_DECISION.format(num="r.total", den="count(*)", join=_REPORTED),
-    "value/unit": _PER_DECISION.format(num="r.total", den="1", join=_REPORTED),
-    "count/decision": _PER_DECISION.format(num="r.reports", den="count(*)", join=_REPORTED),
-    "count/unit": _PER_DECISION.format(num="r.reports", den="1", join=_REPORTED),
-    "ratio": _PER_DECISION.format(num="r.total", den="sum(r.base)", join=_REPORTED),
-    "sessions": _VISITS,
-    "retention": _RETURNED,
-}
-_SCOPE = """
-    WITH scope AS (
-        SELECT o.arm, {segment} AS segment, o.unit_id, o.decision_id, o.reward, o.decided_at
-        FROM analysed o {join} WHERE o.experiment_id = :experiment_id {until}
-    ), units AS ({units}),
-    cap AS (SELECT {cap}),
-    cut AS (SELECT u.arm, u.segment, u.decisions, least(u.num, coalesce(cap.num, u.num))::float8 AS num,
-                   u.den::float8 AS den FROM units u CROSS JOIN cap)
-    SELECT arm, segment, count(*)::int AS units, sum(decisions)::bigint AS decisions, avg(num) AS mean_num,
-           avg(den) AS mean_den, var_pop(num) AS var_num, var_pop(den) AS var_den, covar_pop(num, den) AS cov
-    FROM cut GROUP BY arm, segment ORDER BY arm, segment
-"""
-
-
-# The segment at a unit's first decision: the arm may have caused later contexts, and each unit must count in one segment.
-_FIRST_SEEN = """
-    first_value(coalesce(d.context ->> :segment, '')) OVER (PARTITION BY o.unit_id ORDER BY o.decided_at, o.decision_id)
-"""
-
-
-def arm_sums(
-    connection: Connection,
-    experiment_id: int,
-    units: str,
-    values: Mapping[str, str | float | None],
-    *,
-    segment: str | None = None,
-    winsorize: float | None = None,
-    until: datetime | None = None,
-) -> list[ArmSums]:
-    """Sums of one metric per arm.
-
-    :param units: a key of ``UNITS``.
-    :param values: the parameters that its SQL names.
-    :param segment: a top-level context field to split by; a unit belongs to the segment of its first decision.
-    :param winsorize: quantile over all units at which values are cut.
-    :param until: only decisions before it (see ``horizon``).
-    """
-    query = _SCOPE.format(
-        units=UNITS[units],
-        segment=_FIRST_SEEN if segment is not None else "NULL::text",
-        join="JOIN decisions d ON d.id = o.decision_id" if segment is not None else "",
-        cap="NULL::float8 AS num"
-        if winsorize is None
-        else "percentile_cont(:winsorize) WITHIN GROUP (ORDER BY u.num) AS num FROM units u",
-        until="" if until is None else "AND o.decided_at < :until",
-    )
-    given = {"experiment_id": experiment_id, "segment": segment, "winsorize": winsorize, "until": until, **values}
-    named = {name: value for name, value in given.items() if f":{name}" in query}
-    return [ArmSums(**row._asdict()) for row in connection.execute(text(query), named)]
+def clock(connection: Connection) -> datetime:
+    """The database's time."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
 
 
 _OVERDUE = text(
@@ -157,6 +55,12 @@ def settled(connection: Connection, experiment_id: int) -> int:
     return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
 
 
+def excluded(connection: Connection, experiment_id: int) -> int:
+    """How many units are left out of every report."""
+    query = "SELECT count(*) FROM excluded_units WHERE experiment_id = :id"
+    return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
+
+
 def give_memory(connection: Connection) -> None:
     """Give this transaction enough memory to group a million units without writing to disk."""
     connection.execute(text("SET LOCAL work_mem = '128MB'"))
@@ -171,7 +75,7 @@ _OVERVIEW = text(
     f"""
     SELECT arm, count(*)::int AS units, sum(decisions)::bigint AS decisions, avg(num) AS mean_num,
         avg(decisions::float8) AS mean_den, var_pop(num) AS var_num, var_pop(decisions::float8) AS var_den,
-        covar_pop(num, decisions::float8) AS cov, min(first) AS first, max(last) AS last
+        covar_pop(num, decisions::float8) AS cov, avg(abs(num)) AS mean_size, min(first) AS first, max(last) AS last
     FROM ({_SEEN}) seen GROUP BY arm ORDER BY arm
     """
 )
@@ -199,6 +103,7 @@ def overview(connection: Connection, experiment_id: int, until: datetime | None 
         ArmSums(
             arm=row.arm,
             segment=None,
+            stretch=0,
             units=row.units,
             decisions=row.decisions,
             mean_num=row.mean_num,
@@ -206,6 +111,7 @@ def overview(connection: Connection, experiment_id: int, until: datetime | None 
             var_num=row.var_num,
             var_den=row.var_den,
             cov=row.cov,
+            mean_size=row.mean_size,
         )
         for row in rows
     ]

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats import proportion as sm_proportion
 
-from experiments import comparison, cuped, multiplicity, planning
+from experiments import comparison, cuped, multiplicity, planning, proportions
 from experiments.comparison import DEN, NUM
 from experiments.non_inferiority import non_inferiority
 from experiments.sums import Moments, merge_moments
@@ -30,8 +30,11 @@ def both(users: pd.DataFrame, pair: str, *columns: str | None) -> tuple[Moments,
     return arm(users, control, *columns), arm(users, treatment, *columns)
 
 
-def check(result: comparison.Comparison, known: dict[str, Any]) -> None:
-    """A comparison against one row of tea-tasting's table."""
+def check(result: comparison.Comparison, known: dict[str, Any], *, lift_within: float = 1e-7) -> None:
+    """A comparison against one row of tea-tasting's table.
+
+    With a covariate, tea-tasting takes the covariate's mean as known; Loopwise counts that it is estimated.
+    """
     assert result.control.value == pytest.approx(known["control"], rel=EXACT)
     assert result.treatment.value == pytest.approx(known["treatment"], rel=EXACT)
     assert result.difference == pytest.approx(known["effect_size"], rel=EXACT)
@@ -40,7 +43,7 @@ def check(result: comparison.Comparison, known: dict[str, Any]) -> None:
     assert result.interval[:2] == pytest.approx([float(e) for e in ends], rel=1e-8, abs=1e-12)
     assert result.relative_lift == pytest.approx(known["rel_effect_size"], rel=1e-8)
     lift = [known[f"rel_effect_size_ci_{side}"] for side in ("lower", "upper")]
-    assert result.relative_interval[:2] == pytest.approx([float(e) for e in lift], rel=1e-7, abs=1e-12)
+    assert result.relative_interval[:2] == pytest.approx([float(e) for e in lift], rel=lift_within, abs=1e-12)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -49,9 +52,13 @@ def test_welch_ratio_and_cuped_equal_tea_tasting(pair: str, users: pd.DataFrame,
     check(comparison.compare(*both(users, pair, "revenue")), known["revenue_welch_t"])
     check(comparison.compare(*both(users, pair, "revenue"), alternative="larger"), known["revenue_greater"])
     check(comparison.compare(*both(users, pair, "clicks", "impressions")), known["ctr_ratio"])
-    check(cuped.cuped(*both(users, pair, "revenue", None, "pre_revenue")).comparison, known["revenue_cuped"])
+    check(
+        cuped.cuped(*both(users, pair, "revenue", None, "pre_revenue")).comparison,
+        known["revenue_cuped"],
+        lift_within=2e-3,
+    )
     columns = ("clicks", "impressions", "pre_clicks", "pre_impressions")
-    check(cuped.cuped(*both(users, pair, *columns)).comparison, known["ctr_ratio_cuped"])
+    check(cuped.cuped(*both(users, pair, *columns)).comparison, known["ctr_ratio_cuped"], lift_within=2e-3)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -126,7 +133,7 @@ def test_proportions_equal_statsmodels(pair: str, expected: Any) -> None:
         "score": "ci_diff_score",
     }
     for method, key in methods.items():
-        result = comparison.compare_proportions(a, n_a, b, n_b, interval_method=method)
+        result = proportions.compare_proportions(a, n_a, b, n_b, interval_method=method)
         assert result.interval[:2] == pytest.approx(known[key], rel=1e-8), method
     assert result.statistic == pytest.approx(known["z_pooled"], rel=EXACT)
     assert result.p_value == pytest.approx(known["p_pooled"], rel=EXACT)
@@ -154,7 +161,7 @@ def test_continuity_correction_is_why_tea_tasting_prints_larger_p_values_for_pro
     corrected = stats.chi2_contingency(table, correction=True).pvalue
     assert corrected == pytest.approx(tea["converted_pearson"]["pvalue"], rel=1e-8)
     assert corrected == pytest.approx(tea["converted_auto"]["pvalue"], rel=1e-8)
-    result = comparison.compare_proportions(a, n_a, b, n_b)
+    result = proportions.compare_proportions(a, n_a, b, n_b)
     assert result.p_value is not None
     assert result.p_value < corrected
     assert result.relative_lift == pytest.approx(tea["converted_auto"]["rel_effect_size"], rel=EXACT)

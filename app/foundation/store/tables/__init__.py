@@ -39,7 +39,7 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, latest, reports
+from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, latest, reports
 
 __all__ = [
     "api_keys",
@@ -55,6 +55,7 @@ __all__ = [
     "erasures",
     "evaluations",
     "events",
+    "excluded_units",
     "experiment_configs",
     "experiments",
     "feedback",

@@ -187,6 +187,8 @@ outcomes = Table(
     time_column("decided_at"),
     time_column("settled_at", now=True),
     Column("feedback_version", Integer, nullable=False, server_default="0"),  # feedback schema of the reward; 0: none
+    Column("config_version", Integer, nullable=True),  # of the decision; null in rows from before the column
+    time_column("opened_at", nullable=True),  # when its windows opened: decided, or activated; null: decided_at
     Index("outcomes_settled", "experiment_id", "settled_at"),
 )
 

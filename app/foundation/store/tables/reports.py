@@ -18,6 +18,16 @@ reports = Table(
     Index("reports_newest", "experiment_id", "kind", "segment", "id"),
 )
 
+excluded_units = Table(  # left out of every report of an experiment; their decisions stay in the log
+    "excluded_units",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("unit_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    time_column("excluded_at", now=True),
+)
+
 evaluations = Table(
     "evaluations",
     metadata,

@@ -1,0 +1,42 @@
+"""Does the same for many experiments so that one that fails stops no other: it is logged, counted, shown and tried again."""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy import Engine
+
+from app.foundation import metrics
+from app.foundation.errors import LoopwiseError
+from app.foundation.store import latest
+from app.foundation.store.engine import transaction
+
+log = structlog.get_logger()
+
+
+def each(engine: Engine, kind: str, keys: Sequence[str], work: Callable[[str], object]) -> list[str]:
+    """Call ``work`` with each key; returns the keys of those that worked.
+
+    One that raises is noted under ``kind`` as the problem of its experiment, and rests before it is tried again: for 10 s,
+    then twice as long every time, up to an hour.
+    """
+    with transaction(engine) as connection:
+        failed = latest.failed(connection, kind)
+    return [key for key in keys if not failed.get(key, False) and _one(engine, kind, key, work, key in failed)]
+
+
+def _one(engine: Engine, kind: str, key: str, work: Callable[[str], object], failed_before: bool) -> bool:
+    try:
+        work(key)
+    except Exception as failure:  # whatever it is, the next experiment must have its turn
+        log.exception("experiment_failed", experiment=key, kind=kind)
+        metrics.count_failure(kind)
+        words = (
+            str(failure) if isinstance(failure, LoopwiseError) else f"{type(failure).__name__}; see the worker's log"
+        )
+        with transaction(engine) as connection:
+            latest.note_problem(connection, key, kind, words)
+        return False
+    if failed_before:
+        with transaction(engine) as connection:
+            latest.clear_problem(connection, key, kind)
+    return True

@@ -1,0 +1,162 @@
+"""The results of one metric: every arm's value, and every other arm against the control, through changes of the shares."""
+
+from collections.abc import Hashable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from app.design.experiment_config import ExperimentConfig
+from app.design.metric_config import MetricSpec, RewardSource
+from app.design.store import feedback_schemas
+from app.reporting import result_lines as lines
+from app.reporting import stretches as shares
+from app.reporting.documents.results import ArmValue, MetricResults
+from app.reporting.result_lines import Compared, Pair
+from app.reporting.store import metric_sums
+from app.reporting.store.metric_sums import ArmSums, Scope
+from app.reporting.store.results import Overview
+from app.reporting.stretches import Ends, Stretch
+
+WHOLE = "all segments"  # key of the strata that hold every segment
+
+
+class Computation(NamedTuple):
+    """What all metrics of one computation have in common."""
+
+    connection: Connection
+    experiment_id: int
+    config: ExperimentConfig
+    segment: str | None
+    until: datetime | None
+    as_of: datetime
+    seen: Overview
+    stretches: Sequence[Stretch]
+    feedback_version: int
+
+    @property
+    def arms(self) -> list[str]:
+        return [arm.key for arm in self.config.arms]
+
+    def scope(self, ends: Ends) -> Scope:
+        """The outcomes that count for some arms."""
+        versions = tuple(stretch.first_version for stretch in self.stretches)
+        return Scope(self.experiment_id, self.as_of, self.segment, self.until, versions, ends.by_stretch)
+
+
+class _Sums:
+    """The sums of one metric. Pairs of arms that got units in the same stretches share a query."""
+
+    def __init__(self, computation: Computation, metric: MetricSpec, *, open_too: bool) -> None:
+        self.computation, self.metric, self.open_too = computation, metric, open_too
+        self._known: dict[Ends, list[ArmSums]] = {}
+
+    def of(self, *arms: str) -> list[ArmSums]:
+        """The sums of these arms, over the units that belong to a comparison of them."""
+        ends = shares.ends(self.computation.stretches, arms)
+        if ends not in self._known:
+            self._known[ends] = lines.in_groups(self._read(ends)) if any(ends.by_stretch) else []
+        return [row for row in self._known[ends] if row.arm in arms]
+
+    def _read(self, ends: Ends) -> list[ArmSums]:
+        computation, metric = self.computation, self.metric
+        units, values = lines.units_of(metric)
+        whole = computation.segment is None and metric.winsorize is None and len(computation.stretches) == 1
+        if units == "reward" and whole:
+            return computation.seen.reward
+        return metric_sums.arm_sums(
+            computation.connection,
+            computation.scope(ends),
+            units,
+            values,
+            winsorize=metric.winsorize,
+            open_too=self.open_too,
+        )
+
+
+def metric_results(computation: Computation, metric: MetricSpec) -> MetricResults:
+    """Compute a metric's arms and comparisons."""
+    sums = _Sums(computation, metric, open_too=False)
+    waiting = _open_decisions(computation, metric)
+    alone = {arm: sums.of(arm) for arm in computation.arms}
+    preliminary = waiting > 0 and not any(alone.values())
+    if preliminary:
+        sums = _Sums(computation, metric, open_too=True)
+        alone = {arm: sums.of(arm) for arm in computation.arms}
+    compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
+    for segment in {one.line.segment for one in compared}:
+        lines.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
+    compared_lines = [one.line for one in compared]
+    values = lines.arm_values([row for rows in alone.values() for row in rows])
+    return MetricResults(
+        metric=metric.key,
+        name=metric.name or metric.key,
+        role=metric.role,
+        direction=metric.direction,
+        min_effect=metric.min_effect,
+        window_s=metric.window_s,
+        winsorize=metric.winsorize,
+        source=metric.source.model_dump(mode="json"),
+        feedback_version=_feedback_version(computation, metric),
+        open_decisions=waiting,
+        preliminary=preliminary,
+        arms=[_with_compared(value, compared) for value in values],
+        comparisons=sorted(compared_lines, key=lambda line: (line.segment is None, line.segment or "")),
+    )
+
+
+def _feedback_version(computation: Computation, metric: MetricSpec) -> int:
+    learned = isinstance(metric.source, RewardSource)
+    return computation.feedback_version if learned else feedback_schemas.NO_SCHEMA
+
+
+def _others(computation: Computation) -> list[str]:
+    return [arm for arm in computation.arms if arm != computation.config.control.key]
+
+
+def _open_decisions(computation: Computation, metric: MetricSpec) -> int:
+    _, values = lines.units_of(metric)
+    window_s = values.get("window_s")
+    if not isinstance(window_s, float | int) or window_s <= computation.config.reward.window_s:
+        return 0  # a decision is settled when its reward window is over
+    every = Ends(tuple([len(computation.stretches)] * len(computation.stretches)))
+    return metric_sums.count_open(computation.connection, computation.scope(every), float(window_s))
+
+
+def _of_arm(computation: Computation, sums: _Sums, arm: str, preliminary: bool) -> list[Compared]:
+    """Compare an arm with the control in each segment, and over all."""
+    control = computation.config.control.key
+    segments: list[str | None] = [None]
+    rows = sums.of(arm, control)
+    if not any(computation.seen.units.values()):
+        return []
+    if computation.segment is not None:
+        segments = [*dict.fromkeys(row.segment for row in rows), None]
+    if preliminary:
+        reason = f"no decision's window of {sums.metric.window_s:g} s is over yet"
+        return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
+    ends = shares.ends(computation.stretches, (arm, control))
+    if not any(ends.by_stretch):
+        reason = f"no unit was ever assigned while both {arm!r} and {control!r} got units"
+        return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
+
+    def stratum(row: ArmSums) -> Hashable:
+        chance = shares.chance(computation.stretches, (arm, control), row.stretch, ends.by_stretch[row.stretch])
+        return chance, row.segment
+
+    def compared(segment: str | None) -> Compared:
+        inside = [row for row in rows if segment is None or row.segment == segment]
+        return lines.compare(computation.config, sums.metric, Pair(arm, control, segment), inside, stratum)
+
+    return [compared(segment) for segment in segments]
+
+
+def _with_compared(value: ArmValue, compared: Sequence[Compared]) -> ArmValue:
+    """The arm's value as it was compared: over changes of shares, its plain mean depends on when it got its units."""
+    for line, figures in compared:
+        if figures is None or line.segment != value.segment or value.value is None:
+            continue
+        if value.arm in (line.arm, line.control):
+            estimate = figures.comparison.treatment if value.arm == line.arm else figures.comparison.control
+            return value.model_copy(update={"value": estimate.value, "std_error": estimate.variance**0.5})
+    return value

@@ -1,0 +1,186 @@
+"""Sums a metric per arm in the database: means and centred second moments over units.
+
+The queries return a few rows per arm, however long the log is. They sum the decisions of each unit first, because
+units were randomised, not decisions.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from app.reporting.store.counted_units import STRETCH
+
+
+class ArmSums(NamedTuple):
+    """Moments over the units of one arm (of one segment, first seen in one stretch) of a numerator and a denominator."""
+
+    arm: str
+    segment: str | None  # value of the context field; null when results are not split
+    stretch: int  # of constant shares, from 0
+    units: int
+    decisions: int
+    mean_num: float
+    mean_den: float
+    var_num: float  # sum of squared deviations over n
+    var_den: float
+    cov: float
+    mean_size: float  # of the numerator's absolute values
+
+
+# Each fragment gives one row per unit, with num and den, from the outcomes `o` of one experiment.
+_PER_DECISION = """
+    SELECT o.arm, o.segment, o.stretch, o.unit_id, count(*) AS decisions, {num} AS num, {den} AS den
+    FROM scope o {join} {closed} GROUP BY o.arm, o.segment, o.stretch, o.unit_id
+"""
+# Nothing happened before its decision's windows opened, or after we heard of it: a device's clock that says so is wrong, and
+# the time of receipt takes its place.
+_HAPPENED = """
+    CASE WHEN r.occurred_at BETWEEN o.opened_at AND r.received_at THEN r.occurred_at ELSE r.received_at END
+"""
+_REPORTED = f"""
+    LEFT JOIN LATERAL (
+        SELECT coalesce(sum(r.value) FILTER (WHERE r.metric = :numerator), 0) AS total,
+               count(*) FILTER (WHERE r.metric = :numerator) AS reports,
+               coalesce(sum(r.value) FILTER (WHERE r.metric = :denominator), 0) AS base
+        FROM rewards r
+        WHERE r.decision_id = o.decision_id AND r.metric IN (:numerator, :denominator)
+          AND (CAST(:window_s AS float8) IS NULL OR {_HAPPENED} <= o.opened_at + make_interval(secs => :window_s))
+    ) r ON true
+"""
+# A decision counts once its metric's window is over: until then its value can only grow.
+_IS_CLOSED = "(CAST(:window_s AS float8) IS NULL OR o.opened_at + make_interval(secs => :window_s) <= :as_of)"
+_CLOSED = f"WHERE CAST(:open AS boolean) OR {_IS_CLOSED}"
+_VISITS = """
+    SELECT arm, segment, stretch, unit_id, count(*) AS decisions,
+           sum(CASE WHEN previous IS NULL OR decided_at - previous > make_interval(secs => :gap_s) THEN 1 ELSE 0 END) AS num,
+           1 AS den
+    FROM (SELECT o.*, lag(decided_at) OVER (PARTITION BY unit_id ORDER BY decided_at) AS previous FROM scope o) v
+    GROUP BY arm, segment, stretch, unit_id
+"""
+# Every unit is followed for the same time: a unit that was first seen too recently for that is left out.
+_RETURNED = """
+    SELECT arm, segment, stretch, unit_id, count(*) AS decisions, CASE WHEN bool_or(
+               decided_at BETWEEN first + make_interval(secs => :after_s) AND first + make_interval(secs => :until_s)
+           ) THEN 1 ELSE 0 END AS num, 1 AS den
+    FROM (SELECT o.*, min(decided_at) OVER (PARTITION BY unit_id) AS first FROM scope o) v
+    WHERE first + make_interval(secs => :until_s) <= least(:as_of, coalesce(CAST(:until AS timestamptz), 'infinity'))
+    GROUP BY arm, segment, stretch, unit_id
+"""
+
+
+def _reported(num: str, den: str) -> str:
+    return _PER_DECISION.format(num=num, den=den, join=_REPORTED, closed=_CLOSED)
+
+
+UNITS = {
+    "reward": _PER_DECISION.format(num="sum(o.reward)", den="count(*)", join="", closed=""),
+    "reward/unit": _PER_DECISION.format(num="avg(o.reward)", den="1", join="", closed=""),
+    "value/decision": _reported("sum(r.total)", "count(*)"),
+    "value/unit": _reported("sum(r.total)", "1"),
+    "count/decision": _reported("sum(r.reports)", "count(*)"),
+    "count/unit": _reported("sum(r.reports)", "1"),
+    "ratio": _reported("sum(r.total)", "sum(r.base)"),
+    "sessions": _VISITS,
+    "retention": _RETURNED,
+}
+# What is cut is a unit's value per decision (or per denominator), on both sides, and its weight at the top: a cut that
+# changed only the numerator would change the value of a unit whose every decision is worth the same.
+_CUT = """
+    SELECT u.arm, u.segment, u.stretch, u.unit_id, u.decisions, least(u.den, cap.den) AS den,
+        CASE WHEN u.den > 0 THEN least(greatest(u.num / u.den, cap.low), cap.high) * least(u.den, cap.den)
+        ELSE least(greatest(u.num, cap.low), cap.high) END AS num
+    FROM units u CROSS JOIN (
+        SELECT percentile_cont(1 - :winsorize) WITHIN GROUP (ORDER BY num / nullif(den, 0)) AS low,
+               percentile_cont(:winsorize) WITHIN GROUP (ORDER BY num / nullif(den, 0)) AS high,
+               percentile_cont(:winsorize) WITHIN GROUP (ORDER BY den) AS den
+        FROM (SELECT num::float8, den::float8 FROM units) floats
+    ) cap
+"""
+_COLUMNS = """
+    o.arm, {segment} AS segment, o.unit_id, o.decision_id, o.reward, o.decided_at,
+    coalesce(o.opened_at, o.decided_at) AS opened_at
+"""
+_SCOPE = f"""
+    SELECT {_COLUMNS}, 0 AS stretch
+    FROM analysed o {{join}} WHERE o.experiment_id = :experiment_id {{until}}
+"""
+# Only units that stay in the arm where they were first seen, and until one of the compared arms gets no units any more.
+_SCOPE_OF_STRETCHES = f"""
+    SELECT {_COLUMNS}, u.stretch
+    FROM analysed o JOIN counted_units u ON u.unit_id = o.unit_id AND u.arm = o.arm {{join}}
+    WHERE o.experiment_id = :experiment_id {{until}}
+      AND u.moved_at >= (CAST(:ends AS int[]))[u.stretch + 1] AND {STRETCH} < (CAST(:ends AS int[]))[u.stretch + 1]
+"""
+_SUMS = """
+    WITH scope AS ({scope}), units AS ({units}), cut AS ({cut})
+    SELECT arm, segment, stretch, count(*)::int AS units, sum(decisions)::bigint AS decisions,
+        avg(num::float8) AS mean_num, avg(den::float8) AS mean_den, var_pop(num::float8) AS var_num,
+        var_pop(den::float8) AS var_den, covar_pop(num::float8, den::float8) AS cov, avg(abs(num::float8)) AS mean_size
+    FROM cut GROUP BY arm, segment, stretch ORDER BY arm, segment, stretch
+"""
+# The segment at a unit's first decision: the arm may have caused later contexts, and each unit must count in one segment.
+_FIRST_SEEN = """
+    first_value(coalesce(d.context ->> :segment, '')) OVER (PARTITION BY o.unit_id ORDER BY o.decided_at, o.decision_id)
+"""
+
+
+class Scope(NamedTuple):
+    """Which outcomes of an experiment a metric is summed over."""
+
+    experiment_id: int
+    as_of: datetime  # a decision counts when its metric's window was over then
+    segment: str | None = None  # a top-level context field to split by; a unit belongs to that of its first decision
+    until: datetime | None = None  # only decisions before it (see ``horizon``)
+    first_versions: tuple[int, ...] = (1,)  # the first configuration of each stretch of constant shares
+    ends: tuple[int, ...] = (1,)  # by stretch, see ``app.reporting.stretches.Ends``
+
+    def query(self) -> str:
+        """The rows to sum. More than one stretch needs ``app.reporting.store.counted_units``."""
+        template = _SCOPE_OF_STRETCHES if len(self.first_versions) > 1 else _SCOPE
+        return template.format(
+            segment=_FIRST_SEEN if self.segment is not None else "NULL::text",
+            join="JOIN decisions d ON d.id = o.decision_id" if self.segment is not None else "",
+            until="" if self.until is None else "AND o.decided_at < :until",
+        )
+
+    def values(self) -> dict[str, Any]:
+        """The parameters that its query may name."""
+        lists = {"first_versions": list(self.first_versions), "ends": list(self.ends)}
+        return self._asdict() | lists
+
+
+def arm_sums(
+    connection: Connection,
+    scope: Scope,
+    units: str,
+    values: Mapping[str, str | float | None],
+    *,
+    winsorize: float | None = None,
+    open_too: bool = False,
+) -> list[ArmSums]:
+    """Sums of one metric per arm, segment and stretch.
+
+    :param units: a key of ``UNITS``.
+    :param values: the parameters that its SQL names.
+    :param winsorize: quantile over all units at which values per unit are cut, and one minus it at the lower side.
+    :param open_too: also decisions whose metric's window is still open.
+    """
+    cut = "SELECT * FROM units" if winsorize is None else _CUT
+    query = _SUMS.format(scope=scope.query(), units=UNITS[units], cut=cut)
+    given = {**scope.values(), "winsorize": winsorize, "open": open_too, **values}
+    return [ArmSums(**row._asdict()) for row in connection.execute(text(query), _named(given, query))]
+
+
+def count_open(connection: Connection, scope: Scope, window_s: float) -> int:
+    """How many settled decisions wait for the end of a metric's window."""
+    query = f"SELECT count(*) FROM ({scope.query()}) o WHERE NOT {_IS_CLOSED}"
+    given = {**scope.values(), "window_s": window_s}
+    return int(connection.execute(text(query), _named(given, query)).scalar_one())
+
+
+def _named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
+    """The parameters that a query names."""
+    return {name: value for name, value in given.items() if re.search(rf":{name}\b", query)}

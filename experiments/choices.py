@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from experiments.health import ALERT_BELOW
+from experiments.health import ANYTIME_ALERT_BELOW
 from experiments.multiplicity import adjust
 from experiments.sequences import e_to_p
 from experiments.validation import ArrayLike, DataError, FloatArray, codes, distributions, fraction
@@ -25,7 +25,7 @@ TILTS = (-1.0, -0.3, -0.1, -0.03, 0.03, 0.1, 0.3, 1.0)
 """Log odds by which an arm may be chosen too rarely or too often; -0.03 is 3% of its exposures lost."""
 NEVER_RANDOM = 1e-9
 """Below this variance an arm's choice was never random: what is left is rounding."""
-ALPHA = 0.01
+ALPHA = ANYTIME_ALERT_BELOW
 """Default level of the anytime check."""
 
 
@@ -75,7 +75,7 @@ class ChoiceBalance(NamedTuple):
     arms: tuple[ArmBalance, ...]
     """Per arm."""
     alert: bool
-    """True when the anytime p-value is below alpha or the one-look p-value below 0.001."""
+    """True when the anytime p-value is below alpha."""
 
 
 def choice_sums(chosen: ArrayLike, probabilities: ArrayLike) -> ChoiceSums:
@@ -131,7 +131,7 @@ def choice_balance(sums: ChoiceSums, *, alpha: float = ALPHA) -> ChoiceBalance:
     p = float(stats.chi2.sf(chi2, df)) if df else None
     evidence = float(special.logsumexp(sums.log_bets) - log(sums.log_bets.size))
     anytime = e_to_p(evidence)
-    alert = anytime < fraction("alpha", alpha) or (p is not None and p < ALERT_BELOW)
+    alert = anytime < fraction("alpha", alpha)
     arms = tuple(
         _arm(int(k), float(e), float(v))
         for k, e, v in zip(sums.chosen, sums.expected, np.diag(sums.covariance), strict=True)
@@ -147,13 +147,12 @@ def _arm(chosen: int, expected: float, variance: float) -> ArmBalance:
 def balance_by_group(groups: Sequence[ChoiceSums], *, alpha: float = ALPHA) -> list[ChoiceBalance]:
     """The check of several groups (arms, model versions, segments), corrected for their number.
 
-    Fixed-look p-values are adjusted with Holm's method, anytime p-values with Bonferroni's, so that the chance of any
-    false alarm at a look is at most 0.001 plus `alpha`.
+    Anytime p-values are adjusted with Bonferroni's method and alone raise the alarm; fixed-look p-values, for a single
+    look, with Holm's.
     """
     balances = [choice_balance(sums, alpha=alpha) for sums in groups]
     corrected = []
     for balance, p in zip(balances, adjust([balance.p_value for balance in balances]), strict=True):
         anytime = min(1.0, balance.anytime_p_value * len(balances))
-        alert = anytime < alpha or (p is not None and p < ALERT_BELOW)
-        corrected.append(balance._replace(p_value=p, anytime_p_value=anytime, alert=alert))
+        corrected.append(balance._replace(p_value=p, anytime_p_value=anytime, alert=anytime < alpha))
     return corrected

@@ -6,6 +6,7 @@ believe any result of the experiment until the cause is known. This module must 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,11 @@ from experiments.validation import ArrayLike, DataError, FloatArray, fraction, p
 
 ALERT_BELOW = 0.001
 """Fixed-look alerts use p < 0.001: people look at them often, and a false alert stops an experiment."""
-CONCENTRATION = 10_000.0
-"""Dirichlet concentration of the sequential test: sharp enough to notice a share that is off by one percent."""
+CONCENTRATIONS = (10.0, 100.0, 1_000.0, 10_000.0)
+"""Dirichlet concentrations of the sequential test, averaged: the sharpest notices a share that is off by one percent, the
+flattest an arm that gets nothing, after a few units."""
+ANYTIME_ALERT_BELOW = 0.005
+"""Alerts of checks that are watched use an anytime-valid p: this is the chance of a false alarm over a whole life."""
 
 
 class RatioCheck(NamedTuple):
@@ -100,12 +104,17 @@ def _counts(counts: ArrayLike, intended: ArrayLike) -> tuple[FloatArray, FloatAr
 
 
 def sequential_sample_ratio(
-    counts: ArrayLike, intended: ArrayLike, *, concentration: float = CONCENTRATION, alpha: float = 0.05
+    counts: ArrayLike,
+    intended: ArrayLike,
+    *,
+    concentrations: Sequence[float] = CONCENTRATIONS,
+    alpha: float = ANYTIME_ALERT_BELOW,
 ) -> SequentialRatioCheck:
     """Sequential SRM test (Lindon and Malek 2022): Dirichlet(k theta)-multinomial against multinomial(theta).
 
     counts (looks, K): NEW units between looks; intended (K,) or (looks, K) shares in force. A ramp or reweighting
-    starts a new stretch with a fresh prior, and stretches multiply, so that the product stays a fair bet.
+    starts a new stretch with a fresh prior, and stretches multiply, so that the product stays a fair bet. The average of
+    the bets of several concentrations k is a fair bet too.
     """
     table = np.asarray(counts, dtype=np.float64)
     if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all() or (table < 0).any():
@@ -114,20 +123,30 @@ def sequential_sample_ratio(
     if not np.isfinite(share).all() or (share <= 0).any():
         raise DataError("a share is not above 0", fix="leave out arms that receive no units in any look")
     share = share / share.sum(axis=1, keepdims=True)
-    k = positive("concentration", concentration)
-    evidence, settled = np.empty(len(table)), 0.0
-    total = np.zeros(table.shape[1])
+    bets = np.empty((len(table), len(concentrations)))
+    settled, total = np.zeros(len(concentrations)), np.zeros(table.shape[1])
     for look in range(len(table)):
         if look and not np.allclose(share[look], share[look - 1], rtol=0, atol=1e-12):
-            settled, total = float(evidence[look - 1]), np.zeros(table.shape[1])
+            settled, total = bets[look - 1], np.zeros(table.shape[1])
         total = total + table[look]
-        evidence[look] = settled + _log_bayes_factor(total, share[look], k)
+        bets[look] = settled + share_bets(total, share[look], concentrations)
+    evidence = average_bet(bets)
     p = np.minimum(np.exp(-np.maximum(np.maximum.accumulate(evidence), 0.0)), 1.0)
     return SequentialRatioCheck(evidence, p, bool(p[-1] < fraction("alpha", alpha)))
 
 
+def share_bets(total: FloatArray, share: FloatArray, concentrations: Sequence[float] = CONCENTRATIONS) -> FloatArray:
+    """Log Bayes factor of units (K,) against shares (K,) of one stretch, for each concentration. Stretches add up."""
+    return np.array([_log_bayes_factor(total, share, k) for k in concentrations])
+
+
+def average_bet(bets: FloatArray) -> FloatArray:
+    """Log of the average over the last axis of bets that are given as logs."""
+    return np.asarray(special.logsumexp(bets, axis=-1) - np.log(bets.shape[-1]))
+
+
 def _log_bayes_factor(total: FloatArray, share: FloatArray, k: float) -> float:
-    prior = k * share
+    prior = positive("concentration", k) * share
     predictive = special.gammaln(k) - special.gammaln(k + total.sum())
     predictive += float(np.sum(special.gammaln(prior + total) - special.gammaln(prior)))
     return float(predictive - np.sum(total * np.log(share)))

@@ -65,6 +65,20 @@ class Lab(Loop):
         while train_round(self.runtime.engine, once, experiment_id, name):
             pass
 
+    def age(self, key: str, days: float) -> None:
+        """Make an experiment's whole past older, as if it had begun so many days earlier."""
+        experiment_id = experiments.get(self.runtime.engine, key).id
+        columns = {
+            "experiment_configs": ["created_at"],
+            "decisions": ["decided_at", "closes_at"],
+            "outcomes": ["decided_at", "opened_at", "settled_at"],
+            "rewards": ["occurred_at", "received_at"],
+        }
+        for table, names in columns.items():
+            older = ", ".join(f"{name} = {name} - make_interval(secs => %s)" for name in names)
+            seconds = [days * 86_400.0] * len(names)
+            query(self.database_url, f"UPDATE {table} SET {older} WHERE experiment_id = %s", *seconds, experiment_id)
+
     def change(self, key: str, **patch: Any) -> None:
         """Change a running experiment."""
         experiments.change(self.runtime.engine, self.settings, key, patch, "test")

@@ -136,11 +136,18 @@ class DecisionRule(_Strict):
         description="Units of all arms that were planned: always-valid intervals are narrowest there.",
     )
 
+    max_decisions_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="Units with more decisions than that on a day (UTC) are left out of every report.",
+    )
+
     @model_serializer(mode="wrap")
-    def _without_the_default(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """A rule from before ``planned_units`` existed stays as it is."""
+    def _without_what_is_not_set(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A rule from before these existed stays as it is."""
         document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if (name, value) != ("planned_units", None)}
+        newer = ("planned_units", "max_decisions_per_day")
+        return {name: value for name, value in document.items() if name not in newer or value is not None}
 
 
 DEFAULT_METRIC = MetricSpec(

@@ -15,7 +15,8 @@ from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.registry.store import models
-from app.reporting import sample_ratio
+from app.reporting import unit_checks
+from app.reporting.comparison import sample_ratio
 from app.reporting.documents.health import (
     Check,
     ChoicesCheck,
@@ -59,6 +60,9 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> Health:
             SampleRatioCheck(check="sample_ratio", **ratio.given()),
             *_choices(connection, experiment.id, segment),
             _missing(connection, experiment.id),
+            *unit_checks.heavy(connection, experiment.id),
+            *unit_checks.moved(connection, experiment),
+            unit_checks.clocks(connection, experiment.id),
             *_models(connection, experiment.id),
         ]
     return Health(
@@ -69,7 +73,8 @@ def get(engine: Engine, key: str, *, segment: str | None = None) -> Health:
         late_rewards=rewards.late,
         assumptions=[
             f"Choices are those of the newest {NEWEST:,} activated decisions; counts of units are of settled ones.",
-            "The anytime p-value holds however often this page is read; the one-look p-value for one look.",
+            "The anytime p-value holds however often this page is read, and alone raises an alert; the one-look p-value holds "
+            "for one look.",
         ],
     )
 

@@ -120,6 +120,8 @@ def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
         yield Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results")
     if stored.health and stored.health.choices:
         yield Badge(f"Biased log: {stored.health.choices}", "bad", "results")
+    if stored.health and stored.health.units:
+        yield Badge(f"Uneven units: {stored.health.units}", "warn", "results")
     for text in stored.results.crossed if stored.results else []:
         yield Badge(f"Guardrail crossed: {text}", "bad", "results")
     if row.schema_problem:

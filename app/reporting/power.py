@@ -15,9 +15,9 @@ from app.foundation.store.engine import transaction
 from app.off_policy.store import evaluations
 from app.registry.lookup import stored_experiment
 from app.reporting import results as reported
+from app.reporting.comparison.result_lines import moments, units_of
 from app.reporting.documents.planning import ComparisonPlan, PlanAnswer, PlanBaseline, SimulatedBandit
 from app.reporting.documents.results import Results
-from app.reporting.result_lines import moments, units_of
 from app.reporting.store import results
 from app.reporting.store.metric_sums import ArmSums, Scope, arm_sums
 from bandits.policy import FixedPolicy, parse_policy

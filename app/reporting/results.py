@@ -23,10 +23,11 @@ from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
-from app.reporting import result_lines as lines
-from app.reporting import sample_ratio
-from app.reporting import stretches as shares
-from app.reporting.decision_rule import judge
+from app.reporting.comparison import result_lines as lines
+from app.reporting.comparison import sample_ratio
+from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.decision_rule import judge
+from app.reporting.comparison.metric_results import Computation, metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
     Results,
@@ -35,8 +36,7 @@ from app.reporting.documents.results import (
     RuleVerdict,
     StoredResults,
 )
-from app.reporting.metric_results import Computation, metric_results
-from app.reporting.store import reports, results
+from app.reporting.store import excluded_units, reports, results
 from bandits.policy import BanditPolicy, parse_policy
 from experiments.strata import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 
@@ -146,6 +146,11 @@ def _served(report: Report, method: str) -> Results:
     )
 
 
+def small(connection: Connection, experiment_id: int) -> bool:
+    """Whether the log is so short that somebody may wait for its results."""
+    return results.settled(connection, experiment_id) <= SMALL
+
+
 def _too_old(report: Report, max_age_s: float | None) -> bool:
     return max_age_s is not None and report.age_s > max_age_s and report.results.window.decisions <= SMALL
 
@@ -221,6 +226,8 @@ def _compute(
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
+    most = config.decision_rule.max_decisions_per_day
+    excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
     until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
     seen = results.overview(connection, experiment.id, until)
     stretches = shares.of_experiment(connection, experiment)
@@ -254,7 +261,7 @@ def _compute(
         assumptions=_assumptions(config),
         stretches=shares.described(connection, experiment.id, stretches),
         moved_units=shares.moved(connection) if len(stretches) > 1 else None,
-        excluded_units=results.excluded(connection, experiment.id),
+        excluded_units=excluded_units.count(connection, experiment.id),
     )
     if segment is not None:
         return computed

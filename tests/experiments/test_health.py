@@ -68,7 +68,7 @@ def test_the_p_values_of_several_groups_are_corrected_for_their_number() -> None
     together = choices.balance_by_group(sums)
     assert [b.p_value for b in together] == pytest.approx(adjust([b.p_value for b in alone]))
     assert [b.anytime_p_value for b in together] == pytest.approx([min(1, 30 * b.anytime_p_value) for b in alone])
-    odd = choices.choice_sums(np.repeat([0, 1], [5170, 4830]), np.full((10_000, 2), 0.5))
+    odd = choices.choice_sums(np.repeat([0, 1], [5210, 4790]), np.full((10_000, 2), 0.5))
     assert choices.balance_by_group([odd])[0].alert
     assert not choices.balance_by_group([odd, *sums])[0].alert
 
@@ -93,13 +93,13 @@ def test_sums_of_float32_distributions_do_not_drift_into_an_alarm() -> None:
 
 
 def test_the_sequential_check_multiplies_over_stretches_of_constant_shares() -> None:
-    ramp = health.sequential_sample_ratio([[900, 100], [500, 500]], [[0.9, 0.1], [0.5, 0.5]], concentration=100)
+    ramp = health.sequential_sample_ratio([[900, 100], [500, 500]], [[0.9, 0.1], [0.5, 0.5]], concentrations=[100])
     parts = [
-        health.sequential_sample_ratio([c], s, concentration=100).log_bayes_factor[0]
+        health.sequential_sample_ratio([c], s, concentrations=[100]).log_bayes_factor[0]
         for c, s in (([900, 100], [0.9, 0.1]), ([500, 500], [0.5, 0.5]))
     ]
     assert ramp.log_bayes_factor[-1] == pytest.approx(sum(parts), rel=1e-12)
-    wrong = health.sequential_sample_ratio([[900, 100], [500, 500]], [0.5, 0.5], concentration=100)
+    wrong = health.sequential_sample_ratio([[900, 100], [500, 500]], [0.5, 0.5], concentrations=[100])
     assert wrong.alert
     assert not ramp.alert
 

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 
 from app.design.definition_rules import parse_config
-from app.reporting import result_lines
+from app.reporting.comparison import result_lines
+from app.reporting.comparison.result_lines import Pair
 from app.reporting.documents.results import ComparisonLine
-from app.reporting.result_lines import Pair
 from app.reporting.store.metric_sums import ArmSums
 from experiments.comparison import ArmEstimate, relative_lift
 from experiments.sequences import mixture_tau, mixture_test

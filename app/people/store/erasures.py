@@ -200,6 +200,12 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     )
     for table in ("deliveries", "events"):
         delete(table, f"DELETE FROM {table} WHERE unit_id = :unit_id", unit_id=unit_id)
+    # The stored health checks name the heaviest units; the worker computes them again without this one.
+    health = """
+        DELETE FROM latest WHERE kind = 'health'
+          AND experiment_id IN (SELECT experiment_id FROM decisions WHERE id = ANY(:ids))
+    """
+    connection.execute(text(health), {"ids": decisions})
     for table in _BY_DECISION:
         delete(
             table,

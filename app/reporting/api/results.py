@@ -10,18 +10,19 @@ from app.design.api.experiments import KeyPath, bound_key
 from app.foundation.api import answers
 from app.foundation.api.answers import ExperimentAnswer
 from app.foundation.api.respond import as_json
-from app.foundation.fields import Model
+from app.foundation.fields import MAX_BATCH, Id, Model
 from app.foundation.serving import process
 from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CandidateListAnswer, CapAnswer, EvaluationAnswer, EvaluationListAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
-from app.reporting import feedback_report, health_checks, power, privacy, results
+from app.reporting import exclusions, feedback_report, health_checks, power, privacy, results
 from app.reporting.documents.feedback import FeedbackReport
 from app.reporting.documents.health import Health
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
 from app.reporting.documents.results import Results
+from app.reporting.exclusions import ExcludedUnits
 from app.reporting.power import PowerRequest
 
 blueprint = APIBlueprint(
@@ -77,6 +78,42 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     key = bound_key(path.key)
     report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
     return as_json(report)
+
+
+class UnitsToExclude(Model):
+    """Units that reports leave out, and why."""
+
+    unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class UnitsToInclude(Model):
+    """Units that reports count again."""
+
+    unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+@blueprint.get("/experiments/<key>/excluded-units", responses={200: ExcludedUnits})
+@needs("read")
+def read_excluded_units(path: KeyPath) -> Response:
+    """The units that reports leave out, by name or by the experiment's rule."""
+    return as_json(exclusions.listed(process().engine, bound_key(path.key)))
+
+
+@blueprint.post("/experiments/<key>/excluded-units", responses={200: ExcludedUnits})
+@needs("manage")
+def exclude_units(path: KeyPath, body: UnitsToExclude) -> Response:
+    """Leave units out of every report of the experiment; what was learned from them stays."""
+    key, actor = bound_key(path.key), caller().key_id
+    return as_json(exclusions.exclude(process().engine, key, body.unit_ids, body.reason, actor))
+
+
+@blueprint.post("/experiments/<key>/included-units", responses={200: ExcludedUnits})
+@needs("manage")
+def include_units(path: KeyPath, body: UnitsToInclude) -> Response:
+    """Count units again that reports left out."""
+    key, actor = bound_key(path.key), caller().key_id
+    return as_json(exclusions.include(process().engine, key, body.unit_ids, actor))
 
 
 @blueprint.get("/experiments/<key>/health-checks", responses={200: Health})

@@ -51,6 +51,48 @@ class MissingRewardsCheck(Document):
     differs: bool = False
 
 
+class HeavyUnit(Document):
+    """A unit that makes many of an arm's decisions."""
+
+    arm: str
+    unit_id: str
+    decisions: int
+    share: float  # of the arm's decisions
+
+
+class HeavyUnitsCheck(Document):
+    """Whether a few units make most of an arm's decisions."""
+
+    check: Literal["heavy_units"]
+    group: str
+    name: str  # arm
+    alert: bool
+    text: str
+    units: int
+    effective_units: float
+    heaviest: list[HeavyUnit]
+
+
+class MovedUnitsCheck(Document):
+    """Whether changes of the shares moved units from arm to arm."""
+
+    check: Literal["moved_units"]
+    alert: bool
+    text: str
+    moved: int
+    share: float
+
+
+class ClocksCheck(Document):
+    """Whether reports carry times that cannot be; never an alert, because the time of receipt takes their place."""
+
+    check: Literal["clocks"]
+    alert: bool
+    text: str
+    reports: int
+    impossible: int
+
+
 class ModelCheck(Document):
     """Whether an arm's newest model serves."""
 
@@ -62,7 +104,14 @@ class ModelCheck(Document):
 
 
 Check = Annotated[
-    SampleRatioCheck | ChoicesCheck | ConcentrationCheck | MissingRewardsCheck | ModelCheck,
+    SampleRatioCheck
+    | ChoicesCheck
+    | ConcentrationCheck
+    | MissingRewardsCheck
+    | HeavyUnitsCheck
+    | MovedUnitsCheck
+    | ClocksCheck
+    | ModelCheck,
     Field(discriminator="check"),
 ]
 
@@ -72,6 +121,7 @@ class HealthSummary(Document):
 
     ok: bool
     choices: str | None = None  # the first alert of a check of choices, in words
+    units: str | None = None  # the first alert about heavy or moved units, in words
 
 
 class Health(Document):
@@ -86,8 +136,11 @@ class Health(Document):
 
     def summary(self) -> HealthSummary:
         odd = (check for check in self.checks if isinstance(check, ChoicesCheck) and check.alert)
+        units = (check for check in self.checks if isinstance(check, HeavyUnitsCheck | MovedUnitsCheck) and check.alert)
         return HealthSummary(
-            ok=self.ok, choices=next((f"{check.text} ({check.group} {check.name})" for check in odd), None)
+            ok=self.ok,
+            choices=next((f"{check.text} ({check.group} {check.name})" for check in odd), None),
+            units=next((check.text for check in units), None),
         )
 
 

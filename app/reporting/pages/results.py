@@ -10,7 +10,14 @@ from app.design.pages.experiment import experiment_page
 from app.foundation.pages.charts import Figure
 from app.foundation.serving import process
 from app.reporting import findings
-from app.reporting.documents.health import Check, ChoicesCheck, MissingRewardsCheck, SampleRatioCheck
+from app.reporting.documents.health import (
+    Check,
+    ChoicesCheck,
+    ConcentrationCheck,
+    HeavyUnitsCheck,
+    ModelCheck,
+    SampleRatioCheck,
+)
 from app.reporting.documents.results import MetricResults, Results
 from app.reporting.findings import Findings
 from app.reporting.pages import result_figures as figures
@@ -22,6 +29,9 @@ CHECKS = {
     "choices": "Choices against their probabilities",
     "concentration": "How evenly actions are shown",
     "missing_rewards": "Missing rewards",
+    "heavy_units": "Units with many decisions",
+    "moved_units": "Units that changed their arm",
+    "clocks": "Times of reports",
     "model": "Model",
 }
 
@@ -116,8 +126,8 @@ def metrics(results: Results, method: str) -> list[ShownMetric]:
 
 
 def _check(check: Check) -> ShownCheck:
-    of = (
-        "the experiment" if isinstance(check, SampleRatioCheck | MissingRewardsCheck) else f"{check.group} {check.name}"
-    )
+    of = "the experiment"
+    if isinstance(check, ChoicesCheck | ConcentrationCheck | HeavyUnitsCheck | ModelCheck):
+        of = f"{check.group} {check.name}"
     any_look = check.anytime_p_value if isinstance(check, SampleRatioCheck | ChoicesCheck) else None
     return ShownCheck(CHECKS[check.check], of, check.text, check.alert, any_look)

@@ -43,7 +43,7 @@ METHODS = {
         "stopping at a lucky moment.",
     ),
 }
-VERDICTS = {"ship": "ship {arm}", "stop": "stop", "keep_running": "keep running"}
+VERDICTS = {"ship": "ship {arm}", "stop": "stop", "review": "review {arm}", "keep_running": "keep running"}
 ADJUSTMENTS = {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}
 ROLES = {"primary": "decides", "guardrail": "guardrail", "secondary": "to learn from"}
 
@@ -116,6 +116,7 @@ def rule(given: DecisionRule, control: str) -> list[str]:
     lines = [
         f"Ship an arm when it is shown to be better than {control} on a metric that decides, and worse on none of them, "
         f"with at most {percent(given.alpha, 0)} false alarms over all looks together.",
+        "Review an arm that is shown to be better on one of them and worse on another: a person has to weigh the two.",
         "Stop when the units do not match their shares, when a guardrail is crossed, or when every arm is shown to be worse.",
         f"Say nothing before every arm has {plural(given.min_units, 'unit')}"
         + (f" and {duration(given.min_days * 86_400)} have passed." if given.min_days else "."),

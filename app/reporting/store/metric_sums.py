@@ -135,7 +135,7 @@ class Scope(NamedTuple):
     segment: str | None = None  # a top-level context field to split by; a unit belongs to that of its first decision
     until: datetime | None = None  # only decisions before it (see ``horizon``)
     first_versions: tuple[int, ...] = (1,)  # the first configuration of each stretch of constant shares
-    ends: tuple[int, ...] = (1,)  # by stretch, see ``app.reporting.stretches.Ends``
+    ends: tuple[int, ...] = (1,)  # by stretch, see ``app.reporting.comparison.stretches.Ends``
 
     def query(self) -> str:
         """The rows to sum. More than one stretch needs ``app.reporting.store.counted_units``."""

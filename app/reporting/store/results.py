@@ -55,12 +55,6 @@ def settled(connection: Connection, experiment_id: int) -> int:
     return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
 
 
-def excluded(connection: Connection, experiment_id: int) -> int:
-    """How many units are left out of every report."""
-    query = "SELECT count(*) FROM excluded_units WHERE experiment_id = :id"
-    return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
-
-
 def give_memory(connection: Connection) -> None:
     """Give this transaction enough memory to group a million units without writing to disk."""
     connection.execute(text("SET LOCAL work_mem = '128MB'"))

@@ -45,13 +45,13 @@ def test_sequential_sample_ratio_equals_the_closed_form_and_the_packages(
     known = expected["srm_daily_sequential"][f"srm_daily_{kind}"]
     counts = days[[f"{kind}_control", f"{kind}_treatment"]]
     for k in (100, 10_000):
-        result = health.sequential_sample_ratio(counts, [0.5, 0.5], concentration=k)
+        result = health.sequential_sample_ratio(counts, [0.5, 0.5], concentrations=[k])
         assert result.log_bayes_factor == pytest.approx(np.array(known[f"closed_form_log_bf_k{k}"]), abs=1e-9)
         assert result.p_value == pytest.approx(np.array(known[f"closed_form_p_k{k}"]), rel=1e-9)
     assert result.p_value == pytest.approx(np.array(known["ssrm_test_concentration_10000_p"]), rel=1e-7)
     odds = np.exp(result.log_bayes_factor[-1])
     assert odds / (1 + odds) == pytest.approx(known["ssrm_test_posterior_probability_final"], rel=1e-7)
-    savvi = health.sequential_sample_ratio(counts, [0.5, 0.5], concentration=100)
+    savvi = health.sequential_sample_ratio(counts, [0.5, 0.5], concentrations=[100])
     assert np.exp(-savvi.log_bayes_factor) == pytest.approx(np.array(known["savvi_k100_1_over_odds"]), rel=1e-6)
     assert savvi.p_value.max() <= 1
     assert result.alert == (kind == "bad")

@@ -20,7 +20,7 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.results import SampleRatio
 from app.reporting.store import results
 from app.reporting.store.results import Assigned, Overview
-from experiments.health import ALERT_BELOW, sequential_sample_ratio
+from experiments.health import ANYTIME_ALERT_BELOW, CONCENTRATIONS, average_bet, share_bets
 
 
 class _Stretch(NamedTuple):
@@ -54,10 +54,13 @@ def check(
 
 
 def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
-    """Chi-square of all stretches together: d' S^- d of the deviations, which is Pearson's when there is one stretch."""
+    """The sample ratio of all stretches together, watched with the sequential test.
+
+    The p-value for one look is that of d' S^- d of the deviations, which is Pearson's when there is one stretch.
+    """
     size = len(arms)
     observed, expected, covariance = np.zeros(size), np.zeros(size), np.zeros((size, size))
-    stray, evidence, random = np.zeros(size), 0.0, False
+    stray, bets, random = np.zeros(size), np.zeros(len(CONCENTRATIONS)), False
     for stretch in stretches:
         share, total = np.array(stretch.shares), float(stretch.units.sum())
         observed += stretch.units
@@ -67,7 +70,7 @@ def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
         used = share > 0
         if used.sum() > 1 and stretch.units[used].sum() > 0:
             random = True
-            evidence += float(sequential_sample_ratio([stretch.units[used]], share[used]).log_bayes_factor[-1])
+            bets += share_bets(stretch.units[used], share[used] / share[used].sum())
     answer = partial(
         SampleRatio,
         observed={arm: int(n) for arm, n in zip(arms, observed, strict=True)},
@@ -81,9 +84,10 @@ def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
         text = "needs settled decisions under shares for at least two arms"
         return answer(p_value=None, anytime_p_value=None, alert=False, text=text)
     p = _chi_square(observed - expected, covariance)
-    alert = p < ALERT_BELOW
+    anytime = min(1.0, math.exp(-max(float(average_bet(bets)), 0.0)))
+    alert = anytime < ANYTIME_ALERT_BELOW
     text = "units do not match the shares: find the cause before reading results" if alert else "units match the shares"
-    return answer(p_value=p, anytime_p_value=min(1.0, math.exp(-max(evidence, 0.0))), alert=alert, text=text)
+    return answer(p_value=p, anytime_p_value=anytime, alert=alert, text=text)
 
 
 def _chi_square(deviations: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:

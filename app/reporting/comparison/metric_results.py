@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import MetricSpec, RewardSource
 from app.design.store import feedback_schemas
-from app.reporting import result_lines as lines
-from app.reporting import stretches as shares
+from app.reporting.comparison import result_lines as lines
+from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.result_lines import Compared, Pair
+from app.reporting.comparison.stretches import Ends, Stretch
 from app.reporting.documents.results import ArmValue, MetricResults
-from app.reporting.result_lines import Compared, Pair
 from app.reporting.store import metric_sums
 from app.reporting.store.metric_sums import ArmSums, Scope
 from app.reporting.store.results import Overview
-from app.reporting.stretches import Ends, Stretch
 
 WHOLE = "all segments"  # key of the strata that hold every segment
 

@@ -18,9 +18,8 @@ WORDS = {
     "few_days": "It ran {days:.1f} days; the rule asks for {min_days:g}.",
     "better": "{arm} is better than {control} on {metric} (p {p:.2g}, valid at every look).",
     "worse": "{arm} is worse than {control} on {metric} (p {p:.2g}, valid at every look).",
-    "trade": "{arm} is better on one metric that decides and worse on another, so it does not ship: weigh the two yourself.",
+    "trade": "{arm} is better on {better} and worse on {worse}, which both decide: a person has to weigh them.",
     "time_is_up": "After {days:.1f} of at most {max_days:g} days no arm is shown to be better.",
-    "time_is_up_trade": "After {days:.1f} of at most {max_days:g} days no arm is better without being worse elsewhere.",
     "nothing_shown": "No difference is shown yet at every look together.",
 }
 
@@ -46,7 +45,7 @@ class Shown(NamedTuple):
 
 
 class Ruling(NamedTuple):
-    verdict: Literal["ship", "stop", "keep_running"]
+    verdict: Literal["ship", "stop", "review", "keep_running"]
     arm: str | None
     reasons: Sequence[Reason]
 
@@ -70,11 +69,11 @@ def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reas
     rule = config.decision_rule
     if results.sample_ratio.alert:
         return Ruling("stop", None, [Reason("sample_ratio", {})])
-    if crossed:
-        return Ruling("stop", None, crossed)
     fewest = min(results.units.get(arm.key, 0) for arm in config.arms if arm.share > 0)
     if fewest < rule.min_units:
         return Ruling("keep_running", None, [Reason("few_units", {"units": fewest, "min_units": rule.min_units})])
+    if crossed:
+        return Ruling("stop", None, crossed)
     if days < rule.min_days:
         return Ruling("keep_running", None, [Reason("few_days", {"days": days, "min_days": rule.min_days})])
     time_is_up = None if rule.max_days is None or days < rule.max_days else {"days": days, "max_days": rule.max_days}
@@ -82,7 +81,10 @@ def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reas
 
 
 def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[str, float] | None) -> Ruling:
-    """Ship an arm only when it is shown better on a primary metric and worse on no primary metric."""
+    """Ship an arm only when it is shown better on a primary metric and worse on no primary metric.
+
+    An arm that is shown both needs a person, who knows what each metric is worth.
+    """
     shown = [change for metric in results.primary() for change in _shown(metric, config.decision_rule.alpha)]
     better = {change.arm for change in shown if change.gain > 0}
     worse = {change.arm for change in shown if change.gain < 0}
@@ -92,14 +94,24 @@ def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[st
         return Ruling(
             "ship", winner, [change.reason for change in sorted(changes, key=lambda change: change.arm != winner)]
         )
-    trades = [Reason("trade", {"arm": arm.key}) for arm in config.arms if arm.key in better]
-    reasons = [change.reason for change in shown] + trades
+    reasons = [change.reason for change in shown]
+    if better:
+        arm = _winner(results, [change for change in shown if change.arm in better])
+        trades = [_trade(arm, shown) for arm in dict.fromkeys(change.arm for change in shown) if arm in better]
+        return Ruling("review", arm, trades + reasons)
     if time_is_up is not None:
-        code = "time_is_up_trade" if trades else "time_is_up"
-        return Ruling("stop", None, [Reason(code, {**time_is_up}), *reasons])
-    if worse and not better and worse == {arm.key for arm in config.arms} - {results.control}:
+        return Ruling("stop", None, [Reason("time_is_up", {**time_is_up}), *reasons])
+    if worse and worse == {arm.key for arm in config.arms} - {results.control}:
         return Ruling("stop", results.control, reasons)
     return Ruling("keep_running", None, reasons or [Reason("nothing_shown", {})])
+
+
+def _trade(arm: str, shown: Sequence[Shown]) -> Reason:
+    """Names the metrics that speak for an arm and those that speak against it."""
+    of_arm = [change for change in shown if change.arm == arm]
+    better = " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.gain > 0)
+    worse = " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.gain < 0)
+    return Reason("trade", {"arm": arm, "better": better, "worse": worse})
 
 
 def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:

@@ -1,9 +1,9 @@
 """Before an experiment: power, minimum detectable effect, sample size and duration.
 
 Every metric becomes a `Baseline`: a value and the standard deviation of a unit's influence on it. CUPED shrinks that
-deviation by sqrt(1 - correlation^2). Power is that of the two-sided Welch or z test at a single look; a sequential
-design needs more units (see `sequential_inflation`). This module must never look at the outcome of a running
-experiment.
+deviation by sqrt(1 - correlation^2). Power is that of a `Test`: the two-sided Welch or z test at a single look, or the
+always-valid sequence of `experiments.strata`, which the results page runs. This module must never look at the outcome
+of a running experiment.
 """
 
 from __future__ import annotations
@@ -17,9 +17,23 @@ from statsmodels.stats import power as sm_power
 from statsmodels.stats import proportion as sm_proportion
 
 from experiments.sequences import asymptotic_half_width, tuned_rho
+from experiments.strata import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS, TUNED_AT
 from experiments.validation import DataError, fraction, positive
 
 Kind = Literal["mean", "proportion", "ratio", "quantile", "count"]
+
+
+class Test(NamedTuple):
+    """The test that will be run."""
+
+    alpha: float = 0.05
+    """Type-I error."""
+    at_every_look: bool = False
+    """The always-valid sequence instead of a single look."""
+    tuned_at: float | None = TUNED_AT
+    """Units of both arms at which the sequence is narrowest; None is the planned number itself."""
+
+
 SIMPLE = sm_power.TTestIndPower()
 
 
@@ -79,11 +93,20 @@ def _baseline(kind: Kind, value: float, std: float, correlation: float) -> Basel
     return Baseline(kind, float(value), float(std) * sqrt(1 - correlation**2), float(correlation))
 
 
-def power(baseline: Baseline, effect: float, n_control: float, n_treatment: float, alpha: float = 0.05) -> float:
-    """Chance of rejecting "no difference" at one look. Proportions by score test variances, others by the t test."""
-    fraction("alpha", alpha)
+ONE_LOOK = Test()
+
+
+def power(baseline: Baseline, effect: float, n_control: float, n_treatment: float, test: Test = ONE_LOOK) -> float:
+    """Chance of rejecting "no difference" by the time that these units are there.
+
+    At a single look: proportions by score test variances, others by the t test. At every look: the chance that the
+    sequence excludes 0 at the last look, so that a test that may end earlier has a little more.
+    """
+    alpha = fraction("alpha", test.alpha)
     if min(n_control, n_treatment) < 2:
         raise DataError("an arm has fewer than two units", fix="plan for at least two")
+    if test.at_every_look:
+        return _sequential_power(baseline, effect, (n_control, n_treatment), test)
     if baseline.kind == "proportion" and baseline.correlation == 0:
         if not 0 < baseline.value + effect < 1:
             raise DataError(f"the proportion would become {baseline.value + effect:g}", fix="choose a smaller effect")
@@ -103,7 +126,7 @@ def minimum_detectable_effect(
     n_control: float,
     n_treatment: float,
     *,
-    alpha: float = 0.05,
+    test: Test = ONE_LOOK,
     wanted_power: float = 0.8,
     units_per_day: float | None = None,
 ) -> Plan:
@@ -113,21 +136,22 @@ def minimum_detectable_effect(
     top = 12 * baseline.unit_std * sqrt(1 / n_control + 1 / n_treatment)
     if baseline.kind == "proportion" and baseline.correlation == 0:
         top = min(top, (1 - baseline.value) * (1 - 1e-9))
-    if power(baseline, top, n_control, n_treatment, alpha) < wanted_power:
+    if power(baseline, top, n_control, n_treatment, test) < wanted_power:
         raise DataError("no effect can be detected with so few units", fix="plan for more units or a lower power")
 
     def missing_power(effect: float) -> float:
-        return power(baseline, effect, n_control, n_treatment, alpha) - wanted_power
+        return power(baseline, effect, n_control, n_treatment, test) - wanted_power
 
     effect = float(optimize.brentq(missing_power, top * 1e-9, top, xtol=top * 1e-13))
-    return _plan(baseline, effect, (n_control, n_treatment), wanted_power, alpha=alpha, units_per_day=units_per_day)
+    sizes = (n_control, n_treatment)
+    return _plan(baseline, effect, sizes, wanted_power, alpha=test.alpha, units_per_day=units_per_day)
 
 
 def sample_size(
     baseline: Baseline,
     effect: float,
     *,
-    alpha: float = 0.05,
+    test: Test = ONE_LOOK,
     wanted_power: float = 0.8,
     treatment_share: float = 0.5,
     units_per_day: float | None = None,
@@ -140,16 +164,46 @@ def sample_size(
 
     def missing_power(log_total: float) -> float:
         total = float(np.exp(log_total))
-        return power(baseline, effect, total * (1 - share), total * share, alpha) - wanted_power
+        return power(baseline, effect, total * (1 - share), total * share, test) - wanted_power
 
     fewest = 2.0 / min(share, 1 - share) * (1 + 1e-9)  # exp(log(x)) may fall below x
+    if test.at_every_look:
+        open_at = max(MIN_SEQUENCE_UNITS, MIN_SEQUENCE_EVENTS / _rarest(baseline, effect))
+        fewest = open_at / min(share, 1 - share) * (1 + 1e-9)
     guess = (baseline.unit_std / effect) ** 2 * 32 / (share * (1 - share)) + 10 * fewest
     low, high = float(np.log(fewest)), float(np.log(guess * 10))
     total = fewest if missing_power(low) >= 0 else float(np.exp(optimize.brentq(missing_power, low, high, xtol=1e-12)))
     # Without rounding, 1570.0000001 units would become 1571 on another machine.
     sizes = tuple(ceil(round(total * part, 6)) for part in (1 - share, share))
-    reached = power(baseline, effect, sizes[0], sizes[1], alpha)
-    return _plan(baseline, effect, sizes, reached, alpha=alpha, units_per_day=units_per_day)
+    reached = power(baseline, effect, sizes[0], sizes[1], test)
+    return _plan(baseline, effect, sizes, reached, alpha=test.alpha, units_per_day=units_per_day)
+
+
+def _sequential_power(baseline: Baseline, effect: float, sizes: tuple[float, float], test: Test) -> float:
+    """P(|Z| > k), Z normal around effect / error, k the sequence's half width in errors; 0 while it is not open."""
+    total = sum(sizes)
+    if min(sizes) < MIN_SEQUENCE_UNITS or _rarest(baseline, effect) * min(sizes) < MIN_SEQUENCE_EVENTS:
+        return 0.0
+    spreads = (baseline.unit_std, baseline.unit_std)
+    if baseline.kind == "proportion" and baseline.correlation == 0:
+        raised = baseline.value + effect
+        spreads = (baseline.unit_std, sqrt(raised * (1 - raised)))
+    pooled = sqrt(sum(n * spread**2 for n, spread in zip(sizes, spreads, strict=True)) / total)
+    error = sqrt(sum(max(spread, pooled) ** 2 / n for n, spread in zip(sizes, spreads, strict=True)))
+    own = sqrt(sum(spread**2 / n for n, spread in zip(sizes, spreads, strict=True)))
+    rho = tuned_rho(total if test.tuned_at is None else test.tuned_at, test.alpha)
+    bound = asymptotic_half_width(error, total, rho, test.alpha)
+    return float(stats.norm.sf((bound - abs(effect)) / own) + stats.norm.cdf((-bound - abs(effect)) / own))
+
+
+def _rarest(baseline: Baseline, effect: float) -> float:
+    """Share of units with an event, or without one if that is rarer; 1 where values are not yes or no."""
+    if baseline.kind != "proportion":
+        return 1.0
+    if not 0 < baseline.value + effect < 1:
+        raise DataError(f"the proportion would become {baseline.value + effect:g}", fix="choose a smaller effect")
+    middle = baseline.value + effect / 2
+    return min(middle, 1 - middle)
 
 
 def _plan(

@@ -24,14 +24,20 @@ from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
 from experiments.comparison import DEN, NUM, linear_variance
 from experiments.planning import Baseline
+from experiments.strata import TUNED_AT
 from experiments.validation import DataError
 
 LOG_ROWS = 100_000  # newest decisions that a baseline is taken from
 SIMULATED_ROUNDS = 2_000_000  # the limit of rounds times runs in one request
+ONE_LOOK_ASSUMPTIONS = (
+    "Two-sided test at one look chosen beforehand, equal variance in both arms, independent units.",
+    "An always-valid interval needs about `sequential_factor` times the units to be as narrow.",
+)
 ASSUMPTIONS = {
     "metric": (
-        "Two-sided test at one look chosen beforehand, equal variance in both arms, independent units.",
-        "An always-valid interval needs about `sequential_factor` times the units to be as narrow.",
+        "The test that results run: two-sided, valid at every look, equal variance in both arms, independent units. `power` is "
+        "the chance that it has shown the effect by the last unit; it may show it earlier.",
+        "One look chosen beforehand would need about 1 / `sequential_factor` of the units.",
     ),
     "bandit": ("Rewards are independent draws with the given means, which do not depend on context or time.",),
 }
@@ -51,6 +57,14 @@ class MetricPlan(Model):
     correlation: float = Field(default=0.0, gt=-1, lt=1, description="Of the metric with a covariate, for CUPED.")
     experiment: Key | None = Field(default=None, description="Take the baseline from this experiment's log.")
     metric: str = Field(default="reward", description="Which of its metrics.")
+    test: Literal["always_valid", "one_look"] = Field(
+        default="always_valid", description="The test that results run at every look, or a single look at the end."
+    )
+    declared: bool = Field(
+        default=False,
+        description="The experiment declares the planned units (`decision_rule.planned_units`), for which its always-valid "
+        "intervals are then narrowest.",
+    )
     solve_for: Literal["units", "effect", "power"] = "units"
     effect: float | None = Field(default=None, description="Absolute effect that must be seen.")
     relative_effect: float | None = Field(default=None, description="The same, relative to the control's value.")
@@ -170,7 +184,7 @@ def _metric(engine: Engine, request: MetricPlan) -> PlanAnswer:
     if request.solve_for == "power":
         total = _total(request)
         effect = _effect(request, baseline)
-        reached = planning.power(baseline, effect, *_sizes(request, total), request.alpha)
+        reached = planning.power(baseline, effect, *_sizes(request, total), _test(request))
         return _comparison(request, baseline, total, partial(ComparisonPlan, power=reached, effect=effect))
     solved = _solved(request, baseline)
     described = partial(
@@ -192,14 +206,14 @@ def _solved(request: MetricPlan, baseline: Baseline) -> planning.Plan:
         return planning.minimum_detectable_effect(
             baseline,
             *_sizes(request, _total(request)),
-            alpha=request.alpha,
+            test=_test(request),
             wanted_power=request.power,
             units_per_day=request.units_per_day,
         )
     return planning.sample_size(
         baseline,
         _effect(request, baseline),
-        alpha=request.alpha,
+        test=_test(request),
         wanted_power=request.power,
         treatment_share=request.treatment_share,
         units_per_day=request.units_per_day,
@@ -209,12 +223,22 @@ def _solved(request: MetricPlan, baseline: Baseline) -> planning.Plan:
 def _comparison(
     request: MetricPlan, baseline: Baseline, units: float, described: Callable[..., ComparisonPlan]
 ) -> PlanAnswer:
-    factor = planning.sequential_inflation(units, alpha=request.alpha)
+    test = _test(request)
+    factor = planning.sequential_inflation(units, alpha=request.alpha, tuned_at=test.tuned_at)
+    method = "two-sided test, valid at every look" if test.at_every_look else "two-sided test at one look"
     return PlanAnswer(
         kind="metric",
-        method="two-sided test at one look (normal and t approximations; see docs/statistics.md)",
-        assumptions=list(ASSUMPTIONS["metric"]),
+        method=f"{method} (normal and t approximations; see docs/statistics.md)",
+        assumptions=list(ASSUMPTIONS["metric"] if test.at_every_look else ONE_LOOK_ASSUMPTIONS),
         plan=described(baseline=PlanBaseline(**baseline._asdict()), sequential_factor=factor),
+    )
+
+
+def _test(request: MetricPlan) -> planning.Test:
+    return planning.Test(
+        request.alpha,
+        at_every_look=request.test == "always_valid",
+        tuned_at=None if request.declared else TUNED_AT,
     )
 
 

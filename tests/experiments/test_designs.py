@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from benchmarks import coverage
 from experiments import adaptive, bandit_planning, folds, group_sequential, planning, report, verdict
+from experiments.strata import ArmCell, Stratum, compare_strata
+from experiments.sums import Moments
 from experiments.validation import DataError
 
 pytestmark = pytest.mark.slow
@@ -191,3 +195,27 @@ def test_adaptive_weights_cover_in_a_small_simulation_where_unweighted_ones_need
     result = coverage.arms("thompson", 200)
     for name in ("StableVar, best - worst", "two-point, best - worst", "two-point, arm 2"):
         assert result.coverage(name) >= 0.89, name
+
+
+@pytest.mark.parametrize(("rate", "effect", "tuned_at"), [(0.1, 0.05, 5000.0), (0.1, 0.05, None), (0.4, 0.1, 5000.0)])
+def test_a_plan_has_the_power_that_it_states_when_the_page_is_read_at_every_look(
+    rate: float, effect: float, tuned_at: float | None
+) -> None:
+    """The plan and the results page run one sequence; 400 experiments are looked at 20 times each."""
+    test = planning.Test(at_every_look=True, tuned_at=tuned_at)
+    plan = planning.sample_size(planning.proportion_baseline(rate), effect, test=test)
+    n, rng = plan.n_control, np.random.default_rng(1)
+    looks = np.linspace(n / 20, n, 20).astype(int)
+    shown = 0
+    for _ in range(400):
+        wins = (rng.random((2, n)) < np.array([[rate], [rate + effect]])).cumsum(axis=1)
+        shown += any(_rejects(wins[:, look - 1], look, tuned_at or 2 * n) for look in looks)
+    assert plan.power >= 0.8
+    assert 0.78 <= shown / 400 <= 0.92
+
+
+def _rejects(wins: Any, n: int, tuned_at: float) -> bool:
+    rates = [float(count) / n for count in wins]
+    cells = [ArmCell(Moments(n, np.array([p, 1.0]), np.diag([p * (1 - p) * n, 0.0])), p) for p in rates]
+    found = compare_strata([Stratum(*cells)], tuned_at=tuned_at, value_range=(0.0, 1.0))
+    return found.always_valid.p_value is not None and found.always_valid.p_value < 0.05

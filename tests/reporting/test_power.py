@@ -21,6 +21,7 @@ def plan(lab: Lab, **request: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("effect", "std", "share"), [(0.5, 3.0, 0.5), (0.1, 1.0, 0.5), (2.0, 10.0, 0.2)])
 def test_units_for_a_mean_are_statsmodels_ones(lab: Lab, effect: float, std: float, share: float) -> None:
     asked = {"value": 10.0, "std": std, "effect": effect, "treatment_share": share, "units_per_day": 100.0}
+    asked["test"] = "one_look"
     found = plan(lab, metric=asked)["plan"]
     wanted = TTestIndPower().solve_power(effect / std, alpha=0.05, power=0.8, ratio=share / (1 - share))
     assert found["n_control"] == pytest.approx(wanted, abs=1.01)
@@ -39,7 +40,7 @@ def test_arms_of_any_share_can_be_planned(lab: Lab, share: float) -> None:
 
 
 def test_units_for_a_proportion_are_near_statsmodels_ones(lab: Lab) -> None:
-    asked = {"kind": "proportion", "value": 0.1, "relative_effect": 0.2}
+    asked = {"kind": "proportion", "value": 0.1, "relative_effect": 0.2, "test": "one_look"}
     found = plan(lab, metric=asked)["plan"]
     arcsine = NormalIndPower().solve_power(proportion_effectsize(0.12, 0.1), alpha=0.05, power=0.8)
     assert found["n_control"] == pytest.approx(arcsine, rel=0.02)
@@ -60,7 +61,7 @@ def test_a_baseline_comes_from_the_log(lab: Lab) -> None:
     units = rows[rows.arm == "control"].groupby("unit_id").reward.agg(["sum", "count"])
     ratio = units["sum"].sum() / units["count"].sum()
     influence = (units["sum"] - ratio * units["count"]) / units["count"].mean()
-    found = plan(lab, metric={"experiment": "past", "effect": 0.5})["plan"]
+    found = plan(lab, metric={"experiment": "past", "effect": 0.5, "test": "one_look"})["plan"]
     assert found["baseline"]["value"] == pytest.approx(ratio)
     wanted = TTestIndPower().solve_power(0.5 / influence.std(ddof=1), alpha=0.05, power=0.8)
     assert found["n_control"] == pytest.approx(wanted, rel=0.01)

@@ -1,6 +1,6 @@
 """Words the answer to a planning question, and draws its chart and table."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 from pydantic import JsonValue
@@ -48,15 +48,13 @@ def metric_answer(engine: Engine, spec: Asked) -> Answer:
     words = [
         f"To see a change of {percent(question.relative_effect)} (from {write(value)} to {write(value + plan.effect)}) "
         f"with a chance of {percent(question.power, 0)}, you need {number(plan.n_control)} users in the control and "
-        f"{number(plan.n_treatment)} in the largest other arm, if you look once, at the end.",
-        f"Loopwise's results may be looked at every day. That costs about {number(factor, 2)} times as many: "
-        f"{number(round(total * factor))} users in the two arms together.",
+        f"{number(plan.n_treatment)} in the largest other arm: {number(total)} in the two together.",
+        "You may look at Loopwise's results every day and stop when they show a difference. One look, at the end, would need "
+        f"about {number(round(total / factor))}.",
     ]
     if plan.days is not None and question.units_per_day is not None:
-        longer = -(-total * factor // question.units_per_day)
         words.append(
-            f"With that many users a day this takes about {plural(plan.days, 'day')} with one look, and about "
-            f"{plural(int(longer), 'day')} when you look whenever you like. Run whole weeks: weekdays differ."
+            f"With that many users a day this takes about {plural(plan.days, 'day')}. Run whole weeks: weekdays differ."
         )
     assumptions = [text.replace("`sequential_factor`", number(factor, 2)) for text in answer.assumptions]
     return Answer(words, *_over_weeks(engine, question, plan), assumptions)
@@ -72,8 +70,8 @@ def _over_weeks(
     by_weeks: list[tuple[int, list[float]]] = []
     for weeks in WEEKS:
         units = question.units_per_day * 7 * weeks
-        both = (units, units / plan.sequential_factor)
-        by_weeks.append((weeks, [_smallest_change(engine, question, plan, size) for size in both]))
+        tests: tuple[Literal["one_look", "always_valid"], ...] = ("one_look", "always_valid")
+        by_weeks.append((weeks, [_smallest_change(engine, question, plan, units, test) for test in tests]))
     names = ("one look at the end", "looking whenever you like")
     series = [
         charts.Series(name, [Point(weeks, changes[index]) for weeks, changes in by_weeks])
@@ -86,7 +84,9 @@ def _over_weeks(
     return chart, caption, ["Running for", *names], rows
 
 
-def _smallest_change(engine: Engine, question: MetricPlan, plan: ComparisonPlan, units: float) -> float:
+def _smallest_change(
+    engine: Engine, question: MetricPlan, plan: ComparisonPlan, units: float, test: Literal["one_look", "always_valid"]
+) -> float:
     """The smallest relative change that this number of units can show."""
     baseline = plan.baseline
     at_size = MetricPlan(
@@ -94,6 +94,8 @@ def _smallest_change(engine: Engine, question: MetricPlan, plan: ComparisonPlan,
         value=baseline.value,
         std=baseline.unit_std,
         solve_for="effect",
+        test=test,
+        declared=True,
         alpha=question.alpha,
         power=question.power,
         treatment_share=question.treatment_share,

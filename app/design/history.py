@@ -17,6 +17,8 @@ MAX_NOTE = 10_000
 WORDS = {
     "experiment_created": "created the experiment",
     "experiment_changed": "changed the configuration",
+    "units_excluded": "left units out of the reports",
+    "units_included": "took units back into the reports",
     "experiment_start": "started the experiment",
     "experiment_pause": "paused the experiment",
     "experiment_conclude": "concluded the experiment",

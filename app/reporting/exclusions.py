@@ -5,10 +5,11 @@ log and in what was learned. Leave a unit out for what it is, never for what it 
 people come more often would lose its best units to a rule about decisions.
 """
 
+from pydantic import Field
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.fields import Document
+from app.foundation.fields import MAX_BATCH, Document, Id, Model
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -18,6 +19,19 @@ from app.reporting import results
 from app.reporting.store import excluded_units as store
 
 MOST_LISTED = 1000
+
+
+class UnitsToExclude(Model):
+    """Units that reports leave out, and why."""
+
+    unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class UnitsToInclude(Model):
+    """Units that reports count again."""
+
+    unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 class ExcludedUnit(Document):

@@ -14,7 +14,7 @@ from app.foundation.pages import charts, format
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
-from app.reporting.pages import exports, feedback, home, overview, private_reports, report, results
+from app.reporting.pages import excluded_units, exports, feedback, home, overview, private_reports, report, results
 from app.verification.pages import decisions, policy
 from app.wizard import imports as wizard_import
 from app.wizard import pages as wizard
@@ -26,6 +26,7 @@ PAGES = (
     experiment,
     overview,
     results,
+    excluded_units,
     feedback,
     off_policy,
     cap_question,

@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import proportion_effectsize
 
 from app.foundation.errors import NotFound, Unprocessable
 from app.reporting import power, results
-from app.reporting.power import PowerRequest
+from app.reporting.planning_request import PowerRequest
 from tests.lab import AB, Lab, sound
 from tests.service import query
 

@@ -10,7 +10,7 @@ from app.design.api.experiments import KeyPath, bound_key
 from app.foundation.api import answers
 from app.foundation.api.answers import ExperimentAnswer
 from app.foundation.api.respond import as_json
-from app.foundation.fields import MAX_BATCH, Id, Model
+from app.foundation.fields import Model
 from app.foundation.serving import process
 from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
@@ -22,8 +22,8 @@ from app.reporting.documents.health import Health
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
 from app.reporting.documents.results import Results
-from app.reporting.exclusions import ExcludedUnits
-from app.reporting.power import PowerRequest
+from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
+from app.reporting.planning_request import PowerRequest
 
 blueprint = APIBlueprint(
     "analysts",
@@ -78,19 +78,6 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     key = bound_key(path.key)
     report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
     return as_json(report)
-
-
-class UnitsToExclude(Model):
-    """Units that reports leave out, and why."""
-
-    unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
-    reason: str = Field(min_length=1, max_length=500)
-
-
-class UnitsToInclude(Model):
-    """Units that reports count again."""
-
-    unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 @blueprint.get("/experiments/<key>/excluded-units", responses={200: ExcludedUnits})

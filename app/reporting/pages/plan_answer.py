@@ -12,7 +12,7 @@ from app.foundation.pages.format import number, percent, plural
 from app.foundation.words import as_sentence
 from app.reporting import power
 from app.reporting.documents.planning import ComparisonPlan, SimulatedBandit
-from app.reporting.power import MetricPlan, PowerRequest
+from app.reporting.planning_request import MetricPlan, PowerRequest
 
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
 RUNS = 100  # simulated experiments

@@ -8,7 +8,7 @@ from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
-from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults, SampleRatio
+from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults, Results, SampleRatio
 from app.reporting.pages import sentences
 from app.reporting.results import Look
 
@@ -99,6 +99,16 @@ def ratio(sample_ratio: SampleRatio) -> Table:
         for arm, units in sample_ratio.observed.items()
     ]
     return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
+
+
+def stretches(results: Results) -> Table:
+    """The stretches of constant shares, oldest first."""
+    arms = list(dict.fromkeys(arm for stretch in results.stretches for arm in stretch.shares))
+    rows = [
+        [when(stretch.began_at), *(percent(stretch.shares.get(arm, 0.0)) for arm in arms)]
+        for stretch in results.stretches
+    ]
+    return ["Since", *arms], rows
 
 
 def _row(label: str, line: ComparisonLine, method: str) -> Row:

@@ -76,6 +76,8 @@ class Shown(NamedTuple):
     split: list[Figure]
     split_at: str | None
     ratio: figures.Table
+    shares_changed: list[str]
+    stretches: figures.Table
 
 
 class ShownCheck(NamedTuple):
@@ -99,6 +101,8 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
         split=[figures.segments(metric, method, segment or "") for metric in in_order(split)] if split else [],
         split_at=split.computed_at if split else None,
         ratio=figures.ratio(results.sample_ratio),
+        shares_changed=sentences.shares_changed(results),
+        stretches=figures.stretches(results),
     )
 
 

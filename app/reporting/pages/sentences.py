@@ -76,7 +76,8 @@ def earned(results: Results) -> str:
     value, control = number(values.get(line.arm)), number(values.get(line.control))
     control_words = f"{control} of the control" + ("" if line.control == "control" else f", {line.control}")
     if metric.source["type"] == "reward":
-        text = f"{line.arm} earns {value} per decision against {control_words}"
+        per = metric.source.get("per", "decision")
+        text = f"{line.arm} earns {value} per {per} against {control_words}"
     else:
         text = f"{metric.name}: {line.arm} has {value} against {control_words}"
     if line.relative_lift is not None:
@@ -194,8 +195,8 @@ def metric_notes(metric: MetricResults) -> list[str]:
         notes.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
     if metric.winsorize is not None:
         notes.append(
-            f"Winsorised: values per unit above the {percent(metric.winsorize, 1)} quantile of all units count as that "
-            "quantile, so that a few extreme units do not decide. The estimate is of the cut values."
+            f"Winsorised: values per unit beyond the {percent(metric.winsorize, 1)} quantile of all units, above or below, count "
+            "as that quantile, so that a few extreme units do not decide. The estimate is of the cut values."
         )
     if metric.role == "guardrail" and metric.min_effect:
         notes.append(
@@ -203,7 +204,43 @@ def metric_notes(metric: MetricResults) -> list[str]:
         )
     if metric.window_s is not None:
         notes.append(f"Reports count up to {duration(metric.window_s)} after their decision.")
+    return notes + _who_counts(metric)
+
+
+def _who_counts(metric: MetricResults) -> list[str]:
+    """Which decisions and units a metric leaves out, and whose voice counts how often."""
+    notes = []
+    if metric.preliminary:
+        notes.append(
+            "Preliminary: no decision's window is over yet. The values are those so far, and nothing is compared."
+        )
+    elif metric.open_decisions:
+        notes.append(
+            f"{plural(metric.open_decisions, 'settled decision')} wait for the end of this metric's window and do not count "
+            "yet."
+        )
+    if metric.source["type"] == "reward" and metric.source.get("per") == "unit":
+        notes.append("Each unit has one voice: the mean of the units' own means, however often a unit came.")
+    left_out = max((line.left_out for line in metric.comparisons), default=0)
+    if left_out:
+        notes.append(
+            f"{plural(left_out, 'unit')} are left out of a comparison: they came while the arm or the control got no units."
+        )
     return notes
+
+
+def shares_changed(results: Results) -> list[str]:
+    """What changes of the shares mean for the comparison; nothing where the shares never changed."""
+    moved = results.moved_units
+    if len(results.stretches) < 2 or moved is None:
+        return []
+    return [
+        "Shares changed while the experiment ran. Arms are compared within each stretch of constant shares, and the stretches "
+        "are weighted by their units: otherwise an arm that got its units at a better time would look better.",
+        f"{plural(moved.moved, 'unit')} ({percent(moved.share)}) were seen in more than one arm. "
+        f"{plural(moved.left_out, 'unit')} that a change moves to another arm are left out of comparisons, whether they came "
+        "back or not.",
+    ]
 
 
 def reward(config: ExperimentConfig) -> str:

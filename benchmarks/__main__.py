@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import batch, decide, events, latency, learning, memory, sequences, units
+from benchmarks import batch, decide, events, latency, learning, memory, sequences, unit_coverage, units
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -14,7 +14,8 @@ BENCHMARKS = {
     "events": events.measure,
     "units": units.measure,
 }
-SIMULATIONS = {"sequences": sequences.measure}  # they need no server, and run only when they are named
+# They need no server, and run only when they are named.
+SIMULATIONS = {"sequences": sequences.measure, "unit_coverage": unit_coverage.measure}
 
 
 def main() -> None:

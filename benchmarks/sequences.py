@@ -19,6 +19,7 @@ from math import log, sqrt
 
 import numpy as np
 
+from benchmarks import betting
 from benchmarks.sequence_worlds import WORLDS, Floats, Rows, World
 from experiments import intervals, sequences, value_sequence, verdict
 from experiments.report_lines import ASYMPTOTIC_REWARDS
@@ -127,40 +128,13 @@ def _asymptotic(w: Floats, r: Floats, ends: np.ndarray, truth: Floats) -> tuple[
 
 
 def _betting(w: Floats, r: Floats, ends: np.ndarray, truth: Floats) -> tuple[bool, Interval]:
-    """The betting sequence of Waudby-Smith, Wu, Ramdas et al. (2022) with its running intersection.
-
-    It assumes one value for all rows. Loopwise does not offer it: it misses when the value drifts, and is no narrower.
-    """
-    sides = [(w * r, _bets(w * r)), (w * (1 - r), _bets(w * (1 - r)))]
+    """Misses of the betting sequence, whose interval at a look is the intersection of those so far."""
     missed = False
-    for end, value in zip(ends, truth, strict=True):
-        for (x, bets), mean in zip(sides, (value, 1 - value), strict=True):
-            missed |= _ruined(x[:end], bets[:end], float(mean))
-    below, above = (_least(x, bets) for x, bets in sides)
-    if below > 1 - above:
-        return missed, Interval(None, None, "the two sides contradict each other")
-    return missed, Interval(below, 1 - above)
-
-
-def _bets(x: Floats) -> Floats:
-    t = np.arange(1, len(x) + 1, dtype=np.float64)
-    mean = (0.5 + np.cumsum(x)) / (t + 1)
-    variance = (0.25 + np.cumsum((x - np.minimum(mean, 1.0)) ** 2)) / (t + 1)
-    before = np.concatenate(([0.25], variance[:-1]))
-    return np.asarray(np.sqrt(2 * log(2 / ALPHA) / (before * t * np.log1p(t))))
-
-
-def _ruined(x: Floats, bets: Floats, mean: float) -> bool:
-    capped = np.minimum(bets, 0.75 / max(mean, 1e-9))
-    return bool(np.cumsum(np.log1p(capped * (x - mean))).max() >= log(2 / ALPHA))
-
-
-def _least(x: Floats, bets: Floats) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _ruined(x, bets, middle) else (low, middle)
-    return low
+    for x, means in ((w * r, truth), (w * (1 - r), 1 - truth)):
+        stakes = betting.bets(x, ALPHA)
+        for end, mean in zip(ends, means, strict=True):
+            missed |= betting.ruined(x[:end], stakes[:end], float(mean), ALPHA)
+    return missed, betting.interval(w, r, ALPHA)
 
 
 def print_table(scores: dict[World, Score], runs: int) -> None:

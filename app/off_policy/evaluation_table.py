@@ -25,13 +25,14 @@ from app.off_policy.documents import (
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Policies, Target
-from app.off_policy.policy_line import NOT_NORMAL, impossible, policy_line
+from app.off_policy.policy_line import impossible, policy_line
 from bandits import reward_model
 from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
-from experiments import estimators, intervals
-from experiments.candidates import differences, judge
+from experiments import estimators, intervals, unit_sums
+from experiments.candidates import Candidate, differences, judge, paired, paired_sums
 from experiments.folds import forward_folds
+from experiments.headline import not_normal, refused_difference
 from experiments.report import Assumptions, ModelColumns, evaluate_rows
 from experiments.validation import DataError
 from experiments.verdict import Verdict
@@ -82,7 +83,7 @@ def evaluate(
     # Without a learning arm, there is no serving model to compare with: the logged value takes its place.
     running = judged[0].dr if policies.learning() else estimators.logged_value(late.reward)
     for policy in judged:
-        policy.line.against_running = _difference(policy.dr, running, late, request.alpha)
+        policy.line.against_running = _difference(policy, running, late, request.alpha)
     return EvaluationResult(
         window=EvaluationWindow(
             trained_on=len(early),
@@ -150,43 +151,48 @@ def _judge(
     rows = np.arange(len(late))
     q, v = predictions[rows, late.chosen], (predictions * chances).sum(axis=1)
     target_chances = np.minimum(chances[rows, late.chosen], 1.0)
-    reward = policies.config.reward
+    reward, possible = policies.config.reward, _possible_weights(late, chances)
+    largest = float(possible.max())
     report = evaluate_rows(
         late.propensity,
         target_chances,
         late.reward,
         model=ModelColumns(q, v),
         unit=late.clusters,
-        assumptions=Assumptions(alpha, _largest_weight(late, chances), (reward.min, reward.max)),
+        assumptions=Assumptions(
+            alpha,
+            max(largest, 1.0) if np.isfinite(largest) else None,
+            (reward.min, reward.max),
+            possible_weight=possible,
+        ),
         unsupported_mass=late.unsupported(chances),
     )
     w = estimators.importance_weights(late.propensity, target_chances)
     return Judged(policy_line(target, report, w), estimators.dr(w, late.reward, q, v), report.verdict)
 
 
-def _largest_weight(late: LogTable, chances: FloatArray) -> float | None:
-    """The largest weight that any action of any row could have had; null when weights have no bound.
+def _possible_weights(late: LogTable, chances: FloatArray) -> FloatArray:
+    """The largest weight that any action of each row could have had, shape (n,); infinite where weights have no bound.
 
     They have none when the log has only the chosen action's probability (an imported log), or when the target takes an
     action that could not be logged.
     """
-    if np.any((chances > 0) & (late.logged <= 0)):
-        return None
     weights = np.divide(chances, late.logged, out=np.zeros_like(chances), where=late.logged > 0)
-    return max(float(weights.max()), 1.0)
+    unbounded = ((chances > 0) & (late.logged <= 0)).any(axis=1)
+    return np.asarray(np.where(unbounded, np.inf, weights.max(axis=1)))
 
 
-def _difference(
-    dr: estimators.Estimate, running: estimators.Estimate, late: LogTable, alpha: float
-) -> ValueDifference | None:
-    if dr is running:
+def _difference(policy: Judged, running: estimators.Estimate, late: LogTable, alpha: float) -> ValueDifference | None:
+    """The paired difference to what runs; none where the log does not identify the policy's value."""
+    if policy.dr is running or not policy.verdict.identified:
         return None
-    gap = estimators.difference(dr, running)
-    error = intervals.standard_error(gap.influence, late.clusters)
+    gap = paired(policy.dr, running, late.clusters)
+    refused = refused_difference(policy.verdict, clustered=late.clusters is not None)
+    sums = paired_sums(policy.dr, running, late.clusters)
     return ValueDifference(
-        difference=gap.value,
-        std_error=error,
-        interval=document_of(intervals.normal(gap.value, error, alpha)),
+        difference=gap.difference,
+        std_error=gap.std_error,
+        interval=document_of(refused or unit_sums.one_look(sums, unit_sums.UNBOUNDED, alpha)),
     )
 
 
@@ -228,23 +234,24 @@ def _search(judged: Sequence[Judged], running: estimators.Estimate, late: LogTab
     names, verdicts = [policy.line.policy for policy in judged], [policy.verdict for policy in judged]
     judgements = judge(names, gaps, verdicts, alpha=alpha)
     # The paired test assumes a normal distribution, which does not hold with few rewards: such candidates cannot win.
-    rare = {policy.line.policy for policy in judged if NOT_NORMAL.intersection(policy.line.reason_codes)}
+    rare = {policy.line.policy for policy in judged if not_normal(policy.verdict)}
     good = [candidate for candidate in judgements if candidate.promoted and candidate.name not in rare]
     best = max(good, key=lambda candidate: candidate.difference, default=None)
     text = "no candidate is shown to be better than what runs"
     if best is not None:
         text = f"{best.name} is shown to be better than what runs (p {best.adjusted_p:.2g}): stage it as a new arm to be sure"
-    lines = [
-        SearchLine(
-            name=candidate.name,
-            difference=candidate.difference,
-            std_error=candidate.std_error,
-            p_value=candidate.p_value,
-            adjusted_p=candidate.adjusted_p,
-            interval=document_of(candidate.interval),
-            promoted=candidate.promoted,
-            reason=candidate.reason,
-        )
-        for candidate in judgements
-    ]
+    lines = [_search_line(candidate) for candidate in judgements]
     return Search(candidates=lines, winner=None if best is None else best.name, text=text)
+
+
+def _search_line(candidate: Candidate) -> SearchLine:
+    return SearchLine(
+        name=candidate.name,
+        difference=candidate.difference,
+        std_error=candidate.std_error,
+        p_value=candidate.p_value,
+        adjusted_p=candidate.adjusted_p,
+        interval=document_of(candidate.interval),
+        promoted=candidate.promoted,
+        reason=candidate.reason,
+    )

@@ -135,7 +135,7 @@ SOUND = verdict.Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0)
     ("change", "code", "status"),
     [
         ({"mean_weight": 1.04}, "mean_weight", "not_identified"),
-        ({"mean_weight": 1.04, "mean_weight_error": 0.0}, "mean_weight", "not_identified"),
+        ({"mean_weight": 1.04, "mean_weight_error": 0.0}, "mean_weight_constant", "not_identified"),
         ({"effective_sample_size": 99.0}, "effective_sample_size", "not_identified"),
         ({"rows": 100_000, "effective_sample_size": 499.0}, "effective_sample_size", "not_identified"),
         ({"max_weight": 600.0}, "row_dominance", "not_identified"),

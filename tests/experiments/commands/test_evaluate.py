@@ -79,7 +79,7 @@ def test_every_estimator_comes_through_the_command_with_its_error(reference: Pat
     assert result["mean_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_mean"], rel=1e-9)
     assert result["effective_sample_size"] == pytest.approx(expected["syn_binary"]["diagnostics"]["ess_kish"], rel=1e-9)
     assert result["max_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_max"], rel=1e-12)
-    assert result["verdict"] == {"status": "identified", "reasons": [], "codes": []}
+    assert result["verdict"] == {"status": "identified", "reasons": [], "codes": [], "params": []}
 
 
 def test_likelihood_intervals_come_through_the_command(reference: Path, expected: Any, tmp_path: Path) -> None:

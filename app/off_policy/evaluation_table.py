@@ -31,13 +31,14 @@ from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
 from experiments import estimators, intervals, unit_sums
 from experiments.candidates import Candidate, differences, judge, paired, paired_sums
-from experiments.folds import forward_folds
+from experiments.folds import earlier_means, forward_folds
 from experiments.headline import not_normal, refused_difference
 from experiments.report import Assumptions, ModelColumns, evaluate_rows
 from experiments.validation import DataError
 from experiments.verdict import Verdict
 
 FOLDS = 4
+MODEL_ROWS = 200  # rows before a fold from which a reward model is fitted
 MIN_SIDE = 50  # evaluated decisions on each side of a comparison of prediction and outcome
 ASSUMPTIONS = (
     "The estimand is the mean reward per decision that a policy would have earned on the evaluated decisions' contexts.",
@@ -120,23 +121,34 @@ def _tick(progress: Callable[[float], None], start: float, per_row: float, rows:
 def _predictions(early: LogTable, late: LogTable, policies: Policies) -> FloatArray:
     """Predicted reward of every eligible action of the later rows, shape (n, K).
 
-    The model of each fold is fitted on all rows before the fold.
+    The model of each fold is fitted on all rows before the fold. With few rows before it, each action's mean over the
+    rows before the row takes the model's place.
     """
     low, high = policies.config.reward.min, policies.config.reward.max
     predictions = np.zeros_like(late.logged)
     lines, rewards = early.chosen_lines(), list(early.reward)
     for fold in forward_folds(len(late), FOLDS):
         part = late.part(fold)
-        model = reward_model.fit(lines, rewards)
-        flat = reward_model.predict(model, part.all_lines(), low, high)
+        sizes = [len(logged.eligible) for logged in part.rows]
+        if len(lines) < MODEL_ROWS:
+            flat = _earlier_means([early, late.part(slice(0, fold.stop))])[-sum(sizes) :]
+        else:
+            flat = reward_model.predict(reward_model.fit(lines, rewards), part.all_lines(), low, high)
         start = 0
-        for row, logged in enumerate(part.rows, start=fold.start):
-            size = len(logged.eligible)
+        for row, size in enumerate(sizes, start=fold.start):
             predictions[row, :size] = flat[start : start + size]
             start += size
         lines += part.chosen_lines()
         rewards += list(part.reward)
     return predictions
+
+
+def _earlier_means(parts: list[LogTable]) -> FloatArray:
+    """The mean reward of every eligible action over earlier rows, row by row, over consecutive parts of the log."""
+    rows = [row for part in parts for row in part.rows]
+    rewards = np.concatenate([part.reward for part in parts])
+    means = earlier_means(rewards.tolist(), [row.eligible[row.chosen] for row in rows], [row.eligible for row in rows])
+    return np.concatenate([np.array(row) for row in means])
 
 
 def _judge(

@@ -268,3 +268,20 @@ def test_degenerate_logs_give_reasons_and_never_nan(tmp_path: Path) -> None:
             assert all(line["not_available"].values()), (name, key)
             for low, high in line["intervals"].values():
                 assert low <= high, (name, key)
+
+
+def test_a_propensity_too_small_to_compute_with_ends_in_one_sentence(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"p": [0.5] * 500 + [1e-200], "t": [0.5] * 500 + [1.0], "r": [0.0, 1.0] * 250 + [1.0]})
+    options = ("--propensity", "p", "--target-probability", "t", "--reward", "r", "--json")
+    result = CliRunner().invoke(evaluate, [str(write(rows, tmp_path / "log.csv")), *options])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("log.csv: propensity (column p) is 1e-200 on line 502: its weight exceeds 1e+75")
+
+
+def test_the_report_leads_with_the_interval_for_every_look(rows: pd.DataFrame, tmp_path: Path) -> None:
+    path = write(pd.concat([rows] * 5, ignore_index=True).assign(p_eval=0.4, pscore=0.4), tmp_path / "a.csv")
+    lead = run(path, *COLUMNS)["headline"]
+    assert lead["always_valid"][0] <= lead["one_look"][0] <= lead["value"] <= lead["one_look"][1]
+    text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).output
+    assert f"Value: {lead['value']:.6g} (snips), 95% interval at every look {lead['always_valid'][0]:.6g}" in text

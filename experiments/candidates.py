@@ -77,7 +77,7 @@ class Candidate(NamedTuple):
 def paired_sums(first: Estimate, second: Estimate, unit: IntArray | None = None) -> unit_sums.UnitSums:
     """Sums within units of first - second and of rows, on the same rows. `unit` holds codes from 0, one per row."""
     gap = difference(first, second)
-    return unit_sums.unit_sums(gap.influence + gap.value, np.ones(len(gap.influence)), unit)
+    return unit_sums.mean_sums(gap.influence + gap.value, unit)
 
 
 def paired(first: Estimate, second: Estimate, unit: IntArray | None = None) -> Gap:

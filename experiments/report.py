@@ -158,7 +158,7 @@ def report_from_sums(
 
 def _possible(given: ArrayLike | None, n: int, settings: Settings) -> FloatArray:
     if given is None:
-        return np.full(n, np.inf if settings.max_weight is None else settings.max_weight)
+        return np.broadcast_to(np.inf if settings.max_weight is None else settings.max_weight, (n,))
     possible = np.asarray(given, dtype=np.float64)
     if possible.shape != (n,) or np.isnan(possible).any():
         raise DataError("the largest possible weights do not fit the rows", fix="pass one number per row")
@@ -179,7 +179,7 @@ def _checked_model(model: ModelColumns | None, n: int) -> tuple[FloatArray | Non
 
 
 def _settings(r: FloatArray, assumptions: Assumptions) -> Settings:
-    declared, max_weight = assumptions.reward_range, assumptions.max_weight
+    declared, max_weight = assumptions.reward_range, _largest_weight(assumptions)
     if declared is None:
         bounds = (min(0.0, float(r.min())), max(1.0, float(r.max())))
     else:
@@ -191,6 +191,14 @@ def _settings(r: FloatArray, assumptions: Assumptions) -> Settings:
         )
     thresholds = _thresholds(assumptions, len(r))
     return Settings(assumptions.alpha, max_weight, bounds, declared is not None, thresholds)
+
+
+def _largest_weight(assumptions: Assumptions) -> float | None:
+    """The declared largest weight, or the largest of those that were declared row by row; None when either is unknown."""
+    if assumptions.max_weight is not None or assumptions.possible_weight is None:
+        return assumptions.max_weight
+    largest = float(np.max(np.asarray(assumptions.possible_weight, dtype=np.float64), initial=1.0))
+    return largest if isfinite(largest) else None
 
 
 def _thresholds(assumptions: Assumptions, n: int) -> Thresholds:

@@ -61,6 +61,11 @@ def unit_sums(amount: FloatArray, weight: FloatArray, unit: IntArray | None) -> 
     return UnitSums(amounts[present], weights[present])
 
 
+def mean_sums(rows: FloatArray, unit: IntArray | None) -> UnitSums:
+    """`UnitSums` of the mean per row of `rows`, shape (rows,)."""
+    return unit_sums(rows, np.ones_like(rows), unit)
+
+
 def kish(x: FloatArray) -> float:
     """(sum x)^2 / sum x^2 of shape (units,): how many equal units would count as much; 0 when all are 0."""
     largest = float(np.abs(x).max(initial=0.0))
@@ -125,6 +130,23 @@ def one_look(sums: UnitSums, bounds: tuple[float, float], alpha: float = 0.05) -
     if scores is None:
         return missing("there is only one independent unit, or no unit has weight")
     return _accepted(scores, float(stats.t.isf(fraction("alpha", alpha) / 2, scores.freedom)), bounds)
+
+
+def independent_difference(first: UnitSums, second: UnitSums, alpha: float = 0.05) -> Interval:
+    """One-look interval of the first value minus the second, when no unit is in both (Welch 1947)."""
+    parts = [(x.value, standard_error(x), degrees_of_freedom(x)) for x in (first, second)]
+    known = [
+        (value, error, df) for value, error, df in parts if value is not None and error is not None and df is not None
+    ]
+    if len(known) < len(parts):
+        return missing("one side has only one independent unit, or no weight")
+    variances = [error**2 for _, error, _ in known]
+    if sum(variances) <= NO_SPREAD:
+        return missing(NO_DIFFERENCE)
+    freedom = sum(variances) ** 2 / sum(v**2 / df for v, (_, _, df) in zip(variances, known, strict=True))
+    half = float(stats.t.isf(fraction("alpha", alpha) / 2, freedom)) * sqrt(sum(variances))
+    gap = known[0][0] - known[1][0]
+    return missing(TOO_FEW) if isinf(half) else Interval(gap - half, gap + half)
 
 
 def always_valid(sums: UnitSums, bounds: tuple[float, float], alpha: float = 0.05) -> Interval:

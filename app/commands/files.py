@@ -39,6 +39,7 @@ BAD_INPUT = 2
     "--probabilities", metavar="ACTION=COLUMN,...", help="Logged distribution; the first action is compared with."
 )
 @click.option("--max-weight", type=float, metavar="W", help="Largest POSSIBLE weight, not the largest seen.")
+@click.option("--possible-weight", metavar="COLUMN", help="Largest weight that any action of the row could have had.")
 @click.option("--reward-range", type=float, nargs=2, metavar="LO HI", help="Declared range of rewards.")
 @click.option("--switch-tau", type=float, metavar="T", help="Switch-DR threshold; default sqrt(rows).")
 @click.option("--shrinkage-lambda", type=float, metavar="L", help="DR shrinkage; default the number of rows.")

@@ -35,6 +35,8 @@ class EvaluateRequest(NamedTuple):
     probabilities: str | None = None
     """Columns of the logged distribution: ACTION=COLUMN,ACTION=COLUMN. The others are compared with the first action."""
     max_weight: float | None = None
+    possible_weight: str | None = None
+    """The column of the largest weight that any action of the row could have had."""
     reward_range: tuple[float, float] | None = None
     switch_tau: float | None = None
     shrinkage_lambda: float | None = None
@@ -65,6 +67,7 @@ def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
         "reward": request.reward,
         "q": request.q,
         "v": request.v,
+        "possible weight": request.possible_weight,
     }
     distribution = _distribution(request.probabilities)
     names = [name for name in (*roles.values(), *distribution.values()) if name is not None]
@@ -100,6 +103,7 @@ def _report(request: EvaluateRequest, columns: Columns) -> OffPolicyReport:
             request.clip,
             request.switch_tau,
             request.shrinkage_lambda,
+            None if request.possible_weight is None else numbers[request.possible_weight],
         ),
     )
 

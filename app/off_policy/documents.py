@@ -88,7 +88,7 @@ class Realised(Document):
     realised_interval: IntervalDocument | None = None
     realised_on: int | None = None
     difference_interval: IntervalDocument | None = None
-    agrees: bool | None = None
+    agrees: bool | None = None  # null: nothing can be compared
 
 
 class SearchLine(Document):

@@ -29,7 +29,7 @@ from app.off_policy.policy_line import impossible, policy_line
 from bandits import reward_model
 from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
-from experiments import estimators, intervals, unit_sums
+from experiments import estimators, unit_sums
 from experiments.candidates import Candidate, differences, judge, paired, paired_sums
 from experiments.folds import earlier_means, forward_folds
 from experiments.headline import not_normal, refused_difference
@@ -50,6 +50,13 @@ ASSUMPTIONS = (
     "have had.",
 )
 FloatArray = NDArray[np.float64]
+
+
+class Running(NamedTuple):
+    """What the policies are compared with."""
+
+    dr: estimators.Estimate
+    verdict: Verdict | None  # null: the logged value, which needs no weights
 
 
 class Judged(NamedTuple):
@@ -82,7 +89,9 @@ def evaluate(
         if target.predictor is not None:
             target.predictor.close()
     # Without a learning arm, there is no serving model to compare with: the logged value takes its place.
-    running = judged[0].dr if policies.learning() else estimators.logged_value(late.reward)
+    running = Running(judged[0].dr, judged[0].verdict)
+    if not policies.learning():
+        running = Running(estimators.logged_value(late.reward), None)
     for policy in judged:
         policy.line.against_running = _difference(policy, running, late, request.alpha)
     return EvaluationResult(
@@ -95,7 +104,7 @@ def evaluate(
         ),
         logged_value=float(late.reward.mean()),
         policies=[*(policy.line for policy in judged), *refused],
-        realised=[_realised(late, arm, predictions, request.alpha) for arm in policies.learning()],
+        realised=[_realised(late, arm, predictions, policies, request.alpha) for arm in policies.learning()],
         search=_search(judged[len(standing) :], running, late, request.alpha),
         assumptions=list(ASSUMPTIONS),
     )
@@ -163,8 +172,7 @@ def _judge(
     rows = np.arange(len(late))
     q, v = predictions[rows, late.chosen], (predictions * chances).sum(axis=1)
     target_chances = np.minimum(chances[rows, late.chosen], 1.0)
-    reward, possible = policies.config.reward, _possible_weights(late, chances)
-    largest = float(possible.max())
+    reward = policies.config.reward
     report = evaluate_rows(
         late.propensity,
         target_chances,
@@ -172,10 +180,7 @@ def _judge(
         model=ModelColumns(q, v),
         unit=late.clusters,
         assumptions=Assumptions(
-            alpha,
-            max(largest, 1.0) if np.isfinite(largest) else None,
-            (reward.min, reward.max),
-            possible_weight=possible,
+            alpha, reward_range=(reward.min, reward.max), possible_weight=_possible_weights(late, chances)
         ),
         unsupported_mass=late.unsupported(chances),
     )
@@ -194,13 +199,14 @@ def _possible_weights(late: LogTable, chances: FloatArray) -> FloatArray:
     return np.asarray(np.where(unbounded, np.inf, weights.max(axis=1)))
 
 
-def _difference(policy: Judged, running: estimators.Estimate, late: LogTable, alpha: float) -> ValueDifference | None:
+def _difference(policy: Judged, running: Running, late: LogTable, alpha: float) -> ValueDifference | None:
     """The paired difference to what runs; none where the log does not identify the policy's value."""
-    if policy.dr is running or not policy.verdict.identified:
+    if policy.dr is running.dr or not policy.verdict.identified:
         return None
-    gap = paired(policy.dr, running, late.clusters)
-    refused = refused_difference(policy.verdict, clustered=late.clusters is not None)
-    sums = paired_sums(policy.dr, running, late.clusters)
+    gap, clustered = paired(policy.dr, running.dr, late.clusters), late.clusters is not None
+    verdicts = [policy.verdict] if running.verdict is None else [policy.verdict, running.verdict]
+    refused = next((reason for each in verdicts if (reason := refused_difference(each, clustered=clustered))), None)
+    sums = paired_sums(policy.dr, running.dr, late.clusters)
     return ValueDifference(
         difference=gap.difference,
         std_error=gap.std_error,
@@ -208,7 +214,7 @@ def _difference(policy: Judged, running: estimators.Estimate, late: LogTable, al
     )
 
 
-def _realised(late: LogTable, arm: str, predictions: FloatArray, alpha: float) -> Realised:
+def _realised(late: LogTable, arm: str, predictions: FloatArray, policies: Policies, alpha: float) -> Realised:
     """Compare a learning arm's value as predicted from the other arms' rows with what the arm really earned."""
     others = np.array([row.arm != arm for row in late.rows])
     if others.sum() < MIN_SIDE or (~others).sum() < MIN_SIDE:
@@ -221,29 +227,31 @@ def _realised(late: LogTable, arm: str, predictions: FloatArray, alpha: float) -
     predicted = estimators.dr(w, rest.reward, model[rows, rest.chosen], (model * target).sum(axis=1))
     own = late.take(np.flatnonzero(~others))
     earned = estimators.logged_value(own.reward)
-    predicted_error = intervals.standard_error(predicted.influence, rest.clusters)
-    earned_error = intervals.standard_error(earned.influence, own.clusters)
-    error = float(np.hypot(predicted_error, earned_error))
-    gap = intervals.normal(predicted.value - earned.value, error, alpha)
+    bounds = policies.config.reward.min, policies.config.reward.max
+    predicted_sums = unit_sums.mean_sums(predicted.influence + predicted.value, rest.clusters)
+    earned_sums = unit_sums.mean_sums(own.reward, own.clusters)
+    gap = unit_sums.independent_difference(predicted_sums, earned_sums, alpha)
     return Realised(
         arm=arm,
         predicted=predicted.value,
-        predicted_interval=document_of(intervals.normal(predicted.value, predicted_error, alpha)),
+        predicted_interval=document_of(unit_sums.one_look(predicted_sums, bounds, alpha)),
         predicted_from=len(rest),
         realised=earned.value,
-        realised_interval=document_of(intervals.normal(earned.value, earned_error, alpha)),
+        realised_interval=document_of(unit_sums.one_look(earned_sums, bounds, alpha)),
         realised_on=len(own),
         difference_interval=document_of(gap),
-        agrees=gap.covers(0.0),
+        agrees=gap.covers(0.0) if gap.exists else None,
     )
 
 
-def _search(judged: Sequence[Judged], running: estimators.Estimate, late: LogTable, alpha: float) -> Search:
+def _search(judged: Sequence[Judged], running: Running, late: LogTable, alpha: float) -> Search:
     """The candidate that may be staged as a new arm: supported by the log, and better than what runs after correction."""
     if not judged:
         return Search(candidates=[], winner=None, text="no candidate is stored")
-    gaps = differences([policy.dr for policy in judged], running, late.clusters)
+    gaps = differences([policy.dr for policy in judged], running.dr, late.clusters)
     names, verdicts = [policy.line.policy for policy in judged], [policy.verdict for policy in judged]
+    if running.verdict is not None and not running.verdict.identified:
+        verdicts = [running.verdict] * len(judged)  # nothing is shown to be better than an unknown value
     judgements = judge(names, gaps, verdicts, alpha=alpha)
     # The paired test assumes a normal distribution, which does not hold with few rewards: such candidates cannot win.
     rare = {policy.line.policy for policy in judged if not_normal(policy.verdict)}

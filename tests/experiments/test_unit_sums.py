@@ -113,3 +113,14 @@ def test_units_that_return_with_rare_rewards_have_both_intervals() -> None:
     assert lead.always_valid.covers(0.01)
     assert (lead.always_valid.high or inf) < 0.05
     assert found.lift.intervals["unit_sums"].covers(0.0)
+
+
+def test_a_difference_of_two_sets_of_units_is_welchs_for_equal_weights() -> None:
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(0.6, 0.2, 300), rng.normal(0.5, 0.1, 200)
+    found = unit_sums.independent_difference(unit_sums.mean_sums(x, None), unit_sums.mean_sums(y, None))
+    known = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
+    assert found[:2] == pytest.approx((known.low, known.high), rel=0.01)
+    same = UnitSums(np.ones(5), np.ones(5))
+    assert unit_sums.independent_difference(same, same).reason == unit_sums.NO_DIFFERENCE
+    assert "independent unit" in unit_sums.independent_difference(same, UnitSums(np.ones(1), np.ones(1))).reason

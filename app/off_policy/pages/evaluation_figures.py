@@ -220,7 +220,7 @@ def _realised(arm: Realised) -> list[str]:
         f"{number(arm.predicted)} ({interval(arm.predicted_interval)})",
         f"{number(arm.realised)} ({interval(arm.realised_interval)})",
         interval(arm.difference_interval, "signed"),
-        "they agree" if arm.agrees else "they disagree",
+        {True: "they agree", False: "they disagree", None: "too few units to compare them"}[arm.agrees],
     ]
 
 

@@ -285,3 +285,19 @@ def test_the_report_leads_with_the_interval_for_every_look(rows: pd.DataFrame, t
     assert lead["always_valid"][0] <= lead["one_look"][0] <= lead["value"] <= lead["one_look"][1]
     text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).output
     assert f"Value: {lead['value']:.6g} (snips), 95% interval at every look {lead['always_valid'][0]:.6g}" in text
+
+
+def test_the_largest_possible_weight_may_differ_by_row(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    rewards = (rng.random(2000) < 0.9).astype(float)
+    target = rng.choice([0.2, 0.8], 2000)
+    log = pd.DataFrame({"pscore": 0.5, "p_eval": target, "reward": rewards, "largest": 1.6})
+    path = write(log, tmp_path / "a.csv")
+    known, unknown = run(path, *COLUMNS, "--possible-weight", "largest"), run(path, *COLUMNS)
+    assert known["settings"]["max_weight"] == 1.6
+    ends = [found["estimators"]["snips"]["intervals"]["always_valid"] for found in (known, unknown)]
+    assert ends[0][1] - ends[0][0] < 0.8 * (ends[1][1] - ends[1][0])
+    assert "allows any weight" in unknown["estimators"]["snips"]["notes"]["always_valid"]
+    log["largest"] = 1.5
+    message = refused(write(log, tmp_path / "b.csv"), *COLUMNS, "--possible-weight", "largest")
+    assert "the importance weight is 1.6 on line" in message

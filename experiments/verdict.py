@@ -129,9 +129,9 @@ def _effective(d: Diagnostics) -> Reason | None:
 
 def _units(d: Diagnostics) -> Reason | None:
     size = d.effective_units
-    if size is None or size >= MIN_EFFECTIVE_UNITS:
+    if d.units is None or size is None or size >= MIN_EFFECTIVE_UNITS:
         return None
-    params = {"size": size, "units": float(d.units or 0), "limit": MIN_EFFECTIVE_UNITS}
+    params = {"size": size, "units": d.units, "limit": MIN_EFFECTIVE_UNITS}
     return Reason("effective_units", params, size, MIN_EFFECTIVE_UNITS, True)
 
 

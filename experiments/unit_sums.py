@@ -30,7 +30,7 @@ MIN_REWARDED = 15.0
 """Effective units with rewards (and with shortfalls) before the sequence opens: with less, it missed in up to 12% of runs."""
 TUNED_AT = 500.0
 """The sequence is narrowest at this many units."""
-NO_SPREAD = 1e-24
+NO_SPREAD, ROUNDING = 1e-24, 1e-9
 TOO_FEW = "too few effective units: no value can be excluded"
 NO_DIFFERENCE = "all units contribute the same, so that nothing tells how much units differ"
 WHOLE = 1 - 1e-9
@@ -129,7 +129,26 @@ def one_look(sums: UnitSums, bounds: tuple[float, float], alpha: float = 0.05) -
     scores = _scores(sums)
     if scores is None:
         return missing("there is only one independent unit, or no unit has weight")
+    if float(scores.factors @ scores.pulls**2) <= NO_SPREAD:
+        return _alike(scores.value, kish(sums.weight), bounds, fraction("alpha", alpha))
     return _accepted(scores, float(stats.t.isf(fraction("alpha", alpha) / 2, scores.freedom)), bounds)
+
+
+def _alike(value: float, effective: float, bounds: tuple[float, float], alpha: float) -> Interval:
+    """All units contribute the same. At an end of the range, that bounds the share of units that do not (Louis 1981).
+
+    No unit in n has a reward with chance (1 - p)^n when a share p of them has one, and such a unit adds at most the
+    range; n is the number of effective units.
+    """
+    low, high = bounds
+    if isinf(low) or isinf(high):
+        return missing(NO_DIFFERENCE)
+    reach = (high - low) * (1 - (alpha / 2) ** (1 / effective))
+    if abs(value - low) <= ROUNDING * (high - low):
+        return Interval(low, low + reach, note=NO_DIFFERENCE)
+    if abs(value - high) <= ROUNDING * (high - low):
+        return Interval(high - reach, high, note=NO_DIFFERENCE)
+    return Interval(low, high, note=NO_DIFFERENCE)
 
 
 def independent_difference(first: UnitSums, second: UnitSums, alpha: float = 0.05) -> Interval:
@@ -177,9 +196,8 @@ def _accepted(scores: _Scores, quantile: float, bounds: tuple[float, float]) -> 
     low, high = bounds
     squared, spread = quantile**2, float(scores.factors @ scores.pulls**2)
     curvature = 1 - squared * float(scores.factors @ scores.shares**2)
-    if isinf(squared) or curvature <= 0 or spread <= NO_SPREAD:
-        reason = NO_DIFFERENCE if spread <= NO_SPREAD else TOO_FEW
-        return missing(reason) if isinf(low) or isinf(high) else Interval(low, high, note=reason)
+    if isinf(squared) or curvature <= 0:
+        return missing(TOO_FEW) if isinf(low) or isinf(high) else Interval(low, high, note=TOO_FEW)
     slope = squared * float(scores.factors @ (scores.pulls * scores.shares))
     reach = sqrt(slope**2 + curvature * squared * spread)
     ends = (scores.value + (-slope - reach) / curvature, scores.value + (-slope + reach) / curvature)

@@ -46,6 +46,8 @@ ASSUMPTIONS = (
     "arm. Logged distributions are those that were drawn with (the audit checks it); on rows of other arms a learning arm "
     "is recomputed with the model version that it used last. A reward depends on its own decision only.",
     "Policies that learn were trained on the earlier part; the reward model of each row on earlier rows only.",
+    "A value's first interval holds at every look together; all other intervals hold for one look. Where units return, both "
+    "count units, and are asymptotic in their number.",
     "Standard errors are clustered by unit. The largest weight is the largest that any action of an evaluated row could "
     "have had.",
 )

@@ -80,6 +80,12 @@ def test_a_report_without_any_weight_has_no_value_and_no_headline_interval() -> 
     assert headline(found.estimators, found.verdict, clustered=False) == found.headline
 
 
+def test_rows_that_are_all_alike_have_a_report() -> None:
+    found = evaluate_rows(np.full(300, 0.5), np.full(300, 0.5), np.ones(300))
+    assert found.headline.value == 1.0
+    assert found.headline.always_valid.covers(1.0)
+
+
 @pytest.mark.parametrize("propensity", [1e-80, 1e-200, 5e-324])
 def test_a_weight_whose_square_is_beyond_computing_is_refused_in_one_sentence(propensity: float) -> None:
     p = np.r_[np.full(50, 0.5), propensity]

@@ -63,7 +63,7 @@ def test_the_sequence_is_wider_than_the_look_and_shut_before_enough_units_have_r
 
 
 def test_units_that_tell_nothing_exclude_nothing() -> None:
-    alike = UnitSums(np.zeros(50), np.ones(50))
+    alike = UnitSums(np.full(50, 0.5), np.ones(50))
     assert unit_sums.one_look(alike, UNIT)[:2] == UNIT
     assert unit_sums.one_look(alike, UNIT).note == unit_sums.NO_DIFFERENCE
     assert not unit_sums.one_look(alike, unit_sums.UNBOUNDED).exists
@@ -73,6 +73,15 @@ def test_units_that_tell_nothing_exclude_nothing() -> None:
         assert not unit_sums.one_look(nothing, UNIT).exists
         assert not unit_sums.always_valid(nothing, UNIT).exists
         assert unit_sums.standard_error(nothing) is None
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_units_without_any_reward_or_shortfall_bound_the_share_of_other_units(reward: float) -> None:
+    """The exact binomial bound: with 50 units, a share of 1 - .025^(1/50) of others stays unseen in 2.5% of logs."""
+    found = unit_sums.one_look(UnitSums(np.full(50, 3 * reward), np.full(50, 3.0)), UNIT)
+    reach = 1 - 0.025 ** (1 / 50)
+    assert (1 - reach) ** 50 == pytest.approx(0.025)
+    assert found[:2] == pytest.approx((1 - reach, 1.0) if reward else (0.0, reach))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.3])

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import batch, decide, events, latency, learning, memory, units
+from benchmarks import batch, decide, events, latency, learning, memory, sequences, unit_coverage, units
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -14,22 +14,31 @@ BENCHMARKS = {
     "events": events.measure,
     "units": units.measure,
 }
+# They need no server, and run only when they are named.
+SIMULATIONS = {"sequences": sequences.measure, "unit_coverage": unit_coverage.measure}
 
 
 def main() -> None:
     """Run them one after the other, each on a database and a server of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="name", help=f"one or more of {', '.join(BENCHMARKS)}; default: all"
+        "names",
+        nargs="*",
+        metavar="name",
+        help=f"one or more of {', '.join([*BENCHMARKS, *SIMULATIONS])}; default: {', '.join(BENCHMARKS)}",
     )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each; medians are printed")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    known = [*BENCHMARKS, *SIMULATIONS]
+    unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(known)}")
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     for name in arguments.names or BENCHMARKS:
+        if name in SIMULATIONS:
+            SIMULATIONS[name]()
+            continue
         with Rig() as rig:
             BENCHMARKS[name](rig, arguments.rounds)
         print(flush=True)

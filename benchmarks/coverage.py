@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import betting
 from experiments import adaptive, choices, group_sequential, health, likelihood, report, sequences, sums
 from experiments.report_lines import Settings
 
@@ -194,7 +195,7 @@ def score_run(truth: float, logs: Logs, i: int, tally: Tally, *, slow: bool, loo
     tally.add("ips empirical_likelihood", interval[:2], truth)
     if slow:
         # A running intersection: to miss at the end, or to be empty, is to have missed at some look.
-        tally.hits["betting, every row"].append(sequences.betting(w, r, (0.0, 1.0)).covers(truth))
+        tally.hits["betting, every row"].append(betting.interval(w, r).covers(truth))
     return found
 
 

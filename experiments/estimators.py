@@ -17,8 +17,18 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.sums import shrunk_weights
-from experiments.validation import ArrayLike, DataError, FloatArray, probabilities, propensities, same_length
+from experiments.validation import (
+    ArrayLike,
+    DataError,
+    FloatArray,
+    probabilities,
+    propensities,
+    refuse_first,
+    same_length,
+)
 
+LARGEST_WEIGHT = 1e75
+"""Fourth powers of weights up to here are still numbers."""
 TARGET = "the value V of the target policy"
 SHRUNK = "a shrunk version of V: its interval covers that number, not V"
 DIAGNOSTIC = "the reward model's opinion of V: model error is not in its standard error"
@@ -38,11 +48,18 @@ class Estimate(NamedTuple):
 
 
 def importance_weights(propensity: ArrayLike, target_probability: ArrayLike) -> FloatArray:
-    """w = pi(a|x) / p(a|x), shape (rows,). Raises `DataError` for a propensity outside (0, 1] or pi outside [0, 1]."""
+    """w = pi(a|x) / p(a|x), shape (rows,).
+
+    Raises `DataError` for a propensity outside (0, 1], pi outside [0, 1], or a weight above `LARGEST_WEIGHT`.
+    """
     p = propensities("propensity", propensity)
     e = probabilities("target probability", target_probability)
     same_length(propensity=p, target_probability=e)
-    return e / p
+    with np.errstate(over="ignore"):
+        w = np.asarray(e / p)
+    fix = f"its weight exceeds {LARGEST_WEIGHT:g}, whose square is beyond computing; find out why the log says so"
+    refuse_first(~(w <= LARGEST_WEIGHT), p, "propensity is {value}", fix)
+    return w
 
 
 def ips(w: FloatArray, r: FloatArray) -> Estimate:

@@ -148,7 +148,10 @@ def _newton_step(hessian: FloatArray, slope: FloatArray, free: np.ndarray) -> Fl
     block = -hessian[np.ix_(index, index)]
     # A tiny ridge keeps the step an ascent direction where the surface is flat along rays.
     block = block + np.eye(len(index)) * (1e-14 * max(float(np.trace(block)), 1e-300))
-    move[index] = np.linalg.solve(block, slope[index])
+    try:
+        move[index] = np.linalg.solve(block, slope[index])
+    except np.linalg.LinAlgError:  # rows that are all alike: of the steps that solve it, the shortest is as good as any
+        move[index] = np.linalg.lstsq(block, slope[index], rcond=None)[0]
     return move
 
 

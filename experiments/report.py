@@ -1,19 +1,22 @@
 """The full off-policy report of a target policy on a log: estimators, their intervals by name, and a verdict.
 
-It takes one pass over sums, and another over the rows' weights and rewards for methods that need rows (empirical
-likelihood, betting). This module must never show an interval for a method whose assumptions the input contradicts: it
+It takes one pass over sums, and another over the rows for methods that need them (`experiments.row_intervals`). This
+module must never show an interval for a method whose assumptions the input contradicts: it
 gives the reason instead.
 """
 
 from __future__ import annotations
 
-from math import inf, isfinite
+from math import isfinite
 from typing import NamedTuple
 
-from experiments import intervals, likelihood, sequences, sums, verdict
+import numpy as np
+
+from experiments import intervals, row_intervals, sequences, sums, unit_sums, value_sequence, verdict
+from experiments.estimators import LARGEST_WEIGHT, importance_weights
+from experiments.headline import Headline, headline, refused_difference
 from experiments.report_lines import (
     ESTIMATORS,
-    ROWS_OF_A_UNIT,
     EstimatorReport,
     LogSums,
     Settings,
@@ -29,16 +32,12 @@ from experiments.validation import (
     DataError,
     FloatArray,
     IntArray,
-    probabilities,
-    propensities,
     refuse_first,
     rewards,
     same_length,
     value_range,
     vector,
 )
-
-BETTING_ROWS = 1_000_000
 
 
 class ModelColumns(NamedTuple):
@@ -65,6 +64,9 @@ class Assumptions(NamedTuple):
     """Threshold of Switch-DR."""
     shrinkage_lambda: float | None = None
     """Lambda of DR with optimistic shrinkage."""
+    possible_weight: ArrayLike | None = None
+    """Shape (rows,): the largest weight that any action of the row could have had, infinite where it is unknown. None
+    takes `max_weight` for all rows."""
 
 
 NO_ASSUMPTIONS = Assumptions()
@@ -81,14 +83,19 @@ class OffPolicyReport(NamedTuple):
     """1, within noise, when the log is sound."""
     effective_sample_size: float
     """Kish, in rows."""
+    effective_units: float | None
+    """Kish, in units, when a unit column was given."""
     max_weight: float
     """Largest weight seen."""
     weight_z: float | None
     """(mean weight - 1) / its standard error."""
     logged_value: float
     """Mean reward of the policies that ran."""
+    headline: Headline
+    """The value to lead with, its always-valid interval, and the one-look interval beside it."""
     lift: EstimatorReport
-    """Target minus the policies that ran, paired on the same rows: DR when a model was given, else IPS."""
+    """Target minus the policies that ran, paired on the same rows: DR when a model was given, else IPS. It has one
+    interval: normal, or of unit sums when units were given; none where the verdict refuses the value."""
     detectable_lift: float | None
     """The smallest true lift that a log of this size would show in 80% of repetitions; None without a standard error."""
     estimators: dict[str, EstimatorReport]
@@ -111,22 +118,23 @@ def evaluate_rows(
 ) -> OffPolicyReport:
     """Report from columns of one value per row, in time order (the confidence sequences depend on the order).
 
-    `unit` holds codes 0..units-1 and clusters the standard errors. Raises `DataError` for propensities outside (0, 1],
-    target probabilities outside [0, 1], rewards outside the declared range, NaN anywhere, a weight above the declared
-    largest one.
+    `unit` holds codes 0..units-1 and clusters the standard errors. Raises `DataError` for propensities outside (0, 1]
+    or so small that a weight exceeds 1e75, target probabilities outside [0, 1], rewards outside the declared range or
+    beyond 1e75, NaN anywhere, a weight above its largest one.
     """
-    p = propensities("propensity", propensity)
-    e = probabilities("target probability", target_probability)
-    r = vector("reward", reward)
-    same_length(propensity=p, target_probability=e, reward=r, unit=unit)
-    q, v = _checked_model(model, len(p))
+    w, r = importance_weights(propensity, target_probability), vector("reward", reward)
+    refuse_first(
+        np.abs(r) > LARGEST_WEIGHT, r, "reward is {value}", f"rewards beyond {LARGEST_WEIGHT:g} cannot be squared"
+    )
+    same_length(weight=w, reward=r, unit=unit)
+    q, v = _checked_model(model, len(w))
     settings = _settings(r, assumptions)
-    w = e / p
     _refuse_heavier(w, settings.max_weight)
     total = sums.policy_sums(w, r, q, v, settings.thresholds)
     units = None if unit is None else sums.unit_moments(w, r, (q, v), settings.thresholds, unit)
+    rows = row_intervals.Rows(w, r, q, v, _possible(assumptions.possible_weight, len(w), settings), unit)
     log_sums = LogSums(total, units, settings, model is not None, unsupported_mass)
-    return _assemble(log_sums, row_intervals(w, r, settings, clustered=unit is not None, total=total))
+    return _assemble(log_sums, row_intervals.by_estimator(rows, settings, total), _effective_units(w, unit))
 
 
 def report_from_sums(
@@ -136,60 +144,29 @@ def report_from_sums(
     with_model: bool,
     units: sums.Moments | None = None,
     sequence: sequences.SequenceState | None = None,
+    values: value_sequence.ValueState | None = None,
     unsupported_mass: float | None = None,
 ) -> OffPolicyReport:
-    """The same report from mergeable sums alone; methods that need rows (likelihood, betting) say so.
+    """The same report from mergeable sums alone; methods that need rows (likelihood, sums of units) say so.
 
-    `sequence` is the state of `experiments.sequences.advance` after the same rows in time order.
+    `sequence` and `values` are the states of `experiments.sequences` and `experiments.value_sequence` after the same
+    rows in time order. Without the rows the number of effective units is unknown, and the verdict does not check it.
     """
-    given = _from_sums(total, settings, clustered=units is not None)
-    needs_rows = missing("needs the rows, and this report was made from sums")
-    given |= {"empirical_likelihood": needs_rows, "betting": needs_rows}
-    given["confidence_sequence"] = (
-        missing("needs the rows in time order")
-        if sequence is None
-        else sequences.gamma_exponential(sequence, settings.reward_range, settings.alpha)
-    )
-    return _assemble(LogSums(total, units, settings, with_model, unsupported_mass), given)
+    given = row_intervals.from_sums(total, settings, clustered=units is not None, sequence=sequence, values=values)
+    return _assemble(LogSums(total, units, settings, with_model, unsupported_mass), given, None)
 
 
-def row_intervals(
-    w: FloatArray, r: FloatArray, settings: Settings, *, clustered: bool, total: PolicySums
-) -> dict[str, Interval]:
-    """The intervals that work on weighted rewards, by name."""
-    out = _from_sums(total, settings, clustered=clustered)
-    bounds, alpha = settings.reward_range, settings.alpha
-    wmax = inf if settings.max_weight is None else settings.max_weight
-    if clustered:
-        out |= {name: missing(ROWS_OF_A_UNIT) for name in ("empirical_likelihood", "betting", "confidence_sequence")}
-        return out
-    state = sequences.START
-    for start in range(0, len(w), 1 << 16):
-        state = sequences.advance(state, w[start : start + (1 << 16)], r[start : start + (1 << 16)], bounds)
-    out["confidence_sequence"] = sequences.gamma_exponential(state, bounds, alpha)
-    out["betting"] = (
-        missing(
-            "not computed beyond a million rows, where it takes minutes: confidence_sequence makes the same assumptions"
-        )
-        if len(w) > BETTING_ROWS
-        else sequences.betting(w, r, bounds, alpha)
-    )
-    out["empirical_likelihood"] = (
-        missing("no weight lies above 1, so that E[w] = 1 cannot be imposed")
-        if wmax <= 1 or total.max_weight <= 0
-        else likelihood.empirical_likelihood(w, r, bounds, wmax, alpha)
-    )
-    return out
+def _possible(given: ArrayLike | None, n: int, settings: Settings) -> FloatArray:
+    if given is None:
+        return np.broadcast_to(np.inf if settings.max_weight is None else settings.max_weight, (n,))
+    possible = np.asarray(given, dtype=np.float64)
+    if possible.shape != (n,) or np.isnan(possible).any():
+        raise DataError("the largest possible weights do not fit the rows", fix="pass one number per row")
+    return possible
 
 
-def _from_sums(total: PolicySums, settings: Settings, *, clustered: bool) -> dict[str, Interval]:
-    wmax = inf if settings.max_weight is None else settings.max_weight
-    if clustered:
-        return {"cressie_read": missing(ROWS_OF_A_UNIT)}
-    if wmax <= 1:
-        return {"cressie_read": missing("the largest possible weight is 1: target and logging policy are the same")}
-    weight_sums = intervals.weight_sums_of(total.moments)
-    return {"cressie_read": intervals.cressie_read(weight_sums, settings.reward_range, wmax, settings.alpha)}
+def _effective_units(w: FloatArray, unit: IntArray | None) -> float | None:
+    return None if unit is None else unit_sums.kish(unit_sums.unit_sums(w, w, unit).weight)
 
 
 def _checked_model(model: ModelColumns | None, n: int) -> tuple[FloatArray | None, FloatArray | None]:
@@ -202,7 +179,7 @@ def _checked_model(model: ModelColumns | None, n: int) -> tuple[FloatArray | Non
 
 
 def _settings(r: FloatArray, assumptions: Assumptions) -> Settings:
-    declared, max_weight = assumptions.reward_range, assumptions.max_weight
+    declared, max_weight = assumptions.reward_range, _largest_weight(assumptions)
     if declared is None:
         bounds = (min(0.0, float(r.min())), max(1.0, float(r.max())))
     else:
@@ -214,6 +191,14 @@ def _settings(r: FloatArray, assumptions: Assumptions) -> Settings:
         )
     thresholds = _thresholds(assumptions, len(r))
     return Settings(assumptions.alpha, max_weight, bounds, declared is not None, thresholds)
+
+
+def _largest_weight(assumptions: Assumptions) -> float | None:
+    """The declared largest weight, or the largest of those that were declared row by row; None when either is unknown."""
+    if assumptions.max_weight is not None or assumptions.possible_weight is None:
+        return assumptions.max_weight
+    largest = float(np.max(np.asarray(assumptions.possible_weight, dtype=np.float64), initial=1.0))
+    return largest if isfinite(largest) else None
 
 
 def _thresholds(assumptions: Assumptions, n: int) -> Thresholds:
@@ -236,42 +221,48 @@ def _refuse_heavier(w: FloatArray, max_weight: float | None) -> None:
         refuse_first(w > max_weight * (1 + 1e-9), w, "the importance weight is {value}", fix)
 
 
-def _assemble(log_sums: LogSums, weighted: dict[str, Interval]) -> OffPolicyReport:
-    row_moments = log_sums.total.moments
-    basis = row_moments if log_sums.units is None else log_sums.units
-    estimates = sums.finish(basis, with_model=log_sums.with_model)
-    by_name = {name: estimator(name, estimates, log_sums, weighted) for name in ESTIMATORS}
-    n = row_moments.n
-    weights = intervals.weight_sums_of(row_moments)
-    effective = weights.w**2 / weights.ww if weights.ww > 0 else 0.0
-    mean_weight = estimates["mean_weight"]
-    diagnostics = verdict.Diagnostics(
-        n,
-        mean_weight.value,
-        mean_weight.std_error,
-        effective,
-        log_sums.total.max_weight,
-        log_sums.unsupported,
-        _disagreement(estimates),
-        intervals.effective_rewards(weights, log_sums.settings.reward_range),
-        log_sums.settings.max_weight,
-    )
+def _assemble(log_sums: LogSums, of_rows: row_intervals.ByEstimator, effective_units: float | None) -> OffPolicyReport:
+    row_moments, alpha, clustered = log_sums.total.moments, log_sums.settings.alpha, log_sums.units is not None
+    estimates = sums.finish(row_moments if log_sums.units is None else log_sums.units, with_model=log_sums.with_model)
+    diagnostics = _diagnostics(log_sums, estimates, effective_units)
     judged = verdict.judge(diagnostics)
-    by_name = {name: with_asymptotic(by_name[name], diagnostics, log_sums.settings.alpha) for name in ESTIMATORS}
-    lift = _lift(estimates, log_sums)
+    by_name = {name: estimator(name, estimates, log_sums, of_rows.get(name, {})) for name in ESTIMATORS}
+    by_name = {name: with_asymptotic(by_name[name], diagnostics, alpha) for name in ESTIMATORS}
+    lift = _lift(estimates, log_sums, judged, of_rows.get("lift", {}))
     return OffPolicyReport(
-        n,
-        None if log_sums.units is None else log_sums.units.n,
-        mean_weight.value,
-        effective,
-        log_sums.total.max_weight,
-        verdict.weight_z(diagnostics),
-        estimates["logged"].value,
-        lift,
-        detectable_lift(lift, log_sums.settings.alpha),
-        by_name,
-        judged,
-        log_sums.settings,
+        rows=row_moments.n,
+        units=diagnostics.units,
+        mean_weight=diagnostics.mean_weight,
+        effective_sample_size=diagnostics.effective_sample_size,
+        effective_units=effective_units,
+        max_weight=log_sums.total.max_weight,
+        weight_z=verdict.weight_z(diagnostics),
+        logged_value=estimates["logged"].value,
+        headline=headline(by_name, judged, clustered=clustered),
+        lift=lift,
+        detectable_lift=detectable_lift(lift, alpha),
+        estimators=by_name,
+        verdict=judged,
+        settings=log_sums.settings,
+    )
+
+
+def _diagnostics(
+    log_sums: LogSums, estimates: dict[str, LinearEstimate], effective_units: float | None
+) -> verdict.Diagnostics:
+    weights, mean_weight = intervals.weight_sums_of(log_sums.total.moments), estimates["mean_weight"]
+    return verdict.Diagnostics(
+        rows=weights.n,
+        mean_weight=mean_weight.value,
+        mean_weight_error=mean_weight.std_error,
+        effective_sample_size=weights.w**2 / weights.ww if weights.ww > 0 else 0.0,
+        max_weight=log_sums.total.max_weight,
+        unsupported_mass=log_sums.unsupported,
+        disagreement=_disagreement(estimates),
+        effective_rewards=intervals.effective_rewards(weights, log_sums.settings.reward_range),
+        possible_weight=log_sums.settings.max_weight,
+        units=None if log_sums.units is None else log_sums.units.n,
+        effective_units=effective_units,
     )
 
 
@@ -282,13 +273,22 @@ def _disagreement(estimates: dict[str, LinearEstimate]) -> float | None:
     return abs(gap.value) / gap.std_error
 
 
-def _lift(estimates: dict[str, LinearEstimate], log_sums: LogSums) -> EstimatorReport:
+def _lift(
+    estimates: dict[str, LinearEstimate],
+    log_sums: LogSums,
+    judged: verdict.Verdict,
+    of_units: dict[str, Interval],
+) -> EstimatorReport:
     estimate = estimates["dr_lift" if log_sums.with_model else "lift"]
     note = "target minus the policies that ran, paired on the same rows"
-    one_unit = observations(log_sums) < intervals.MIN_UNITS
-    interval = (
-        missing("there is only one independent unit")
-        if one_unit
-        else intervals.normal(estimate.value, estimate.std_error, log_sums.settings.alpha)
-    )
-    return EstimatorReport(estimate.value, None if one_unit else estimate.std_error, {"normal": interval}, note)
+    if observations(log_sums) < intervals.MIN_UNITS:
+        interval = missing("there is only one independent unit")
+        return EstimatorReport(estimate.value, None, {"normal": interval}, note)
+    refused = refused_difference(judged, clustered=log_sums.units is not None)
+    if log_sums.units is None:
+        given = {"normal": intervals.normal(estimate.value, estimate.std_error, log_sums.settings.alpha)}
+    else:
+        given = of_units or {"unit_sums": missing("needs the rows, and this report was made from sums")}
+    if refused is not None:
+        given = dict.fromkeys(given, refused)
+    return EstimatorReport(estimate.value, estimate.std_error, given, note)

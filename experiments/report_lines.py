@@ -20,15 +20,17 @@ INTERVALS = (
     "empirical_bernstein",
     "cressie_read",
     "empirical_likelihood",
+    "unit_sums",
+    "always_valid",
     "confidence_sequence",
-    "betting",
     "asymptotic_sequence",
 )
 ASYMPTOTIC_REWARDS = 100.0
 """At early looks asymptotic sequences missed in 7 to 19% of simulated runs without this gate, in under 2% with it."""
 NEEDS_MODEL = ("dm", "dr", "sndr", "switch_dr", "dr_os")
-ROWS_OF_A_UNIT = "rows of one unit depend on each other; use the normal interval, whose error is clustered"
-ONLY_WEIGHTED_REWARDS = "this method works on weighted rewards: see ips and snips"
+ROWS_OF_A_UNIT = "rows of one unit depend on each other: see unit_sums and always_valid"
+NO_UNITS = "rows are independent: no units were given"
+ONLY_WEIGHTED_REWARDS = "this method works on weighted rewards: see snips"
 
 
 class Settings(NamedTuple):
@@ -77,8 +79,9 @@ def observations(log_sums: LogSums) -> int:
 
 
 def estimator(
-    name: str, estimates: dict[str, LinearEstimate], log_sums: LogSums, weighted: dict[str, Interval]
+    name: str, estimates: dict[str, LinearEstimate], log_sums: LogSums, of_rows: dict[str, Interval]
 ) -> EstimatorReport:
+    """The line of an estimator; `of_rows` has its intervals of `experiments.row_intervals`."""
     if name in NEEDS_MODEL and not log_sums.with_model:
         return _absent("needs the reward model's columns q and v")
     if name not in estimates:
@@ -104,8 +107,7 @@ def estimator(
         )
     )
     given["empirical_bernstein"] = _bernstein(name, estimate, log_sums)
-    if name in ("ips", "snips"):
-        given |= weighted
+    given |= of_rows
     return EstimatorReport(estimate.value, estimate.std_error, given, ESTIMANDS[name])
 
 
@@ -178,13 +180,16 @@ def detectable_lift(lift: EstimatorReport, alpha: float) -> float | None:
     """The smallest true lift whose two-sided interval lies above 0 in 80% of logs like this one; None when unknown."""
     if not lift.std_error:
         return None
-    return detectable_difference(lift.std_error, candidates=1, alpha=alpha / 2)
+    return detectable_difference(lift.std_error, candidates=1, alpha=alpha)
 
 
 def with_asymptotic(line: EstimatorReport, d: verdict.Diagnostics, alpha: float) -> EstimatorReport:
     """The line with its asymptotic sequence, which opens once weights and rewards both allow a normal limit."""
     if line.value is None or line.std_error is None or not line.intervals["normal"].exists:
         return line
+    if d.units is not None:
+        interval = missing(ROWS_OF_A_UNIT)
+        return line._replace(intervals={**line.intervals, "asymptotic_sequence": interval})
     gate = max(verdict.MIN_EFFECTIVE, verdict.MIN_EFFECTIVE_SHARE * d.rows)
     rewards = d.effective_rewards or 0.0
     if rewards < ASYMPTOTIC_REWARDS:

@@ -1,9 +1,9 @@
-"""Confidence sequences for off-policy values: intervals that stay valid after any number of looks.
+"""Confidence sequences: intervals that stay valid after any number of looks.
 
-Non-asymptotic sequences (gamma-exponential, betting) need rows in time order and hold for logs of adaptive policies,
-because they use only E[w r | past]. The estimand is V; when contexts drift, the gamma-exponential sequence covers the
-running average of V over the rounds so far. The asymptotic sequence takes any influence-function estimate and must wait
-for the effective-sample-size gate. This module must never use a row to predict itself.
+The gamma-exponential sequence needs rows in time order and holds for logs of adaptive policies, because it uses only
+E[w r | past]; it covers the running average of V over the rounds so far, also when V drifts. It is kept for comparison
+with vw-estimators: `experiments.value_sequence` is narrower. The asymptotic sequence takes any influence-function
+estimate and must wait for the effective-sample-size gate. This module must never use a row to predict itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from experiments.validation import FloatArray, fraction, positive, value_range
 
 RHO = 1.0
 """Scale of the gamma mixture, fixed before seeing data, as in the paper's experiments."""
-BET_CAP = 0.75
-"""Bets stay below this share of the largest possible loss in a round (Waudby-Smith and Ramdas 2023 suggest 1/2 or 3/4)."""
 
 
 class SequenceState(NamedTuple):
@@ -115,44 +113,6 @@ def _lower_mean(t: int, total: float, spread: float, threshold: float) -> float:
         return float(log_wealth(total - t * mean, spread)) - threshold
 
     return float(optimize.brentq(excess, 0.0, top, xtol=1e-16, rtol=1e-14))
-
-
-def betting(w: FloatArray, r: FloatArray, reward_range: tuple[float, float], alpha: float = 0.05) -> Interval:
-    """Betting sequence for V at the last of n rows, running intersection (Waudby-Smith, Wu, Ramdas et al. 2022).
-
-    Lower side: capital prod(1 + l_t(m) (x_t - m)) on x = w r scaled, with predictable bets l_t <= 0.75 / m, so that
-    capital stays positive whatever the weights; upper side by reflecting rewards, alpha/2 each. Needs rows.
-    """
-    low, high = value_range(*reward_range)
-    if len(w) == 0:
-        return missing("no rows yet")
-    level = fraction("alpha", alpha) / 2
-    below = _betting_lower(w * ((r - low) / (high - low)), level)
-    above = 1 - _betting_lower(w * ((high - r) / (high - low)), level)
-    if below > above:
-        return missing(
-            "the two sides contradict each other: rewards outside their range, or propensities that are wrong"
-        )
-    return Interval(low + below * (high - low), low + above * (high - low))
-
-
-def _betting_lower(x: FloatArray, level: float) -> float:
-    """Largest m in [0, 1] whose capital has reached 1/level at some time; capital falls with m, hence bisection."""
-    t = np.arange(1, len(x) + 1, dtype=np.float64)
-    mean = (0.5 + np.cumsum(x)) / (t + 1)
-    variance = (0.25 + np.cumsum((x - np.minimum(mean, 1.0)) ** 2)) / (t + 1)
-    before = np.concatenate(([0.25], variance[:-1]))
-    bets = np.sqrt(2 * log(1 / level) / (before * t * np.log1p(t)))
-
-    def ruined(m: float) -> bool:
-        capped = np.minimum(bets, BET_CAP / m)
-        return float(np.cumsum(np.log1p(capped * (x - m))).max()) >= log(1 / level)
-
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if ruined(middle) else (low, middle)
-    return low
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Whether a log can answer the question: a status, and reasons with their numbers.
+"""Whether a log can answer the question: a status, and reasons as codes with their numbers.
 
 The gate refuses and never repairs: a number that fails is "not_identified". This module must never let such a number
 become a headline, or suppress a warning.
@@ -14,6 +14,8 @@ ROUNDING = 1e-9
 """A mean weight that differs from 1 by less is 1."""
 MIN_EFFECTIVE = 100.0
 MIN_EFFECTIVE_SHARE = 0.005
+MIN_EFFECTIVE_UNITS = 10.0
+"""In simulation intervals of unit sums covered at least as often as they say from here on (`benchmarks.unit_coverage`)."""
 MAX_ROW_SHARE = 0.05
 MAX_UNSUPPORTED = 0.01
 MAX_DISAGREEMENT = 3.0
@@ -37,12 +39,12 @@ class Status(StrEnum):
 
 
 class Reason(NamedTuple):
-    """A finding of the gate."""
+    """A finding of the gate. `experiments.verdict_words` has its words."""
 
     code: str
     """Stable short name, for programs."""
-    sentence: str
-    """For people: the finding and what it means."""
+    params: dict[str, float]
+    """The numbers that its sentence names."""
     value: float | None
     """The measured number."""
     limit: float | None
@@ -86,12 +88,16 @@ class Diagnostics(NamedTuple):
     """Kish size of the weighted rewards, or of the weighted shortfalls from the best reward, whichever is smaller."""
     possible_weight: float | None = None
     """Largest weight that any action of any row could have had."""
+    units: int | None = None
+    """Independent units; None when rows are independent."""
+    effective_units: float | None = None
+    """Kish: (sum of unit weights)^2 / sum of their squares; None when rows are independent."""
 
 
 def judge(d: Diagnostics) -> Verdict:
     """The gate, with limits as in docs/statistics.md ("Verdict")."""
-    findings = (_mean_weight(d), _effective(d), _dominance(d), _support(d), _disagreement(d), _rare(d), _unseen(d))
-    reasons = tuple(reason for reason in findings if reason is not None)
+    checks = (_mean_weight, _effective, _units, _dominance, _support, _disagreement, _rare, _unseen)
+    reasons = tuple(reason for check in checks if (reason := check(d)) is not None)
     if any(reason.fatal for reason in reasons):
         return Verdict(Status.NOT_IDENTIFIED, reasons)
     return Verdict(Status.WARNING if reasons else Status.IDENTIFIED, reasons)
@@ -107,80 +113,66 @@ def weight_z(d: Diagnostics) -> float | None:
 
 def _mean_weight(d: Diagnostics) -> Reason | None:
     z = weight_z(d)
-    if z is not None and abs(z) <= MAX_WEIGHT_Z:
+    if z is None:
+        return Reason("mean_weight_constant", {"mean": d.mean_weight}, None, MAX_WEIGHT_Z, True)
+    if abs(z) <= MAX_WEIGHT_Z:
         return None
-    distance = "with no spread at all" if z is None else f"{z:+.1f} standard errors from 1"
-    sentence = (
-        f"the mean weight is {d.mean_weight:.4g}, {distance}: the logged propensities or the support are broken "
-        "(true weights average 1)"
-    )
-    return Reason("mean_weight", sentence, z, MAX_WEIGHT_Z, True)
+    return Reason("mean_weight", {"mean": d.mean_weight, "z": z}, z, MAX_WEIGHT_Z, True)
 
 
 def _effective(d: Diagnostics) -> Reason | None:
-    limit = max(MIN_EFFECTIVE, MIN_EFFECTIVE_SHARE * d.rows)
-    if d.effective_sample_size >= limit:
+    limit, size = max(MIN_EFFECTIVE, MIN_EFFECTIVE_SHARE * d.rows), d.effective_sample_size
+    if size >= limit:
         return None
-    sentence = (
-        f"the effective sample size is {d.effective_sample_size:.1f} of {d.rows} rows, below {limit:.0f}: the log "
-        "holds too few decisions like the target policy's; only shrunk estimates exist"
-    )
-    return Reason("effective_sample_size", sentence, d.effective_sample_size, limit, True)
+    return Reason("effective_sample_size", {"size": size, "rows": d.rows, "limit": limit}, size, limit, True)
+
+
+def _units(d: Diagnostics) -> Reason | None:
+    size = d.effective_units
+    if d.units is None or size is None or size >= MIN_EFFECTIVE_UNITS:
+        return None
+    params = {"size": size, "units": d.units, "limit": MIN_EFFECTIVE_UNITS}
+    return Reason("effective_units", params, size, MIN_EFFECTIVE_UNITS, True)
 
 
 def _dominance(d: Diagnostics) -> Reason | None:
     total = d.mean_weight * d.rows
-    share = d.max_weight / total if total > 0 else 1.0
+    if total <= 0:
+        return Reason("no_weight", {}, 1.0, MAX_ROW_SHARE, True)
+    share = d.max_weight / total
     if share <= MAX_ROW_SHARE:
         return None
-    sentence = (
-        f"one row carries {share:.1%} of all weight (limit {MAX_ROW_SHARE:.0%}): the value depends on a single reward"
-    )
-    if total <= 0:
-        sentence = "no row carries any weight: the log never chose what the target policy would choose"
-    return Reason("row_dominance", sentence, share, MAX_ROW_SHARE, True)
+    return Reason("row_dominance", {"share": share, "limit": MAX_ROW_SHARE}, share, MAX_ROW_SHARE, True)
 
 
 def _support(d: Diagnostics) -> Reason | None:
-    if d.unsupported_mass is None or d.unsupported_mass <= MAX_UNSUPPORTED:
+    share = d.unsupported_mass
+    if share is None or share <= MAX_UNSUPPORTED:
         return None
-    sentence = (
-        f"{d.unsupported_mass:.1%} of the target's choices fall on actions that were never logged "
-        f"(limit {MAX_UNSUPPORTED:.0%}): no log of these policies holds their rewards"
-    )
-    return Reason("unsupported", sentence, d.unsupported_mass, MAX_UNSUPPORTED, True)
+    return Reason("unsupported", {"share": share, "limit": MAX_UNSUPPORTED}, share, MAX_UNSUPPORTED, True)
 
 
 def _disagreement(d: Diagnostics) -> Reason | None:
-    if d.disagreement is None or d.disagreement <= MAX_DISAGREEMENT:
+    gap = d.disagreement
+    if gap is None or gap <= MAX_DISAGREEMENT:
         return None
-    sentence = (
-        f"DR and SNIPS differ by {d.disagreement:.1f} standard errors of their paired difference: check that the "
-        "reward model never saw the rows that it predicts, and that propensities are true"
-    )
-    return Reason("estimator_disagreement", sentence, d.disagreement, MAX_DISAGREEMENT, False)
+    return Reason("estimator_disagreement", {"errors": gap}, gap, MAX_DISAGREEMENT, False)
 
 
 def _rare(d: Diagnostics) -> Reason | None:
-    if d.effective_rewards is None or d.effective_rewards >= MIN_EFFECTIVE_REWARDS:
+    size = d.effective_rewards
+    if size is None or size >= MIN_EFFECTIVE_REWARDS:
         return None
-    sentence = (
-        f"only {d.effective_rewards:.1f} effective rewards (or failures, whichever are rarer) support the value: "
-        f"below {MIN_EFFECTIVE_REWARDS:.0f} normal intervals cover too rarely; read the Cressie-Read or the sequence interval"
-    )
-    return Reason("rare_rewards", sentence, d.effective_rewards, MIN_EFFECTIVE_REWARDS, False)
+    params = {"size": size, "limit": MIN_EFFECTIVE_REWARDS}
+    return Reason("rare_rewards", params, size, MIN_EFFECTIVE_REWARDS, False)
 
 
 def _unseen(d: Diagnostics) -> Reason | None:
     if d.possible_weight is None or d.rows >= MIN_ROWS_PER_WEIGHT * d.possible_weight:
         return None
-    per_weight = d.rows / d.possible_weight
-    sentence = (
-        f"a weight of {d.possible_weight:.1f} is possible, and there are only {per_weight:.0f} rows for each unit of it: rows "
-        f"that would move the value may not have been drawn yet (limit {MIN_ROWS_PER_WEIGHT:.0f}); read the Cressie-Read or the "
-        "sequence interval"
-    )
-    return Reason("unseen_weights", sentence, per_weight, MIN_ROWS_PER_WEIGHT, False)
+    rows = d.rows / d.possible_weight
+    params = {"weight": d.possible_weight, "rows": rows, "limit": MIN_ROWS_PER_WEIGHT}
+    return Reason("unseen_weights", params, rows, MIN_ROWS_PER_WEIGHT, False)
 
 
 def unsupported_mass(target_mean: list[float] | tuple[float, ...], logged_counts: list[int] | tuple[int, ...]) -> float:

@@ -39,6 +39,7 @@ BAD_INPUT = 2
     "--probabilities", metavar="ACTION=COLUMN,...", help="Logged distribution; the first action is compared with."
 )
 @click.option("--max-weight", type=float, metavar="W", help="Largest POSSIBLE weight, not the largest seen.")
+@click.option("--possible-weight", metavar="COLUMN", help="Largest weight that any action of the row could have had.")
 @click.option("--reward-range", type=float, nargs=2, metavar="LO HI", help="Declared range of rewards.")
 @click.option("--switch-tau", type=float, metavar="T", help="Switch-DR threshold; default sqrt(rows).")
 @click.option("--shrinkage-lambda", type=float, metavar="L", help="DR shrinkage; default the number of rows.")
@@ -123,6 +124,8 @@ def print_evaluation(answer: JsonObject) -> None:
     console.print(facts, highlight=False)
     if verdict["status"] == "not_identified":
         console.print("The log does not answer the question: the numbers below are for debugging.", highlight=False)
+    else:
+        _print_headline(console, answer["headline"], level)
     _print_lift(console, answer["lift"], level)
     if answer["detectable_lift"] is not None:
         text = f"Smallest lift that a log like this shows in 4 of 5 cases: {answer['detectable_lift']:.3g}"
@@ -150,9 +153,20 @@ def _actions_table(actions: JsonObject, level: str) -> Table:
     return table
 
 
+def _print_headline(console: Console, lead: JsonObject, level: str) -> None:
+    """Print the value with its interval for every look, and the interval for one look beside it."""
+    sequence, look = lead["always_valid"], lead["one_look"]
+    every = f"none ({lead['always_valid_note']})" if sequence is None else f"{sequence[0]:.6g} to {sequence[1]:.6g}"
+    one = f"none ({lead['one_look_note']})" if look is None else f"{look[0]:.6g} to {look[1]:.6g}"
+    console.print(
+        f"Value: [bold]{lead['value']:.6g}[/bold] ({lead['estimator']}), {level} interval at every look {every}; for one "
+        f"pre-declared look {one} ({lead['one_look_method']})",
+        highlight=False,
+    )
+
+
 def _print_lift(console: Console, lift: JsonObject, level: str) -> None:
-    interval = lift["intervals"].get("normal")
-    if interval is not None:
+    for interval in lift["intervals"].values():
         console.print(
             f"Lift over the policies that ran: {lift['value']:+.6g}, {level} interval {interval[0]:.6g} to "
             f"{interval[1]:.6g} (one pre-declared look)",

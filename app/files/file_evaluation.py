@@ -16,7 +16,9 @@ from app.files.refused import FileRefused
 from experiments.adaptive import ActionValue, WeightedEstimate, action_values
 from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
 from experiments.report_lines import EstimatorReport
+from experiments.results import Interval
 from experiments.validation import DISTRIBUTION_TOLERANCE, DataError, refuse_first
+from experiments.verdict_words import sentences
 
 
 class EvaluateRequest(NamedTuple):
@@ -33,6 +35,8 @@ class EvaluateRequest(NamedTuple):
     probabilities: str | None = None
     """Columns of the logged distribution: ACTION=COLUMN,ACTION=COLUMN. The others are compared with the first action."""
     max_weight: float | None = None
+    possible_weight: str | None = None
+    """The column of the largest weight that any action of the row could have had."""
     reward_range: tuple[float, float] | None = None
     switch_tau: float | None = None
     shrinkage_lambda: float | None = None
@@ -63,6 +67,7 @@ def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
         "reward": request.reward,
         "q": request.q,
         "v": request.v,
+        "possible weight": request.possible_weight,
     }
     distribution = _distribution(request.probabilities)
     names = [name for name in (*roles.values(), *distribution.values()) if name is not None]
@@ -98,6 +103,7 @@ def _report(request: EvaluateRequest, columns: Columns) -> OffPolicyReport:
             request.clip,
             request.switch_tau,
             request.shrinkage_lambda,
+            None if request.possible_weight is None else numbers[request.possible_weight],
         ),
     )
 
@@ -147,13 +153,16 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "mean_weight": report.mean_weight,
         "mean_weight_z": report.weight_z,
         "effective_sample_size": report.effective_sample_size,
+        "effective_units": report.effective_units,
         "max_weight": report.max_weight,
         "logged_value": report.logged_value,
         "verdict": {
             "status": str(report.verdict.status),
-            "reasons": [reason.sentence for reason in report.verdict.reasons],
+            "reasons": sentences(report.verdict.reasons),
             "codes": [reason.code for reason in report.verdict.reasons],
+            "params": [reason.params for reason in report.verdict.reasons],
         },
+        "headline": _headline_document(report),
         "lift": _line_document(report.lift),
         "detectable_lift": report.detectable_lift,
         "estimators": {name: _line_document(line) for name, line in report.estimators.items()},
@@ -168,6 +177,25 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "assumptions": _assumptions(evaluation),
         **actions,
     }
+
+
+def _headline_document(report: OffPolicyReport) -> dict[str, object]:
+    """What the report leads with; without figures when the verdict refuses them."""
+    lead = report.headline
+    shown = report.verdict.identified
+    return {
+        "estimator": lead.estimator,
+        "value": lead.value if shown else None,
+        "always_valid": _ends(lead.always_valid) if shown else None,
+        "always_valid_note": lead.always_valid.note or lead.always_valid.reason,
+        "one_look": _ends(lead.one_look) if shown else None,
+        "one_look_method": lead.one_look_method,
+        "one_look_note": lead.one_look.note or lead.one_look.reason,
+    }
+
+
+def _ends(interval: Interval) -> list[float | None] | None:
+    return [interval.low, interval.high] if interval.exists else None
 
 
 def _action_document(action: ActionValue) -> dict[str, object]:
@@ -206,12 +234,14 @@ def _assumptions(evaluation: Evaluation) -> list[str]:
     out = [
         "propensities are the true probabilities of the logged choices, and a reward depends on its own decision only",
         "all intervals but the sequences hold for one look at a size fixed beforehand",
-        "confidence_sequence and betting hold at every look, and take file order as time order",
+        "always_valid and confidence_sequence hold at every look, and take file order as time order",
     ]
     if not report.settings.range_declared:
         out.append(f"no --reward-range was declared: intervals that need one assume {low:g} to {high:g}")
     if report.settings.max_weight is None:
-        out.append("no --max-weight was declared: Cressie-Read and likelihood allow any weight, Bernstein is missing")
+        out.append(
+            "no --max-weight was declared: always_valid, Cressie-Read and likelihood allow any weight, Bernstein is missing"
+        )
     if evaluation.actions is not None:
         out.append("values by action are adaptively weighted, hold for one look, and need a lasting exploration floor")
     return out

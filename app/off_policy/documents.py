@@ -59,11 +59,14 @@ class PolicyLine(Document):
     text: str
     features_off: list[str] = Field(default_factory=list)
     value: float | None
-    interval: IntervalDocument | None
+    interval: IntervalDocument | None  # holds at every look; in older documents for one look
+    one_look: IntervalDocument | None = None  # holds for one look at a size fixed beforehand
+    one_look_method: str | None = None
     headline: str | None  # estimator and interval
     status: str  # identified, warning, not_identified
     reasons: list[str]
     reason_codes: list[str] = Field(default_factory=list)
+    reason_params: list[dict[str, float]] = Field(default_factory=list)  # one for each code
     effective_sample_size: float | None
     mean_weight: float | None
     max_weight: float | None
@@ -85,7 +88,7 @@ class Realised(Document):
     realised_interval: IntervalDocument | None = None
     realised_on: int | None = None
     difference_interval: IntervalDocument | None = None
-    agrees: bool | None = None
+    agrees: bool | None = None  # null: nothing can be compared
 
 
 class SearchLine(Document):

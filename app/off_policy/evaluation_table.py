@@ -25,18 +25,20 @@ from app.off_policy.documents import (
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Policies, Target
-from app.off_policy.policy_line import NOT_NORMAL, impossible, policy_line
+from app.off_policy.policy_line import impossible, policy_line
 from bandits import reward_model
 from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
-from experiments import estimators, intervals
-from experiments.candidates import differences, judge
-from experiments.folds import forward_folds
+from experiments import estimators, unit_sums
+from experiments.candidates import Candidate, differences, judge, paired, paired_sums
+from experiments.folds import earlier_means, forward_folds
+from experiments.headline import not_normal, refused_difference
 from experiments.report import Assumptions, ModelColumns, evaluate_rows
 from experiments.validation import DataError
 from experiments.verdict import Verdict
 
 FOLDS = 4
+MODEL_ROWS = 200  # rows before a fold from which a reward model is fitted
 MIN_SIDE = 50  # evaluated decisions on each side of a comparison of prediction and outcome
 ASSUMPTIONS = (
     "The estimand is the mean reward per decision that a policy would have earned on the evaluated decisions' contexts.",
@@ -44,10 +46,19 @@ ASSUMPTIONS = (
     "arm. Logged distributions are those that were drawn with (the audit checks it); on rows of other arms a learning arm "
     "is recomputed with the model version that it used last. A reward depends on its own decision only.",
     "Policies that learn were trained on the earlier part; the reward model of each row on earlier rows only.",
+    "A value's first interval holds at every look together; all other intervals hold for one look. Where units return, both "
+    "count units, and are asymptotic in their number.",
     "Standard errors are clustered by unit. The largest weight is the largest that any action of an evaluated row could "
     "have had.",
 )
 FloatArray = NDArray[np.float64]
+
+
+class Running(NamedTuple):
+    """What the policies are compared with."""
+
+    dr: estimators.Estimate
+    verdict: Verdict | None  # null: the logged value, which needs no weights
 
 
 class Judged(NamedTuple):
@@ -80,9 +91,11 @@ def evaluate(
         if target.predictor is not None:
             target.predictor.close()
     # Without a learning arm, there is no serving model to compare with: the logged value takes its place.
-    running = judged[0].dr if policies.learning() else estimators.logged_value(late.reward)
+    running = Running(judged[0].dr, judged[0].verdict)
+    if not policies.learning():
+        running = Running(estimators.logged_value(late.reward), None)
     for policy in judged:
-        policy.line.against_running = _difference(policy.dr, running, late, request.alpha)
+        policy.line.against_running = _difference(policy, running, late, request.alpha)
     return EvaluationResult(
         window=EvaluationWindow(
             trained_on=len(early),
@@ -93,7 +106,7 @@ def evaluate(
         ),
         logged_value=float(late.reward.mean()),
         policies=[*(policy.line for policy in judged), *refused],
-        realised=[_realised(late, arm, predictions, request.alpha) for arm in policies.learning()],
+        realised=[_realised(late, arm, predictions, policies, request.alpha) for arm in policies.learning()],
         search=_search(judged[len(standing) :], running, late, request.alpha),
         assumptions=list(ASSUMPTIONS),
     )
@@ -119,23 +132,34 @@ def _tick(progress: Callable[[float], None], start: float, per_row: float, rows:
 def _predictions(early: LogTable, late: LogTable, policies: Policies) -> FloatArray:
     """Predicted reward of every eligible action of the later rows, shape (n, K).
 
-    The model of each fold is fitted on all rows before the fold.
+    The model of each fold is fitted on all rows before the fold. With few rows before it, each action's mean over the
+    rows before the row takes the model's place.
     """
     low, high = policies.config.reward.min, policies.config.reward.max
     predictions = np.zeros_like(late.logged)
     lines, rewards = early.chosen_lines(), list(early.reward)
     for fold in forward_folds(len(late), FOLDS):
         part = late.part(fold)
-        model = reward_model.fit(lines, rewards)
-        flat = reward_model.predict(model, part.all_lines(), low, high)
+        sizes = [len(logged.eligible) for logged in part.rows]
+        if len(lines) < MODEL_ROWS:
+            flat = _earlier_means([early, late.part(slice(0, fold.stop))])[-sum(sizes) :]
+        else:
+            flat = reward_model.predict(reward_model.fit(lines, rewards), part.all_lines(), low, high)
         start = 0
-        for row, logged in enumerate(part.rows, start=fold.start):
-            size = len(logged.eligible)
+        for row, size in enumerate(sizes, start=fold.start):
             predictions[row, :size] = flat[start : start + size]
             start += size
         lines += part.chosen_lines()
         rewards += list(part.reward)
     return predictions
+
+
+def _earlier_means(parts: list[LogTable]) -> FloatArray:
+    """The mean reward of every eligible action over earlier rows, row by row, over consecutive parts of the log."""
+    rows = [row for part in parts for row in part.rows]
+    rewards = np.concatenate([part.reward for part in parts])
+    means = earlier_means(rewards.tolist(), [row.eligible[row.chosen] for row in rows], [row.eligible for row in rows])
+    return np.concatenate([np.array(row) for row in means])
 
 
 def _judge(
@@ -157,40 +181,42 @@ def _judge(
         late.reward,
         model=ModelColumns(q, v),
         unit=late.clusters,
-        assumptions=Assumptions(alpha, _largest_weight(late, chances), (reward.min, reward.max)),
+        assumptions=Assumptions(
+            alpha, reward_range=(reward.min, reward.max), possible_weight=_possible_weights(late, chances)
+        ),
         unsupported_mass=late.unsupported(chances),
     )
     w = estimators.importance_weights(late.propensity, target_chances)
     return Judged(policy_line(target, report, w), estimators.dr(w, late.reward, q, v), report.verdict)
 
 
-def _largest_weight(late: LogTable, chances: FloatArray) -> float | None:
-    """The largest weight that any action of any row could have had; null when weights have no bound.
+def _possible_weights(late: LogTable, chances: FloatArray) -> FloatArray:
+    """The largest weight that any action of each row could have had, shape (n,); infinite where weights have no bound.
 
     They have none when the log has only the chosen action's probability (an imported log), or when the target takes an
     action that could not be logged.
     """
-    if np.any((chances > 0) & (late.logged <= 0)):
-        return None
     weights = np.divide(chances, late.logged, out=np.zeros_like(chances), where=late.logged > 0)
-    return max(float(weights.max()), 1.0)
+    unbounded = ((chances > 0) & (late.logged <= 0)).any(axis=1)
+    return np.asarray(np.where(unbounded, np.inf, weights.max(axis=1)))
 
 
-def _difference(
-    dr: estimators.Estimate, running: estimators.Estimate, late: LogTable, alpha: float
-) -> ValueDifference | None:
-    if dr is running:
+def _difference(policy: Judged, running: Running, late: LogTable, alpha: float) -> ValueDifference | None:
+    """The paired difference to what runs; none where the log does not identify the policy's value."""
+    if policy.dr is running.dr or not policy.verdict.identified:
         return None
-    gap = estimators.difference(dr, running)
-    error = intervals.standard_error(gap.influence, late.clusters)
+    gap, clustered = paired(policy.dr, running.dr, late.clusters), late.clusters is not None
+    verdicts = [policy.verdict] if running.verdict is None else [policy.verdict, running.verdict]
+    refused = next((reason for each in verdicts if (reason := refused_difference(each, clustered=clustered))), None)
+    sums = paired_sums(policy.dr, running.dr, late.clusters)
     return ValueDifference(
-        difference=gap.value,
-        std_error=error,
-        interval=document_of(intervals.normal(gap.value, error, alpha)),
+        difference=gap.difference,
+        std_error=gap.std_error,
+        interval=document_of(refused or unit_sums.one_look(sums, unit_sums.UNBOUNDED, alpha)),
     )
 
 
-def _realised(late: LogTable, arm: str, predictions: FloatArray, alpha: float) -> Realised:
+def _realised(late: LogTable, arm: str, predictions: FloatArray, policies: Policies, alpha: float) -> Realised:
     """Compare a learning arm's value as predicted from the other arms' rows with what the arm really earned."""
     others = np.array([row.arm != arm for row in late.rows])
     if others.sum() < MIN_SIDE or (~others).sum() < MIN_SIDE:
@@ -203,48 +229,51 @@ def _realised(late: LogTable, arm: str, predictions: FloatArray, alpha: float) -
     predicted = estimators.dr(w, rest.reward, model[rows, rest.chosen], (model * target).sum(axis=1))
     own = late.take(np.flatnonzero(~others))
     earned = estimators.logged_value(own.reward)
-    predicted_error = intervals.standard_error(predicted.influence, rest.clusters)
-    earned_error = intervals.standard_error(earned.influence, own.clusters)
-    error = float(np.hypot(predicted_error, earned_error))
-    gap = intervals.normal(predicted.value - earned.value, error, alpha)
+    bounds = policies.config.reward.min, policies.config.reward.max
+    predicted_sums = unit_sums.mean_sums(predicted.influence + predicted.value, rest.clusters)
+    earned_sums = unit_sums.mean_sums(own.reward, own.clusters)
+    gap = unit_sums.independent_difference(predicted_sums, earned_sums, alpha)
     return Realised(
         arm=arm,
         predicted=predicted.value,
-        predicted_interval=document_of(intervals.normal(predicted.value, predicted_error, alpha)),
+        predicted_interval=document_of(unit_sums.one_look(predicted_sums, bounds, alpha)),
         predicted_from=len(rest),
         realised=earned.value,
-        realised_interval=document_of(intervals.normal(earned.value, earned_error, alpha)),
+        realised_interval=document_of(unit_sums.one_look(earned_sums, bounds, alpha)),
         realised_on=len(own),
         difference_interval=document_of(gap),
-        agrees=gap.covers(0.0),
+        agrees=gap.covers(0.0) if gap.exists else None,
     )
 
 
-def _search(judged: Sequence[Judged], running: estimators.Estimate, late: LogTable, alpha: float) -> Search:
+def _search(judged: Sequence[Judged], running: Running, late: LogTable, alpha: float) -> Search:
     """The candidate that may be staged as a new arm: supported by the log, and better than what runs after correction."""
     if not judged:
         return Search(candidates=[], winner=None, text="no candidate is stored")
-    gaps = differences([policy.dr for policy in judged], running, late.clusters)
+    gaps = differences([policy.dr for policy in judged], running.dr, late.clusters)
     names, verdicts = [policy.line.policy for policy in judged], [policy.verdict for policy in judged]
+    if running.verdict is not None and not running.verdict.identified:
+        verdicts = [running.verdict] * len(judged)  # nothing is shown to be better than an unknown value
     judgements = judge(names, gaps, verdicts, alpha=alpha)
     # The paired test assumes a normal distribution, which does not hold with few rewards: such candidates cannot win.
-    rare = {policy.line.policy for policy in judged if NOT_NORMAL.intersection(policy.line.reason_codes)}
+    rare = {policy.line.policy for policy in judged if not_normal(policy.verdict)}
     good = [candidate for candidate in judgements if candidate.promoted and candidate.name not in rare]
     best = max(good, key=lambda candidate: candidate.difference, default=None)
     text = "no candidate is shown to be better than what runs"
     if best is not None:
         text = f"{best.name} is shown to be better than what runs (p {best.adjusted_p:.2g}): stage it as a new arm to be sure"
-    lines = [
-        SearchLine(
-            name=candidate.name,
-            difference=candidate.difference,
-            std_error=candidate.std_error,
-            p_value=candidate.p_value,
-            adjusted_p=candidate.adjusted_p,
-            interval=document_of(candidate.interval),
-            promoted=candidate.promoted,
-            reason=candidate.reason,
-        )
-        for candidate in judgements
-    ]
+    lines = [_search_line(candidate) for candidate in judgements]
     return Search(candidates=lines, winner=None if best is None else best.name, text=text)
+
+
+def _search_line(candidate: Candidate) -> SearchLine:
+    return SearchLine(
+        name=candidate.name,
+        difference=candidate.difference,
+        std_error=candidate.std_error,
+        p_value=candidate.p_value,
+        adjusted_p=candidate.adjusted_p,
+        interval=document_of(candidate.interval),
+        promoted=candidate.promoted,
+        reason=candidate.reason,
+    )

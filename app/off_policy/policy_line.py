@@ -8,10 +8,9 @@ from app.off_policy.documents import EstimatorLine, PolicyLine, WeightHistogram
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.policies import Target
 from experiments.report import OffPolicyReport
-from experiments.results import Interval
 from experiments.verdict import Status
+from experiments.verdict_words import sentences
 
-NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})  # with these reasons, normal intervals cover too seldom
 HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 NOT_POSSIBLE = "not_possible"  # the reason code of a candidate that cannot be evaluated at all
 
@@ -22,17 +21,20 @@ def policy_line(target: Target, report: OffPolicyReport, weights: NDArray[np.flo
     :param weights: (n,) importance weights of the evaluated rows.
     """
     shown = report.verdict.identified
-    method, value, interval = _headline(report)
+    lead = report.headline
     return PolicyLine(
         policy=target.name,
         text=target.text,
         features_off=list(target.features_off),
-        value=value if shown else None,
-        interval=document_of(interval) if shown else None,
-        headline=method if shown else None,
+        value=lead.value if shown else None,
+        interval=document_of(lead.always_valid) if shown else None,
+        one_look=document_of(lead.one_look) if shown else None,
+        one_look_method=lead.one_look_method if shown else None,
+        headline=f"{lead.estimator}, always_valid" if shown else None,
         status=str(report.verdict.status),
-        reasons=[reason.sentence for reason in report.verdict.reasons],
+        reasons=sentences(report.verdict.reasons),
         reason_codes=[reason.code for reason in report.verdict.reasons],
+        reason_params=[reason.params for reason in report.verdict.reasons],
         effective_sample_size=report.effective_sample_size,
         mean_weight=report.mean_weight,
         max_weight=report.max_weight,
@@ -74,14 +76,3 @@ def impossible(spec: CandidateSpec, reason: str) -> PolicyLine:
         estimators={},
         against_running=None,
     )
-
-
-def _headline(report: OffPolicyReport) -> tuple[str, float | None, Interval]:
-    """DR with a normal interval; with too few rewards for it, SNIPS with an interval that does not assume normality."""
-    rare = any(reason.code in NOT_NORMAL for reason in report.verdict.reasons)
-    dr, snips = report.estimators["dr"], report.estimators["snips"]
-    if not rare:
-        return "dr, normal", dr.value, dr.intervals["normal"]
-    weighted = report.estimators["ips"].intervals
-    name = "cressie_read" if weighted["cressie_read"].exists else "confidence_sequence"
-    return f"snips, {name}", snips.value, weighted[name]

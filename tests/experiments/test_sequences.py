@@ -93,21 +93,3 @@ def test_the_confidence_sequence_reflects_and_scales_with_rewards() -> None:
     assert moved[:2] == pytest.approx([4 * (x or 0) - 1 for x in plain[:2]], rel=1e-9)
     assert mirrored[:2] == pytest.approx([1 - (plain[1] or 0), 1 - (plain[0] or 0)], rel=1e-9)
     assert sequences.gamma_exponential(sequences.START, (0, 1)).reason
-
-
-def test_betting_intervals_shrink_with_data_and_cover_the_truth() -> None:
-    rng = np.random.default_rng(3)
-    w = rng.choice([0.2, 1.8], 8000)
-    r = (rng.random(8000) < 0.4).astype(float)
-    short, long = sequences.betting(w[:1000], r[:1000], (0, 1)), sequences.betting(w, r, (0, 1))
-    assert short.covers(0.4)
-    assert long.covers(0.4)
-    assert (long[1] or 1) - (long[0] or 0) < 0.6 * ((short[1] or 1) - (short[0] or 0))
-
-
-def test_contradicting_sides_end_in_a_reason_instead_of_an_empty_interval() -> None:
-    w = np.full(4000, 3.0)
-    r = np.r_[np.ones(2000), np.zeros(2000)]
-    result = sequences.betting(w, r, (0, 1))
-    assert not result.exists
-    assert "contradict" in result.reason

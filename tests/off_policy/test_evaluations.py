@@ -117,7 +117,9 @@ def test_every_policy_s_interval_covers_its_true_value(lab: Lab, learned: str) -
     assert real["running"] > 0.58 and real["square"] > 0.55 and real["blind"] < 0.5
     for name, line in lines.items():
         assert line["status"] == "identified", (name, line["reasons"])
-        assert line["headline"] == "dr, normal"
+        assert line["headline"] == "dr, always_valid"
+        assert line["interval"]["low"] <= line["one_look"]["low"] <= line["value"] <= line["one_look"]["high"]
+        assert line["one_look"]["high"] <= line["interval"]["high"]
         assert line["interval"]["low"] < real[name] < line["interval"]["high"], (name, line["interval"], real[name])
         assert line["interval"]["high"] - line["interval"]["low"] < 0.25
         assert line["mean_weight"] == pytest.approx(1, abs=0.15)

@@ -82,7 +82,7 @@ def test_the_table_holds_every_figure_of_the_report(shop: str, lab: Lab, viewer:
 def test_metrics_stand_by_role_with_what_must_be_known_of_them(shop: str, viewer: Browser) -> None:
     text = viewer.get("/admin/experiments/shop/results").text
     assert text.index("Clicks decides") < text.index("Latency guardrail") < text.index("<b>bold</b>")
-    assert "Winsorised: values per unit above the 99.0% quantile" in text
+    assert "Winsorised: values per unit beyond the 99.0% quantile" in text
     assert "worse than control by at most 10.0%" in text
     assert "adjusted by Holm" in text and "adjusted by Benjamini-Hochberg" in text
     assert re.search(r"(not )?shown to be within the margin( yet)? \(p [<0-9.]", text)

@@ -12,6 +12,7 @@ from app.off_policy.documents import EvaluationResult, PolicyLine, Realised, Sea
 from app.off_policy.logged_values import Policy
 from app.off_policy.policy_line import NOT_POSSIBLE
 from experiments.agreement import Agreement
+from experiments.verdict_words import page_sentence
 
 ESTIMATORS = {
     "dr": "doubly robust",
@@ -40,7 +41,8 @@ class ShownPolicy(NamedTuple):
     answer: tuple[str, str]  # whether the log identifies its value: words, and their colour
     reasons: list[str]
     value: str  # empty: the log does not identify it
-    interval: str
+    interval: str  # holds at every look
+    one_look: str  # empty: in documents from before always-valid intervals led
     difference: str  # to the running policy; empty: not computed
     difference_interval: str
     effective_sample: str
@@ -67,9 +69,12 @@ def values(evaluated: list[Policy], alpha: float) -> Figure:
     lines = [policy.line for policy in evaluated if policy.line.value is not None]
     drawn = [_row(line.policy, line.value, line.interval, line.policy == "running") for line in lines]
     chart = charts.forest(drawn, title="Value of each policy with its interval", unit="mean reward per decision")
-    rows = [[line.policy, number(line.value), interval(line.interval), line.headline or ""] for line in lines]
-    head = ["Policy", "Value", "Interval", "Estimator, interval"]
-    note = f"Dot: estimate. Line: {percent(1 - alpha, 0)} interval."
+    rows = [
+        [line.policy, number(line.value), interval(line.interval), _one_look(line), line.headline or ""]
+        for line in lines
+    ]
+    head = ["Policy", "Value", "Interval at every look", "For one look", "Estimator, interval"]
+    note = f"Dot: estimate. Line: {percent(1 - alpha, 0)} interval, which holds at every look together."
     return Figure("values", "What each policy earns per decision", chart, head, rows, note)
 
 
@@ -125,9 +130,10 @@ def _policy(policy: Policy, index: int) -> ShownPolicy:
         text=line.text,
         features_off=line.features_off,
         answer=("not possible" if NOT_POSSIBLE in line.reason_codes else words, colour),
-        reasons=[as_sentence(reason) for reason in line.reasons],
+        reasons=[as_sentence(reason) for reason in _reasons(line)],
         value=number(line.value) if line.value is not None else "",
         interval=interval(line.interval),
+        one_look=_one_look(line),
         difference=signed(gap.difference) if gap else "",
         difference_interval=interval(gap.interval, "signed") if gap else "",
         effective_sample=number(line.effective_sample_size),
@@ -135,6 +141,17 @@ def _policy(policy: Policy, index: int) -> ShownPolicy:
         overlap=percent(line.overlap),
         details=_details(policy, index) if policy.estimated else None,
     )
+
+
+def _one_look(line: PolicyLine) -> str:
+    return "" if line.one_look is None else interval(line.one_look)
+
+
+def _reasons(line: PolicyLine) -> list[str]:
+    """The reasons in the page's words. Documents from before reasons had parameters keep the words that they have."""
+    if len(line.reason_params) != len(line.reason_codes) or not line.reason_codes:
+        return line.reasons
+    return [page_sentence(code, params) for code, params in zip(line.reason_codes, line.reason_params, strict=True)]
 
 
 def _details(policy: Policy, index: int) -> Details:
@@ -176,7 +193,7 @@ def _by_estimator(policy: Policy, index: int) -> Figure:
     ]
     head = ["Estimator", "Value", "Interval, or why there is none"]
     note = (
-        "The stressed one leads, above with an interval that suits rare rewards when they are rare. Here: normal intervals, "
+        "The stressed one leads, above with an interval that holds at every look. Here: normal intervals for one look, "
         "widened by the estimated bias where weights are cut. The reward model alone has no honest interval."
     )
     return Figure(f"estimators-{index}", f"{name} by each estimator", chart, head, rows, note)
@@ -203,7 +220,7 @@ def _realised(arm: Realised) -> list[str]:
         f"{number(arm.predicted)} ({interval(arm.predicted_interval)})",
         f"{number(arm.realised)} ({interval(arm.realised_interval)})",
         interval(arm.difference_interval, "signed"),
-        "they agree" if arm.agrees else "they disagree",
+        {True: "they agree", False: "they disagree", None: "too few units to compare them"}[arm.agrees],
     ]
 
 

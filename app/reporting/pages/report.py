@@ -99,11 +99,14 @@ def _evaluation(evaluation: EvaluationAnswer) -> ShownEvaluation | None:
 def _policy(line: PolicyLine) -> list[str]:
     """A row of the off-policy table. Cells stay empty when the log cannot support a number."""
     comparison = line.against_running if line.interval is not None else None
+    # Evaluations from before always-valid intervals led have an interval for one look only.
+    every, look = (None, line.interval) if line.one_look is None else (line.interval, line.one_look)
     return [
         line.policy,
         line.text,
         number(line.value),
-        interval(line.interval) if line.interval is not None else "",
+        interval(every) if every is not None else "",
+        interval(look) if look is not None else "",
         interval(comparison.interval, "signed") if comparison else "",
         "yes" if line.status == "identified" else f"{line.status.replace('_', ' ')}: {' '.join(line.reasons)}",
     ]

@@ -79,7 +79,7 @@ def test_every_estimator_comes_through_the_command_with_its_error(reference: Pat
     assert result["mean_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_mean"], rel=1e-9)
     assert result["effective_sample_size"] == pytest.approx(expected["syn_binary"]["diagnostics"]["ess_kish"], rel=1e-9)
     assert result["max_weight"] == pytest.approx(expected["syn_binary"]["diagnostics"]["w_max"], rel=1e-12)
-    assert result["verdict"] == {"status": "identified", "reasons": [], "codes": []}
+    assert result["verdict"] == {"status": "identified", "reasons": [], "codes": [], "params": []}
 
 
 def test_likelihood_intervals_come_through_the_command(reference: Path, expected: Any, tmp_path: Path) -> None:
@@ -268,3 +268,36 @@ def test_degenerate_logs_give_reasons_and_never_nan(tmp_path: Path) -> None:
             assert all(line["not_available"].values()), (name, key)
             for low, high in line["intervals"].values():
                 assert low <= high, (name, key)
+
+
+def test_a_propensity_too_small_to_compute_with_ends_in_one_sentence(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"p": [0.5] * 500 + [1e-200], "t": [0.5] * 500 + [1.0], "r": [0.0, 1.0] * 250 + [1.0]})
+    options = ("--propensity", "p", "--target-probability", "t", "--reward", "r", "--json")
+    result = CliRunner().invoke(evaluate, [str(write(rows, tmp_path / "log.csv")), *options])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("log.csv: propensity (column p) is 1e-200 on line 502: its weight exceeds 1e+75")
+
+
+def test_the_report_leads_with_the_interval_for_every_look(rows: pd.DataFrame, tmp_path: Path) -> None:
+    path = write(pd.concat([rows] * 5, ignore_index=True).assign(p_eval=0.4, pscore=0.4), tmp_path / "a.csv")
+    lead = run(path, *COLUMNS)["headline"]
+    assert lead["always_valid"][0] <= lead["one_look"][0] <= lead["value"] <= lead["one_look"][1]
+    text = CliRunner().invoke(evaluate, [str(path), *COLUMNS]).output
+    assert f"Value: {lead['value']:.6g} (snips), 95% interval at every look {lead['always_valid'][0]:.6g}" in text
+
+
+def test_the_largest_possible_weight_may_differ_by_row(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    rewards = (rng.random(2000) < 0.9).astype(float)
+    target = rng.choice([0.2, 0.8], 2000)
+    log = pd.DataFrame({"pscore": 0.5, "p_eval": target, "reward": rewards, "largest": 1.6})
+    path = write(log, tmp_path / "a.csv")
+    known, unknown = run(path, *COLUMNS, "--possible-weight", "largest"), run(path, *COLUMNS)
+    assert known["settings"]["max_weight"] == 1.6
+    ends = [found["estimators"]["snips"]["intervals"]["always_valid"] for found in (known, unknown)]
+    assert ends[0][1] - ends[0][0] < 0.8 * (ends[1][1] - ends[1][0])
+    assert "allows any weight" in unknown["estimators"]["snips"]["notes"]["always_valid"]
+    log["largest"] = 1.5
+    message = refused(write(log, tmp_path / "b.csv"), *COLUMNS, "--possible-weight", "largest")
+    assert "the importance weight is 1.6 on line" in message

@@ -101,6 +101,23 @@ Source = Annotated[
 ]
 
 
+class ContextCovariate(_Strict):
+    """A number in the context of a unit's first decision, which the arm cannot have changed."""
+
+    type: Literal["context"]
+    field: str = Field(min_length=1, max_length=200)
+
+
+class HistoryCovariate(_Strict):
+    """What the unit's decisions in other experiments earned in so many days before its first decision in this one."""
+
+    type: Literal["history"]
+    days: float = Field(default=28, gt=0, le=365)
+
+
+Covariate = Annotated[ContextCovariate | HistoryCovariate, Field(discriminator="type")]
+
+
 class MetricSpec(_Strict):
     """One metric."""
 
@@ -121,6 +138,16 @@ class MetricSpec(_Strict):
     min_effect: float = Field(
         default=0.0, ge=0, le=10, description="Relative change that matters; the margin of a guardrail."
     )
+    covariate: Covariate | None = Field(
+        default=None,
+        description="Known before a unit was assigned; what it explains is taken out of the noise (CUPED).",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_covariate(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A metric from before covariates existed stays as it is."""
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name != "covariate" or value is not None}
 
 
 class DecisionRule(_Strict):

@@ -13,7 +13,8 @@ from app.foundation.store.engine import transaction
 from app.off_policy.store import evaluations
 from app.registry.lookup import stored_experiment
 from app.reporting import results as reported
-from app.reporting.comparison.result_lines import moments, units_of
+from app.reporting.comparison.metric_parts import units_of
+from app.reporting.comparison.result_lines import moments
 from app.reporting.documents.planning import ComparisonPlan, PlanAnswer, PlanBaseline, SimulatedBandit
 from app.reporting.documents.results import Results
 from app.reporting.planning_request import BanditPlan, MetricPlan, PowerRequest
@@ -21,9 +22,9 @@ from app.reporting.store import results
 from app.reporting.store.metric_sums import ArmSums, Scope, arm_sums
 from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
+from experiments.arm_sequence import TUNED_AT
 from experiments.comparison import DEN, NUM, linear_variance
 from experiments.planning import Baseline
-from experiments.strata import TUNED_AT
 from experiments.validation import DataError
 
 LOG_ROWS = 100_000  # newest decisions that a baseline is taken from

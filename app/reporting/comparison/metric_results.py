@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import MetricSpec, RewardSource
 from app.design.store import feedback_schemas
+from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.result_lines import Compared, Pair
@@ -60,15 +61,18 @@ class _Sums:
 
     def _read(self, ends: Ends) -> list[ArmSums]:
         computation, metric = self.computation, self.metric
-        units, values = lines.units_of(metric)
-        whole = computation.segment is None and metric.winsorize is None and len(computation.stretches) == 1
+        units, values = parts.units_of(metric)
+        covariate, its_values = parts.covariate_of(metric)
+        plain = metric.winsorize is None and covariate is None
+        whole = computation.segment is None and plain and len(computation.stretches) == 1
         if units == "reward" and whole:
             return computation.seen.reward
         return metric_sums.arm_sums(
             computation.connection,
             computation.scope(ends),
             units,
-            values,
+            {**values, **its_values},
+            covariate=covariate,
             winsorize=metric.winsorize,
             open_too=self.open_too,
         )
@@ -115,7 +119,7 @@ def _others(computation: Computation) -> list[str]:
 
 
 def _open_decisions(computation: Computation, metric: MetricSpec) -> int:
-    _, values = lines.units_of(metric)
+    _, values = parts.units_of(metric)
     window_s = values.get("window_s")
     if not isinstance(window_s, float | int) or window_s <= computation.config.reward.window_s:
         return 0  # a decision is settled when its reward window is over

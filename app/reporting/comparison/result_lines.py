@@ -3,16 +3,18 @@
 ``experiments`` computes estimates, tests and intervals; this module puts them into the lines of a document.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial, reduce
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import MetricSpec, RatioSource, RetentionSource, RewardSource, SessionsSource
+from app.design.metric_config import MetricSpec
 from app.foundation.formats.intervals import document_of
+from app.reporting.comparison.metric_parts import comparisons, value_range
 from app.reporting.documents.results import (
+    Adjustment,
     AlwaysValid,
     ArmValue,
     ChanceToWin,
@@ -24,43 +26,20 @@ from app.reporting.documents.results import (
 )
 from app.reporting.store.metric_sums import ArmSums
 from experiments import bayes
+from experiments.adjustment import adjust_strata
+from experiments.arm_cells import ArmCell, Stratum
+from experiments.arm_sequence import TUNED_AT
 from experiments.comparison import Comparison, arm_estimate
 from experiments.multiplicity import adjust
 from experiments.non_inferiority import non_inferiority
 from experiments.results import missing
-from experiments.strata import TUNED_AT, ArmCell, StratifiedComparison, Stratum, compare_strata
+from experiments.strata import Level, StratifiedComparison, compare_strata
 from experiments.sums import Moments, merge_moments
 from experiments.validation import DataError
 
 MAX_SEGMENTS = 20
 OTHER = "(other)"
 """The segment of all values beyond the ``MAX_SEGMENTS`` with the most units."""
-
-
-def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]:
-    """Which sums a metric needs (a key of ``app.reporting.store.metric_sums.UNITS``), and their parameters."""
-    source = metric.source
-    if isinstance(source, RetentionSource):
-        return "retention", {"after_s": source.days * 86_400, "until_s": source.end_days * 86_400}
-    if isinstance(source, SessionsSource):
-        return "sessions", {"gap_s": source.gap_s}
-    if isinstance(source, RewardSource):
-        return ("reward" if source.per == "decision" else "reward/unit"), {}
-    if isinstance(source, RatioSource):
-        return "ratio", {
-            "numerator": source.numerator,
-            "denominator": source.denominator,
-            "window_s": metric.window_s,
-        }
-    reported = {"numerator": source.metric, "denominator": source.metric, "window_s": metric.window_s}
-    return f"{source.type}/{source.per}", reported
-
-
-def value_range(config: ExperimentConfig, metric: MetricSpec) -> tuple[float, float] | None:
-    """The range of a metric's single values where it is known."""
-    if isinstance(metric.source, RewardSource):
-        return config.reward.min, config.reward.max
-    return (0.0, 1.0) if isinstance(metric.source, RetentionSource) else None
 
 
 def in_groups(sums: Sequence[ArmSums]) -> list[ArmSums]:
@@ -73,9 +52,13 @@ def in_groups(sums: Sequence[ArmSums]) -> list[ArmSums]:
 
 
 def moments(row: ArmSums) -> Moments:
-    """The sums of one arm as ``experiments`` takes them: numerator and denominator per unit."""
+    """The sums of one arm as ``experiments`` takes them: numerator, denominator and covariate per unit."""
     second = np.array([[row.var_num, row.cov], [row.cov, row.var_den]]) * row.units
-    return Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
+    if row.pre is None:
+        return Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
+    cross = np.array([row.pre.cov_num, row.pre.cov_den]) * row.units
+    whole = np.block([[second, cross[:, None]], [cross[None, :], np.array([[row.pre.var * row.units]])]])
+    return Moments(row.units, np.array([row.mean_num, row.mean_den, row.pre.mean]), whole)
 
 
 def arm_values(sums: Sequence[ArmSums]) -> list[ArmValue]:
@@ -131,17 +114,21 @@ def compare(
     """
     try:
         strata, alone = _strata(pair, sums, stratum)
+        adjusted = None if metric.covariate is None else adjust_strata(strata)
         rule = config.decision_rule
         figures = compare_strata(
             strata,
-            alpha=rule.alpha,
-            tuned_at=rule.planned_units or TUNED_AT,
+            level=Level(rule.alpha, rule.planned_units or TUNED_AT, comparisons(config, metric)),
             value_range=value_range(config, metric),
+            adjusted=adjusted,
         )
     except DataError as error:
         return Compared(_no_line(pair, error.sentence(None)), None)
     line = _line(pair, figures, metric, rule.alpha)
-    return Compared(line.model_copy(update={"left_out": figures.left_out + alone}), figures)
+    known = sum(row.pre.known for row in sums if row.pre is not None)
+    adjustment = None if adjusted is None else Adjustment(correlation=adjusted.correlation, units=known)
+    more = {"left_out": figures.left_out + alone, "covariate": adjustment}
+    return Compared(line.model_copy(update=more), figures)
 
 
 def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], Hashable]) -> tuple[list[Stratum], int]:
@@ -195,6 +182,7 @@ def _line(pair: Pair, figures: StratifiedComparison, metric: MetricSpec, alpha: 
             p_value=sequence.p_value,
             interval=document_of(sequence.interval),
             relative_interval=document_of(sequence.relative_interval),
+            simultaneous_interval=document_of(figures.simultaneous),
         ),
         non_inferiority=_non_inferiority(comparison, metric, alpha),
         test=comparison.method,

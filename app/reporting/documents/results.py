@@ -59,6 +59,14 @@ class AlwaysValid(Document):
     p_value: float | None
     interval: IntervalDocument
     relative_interval: IntervalDocument = NOT_COMPUTED
+    simultaneous_interval: IntervalDocument = NOT_COMPUTED  # for all comparisons on metrics that decide together
+
+
+class Adjustment(Document):
+    """What a covariate did for a comparison."""
+
+    correlation: float  # of a unit's part of the metric with its covariate
+    units: int  # that have one; the others count as the mean
 
 
 class Headline(Document):
@@ -94,6 +102,7 @@ class ComparisonLine(Document):
     units: dict[str, int] | None = None  # that were compared, by arm
     effective_units: float | None = None  # of the arm that has fewer
     effective_events: float | None = None  # that the smaller arm expects if both are alike
+    covariate: Adjustment | None = None  # null: the metric has none
     left_out: int = 0  # units that there is nothing to compare with
     chance_to_win: ChanceToWin | None
     running_p: float | None = None  # the smallest sequential p-value of all looks so far

@@ -26,6 +26,7 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import sample_ratio
 from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.decision_rule import judge
 from app.reporting.comparison.metric_results import Computation, metric_results
 from app.reporting.documents.results import (
@@ -265,7 +266,9 @@ def _compute(
     )
     if segment is not None:
         return computed
-    return computed.model_copy(update={"decision": judge(config, computed, experiment.started_at)})
+    deciding = next(metric for metric in config.all_metrics() if metric.key == computed.primary()[0].metric)
+    decision = judge(config, computed, experiment.started_at)
+    return computed.model_copy(update={"decision": decision, "daily": daily_effects(computation, deciding)})
 
 
 def _assumptions(config: ExperimentConfig) -> list[str]:

@@ -156,6 +156,25 @@ class MetricResults(Document):
         return {arm.arm: arm.value for arm in self.arms if arm.segment is None}
 
 
+class DailyEffect(Document):
+    """The difference to the control among the decisions of one day."""
+
+    day: str  # ISO 8601, UTC
+    difference: float | None
+    std_error: float | None
+    interval: IntervalDocument  # for one look
+
+
+class DailyEffects(Document):
+    """One arm's difference to the control on the first primary metric, day by day."""
+
+    arm: str
+    control: str
+    days: list[DailyEffect]
+    change_per_day: float | None  # of the difference
+    change_interval: IntervalDocument | None  # for one look, days taken as independent
+
+
 class RuleVerdict(Document):
     """The verdict of the decision rule on the results."""
 
@@ -196,6 +215,7 @@ class StoredResults(Document):
     metrics: list[MetricResults]
     assumptions: list[str]
     stretches: list[ShareStretch] = Field(default_factory=list)
+    daily: list[DailyEffects] = Field(default_factory=list)  # of the first primary metric; empty where it has no days
     moved_units: MovedUnits | None = None  # null: the shares never changed
     excluded_units: int = 0
     decision: RuleVerdict | None = None  # null for results that are split

@@ -1,6 +1,7 @@
 """Charts and tables of results, for the page and for the report, from ``app.reporting.documents.results``."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -8,7 +9,7 @@ from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
-from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults, Results, SampleRatio
+from app.reporting.documents.results import ArmValue, ComparisonLine, DailyEffect, MetricResults, Results, SampleRatio
 from app.reporting.pages import sentences
 from app.reporting.results import Look
 
@@ -99,6 +100,30 @@ def ratio(sample_ratio: SampleRatio) -> Table:
         for arm, units in sample_ratio.observed.items()
     ]
     return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
+
+
+def daily(results: Results) -> Figure | None:
+    """Draw the difference on each day; null with fewer than two days."""
+    effects = results.daily[:SERIES]
+    if max((len(effect.days) for effect in effects), default=0) < 2:
+        return None
+    series = [Series(effect.arm, [_day_point(day) for day in effect.days]) for effect in effects]
+    name = results.primary()[0].name
+    low, high = _room(series)
+    caption = f"{name}: difference to {results.control} by day"
+    chart = charts.lines(series, title=caption, unit="difference to control", line_at=0.0, edges=(low, high))
+    rows = [
+        [day.day, effect.arm, signed(day.difference), interval(day.interval, "signed")]
+        for effect in effects
+        for day in effect.days
+    ]
+    note = "Bands: intervals for one look. Days are small: read the whole, not the single day."
+    return Figure("daily", caption, chart, ["Day (UTC)", "Arm", "Difference", "Interval for one look"], rows, note)
+
+
+def _day_point(day: DailyEffect) -> Point:
+    at = datetime.fromisoformat(day.day).replace(tzinfo=UTC).timestamp()
+    return Point(at, day.difference, day.interval.low, day.interval.high)
 
 
 def stretches(results: Results) -> Table:

@@ -229,6 +229,24 @@ def _who_counts(metric: MetricResults) -> list[str]:
     return notes
 
 
+def effect_over_time(results: Results) -> list[str]:
+    """Say of each arm whether its effect fades or grows from day to day."""
+    said = []
+    for effect in results.daily:
+        change = effect.change_interval
+        if change is None or change.low is None or change.high is None or effect.change_per_day is None:
+            said.append(f"{effect.arm}: too few days to see whether the effect changes.")
+            continue
+        ends = f"{signed(effect.change_per_day)} a day ({signed(change.low)} to {signed(change.high)})"
+        if change.low <= 0 <= change.high:
+            said.append(f"{effect.arm}: no change of the effect over time is visible: {ends}.")
+        else:
+            said.append(
+                f"{effect.arm}: the effect changes by {ends}. A new thing may attract or disturb for a while only: run longer."
+            )
+    return said
+
+
 def shares_changed(results: Results) -> list[str]:
     """What changes of the shares mean for the comparison; nothing where the shares never changed."""
     moved = results.moved_units

@@ -177,15 +177,21 @@ class Scope(NamedTuple):
     until: datetime | None = None  # only decisions before it (see ``horizon``)
     first_versions: tuple[int, ...] = (1,)  # the first configuration of each stretch of constant shares
     ends: tuple[int, ...] = (1,)  # by stretch, see ``app.reporting.comparison.stretches.Ends``
+    by_day: bool = False  # split by the day of the decision (UTC): a unit counts on every day on which it decided
 
     def query(self) -> str:
         """The rows to sum. More than one stretch needs ``app.reporting.store.counted_units``."""
         template = _SCOPE_OF_STRETCHES if len(self.first_versions) > 1 else _SCOPE
         return template.format(
-            segment=_FIRST_SEEN if self.segment is not None else "NULL::text",
-            join="JOIN decisions d ON d.id = o.decision_id" if self.segment is not None else "",
+            segment=self._segment(),
+            join="JOIN decisions d ON d.id = o.decision_id" if self.segment is not None and not self.by_day else "",
             until="" if self.until is None else "AND o.decided_at < :until",
         )
+
+    def _segment(self) -> str:
+        if self.by_day:
+            return "to_char(o.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+        return "NULL::text" if self.segment is None else _FIRST_SEEN
 
     def values(self) -> dict[str, Any]:
         """The parameters that its query may name."""

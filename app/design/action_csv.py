@@ -83,7 +83,7 @@ def _header_problem(header: list[str]) -> str | None:
         return "the first line names the columns, and one of them is called id"
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        return f"the column {repeated[0]!r} stands twice"
+        return f"the column {repeated[0]!r} appears twice"
     if "" in header:
         return f"column {header.index('') + 1} has no name"
     return f"at most {MAX_COLUMNS} columns" if len(header) > MAX_COLUMNS else None

@@ -54,7 +54,7 @@ def test_every_mistake_names_its_line() -> None:
     [
         ("", "one of them is called id"),
         ("name,text\na,b\n", "one of them is called id"),
-        ("id,id\na,b\n", "stands twice"),
+        ("id,id\na,b\n", "appears twice"),
         ("id,,text\na,b,c\n", "column 2 has no name"),
         ("id,text\n", "no line under the header"),
         ('id,text\na,"open\n', "cannot be read as CSV"),

@@ -106,7 +106,7 @@ def test_errors_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Brow
     for typed in ("not a key", "many", "999", "Not Small", "a b", "pro, &#34;5&#34;", "user.name"):
         assert f'value="{typed}"' in page.html, typed
     page = editor.post("/admin/triggers/new", {**COUNT, "/experiment": "ghost", "/key": "unmade"})
-    assert page.status == 422 and "There is no experiment of this key." in page.text
+    assert page.status == 422 and "There is no experiment with this key." in page.text
     taken = editor.post("/admin/triggers/new", COUNT)
     assert taken.status == 409 and "choose another key" in taken.text
     assert query(database_url, "SELECT 1 FROM triggers WHERE key IN ('unmade', 'not a key')") == []

@@ -364,7 +364,7 @@ def test_what_is_no_number_is_told(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"a": 1, "a": 2}', "stands twice"),
+        ('{"a": 1, "a": 2}', "appears twice"),
         ("[" * 5000, "nests"),
         ("{" + '"a": {' * 30, "not JSON"),
         ('{"a": 1e999}', "too large"),

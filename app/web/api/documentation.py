@@ -30,7 +30,7 @@ EXPLORER = """<!doctype html>
 ERRORS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Loopwise: errors</title></head><body><main><h1>Errors</h1>
-<p>Every error answer carries a <code>code</code>. This is what each one means and what mends it.</p>
+<p>Every error answer carries a <code>code</code>. This is what each one means and how to fix it.</p>
 {% for code, text in codes.items() %}<h2 id="{{ code }}"><code>{{ code }}</code></h2><p>{{ text }}</p>
 {% endfor %}<h1 id="values">Wrong values</h1>
 <p>An item of <code>errors</code> says what is wrong with one value. Words in braces are its <code>params</code>.</p>

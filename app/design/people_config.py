@@ -71,7 +71,7 @@ class FatigueSpec(_Strict):
 
 
 class ConsentSpec(_Strict):
-    """Per purpose: is silence a yes? Who denied or revoked is never asked twice, whatever stands here."""
+    """Per purpose, whether silence counts as a yes. A unit that denied or revoked a purpose never counts as silent."""
 
     personalise: Rule = Field(
         default="unless_denied", description="Without it: the control's answer, not learned from."

@@ -183,7 +183,7 @@ _DECIDING: Final[dict[str, Words]] = {
     ),
     "in_the_future": Words("this is in the future: check the clock"),
     "not_a_unit": Words("give the id of a unit as your app knows it: 1 to 500 characters"),
-    "no_explanation": Words("give the reason, for people who read the trail later"),
+    "no_explanation": Words("say why, for people who read the trail later"),
 }
 _MESSAGING: Final[dict[str, Words]] = {
     "trigger_exists": Words("there is a trigger {key!r} already; choose another key"),

@@ -179,7 +179,7 @@ def test_csv_is_looked_at_then_taken(draft: Draft, database_url: str) -> None:
         )
 
     wrong = send(table + "b,twice,x\n", "take")
-    assert (wrong.status, "Line 4: the id 'b' stands in line 3 already" in wrong.text) == (422, True)
+    assert (wrong.status, "Line 4: the id 'b' is in line 3 already" in wrong.text) == (422, True)
     looked = send(table, "look")
     assert "2 actions found" in looked.text
     assert "2 actions" in draft.show("actions").text  # not taken yet

@@ -42,7 +42,7 @@ ERRORS = """<!doctype html>
 @blueprint.get("/")
 @needs(PUBLIC)
 def home() -> Response:
-    """Where a browser begins."""
+    """Redirect a browser to the pages."""
     return redirect("/admin/")  # type: ignore[return-value]
 
 
@@ -55,7 +55,7 @@ def openapi() -> Response:
 
 
 def _with_errors(path: str, item: JsonObject) -> JsonObject:
-    """Every error is a problem document, but on the Personalizer routes: those answer as that service did."""
+    """Every error is a problem document, except on the Personalizer routes, which have that service's error body."""
     if not path.startswith(PERSONALIZER):
         return item
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/PersonalizerError"}}}

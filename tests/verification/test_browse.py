@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.foundation.errors import NotFound
-from app.verification.browse import Found, Search, search
+from app.verification.browse import DecisionPage, Search, search
 from tests.service import Loop, query
 
 COUNT = 120
@@ -32,7 +32,7 @@ def log(loop: Loop) -> list[tuple[Any, ...]]:
     )
 
 
-def pages(loop: Loop, wanted: Search, most: int = 7, scanned: int = 50_000) -> tuple[list[str], list[Found]]:
+def pages(loop: Loop, wanted: Search, most: int = 7, scanned: int = 50_000) -> tuple[list[str], list[DecisionPage]]:
     """Every page of a search, and the ids on them."""
     found = [search(loop.runtime.engine, "browsed", wanted, most=most, scanned=scanned)]
     while found[-1].older is not None:

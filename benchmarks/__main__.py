@@ -17,7 +17,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run them one after the other, each on a database and a server of its own."""
+    """Run the benchmarks one after the other, each with its own database and server."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="name", help=f"one or more of {', '.join(BENCHMARKS)}; default: all"

@@ -39,8 +39,10 @@ class Lab(Loop):
         for start in range(0, len(bodies), BATCH):
             answers += self.decide(key, bodies[start : start + BATCH])
         if reward is not None:
-            values = [(one, reward(body, one)) for body, one in zip(bodies, answers, strict=True)]
-            events = [{"decision_id": one["decision_id"], "value": value} for one, value in values if value is not None]
+            values = [(answer, reward(body, answer)) for body, answer in zip(bodies, answers, strict=True)]
+            events = [
+                {"decision_id": answer["decision_id"], "value": value} for answer, value in values if value is not None
+            ]
             self.report(events)
         if settled:
             self.settle(key)
@@ -55,8 +57,8 @@ class Lab(Loop):
         """Close every window and settle all arms."""
         experiment = experiments.get(self.runtime.engine, key)
         self.close_windows(experiment.id)
-        for one in experiment.config["arms"]:
-            self.settle_arm(experiment.id, one["key"])
+        for arm in experiment.config["arms"]:
+            self.settle_arm(experiment.id, arm["key"])
         self.runtime.snapshots.refresh()
 
     def settle_arm(self, experiment_id: int, name: str) -> None:
@@ -114,10 +116,10 @@ def sound(document: Any) -> Any:
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        for name, one in value.items():
-            yield from _leaves(one, f"{path}/{name}")
+        for name, item in value.items():
+            yield from _leaves(item, f"{path}/{name}")
     elif isinstance(value, list | tuple):
-        for place, one in enumerate(value):
-            yield from _leaves(one, f"{path}/{place}")
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}/{index}")
     else:
         yield path, value

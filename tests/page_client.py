@@ -77,14 +77,14 @@ class Browser:
 
     def version(self, address: str) -> str:
         """The version that a page's form begins from."""
-        found = re.search(r'name="version" value="([^"]+)"', self.get(address).html)
-        assert found, f"{address} names no version"
-        return found[1]
+        match = re.search(r'name="version" value="([^"]+)"', self.get(address).html)
+        assert match, f"{address} names no version"
+        return match[1]
 
     def token(self, address: str = "/admin/sign-in") -> str:
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(address).html)
-        assert found, f"{address} carries no form"
-        return found[1]
+        match = re.search(r'name="csrf_token" value="([^"]+)"', self.get(address).html)
+        assert match, f"{address} carries no form"
+        return match[1]
 
 
 def signed_in(web: Web, database_url: str, role: str = "admin", name: str = "") -> Browser:

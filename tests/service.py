@@ -35,10 +35,10 @@ _READY_S = 60.0
 def wait_for(condition: Callable[[], Any], deadline_s: float, what: str = "it") -> Any:
     """Poll until the condition holds and return it; fail after the deadline."""
     end = time.monotonic() + deadline_s
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, f"{what} did not happen within {deadline_s} s"
         time.sleep(0.02)
-    return found
+    return result
 
 
 def settings(database_url: str, **environment: str) -> Settings:
@@ -135,7 +135,9 @@ class Client:
 
     def decide_many(self, experiment: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Decisions in one batch, which must succeed."""
-        documents = [{"experiment": experiment, "unit_id": f"unit-{n}", **one} for n, one in enumerate(requests)]
+        documents = [
+            {"experiment": experiment, "unit_id": f"unit-{n}", **request} for n, request in enumerate(requests)
+        ]
         answer = self.post("/v1/decide/batch", {"decisions": documents})
         assert answer.status in (200, 201), answer.raw
         return list(answer.body["decisions"])
@@ -297,10 +299,10 @@ def descendants(pid: int) -> list[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:  # grows while we walk it
-        found += [child for child, its_parent in parents.items() if its_parent == parent]
-    return found[1:]
+    pids = [pid]
+    for parent in pids:  # grows while we walk it
+        pids += [child for child, its_parent in parents.items() if its_parent == parent]
+    return pids[1:]
 
 
 @contextlib.contextmanager
@@ -403,7 +405,7 @@ class Loop:
             id = f"{key}-{next(self._numbers[key])}"
             whole = {"experiment": key, "unit_id": f"unit-{number}", "decision_id": id, **body}
             asked.append(identify(DecideRequest.model_validate(whole), whole))
-        return [one.answer for one in decide.decide(self.runtime, self.caller, asked)]
+        return [decision.answer for decision in decide.decide(self.runtime, self.caller, asked)]
 
     def reward(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rewards in one commit."""
@@ -446,7 +448,10 @@ class Loop:
         """Another round of an experiment."""
         decided = self.decide(key, [{"context": {"n": n % 5}} for n in range(count)])
         self.reward(
-            [{"decision_id": one["decision_id"], "value": float(one["action"]["id"] == best)} for one in decided]
+            [
+                {"decision_id": decision["decision_id"], "value": float(decision["action"]["id"] == best)}
+                for decision in decided
+            ]
         )
         self.close_windows(experiment_id)
         done = self.train(experiment_id)

@@ -85,7 +85,9 @@ def test_little_is_left_of_any() -> None:
 
 
 def _layers() -> list[list[str]]:
-    contract = next(one for one in PROJECT["tool"]["importlinter"]["contracts"] if one.get("containers") == ["app"])
+    contract = next(
+        contract for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract.get("containers") == ["app"]
+    )
     return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
 
 

@@ -28,8 +28,8 @@ def connect(request: pytest.FixtureRequest, web: Web, client: Plain) -> Iterator
         return made[-1]
 
     yield new
-    for one in made:
-        one.close()
+    for opened in made:
+        opened.close()
 
 
 @pytest.fixture
@@ -48,5 +48,5 @@ def between(web: Web) -> Iterator[Callable[..., Between]]:
         return made[-1]
 
     yield new
-    for one in made:
-        one.__exit__()
+    for server in made:
+        server.__exit__()

@@ -89,8 +89,8 @@ def test_two_rewards_without_ids_are_two_events(loopwise: Any, database_url: str
 def test_batches_keep_their_order(loopwise: Any) -> None:
     questions = [Question(experiment=EXPERIMENT, unit_id=f"u{n}", actions=[Action(f"a{n}")]) for n in range(50)]
     decisions = loopwise.decide_batch(questions)
-    assert [one.action_id for one in decisions] == [f"a{n}" for n in range(50)]
-    assert [one.decision_id for one in decisions] == [question.decision_id for question in questions]
+    assert [decision.action_id for decision in decisions] == [f"a{n}" for n in range(50)]
+    assert [decision.decision_id for decision in decisions] == [question.decision_id for question in questions]
     events = [Reward(decision, n / 100) for n, decision in enumerate(decisions)]
     receipts = loopwise.reward_batch(events)
     assert [receipt.value for receipt in receipts] == [n / 100 for n in range(50)]

@@ -95,13 +95,13 @@ def test_threads_share_one_sync_client(between: Callable[..., Between], client: 
     server = between(steps=itertools.cycle([pass_on] * 9 + [cut]))
     with Client(server.url, client.key, deadline_s=20.0, max_connections=8) as loopwise:
 
-        def one(number: int) -> str:
+        def decide_and_reward(number: int) -> str:
             decision = loopwise.decide(EXPERIMENT, f"threads-{number}", context={"n": number})
             loopwise.reward(decision, number / 1000, reward_id=f"r{number}")
             return decision.decision_id
 
         with ThreadPoolExecutor(24) as pool:
-            ids = list(pool.map(one, range(300)))
+            ids = list(pool.map(decide_and_reward, range(300)))
     stored = """SELECT d.id, unit_id, (context->>'n')::int, value FROM decisions d JOIN rewards r ON r.decision_id = d.id
                 WHERE unit_id LIKE 'threads-%%'"""
     assert sorted(query(database_url, stored)) == sorted(
@@ -155,13 +155,16 @@ def test_a_batch_takes_each_questions_default_and_rewards_only_what_is_logged(
         Question(experiment=EXPERIMENT, unit_id="u", default="y"),
     ]
     lost = connect(between(hang).url).decide_batch(questions, deadline_s=0.3)
-    assert [(one.action_id, one.payload, one.logged) for one in lost] == [("x", 7, False), ("y", None, False)]
-    assert [one.decision_id for one in lost] == [question.decision_id for question in questions]
+    assert [(decision.action_id, decision.payload, decision.logged) for decision in lost] == [
+        ("x", 7, False),
+        ("y", None, False),
+    ]
+    assert [decision.decision_id for decision in lost] == [question.decision_id for question in questions]
     loopwise = connect()
     known = loopwise.decide(EXPERIMENT, "u")
     receipts = loopwise.reward_batch([Reward(lost[0], 1.0), Reward(known, 0.5), Reward(lost[1], 1.0)])
-    assert [(one.logged, one.value) for one in receipts] == [(False, 1.0), (True, 0.5), (False, 1.0)]
-    assert [one.logged for one in loopwise.reward_batch([Reward(lost[0], 1.0)])] == [False]
+    assert [(receipt.logged, receipt.value) for receipt in receipts] == [(False, 1.0), (True, 0.5), (False, 1.0)]
+    assert [receipt.logged for receipt in loopwise.reward_batch([Reward(lost[0], 1.0)])] == [False]
 
 
 def test_a_name_server_that_never_answers_costs_the_deadline(connect: New, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +286,7 @@ def test_a_closed_client_says_so_and_leaves_no_thread(connect: New) -> None:
 def test_a_forgotten_client_ends_its_thread() -> None:
     loopwise = Client("http://127.0.0.1:1", "key")
     assert not loopwise.decide(EXPERIMENT, "u", default="a", deadline_s=0.1).logged
-    (thread,) = [one for one in threading.enumerate() if one.name == "loopwise-client"]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "loopwise-client"]
     del loopwise
     thread.join(5)
     assert not thread.is_alive()

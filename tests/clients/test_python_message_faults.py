@@ -48,8 +48,10 @@ def test_a_list_whose_answer_is_lost_is_stored_once(
     connect: New, between: Callable[..., Between], unit: str, database_url: str
 ) -> None:
     decision = connect(between(cut).url).decide(EXPERIMENT, unit, slots=3)
-    stored = [one for (one,) in query(database_url, "SELECT id FROM decisions WHERE unit_id = %s", unit)]
-    assert sorted(stored) == [one.decision_id for one in decision.positions]
+    stored = [
+        decision_id for (decision_id,) in query(database_url, "SELECT id FROM decisions WHERE unit_id = %s", unit)
+    ]
+    assert sorted(stored) == [position.decision_id for position in decision.positions]
 
 
 def test_feedback_and_events_whose_answers_are_lost_count_once(
@@ -62,8 +64,8 @@ def test_feedback_and_events_whose_answers_are_lost_count_once(
     said = [Feedback(decision, "stars", n) for n in range(1, 6)]
     happened = [Event(unit, "step", {"n": n}) for n in range(200)]
     for _ in range(2):  # the app sends everything twice, and every other answer is lost
-        assert [one.value for one in loopwise.feedback_batch(said)] == [1, 2, 3, 4, 5]
-        assert [one.event_id for one in loopwise.events(happened)] == [one.event_id for one in happened]
+        assert [receipt.value for receipt in loopwise.feedback_batch(said)] == [1, 2, 3, 4, 5]
+        assert [receipt.event_id for receipt in loopwise.events(happened)] == [event.event_id for event in happened]
     stored = "SELECT kind, count(*) FROM feedback WHERE unit_id = %s GROUP BY kind ORDER BY kind"
     assert query(database_url, stored, unit) == [("stars", 5), ("thumbs", 1)]
     stored = "SELECT name, count(*) FROM events WHERE unit_id = %s GROUP BY name ORDER BY name"
@@ -75,7 +77,7 @@ def test_what_concerns_people_survives_lost_answers(
 ) -> None:
     loopwise = connect(between(steps=itertools.cycle([cut, pass_on])).url)
     assert loopwise.consent(unit, {"learn": "revoked"}, "1", "x").learn == "revoked"
-    assert [one.status for one in loopwise.consent_of(unit).ledger] == ["revoked"]
+    assert [line.status for line in loopwise.consent_of(unit).ledger] == ["revoked"]
     assert loopwise.unit_token(unit)
     hold(database_url, unit, unit)
     (held,) = loopwise.pending(unit)
@@ -117,20 +119,23 @@ def test_without_an_answer_a_list_is_the_defaults(connect: New, between: Callabl
         EXPERIMENT, "u", slots=3, actions=candidates, default=["x", Action("y", payload=8)], deadline_s=0.4
     )
     assert (decision.logged, decision.unfilled, decision.action_id, decision.payload) == (False, 1, "x", 7)
-    assert [(one.position, one.action_id, one.payload) for one in decision.positions] == [(1, "x", 7), (2, "y", 8)]
-    assert not any(one.logged for one in decision.positions)
-    assert len({one.decision_id for one in decision.positions}) == 2
+    assert [(position.position, position.action_id, position.payload) for position in decision.positions] == [
+        (1, "x", 7),
+        (2, "y", 8),
+    ]
+    assert not any(position.logged for position in decision.positions)
+    assert len({position.decision_id for position in decision.positions}) == 2
     first, second = decision.positions
-    said = [Feedback(one, "thumbs", "up") for one in (first, second)]
-    assert not any(one.logged for one in loopwise.feedback_batch(said))
-    assert not any(one.logged for one in loopwise.reward_batch([Reward(first, 1.0), Reward(second, 1.0)]))
+    said = [Feedback(default, "thumbs", "up") for default in (first, second)]
+    assert not any(receipt.logged for receipt in loopwise.feedback_batch(said))
+    assert not any(receipt.logged for receipt in loopwise.reward_batch([Reward(first, 1.0), Reward(second, 1.0)]))
     assert loopwise.activate(second) is False
     assert len(server.requests) == 1
 
 
 def test_one_default_is_the_first_position_of_a_list(connect: New, between: Callable[..., Between]) -> None:
     decision = connect(between(hang).url).decide(EXPERIMENT, "u", slots=3, default="a", deadline_s=0.4)
-    assert [(one.action_id, one.logged) for one in decision.positions] == [("a", False)]
+    assert [(position.action_id, position.logged) for position in decision.positions] == [("a", False)]
     assert decision.unfilled == 2
 
 
@@ -140,7 +145,7 @@ def test_a_batch_of_feedback_sends_only_what_is_logged(connect: New, between: Ca
     loopwise = connect(server.url)
     known = loopwise.message("tips", "u")
     receipts = loopwise.feedback_batch([Feedback(lost, "score", 1), Feedback(known, "score", 2)])
-    assert [(one.logged, one.value) for one in receipts] == [(False, 1), (True, 2)]
+    assert [(receipt.logged, receipt.value) for receipt in receipts] == [(False, 1), (True, 2)]
     assert lost.decision_id.encode() not in server.requests[-1].body
 
 
@@ -179,7 +184,7 @@ def test_an_answer_of_somebody_else_is_an_error(
     connect: New, between: Callable[..., Between], name: str, body: bytes
 ) -> None:
     server = between(answer(200, body))
-    with pytest.raises(LoopwiseUnavailable, match="not one of Loopwise"):
+    with pytest.raises(LoopwiseUnavailable, match="not from Loopwise"):
         CALLS[name](connect(server.url))
     assert len(server.requests) == 1
 
@@ -188,7 +193,7 @@ def test_an_answer_of_somebody_else_is_an_error(
 def test_a_message_of_somebody_else_is_silence(connect: New, between: Callable[..., Between], body: bytes) -> None:
     decision = connect(between(answer(200, body)).url).message("tips", "u")
     assert (decision.message, decision.logged) == (None, False)
-    assert "not one of Loopwise" in decision.reason
+    assert "not from Loopwise" in decision.reason
 
 
 # The server asks for patience.
@@ -229,5 +234,5 @@ def test_what_was_not_answered_may_be_sent_again_much_later(
     happened = [Event(unit, "login"), Event(unit, "logout")]
     with pytest.raises(LoopwiseUnavailable):
         connect(between(cut, answer(503, Retry_After="60")).url).events(happened)
-    assert [one.event_id for one in connect().events(happened)] == [one.event_id for one in happened]
+    assert [receipt.event_id for receipt in connect().events(happened)] == [event.event_id for event in happened]
     assert query(database_url, "SELECT count(*) FROM events WHERE unit_id = %s", unit) == [(2,)]

@@ -31,12 +31,12 @@ def test_what_was_said_last_holds_and_the_ledger_has_all_of_it(loopwise: Any) ->
     for _ in range(2):
         now = loopwise.consent(ada, {"learn": "revoked"}, "2026-11", "settings page")
         assert now == given._replace(learn="revoked")
-    found = loopwise.consent_of(ada)
-    assert (found.unit_id, found.consent) == (ada, now)
-    newest, *first = found.ledger
+    consent = loopwise.consent_of(ada)
+    assert (consent.unit_id, consent.consent) == (ada, now)
+    newest, *first = consent.ledger
     assert (newest.purpose, newest.status, newest.text_version) == ("learn", "revoked", "2026-11")
     assert (newest.source, newest.recorded_at.tzinfo is not None) == ("settings page", True)
-    assert {(one.purpose, one.status, one.occurred_at) for one in first} == {
+    assert {(line.purpose, line.status, line.occurred_at) for line in first} == {
         ("learn", "granted", WHEN),
         ("message", "denied", WHEN),
     }
@@ -73,13 +73,13 @@ def test_a_person_gets_everything_that_is_stored(loopwise: Any, text: str) -> No
     loopwise.feedback(decision, "stars", 4)
     event = loopwise.event(text, "login", {"n": 1})
     loopwise.consent(text, {"learn": "granted"}, "1", "x")
-    found = loopwise.person(text)
-    assert json.loads(json.dumps(found)) == found
-    assert (found["unit_id"], found["complete"], found["consent"]["learn"]) == (text, True, "granted")
-    assert found["decisions"][0]["decision_id"] == decision.decision_id
-    assert (found["decisions"][0]["context"], found["rewards"][0]["value"]) == ({"city": "Linz"}, 0.5)
-    assert (found["feedback"][0]["value"], found["events"][0]["event_id"]) == (4, event.event_id)
-    assert found["ledger"][0]["purpose"] == "learn" and found["messages"] == []
+    stored = loopwise.person(text)
+    assert json.loads(json.dumps(stored)) == stored
+    assert (stored["unit_id"], stored["complete"], stored["consent"]["learn"]) == (text, True, "granted")
+    assert stored["decisions"][0]["decision_id"] == decision.decision_id
+    assert (stored["decisions"][0]["context"], stored["rewards"][0]["value"]) == ({"city": "Linz"}, 0.5)
+    assert (stored["feedback"][0]["value"], stored["events"][0]["event_id"]) == (4, event.event_id)
+    assert stored["ledger"][0]["purpose"] == "learn" and stored["messages"] == []
     assert loopwise.consent_of(text).unit_id == text
 
 

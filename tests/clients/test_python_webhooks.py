@@ -147,7 +147,9 @@ def test_the_readmes_receiver_takes_each_message_once(
     sent: tuple[str, Call], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = (ROOT / "clients/python/README.md").read_text(encoding="utf-8")
-    (program,) = [one for one in re.findall(r"```python\n(.*?)^```", readme, re.M | re.S) if "webhooks.verify" in one]
+    (program,) = [
+        program for program in re.findall(r"```python\n(.*?)^```", readme, re.M | re.S) if "webhooks.verify" in program
+    ]
     names: dict[str, Any] = {}
     exec(compile(program, "README.md", "exec"), names)  # noqa: S102 - our own documentation
     secret, call = sent

@@ -151,7 +151,7 @@ def test_models_are_listed_and_a_rollback_serves_within_two_seconds(client: Clie
 def _learn_from(client: Client, database_url: str, key: str) -> int:
     client.make(key, arms=bandit(), reward={"window_s": 1.0})
     decided = client.decide_many(key, [{} for _ in range(40)])
-    client.reward_many({one["decision_id"]: float(one["action"]["id"] == "b") for one in decided})
+    client.reward_many({decision["decision_id"]: float(decision["action"]["id"] == "b") for decision in decided})
     return int(query(database_url, "SELECT id FROM experiments WHERE key = %s", key)[0][0])
 
 

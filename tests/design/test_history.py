@@ -40,15 +40,15 @@ def test_every_change_is_a_line_with_its_actor_and_notes_are_lines_too(loop: Loo
     loop.make("trailed")
     experiments.change(loop.runtime.engine, loop.settings, "trailed", {"name": "Another name"}, "ada")
     trail.add_note(loop.runtime.engine, "trailed", "  We saw <b>it</b>.  ", "ada")
-    found = trail.newest(loop.runtime.engine, experiment_key="trailed")
-    assert [(line.change.actor, line.words) for line in found.lines] == [
+    page = trail.newest(loop.runtime.engine, experiment_key="trailed")
+    assert [(line.change.actor, line.words) for line in page.lines] == [
         ("ada", "wrote a note"),
         ("ada", "changed the configuration"),
         ("test", "started the experiment"),
         ("test", "created the experiment"),
     ]
-    assert found.lines[0].change.reason == "We saw <b>it</b>."
-    assert found.lines[1].differences == [Difference("name", "", "Another name")]
+    assert page.lines[0].change.reason == "We saw <b>it</b>."
+    assert page.lines[1].differences == [Difference("name", "", "Another name")]
 
 
 def test_every_kind_of_change_has_words_of_its_own() -> None:

@@ -202,12 +202,12 @@ def _send(url: str, key: str) -> None:
         ]
         decided = call("/v1/decide/batch", {"decisions": asked})["decisions"]
         rewards = []
-        for person, one in zip(people, decided, strict=True):
+        for person, decision in zip(people, decided, strict=True):
             liked = "goal" if person["has_course"] else "tour" if person["device"] == "phone" else "friend"
-            if chance.random() < (0.6 if one["action"]["id"] == liked else 0.15):
-                rewards.append({"decision_id": one["decision_id"], "value": 1.0})
+            if chance.random() < (0.6 if decision["action"]["id"] == liked else 0.15):
+                rewards.append({"decision_id": decision["decision_id"], "value": 1.0})
             if chance.random() < 0.04:
-                rewards.append({"decision_id": one["decision_id"], "metric": "unsubscribed", "value": 1.0})
+                rewards.append({"decision_id": decision["decision_id"], "metric": "unsubscribed", "value": 1.0})
         call("/v1/rewards/batch", {"rewards": rewards})
         time.sleep(1.5)
 

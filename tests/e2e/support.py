@@ -36,12 +36,12 @@ def sign_in(page: Page, site: Site, role: str = "admin", name: str = "") -> str:
 def faults(page: Page, axe: Path) -> str:
     """Serious accessibility faults of the page as it stands, in words with the element; empty: none."""
     page.evaluate(axe.read_text(encoding="utf-8"))  # past the page's policy, which admits no foreign script
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return "\n".join(
-        f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-        for one in found["violations"]
-        if one["impact"] in SERIOUS
-        for node in one["nodes"][:3]
+        f"{violation['id']}: {violation['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for violation in result["violations"]
+        if violation["impact"] in SERIOUS
+        for node in violation["nodes"][:3]
     )
 
 
@@ -62,7 +62,7 @@ ARMS = [
 ]
 
 
-def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> list[str]:
+def fill(site: Site, key: str = "shop", rounds: int = 4, count: int = 120) -> list[str]:
     """An experiment with a history: decisions, rewards, several model versions. Returns the ids of the decisions."""
     site.client.make(
         key,
@@ -76,7 +76,7 @@ def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> lis
     )
     ids: list[str] = []
     for number in range(rounds):
-        ids += _round(site, key, number, each)
+        ids += _round(site, key, number, count)
         _wait_until_settled(site, key, len(ids))
     for kind in ("activity", "results", "health", "audit", "feedback"):
         _wait_for_figures(site, key, kind)
@@ -141,16 +141,16 @@ def _made(site: Site, path: str, body: Any) -> dict[str, Any]:
     return dict(answer.body)
 
 
-def _round(site: Site, key: str, number: int, each: int) -> list[str]:
+def _round(site: Site, key: str, number: int, count: int) -> list[str]:
     asked = [
         {"unit_id": f"person-{number}-{n}", "context": {"region": "north" if n % 2 else "south", "visits": n % 7}}
-        for n in range(each)
+        for n in range(count)
     ]
     decided = site.client.decide_many(key, asked)
     liked = {"north": "b", "south": "c"}
     rewards = {
-        one["decision_id"]: float(one["action"]["id"] == liked[request["context"]["region"]])
-        for one, request in zip(decided, asked, strict=True)
+        decision["decision_id"]: float(decision["action"]["id"] == liked[request["context"]["region"]])
+        for decision, request in zip(decided, asked, strict=True)
     }
     site.client.reward_many(rewards)
     said = [

@@ -82,7 +82,7 @@ def test_shares_always_sum_to_100(boss: Page) -> None:
     sliders.first.focus()
     for _ in range(10):
         boss.keyboard.press("ArrowRight")
-    values = [float(one.input_value() or 0) for one in shares.all()]
+    values = [float(share.input_value() or 0) for share in shares.all()]
     assert sum(values) == pytest.approx(100)
     boss.get_by_label("The one action (its id)").first.fill("quiet")
     boss.get_by_role("button", name="Save and go on").click()
@@ -154,10 +154,10 @@ def _traffic(site: Site, count: int) -> None:
         decided = client.decide_many(KEY, asked)
         client.reward_many(
             {
-                one["decision_id"]: float(
-                    one["action"]["id"] == ("steps" if request["context"]["newcomer"] else "news")
+                decision["decision_id"]: float(
+                    decision["action"]["id"] == ("steps" if request["context"]["newcomer"] else "news")
                 )
-                for one, request in zip(decided, asked, strict=True)
+                for decision, request in zip(decided, asked, strict=True)
             }
         )
         _wait_until_settled(site, start + 100)
@@ -242,7 +242,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(chromium: Browser, site: S
     for tab in ("", "results", "off-policy", "policy", "decisions", "log", "integration"):
         answer = page.goto(f"{site.url}{ONE}/{tab}")
         assert answer is not None and answer.status == 200
-        buttons = [one.inner_text() for one in page.locator("main form[method=post] button").all()]
+        buttons = [button.inner_text() for button in page.locator("main form[method=post] button").all()]
         assert buttons == [], tab
     answer = page.goto(f"{site.url}/admin/users")
     assert answer is not None and answer.status == 403

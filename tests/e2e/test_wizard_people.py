@@ -19,13 +19,13 @@ def drafts(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     context = chromium.new_context()
     page = context.new_page()
     sign_in(page, site)
-    found = {}
+    addresses = {}
     for key in ("messages", "composed"):
         page.goto(f"{site.url}/admin/experiments/{key}/")
         page.get_by_role("button", name="Change", exact=True).click()
         page.wait_for_url("**/admin/drafts/**")
-        found[key] = page.url.rsplit("/", 1)[0]
-    yield found
+        addresses[key] = page.url.rsplit("/", 1)[0]
+    yield addresses
     context.close()
 
 

@@ -29,14 +29,14 @@ def test_the_codes_in_the_source_are_the_codes_that_are_explained() -> None:
 
 def test_sql_stands_only_in_the_store() -> None:
     statement = re.compile(r"\b(?:SELECT .+ FROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM)\b")
-    found = []
+    wrong = []
     for name, text in _sources().items():
         if "store" in Path(name).parts or name.startswith("embedded/"):
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and statement.search(node.value):
-                found.append(f"{name}:{node.lineno}")
-    assert found == []
+                wrong.append(f"{name}:{node.lineno}")
+    assert wrong == []
 
 
 class _Original(Exception):

@@ -76,7 +76,7 @@ def test_many_callers_share_few_commits(loop: Loop, database_url: str, writer: t
         waiting = [pool.submit(commit.submit, recorder.handler, [f"shared-{n}"]) for n in range(8)]
         wait_for(lambda: commit._waiting_rows == 8, 20)
         commit.start()
-        assert [one.result() for one in waiting] == [[f"shared-{n}"] for n in range(8)]
+        assert [future.result() for future in waiting] == [[f"shared-{n}"] for n in range(8)]
     assert batches == [8]
     assert query(database_url, transactions) == [(1,)]
 
@@ -91,7 +91,7 @@ def test_a_commit_holds_rows_of_one_kind(loop: Loop, database_url: str, writer: 
             waiting.append(pool.submit(commit.submit, recorder.handler, [f"kind-{number}"]))
             wait_for(lambda: commit._waiting_rows == len(waiting), 20)
         commit.start()
-        assert [one.result() for one in waiting] == [[f"kind-{number}"] for number in range(5)]
+        assert [future.result() for future in waiting] == [[f"kind-{number}"] for number in range(5)]
     assert (first.jobs, second.jobs) == ([["kind-0"], ["kind-2"], ["kind-4"]], [["kind-1"], ["kind-3"]])
     assert batches == [3, 2]
     together = (
@@ -127,8 +127,8 @@ def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(
         with pytest.raises(Exception, match="noted_value_check"):
             waiting[1].result()
         assert waiting[2].result() == ["right"]
-    found = query(database_url, "SELECT value FROM noted WHERE value IN ('left', 'right', 'spoilt') ORDER BY value")
-    assert found == [("left",), ("right",)]
+    rows = query(database_url, "SELECT value FROM noted WHERE value IN ('left', 'right', 'spoilt') ORDER BY value")
+    assert rows == [("left",), ("right",)]
 
 
 def test_a_handlers_own_refusal_reaches_its_caller_only(writer: tuple[GroupCommit, list[int]]) -> None:
@@ -162,9 +162,9 @@ def test_a_caller_that_gave_up_before_its_row_was_taken_stores_nothing(hasty: Lo
         first = pool.submit(hasty.decide, "given-up", [{"decision_id": "in the writer"}])
         wait_for(lambda: _writing(database_url), 20)
         second = pool.submit(hasty.decide, "given-up", [{"decision_id": "in the queue"}])
-        for one in (first, second):
+        for future in (first, second):
             with pytest.raises(Unavailable):
-                one.result()
+                future.result()
     stored = "SELECT state, closes_at IS NULL FROM decisions WHERE id = %s"
     wait_for(lambda: query(database_url, stored, "in the writer") == [("unanswered", True)], 20)
     assert query(database_url, stored, "in the queue") == []
@@ -210,7 +210,7 @@ def test_a_round_and_a_mark_at_once_agree_about_a_decision(hasty: Loop, database
 
     experiment_id = hasty.make("raced-mark", arms=bandit())
     for lap in range(15):
-        (one,) = hasty.decide("raced-mark", [{"unit_id": str(lap)}])
+        (decision,) = hasty.decide("raced-mark", [{"unit_id": str(lap)}])
         hasty.close_windows(experiment_id)
         together = threading.Barrier(2)
 
@@ -224,7 +224,7 @@ def test_a_round_and_a_mark_at_once_agree_about_a_decision(hasty: Loop, database
             hasty.train(experiment_id)
 
         with ThreadPoolExecutor(2) as pool:
-            for done in (pool.submit(mark, one["decision_id"]), pool.submit(learn)):
+            for done in (pool.submit(mark, decision["decision_id"]), pool.submit(learn)):
                 done.result()
     both = query(
         database_url,
@@ -270,7 +270,7 @@ def test_stopping_writes_what_still_waits(database_url: str) -> None:
             waiting = [pool.submit(loop.decide, "stopped", [{"decision_id": f"last-{n}"}]) for n in range(4)]
             wait_for(lambda: queue.came == 4, 20)
             runtime.log_writer.stop()
-            assert [one.result()[0]["decision_id"] for one in waiting] == [f"last-{n}" for n in range(4)]
+            assert [future.result()[0]["decision_id"] for future in waiting] == [f"last-{n}" for n in range(4)]
         assert time.monotonic() - began < 10
 
 

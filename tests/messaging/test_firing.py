@@ -41,8 +41,8 @@ def _report(client: Client, name: str, count: int, first: int = 0) -> None:
 
 
 def _delivered(url: str, name: str) -> int:
-    found = "SELECT count(*) FROM deliveries WHERE unit_id LIKE %s"
-    return int(query(url, found, f"{name}-%")[0][0])
+    statement = "SELECT count(*) FROM deliveries WHERE unit_id LIKE %s"
+    return int(query(url, statement, f"{name}-%")[0][0])
 
 
 def _exactly_once(url: str, name: str, count: int) -> None:

@@ -29,9 +29,9 @@ def _one(work: Triggers, key: str, unit_id: str = "u", **fields: Any) -> None:
 
 def _row(database_url: str, key: str) -> dict[str, Any]:
     columns = "f.status, f.reason, f.decision_id, f.wait_decision_id, f.due_at, f.created_at"
-    found = f"SELECT {columns} FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
+    statement = f"SELECT {columns} FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
     names = ("status", "reason", "decision_id", "wait_decision_id", "due_at", "created_at")
-    return dict(zip(names, query(database_url, found, key)[0], strict=True))
+    return dict(zip(names, query(database_url, statement, key)[0], strict=True))
 
 
 def test_a_firing_becomes_a_decision_and_a_held_message(work: Triggers, database_url: str) -> None:
@@ -53,8 +53,8 @@ def test_event_data_stays_in_a_firing_until_it_is_finished_and_is_exported_with_
     _one(work, "frugal", "frugal one", variables={"name": "name"}, context={"street": "name"}, delay_s=60)
 
     def exported() -> list[tuple[Any, ...]]:
-        found = people.export(work.engine, work.loop.caller, "frugal one").firings
-        return [(one["trigger"], one["status"], one["request"]) for one in found]
+        firings = people.export(work.engine, work.loop.caller, "frugal one").firings
+        return [(firing["trigger"], firing["status"], firing["request"]) for firing in firings]
 
     asks = {"experiment": "tips", "unit_id": "frugal one", "variables": {"name": "Ada"}, "context": {"street": "Ada"}}
     assert exported() == [("frugal", "waiting", asks)]

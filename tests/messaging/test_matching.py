@@ -217,7 +217,7 @@ def test_a_dry_run_reports_the_firings_of_a_running_trigger(work: Triggers) -> N
         assert told["firings"] == len(work.causes(f"dry-{number}")) > 0
         assert sum(day["firings"] for day in told["days"]) == told["firings"]
         assert len(told["sample"]) == min(100, told["firings"])
-        assert told["sample"] == sorted(told["sample"], key=lambda one: one["at"], reverse=True)
+        assert told["sample"] == sorted(told["sample"], key=lambda firing: firing["at"], reverse=True)
 
 
 def test_a_running_trigger_that_is_changed_to_an_absence_ignores_past_silences(

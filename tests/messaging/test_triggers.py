@@ -131,7 +131,7 @@ def test_error_pointers_name_fields_of_the_document_only(
     client: Client, fields: dict[str, Any], places: set[str]
 ) -> None:
     answer = client.post("/v1/triggers", _definition("placed") | fields)
-    assert answer.status == 422 and {one["path"] for one in answer.body["errors"]} == places, answer.raw
+    assert answer.status == 422 and {error["path"] for error in answer.body["errors"]} == places, answer.raw
 
 
 @pytest.mark.parametrize("number", range(len(BAD)))

@@ -42,7 +42,7 @@ class Triggers:
 
     def report(self, *reported: dict[str, Any]) -> None:
         """Events in one call."""
-        requests = [EventRequest.model_construct(**{"unit_id": "u", **one}) for one in reported]
+        requests = [EventRequest.model_construct(**{"unit_id": "u", **event}) for event in reported]
         events.take(self.loop.runtime, self.loop.caller, requests)
 
     def match(self) -> int:
@@ -60,12 +60,12 @@ class Triggers:
 
     def causes(self, key: str) -> list[str]:
         """What fired a trigger, in its order."""
-        found = "SELECT cause FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s ORDER BY caused_at, f.id"
-        return [cause for (cause,) in query(self.loop.database_url, found, key)]
+        statement = "SELECT cause FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s ORDER BY caused_at, f.id"
+        return [cause for (cause,) in query(self.loop.database_url, statement, key)]
 
     def states(self, key: str) -> list[tuple[str, str | None]]:
         """Status and reason of each firing."""
-        found = "SELECT f.status, f.reason FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
+        statement = "SELECT f.status, f.reason FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
         return [
-            (str(status), reason) for status, reason in query(self.loop.database_url, f"{found} ORDER BY f.id", key)
+            (str(status), reason) for status, reason in query(self.loop.database_url, f"{statement} ORDER BY f.id", key)
         ]

@@ -94,9 +94,9 @@ def test_a_batch_with_one_who_revoked_is_still_one_commit(client: Client, databa
     asked = [{"experiment": "mixed", "unit_id": unit} for unit in ("one", "no-learning", "two")]
     answer = client.post("/v1/decide/batch", {"decisions": asked})
     assert answer.status == 201, answer.raw
-    withheld = [stored(database_url, one["decision_id"])[1] for one in answer.body["decisions"]]
+    withheld = [stored(database_url, decision["decision_id"])[1] for decision in answer.body["decisions"]]
     assert withheld == [None, ["learn", "analyse"], None]
-    windows = [stored(database_url, one["decision_id"])[3] for one in answer.body["decisions"]]
+    windows = [stored(database_url, decision["decision_id"])[3] for decision in answer.body["decisions"]]
     assert windows == [False, True, False]
 
 
@@ -130,7 +130,7 @@ def test_a_person_gets_everything_that_is_stored(client: Client, database_url: s
     assert answer.status == 200, answer.raw
     (decision,) = answer.body["decisions"]
     assert (decision["experiment"], decision["context"]) == ("exported", {"city": "Linz"})
-    assert [one["value"] for one in answer.body["rewards"]] == [1.0]
+    assert [reward["value"] for reward in answer.body["rewards"]] == [1.0]
     assert answer.body["consent"]["learn"] == "granted" and answer.body["complete"] is True
 
 

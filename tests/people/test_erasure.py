@@ -26,8 +26,8 @@ TABLES = ("decisions", "outcomes", "feedback", "events", "firings", "deliveries"
 def serving(loop: Loop, made: int) -> Any:
     """The learning arm's version in service."""
     with transaction(loop.runtime.engine) as connection:
-        (found,) = models.serving(connection, experiment_id=made)
-    return found
+        (version,) = models.serving(connection, experiment_id=made)
+    return version
 
 
 def rounds(loop: Loop, made: int, key: str, count: int = 3) -> None:
@@ -41,7 +41,10 @@ def rounds(loop: Loop, made: int, key: str, count: int = 3) -> None:
             ],
         )
         loop.reward(
-            [{"decision_id": one["decision_id"], "value": float(one["action"]["id"] == "b")} for one in decided]
+            [
+                {"decision_id": decision["decision_id"], "value": float(decision["action"]["id"] == "b")}
+                for decision in decided
+            ]
         )
         loop.close_windows(made)
         loop.train(made)
@@ -168,8 +171,8 @@ def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_wait
     asked = erasure.ask(engine, of, caller, "gone-forgets-not").erasure_id
     other = erasure.ask(engine, of, caller, "nobody").erasure_id
     assert erasure.run_waiting(engine, of) == [other]
-    found = erasure.look_up(engine, caller, asked).as_json()
-    assert found["status"] == "waiting" and "was not signed" in found["problem"] and found["retry_at"]
+    answer = erasure.look_up(engine, caller, asked).as_json()
+    assert answer["status"] == "waiting" and "was not signed" in answer["problem"] and answer["retry_at"]
     assert erasure.run_waiting(engine, of) == []  # its pause is not over
     pause = "SELECT extract(epoch FROM retry_at - clock_timestamp()) FROM erasures WHERE id = %s"
     for failed, wait_s in ((3, 80), (7, 1280), (5000, 3600)):
@@ -179,8 +182,8 @@ def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_wait
     query(url, spoil, signature, made)
     query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", asked)
     assert erasure.run_waiting(engine, of) == [asked]
-    found = erasure.look_up(engine, caller, asked).as_json()
-    assert (found["status"], found["problem"], found["retry_at"]) == ("done", None, None)
+    answer = erasure.look_up(engine, caller, asked).as_json()
+    assert (answer["status"], answer["problem"], answer["retry_at"]) == ("done", None, None)
 
 
 def test_after_its_time_a_decision_names_nobody_and_the_audit_knows(loop: Loop) -> None:

@@ -46,12 +46,12 @@ def kept(loop: Loop) -> str:
     )
     assert retention.run(loop.runtime.engine, loop.settings) == 80
     rounds(loop, made, "kept", 1)
-    ((found,),) = query(
+    ((decision_id,),) = query(
         loop.database_url,
         "SELECT id FROM decisions WHERE experiment_id = %s AND unit_id = '' ORDER BY policy_version, id LIMIT 1",
         made,
     )
-    return str(found)
+    return str(decision_id)
 
 
 def test_forgotten_versions_are_marked_and_cannot_serve(erased: int, editor: Browser, client: Client) -> None:
@@ -68,7 +68,7 @@ def test_forgotten_versions_are_marked_and_cannot_serve(erased: int, editor: Bro
         )
         assert (answer.status, answer.body["code"]) == (409, "version_erased")
     versions = client.get("/v1/experiments/forgets/policy").body["arms"][0]["versions"]
-    assert [one["erased_at"] is not None for one in versions] == [False, True, True, True, False]
+    assert [version["erased_at"] is not None for version in versions] == [False, True, True, True, False]
 
 
 def test_comparing_with_a_forgotten_version_explains_itself(erased: int, viewer: Browser) -> None:
@@ -86,14 +86,14 @@ def test_a_forgotten_version_is_no_candidate(erased: int, client: Client) -> Non
 def test_a_decision_of_a_forgotten_model_is_replayed_as_far_as_it_goes(
     erased: int, viewer: Browser, database_url: str
 ) -> None:
-    ((found,),) = query(
+    ((decision_id,),) = query(
         database_url, "SELECT min(id) FROM decisions WHERE experiment_id = %s AND policy_version = 2", erased
     )
-    page = viewer.get(f"{ONE}/forgets/replay?id={found}")
+    page = viewer.get(f"{ONE}/forgets/replay?id={decision_id}")
     assert page.status == 200 and "The model that chose is forgotten" in page.text
     assert "same The draw chooses this action" in page.text and "differs" not in page.text
-    query(database_url, "UPDATE decisions SET propensity = propensity * 0.999 WHERE id = %s", found)
-    assert "Recomputing gives something else" in viewer.get(f"{ONE}/forgets/replay?id={found}").text
+    query(database_url, "UPDATE decisions SET propensity = propensity * 0.999 WHERE id = %s", decision_id)
+    assert "Recomputing gives something else" in viewer.get(f"{ONE}/forgets/replay?id={decision_id}").text
     gone = viewer.get(f"{ONE}/forgets/replay?id=ghost")
     assert gone.status == 404 and "or it was erased with its unit" in gone.text
 

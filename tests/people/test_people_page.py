@@ -61,7 +61,9 @@ def test_one_unit_is_looked_up_and_its_file_handed_out(admin: Browser, loop: Loo
     file = admin.get(f"/admin/people/unit/file?id={quote(HOSTILE)}")
     assert file.headers["Content-Type"] == "application/json" and "attachment" in file.headers["Content-Disposition"]
     stored = json.loads(file.raw)
-    assert [one["context"] for one in stored["decisions"]] == [{"plan": HOSTILE}] and len(stored["ledger"]) == 2
+    assert [decision["context"] for decision in stored["decisions"]] == [{"plan": HOSTILE}] and len(
+        stored["ledger"]
+    ) == 2
     assert "No line" in admin.get("/admin/people/unit?id=nobody").text
     for odd in ("", "x" * 2000, "\u00e4" * 600):
         page = admin.get(f"/admin/people/unit?id={quote(odd)}")
@@ -71,7 +73,7 @@ def test_one_unit_is_looked_up_and_its_file_handed_out(admin: Browser, loop: Loo
 def test_an_erasure_needs_the_id_typed_and_shows_its_receipt(admin: Browser, loop: Loop, database_url: str) -> None:
     made = loop.make("forgets", arms=bandit())
     decided = loop.decide("forgets", [{"unit_id": "leaver" if n % 4 == 0 else f"u{n}"} for n in range(40)])
-    loop.reward([{"decision_id": one["decision_id"], "value": 1.0} for one in decided])
+    loop.reward([{"decision_id": decision["decision_id"], "value": 1.0} for decision in decided])
     loop.close_windows(made)
     loop.train(made)
     refused = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "Leaver"})

@@ -8,7 +8,7 @@ def test_an_erasure_asked_for_over_the_api_is_done_by_the_worker(
 ) -> None:
     client.make("asked-to-forget", arms=bandit(), reward={"window_s": 1.0})
     decided = client.decide_many("asked-to-forget", [{"unit_id": f"asks-{n % 3}"} for n in range(12)])
-    client.reward_many({one["decision_id"]: 1.0 for one in decided})
+    client.reward_many({decision["decision_id"]: 1.0 for decision in decided})
     learned = "SELECT count(*) FROM training_ledger WHERE version_id > 0"
     with running_worker(database_url, redis_url):
         wait_for(lambda: query(database_url, learned) == [(12,)], 60, "the learning")

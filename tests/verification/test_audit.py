@@ -12,7 +12,7 @@ EXPERIMENT = "audited"
 
 @pytest.fixture(scope="module")
 def experiment_id(loop: Loop) -> int:
-    arms = [one | {"share": 0.6} for one in bandit()]
+    arms = [arm | {"share": 0.6} for arm in bandit()]
     arms.append({"key": "even", "share": 0.4, "policy": {"type": "uniform"}})
     made = loop.make(EXPERIMENT, arms=arms)
     for number in range(3):
@@ -134,7 +134,7 @@ def test_an_audit_beside_running_training_reports_no_differences(loop: Loop) -> 
         while not busy.done():
             report = loop.audit("audited-live")
             assert report.ok, report.findings
-        assert len([one for one in busy.result() if one]) == 15
+        assert len([report for report in busy.result() if report]) == 15
     assert loop.audit("audited-live").versions == 17
 
 

@@ -43,9 +43,9 @@ COMPOSED = {
         {
             "name": "subject",
             "place": "title",
-            "parts": [{"id": one, "texts": {"en": one}} for one in ("news", "hello")],
+            "parts": [{"id": part, "texts": {"en": part}} for part in ("news", "hello")],
         },
-        {"name": "tone", "place": "body", "parts": [{"id": one, "texts": {"en": one}} for one in ("warm", "brisk")]},
+        {"name": "tone", "place": "body", "parts": [{"id": part, "texts": {"en": part}} for part in ("warm", "brisk")]},
     ],
     "forbidden": [[{"slot": "subject", "part": "news"}, {"slot": "tone", "part": "warm"}]],
     "allow_nothing": True,

@@ -31,9 +31,8 @@ def _operations(document: Any) -> list[tuple[str, str]]:
     described = [
         (method.upper(), path) for method, path, operation in everything if "analysts" not in operation["tags"]
     ]
-    return [
-        one for one in described if one[1] != "/v1/stream"
-    ]  # it answers for half a minute: tests/messaging/test_stream.py
+    # The stream answers for half a minute; tests/messaging/test_stream.py tests it.
+    return [route for route in described if route[1] != "/v1/stream"]
 
 
 def _caller(key: str) -> Any:

@@ -56,26 +56,35 @@ def kept(page: Page, names: dict[str, str]) -> dict[str, Any]:
 
 def seen(page: Page) -> str:
     """The preview's words."""
-    found = re.search(r'<section[^>]*id="combinations".*?</section>', page.html, re.S)
-    assert found
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", found[0])))
+    section = re.search(r'<section[^>]*id="combinations".*?</section>', page.html, re.S)
+    assert section
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", section[0])))
 
 
-def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: Client) -> None:
-    complete(draft, "built")
+def subject_and_tone(draft: Draft, key: str) -> Page:
+    """A complete draft of a composed message with a forbidden pair; the page of its step."""
+    complete(draft, key)
     draft.save("arms", UNIFORM)
     page = composed(draft).save(
         "actions", MESSAGE | {"/composition/channel": "email", "/composition/allow_nothing": "yes"}
     )
     assert "4 combinations are allowed, and saying nothing is one more choice" in page.text
     pair = {"/composition/forbidden:first": row_of(page, 0, 0), "/composition/forbidden:second": row_of(page, 1, 1)}
-    page = draft.save("actions", pair, "pair")
+    return draft.save("actions", pair, "pair")
+
+
+def test_the_allowed_combinations_are_counted_and_described(draft: Draft) -> None:
+    page = subject_and_tone(draft, "counted")
     assert "subject: hello and tone: brisk" in page.text
     assert "3 combinations are allowed of 4" in page.text
-    assert "Hello Ada <3" in seen(page)  # the first one
-    told = draft.show("review").text
-    assert "Loopwise composes a message of subject and tone, in one of 3 combinations, or says nothing." in told
-    assert "20% get every combination equally often" in told
+    assert "Hello Ada <3" in seen(page)  # the first combination
+    review = draft.show("review").text
+    assert "Loopwise composes a message of subject and tone, in one of 3 combinations, or says nothing." in review
+    assert "20% get every combination equally often" in review
+
+
+def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: Client) -> None:
+    subject_and_tone(draft, "built")
     assert draft.save("review", do="publish").address == "/admin/experiments/built/integration"
     made = client.get("/v1/experiments/built").body
     assert made["actions"] == []
@@ -196,7 +205,19 @@ def test_a_language_is_added_to_every_part_and_removed_with_its_texts(draft: Dra
     assert "/composition/slots:languages/1/locale" not in fields(page)
 
 
-def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_no_error_of_a_message_hides_another(draft: Draft) -> None:
+    incomplete = {
+        "/composition/slots/1/parts/0/id": "",
+        "/composition/slots/1/parts/1/texts/0/text": "",
+        "/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}",
+    }
+    page = composed(draft).save("actions", MESSAGE | incomplete)
+    assert "Give letters, digits" in beside(page, "/composition/slots/1/parts/0/id")
+    assert "Write its text" in beside(page, "/composition/slots/1/parts/1/texts/0/text")
+    assert "'nobody' is not a declared variable" in beside(page, "/composition/slots/0/parts/0/texts/0/text")
+
+
+def test_errors_of_a_message_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     wrong = {
         **{
             "/composition/slots/0/name": "Subject!",
@@ -205,18 +226,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
         },
         **{"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots:languages/0/locale": "EN us"},
     }
-    unsaid = {
-        "/composition/slots/1/parts/0/id": "",
-        "/composition/slots/1/parts/1/texts/0/text": "",
-        "/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}",
-    }
-    page = composed(draft).save("actions", MESSAGE | unsaid)
-    assert "Give letters, digits" in beside(page, "/composition/slots/1/parts/0/id")
-    assert "Write its text" in beside(page, "/composition/slots/1/parts/1/texts/0/text")
-    assert "'nobody' is not a declared variable" in beside(
-        page, "/composition/slots/0/parts/0/texts/0/text"
-    )  # one hides no other
-    page = draft.save("actions", MESSAGE | wrong)
+    page = composed(draft).save("actions", MESSAGE | wrong)
     assert "to mend in this step" in page.text
     for name, words in (
         ("/composition/slots/0/name", "Give small letters, digits and _ (at most 30)"),
@@ -227,16 +237,19 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
     ):
         assert words in beside(page, name), name
     assert kept(page, wrong) == wrong
-    told = draft.show("review").text
-    assert "Actions, slot 1, part 1, id : Give letters" in told
-    right = {
-        "/composition/slots:languages/0/locale": "en",
+    assert "Actions, slot 1, part 1, id : Give letters" in draft.show("review").text
+
+
+def test_slots_need_names_of_their_own_and_a_text_in_the_body(draft: Draft) -> None:
+    without_text = {
         "/composition/slots/1/parts/1/texts/0/nothing": "yes",
         "/composition/slots/0/parts/1/features": '[{"a": 1}]',
     }
-    page = draft.save(
+    page = composed(draft).save(
         "actions",
-        MESSAGE | right | {"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots/1/name": "subject"},
+        MESSAGE
+        | without_text
+        | {"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots/1/name": "subject"},
     )
     assert "another slot has this name" in beside(page, "/composition/slots/1/name").lower()
     page = draft.save(
@@ -250,7 +263,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
         "actions", {"/composition/slots/1/name": "tone", "/composition/slots/0/parts/0/texts/0/text": "x"}
     )
     assert "subject=x|tone=brisk" not in page.text
-    assert "the body is empty" in page.text  # nothing but the part that adds nothing
+    assert "the body is empty" in page.text  # it has only the part that adds nothing
 
 
 def test_mistakes_of_other_steps_hide_none_of_the_message_and_are_not_hidden(draft: Draft) -> None:

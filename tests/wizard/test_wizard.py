@@ -13,7 +13,7 @@ from tests.wizard.drafting import Draft, complete, fields
 NASTY = "\u202e<script>alert(1)</script> \"quotes' & \u05d0"
 
 
-def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Client, admin: Browser) -> None:
+def type_purpose_and_actions(draft: Draft) -> None:
     assert draft.save("purpose", {"/name": NASTY, "/key": "tips", "/hypothesis": "b\r\nc"}, "next").address.endswith(
         "/actions"
     )
@@ -35,6 +35,9 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
         "next",
     )
     assert page.address.endswith("/arms")
+
+
+def type_arms_and_reward(draft: Draft) -> None:
     page = draft.save(
         "arms",
         {"/arms/0/policy/action": "list", "/arms/0/share": "15", "/arms:holdout": "yes", "/arms:holdout_share": "5"},
@@ -52,7 +55,10 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
     )
     assert "7 would be refused" in page.text
     assert "the decision counts as 1." in page.text  # 0.5 + 1, cut to the largest
-    page = draft.save("metrics", do="add /metrics")
+
+
+def type_metrics(draft: Draft) -> None:
+    draft.save("metrics", do="add /metrics")
     metric = {
         "/metrics/0/key": "money",
         "/metrics/0/source/metric": "money",
@@ -60,11 +66,23 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
         "/metrics/0/min_effect": "2",
     }
     assert draft.save("metrics", metric | {"/segments": "land, device"}, "next").address.endswith("/plan")
+
+
+def test_the_review_says_what_will_happen(draft: Draft) -> None:
+    type_purpose_and_actions(draft)
+    type_arms_and_reward(draft)
+    type_metrics(draft)
     page = draft.show("review")
     assert "15% get always “list”" in page.text
     assert "60% get what is learned" in page.text
     assert "window of 2 minutes" in page.text
     assert "stop when an arm makes money worse" in page.text
+
+
+def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Client, admin: Browser) -> None:
+    type_purpose_and_actions(draft)
+    type_arms_and_reward(draft)
+    type_metrics(draft)
     page = draft.save("review", do="publish")
     assert page.address == "/admin/experiments/tips/integration", page.text[:2000]
     made = client.get("/v1/experiments/tips").body
@@ -140,11 +158,11 @@ def test_rows_are_added_duplicated_and_removed_without_a_script(draft: Draft) ->
         ["learned-2"],
     ]
     draft.save("arms", do="remove /arms/0")
-    found = draft.fields("arms")
-    assert [found[f"/arms/{n}/key"] for n in range(3)] == [["learned"], ["uniform"], ["learned-2"]]
-    assert found["/control_arm"] == ["1"]
-    assert [found[f"/arms/{n}/share"] for n in range(3)] == [["75"], ["25"], ["0"]]  # control's 20 went to the others
-    assert "/arms/3/key" not in found
+    typed = draft.fields("arms")
+    assert [typed[f"/arms/{n}/key"] for n in range(3)] == [["learned"], ["uniform"], ["learned-2"]]
+    assert typed["/control_arm"] == ["1"]
+    assert [typed[f"/arms/{n}/share"] for n in range(3)] == [["75"], ["25"], ["0"]]  # control's 20 went to the others
+    assert "/arms/3/key" not in typed
     page = draft.save("arms", do="add /arms")
     assert 'id="/arms/3/key"' in page.html
     assert "/arms/3/key-help" not in page.html  # a new row is not blamed for being empty

@@ -1,4 +1,6 @@
-"""A replay shows what was said, as text."""
+"""A replay shows the message as text."""
+
+import re
 
 from tests.page_client import Browser
 from tests.service import Client
@@ -16,23 +18,20 @@ def test_a_replay_shows_the_message_as_the_person_got_it(client: Client, viewer:
     assert "Recomputing gives the same" in page.text
 
 
-def test_changing_other_things_in_the_wizard_keeps_the_templates(client: Client, editor: Browser) -> None:
-    import re
+def rename(editor: Browser, key: str) -> None:
+    """Give an experiment another name in the wizard, and change nothing else."""
+    draft = re.match(r"/admin/drafts/\d+", editor.post(f"/admin/experiments/{key}/edit").address)
+    assert draft
+    purpose, review = f"{draft[0]}/purpose", f"{draft[0]}/review"
+    typed = {"/name": "Another name", "/key": key, "/hypothesis": "", "do": "next"}
+    editor.post(purpose, {"version": editor.version(purpose)} | typed)
+    editor.post(f"{review}/publish", {"version": editor.version(review)})
 
+
+def test_changing_the_name_in_the_wizard_keeps_the_templates(client: Client, editor: Browser) -> None:
     actions = [{"id": "a", "template": {"texts": {"en": {"body": "Go on."}}}}, {"id": "b"}]
     client.make("kept", actions=actions, start=False)
-    page = editor.post("/admin/experiments/kept/edit")
-    draft = re.search(r"/admin/drafts/(\d+)/", page.address)
-    assert draft
-    purpose = f"/admin/drafts/{draft[1]}/purpose"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
-    assert version
-    typed = {"version": version[1], "/name": "Another name", "/key": "kept", "/hypothesis": "", "do": "next"}
-    editor.post(purpose, typed)
-    review = f"/admin/drafts/{draft[1]}/review"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
-    assert version
-    editor.post(f"{review}/publish", {"version": version[1]})
+    rename(editor, "kept")
     stored = client.get("/v1/experiments/kept").body
     assert stored["name"] == "Another name"
     assert stored["actions"][0]["template"]["texts"]["en"]["body"] == "Go on."
@@ -63,23 +62,10 @@ def test_a_replay_shows_a_composed_message_slot_by_slot(client: Client, viewer: 
     assert "Recomputing gives the same" in page.text
 
 
-def test_changing_other_things_in_the_wizard_keeps_the_composition(client: Client, editor: Browser) -> None:
-    import re
-
+def test_changing_the_name_in_the_wizard_keeps_the_composition(client: Client, editor: Browser) -> None:
     learned = [{"key": "learned", "share": 1.0, "policy": {"type": "bandit", "algorithm": "squarecb"}}]
     made = client.make("kept-slots", actions=[], composition=COMPOSED, arms=learned)
-    page = editor.post("/admin/experiments/kept-slots/edit")
-    draft = re.search(r"/admin/drafts/(\d+)/", page.address)
-    assert draft
-    purpose = f"/admin/drafts/{draft[1]}/purpose"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
-    assert version
-    typed = {"version": version[1], "/name": "Another name", "/key": "kept-slots", "/hypothesis": "", "do": "next"}
-    editor.post(purpose, typed)
-    review = f"/admin/drafts/{draft[1]}/review"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
-    assert version
-    editor.post(f"{review}/publish", {"version": version[1]})
+    rename(editor, "kept-slots")
     stored = client.get("/v1/experiments/kept-slots").body
     assert stored["name"] == "Another name"
     assert stored["composition"] == made["composition"] and stored["arms"] == made["arms"]

@@ -79,8 +79,8 @@ def _fill(rig: Rig, rows: int, count: int) -> None:
     big = _make(rig, BIG)
     with transaction(rig.engine) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        given = {"id": big, "rows": rows, "units": max(1, rows // 5), "gap_s": 0.2}
-        connection.execute(text(DECISIONS), given)
+        parameters = {"id": big, "rows": rows, "units": max(1, rows // 5), "gap_s": 0.2}
+        connection.execute(text(DECISIONS), parameters)
         connection.execute(text(OUTCOMES), {"id": big})
         connection.execute(text(REWARDS), {"id": big})
     for number in range(count - 1):

@@ -53,7 +53,7 @@ def _misses(interval: Interval, truth: float) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     print("control treated | difference, peek-safe | lift, peek-safe | lift, one look")
     for pair in RATES:
-        print(*pair, "|", *(f"{share:.1%}" for share in missed(*pair, given.runs)))
+        print(*pair, "|", *(f"{share:.1%}" for share in missed(*pair, arguments.runs)))

@@ -124,11 +124,13 @@ class Rig:
         self.engine = store_engine.create(url, self.settings)
         self.key = keys.create_key(self.engine, scopes=["admin"], name="benchmarks").secret_text
         self.port = free_port()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "PROMETHEUS_"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "PROMETHEUS_"))
+        }
         with Path(self._folder, "web.log").open("wb") as log:
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.server", str(self.port)],
-                cwd=ROOT, env={**kept, **environment}, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env={**inherited, **environment}, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._await_ready()
 

@@ -201,8 +201,13 @@ def main(arguments: list[str]) -> None:
     for decisions in (500, 1000, 2000, 4000):
         print(f"clicks per message, {decisions} decisions among {len(IDS)} combinations, {seeds} seeds")
         for name, (policy, lines, contextual) in COMPOSED.items():
-            given: dict[str, Any] = {"policy": policy, "lines": lines, "decisions": decisions, "contextual": contextual}
-            show(name, over(seeds, partial(play_composed, **given)))
+            parameters: dict[str, Any] = {
+                "policy": policy,
+                "lines": lines,
+                "decisions": decisions,
+                "contextual": contextual,
+            }
+            show(name, over(seeds, partial(play_composed, **parameters)))
     for lists in (250, 500, 1000):
         print(f"clicks per list of {POSITIONS} out of {ITEMS}, {lists} lists, {seeds} seeds")
         for name, contextual in (("list", True), ("list, context ignored", False)):

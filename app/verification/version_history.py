@@ -205,12 +205,12 @@ def _find(connection: Connection, key: str, arm: str, number: int) -> Line:
 
 
 def _line(connection: Connection, version: VersionInfo, serving: Serving, rollbacks: list[Change]) -> Line:
-    mine = [change for change in rollbacks if (change.after or {}).get("serving") == version.number]
+    own_rollbacks = [change for change in rollbacks if (change.after or {}).get("serving") == version.number]
     parent = version.manifest.get("parent_number")
     if parent is None and version.parent_id is not None:
         parent = models.number_of(connection, version.parent_id)
     serves = version.id == serving.version_id
-    return Line(version, parent, serves, version.checks.get("ok") is not False, mine)
+    return Line(version, parent, serves, version.checks.get("ok") is not False, own_rollbacks)
 
 
 def _rollbacks(connection: Connection, experiment_id: int, arm: str) -> list[Change]:

@@ -50,8 +50,10 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
     document |= form.FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
     if before is None:
         return document
-    said = {name.partition(":")[0] for name in draft}
-    unsaid = {name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in said}
+    typed_names = {name.partition(":")[0] for name in draft}
+    unsaid = {
+        name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in typed_names
+    }
     silent = {
         name: before[name] for name, spec in _SILENT.items() if document[name] is None and before.get(name) == spec
     }
@@ -213,10 +215,10 @@ def _people(tree: Typed, findings: Findings) -> Document:
     fatigue = result["fatigue"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
-    asked = {*result["consent"].values()} != {"unless_denied"}
+    consent_set = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
-        "consent": result["consent"] if asked else None,
+        "consent": result["consent"] if consent_set else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_fields": _context_fields(tree, findings),
         "retention_s": result.get("retention_s"),

@@ -92,9 +92,9 @@ def opened_of(draft: StoredDraft) -> Opened:
     return Opened(draft, before, check(draft.typed.get("document", {}), before))
 
 
-def clash_of(newest: Opened, theirs: object, mine: object) -> Clash:
+def clash_of(newest: Opened, theirs: object, own: object) -> Clash:
     """Compare the version that somebody else saved with the version that is typed here."""
-    return Clash(newest.draft.updated_by, newest.draft.updated_at, trail.differences(theirs, mine))
+    return Clash(newest.draft.updated_by, newest.draft.updated_at, trail.differences(theirs, own))
 
 
 def render(

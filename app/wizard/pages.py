@@ -132,8 +132,8 @@ def _shown(
     opened: Opened, step: str, tree: Typed | None = None, *, problem: str = "", clash: Clash | None = None
 ) -> str:
     """A step's page; ``tree``: typed texts that were not stored."""
-    asked = step in opened.saved or "check" in request.args
-    errors = {"": problem} if problem else opened.checked.of(step) if asked else {}
+    checked = step in opened.saved or "check" in request.args
+    errors = {"": problem} if problem else opened.checked.of(step) if checked else {}
     tree = tree or opened.tree(step)
     if step == "actions":
         show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show

@@ -34,11 +34,11 @@ CAP: Final = Part(
 def range_of(name: str) -> str:
     """What a parameter may be, for each way of learning that has it."""
     groups = [(group, specs[name]) for group, specs in _GROUPS.items() if name in specs]
-    told = [
+    texts = [
         f"{group + ': ' if group else ''}{spec.low:g} to {spec.high:.10g}, empty: {spec.default:g}"
         for group, spec in groups
     ]
-    return f"{name}. {'; '.join(told)}."
+    return f"{name}. {'; '.join(texts)}."
 
 
 def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> dict[str, Value]:

@@ -16,23 +16,23 @@ def without(typed: list[str], index: int) -> list[str]:
     """
     shares = [_percent(share) for share in typed]
     others = [share for number, share in enumerate(shares) if number != index and share is not None]
-    given = shares[index]
-    if given is None or len(others) < len(typed) - 1 or not others:
+    share_of_arm = shares[index]
+    if share_of_arm is None or len(others) < len(typed) - 1 or not others:
         return typed
-    grown = _grown(others, given)
+    grown = _grown(others, share_of_arm)
     return [*grown[:index], typed[index], *grown[index:]]
 
 
 def _grown(shares: list[Decimal], more: Decimal) -> list[str]:
     """The shares with so much more in total, to the hundredth of a percent; the last share takes the rounding error."""
     whole = sum(shares)
-    so_far, given, result = Decimal(0), Decimal(0), []
+    so_far, handed_on, result = Decimal(0), Decimal(0), []
     for number, share in enumerate(shares, start=1):
         so_far += share
         part = so_far / whole if whole else Decimal(number) / len(shares)
         until = more if number == len(shares) else (more * part).quantize(STEP)
-        result.append(text(share + until - given))
-        given = until
+        result.append(text(share + until - handed_on))
+        handed_on = until
     return result
 
 

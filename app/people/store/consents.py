@@ -60,7 +60,7 @@ def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
     return [Consent(**row._asdict()) for row in connection.execute(query)]
 
 
-def add(connection: Connection, unit_id: str, said: Said, actor: str) -> None:
+def add(connection: Connection, unit_id: str, answer: Said, actor: str) -> None:
     """Write one line. Without ``occurred_at``, or with a time too far in the future for any clock, it happened now."""
     query = """
         INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)
@@ -68,7 +68,7 @@ def add(connection: Connection, unit_id: str, said: Said, actor: str) -> None:
             CASE WHEN said.at <= now + make_interval(secs => :ahead_s) THEN said.at ELSE now END, :actor
         FROM clock_timestamp() AS now, (SELECT CAST(:occurred_at AS timestamptz) AS at) said
     """
-    values = {"unit_id": unit_id, **said._asdict(), "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
+    values = {"unit_id": unit_id, **answer._asdict(), "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
     connection.execute(text(query), values)
 
 

@@ -184,8 +184,10 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     def delete(table: str, query: str, **values: str | list[str]) -> None:
         counts[table] = connection.execute(text(query), values).rowcount
 
-    held = "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # writers of attempts have finished, or wait
-    connection.execute(text(held), {"unit_id": unit_id})
+    attempts_lock = (
+        "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # writers of attempts have finished, or wait
+    )
+    connection.execute(text(attempts_lock), {"unit_id": unit_id})
     delete(
         "delivery_attempts",
         "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.unit_id = :unit_id",

@@ -1,4 +1,4 @@
-"""Fills logs through the services, and reads them back for computations that do without them."""
+"""Fills logs through the services, and reads them back for independent computations."""
 
 import json
 import math
@@ -73,7 +73,7 @@ class Lab(Loop):
         self.runtime.snapshots.refresh()
 
     def results(self, key: str, *, fresh: bool = True, **options: Any) -> dict[str, Any]:
-        """A report, computed now, free of anything that is no JSON."""
+        """A report, computed now; fails if a value of it is not JSON."""
         if fresh:
             results.compute(self.runtime.engine, key, options.get("segment"))
         return dict(sound(results.get(self.runtime.engine, key, **options).as_json()))
@@ -106,7 +106,7 @@ class Lab(Loop):
 
 
 def sound(document: Any) -> Any:
-    """The document, after a look at every number in it: none may be NaN or infinite, none of numpy's types."""
+    """Return the document after a check of every number: none may be NaN or infinite, or of a type of numpy."""
     for path, value in _leaves(document, ""):
         assert value is None or type(value) in (str, bool, int, float), f"{path} is a {type(value)}"
         assert not isinstance(value, float) or math.isfinite(value), f"{path} is {value}"

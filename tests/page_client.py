@@ -1,4 +1,4 @@
-"""A person at a browser, without one: keeps cookies, follows redirects, sends forms with the token that the page carries."""
+"""Imitates a person's browser: keeps cookies, follows redirects, and sends forms with the token of the page."""
 
 import html
 import http.client
@@ -18,7 +18,7 @@ def _in_one_line(tag: str) -> str:
 
 
 class Page(NamedTuple):
-    """What came back."""
+    """An answered page."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
     @property
     def html(self) -> str:
-        """The page, with every tag in one line: how a template breaks a tag into lines means nothing."""
+        """The page, with every tag in one line, because line breaks within tags have no meaning."""
         return re.sub(r"<[a-zA-Z/][^>]*>", lambda tag: _in_one_line(tag[0]), self.raw.decode())
 
     @property
@@ -78,12 +78,12 @@ class Browser:
     def version(self, address: str) -> str:
         """The version that a page's form begins from."""
         match = re.search(r'name="version" value="([^"]+)"', self.get(address).html)
-        assert match, f"{address} names no version"
+        assert match, f"{address} has no version"
         return match[1]
 
     def token(self, address: str = "/admin/sign-in") -> str:
         match = re.search(r'name="csrf_token" value="([^"]+)"', self.get(address).html)
-        assert match, f"{address} carries no form"
+        assert match, f"{address} has no form"
         return match[1]
 
 

@@ -33,7 +33,7 @@ def test_every_command_that_is_named_exists() -> None:
 
 
 def _refused_statuses() -> dict[str, int]:
-    """By setting: the status that the table promises to whoever goes beyond it."""
+    """By setting, the status that the table promises to requests over its limit."""
     promised = re.findall(r"^\| `(LOOPWISE_\w+)` .*\banswer(?:s|ed) (\d{3})\b", _TEXT, re.MULTILINE)
     return {name: int(status) for name, status in promised}
 

@@ -29,7 +29,7 @@ TEMPLATE = {
 
 
 class Shop(NamedTuple):
-    """A page of another origin, and what it needs."""
+    """A page of another origin, and its files."""
 
     url: str
     server: str
@@ -105,7 +105,7 @@ def test_a_page_decides_and_rewards(context: BrowserContext, shop: Shop) -> None
     assert query(shop.database_url, stored, decision["decisionId"]) == [("js-1", {"device": "phone"})]
 
 
-def test_what_comes_too_late_is_the_default_and_is_not_reported(context: BrowserContext, shop: Shop) -> None:
+def test_a_late_decision_is_the_default_and_is_not_reported(context: BrowserContext, shop: Shop) -> None:
     page = opened(context, shop, unitId="js-2")
     decision = page.evaluate("loopwise.decide('choose', {fallback: 'mine', deadlineMs: 0})")
     assert (decision["action"], decision["logged"], decision["decisionId"]) == ("mine", False, None)

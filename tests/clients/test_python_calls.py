@@ -1,4 +1,4 @@
-"""Every call of the Python client, sync and async alike, and what the server then has stored."""
+"""Every call of the Python client, sync and async, and the rows that the server then has."""
 
 import inspect
 import os
@@ -149,19 +149,19 @@ MISTAKES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("said", MISTAKES)
-def test_what_cannot_be_sent_is_a_mistake_that_is_raised(loopwise: Any, said: str) -> None:
+def test_values_that_cannot_be_sent_raise_an_error(loopwise: Any, said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         MISTAKES[said](loopwise)
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "no address", "http://", "http://user:pass@host", "http://host?x=1"])
-def test_an_address_that_is_none_is_refused_at_once(connect: Callable[..., Any], url: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused_at_once(connect: Callable[..., Any], url: str) -> None:
     with pytest.raises(ValueError, match="give the server's address"):
         connect(url)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_a_key_that_is_none_is_refused_and_not_repeated(kind: Any) -> None:
+def test_a_text_that_is_not_a_key_is_refused_and_not_repeated(kind: Any) -> None:
     for key in ("", "secret\n", "secret é"):
         with pytest.raises(ValueError, match="key") as caught:
             kind("http://127.0.0.1:1", key)

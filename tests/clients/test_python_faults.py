@@ -21,7 +21,7 @@ from tests.clients.support import Between, Step, answer, cut, dribble, hang, pas
 from tests.service import Client as Plain
 from tests.service import Web, query
 
-SLACK_S = 3.0  # of a machine that does other things too
+SLACK_S = 3.0  # for a busy machine
 UNIT_ROWS = "SELECT count(*) FROM decisions WHERE unit_id = %s"
 New = Callable[..., Any]
 
@@ -66,7 +66,7 @@ def test_a_batch_whose_answer_is_lost_is_stored_once(
 
 def test_an_activation_whose_answer_is_lost_holds(connect: New, between: Callable[..., Between]) -> None:
     decision = connect().decide(EXPERIMENT, "u", defer_activation=True)
-    assert connect(between(cut).url).activate(decision) is False  # the second attempt found it open
+    assert connect(between(cut).url).activate(decision) is False  # the window was open at the second attempt
     assert connect().activate(decision) is False
 
 
@@ -146,7 +146,7 @@ def test_without_a_default_it_is_an_error(connect: New, between: Callable[..., B
         assert took.seconds < 0.3 + SLACK_S
 
 
-def test_a_batch_takes_each_questions_default_and_rewards_only_what_is_logged(
+def test_a_batch_takes_each_questions_default_and_rewards_only_logged_decisions(
     connect: New, between: Callable[..., Between]
 ) -> None:
     candidates = [{"id": "x", "payload": 7}, Action("y")]
@@ -317,7 +317,7 @@ def test_a_forked_process_goes_on_with_connections_of_its_own(shared: Client, da
     assert query(database_url, UNIT_ROWS, "fork") == [(6,)]
 
 
-def test_a_close_ends_what_other_threads_wait_for(between: Callable[..., Between]) -> None:
+def test_a_close_ends_the_calls_of_other_threads(between: Callable[..., Between]) -> None:
     loopwise = Client(between(hang).url, "key", deadline_s=20.0)
     with ThreadPoolExecutor(1) as pool, Took() as took:
         asked = pool.submit(loopwise.decide, EXPERIMENT, "u")

@@ -14,7 +14,7 @@ from tests.clients.test_python_messages import hold
 from tests.service import Client as Plain
 from tests.service import query
 
-SLACK_S = 3.0  # of a machine that does other things too
+SLACK_S = 3.0  # for a busy machine
 New = Callable[..., Any]
 ACTIONS = [{"id": "tip", "template": {"texts": {"en": {"body": "A tip"}}}}, {"id": "say-nothing"}]
 
@@ -72,7 +72,7 @@ def test_feedback_and_events_whose_answers_are_lost_count_once(
     assert query(database_url, stored, unit) == [("login", 1), ("step", 200)]
 
 
-def test_what_concerns_people_survives_lost_answers(
+def test_calls_about_people_survive_lost_answers(
     connect: New, between: Callable[..., Between], unit: str, database_url: str
 ) -> None:
     loopwise = connect(between(steps=itertools.cycle([cut, pass_on])).url)
@@ -81,7 +81,7 @@ def test_what_concerns_people_survives_lost_answers(
     assert loopwise.unit_token(unit)
     hold(database_url, unit, unit)
     (held,) = loopwise.pending(unit)
-    assert loopwise.received(held) is False  # the second attempt found it taken off
+    assert loopwise.received(held) is False  # it was off the list at the second attempt
     assert loopwise.pending(unit) == []
     assert loopwise.person(unit)["complete"]
     asked = loopwise.erase(unit)
@@ -93,7 +93,7 @@ def test_what_concerns_people_survives_lost_answers(
 
 
 @pytest.mark.parametrize("step", [hang, dribble])
-def test_without_an_answer_a_message_is_silence_and_nothing_is_reported_of_it(
+def test_without_an_answer_a_message_is_silence_and_nothing_is_reported(
     connect: New, between: Callable[..., Between], step: Step
 ) -> None:
     server = between(step)
@@ -139,7 +139,9 @@ def test_one_default_is_the_first_position_of_a_list(connect: New, between: Call
     assert decision.unfilled == 2
 
 
-def test_a_batch_of_feedback_sends_only_what_is_logged(connect: New, between: Callable[..., Between]) -> None:
+def test_a_batch_of_feedback_sends_only_answers_to_logged_decisions(
+    connect: New, between: Callable[..., Between]
+) -> None:
     lost = connect(between(hang).url).message("tips", "u", deadline_s=0.3)
     server = between()
     loopwise = connect(server.url)
@@ -166,7 +168,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_has_no_default_is_an_error_at_its_deadline(
+def test_a_call_without_a_default_is_an_error_at_its_deadline(
     connect: New, between: Callable[..., Between], name: str
 ) -> None:
     loopwise = connect(between(hang).url, report_deadline_s=0.3)
@@ -180,7 +182,7 @@ def test_what_has_no_default_is_an_error_at_its_deadline(
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b"{}", b"null", b'{"messages": [{}], "events": [1], "unit_token": 5}']
 )
-def test_an_answer_of_somebody_else_is_an_error(
+def test_an_answer_of_another_server_is_an_error(
     connect: New, between: Callable[..., Between], name: str, body: bytes
 ) -> None:
     server = between(answer(200, body))
@@ -190,7 +192,7 @@ def test_an_answer_of_somebody_else_is_an_error(
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"message": null}', b'{"message": "Hi"}'])
-def test_a_message_of_somebody_else_is_silence(connect: New, between: Callable[..., Between], body: bytes) -> None:
+def test_a_message_of_another_server_is_silence(connect: New, between: Callable[..., Between], body: bytes) -> None:
     decision = connect(between(answer(200, body)).url).message("tips", "u")
     assert (decision.message, decision.logged) == (None, False)
     assert "not from Loopwise" in decision.reason
@@ -228,7 +230,7 @@ def test_an_answer_waits_for_its_turn_where_the_deadline_lets_it(loopwise: Any, 
     assert (first, second, (later - at).total_seconds() >= 2) == (5, 4, True)
 
 
-def test_what_was_not_answered_may_be_sent_again_much_later(
+def test_unanswered_reports_may_be_sent_again_much_later(
     connect: New, between: Callable[..., Between], unit: str, database_url: str
 ) -> None:
     happened = [Event(unit, "login"), Event(unit, "logout")]

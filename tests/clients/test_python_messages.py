@@ -1,4 +1,4 @@
-"""Messages, lists, feedback, events and held messages with the Python client, and what the server then has stored."""
+"""Messages, lists, feedback, events and held messages with the Python client, and the rows that the server then has."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -92,7 +92,7 @@ def test_quiet_hours_go_by_the_persons_time_zone(loopwise: Any) -> None:
         loopwise.decide("quiet", "ada", time_zone="Middle/Earth", default="say-nothing")
 
 
-def test_a_composed_message_tells_its_slots(loopwise: Any) -> None:
+def test_a_composed_message_has_its_slots(loopwise: Any) -> None:
     for _ in range(40):
         decision = loopwise.message("composed", "ada")
         product = 1.0
@@ -220,7 +220,7 @@ def test_held_messages_are_given_out_until_they_are_received(loopwise: Any, text
     assert loopwise.pending(text) == []
 
 
-def test_what_is_not_held_cannot_be_received(loopwise: Any) -> None:
+def test_a_message_that_is_not_held_cannot_be_received(loopwise: Any) -> None:
     with pytest.raises(loopwise_client.NotFound, match="unknown_delivery"):
         loopwise.received("nowhere")
 
@@ -234,7 +234,7 @@ MISTAKES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("said", MISTAKES)
-def test_what_cannot_be_sent_is_a_mistake_that_is_raised(loopwise: Any, said: str) -> None:
+def test_values_that_cannot_be_sent_raise_an_error(loopwise: Any, said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         MISTAKES[said](loopwise)
 

@@ -23,7 +23,7 @@ def unit(text: str = "person") -> str:
     return f"{text} {loopwise_client.new_id()}"[-500:]
 
 
-def test_what_was_said_last_holds_and_the_ledger_has_all_of_it(loopwise: Any) -> None:
+def test_the_last_answer_applies_and_the_ledger_has_all_answers(loopwise: Any) -> None:
     ada = unit()
     assert loopwise.consent_of(ada) == ConsentLedger(ada, Consent(None, None, None, None), ())
     given = loopwise.consent(ada, {"learn": "granted", "message": "denied"}, "2026-11", "sign-up", occurred_at=WHEN)
@@ -50,7 +50,7 @@ def test_a_revocation_holds_from_its_answer_on(loopwise: Any, database_url: str)
     assert stored == [(["learn"],)]
 
 
-def test_what_is_wrong_in_a_consent_is_named(loopwise: Any) -> None:
+def test_errors_of_a_consent_are_named(loopwise: Any) -> None:
     with pytest.raises(loopwise_client.Unprocessable, match="/purposes/learn"):
         loopwise.consent("ada", {"learn": "maybe"}, "1", "x")
     with pytest.raises(ValueError, match="time zone"):
@@ -101,7 +101,7 @@ def test_an_erasure_waits_and_then_has_its_receipt(loopwise: Any, database_url: 
         loopwise.erasure("nowhere")
 
 
-def test_what_concerns_people_needs_its_own_scope(connect: Callable[..., Any], database_url: str) -> None:
+def test_calls_about_people_need_their_own_scope(connect: Callable[..., Any], database_url: str) -> None:
     loopwise = connect(key=make_key(database_url, "decide", "reward", "read", "manage"))
     loopwise.consent(unit(), {"learn": "granted"}, "1", "x")
     for call in (loopwise.consent_of, loopwise.person, loopwise.erase, loopwise.erasure):

@@ -1,4 +1,4 @@
-"""Actions from a table: what each column becomes, and every mistake by its line."""
+"""Actions from a table: the meaning of each column, and every error by its line."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_excels_marks_quotes_and_line_breaks_are_read() -> None:
     ]
 
 
-def test_a_file_that_is_not_utf_8_is_told_apart() -> None:
+def test_a_file_that_is_not_utf_8_is_recognised() -> None:
     assert decode("id\nä\n".encode("latin-1")) is None
 
 

@@ -67,7 +67,7 @@ def test_a_draft_may_change_in_every_part_but_its_key(client: Client) -> None:
     assert client.patch(path, {"key": "renamed"}).status == 422
 
 
-def test_after_the_start_words_shares_and_actions_change_but_not_what_the_log_depends_on(client: Client) -> None:
+def test_after_the_start_only_words_shares_and_actions_may_change(client: Client) -> None:
     arms = [{"key": name, "share": 0.5, "policy": {"type": "uniform"}} for name in ("x", "y")]
     client.make("running", arms=arms, control_arm="x")
     path = "/v1/experiments/running"

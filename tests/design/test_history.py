@@ -1,4 +1,4 @@
-"""The trail: what differs, notes, and paging that shows each line once."""
+"""The trail: differences, notes, and paging that shows each line once."""
 
 import re
 
@@ -75,7 +75,7 @@ def test_paging_shows_each_line_once(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 10_001, "a\0b"])
-def test_a_note_that_cannot_be_kept_is_refused(loop: Loop, text: str) -> None:
+def test_an_empty_or_too_long_note_is_refused(loop: Loop, text: str) -> None:
     loop.make(f"notes-{len(text)}-{text.strip()[:1] or 'none'}".replace("\0", ""))
     with pytest.raises(Unprocessable):
         trail.add_note(loop.runtime.engine, "long-trail", text, "ada")

@@ -1,4 +1,4 @@
-"""What browser tests share: an installation, signing in, data to look at, and the accessibility check."""
+"""Shared by the browser tests: an installation, signing in, sample data, and the accessibility check."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +34,8 @@ def sign_in(page: Page, site: Site, role: str = "admin", name: str = "") -> str:
 
 
 def faults(page: Page, axe: Path) -> str:
-    """Serious accessibility faults of the page as it stands, in words with the element; empty: none."""
-    page.evaluate(axe.read_text(encoding="utf-8"))  # past the page's policy, which admits no foreign script
+    """Serious accessibility faults of the current page, in words with the element; empty: none."""
+    page.evaluate(axe.read_text(encoding="utf-8"))  # bypasses the page's policy, which allows no foreign script
     result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return "\n".join(
         f"{violation['id']}: {violation['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
@@ -46,7 +46,7 @@ def faults(page: Page, axe: Path) -> str:
 
 
 def wider_than_the_window(page: Page) -> bool:
-    """True when the page has to be pushed sideways to be read."""
+    """True when the page needs horizontal scrolling."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"))
 
 
@@ -90,8 +90,8 @@ HOOK = "https://push.example.com/loopwise"
 def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str = "listener") -> dict[str, str]:
     """Messages: an experiment with a cap, a trigger that fired for a unit, a webhook, consent, an erasure with its receipt.
 
-    :param text: stands wherever somebody may write one.
-    :param unit: for whom it fired.
+    :param text: the text of every field that users can write.
+    :param unit: the unit that the trigger fired for.
     :returns: names that addresses need: trigger, webhook, erasure.
     """
     actions = [{"id": "tip", "template": MESSAGE}, {"id": "nothing"}]

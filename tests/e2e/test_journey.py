@@ -1,7 +1,7 @@
 """The whole way in a real browser: the first administrator, the wizard, the app's snippet, live figures, an evaluation, a
 replay, a rollback, an export; and a viewer, who may only look.
 
-One test after the other, on one installation: each leaves what the next one needs.
+The tests run in order on one installation: each needs the state that the last one left.
 """
 
 import csv
@@ -43,7 +43,7 @@ def boss(chromium: Browser, site: Site) -> Iterator[Page]:
     page.get_by_role("button", name="Sign in").click()
     yield page
     context.close()
-    assert [error for error in errors if "422" not in error] == []  # mistakes are made on purpose
+    assert [error for error in errors if "422" not in error] == []  # the test causes errors on purpose
 
 
 def test_an_empty_platform_explains_itself_and_offers_the_wizard(boss: Page) -> None:
@@ -145,7 +145,7 @@ def test_the_snippets_run_as_they_are_shown_and_overview_changes_by_itself(
 
 
 def _traffic(site: Site, count: int) -> None:
-    """What an app would send: decisions in several rounds, so that several model versions are trained."""
+    """Send an app's traffic: decisions in several rounds, so that several model versions are trained."""
     client = site.client
     for start in range(0, count, 100):
         asked: list[dict[str, Any]] = [

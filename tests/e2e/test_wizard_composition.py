@@ -78,7 +78,7 @@ def test_a_message_is_composed_seen_started_and_decided(page: Page, site: Site, 
     )
 
 
-def test_mistakes_of_a_composed_message_are_mended_on_a_phone_without_a_script(
+def test_errors_of_a_composed_message_are_fixed_on_a_phone_without_a_script(
     chromium: Browser, site: Site, axe: Path
 ) -> None:
     context = chromium.new_context(

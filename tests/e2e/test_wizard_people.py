@@ -1,4 +1,4 @@
-"""The wizard's forms for messages, people and feedback, full and with mistakes: accessible, on a phone, and with a script."""
+"""The wizard's forms for messages, people and feedback, complete and with errors: accessible, on a phone, and with a script."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_full_forms_and_their_mistakes_are_accessible_on_a_phone(
     context.close()
 
 
-def test_a_message_is_written_with_a_script_and_seen_as_the_sample_user_gets_it(
+def test_a_message_is_written_with_a_script_and_previewed_for_the_sample_user(
     chromium: Browser, site: Site, drafts: dict[str, str]
 ) -> None:
     context = chromium.new_context()

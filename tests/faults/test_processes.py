@@ -48,7 +48,7 @@ def test_a_killed_web_process_loses_nothing_acknowledged(durable_url: str) -> No
 def test_a_worker_killed_in_the_middle_of_a_round_learns_everything_exactly_once(
     client: Client, durable_url: str, redis_url: str
 ) -> None:
-    """The round is held where it has done its work and wants to commit it, and dies there."""
+    """A lock stops the round before its commit, and the worker is killed there."""
     import psycopg2
 
     experiment_id = _experiment(client, durable_url, "worker-killed")

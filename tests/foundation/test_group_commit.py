@@ -21,7 +21,7 @@ from tests.service import Loop, bandit, query, runtime_of, settings, wait_for
 
 @contextmanager
 def _blocked(database_url: str, table: str = "decisions") -> Iterator[None]:
-    """Nobody else reads or writes a table."""
+    """Lock a table against all readers and writers."""
     connection = psycopg2.connect(database_url)
     try:
         with connection.cursor() as cursor:
@@ -33,13 +33,13 @@ def _blocked(database_url: str, table: str = "decisions") -> Iterator[None]:
 
 @pytest.fixture
 def hasty(database_url: str) -> Iterator[Loop]:
-    """A process whose callers wait for half a second only."""
+    """A process whose callers wait only half a second."""
     with runtime_of(database_url, LOOPWISE_DECIDE_DEADLINE_S="0.5", LOOPWISE_STATEMENT_TIMEOUT_S="20") as runtime:
         yield Loop(runtime, database_url)
 
 
 class _Recorder:
-    """A handler that notes what it stores, in a table of its own."""
+    """A handler that stores rows in a table of its own."""
 
     def __init__(self) -> None:
         self.gone: list[Any] = []
@@ -114,7 +114,7 @@ def test_a_commit_is_as_large_as_it_may_be_and_no_larger(loop: Loop) -> None:
     assert batches == [4, 1]
 
 
-def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(
+def test_a_bad_row_is_refused_and_the_others_are_stored(
     loop: Loop, database_url: str, writer: tuple[GroupCommit, list[int]]
 ) -> None:
     commit, _ = writer
@@ -175,7 +175,7 @@ def _writing(database_url: str) -> bool:
     return bool(query(database_url, waiting)[0][0])
 
 
-def test_what_nobody_was_shown_is_not_learned_from_until_its_caller_asks_again(hasty: Loop, database_url: str) -> None:
+def test_an_unanswered_decision_is_not_learned_from_until_its_caller_asks_again(hasty: Loop, database_url: str) -> None:
     experiment_id = hasty.make("unanswered", arms=bandit())
     with _blocked(database_url), pytest.raises(Unavailable):
         hasty.decide("unanswered", [{"decision_id": "asked twice"}])
@@ -192,7 +192,7 @@ def test_what_nobody_was_shown_is_not_learned_from_until_its_caller_asks_again(h
 
 
 def test_a_decision_that_was_learned_from_is_never_marked_unanswered(hasty: Loop, database_url: str) -> None:
-    """Its caller gave up, and a round was faster than the mark: marked now, a retry would be learned a second time."""
+    """Its caller gave up, and a round was faster than the mark. With the mark, a retry would be learned a second time."""
     from app.deciding.store import decisions
 
     experiment_id = hasty.learn("learned-first", 5)
@@ -290,13 +290,13 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
 
 
 def test_a_connection_that_breaks_in_use_is_not_lost_to_the_pool(loop: Loop) -> None:
-    """The writer's pool holds one: if it were lost, the process would never write again."""
+    """The writer's pool has one connection; without it the process would never write again."""
     engine = loop.runtime.log_writer._autocommit
     for _ in range(3):
         with engine.connect() as connection:
             pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             query(loop.database_url, "SELECT pg_terminate_backend(%s)", pid)
         with contextlib.suppress(OperationalError), engine.connect() as connection:
-            connection.exec_driver_sql("SELECT 1")  # the broken one is found out
+            connection.exec_driver_sql("SELECT 1")  # the broken connection fails here
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1

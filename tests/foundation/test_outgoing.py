@@ -1,4 +1,4 @@
-"""Addresses that users type never lead inside, however they are written."""
+"""Addresses from users never reach the inside of the network, however they are written."""
 
 import ast
 import ipaddress
@@ -73,10 +73,10 @@ def test_in_development_this_machine_may_be_called_and_nothing_else_over_plain_h
 
 
 @pytest.mark.parametrize(
-    "found",
+    "addresses",
     [["127.0.0.1"], ["10.1.2.3"], ["8.8.8.8", "169.254.169.254"], ["::1"], ["::ffff:10.0.0.1"], ["fe80::1%eth0"]],
 )
-def test_a_name_that_leads_inside_is_refused_also_when_only_one_of_its_addresses_does(
+def test_a_name_is_refused_if_any_of_its_addresses_is_private(
     addresses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -179,12 +179,12 @@ def test_a_server_that_answers_byte_by_byte_does_not_stretch_the_deadline(monkey
 
 
 @pytest.mark.parametrize("said", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000, b"H" * 200_000])
-def test_what_is_not_http_is_a_failure(said: bytes) -> None:
+def test_an_answer_that_is_not_http_is_a_failure(said: bytes) -> None:
     with _server(lambda connection, _: connection.sendall(said)) as port, pytest.raises(Failed):
         _post(port)
 
 
-def test_nobody_there_is_a_failure() -> None:
+def test_a_refused_connection_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(Failed):

@@ -33,7 +33,7 @@ def test_everything_else_stays_as_it_is(value: Any) -> None:
     assert neutral(value) is value
 
 
-def test_csv_holds_what_went_in() -> None:
+def test_csv_has_the_same_rows() -> None:
     rows = [(text, -0.1, -7, AT) for text in HOSTILE + HARMLESS] + [(None, None, None, None)]
     text = written("csv", rows[:5], rows[5:]).read().decode()
     cells = list(csv.reader(io.StringIO(text, newline="")))

@@ -16,7 +16,7 @@ from app.foundation.words import api_sentence, page_sentence
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for name in ("app", "bandits") for path in sorted((ROOT / name).rglob("*.py"))]
-# Who is given a code, and at which position; the parameters come next.
+# The functions that take a code, and its position; the parameters follow it.
 TAKES_CODE = {
     "FieldError": 1,
     "Problem": 1,
@@ -145,7 +145,7 @@ class Shape(Model):
         ("unknown", 1, "unknown_field", "There is no such field; leave it out."),
     ],
 )
-def test_what_pydantic_says_becomes_a_code_with_its_limit(name: str, value: Any, code: str, words: str) -> None:
+def test_errors_of_pydantic_become_codes_with_their_limits(name: str, value: Any, code: str, words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Shape.model_validate({name: value})
     (problem,) = pydantic_fields(caught.value, {name: value})

@@ -54,7 +54,7 @@ class Sending:
         return delivering.deliver_due(self.engine, self.settings)
 
     def hurry(self) -> None:
-        """As if the pauses were over."""
+        """Make everything due, as if the pauses were over."""
         query(self.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
         query(self.database_url, "UPDATE webhooks SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
 
@@ -167,7 +167,7 @@ def test_redirects_are_failures_and_not_followed(sending: Sending) -> None:
 
 
 def test_receivers_that_never_answer_delay_nobody_else(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes while calls to silent ones are waited for arrives before any of these ends."""
+    """Deliveries to other receivers arrive before the calls to the silent receivers end."""
     monkeypatch.setattr(outgoing, "DEADLINE_S", 60.0)
     with ExitStack() as stack:
         silent = [stack.enter_context(receiving(lambda call, number: None)) for _ in range(5)]
@@ -281,7 +281,7 @@ def test_a_long_queue_of_a_webhook_leaves_room_for_the_others(sending: Sending) 
 
 
 def test_a_unit_that_is_erased_while_its_message_is_being_sent_leaves_no_trace(sending: Sending) -> None:
-    """The receiver's words may repeat the message, so they are not noted after the erasure."""
+    """The receiver's text may repeat the message, so it is not recorded after the erasure."""
     caller = sending.work.loop.caller
 
     def answer(call: Any, number: int) -> int:

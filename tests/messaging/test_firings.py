@@ -21,7 +21,7 @@ def work(loop: Loop) -> Triggers:
 
 
 def _one(work: Triggers, key: str, unit_id: str = "u", **fields: Any) -> None:
-    """A trigger of that key, and one event that fires it."""
+    """A trigger with that key, and one event that fires it."""
     work.define(key, {"type": "event", "event": key}, **fields)
     work.report({"name": key, "event_id": key, "unit_id": unit_id, "properties": {"name": "Ada"}})
     assert work.match() == 1
@@ -49,7 +49,7 @@ def test_a_firing_becomes_a_decision_and_a_held_message(work: Triggers, database
 def test_event_data_stays_in_a_firing_until_it_is_finished_and_is_exported_with_the_person(
     work: Triggers, database_url: str
 ) -> None:
-    """A trigger may hand over what the experiment does not declare, or only hashes: the decision has what may be kept."""
+    """A trigger may pass undeclared or hashed fields; the decision keeps only those that may be stored."""
     _one(work, "frugal", "frugal one", variables={"name": "name"}, context={"street": "name"}, delay_s=60)
 
     def exported() -> list[tuple[Any, ...]]:
@@ -156,7 +156,7 @@ def test_a_firing_that_fails_after_its_decision_is_finished_with_the_same_decisi
     monkeypatch.setattr(firings, "_finish", finish)
     triggers.change(
         work.engine, "crash", {"experiment": "capped", "priority": 7}, "test"
-    )  # it waits with its old question
+    )  # it waits with its old request
     assert _row(database_url, "crash")["status"] == "waiting"
     assert work.fire() == 1
     assert query(database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'crashed'") == [(1,)]

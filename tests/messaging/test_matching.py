@@ -223,7 +223,7 @@ def test_a_dry_run_reports_the_firings_of_a_running_trigger(work: Triggers) -> N
 def test_a_running_trigger_that_is_changed_to_an_absence_ignores_past_silences(
     work: Triggers, database_url: str
 ) -> None:
-    """Otherwise everybody who fell silent since it was started months ago would hear from it at once."""
+    """Otherwise it would fire at once for everybody who has fallen silent since it was started months ago."""
     trigger_id = work.define("turned", {"type": "event", "event": "hello"})
     query(database_url, "UPDATE triggers SET silent_until = silent_until - interval '6 days' WHERE id = %s", trigger_id)
     work.report(_event("turn", 1, ago(days=2)))
@@ -232,7 +232,7 @@ def test_a_running_trigger_that_is_changed_to_an_absence_ignores_past_silences(
     work.match()
     assert work.causes("turned") == []
     query(database_url, "UPDATE triggers SET silent_until = silent_until - interval '6 days' WHERE id = %s", trigger_id)
-    triggers.change(work.engine, "turned", {"priority": 4}, "test")  # what is not about the pattern skips no silence
+    triggers.change(work.engine, "turned", {"priority": 4}, "test")  # a change outside the pattern skips no silence
     work.match()
     assert work.causes("turned") == ["turn-1"]
 

@@ -1,4 +1,4 @@
-"""Messages that units fetch themselves: polled, or over a stream that ends, goes on, and takes few threads."""
+"""Messages that units fetch themselves: polled, or over a stream that ends, continues, and takes few threads."""
 
 import http.client
 import time
@@ -209,7 +209,7 @@ def test_streams_use_a_quarter_of_the_threads_and_further_streams_end_at_once(da
 
 
 def _has_place(web: Web, client: Client) -> bool:
-    """A stream that has no place ends after its first lines."""
+    """A stream above the limit ends after its first lines."""
     stream = Stream(web.port, client.key, timeout_s=3, unit_id="later")
     try:
         while stream.event() is not None:

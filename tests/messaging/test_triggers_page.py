@@ -79,7 +79,7 @@ def test_a_trigger_is_created_without_json_and_described_in_words(editor: Browse
     assert "Three & more" in listed and "3 failed within 2 days" in listed and "paused" in listed
 
 
-def test_errors_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
+def test_errors_are_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
     wrong = {
         **COUNT,
         "/key": "not a key",
@@ -157,7 +157,7 @@ def test_the_second_of_two_concurrent_changes_is_reported_and_loses_nothing(
     assert more.status == 200 and f'name="version" value="{both}"' in more.html  # it still began from the old one
     over = editor.post(address, {**late, "version": str(int(both) + 1)})
     assert over.status == 200 and "priority 9" in over.text.lower()
-    assert editor.post(address, typed).status == 409  # a form that names no version overwrites nothing
+    assert editor.post(address, typed).status == 409  # a form without a version overwrites nothing
 
 
 def test_a_trigger_is_changed_started_paused_and_deleted_after_confirmation(editor: Browser, admin: Browser) -> None:

@@ -46,7 +46,7 @@ class Triggers:
         events.take(self.loop.runtime, self.loop.caller, requests)
 
     def match(self) -> int:
-        """Look at everything that waits; returns new firings."""
+        """Match all waiting events; returns new firings."""
         made = 0
         while True:
             done = matching.match_some(self.engine)
@@ -55,11 +55,11 @@ class Triggers:
                 return made
 
     def fire(self) -> int:
-        """Decide for everything that is due; returns new deliveries."""
+        """Decide for all due firings; returns new deliveries."""
         return firings.fire_due(self.loop.runtime).deliveries
 
     def causes(self, key: str) -> list[str]:
-        """What fired a trigger, in its order."""
+        """The causes of a trigger's firings, in order."""
         statement = "SELECT cause FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s ORDER BY caused_at, f.id"
         return [cause for (cause,) in query(self.loop.database_url, statement, key)]
 

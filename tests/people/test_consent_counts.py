@@ -34,7 +34,7 @@ def test_the_newest_line_of_each_unit_counts_until_it_is_erased(loop: Loop) -> N
     counts = consent_counts.stored(engine)
     assert counts is not None and counts.units == {"learn": {"granted": 1, "revoked": 1}, "message": {"granted": 1}}
     age(loop)
-    assert not consent_counts.compute_due(engine, 30)  # nothing changed since
+    assert not consent_counts.compute_due(engine, 30)  # nothing has changed
     erasure.ask(engine, loop.settings, loop.caller, "b")
     erasure.run_waiting(engine, loop.settings)
     assert consent_counts.compute_due(engine, 30)
@@ -42,7 +42,7 @@ def test_the_newest_line_of_each_unit_counts_until_it_is_erased(loop: Loop) -> N
     assert counts is not None and counts.units == {"learn": {"granted": 1}, "message": {"granted": 1}}
 
 
-def test_a_yes_that_came_late_is_counted_as_the_no_that_holds(loop: Loop) -> None:
+def test_a_late_yes_is_counted_as_the_current_no(loop: Loop) -> None:
     engine = loop.runtime.engine
     say(loop, "late", analyse="revoked")
     said = {"unit_id": "late", "purposes": {"analyse": "granted"}, "text_version": "0", "source": "test"}

@@ -1,4 +1,4 @@
-"""Erasure: no trace of the unit, models as if it had never been there, a receipt, and an audit that says so."""
+"""Erasure: no trace of the unit, models as if it had never existed, a receipt, and an audit that confirms it."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def rounds(loop: Loop, made: int, key: str, count: int = 3) -> None:
 
 
 def without_the_unit(loop: Loop, made: int) -> bytes:
-    """What the log gives when the unit's decisions are left out, learned here and not by the platform's rebuild."""
+    """The model that the log gives without the unit's decisions, learned here and not by the platform's rebuild."""
     with transaction(loop.runtime.engine) as connection:
         versions = [v for v in models.of_experiment(connection, made) if v.parent_id is not None]
         configs = Configs(connection, made)
@@ -89,7 +89,7 @@ def test_the_receipts_model_is_the_one_that_never_saw_the_unit(loop: Loop) -> No
     assert serving(loop, made).sha256 == expected
 
 
-def test_nothing_of_the_unit_is_left(loop: Loop) -> None:
+def test_no_row_of_the_unit_remains(loop: Loop) -> None:
     made = loop.make("forgets-all", arms=bandit())
     rounds(loop, made, "forgets-all", 1)
     said = {"unit_id": "gone-forgets-all", "purposes": {"message": "denied"}, "text_version": "1", "source": "x"}
@@ -116,7 +116,7 @@ def test_the_audit_says_erased_and_not_broken(loop: Loop) -> None:
     report = audit_experiment(loop.runtime.engine, loop.settings, "forgets-audited")
     assert report.ok, report.lines()
     assert (report.versions, report.versions_erased) == (6, 3)
-    assert report.decisions_erased == 64  # those of the others that the forgotten versions 1 and 2 made
+    assert report.decisions_erased == 64  # decisions of other units that the forgotten versions 1 and 2 made
     hidden = "UPDATE model_versions SET model = '', erased_at = now() WHERE experiment_id = %s AND number = 5"
     query(loop.settings.database_url, hidden, made)
     report = audit_experiment(loop.runtime.engine, loop.settings, "forgets-audited")
@@ -161,7 +161,7 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     assert serving(loop, made).number == 3
 
 
-def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_waiting(loop: Loop) -> None:
+def test_a_failed_erasure_is_shown_retried_later_and_delays_no_other(loop: Loop) -> None:
     made, url = loop.make("forgets-not", arms=bandit()), loop.settings.database_url
     rounds(loop, made, "forgets-not", 1)
     ((signature,),) = query(url, "SELECT signature FROM model_versions WHERE experiment_id = %s AND number = 0", made)
@@ -215,7 +215,7 @@ def test_events_and_ended_firings_go_after_their_time(loop: Loop) -> None:
 
 
 def test_a_milestone_fires_no_second_time_after_its_decision_was_forgotten(loop: Loop) -> None:
-    """Its firing stays as a cause alone: nothing leads from the unit to the decision any more."""
+    """Its firing keeps only the cause, so that nothing leads from the unit to the decision any more."""
     work, url = Triggers(loop), loop.settings.database_url
     work.experiment("tips", retention_s=86_400.0)
     work.define("tenth", {"type": "milestone", "event": "lesson", "property": "n", "at_least": 10})
@@ -253,7 +253,7 @@ def test_a_decision_on_how_long_to_wait_is_kept_as_long_as_its_firing_waits(loop
     assert query(url, "SELECT count(*) FROM firings WHERE unit_id = 'patient'") == [(0,)]
 
 
-def test_caps_look_back_no_further_than_people_are_known() -> None:
+def test_caps_may_not_look_back_beyond_the_retention() -> None:
     fatigue = {"caps": [{"limit": 1, "window_s": 604_800}]}
     actions = [{"id": "say", "template": {"texts": {"en": {"body": "x"}}}}, {"id": "nothing"}]
     with pytest.raises(Unprocessable) as caught:

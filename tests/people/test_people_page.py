@@ -51,7 +51,7 @@ def test_counts_by_purpose_and_status_with_a_chart(admin: Browser, loop: Loop) -
     assert page.html.count("<svg") == 1
 
 
-def test_one_unit_is_looked_up_and_its_file_handed_out(admin: Browser, loop: Loop) -> None:
+def test_one_unit_is_looked_up_and_its_file_downloaded(admin: Browser, loop: Loop) -> None:
     loop.make("known")
     loop.decide("known", [{"unit_id": HOSTILE, "context": {"plan": HOSTILE}}])
     say(loop, HOSTILE, personalise="granted", message="denied")

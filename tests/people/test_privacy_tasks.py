@@ -1,4 +1,4 @@
-"""What people asked for is done by the worker: an erasure that was asked for over the API gets its receipt."""
+"""The worker does what people asked for: an erasure that the API received gets its receipt."""
 
 from tests.service import Client, Web, bandit, query, running_worker, wait_for
 

@@ -1,4 +1,4 @@
-"""The audit finds nothing where nothing is wrong, and names whatever was changed."""
+"""The audit reports nothing for a correct log, and names every change."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ LEARNED = (
     " ORDER BY version_id DESC, position LIMIT 1)"
 )
 MODEL = "SET model = set_byte(model, length(model) / 2, (get_byte(model, length(model) / 2) + 1) % 256)"
-# The first that cost something: a decision that changed no weight could have had any context.
+# The first decision with a cost, because a decision that changed no weight could have had any context.
 COSTLY = (
     "(SELECT decision_id FROM training_ledger WHERE experiment_id = :id AND reward = 0"
     " ORDER BY version_id, position LIMIT 1)"
@@ -125,7 +125,7 @@ def test_a_corruption_is_found_and_named(loop: Loop, experiment_id: int, what: s
 
 
 def test_an_audit_beside_running_training_reports_no_differences(loop: Loop) -> None:
-    """The log grows, and versions appear, while the audit reads: it must see one moment."""
+    """The log grows, and versions appear, while the audit reads: it must read one snapshot."""
     from concurrent.futures import ThreadPoolExecutor
 
     experiment_id = loop.learn("audited-live")

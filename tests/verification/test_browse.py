@@ -1,4 +1,4 @@
-"""The log's browser: every decision on exactly one page, whatever is looked for."""
+"""The log's browser: every decision on exactly one page, with any filter."""
 
 from datetime import timedelta
 from typing import Any
@@ -60,7 +60,7 @@ def test_an_arm_or_an_action_is_found_everywhere_however_few_rows_are_looked_thr
     assert ids == [row[0] for row in log if wanted.arm in ("", row[2]) and wanted.action in ("", row[3])]
     stopped = [page.searched_back_to for page in result_pages if page.searched_back_to is not None]
     assert stopped == sorted(stopped, reverse=True)
-    if wanted.arm == "x":  # nothing is found, so every page but the last ends where its rows do
+    if wanted.arm == "x":  # there are no matches, so every page but the last ends with its last row
         assert len(stopped) == (COUNT // scanned if scanned < COUNT else 0)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a draw and of a lineage: sound SVG whose marks lie where the figures say."""
+"""The pictures of a draw and of a lineage: valid SVG whose marks are at the positions of the figures."""
 
 from xml.etree.ElementTree import Element, fromstring
 

@@ -1,4 +1,4 @@
-"""The versions of an arm, for people: pages of them, who put them into service, two of them compared."""
+"""The versions of an arm, for people: their pages, who put them into service, and comparisons."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def arm(loop: Loop) -> int:
     return made
 
 
-def test_the_lineage_tells_parents_what_was_learned_and_who_put_each_into_service(loop: Loop, arm: int) -> None:
+def test_the_lineage_has_parents_learned_decisions_and_who_put_each_into_service(loop: Loop, arm: int) -> None:
     page = history(loop.runtime.engine, "history")
     assert (page.arms, page.arm, page.versions, page.older) == (["learned"], "learned", 5, None)
     assert [(line.version.number, line.parent, line.serves) for line in page.lines] == [
@@ -75,7 +75,7 @@ def test_an_arm_without_decisions_has_nothing_to_compare_on(loop: Loop) -> None:
     assert comparison.contexts == 0 and "no context" in comparison.problem
 
 
-def test_a_model_that_is_refused_is_a_reason_and_no_error(loop: Loop) -> None:
+def test_a_refused_model_is_a_reason_and_not_an_error(loop: Loop) -> None:
     made = loop.learn("refused")
     query(loop.database_url, "UPDATE model_versions SET signature = 'f' WHERE experiment_id = %s AND number = 1", made)
     comparison = compare(loop.runtime.engine, loop.settings, "refused", "learned", 0, 1)

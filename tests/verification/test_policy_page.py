@@ -1,4 +1,4 @@
-"""The policy tab: versions, two of them compared, and the way back."""
+"""The policy tab: versions, comparisons, and rollbacks."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Replay shows all of one decision, and says of each part whether making it again gives the same."""
+"""Replay shows everything about one decision, and for each part whether recomputing it gives the same."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def decide(loop: Loop, arm: str, decision_id: str, **body: Any) -> dict[str, Any
     raise AssertionError(arm)
 
 
-def test_a_decision_of_a_learned_model_is_made_again_bit_for_bit(loop: Loop, learned: int) -> None:
+def test_a_decision_of_a_learned_model_is_recomputed_bit_for_bit(loop: Loop, learned: int) -> None:
     answer = decide(loop, "learned", "again", excluded_actions=["c"])
     replayed = look(loop, answer["decision_id"])
     again = replayed.recomputed

@@ -196,7 +196,7 @@ SEPARATORS = ["|", ":", " ", "\n", "\t", "\r", "=", "%", "/", "*", "'", '"', "\\
 
 
 def test_separators_in_names_and_values_work_and_do_not_leak_into_other_features(client: Client) -> None:
-    """Each odd text must act as any other text in its place: the distributions of a renamed control are the same."""
+    """Each odd text must act like any other text in its position: a control with other names has the same distributions."""
     for experiment, texts in (("odd", SEPARATORS), ("control", [f"plain{n}" for n in range(len(SEPARATORS))])):
         actions = [{"id": f"{text}{n}", "features": {text: n, "f": text}} for n, text in enumerate(texts)]
         client.make(experiment, actions=actions, arms=bandit("softmax"))

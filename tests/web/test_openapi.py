@@ -26,7 +26,7 @@ def document(web: Web, client: Client) -> Any:
 
 
 def _operations(document: Any) -> list[tuple[str, str]]:
-    """Those of apps, product managers and Personalizer's clients; what analysts call is tested with its services."""
+    """The routes of apps, product managers and Personalizer's clients; the tests of the services cover those of analysts."""
     everything = [(method, path, item[method]) for path, item in document["paths"].items() for method in item]
     described = [
         (method.upper(), path) for method, path, operation in everything if "analysts" not in operation["tags"]

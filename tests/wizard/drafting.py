@@ -26,7 +26,7 @@ class Draft:
 
 
 def fields(page: Page) -> dict[str, Any]:
-    """What the step's form would send as it stands."""
+    """The fields that the step's form would send now."""
     form = re.search(r'<form[^>]*id="step".*?</form>', page.html, re.S)
     assert form, page.text[:500]
     typed: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def fields(page: Page) -> dict[str, Any]:
 
 
 def complete(draft: Draft, key: str) -> None:
-    """Type everything that is needed."""
+    """Type every required field."""
     draft.save("purpose", {"/name": "Tips", "/key": key})
     for name in ("video", "list"):
         draft.save("actions", {"/actions/-/id": name, "/actions/-/payload:text": f"Tip {name}"})

@@ -1,4 +1,4 @@
-"""The wizard's form for a message composed of parts: built without code, seen before it is made, lost by nobody."""
+"""The wizard's form for a message composed of parts: built without code, previewed, and never lost."""
 
 import html
 import json
@@ -32,7 +32,7 @@ MESSAGE = {
 
 
 def composed(draft: Draft) -> Draft:
-    """A draft of two slots with two parts each, to be typed into."""
+    """A draft of two slots with two empty parts each."""
     for button in (
         "among composed",
         "add /composition/slots/0/parts",
@@ -44,12 +44,12 @@ def composed(draft: Draft) -> Draft:
 
 
 def row_of(page: Page, slot: int, part: int) -> str:
-    """By what a part is chosen."""
+    """The row name by which a part is chosen."""
     return str(fields(page)[f"/composition/slots/{slot}/parts/{part}/:row"][0])
 
 
 def kept(page: Page, names: dict[str, str]) -> dict[str, Any]:
-    """What the form holds in these fields."""
+    """The values of these fields in the form."""
     sent = fields(page)
     return {name: sent[name][0] if isinstance(sent[name], list) else sent[name] for name in names}
 
@@ -122,7 +122,7 @@ def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: C
     ]
 
 
-def test_any_combination_is_seen_as_the_sample_user_gets_it(draft: Draft) -> None:
+def test_any_combination_is_previewed_for_the_sample_user(draft: Draft) -> None:
     page = composed(draft).save(
         "actions", MESSAGE | {"/composition/slots:languages/0/locale": "en"}, "add /composition/slots:languages"
     )
@@ -168,7 +168,7 @@ def test_slots_and_parts_are_added_copied_moved_and_removed_and_pairs_follow(dra
     assert "subject: hello and voice: short" in page.text
     page = draft.save("actions", do="copy /composition/slots/0/parts/1")
     assert kept(page, {"/composition/slots/0/parts/2/id": ""}) == {"/composition/slots/0/parts/2/id": "short-2"}
-    assert "subject: hello and voice: short-2" in page.text  # what it was kept apart from, its copy is too
+    assert "subject: hello and voice: short-2" in page.text  # the copy has the forbidden pairs of the original
     assert "6 combinations" not in page.text and "4 combinations are allowed of 6" in page.text
     page = draft.save("actions", do="remove /composition/slots/0/parts/1")
     assert "subject: hello and voice: short " not in page.text
@@ -185,7 +185,7 @@ def test_slots_and_parts_are_added_copied_moved_and_removed_and_pairs_follow(dra
     page = draft.save("actions", do="remove /composition/slots/1")
     assert len(re.findall(r'name="/composition/forbidden"', page.html)) == 0
     page = draft.save("actions", do="add /composition/slots")
-    assert 'id="/composition/slots/2/name-help"' not in page.html  # a new slot is not blamed for being empty
+    assert 'id="/composition/slots/2/name-help"' not in page.html  # a new slot has no errors yet
     assert "/composition/slots/2/name" in fields(page)
 
 
@@ -266,7 +266,7 @@ def test_slots_need_names_of_their_own_and_a_text_in_the_body(draft: Draft) -> N
     assert "the body is empty" in page.text  # it has only the part that adds nothing
 
 
-def test_mistakes_of_other_steps_hide_none_of_the_message_and_are_not_hidden(draft: Draft) -> None:
+def test_errors_of_other_steps_and_of_the_message_are_all_shown(draft: Draft) -> None:
     draft.save("purpose", {"/key": "no key!"})
     composed(draft).save("actions", MESSAGE | {"/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}"})
     limit = {
@@ -307,7 +307,7 @@ def test_more_than_a_thousand_combinations_are_refused_with_their_number(draft: 
     assert 'value="p10"' in page.html
 
 
-def test_what_may_be_any_combination_can_be_named_in_other_steps(editor: Browser, client: Client) -> None:
+def test_other_steps_can_name_a_combination(editor: Browser, client: Client) -> None:
     assert client.post("/v1/experiments", COMPOSED | {"key": "named"}).status == 201
     change = change_of(editor, "named")
     for step in ("arms", "people"):
@@ -317,7 +317,7 @@ def test_what_may_be_any_combination_can_be_named_in_other_steps(editor: Browser
     assert '<option value="subject=hello|tone=warm">' in change.show("arms").html
 
 
-def test_steps_that_speak_of_actions_speak_of_combinations(draft: Draft) -> None:
+def test_other_steps_speak_of_combinations(draft: Draft) -> None:
     draft.save("purpose", {"/key": "words"})
     composed(draft).save("actions", MESSAGE)
     page = draft.save("arms", {"/arms/1/policy/algorithm": "cover", "/arms/0/policy/action": "tour"})
@@ -328,7 +328,7 @@ def test_steps_that_speak_of_actions_speak_of_combinations(draft: Draft) -> None
     assert "Each combination of your message counts as one action" in draft.show("plan").text
     draft.save("actions", {"/composition/slots/0/parts/0/id": ""})
     assert 'id="/arms/0/policy/action-help"' in draft.show("arms").html
-    assert "No action of this experiment" not in draft.show("arms").text  # nobody knows before the parts have ids
+    assert "No action of this experiment" not in draft.show("arms").text  # unknown until the parts have ids
 
 
 def test_two_people_who_compose_one_message_lose_nothing(draft: Draft, web: Web, database_url: str) -> None:
@@ -375,14 +375,14 @@ def test_changing_between_a_list_and_a_message_keeps_both_in_the_draft(draft: Dr
     made = client.get("/v1/experiments/either").body
     assert [action["id"] for action in made["actions"]] == ["video", "list"]
     assert "composition" not in made
-    change = change_of(draft.browser, "either")  # it did not start: everything but its key may change
+    change = change_of(draft.browser, "either")  # it has not started: everything but its key may change
     composed(change).save("actions", MESSAGE, "remove /variables/1")
     change.save("actions", MESSAGE)
     assert change.save("review", do="publish").address == "/admin/experiments/either/"
     assert client.get("/v1/experiments/either").body["composition"]["channel"] == "in_app"
 
 
-def test_what_ran_with_a_learning_arm_stays_with_its_kind_and_the_page_says_why(
+def test_a_learning_arm_that_has_run_fixes_the_kind_of_experiment_and_the_page_says_why(
     editor: Browser, client: Client
 ) -> None:
     assert client.post("/v1/experiments", COMPOSED | {"key": "ran"}).status == 201
@@ -398,7 +398,7 @@ def test_what_ran_with_a_learning_arm_stays_with_its_kind_and_the_page_says_why(
         (button,) = re.findall(rf'<button[^>]*value="among {other}"[^>]*>', page.html)
         assert " disabled" in button
     client.make("ran-alike")
-    change = change_of(editor, "ran-alike")  # all its arms choose alike: the other kind suits them as well
+    change = change_of(editor, "ran-alike")  # all its arms choose uniformly, which works for both kinds
     composed(change).save("actions", MESSAGE)
     assert change.save("review", do="publish").address == "/admin/experiments/ran-alike/"
 
@@ -432,7 +432,7 @@ def test_ten_thousand_characters_and_html_are_kept_and_shown_as_text(draft: Draf
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", NASTY, "{{ x", '"', "\0", "\n" * 50, "0.0 0.1", "[]", "null"])
-def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
+def test_every_posted_text_gets_a_page_that_still_has_it(text: str, draft: Draft) -> None:
     composed(draft)
     for button in (
         "save",

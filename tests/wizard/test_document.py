@@ -1,4 +1,4 @@
-"""Typed texts and configurations: a stored one comes back the very same; a wrong text is told beside its field."""
+"""Typed texts and configurations: stored configurations come back unchanged, and wrong texts have an error beside their field."""
 
 from typing import Any
 
@@ -199,7 +199,7 @@ def test_a_configuration_survives_the_form_unchanged(document: dict[str, Any]) -
     assert not findings.problems
     after = _stored(again)
     for arm, known in zip(after["arms"], before["arms"], strict=True):
-        if arm["policy"]["type"] == "bandit":  # written out, and the same (see services.experiments.changed)
+        if arm["policy"]["type"] == "bandit":  # written out, with the same meaning
             arm["policy"] = known["policy"]
     assert after == before
 
@@ -225,11 +225,11 @@ def test_numbers_survive_the_form_to_the_last_bit(share: float, window: float, l
 
 
 def draft(**parts: Any) -> Typed:
-    """What was typed: these parts, and all else as it begins."""
+    """A draft with these parts; all other fields have their defaults."""
     return WHOLE.complete(parts)
 
 
-def test_one_mistake_hides_no_other() -> None:
+def test_no_error_hides_another() -> None:
     typed = draft(
         key="with space",
         actions=[{"id": "a", "payload:kind": "json", "payload": "{"}],
@@ -357,14 +357,14 @@ def test_errors_about_people_are_beside_their_fields() -> None:
     )
 
 
-def test_a_variable_with_an_odd_name_hides_no_text_and_no_text_is_blamed_for_it() -> None:
+def test_a_variable_with_a_wrong_name_causes_no_error_of_a_text() -> None:
     template = {"channel": "push", "texts": [{"locale": "en", "body": "{{ name }}"}]}
     checked = check(draft(actions=[{"id": "a", "template": template}], variables=[{"name": "Name"}]))
     assert list(checked.of("actions")) == ["/variables/0/name"]
 
 
 @pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED, SEVERAL], ids=lambda document: document["key"])
-def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[str, Any]) -> None:
+def test_a_draft_without_a_part_leaves_it_unchanged(document: dict[str, Any]) -> None:
     stored = _stored(document)
     before = StoredExperiment(**dict.fromkeys(StoredExperiment._fields))._replace(key=document["key"], config=stored)
     typed = typed_of(stored)
@@ -381,7 +381,7 @@ def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[s
 
 
 @pytest.mark.parametrize("text", ["NaN", "inf", "1e999", "one", "1,5", "0x10"])
-def test_what_is_no_number_is_told(text: str) -> None:
+def test_a_text_that_is_not_a_number_is_an_error(text: str) -> None:
     assert check(draft(reward={"max": text})).problems["/reward/max"].startswith("Write a number")
 
 
@@ -398,7 +398,7 @@ def test_what_is_no_number_is_told(text: str) -> None:
         ('{"a": "\\ud800"}', "surrogate"),
     ],
 )
-def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
+def test_json_that_cannot_be_stored_is_an_error(text: str, words: str) -> None:
     row = {"id": "a", "payload:kind": "json", "payload": text}
     assert words in check(draft(actions=[row])).problems["/actions/0/payload"]
 
@@ -429,7 +429,7 @@ def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
         ("", "review", ""),
     ],
 )
-def test_what_a_rule_says_stands_beside_the_field_of_its_pointer(path: str, step: str, field: str) -> None:
+def test_an_error_of_a_rule_is_beside_the_field_of_its_pointer(path: str, step: str, field: str) -> None:
     typed = draft(
         actions=[{"id": "a", "template": {"channel": "push", "texts": [{"locale": "en"}, {"locale": "en/us"}]}}],
         variables=[{"name": "n"}],

@@ -1,4 +1,4 @@
-"""The wizard's forms for messages, people and feedback: typed in words, seen before they are made, lost by no change."""
+"""The wizard's forms for messages, people and feedback: typed in words, previewed, and kept by every change."""
 
 import html
 import re
@@ -57,7 +57,7 @@ def change_of(browser: Browser, key: str) -> Draft:
 
 
 def beside(page: Page, name: str) -> str:
-    """What is said beside a field."""
+    """The text beside a field."""
     help_text = re.search(rf'<div id="{name}-help">(.*?)</div>', page.html, re.S)
     assert help_text, f"nothing is said beside {name}"
     return html.unescape(help_text[1])
@@ -76,15 +76,13 @@ def test_a_change_that_goes_through_every_step_of_a_running_experiment_loses_not
     for step in STEPS:
         assert change.save(step).status == 200, step
     rows = re.findall(r'value="edit ([0-9a-z]+)"', change.show("actions").html)
-    for row in rows:  # also where each action was opened and kept
+    for row in rows:  # also after each action was opened and saved
         page = change.save("actions", do=f"edit {row}")
         assert change.browser.post(f"{change.base}/actions", fields(page) | {"do": "save"}).status == 200
     assert "Nothing would change" in change.show("review").text
 
 
-def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_it(
-    draft: Draft, client: Client
-) -> None:
+def test_a_message_in_two_languages_is_previewed_for_the_sample_user(draft: Draft, client: Client) -> None:
     complete(draft, "greeting")
     page = draft.save("actions", do="add /variables")
     page = draft.save("actions", do="add /variables")
@@ -115,7 +113,7 @@ def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_
     ]
 
 
-def test_what_cannot_be_said_is_told_beside_its_text_with_its_line_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_errors_of_texts_are_beside_them_with_their_line_and_nothing_typed_is_lost(draft: Draft) -> None:
     wrong = GREETING | {
         "/actions/-/template/texts/0/body": f"{NASTY}\n{{{{ nobody }}}}",
         "/actions/-/template/texts/0/title": "{% include 'x' %}",
@@ -176,12 +174,12 @@ def test_two_people_who_write_variables_and_messages_lose_neither(draft: Draft, 
     assert "push, en" in page.text
 
 
-def test_limits_consent_and_privacy_are_typed_in_words_and_told_in_the_review(draft: Draft, client: Client) -> None:
+def test_limits_consent_and_privacy_are_typed_in_words_and_shown_in_the_review(draft: Draft, client: Client) -> None:
     complete(draft, "gentle")
     draft.save("actions", GREETING | VARIABLES)
     draft.save("people", do="add /fatigue/caps")
     page = draft.save("people", do="add /fatigue/caps")
-    assert "/fatigue/caps/1/limit-help" not in page.html  # a new row is not blamed for being empty
+    assert "/fatigue/caps/1/limit-help" not in page.html  # a new row has no errors yet
     assert draft.save("people", PEOPLE, "next").address.endswith("/metrics")
     review = draft.show("review").text
     for words in (
@@ -216,7 +214,7 @@ def test_limits_without_an_action_that_says_nothing_are_explained(draft: Draft) 
     assert "Add an action without a message: it says nothing" in draft.show("actions").text
 
 
-def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_errors_about_people_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     typed = {
         **{
             "/fatigue/caps/0/limit": "two",
@@ -250,7 +248,7 @@ def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lo
     assert "People, limit 1, window" in told
 
 
-def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_what_follows(
+def test_rewards_of_answers_may_change_during_a_run_and_the_review_explains_the_consequences(
     editor: Browser, client: Client
 ) -> None:
     client.make("asked")
@@ -289,7 +287,7 @@ def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_wha
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", "9" * 400, NASTY, "{{ x", '"', ",,", "\0", "\n" * 50])
-def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
+def test_every_posted_text_gets_a_page_that_still_has_it(text: str, draft: Draft) -> None:
     draft.save("actions", do="add /variables")
     draft.save("reward", do="add /feedback/reasons")
     draft.save("people", do="add /fatigue/caps")

@@ -1,4 +1,4 @@
-"""A draft that was typed before fields were named by their pointers is gone on with, and nothing of it is lost."""
+"""A draft from before fields were named by their pointers can be continued, and nothing in it is lost."""
 
 import json
 from typing import Any

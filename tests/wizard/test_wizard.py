@@ -1,4 +1,4 @@
-"""The wizard's pages: from nothing to an experiment, mistakes beside their fields, two people in one draft, changes."""
+"""The wizard's pages: a new experiment, errors beside their fields, two people in one draft, changes."""
 
 import html
 import json
@@ -119,7 +119,7 @@ def test_an_untouched_draft_says_what_is_missing_and_where(draft: Draft) -> None
     assert "mend" in page.text
 
 
-def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_errors_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     typed = {
         "/arms/0/share": "2o",
         "/arms/1/policy/exploration_floor": "0",
@@ -165,7 +165,7 @@ def test_rows_are_added_duplicated_and_removed_without_a_script(draft: Draft) ->
     assert "/arms/3/key" not in typed
     page = draft.save("arms", do="add /arms")
     assert 'id="/arms/3/key"' in page.html
-    assert "/arms/3/key-help" not in page.html  # a new row is not blamed for being empty
+    assert "/arms/3/key-help" not in page.html  # a new row has no errors yet
 
 
 def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:
@@ -185,7 +185,7 @@ def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:
     assert [html.unescape(name) for name in re.findall(r'aria-label="Edit ([^"]+)"', page.html)] == ["a-2", "b"]
 
 
-def test_csv_is_looked_at_then_taken(draft: Draft, database_url: str) -> None:
+def test_csv_is_previewed_and_then_imported(draft: Draft, database_url: str) -> None:
     draft.save("actions", {"/actions/-/id": "a", "/actions/-/payload:text": "old"})
     draft.save("actions", {"/actions/-/id": "z", "/actions/-/payload:text": "stays"})
     address = f"{draft.base}/actions/import"
@@ -200,7 +200,7 @@ def test_csv_is_looked_at_then_taken(draft: Draft, database_url: str) -> None:
     assert (wrong.status, "Line 4: the id 'b' is in line 3 already" in wrong.text) == (422, True)
     looked = send(table, "look")
     assert "2 actions found" in looked.text
-    assert "2 actions" in draft.show("actions").text  # not taken yet
+    assert "2 actions" in draft.show("actions").text  # not imported yet
     page = send(table, "take")
     assert page.address.endswith("/actions")
     ((typed,),) = query(database_url, "SELECT typed FROM drafts WHERE id = %s", int(draft.base.rpartition("/")[2]))
@@ -240,7 +240,9 @@ def test_a_thousand_actions_stay_usable(draft: Draft) -> None:
     assert "action-999" in draft.browser.get(f"{draft.base}/actions?from=950").text
 
 
-def test_the_second_of_two_people_is_told_and_loses_nothing(draft: Draft, web: Web, database_url: str) -> None:
+def test_the_second_of_two_people_sees_the_conflict_and_loses_nothing(
+    draft: Draft, web: Web, database_url: str
+) -> None:
     other = Draft(signed_in(web, database_url, "editor", "ben"), f"{draft.base}/")
     mine = draft.fields("purpose") | {"/name": "Mine", "/hypothesis": "long text", "do": "next"}
     other.save("purpose", {"/name": NASTY, "/key": "theirs"})
@@ -265,7 +267,7 @@ def test_two_people_who_add_actions_lose_neither(draft: Draft, web: Web, databas
     assert re.findall(r'aria-label="Edit ([^"]+)"', draft.show("actions").html) == ["theirs", "mine"]
 
 
-def test_a_plan_is_told_in_words_and_changes_nothing(draft: Draft, client: Client) -> None:
+def test_a_plan_is_shown_in_words_and_changes_nothing(draft: Draft, client: Client) -> None:
     plan = {"/plan/mode": "metric", "/plan/value": "10", "/plan/effect": "20", "/plan/per_day": "1000"}
     page = draft.save("plan", plan, "plan")
     assert "users in the control" in page.text
@@ -307,7 +309,7 @@ def test_a_change_shows_before_and_after_and_makes_the_next_version(editor: Brow
     assert (after["name"], after["config_version"]) == ("Another name", 2)
 
 
-def test_what_is_fixed_once_it_ran_is_refused_beside_its_field(editor: Browser, client: Client) -> None:
+def test_fixed_fields_of_a_started_experiment_are_refused_beside_them(editor: Browser, client: Client) -> None:
     client.make("ran", arms=bandit())
     change = Draft(editor, editor.post("/admin/experiments/ran/edit").address)
     assert "ran ran already" in change.show("arms").text
@@ -321,7 +323,7 @@ def test_what_is_fixed_once_it_ran_is_refused_beside_its_field(editor: Browser, 
     assert client.get("/v1/experiments/ran").body["config_version"] == 1
 
 
-def test_a_change_of_what_somebody_else_changed_is_shown_and_looked_at_first(editor: Browser, client: Client) -> None:
+def test_a_change_from_an_older_configuration_has_to_be_reviewed_first(editor: Browser, client: Client) -> None:
     client.make("busy", start=False)
     change = Draft(editor, editor.post("/admin/experiments/busy/edit").address)
     change.save("purpose", {"/name": "Mine"})
@@ -337,7 +339,7 @@ def test_a_change_of_what_somebody_else_changed_is_shown_and_looked_at_first(edi
     assert (after["name"], after["hypothesis"], after["config_version"]) == ("Mine", "By the API", 3)
 
 
-def test_a_taken_key_is_told_at_the_review(draft: Draft, client: Client) -> None:
+def test_a_taken_key_is_an_error_of_the_review(draft: Draft, client: Client) -> None:
     client.make("taken", start=False)
     complete(draft, "taken")
     page = draft.save("review", do="publish")

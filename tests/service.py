@@ -266,7 +266,7 @@ class Worker:
 
 def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     ours = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_", "PROMETHEUS_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with Path(folder, "log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "app.commands", *arguments, "--data-dir", f"{folder}/none"],
@@ -274,7 +274,7 @@ def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "
             stdout=log,
             stderr=log,
             cwd=folder,
-            env={**kept, "PYTHONPATH": str(ROOT), **environment},
+            env={**inherited, "PYTHONPATH": str(ROOT), **environment},
             start_new_session=True,
         )
 
@@ -337,11 +337,11 @@ def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> 
 
 def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the command line in a folder, as a user does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
     environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "app.commands", *arguments]
     return subprocess.run(
-        command, check=False, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120
+        command, check=False, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=120
     )
 
 

@@ -47,9 +47,9 @@ def tight(database_url: str) -> Iterator[Web]:
 
 
 def _three_rows(client: Client, database_url: str) -> Answer:
-    asked = [{"experiment": "limits", "unit_id": str(number)} for number in range(3)]
-    assert client.post("/v1/decide/batch", {"decisions": asked[:2]}).status == 201
-    return client.post("/v1/decide/batch", {"decisions": asked})
+    bodies = [{"experiment": "limits", "unit_id": str(number)} for number in range(3)]
+    assert client.post("/v1/decide/batch", {"decisions": bodies[:2]}).status == 201
+    return client.post("/v1/decide/batch", {"decisions": bodies})
 
 
 def _a_locked_database(client: Client, database_url: str) -> Answer:

@@ -178,10 +178,10 @@ def test_a_server_that_is_not_there_yet_is_tried_again(connect: New, web: Web) -
     port = free_port()
     loopwise = connect(f"http://127.0.0.1:{port}")
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(loopwise.decide, EXPERIMENT, "u", default="a")
+        future = pool.submit(loopwise.decide, EXPERIMENT, "u", default="a")
         time.sleep(0.5)
         with Between(web.port, [], port):
-            assert asked.result().logged
+            assert future.result().logged
 
 
 def test_a_server_that_is_not_there_costs_no_more_than_the_deadline(connect: New) -> None:
@@ -320,9 +320,9 @@ def test_a_forked_process_goes_on_with_connections_of_its_own(shared: Client, da
 def test_a_close_ends_the_calls_of_other_threads(between: Callable[..., Between]) -> None:
     loopwise = Client(between(hang).url, "key", deadline_s=20.0)
     with ThreadPoolExecutor(1) as pool, Took() as took:
-        asked = pool.submit(loopwise.decide, EXPERIMENT, "u")
+        future = pool.submit(loopwise.decide, EXPERIMENT, "u")
         time.sleep(0.3)
         loopwise.close()
         with pytest.raises((RuntimeError, LoopwiseUnavailable)):
-            asked.result()
+            future.result()
     assert took.seconds < 5

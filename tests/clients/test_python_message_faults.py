@@ -61,10 +61,10 @@ def test_feedback_and_events_whose_answers_are_lost_count_once(
     decision = loopwise.decide(EXPERIMENT, unit)
     loopwise.feedback(decision, "thumbs", "up")
     loopwise.event(unit, "login")
-    said = [Feedback(decision, "stars", n) for n in range(1, 6)]
+    answers = [Feedback(decision, "stars", n) for n in range(1, 6)]
     happened = [Event(unit, "step", {"n": n}) for n in range(200)]
     for _ in range(2):  # the app sends everything twice, and every other answer is lost
-        assert [receipt.value for receipt in loopwise.feedback_batch(said)] == [1, 2, 3, 4, 5]
+        assert [receipt.value for receipt in loopwise.feedback_batch(answers)] == [1, 2, 3, 4, 5]
         assert [receipt.event_id for receipt in loopwise.events(happened)] == [event.event_id for event in happened]
     stored = "SELECT kind, count(*) FROM feedback WHERE unit_id = %s GROUP BY kind ORDER BY kind"
     assert query(database_url, stored, unit) == [("stars", 5), ("thumbs", 1)]
@@ -80,12 +80,12 @@ def test_calls_about_people_survive_lost_answers(
     assert [line.status for line in loopwise.consent_of(unit).ledger] == ["revoked"]
     assert loopwise.unit_token(unit)
     hold(database_url, unit, unit)
-    (held,) = loopwise.pending(unit)
-    assert loopwise.received(held) is False  # it was off the list at the second attempt
+    (delivery,) = loopwise.pending(unit)
+    assert loopwise.received(delivery) is False  # it was off the list at the second attempt
     assert loopwise.pending(unit) == []
     assert loopwise.person(unit)["complete"]
-    asked = loopwise.erase(unit)
-    assert loopwise.erasure(asked.erasure_id) == asked
+    erasure_answer = loopwise.erase(unit)
+    assert loopwise.erasure(erasure_answer.erasure_id) == erasure_answer
     assert query(database_url, "SELECT count(*) FROM erasures WHERE unit_id = %s", unit) == [(1,)]
 
 
@@ -126,8 +126,8 @@ def test_without_an_answer_a_list_is_the_defaults(connect: New, between: Callabl
     assert not any(position.logged for position in decision.positions)
     assert len({position.decision_id for position in decision.positions}) == 2
     first, second = decision.positions
-    said = [Feedback(default, "thumbs", "up") for default in (first, second)]
-    assert not any(receipt.logged for receipt in loopwise.feedback_batch(said))
+    answers = [Feedback(default, "thumbs", "up") for default in (first, second)]
+    assert not any(receipt.logged for receipt in loopwise.feedback_batch(answers))
     assert not any(receipt.logged for receipt in loopwise.reward_batch([Reward(first, 1.0), Reward(second, 1.0)]))
     assert loopwise.activate(second) is False
     assert len(server.requests) == 1

@@ -72,9 +72,9 @@ def test_saying_nothing_is_a_decision_that_has_rewards_and_feedback(loopwise: An
 
 def test_the_same_message_id_gets_the_same_message(loopwise: Any) -> None:
     own = loopwise_client.new_id()
-    asked = {"variables": {"lessons": 3}, "decision_id": own, "defer_activation": True}
-    first = loopwise.message("welcome", "ada", **asked)
-    assert first == loopwise.message("welcome", "ada", **asked)
+    body = {"variables": {"lessons": 3}, "decision_id": own, "defer_activation": True}
+    first = loopwise.message("welcome", "ada", **body)
+    assert first == loopwise.message("welcome", "ada", **body)
     assert loopwise.activate(first) is True
 
 
@@ -123,13 +123,13 @@ def test_a_list_has_positions_of_their_own(loopwise: Any, database_url: str) -> 
     assert loopwise.activate(second) is False
     rewards = "SELECT decision_id, value FROM rewards WHERE decision_id LIKE %s"
     assert query(database_url, rewards, f"{decision.decision_id}%") == [(second.decision_id, 0.5)]
-    said = "SELECT decision_id, kind FROM feedback WHERE decision_id LIKE %s"
-    assert query(database_url, said, f"{decision.decision_id}%") == [(third.decision_id, "thumbs")]
+    statement = "SELECT decision_id, kind FROM feedback WHERE decision_id LIKE %s"
+    assert query(database_url, statement, f"{decision.decision_id}%") == [(third.decision_id, "thumbs")]
 
 
 def test_lists_and_single_decisions_share_a_batch(loopwise: Any) -> None:
-    asked = [Question(experiment=EXPERIMENT, unit_id="ada", slots=slots) for slots in (2, None, 3)]
-    assert [len(decision.positions) for decision in loopwise.decide_batch(asked)] == [2, 0, 3]
+    questions = [Question(experiment=EXPERIMENT, unit_id="ada", slots=slots) for slots in (2, None, 3)]
+    assert [len(decision.positions) for decision in loopwise.decide_batch(questions)] == [2, 0, 3]
 
 
 def test_there_are_no_more_defaults_than_positions(loopwise: Any) -> None:
@@ -172,11 +172,11 @@ def test_answers_are_two_unless_they_have_one_id(loopwise: Any, database_url: st
 
 def test_a_batch_of_feedback_keeps_its_order(loopwise: Any) -> None:
     decisions = loopwise.decide_batch([Question(experiment=EXPERIMENT, unit_id=f"f{n}") for n in range(5)])
-    said = [Feedback(decision, "score", n) for n, decision in enumerate(decisions)]
-    receipts = loopwise.feedback_batch(said)
+    answers = [Feedback(decision, "score", n) for n, decision in enumerate(decisions)]
+    receipts = loopwise.feedback_batch(answers)
     assert [receipt.value for receipt in receipts] == [0, 1, 2, 3, 4]
-    assert [receipt.feedback_id for receipt in receipts] == [answer.feedback_id for answer in said]
-    assert loopwise.feedback_batch(said) == receipts
+    assert [receipt.feedback_id for receipt in receipts] == [answer.feedback_id for answer in answers]
+    assert loopwise.feedback_batch(answers) == receipts
     assert loopwise.feedback_batch([]) == []
 
 
@@ -212,11 +212,11 @@ def test_events_keep_their_order_and_count_once(loopwise: Any, database_url: str
 def test_held_messages_are_given_out_until_they_are_received(loopwise: Any, text: str, database_url: str) -> None:
     query(database_url, "DELETE FROM deliveries WHERE unit_id = %s", text)
     hold(database_url, text, f"{text}!"[-500:])
-    (held,) = loopwise.pending(text)
-    assert isinstance(held, Delivery) and held.message == Message("", "Hello", "", "en", "in_app")
-    assert (held.unit_id, held.decision_id, held.experiment) == (text, f"{text}!"[-500:], EXPERIMENT)
-    assert held.created_at.tzinfo is not None
-    assert [loopwise.received(held), loopwise.received(held.decision_id)] == [True, False]
+    (delivery,) = loopwise.pending(text)
+    assert isinstance(delivery, Delivery) and delivery.message == Message("", "Hello", "", "en", "in_app")
+    assert (delivery.unit_id, delivery.decision_id, delivery.experiment) == (text, f"{text}!"[-500:], EXPERIMENT)
+    assert delivery.created_at.tzinfo is not None
+    assert [loopwise.received(delivery), loopwise.received(delivery.decision_id)] == [True, False]
     assert loopwise.pending(text) == []
 
 

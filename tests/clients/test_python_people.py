@@ -86,13 +86,13 @@ def test_a_person_gets_everything_that_is_stored(loopwise: Any, text: str) -> No
 def test_an_erasure_waits_and_then_has_its_receipt(loopwise: Any, database_url: str) -> None:
     ada = unit()
     loopwise.reward(loopwise.decide(EXPERIMENT, ada), 1.0)
-    asked = loopwise.erase(ada)
-    assert (asked.status, asked.done_at, asked.receipt) == ("waiting", None, None)
-    assert loopwise.erase(ada) == asked == loopwise.erasure(asked.erasure_id)
+    erasure_answer = loopwise.erase(ada)
+    assert (erasure_answer.status, erasure_answer.done_at, erasure_answer.receipt) == ("waiting", None, None)
+    assert loopwise.erase(ada) == erasure_answer == loopwise.erasure(erasure_answer.erasure_id)
     with engine_of(database_url) as engine:
-        assert asked.erasure_id in erasure.run_waiting(engine, settings(database_url))
-    done = loopwise.erasure(asked.erasure_id)
-    assert (done.status, done.requested_at) == ("done", asked.requested_at)
+        assert erasure_answer.erasure_id in erasure.run_waiting(engine, settings(database_url))
+    done = loopwise.erasure(erasure_answer.erasure_id)
+    assert (done.status, done.requested_at) == ("done", erasure_answer.requested_at)
     assert done.done_at >= done.requested_at
     assert done.receipt["removed"]["decisions"] == 1 and done.receipt["models"] == []
     assert done.receipt["signature"] == receipts.sign(SECRET, done.receipt)

@@ -197,10 +197,10 @@ def _send(url: str, key: str) -> None:
         people = [
             {"device": chance.choice(["phone", "desktop"]), "has_course": chance.random() < 0.5} for _ in range(BATCH)
         ]
-        asked = [
+        bodies = [
             {"experiment": KEY, "unit_id": f"person-{start + n}", "context": person} for n, person in enumerate(people)
         ]
-        decided = call("/v1/decide/batch", {"decisions": asked})["decisions"]
+        decided = call("/v1/decide/batch", {"decisions": bodies})["decisions"]
         rewards = []
         for person, decision in zip(people, decided, strict=True):
             liked = "goal" if person["has_course"] else "tour" if person["device"] == "phone" else "friend"

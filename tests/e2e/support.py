@@ -117,9 +117,14 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
     _made(site, "/v1/triggers", trigger)
     _made(site, "/v1/triggers/fires/start", {})
     for unit_id in (unit, "leaver"):
-        said = {"unit_id": unit_id, "purposes": {"learn": "granted"}, "text_version": text[:100], "source": text[:100]}
-        said["occurred_at"] = "2026-01-01T12:00:00Z"
-        _made(site, "/v1/consent", said)
+        consent_body = {
+            "unit_id": unit_id,
+            "purposes": {"learn": "granted"},
+            "text_version": text[:100],
+            "source": text[:100],
+        }
+        consent_body["occurred_at"] = "2026-01-01T12:00:00Z"
+        _made(site, "/v1/consent", consent_body)
     came = [
         {"unit_id": unit, "name": "came", "event_id": f"{text[:90]}{n}", "properties": {"name": text[:90]}}
         for n in range(2)
@@ -142,15 +147,15 @@ def _made(site: Site, path: str, body: Any) -> dict[str, Any]:
 
 
 def _round(site: Site, key: str, number: int, count: int) -> list[str]:
-    asked = [
+    bodies = [
         {"unit_id": f"person-{number}-{n}", "context": {"region": "north" if n % 2 else "south", "visits": n % 7}}
         for n in range(count)
     ]
-    decided = site.client.decide_many(key, asked)
+    decided = site.client.decide_many(key, bodies)
     liked = {"north": "b", "south": "c"}
     rewards = {
         decision["decision_id"]: float(decision["action"]["id"] == liked[request["context"]["region"]])
-        for decision, request in zip(decided, asked, strict=True)
+        for decision, request in zip(decided, bodies, strict=True)
     }
     site.client.reward_many(rewards)
     said = [

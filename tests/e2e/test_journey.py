@@ -148,16 +148,16 @@ def _traffic(site: Site, count: int) -> None:
     """Send an app's traffic: decisions in several rounds, so that several model versions are trained."""
     client = site.client
     for start in range(0, count, 100):
-        asked: list[dict[str, Any]] = [
+        bodies: list[dict[str, Any]] = [
             {"unit_id": f"person-{start + n}", "context": {"visits": n % 5, "newcomer": n % 5 == 0}} for n in range(100)
         ]
-        decided = client.decide_many(KEY, asked)
+        decided = client.decide_many(KEY, bodies)
         client.reward_many(
             {
                 decision["decision_id"]: float(
                     decision["action"]["id"] == ("steps" if request["context"]["newcomer"] else "news")
                 )
-                for decision, request in zip(decided, asked, strict=True)
+                for decision, request in zip(decided, bodies, strict=True)
             }
         )
         _wait_until_settled(site, start + 100)

@@ -67,8 +67,8 @@ def test_a_message_is_composed_seen_started_and_decided(page: Page, site: Site, 
     page.get_by_role("button", name="Create the experiment").click()
     page.get_by_role("button", name="Start the experiment").click()
     expect(page.locator(".pill", has_text="running").first).to_be_visible()
-    asked = {"experiment": KEY, "unit_id": "u", "variables": {"name": "Bo"}}
-    answer = site.client.post("/v1/messages/decide", asked)
+    body = {"experiment": KEY, "unit_id": "u", "variables": {"name": "Bo"}}
+    answer = site.client.post("/v1/messages/decide", body)
     assert answer.status == 201, answer.raw
     said = answer.body["message"]
     assert f"{said['title']}: {said['body']}" in (

@@ -279,9 +279,9 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
     from app.foundation.store.engine import transaction
 
     loop.make("late-mark")
-    asked = {"decision_id": "late-mark-1"}
-    first = loop.decide("late-mark", [asked])
-    assert loop.decide("late-mark", [asked]) == first  # the retry, answered elsewhere
+    body = {"decision_id": "late-mark-1"}
+    first = loop.decide("late-mark", [body])
+    assert loop.decide("late-mark", [body]) == first  # the retry, answered elsewhere
     loop.decide("late-mark", [{"decision_id": "late-mark-2"}])
     with transaction(loop.runtime.engine) as connection:
         decisions.mark_unanswered(connection, ["late-mark-1", "late-mark-2"])

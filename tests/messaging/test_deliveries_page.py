@@ -94,10 +94,12 @@ def test_the_second_of_two_people_who_change_a_webhook_sees_the_conflict(admin: 
     address = "/admin/webhooks/shared"
     both = admin.version(address)
     assert "Copy it now" in admin.post(address, {"do": "rotate", "version": both}).text
-    again = admin.post(address, {"do": "rotate", "version": both})
-    assert again.status == 409 and "Somebody changed this webhook" in again.text and "whsec_" not in again.html
-    told = admin.post(address, {"do": "url", "url": URL + "/mine", "version": both})
-    assert told.status == 409 and f'value="{URL}/mine"' in told.html and "Nothing was overwritten" in told.text
+    second = admin.post(address, {"do": "rotate", "version": both})
+    assert second.status == 409 and "Somebody changed this webhook" in second.text and "whsec_" not in second.html
+    conflict = admin.post(address, {"do": "url", "url": URL + "/mine", "version": both})
+    assert (
+        conflict.status == 409 and f'value="{URL}/mine"' in conflict.html and "Nothing was overwritten" in conflict.text
+    )
     newest = {"do": "url", "url": URL + "/mine", "version": str(int(both) + 1)}
     assert "has another address" in admin.post(address, newest).text
 
@@ -128,9 +130,9 @@ def test_every_attempt_is_shown_and_a_delivery_is_sent_again(
         assert "2 attempts" in page.text and "HTTP 200 after" in page.text
         number = sending.log("calls")[0]["id"]
         assert viewer.post(f"/admin/deliveries/{number}/replay").status == 403
-        again = editor.post(f"/admin/deliveries/{number}/replay", {"webhook": "calls", "status": "delivered"})
-        assert "is on its way again" in again.text and again.address.endswith("?webhook=calls&status=delivered")
-        assert "No delivery is like that" in again.text
+        second = editor.post(f"/admin/deliveries/{number}/replay", {"webhook": "calls", "status": "delivered"})
+        assert "is on its way again" in second.text and second.address.endswith("?webhook=calls&status=delivered")
+        assert "No delivery is like that" in second.text
         sending.send()
         assert len(receiver.calls) == 3
         assert "3 attempts" in viewer.get("/admin/deliveries").text

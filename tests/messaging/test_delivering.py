@@ -146,8 +146,8 @@ def test_a_delivery_is_given_up_after_its_attempts_and_can_be_replayed(sending: 
         assert sending.send() == 0
         (line,) = sending.log("broken", status="failed")
         assert len(line["attempts"]) == delivering.MAX_ATTEMPTS
-        again = deliveries.replay(sending.engine, line["id"], "test")
-        assert (again["status"], again["id"]) == ("waiting", line["id"])
+        second = deliveries.replay(sending.engine, line["id"], "test")
+        assert (second["status"], second["id"]) == ("waiting", line["id"])
         assert sending.send() == 1
     (line,) = sending.log("broken", status="delivered")
     assert [attempt["number"] for attempt in line["attempts"]] == list(range(1, delivering.MAX_ATTEMPTS + 2))

@@ -116,8 +116,10 @@ def test_the_firing_with_the_highest_priority_of_a_unit_goes_first(work: Trigger
     for key, priority in (("low", 1), ("high", 9), ("middle", 5)):
         _one(work, key, "greedy", priority=priority, experiment="capped")
     work.fire()
-    said = "SELECT f.cause FROM firings f JOIN deliveries d ON d.decision_id = f.decision_id WHERE f.unit_id = 'greedy'"
-    assert query(database_url, said) == [("high",)]
+    statement = (
+        "SELECT f.cause FROM firings f JOIN deliveries d ON d.decision_id = f.decision_id WHERE f.unit_id = 'greedy'"
+    )
+    assert query(database_url, statement) == [("high",)]
 
 
 def test_an_experiment_may_choose_the_waiting_time_and_can_be_rewarded_for_it(

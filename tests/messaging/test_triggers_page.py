@@ -149,9 +149,13 @@ def test_the_second_of_two_concurrent_changes_is_reported_and_loses_nothing(
     both = editor.version(address)
     assert admin.post(address, {**typed, "/priority": "8", "version": both}).status == 200
     late = {**typed, "/priority": "9", "/name": HOSTILE, "version": both}
-    told = editor.post(address, late)
-    assert told.status == 409 and "Somebody changed this trigger" in told.text and "priority 8 9" in told.text
-    assert "<script>alert" not in told.html and 'value="user.name"' in told.html and 'value="9"' in told.html
+    conflict = editor.post(address, late)
+    assert (
+        conflict.status == 409 and "Somebody changed this trigger" in conflict.text and "priority 8 9" in conflict.text
+    )
+    assert (
+        "<script>alert" not in conflict.html and 'value="user.name"' in conflict.html and 'value="9"' in conflict.html
+    )
     assert "priority 8" in admin.get("/admin/triggers/shared").text.lower()
     more = editor.post(address, {**late, "do": "add /conditions"})
     assert more.status == 200 and f'name="version" value="{both}"' in more.html  # it still began from the old one
@@ -169,8 +173,8 @@ def test_a_trigger_is_changed_started_paused_and_deleted_after_confirmation(edit
     assert "no failed for 3 days" in page.text
     assert "runs now" in editor.post("/admin/triggers/three-fails/move", {"do": "start"}).text
     assert "is paused now" in editor.post("/admin/triggers/three-fails/move", {"do": "pause"}).text
-    asked = editor.get("/admin/triggers/three-fails/delete")
-    assert "Firings that wait for their time are skipped" in asked.text
+    confirmation = editor.get("/admin/triggers/three-fails/delete")
+    assert "Firings that wait for their time are skipped" in confirmation.text
     assert "is deleted" in editor.post("/admin/triggers/three-fails/delete").text
     assert editor.get("/admin/triggers/three-fails").status == 404
     assert "deleted a trigger" in admin.get("/admin/audit-log").text

@@ -9,8 +9,8 @@ GRANT = {"text_version": "2026-11", "source": "settings page"}
 
 
 def say(client: Client, unit: str, **purposes: str) -> Any:
-    said = {"unit_id": unit, "purposes": purposes, "occurred_at": datetime.now(UTC).isoformat(), **GRANT}
-    answer = client.post("/v1/consent", said)
+    consent_body = {"unit_id": unit, "purposes": purposes, "occurred_at": datetime.now(UTC).isoformat(), **GRANT}
+    answer = client.post("/v1/consent", consent_body)
     assert answer.status == 200, answer.raw
     return answer.body["consent"]
 
@@ -89,8 +89,8 @@ def test_a_retry_is_recognised_and_undoes_nothing(client: Client) -> None:
 def test_a_batch_with_a_unit_that_revoked_is_still_one_commit(client: Client, database_url: str) -> None:
     client.make("mixed")
     say(client, "no-learning", learn="denied", analyse="denied")
-    asked = [{"experiment": "mixed", "unit_id": unit} for unit in ("one", "no-learning", "two")]
-    answer = client.post("/v1/decide/batch", {"decisions": asked})
+    bodies = [{"experiment": "mixed", "unit_id": unit} for unit in ("one", "no-learning", "two")]
+    answer = client.post("/v1/decide/batch", {"decisions": bodies})
     assert answer.status == 201, answer.raw
     withheld = [stored(database_url, decision["decision_id"])[1] for decision in answer.body["decisions"]]
     assert withheld == [None, ["learn", "analyse"], None]

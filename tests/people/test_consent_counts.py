@@ -9,8 +9,14 @@ SAID_AT = "2026-01-01T12:00:00Z"
 
 
 def say(loop: Loop, unit: str, **purposes: str) -> None:
-    said = {"unit_id": unit, "purposes": purposes, "text_version": "1", "source": "test", "occurred_at": SAID_AT}
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    consent_body = {
+        "unit_id": unit,
+        "purposes": purposes,
+        "text_version": "1",
+        "source": "test",
+        "occurred_at": SAID_AT,
+    }
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent_body))
 
 
 def age(loop: Loop) -> None:
@@ -45,8 +51,8 @@ def test_the_newest_line_of_each_unit_counts_until_it_is_erased(loop: Loop) -> N
 def test_a_late_yes_is_counted_as_the_current_no(loop: Loop) -> None:
     engine = loop.runtime.engine
     say(loop, "late", analyse="revoked")
-    said = {"unit_id": "late", "purposes": {"analyse": "granted"}, "text_version": "0", "source": "test"}
-    record(engine, loop.caller, ConsentRequest.model_validate(said | {"occurred_at": "2025-12-31T12:00:00Z"}))
+    consent_body = {"unit_id": "late", "purposes": {"analyse": "granted"}, "text_version": "0", "source": "test"}
+    record(engine, loop.caller, ConsentRequest.model_validate(consent_body | {"occurred_at": "2025-12-31T12:00:00Z"}))
     query(loop.database_url, "UPDATE latest SET computed_at = computed_at - interval '1 hour' WHERE kind = 'consent'")
     assert consent_counts.compute_due(engine, 30)
     counts = consent_counts.stored(engine)

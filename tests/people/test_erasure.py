@@ -74,10 +74,10 @@ def test_the_receipts_model_is_the_one_that_never_saw_the_unit(loop: Loop) -> No
     rounds(loop, made, "forgets")
     before = serving(loop, made)
     expected = model_bytes.pack(without_the_unit(loop, made), loop.settings.secret_key, made, "learned", 4).sha256
-    asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets")
-    assert asked.status == "waiting" and asked.receipt is None
-    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
-    receipt = erasure.look_up(loop.runtime.engine, loop.caller, asked.erasure_id).as_json()["receipt"]
+    erasure_answer = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets")
+    assert erasure_answer.status == "waiting" and erasure_answer.receipt is None
+    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [erasure_answer.erasure_id]
+    receipt = erasure.look_up(loop.runtime.engine, loop.caller, erasure_answer.erasure_id).as_json()["receipt"]
     (model,) = receipt["models"]
     assert model["old"] == {"version": 3, "sha256": before.sha256}
     assert model["new"] == {"version": 4, "sha256": expected, "learned": 96}
@@ -92,8 +92,13 @@ def test_the_receipts_model_is_the_one_that_never_saw_the_unit(loop: Loop) -> No
 def test_no_row_of_the_unit_remains(loop: Loop) -> None:
     made = loop.make("forgets-all", arms=bandit())
     rounds(loop, made, "forgets-all", 1)
-    said = {"unit_id": "gone-forgets-all", "purposes": {"message": "denied"}, "text_version": "1", "source": "x"}
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    consent_body = {
+        "unit_id": "gone-forgets-all",
+        "purposes": {"message": "denied"},
+        "text_version": "1",
+        "source": "x",
+    }
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent_body))
     url = loop.settings.database_url
     ids = [row[0] for row in query(url, "SELECT id FROM decisions WHERE unit_id = 'gone-forgets-all'")]
     erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-all")
@@ -127,12 +132,12 @@ def test_while_it_waits_nothing_personal_is_decided_and_consent_changes_nothing(
     loop.make(
         "forgets-soon", arms=[*bandit(), {"key": "plain", "share": 0.0, "policy": {"type": "fixed", "action": "c"}}]
     )
-    asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver")
-    assert erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver") == asked
-    said: dict[str, Any] = {"unit_id": "leaver", "text_version": "1", "source": "x"}
-    said["occurred_at"] = "2026-01-01T12:00:00Z"
-    said["purposes"] = dict.fromkeys(("personalise", "learn"), "granted")
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    erasure_answer = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver")
+    assert erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver") == erasure_answer
+    consent_body: dict[str, Any] = {"unit_id": "leaver", "text_version": "1", "source": "x"}
+    consent_body["occurred_at"] = "2026-01-01T12:00:00Z"
+    consent_body["purposes"] = dict.fromkeys(("personalise", "learn"), "granted")
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent_body))
     (decided,) = loop.decide("forgets-soon", [{"unit_id": "leaver", "context": {"n": 1}}])
     assert (decided["arm"], decided["action"]["id"]) == ("plain", "c")
     erasure.run_waiting(loop.runtime.engine, loop.settings)
@@ -144,7 +149,7 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     made = loop.make("forgets-killed", arms=bandit())
     rounds(loop, made, "forgets-killed", 2)
     before = serving(loop, made)
-    asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-killed")
+    erasure_answer = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-killed")
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -157,7 +162,7 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     assert query(
         loop.settings.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'gone-forgets-killed'"
     ) == [(16,)]
-    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
+    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [erasure_answer.erasure_id]
     assert serving(loop, made).number == 3
 
 
@@ -168,21 +173,21 @@ def test_a_failed_erasure_is_shown_retried_later_and_delays_no_other(loop: Loop)
     spoil = "UPDATE model_versions SET signature = %s WHERE experiment_id = %s AND number = 0"
     query(url, spoil, "0" * 64, made)
     engine, of, caller = loop.runtime.engine, loop.settings, loop.caller
-    asked = erasure.ask(engine, of, caller, "gone-forgets-not").erasure_id
+    erasure_id = erasure.ask(engine, of, caller, "gone-forgets-not").erasure_id
     other = erasure.ask(engine, of, caller, "nobody").erasure_id
     assert erasure.run_waiting(engine, of) == [other]
-    answer = erasure.look_up(engine, caller, asked).as_json()
+    answer = erasure.look_up(engine, caller, erasure_id).as_json()
     assert answer["status"] == "waiting" and "was not signed" in answer["problem"] and answer["retry_at"]
     assert erasure.run_waiting(engine, of) == []  # its pause is not over
     pause = "SELECT extract(epoch FROM retry_at - clock_timestamp()) FROM erasures WHERE id = %s"
     for failed, wait_s in ((3, 80), (7, 1280), (5000, 3600)):
-        query(url, "UPDATE erasures SET retry_at = clock_timestamp(), failures = %s WHERE id = %s", failed, asked)
+        query(url, "UPDATE erasures SET retry_at = clock_timestamp(), failures = %s WHERE id = %s", failed, erasure_id)
         assert erasure.run_waiting(engine, of) == []
-        assert wait_s / 2 < query(url, pause, asked)[0][0] <= wait_s
+        assert wait_s / 2 < query(url, pause, erasure_id)[0][0] <= wait_s
     query(url, spoil, signature, made)
-    query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", asked)
-    assert erasure.run_waiting(engine, of) == [asked]
-    answer = erasure.look_up(engine, caller, asked).as_json()
+    query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", erasure_id)
+    assert erasure.run_waiting(engine, of) == [erasure_id]
+    answer = erasure.look_up(engine, caller, erasure_id).as_json()
     assert (answer["status"], answer["problem"], answer["retry_at"]) == ("done", None, None)
 
 

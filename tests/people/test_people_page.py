@@ -79,12 +79,12 @@ def test_an_erasure_needs_the_id_typed_and_shows_its_receipt(admin: Browser, loo
     refused = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "Leaver"})
     assert refused.status == 422 and "This is not the same id" in refused.text and 'value="Leaver"' in refused.html
     assert query(database_url, "SELECT 1 FROM erasures") == []
-    asked = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "leaver"})
-    assert "It waits for the worker" in asked.text
+    page = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "leaver"})
+    assert "It waits for the worker" in page.text
     assert "waiting for the worker leaver" in admin.get("/admin/people").text
     assert query(database_url, "SELECT actor LIKE 'admin-%%' FROM erasures") == [(True,)]
     erasure.run_waiting(loop.runtime.engine, loop.settings)
-    done = admin.get(asked.address)
+    done = admin.get(page.address)
     assert "Done." in done.text and "forgets, learned version 1" in done.text
     assert "version 2, which learned 30 decisions" in done.text and "decisions 10" in done.text
     assert "leaver" not in done.text + admin.get("/admin/people").text

@@ -12,9 +12,9 @@ def test_an_erasure_asked_for_over_the_api_is_done_by_the_worker(
     learned = "SELECT count(*) FROM training_ledger WHERE version_id > 0"
     with running_worker(database_url, redis_url):
         wait_for(lambda: query(database_url, learned) == [(12,)], 60, "the learning")
-        asked = client.post("/v1/erasure", {"unit_id": "asks-1"})
-        assert asked.status == 202 and asked.body["status"] == "waiting"
-        path = f"/v1/erasure/{asked.body['erasure_id']}"
+        erasure_answer = client.post("/v1/erasure", {"unit_id": "asks-1"})
+        assert erasure_answer.status == 202 and erasure_answer.body["status"] == "waiting"
+        path = f"/v1/erasure/{erasure_answer.body['erasure_id']}"
         done = wait_for(lambda: (a := client.get(path).body)["status"] == "done" and a, 60, "the erasure")
     (model,) = done["receipt"]["models"]
     assert model["old"]["sha256"] != model["new"]["sha256"] and model["new"]["learned"] == 8

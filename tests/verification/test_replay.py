@@ -44,9 +44,9 @@ def decide(loop: Loop, arm: str, decision_id: str, **body: Any) -> dict[str, Any
 def test_a_decision_of_a_learned_model_is_recomputed_bit_for_bit(loop: Loop, learned: int) -> None:
     answer = decide(loop, "learned", "again", excluded_actions=["c"])
     replayed = look(loop, answer["decision_id"])
-    again = replayed.recomputed
-    assert again is not None and again.same and again.learns
-    assert [check.part for check in again.checks] == [
+    recomputed = replayed.recomputed
+    assert recomputed is not None and recomputed.same and recomputed.learns
+    assert [check.part for check in recomputed.checks] == [
         "seal", "encoding", "arm", "draw", "distribution", "action", "propensity",
     ]  # fmt: skip
     assert replayed.version is not None and replayed.version.number == answer["policy_version"] == 2
@@ -55,14 +55,18 @@ def test_a_decision_of_a_learned_model_is_recomputed_bit_for_bit(loop: Loop, lea
     assert replayed.below <= replayed.row.draw < replayed.above and replayed.above - replayed.below == pytest.approx(
         answer["propensity"]
     )
-    assert {contribution.name for contribution in again.contributions} == {"n", "plan", "size"} and again.fields == 3
-    for contribution in again.contributions:
+    assert {contribution.name for contribution in recomputed.contributions} == {
+        "n",
+        "plan",
+        "size",
+    } and recomputed.fields == 3
+    for contribution in recomputed.contributions:
         assert contribution.change == pytest.approx(answer["propensity"] - contribution.without)
 
 
 def test_a_policy_that_does_not_learn_has_no_contributions(loop: Loop, learned: int) -> None:
-    again = look(loop, decide(loop, "even", "even")["decision_id"]).recomputed
-    assert again is not None and again.same and not again.learns and again.contributions == []
+    recomputed = look(loop, decide(loop, "even", "even")["decision_id"]).recomputed
+    assert recomputed is not None and recomputed.same and not recomputed.learns and recomputed.contributions == []
 
 
 def test_the_call_s_own_actions_are_replayed_with_their_features(loop: Loop, learned: int) -> None:
@@ -119,9 +123,9 @@ TAMPERED = {
 def test_a_tampered_field_is_marked_beside_the_parts_that_are_the_same(loop: Loop, learned: int, part: str) -> None:
     decision_id = decide(loop, "learned", f"tampered-{part}")["decision_id"]
     query(loop.database_url, f"UPDATE decisions SET {TAMPERED[part]} WHERE id = %s", decision_id)
-    again = look(loop, decision_id).recomputed
-    assert again is not None and not again.same and not again.problem
-    differ = {check.part for check in again.checks if not check.same}
+    recomputed = look(loop, decision_id).recomputed
+    assert recomputed is not None and not recomputed.same and not recomputed.problem
+    differ = {check.part for check in recomputed.checks if not check.same}
     assert part in differ and "arm" not in differ and "encoding" not in differ
     assert (part == "seal") == (differ == {"seal"})
 
@@ -129,9 +133,9 @@ def test_a_tampered_field_is_marked_beside_the_parts_that_are_the_same(loop: Loo
 def test_a_moved_unit_shows_the_arm_that_it_really_has(loop: Loop, learned: int) -> None:
     decision_id = decide(loop, "learned", "moved")["decision_id"]
     query(loop.database_url, "UPDATE decisions SET arm = 'even', policy_sha256 = NULL WHERE id = %s", decision_id)
-    again = look(loop, decision_id).recomputed
-    assert again is not None
-    (wrong,) = (check for check in again.checks if check.part == "arm")
+    recomputed = look(loop, decision_id).recomputed
+    assert recomputed is not None
+    (wrong,) = (check for check in recomputed.checks if check.part == "arm")
     assert "'learned'" in wrong.difference and "logged is 'even'" in wrong.difference
 
 
@@ -147,9 +151,14 @@ def test_a_lost_model_is_a_reason_in_words_and_the_rest_is_still_checked(
 ) -> None:
     decision_id = decide(loop, "learned", f"lost-{words[0]}")["decision_id"]
     query(loop.database_url, f"UPDATE decisions SET {change} WHERE id = %s", decision_id)
-    again = look(loop, decision_id).recomputed
-    assert again is not None and not again.same and words in again.problem and again.contributions == []
-    assert [check.part for check in again.checks] == ["seal", "encoding", "arm", "draw"]
+    recomputed = look(loop, decision_id).recomputed
+    assert (
+        recomputed is not None
+        and not recomputed.same
+        and words in recomputed.problem
+        and recomputed.contributions == []
+    )
+    assert [check.part for check in recomputed.checks] == ["seal", "encoding", "arm", "draw"]
 
 
 def test_an_imported_decision_is_shown_and_not_recomputed(loop: Loop, learned: int) -> None:

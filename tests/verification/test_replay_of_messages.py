@@ -10,8 +10,8 @@ def test_a_replay_shows_the_message_as_the_person_got_it(client: Client, viewer:
     text = {"title": "Hi {{ user_name }}", "body": "Go on, {{ user_name }}.", "call_to_action": "Start"}
     actions = [{"id": "a", "template": {"texts": {"en": text}}}]
     client.make("said", actions=actions, variables=[{"name": "user_name", "sample": "Ada", "required": True}])
-    asked = {"experiment": "said", "unit_id": "u", "decision_id": "s", "variables": {"user_name": "<b>Ada</b>"}}
-    assert client.post("/v1/messages/decide", asked).status == 201
+    body = {"experiment": "said", "unit_id": "u", "decision_id": "s", "variables": {"user_name": "<b>Ada</b>"}}
+    assert client.post("/v1/messages/decide", body).status == 201
     page = viewer.get("/admin/experiments/said/replay?id=s")
     assert "What was said" in page.text and "Go on, <b>Ada</b>." in page.text
     assert "<b>Ada</b>" not in page.html
@@ -53,8 +53,8 @@ COMPOSED = {
 
 def test_a_replay_shows_a_composed_message_slot_by_slot(client: Client, viewer: Browser) -> None:
     client.make("slots-shown", actions=[], composition=COMPOSED)
-    asked = {"experiment": "slots-shown", "unit_id": "u", "decision_id": "c", "excluded_actions": ["nothing"]}
-    answer = client.post("/v1/messages/decide", asked).body
+    body = {"experiment": "slots-shown", "unit_id": "u", "decision_id": "c", "excluded_actions": ["nothing"]}
+    answer = client.post("/v1/messages/decide", body).body
     page = viewer.get("/admin/experiments/slots-shown/replay?id=c")
     assert "Slot by slot" in page.text and "configuration's 4" in page.text
     for slot in answer["slots"]:

@@ -112,8 +112,8 @@ def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: C
         "allow_nothing": True,
     }
     assert client.post("/v1/experiments/built/start").status == 200
-    asked = {"experiment": "built", "unit_id": "u", "variables": {"name": "Bo"}, "excluded_actions": ["nothing"]}
-    answer = client.post("/v1/messages/decide", asked)
+    body = {"experiment": "built", "unit_id": "u", "variables": {"name": "Bo"}, "excluded_actions": ["nothing"]}
+    answer = client.post("/v1/messages/decide", body)
     assert answer.status == 201
     assert (answer.body["message"]["title"], answer.body["message"]["body"]) in [
         ("Hello Bo", "Lovely."),
@@ -276,10 +276,10 @@ def test_errors_of_other_steps_and_of_the_message_are_all_shown(draft: Draft) ->
         "/fatigue/caps/0/action": "subject=news|tone=warm",
     }
     draft.save("people", limit)
-    told = draft.show("review").text
-    assert "slot 1, part 1, text 1" in told
-    assert "Purpose, key" in told
-    assert "People, limit 1, action" not in told
+    review = draft.show("review").text
+    assert "slot 1, part 1, text 1" in review
+    assert "Purpose, key" in review
+    assert "People, limit 1, action" not in review
     draft.save("actions", {"/composition/slots/0/parts/0/texts/0/text": "x"})
     assert (
         "Actions, allow nothing : Let saying nothing be a choice: people who must not get" in draft.show("review").text

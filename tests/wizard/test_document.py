@@ -195,9 +195,9 @@ def _stored(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_configuration_survives_the_form_unchanged(document: dict[str, Any]) -> None:
     before = _stored(document)
     findings = Findings()
-    again = document_of(typed_of(before), findings, before)
+    reopened = document_of(typed_of(before), findings, before)
     assert not findings.problems
-    after = _stored(again)
+    after = _stored(reopened)
     for arm, known in zip(after["arms"], before["arms"], strict=True):
         if arm["policy"]["type"] == "bandit":  # written out, with the same meaning
             arm["policy"] = known["policy"]

@@ -124,9 +124,9 @@ def test_errors_of_texts_are_beside_them_with_their_line_and_nothing_typed_is_lo
     assert "annot be read" in beside(page, "/actions/-/template/texts/0/title")
     assert "There is no preview before" in page.text
     assert "<script>alert" not in page.html
-    again = fields(page)
-    assert again["/actions/-/template/texts/0/body"] == wrong["/actions/-/template/texts/0/body"]
-    assert again["/variables/1/sample"] == "1"
+    reopened = fields(page)
+    assert reopened["/actions/-/template/texts/0/body"] == wrong["/actions/-/template/texts/0/body"]
+    assert reopened["/variables/1/sample"] == "1"
     assert "action 1, text 1, body" in draft.show("review").text
 
 
@@ -244,8 +244,8 @@ def test_errors_about_people_are_beside_their_fields_and_nothing_typed_is_lost(d
         assert words in beside(page, name), name
     sent = fields(page)
     assert {name: sent[name][0] if isinstance(sent[name], list) else sent[name] for name in typed} == typed
-    told = draft.show("review").text
-    assert "People, limit 1, window" in told
+    review = draft.show("review").text
+    assert "People, limit 1, window" in review
 
 
 def test_rewards_of_answers_may_change_during_a_run_and_the_review_explains_the_consequences(
@@ -264,25 +264,25 @@ def test_rewards_of_answers_may_change_during_a_run_and_the_review_explains_the_
     worth |= {f"/feedback/stars/{count - 1}": str((count - 1) / 4) for count in range(1, 6)}
     page = change.save("reward", worth | {"/feedback/confidence": "50"}, "next")
     assert page.address.endswith("/people"), page.text
-    told = change.show("review").text
-    assert "worked out again" in told
-    assert "the old models go on deciding" in told
-    assert "A thumb up is worth 1" in told
+    review = change.show("review").text
+    assert "worked out again" in review
+    assert "the old models go on deciding" in review
+    assert "A thumb up is worth 1" in review
     assert change.save("review", do="publish").address == "/admin/experiments/asked/"
     made = client.get("/v1/experiments/asked").body["feedback"]
     assert (made["thumbs"], made["stars"]) == ({"up": 1.0, "down": 0.0}, [0.0, 0.25, 0.5, 0.75, 1.0])
     assert (made["reasons"], made["confidence"], made["mute_s"]) == ({"too long": 0.2}, 0.5, 259_200)
-    again = change_of(editor, "asked")
-    assert "worked out again" not in again.show("review").text
+    reopened = change_of(editor, "asked")
+    assert "worked out again" not in reopened.show("review").text
     for name in ("/feedback/thumbs/up", "/feedback/thumbs/down", "/feedback/reasons/0/name"):
-        assert again.fields("reward")[name] != [""]
-    again.save(
+        assert reopened.fields("reward")[name] != [""]
+    reopened.save(
         "reward",
         {f"/feedback/stars/{count - 1}": "" for count in range(1, 6)}
         | {"/feedback/thumbs/up": "", "/feedback/thumbs/down": ""},
     )
-    again.save("reward", {"/feedback/confidence": "", "/feedback/mute_s": "30"}, "remove /feedback/reasons/0")
-    assert again.save("review", do="publish").address == "/admin/experiments/asked/"
+    reopened.save("reward", {"/feedback/confidence": "", "/feedback/mute_s": "30"}, "remove /feedback/reasons/0")
+    assert reopened.save("review", do="publish").address == "/admin/experiments/asked/"
     assert "feedback" not in client.get("/v1/experiments/asked").body
 
 

@@ -176,8 +176,8 @@ def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:
     rows = re.findall(r'value="edit ([0-9a-f]+)"', page.html)
     page = draft.save("actions", do=f"edit {rows[1]}")
     assert "This is not JSON" in page.html.partition('id="action"')[2]
-    again = fields(page) | {"/actions/-/payload": '{"a": 1}', "do": "save"}
-    page = draft.browser.post(f"{draft.base}/actions", again)
+    reopened = fields(page) | {"/actions/-/payload": '{"a": 1}', "do": "save"}
+    page = draft.browser.post(f"{draft.base}/actions", reopened)
     assert "This is not JSON" not in page.text
     page = draft.save("actions", do=f"duplicate {rows[0]}")
     assert fields(page)["/actions/-/id"] == ["a-2"]

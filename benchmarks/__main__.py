@@ -19,7 +19,7 @@ SIMULATIONS = {"sequences": sequences.measure, "unit_coverage": unit_coverage.me
 
 
 def main() -> None:
-    """Run them one after the other, each on a database and a server of its own."""
+    """Run the benchmarks one after the other, each with its own database and server."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names",

@@ -111,8 +111,8 @@ def realised(report: JsonObject) -> list[str]:
 def firings(rows: list[tuple[str, int, int, int]]) -> Table:
     """Return for each trigger how many units it must reach, how many it reached, and how many it reached twice."""
     table = _table("trigger", "must fire for", "fired for", "fired twice", title="Triggers, each event sent twice")
-    for name, wanted, fired, twice in rows:
-        table.add_row(name, f"{wanted:,}", f"{fired:,}", f"{twice:,}")
+    for name, expected, fired, twice in rows:
+        table.add_row(name, f"{expected:,}", f"{fired:,}", f"{twice:,}")
     return table
 
 

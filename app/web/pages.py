@@ -51,7 +51,7 @@ FEATURES = Path(__file__).parents[1]
 
 
 def install(app: Flask) -> None:
-    """Give the templates what every page shows; each feature holds its own templates."""
+    """Give the templates the values that every page shows; each feature has its own templates."""
     app.jinja_loader = FileSystemLoader(sorted(FEATURES.glob("**/templates")))
     format.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -1,6 +1,6 @@
-"""What was typed as the definition that the rules judge (``typed`` has the other way round).
+"""Converts typed texts into the definition that the rules check (``typed`` does the reverse).
 
-A form's fields make their own values (see ``form``); here is what several of them make together.
+A form's fields make their own values (see ``form``); this module makes the values that depend on several fields.
 """
 
 import re
@@ -26,7 +26,7 @@ _SOURCES: Final = {  # by type, the fields of a metric's source
     "sessions": ("gap_s",),
 }
 _LIMITS: Final = DEFAULT_LIMITS.model_dump(exclude_none=True)
-_SILENT: Final[dict[str, Document]] = {  # parts of a definition that say nothing, and yet are there
+_SILENT: Final[dict[str, Document]] = {  # parts of a definition that have no effect, but may be stored
     "fatigue": {"caps": [], "quiet_hours": None, "min_distance_s": None},
     "consent": dict.fromkeys(PURPOSES, "unless_denied"),
     "feedback": DEFAULT_LIMITS.model_dump(),
@@ -36,7 +36,8 @@ _SILENT: Final[dict[str, Document]] = {  # parts of a definition that say nothin
 def document_of(draft: Typed, findings: Findings, before: Document | None = None) -> Document:
     """The definition that was typed.
 
-    :param before: the one that it changes: what no form was saved for stays as it is, and so does a part that says nothing.
+    :param before: the definition that it changes. Its parts without a saved form stay as they are, and so do parts without
+        effect.
     """
     tree = form.WHOLE.complete(draft)
     document = form.FORMS["purpose"].values(tree, "", findings)
@@ -49,14 +50,15 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
     document |= form.FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
     if before is None:
         return document
-    said = {name.partition(":")[0] for name in draft}
-    unsaid = {name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in said}
+    typed_names = {name.partition(":")[0] for name in draft}
+    unsaid = {
+        name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in typed_names
+    }
     silent = {
         name: before[name] for name, spec in _SILENT.items() if document[name] is None and before.get(name) == spec
     }
-    if (before.get("feedback") or {}).get("reasons") == {} and not tree["feedback"][
-        "reasons"
-    ]:  # no reason may be given
+    reasons_before = (before.get("feedback") or {}).get("reasons")
+    if reasons_before == {} and not tree["feedback"]["reasons"]:  # an empty object: the schema takes no reasons
         silent["feedback"] = (document["feedback"] or {}) | {"reasons": {}}
     return document | silent | unsaid
 
@@ -180,7 +182,7 @@ def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
 
 
 def _feedback(typed: Typed, findings: Findings) -> Document | None:
-    """The schema; null when no answer is worth anything and all else is as it would be without one."""
+    """The schema; null if no answer has a reward and all other fields have their defaults."""
     result: Document = form.FEEDBACK.values(typed, "/feedback", findings)
     for name, code in (("thumbs", "both_values"), ("score", "both_values"), ("stars", "all_values")):
         if not any(text.strip() for text in typed[name].values()):
@@ -213,10 +215,10 @@ def _people(tree: Typed, findings: Findings) -> Document:
     fatigue = result["fatigue"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
-    asked = {*result["consent"].values()} != {"unless_denied"}
+    consent_set = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
-        "consent": result["consent"] if asked else None,
+        "consent": result["consent"] if consent_set else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_fields": _context_fields(tree, findings),
         "retention_s": result.get("retention_s"),

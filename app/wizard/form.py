@@ -1,6 +1,6 @@
 """Every field of the wizard's forms, by step: its name, which is its pointer in the definition, its kind, and how it begins.
 
-Names with a colon belong to the form alone. ``:row`` names a row wherever it stands, while its place and its key change.
+Names with a colon belong to the form alone. ``:row`` names a row, which keeps that name when its position or key changes.
 """
 
 from typing import Final
@@ -50,7 +50,7 @@ COMPOSITION = Part(
         "allow_nothing": Flag(),
         "slots:languages": Rows(Part({"locale": KEY}), ({"locale": "en"},)),
         "slots": Rows(SLOT, ({"name": "title", "place": "title"}, {"name": "text"})),
-        "forbidden": Boxes(),  # each two rows of parts
+        "forbidden": Boxes(),  # each holds the rows of two parts
         "forbidden:first": Text(),
         "forbidden:second": Text(),
     }

@@ -56,7 +56,10 @@ def adjust_strata(strata: Sequence[Stratum]) -> Adjusted:
     theta = both / var_x
     shared = sum((m.n / total) ** 2 * theta**2 * float(m.covariance()[COVARIATE, COVARIATE]) / m.n for m in pooled)
     adjusted = [
-        Stratum(*(_cell(cell, theta * mean_den, float(m.mean[COVARIATE])) for cell in stratum.cells))
+        stratum._replace(
+            control=_cell(stratum.control, theta * mean_den, float(m.mean[COVARIATE])),
+            treatment=_cell(stratum.treatment, theta * mean_den, float(m.mean[COVARIATE])),
+        )
         for stratum, m in zip(strata, pooled, strict=True)
     ]
     correlation = both / sqrt(var_x * var_y) if var_y > 0 else 0.0

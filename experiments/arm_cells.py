@@ -14,6 +14,8 @@ class ArmCell(NamedTuple):
     """Per unit: numerator and denominator (and more columns, which are ignored)."""
     mean_size: float
     """Mean of |numerator| per unit, metric's unit."""
+    events: int | None = None
+    """Units with the value 1, where every unit has 0 or 1 and a denominator of 1; None elsewhere."""
 
 
 class Stratum(NamedTuple):
@@ -23,6 +25,8 @@ class Stratum(NamedTuple):
     """Units of the control."""
     treatment: ArmCell
     """Units of the other arm."""
+    chance: float | None = None
+    """Known chance of the treatment, given that a unit gets one of the two arms; None where it is not known."""
 
     @property
     def cells(self) -> tuple[ArmCell, ArmCell]:

@@ -18,6 +18,7 @@ from experiments.adjustment import Adjusted
 from experiments.arm_cells import ArmCell, Stratum
 from experiments.arm_sequence import TUNED_AT, AlwaysValid, Design, Support, always_valid
 from experiments.comparison import DEN, NUM, ArmEstimate, Comparison, compare_estimates, relative_lift
+from experiments.proportion_test import Counts, p_value
 from experiments.results import Interval, missing
 from experiments.validation import DataError, FloatArray
 
@@ -45,7 +46,7 @@ class StratifiedComparison(NamedTuple):
     comparison: Comparison
     """Values, difference, test and interval for one look."""
     always_valid: AlwaysValid
-    """The same for every look together."""
+    """The same for every look together. Before its interval opens, the p-value of yes-or-no values is exact."""
     simultaneous: Interval
     """The always-valid interval of the difference for all comparisons together."""
     support: Support
@@ -87,9 +88,23 @@ def compare_strata(
     variances, units = _larger_variances(arms), (arms[0].units, arms[1].units)
     design = Design(sum(units), level.tuned_at, shared)
     sequence = always_valid(comparison, variances, support, design, alpha=level.alpha)
+    if sequence.p_value is None:
+        sequence = sequence._replace(p_value=_exact_p(usable))
     together = always_valid(comparison, variances, support, design, alpha=level.alpha / level.comparisons).interval
     left_out = sum(stratum.units for stratum in strata) - sum(units)
     return StratifiedComparison(comparison, sequence, together, support, variances, units, left_out)
+
+
+def _exact_p(strata: Sequence[Stratum]) -> float | None:
+    """The exact p-value of proportions, for the time before the sequence opens; None where values are not yes or no."""
+    counts = []
+    for stratum in strata:
+        control, treatment = stratum.cells
+        if stratum.chance is None or control.events is None or treatment.events is None:
+            return None
+        units = (control.moments.n, treatment.moments.n)
+        counts.append(Counts(stratum.chance, (control.events, treatment.events), units))
+    return p_value(counts)
 
 
 def _one_look(arms: Sequence[_Arm], alpha: float, shared_variance: float) -> Comparison:

@@ -1,6 +1,6 @@
 """The effect on each day: does it fade as it gets old, or grow as people learn to use it?"""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from app.design.metric_config import MetricSpec
 from app.foundation.formats.intervals import document_of
@@ -8,7 +8,7 @@ from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.metric_results import Computation
-from app.reporting.comparison.result_lines import Pair
+from app.reporting.comparison.result_lines import Pair, StratumKey
 from app.reporting.documents.results import DailyEffect, DailyEffects
 from app.reporting.store import metric_sums
 from app.reporting.store.metric_sums import ArmSums
@@ -39,8 +39,9 @@ def _of_arm(computation: Computation, metric: MetricSpec, arm: str, rows: Sequen
     control = computation.config.control.key
     ends = shares.ends(computation.stretches, (arm, control))
 
-    def stratum(row: ArmSums) -> Hashable:
-        return shares.chance(computation.stretches, (arm, control), row.stretch, ends.by_stretch[row.stretch])
+    def stratum(row: ArmSums) -> StratumKey:
+        chance = shares.chance(computation.stretches, (arm, control), row.stretch, ends.by_stretch[row.stretch])
+        return StratumKey(chance, row.segment)
 
     days: list[DailyEffect] = []
     for day in sorted({row.segment or "" for row in rows})[-MOST_DAYS:]:

@@ -1,6 +1,6 @@
 """The results of one metric: every arm's value, and every other arm against the control, through changes of the shares."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from app.design.store import feedback_schemas
 from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
-from app.reporting.comparison.result_lines import Compared, Pair
+from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
 from app.reporting.comparison.stretches import Ends, Stretch
 from app.reporting.documents.results import ArmValue, MetricResults
 from app.reporting.store import metric_sums
@@ -144,9 +144,9 @@ def _of_arm(computation: Computation, sums: _Sums, arm: str, preliminary: bool) 
         reason = f"no unit was ever assigned while both {arm!r} and {control!r} got units"
         return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
 
-    def stratum(row: ArmSums) -> Hashable:
+    def stratum(row: ArmSums) -> StratumKey:
         chance = shares.chance(computation.stretches, (arm, control), row.stretch, ends.by_stretch[row.stretch])
-        return chance, row.segment
+        return StratumKey(chance, row.segment)
 
     def compared(segment: str | None) -> Compared:
         inside = [row for row in rows if segment is None or row.segment == segment]

@@ -3,7 +3,7 @@
 ``experiments`` computes estimates, tests and intervals; this module puts them into the lines of a document.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Literal, NamedTuple
 
@@ -82,7 +82,8 @@ def _arm_value(arm: str, segment: str | None, rows: Sequence[ArmSums]) -> ArmVal
 def _cell(rows: Sequence[ArmSums]) -> ArmCell:
     units = sum(row.units for row in rows)
     size = sum(row.units * row.mean_size for row in rows) / units
-    return ArmCell(reduce(merge_moments, (moments(row) for row in rows)), size)
+    events = round(sum(row.units * row.mean_num for row in rows)) if all(row.binary for row in rows) else None
+    return ArmCell(reduce(merge_moments, (moments(row) for row in rows)), size, events)
 
 
 class Pair(NamedTuple):
@@ -90,6 +91,13 @@ class Pair(NamedTuple):
 
     arm: str
     control: str
+    segment: str | None
+
+
+class StratumKey(NamedTuple):
+    """What is equal for units that are compared with each other."""
+
+    chance: float | None  # of the arm, given that a unit got it or the control; null: not known
     segment: str | None
 
 
@@ -105,12 +113,12 @@ def compare(
     metric: MetricSpec,
     pair: Pair,
     sums: Sequence[ArmSums],
-    stratum: Callable[[ArmSums], Hashable],
+    stratum: Callable[[ArmSums], StratumKey],
 ) -> Compared:
     """Compare an arm with the control.
 
     :param sums: of both arms, as far as they belong to the comparison.
-    :param stratum: what must be equal for units to be compared: the chance of the arm, and the segment over all segments.
+    :param stratum: what must be equal for the units of a row to be compared with others.
     """
     try:
         strata, alone = _strata(pair, sums, stratum)
@@ -131,12 +139,13 @@ def compare(
     return Compared(line.model_copy(update=more), figures)
 
 
-def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], Hashable]) -> tuple[list[Stratum], int]:
+def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], StratumKey]) -> tuple[list[Stratum], int]:
     """The strata that hold both arms, and the number of units in those that hold one."""
-    cells: dict[Hashable, dict[str, list[ArmSums]]] = {}
+    cells: dict[StratumKey, dict[str, list[ArmSums]]] = {}
     for row in sums:
         cells.setdefault(stratum(row), {}).setdefault(row.arm, []).append(row)
-    both = [arms for arms in cells.values() if len(arms) == 2]
+    strata = {key: arms for key, arms in cells.items() if len(arms) == 2}
+    both = strata.values()
     alone = sum(row.units for arms in cells.values() if len(arms) < 2 for rows in arms.values() for row in rows)
     for name in (pair.control, pair.arm):
         if sum(row.units for arms in both for row in arms[name]) < 2:
@@ -144,7 +153,9 @@ def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], Ha
             raise DataError(problem, fix="wait for more")
         if sum(row.units * row.mean_den for arms in both for row in arms[name]) <= 0:
             raise DataError(f"the denominator sums to 0 in arm {name!r}", fix="wait for more")
-    return [Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm])) for arms in both], alone
+    return [
+        Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm]), key.chance) for key, arms in strata.items()
+    ], alone
 
 
 def no_line(pair: Pair, reason: str) -> Compared:

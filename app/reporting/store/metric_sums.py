@@ -28,6 +28,7 @@ class ArmSums(NamedTuple):
     var_den: float
     cov: float
     mean_size: float  # of the numerator's absolute values
+    binary: bool = False  # every unit has 0 or 1, and a denominator of 1
     pre: "CovariateSums | None" = None  # null: the metric has no covariate
 
 
@@ -129,8 +130,8 @@ _SUMS = """
     WITH scope AS ({scope}), units AS ({units}), cut AS ({cut}) {pre}
     SELECT arm, segment, stretch, count(*)::int AS units, sum(decisions)::bigint AS decisions,
         avg(num::float8) AS mean_num, avg(den::float8) AS mean_den, var_pop(num::float8) AS var_num,
-        var_pop(den::float8) AS var_den, covar_pop(num::float8, den::float8) AS cov, avg(abs(num::float8)) AS mean_size
-        {pre_sums}
+        var_pop(den::float8) AS var_den, covar_pop(num::float8, den::float8) AS cov, avg(abs(num::float8)) AS mean_size,
+        bool_and(num IN (0, 1) AND den = 1) AS binary {pre_sums}
     FROM {rows} GROUP BY arm, segment, stretch ORDER BY arm, segment, stretch
 """
 # A unit's covariate comes from before its first decision. Who has none counts as the mean of those who have one: before they

@@ -7,6 +7,7 @@ from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine
 
 from app.deciding import runtime
+from app.foundation.isolation import in_turn
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.learning import rebuild as rebuilding
@@ -77,8 +78,10 @@ def retain() -> None:
     """Remove the units from decisions past their retention."""
     with alone(_engine(), "retain") as granted:
         if granted:
-            retention.run(_engine(), settings)
-            retention.forget_events(_engine(), settings)
+            in_turn(
+                (retention.KIND, lambda: retention.run(_engine(), settings)),
+                ("events", lambda: retention.forget_events(_engine(), settings)),
+            )
 
 
 @app.task(name="worker.tasks.report")
@@ -86,12 +89,15 @@ def report() -> None:
     """Compute requested and due reports; one process of a machine at a time, so that learning goes on."""
     with alone(_engine(), f"reports on {socket.gethostname()}") as granted:
         if granted:
-            evaluations.run_waiting(_engine(), settings)
-            results.compute_stale(_engine(), settings.report_interval_s)
-            health_checks.compute_due(_engine(), settings.report_interval_s)
-            feedback_report.compute_due(_engine(), settings.report_interval_s)
-            consent_counts.compute_due(_engine(), settings.report_interval_s)
-            standing_audit.run_due(_engine(), settings)
+            engine, every_s = _engine(), settings.report_interval_s
+            in_turn(
+                ("evaluations", lambda: evaluations.run_waiting(engine, settings)),
+                (results.KIND, lambda: results.compute_stale(engine, every_s)),
+                (health_checks.KIND, lambda: health_checks.compute_due(engine, every_s)),
+                (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
+                (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
+                (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+            )
 
 
 @app.task(name="worker.tasks.watch")

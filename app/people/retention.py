@@ -8,24 +8,31 @@ later rebuild does not learn it again.
 from sqlalchemy import Engine
 
 from app.deciding.seal import seal
+from app.foundation.isolation import each
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
 from app.people.store import retention as store
+from app.registry.store import experiments
 
+KIND = "retention"
 SLICE = 2000
 
 
 def run(engine: Engine, settings: Settings) -> int:
     """Blank all expired decisions, a slice at a time; returns their number."""
     with transaction(engine) as connection:
-        experiments = store.kept_experiments(connection)
-    count = 0
-    for experiment_id, retention_s in experiments:
+        kept = dict(store.kept_experiments(connection))
+        by_key = {key: experiment_id for experiment_id, key in experiments.keys_of(connection, kept.keys()).items()}
+    counts: list[int] = []
+
+    def blank(key: str) -> None:
         done = SLICE
         while done == SLICE:
-            done = _slice(engine, settings, experiment_id, retention_s)
-            count += done
-    return count
+            done = _slice(engine, settings, by_key[key], kept[by_key[key]])
+            counts.append(done)
+
+    each(engine, KIND, list(by_key), blank)
+    return sum(counts)
 
 
 def forget_events(engine: Engine, settings: Settings) -> int:

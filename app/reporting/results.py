@@ -227,18 +227,9 @@ def _compute(
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    most = config.decision_rule.max_decisions_per_day
-    excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
-    until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
-    seen = results.overview(connection, experiment.id, until)
-    stretches = shares.of_experiment(connection, experiment)
-    if len(stretches) > 1:
-        shares.prepare(connection, experiment, stretches)
+    computation = _prepared(connection, experiment, config, segment)
+    seen, until, stretches = computation.seen, computation.until, computation.stretches
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
-    schema = feedback_schemas.applied_version(connection, experiment.id)
-    computation = Computation(
-        connection, experiment.id, config, segment, until, as_of, seen, stretches, feedback_version=schema
-    )
     metrics = [metric_results(computation, metric) for metric in config.all_metrics()]
     for metric in metrics:
         lines.remember(metric, before)
@@ -256,7 +247,7 @@ def _compute(
             complete_until=_plain(until),
         ),
         units=seen.units,
-        feedback_version=schema,
+        feedback_version=computation.feedback_version,
         sample_ratio=ratio,
         metrics=metrics,
         assumptions=_assumptions(config),
@@ -269,6 +260,21 @@ def _compute(
     deciding = next(metric for metric in config.all_metrics() if metric.key == computed.primary()[0].metric)
     decision = judge(config, computed, experiment.started_at)
     return computed.model_copy(update={"decision": decision, "daily": daily_effects(computation, deciding)})
+
+
+def _prepared(
+    connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None
+) -> Computation:
+    """What all metrics share: who counts, until when, and in which stretches of constant shares."""
+    most = config.decision_rule.max_decisions_per_day
+    excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
+    until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
+    stretches = shares.of_experiment(connection, experiment)
+    if len(stretches) > 1:
+        shares.prepare(connection, experiment, stretches)
+    seen = results.overview(connection, experiment.id, until)
+    schema = feedback_schemas.applied_version(connection, experiment.id)
+    return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
 
 
 def _assumptions(config: ExperimentConfig) -> list[str]:

@@ -18,13 +18,14 @@ Document = JsonObject  # a definition as the API takes it
 HOLDOUT: Final = "holdout"
 _YES_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 _SOURCES: Final = {  # by type, the fields of a metric's source
-    "reward": (),
+    "reward": ("per",),
     "value": ("metric", "per"),
     "count": ("metric", "per"),
     "ratio": ("numerator", "denominator"),
-    "retention": ("days",),
+    "retention": ("days", "until_days"),
     "sessions": ("gap_s",),
 }
+_COVARIATES: Final = {"context": ("field",), "history": ("days",)}  # by type, the fields of a metric's covariate
 _LIMITS: Final = DEFAULT_LIMITS.model_dump(exclude_none=True)
 _SILENT: Final[dict[str, Document]] = {  # parts of a definition that have no effect, but may be stored
     "fatigue": {"caps": [], "quiet_hours": None, "min_distance_s": None},
@@ -177,8 +178,14 @@ def _arms(tree: Typed, findings: Findings) -> Document:
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
-    result = form.METRIC.values(row, pointer, findings, [name for name in form.METRIC.fields if name != "source"])
-    return result | {"source": form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)}
+    simple = [name for name in form.METRIC.fields if name not in ("source", "covariate")]
+    result = form.METRIC.values(row, pointer, findings, simple)
+    result["source"] = form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)
+    of = row["covariate"]["type"]
+    if of in _COVARIATES:
+        fields = ["type", *_COVARIATES[of]]
+        result["covariate"] = form.COVARIATE.values(row["covariate"], f"{pointer}/covariate", findings, fields)
+    return result
 
 
 def _feedback(typed: Typed, findings: Findings) -> Document | None:

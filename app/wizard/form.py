@@ -97,19 +97,22 @@ SOURCE = Part(
     {
         "type": Text("value"),
         **{"metric": KEY, "per": Text("decision"), "numerator": KEY, "denominator": KEY},
-        **{"days": Number(needed=True), "gap_s": Number(times=Number.times * 60, written=duration)},
+        **{"days": Number(needed=True), "until_days": Number()},
+        "gap_s": Number(times=Number.times * 60, written=duration),
     }
 )
+COVARIATE = Part({"type": Text(""), "field": KEY, "days": Number("28")})
 METRIC = Part(
     {
         **{"key": KEY, "name": KEY, "role": Text("secondary"), "source": SOURCE, "direction": Text("increase")},
-        **{"window_s": Duration(), "winsorize": percent(), "min_effect": percent()},
+        **{"window_s": Duration(), "winsorize": percent(), "min_effect": percent(), "covariate": COVARIATE},
     }
 )
 RULE = Part(
     {
         **{"alpha": percent("5"), "min_units": Number("100", whole=True)},
         **{"min_days": Number("7"), "max_days": Number()},
+        **{"planned_units": Number(whole=True), "max_decisions_per_day": Number(whole=True)},
     }
 )
 PLAN = Part(

@@ -51,6 +51,7 @@ def _by_field(fields: tuple[FieldError, ...]) -> dict[str, str]:
 
 def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
     question: Asked = {"kind": typed["kind"], "alpha": document["decision_rule"].get("alpha", 0.05)}
+    question["declared"] = "planned_units" in document["decision_rule"]
     if typed["source"] == "log":
         question["experiment"] = typed["experiment"].strip()
         if not question["experiment"]:

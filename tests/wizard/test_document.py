@@ -54,13 +54,23 @@ EVERYTHING = definition(
             "window_s": 7.5,
         },
         {"key": "m2", "source": {"type": "ratio", "numerator": "a", "denominator": "b"}, "direction": "decrease"},
-        {"key": "m3", "source": {"type": "retention", "days": 3.5}, "role": "guardrail", "min_effect": 0.07},
+        {
+            "key": "m3",
+            "source": {"type": "retention", "days": 3.5, "until_days": 10.0},
+            "role": "guardrail",
+            "min_effect": 0.07,
+            "covariate": {"type": "history", "days": 14.0},
+        },
         {"key": "m4", "source": {"type": "sessions", "gap_s": 100.0}},
-        {"key": "m5", "name": "Mine", "source": {"type": "reward"}, "role": "primary"},
-        {"key": "m6", "source": {"type": "count", "metric": "clicks"}},
+        {"key": "m5", "name": "Mine", "source": {"type": "reward", "per": "unit"}, "role": "primary"},
+        {
+            "key": "m6",
+            "source": {"type": "count", "metric": "clicks"},
+            "covariate": {"type": "context", "field": "spent"},
+        },
     ],
     segments=["device", "land"],
-    decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0},
+    decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0, "planned_units": 900},
 )
 
 TEXTS = {

@@ -46,8 +46,11 @@ LEDGER = (
     ("l.position >= :first", "l.position > :first"),
     ("l.position < :until", "l.position <= :until"),
     ("ORDER BY l.position", "ORDER BY l.position DESC"),
-    ("FROM input WHERE analysed", "FROM input"),
-    ("a.decision_id = i.decision_id", "a.decision_id = i.decision_id AND i.analysed"),
+    ("a.decision_id = i.decision_id WHERE analysed", "a.decision_id = i.decision_id"),
+    (
+        "USING input i WHERE a.decision_id = i.decision_id",
+        "USING input i WHERE a.decision_id = i.decision_id AND i.analysed",
+    ),
 )
 
 _TRAINING = "tests/learning/test_training.py::test_"
@@ -86,7 +89,7 @@ CORE = (
         servers=True,
     ),
     Target("app/learning/training.py", ROUNDS, ("train_round", "learnable"), servers=True),
-    Target("app/reporting/decision_rule.py", ("tests/reporting/test_ruling.py",), servers=True),
+    Target("app/reporting/comparison/decision_rule.py", ("tests/reporting/test_ruling.py",), servers=True),
 )
 
 EQUIVALENT: dict[str, dict[str, str]] = {

@@ -50,7 +50,7 @@ def test_integration_by_scipy_agrees() -> None:
         for a in (0, k - 1, int(mean.argmax())):
             others = np.arange(k) != a
 
-            def integrand(t: float, a: int = a, others: FloatArray = others) -> float:  # noqa: B008
+            def integrand(t: float, a: int = a, others: FloatArray = others) -> float:
                 below = norm.cdf((t - mean[others]) / deviation[others])  # noqa: B023
                 return float(norm.pdf(t, mean[a], deviation[a]) * below.prod())  # noqa: B023
 

@@ -216,6 +216,7 @@ class StoredResults(Document):
     assumptions: list[str]
     stretches: list[ShareStretch] = Field(default_factory=list)
     daily: list[DailyEffects] = Field(default_factory=list)  # of the first primary metric; empty where it has no days
+    daily_at: str | None = None  # when they were computed
     moved_units: MovedUnits | None = None  # null: the shares never changed
     excluded_units: int = 0
     decision: RuleVerdict | None = None  # null for results that are split

@@ -11,6 +11,7 @@ from app.design.metric_config import MetricSpec, RewardSource
 from app.design.store import feedback_schemas
 from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
+from app.reporting.comparison import standing
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
 from app.reporting.comparison.stretches import Ends, Stretch
@@ -89,8 +90,11 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
         alone = {arm: sums.of(arm) for arm in computation.arms}
     compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
     for segment in {one.line.segment for one in compared}:
-        lines.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
+        standing.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
     compared_lines = [one.line for one in compared]
+    for arm in _others(computation):
+        of_arm = [line for line in compared_lines if line.arm == arm]
+        standing.fill_in_shrunk(of_arm, computation.config.decision_rule.alpha)
     values = lines.arm_values([row for rows in alone.values() for row in rows])
     return MetricResults(
         metric=metric.key,

@@ -31,7 +31,8 @@ def shrink(effects: ArrayLike, std_errors: ArrayLike, *, alpha: float = 0.05) ->
     """Shrunk effects of k segments, shapes (k,), k >= 3.
 
     The spread between segments is DerSimonian and Laird's (1986); the interval adds the errors of the common mean and of
-    the spread (Morris 1983); with 20 segments 95% intervals covered 91 to 97% in simulation. Raises `DataError` for fewer than three segments.
+    the spread (Morris 1983); with 20 segments 95% intervals covered 91 to 97% in simulation. Raises `DataError` for
+    fewer than three segments.
     """
     y, se = vector("effects", effects), vector("errors", std_errors)
     same_length(effects=y, errors=se)

@@ -26,9 +26,10 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import sample_ratio
 from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.decision_rule import judge
-from app.reporting.comparison.metric_results import Computation, metric_results
+from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
     Results,

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from app.design.metric_config import MetricSpec
+from app.design.metric_config import MetricSpec, QuantileSource
 from app.foundation.formats.intervals import document_of
 from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
-from app.reporting.comparison.metric_results import Computation
+from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.result_lines import Pair, StratumKey
 from app.reporting.comparison.stretches import Ends
 from app.reporting.documents.results import DailyEffect, DailyEffects
@@ -22,7 +22,7 @@ def daily_effects(computation: Computation, metric: MetricSpec) -> list[DailyEff
     """Every other arm against the control on each day of decisions (UTC), for one look, and how the effect changes."""
     plain = metric.model_copy(update={"covariate": None})
     units, values = parts.units_of(plain)
-    if units in ("sessions", "retention"):
+    if units in ("sessions", "retention") or isinstance(metric.source, QuantileSource):
         return []  # of a unit over days, not of a day
     control = computation.config.control.key
     by_ends: dict[Ends, list[ArmSums]] = {}

@@ -130,7 +130,7 @@ def compare(
         )
     except DataError as error:
         return Compared(_no_line(pair, error.sentence(None)), None)
-    line = _line(pair, figures, metric, rule.alpha)
+    line = of_figures(pair, figures, metric, rule.alpha).line
     known = sum(row.pre.known for row in sums if row.pre is not None)
     adjustment = None if adjusted is None else Adjustment(correlation=adjusted.correlation, units=known)
     more = {"left_out": figures.left_out + alone, "covariate": adjustment}
@@ -154,6 +154,11 @@ def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], St
     return [
         Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm]), key.chance) for key, arms in strata.items()
     ], alone
+
+
+def of_figures(pair: Pair, figures: StratifiedComparison, metric: MetricSpec, alpha: float) -> Compared:
+    """The line of a comparison that was computed."""
+    return Compared(_line(pair, figures, metric, alpha), figures)
 
 
 def no_line(pair: Pair, reason: str) -> Compared:

@@ -228,7 +228,7 @@ def arm_sums(
         rows="cut" if covariate is None else "adjusted",
     )
     given = {**scope.values(), "winsorize": winsorize, "open": open_too, **values}
-    return [_arm_sums(row._asdict()) for row in connection.execute(text(query), _named(given, query))]
+    return [_arm_sums(row._asdict()) for row in connection.execute(text(query), named(given, query))]
 
 
 def _arm_sums(row: dict[str, Any]) -> ArmSums:
@@ -240,9 +240,9 @@ def count_open(connection: Connection, scope: Scope, window_s: float) -> int:
     """How many settled decisions wait for the end of a metric's window."""
     query = f"SELECT count(*) FROM ({scope.query()}) o WHERE NOT {_IS_CLOSED}"
     given = {**scope.values(), "window_s": window_s}
-    return int(connection.execute(text(query), _named(given, query)).scalar_one())
+    return int(connection.execute(text(query), named(given, query)).scalar_one())
 
 
-def _named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
+def named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
     """The parameters that a query names."""
     return {name: value for name, value in given.items() if re.search(rf":{name}\b", query)}

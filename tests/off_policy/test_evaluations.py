@@ -332,3 +332,23 @@ def test_evaluate_is_a_function_of_the_log_alone(lab: Lab, learned: str) -> None
         specs = [CandidateSpec.model_validate(CANDIDATES[2])]
         first = evaluate(table, policies, specs, EvaluationRequest(), lambda _: None)
         assert evaluate(table, policies, specs, EvaluationRequest(), lambda _: None) == first
+
+
+def test_results_and_the_log_s_own_estimate_of_two_arms_agree_through_a_ramp(lab: Lab) -> None:
+    """Both know the shares that were in force: pooled over the ramp, the arms' means differ by 0.3 instead of 0.1."""
+    random = np.random.default_rng(21)
+    lab.make("both-ways", arms=[arm("control", 0.9, "a"), arm("treated", 0.1, "b")], control_arm="control")
+
+    def reward(base: float) -> Any:
+        return lambda _, decided: float(random.random() < base + 0.1 * (decided["action"]["id"] == "b"))
+
+    lab.play("both-ways", bodies(1200, "early", per_unit=1), reward(0.1))
+    lab.change("both-ways", arms=[arm("control", 0.4, "a"), arm("treated", 0.6, "b")])
+    lab.play("both-ways", bodies(1200, "late", per_unit=1), reward(0.6))
+    spec = CandidateSpec.model_validate({"key": "always-b", "policy": {"type": "fixed", "action": "b"}})
+    evaluations.add_candidate(lab.runtime.engine, "both-ways", spec, "test")
+    lines = {line["policy"]: line for line in ask(lab, "both-ways")["result"]["policies"]}
+    by_log = lines["always-b"]["value"] - lines["control"]["value"]
+    (line,) = lab.results("both-ways")["metrics"][0]["comparisons"]
+    assert by_log == pytest.approx(line["difference"], abs=2 * line["std_error"])
+    assert line["interval"]["low"] < 0.1 < line["interval"]["high"]

@@ -41,7 +41,10 @@ class EstimatorLine(Document):
 
 
 class ValueDifference(Document):
-    """A policy's value minus that of the policy that runs, paired on the same decisions."""
+    """A policy's value minus that of the policy that runs, paired on the same decisions.
+
+    The interval of a candidate is that of the search, which corrects for all candidates.
+    """
 
     difference: float
     std_error: float

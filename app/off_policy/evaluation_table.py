@@ -18,7 +18,7 @@ from app.off_policy.policies import BASIS, Policies, Target
 from app.off_policy.policy_line import impossible
 from app.off_policy.predictions import calibration, predict
 from app.off_policy.realised import actions, realised
-from app.off_policy.search import Baseline, difference, search
+from app.off_policy.search import Baseline, corrected, difference, search
 from app.off_policy.valued import Sample, Valued, value
 from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
@@ -73,7 +73,8 @@ def evaluate(
         baseline = Baseline(valued[0].contributions, valued[0].verdict, unit, request.alpha)
     for policy in valued + candidates:
         policy.line.against_running = difference(policy, baseline)
-    lines = [policy.line for policy in valued + candidates]
+    found, lines = search(candidates, baseline), [policy.line for policy in valued + candidates]
+    corrected(lines, found)
     return EvaluationResult(
         out_of_sample=True,
         estimand=lists.CASCADE if late.answers_lists else PER_DECISION,
@@ -81,7 +82,7 @@ def evaluate(
         logged_value=float(logged.mean()),
         policies=[*lines, *refused],
         realised=[realised(sample, arm) for arm in policies.learning()],
-        search=search(candidates, baseline),
+        search=found,
         calibration=calibration(late, sample.predictions, bounds),
         actions=[actions(table, arm, request.alpha) for arm in policies.learning()],
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],

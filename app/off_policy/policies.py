@@ -152,7 +152,7 @@ class Policies:
             return Target(spec.key, "every eligible action alike", "does_not_learn", defined, off, True)
         trained = learn(initial_model(defined), defined, training.examples(self.config, off))
         forward = Forward(defined, self.config, off, trained)
-        text = f"{defined.algorithm}, {BASIS['trained_forward']}"
+        text = f"learns with {defined.algorithm}"
         return Target(spec.key, text, "trained_forward", defined, off, True, forward=forward)
 
     def _stored(self, key: str, arm: str, number: int, off: tuple[str, ...]) -> Target:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.foundation.formats.intervals import document_of
-from app.off_policy.documents import Search, SearchLine, ValueDifference
+from app.off_policy.documents import PolicyLine, Search, SearchLine, ValueDifference
 from app.off_policy.log_table import clusters
 from app.off_policy.valued import Valued
 from experiments import unit_sums
 from experiments.candidates import Candidate, Gap, detectable_difference, gap_of, judge
 from experiments.headline import not_normal, refused_difference
+from experiments.results import Interval
 from experiments.verdict import Verdict
 from experiments.verdict_words import WORDS
 
@@ -49,15 +50,20 @@ def difference(policy: Valued, baseline: Baseline) -> ValueDifference | None:
     assert policy.verdict is not None, "what is compared has a verdict"
     if not policy.verdict.identified:
         return None
-    verdicts = [policy.verdict] if baseline.verdict is None else [policy.verdict, baseline.verdict]
-    clustered = compared.clustered
-    refused = next((reason for each in verdicts if (reason := refused_difference(each, clustered=clustered))), None)
-    gap = gap_of(compared.sums)
+    refused, gap = _refused(compared, baseline), gap_of(compared.sums)
     return ValueDifference(
         difference=gap.difference,
         std_error=gap.std_error,
         interval=document_of(refused or unit_sums.one_look(compared.sums, unit_sums.UNBOUNDED, baseline.alpha)),
     )
+
+
+def corrected(lines: Sequence[PolicyLine], found: Search) -> None:
+    """Give each candidate's difference the interval of the search, so that one page never says two things of it."""
+    intervals = {line.name: line.interval for line in found.candidates}
+    for line in lines:
+        if line.against_running is not None and line.policy in intervals:
+            line.against_running = line.against_running.model_copy(update={"interval": intervals[line.policy]})
 
 
 def search(policies: Sequence[Valued], baseline: Baseline) -> Search:
@@ -72,7 +78,7 @@ def search(policies: Sequence[Valued], baseline: Baseline) -> Search:
     judged = judge([found.policy.line.policy for found in compared], gaps, verdicts, alpha=baseline.alpha)
     judged = [_without_few_rewards(candidate, verdict) for candidate, verdict in zip(judged, verdicts, strict=True)]
     best = max((one for one in judged if one.promoted), key=lambda one: one.difference, default=None)
-    lines = [_line(*pair, len(judged), baseline.alpha) for pair in zip(judged, compared, gaps, strict=True)]
+    lines = [_line(*pair, len(judged), baseline) for pair in zip(judged, compared, gaps, strict=True)]
     return Search(candidates=lines, winner=None if best is None else best.name, text=_text(judged, best))
 
 
@@ -85,6 +91,13 @@ def _compare(policy: Valued, baseline: Baseline) -> _Compared | None:
     codes = clusters(np.unique(unit, return_inverse=True)[1].astype(np.int64))
     gap = policy.contributions[both] - baseline.contributions[both]
     return _Compared(policy, unit_sums.mean_sums(gap, codes), codes is not None, int(both.sum()))
+
+
+def _refused(compared: _Compared, baseline: Baseline) -> Interval | None:
+    """Why no interval of the difference may be shown; null when it may."""
+    verdicts = [verdict for verdict in (compared.policy.verdict, baseline.verdict) if verdict is not None]
+    reasons = (refused_difference(verdict, clustered=compared.clustered) for verdict in verdicts)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _without_few_rewards(candidate: Candidate, verdict: Verdict) -> Candidate:
@@ -103,16 +116,16 @@ def _text(judged: Sequence[Candidate], best: Candidate | None) -> str:
     return f"{text}, and so are {others} more; it gained most" if others else text
 
 
-def _line(candidate: Candidate, compared: _Compared, gap: Gap, candidates: int, alpha: float) -> SearchLine:
+def _line(candidate: Candidate, compared: _Compared, gap: Gap, candidates: int, baseline: Baseline) -> SearchLine:
     return SearchLine(
         name=candidate.name,
         compared_on=compared.cases,
-        detectable=detectable_difference(gap.std_error, candidates, alpha) if gap.std_error > 0 else None,
+        detectable=detectable_difference(gap.std_error, candidates, baseline.alpha) if gap.std_error > 0 else None,
         difference=candidate.difference,
         std_error=candidate.std_error,
         p_value=candidate.p_value,
         adjusted_p=candidate.adjusted_p,
-        interval=document_of(candidate.interval),
+        interval=document_of(_refused(compared, baseline) or candidate.interval),
         promoted=candidate.promoted,
         reason=candidate.reason,
     )

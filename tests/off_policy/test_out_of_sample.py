@@ -12,8 +12,8 @@ from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.policies import BASIS
 from app.off_policy.store import evaluations as store
 from app.off_policy.store.learned import last_learned
+from app.registry import versions
 from app.registry.store import experiments, models
-from app.reporting import results as _results  # noqa: F401 - the lab's services
 from tests.lab import Lab, arm
 from tests.off_policy.test_evaluations import ask, table_of
 
@@ -28,9 +28,7 @@ TURNS, ROWS = 4, 400
 
 def noise(lab: Lab, key: str, turn: int) -> None:
     random = np.random.default_rng(turn)
-    bodies = [
-        {"unit_id": f"{key}-{turn}-{n}", "context": {"who": f"u{n % 40}", "x": f"x{n % 5}"}} for n in range(ROWS)
-    ]
+    bodies = [{"unit_id": f"{key}-{turn}-{n}", "context": {"who": f"u{n % 40}", "x": f"x{n % 5}"}} for n in range(ROWS)]
     lab.play(key, bodies, lambda body, one: float(random.random() < 0.5))
 
 
@@ -65,7 +63,8 @@ def test_on_noise_nothing_is_promoted_and_what_runs_is_worth_a_half(lab: Lab, no
         assert line["interval"]["low"] < 0.5 < line["interval"]["high"], name
         assert abs(line["value"] - 0.5) < 0.08, (name, line["value"])
     assert {name: line["basis"] for name, line in lines.items()} == {
-        "running": "as_it_ran", "uniform": "does_not_learn", "best_fixed": "earlier_part", "v1": "later_decisions",
+        "running": "as_it_ran", "control": "does_not_learn", "uniform": "does_not_learn",
+        "best_fixed": "earlier_part", "v1": "later_decisions",
         "v2": "later_decisions", f"v{TURNS}": "later_decisions", "square": "trained_forward",
     }  # fmt: skip
     assert all(line["basis"] in BASIS for line in lines.values())
@@ -108,7 +107,8 @@ def test_after_a_rollback_the_newest_version_is_no_winner(lab: Lab) -> None:
     lab.make("rolled", arms=[arm("learned", 0.5, MEMORISES), arm("even", 0.5)], control_arm="even")
     for turn in range(TURNS):
         noise(lab, "rolled", turn)
-    lab.roll_back("rolled", 1)
+    versions.rollback(lab.runtime.engine, "rolled", "learned", 1, "test")
+    lab.runtime.snapshots.refresh()
     store_version(lab, "rolled", TURNS)
     result = ask(lab, "rolled")["result"]
     assert result["search"] == {
@@ -116,10 +116,10 @@ def test_after_a_rollback_the_newest_version_is_no_winner(lab: Lab) -> None:
     }  # fmt: skip
     noise(lab, "rolled", TURNS)
     line = lines_of(ask(lab, "rolled")["result"])[f"v{TURNS}"]
-    assert line["scored_on"] == ROWS and line["value"] is not None
+    assert ROWS <= line["scored_on"] < ROWS + 20 and line["value"] is not None
     (compared,) = ask(lab, "rolled")["result"]["search"]["candidates"]
-    assert compared["compared_on"] == ROWS and not compared["promoted"]
-    assert compared["interval"]["low"] < 0 < compared["interval"]["high"]
+    assert compared["compared_on"] == line["scored_on"] and not compared["promoted"]
+    assert compared["adjusted_p"] > 0.001
 
 
 def test_a_rebuilt_version_has_learned_everything_up_to_its_time(lab: Lab) -> None:
@@ -136,7 +136,7 @@ def test_a_rebuilt_version_has_learned_everything_up_to_its_time(lab: Lab) -> No
     assert line["reason_codes"] == ["already_learned"]
     noise(lab, "rebuilt", 2)
     line = lines_of(ask(lab, "rebuilt")["result"])[f"v{done.number}"]
-    assert line["scored_on"] == ROWS
+    assert ROWS <= line["scored_on"] < ROWS + 20  # rows of the other arm that follow the last one learned count, too
 
 
 def test_only_a_stretch_of_the_log_is_used_when_one_is_given(lab: Lab, noisy: str) -> None:

@@ -59,7 +59,7 @@ def value_lists(
     contributions = lists.cascade_dr(data.columns)
     line = described(_line(target, data, judged, given[1]), target, part)
     if judged.identified:
-        line.positions = [_position(number, report) for number, report in enumerate(reports, 1)]
+        line.positions = [_position(data, place, given) for place in range(len(reports))]
         line.course = _course(data, contributions, part, given[1])
     return ValuedLists(line, first_rows, contributions, judged)
 
@@ -173,14 +173,25 @@ def _sequence(data: _Lists, contributions: FloatArray, alpha: float) -> Interval
     return missing(closed) if closed else unit_sums.always_valid(sums, data.bounds, alpha)
 
 
-def _position(number: int, report: OffPolicyReport) -> PositionLine:
-    lead = report.headline
+def _position(data: _Lists, place: int, given: Range) -> PositionLine:
+    """One position's part of the doubly robust value; with lists of one length, the parts add up to the whole."""
+    columns, (bounds, alpha) = data.columns, given
+    there = np.flatnonzero(data.table[:, place] >= 0)
+    w, r = columns.weights[there, place], columns.reward[there, place]
+    contributions = columns.above[there, place] * columns.v[there, place] + w * (r - columns.q[there, place])
+    unit = None if data.unit is None else np.unique(data.unit[there], return_inverse=True)[1].astype(np.int64)
+    sums, closed = (
+        unit_sums.mean_sums(contributions, unit),
+        unit_sums.shut(unit_sums.unit_sums(w * r, w, unit), bounds),
+    )
+    one_look = unit_sums.one_look(sums, bounds, alpha)
+    interval = missing(closed) if closed else hull(unit_sums.always_valid(sums, bounds, alpha), one_look)
     return PositionLine(
-        position=number,
-        lists=report.rows,
-        value=lead.value,
-        interval=document_of(lead.always_valid),
-        one_look=document_of(lead.one_look),
+        position=place + 1,
+        lists=len(there),
+        value=sums.value,
+        interval=document_of(interval),
+        one_look=document_of(one_look),
     )
 
 

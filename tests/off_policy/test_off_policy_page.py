@@ -117,9 +117,11 @@ def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(edito
     assert editor.get(where.replace("&amp;", "&")).status == 286
     page = editor.get(PAGE)
     assert page.status == 200 and "data-poll" not in page.html
-    for words in ("What each policy earns: mean reward per decision", "Values over time", "best_fixed", "bagging", "4 candidates were searched",
+    for words in ("What each policy earns: mean reward per decision", "Values over time", "best_fixed",
+                  "bagging", "4 candidates were searched",
                   "Does the reward model predict well?", "What each action is worth", "that this evaluation could have found is",
-                  "which had not learned from it", "Prediction against what really happened", "What all of this assumes"):  # fmt: skip
+                  "which had not learned from it", "Prediction against what really happened",
+                  "What all of this assumes"):  # fmt: skip
         assert words in page.text
     assert "style=" not in page.html
     assert editor.get(f"{PAGE}/progress?id=999999").status == 204

@@ -24,7 +24,7 @@ def listed(lab: Lab) -> str:
     random = np.random.default_rng(3)
     for turn in range(3):
         bodies: list[dict[str, Any]] = [
-            {"unit_id": f"{turn}-{n}", "context": {"group": "xy"[n % 2]}, "slots": 2} for n in range(500)
+            {"unit_id": f"reader-{turn}-{n}", "context": {"group": "xy"[n % 2]}, "slots": 2} for n in range(500)
         ]
         answers = lab.play("lists", bodies, settled=False)
         rewards = []
@@ -73,7 +73,7 @@ def test_lists_are_valued_as_a_whole_and_position_by_position(lab: Lab, listed: 
         parts = sum(position["value"] for position in line["positions"])
         assert parts == pytest.approx(line["value"], abs=1e-9)
     under = lines["always-a"]["positions"][1]
-    assert under["interval"]["low"] < 0.2 * UNDER_A + 1e-9 < under["interval"]["high"] < 0.2
+    assert under["one_look"]["low"] < 0.2 * UNDER_A < under["one_look"]["high"] < 0.2
     for name in ("running", "square"):
         assert lines[name]["value"] is not None and lines[name]["course"]
     assert lines["running"]["basis"] == "as_it_ran"

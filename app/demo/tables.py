@@ -76,7 +76,7 @@ def results(report: JsonObject) -> Table:
 def off_policy(report: JsonObject) -> Table:
     """Return the estimated values of policies, most of which never ran."""
     window = report["window"]
-    title = f"Off-policy: values on {window['evaluated_on']:,} later decisions, none of them learned by what is valued"
+    title = f"Off-policy: values on {window['evaluated_on']:,} later decisions, out of sample"
     table = _table("policy", "value (DR)", "95%, every look", "against what ran", "ESS", "status", title=title)
     for line in report["policies"]:
         against = line["against_running"]

@@ -100,13 +100,10 @@ def truths(lab: Lab, key: str, specs: list[dict[str, Any]]) -> dict[str, float]:
     """True values on the later half, of every policy that the report has a line for."""
     with transaction(lab.runtime.engine) as connection:
         table, policies = table_of(lab, connection, key)
-        early, late = table.part(slice(0, len(table) // 2)), table.part(slice(len(table) // 2, len(table)))
+        early, late = table.split(0.5)
         targets = policies.standing(early)
         targets += [policies.candidate(CandidateSpec.model_validate(spec), early) for spec in specs]
-        return {
-            one.name: truth(late, late.probabilities(one.policy, one.predictor, one.features_off, lambda _: None))
-            for one in targets
-        }
+        return {one.name: truth(late, one.probabilities(late, lambda _: None)) for one in targets}
 
 
 def test_every_policy_s_interval_covers_its_true_value(lab: Lab, learned: str) -> None:
@@ -114,7 +111,7 @@ def test_every_policy_s_interval_covers_its_true_value(lab: Lab, learned: str) -
     real = truths(lab, learned, CANDIDATES)
     lines = {line["policy"]: line for line in found["policies"]}
     assert list(lines) == ["running", "control", "uniform", "best_fixed", *[spec["key"] for spec in CANDIDATES]]
-    assert real["running"] > 0.58 and real["square"] > 0.55 and real["blind"] < 0.5
+    assert real["running"] > 0.55 and real["square"] > 0.55 and real["blind"] < 0.5
     for name, line in lines.items():
         assert line["status"] == "identified", (name, line["reasons"])
         assert line["headline"] == "dr, always_valid"
@@ -212,7 +209,7 @@ def test_a_planted_better_policy_is_found_and_its_interval_covers_its_value(lab:
     for spec in specs:
         evaluations.add_candidate(lab.runtime.engine, "planted", CandidateSpec.model_validate(spec), "test")
     found = ask(lab, "planted")["result"]
-    assert found["search"]["winner"] == "planted" and "stage it as a new arm" in found["search"]["text"]
+    assert found["search"]["winner"] == "planted" and "planted is shown to be better" in found["search"]["text"]
     real = truths(lab, "planted", specs)
     assert real["planted"] > 0.6
     (line,) = (line for line in found["policies"] if line["policy"] == "planted")

@@ -310,6 +310,14 @@ def test_an_arm_that_gains_less_but_something_wins_over_one_that_is_not_shown() 
     assert ruling(first, metric("cents", line("a", 1.0), line("b", 0.5, NOT_SHOWN))).arm == "a"
 
 
+def test_of_two_arms_to_review_the_one_stands_that_is_not_shown_to_lose_on_the_next_metric() -> None:
+    first = metric("clicks", line("a", 0.02), line("b", 0.02))
+    second = metric("cents", line("a", -0.5), line("b", -0.1, NOT_SHOWN))
+    third = metric("visits", line("a", 0.1, NOT_SHOWN), line("b", -0.1))
+    found = ruling(first, second, third)
+    assert (found.verdict, found.arm) == ("review", "b")
+
+
 def test_a_guardrail_without_an_interval_or_a_control_value_crosses_nothing_by_itself() -> None:
     none = IntervalDocument(low=None, high=None, reason="opens later")
     gone = line("a", -5.0, always_valid=AlwaysValid(p_value=None, interval=none, relative_interval=none))
@@ -334,6 +342,9 @@ def test_the_margin_of_a_guardrail_is_a_share_of_the_controls_value() -> None:
     assert ruling(BETTER, guard(2.0)).verdict == "ship", "and within a fifth of 2"
     assert ruling(BETTER, guard(-2.0)).verdict == "ship", "whatever its sign"
     assert ruling(BETTER, guard(None)).verdict == "stop", "of a control without a value there is no tolerance"
+    near = IntervalDocument(low=-0.3, high=-0.1)
+    little = line("a", -0.2, always_valid=AlwaysValid(p_value=0.001, interval=near, relative_interval=near))
+    assert ruling(BETTER, guard(None).model_copy(update={"comparisons": [little]})).verdict == "stop"
 
 
 def test_the_last_day_is_reached_exactly() -> None:

@@ -21,6 +21,7 @@ def false_alarms(runs: int, seed: int = 3) -> dict[str, float]:
         table = np.stack([400 - counts, counts], axis=1)
         check = health.sequential_sample_ratio(table, np.stack([1 - steps, steps], axis=1))
         alarms["SRM, sequential"].append(check.alert)
+        alarms["bandit SRM, anytime, 30 model versions of 200 decisions"].append(_versions_alert(rng, 30, 200))
         alarms["difference, mSPRT / asymptotic sequence"].append(_aa_alert(rng, 50, 200))
         alarms["difference, group-sequential, 5 looks"].append(_group_alert(rng, 5, 400))
         alarms["difference, fixed p < 0.05 at every look (not valid)"].append(_naive_alert(rng, 50, 200))
@@ -38,6 +39,19 @@ def _choices_alert(rng: np.random.Generator, looks: int, rows: int, *, ramp: boo
         part = choices.choice_sums(a[kept], p[kept])
         total = part if total is None else choices.merge_choices(total, part)
         if choices.choice_balance(total).anytime_p_value < choices.ALPHA:
+            return True
+    return False
+
+
+def _versions_alert(rng: np.random.Generator, versions: int, rows: int) -> bool:
+    """Whether any model version alerts at any look, one look a version: chances in the thousandths occur, as with a floor."""
+    sums: list[choices.ChoiceSums] = []
+    for _ in range(versions):
+        p = 0.02 + 0.92 * rng.dirichlet([0.3, 0.3, 0.3, 0.3], size=rows)
+        p /= p.sum(axis=1, keepdims=True)
+        a = np.minimum((rng.random((rows, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1), 3)
+        sums.append(choices.choice_sums(a, p))
+        if any(balance.alert for balance in choices.balance_by_group(sums)):
             return True
     return False
 

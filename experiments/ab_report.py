@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.arm_cells import ArmCell, Stratum
+from experiments.arm_cells import ArmCell, Kind, Stratum
 from experiments.arm_sequence import AlwaysValid, Design, Support, always_valid
 from experiments.comparison import (
     Comparison,
@@ -24,7 +24,6 @@ from experiments.cuped import CupedResult, cuped
 from experiments.group_sequential import Look, bounds, look
 from experiments.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
-from experiments.planning import Kind
 from experiments.proportions import compare_proportions
 from experiments.strata import Level, compare_strata
 from experiments.validation import BoolArray, DataError, FloatArray, IntArray, refuse_first

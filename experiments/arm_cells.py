@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from experiments.sums import Moments
+
+Kind = Literal["mean", "proportion", "ratio", "quantile", "count"]
+"""Types of metrics."""
 
 
 class ArmCell(NamedTuple):

@@ -95,8 +95,16 @@ class SessionsSource(_Strict):
     gap_s: float = Field(default=1800, ge=1, le=86_400 * 7)
 
 
+class QuantileSource(_Strict):
+    """A quantile over units of the sum of a reported metric's values per unit: the median, or the slowest tenth."""
+
+    type: Literal["quantile"]
+    metric: Key
+    quantile: float = Field(gt=0, lt=1, description="0.5 is the median, 0.9 what nine of ten units stay below.")
+
+
 Source = Annotated[
-    RewardSource | ValueSource | CountSource | RatioSource | RetentionSource | SessionsSource,
+    RewardSource | ValueSource | CountSource | RatioSource | RetentionSource | SessionsSource | QuantileSource,
     Field(discriminator="type"),
 ]
 

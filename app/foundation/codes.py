@@ -223,6 +223,7 @@ _REPORTING: Final[dict[str, Words]] = {
     "no_deviation": Words("give the standard deviation per unit"),
     "unknown_metric": Words("the experiment has no metric {key!r}"),
     "epsilon_out_of_range": Words("give a number from {low} to {high}, such as 0.5"),
+    "ends_before_it_begins": Words("give a time after `since`", "give a time after the one that it begins at"),
     "not_a_percentage": Words("give a percentage above 0 and below 100"),
     "too_many_candidates": Words("an experiment has at most {limit} candidates; remove one"),
     "arm_does_not_learn": Words("{arm!r} is not a learning arm; those are {known}"),

@@ -135,6 +135,7 @@ TABS = {
     "feedback": "feedback",
     "audit": "overview",
     "retention": "overview",
+    "long_term": "results",
 }
 
 

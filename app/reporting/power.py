@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy import Engine
 
 from app.design.experiment_config import ExperimentConfig
+from app.design.metric_config import QuantileSource
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
 from app.foundation.store.engine import transaction
@@ -227,6 +228,8 @@ def _from_log(engine: Engine, request: MetricPlan) -> Baseline:
         if metric is None:
             raise _unknown_metric(request.metric)
         units, values = units_of(metric)
+        if isinstance(metric.source, QuantileSource):
+            raise DataError("a quantile is not planned from a log", fix="plan for a mean, or type its spread in")
         scope = Scope(experiment.id, results.clock(connection))
         sums = arm_sums(connection, scope, units, values, winsorize=metric.winsorize)
     control_rows = [row for row in sums if row.arm == config.control.key]

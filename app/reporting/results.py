@@ -26,9 +26,10 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import sample_ratio
 from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.decision_rule import judge
-from app.reporting.comparison.metric_results import Computation, metric_results
+from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
     Results,
@@ -44,6 +45,7 @@ from experiments.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
+DAILY_EVERY_S = 3600.0
 MOST_LOOKS = 200  # in a chart over time
 _LINES = TypeAdapter(list[ComparisonLine])
 ASSUMPTIONS = (
@@ -257,9 +259,20 @@ def _compute(
     )
     if segment is not None:
         return computed
-    deciding = next(metric for metric in config.all_metrics() if metric.key == computed.primary()[0].metric)
     decision = judge(config, computed, experiment.started_at)
-    return computed.model_copy(update={"decision": decision, "daily": daily_effects(computation, deciding)})
+    return computed.model_copy(update={"decision": decision, **_daily(computation, computed, before)})
+
+
+def _daily(computation: Computation, computed: StoredResults, before: StoredResults | None) -> dict[str, object]:
+    """The effect of each day; of a long log at most once an hour, because it takes as long as all the rest."""
+    now = computation.as_of
+    if before is not None and before.daily_at is not None and computed.window.decisions > SMALL:
+        kept = datetime.fromisoformat(before.daily_at)
+        if (now - kept).total_seconds() < DAILY_EVERY_S:
+            return {"daily": before.daily, "daily_at": before.daily_at}
+    metrics = computation.config.all_metrics()
+    deciding = next(metric for metric in metrics if metric.key == computed.primary()[0].metric)
+    return {"daily": daily_effects(computation, deciding), "daily_at": now.isoformat()}
 
 
 def _prepared(

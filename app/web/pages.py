@@ -14,7 +14,17 @@ from app.foundation.pages import charts, format
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
-from app.reporting.pages import excluded_units, exports, feedback, home, overview, private_reports, report, results
+from app.reporting.pages import (
+    excluded_units,
+    exports,
+    feedback,
+    home,
+    long_term,
+    overview,
+    private_reports,
+    report,
+    results,
+)
 from app.verification.pages import decisions, policy
 from app.wizard import imports as wizard_import
 from app.wizard import pages as wizard
@@ -27,6 +37,7 @@ PAGES = (
     overview,
     results,
     excluded_units,
+    long_term,
     feedback,
     off_policy,
     cap_question,

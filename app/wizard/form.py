@@ -97,7 +97,7 @@ SOURCE = Part(
     {
         "type": Text("value"),
         **{"metric": KEY, "per": Text("decision"), "numerator": KEY, "denominator": KEY},
-        **{"days": Number(needed=True), "until_days": Number()},
+        **{"days": Number(needed=True), "until_days": Number(), "quantile": Number(needed=True)},
         "gap_s": Number(times=Number.times * 60, written=duration),
     }
 )

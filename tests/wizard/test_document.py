@@ -68,6 +68,7 @@ EVERYTHING = definition(
             "source": {"type": "count", "metric": "clicks"},
             "covariate": {"type": "context", "field": "spent"},
         },
+        {"key": "m7", "source": {"type": "quantile", "metric": "seconds", "quantile": 0.9}, "direction": "decrease"},
     ],
     segments=["device", "land"],
     decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0, "planned_units": 900},

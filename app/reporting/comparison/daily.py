@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from app.design.metric_config import MetricSpec
+from app.design.metric_config import MetricSpec, QuantileSource
 from app.foundation.formats.intervals import document_of
 from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
-from app.reporting.comparison.metric_results import Computation
+from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.result_lines import Pair, StratumKey
+from app.reporting.comparison.stretches import Ends
 from app.reporting.documents.results import DailyEffect, DailyEffects
 from app.reporting.store import metric_sums
 from app.reporting.store.metric_sums import ArmSums
@@ -21,17 +22,21 @@ def daily_effects(computation: Computation, metric: MetricSpec) -> list[DailyEff
     """Every other arm against the control on each day of decisions (UTC), for one look, and how the effect changes."""
     plain = metric.model_copy(update={"covariate": None})
     units, values = parts.units_of(plain)
-    if units in ("sessions", "retention"):
+    if units in ("sessions", "retention") or isinstance(metric.source, QuantileSource):
         return []  # of a unit over days, not of a day
     control = computation.config.control.key
+    by_ends: dict[Ends, list[ArmSums]] = {}
     effects = []
     for arm in (arm for arm in computation.arms if arm != control):
         ends = shares.ends(computation.stretches, (arm, control))
-        if any(ends.by_stretch):
+        if not any(ends.by_stretch):
+            continue
+        if ends not in by_ends:
             scope = computation.scope(ends)._replace(by_day=True)
-            sums = metric_sums.arm_sums(computation.connection, scope, units, values, winsorize=metric.winsorize)
-            rows = [row for row in sums if row.arm in (arm, control)]
-            effects.append(_of_arm(computation, plain, arm, rows))
+            by_ends[ends] = metric_sums.arm_sums(
+                computation.connection, scope, units, values, winsorize=metric.winsorize
+            )
+        effects.append(_of_arm(computation, plain, arm, [row for row in by_ends[ends] if row.arm in (arm, control)]))
     return effects
 
 

@@ -7,6 +7,7 @@ from app.design.metric_config import (
     ContextCovariate,
     HistoryCovariate,
     MetricSpec,
+    QuantileSource,
     RatioSource,
     RetentionSource,
     RewardSource,
@@ -23,6 +24,8 @@ def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]
         return "sessions", {"gap_s": source.gap_s}
     if isinstance(source, RewardSource):
         return ("reward" if source.per == "decision" else "reward/unit"), {}
+    if isinstance(source, QuantileSource):
+        return "value/unit", {"numerator": source.metric, "denominator": source.metric, "window_s": metric.window_s}
     if isinstance(source, RatioSource):
         return "ratio", {
             "numerator": source.numerator,

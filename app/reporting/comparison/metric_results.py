@@ -1,48 +1,21 @@
 """The results of one metric: every arm's value, and every other arm against the control, through changes of the shares."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
 
-from sqlalchemy import Connection
-
-from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import MetricSpec, RewardSource
+from app.design.metric_config import MetricSpec, QuantileSource, RewardSource
 from app.design.store import feedback_schemas
 from app.reporting.comparison import metric_parts as parts
+from app.reporting.comparison import quantile_results, standing
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
-from app.reporting.comparison.stretches import Ends, Stretch
+from app.reporting.comparison.stretches import Ends
 from app.reporting.documents.results import ArmValue, MetricResults
 from app.reporting.store import metric_sums
-from app.reporting.store.metric_sums import ArmSums, Scope
-from app.reporting.store.results import Overview
+from app.reporting.store.metric_sums import ArmSums
 
 WHOLE = "all segments"  # key of the strata that hold every segment
-
-
-class Computation(NamedTuple):
-    """What all metrics of one computation have in common."""
-
-    connection: Connection
-    experiment_id: int
-    config: ExperimentConfig
-    segment: str | None
-    until: datetime | None
-    as_of: datetime
-    seen: Overview
-    stretches: Sequence[Stretch]
-    feedback_version: int
-
-    @property
-    def arms(self) -> list[str]:
-        return [arm.key for arm in self.config.arms]
-
-    def scope(self, ends: Ends) -> Scope:
-        """The outcomes that count for some arms."""
-        versions = tuple(stretch.first_version for stretch in self.stretches)
-        return Scope(self.experiment_id, self.as_of, self.segment, self.until, versions, ends.by_stretch)
 
 
 class _Sums:
@@ -87,11 +60,18 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
     if preliminary:
         sums = _Sums(computation, metric, open_too=True)
         alone = {arm: sums.of(arm) for arm in computation.arms}
-    compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
+    if isinstance(metric.source, QuantileSource) and not preliminary:
+        compared = quantile_results.compared(computation, metric, metric.source)
+        values = quantile_results.values(computation, metric, metric.source)
+    else:
+        compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
+        values = [] if isinstance(metric.source, QuantileSource) else lines.arm_values(_flat(alone))
     for segment in {one.line.segment for one in compared}:
-        lines.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
+        standing.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
     compared_lines = [one.line for one in compared]
-    values = lines.arm_values([row for rows in alone.values() for row in rows])
+    for arm in _others(computation):
+        of_arm = [line for line in compared_lines if line.arm == arm]
+        standing.fill_in_shrunk(of_arm, computation.config.decision_rule.alpha)
     return MetricResults(
         metric=metric.key,
         name=metric.name or metric.key,
@@ -107,6 +87,10 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
         arms=[_with_compared(value, compared) for value in values],
         comparisons=sorted(compared_lines, key=lambda line: (line.segment is None, line.segment or "")),
     )
+
+
+def _flat(by_arm: dict[str, list[ArmSums]]) -> list[ArmSums]:
+    return [row for rows in by_arm.values() for row in rows]
 
 
 def _feedback_version(computation: Computation, metric: MetricSpec) -> int:

@@ -17,7 +17,6 @@ from app.reporting.documents.results import (
     Adjustment,
     AlwaysValid,
     ArmValue,
-    ChanceToWin,
     ComparisonLine,
     Headline,
     MetricResults,
@@ -25,7 +24,6 @@ from app.reporting.documents.results import (
     StoredResults,
 )
 from app.reporting.store.metric_sums import ArmSums
-from experiments import bayes
 from experiments.adjustment import adjust_strata
 from experiments.arm_cells import ArmCell, Stratum
 from experiments.arm_sequence import TUNED_AT
@@ -132,7 +130,7 @@ def compare(
         )
     except DataError as error:
         return Compared(_no_line(pair, error.sentence(None)), None)
-    line = _line(pair, figures, metric, rule.alpha)
+    line = of_figures(pair, figures, metric, rule.alpha).line
     known = sum(row.pre.known for row in sums if row.pre is not None)
     adjustment = None if adjusted is None else Adjustment(correlation=adjusted.correlation, units=known)
     more = {"left_out": figures.left_out + alone, "covariate": adjustment}
@@ -156,6 +154,11 @@ def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], St
     return [
         Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm]), key.chance) for key, arms in strata.items()
     ], alone
+
+
+def of_figures(pair: Pair, figures: StratifiedComparison, metric: MetricSpec, alpha: float) -> Compared:
+    """The line of a comparison that was computed."""
+    return Compared(_line(pair, figures, metric, alpha), figures)
 
 
 def no_line(pair: Pair, reason: str) -> Compared:
@@ -213,31 +216,6 @@ def _non_inferiority(comparison: Comparison, metric: MetricSpec, alpha: float) -
     better = metric.direction == "increase"
     tested = non_inferiority(comparison.difference, comparison.std_error, margin, alpha=alpha, higher_is_better=better)
     return NonInferiority(margin=margin, p_value=tested.p_value, bound=tested.bound, shown=bool(tested.shown))
-
-
-def fill_in_chances(compared: Sequence[Compared], metric: MetricSpec) -> None:
-    """Fill in each arm's chance to be the best of all arms and its expected loss, with a flat prior.
-
-    An arm whose values do not vary takes the spread of both arms together: it is not known better than the others.
-    """
-    known = [(one.line, one.figures) for one in compared if one.figures is not None]
-    if not known:
-        return
-    control = known[0][1].comparison.control.value
-    differences = [figures.comparison.difference for _, figures in known]
-    variances = [_variance(known[0][1], 0), *(_variance(figures, 1) for _, figures in known)]
-    if min(variances) <= 0:
-        return
-    values = [control, *(control + difference for difference in differences)]
-    errors = [float(np.sqrt(variance)) for variance in variances]
-    chances = bayes.chances(values, errors, higher_is_better=metric.direction == "increase")
-    for (line, _), arm in zip(known, chances[1:], strict=True):
-        line.chance_to_win = ChanceToWin(probability=arm.chance_to_win, expected_loss=arm.expected_loss)
-
-
-def _variance(figures: StratifiedComparison, side: int) -> float:
-    own = (figures.comparison.control, figures.comparison.treatment)[side].variance
-    return own if own > 0 else figures.variances[side]
 
 
 def remember(metric: MetricResults, before: StoredResults | None) -> None:

@@ -69,6 +69,14 @@ class Adjustment(Document):
     units: int  # that have one; the others count as the mean
 
 
+class ShrunkEffect(Document):
+    """A segment's difference, pulled towards that of all segments as far as its noise deserves."""
+
+    difference: float
+    interval: IntervalDocument  # for one look
+    kept: float  # share of its distance from the common mean
+
+
 class Headline(Document):
     """The figures that lead in a line, for the requested method."""
 
@@ -102,6 +110,7 @@ class ComparisonLine(Document):
     units: dict[str, int] | None = None  # that were compared, by arm
     effective_units: float | None = None  # of the arm that has fewer
     effective_events: float | None = None  # that the smaller arm expects if both are alike
+    shrunk: ShrunkEffect | None = None  # of a segment among three or more
     covariate: Adjustment | None = None  # null: the metric has none
     left_out: int = 0  # units that there is nothing to compare with
     chance_to_win: ChanceToWin | None
@@ -216,6 +225,7 @@ class StoredResults(Document):
     assumptions: list[str]
     stretches: list[ShareStretch] = Field(default_factory=list)
     daily: list[DailyEffects] = Field(default_factory=list)  # of the first primary metric; empty where it has no days
+    daily_at: str | None = None  # when they were computed
     moved_units: MovedUnits | None = None  # null: the shares never changed
     excluded_units: int = 0
     decision: RuleVerdict | None = None  # null for results that are split

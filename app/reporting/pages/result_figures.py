@@ -9,7 +9,15 @@ from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
-from app.reporting.documents.results import ArmValue, ComparisonLine, DailyEffect, MetricResults, Results, SampleRatio
+from app.reporting.documents.results import (
+    ArmValue,
+    ComparisonLine,
+    DailyEffect,
+    MetricResults,
+    Results,
+    SampleRatio,
+    ShrunkEffect,
+)
 from app.reporting.pages import sentences
 from app.reporting.results import Look
 
@@ -59,6 +67,7 @@ def table(results: MetricResults, field: str | None) -> Table:
     """
     lines = results.comparisons
     guarded = any(line.non_inferiority for line in lines)
+    shrunk = any(line.shrunk for line in lines)
     compared = {line.arm for line in lines}
     by_arm = {(row.arm, row.segment): row for row in results.arms}
     rows: list[list[str]] = []
@@ -68,8 +77,13 @@ def table(results: MetricResults, field: str | None) -> Table:
         for line in lines:
             if line.segment == segment:
                 cells = _cells(line, by_arm.get((line.arm, segment)), field)
-                rows.append(cells + ([sentences.margin(line.non_inferiority)] if guarded else []))
-    head = [*HEAD, "Margin of the guardrail"] if guarded else list(HEAD)
+                cells += [sentences.margin(line.non_inferiority)] if guarded else []
+                rows.append(cells + ([_shrunk(line.shrunk)] if shrunk else []))
+    head = [
+        *HEAD,
+        *(["Margin of the guardrail"] if guarded else []),
+        *(["Shrunk towards all segments"] if shrunk else []),
+    ]
     return head, [row + [""] * (len(head) - len(row)) for row in rows]
 
 
@@ -187,6 +201,10 @@ def _cells(line: ComparisonLine, arm: ArmValue | None, field: str | None) -> lis
         p_value(line.adjusted_p_value),
         sentences.chance(line.chance_to_win.probability) if line.chance_to_win else "",
     ]
+
+
+def _shrunk(effect: ShrunkEffect | None) -> str:
+    return "" if effect is None else _two_lines(signed(effect.difference), interval(effect.interval, "signed"))
 
 
 def _two_lines(absolute: str, relative: str) -> str:

@@ -128,7 +128,7 @@ _SCOPE_OF_STRETCHES = f"""
 """
 _SUMS = """
     WITH scope AS ({scope}), units AS ({units}), cut AS ({cut}) {pre}
-    SELECT arm, segment, stretch, count(*)::int AS units, sum(decisions)::bigint AS decisions,
+    SELECT arm, segment::text, stretch, count(*)::int AS units, sum(decisions)::bigint AS decisions,
         avg(num::float8) AS mean_num, avg(den::float8) AS mean_den, var_pop(num::float8) AS var_num,
         var_pop(den::float8) AS var_den, covar_pop(num::float8, den::float8) AS cov, avg(abs(num::float8)) AS mean_size,
         bool_and(num IN (0, 1) AND den = 1) AS binary {pre_sums}
@@ -191,7 +191,7 @@ class Scope(NamedTuple):
 
     def _segment(self) -> str:
         if self.by_day:
-            return "to_char(o.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+            return "(o.decided_at AT TIME ZONE 'UTC')::date"
         return "NULL::text" if self.segment is None else _FIRST_SEEN
 
     def values(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def arm_sums(
         rows="cut" if covariate is None else "adjusted",
     )
     given = {**scope.values(), "winsorize": winsorize, "open": open_too, **values}
-    return [_arm_sums(row._asdict()) for row in connection.execute(text(query), _named(given, query))]
+    return [_arm_sums(row._asdict()) for row in connection.execute(text(query), named(given, query))]
 
 
 def _arm_sums(row: dict[str, Any]) -> ArmSums:
@@ -240,9 +240,9 @@ def count_open(connection: Connection, scope: Scope, window_s: float) -> int:
     """How many settled decisions wait for the end of a metric's window."""
     query = f"SELECT count(*) FROM ({scope.query()}) o WHERE NOT {_IS_CLOSED}"
     given = {**scope.values(), "window_s": window_s}
-    return int(connection.execute(text(query), _named(given, query)).scalar_one())
+    return int(connection.execute(text(query), named(given, query)).scalar_one())
 
 
-def _named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
+def named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
     """The parameters that a query names."""
     return {name: value for name, value in given.items() if re.search(rf":{name}\b", query)}

@@ -42,7 +42,7 @@ def write_examples(path: Path, examples: Iterable[Example], *, as_slates: bool) 
 
     Raises `TrainingDataError` on the first example that cannot be learned.
     """
-    text_of = _slates_text if as_slates else _checked_text
+    text_of = _slates_text if as_slates else checked_text
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
@@ -62,7 +62,8 @@ def _check_label(index: int, example: Example) -> None:
         raise TrainingDataError(index, f"chosen must index one of {k} actions, got {example.chosen!r}")
 
 
-def _checked_text(index: int, example: Example) -> str:
+def checked_text(index: int, example: Example) -> str:
+    """`example_text` of an example that can be learned. Raises `TrainingDataError` for any other."""
     _check_label(index, example)
     k = len(example.action_lines)
     text = example_text(example)

@@ -38,8 +38,13 @@ from typing import Any, Final, NamedTuple, cast
 
 MIN_FLOOR: Final = 0.001
 DEFAULT_FLOOR: Final = 0.05
+DEFAULT_ALGORITHM: Final = "auto"
+DEFAULT_FOR_SLATES: Final = "squarecb"
+# Where the floor of `auto` and `thompson` begins and where it ends. They explore by uncertainty, so little is needed for good.
+LEARNER_FLOORS: Final = (0.03, 0.01)
+FLOOR_HALVES_AFTER: Final = 100  # learned decisions until half of the way from the start to the end is done
 
-ParameterValue = int | float | tuple[str, ...]
+ParameterValue = int | float | str | tuple[str, ...]
 
 
 class Problem(NamedTuple):
@@ -100,6 +105,15 @@ ALGORITHMS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
         "first": {"explore_first": Parameter("", 0, 1_000_000, 100)},
     }
 )
+# Loopwise's own learners (`bandits.learner`): Vowpal Wabbit only fits regressions for `auto`.
+_EXPLORATION: Final = Parameter("", 0.01, 2.0, 0.1)
+LEARNERS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
+    {"auto": {"exploration": _EXPLORATION}, "thompson": {"exploration": _EXPLORATION}}
+)
+CANDIDATES: Final = (
+    *("linear", "kernel", "shared", "ca", "cca", "linear+ca", "linear+cca"),
+    *("kernel+ca", "kernel+cca", "shared+ca", "shared+cca"),
+)
 # VW knows a namespace by its first letter: "c" and "a" are the only namespaces that encoding.py writes.
 INTERACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -140,26 +154,54 @@ class BanditPolicy:
     # most 5% of the gap between the best policy and uniform.
     exploration_floor: float = DEFAULT_FLOOR
     slates: bool = False  # True: chooses per slot of a composed message; the floor is then mixed in per slot
+    floor_start: float = 0.0  # where f begins, falling to exploration_floor with what is learned; 0: it does not fall
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         complete = _check_bandit(self.algorithm, self.parameters, problems)
         floor = _number("/exploration_floor", self.exploration_floor, _FLOOR, problems)
+        start = _number("/exploration_floor_start", self.floor_start or floor, _FLOOR, problems)
+        if start < floor:
+            problems.append(Problem("/exploration_floor_start", "policy_floor_start", {"floor": floor}))
         if not isinstance(self.slates, bool):
             problems.append(Problem("/slates", "not_true_or_false"))
-        elif self.slates and self.algorithm in NOT_FOR_SLATES:
+        elif self.slates and (self.algorithm in NOT_FOR_SLATES or self.algorithm in LEARNERS):
             usable = [name for name in ALGORITHMS if name not in NOT_FOR_SLATES]
             problems.append(Problem("/algorithm", "policy_no_slates", {"algorithm": self.algorithm, "usable": usable}))
         if problems:
             raise PolicyError(problems)
         object.__setattr__(self, "parameters", MappingProxyType(complete))
         object.__setattr__(self, "exploration_floor", floor)
+        object.__setattr__(self, "floor_start", start)
 
     def __hash__(self) -> int:
-        return hash((self.algorithm, tuple(self.parameters.items()), self.exploration_floor, self.slates))
+        return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
 
-    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool]]:
-        return BanditPolicy, (self.algorithm, dict(self.parameters), self.exploration_floor, self.slates)
+    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float]]:
+        return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
+
+    def _rest(self) -> tuple[float, bool, float]:
+        return self.exploration_floor, self.slates, self.floor_start
+
+    def floor_at(self, examples: int) -> float:
+        """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
+        more = self.floor_start - self.exploration_floor
+        return self.exploration_floor + more / (1.0 + examples / FLOOR_HALVES_AFTER)
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether it is one of Loopwise's own learners, which from time to time learn from nothing over the log."""
+        return self.algorithm in LEARNERS
+
+    @property
+    def exploration(self) -> float:
+        """Standard deviations of belief that `auto` and `thompson` explore with, in units of the rewards' noise."""
+        return cast(float, self.parameters["exploration"])
+
+    @property
+    def pinned(self) -> str:
+        """The candidate that always serves; "" where the race decides."""
+        return cast(str, self.parameters.get("candidate", ""))
 
     @property
     def bits(self) -> int:
@@ -177,7 +219,7 @@ _FLOOR: Final = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "fixed": frozenset({"type", "action"}),
     "uniform": frozenset({"type"}),
-    "bandit": frozenset({"type", "algorithm", "parameters", "exploration_floor", "slates"}),
+    "bandit": frozenset({"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates"}),
 }
 
 
@@ -197,13 +239,24 @@ def parse_policy(obj: Mapping[str, Any]) -> Policy:  # Any: JSON that a person o
         policy = FixedPolicy(str(action))
     elif kind == "bandit":
         try:
-            floor = obj.get("exploration_floor", DEFAULT_FLOOR)
-            policy = BanditPolicy(obj.get("algorithm", ""), obj.get("parameters", {}), floor, obj.get("slates", False))
+            policy = _bandit(obj)
         except PolicyError as error:
             problems += error.problems
     if problems:
         raise PolicyError(problems)
     return policy
+
+
+def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person or a client wrote
+    # Composed messages are slates, which `auto` cannot fill.
+    slates = obj.get("slates", False)
+    algorithm = obj.get("algorithm", DEFAULT_FOR_SLATES if slates else DEFAULT_ALGORITHM)
+    start, floor = LEARNER_FLOORS if algorithm in LEARNERS else (0.0, DEFAULT_FLOOR)
+    floor = obj.get("exploration_floor", floor)
+    if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
+        start = 0.0
+    start = obj.get("exploration_floor_start", start)
+    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start)
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -218,27 +271,34 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         "algorithm": policy.algorithm,
         "parameters": parameters,
         "exploration_floor": policy.exploration_floor,
+        **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
     }
 
 
 def _check_bandit(algorithm: object, given: object, problems: list[Problem]) -> dict[str, ParameterValue]:
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        problems.append(Problem("/algorithm", "not_a_choice", {"expected": [*ALGORITHMS]}))
+    if not isinstance(algorithm, str) or algorithm not in {**LEARNERS, **ALGORITHMS}:
+        problems.append(Problem("/algorithm", "not_a_choice", {"expected": [*LEARNERS, *ALGORITHMS]}))
         return {}
     if not isinstance(given, Mapping):
         problems.append(Problem("/parameters", "not_an_object"))
         return {}
-    specs = {**COMMON, **ALGORITHMS[algorithm]}
+    specs = LEARNERS[algorithm] if algorithm in LEARNERS else {**COMMON, **ALGORITHMS[algorithm]}
+    others = [] if algorithm == "thompson" else ["candidate"] if algorithm == "auto" else ["interactions"]
     for name in given:
-        if name not in specs and name != "interactions":
-            params = {"algorithm": algorithm, "allowed": [*specs, "interactions"]}
+        if name not in specs and name not in others:
+            params = {"algorithm": algorithm, "allowed": [*specs, *others]}
             problems.append(Problem(f"/parameters/{name}", "policy_parameter", params))
     complete: dict[str, ParameterValue] = {
         name: _number(f"/parameters/{name}", given.get(name, spec.default), spec, problems)
         for name, spec in specs.items()
     }
-    complete["interactions"] = _interactions(given.get("interactions", DEFAULT_INTERACTIONS), problems)
+    if "interactions" in others:
+        complete["interactions"] = _interactions(given.get("interactions", DEFAULT_INTERACTIONS), problems)
+    if given.get("candidate") and "candidate" in others:
+        if given["candidate"] not in CANDIDATES:
+            problems.append(Problem("/parameters/candidate", "not_a_choice", {"expected": [*CANDIDATES]}))
+        complete["candidate"] = str(given["candidate"])
     return complete
 
 

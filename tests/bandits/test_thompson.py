@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from bandits.distribution import DistributionError, FloatArray
-from bandits.thompson import best_probabilities, thompson
+from bandits.learner.thompson import best_probabilities, thompson
 
 DRAWS = 1_000_000
 

@@ -24,8 +24,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from bandits.feature_stats import MAX_DISTINCT, LineStats, LogStats, NumberStats
-from bandits.tokens import feature_of
+from bandits.learner.feature_stats import MAX_DISTINCT, LineStats, LogStats, NumberStats
+from bandits.learner.tokens import feature_of
 
 VERSION: Final = 1
 CLIP: Final = 5.0

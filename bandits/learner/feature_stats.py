@@ -1,4 +1,4 @@
-"""Statistics of every feature of a log, in one pass: what `bandits.scaling` decides from.
+"""Statistics of every feature of a log, in one pass: what `bandits.learner.scaling` decides from.
 
 Parts of a log can be counted apart and merged in log order. Counts, limits, samples and distinct values are then the same as in
 one pass, means and spreads up to rounding. Memory is bounded: each number keeps a sample of the rows with the smallest hashes
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from bandits.distribution import FloatArray
-from bandits.tokens import read_line
+from bandits.learner.tokens import read_line
 
 SAMPLE: Final = 512  # rows in the sample of a number
 MAX_DISTINCT: Final = 256  # distinct values that are counted exactly

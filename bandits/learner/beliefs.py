@@ -1,0 +1,85 @@
+"""Gaussian beliefs about rewards: Bayesian linear regression from sums, one block of columns per action or one for all.
+
+With rows x (d columns) and rewards y, noise of variance v, and the prior N(0, v I), the belief about the weights is
+
+    precision A = I + sum x x',  mean = A^-1 sum y x,  covariance v A^-1
+
+(Bishop 2006, "Pattern Recognition and Machine Learning", section 3.3). So the belief about the reward of a row is Gaussian with
+the mean x' mean and the variance v x' A^-1 x. Rewards are centred before, so what is not known counts as average.
+
+Sums over rows are made without BLAS, in the order of the rows: the same log gives the same bytes. Solving uses LAPACK, which may
+differ in the last bits between machines; what is stored are therefore only the sums.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.distribution import FloatArray
+
+RIDGE: Final = 1.0  # prior precision, in units of the noise: rewards and columns are standardised
+_ROWS: Final = 4096  # rows that are summed at once
+
+
+@dataclass
+class Sums:
+    """What a belief has learned. Each block is a regression of its own."""
+
+    gram: FloatArray  # (blocks, d, d): sum of x x'
+    moment: FloatArray  # (blocks, d): sum of y x
+
+    @classmethod
+    def empty(cls, blocks: int, size: int) -> "Sums":
+        """Sums over no rows."""
+        return cls(np.zeros((blocks, size, size)), np.zeros((blocks, size)))
+
+    def grown(self, blocks: int) -> "Sums":
+        """The same sums with empty blocks appended, up to a number of blocks."""
+        more = blocks - len(self.moment)
+        if more <= 0:
+            return self
+        size = self.moment.shape[1]
+        gram = np.concatenate((self.gram, np.zeros((more, size, size))))
+        return Sums(gram, np.concatenate((self.moment, np.zeros((more, size)))))
+
+    def add(self, block: NDArray[np.int64], rows: FloatArray, rewards: FloatArray) -> None:
+        """Adds rows (n, d) with their blocks (n,) and centred rewards (n,)."""
+        for number in np.unique(block):
+            mine = np.flatnonzero(block == number)
+            for first in range(0, mine.size, _ROWS):
+                part = mine[first : first + _ROWS]
+                x = rows[part]
+                self.gram[number] += np.einsum("ni,nj->ij", x, x)
+                self.moment[number] += np.einsum("n,ni->i", rewards[part], x)
+
+    def belief(self) -> "Belief":
+        """The belief that follows from the sums."""
+        size = self.moment.shape[1]
+        inverse = np.linalg.inv(self.gram + RIDGE * np.eye(size))
+        return Belief(np.einsum("bij,bj->bi", inverse, self.moment), inverse)
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A solved belief."""
+
+    weights: FloatArray  # (blocks, d): posterior mean
+    inverse: FloatArray  # (blocks, d, d): A^-1
+
+    def means(self, block: NDArray[np.int64], rows: FloatArray) -> FloatArray:
+        """Mean rewards, shape (n,), of rows (n, d) in their blocks (n,); block -1 is unknown and has the mean 0."""
+        known = block >= 0
+        out = np.zeros(block.size)
+        out[known] = np.einsum("ni,ni->n", rows[known], self.weights[block[known]])
+        return out
+
+    def variances(self, block: NDArray[np.int64], rows: FloatArray) -> FloatArray:
+        """x' A^-1 x, shape (n,), in units of the noise's variance; for block -1 that of the prior, x' x."""
+        out = np.einsum("ni,ni->n", rows, rows) / RIDGE
+        for number in np.unique(block[block >= 0]):
+            mine = block == number
+            x = rows[mine]
+            out[mine] = np.einsum("ni,ni->n", x @ self.inverse[number], x)
+        return np.asarray(np.maximum(out, 0.0))

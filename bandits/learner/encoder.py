@@ -1,0 +1,131 @@
+"""Encodes rows of a log, and the actions of a decision, for every candidate at once.
+
+How many columns and which beliefs there are depends on the scaler and the actions alone, within a budget of numbers, so that
+a model never grows with the log, the catalogue or the size of a context.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.distribution import FloatArray
+from bandits.learner.columns import SHARED, Columns, SharedVectors, with_kernel
+from bandits.learner.scaling import Scaler
+from bandits.learner.tokens import action_key, read_line
+
+BUDGET: Final = 300_000  # numbers of one belief: blocks x columns^2
+MOST_BLOCKS: Final = 1000  # actions with a block of their own
+KERNEL: Final = 120  # random features, where the budget bears them
+LEAST_KERNEL: Final = 30
+MOST_PRODUCTS: Final = 60  # columns; with more, the products of two context features are too many
+
+
+class Row(NamedTuple):
+    """A decision as learners see it."""
+
+    shared_line: str
+    action_line: str  # of the chosen action
+    reward: float  # in [0, 1]: 1 - cost
+
+
+class Encoded(NamedTuple):
+    """Rows that are ready for every candidate."""
+
+    block: NDArray[np.int64]  # (n,): number of the action; -1: it has no block
+    vectors: Mapping[str, FloatArray]  # by belief: (n, d)
+    lines: Sequence[tuple[str, str]]  # scaled context and action, for Vowpal Wabbit
+    rewards: FloatArray  # (n,), in [0, 1]
+
+    def take(self, rows: slice) -> "Encoded":
+        """Some of the rows."""
+        vectors = {name: table[rows] for name, table in self.vectors.items()}
+        return Encoded(self.block[rows], vectors, self.lines[rows], self.rewards[rows])
+
+
+class Encoder:
+    """The encoding that a scaler and the known actions give."""
+
+    def __init__(self, scaler: Scaler, actions: Sequence[str], planned: int) -> None:
+        """:param planned: number of blocks that the sizes are made for; 0: no action has a block."""
+        self.actions = {key: number for number, key in enumerate(actions)}
+        most = math.isqrt(BUDGET // max(planned, 1))
+        self._contexts = Columns(scaler.contexts, min(most, 400))
+        self._own = Columns(scaler.actions, SHARED // 2)
+        self._shared = SharedVectors(self._own)
+        rest = min(most - self._contexts.size, KERNEL)
+        self._kernel = rest if rest >= LEAST_KERNEL and self._contexts.size > 1 else 0
+        featured = self._own.size > 1
+        blocks = 0 < planned <= MOST_BLOCKS
+        self.beliefs = tuple(
+            name
+            for name, there in (
+                ("linear", blocks),
+                ("kernel", blocks and self._kernel > 0),
+                ("shared", featured or not blocks),
+            )
+            if there
+        )
+        self.products = self._contexts.size <= MOST_PRODUCTS
+
+    def sizes(self, belief: str) -> tuple[int, int]:
+        """(blocks, columns) of a belief."""
+        if belief == "shared":
+            return 1, SHARED
+        return len(self.actions), self._contexts.size + (self._kernel if belief == "kernel" else 0)
+
+    def rows(self, rows: Sequence[Row]) -> Encoded:
+        """Encodes rows of the log."""
+        tokens = [read_line(row.shared_line) for row in rows]
+        contexts = np.stack([self._contexts.vector(line) for line in tokens]) if rows else np.zeros((0, 1))
+        shared = (
+            np.concatenate([self._shared.of(x, [row.action_line]) for x, row in zip(contexts, rows, strict=True)])
+            if "shared" in self.beliefs
+            else None
+        )
+        lines = [
+            (" ".join(["shared |c", *self._contexts.words(line)]), self.action_line(row.action_line))
+            for line, row in zip(tokens, rows, strict=True)
+        ]
+        return Encoded(
+            np.array([self.block(row.action_line) for row in rows], dtype=np.int64),
+            self._vectors(contexts, shared),
+            lines,
+            np.array([row.reward for row in rows]),
+        )
+
+    def block(self, action_line: str) -> int:
+        """The number of an action; -1 without a block."""
+        return self.actions.get(action_key(action_line), -1)
+
+    def context(self, shared_line: str) -> tuple[FloatArray, str]:
+        """The vector (d,) and the scaled line of one context."""
+        tokens = read_line(shared_line)
+        return self._contexts.vector(tokens), " ".join(["shared |c", *self._contexts.words(tokens)])
+
+    def action_line(self, line: str) -> str:
+        """The scaled line of an action; its id stays."""
+        tokens = read_line(line)
+        return " ".join(["|a", *self._own.words(tokens)])
+
+    def of_decision(self, belief: str, context: FloatArray, action_lines: Sequence[str]) -> FloatArray:
+        """The vectors of one belief for the actions of one decision, shape (K, d)."""
+        if belief == "shared":
+            return self._shared.of(context, action_lines)
+        row = context[np.newaxis]
+        if belief == "kernel":
+            row = with_kernel(row, self._kernel)
+        return np.broadcast_to(row, (len(action_lines), row.shape[1]))
+
+    def _vectors(self, contexts: FloatArray, shared: FloatArray | None) -> dict[str, FloatArray]:
+        vectors = {}
+        for name in self.beliefs:
+            if name == "linear":
+                vectors[name] = contexts
+            elif name == "kernel":
+                vectors[name] = with_kernel(contexts, self._kernel)
+            elif shared is not None:
+                vectors[name] = shared
+        return vectors

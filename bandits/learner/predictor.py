@@ -1,0 +1,92 @@
+"""Serves a learner: the probability of each action to be the best, under what the served candidate believes."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from bandits.distribution import FloatArray, mix_floor
+from bandits.learner import regressions
+from bandits.learner.state import State
+from bandits.learner.thompson import best_probabilities
+from bandits.policy import BanditPolicy
+from bandits.vw import EXAMPLE_BYTES, Scorer
+
+WEIGHT_BYTES: Final = 16 << 18  # of a regression in Vowpal Wabbit's memory
+
+
+class AutoPredictor:
+    """A learner loaded for serving. It is thread-safe and never learns; no call changes a later answer.
+
+    Raises `ModelError` when the bytes are damaged.
+    """
+
+    def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
+        state = State.from_bytes(model_bytes)
+        self._examples = state.examples
+        self._fitted = state.scaler is not None
+        self._memory = 0
+        self._scorer: Scorer | None = None
+        if not self._fitted:
+            return
+        self._encoder, self._scale = state.encoder(), state.scale
+        parts = state.race.names[state.race.served].split("+")
+        beliefs, files = [part for part in parts if part in state.sums], [p for p in parts if p in state.regressions]
+        # A regression knows no uncertainty of its own: that of a belief stands in.
+        self._name = beliefs[0] if beliefs else next(name for name in ("shared", "linear") if name in state.sums)
+        self._believes = bool(beliefs)
+        self._belief = state.sums[self._name].belief()
+        self._deviation = policy.exploration * math.sqrt(state.noise)
+        self._memory = self._belief.inverse.nbytes
+        if files:
+            self._scorer = regressions.scorer(state.regressions[files[0]])
+            self._memory += WEIGHT_BYTES
+
+    @property
+    def examples(self) -> int:
+        """Decisions that the model has learned from, each counted once."""
+        return self._examples
+
+    @property
+    def memory_bytes(self) -> int:
+        """The solved belief, and of a regression its weights and its pool of parsed lines."""
+        return self._memory + (EXAMPLE_BYTES * self._scorer.peak_examples if self._scorer else 0)
+
+    def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
+        """The distribution over the lines with the floor mixed in, shape (K,). Raises `ValueError` on unusable lines."""
+        return mix_floor(self._best(shared_line, action_lines), floor)
+
+    def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
+        """The probabilities of being the best, before the floor."""
+        return [self._best(shared_line, action_lines).tolist()]
+
+    def beliefs(self, shared_line: str, action_lines: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+        """Means and standard deviations of the actions' rewards in centred units, shape (K,) each."""
+        if not action_lines:
+            raise ValueError("needs at least one action line")
+        context, shared = self._encoder.context(shared_line)
+        block = self._blocks(action_lines)
+        vectors = self._encoder.of_decision(self._name, context, action_lines)
+        means = []
+        if self._believes:
+            means.append(self._scale.believable(self._belief.means(block, vectors)))
+        if self._scorer is not None:
+            scores = self._scorer.scores(shared, [self._encoder.action_line(line) for line in action_lines])
+            means.append(self._scale.believable(-np.array(scores)))
+        return np.mean(means, axis=0), self._deviation * np.sqrt(self._belief.variances(block, vectors))
+
+    def close(self) -> None:
+        """Frees memory. Further calls do nothing."""
+        if self._scorer is not None:
+            self._scorer.close()
+
+    def _best(self, shared_line: str, action_lines: Sequence[str]) -> FloatArray:
+        if not self._fitted:
+            return np.full(len(action_lines), 1.0 / len(action_lines))
+        return best_probabilities(*self.beliefs(shared_line, action_lines))
+
+    def _blocks(self, action_lines: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        if self._name == "shared":
+            return np.zeros(len(action_lines), dtype=np.int64)
+        return np.array([self._encoder.block(line) for line in action_lines], dtype=np.int64)

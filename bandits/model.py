@@ -12,6 +12,7 @@ from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.examples import Example
 from bandits.learner import auto
 from bandits.learner.predictor import AutoPredictor
+from bandits.learner.state import State
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
 
 
@@ -38,7 +39,7 @@ class Predictor(Protocol):
 
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
-    return auto.untrained(policy) if policy.rebuilds else vw_model.initial_model(policy)
+    return auto.untrained() if policy.rebuilds else vw_model.initial_model(policy)
 
 
 def load_predictor(model_bytes: bytes, policy: BanditPolicy) -> Predictor:
@@ -53,7 +54,23 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises `TrainingDataError`
     (an example) and `ModelError` (the parent).
     """
-    return (auto if policy.rebuilds else vw_model).learn(parent_bytes, policy, examples)
+    if policy.rebuilds:
+        return auto.learn(parent_bytes, policy, examples)
+    return vw_model.learn(parent_bytes, policy, examples)
+
+
+def learn_from_nothing(policy: BanditPolicy, examples: Sequence[Example], incumbent: str, earlier: int) -> bytes:
+    """A model of a policy with `rebuilds` after a log, whatever it knew before. Raises `TrainingDataError` like `learn`.
+
+    :param incumbent: the candidate that served; it serves on unless another is clearly better.
+    :param earlier: decisions that count as learned and are not among the examples.
+    """
+    return auto.learn(auto.untrained(incumbent, earlier), policy, examples)
+
+
+def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:
+    """What a person should know of a model of a policy with `rebuilds`; empty for other policies."""
+    return State.from_bytes(model_bytes).describe() if policy.rebuilds else {}
 
 
 def distribution(

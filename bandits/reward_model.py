@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.model import open_workspace
+from bandits.vw import open_workspace
 
 ARGUMENTS: Final = "--hash all --interactions ca --interactions aa --random_seed 17 --quiet --no_stdin"
 PASSES: Final = 3  # a single pass over the few thousand rows of a fold leaves most of the signal in the residual

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bandits.model import Predictor, initial_model, options_problem
+from bandits.learner.state import State
+from bandits.model import initial_model, load_predictor
 from bandits.model_file import ModelError, read_header, read_weights, unseal
 from bandits.policy import BanditPolicy
+from bandits.vw_model import options_problem
 
 # VW's float32 distributions miss 1 by up to 4e-6; more than this is damage.
 SUM_TOLERANCE = 1e-4
@@ -38,6 +40,8 @@ def check_model(
     `trained=False` allows the untrained model that `initial_model` gives. It never raises: the report says what is
     wrong.
     """
+    if policy.rebuilds:
+        return _check_learner(model_bytes, policy, canaries, trained=trained)
     try:
         examples, payload = unseal(model_bytes)
         problem = options_problem(payload, policy)
@@ -52,6 +56,25 @@ def check_model(
     if not problems:
         problems += _check_canaries(model_bytes, policy, canaries)
     return ModelReport(not problems, tuple(problems), examples, weights)
+
+
+def _check_learner(
+    model_bytes: bytes, policy: BanditPolicy, canaries: Sequence[tuple[str, Sequence[str]]], *, trained: bool
+) -> ModelReport:
+    try:
+        state = State.from_bytes(model_bytes)
+    except ModelError as error:
+        return ModelReport(False, (str(error),), 0, 0)
+    numbers = [array for sums in state.sums.values() for array in (sums.gram, sums.moment)]
+    problems = []
+    if trained and state.scaler is None:
+        problems.append("the model has learned nothing: it is the untrained one")
+    if not all(np.isfinite(array).all() for array in numbers):
+        problems.append("the model has sums that are not finite")
+    if not problems:
+        problems += _check_canaries(model_bytes, policy, canaries)
+    weights = sum(int(np.count_nonzero(sums.moment)) for sums in state.sums.values())
+    return ModelReport(not problems, tuple(problems), state.examples, weights)
 
 
 def _check_weights(payload: bytes, policy: BanditPolicy) -> tuple[int, list[str]]:
@@ -72,7 +95,7 @@ def _check_canaries(
     model_bytes: bytes, policy: BanditPolicy, canaries: Sequence[tuple[str, Sequence[str]]]
 ) -> list[str]:
     problems = []
-    predictor = Predictor(model_bytes, policy)
+    predictor = load_predictor(model_bytes, policy)
     try:
         for index, (shared_line, action_lines) in enumerate(canaries):
             try:

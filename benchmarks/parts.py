@@ -79,7 +79,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     serving = runtime.snapshots.current.serving[experiment.id, arm.key]
     predictor = runtime.models.get(serving, arm.policy).predictor  # type: ignore[arg-type]
     assert predictor is not None
-    scores = timed("Vowpal Wabbit", lambda line: predictor.probabilities(line, experiment.candidates.lines), lines)
+    scores = timed("Vowpal Wabbit", lambda line: predictor.own(line, experiment.candidates.lines), lines)
     mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
     timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
     whole = "whole plan"

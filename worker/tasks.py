@@ -11,7 +11,7 @@ from app.foundation.isolation import in_turn
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.learning import rebuild as rebuilding
-from app.learning import training
+from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
 from app.messaging.triggers import firing as firings
 from app.messaging.triggers import matching
@@ -46,15 +46,25 @@ def _stop(**_: object) -> None:
 
 @app.task(name="worker.tasks.train")
 def train() -> None:
-    """Wake a round for every arm in which a reward window closed."""
+    """Wake a round for every arm in which a reward window closed, and a refit for every arm that wants one."""
     for experiment_id, arm in training.due_arms(_engine()):
         train_arm.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
+    for experiment_id, arm in refit.due_arms(_engine()):
+        refit_arm.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
 
 
 @app.task(name="worker.tasks.train_arm")
 def train_arm(experiment_id: int, arm: str) -> None:
     """One round of one arm: settle outcomes and learn."""
     training.train_round(_engine(), settings, experiment_id, arm)
+
+
+@app.task(name="worker.tasks.refit_arm")
+def refit_arm(experiment_id: int, arm: str) -> None:
+    """Fit the model of one arm from nothing; one process of a machine at a time, so that rounds of other arms go on."""
+    with alone(_engine(), f"refits on {socket.gethostname()}") as granted:
+        if granted:
+            refit.refit(_engine(), settings, experiment_id, arm)
 
 
 @app.task(name="worker.tasks.rebuild")

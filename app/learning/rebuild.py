@@ -23,14 +23,15 @@ from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of, joined_reward, outcome_of
 from app.learning.store import rebuilds, training
 from app.learning.store.training import Generation
-from app.learning.training import CANARIES, canaries, learnable, promote
+from app.learning.training import CANARIES, canaries, learnable, learner_part, promote
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.models import NewVersion, VersionInfo
 from bandits.encoding import ENCODING_VERSION
 from bandits.examples import Example, TrainingDataError
-from bandits.model import learn
+from bandits.learner.state import MOST_ROWS
+from bandits.model import learn, learn_from_nothing
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, parse_policy, policy_to_json
 from bandits.safety import check_model
@@ -148,7 +149,11 @@ def rebuild_lineage(
     policy = parse_policy(root.manifest["policy"])
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
     lesson = _Lesson(
-        connection, experiment_id, arm, feedback_schemas.applied_version(connection, experiment_id), set(without)
+        connection,
+        serving.version_id,
+        experiment_id,
+        feedback_schemas.applied_version(connection, experiment_id),
+        set(without),
     )
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))
@@ -156,6 +161,7 @@ def rebuild_lineage(
     revision = platform.next_revision(connection)
     number = models.next_number(connection, experiment_id, arm)
     manifest = _manifest(root, policy, lesson, generation.following()) | {"reason": reason, "replaces": serving.number}
+    manifest |= learner_part(plain, policy)
     checks = report._asdict() | {"canaries": len(shown)}
     version = NewVersion(experiment_id, arm, number, root.id, "rebuild", len(lesson.learned), manifest, checks)
     version_id, sha256 = model_bytes.store(connection, plain, settings.secret_key, version)
@@ -169,8 +175,8 @@ class _Lesson:
     """The decisions that a rebuild learns from, one round at a time."""
 
     connection: Connection
+    version_id: int  # what it and its ancestors learned is learned again
     experiment_id: int
-    arm: str
     feedback_version: int
     without: set[str]
     rounds: list[int] = field(default_factory=list)  # number of decisions in each
@@ -179,15 +185,18 @@ class _Lesson:
     newest: deque[Example] = field(default_factory=lambda: deque(maxlen=CANARIES))
 
     def learn(self, plain: bytes, policy: BanditPolicy) -> bytes:
-        """Learn all rounds of the serving version. Round borders stay, because Vowpal Wabbit's state depends on them.
+        """Learn all rounds of the serving version.
+
+        Round borders stay, because Vowpal Wabbit's state depends on them. A policy with rebuilds learns all at once.
 
         :param plain: the bytes of the untrained model.
         :returns: the bytes of the trained model.
         """
         configs = Configs(self.connection, self.experiment_id)
-        for decisions in rebuilds.rounds(self.connection, self.experiment_id, self.arm):
+        kept: deque[Example] = deque(maxlen=MOST_ROWS)
+        for decisions in rebuilds.rounds(self.connection, self.version_id):
             lessons = []
-            for decision in decisions:
+            for _, decision in decisions:
                 if decision.id in self.without:
                     continue
                 reward = joined_reward(decision, configs, self.feedback_version)
@@ -196,9 +205,15 @@ class _Lesson:
                 if learnable(decision):
                     lessons.append((decision, reward))
             examples = examples_of(policy, lessons, configs)
-            plain = learn(plain, policy, examples)
-            self.rounds += [len(examples)] if examples else []
+            if policy.rebuilds:
+                kept.extend(examples)
+            else:
+                plain = learn(plain, policy, examples)
+                self.rounds += [len(examples)] if examples else []
             self.newest.extend(examples)
+        if kept:
+            self.rounds = [len(self.learned)]
+            plain = learn_from_nothing(policy, list(kept), "", len(self.learned) - len(kept))
         return plain
 
 

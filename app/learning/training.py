@@ -28,7 +28,7 @@ from app.registry.store import models
 from app.registry.store.models import NewVersion, VersionInfo
 from bandits.encoding import ENCODING_VERSION
 from bandits.examples import Example, TrainingDataError
-from bandits.model import learn
+from bandits.model import describe, learn
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, Policy, parse_policy, policy_to_json
 from bandits.safety import ModelReport, check_model
@@ -140,9 +140,8 @@ def _learn(connection: Connection, settings: Settings, lesson: _Lesson, done: Ro
     number = models.next_number(connection, experiment_id, arm)
     checks = report._asdict() | {"canaries": len(shown)}
     examples_so_far = parent.examples + len(lesson.outcomes)
-    version = NewVersion(
-        experiment_id, arm, number, parent.id, "incremental", examples_so_far, _manifest(parent, lesson), checks
-    )
+    manifest = _manifest(parent, lesson) | learner_part(child, lesson.policy)
+    version = NewVersion(experiment_id, arm, number, parent.id, "incremental", examples_so_far, manifest, checks)
     version_id, _ = model_bytes.store(connection, child, settings.secret_key, version)
     learned = [(outcome.decision.id, outcome.reward) for outcome in lesson.outcomes]
     training.write_ledger(connection, lesson.generation, version_id, learned)
@@ -177,6 +176,11 @@ def _manifest(parent: VersionInfo, lesson: _Lesson) -> JsonObject:
         "encoding_version": ENCODING_VERSION,
         "policy": policy_to_json(lesson.policy),
     }
+
+
+def learner_part(plain: bytes, policy: BanditPolicy) -> JsonObject:
+    """Return the part of a manifest that says what Loopwise's own learners know: the race, the fit, the features left out."""
+    return {"learner": describe(plain, policy)} if policy.rebuilds else {}
 
 
 def promote(

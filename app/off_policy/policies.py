@@ -24,7 +24,7 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
-from bandits.model import Predictor, initial_model, learn
+from bandits.model import Predictor, initial_model, learn, load_predictor
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
 
@@ -54,7 +54,7 @@ class Forward:
         model = self.first
         for rows in late.blocks(STAGES):
             part = late.take(rows)
-            predictor = Predictor(model, self.policy)
+            predictor = load_predictor(model, self.policy)
             try:
                 yield rows, part, predictor
             finally:
@@ -184,7 +184,7 @@ class Policies:
             _, plain = model_bytes.load(self._connection, info.id, self._secret)
         except ModelRefused as error:
             raise DataError(str(error), fix="use the LOOPWISE_SECRET_KEY that signed it") from None
-        return Predictor(plain, policy)
+        return load_predictor(plain, policy)
 
     def _info(self, arm: str, number: int) -> VersionInfo:
         info = models.find(self._connection, self._experiment.id, arm, number)

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine
 from app.deciding.store.decisions import StoredDecision
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
+from app.learning import refit
 from app.learning.examples import Configs, examples_of, joined_reward
-from app.learning.store import training
+from app.learning.store import rebuilds, training
 from app.people import receipts
 from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
@@ -37,7 +38,8 @@ from app.verification.recompute import (
     policy_of,
 )
 from app.verification.store import audit as store
-from bandits.model import Predictor, learn
+from bandits.learner.state import MOST_ROWS
+from bandits.model import Predictor, learn, learn_from_nothing
 from bandits.policy import BanditPolicy, Policy, parse_policy
 
 SHOWN = 20
@@ -221,16 +223,33 @@ class _Auditor:
         relearned, count = parent, 0
         policy = parse_policy(version.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
+        if version.kind == "refit":
+            return self._refitted(version, policy, plain)
         feedback_version = version.manifest.get("feedback_version", 0)
         for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
             for reward, due in rows:
                 expected = joined_reward(due, self._configs, feedback_version)
                 if expected != reward:
                     return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
-            relearned = learn(
-                relearned, policy, examples_of(policy, [(due, reward) for reward, due in rows], self._configs)
-            )
+            examples = examples_of(policy, [(due, reward) for reward, due in rows], self._configs)
+            if policy.rebuilds and version.kind == "rebuild":
+                newest = examples[-MOST_ROWS:]
+                relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest))
+            else:
+                relearned = learn(relearned, policy, examples)
             count += len(rows)
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
         return None if relearned == plain else "replaying the ledger gives other bytes"
+
+    def _refitted(self, version: VersionInfo, policy: BanditPolicy, plain: bytes) -> str | None:
+        parent = models.find(self._connection, version.experiment_id, version.arm, version.manifest["parent_number"])
+        assert parent is not None, "a version's parent is never deleted"
+        examples = refit.examples_before(self._connection, parent, policy)
+        if len(examples) < version.manifest["decisions"] and rebuilds.line_has_erased(self._connection, parent.id):
+            self._report.versions_erased += 1
+            return None
+        if len(examples) != version.manifest["decisions"]:
+            return f"the ledger has {len(examples)} decisions, the manifest says {version.manifest['decisions']}"
+        same = refit.relearned(version.manifest, policy, examples) == plain
+        return None if same else "learning the ledger again gives other bytes"

@@ -33,15 +33,17 @@ LEAST_STAGE: Final = 50  # rows before the first part that is predicted
 STAGES: Final = 3  # doublings of the log in the race
 SCORED: Final = 5_000  # newest rows of a part that are scored
 SPARE_BLOCKS: Final = 8  # new actions that get a block between fits, beside as many as there were
+SAME: Final = 1e-9  # spread of rewards in [0, 1] below which they count as all equal
 START: Final = "linear+ca"  # serves until another is clearly better
 
 
-def untrained(policy: BanditPolicy, incumbent: str = "") -> bytes:
+def untrained(incumbent: str = "", earlier: int = 0) -> bytes:
     """The bytes of a learner that knows nothing.
 
     :param incumbent: the candidate that serves until the race shows a better one; "" for the usual first one.
+    :param earlier: decisions that count as learned, although a fit will not be given them.
     """
-    return State(0, incumbent=incumbent).to_bytes()
+    return State(0, earlier=earlier, incumbent=incumbent).to_bytes()
 
 
 def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]) -> bytes:
@@ -53,13 +55,15 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     rows = [_row(index, example) for index, example in enumerate(examples)]
     if not rows:
         return parent_bytes
-    after = fit(policy, rows, state.incumbent) if state.scaler is None else learn_round(state, policy, rows)
+    after = (
+        fit(policy, rows, state.incumbent, state.earlier) if state.scaler is None else learn_round(state, policy, rows)
+    )
     return after.to_bytes()
 
 
-def fit(policy: BanditPolicy, rows: Sequence[Row], incumbent: str = "") -> State:
-    """A state that has learned the newest rows, at most MOST_ROWS and MOST_TOKENS, from nothing."""
-    learned = len(rows)
+def fit(policy: BanditPolicy, rows: Sequence[Row], incumbent: str = "", earlier: int = 0) -> State:
+    """A state that has learned the newest rows, at most MOST_ROWS and MOST_TOKENS, from nothing. See `untrained`."""
+    learned = earlier + len(rows)
     rows = _newest(rows)
     stats = LogStats()
     for row in rows[:: math.ceil(len(rows) / STATS_ROWS)]:
@@ -72,7 +76,7 @@ def fit(policy: BanditPolicy, rows: Sequence[Row], incumbent: str = "") -> State
     table = encoder.rows(rows)
     window = newest_that_hold(table, encoder.beliefs)
     table = table.take(slice(len(rows) - window, None))
-    state = State(learned, learned, window, incumbent, _scale(table.rewards), scaler, actions, len(actions))
+    state = State(learned, learned, window, earlier, incumbent, _scale(table.rewards), scaler, actions, len(actions))
     names = candidates(encoder, policy)
     served = next((name for name in (policy.pinned, incumbent, START) if name in names), names[0])
     state.race = Race.new(names, names.index(served))
@@ -114,9 +118,7 @@ def candidates(encoder: Encoder, policy: BanditPolicy) -> tuple[str, ...]:
 
 def predictions(state: State, table: Encoded) -> FloatArray:
     """Centred rewards of the rows' chosen actions as each candidate predicts them, shape (m, n)."""
-    single = {
-        name: sums.belief().means(_blocks(name, table), table.vectors[name]) for name, sums in state.sums.items()
-    }
+    single = {name: sums.belief().means(_blocks(name, table), table.vectors[name]) for name, sums in state.sums.items()}
     single |= {name: regressions.predict(payload, table.lines) for name, payload in state.regressions.items()}
     believed = {name: state.scale.believable(values) for name, values in single.items()}
     return np.stack([np.mean([believed[part] for part in name.split("+")], axis=0) for name in state.race.names])
@@ -172,6 +174,6 @@ def _newest(rows: Sequence[Row]) -> Sequence[Row]:
 
 def _scale(rewards: FloatArray) -> RewardScale:
     center, unit = float(rewards.mean()), float(rewards.std())
-    if unit <= 1e-9:
+    if unit <= SAME:
         return RewardScale(center)
     return RewardScale(center, unit, float(rewards.min() - center) / unit, float(rewards.max() - center) / unit)

@@ -57,7 +57,7 @@ class Sums:
     def belief(self) -> "Belief":
         """The belief that follows from the sums."""
         size = self.moment.shape[1]
-        inverse = np.linalg.inv(self.gram + RIDGE * np.eye(size))
+        inverse = np.asarray(np.linalg.inv(self.gram + RIDGE * np.eye(size)), dtype=np.float64)
         return Belief(np.einsum("bij,bj->bi", inverse, self.moment), inverse)
 
 

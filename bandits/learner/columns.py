@@ -31,7 +31,9 @@ class Columns:
         names = [*self._rules][: most - 1]
         missing = [f"{name}?" for name, rule in scaler.numbers.items() if rule.indicator]
         self._missing = {name[:-1]: name for name in missing}
-        columns = [*names, *missing, *scaler.words][: most - 1]
+        wanted = [*names, *missing, *scaler.words]
+        columns = wanted[: most - 1]
+        self.left_out = len(self._rules) + len(missing) + len(scaler.words) - len(columns)
         self._at = {name: place for place, name in enumerate(columns, start=1)}
         self.size = 1 + len(columns)
 

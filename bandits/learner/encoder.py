@@ -68,6 +68,8 @@ class Encoder:
             )
             if there
         )
+        self.columns = self._contexts.size - 1
+        self.left_out = self._contexts.left_out  # features of contexts that beliefs have no column for
         self.products = self._contexts.size <= MOST_PRODUCTS
 
     def sizes(self, belief: str) -> tuple[int, int]:

@@ -38,7 +38,9 @@ def learn(name: str, parent: bytes | None, lines: Lines, rewards: FloatArray) ->
     """A regression after the lines in their order: one pass on from its parent, or several passes from nothing."""
     with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
         data, before, after = Path(folder, "data"), Path(folder, "before"), Path(folder, "after")
-        texts = (f"{shared}\n0:{-reward:.9g}:1 {action}\n\n" for (shared, action), reward in zip(lines, rewards, strict=True))
+        texts = (
+            f"{shared}\n0:{-reward:.9g}:1 {action}\n\n" for (shared, action), reward in zip(lines, rewards, strict=True)
+        )
         _write(data, texts)
         if parent is None:
             cache = f"--passes {PASSES} --holdout_off --kill_cache --cache_file"

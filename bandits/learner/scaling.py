@@ -104,10 +104,10 @@ class Scaler(NamedTuple):
         try:
             obj = json.loads(text)
             scaler = cls(_line_from(obj["contexts"]), _line_from(obj["actions"]))
-            if scaler.to_json() != text:
-                raise ValueError("it is not canonical, or of another version")
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a scaler: {error}") from None
+        if scaler.to_json() != text:
+            raise ValueError("not a scaler: it is not canonical, or of another version")
         return scaler
 
     def notes(self) -> list[Note]:

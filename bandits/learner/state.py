@@ -52,6 +52,9 @@ class RewardScale(NamedTuple):
         return np.clip(predicted, self.low - reach, self.high + reach)
 
 
+UNSCALED: Final = RewardScale()
+
+
 @dataclass
 class State:
     """What a learner knows. `fitted` is 0 for one that has learned nothing."""
@@ -59,8 +62,9 @@ class State:
     examples: int  # decisions learned, each once
     fitted: int = 0  # decisions learned at the last fit from nothing
     window: int = 0  # newest decisions that this fit used
+    earlier: int = 0  # decisions learned before those that a fit is given: they were too many, or are gone from the log
     incumbent: str = ""  # candidate that served before a fit from nothing; "" without one
-    scale: RewardScale = RewardScale()
+    scale: RewardScale = UNSCALED
     scaler: Scaler | None = None
     actions: tuple[str, ...] = ()  # actions that have blocks, in their order
     planned: int = 0  # number of blocks at the last fit, for which the sizes were made
@@ -79,6 +83,34 @@ class State:
         new = self.examples - self.fitted
         return new >= max(LEAST_GROWTH, GROWTH * min(self.fitted, MOST_ROWS)) or (new > 0 and self.race.drifted)
 
+    def describe(self) -> dict[str, object]:
+        """What a person should know of the state, as plain JSON values: the race, the fit, and what was left out and why."""
+        means = self.race.means().tolist()
+        scored = bool(self.race.weight)
+        return {
+            "served": self.race.names[self.race.served] if self.race.names else None,
+            "candidates": [
+                {
+                    "name": name,
+                    "loss": mean if scored else None,
+                    "lead": self.race.lead(place) if scored else None,
+                    "error": self.race.error(place) if scored else None,
+                }
+                for place, (name, mean) in enumerate(zip(self.race.names, means, strict=True))
+            ],
+            "scored": self.race.weight,
+            "noise": self.noise,
+            "reward_center": self.scale.center,
+            "reward_unit": self.scale.unit,
+            "fitted": self.fitted,
+            "window": self.window,
+            "wants_fit": self.wants_fit,
+            "drifted": self.race.drifted,
+            "notes": [] if self.scaler is None else [{"code": code, **params} for code, params in self.scaler.notes()],
+            "columns": 0 if self.scaler is None else self.encoder().columns,
+            "columns_left_out": 0 if self.scaler is None else self.encoder().left_out,
+        }
+
     @property
     def noise(self) -> float:
         """Variance of the rewards around the served candidate's predictions, in centred units, at most 1."""
@@ -96,6 +128,7 @@ class State:
             "version": VERSION,
             "fitted": self.fitted,
             "window": self.window,
+            "earlier": self.earlier,
             "incumbent": self.incumbent,
             "scale": list(self.scale),
             "scaler": None if self.scaler is None else self.scaler.to_json(),
@@ -150,6 +183,7 @@ def _read(examples: int, body: bytes) -> State:
         examples,
         header["fitted"],
         header["window"],
+        header["earlier"],
         header["incumbent"],
         RewardScale(*header["scale"]),
         None if scaler is None else Scaler.from_json(scaler),

@@ -6,7 +6,7 @@ import random
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn
+from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
 from bandits.policy import (
     BanditPolicy,
 )
@@ -85,7 +85,7 @@ def online(used: BanditPolicy, rounds: int, size: int) -> tuple[bytes, list[list
         model = learn(model, used, logged[-1])
         if predictor:
             predictor.close()
-        predictor = Predictor(model, used)
+        predictor = load_predictor(model, used)
     if predictor:
         predictor.close()
     return model, logged

@@ -9,7 +9,7 @@ from bandits.cost import cost_of
 from bandits.distribution import FloatArray, draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn
+from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
 from bandits.policy import BanditPolicy
 
 IDS = [f"a{i}" for i in range(5)]
@@ -46,7 +46,7 @@ def online(chosen_policy: BanditPolicy, rounds: int = 12, size: int = 80) -> tup
         model = learn(model, chosen_policy, logged[-1])
         if predictor:
             predictor.close()
-        predictor = Predictor(model, chosen_policy)
+        predictor = load_predictor(model, chosen_policy)
     if predictor:
         predictor.close()
     return model, logged

@@ -19,8 +19,8 @@ from bandits.encoding import (
     escape,
 )
 from bandits.examples import Example
-from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy
+from bandits.vw_model import VwPredictor, initial_model, learn
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 # Numbers are left out of lists of objects here: equal numeric names there add up, as the encoder's table says.
@@ -284,7 +284,7 @@ def test_vw_counts_as_many_features_as_the_encoder_wrote_even_for_odd_names() ->
     policy = BanditPolicy("softmax", {"interactions": [], "bits": 18}, 0.05)
     actions = [encode_action(name, {name: name}) for name in NASTY]
     model = learn(initial_model(policy), policy, [Example(encode_context({}), actions, 3, 0.5, 1.0)] * 20)
-    predictor = Predictor(model, policy)
+    predictor = VwPredictor(model, policy)
     p = predictor.probabilities(encode_context({}), actions)
     others = p[:3] + p[4:]
     assert p[3] < min(others)

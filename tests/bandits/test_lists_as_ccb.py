@@ -12,8 +12,8 @@ import vowpalwabbit
 from bandits.arguments import vw_arguments
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy
+from bandits.vw_model import VwPredictor, initial_model, learn
 
 IDS = [f"item {number}" for number in range(6)]
 LINES = [encode_action(name, {"group": number % 2}) for number, name in enumerate(IDS)]
@@ -66,7 +66,7 @@ def by_action(pairs: list[tuple[int, float]], count: int) -> list[float]:
 def test_one_position_learns_what_vws_own_conditional_bandit_learns(tmp_path: Path) -> None:
     lists = [rows[1:2] for rows in log(400, 2)]  # second positions: each with the five actions that are left
     theirs = ccb_model(lists, tmp_path)
-    ours = Predictor(learn(initial_model(POLICY), POLICY, [row for rows in lists for row in rows]), POLICY)
+    ours = VwPredictor(learn(initial_model(POLICY), POLICY, [row for rows in lists for row in rows]), POLICY)
     for rows in lists[:50]:
         (answer,) = theirs.predict(ccb_example(rows, label=False))
         expected = dict(answer)
@@ -85,7 +85,7 @@ def test_lists_rank_like_vws_conditional_bandit_despite_other_position_features(
     # average), but share it differently between these two, which are equally good (0.31 apart).
     lists = log(1500, 2)
     theirs = ccb_model(lists, tmp_path)
-    ours = Predictor(learn(initial_model(POLICY), POLICY, [row for rows in lists for row in rows]), POLICY)
+    ours = VwPredictor(learn(initial_model(POLICY), POLICY, [row for rows in lists for row in rows]), POLICY)
     agree, gaps, masses = 0, [], []
     for rows in lists[:100]:
         expected = by_action(theirs.predict(ccb_example(rows, label=False))[0], len(IDS))

@@ -15,9 +15,10 @@ import pytest
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example, TrainingDataError, example_text
-from bandits.model import Predictor, distribution, initial_model, learn
+from bandits.model import distribution
 from bandits.model_file import ModelError, unseal
 from bandits.policy import ALGORITHMS, FixedPolicy, UniformPolicy
+from bandits.vw_model import VwPredictor, initial_model, learn
 from tests.bandits.support import ACTIONS, CANARIES, IDS, mean_reward, online, policy, round_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def test_every_algorithm_learns_replays_bit_for_bit_and_gives_valid_distribution
     assert replayed == model
     assert unseal(model).examples == sum(map(len, logged))
 
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
     for shared, actions in CANARIES:
         p = distribution(chosen_policy, predictor, shared, actions, IDS)
         assert p.dtype == np.float64
@@ -62,15 +63,15 @@ def test_a_second_process_learns_the_same_bytes_and_predicts_the_same_numbers() 
     chosen_policy = policy("bag", interactions=["context*action", "action*action"])
     examples = round_of(0, 200, chosen_policy, None)
     model = learn(initial_model(chosen_policy), chosen_policy, examples, passes=2)
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
     mine = (hashlib.sha256(model).hexdigest(), [predictor.probabilities(*canary) for canary in CANARIES])
     predictor.close()
     script = (
         "import sys,pickle,hashlib\n"
-        "from bandits.model import *\n"
+        "from bandits.vw_model import *\n"
         "policy, examples, canaries = pickle.load(sys.stdin.buffer)\n"
         "model = learn(initial_model(policy), policy, examples, passes=2)\n"
-        "predictor = Predictor(model, policy)\n"
+        "predictor = VwPredictor(model, policy)\n"
         "print((hashlib.sha256(model).hexdigest(), [predictor.probabilities(*canary) for canary in canaries]))\n"
     )
     sent = pickle.dumps((chosen_policy, examples, CANARIES))
@@ -86,7 +87,7 @@ def test_a_prediction_does_not_depend_on_earlier_predictions(algorithm: str) -> 
     # VW's own --first fails this: it counts predictions. The audit recomputes distributions long after serving.
     chosen_policy = policy(algorithm, **({"explore_first": 100} if algorithm == "first" else {}))
     model = learn(initial_model(chosen_policy), chosen_policy, round_of(0, 60, chosen_policy, None))
-    used, fresh = Predictor(model, chosen_policy), Predictor(model, chosen_policy)
+    used, fresh = VwPredictor(model, chosen_policy), VwPredictor(model, chosen_policy)
     generator = random.Random(5)
     for _ in range(300):
         subset = generator.sample(ACTIONS, generator.randint(1, 5))
@@ -100,7 +101,7 @@ def test_a_prediction_does_not_depend_on_earlier_predictions(algorithm: str) -> 
 def test_probabilities_follow_the_order_of_the_lines() -> None:
     chosen_policy = policy("softmax")
     model, _ = online(chosen_policy, rounds=3)
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
     p = predictor.probabilities(CANARIES[0][0], ACTIONS)
     assert predictor.probabilities(CANARIES[0][0], ACTIONS[::-1]) == pytest.approx(p[::-1], abs=1e-6)
     predictor.close()
@@ -109,7 +110,7 @@ def test_probabilities_follow_the_order_of_the_lines() -> None:
 def test_predicting_does_not_change_what_is_learned() -> None:
     chosen_policy = policy("squarecb")
     model = learn(initial_model(chosen_policy), chosen_policy, round_of(0, 50, chosen_policy, None))
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
     for canary in CANARIES * 50:
         predictor.probabilities(*canary)
     examples = round_of(1, 50, chosen_policy, predictor)
@@ -120,7 +121,7 @@ def test_predicting_does_not_change_what_is_learned() -> None:
 def test_sampled_actions_have_the_frequencies_that_the_log_claims() -> None:
     chosen_policy = policy("squarecb", gamma_scale=1.0)
     model, _ = online(chosen_policy, rounds=3)
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
     p = distribution(chosen_policy, predictor, *CANARIES[1], IDS)
     predictor.close()
     counts = np.bincount([sample(p, draw(b"s", str(i))) for i in range(20_000)], minlength=5)
@@ -198,7 +199,7 @@ def test_first_is_uniform_until_enough_decisions_are_learned_and_greedy_after() 
     seen = []
     for number in range(4):
         model = learn(model, chosen_policy, round_of(number, 100, chosen_policy, None))
-        predictor = Predictor(model, chosen_policy)
+        predictor = VwPredictor(model, chosen_policy)
         seen.append(max(predictor.probabilities(*CANARIES[0])))
         predictor.close()
     assert seen == [0.2, 1.0, 1.0, 1.0]
@@ -208,7 +209,7 @@ def test_a_thousand_actions_work_and_so_does_a_single_action() -> None:
     chosen_policy = policy("squarecb")
     actions = [encode_action(f"item {i}", {"price": i}) for i in range(1000)]
     examples = [Example(encode_context({"x": i}), actions, i * 7 % 1000, 0.001, 0.5) for i in range(20)]
-    predictor = Predictor(learn(initial_model(chosen_policy), chosen_policy, examples), chosen_policy)
+    predictor = VwPredictor(learn(initial_model(chosen_policy), chosen_policy, examples), chosen_policy)
     p = distribution(chosen_policy, predictor, encode_context({"x": 1}), actions, [str(i) for i in range(1000)])
     assert len(p) == 1000
     assert abs(math.fsum(p) - 1) < 1e-12
@@ -219,7 +220,7 @@ def test_a_thousand_actions_work_and_so_does_a_single_action() -> None:
 
 def test_a_closed_predictor_raises_instead_of_answering_uniformly() -> None:
     chosen_policy = policy()
-    predictor = Predictor(initial_model(chosen_policy), chosen_policy)
+    predictor = VwPredictor(initial_model(chosen_policy), chosen_policy)
     predictor.close()
     predictor.close()
     with pytest.raises(ValueError, match="closed"):
@@ -243,7 +244,7 @@ def test_lines_that_do_not_form_a_decision_are_refused_and_the_next_prediction_i
 ) -> None:
     chosen_policy = policy()
     model, _ = online(chosen_policy, rounds=2)
-    predictor, fresh = Predictor(model, chosen_policy), Predictor(model, chosen_policy)
+    predictor, fresh = VwPredictor(model, chosen_policy), VwPredictor(model, chosen_policy)
     with pytest.raises(ValueError, match=r"line|action"):
         predictor.probabilities(shared, actions)
     assert predictor.probabilities(*CANARIES[0]) == fresh.probabilities(*CANARIES[0])
@@ -254,6 +255,6 @@ def test_lines_that_do_not_form_a_decision_are_refused_and_the_next_prediction_i
 def test_a_model_of_another_policy_is_refused() -> None:
     for other in (policy("bag"), policy(learning_rate=0.1), policy(bits=13), policy(interactions=[])):
         with pytest.raises(ModelError):
-            Predictor(initial_model(other), policy())
+            VwPredictor(initial_model(other), policy())
         with pytest.raises(ModelError):
             learn(initial_model(other), policy(), [])

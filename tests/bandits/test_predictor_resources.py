@@ -8,14 +8,14 @@ import pytest
 
 from bandits.encoding import encode_context
 from bandits.examples import Example, TrainingDataError
-from bandits.model import Predictor, initial_model, learn
+from bandits.vw_model import VwPredictor, initial_model, learn
 from tests.bandits.support import ACTIONS, CANARIES, online, peak_bytes, policy, round_of
 
 
 def test_threads_share_a_predictor_without_disturbing_each_other() -> None:
     chosen_policy = policy("bag")
     model, _ = online(chosen_policy, rounds=3)
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
     expected = [predictor.probabilities(*canary) for canary in CANARIES]
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(lambda i: predictor.probabilities(*CANARIES[i % 3]), range(600)))
@@ -28,7 +28,7 @@ def test_twenty_thousand_predictions_do_not_leak(repeats: int) -> None:
     # Each action line is asked for once (parsed and handed back), or twice (kept, until the cache is full and emptied).
     chosen_policy = policy()
     model = learn(initial_model(chosen_policy), chosen_policy, round_of(0, 50, chosen_policy, None))
-    predictor = Predictor(model, chosen_policy)
+    predictor = VwPredictor(model, chosen_policy)
 
     def predict(start: int) -> int:
         for i in range(start, start + 20_000):
@@ -47,7 +47,7 @@ def test_loading_and_closing_many_predictors_does_not_leak() -> None:
     model = initial_model(chosen_policy)
     sizes = []
     for index in range(120):
-        predictor = Predictor(model, chosen_policy)
+        predictor = VwPredictor(model, chosen_policy)
         predictor.probabilities(*CANARIES[0])
         predictor.close()
         if index in (20, 119):
@@ -59,7 +59,7 @@ def test_no_file_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     chosen_policy = policy(learning_rate=0.123)
-    predictor = Predictor(
+    predictor = VwPredictor(
         learn(initial_model(chosen_policy), chosen_policy, round_of(0, 5, chosen_policy, None)), chosen_policy
     )
     predictor.close()

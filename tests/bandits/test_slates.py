@@ -10,7 +10,7 @@ import pytest
 from bandits import slates
 from bandits.distribution import DistributionError, draw, sample
 from bandits.encoding import encode_action, encode_context
-from bandits.model import Predictor, distribution, initial_model, learn
+from bandits.model import distribution
 from bandits.policy import (
     BanditPolicy,
     PolicyError,
@@ -19,6 +19,7 @@ from bandits.policy import (
     policy_to_json,
 )
 from bandits.reward_model import fit, predict, row_line
+from bandits.vw_model import VwPredictor, initial_model, learn
 from experiments.off_policy.slates import pseudo_inverse, standard_ips
 from tests.bandits.slates_support import (
     BUTTONS,
@@ -112,7 +113,7 @@ def test_every_combination_is_likely_enough_to_learn_from() -> None:
 def test_forbidden_combinations_have_probability_zero_also_in_the_marginals() -> None:
     used = policy()
     model, _ = online(used, 2, 150)
-    predictor = Predictor(model, used)
+    predictor = VwPredictor(model, used)
     for mood in MOODS:
         p = distribution(used, predictor, encode_context({"mood": mood}), LINES, IDS).tolist()
         assert len(p) == len(COMBINATIONS) + 1
@@ -131,7 +132,7 @@ def test_forbidden_combinations_have_probability_zero_also_in_the_marginals() ->
 def test_only_eligible_parts_are_chosen_and_the_order_of_lines_is_kept() -> None:
     used = policy()
     model, _ = online(used, 3, 100)
-    predictor = Predictor(model, used)
+    predictor = VwPredictor(model, used)
     some = [LINES[3], NOTHING, LINES[0]]
     p = predictor.distribution(encode_context({"mood": "tired"}), some, 0.05)
     back = predictor.distribution(encode_context({"mood": "tired"}), some[::-1], 0.05)
@@ -144,7 +145,7 @@ def test_only_eligible_parts_are_chosen_and_the_order_of_lines_is_kept() -> None
 def test_a_line_of_several_parts_is_an_ordinary_action_to_other_learners() -> None:
     ordinary = BanditPolicy("squarecb", {"bits": 14})
     examples = [example._replace(chances=None) for example in round_of(0, 400, policy(), None)]
-    predictor = Predictor(learn(initial_model(ordinary), ordinary, examples), ordinary)
+    predictor = VwPredictor(learn(initial_model(ordinary), ordinary, examples), ordinary)
     p = distribution(ordinary, predictor, encode_context({"mood": "hurried"}), LINES, IDS)
     predictor.close()
     best = IDS.index("progress|brisk|go")
@@ -158,7 +159,7 @@ def test_a_line_of_several_parts_is_an_ordinary_action_to_other_learners() -> No
 def test_the_logged_propensities_give_the_off_policy_values_of_slates() -> None:
     used, generator = policy(), random.Random(11)
     model, _ = online(used, 4, 150)
-    predictor = Predictor(model, used)
+    predictor = VwPredictor(model, used)
     table = slates.table_of([slates.parts_of(line) for line in LINES[:-1]])
     chain, product, rewards, truth = [], [], [], []
     for index in range(6000):
@@ -183,7 +184,7 @@ def test_the_logged_propensities_give_the_off_policy_values_of_slates() -> None:
 
 def test_actions_that_are_not_combinations_are_refused() -> None:
     used = policy()
-    predictor = Predictor(learn(initial_model(used), used, round_of(0, 20, used, None)), used)
+    predictor = VwPredictor(learn(initial_model(used), used, round_of(0, 20, used, None)), used)
     for lines, words in [
         ([encode_action("a"), encode_action("b")], "no combinations"),
         ([], "one action"),

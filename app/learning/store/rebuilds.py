@@ -11,18 +11,22 @@ from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds
 SLICE = 2000  # rows per query
 
 
-# The serving version and its ancestors, back to the version that began with the untrained model. Versions that a rollback
-# abandoned are not among them.
-_LINE = text(
-    """
+# A version and its ancestors, back to the version that began with the untrained model. A refit learns nothing new, so it is
+# followed too. Versions that a rollback abandoned are not among them.
+_UP = """
     WITH RECURSIVE line AS (
-        SELECT m.id, m.parent_id, m.kind FROM lineages g JOIN model_versions m ON m.id = g.serving_version_id
-        WHERE g.experiment_id = :experiment_id AND g.arm = :arm
+        SELECT id, parent_id, kind FROM model_versions WHERE id = :version_id
         UNION ALL
         SELECT m.id, m.parent_id, m.kind FROM line JOIN model_versions m ON m.id = line.parent_id
-        WHERE line.kind = 'incremental'
+        WHERE line.kind <> 'rebuild'
     )
-    SELECT m.id, m.manifest->'rounds' AS rounds FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
+"""
+_LINE = text(
+    _UP
+    + """
+    SELECT m.id, m.manifest->'rounds' AS rounds,
+        CASE WHEN m.kind IN ('incremental', 'rebuild') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions
+    FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
     """
 )
 _CARRY = text(
@@ -36,14 +40,32 @@ _CARRY = text(
 _ADVANCE = text("UPDATE lineages SET generation = generation + 1 WHERE experiment_id = :experiment_id AND arm = :arm")
 
 
-def rounds(connection: Connection, experiment_id: int, arm: str) -> Iterator[list[Due]]:
-    """Yield the decisions that the serving version of an arm learned from, round by round, in the order of learning."""
-    line = connection.execute(_LINE, {"experiment_id": experiment_id, "arm": arm}).all()
-    for version_id, sizes in line:
-        for learned in rounds_of(connection, version_id, sizes):
-            yield [
-                due for _, due in learned if due.unit_id
-            ]  # without decisions that retention has stripped: see app.people.store.retention
+def rounds(connection: Connection, version_id: int, most: int | None = None) -> Iterator[list[tuple[float, Due]]]:
+    """Yield what a version and its ancestors learned from, round by round, in the order of learning.
+
+    Each decision comes with the reward in the ledger. Decisions that retention has stripped are left out, see
+    ``app.people.store.retention``.
+
+    :param most: number of newest decisions to reach at least; earlier rounds are not read. None: all.
+    """
+    line = connection.execute(_LINE, {"version_id": version_id}).all()
+    newest = 0
+    first = len(line)
+    while first > 0 and (most is None or newest < most):
+        first -= 1
+        newest += line[first].decisions
+    for id_, sizes, _ in line[first:]:
+        for learned in rounds_of(connection, id_, sizes):
+            yield [(reward, due) for reward, due in learned if due.unit_id]
+
+
+def line_has_erased(connection: Connection, version_id: int) -> bool:
+    """Return True if a decision that a version or an ancestor learned from was erased or stripped by retention."""
+    query = """
+        SELECT EXISTS (SELECT FROM line JOIN training_ledger l ON l.version_id = line.id
+            JOIN decisions d ON d.id = l.decision_id WHERE d.erased_at IS NOT NULL OR d.unit_id = '')
+    """
+    return bool(connection.execute(text(_UP + query), {"version_id": version_id}).scalar_one())
 
 
 def begin_generation(connection: Connection, after: Generation) -> None:
@@ -97,3 +119,12 @@ def has_ledger(connection: Connection, experiment_id: int, arm: str) -> bool:
     """Return True if the ledger of an arm has any decision, learned or not."""
     query = "SELECT EXISTS (SELECT FROM training_ledger WHERE experiment_id = :experiment_id AND arm = :arm)"
     return bool(connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).scalar_one())
+
+
+def wanting_refit(connection: Connection) -> list[tuple[int, str]]:
+    """Return (experiment id, arm) for every arm whose serving version says that a refit is due."""
+    query = """
+        SELECT g.experiment_id, g.arm FROM lineages g JOIN model_versions m ON m.id = g.serving_version_id
+        WHERE (m.manifest->'learner'->>'wants_fit')::boolean AND g.problem IS NULL
+    """
+    return [(row.experiment_id, row.arm) for row in connection.execute(text(query))]

@@ -21,7 +21,7 @@ class VersionInfo(NamedTuple):
     arm: str
     number: int
     parent_id: int | None  # null: the untrained model
-    kind: str  # initial, incremental, rebuild
+    kind: str  # initial, incremental, refit, rebuild
     examples: int
     sha256: str
     signature: str

@@ -1,0 +1,116 @@
+"""Fit a learner from nothing over its arm's ledger: what rounds learned one after the other is learned again, all at once.
+
+A refit is due when the log has grown by a tenth since the last one, or when the model that serves predicts worse than it
+used to. It learns no decision that its parent had not learned, so it has no rows in the ledger: the rows of its parent and
+of that one's ancestors say what it learned. One transaction under the arm's lock does it; rounds of this arm wait, those of
+other arms do not.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from app.foundation.fields import JsonObject
+from app.foundation.settings import Settings
+from app.foundation.store import platform
+from app.foundation.store.engine import transaction
+from app.learning.examples import Configs, examples_of
+from app.learning.store import rebuilds, training
+from app.learning.training import canaries, learner_part, promote
+from app.registry import signed_bytes as model_bytes
+from app.registry.signed_bytes import ModelRefused
+from app.registry.store import models
+from app.registry.store.models import NewVersion, VersionInfo
+from bandits.encoding import ENCODING_VERSION
+from bandits.examples import Example, TrainingDataError
+from bandits.learner.state import MOST_ROWS
+from bandits.model import learn_from_nothing
+from bandits.policy import BanditPolicy, parse_policy, policy_to_json
+from bandits.safety import check_model
+
+log = structlog.get_logger()
+
+
+class Refitted(NamedTuple):
+    """The result of a refit."""
+
+    number: int  # of the new version
+    decisions: int  # that it learned
+    promoted: bool
+    problems: tuple[str, ...]
+
+
+def due_arms(engine: Engine) -> list[tuple[int, str]]:
+    """Return (experiment id, arm) for every arm whose serving version wants a refit."""
+    with transaction(engine) as connection:
+        return rebuilds.wanting_refit(connection)
+
+
+def refit(engine: Engine, settings: Settings, experiment_id: int, arm: str, *, asked: bool = False) -> Refitted | None:
+    """Fit the serving version of an arm again, from nothing, and serve the result.
+
+    :param asked: a person asked for it, so that it need not be due.
+    :returns: None if it is not due, if another process trains this arm, or if the log cannot be learned.
+    """
+    with transaction(engine) as connection:
+        if not training.lock_lineage(connection, experiment_id, arm):
+            return None
+        (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
+        parent = models.find(connection, experiment_id, arm, serving.number)
+        if parent is None or not (asked or parent.manifest.get("learner", {}).get("wants_fit")):
+            return None
+        policy = parse_policy(parent.manifest["policy"])
+        if not isinstance(policy, BanditPolicy) or not policy.rebuilds or not parent.examples:
+            return None
+        try:
+            return _refit(connection, settings, parent, policy)
+        except (ModelRefused, TrainingDataError) as error:
+            models.report_problem(connection, experiment_id, arm, str(error))
+            log.error("refit_failed", experiment_id=experiment_id, arm=arm, error=str(error))
+            return None
+
+
+def examples_before(connection: Connection, version: VersionInfo, policy: BanditPolicy) -> list[Example]:
+    """The newest examples that a version and its ancestors learned from, at most MOST_ROWS, in the order of learning."""
+    configs, kept = Configs(connection, version.experiment_id), deque[Example](maxlen=MOST_ROWS)
+    for round_ in rebuilds.rounds(connection, version.id, MOST_ROWS):
+        kept.extend(examples_of(policy, [(due, reward) for reward, due in round_], configs))
+    return list(kept)
+
+
+def relearned(manifest: JsonObject, policy: BanditPolicy, examples: list[Example]) -> bytes:
+    """The bytes of a refit, from its manifest and the examples of its parent. The audit calls this, too."""
+    return learn_from_nothing(policy, examples, manifest["incumbent"], manifest["earlier"])
+
+
+def _refit(connection: Connection, settings: Settings, parent: VersionInfo, policy: BanditPolicy) -> Refitted | None:
+    examples = examples_before(connection, parent, policy)
+    if not examples:
+        return None
+    manifest: JsonObject = {
+        "kind": "refit",
+        "parent_number": parent.number,
+        "parent_sha256": parent.sha256,
+        "order": "version, position",
+        "decisions": len(examples),
+        "earlier": parent.examples - len(examples),
+        "incumbent": parent.manifest["learner"]["served"] or "",
+        "generation": parent.manifest["generation"],
+        "encoding_version": ENCODING_VERSION,
+        "policy": policy_to_json(policy),
+    }
+    plain = relearned(manifest, policy, examples)
+    shown = canaries(examples)
+    report = check_model(plain, policy, shown)
+    revision = platform.next_revision(connection)
+    number = models.next_number(connection, parent.experiment_id, parent.arm)
+    manifest |= learner_part(plain, policy)
+    checks = report._asdict() | {"canaries": len(shown)}
+    version = NewVersion(
+        parent.experiment_id, parent.arm, number, parent.id, "refit", parent.examples, manifest, checks
+    )
+    version_id, _ = model_bytes.store(connection, plain, settings.secret_key, version)
+    promote(connection, parent.experiment_id, parent.arm, version_id, revision, report)
+    return Refitted(number, len(examples), report.ok, report.problems)

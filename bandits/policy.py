@@ -41,7 +41,7 @@ DEFAULT_FLOOR: Final = 0.05
 DEFAULT_ALGORITHM: Final = "auto"
 DEFAULT_FOR_SLATES: Final = "squarecb"
 # Where the floor of `auto` and `thompson` begins and where it ends. They explore by uncertainty, so little is needed for good.
-LEARNER_FLOORS: Final = (0.03, 0.01)
+LEARNER_FLOORS: Final = (0.02, 0.01)
 FLOOR_HALVES_AFTER: Final = 100  # learned decisions until half of the way from the start to the end is done
 
 ParameterValue = int | float | str | tuple[str, ...]

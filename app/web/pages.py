@@ -24,6 +24,7 @@ from app.reporting.pages import (
     private_reports,
     report,
     results,
+    whom,
 )
 from app.verification.pages import decisions, policy
 from app.wizard import imports as wizard_import
@@ -36,6 +37,7 @@ PAGES = (
     experiment,
     overview,
     results,
+    whom,
     excluded_units,
     long_term,
     feedback,

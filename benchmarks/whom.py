@@ -32,7 +32,7 @@ BATCHES, FLOOR, SHARES, ALPHA = 20, 0.02, (0.25, 0.15, 0.60), 0.05
 PLANS, COLOURS, ACTIONS = np.array([0.5, 0.3, 0.2]), 4, 3
 MATTERS = np.array([[0.3, 0.3, 0.3], [0.3, 0.5, 0.3], [0.3, 0.3, 0.3]])  # mean reward by plan and action
 ALIKE = np.full((3, 3), 0.3)
-MOOD, LOOKS, PEEKS, MIN_ARM, RARE, SEED = 0.15, 10, 5, 20, 60, 11
+MOOD, LOOKS, PEEKS, MIN_ARM, RARE, EFFECT, SEED = 0.15, 10, 5, 20, 60, 0.2, 11
 
 
 class World(NamedTuple):
@@ -157,11 +157,12 @@ def _marks(log: Log, fields: dict[str, Ints], rows: int) -> bool:
     return any(p is not None and p <= ALPHA for p in adjust(p_values, "fdr_bh"))
 
 
-def alarms(units: int, segments: int, random: np.random.Generator) -> bool:
-    """Whether some segment is said to differ although both arms are one, at any of several looks."""
+def alarms(units: int, segments: int, random: np.random.Generator, effect: float = 0.0) -> bool:
+    """Whether some segment is said to differ at any of several looks; the arms differ by `effect` in the first segment."""
     segment, arm = random.integers(0, segments, units), random.integers(0, 2, units)
     decisions = 1 + random.poisson(random.gamma(1.0, 2.0, units))
-    total = random.binomial(decisions, random.beta(2.0, 5.0, units)).astype(np.float64)
+    rate = random.beta(2.0, 5.0, units) + effect * ((segment == 0) & (arm == 1))
+    total = random.binomial(decisions, np.minimum(rate, 1.0)).astype(np.float64)
     running: list[float | None] = [None] * segments
     for seen in np.linspace(0, units, LOOKS + 1).astype(int)[1:]:
         for number in range(segments):
@@ -201,12 +202,13 @@ def measure(runs: int = 200) -> None:
             score(world, random, tally)
         figures = [f"{100 * float(np.mean(tally[column])):.1f}%" if tally[column] else "" for column in names]
         print(f"| {name} | {' | '.join(figures)} |", flush=True)
-    for units, segments in ((2000, 8), (20_000, 20)):
-        random = np.random.default_rng(SEED)
-        false = np.mean([alarms(units, segments, random) for _ in range(runs)])
-        print(
-            f"\nsegments that differ, {segments} of {units} units in two equal arms: {100 * float(false):.1f}% of runs"
-        )
+    for units, segments in ((8000, 8), (20_000, 20)):
+        shares = []
+        for effect in (0.0, EFFECT):
+            random = np.random.default_rng(SEED)
+            shares.append(100 * float(np.mean([alarms(units, segments, random, effect) for _ in range(runs)])))
+        words = f"{shares[0]:.1f}% of runs; with a difference of {EFFECT} in one of them {shares[1]:.1f}%"
+        print(f"\nsegments that differ, {segments} of {units} units in two equal arms: {words}")
     print(f"\n{time.perf_counter() - began:.0f} s")
 
 

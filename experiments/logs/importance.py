@@ -45,7 +45,7 @@ def importance(
     sums = unit_sums.mean_sums(rise, unit)
     size = kish(sums.weight)
     if size < MIN_UNITS:
-        return Importance(float(rise.mean()), missing(f"only {size:.0f} effective units, {MIN_UNITS:.0f} wanted"), None)
+        return Importance(float(rise.mean()), missing(f"{size:.0f} effective units, {MIN_UNITS:.0f} wanted"), None)
     if not rise.any():
         return Importance(0.0, Interval(0.0, 0.0, note="the predictions do not use it"), None)
     interval = unit_sums.always_valid(sums, UNBOUNDED, alpha)

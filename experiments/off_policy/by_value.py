@@ -165,14 +165,11 @@ def _support(log: Log, target: Scores, rows: BoolArray, weights: FloatArray) -> 
     unit, reward = log.unit[rows], log.reward[rows]
     size = kish(_sums(unit, own))
     if size < MIN_UNITS:
-        return f"only {size:.0f} effective units had it, {MIN_UNITS:.0f} wanted", size
-    sides = (_sums(unit, own * gain) for gain in (reward - low, high - reward))
-    rewarded = min(kish(side) for side in sides)
-    if rewarded < MIN_REWARDED:
-        words = (
-            f"only {rewarded:.0f} effective units earned something, or less than the best; {MIN_REWARDED:.0f} wanted"
-        )
-        return words, size
+        return f"{size:.0f} effective units had it, {MIN_UNITS:.0f} wanted", size
+    for gain, words in ((reward - low, "with a reward"), (high - reward, "with less than the best reward")):
+        rewarded = kish(_sums(unit, own * gain))
+        if rewarded < MIN_REWARDED:
+            return f"{rewarded:.0f} effective units {words}, {MIN_REWARDED:.0f} wanted", size
     return "", size
 
 

@@ -75,6 +75,6 @@ def test_a_feature_of_noise_is_seldom_important() -> None:
 
 def test_few_units_have_no_interval_and_an_unused_feature_none_of_the_error() -> None:
     few = importance(np.arange(40.0), np.zeros(40), np.ones(40), np.arange(40) % 10)
-    assert (few.interval.reason, few.p_value) == ("only 10 effective units, 20 wanted", None)
+    assert (few.interval.reason, few.p_value) == ("10 effective units, 20 wanted", None)
     unused = importance(np.arange(40.0), np.ones(40), np.ones(40), np.arange(40))
     assert (unused.increase, unused.p_value) == (0.0, None) and unused.interval.covers(0.0)

@@ -117,7 +117,7 @@ def test_segments_are_those_of_the_results_corrected_by_holm(report: dict[str, A
     assert (first["field"], first["segment"], first["differs"]) == ("plan", "pro", True)
     by_plan = lab.results("whom", fresh=False, segment="plan")["metrics"][0]["comparisons"]
     (line,) = [one for one in by_plan if (one["arm"], one["segment"]) == ("learned", "pro")]
-    assert (first["difference"], first["p_value"]) == (line["difference"], line["running_p"])
+    assert (first["difference"], first["p_value"]) == (line["difference"], line["always_valid"]["p_value"])
     known = sorted(one["p_value"] for one in report["segments"] if one["p_value"] is not None)
     assert first["adjusted_p_value"] == pytest.approx(len(known) * known[0])
     assert not [one for one in report["segments"] if one["segment"] == "free" and one["differs"]]

@@ -11,6 +11,7 @@ from app.foundation.serving import process
 from app.reporting.documents.whom import (
     ActionInValue,
     ArmInValue,
+    ChosenShare,
     FieldReport,
     SegmentDifference,
     StoredWhom,
@@ -53,8 +54,9 @@ def _field(field: FieldReport, report: StoredWhom, index: int) -> Figure:
         Row(f"{value.value}: {action.action}{_marked(action)}", action.value, *_ends(action), strong=action.differs)
         for value in field.values
         for action in value.actions
-    ][:MOST_ROWS]
-    chart = charts.forest(drawn_rows, title=caption, unit="reward per decision")
+        if action.value is not None
+    ]
+    chart = charts.forest(drawn_rows[:MOST_ROWS], title=caption, unit="reward per decision")
     rows = []
     for value in field.values:
         size = [number(value.decisions), number(value.units)]
@@ -72,13 +74,11 @@ def _field(field: FieldReport, report: StoredWhom, index: int) -> Figure:
         "p, corrected",
     ]
     bins = "" if not field.edges else f" Numbers are cut at their quartiles: {', '.join(map(number, field.edges))}."
-    more = f" The chart has the first {MOST_ROWS} lines, the table all." if _lines(field) > MOST_ROWS else ""
+    lines = sum(len(value.actions) for value in field.values)
+    drawn_lines = min(len(drawn_rows), MOST_ROWS)
+    more = f" The chart has {drawn_lines} of {lines} lines, the table all." if drawn_lines < lines else ""
     note = f"95% intervals for one look, by unit. Bold: differs from {report.control} after correction.{bins}{more}"
     return Figure(f"field-{index}", caption, chart, head, rows, note)
-
-
-def _lines(field: FieldReport) -> int:
-    return sum(len(value.actions) for value in field.values)
 
 
 def _ends(action: ActionInValue) -> tuple[float | None, float | None]:
@@ -96,18 +96,22 @@ def _arm(arm: ArmInValue) -> list[str]:
 
 
 def _action(action: ActionInValue) -> list[str]:
-    chosen = ", ".join(
-        f"{share.arm} {percent(share.share, 0)} ({interval(share.interval, 'percent')})" for share in action.chosen
-    )
     p = p_value(action.adjusted_p_value)
+    gap = action.difference_interval
+    known = gap.low is not None or gap.reason != action.interval.reason  # the same reason is said once
     return [
-        chosen,
+        ", ".join(_share(share) for share in action.chosen),
         number(action.value),
         interval(action.interval),
         signed(action.difference),
-        interval(action.difference_interval, "signed"),
+        interval(gap if known else None, "signed"),
         f"{p}: {MARK}" if action.differs else p,
     ]
+
+
+def _share(share: ChosenShare) -> str:
+    ends = "" if share.interval.low is None else f" ({interval(share.interval, 'percent')})"
+    return f"{share.arm} {percent(share.share, 0)}{ends}"
 
 
 def _importance(report: StoredWhom) -> Figure:

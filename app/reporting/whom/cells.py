@@ -134,7 +134,7 @@ class Cells:
             return []
         sums = unit_sums.mean_sums(action.chosen[mine].astype(np.float64), self.log.unit[mine])
         size = unit_sums.kish(sums.weight)
-        interval = missing(f"only {size:.0f} effective units, {MIN_UNITS:.0f} wanted")
+        interval = missing(f"{size:.0f} effective units, {MIN_UNITS:.0f} wanted")
         if size >= MIN_UNITS:
             interval = unit_sums.one_look(sums, (0.0, 1.0), ALPHA)
         share = float(action.chosen[mine].mean())

@@ -29,7 +29,6 @@ from experiments.off_policy.by_value import MIN_REWARDED, MIN_UNITS
 from experiments.validation import DataError
 
 KIND = "whom"
-EVERY_S = 900.0
 FACTOR = 100.0  # computing takes at most 1 / FACTOR of a worker's time
 SMALL = 5_000  # decisions that a request can read while somebody waits
 TRAIN_SHARE = 0.1  # the oldest part of the decisions: only predictions learn from it
@@ -37,18 +36,18 @@ ASSUMPTIONS = (
     f"Figures of actions and features are of the newest {windows.NEWEST:,} settled decisions at most, and of fewer where a "
     "decision has many actions. The oldest tenth only teaches the predictions. Of lists the first position counts.",
     "An action's value is the mean reward per decision, had it always been chosen where the field has that value: doubly "
-    "robust scores on the logged probabilities, with predictions that no decision has taught before it was predicted. "
+    "robust scores on the logged probabilities, with predictions from models that had not learned the decision. "
     "Stretches of time with small probabilities weigh less. Plain means within a learning arm would mislead.",
     "The difference is against what the control's way of choosing earns on the same decisions. Its interval and p-value hold "
     "at every look, asymptotically in units. Marked differences are corrected by Benjamini-Hochberg over all actions, values "
     "and fields: of those that are marked, at most 5% are expected to be false.",
     "Values and shares have 95% intervals for one look. Units are the independent observations everywhere. With fewer than "
     f"{MIN_UNITS:.0f} effective units that had the action there is no value, and with fewer than "
-    f"{MIN_REWARDED:.0f} that earned something (or less than the best) there is no interval.",
+    f"{MIN_REWARDED:.0f} with a reward (and with less than the best reward) there is no interval.",
     "A feature's importance is the rise of the squared error of predictions when its values are permuted among decisions. It "
     "describes the predictions. Features that say the same thing share their importance.",
-    "Segments compare arms, which units got at random: in each, the always-valid p-value of the results, corrected by Holm "
-    "over all segments, fields and arms. A unit belongs to the value at its first decision. The shrunk difference is pulled "
+    "Segments compare arms, which units got at random: in each, the newest always-valid p-value of the results, corrected by "
+    "Holm over all segments, fields and arms. A unit belongs to the value at its first decision. The shrunk difference is pulled "
     "towards that of the field's other segments, because the largest of many is partly luck.",
 )
 
@@ -93,7 +92,9 @@ def stored(engine: Engine, key: str) -> WhomReport:
 def compute_due(engine: Engine, settings: Settings) -> list[str]:
     """Compute the reports that are due; returns the experiments' keys."""
     with transaction(engine) as connection:
-        keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
+        keys = latest.due(
+            connection, KIND, every_s=settings.report_interval_s, factor=FACTOR, statuses=latest.ANY_STATUS
+        )
     return each(engine, KIND, keys, lambda key: compute(engine, settings, key))
 
 

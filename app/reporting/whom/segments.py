@@ -1,6 +1,7 @@
 """Where a learning arm differs most from the control: the stored results by segment, corrected for looking at many.
 
-Arms were assigned to units at random, so a difference here is an effect of the arm on the units of the segment.
+Arms were assigned to units at random, so a difference here is an effect of the arm on the units of the segment. The p-value
+is the newest look's, not the smallest of all looks: a learning arm may differ at first and no longer.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def compared(engine: Engine, key: str, config: ExperimentConfig, arms: Sequence[
         primary = results.get(engine, key, segment=field).primary()[0]
         metric, name = primary.metric, primary.name
         found += [(field, line) for line in primary.comparisons if line.segment is not None and line.arm in arms]
-    adjusted = adjust([line.running_p for _, line in found])
+    adjusted = adjust([line.always_valid.p_value for _, line in found])
     lines = [
         _line(field, line, p, config.decision_rule.alpha) for (field, line), p in zip(found, adjusted, strict=True)
     ]
@@ -48,15 +49,10 @@ def _line(field: str, line: ComparisonLine, p: float | None, alpha: float) -> Se
         interval=line.always_valid.interval,
         shrunk=line.shrunk.difference if line.shrunk else None,
         shrunk_interval=line.shrunk.interval if line.shrunk else None,
-        p_value=line.running_p,
+        p_value=line.always_valid.p_value,
         adjusted_p_value=p,
-        differs=p is not None and p <= alpha and _same_sign(line),
+        differs=p is not None and p <= alpha,
     )
-
-
-def _same_sign(line: ComparisonLine) -> bool:
-    """Whether the difference still has the sign that it had when its smallest p-value was reached."""
-    return line.difference is not None and (line.running_sign is None or line.difference * line.running_sign > 0)
 
 
 def _size(line: SegmentDifference) -> tuple[bool, float]:

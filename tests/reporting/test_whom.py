@@ -121,6 +121,8 @@ def test_segments_are_those_of_the_results_corrected_by_holm(report: dict[str, A
     known = sorted(one["p_value"] for one in report["segments"] if one["p_value"] is not None)
     assert first["adjusted_p_value"] == pytest.approx(len(known) * known[0])
     assert not [one for one in report["segments"] if one["segment"] == "free" and one["differs"]]
+    ranks = [(one["differs"], one["p_value"] is not None) for one in report["segments"]]
+    assert ranks == sorted(ranks, reverse=True)
 
 
 def test_the_findings_say_it_in_words(report: dict[str, Any]) -> None:
@@ -128,7 +130,11 @@ def test_the_findings_say_it_in_words(report: dict[str, Any]) -> None:
     assert "The predictions of the reward use plan" in text
     assert "Where plan is pro, b earns 0." in text and "more than the choice of control" in text
     assert "Where plan is free" not in text
-    assert "Where plan is pro, learned has 0." in text and "also after correction for" in text
+    assert (
+        "Where plan is pro, Reward per decision is 0." in text
+        and "higher in arm learned than in control" in text
+        and "also after correction for" in text
+    )
 
 
 def test_the_page_draws_it_and_the_api_and_the_report_have_it(

@@ -106,7 +106,9 @@ class StoredWhom(Document):
     importance: list[FeatureImportance]  # largest first
     metric: str | None  # of the segments; null: no result was computed yet
     metric_name: str
-    segments: list[SegmentDifference]  # by size of the difference as far as it is not noise, largest first
+    segments: list[
+        SegmentDifference
+    ]  # those that differ first, then those with a p-value, by size of the shrunk difference
     findings: list[str]  # in words
     assumptions: list[str]
 

@@ -55,6 +55,6 @@ def _line(field: str, line: ComparisonLine, p: float | None, alpha: float) -> Se
     )
 
 
-def _size(line: SegmentDifference) -> tuple[bool, float]:
+def _size(line: SegmentDifference) -> tuple[bool, bool, float]:
     shown = line.difference if line.shrunk is None else line.shrunk
-    return line.differs, abs(shown or 0.0)
+    return line.differs, line.p_value is not None, abs(shown or 0.0)

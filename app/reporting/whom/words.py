@@ -81,7 +81,9 @@ def _clearest(value: FieldValue) -> ActionInValue | None:
 def _value(field: str, value: FieldValue, action: ActionInValue, control: str) -> str:
     more, ends = _difference(action.difference or 0.0, action.difference_interval)
     earns = "" if action.value is None else f" earns {action.value:.3g} a decision,"
-    chosen = "".join(f" {share.arm} chooses it in {100 * share.share:.0f}%." for share in action.chosen)
+    chosen = "".join(
+        f" Arm {share.arm} chooses it in {100 * share.share:.0f}% of its decisions there." for share in action.chosen
+    )
     return f"Where {field} is {value.value}, {action.action}{earns} {more} than the choice of {control}{ends}.{chosen}"
 
 
@@ -100,16 +102,18 @@ def _segments(report: StoredWhom) -> list[str]:
 
 
 def _segment(line: SegmentDifference, report: StoredWhom, count: int) -> str:
-    more, ends = _difference(line.difference or 0.0, line.interval)
-    where = f"Where {line.field} is {line.segment or '(none)'}, {line.arm} has {more} on {report.metric_name}"
+    more, ends = _difference(line.difference or 0.0, line.interval, ("higher", "lower"))
+    where = f"Where {line.field} is {line.segment or '(none)'}, {report.metric_name} is {more} in arm {line.arm}"
     looking = "" if count == 1 else f", also after correction for {count} segments"
-    return f"{where} than {report.control}{ends}{looking}."
+    return f"{where} than in {report.control}{ends}{looking}."
 
 
-def _difference(difference: float, interval: IntervalDocument) -> tuple[str, str]:
+def _difference(
+    difference: float, interval: IntervalDocument, words: tuple[str, str] = ("more", "less")
+) -> tuple[str, str]:
     """How much more or less, and its interval on the same side."""
     sign = 1.0 if difference >= 0 else -1.0
-    more = f"{abs(difference):.3g} {'more' if sign > 0 else 'less'}"
+    more = f"{abs(difference):.3g} {words[0] if sign > 0 else words[1]}"
     if interval.low is None or interval.high is None:
         return more, ""
     low, high = sorted((sign * interval.low, sign * interval.high))

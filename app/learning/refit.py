@@ -73,9 +73,13 @@ def refit(engine: Engine, settings: Settings, experiment_id: int, arm: str, *, a
 
 
 def examples_before(connection: Connection, version: VersionInfo, policy: BanditPolicy) -> list[Example]:
-    """The newest examples that a version and its ancestors learned from, at most MOST_ROWS, in the order of learning."""
-    configs, kept = Configs(connection, version.experiment_id), deque[Example](maxlen=MOST_ROWS)
-    for round_ in rebuilds.rounds(connection, version.id, MOST_ROWS):
+    """The newest examples of a version and its ancestors that it still holds for true, in the order of learning.
+
+    What a fit once left out, because the world had changed, is not learned again.
+    """
+    most = min(MOST_ROWS, version.manifest["learner"]["window"])
+    configs, kept = Configs(connection, version.experiment_id), deque[Example](maxlen=most)
+    for round_ in rebuilds.rounds(connection, version.id, most):
         kept.extend(examples_of(policy, [(due, reward) for reward, due in round_], configs))
     return list(kept)
 

@@ -112,14 +112,13 @@ class Encoder:
         tokens = read_line(line)
         return " ".join(["|a", *self._own.words(tokens)])
 
-    def of_decision(self, belief: str, context: FloatArray, action_lines: Sequence[str]) -> FloatArray:
-        """The vectors of one belief for the actions of one decision, shape (K, d)."""
-        if belief == "shared":
-            return self._shared.of(context, action_lines)
-        row = context[np.newaxis]
-        if belief == "kernel":
-            row = with_kernel(row, self._kernel)
-        return np.broadcast_to(row, (len(action_lines), row.shape[1]))
+    def vector(self, belief: str, context: FloatArray) -> FloatArray:
+        """The vector of a context (d,) for a belief with a block per action."""
+        return with_kernel(context[np.newaxis], self._kernel)[0] if belief == "kernel" else context
+
+    def shared(self, context: FloatArray, action_lines: Sequence[str]) -> FloatArray:
+        """The vectors of the actions of one decision for the shared belief, shape (K, SHARED)."""
+        return self._shared.of(context, action_lines)
 
     def _vectors(self, contexts: FloatArray, shared: FloatArray | None) -> dict[str, FloatArray]:
         vectors = {}

@@ -36,7 +36,7 @@ class AutoPredictor:
         # A regression knows no uncertainty of its own: that of a belief stands in.
         self._name = beliefs[0] if beliefs else next(name for name in ("shared", "linear") if name in state.sums)
         self._believes = bool(beliefs)
-        self._belief = state.sums[self._name].belief()
+        self._belief = state.belief(self._name)
         self._deviation = policy.exploration * math.sqrt(state.noise)
         self._memory = self._belief.inverse.nbytes
         if files:
@@ -66,15 +66,17 @@ class AutoPredictor:
         if not action_lines:
             raise ValueError("needs at least one action line")
         context, shared = self._encoder.context(shared_line)
-        block = self._blocks(action_lines)
-        vectors = self._encoder.of_decision(self._name, context, action_lines)
-        means = []
-        if self._believes:
-            means.append(self._scale.believable(self._belief.means(block, vectors)))
+        if self._name == "shared":
+            mean, variance = self._belief.of_rows(self._encoder.shared(context, action_lines))
+        else:
+            mean, variance = self._belief.of_blocks(
+                self._blocks(action_lines), self._encoder.vector(self._name, context)
+            )
+        means = [self._scale.believable(mean)] if self._believes else []
         if self._scorer is not None:
             scores = self._scorer.scores(shared, [self._encoder.action_line(line) for line in action_lines])
             means.append(self._scale.believable(-np.array(scores)))
-        return np.mean(means, axis=0), self._deviation * np.sqrt(self._belief.variances(block, vectors))
+        return np.mean(means, axis=0), self._deviation * np.sqrt(variance)
 
     def close(self) -> None:
         """Frees memory. Further calls do nothing."""
@@ -87,6 +89,4 @@ class AutoPredictor:
         return best_probabilities(*self.beliefs(shared_line, action_lines))
 
     def _blocks(self, action_lines: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        if self._name == "shared":
-            return np.zeros(len(action_lines), dtype=np.int64)
         return np.array([self._encoder.block(line) for line in action_lines], dtype=np.int64)

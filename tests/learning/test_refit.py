@@ -111,7 +111,9 @@ def test_an_erased_unit_leaves_no_trace_in_refits(loop: Loop) -> None:
     for number in range(3):
         play(loop, "gone", made, 80, number)
     again(loop, made, asked=True)
-    mine = query(loop.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'u3' AND experiment_id = %s", made)[0][0]
+    mine = query(loop.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'u3' AND experiment_id = %s", made)[
+        0
+    ][0]
     assert mine > 0
     asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "u3")
     assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]

@@ -25,6 +25,7 @@ RIDGES: Final = (
     100.0,
     1000.0,
 )  # prior precisions, in units of the noise: rewards and columns are standardised
+DOUBT: Final = 10.0  # columns for each unit of the largest prior precision that uncertainty may assume
 _ROWS: Final = 4096  # rows that are summed at once
 
 
@@ -67,8 +68,10 @@ class Sums:
     def belief(self, ridge: float) -> "Belief":
         """The belief that follows from the sums and a prior precision."""
         size = self.moment.shape[1]
-        inverse = np.asarray(np.linalg.inv(self.gram + ridge * np.eye(size)), dtype=np.float64)
-        return Belief(np.einsum("bij,bj->bi", inverse, self.moment), inverse, ridge)
+        # A strict prior may be right for the means and still is no reason not to explore what is unknown.
+        unsure = min(ridge, max(1.0, size / DOUBT))
+        inverse = np.asarray(np.linalg.inv(self.gram + unsure * np.eye(size)), dtype=np.float64)
+        return Belief(self.weights(ridge), inverse, unsure)
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ class Belief:
     """A solved belief."""
 
     weights: FloatArray  # (blocks, d): posterior mean
-    inverse: FloatArray  # (blocks, d, d): A^-1
-    ridge: float  # prior precision
+    inverse: FloatArray  # (blocks, d, d): A^-1 for uncertainty
+    ridge: float  # its prior precision
 
     def means(self, block: NDArray[np.int64], rows: FloatArray) -> FloatArray:
         """Mean rewards, shape (n,), of rows (n, d) in their blocks (n,); block -1 is unknown and has the mean 0."""

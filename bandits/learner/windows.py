@@ -6,26 +6,26 @@ from typing import Final
 import numpy as np
 
 from bandits.distribution import FloatArray
-from bandits.learner.beliefs import Sums
+from bandits.learner.beliefs import RIDGES, Sums
 from bandits.learner.encoder import Encoded
 
 LEAST: Final = 100  # rows that are learned before any is predicted
 JUDGED: Final = 1600  # newest rows that are predicted, or a tenth of the log
-STRICT: Final = 1000.0  # a prior precision under which hardly more than the mean is learned
-LEAD: Final = 4.0  # standard errors
+LEAD: Final = 5.0  # standard errors; the log is judged again and again
 
 
 def newest_that_hold(table: Encoded, beliefs: Sequence[str]) -> int:
     """The number of newest rows to learn from: all, unless a cut is better by more than LEAD standard errors.
 
     Cuts lie 200, 300, 400, 600, 800, 1200, ... rows before the end. The rows after a cut are predicted twice, part by part:
-    by a linear belief that knows what came after the cut, and by one that knows the whole log; each with the better of two
-    prior precisions, so that neither loses by learning noise. The clearest cut counts.
+    by a belief that knows what came after the cut, and by one that knows the whole log; each with the best prior precision,
+    so that neither loses by learning noise. The clearest cut counts. The most general belief judges: to one that cannot
+    express the world, the world seems to change with the contexts in which an action is chosen.
     """
     n = len(table.rewards)
     if n <= 2 * LEAST:
         return n
-    name = "shared" if "linear" not in beliefs else "linear"
+    name = next(name for name in ("kernel", "linear", "shared") if name in beliefs)
     block = np.zeros_like(table.block) if name == "shared" else table.block
     log = _Log(block, table.vectors[name], table.rewards - table.rewards.mean())
     cuts = [length for length in _lengths(n) if length > LEAST]
@@ -60,19 +60,19 @@ class _Log:
         self._blocks = int(block.max()) + 1
 
     def progressive(self, first: int, lengths: Sequence[int]) -> FloatArray:
-        """Squared errors of the newest rows under each prior precision, shape (2, longest length).
+        """Squared errors of the newest rows under each prior precision, shape (precisions, longest length).
 
         :param first: the first row that is learned.
         :param lengths: the parts begin so many rows before the end, in falling order; each is predicted from the rows
             between `first` and its beginning.
         """
-        n, size = len(self._rewards), self._rows.shape[1]
-        sums, learned, errors = Sums.empty(self._blocks, size), first, []
+        n = len(self._rewards)
+        sums, learned, errors = Sums.empty(self._blocks, self._rows.shape[1]), first, []
         for length, following in zip(lengths, [*lengths[1:], 0], strict=True):
             past, part = slice(learned, n - length), slice(n - length, n - following)
             sums.add(self._block[past], self._rows[past], self._rewards[past])
             learned = n - length
-            weights = [sums.weights(ridge)[self._block[part]] for ridge in (float(size), STRICT)]
+            weights = [sums.weights(ridge)[self._block[part]] for ridge in RIDGES]
             predicted = [np.einsum("ni,ni->n", self._rows[part], weight) for weight in weights]
             errors.append(np.square(np.stack(predicted) - self._rewards[part]))
         return np.concatenate(errors, axis=1)

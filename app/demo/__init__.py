@@ -22,23 +22,14 @@ TRAINING_WAIT_S = 30.0
 REPORT_WAIT_S = 60.0
 ARMS = (("learned", 0.6), ("best_seller", 0.2), ("uniform", 0.2))
 POLICIES: dict[str, JsonObject] = {
-    "learned": {
-        "type": "bandit",
-        "algorithm": "squarecb",
-        "parameters": {
-            "gamma_scale": 20,
-            "learning_rate": 1.0,
-            "interactions": ["context*action", "action*action"],
-        },
-        "exploration_floor": 0.01,
-    },
+    "learned": {"type": "bandit"},
     "best_seller": {"type": "fixed", "action": BEST_SELLER},
     "uniform": {"type": "uniform"},
 }
 
 
 CANDIDATES: dict[str, JsonObject] = {
-    "greedy": {"policy": POLICIES["learned"] | {"algorithm": "epsilon_greedy", "parameters": {"epsilon": 0.01}}},
+    "greedy": {"policy": {"type": "bandit", "algorithm": "epsilon_greedy", "parameters": {"epsilon": 0.01}}},
     "no_household": {"policy": POLICIES["learned"], "features_off": ["purchases", "last", "favourite", "share"]},
 }
 

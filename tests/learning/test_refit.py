@@ -43,8 +43,11 @@ def play(loop: Loop, key: str, experiment_id: int, count: int, seed: int) -> Any
     return done
 
 
-def again(loop: Loop, experiment_id: int, **options: Any) -> refit.Refitted | None:
-    done = refit.refit(loop.runtime.engine, settings(loop.database_url), experiment_id, "learned", **options)
+def again(loop: Loop, experiment_id: int, *, asked: bool = False) -> refit.Refitted | None:
+    if asked:
+        (key,) = query(loop.database_url, "SELECT key FROM experiments WHERE id = %s", experiment_id)[0]
+        refit.ask(loop.runtime.engine, key, "learned", "test")
+    done = refit.refit(loop.runtime.engine, settings(loop.database_url), experiment_id, "learned")
     loop.runtime.snapshots.refresh()
     return done
 

@@ -295,6 +295,9 @@ def policy(document: Mapping[str, JsonValue]) -> str:
         return f"always chooses {parsed.action}"
     if not isinstance(parsed, BanditPolicy):
         return "chooses at random, every action equally often"
-    given = "exploration_floor" in document  # a default floor is not mentioned
-    floor = f", with {percent(parsed.exploration_floor)} of its choices spread evenly over all actions" if given else ""
-    return f"learns ({parsed.algorithm}){floor}"
+    if "exploration_floor" not in document:  # a default floor is not mentioned
+        return f"learns ({parsed.algorithm})"
+    floor = percent(parsed.exploration_floor)
+    if parsed.floor_start > parsed.exploration_floor:
+        floor = f"{percent(parsed.floor_start)}, falling to {floor} as it learns,"
+    return f"learns ({parsed.algorithm}), with {floor} of its choices spread evenly over all actions"

@@ -25,7 +25,7 @@ RIDGES: Final = (
     100.0,
     1000.0,
 )  # prior precisions, in units of the noise: rewards and columns are standardised
-DOUBT: Final = 10.0  # columns for each unit of the largest prior precision that uncertainty may assume
+DOUBT: Final = 20.0  # columns for each unit of the largest prior precision that uncertainty may assume
 _ROWS: Final = 4096  # rows that are summed at once
 
 
@@ -89,17 +89,19 @@ class Belief:
         out[known] = np.einsum("ni,ni->n", rows[known], self.weights[block[known]])
         return out
 
-    def of_blocks(self, blocks: NDArray[np.int64], row: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Means and x' A^-1 x (times the noise's variance, it is the variance) of one row (d,) in each of the blocks.
+    def among(self, blocks: NDArray[np.int64]) -> tuple["Belief", NDArray[np.int64]]:
+        """A belief of only these blocks (K,), and the place of each in it; unknown ones (-1) share a block of the prior."""
+        known, places = np.unique(blocks, return_inverse=True)
+        if known.tolist() == list(range(len(self.weights))):
+            return self, np.asarray(places, dtype=np.int64)
+        unknown = np.eye(self.weights.shape[1]) / self.ridge
+        weights = [self.weights[block] if block >= 0 else np.zeros(len(unknown)) for block in known]
+        inverse = [self.inverse[block] if block >= 0 else unknown for block in known]
+        return Belief(np.array(weights), np.array(inverse), self.ridge), np.asarray(places, dtype=np.int64)
 
-        Block -1 is unknown: the prior's mean 0 and x' x count.
-        """
-        known = np.flatnonzero(blocks >= 0)
-        mean, variance = np.zeros(blocks.size), np.full(blocks.size, float(row @ row) / self.ridge)
-        mine = blocks[known]
-        mean[known] = self.weights[mine] @ row
-        variance[known] = (self.inverse[mine] @ row) @ row
-        return mean, np.maximum(variance, 0.0)
+    def of_row(self, row: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Means and x' A^-1 x (times the noise's variance, it is the variance) of one row (d,) in each block."""
+        return self.weights @ row, np.maximum((self.inverse @ row) @ row, 0.0)
 
     def of_rows(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same for rows (n, d) that share the only block."""

@@ -11,6 +11,7 @@ from bandits.learner.encoder import Encoded
 
 LEAST: Final = 100  # rows that are learned before any is predicted
 JUDGED: Final = 1600  # newest rows that are predicted, or a tenth of the log
+RISE: Final = 3.0  # standard errors by which the whole log has to predict worse after a cut
 LEAD: Final = 5.0  # standard errors; the log is judged again and again
 
 
@@ -21,6 +22,9 @@ def newest_that_hold(table: Encoded, beliefs: Sequence[str]) -> int:
     by a belief that knows what came after the cut, and by one that knows the whole log; each with the best prior precision,
     so that neither loses by learning noise. The clearest cut counts. The most general belief judges: to one that cannot
     express the world, the world seems to change with the contexts in which an action is chosen.
+
+    A cut also needs the whole log to predict clearly worse after it than before. Without this, success would look like a
+    change: once nearly every choice is right, "everything pays" predicts better than what knows where it does not.
     """
     n = len(table.rewards)
     if n <= 2 * LEAST:
@@ -29,17 +33,28 @@ def newest_that_hold(table: Encoded, beliefs: Sequence[str]) -> int:
     block = np.zeros_like(table.block) if name == "shared" else table.block
     log = _Log(block, table.vectors[name], table.rewards - table.rewards.mean())
     cuts = [length for length in _lengths(n) if length > LEAST]
-    starts = [length for length in reversed(_lengths(n)) if length <= max(JUDGED, n // 10)]
-    whole = log.progressive(0, starts)
+    starts = [length for length in reversed(cuts) if length <= max(JUDGED, n // 10)] + [LEAST]
+    whole = log.progressive(0, [length for length in reversed(cuts) if length <= n - LEAST] + [LEAST])
     best, clearest = n, LEAD
     for cut in cuts:
         after = log.progressive(n - cut, [start for start in starts if start <= cut - LEAST])
         judged = after.shape[1]
         lead = _better(whole[:, -judged:]) - _better(after)
         error = float(lead.std()) / judged**0.5
-        if float(lead.mean()) > clearest * error:
+        worse = _rise(_better(whole), cut) > RISE
+        if worse and float(lead.mean()) > clearest * error:
             best, clearest = cut, float(lead.mean()) / error if error else float("inf")
     return best
+
+
+def _rise(errors: FloatArray, cut: int) -> float:
+    """How much larger the errors are after a cut than before it, in standard errors; 0 when there is no before."""
+    before, after = errors[:-cut], errors[-cut:]
+    if len(before) < LEAST:
+        return 0.0
+    spread = float(before.var() / len(before) + after.var() / len(after)) ** 0.5
+    rise = float(after.mean() - before.mean())
+    return rise / spread if spread else (float("inf") if rise > 0.0 else 0.0)
 
 
 def _lengths(n: int) -> list[int]:

@@ -9,6 +9,7 @@ NOTES = {
     "constant": "has had one value only: nothing can be learned from it",
     "identifier_like": "looks like an identifier and is left out: if it says something, send it as text",
     "timestamp_like": "looks like a time and is left out: send the hour, the weekday or an age instead",
+    "crowded": "there are more features than it counts: the rarest numbers are left out",
     "often_missing": "is often missing: that it is missing is learned, too",
 }
 
@@ -35,7 +36,7 @@ def reason(report: LearnerReport) -> str:
 
 def note(found: FeatureNote) -> str:
     """Say what was found about a feature."""
-    return f"of the {found.line} {NOTES[found.code]}"
+    return f"{NOTES[found.code]} (of the {found.line})"
 
 
 def memory(report: LearnerReport) -> str:

@@ -36,6 +36,20 @@ CANDIDATES = {
 }
 
 
+SHORT = {
+    "linear": "line per action",
+    "kernel": "curve per action",
+    "shared": "line over features",
+    "ca": "regression",
+    "cca": "regression with pairs",
+}
+
+
+def short_candidate(name: str) -> str:
+    """Name a candidate of the race in a chart."""
+    return " + ".join(SHORT[part] for part in name.split("+"))
+
+
 def candidate(name: str) -> str:
     """Say what a candidate of the race is."""
     words = [CANDIDATES[part] for part in name.split("+")]

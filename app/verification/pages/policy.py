@@ -47,7 +47,8 @@ def _race(key: str, history: History) -> "_Race | None":
     if report is None:
         return None
     rows = [
-        Row(policy_words.candidate(one.name), one.loss, strong=one.name == report.served) for one in report.best_first
+        Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
+        for one in report.best_first
     ]
     notes = [(note.feature, learner_words.note(note)) for note in report.notes]
     return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), notes)

@@ -262,7 +262,7 @@ def test_a_pinned_candidate_decides_whatever_the_race_says() -> None:
 
 
 def test_scaled_features_make_up_for_what_raw_ones_cost() -> None:
-    """Columns of the size of a temperature, an income and a revenue: the default learns, and squarecb of raw features does not."""
+    """Columns of the size of a temperature and of a revenue: the default learns, and squarecb of raw features does not."""
     random = np.random.default_rng(2)
     drawn = random.normal([0, 14], [1, 2], (1500, 2))
     contexts = [{"x": 310.0 + float(v), "revenue": float(np.exp(r))} for v, r in drawn]

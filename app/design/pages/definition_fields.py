@@ -21,7 +21,7 @@ GROUPS: Final = {  # the algorithms that have a parameter
     for name in KNOWN
 }
 
-FLOORS: Final = [f"{100 * floor:g}" for floor in LEARNER_FLOORS]
+FLOOR: Final = f"{100 * LEARNER_FLOORS[1]:g}"
 KEY: Final = Text(empty="")
 PARAMETERS: Final = Part(
     {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
@@ -30,7 +30,7 @@ PARAMETERS: Final = Part(
 POLICY: Final = Part(
     {
         **{"type": Text("bandit"), "action": KEY, "algorithm": Text(DEFAULT_ALGORITHM)},
-        **{"exploration_floor": percent(FLOORS[1]), "exploration_floor_start": percent(FLOORS[0])},
+        **{"exploration_floor": percent(FLOOR), "exploration_floor_start": percent("")},
         "parameters": PARAMETERS,
     }
 )

@@ -295,9 +295,7 @@ def policy(document: Mapping[str, JsonValue]) -> str:
         return f"always chooses {parsed.action}"
     if not isinstance(parsed, BanditPolicy):
         return "chooses at random, every action equally often"
-    if "exploration_floor" not in document:  # a default floor is not mentioned
+    if "exploration_floor" not in document:
         return f"learns ({parsed.algorithm})"
-    floor = percent(parsed.exploration_floor)
-    if parsed.floor_start > parsed.exploration_floor:
-        floor = f"{percent(parsed.floor_start)}, falling to {floor} as it learns,"
+    floor = " falling to ".join(map(percent, dict.fromkeys((parsed.floor_start, parsed.exploration_floor))))
     return f"learns ({parsed.algorithm}), with {floor} of its choices spread evenly over all actions"

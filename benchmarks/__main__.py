@@ -2,7 +2,20 @@
 
 import argparse
 
-from benchmarks import batch, decide, events, latency, learning, memory, noise, sequences, unit_coverage, units, whom
+from benchmarks import (
+    batch,
+    decide,
+    events,
+    latency,
+    learning,
+    learning_quality,
+    memory,
+    noise,
+    sequences,
+    unit_coverage,
+    units,
+    whom,
+)
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -20,6 +33,7 @@ SIMULATIONS = {
     "unit_coverage": unit_coverage.measure,
     "noise": noise.measure,
     "whom": whom.measure,
+    "learning_quality": learning_quality.measure,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from app.commands.data import dump, export, import_, restore
+from app.commands.models import rebuild, rollback
 from app.commands.shared import data_dir_option, engine_for, exported, folder, progress, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
@@ -258,25 +259,7 @@ def audit(data_dir: Path, experiment: str) -> None:
     sys.exit(0 if report.ok else 1)
 
 
-@main.command()
-@data_dir_option
-@click.argument("experiment")
-@click.argument("arm")
-@click.argument("version", type=int)
-@click.option("--reason", required=True, help="Why; kept in the experiment's history.")
-def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: str) -> None:
-    """Serve an earlier model VERSION of EXPERIMENT's ARM again.
-
-    Web processes follow within two seconds. The change is recorded with its reason.
-    """
-    from app.registry import versions as models
-
-    with servers(data_dir) as settings, engine_for(settings) as engine:
-        models.rollback(engine, experiment, arm, version, reason, "cli")
-    click.echo(f"{experiment}/{arm} serves version {version}.")
-
-
-for command in (dump, restore, import_, export, users):
+for command in (dump, restore, import_, export, users, rollback, rebuild):
     main.add_command(command)
 main.add_command(
     _Lazy("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")

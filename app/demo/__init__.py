@@ -22,23 +22,14 @@ TRAINING_WAIT_S = 30.0
 REPORT_WAIT_S = 60.0
 ARMS = (("learned", 0.6), ("best_seller", 0.2), ("uniform", 0.2))
 POLICIES: dict[str, JsonObject] = {
-    "learned": {
-        "type": "bandit",
-        "algorithm": "squarecb",
-        "parameters": {
-            "gamma_scale": 20,
-            "learning_rate": 1.0,
-            "interactions": ["context*action", "action*action"],
-        },
-        "exploration_floor": 0.01,
-    },
+    "learned": {"type": "bandit"},
     "best_seller": {"type": "fixed", "action": BEST_SELLER},
     "uniform": {"type": "uniform"},
 }
 
 
 CANDIDATES: dict[str, JsonObject] = {
-    "greedy": {"policy": POLICIES["learned"] | {"algorithm": "epsilon_greedy", "parameters": {"epsilon": 0.01}}},
+    "greedy": {"policy": {"type": "bandit", "algorithm": "epsilon_greedy", "parameters": {"epsilon": 0.01}}},
     "no_household": {"policy": POLICIES["learned"], "features_off": ["purchases", "last", "favourite", "share"]},
 }
 
@@ -62,6 +53,7 @@ def run(url: str, key: str, out: IO[str], audit: Callable[[], Any] | None = None
     console.print(tables.arms(played, [name for name, _ in ARMS]))
     console.print(tables.over_time(played))
     console.print(f"Model versions trained while it ran: {versions}.")
+    console.print(tables.race(_serving_manifest(client)))
     console.print(tables.results(_results(client, len(everything))))
     evaluation = _evaluation(client, console)
     console.print(tables.off_policy(evaluation))
@@ -147,6 +139,12 @@ def _wait_for_training(client: Client, decisions: int) -> int:
         if arm["versions"][-1]["examples"] >= decisions or time.monotonic() > deadline:
             return len(arm["versions"]) - 1
         time.sleep(0.5)
+
+
+def _serving_manifest(client: Client) -> JsonObject:
+    _, policy = client.call("GET", f"/v1/experiments/{EXPERIMENT_KEY}/policy")
+    (arm,) = policy["arms"]
+    return dict(next(version for version in arm["versions"] if version["serving"])["manifest"])
 
 
 def _results(client: Client, decisions: int) -> JsonObject:

@@ -48,6 +48,17 @@ def over_time(played: list[Played]) -> Table:
     return table
 
 
+def race(manifest: JsonObject) -> Table:
+    """Return the race of the learned arm's candidates: whose predictions, made before it learned, were best."""
+    learner = manifest["learner"]
+    table = _table("candidate", "squared error", "", title="The race: predictions before they were learned")
+    ranked = sorted(learner["candidates"], key=lambda one: one["loss"] if one["loss"] is not None else 9.0)
+    for one in ranked:
+        loss = "-" if one["loss"] is None else f"{one['loss']:.3f}"
+        table.add_row(one["name"], loss, "decides" if one["name"] == learner["served"] else "")
+    return table
+
+
 def results(report: JsonObject) -> Table:
     """Return the platform's comparison with the control, valid at any look."""
     (metric,) = report["metrics"]

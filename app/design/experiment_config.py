@@ -64,7 +64,7 @@ class ArmSpec(Model):
     policy: dict[str, JsonValue] = Field(
         description='{"type": "fixed", "action": ID}, {"type": "uniform"}, or {"type": "bandit", "algorithm": NAME, '
         '"parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
-        examples=[{"type": "bandit", "algorithm": "squarecb", "exploration_floor": 0.05}],
+        examples=[{"type": "bandit"}],
     )
 
 

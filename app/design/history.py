@@ -24,6 +24,7 @@ WORDS = {
     "experiment_conclude": "concluded the experiment",
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
+    "model_rebuild": "asked for a model to be rebuilt",
     "candidate_stored": "stored a candidate policy",
     "candidate_removed": "removed a candidate policy",
     "trigger_created": "created a trigger",

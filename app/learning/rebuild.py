@@ -148,13 +148,8 @@ def rebuild_lineage(
     _, untrained = model_bytes.load(connection, root.id, settings.secret_key)
     policy = parse_policy(root.manifest["policy"])
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
-    lesson = _Lesson(
-        connection,
-        serving.version_id,
-        experiment_id,
-        feedback_schemas.applied_version(connection, experiment_id),
-        set(without),
-    )
+    schema = feedback_schemas.applied_version(connection, experiment_id)
+    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, set(without))
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))
     report = check_model(plain, policy, shown, trained=bool(lesson.learned))

@@ -12,14 +12,17 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy import Connection, Engine
 
+from app.foundation.errors import NotFound
 from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of
+from app.learning.rebuild import rebuild_lineage
 from app.learning.store import rebuilds, training
 from app.learning.training import canaries, learner_part, promote
 from app.registry import signed_bytes as model_bytes
+from app.registry.lookup import stored_experiment
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.models import NewVersion, VersionInfo
@@ -27,6 +30,7 @@ from bandits.encoding import ENCODING_VERSION
 from bandits.examples import Example, TrainingDataError
 from bandits.learner.state import MOST_ROWS
 from bandits.model import learn_from_nothing
+from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, parse_policy, policy_to_json
 from bandits.safety import check_model
 
@@ -42,40 +46,70 @@ class Refitted(NamedTuple):
     problems: tuple[str, ...]
 
 
+def ask(engine: Engine, experiment_key: str, arm: str, actor: str) -> None:
+    """Ask for a rebuild of an arm's model; the worker does it.
+
+    :raises NotFound: no such experiment, or the arm does not learn.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, experiment_key)
+        if not rebuilds.ask(connection, experiment.id, arm):
+            raise NotFound("unknown_version", f"Arm {arm!r} of {experiment_key!r} has no model versions.")
+        platform.record_change(
+            connection, actor=actor, kind="model_rebuild", experiment_id=experiment.id, before=None, after={"arm": arm}
+        )
+
+
+def rebuild_now(engine: Engine, settings: Settings, experiment_key: str, arm: str, actor: str) -> Refitted | None:
+    """Ask for a rebuild and do it in this process. See ``ask`` and ``refit``."""
+    ask(engine, experiment_key, arm, actor)
+    with transaction(engine) as connection:
+        experiment_id = stored_experiment(connection, experiment_key).id
+    return refit(engine, settings, experiment_id, arm)
+
+
 def due_arms(engine: Engine) -> list[tuple[int, str]]:
     """Return (experiment id, arm) for every arm whose serving version wants a refit."""
     with transaction(engine) as connection:
         return rebuilds.wanting_refit(connection)
 
 
-def refit(engine: Engine, settings: Settings, experiment_id: int, arm: str, *, asked: bool = False) -> Refitted | None:
-    """Fit the serving version of an arm again, from nothing, and serve the result.
+def refit(engine: Engine, settings: Settings, experiment_id: int, arm: str) -> Refitted | None:
+    """Learn what the serving version of an arm knows again, from nothing, and serve the result.
 
-    :param asked: a person asked for it, so that it need not be due.
+    A policy of Vowpal Wabbit's own algorithms is learned again round by round, and only when a person asked for it.
+
     :returns: None if it is not due, if another process trains this arm, or if the log cannot be learned.
     """
     with transaction(engine) as connection:
         if not training.lock_lineage(connection, experiment_id, arm):
             return None
+        asked = rebuilds.done(connection, experiment_id, arm)
         (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
         parent = models.find(connection, experiment_id, arm, serving.number)
-        if parent is None or not (asked or parent.manifest.get("learner", {}).get("wants_fit")):
+        if parent is None or not parent.examples or not (asked or parent.manifest.get("learner", {}).get("wants_fit")):
             return None
         policy = parse_policy(parent.manifest["policy"])
-        if not isinstance(policy, BanditPolicy) or not policy.rebuilds or not parent.examples:
-            return None
+        assert isinstance(policy, BanditPolicy), "only learning arms have versions"
         try:
-            return _refit(connection, settings, parent, policy)
-        except (ModelRefused, TrainingDataError) as error:
+            if policy.rebuilds:
+                return _refit(connection, settings, parent, policy)
+            done = rebuild_lineage(connection, settings, experiment_id, arm, reason="a person asked for it")
+            return Refitted(done.number, done.decisions, done.promoted, done.problems)
+        except (ModelRefused, ModelError, TrainingDataError) as error:
             models.report_problem(connection, experiment_id, arm, str(error))
             log.error("refit_failed", experiment_id=experiment_id, arm=arm, error=str(error))
             return None
 
 
 def examples_before(connection: Connection, version: VersionInfo, policy: BanditPolicy) -> list[Example]:
-    """The newest examples that a version and its ancestors learned from, at most MOST_ROWS, in the order of learning."""
-    configs, kept = Configs(connection, version.experiment_id), deque[Example](maxlen=MOST_ROWS)
-    for round_ in rebuilds.rounds(connection, version.id, MOST_ROWS):
+    """The newest examples of a version and its ancestors that it still holds for true, in the order of learning.
+
+    What a fit once left out, because the world had changed, is not learned again.
+    """
+    most = min(MOST_ROWS, version.manifest["learner"]["window"])
+    configs, kept = Configs(connection, version.experiment_id), deque[Example](maxlen=most)
+    for round_ in rebuilds.rounds(connection, version.id, most):
         kept.extend(examples_of(policy, [(due, reward) for reward, due in round_], configs))
     return list(kept)
 

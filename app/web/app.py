@@ -10,12 +10,11 @@ from flask_openapi.models import SecurityScheme
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
-from app.design.api import experiments
 from app.foundation import logs, metrics
 from app.foundation.api import answers, problems
 from app.foundation.api.strict_request import StrictRequest
 from app.foundation.settings import Settings, from_environment
-from app.learning.api import rewards
+from app.learning.api import rebuilds, rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
 from app.people.api import people
@@ -91,7 +90,7 @@ def _install(app: Any, settings: Settings) -> None:
     app.after_request(_finish)
     for blueprint in (
         rewards.blueprint,  # deciding adds its routes to the same blueprint
-        experiments.blueprint,
+        rebuilds.blueprint,  # design's routes, and one of learning
         results.blueprint,
         personalizer.blueprint,
         people.blueprint,

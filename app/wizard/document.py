@@ -13,6 +13,7 @@ from app.design.people_config import PURPOSES
 from app.foundation.fields import JsonObject
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard import form
+from bandits.policy import LEARNERS
 
 Document = JsonObject  # a definition as the API takes it
 HOLDOUT: Final = "holdout"
@@ -163,7 +164,11 @@ def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
     for index, row in enumerate(tree["arms"]):
         arm = form.ARM.values(row, f"/arms/{index}", findings, ["key", "share"])
-        arms.append(arm | {"policy": policy_of(POLICY, row["policy"], f"/arms/{index}/policy", findings)})
+        policy = policy_of(POLICY, row["policy"], f"/arms/{index}/policy", findings)
+        if tree["actions:among"] == "composed" and policy.get("algorithm") in LEARNERS:
+            policy.pop("algorithm")  # the default of composed messages, which cannot have these
+            policy.pop("parameters")
+        arms.append(arm | {"policy": policy})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
     if tree["arms:holdout"]:

@@ -19,12 +19,23 @@ from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import Checked, check
 from app.wizard.form import FORMS, NAMES, STEPS
-from bandits.policy import INTERACTIONS
+from bandits.policy import ALGORITHMS, CANDIDATES, INTERACTIONS, LEARNERS, NOT_FOR_SLATES
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
 
 CHOICES: Final[dict[str, object]] = {
     "algorithms": [(name, f"{name}: {words}") for name, words in policy_words.ALGORITHMS.items()],
+    "algorithms_of_slates": [
+        (name, f"{name}: {words}")
+        for name, words in policy_words.ALGORITHMS.items()
+        if name not in LEARNERS and name not in NOT_FOR_SLATES
+    ],
+    "candidates": [
+        ("", "the one that predicts best (recommended)"),
+        *((name, policy_words.candidate(name)) for name in CANDIDATES),
+    ],
+    "learners": " ".join(LEARNERS),
+    "interactions_of": " ".join(ALGORITHMS),
     "aggregations": [(name, f"they {words} ({name})") for name, words in definition_words.AGGREGATIONS.items()],
     "interactions": INTERACTIONS,
     "sources": definition_words.SOURCES,

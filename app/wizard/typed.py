@@ -81,6 +81,7 @@ def _typed_arms(known: Document) -> Typed:
         result |= FORMS["arms"].fields["arms:holdout_share"].typed(last["share"], "arms:holdout_share")
     result["arms"] = [ARM.of_document(arm) for arm in arms]
     for typed, arm in zip(result["arms"], arms, strict=True):
-        if "exploration_floor" not in arm["policy"]:
-            typed["policy"]["exploration_floor"] = ""
+        for floor in ("exploration_floor", "exploration_floor_start"):
+            if floor not in arm["policy"]:
+                typed["policy"][floor] = ""
     return result | {"control_arm": "" if control is None else str(arms.index(control))}

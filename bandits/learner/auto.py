@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bandits.distribution import FloatArray
 from bandits.examples import Example, checked_text
 from bandits.learner import regressions
-from bandits.learner.beliefs import Sums
+from bandits.learner.beliefs import RIDGES, Sums
 from bandits.learner.encoder import Encoded, Encoder, Row
 from bandits.learner.feature_stats import LogStats
 from bandits.learner.race import Race
@@ -32,6 +32,7 @@ STATS_ROWS: Final = 20_000  # rows, evenly spread, whose features are counted
 LEAST_STAGE: Final = 50  # rows before the first part that is predicted
 STAGES: Final = 3  # doublings of the log in the race
 SCORED: Final = 5_000  # newest rows of a part that are scored
+SCORED_AT_ONCE: Final = 100  # rows between which scores fade
 SPARE_BLOCKS: Final = 8  # new actions that get a block between fits, beside as many as there were
 SAME: Final = 1e-9  # spread of rewards in [0, 1] below which they count as all equal
 START: Final = "linear+ca"  # serves until another is clearly better
@@ -105,6 +106,7 @@ def learn_round(state: State, policy: BanditPolicy, rows: Sequence[Row]) -> Stat
         name: regressions.learn(name, parent, table.lines, rewards) for name, parent in state.regressions.items()
     }
     state.examples += len(rows)
+    state.window += len(rows)
     return state
 
 
@@ -118,30 +120,48 @@ def candidates(encoder: Encoder, policy: BanditPolicy) -> tuple[str, ...]:
 
 def predictions(state: State, table: Encoded) -> FloatArray:
     """Centred rewards of the rows' chosen actions as each candidate predicts them, shape (m, n)."""
-    single = {name: sums.belief().means(_blocks(name, table), table.vectors[name]) for name, sums in state.sums.items()}
+    single = {name: state.belief(name).means(_blocks(name, table), table.vectors[name]) for name in state.sums}
     single |= {name: regressions.predict(payload, table.lines) for name, payload in state.regressions.items()}
     believed = {name: state.scale.believable(values) for name, values in single.items()}
     return np.stack([np.mean([believed[part] for part in name.split("+")], axis=0) for name in state.race.names])
 
 
 def _compete(state: State, encoder: Encoder, table: Encoded, *, pinned: bool) -> None:
-    """Scores the candidates on growing parts of the log, each predicted by a fit on everything before it."""
+    """Scores the candidates on growing parts of the log, each predicted by a fit on everything before it.
+
+    The prior precision of each belief in a part is the one that was best in the parts before it.
+    """
     n = len(table.rewards)
     borders = [border for stage in range(STAGES, -1, -1) if (border := n >> stage) >= LEAST_STAGE]
+    errors = {name: np.zeros(len(RIDGES)) for name in encoder.beliefs}
     for first, until in pairwise(borders):
         _fit_all(state, encoder, table.take(slice(0, first)))
         part = table.take(slice(max(first, until - SCORED), until))
-        state.race.score(predictions(state, part), state.scale.centred(part.rewards))
+        predicted, rewards = predictions(state, part), state.scale.centred(part.rewards)
+        for begin in range(0, len(rewards), SCORED_AT_ONCE):
+            block = slice(begin, begin + SCORED_AT_ONCE)
+            state.race.score(predicted[:, block], rewards[block])
+        for name, sums in state.sums.items():
+            errors[name] += [_loss(sums, ridge, name, part, rewards, state.scale) for ridge in RIDGES]
+            state.ridges[name] = RIDGES[int(errors[name].argmin())]
     if not pinned:
         state.race.choose()
-    state.race.recent[:] = 0.0
+
+
+def _loss(sums: Sums, ridge: float, name: str, part: Encoded, rewards: FloatArray, scale: RewardScale) -> float:
+    block = _blocks(name, part)
+    known = np.flatnonzero(block >= 0)
+    predicted = np.einsum("ni,ni->n", part.vectors[name][known], sums.weights(ridge)[block[known]])
+    return float(np.square(scale.believable(predicted) - rewards[known]).sum())
 
 
 def _fit_all(state: State, encoder: Encoder, table: Encoded) -> None:
     """Replaces what every candidate knows by a fit on these rows alone."""
     rewards = state.scale.centred(table.rewards)
     needed = {part for name in state.race.names for part in name.split("+")}
-    state.sums = {name: Sums.empty(*encoder.sizes(name)) for name in encoder.beliefs if name in needed}
+    first = encoder.beliefs[0]  # also where a regression is pinned, whose uncertainty it lends
+    state.sums = {name: Sums.empty(*encoder.sizes(name)) for name in encoder.beliefs if name in needed or name == first}
+    state.ridges = {name: state.ridges.get(name, RIDGES[0]) for name in state.sums}
     _add(state.sums, table, rewards)
     state.regressions = {
         name: regressions.learn(name, None, table.lines, rewards) for name in regressions.FLAGS if name in needed

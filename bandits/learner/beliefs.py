@@ -1,8 +1,8 @@
 """Gaussian beliefs about rewards: Bayesian linear regression from sums, one block of columns per action or one for all.
 
-With rows x (d columns) and rewards y, noise of variance v, and the prior N(0, v I), the belief about the weights is
+With rows x (d columns) and rewards y, noise of variance v, and the prior N(0, v / ridge I), the belief about the weights is
 
-    precision A = I + sum x x',  mean = A^-1 sum y x,  covariance v A^-1
+    precision A = ridge I + sum x x',  mean = A^-1 sum y x,  covariance v A^-1
 
 (Bishop 2006, "Pattern Recognition and Machine Learning", section 3.3). So the belief about the reward of a row is Gaussian with
 the mean x' mean and the variance v x' A^-1 x. Rewards are centred before, so what is not known counts as average.
@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray
 
-RIDGE: Final = 1.0  # prior precision, in units of the noise: rewards and columns are standardised
+RIDGES: Final = (
+    1.0,
+    10.0,
+    100.0,
+    1000.0,
+)  # prior precisions, in units of the noise: rewards and columns are standardised
+DOUBT: Final = 20.0  # columns for each unit of the largest prior precision that uncertainty may assume
 _ROWS: Final = 4096  # rows that are summed at once
 
 
@@ -54,11 +60,18 @@ class Sums:
                 self.gram[number] += np.einsum("ni,nj->ij", x, x)
                 self.moment[number] += np.einsum("n,ni->i", rewards[part], x)
 
-    def belief(self) -> "Belief":
-        """The belief that follows from the sums."""
+    def weights(self, ridge: float) -> FloatArray:
+        """The posterior means (blocks, d) under a prior precision."""
+        regular = self.gram + ridge * np.eye(self.moment.shape[1])
+        return np.asarray(np.linalg.solve(regular, self.moment[..., np.newaxis])[..., 0], dtype=np.float64)
+
+    def belief(self, ridge: float) -> "Belief":
+        """The belief that follows from the sums and a prior precision."""
         size = self.moment.shape[1]
-        inverse = np.asarray(np.linalg.inv(self.gram + RIDGE * np.eye(size)), dtype=np.float64)
-        return Belief(np.einsum("bij,bj->bi", inverse, self.moment), inverse)
+        # A strict prior may be right for the means and still is no reason not to explore what is unknown.
+        unsure = min(ridge, max(1.0, size / DOUBT))
+        inverse = np.asarray(np.linalg.inv(self.gram + unsure * np.eye(size)), dtype=np.float64)
+        return Belief(self.weights(ridge), inverse, unsure)
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,8 @@ class Belief:
     """A solved belief."""
 
     weights: FloatArray  # (blocks, d): posterior mean
-    inverse: FloatArray  # (blocks, d, d): A^-1
+    inverse: FloatArray  # (blocks, d, d): A^-1 for uncertainty
+    ridge: float  # its prior precision
 
     def means(self, block: NDArray[np.int64], rows: FloatArray) -> FloatArray:
         """Mean rewards, shape (n,), of rows (n, d) in their blocks (n,); block -1 is unknown and has the mean 0."""
@@ -75,11 +89,21 @@ class Belief:
         out[known] = np.einsum("ni,ni->n", rows[known], self.weights[block[known]])
         return out
 
-    def variances(self, block: NDArray[np.int64], rows: FloatArray) -> FloatArray:
-        """x' A^-1 x, shape (n,), in units of the noise's variance; for block -1 that of the prior, x' x."""
-        out = np.einsum("ni,ni->n", rows, rows) / RIDGE
-        for number in np.unique(block[block >= 0]):
-            mine = block == number
-            x = rows[mine]
-            out[mine] = np.einsum("ni,ni->n", x @ self.inverse[number], x)
-        return np.asarray(np.maximum(out, 0.0))
+    def among(self, blocks: NDArray[np.int64]) -> tuple["Belief", NDArray[np.int64]]:
+        """A belief of only these blocks (K,), and the place of each in it; unknown ones (-1) share a block of the prior."""
+        known, places = np.unique(blocks, return_inverse=True)
+        if known.tolist() == list(range(len(self.weights))):
+            return self, np.asarray(places, dtype=np.int64)
+        unknown = np.eye(self.weights.shape[1]) / self.ridge
+        weights = [self.weights[block] if block >= 0 else np.zeros(len(unknown)) for block in known]
+        inverse = [self.inverse[block] if block >= 0 else unknown for block in known]
+        return Belief(np.array(weights), np.array(inverse), self.ridge), np.asarray(places, dtype=np.int64)
+
+    def of_row(self, row: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Means and x' A^-1 x (times the noise's variance, it is the variance) of one row (d,) in each block."""
+        return self.weights @ row, np.maximum((self.inverse @ row) @ row, 0.0)
+
+    def of_rows(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same for rows (n, d) that share the only block."""
+        variance = np.einsum("ni,ni->n", rows @ self.inverse[0], rows)
+        return rows @ self.weights[0], np.maximum(variance, 0.0)

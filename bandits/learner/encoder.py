@@ -6,6 +6,7 @@ a model never grows with the log, the catalogue or the size of a context.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ BUDGET: Final = 300_000  # numbers of one belief: blocks x columns^2
 MOST_BLOCKS: Final = 1000  # actions with a block of their own
 KERNEL: Final = 120  # random features, where the budget bears them
 LEAST_KERNEL: Final = 30
+LINES: Final = 4096  # scaled action lines that are kept
 MOST_PRODUCTS: Final = 60  # columns; with more, the products of two context features are too many
 
 
@@ -57,6 +59,8 @@ class Encoder:
         self._shared = SharedVectors(self._own)
         rest = min(most - self._contexts.size, KERNEL)
         self._kernel = rest if rest >= LEAST_KERNEL and self._contexts.size > 1 else 0
+        self.action_line = lru_cache(LINES)(self._scaled_action)
+        """The scaled line of an action; its id stays."""
         featured = self._own.size > 1
         blocks = 0 < planned <= MOST_BLOCKS
         self.beliefs = tuple(
@@ -102,24 +106,23 @@ class Encoder:
         """The number of an action; -1 without a block."""
         return self.actions.get(action_key(action_line), -1)
 
-    def context(self, shared_line: str) -> tuple[FloatArray, str]:
-        """The vector (d,) and the scaled line of one context."""
+    def context(self, shared_line: str, *, scaled: bool) -> tuple[FloatArray, str]:
+        """The vector (d,) of one context, and its scaled line if a regression reads it."""
         tokens = read_line(shared_line)
-        return self._contexts.vector(tokens), " ".join(["shared |c", *self._contexts.words(tokens)])
+        line = " ".join(["shared |c", *self._contexts.words(tokens)]) if scaled else ""
+        return self._contexts.vector(tokens), line
 
-    def action_line(self, line: str) -> str:
-        """The scaled line of an action; its id stays."""
+    def _scaled_action(self, line: str) -> str:
         tokens = read_line(line)
         return " ".join(["|a", *self._own.words(tokens)])
 
-    def of_decision(self, belief: str, context: FloatArray, action_lines: Sequence[str]) -> FloatArray:
-        """The vectors of one belief for the actions of one decision, shape (K, d)."""
-        if belief == "shared":
-            return self._shared.of(context, action_lines)
-        row = context[np.newaxis]
-        if belief == "kernel":
-            row = with_kernel(row, self._kernel)
-        return np.broadcast_to(row, (len(action_lines), row.shape[1]))
+    def vector(self, belief: str, context: FloatArray) -> FloatArray:
+        """The vector of a context (d,) for a belief with a block per action."""
+        return with_kernel(context[np.newaxis], self._kernel)[0] if belief == "kernel" else context
+
+    def shared(self, context: FloatArray, action_lines: Sequence[str]) -> FloatArray:
+        """The vectors of the actions of one decision for the shared belief, shape (K, SHARED)."""
+        return self._shared.of(context, action_lines)
 
     def _vectors(self, contexts: FloatArray, shared: FloatArray | None) -> dict[str, FloatArray]:
         vectors = {}

@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray, mix_floor
 from bandits.learner import regressions
+from bandits.learner.beliefs import Belief
 from bandits.learner.state import State
 from bandits.learner.thompson import best_probabilities
 from bandits.policy import BanditPolicy
 from bandits.vw import EXAMPLE_BYTES, Scorer
 
+MOST_SETS: Final = 4  # sets of actions that stay prepared
 WEIGHT_BYTES: Final = 16 << 18  # of a regression in Vowpal Wabbit's memory
 
 
@@ -27,6 +30,7 @@ class AutoPredictor:
         self._examples = state.examples
         self._fitted = state.scaler is not None
         self._memory = 0
+        self._sets: dict[tuple[str, ...], _Actions] = {}
         self._scorer: Scorer | None = None
         if not self._fitted:
             return
@@ -36,7 +40,7 @@ class AutoPredictor:
         # A regression knows no uncertainty of its own: that of a belief stands in.
         self._name = beliefs[0] if beliefs else next(name for name in ("shared", "linear") if name in state.sums)
         self._believes = bool(beliefs)
-        self._belief = state.sums[self._name].belief()
+        self._belief = state.belief(self._name)
         self._deviation = policy.exploration * math.sqrt(state.noise)
         self._memory = self._belief.inverse.nbytes
         if files:
@@ -65,16 +69,18 @@ class AutoPredictor:
         """Means and standard deviations of the actions' rewards in centred units, shape (K,) each."""
         if not action_lines:
             raise ValueError("needs at least one action line")
-        context, shared = self._encoder.context(shared_line)
-        block = self._blocks(action_lines)
-        vectors = self._encoder.of_decision(self._name, context, action_lines)
-        means = []
-        if self._believes:
-            means.append(self._scale.believable(self._belief.means(block, vectors)))
+        context, shared = self._encoder.context(shared_line, scaled=self._scorer is not None)
+        actions = self._actions(tuple(action_lines))
+        if actions.belief is None:
+            mean, variance = self._belief.of_rows(self._encoder.shared(context, action_lines))
+        else:
+            mean, variance = actions.belief.of_row(self._encoder.vector(self._name, context))
+            mean, variance = mean[actions.places], variance[actions.places]
+        mean = self._scale.believable(mean)
         if self._scorer is not None:
-            scores = self._scorer.scores(shared, [self._encoder.action_line(line) for line in action_lines])
-            means.append(self._scale.believable(-np.array(scores)))
-        return np.mean(means, axis=0), self._deviation * np.sqrt(self._belief.variances(block, vectors))
+            predicted = self._scale.believable(-np.array(self._scorer.scores(shared, actions.lines)))
+            mean = 0.5 * (mean + predicted) if self._believes else predicted
+        return mean, self._deviation * np.sqrt(variance)
 
     def close(self) -> None:
         """Frees memory. Further calls do nothing."""
@@ -86,7 +92,27 @@ class AutoPredictor:
             return np.full(len(action_lines), 1.0 / len(action_lines))
         return best_probabilities(*self.beliefs(shared_line, action_lines))
 
-    def _blocks(self, action_lines: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    def _actions(self, lines: tuple[str, ...]) -> "_Actions":
+        """What is the same in every decision among these actions. Kept for a few sets of them."""
+        found = self._sets.get(lines)
+        if found is None:
+            found = self._prepared(lines)
+            while len(self._sets) >= MOST_SETS:
+                self._sets.pop(next(iter(self._sets)), None)
+            self._sets[lines] = found
+        return found
+
+    def _prepared(self, lines: tuple[str, ...]) -> "_Actions":
+        scaled = [self._encoder.action_line(line) for line in lines] if self._scorer is not None else []
         if self._name == "shared":
-            return np.zeros(len(action_lines), dtype=np.int64)
-        return np.array([self._encoder.block(line) for line in action_lines], dtype=np.int64)
+            return _Actions(None, np.arange(len(lines)), scaled)
+        blocks = np.array([self._encoder.block(line) for line in lines], dtype=np.int64)
+        return _Actions(*self._belief.among(blocks), scaled)
+
+
+class _Actions(NamedTuple):
+    """A set of actions, prepared for decisions among them."""
+
+    belief: Belief | None  # of their blocks; None: they share one
+    places: NDArray[np.int64]  # (K,): of each action in the belief's blocks
+    lines: list[str]  # scaled, where a regression reads them

@@ -80,6 +80,7 @@ class LineScaler(NamedTuple):
     numbers: Mapping[str, Rule]  # by encoded name, in its order
     words: tuple[str, ...]  # indicators that deserve a column, the most frequent first
     off: tuple[str, ...] = ()  # features whose words look like identifiers
+    crowded: bool = False  # there were more features than are counted: the rarest numbers are left out
 
 
 class Scaler(NamedTuple):
@@ -123,6 +124,7 @@ class Scaler(NamedTuple):
                 if rule.indicator:
                     notes.append(Note("often_missing", {"feature": name, "line": line}))
             notes += [Note("identifier_like", {"feature": name, "line": line}) for name in part.off]
+            notes += [Note("crowded", {"feature": "", "line": line})] * part.crowded
         return notes
 
 
@@ -141,7 +143,7 @@ def _line_scaler(stats: LineStats, *, in_order: bool) -> LineScaler:
     usable = [word for word in stats.words if (name := feature_of(word)) and name not in off]
     varied = [word for word in usable if MIN_WORD_ROWS <= stats.words[word] < stats.rows]
     varied.sort(key=lambda word: (-stats.words[word], word))
-    return LineScaler(rules, tuple(varied), tuple(sorted(off)))
+    return LineScaler(rules, tuple(varied), tuple(sorted(off)), stats.crowded)
 
 
 def _rule(name: str, stats: NumberStats, rows: int, *, in_order: bool) -> Rule:
@@ -200,7 +202,8 @@ def _heavy(stats: NumberStats) -> Rule | None:
 
 
 def _line_json(part: LineScaler) -> dict[str, object]:
-    return {"numbers": {name: [*rule] for name, rule in part.numbers.items()}, "off": part.off, "words": part.words}
+    numbers = {name: [*rule] for name, rule in part.numbers.items()}
+    return {"crowded": part.crowded, "numbers": numbers, "off": part.off, "words": part.words}
 
 
 def _line_from(obj: Any) -> LineScaler:  # Any: JSON of a stored scaler
@@ -213,4 +216,4 @@ def _line_from(obj: Any) -> LineScaler:  # Any: JSON of a stored scaler
     words, off = tuple(obj["words"]), tuple(obj["off"])
     if not all(isinstance(text, str) for text in (*words, *off)):
         raise ValueError("words must be texts")
-    return LineScaler(rules, words, off)
+    return LineScaler(rules, words, off, bool(obj["crowded"]))

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from bandits.distribution import FloatArray
-from bandits.learner.beliefs import Sums
+from bandits.learner.beliefs import Belief, Sums
 from bandits.learner.encoder import Encoder
 from bandits.learner.race import Race
 from bandits.learner.regressions import check_options
@@ -61,7 +61,7 @@ class State:
 
     examples: int  # decisions learned, each once
     fitted: int = 0  # decisions learned at the last fit from nothing
-    window: int = 0  # newest decisions that this fit used
+    window: int = 0  # newest decisions that are known: those that the fit used, and the rounds since
     earlier: int = 0  # decisions learned before those that a fit is given: they were too many, or are gone from the log
     incumbent: str = ""  # candidate that served before a fit from nothing; "" without one
     scale: RewardScale = UNSCALED
@@ -69,6 +69,7 @@ class State:
     actions: tuple[str, ...] = ()  # actions that have blocks, in their order
     planned: int = 0  # number of blocks at the last fit, for which the sizes were made
     sums: dict[str, Sums] = field(default_factory=dict)  # by belief
+    ridges: dict[str, float] = field(default_factory=dict)  # by belief, the prior precision
     regressions: dict[str, bytes] = field(default_factory=dict)  # by name, Vowpal Wabbit's files
     race: Race = field(default_factory=lambda: Race.new(()))
 
@@ -81,7 +82,12 @@ class State:
     def wants_fit(self) -> bool:
         """Whether a fit from nothing is due: the log grew by a tenth, or what is served predicts worse than it used to."""
         new = self.examples - self.fitted
-        return new >= max(LEAST_GROWTH, GROWTH * min(self.fitted, MOST_ROWS)) or (new > 0 and self.race.drifted)
+        held = min(self.window - new, MOST_ROWS)
+        return new >= max(LEAST_GROWTH, GROWTH * held) or (new > 0 and self.race.drifted)
+
+    def belief(self, name: str) -> Belief:
+        """A solved belief."""
+        return self.sums[name].belief(self.ridges[name])
 
     def describe(self) -> dict[str, object]:
         """What a person should know of the state, as plain JSON values: the race, the fit, and what was left out and why."""
@@ -102,6 +108,7 @@ class State:
             "noise": self.noise,
             "reward_center": self.scale.center,
             "reward_unit": self.scale.unit,
+            "ridges": self.ridges,
             "fitted": self.fitted,
             "window": self.window,
             "wants_fit": self.wants_fit,
@@ -135,6 +142,7 @@ class State:
             "actions": list(self.actions),
             "planned": self.planned,
             "race": {"names": list(race.names), "served": race.served, "weight": race.weight},
+            "ridges": self.ridges,
             "arrays": [[name, list(array.shape)] for name, array in arrays.items()],
             "files": [[name, len(content)] for name, content in sorted(self.regressions.items())],
         }
@@ -190,6 +198,7 @@ def _read(examples: int, body: bytes) -> State:
         tuple(header["actions"]),
         header["planned"],
         {name.partition("/")[0]: _sums(arrays, name) for name in arrays if name.endswith("/gram")},
+        header["ridges"],
         files,
         Race(
             tuple(race["names"]),

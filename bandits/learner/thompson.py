@@ -37,6 +37,9 @@ def best_probabilities(means: Sequence[float] | FloatArray, deviations: Sequence
         raise DistributionError(f"needs as many deviations as means, at least one: {mean.shape}, {deviation.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()) or float(deviation.min()) < 0.0:
         raise DistributionError("means and deviations must be finite, deviations not negative")
+    if mean.size == 2 and float(deviation.min()) > 0.0:  # no integral is needed
+        first = float(ndtr((mean[0] - mean[1]) / math.hypot(*deviation.tolist())))
+        return np.array([first, 1.0 - first])
     mean = mean - mean.max()
     uncertain = deviation > NARROWEST * max(float(deviation.max()), -float(mean.min()))
     chances, best_point = np.zeros(mean.size), -math.inf

@@ -43,8 +43,11 @@ def play(loop: Loop, key: str, experiment_id: int, count: int, seed: int) -> Any
     return done
 
 
-def again(loop: Loop, experiment_id: int, **options: Any) -> refit.Refitted | None:
-    done = refit.refit(loop.runtime.engine, settings(loop.database_url), experiment_id, "learned", **options)
+def again(loop: Loop, experiment_id: int, *, asked: bool = False) -> refit.Refitted | None:
+    if asked:
+        (key,) = query(loop.database_url, "SELECT key FROM experiments WHERE id = %s", experiment_id)[0]
+        refit.ask(loop.runtime.engine, key, "learned", "test")
+    done = refit.refit(loop.runtime.engine, settings(loop.database_url), experiment_id, "learned")
     loop.runtime.snapshots.refresh()
     return done
 
@@ -111,7 +114,9 @@ def test_an_erased_unit_leaves_no_trace_in_refits(loop: Loop) -> None:
     for number in range(3):
         play(loop, "gone", made, 80, number)
     again(loop, made, asked=True)
-    mine = query(loop.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'u3' AND experiment_id = %s", made)[0][0]
+    mine = query(loop.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'u3' AND experiment_id = %s", made)[
+        0
+    ][0]
     assert mine > 0
     asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "u3")
     assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]

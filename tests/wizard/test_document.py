@@ -247,7 +247,11 @@ def test_no_error_hides_another() -> None:
         control_arm="0",
         arms=[
             {"key": "c", "share": "20", "policy": {"type": "fixed"}},
-            {"key": "c", "share": "70", "policy": {"exploration_floor": "0", "parameters": {"bits": "99"}}},
+            {
+                "key": "c",
+                "share": "70",
+                "policy": {"algorithm": "squarecb", "exploration_floor": "0", "parameters": {"bits": "99"}},
+            },
         ],
         reward={"window_s": "0", "window_s:unit": "hours", "min": "3", "max": "1", "default": "x"},
         metrics=[{"key": "m", "role": "primary"}],

@@ -4,23 +4,34 @@ from typing import Final
 
 from app.foundation.pages.fields.kinds import Boxes, Duration, Findings, Number, Text, Typed, Value, percent
 from app.foundation.pages.fields.trees import Part
-from bandits.policy import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS, Parameter
+from bandits.policy import (
+    ALGORITHMS,
+    COMMON,
+    DEFAULT_ALGORITHM,
+    DEFAULT_INTERACTIONS,
+    LEARNER_FLOORS,
+    LEARNERS,
+    Parameter,
+)
 
-_GROUPS: Final = {**ALGORITHMS, "": COMMON}
-KNOWN: Final[dict[str, Parameter]] = {
-    name: spec for group in (COMMON, *ALGORITHMS.values()) for name, spec in group.items()
+_GROUPS: Final = {**LEARNERS, **ALGORITHMS, "": COMMON}
+KNOWN: Final[dict[str, Parameter]] = {name: spec for group in _GROUPS.values() for name, spec in group.items()}
+GROUPS: Final = {  # the algorithms that have a parameter
+    name: [*ALGORITHMS] if name in COMMON else [group for group, specs in _GROUPS.items() if name in specs]
+    for name in KNOWN
 }
-GROUPS: Final = {name: [group for group, specs in _GROUPS.items() if name in specs] for name in KNOWN}
 
+FLOOR: Final = f"{100 * LEARNER_FLOORS[1]:g}"
 KEY: Final = Text(empty="")
 PARAMETERS: Final = Part(
     {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
-    | {"interactions": Boxes(DEFAULT_INTERACTIONS)}
+    | {"interactions": Boxes(DEFAULT_INTERACTIONS), "candidate": Text()}
 )
 POLICY: Final = Part(
     {
-        **{"type": Text("bandit"), "action": KEY, "algorithm": Text("squarecb")},
-        **{"exploration_floor": percent("5"), "parameters": PARAMETERS},
+        **{"type": Text("bandit"), "action": KEY, "algorithm": Text(DEFAULT_ALGORITHM)},
+        **{"exploration_floor": percent(FLOOR), "exploration_floor_start": percent("")},
+        "parameters": PARAMETERS,
     }
 )
 CAP: Final = Part(
@@ -35,7 +46,7 @@ def range_of(name: str) -> str:
     """What a parameter may be, for each way of learning that has it."""
     groups = [(group, specs[name]) for group, specs in _GROUPS.items() if name in specs]
     texts = [
-        f"{group + ': ' if group else ''}{spec.low:g} to {spec.high:.10g}, empty: {spec.default:g}"
+        f"{group + ': ' if group and len(groups) > 1 else ''}{spec.low:g} to {spec.high:.10g}, empty: {spec.default:g}"
         for group, spec in groups
     ]
     return f"{name}. {'; '.join(texts)}."
@@ -49,7 +60,12 @@ def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> d
     kind = typed["type"]
     if kind != "bandit":
         return fields.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
-    result = fields.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
-    names = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
+    floors = ["exploration_floor", "exploration_floor_start"]
+    result = fields.values(typed, pointer, findings, ["type", "algorithm", *floors])
+    algorithm = typed["algorithm"]
+    if algorithm in LEARNERS:
+        names = [*LEARNERS[algorithm], *(["candidate"] if algorithm == "auto" else [])]
+    else:
+        names = [*COMMON, *ALGORITHMS.get(algorithm, {}), "interactions"]
     parameters = PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, names)
     return result | {"parameters": parameters}

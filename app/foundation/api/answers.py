@@ -195,5 +195,11 @@ class RollbackAnswer(BaseModel):
     before: int
 
 
+class RebuildAnswer(BaseModel):
+    experiment: str
+    arm: str
+    status: Literal["waiting"]
+
+
 PROBLEM_STATUSES = ("400", "401", "403", "404", "409", "413", "422", "429", "503")
 PROBLEMS: dict[Any, Any] = dict.fromkeys(PROBLEM_STATUSES, Problem)  # flask-openapi gives the app's own to no blueprint

@@ -122,9 +122,27 @@ def has_ledger(connection: Connection, experiment_id: int, arm: str) -> bool:
 
 
 def wanting_refit(connection: Connection) -> list[tuple[int, str]]:
-    """Return (experiment id, arm) for every arm whose serving version says that a refit is due."""
+    """Return (experiment id, arm) for every arm whose serving version says that a refit is due, or for which a person asked."""
     query = """
         SELECT g.experiment_id, g.arm FROM lineages g JOIN model_versions m ON m.id = g.serving_version_id
-        WHERE (m.manifest->'learner'->>'wants_fit')::boolean AND g.problem IS NULL
+        WHERE g.rebuild_asked_at IS NOT NULL OR ((m.manifest->'learner'->>'wants_fit')::boolean AND g.problem IS NULL)
     """
     return [(row.experiment_id, row.arm) for row in connection.execute(text(query))]
+
+
+def ask(connection: Connection, experiment_id: int, arm: str) -> bool:
+    """Record that a person asks for a rebuild; returns False if the arm does not learn."""
+    query = """
+        UPDATE lineages SET rebuild_asked_at = coalesce(rebuild_asked_at, clock_timestamp())
+        WHERE experiment_id = :experiment_id AND arm = :arm
+    """
+    return connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).rowcount > 0
+
+
+def done(connection: Connection, experiment_id: int, arm: str) -> bool:
+    """Forget that a person asked for a rebuild; returns whether one did."""
+    query = """
+        UPDATE lineages SET rebuild_asked_at = NULL
+        WHERE experiment_id = :experiment_id AND arm = :arm AND rebuild_asked_at IS NOT NULL
+    """
+    return connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).rowcount > 0

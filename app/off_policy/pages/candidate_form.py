@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 
 from app.design.pages.definition_fields import GROUPS, KEY, POLICY, policy_of, range_of
-from app.design.pages.policy_words import ALGORITHMS, PARAMETERS
+from app.design.pages.policy_words import ALGORITHMS, PARAMETERS, candidate
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.pages.fields import trees
@@ -13,7 +13,8 @@ from app.foundation.pages.fields.kinds import Boxes, Findings, Number, Text, Typ
 from app.foundation.pages.fields.trees import Part, texts_of
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.logged_values import Choices
-from bandits.policy import DEFAULT_FLOOR, INTERACTIONS, MIN_FLOOR
+from bandits.policy import ALGORITHMS as VW_ALGORITHMS
+from bandits.policy import CANDIDATES, DEFAULT_FLOOR, INTERACTIONS, LEARNER_FLOORS, MIN_FLOOR
 
 KINDS: Final = (
     ("bandit", "A policy that learns"),
@@ -21,8 +22,10 @@ KINDS: Final = (
     ("uniform", "Every eligible action alike"),
     ("model", "A stored model version"),
 )
-FLOOR: Final = f"{MIN_FLOOR:g} to 1; empty: {DEFAULT_FLOOR:g}"
-CANDIDATE_POLICY: Final = Part({**POLICY.fields, "exploration_floor": Number()})
+FLOOR: Final = (
+    f"{MIN_FLOOR:g} to 1; empty: {LEARNER_FLOORS[1]:g} for auto and thompson, {DEFAULT_FLOOR:g} for the others"
+)
+CANDIDATE_POLICY: Final = Part({**POLICY.fields, "exploration_floor": Number(), "exploration_floor_start": Number()})
 FORM: Final = Part(
     {
         **{"key": KEY, "policy": CANDIDATE_POLICY, "features_off": Boxes()},
@@ -46,6 +49,8 @@ class Shown(NamedTuple):
     parameters: list[tuple[str, str, str, str]]  # name, words, range, the algorithms that have it; empty: all
     floor: str  # its range
     interactions: list[str]
+    interactions_of: str  # the algorithms that have them
+    candidates: list[Option]
 
 
 def shown(choices: Choices) -> Shown:
@@ -58,6 +63,8 @@ def shown(choices: Choices) -> Shown:
         parameters=[(name, PARAMETERS[name], range_of(name), ",".join(groups)) for name, groups in GROUPS.items()],
         floor=FLOOR,
         interactions=list(INTERACTIONS),
+        interactions_of=",".join(VW_ALGORITHMS),
+        candidates=[("", "the one that predicts best"), *((name, candidate(name)) for name in CANDIDATES)],
     )
 
 

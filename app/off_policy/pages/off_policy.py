@@ -24,6 +24,7 @@ from app.off_policy.pages import candidate_form, cap_question
 from app.off_policy.pages import evaluation_course as course
 from app.off_policy.pages import evaluation_figures as figures
 from app.off_policy.pages import evaluation_words as words
+from bandits.policy import DEFAULT_ALGORITHM
 
 FINISHED = 286  # a status at which the page's script loads the page again
 
@@ -216,7 +217,7 @@ def _candidate(spec: CandidateSpec, report: Report) -> ShownCandidate:
     if spec.model is not None:
         text = f"Model version {spec.model['version']} of arm {spec.model['arm']}"
     elif policy["type"] == "bandit":
-        text = f"Learns with {policy['algorithm']}"
+        text = f"Learns with {policy.get('algorithm', DEFAULT_ALGORITHM)}"
     elif policy["type"] == "fixed":
         text, named = "Always", str(policy["action"])
     else:

@@ -1,9 +1,12 @@
 """The models of the learning arms: where each came from, what it learned, which serves; comparing and going back."""
 
+from typing import NamedTuple
+
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
+from app.design.pages import policy_words
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
 from app.foundation.pages.charts import Row, Version
@@ -11,8 +14,12 @@ from app.foundation.pages.format import signed
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
+from app.learning import refit
+from app.learning.learner_report import LearnerReport, learner_report
 from app.registry import versions as models
 from app.verification import version_history as model_history
+from app.verification.pages import learner_words
+from app.verification.version_history import History
 
 SHOWN_ACTIONS = 20
 MOST_VERSIONS = 2**31 - 1  # the database's largest version number
@@ -26,8 +33,42 @@ def policy(key: str) -> str:
     history = model_history.history(process().engine, key, arm, before)
     dots = [Version(line.version.number, line.parent, line.serves, not line.passed) for line in history.lines]
     return experiment_page(
-        "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None
-    )
+        "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None,
+        race=_race(key, history),
+    )  # fmt: skip
+
+
+def _race(key: str, history: History) -> "_Race | None":
+    """The race of the serving version; null where the arm's policy has none."""
+    if history.serving is None:
+        return None
+    serving = model_history.version(process().engine, key, history.arm, history.serving.number)
+    report = learner_report(serving.version.manifest)
+    if report is None:
+        return None
+    rows = [
+        Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
+        for one in report.best_first
+    ]
+    notes = [(note.feature, learner_words.note(note)) for note in report.notes]
+    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), notes)
+
+
+class _Race(NamedTuple):
+    report: LearnerReport
+    rows: list[Row]
+    reason: str
+    memory: str
+    notes: list[tuple[str, str]]  # (feature, what was found about it)
+
+
+@page("/experiments/<key>/policy/rebuild", "editor", ("POST",))
+def rebuild_model(key: str) -> ResponseReturnValue:
+    """Ask for a rebuild."""
+    arm = request.form.get("arm", "")
+    refit.ask(process().engine, key, arm, user().name)
+    flash(f"The model of arm {arm} is learned again from its whole log. It takes from seconds to some minutes.")
+    return redirect(url_for("admin.policy", key=key, arm=arm))
 
 
 @page("/experiments/<key>/policy/compare", "viewer")

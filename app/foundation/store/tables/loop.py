@@ -100,6 +100,7 @@ lineages = Table(
     Column("revision", BigInteger, nullable=False),
     Column("problem", Text, nullable=True),  # why the last round did not go into service
     Column("generation", Integer, nullable=False, server_default="0"),  # of the ledger: one more at each rebuild
+    time_column("rebuild_asked_at", nullable=True),  # when a person asked for a rebuild that is not done yet
     Index("lineages_revision", "revision"),
 )
 

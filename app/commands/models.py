@@ -1,0 +1,48 @@
+"""The commands that change which model serves."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from app.commands.shared import data_dir_option, engine_for, servers
+
+
+@click.command()
+@data_dir_option
+@click.argument("experiment")
+@click.argument("arm")
+@click.argument("version", type=int)
+@click.option("--reason", required=True, help="Why; kept in the experiment's history.")
+def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: str) -> None:
+    """Serve an earlier model VERSION of EXPERIMENT's ARM again.
+
+    Web processes follow within two seconds. The change is recorded with its reason.
+    """
+    from app.registry import versions as models
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        models.rollback(engine, experiment, arm, version, reason, "cli")
+    click.echo(f"{experiment}/{arm} serves version {version}.")
+
+
+@click.command()
+@data_dir_option
+@click.argument("experiment")
+@click.argument("arm")
+def rebuild(data_dir: Path, experiment: str, arm: str) -> None:
+    """Learn the model of EXPERIMENT's ARM again, from nothing, over its whole log, and serve it.
+
+    Loopwise does this by itself as a log grows. Exit code 1: it was not done, and the reason is printed.
+    """
+    from app.learning import refit
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        done = refit.rebuild_now(engine, settings, experiment, arm, "cli")
+    if done is None:
+        click.echo("Nothing was learned yet, or the worker is at it; the Policy tab says more.", err=True)
+        sys.exit(1)
+    click.echo(f"{experiment}/{arm}: version {done.number} learned {done.decisions:,} decisions again.")
+    if not done.promoted:
+        click.echo(f"It did not pass its checks and does not serve: {'; '.join(done.problems)}", err=True)
+        sys.exit(1)

@@ -4,7 +4,9 @@ Heavy modules are imported only when a command runs, so that `--help` is fast.
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,17 +34,23 @@ class _Commands(click.Group):
         return ctx.exit(_FAILED)
 
 
-class _Lazy(click.Command):
-    """A command of app.commands.files, which is slow to import. Only its name and its line of help are here."""
+class LazyCommand(click.Command):
+    """A command whose module is slow to import. Only its name and its line of help are here."""
+
+    def __init__(self, name: str, module: str, attribute: str = "", **options: Any) -> None:
+        super().__init__(name, **options)
+        self.module, self.attribute = module, attribute or name
+
+    def loaded(self) -> click.Command:
+        """Import the command."""
+        command: click.Command = getattr(import_module(self.module), self.attribute)
+        return command
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
         """Import the command and return its context."""
-        from app.commands import files as cli_files
-
-        command: click.Command = getattr(cli_files, str(self.name))
-        return command.make_context(info_name, args, parent, **extra)
+        return self.loaded().make_context(info_name, args, parent, **extra)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -278,7 +286,19 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
 
 for command in (dump, restore, import_, export, users):
     main.add_command(command)
-main.add_command(
-    _Lazy("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")
-)
-main.add_command(_Lazy("compare", help="Compare the arms of a finished experiment, from a CSV or Parquet file."))
+FILES = "app.commands.files"
+for lazy in (
+    LazyCommand(
+        "evaluate", FILES, help="Value a policy that never ran, from a CSV or Parquet file of logged decisions."
+    ),
+    LazyCommand(
+        "compare", "app.commands.files", help="Compare the arms of a finished experiment, from a CSV or Parquet file."
+    ),
+    LazyCommand(
+        "simulate",
+        "app.commands.simulate",
+        "command",
+        help="Play a world whose truth is known, and count how often each claim of the product is right.",
+    ),
+):
+    main.add_command(command)

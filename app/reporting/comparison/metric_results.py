@@ -135,20 +135,33 @@ def _of_arm(computation: Computation, sums: _Sums, arm: str, preliminary: bool) 
     if preliminary:
         reason = f"no decision's window of {sums.metric.window_s:g} s is over yet"
         return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
-    ends = shares.ends(computation.stretches, (arm, control))
+    return [
+        compare_pair(computation.config, sums.metric, computation.stretches, Pair(arm, control, segment), rows)
+        for segment in segments
+    ]
+
+
+def compare_pair(
+    config: ExperimentConfig,
+    metric: MetricSpec,
+    stretches: Sequence[Stretch],
+    pair: Pair,
+    rows: Sequence[ArmSums],
+) -> Compared:
+    """Compare an arm with the control through every change of the shares.
+
+    :param rows: the sums of both arms, over the units that belong to a comparison of them.
+    """
+    arms = (pair.arm, pair.control)
+    ends = shares.ends(stretches, arms)
     if not any(ends.by_stretch):
-        reason = f"no unit was ever assigned while both {arm!r} and {control!r} got units"
-        return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
+        return lines.no_line(pair, f"no unit was ever assigned while both {pair.arm!r} and {pair.control!r} got units")
 
     def stratum(row: ArmSums) -> Hashable:
-        chance = shares.chance(computation.stretches, (arm, control), row.stretch, ends.by_stretch[row.stretch])
-        return chance, row.segment
+        return shares.chance(stretches, arms, row.stretch, ends.by_stretch[row.stretch]), row.segment
 
-    def compared(segment: str | None) -> Compared:
-        inside = [row for row in rows if segment is None or row.segment == segment]
-        return lines.compare(computation.config, sums.metric, Pair(arm, control, segment), inside, stratum)
-
-    return [compared(segment) for segment in segments]
+    inside = [row for row in rows if pair.segment is None or row.segment == pair.segment]
+    return lines.compare(config, metric, pair, inside, stratum)
 
 
 def _with_compared(value: ArmValue, compared: Sequence[Compared]) -> ArmValue:

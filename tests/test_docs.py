@@ -14,7 +14,8 @@ import click
 import pytest
 from prometheus_client import Counter, Histogram
 
-from app.commands.main import LazyCommand, main
+from app.commands.lazy import LazyCommand
+from app.commands.main import main
 from app.deciding.requests import DecideRequest
 from app.design.definition_rules import parse_config
 from app.foundation import metrics

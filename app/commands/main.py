@@ -4,13 +4,12 @@ Heavy modules are imported only when a command runs, so that `--help` is fast.
 """
 
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 
 from app.commands.data import dump, export, import_, restore
+from app.commands.lazy import LAZY
 from app.commands.shared import data_dir_option, engine_for, exported, folder, progress, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
@@ -32,25 +31,6 @@ class _Commands(click.Group):
         except (ServerError, SettingError) as error:
             click.echo(f"Error: {error}", err=True)
         return ctx.exit(_FAILED)
-
-
-class LazyCommand(click.Command):
-    """A command whose module is slow to import. Only its name and its line of help are here."""
-
-    def __init__(self, name: str, module: str, attribute: str = "", **options: Any) -> None:
-        super().__init__(name, **options)
-        self.module, self.attribute = module, attribute or name
-
-    def loaded(self) -> click.Command:
-        """Import the command."""
-        command: click.Command = getattr(import_module(self.module), self.attribute)
-        return command
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
-    ) -> click.Context:
-        """Import the command and return its context."""
-        return self.loaded().make_context(info_name, args, parent, **extra)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -284,21 +264,5 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-for command in (dump, restore, import_, export, users):
-    main.add_command(command)
-FILES = "app.commands.files"
-for lazy in (
-    LazyCommand(
-        "evaluate", FILES, help="Value a policy that never ran, from a CSV or Parquet file of logged decisions."
-    ),
-    LazyCommand(
-        "compare", "app.commands.files", help="Compare the arms of a finished experiment, from a CSV or Parquet file."
-    ),
-    LazyCommand(
-        "simulate",
-        "app.commands.simulate",
-        "command",
-        help="Play a world whose truth is known, and count how often each claim of the product is right.",
-    ),
-):
+for command in (dump, restore, import_, export, users, *LAZY):
     main.add_command(command)

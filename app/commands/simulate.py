@@ -113,9 +113,9 @@ def _play(name: str, world: World, runs: int, seed: int) -> Simulation:
 
 
 def _live(data_dir: Path, worlds: list[tuple[str, World]], runs: int, seed: int) -> list[Simulation]:
-    from app.commands import live_worlds
+    from app.commands.live_worlds import play
 
-    return live_worlds.play(data_dir, [(Path(name).stem, world) for name, world in worlds], runs, seed)
+    return play(data_dir, [(Path(name).stem, world) for name, world in worlds], runs, seed)
 
 
 def _fail(error: WorldRefused) -> NoReturn:

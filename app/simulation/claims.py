@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from scipy.stats import binom
 
 from app.foundation.formats.intervals import IntervalDocument
-from app.reporting.documents.results import ComparisonLine, MetricResults, RuleVerdict
+from app.reporting.documents.results import ComparisonLine, RuleVerdict
 from app.simulation.player import Look, Truth
 from app.simulation.report import ClaimLine
 from app.simulation.world import World
@@ -83,7 +83,7 @@ def watch(world: World, looks: Sequence[Look] | Iterator[Look]) -> Watched:
     verdicts: list[RuleVerdict] = []
     ratio, choices, heavy = False, None, None
     for look in looks:
-        for line, metric in _lines(look.results.metrics):
+        for line, metric in _lines(look):
             by_line.setdefault((metric, line.arm), _Line()).see(line, look.truths[metric, line.arm])
         assert look.results.decision is not None
         alert = look.results.sample_ratio.alert
@@ -102,10 +102,10 @@ def watch(world: World, looks: Sequence[Look] | Iterator[Look]) -> Watched:
     return Watched(right, {name: width for name, width in widths.items() if width is not None})
 
 
-def _lines(metrics: Sequence[MetricResults]) -> Iterator[tuple[ComparisonLine, str]]:
-    for metric in metrics:
-        for line in metric.comparisons:
-            yield line, metric.metric
+def _lines(look: Look) -> Iterator[tuple[ComparisonLine, str]]:
+    """The comparisons whose truth is known, with their metric."""
+    for metric in look.results.metrics:
+        yield from ((line, metric.metric) for line in metric.comparisons if (metric.metric, line.arm) in look.truths)
 
 
 def _of_verdicts(world: World, verdicts: Sequence[RuleVerdict]) -> Iterator[tuple[str, bool]]:
@@ -115,22 +115,19 @@ def _of_verdicts(world: World, verdicts: Sequence[RuleVerdict]) -> Iterator[tupl
         return
     if any(world.learning.actions.values()):
         return  # what a learning arm is worth depends on the run
-    better = [arm for arm in world.treatments if _judged(world, arm) == "better"]
-    yield "no_wrong_ship", all(verdict.arm in better for verdict in decided if verdict.verdict == "ship")
-    expected = _expected(world)
-    if expected is not None:
-        first = decided[0] if decided else None
-        fits = first is not None and first.verdict == expected and (expected != "ship" or first.arm in better)
-        yield "decides", fits
+    shipped = [verdict.arm for verdict in decided if verdict.verdict == "ship" and verdict.arm is not None]
+    yield "no_wrong_ship", all(_judged(world, arm) == "better" for arm in shipped)
+    judged: set[str] = {_judged(world, arm) for arm in world.treatments}
+    if judged & {"better", "trade"} or judged == {"worse"}:
+        yield "decides", bool(decided) and _fits(world, decided[0], judged)
 
 
-def _expected(world: World) -> Literal["ship", "review", "stop"] | None:
-    judged = {_judged(world, arm) for arm in world.treatments}
-    if "better" in judged:
-        return "ship"
-    if "trade" in judged:
-        return "review"
-    return "stop" if judged == {"worse"} else None
+def _fits(world: World, verdict: RuleVerdict, judged: set[str]) -> bool:
+    """Whether a verdict says of its arm what the arm really is."""
+    if verdict.verdict == "stop":
+        return judged == {"worse"}
+    really = "" if verdict.arm is None else _judged(world, verdict.arm)
+    return (verdict.verdict, really) in (("ship", "better"), ("review", "trade"))
 
 
 def _judged(world: World, arm: str) -> Literal["better", "worse", "trade", "alike"]:

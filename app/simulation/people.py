@@ -26,8 +26,8 @@ class Log(NamedTuple):
     homes: IntArray  # (stretches, units): the arm of every unit in every stretch
     single: bool  # every unit makes one decision
 
-    def only(self, kept: BoolArray) -> "Log":
-        """The decisions that are kept."""
+    def only(self, kept: BoolArray | IntArray) -> "Log":
+        """Some of the decisions."""
         return Log(
             self.unit[kept],
             self.look[kept],
@@ -42,8 +42,16 @@ class Log(NamedTuple):
 
 def draw_log(course: Course, random: Generator) -> Log:
     """Draw the decisions of a run, without those that get lost in an arm."""
-    world = course.world
     homes = _homes(course, random)
+    log = draw_visits(course, random)
+    log = log._replace(arm=homes[course.stretch_of_look[log.look], log.unit], homes=homes)
+    chances = np.array([course.world.lost.exposures.get(arm, 0.0) for arm in course.arms])
+    return log.only(random.random(len(log.unit)) >= chances[log.arm]) if chances.any() else log
+
+
+def draw_visits(course: Course, random: Generator) -> Log:
+    """Draw the decisions of a run before anybody is assigned: every arm is the first."""
+    world = course.world
     bots = random.choice(world.units, min(world.bots.units, world.units), replace=False)
     unit, time = _visits(world, bots, random)
     stretch = np.searchsorted(course.begins, time, side="right") - 1
@@ -51,18 +59,16 @@ def draw_log(course: Course, random: Generator) -> Log:
     mood = np.ones(len(unit)) if moods is None else 2 * random.beta(moods, moods, world.units)[unit]
     is_bot = np.zeros(world.units, dtype=np.bool_)
     is_bot[bots] = True
-    log = Log(
+    return Log(
         unit,
         np.searchsorted(course.ends, time, side="right"),
-        homes[stretch, unit],
+        np.zeros(len(unit), dtype=np.int64),
         _factors(course, time, stretch),
         mood,
         is_bot[unit],
-        homes,
+        np.zeros((1, 0), dtype=np.int64),
         len(unit) == world.units,
     )
-    chances = np.array([world.lost.exposures.get(arm, 0.0) for arm in course.arms])
-    return log.only(random.random(len(unit)) >= chances[log.arm]) if chances.any() else log
 
 
 def _homes(course: Course, random: Generator) -> IntArray:

@@ -53,13 +53,20 @@ def draw_values(
 
     :param extra: what the chosen actions add to the mean.
     """
+    values = draw_worth(course, metric, log, extra, random)
+    kept = np.array([course.world.lost.kept(arm) for arm in course.arms])
+    if kept.min() == 1:
+        return values
+    return np.where(random.random(len(values)) < kept[log.arm], values, 0.0)
+
+
+def draw_worth(
+    course: Course, metric: MetricTruth, log: Log, extra: FloatArray | None, random: Generator
+) -> FloatArray:
+    """What each decision is worth, whether it arrives or not."""
     effects = np.array([metric.effect(arm) for arm in course.arms])
     mean = metric.level * log.factor + effects[log.arm]
     if extra is not None:
         mean = mean + extra
     values = _KINDS[metric.kind](mean * log.mood, metric, random)
-    values = np.where(log.bot, course.world.bots.value, values) if course.world.bots.units else values
-    kept = np.array([course.world.lost.kept(arm) for arm in course.arms])
-    if kept.min() == 1:
-        return values
-    return np.where(random.random(len(values)) < kept[log.arm], values, 0.0)
+    return np.where(log.bot, course.world.bots.value, values) if course.world.bots.units else values

@@ -1,0 +1,64 @@
+"""How often each claim of the product is right in the worlds that come with Loopwise. Needs no server.
+
+``python -m benchmarks worlds`` prints docs/statistics.md's table: 500 runs of each world, 2,000 of those with rare and
+skewed values. ``python -m benchmarks.worlds --runs 40 ramp drift`` plays some of them.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from app.simulation import world_files
+from app.simulation.report import ClaimLine, Simulation
+from app.simulation.simulate import simulate
+
+RUNS = 500
+MORE_RUNS = 2000
+HARD = ("holdout", "rare", "rare_1", "rare_5", "payers", "heavy_tails")
+COLUMNS = ("every_look", "one_look", "lift_every_look", "lift_one_look")
+HEAD = (
+    "| world | runs | every look | one look | lift, every look | lift, one look | width | verdicts | checks | not met |"
+)
+
+
+def measure(names: Sequence[str] = (), runs: int | None = None) -> None:
+    """Print a row of the table for each world."""
+    print(f"{HEAD}\n|{'---|' * HEAD.count(' |')}", flush=True)
+    for name in names or world_files.names():
+        count = runs or (MORE_RUNS if name in HARD else RUNS)
+        print(_row(simulate(world_files.load(name), name=name, runs=count, seed=1)), flush=True)
+
+
+def _row(answer: Simulation) -> str:
+    cells = [f"`{answer.world}`", f"{answer.runs:,}", *(_worst(answer, code) for code in COLUMNS), _width(answer)]
+    cells.append(_listed([line for line in answer.claims if line.claim in ("no_verdict", "no_wrong_ship", "decides")]))
+    cells.append(_listed([line for line in answer.claims if line.claim.endswith(("_quiet", "_alarms"))]))
+    cells.append(", ".join(f"{line.claim} {line.metric} {line.arm}".strip() for line in answer.missed) or "none")
+    return f"| {' | '.join(cells)} |"
+
+
+def _worst(answer: Simulation, code: str) -> str:
+    """The lowest share of all comparisons."""
+    shares = [line.share for line in answer.claims if line.claim == code]
+    return f"{min(shares):.1%}" if shares else ""
+
+
+def _width(answer: Simulation) -> str:
+    widths = [line.note.split()[0] for line in answer.claims if line.claim == "every_look" and "times" in line.note]
+    return " to ".join(sorted({min(widths), max(widths)})) if widths else "never open"
+
+
+def _listed(lines: Sequence[ClaimLine]) -> str:
+    return ", ".join(f"{line.claim.removeprefix('no_').replace('_', ' ')} {line.share:.1%}" for line in lines)
+
+
+def main() -> None:
+    """Measure the worlds that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worlds", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help="worlds; default: all")
+    parser.add_argument("--runs", type=int, help="of each world")
+    arguments = parser.parse_args()
+    measure(arguments.names, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()

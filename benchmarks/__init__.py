@@ -1,1 +1,1 @@
-"""Speed and cost, each as a ratio against something measured beside it. Never timed tests: a number here fails nothing."""
+"""Speed and cost, each as a ratio to a reference that is measured in the same run. No test depends on these numbers."""

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import batch, decide, events, latency, learning, memory, sequences, unit_coverage, units, worlds
+from benchmarks import batch, decide, events, latency, learning, memory, noise, sequences, unit_coverage, units, worlds
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -15,11 +15,16 @@ BENCHMARKS = {
     "units": units.measure,
 }
 # They need no server, and run only when they are named.
-SIMULATIONS = {"sequences": sequences.measure, "unit_coverage": unit_coverage.measure, "worlds": worlds.measure}
+SIMULATIONS = {
+    "sequences": sequences.measure,
+    "unit_coverage": unit_coverage.measure,
+    "noise": noise.measure,
+    "worlds": worlds.measure,
+}
 
 
 def main() -> None:
-    """Run them one after the other, each on a database and a server of its own."""
+    """Run the benchmarks one after the other, each with its own database and server."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names",

@@ -19,7 +19,7 @@ from benchmarks.workload import Workload
 
 PER_CALL = 1000
 CALLS = 12
-CONNECTIONS = (1, 2)  # with two, one call is decided while the other is stored
+CONNECTIONS = (1, 2)  # with two, the server decides one call while it stores the other
 AIM = 0.6
 
 
@@ -33,21 +33,21 @@ def measure(rig: Rig, rounds: int) -> None:
         for start in range(0, 4 * PER_CALL, PER_CALL)
     ]
     bare = BareLoop(rig, workload)
-    both: dict[int, list[tuple[float, float]]] = {connections: [] for connections in CONNECTIONS}
+    rates: dict[int, list[tuple[float, float]]] = {connections: [] for connections in CONNECTIONS}
     for _ in range(rounds):
         own = bare.rate()
         for connections in CONNECTIONS:
             load = closed_loop(rig.port, requests, connections=connections, count=CALLS)
-            both[connections].append((load.rate * PER_CALL, own))
+            rates[connections].append((load.rate * PER_CALL, own))
     bare.close()
     figures.title("2. batch: durable decisions/s, 1,000 a call, over Vowpal Wabbit's predictions in a bare loop")
     for connections in CONNECTIONS:
         name = f"POST /v1/decide/batch, {connections} at a time"
-        figures.ratio(name, both[connections], "/s", "Vowpal Wabbit alone, texts ready", AIM)
+        figures.ratio(name, rates[connections], "/s", "Vowpal Wabbit alone, texts ready", AIM)
 
 
 class BareLoop:
-    """The same model and the same examples as text, without anything of ours around the call."""
+    """The same model and the same examples as text, without our code around the call."""
 
     def __init__(self, rig: Rig, workload: Workload) -> None:
         self._texts = texts(workload)
@@ -71,7 +71,9 @@ class BareLoop:
 
 def texts(workload: Workload) -> list[str]:
     """Each context with all actions, in VW's text format."""
-    actions = [encode_action(one["id"], one["features"]) for one in workload.definition("bench", 1.0)["actions"]]
+    actions = [
+        encode_action(action["id"], action["features"]) for action in workload.definition("bench", 1.0)["actions"]
+    ]
     return ["\n".join([encode_context(context), *actions]) for context in workload.contexts]
 
 

@@ -1,8 +1,9 @@
-"""python -m benchmarks.caps: how often the interval for a tighter cap misses what the cap is worth when it really runs.
+"""python -m benchmarks.caps: how often the interval for a tighter cap misses the cap's true value.
 
-One opportunity a day for a week. A message earns more than silence, but each one of the week makes all that follows worth
-less. The log is collected under three a week and asked for two. Printed, for some numbers of units and rates of speaking:
-the share of logs in which the 95% interval of the value, and that of the paired difference to what was logged, missed.
+One opportunity a day for a week. A message earns more than silence, but each message of a week reduces the value of
+the following ones. The log is collected under a cap of three a week, and the estimate is for a cap of two. For some numbers of
+units and rates of speaking, the table has the share of logs in which the 95% interval missed: that of the value, and that of
+the paired difference to the logged value.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def simulate(seed: int, units: int, cap: int, *, speak: float = 0.35) -> Log:
     rng = np.random.default_rng(seed)
     columns = np.zeros((5, units, DAYS))
     columns[0] = np.arange(units)[:, None]
-    recent = np.zeros(units)  # a week is the whole run: nothing leaves the window
+    recent = np.zeros(units)  # the run lasts one week, so no message leaves the window
     for day in range(DAYS):
         mass = np.where(recent < cap, speak, 0.0)
         says = rng.random(units) < mass
@@ -44,35 +45,41 @@ def simulate(seed: int, units: int, cap: int, *, speak: float = 0.35) -> Log:
 
 
 def ragged(log: Log, seed: int) -> Log:
-    """The same when units come on the first 1 to 7 days only, and few on all."""
+    """The log when units come on the first 1 to 7 days only, and few units on all days."""
     days = 1 + np.random.default_rng(seed).binomial(DAYS - 1, 0.35, int(log.units.max()) + 1)
-    place = np.arange(len(log.units)) % DAYS
-    return Log(*(column[place < days[log.units.astype(int)]] for column in log))
+    day = np.arange(len(log.units)) % DAYS
+    return Log(*(column[day < days[log.units.astype(int)]] for column in log))
 
 
 def truth(cap: int, *, speak: float = 0.35) -> float:
-    """What a unit's week is worth under a cap, from a million units."""
+    """The value of a unit's week under a cap, from a million units."""
     return float(simulate(99, 1_000_000, cap, speak=speak).rewards.sum() / 1_000_000)
 
 
 def ratios(log: Log, limit: int) -> CapRatios:
-    """Of a tighter cap."""
+    """The ratios for a tighter cap."""
     return cap_ratios(used(log.units, log.times, log.said, DAYS * DAY), log.said, log.mass, limit=limit)
 
 
 def evaluated(log: Log, limit: int) -> TrajectoryValue:
-    """What the log says of a tighter cap."""
-    found = ratios(log, limit)
-    return value(log.units, log.times, found.ratios, log.rewards, touched=int(found.reached.sum()))
+    """The log's estimate for a tighter cap."""
+    cap = ratios(log, limit)
+    return value(log.units, log.times, cap.ratios, log.rewards, touched=int(cap.reached.sum()))
 
 
 def missed(speak: float, units: int, runs: int) -> tuple[float, float, float]:
     """Shares of the runs in which the interval of the value and that of the difference missed; mean effective units."""
     two, three = truth(2, speak=speak), truth(3, speak=speak)
-    found = [evaluated(simulate(seed, units, 3, speak=speak), 2) for seed in range(runs)]
-    wrong = [not one.interval[0] <= two <= one.interval[1] for one in found]
-    apart = [not one.difference_interval[0] <= two - three <= one.difference_interval[1] for one in found]
-    return float(np.mean(wrong)), float(np.mean(apart)), float(np.mean([one.effective_units for one in found]))
+    values = [evaluated(simulate(seed, units, 3, speak=speak), 2) for seed in range(runs)]
+    wrong = [not estimate.interval[0] <= two <= estimate.interval[1] for estimate in values]
+    apart = [
+        not estimate.difference_interval[0] <= two - three <= estimate.difference_interval[1] for estimate in values
+    ]
+    return (
+        float(np.mean(wrong)),
+        float(np.mean(apart)),
+        float(np.mean([estimate.effective_units for estimate in values])),
+    )
 
 
 def main() -> None:

@@ -23,7 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import betting
-from experiments import adaptive, choices, group_sequential, health, likelihood, report, sequences, sums
+from benchmarks.coverage_alarms import false_alarms, lost_exposures
+from benchmarks.tally import Tally, print_tally
+from experiments import adaptive, likelihood, report, sequences, sums
 from experiments.report_lines import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -36,11 +38,11 @@ FLOOR = 0.2
 ROWS = {0.01: 20_000, 0.1: 4_000, 0.9: 4_000}
 RUNS_AT_ONCE = 100
 SLOW_RUNS = 300
-"""Betting costs a hundred passes per run, so that it is measured on fewer runs."""
+"""Betting costs a hundred passes per run, so it is measured on fewer runs."""
 
 
 class World(NamedTuple):
-    """What is true in the simulation."""
+    """The truth of the simulation."""
 
     means: Floats
     """Shape (contexts, actions): mean rewards."""
@@ -51,7 +53,7 @@ class World(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The number that every interval should cover."""
+        """The value that every interval should cover."""
         return float((self.target * self.means).sum(axis=1).mean())
 
 
@@ -63,28 +65,6 @@ class Logs(NamedTuple):
     q: Floats
     v: Floats
     max_weight: float
-
-
-class Tally:
-    """Counts of covered and mean widths by name."""
-
-    def __init__(self) -> None:
-        self.hits: dict[str, list[bool]] = defaultdict(list)
-        self.widths: dict[str, list[float]] = defaultdict(list)
-        self.refused: dict[str, int] = defaultdict(int)
-
-    def add(self, name: str, interval: tuple[float | None, float | None], truth: float) -> None:
-        """One interval of one run; a refusal (None) is counted apart."""
-        low, high = interval
-        if low is None or high is None:
-            self.refused[name] += 1
-            return
-        self.hits[name].append(low <= truth <= high)
-        self.widths[name].append(high - low)
-
-    def coverage(self, name: str) -> float:
-        """Share of runs that covered."""
-        return float(np.mean(self.hits[name]))
 
 
 def make_world(rate: float, seed: int = 7) -> World:
@@ -181,35 +161,35 @@ def score_run(truth: float, logs: Logs, i: int, tally: Tally, *, slow: bool, loo
         total = part if total is None else sums.merge(total, part)
         state = sequences.advance(state, w[cut], r[cut], (0.0, 1.0))
         missed["confidence_sequence, every batch"] |= _gamma_misses(state, truth)
-        found = report.report_from_sums(total, settings, with_model=True, sequence=state)
+        result = report.report_from_sums(total, settings, with_model=True, sequence=state)
         for name in ("ips", "dr"):
-            interval = found.estimators[name].intervals["asymptotic_sequence"]
+            interval = result.estimators[name].intervals["asymptotic_sequence"]
             missed[f"{name} asymptotic_sequence, every batch"] |= interval.exists and not interval.covers(truth)
             if step >= 1:
-                normal = found.estimators[name].intervals["normal"]
+                normal = result.estimators[name].intervals["normal"]
                 missed[f"{name} normal, every batch (not valid)"] |= not normal.covers(truth)
-    _final(found, tally, truth)
+    _final(result, tally, truth)
     for name, miss in missed.items():
         tally.hits[name].append(not miss)
     interval = likelihood.empirical_likelihood(w, r, (0.0, 1.0), logs.max_weight)
     tally.add("ips empirical_likelihood", interval[:2], truth)
     if slow:
-        # A running intersection: to miss at the end, or to be empty, is to have missed at some look.
+        # A running intersection: if it misses at the end, or is empty, it missed at some look.
         tally.hits["betting, every row"].append(betting.interval(w, r).covers(truth))
-    return found
+    return result
 
 
-def _final(found: Report, tally: Tally, truth: float) -> None:
-    if not found.verdict.identified:
+def _final(result: Report, tally: Tally, truth: float) -> None:
+    if not result.verdict.identified:
         tally.refused["verdict"] += 1
     for name in ("ips", "snips", "dr", "sndr"):
-        tally.add(f"{name} normal", found.estimators[name].intervals["normal"][:2], truth)
+        tally.add(f"{name} normal", result.estimators[name].intervals["normal"][:2], truth)
     for name in ("ips", "dr"):
-        tally.add(f"{name} empirical_bernstein", found.estimators[name].intervals["empirical_bernstein"][:2], truth)
+        tally.add(f"{name} empirical_bernstein", result.estimators[name].intervals["empirical_bernstein"][:2], truth)
     for name in ("clipped_ips", "switch_dr", "dr_os"):
-        tally.add(f"{name} bias_aware", found.estimators[name].intervals["bias_aware"][:2], truth)
-    tally.add("ips cressie_read", found.estimators["ips"].intervals["cressie_read"][:2], truth)
-    tally.add("ips confidence_sequence", found.estimators["ips"].intervals["confidence_sequence"][:2], truth)
+        tally.add(f"{name} bias_aware", result.estimators[name].intervals["bias_aware"][:2], truth)
+    tally.add("ips cressie_read", result.estimators["ips"].intervals["cressie_read"][:2], truth)
+    tally.add("ips confidence_sequence", result.estimators["ips"].intervals["confidence_sequence"][:2], truth)
 
 
 def _gamma_misses(state: sequences.SequenceState, truth: float) -> bool:
@@ -262,100 +242,14 @@ def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: f
         "two-point": adaptive.two_point_weights(e, decay),
     }
     for name, h in weights.items():
-        for arm, found in enumerate(adaptive.arm_values(scores, h)):
-            tally.add(f"{name}, arm {arm}", found.interval[:2], truth[arm])
+        for arm, estimate in enumerate(adaptive.arm_values(scores, h)):
+            tally.add(f"{name}, arm {arm}", estimate.interval[:2], truth[arm])
         tally.add(f"{name}, best - worst", adaptive.contrast(scores, h, (2, 0)).interval[:2], truth[2] - truth[0])
     for arm in (0, 2):
-        mine = reward[chosen == arm]
-        if len(mine) > 1:
-            half = 1.96 * float(mine.std(ddof=1)) / len(mine) ** 0.5
-            tally.add(f"raw mean (not valid), arm {arm}", (mine.mean() - half, mine.mean() + half), truth[arm])
-
-
-def false_alarms(runs: int, seed: int = 3) -> dict[str, float]:
-    """Share of clean runs in which a sequential check alerts at any of 50 looks; every tenth run is a ramp."""
-    rng = np.random.default_rng(seed)
-    alarms: dict[str, list[bool]] = defaultdict(list)
-    for run in range(runs):
-        ramp = run % 10 == 0
-        alarms["bandit SRM, anytime"].append(_choices_alert(rng, 50, 400, ramp=ramp, lost=0.0))
-        shares = np.linspace(0.05, 0.5, 50) if ramp else np.full(50, 0.5)
-        # A real ramp has a few steps, not fifty.
-        steps = shares[(np.arange(50) // 10) * 10]
-        counts = rng.binomial(400, steps)
-        table = np.stack([400 - counts, counts], axis=1)
-        found = health.sequential_sample_ratio(table, np.stack([1 - steps, steps], axis=1))
-        alarms["SRM, sequential"].append(found.alert)
-        alarms["difference, mSPRT / asymptotic sequence"].append(_aa_alert(rng, 50, 200))
-        alarms["difference, group-sequential, 5 looks"].append(_group_alert(rng, 5, 400))
-        alarms["difference, fixed p < 0.05 at every look (not valid)"].append(_naive_alert(rng, 50, 200))
-    return {name: float(np.mean(found)) for name, found in alarms.items()}
-
-
-def _choices_alert(rng: np.random.Generator, looks: int, rows: int, *, ramp: bool, lost: float) -> bool:
-    """Whether the anytime check alerts at any look; `lost` is the share of arm 0's exposures that is not logged."""
-    total: choices.ChoiceSums | None = None
-    for look in range(looks):
-        centre = np.array([0.05 + 0.3 * look / looks, 0.4, 0.3]) if ramp else np.array([0.3, 0.4, 0.3])
-        p = rng.dirichlet(8 * np.append(centre, 0.2), size=rows)
-        a = (rng.random((rows, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1)
-        kept = (a != 0) | (rng.random(rows) >= lost)
-        part = choices.choice_sums(a[kept], p[kept])
-        total = part if total is None else choices.merge_choices(total, part)
-        if choices.choice_balance(total).anytime_p_value < choices.ALPHA:
-            return True
-    return False
-
-
-def _aa_alert(rng: np.random.Generator, looks: int, units: int) -> bool:
-    x = rng.lognormal(0, 1, size=(2, looks * units))
-    for look in range(1, looks + 1):
-        n = look * units
-        error = float(np.sqrt(x[:, :n].var(axis=1, ddof=1).sum() / n))
-        gap = float(x[1, :n].mean() - x[0, :n].mean())
-        if sequences.mixture_test(gap, error, sequences.mixture_tau(error, 2 * n)).p_value < 0.05:
-            return True
-    return False
-
-
-def _naive_alert(rng: np.random.Generator, looks: int, units: int) -> bool:
-    x = rng.lognormal(0, 1, size=(2, looks * units))
-    n = np.arange(1, looks * units + 1)
-    mean = np.cumsum(x, axis=1) / n
-    variance = np.cumsum(x**2, axis=1) / n - mean**2
-    z = (mean[1] - mean[0]) / np.sqrt(variance.sum(axis=0) / n + 1e-300)
-    return bool((np.abs(z[units - 1 :: units]) > 1.96).any())
-
-
-def _group_alert(rng: np.random.Generator, looks: int, units: int) -> bool:
-    x = rng.lognormal(0, 1, size=(2, looks * units))
-    information = [(look + 1) / looks for look in range(looks)]
-    for look in range(1, looks + 1):
-        n = look * units
-        error = float(np.sqrt(x[:, :n].var(axis=1, ddof=1).sum() / n))
-        gap = float(x[1, :n].mean() - x[0, :n].mean())
-        if group_sequential.look(gap, error, information[:look]).reject:
-            return True
-    return False
-
-
-def lost_exposures(runs: int, seed: int = 4, looks: int = 50, rows: int = 8000) -> float:
-    """Share of runs in which 3% lost exposures of one arm of four are found within looks x rows decisions."""
-    rng = np.random.default_rng(seed)
-    return float(np.mean([_choices_alert(rng, looks, rows, ramp=False, lost=0.03) for _ in range(runs)]))
-
-
-def print_tally(title: str, tallies: dict[str, Tally]) -> None:
-    """One Markdown table: a row per interval, a column per setting, coverage in percent (mean width)."""
-    print(f"\n#### {title}\n\n| interval | {' | '.join(tallies)} |\n|---|{'---|' * len(tallies)}")
-    for name in next(iter(tallies.values())).hits:
-        cells = []
-        for tally in tallies.values():
-            width = f" ({np.mean(tally.widths[name]):.4f})" if tally.widths[name] else ""
-            refused = f", {tally.refused[name]} refused" if tally.refused[name] else ""
-            cells.append(f"{100 * tally.coverage(name):.1f}{width}{refused}" if tally.hits[name] else "refused")
-        print(f"| {name} | {' | '.join(cells)} |")
-    print("| verdict: not identified | " + " | ".join(str(t.refused["verdict"]) for t in tallies.values()) + " |")
+        of_arm = reward[chosen == arm]
+        if len(of_arm) > 1:
+            half = 1.96 * float(of_arm.std(ddof=1)) / len(of_arm) ** 0.5
+            tally.add(f"raw mean (not valid), arm {arm}", (of_arm.mean() - half, of_arm.mean() + half), truth[arm])
 
 
 def main() -> None:
@@ -379,9 +273,9 @@ def main() -> None:
 
 
 def _print_off_policy(runs: int, rate: float | None) -> None:
-    for each in ROWS if rate is None else (rate,):
-        tallies = {policy: off_policy(each, policy, runs) for policy in POLICIES}
-        print_tally(f"Reward rate {each:.0%}, {ROWS[each]} rows, {runs} runs", tallies)
+    for reward_rate in ROWS if rate is None else (rate,):
+        tallies = {policy: off_policy(reward_rate, policy, runs) for policy in POLICIES}
+        print_tally(f"Reward rate {reward_rate:.0%}, {ROWS[reward_rate]} rows, {runs} runs", tallies)
 
 
 def _print_arms(runs: int) -> None:

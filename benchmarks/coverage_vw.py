@@ -3,10 +3,10 @@
     python -m benchmarks.coverage_vw --runs 2000 --processes 2
     python -m benchmarks.coverage_vw --runs 200 --rate 0.1
 
-The same world as there, but the collector is the platform's own: a `squarecb` policy with its exploration floor, whose
+The world is the same, but the platform itself collects the log: a `squarecb` policy with its exploration floor, whose
 model learns each batch through `bandits.model.learn` and serves the next one through `Predictor` and `distribution`,
 as the worker and the server do; the first batch is uniform. A context has one distribution per batch, so that a batch
-is drawn at once. As there, q is the mean of earlier batches (forward cross-fit), and nothing may be tuned until it
+is drawn at once. Here too, q is the mean of earlier batches (forward cross-fit), and nothing may be tuned until it
 passes. Run i has its own random generator, so that the table does not depend on the number of processes.
 """
 
@@ -26,7 +26,8 @@ from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
 from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import BanditPolicy
-from benchmarks.coverage import ACTIONS, CONTEXTS, Floats, Ints, Logs, Tally, World, make_world, print_tally, score_run
+from benchmarks.coverage import ACTIONS, CONTEXTS, Floats, Ints, Logs, World, make_world, score_run
+from benchmarks.tally import Tally, print_tally
 
 SQUARECB = BanditPolicy("squarecb", {"bits": 12}, 0.05)
 BATCHES = 10
@@ -49,19 +50,19 @@ class Batch(NamedTuple):
     chosen: Ints
     r: Floats
     p: Floats
-    """Shape (contexts, actions): what was served during the batch."""
+    """Shape (contexts, actions): the distribution that served during the batch."""
 
 
 def serve(model: bytes | None, policy: BanditPolicy = SQUARECB) -> Floats:
-    """The platform's distribution in each context, shape (contexts, actions); uniform before anything was learned."""
+    """The platform's distribution in each context, shape (contexts, actions); uniform without a model."""
     if model is None:
         return np.tile(uniform(ACTIONS), (CONTEXTS, 1))
     predictor = Predictor(model, policy)
     try:
-        found = [distribution(policy, predictor, line, ACTION_LINES, ACTION_IDS) for line in SHARED_LINES]
+        distributions = [distribution(policy, predictor, line, ACTION_LINES, ACTION_IDS) for line in SHARED_LINES]
     finally:
         predictor.close()
-    return np.stack(found)
+    return np.stack(distributions)
 
 
 def examples(batch: Batch) -> Iterator[Example]:
@@ -104,12 +105,14 @@ def some_runs(rate: float, first: int, size: int, rows: int, count: int = BATCHE
     world, tally = make_world(rate), Tally()
     for run in range(first, first + size):
         logs = collect(world, rows, np.random.default_rng([SEED, run]), count)
-        found = score_run(world.value, logs, 0, tally, slow=False, looks=2 * count)
-        warned = any(reason.code == "rare_rewards" for reason in found.verdict.reasons)
+        result = score_run(world.value, logs, 0, tally, slow=False, looks=2 * count)
+        warned = any(reason.code == "rare_rewards" for reason in result.verdict.reasons)
         tally.hits[WARNED].append(warned)
         for name in () if warned else ("ips", "snips", "dr", "sndr"):
             tally.add(
-                f"{name} normal, runs without that warning", found.estimators[name].intervals["normal"][:2], world.value
+                f"{name} normal, runs without that warning",
+                result.estimators[name].intervals["normal"][:2],
+                world.value,
             )
     return tally
 
@@ -125,7 +128,7 @@ def extend(tally: Tally, other: Tally) -> None:
 
 
 def off_policy(rate: float, rows: int, runs: int, processes: int, minutes: float) -> tuple[Tally, int]:
-    """Coverage over `runs` runs, or over as many as were done when the time was up; and how many that is."""
+    """Coverage over `runs` runs, or over those that were done when the time was up; and their number."""
     started, tally, done = time.monotonic(), Tally(), 0
     starts = range(0, runs, RUNS_AT_ONCE)
     sizes = [min(RUNS_AT_ONCE, runs - start) for start in starts]

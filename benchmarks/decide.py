@@ -1,4 +1,4 @@
-"""Durable decisions per second of one web process over what it gives on a constant route, and where the rest goes."""
+"""Durable decisions per second of one web process, its rate on a constant route, and the costs of the difference."""
 
 import os
 import subprocess

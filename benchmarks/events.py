@@ -1,4 +1,4 @@
-"""Behaviour events per second that one web process takes in durably, that none is lost, and how fast triggers look at them."""
+"""Behaviour events per second that one web process stores durably, a check for lost events, and the rate of matching."""
 
 import time
 
@@ -26,7 +26,7 @@ PATTERNS = {
 
 
 def measure(rig: Rig, rounds: int) -> None:
-    """Print both rates, the proof that nothing was lost, and the rate of matching with four triggers."""
+    """Print both rates, the counts of sent and stored events, and the rate of matching with four triggers."""
     made = 0
     single: list[tuple[float, float]] = []
     batched: list[tuple[float, float]] = []
@@ -66,7 +66,7 @@ def _count(rig: Rig, table: str) -> int:
 
 
 def _match(rig: Rig) -> None:
-    """One trigger of each kind, over all the events that wait, in this process."""
+    """Match all waiting events with one trigger of each kind, in this process."""
     actions = [{"id": "go", "template": MESSAGE}]
     arms = [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}]
     rig.call("/v1/experiments", {"key": "tips", "actions": actions, "arms": arms})

@@ -6,7 +6,7 @@ __all__ = ["line", "median", "ratio", "title"]
 
 
 def title(text: str) -> None:
-    """What the lines below are about."""
+    """The title of the lines below."""
     print(text, flush=True)
 
 

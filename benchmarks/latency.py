@@ -39,16 +39,16 @@ def _actions(rig: Rig, count: int) -> list[bytes]:
 
 
 def _rounds(rig: Rig, requests: dict[str, list[bytes]], rounds: int) -> dict[str, list[Load]]:
-    found: dict[str, list[Load]] = {name: [] for name in requests}
+    loads: dict[str, list[Load]] = {name: [] for name in requests}
     for name in [name for _ in range(rounds) for name in requests]:
         closed_loop(rig.port, requests[name], connections=1, count=20)
-        found[name].append(closed_loop(rig.port, requests[name], connections=1, count=CALLS))
-    return found
+        loads[name].append(closed_loop(rig.port, requests[name], connections=1, count=CALLS))
+    return loads
 
 
-def _print(found: dict[str, list[Load]]) -> None:
+def _print(loads_by_name: dict[str, list[Load]]) -> None:
     first = None
-    for name, loads in found.items():
+    for name, loads in loads_by_name.items():
         half, most = (figures.median(load.percentile_ms(share) for load in loads) for share in (0.5, 0.99))
         first = first or half
         figures.line(name, f"p50 {half:.2f} ms", f"p99 {most:.2f} ms   {half / first:.2f}")

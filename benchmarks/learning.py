@@ -40,7 +40,7 @@ def measure(rig: Rig, rounds: int) -> None:
         done = training.train_round(rig.engine, rig.settings, experiment_id, arm)
         ours = time.perf_counter() - began
         if done is None or not done.promoted or done.decisions != DECISIONS:
-            raise RuntimeError(f"the round came to {done}")
+            raise RuntimeError(f"the round ended with {done}")
         both.append((DECISIONS / ours, DECISIONS / _own_s(rig, policy)))
     figures.title(f"3. learning: {DECISIONS:,} rewarded decisions, from PostgreSQL into a model that serves")
     figures.ratio("train_round", both, "/s", "Vowpal Wabbit alone, from a file", AIM)

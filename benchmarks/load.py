@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Load(NamedTuple):
-    """What came back."""
+    """The answers of a run."""
 
     answers: int
     seconds: float
@@ -43,7 +43,7 @@ class _Connection:
         self.socket.sendall(request)
 
     def read(self) -> bool:
-        """Take what has come; True when the answer is complete."""
+        """Read the bytes that have arrived; True when the answer is complete."""
         data = self.socket.recv(1 << 20)
         if not data:
             raise ConnectionError("the server closed a connection")
@@ -60,10 +60,10 @@ class _Connection:
 def closed_loop(
     port: int, requests: Sequence[bytes], *, connections: int, seconds: float | None = None, count: int | None = None
 ) -> Load:
-    """Send the requests in turn, over and over, each connection its next one when the last is answered.
+    """Send the requests in turn, over and over; each connection sends the next one when the last is answered.
 
-    :param seconds: for so long; or
-    :param count: so many answers.
+    :param seconds: stop after so long; or
+    :param count: stop after so many answers.
     """
     open_ones = [_Connection(port) for _ in range(connections)]
     selector = selectors.DefaultSelector()

@@ -1,4 +1,4 @@
-"""Memory of the web process after 100,000 decisions against after 10,000."""
+"""Memory of the web process after 100,000 decisions, compared with that after 10,000."""
 
 import subprocess
 from pathlib import Path
@@ -28,13 +28,13 @@ def measure(rig: Rig, _rounds: int) -> None:
 
 def _decide(rig: Rig, workload: Workload, start: int, end: int) -> None:
     for first in range(start, end, PER_CALL):
-        asked = [workload.request("bench", n) for n in range(first, first + PER_CALL)]
-        asked = [one | {"context": one["context"] | {"user": one["unit_id"]}} for one in asked]
-        closed_loop(rig.port, [rig.request("/v1/decide/batch", {"decisions": asked})], connections=1, count=1)
+        requests = [workload.request("bench", n) for n in range(first, first + PER_CALL)]
+        requests = [request | {"context": request["context"] | {"user": request["unit_id"]}} for request in requests]
+        closed_loop(rig.port, [rig.request("/v1/decide/batch", {"decisions": requests})], connections=1, count=1)
 
 
 def _peak_mb(pid: int) -> float:
-    """The largest resident size so far where the system tells it, otherwise the size now."""
+    """The largest resident size so far if the system reports it, otherwise the current size."""
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         fields = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())

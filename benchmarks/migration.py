@@ -1,8 +1,8 @@
 """python -m benchmarks.migration: upgrades a log of a million decisions while another session goes on deciding.
 
-The database stands at revision 0004 and is upgraded to the newest. A writer stores one decision after the other, as a program
-of that revision did, and notes how long each took. Printed are the upgrade's time, the writer's longest wait, and beside it
-the longest wait where an index is built the plain way, which stops writers until it is done.
+The database has revision 0004 and is upgraded to the newest. A writer stores one decision after the other, as a program
+of that revision did, and measures each. The output has the upgrade's time, the writer's longest wait, and for comparison the
+longest wait when an index is built the plain way, which stops writers until it is done.
 """
 
 import argparse
@@ -37,11 +37,11 @@ FILL = (
 
 
 class Waits(NamedTuple):
-    """What a writer saw while something else went on."""
+    """The waits of a writer during other work."""
 
-    seconds: float  # that the other took
-    decisions: int  # stored meanwhile
-    longest_s: float  # wait for one of them
+    seconds: float  # of the other work
+    decisions: int  # stored in the meantime
+    longest_s: float  # longest wait for one decision
 
 
 def fill(url: str, rows: int) -> None:
@@ -85,7 +85,7 @@ def waits_during(url: str, work: Callable[[], None]) -> Waits:
 
 
 def plain_index(url: str) -> None:
-    """What the upgrade does not do: build one of its indexes in the plain way."""
+    """Build one of the upgrade's indexes in the plain way, which the upgrade avoids."""
     with _connected(url) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE INDEX plain ON decisions (unit_id, decided_at)")
 
@@ -117,7 +117,7 @@ def main() -> None:
             server.stop()
     for name, waits in (("the upgrade", online), ("one plain index", plain)):
         print(
-            f"{rows:,} decisions, {name}: {waits.seconds:.1f} s, {waits.decisions:,} decisions stored meanwhile, "
+            f"{rows:,} decisions, {name}: {waits.seconds:.1f} s, {waits.decisions:,} decisions stored in the meantime, "
             f"longest wait {waits.longest_s * 1000:.0f} ms"
         )
     print(f"ratio of the longest waits: {online.longest_s / plain.longest_s:.3f}")

@@ -3,10 +3,10 @@
     python -m benchmarks.ope_speed [--rounds 1000000] [--actions 10]
 
 Same arrays, same run: the project's sums (IPS, SNIPS, DR and Cressie-Read with intervals, from dense distributions and
-predictions) against numpy as one writes it first, and against the Open Bandit Pipeline's own functions where it can be
-imported (docs/statistics.md says how; it is no dependency). Values are compared before anything is timed. Time is
+predictions) compared with plain numpy, and with the Open Bandit Pipeline's own functions if it can be
+imported (docs/statistics.md says how; it is not a dependency). Values are compared before anything is timed. Time is
 processor time (all of it runs on one thread), the best of five warm runs; memory is what a run allocates beyond the
-input arrays. Other work on the machine still costs caches and memory bandwidth: best run it alone.
+input arrays. Other work on the machine still takes caches and memory bandwidth, so run it alone.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def make(rounds: int, actions: int, seed: int = 0) -> Arrays:
 
 
 def ours(a: Arrays) -> dict[str, Ends]:
-    """Intervals from mergeable sums, chunk by chunk: the road that a Celery task or a database cursor takes."""
+    """Intervals from mergeable sums, chunk by chunk, as a Celery task or a database cursor computes them."""
     total: sums.PolicySums | None = None
     for start in range(0, len(a.reward), CHUNK):
         cut = slice(start, start + CHUNK)
@@ -67,14 +67,14 @@ def ours(a: Arrays) -> dict[str, Ends]:
         part = sums.policy_sums(w, a.reward[cut], q, v, UNUSED)
         total = part if total is None else sums.merge(total, part)
     assert total is not None
-    found = sums.finish(total.moments, with_model=True)
-    out = {n: intervals.normal(found[n].value, found[n].std_error)[:2] for n in ("ips", "snips", "dr")}
+    estimates = sums.finish(total.moments, with_model=True)
+    out = {n: intervals.normal(estimates[n].value, estimates[n].std_error)[:2] for n in ("ips", "snips", "dr")}
     out["cressie_read"] = intervals.cressie_read(intervals.weight_sums_of(total.moments), (0, 1), 1000.0)[:2]
     return out
 
 
 def naive(a: Arrays) -> dict[str, Ends]:
-    """The same intervals with whole-array numpy, each written on its own."""
+    """The same intervals with whole-array numpy, each computed separately."""
     rounds = np.arange(len(a.reward))
 
     def interval(value: float, rows: FloatArray) -> tuple[float, float]:
@@ -95,14 +95,14 @@ def naive(a: Arrays) -> dict[str, Ends]:
 
 
 def best_times(runs: dict[str, Run], a: Arrays, repeats: int) -> dict[str, float]:
-    """Processor seconds of the best of several warm runs; every round has all of them, so that all see the same load."""
+    """Processor seconds of the best of several warm runs; each round runs all of them, so that all meet the same load."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats + 1):
         for name, run in runs.items():
             start = time.process_time()
             run(a)
             times[name].append(time.process_time() - start)
-    return {name: min(found[1:]) for name, found in times.items()}
+    return {name: min(seconds[1:]) for name, seconds in times.items()}
 
 
 def peak_bytes(run: Run, a: Arrays) -> int:
@@ -115,7 +115,7 @@ def peak_bytes(run: Run, a: Arrays) -> int:
 
 
 def open_bandit_pipeline(draws: int = BOOTSTRAP_DRAWS) -> dict[str, Run]:
-    """What obp calculates on the same arrays, by the words of the table; empty where obp cannot be imported."""
+    """The calculations of obp on the same arrays, by their names in the table; empty if obp cannot be imported."""
     try:
         from obp import ope  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
@@ -136,8 +136,10 @@ def open_bandit_pipeline(draws: int = BOOTSTRAP_DRAWS) -> dict[str, Run]:
         }
 
     def points(a: Arrays) -> dict[str, Ends]:
-        found = {name: float(each.estimate_policy_value(**arguments(a))) for name, each in estimators.items()}
-        return {name: (value, value) for name, value in found.items()}
+        values = {
+            name: float(estimator.estimate_policy_value(**arguments(a))) for name, estimator in estimators.items()
+        }
+        return {name: (value, value) for name, value in values.items()}
 
     def one_point(a: Arrays) -> dict[str, Ends]:
         value = float(estimators["dr"].estimate_policy_value(**arguments(a)))
@@ -145,9 +147,9 @@ def open_bandit_pipeline(draws: int = BOOTSTRAP_DRAWS) -> dict[str, Run]:
 
     def bootstrap(a: Arrays) -> dict[str, Ends]:
         out: dict[str, Ends] = {}
-        for name, each in estimators.items():
-            found = each.estimate_interval(**arguments(a), n_bootstrap_samples=draws, random_state=1)
-            out[name] = found["95.0% CI (lower)"], found["95.0% CI (upper)"]
+        for name, estimator in estimators.items():
+            interval = estimator.estimate_interval(**arguments(a), n_bootstrap_samples=draws, random_state=1)
+            out[name] = interval["95.0% CI (lower)"], interval["95.0% CI (upper)"]
         return out
 
     return {
@@ -158,14 +160,14 @@ def open_bandit_pipeline(draws: int = BOOTSTRAP_DRAWS) -> dict[str, Run]:
 
 
 def check(a: Arrays, others: dict[str, Run]) -> None:
-    """All give the same values: obp's are the middles of our normal intervals."""
-    mine = ours(a)
-    for name, known in naive(a).items():
-        assert np.allclose(np.array(known, dtype=float), np.array(mine[name], dtype=float), rtol=1e-9), name
+    """Check that all give the same values: obp's are the middles of our normal intervals."""
+    expected = ours(a)
+    for name, ends in naive(a).items():
+        assert np.allclose(np.array(ends, dtype=float), np.array(expected[name], dtype=float), rtol=1e-9), name
     for words, run in others.items():
         for name, (low, high) in run(a).items() if "alone" in words else ():
             assert low is not None and high is not None
-            middle = float(np.mean(np.array(mine[name], dtype=float)))
+            middle = float(np.mean(np.array(expected[name], dtype=float)))
             assert np.isclose((low + high) / 2, middle, rtol=1e-9), (words, name, low, middle)
 
 

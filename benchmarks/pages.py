@@ -1,8 +1,8 @@
 """python -m benchmarks.pages: how long each admin page takes with 1,000 experiments and a log of five million decisions.
 
 The log is made with `generate_series` in an embedded PostgreSQL (fsync on); the worker's figures are computed once and
-timed too. Each page is asked for as a signed-in browser asks, in interleaved rounds; printed are medians, the slowest, and
-the ratio to the sign-in page, which asks the database for nothing. A page that answers anything but 200 ends the run.
+timed too. A signed-in browser's requests ask for each page, in interleaved rounds. The output has medians, the slowest answer,
+and the ratio to the sign-in page, which does not use the database. An answer other than 200 ends the run.
 """
 
 import argparse
@@ -79,8 +79,8 @@ def _fill(rig: Rig, rows: int, count: int) -> None:
     big = _make(rig, BIG)
     with transaction(rig.engine) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        given = {"id": big, "rows": rows, "units": max(1, rows // 5), "gap_s": 0.2}
-        connection.execute(text(DECISIONS), given)
+        parameters = {"id": big, "rows": rows, "units": max(1, rows // 5), "gap_s": 0.2}
+        connection.execute(text(DECISIONS), parameters)
         connection.execute(text(OUTCOMES), {"id": big})
         connection.execute(text(REWARDS), {"id": big})
     for number in range(count - 1):
@@ -127,25 +127,25 @@ def _pages(rig: Rig) -> list[str]:
                 "SELECT id FROM decisions WHERE arm = 'learned' AND experiment_id = 1 ORDER BY decided_at LIMIT 1 OFFSET 1000"
             )
         ).scalar_one()
-    one = f"/admin/experiments/{BIG}"
+    experiment = f"/admin/experiments/{BIG}"
     return [
         "/admin/",
         "/admin/?search=small-07&sort=lift",
         "/admin/?sort=problems&from=900",
-        f"{one}/",
-        f"{one}/live?fragment=1",
-        f"{one}/results",
-        f"{one}/results?segment=country",
-        f"{one}/off-policy",
-        f"{one}/policy",
-        f"{one}/decisions",
-        f"{one}/decisions?{urlencode({'unit': 'unit-77'})}",
-        f"{one}/decisions?{urlencode({'action': 'a-3'})}",
-        f"{one}/decisions?{urlencode({'action': 'no-such-action'})}",
-        f"{one}/replay?id={quote(decision)}",
-        f"{one}/log",
-        f"{one}/integration",
-        f"{one}/report",
+        f"{experiment}/",
+        f"{experiment}/live?fragment=1",
+        f"{experiment}/results",
+        f"{experiment}/results?segment=country",
+        f"{experiment}/off-policy",
+        f"{experiment}/policy",
+        f"{experiment}/decisions",
+        f"{experiment}/decisions?{urlencode({'unit': 'unit-77'})}",
+        f"{experiment}/decisions?{urlencode({'action': 'a-3'})}",
+        f"{experiment}/decisions?{urlencode({'action': 'no-such-action'})}",
+        f"{experiment}/replay?id={quote(decision)}",
+        f"{experiment}/log",
+        f"{experiment}/integration",
+        f"{experiment}/report",
         "/admin/keys",
         "/admin/users",
         "/admin/settings",
@@ -177,9 +177,9 @@ def _sign_in(rig: Rig) -> str:
     connection.request("GET", address)
     answer = connection.getresponse()
     cookie = (answer.headers["Set-Cookie"] or "").partition(";")[0]
-    found = re.search(rb'name="csrf_token" value="([^"]+)"', answer.read())
-    assert found is not None, "the page has no form"
-    form = urlencode({"csrf_token": found[1].decode(), "password": PASSWORD})
+    token = re.search(rb'name="csrf_token" value="([^"]+)"', answer.read())
+    assert token is not None, "the page has no form"
+    form = urlencode({"csrf_token": token[1].decode(), "password": PASSWORD})
     headers = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
     connection.request("POST", address, form, headers)
     answer = connection.getresponse()

@@ -1,6 +1,6 @@
-"""What each part of a decide request costs when it is done alone, one after the other, on requests of the benchmark.
+"""The cost of each part of a decide request, measured alone, one after the other, on requests of the benchmark.
 
-What the web process spends beyond them under load, with its threads taking turns, is the rest.
+The rest is the time that the web process spends beyond these parts under load, when its threads take turns.
 """
 
 import time
@@ -27,7 +27,7 @@ from benchmarks.workload import Workload
 
 REQUESTS = 2000
 COMMIT = "commit"
-COMMIT_ROWS = 16  # about what a commit of 32 connections holds
+COMMIT_ROWS = 16  # about as many rows as a commit of 32 connections has
 
 
 def measure(rig: Rig, workload: Workload, experiment: str, plain_us: float, whole_us: float) -> None:
@@ -62,14 +62,16 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
             began = time.perf_counter()
             results.append(work(item))
             seconds.append(time.perf_counter() - began)
-        spent[part] = 1e6 * median(seconds) / each  # a mean would count what other processes take
+        spent[part] = 1e6 * median(seconds) / each  # a mean would include the time of other processes
         return results
 
     stored = runtime.snapshots.current.keys[keys.parse(key)[0]]
     timed("authorisation: the key's form, hash, scope", lambda _: keys.matches(stored, keys.parse(key)[1]), bodies)
     documents = timed("JSON, duplicate keys, depth", lambda body: strict_json.parse(body, 32), bodies)
     requests = timed("validation", DecideRequest.model_validate, documents)
-    asked = timed("id, hash of the body", lambda pair: identify(*pair), list(zip(requests, documents, strict=True)))
+    identified = timed(
+        "id, hash of the body", lambda pair: identify(*pair), list(zip(requests, documents, strict=True))
+    )
     experiment = runtime.snapshots.current.experiments[name]
     timed("arm", lambda r: draws.assign(experiment.salt, r.unit_id, experiment.shares), requests)
     lines = timed("encoding", lambda r: encode_context(r.context), requests)
@@ -81,7 +83,7 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
     timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
     whole = "whole plan"
-    plans = timed(whole, lambda item: plan(runtime, prepare(runtime, caller, experiment, item), None), asked)
+    plans = timed(whole, lambda item: plan(runtime, prepare(runtime, caller, experiment, item), None), identified)
     rows = [plan.row for plan in plans]
     planned = ("arm", "encoding", "Vowpal Wabbit", "floor", "draw, choice")
     spent["the row, the glue between these"] = spent.pop(whole) - sum(spent[part] for part in planned)

@@ -1,8 +1,8 @@
 """python -m benchmarks.relative: how often intervals of a lift miss it at any of 50 looks, over simulated experiments.
 
-Two arms of independent units with rewards of 0 or 1, 100 more units an arm at each look. Printed, for some pairs of rates: the
-share of experiments in which the difference's sequence, the relative lift's, and the relative lift's one-look interval missed
-the truth at least once. The level of each is 5%.
+Two arms of independent units with rewards of 0 or 1, 100 more units an arm at each look. For some pairs of rates, the
+table has the share of experiments in which an interval missed the truth at least once: the sequence of the difference, the
+sequence of the relative lift, and the one-look interval of the relative lift. The level of each is 5%.
 """
 
 import argparse
@@ -24,13 +24,13 @@ RATES: Final = ((0.3, 0.3), (0.3, 0.36), (0.05, 0.06), (0.02, 0.02))
 def missed(control: float, treated: float, runs: int) -> list[float]:
     """Shares of the runs in which each of the three intervals missed at some look."""
     random = np.random.default_rng(1)
-    found = np.zeros(3)
+    misses_by_interval = np.zeros(3)
     for _ in range(runs):
         draws = random.random((2, LOOKS * STEP)) < np.array([[control], [treated]])
         wins = draws.cumsum(axis=1)[:, STEP - 1 :: STEP]
         misses = [_look(wins[:, look], (look + 1) * STEP, control, treated) for look in range(LOOKS)]
-        found += np.any(misses, axis=0)
-    return [float(share) for share in found / runs]
+        misses_by_interval += np.any(misses, axis=0)
+    return [float(share) for share in misses_by_interval / runs]
 
 
 def _look(wins: np.ndarray, n: int, control: float, treated: float) -> tuple[bool, bool, bool]:
@@ -53,7 +53,7 @@ def _misses(interval: Interval, truth: float) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     print("control treated | difference, peek-safe | lift, peek-safe | lift, one look")
     for pair in RATES:
-        print(*pair, "|", *(f"{share:.1%}" for share in missed(*pair, given.runs)))
+        print(*pair, "|", *(f"{share:.1%}" for share in missed(*pair, arguments.runs)))

@@ -1,7 +1,7 @@
-"""python -m benchmarks.results_speed: a whole results report out of PostgreSQL, at one million and at five million decisions.
+"""python -m benchmarks.results_speed: a whole results report from PostgreSQL, at one million and at five million decisions.
 
 Settled outcomes are made with `generate_series` in an embedded PostgreSQL (fsync on, its own settings): three arms, five
-decisions per unit on average. Printed are seconds of the report (window, sample ratio, sums, comparisons, rule, storing it),
+decisions per unit on average. The output has the seconds of the report (window, sample ratio, sums, comparisons, rule, storage),
 the ratio to a bare `SELECT count(*), sum(reward)` over the same table, and the growth. Medians of interleaved rounds.
 """
 
@@ -72,10 +72,10 @@ def _measure(engine: Engine, settings: Settings, rows: int, rounds: int, metrics
     for _ in range(rounds):
         bare.append(_seconds(lambda: _bare(engine, key)))
         report.append(_seconds(lambda: results.compute(engine, key)))
-    found = results.get(engine, key)
-    if found.window.decisions != rows or any(metric.comparisons[0].p_value is None for metric in found.metrics):
-        raise RuntimeError(f"the report came to {found}")
-    figures.title(f"results over {rows:,} decisions of {found.window.units:,} units, metrics {', '.join(metrics)}")
+    document = results.get(engine, key)
+    if document.window.decisions != rows or any(metric.comparisons[0].p_value is None for metric in document.metrics):
+        raise RuntimeError(f"the report came to {document}")
+    figures.title(f"results over {rows:,} decisions of {document.window.units:,} units, metrics {', '.join(metrics)}")
     figures.line("SELECT count(*), sum(reward)", f"{figures.median(bare):.2f} s")
     figures.line("results report", f"{figures.median(report):.2f} s")
     pairs = sorted(ours / theirs for ours, theirs in zip(report, bare, strict=True))
@@ -89,8 +89,8 @@ def _fill(engine: Engine, settings: Settings, key: str, rows: int, metrics: list
         for name, share in (("control", 0.333334), ("treated", 0.333333), ("third", 0.333333))
     ]
     declared = [
-        {"key": name, "role": "secondary" if place else "primary", "source": SOURCES[name]}
-        for place, name in enumerate(metrics)
+        {"key": name, "role": "secondary" if index else "primary", "source": SOURCES[name]}
+        for index, name in enumerate(metrics)
     ]
     document = {"key": key, "actions": [{"id": "a"}, {"id": "b"}], "arms": arms, "metrics": declared}
     made = experiments.create(engine, settings, document, "benchmark")

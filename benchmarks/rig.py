@@ -1,4 +1,4 @@
-"""What the benchmarks run on: an embedded PostgreSQL with fsync on, one web process, and ways to ask and teach it.
+"""The installation that the benchmarks use: an embedded PostgreSQL with fsync on, one web process, and helpers to call it.
 
 Everything lives in a temporary folder and ends with the ``with`` block.
 """
@@ -29,7 +29,7 @@ from app.learning import training
 from benchmarks.workload import Workload
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-WINDOW_S: Final = 1.0  # the shortest reward window there is: a round need not be waited for long
+WINDOW_S: Final = 1.0  # the shortest possible reward window, so that rounds are due soon
 SECRET: Final = "benchmarks only: 32 bytes or more of a secret"
 _READY_S: Final = 60.0
 
@@ -92,9 +92,11 @@ class Rig:
         per_call = min(1000, 20_000 // workload.actions)  # of 1,000 actions, a decision's row is 50 kB
         for start in range(0, count, per_call):
             numbers = range(start, min(count, start + per_call))
-            asked = [workload.request(experiments[n % len(experiments)], n) for n in numbers]
-            decided = self.call("/v1/decide/batch", {"decisions": asked})["decisions"]
-            rewards = [{"decision_id": one["decision_id"], "value": workload.reward(one)} for one in decided]
+            requests = [workload.request(experiments[n % len(experiments)], n) for n in numbers]
+            decided = self.call("/v1/decide/batch", {"decisions": requests})["decisions"]
+            rewards = [
+                {"decision_id": decision["decision_id"], "value": workload.reward(decision)} for decision in decided
+            ]
             self.call("/v1/rewards/batch", {"rewards": rewards})
         time.sleep(WINDOW_S + 0.1)
 
@@ -104,7 +106,7 @@ class Rig:
         for experiment_id, arm in training.due_arms(self.engine):
             done = training.train_round(self.engine, self.settings, experiment_id, arm)
             if done is None or not done.promoted:
-                raise RuntimeError(f"the round of experiment {experiment_id} came to {done}")
+                raise RuntimeError(f"the round of experiment {experiment_id} ended with {done}")
         time.sleep(4 * self.settings.snapshot_interval_s)
         self.query("VACUUM ANALYZE")
 
@@ -122,11 +124,13 @@ class Rig:
         self.engine = store_engine.create(url, self.settings)
         self.key = keys.create_key(self.engine, scopes=["admin"], name="benchmarks").secret_text
         self.port = free_port()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "PROMETHEUS_"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "PROMETHEUS_"))
+        }
         with Path(self._folder, "web.log").open("wb") as log:
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.server", str(self.port)],
-                cwd=ROOT, env={**kept, **environment}, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env={**inherited, **environment}, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._await_ready()
 

@@ -1,4 +1,4 @@
-"""The product's web role with one more route, which the product does not have: python -m benchmarks.server PORT
+"""The product's web role with one additional route: python -m benchmarks.server PORT
 
 ``/constant`` answers before Flask sees the request, so it costs what the HTTP server itself costs.
 """

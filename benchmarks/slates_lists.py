@@ -1,8 +1,8 @@
-"""What slates and lists earn beside simpler learners, simulated: python -m benchmarks.slates_lists [seeds]
+"""The earnings of slates and lists compared with simpler learners, simulated: python -m benchmarks.slates_lists [seeds]
 
 Everything decides and learns as the service does: keyed draws, the exploration floor, rounds that learn in order. Each
-learner meets the same people; the figures are means over seeds with their standard errors. Also printed: what each
-algorithm earns after 4,000 decisions of a uniform log, which is why cover is refused for slates.
+learner meets the same people; the figures are means over seeds with their standard errors. The last table has the earnings
+of each algorithm after 4,000 decisions of a uniform log, which show why cover is refused for slates.
 """
 
 import itertools
@@ -42,17 +42,17 @@ class Learner:
         self._round: list[Example] = []
 
     def distribution(self, shared: str, lines: Sequence[str], ids: Sequence[str]) -> list[float]:
-        """What is drawn from now."""
-        found: list[float] = distribution(self._policy, self._predictor, shared, lines, ids).tolist()
-        return found
+        """The distribution to draw from now."""
+        chances: list[float] = distribution(self._policy, self._predictor, shared, lines, ids).tolist()
+        return chances
 
     def remember(self, shared: str, lines: Sequence[str], p: list[float], chosen: int, reward: float) -> None:
-        """One outcome."""
+        """Keep one outcome for the next round."""
         chances = p if self._policy.slates else None
         self._round.append(Example(shared, list(lines), chosen, p[chosen], 1 - reward, chances))
 
     def end_round(self) -> None:
-        """Learn what was remembered."""
+        """Learn the kept outcomes."""
         self._model = learn(self._model, self._policy, self._round)
         self.close()
         self._predictor, self._round = Predictor(self._model, self._policy), []
@@ -72,13 +72,13 @@ AS_WHOLES = [encode_action(name) for name in IDS]
 def composed_world(seed: int) -> dict[tuple[str, tuple[int, ...]], float]:
     """Chance of a click by mood and combination: each part adds something, and a tenth is the combination's own."""
     generator = random.Random(f"world {seed}")
-    found = {}
+    world = {}
     for mood in MOODS:
         part = [[generator.random() for _ in range(PARTS)] for _ in range(SLOTS)]
         for parts in COMBINATIONS:
-            fit = sum(part[slot][one] for slot, one in enumerate(parts)) / SLOTS
-            found[mood, parts] = 0.8 * fit**2 + 0.1 * generator.random()
-    return found
+            fit = sum(part[slot][part_index] for slot, part_index in enumerate(parts)) / SLOTS
+            world[mood, parts] = 0.8 * fit**2 + 0.1 * generator.random()
+    return world
 
 
 def play_composed(seed: int, policy: BanditPolicy, lines: list[str], decisions: int, contextual: bool = True) -> float:
@@ -107,8 +107,8 @@ def list_world(seed: int) -> dict[tuple[str, int], float]:
     """Chance of a click by taste and item; each taste likes its own few."""
     generator = random.Random(f"shelf {seed}")
     return {
-        (taste, item): 0.05 + (0.5 * generator.random() if item % len(TASTES) == place else 0.1 * generator.random())
-        for place, taste in enumerate(TASTES)
+        (taste, item): 0.05 + (0.5 * generator.random() if item % len(TASTES) == index else 0.1 * generator.random())
+        for index, taste in enumerate(TASTES)
         for item in range(ITEMS)
     }
 
@@ -141,14 +141,14 @@ EASY = list(itertools.product(range(2), range(3)))
 
 
 def uniform_log(algorithm: str, seed: int, slates: bool, decisions: int = 4000) -> float:
-    """What a model is worth that learned from a uniform log of an easy world: 0.9 at best, 0.433 at random."""
+    """The value of a model that learned from a uniform log of an easy world: 0.9 at best, 0.433 at random."""
     policy = BanditPolicy(algorithm, PARAMETERS, 0.001)
-    object.__setattr__(policy, "slates", slates)  # past the check: to show why it refuses what it refuses
+    object.__setattr__(policy, "slates", slates)  # without the check of algorithms, to show why it refuses some
     lines = [" ".join(encode_action(f"s{s}=p{p}") for s, p in enumerate(parts)) for parts in EASY]
     if not slates:
         lines = [encode_action(str(parts)) for parts in EASY]
     worth = {
-        (mood, parts): 0.1 + 0.4 * sum(EASY_BEST[mood, slot] == one for slot, one in enumerate(parts))
+        (mood, parts): 0.1 + 0.4 * sum(EASY_BEST[mood, slot] == part for slot, part in enumerate(parts))
         for mood in "ab"
         for parts in EASY
     }
@@ -158,12 +158,12 @@ def uniform_log(algorithm: str, seed: int, slates: bool, decisions: int = 4000) 
         cost = float(generator.random() >= worth[mood, EASY[chosen]])
         examples.append(Example(encode_context({"mood": mood}), lines, chosen, even[chosen], cost, even))
     predictor = Predictor(learn(initial_model(policy), policy, examples), policy)
-    found = 0.0
+    total = 0.0
     for mood in "ab":
         p = distribution(policy, predictor, encode_context({"mood": mood}), lines, list(map(str, EASY)))
-        found += sum(float(x) * worth[mood, parts] for x, parts in zip(p, EASY, strict=True)) / 2
+        total += sum(float(x) * worth[mood, parts] for x, parts in zip(p, EASY, strict=True)) / 2
     predictor.close()
-    return found
+    return total
 
 
 def over(seeds: int, play: Callable[[int], float]) -> Mean:
@@ -195,14 +195,19 @@ def main(arguments: list[str]) -> None:
     """Print every table."""
     seeds = int(arguments[0]) if arguments else 20
 
-    def show(name: Any, found: Mean) -> None:
-        print(f"  {name:<55}{found.value:.3f} (se {found.std_error:.3f})", flush=True)
+    def show(name: Any, mean: Mean) -> None:
+        print(f"  {name:<55}{mean.value:.3f} (se {mean.std_error:.3f})", flush=True)
 
     for decisions in (500, 1000, 2000, 4000):
         print(f"clicks per message, {decisions} decisions among {len(IDS)} combinations, {seeds} seeds")
         for name, (policy, lines, contextual) in COMPOSED.items():
-            given: dict[str, Any] = {"policy": policy, "lines": lines, "decisions": decisions, "contextual": contextual}
-            show(name, over(seeds, partial(play_composed, **given)))
+            parameters: dict[str, Any] = {
+                "policy": policy,
+                "lines": lines,
+                "decisions": decisions,
+                "contextual": contextual,
+            }
+            show(name, over(seeds, partial(play_composed, **parameters)))
     for lists in (250, 500, 1000):
         print(f"clicks per list of {POSITIONS} out of {ITEMS}, {lists} lists, {seeds} seeds")
         for name, contextual in (("list", True), ("list, context ignored", False)):

@@ -1,4 +1,4 @@
-"""What looking at the unit costs: decisions under caps, quiet hours, consent and with a profile, over plain ones."""
+"""The cost of rules about units: decisions with caps, quiet hours, consent and a profile, compared with plain ones."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from benchmarks.workload import Workload
 
 CONNECTIONS = 32
 SECONDS = 3.0
-UNITS = 2000  # each is asked again and again, so that it has a past
+UNITS = 2000  # each has many decisions, so that it has a history
 
 
 class _Careful(Workload):
-    """The same requests, for an experiment that looks at its units."""
+    """The same requests, for an experiment with rules about its units."""
 
     def definition(self, key: str, window_s: float) -> dict[str, Any]:
         plain = super().definition(key, window_s)
@@ -42,9 +42,9 @@ def measure(rig: Rig, rounds: int) -> None:
     }
     runs: dict[str, list[Load]] = {"plain": [], "careful": []}
     for _ in range(rounds):
-        for key, asked in requests.items():
-            closed_loop(rig.port, asked, connections=CONNECTIONS, seconds=0.3)
-            runs[key].append(closed_loop(rig.port, asked, connections=CONNECTIONS, seconds=SECONDS))
+        for key, bodies in requests.items():
+            closed_loop(rig.port, bodies, connections=CONNECTIONS, seconds=0.3)
+            runs[key].append(closed_loop(rig.port, bodies, connections=CONNECTIONS, seconds=SECONDS))
     figures.title(f"7. units: decisions/s with caps, quiet hours, consent and a profile; {UNITS:,} units with a past")
     both = [(ours.rate, theirs.rate) for ours, theirs in zip(runs["careful"], runs["plain"], strict=True)]
     figures.ratio("decisions that look at their unit", both, "/s", "decisions that do not", 0.5)

@@ -1,4 +1,4 @@
-"""What is asked in the benchmarks: 10 actions and 20 context features (half words, half numbers), unless told otherwise."""
+"""The requests of the benchmarks: by default 10 actions and 20 context features (half words, half numbers)."""
 
 import random
 from typing import Any
@@ -36,7 +36,7 @@ class Workload:
         return {"experiment": experiment, "unit_id": f"unit-{number}", "context": context}
 
     def reward(self, decided: dict[str, Any]) -> float:
-        """What a decision is worth: the later the action stands in the list, the more."""
+        """The reward of a decision: the later the action in the list, the larger."""
         return int(decided["action"]["id"].removeprefix("action ")) / self.actions
 
 

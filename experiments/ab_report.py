@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.arm_cells import ArmCell, Kind, Stratum
+from experiments.arm_sequence import AlwaysValid, Design, Support, always_valid
 from experiments.comparison import (
     Comparison,
     arm_moments,
@@ -22,9 +24,8 @@ from experiments.cuped import CupedResult, cuped
 from experiments.group_sequential import Look, bounds, look
 from experiments.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
-from experiments.planning import Kind
 from experiments.proportions import compare_proportions
-from experiments.strata import AlwaysValid, ArmCell, Stratum, Support, always_valid, compare_strata
+from experiments.strata import Level, compare_strata
 from experiments.validation import BoolArray, DataError, FloatArray, IntArray, refuse_first
 
 Pair = tuple[BoolArray, BoolArray]
@@ -198,17 +199,17 @@ def _sequence(metric: Metric, rows: Pair, headline: Comparison, alpha: float) ->
     if metric.kind == "quantile":
         fewest, beyond = min(arm.n for arm in ends), min(metric.quantile or 0.5, 1 - (metric.quantile or 0.5))
         support = Support(float(fewest), fewest * beyond)
-        return always_valid(headline, (ends[0].variance, ends[1].variance), support, units, alpha=alpha)
+        return always_valid(headline, (ends[0].variance, ends[1].variance), support, Design(units), alpha=alpha)
     cells = [_cell(metric, r) for r in rows]
     bounds = (0.0, 1.0) if metric.kind == "proportion" else None
-    plain = compare_strata([Stratum(cells[0], cells[1])], alpha=alpha, value_range=bounds)
+    plain = compare_strata([Stratum(cells[0], cells[1])], level=Level(alpha), value_range=bounds)
     own = (plain.comparison.control, plain.comparison.treatment)
     # CUPED shrinks an arm's variance and the pooled one alike, so that their ratio is the same.
     control, treatment = (
         arm.variance * larger / unadjusted.variance if unadjusted.variance > 0 else larger
         for arm, larger, unadjusted in zip(ends, plain.variances, own, strict=True)
     )
-    return always_valid(headline, (control, treatment), plain.support, units, alpha=alpha)
+    return always_valid(headline, (control, treatment), plain.support, Design(units), alpha=alpha)
 
 
 def _cell(metric: Metric, rows: BoolArray) -> ArmCell:

@@ -82,7 +82,11 @@ def paired_sums(first: Estimate, second: Estimate, unit: IntArray | None = None)
 
 def paired(first: Estimate, second: Estimate, unit: IntArray | None = None) -> Gap:
     """first - second on the same rows, with its error over units. Raises `DataError` for fewer than two units."""
-    sums = paired_sums(first, second, unit)
+    return gap_of(paired_sums(first, second, unit))
+
+
+def gap_of(sums: unit_sums.UnitSums) -> Gap:
+    """The same from sums within units of the differences of rows. Raises `DataError` for fewer than two units."""
     error, freedom = unit_sums.standard_error(sums), unit_sums.degrees_of_freedom(sums)
     if sums.value is None or error is None or freedom is None:
         raise DataError("there is only one independent unit", fix="a standard error needs at least two")

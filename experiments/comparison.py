@@ -250,20 +250,41 @@ def quantile_estimate(values: ArrayLike, quantile: float) -> ArmEstimate:
     The error is the half distance between the quantiles at p +- z sqrt(p (1 - p) / n), z = 1.96, over z: no density has
     to be estimated. Units must be independent and hold one value each.
     """
-    x, p = vector("metric", values, minimum_length=2), fraction("quantile", quantile)
-    z = float(stats.norm.isf(0.025))
-    step = z * sqrt(p * (1 - p) / len(x))
-    ends = np.clip([p, p - step, p + step], 0.0, 1.0)
+    x = vector("metric", values, minimum_length=2)
+    ends = quantile_ends(quantile, len(x))
     value, low, high = (float(q) for q in np.quantile(x, ends))
+    return woodruff(quantile, (value, low, high), len(x))
+
+
+def quantile_ends(quantile: float, n: int) -> tuple[float, float, float]:
+    """The quantiles of n values that `woodruff` needs: the one asked for, and the ends of its 95% range."""
+    p = fraction("quantile", quantile)
+    step = float(stats.norm.isf(0.025)) * sqrt(p * (1 - p) / n)
+    return p, max(p - step, 0.0), min(p + step, 1.0)
+
+
+def woodruff(quantile: float, values: tuple[float, float, float], n: int) -> ArmEstimate:
+    """The estimate from the values at `quantile_ends`."""
+    z = float(stats.norm.isf(0.025))
+    p, below, above = quantile_ends(quantile, n)
+    value, low, high = values
     # Near the edge of the data one side is cut off; what is left spans fewer than 2 z standard errors.
-    spanned = float(ends[2] - ends[1]) / step
-    return ArmEstimate(value, ((high - low) / (spanned * z)) ** 2, len(x))
+    spanned = (above - below) / (z * sqrt(p * (1 - p) / n))
+    return ArmEstimate(value, ((high - low) / (spanned * z)) ** 2, n)
 
 
 def compare_quantiles(control: ArrayLike, treatment: ArrayLike, quantile: float, *, alpha: float = 0.05) -> Comparison:
     """Difference of two sample quantiles with Woodruff errors. Needs at least about 10 units beyond the quantile."""
     arms = [quantile_estimate(values, quantile) for values in (control, treatment)]
-    comparison = compare_estimates(arms[0], arms[1], alpha=alpha, method=f"quantile {quantile:g}, Woodruff")
+    return compare_quantile_estimates(arms[0], arms[1], quantile, alpha=alpha)
+
+
+def compare_quantile_estimates(
+    control: ArmEstimate, treatment: ArmEstimate, quantile: float, *, alpha: float = 0.05
+) -> Comparison:
+    """The same from the arms' quantiles."""
+    arms = (control, treatment)
+    comparison = compare_estimates(control, treatment, alpha=alpha, method=f"quantile {quantile:g}, Woodruff")
     beyond = min(arm.n for arm in arms) * min(quantile, 1 - quantile)
     if beyond < 10:
         reason = f"only {beyond:.1f} units of an arm lie beyond the quantile; 10 are needed"

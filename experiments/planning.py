@@ -9,18 +9,17 @@ of a running experiment.
 from __future__ import annotations
 
 from math import ceil, sqrt
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
 from statsmodels.stats import power as sm_power
 from statsmodels.stats import proportion as sm_proportion
 
+from experiments.arm_cells import Kind
+from experiments.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS, TUNED_AT
 from experiments.sequences import asymptotic_half_width, tuned_rho
-from experiments.strata import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS, TUNED_AT
 from experiments.validation import DataError, fraction, positive
-
-Kind = Literal["mean", "proportion", "ratio", "quantile", "count"]
 
 
 class Test(NamedTuple):

@@ -10,84 +10,34 @@ effect in the population of all units of the strata: both arms are weighted to t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
-from experiments.comparison import (
-    DEN,
-    NUM,
-    Alternative,
-    ArmEstimate,
-    Comparison,
-    compare_estimates,
-    relative_lift,
-)
+from experiments.adjustment import Adjusted
+from experiments.arm_cells import ArmCell, Stratum
+from experiments.arm_sequence import TUNED_AT, AlwaysValid, Design, Support, always_valid
+from experiments.comparison import DEN, NUM, ArmEstimate, Comparison, compare_estimates, relative_lift
+from experiments.proportion_test import Counts, p_value
 from experiments.results import Interval, missing
-from experiments.sequences import mixture_tau, mixture_test
-from experiments.sums import Moments
 from experiments.validation import DataError, FloatArray
 
-MIN_SEQUENCE_UNITS = 100.0
-"""Effective units of each arm before the always-valid interval, which is asymptotic, opens."""
-MIN_SEQUENCE_EVENTS = 10.0
-"""Effective events that each arm may expect before it opens: see `Support`."""
 MIN_EFFECTIVE_UNITS = 5.0
 """Effective units of each arm below which no interval of any kind is given."""
-TUNED_AT = 5000.0
-"""Units at which the always-valid interval is narrowest, when no size was planned."""
 
 
-class ArmCell(NamedTuple):
-    """The units of one arm in one stratum."""
+class Level(NamedTuple):
+    """How sure a comparison is."""
 
-    moments: Moments
-    """Per unit: numerator and denominator (and more columns, which are ignored)."""
-    mean_size: float
-    """Mean of |numerator| per unit, metric's unit."""
-
-
-class Stratum(NamedTuple):
-    """The units of two arms that were assigned with the same chances."""
-
-    control: ArmCell
-    """Units of the control."""
-    treatment: ArmCell
-    """Units of the other arm."""
-
-    @property
-    def cells(self) -> tuple[ArmCell, ArmCell]:
-        """Control, treatment."""
-        return self.control, self.treatment
-
-    @property
-    def units(self) -> int:
-        """Units of both arms."""
-        return self.control.moments.n + self.treatment.moments.n
+    alpha: float = 0.05
+    """1 - confidence level."""
+    tuned_at: float = TUNED_AT
+    """Planned units of both arms: there the always-valid interval is narrowest."""
+    comparisons: int = 1
+    """Comparisons for which the simultaneous interval holds together (Bonferroni)."""
 
 
-class Support(NamedTuple):
-    """What an interval rests on: the smaller of both arms."""
-
-    units: float
-    """Kish's effective number of units, (sum of weights)^2 / sum of squared weights: far below the number of units where
-    a few units make most of the decisions."""
-    events: float
-    """Effective number of nonzero values that an arm expects if both arms are alike: (sum |x|)^2 / sum x^2 of both arms,
-    in proportion to the arm's units. 1% conversions of 2,000 units are 20."""
-
-
-class AlwaysValid(NamedTuple):
-    """What holds at every look together."""
-
-    p_value: float | None
-    """Of "no difference"; None with a reason in the intervals."""
-    interval: Interval
-    """Of the difference."""
-    relative_interval: Interval
-    """Of the relative lift."""
+LEVEL = Level()
 
 
 class StratifiedComparison(NamedTuple):
@@ -96,7 +46,9 @@ class StratifiedComparison(NamedTuple):
     comparison: Comparison
     """Values, difference, test and interval for one look."""
     always_valid: AlwaysValid
-    """The same for every look together."""
+    """The same for every look together. Before its interval opens, the p-value of yes-or-no values is exact."""
+    simultaneous: Interval
+    """The always-valid interval of the difference for all comparisons together."""
     support: Support
     """Effective sizes."""
     variances: tuple[float, float]
@@ -110,34 +62,64 @@ class StratifiedComparison(NamedTuple):
 def compare_strata(
     strata: Sequence[Stratum],
     *,
-    alpha: float = 0.05,
-    alternative: Alternative = "two-sided",
-    tuned_at: float = TUNED_AT,
+    level: Level = LEVEL,
     value_range: tuple[float, float] | None = None,
+    adjusted: Adjusted | None = None,
 ) -> StratifiedComparison:
     """Compare two arms over strata of constant shares, at one look and at every look.
 
     Each arm: value = sum_h W_h N_h / sum_h W_h D_h, variance sum_h W_h^2 var_h / n_h, W_h = the stratum's share of all
-    units. `tuned_at` are the planned units of both arms; `value_range` is the range of a single value where it is
-    bounded. Raises `DataError` when no stratum has two units in each arm, or when a denominator sums to 0.
+    units. `value_range` is the range of a single value where it is bounded; `adjusted` are the same strata after
+    `experiments.adjustment`. Raises `DataError` when no stratum has two units in each arm, or when a denominator sums
+    to 0.
     """
-    usable = [stratum for stratum in strata if min(cell.moments.n for cell in stratum.cells) >= 2]
+    usable = _usable(strata)
     if not usable:
         raise DataError("an arm has fewer than two units", fix="wait for more units with settled decisions")
     weights = np.array([stratum.units for stratum in usable], dtype=np.float64)
     weights /= weights.sum()
-    arms = [_Arm([stratum.cells[side] for stratum in usable], weights) for side in (0, 1)]
     support = _support(usable, weights, value_range)
-    method = "Welch t" if len(usable) == 1 else "post-stratified, Welch t"
-    estimates = [arm.estimate() for arm in arms]
-    comparison = compare_estimates(estimates[0], estimates[1], alpha=alpha, alternative=alternative, method=method)
-    left_out = sum(stratum.units for stratum in strata) - sum(stratum.units for stratum in usable)
-    units = (arms[0].units, arms[1].units)
+    compared = usable if adjusted is None else _usable(adjusted.strata)
+    arms = [_Arm([stratum.cells[side] for stratum in compared], weights) for side in (0, 1)]
+    shared = 0.0 if adjusted is None else adjusted.shared_variance
+    comparison = _one_look(arms, level.alpha, shared)
     if comparison.std_error is not None and support.units < MIN_EFFECTIVE_UNITS:
         comparison = _without_interval(comparison, support)
-    variances = _larger_variances(arms)
-    sequence = always_valid(comparison, variances, support, sum(units), alpha=alpha, tuned_at=tuned_at)
-    return StratifiedComparison(comparison, sequence, support, variances, units, left_out)
+    variances, units = _larger_variances(arms), (arms[0].units, arms[1].units)
+    design = Design(sum(units), level.tuned_at, shared)
+    sequence = always_valid(comparison, variances, support, design, alpha=level.alpha)
+    if sequence.p_value is None:
+        sequence = sequence._replace(p_value=_exact_p(usable))
+    together = always_valid(comparison, variances, support, design, alpha=level.alpha / level.comparisons).interval
+    left_out = sum(stratum.units for stratum in strata) - sum(units)
+    return StratifiedComparison(comparison, sequence, together, support, variances, units, left_out)
+
+
+def _exact_p(strata: Sequence[Stratum]) -> float | None:
+    """The exact p-value of proportions, for the time before the sequence opens; None where values are not yes or no."""
+    counts = []
+    for stratum in strata:
+        control, treatment = stratum.cells
+        if stratum.chance is None or control.events is None or treatment.events is None:
+            return None
+        units = (control.moments.n, treatment.moments.n)
+        counts.append(Counts(stratum.chance, (control.events, treatment.events), units))
+    return p_value(counts)
+
+
+def _one_look(arms: Sequence[_Arm], alpha: float, shared_variance: float) -> Comparison:
+    method = "Welch t" if len(arms[0].sizes) == 1 else "post-stratified, Welch t"
+    control, treatment = (arm.estimate() for arm in arms)
+    comparison = compare_estimates(control, treatment, alpha=alpha, method=method)
+    if shared_variance == 0 or comparison.std_error is None:
+        return comparison
+    ends = [arm._replace(variance=arm.variance + shared_variance) for arm in (control, treatment)]
+    _, relative = relative_lift(ends[0], ends[1], alpha=alpha, covariance=shared_variance)
+    return comparison._replace(relative_interval=relative, method=f"{method}, adjusted for a covariate")
+
+
+def _usable(strata: Sequence[Stratum]) -> list[Stratum]:
+    return [stratum for stratum in strata if min(cell.moments.n for cell in stratum.cells) >= 2]
 
 
 class _Arm:
@@ -238,54 +220,3 @@ def _larger_variances(arms: Sequence[_Arm]) -> tuple[float, float]:
     pooled = sum(f * arm.spread for f, arm in zip(freedom, arms, strict=True)) / sum(freedom)
     control, treatment = (arm.variance(np.maximum(arm.spread, pooled)) for arm in arms)
     return control, treatment
-
-
-def always_valid(
-    comparison: Comparison,
-    variances: tuple[float, float],
-    support: Support,
-    units: int,
-    *,
-    alpha: float = 0.05,
-    tuned_at: float = TUNED_AT,
-) -> AlwaysValid:
-    """The asymptotic sequence of a comparison, closed until its support is large enough, never narrower than one look.
-
-    `variances` are those of control and treatment, `units` those of both arms (Waudby-Smith, Arbour, Sinha, Kennedy and
-    Ramdas 2024). It holds asymptotically; `python -m benchmarks looks` measures misses in worlds of rare and skewed values.
-    """
-    if comparison.std_error is None:
-        return AlwaysValid(None, comparison.interval, comparison.interval)
-    reason = _closed(support)
-    if reason:
-        return AlwaysValid(None, missing(reason), missing(reason))
-    error = sqrt(sum(variances))
-    tested = mixture_test(comparison.difference, error, mixture_tau(error, units, tuned_at, alpha), alpha)
-    # In standard errors, the sequence is equally wide for every contrast with the same units. So the relative lift's
-    # always-valid interval is its one-look interval at the level that gives this width.
-    errors = (tested.interval.high - comparison.difference) / error  # type: ignore[operator]
-    ends = [
-        arm._replace(variance=variance)
-        for arm, variance in zip((comparison.control, comparison.treatment), variances, strict=True)
-    ]
-    _, relative = relative_lift(ends[0], ends[1], alpha=2 * float(norm.sf(errors)))
-    return AlwaysValid(
-        tested.p_value,
-        _at_least(tested.interval, comparison.interval),
-        _at_least(relative, comparison.relative_interval),
-    )
-
-
-def _closed(support: Support) -> str:
-    if support.units < MIN_SEQUENCE_UNITS:
-        return f"opens at {MIN_SEQUENCE_UNITS:.0f} effective units per arm, now {support.units:.1f}"
-    if support.events < MIN_SEQUENCE_EVENTS:
-        return f"opens at {MIN_SEQUENCE_EVENTS:.0f} effective events per arm, now {support.events:.1f}"
-    return ""
-
-
-def _at_least(sequence: Interval, one_look: Interval) -> Interval:
-    """The sequence, never narrower than the interval for one look: what holds at every look holds at this one."""
-    if sequence.low is None or sequence.high is None or one_look.low is None or one_look.high is None:
-        return sequence
-    return sequence._replace(low=min(sequence.low, one_look.low), high=max(sequence.high, one_look.high))

@@ -66,6 +66,20 @@ WORDS: dict[str, Words] = {
         "intervals cover too rarely; read the headline, whose intervals do not assume normality",
         "only {size:.1f} effective rewards (or failures, whichever are rarer) support the value; the interval allows for it",
     ),
+    "already_learned": Words(
+        "the model learned from the evaluated decisions: only {rows:.0f} of {evaluated:.0f} come after the last one that it "
+        "or its ancestors learned, and {limit:.0f} are needed; on what a model learned it looks better than it is",
+        "this version learned from the evaluated decisions: only {rows:.0f} of {evaluated:.0f} came after the last one that "
+        "it learned, and {limit:.0f} are needed. Wait for more, or evaluate a later stretch of the log",
+    ),
+    "too_few_cases": Words(
+        "the policy could decide only {rows:.0f} of the {evaluated:.0f} evaluated cases, and {limit:.0f} are needed",
+        "only {rows:.0f} of the {evaluated:.0f} evaluated decisions tell something of this policy, and {limit:.0f} are needed",
+    ),
+    "few_rewards_to_compare": Words(
+        "too few effective rewards, or heavy rows that may not have been drawn yet, to test a difference",
+        "too few rewards to test a difference",
+    ),
     "unseen_weights": Words(
         "a weight of {weight:.1f} is possible, and there are only {rows:.0f} rows for each unit of it: rows that would move "
         "the value may not have been drawn yet (limit {limit:.0f}); read the headline, whose intervals do not assume normality",
@@ -73,6 +87,10 @@ WORDS: dict[str, Words] = {
         "only {rows:.0f} decisions for each of these times; the interval allows for it",
     ),
 }
+
+
+OF_THE_PLATFORM = frozenset({"already_learned", "too_few_cases", "few_rewards_to_compare"})
+"""Codes that the platform gives, which knows what a model learned; the gate of `experiments.verdict` gives the others."""
 
 
 def sentence(reason: Reason) -> str:

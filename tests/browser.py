@@ -1,4 +1,4 @@
-"""One real browser for all tests of a process: Playwright's synchronous side cannot be started twice.
+"""One real browser for all tests of a process: Playwright's synchronous API cannot be started twice.
 
 Without a browser the tests are skipped; on a build server (CI is set) they fail instead.
 """

@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    """True when a test needs a server, a browser, or says that it takes long."""
+    """True when a test needs a server or a browser, or is marked as slow."""
     return not SERVERS_OF_TESTS.isdisjoint(getattr(item, "fixturenames", ())) or "slow" in item.keywords
 
 
@@ -136,14 +136,14 @@ def _template(request: pytest.FixtureRequest, postgres_url: str) -> str:
 
 
 def _make_template(postgres_url: str) -> None:
-    """Migrate under another name: a half-made template must not be found by the next worker."""
+    """Migrate under another name: the next worker must not use an incomplete template."""
     from app.foundation.store.migrate import upgrade
 
     draft = f"{_TEMPLATE}_draft"
     _execute(postgres_url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", draft)
     _execute(postgres_url, "CREATE DATABASE {}", draft)
     upgrade(_named(postgres_url, draft))
-    # A template may not have connections, and the migration's pool may still hold one.
+    # A template must have no connections, and the migration's pool may still have one.
     _query(postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", draft)
     _execute(postgres_url, "ALTER DATABASE {} RENAME TO {}", draft, _TEMPLATE)
 
@@ -224,7 +224,7 @@ def web(database_url: str) -> Iterator[Web]:
 
 @pytest.fixture(scope="module")
 def client(web: Web, database_url: str) -> Client:
-    """A client of it that may do everything but administrate."""
+    """A client of it with every scope except admin."""
     return web.client(make_key(database_url))
 
 

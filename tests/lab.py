@@ -1,4 +1,4 @@
-"""Fills logs through the services, and reads them back for computations that do without them."""
+"""Fills logs through the services, and reads them back for independent computations."""
 
 import json
 import math
@@ -39,8 +39,10 @@ class Lab(Loop):
         for start in range(0, len(bodies), BATCH):
             answers += self.decide(key, bodies[start : start + BATCH])
         if reward is not None:
-            values = [(one, reward(body, one)) for body, one in zip(bodies, answers, strict=True)]
-            events = [{"decision_id": one["decision_id"], "value": value} for one, value in values if value is not None]
+            values = [(answer, reward(body, answer)) for body, answer in zip(bodies, answers, strict=True)]
+            events = [
+                {"decision_id": answer["decision_id"], "value": value} for answer, value in values if value is not None
+            ]
             self.report(events)
         if settled:
             self.settle(key)
@@ -55,8 +57,8 @@ class Lab(Loop):
         """Close every window and settle all arms."""
         experiment = experiments.get(self.runtime.engine, key)
         self.close_windows(experiment.id)
-        for one in experiment.config["arms"]:
-            self.settle_arm(experiment.id, one["key"])
+        for arm in experiment.config["arms"]:
+            self.settle_arm(experiment.id, arm["key"])
         self.runtime.snapshots.refresh()
 
     def settle_arm(self, experiment_id: int, name: str) -> None:
@@ -85,7 +87,7 @@ class Lab(Loop):
         self.runtime.snapshots.refresh()
 
     def results(self, key: str, *, fresh: bool = True, **options: Any) -> dict[str, Any]:
-        """A report, computed now, free of anything that is no JSON."""
+        """A report, computed now; fails if a value of it is not JSON."""
         if fresh:
             results.compute(self.runtime.engine, key, options.get("segment"))
         return dict(sound(results.get(self.runtime.engine, key, **options).as_json()))
@@ -118,7 +120,7 @@ class Lab(Loop):
 
 
 def sound(document: Any) -> Any:
-    """The document, after a look at every number in it: none may be NaN or infinite, none of numpy's types."""
+    """Return the document after a check of every number: none may be NaN or infinite, or of a type of numpy."""
     for path, value in _leaves(document, ""):
         assert value is None or type(value) in (str, bool, int, float), f"{path} is a {type(value)}"
         assert not isinstance(value, float) or math.isfinite(value), f"{path} is {value}"
@@ -128,10 +130,10 @@ def sound(document: Any) -> Any:
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        for name, one in value.items():
-            yield from _leaves(one, f"{path}/{name}")
+        for name, item in value.items():
+            yield from _leaves(item, f"{path}/{name}")
     elif isinstance(value, list | tuple):
-        for place, one in enumerate(value):
-            yield from _leaves(one, f"{path}/{place}")
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}/{index}")
     else:
         yield path, value

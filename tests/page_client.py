@@ -1,4 +1,4 @@
-"""A person at a browser, without one: keeps cookies, follows redirects, sends forms with the token that the page carries."""
+"""Imitates a person's browser: keeps cookies, follows redirects, and sends forms with the token of the page."""
 
 import html
 import http.client
@@ -18,7 +18,7 @@ def _in_one_line(tag: str) -> str:
 
 
 class Page(NamedTuple):
-    """What came back."""
+    """An answered page."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
     @property
     def html(self) -> str:
-        """The page, with every tag in one line: how a template breaks a tag into lines means nothing."""
+        """The page, with every tag in one line, because line breaks within tags have no meaning."""
         return re.sub(r"<[a-zA-Z/][^>]*>", lambda tag: _in_one_line(tag[0]), self.raw.decode())
 
     @property
@@ -77,14 +77,14 @@ class Browser:
 
     def version(self, address: str) -> str:
         """The version that a page's form begins from."""
-        found = re.search(r'name="version" value="([^"]+)"', self.get(address).html)
-        assert found, f"{address} names no version"
-        return found[1]
+        match = re.search(r'name="version" value="([^"]+)"', self.get(address).html)
+        assert match, f"{address} has no version"
+        return match[1]
 
     def token(self, address: str = "/admin/sign-in") -> str:
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(address).html)
-        assert found, f"{address} carries no form"
-        return found[1]
+        match = re.search(r'name="csrf_token" value="([^"]+)"', self.get(address).html)
+        assert match, f"{address} has no form"
+        return match[1]
 
 
 def signed_in(web: Web, database_url: str, role: str = "admin", name: str = "") -> Browser:

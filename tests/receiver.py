@@ -1,4 +1,4 @@
-"""A webhook's receiver: a real HTTP server in a thread, which answers what it is told to and keeps what it got."""
+"""A webhook's receiver: a real HTTP server in a thread, with configurable answers, which keeps the calls."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ import orjson
 
 
 class Call(NamedTuple):
-    """One request as it came."""
+    """One received request."""
 
     path: str
     headers: dict[str, str]  # by name in lower case
@@ -23,7 +23,7 @@ class Call(NamedTuple):
         return orjson.loads(self.raw)
 
     def signed_with(self, secret: str) -> bool:
-        """What docs/api.md tells receivers to do."""
+        """The check that docs/api.md gives to receivers."""
         parts = dict(part.split("=", 1) for part in self.headers["loopwise-signature"].split(","))
         expected = hmac.new(secret.encode(), f"{parts['t']}.".encode() + self.raw, hashlib.sha256).hexdigest()
         return hmac.compare_digest(expected, parts["v1"])
@@ -89,7 +89,7 @@ class Receiver:
 
 @contextmanager
 def receiving(answer: Callable[[Call, int], int | None] = lambda call, number: 200) -> Iterator[Receiver]:
-    """A receiver for the length of a block."""
+    """A receiver for the duration of a block."""
     receiver = Receiver(answer)
     try:
         yield receiver

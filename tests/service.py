@@ -1,4 +1,4 @@
-"""Loopwise as its clients meet it: real web servers and workers as processes, a small HTTP client, experiments to try.
+"""Loopwise as its clients use it: real web servers and workers as processes, a small HTTP client, experiments for tests.
 
 Everything here waits with a deadline and leaves no process behind.
 """
@@ -35,10 +35,10 @@ _READY_S = 60.0
 def wait_for(condition: Callable[[], Any], deadline_s: float, what: str = "it") -> Any:
     """Poll until the condition holds and return it; fail after the deadline."""
     end = time.monotonic() + deadline_s
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, f"{what} did not happen within {deadline_s} s"
         time.sleep(0.02)
-    return found
+    return result
 
 
 def settings(database_url: str, **environment: str) -> Settings:
@@ -50,13 +50,13 @@ _connections: dict[str, Any] = {}
 
 
 def query(database_url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Run one statement past the service, committed."""
+    """Run one statement directly on the database, and commit it."""
     connection = _connections.get(database_url)
     try:
         if connection is not None:
             return _query(connection, statement, values)
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        pass  # the server was killed meanwhile
+        pass  # the server was killed in the meantime
     connection = _connections[database_url] = psycopg2.connect(database_url)
     connection.autocommit = True
     return _query(connection, statement, values)
@@ -87,7 +87,7 @@ def counts(database_url: str) -> tuple[int, ...]:
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """An answer of the server."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -114,7 +114,7 @@ class Client:
         sent = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         sent |= {"Content-Type": "application/json"} if data is not None else {}
         try:
-            with contextlib.suppress(BrokenPipeError):  # a body over the limit is answered before it was sent
+            with contextlib.suppress(BrokenPipeError):  # the server answers a body over the limit before it is complete
                 connection.request(method, path, data, {**sent, **self.headers, **headers})
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
@@ -135,7 +135,9 @@ class Client:
 
     def decide_many(self, experiment: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Decisions in one batch, which must succeed."""
-        documents = [{"experiment": experiment, "unit_id": f"unit-{n}", **one} for n, one in enumerate(requests)]
+        documents = [
+            {"experiment": experiment, "unit_id": f"unit-{n}", **request} for n, request in enumerate(requests)
+        ]
         answer = self.post("/v1/decide/batch", {"decisions": documents})
         assert answer.status in (200, 201), answer.raw
         return list(answer.body["decisions"])
@@ -180,7 +182,7 @@ def definition(key: str, **fields: Any) -> dict[str, Any]:
 
 
 class Web:
-    """One `loopwise web`, at one port for all its lives."""
+    """One `loopwise web`, which keeps its port when it is started again."""
 
     def __init__(self, database_url: str, **environment: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="loopwise-web-")
@@ -240,7 +242,7 @@ class Worker:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *roles: str) -> "Worker":
-        """Start the worker, the clock, or both; they need no waiting: what they do is waited for."""
+        """Start the worker, the clock, or both. Tests wait for their results, not for the start."""
         for role in roles or ("worker", "beat"):
             self.processes[role] = _launch([role], self._folder.name, self._environment)
         return self
@@ -264,7 +266,7 @@ class Worker:
 
 def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     ours = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_", "PROMETHEUS_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with Path(folder, "log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "app.commands", *arguments, "--data-dir", f"{folder}/none"],
@@ -272,7 +274,7 @@ def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "
             stdout=log,
             stderr=log,
             cwd=folder,
-            env={**kept, "PYTHONPATH": str(ROOT), **environment},
+            env={**inherited, "PYTHONPATH": str(ROOT), **environment},
             start_new_session=True,
         )
 
@@ -292,20 +294,20 @@ def _stop(process: "subprocess.Popen[bytes] | None") -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Pids of all processes below one."""
+    """Pids of all descendants of a process."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:  # grows while we walk it
-        found += [child for child, its_parent in parents.items() if its_parent == parent]
-    return found[1:]
+    pids = [pid]
+    for parent in pids:  # the list grows during the loop
+        pids += [child for child, its_parent in parents.items() if its_parent == parent]
+    return pids[1:]
 
 
 @contextlib.contextmanager
 def running_web(database_url: str, **environment: str) -> Iterator[Web]:
-    """A web server for the length of a block, which must not have failed on any request."""
+    """A web server for the duration of a block; fails if any request caused a server error."""
     web = Web(database_url, **environment)
     try:
         yield web.start()
@@ -317,7 +319,7 @@ def running_web(database_url: str, **environment: str) -> Iterator[Web]:
 
 @contextlib.contextmanager
 def running_worker(database_url: str, redis_url: str, **environment: str) -> Iterator[Worker]:
-    """A worker and its clock for the length of a block."""
+    """A worker and its clock for the duration of a block."""
     worker = Worker(database_url, redis_url, **environment)
     try:
         yield worker.start()
@@ -326,7 +328,7 @@ def running_worker(database_url: str, redis_url: str, **environment: str) -> Ite
 
 
 def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> str:
-    """A new API key; every scope but admin unless some are named."""
+    """A new API key; by default with every scope except admin."""
     from app.accounts.keys import create_key
 
     with engine_of(database_url) as engine:
@@ -334,12 +336,12 @@ def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> 
 
 
 def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One command of the command line, as a user types it in a folder."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
+    """Run a command of the command line in a folder, as a user does."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
     environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "app.commands", *arguments]
     return subprocess.run(
-        command, check=False, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=120
+        command, check=False, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=120
     )
 
 
@@ -367,7 +369,7 @@ def runtime_of(database_url: str, **environment: str) -> Iterator[Any]:
         yield runtime
     finally:
         runtime.stop()
-        psycopg2.extensions.set_wait_callback(None)  # it is the process's, and other tests wait longer
+        psycopg2.extensions.set_wait_callback(None)  # the deadline is the process's, and other tests need a longer one
 
 
 class Loop:
@@ -403,7 +405,7 @@ class Loop:
             id = f"{key}-{next(self._numbers[key])}"
             whole = {"experiment": key, "unit_id": f"unit-{number}", "decision_id": id, **body}
             asked.append(identify(DecideRequest.model_validate(whole), whole))
-        return [one.answer for one in decide.decide(self.runtime, self.caller, asked)]
+        return [decision.answer for decision in decide.decide(self.runtime, self.caller, asked)]
 
     def reward(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rewards in one commit."""
@@ -414,7 +416,7 @@ class Loop:
         return [receipt.answer for receipt in rewards.reward(self.runtime, self.caller, requests)]
 
     def close_windows(self, experiment_id: int) -> None:
-        """Move every open window of an experiment into the past, instead of waiting for it."""
+        """Move the end of every open window of an experiment into the past, instead of waiting for it."""
         past = "least(closes_at, clock_timestamp() - interval '1 second')"
         query(
             self.database_url,
@@ -446,7 +448,10 @@ class Loop:
         """Another round of an experiment."""
         decided = self.decide(key, [{"context": {"n": n % 5}} for n in range(count)])
         self.reward(
-            [{"decision_id": one["decision_id"], "value": float(one["action"]["id"] == best)} for one in decided]
+            [
+                {"decision_id": decision["decision_id"], "value": float(decision["action"]["id"] == best)}
+                for decision in decided
+            ]
         )
         self.close_windows(experiment_id)
         done = self.train(experiment_id)

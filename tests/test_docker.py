@@ -1,4 +1,4 @@
-"""What can be held of the images without a container engine: files, commands and settings exist."""
+"""Checks of the images that need no container engine: files, commands and settings exist."""
 
 import re
 from pathlib import Path

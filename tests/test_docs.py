@@ -95,10 +95,10 @@ def _commands(page: str) -> Iterator[str]:
 def _resolve(command: str) -> tuple[click.Command, list[str]]:
     """The command that is meant, and the words after it. Raises `KeyError` when there is none."""
     words = shlex.split(re.sub(r"[\[\]|]", " ", command), comments=True)[1:]
-    found: click.Command = main
-    while isinstance(found, click.Group) and words and not words[0].startswith("-"):
-        found = found.commands[words.pop(0)]
-    return _loaded(found), words
+    resolved: click.Command = main
+    while isinstance(resolved, click.Group) and words and not words[0].startswith("-"):
+        resolved = resolved.commands[words.pop(0)]
+    return _loaded(resolved), words
 
 
 def _loaded(command: click.Command) -> click.Command:
@@ -209,10 +209,10 @@ CHECKS: dict[str, Callable[[Any], object]] = {
 
 def _calls(page: str) -> list[tuple[str, str]]:
     """Path and body of every curl command that sends one."""
-    found = re.findall(
+    matches = re.findall(
         r"curl (?:(?!curl ).)*?(/v1/\S+)(?:(?!curl ).)*? -d '([^']*)'", "".join(_blocks(TEXTS[page])), re.DOTALL
     )
-    return [(str(path), str(body)) for path, body in found]
+    return [(str(path), str(body)) for path, body in matches]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/api.md"])

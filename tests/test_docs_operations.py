@@ -33,7 +33,7 @@ def test_every_command_that_is_named_exists() -> None:
 
 
 def _refused_statuses() -> dict[str, int]:
-    """By setting: the status that the table promises to whoever goes beyond it."""
+    """By setting, the status that the table promises to requests over its limit."""
     promised = re.findall(r"^\| `(LOOPWISE_\w+)` .*\banswer(?:s|ed) (\d{3})\b", _TEXT, re.MULTILINE)
     return {name: int(status) for name, status in promised}
 
@@ -47,9 +47,9 @@ def tight(database_url: str) -> Iterator[Web]:
 
 
 def _three_rows(client: Client, database_url: str) -> Answer:
-    asked = [{"experiment": "limits", "unit_id": str(number)} for number in range(3)]
-    assert client.post("/v1/decide/batch", {"decisions": asked[:2]}).status == 201
-    return client.post("/v1/decide/batch", {"decisions": asked})
+    bodies = [{"experiment": "limits", "unit_id": str(number)} for number in range(3)]
+    assert client.post("/v1/decide/batch", {"decisions": bodies[:2]}).status == 201
+    return client.post("/v1/decide/batch", {"decisions": bodies})
 
 
 def _a_locked_database(client: Client, database_url: str) -> Answer:
@@ -82,7 +82,7 @@ def test_metrics_ask_for_the_token_or_without_one_for_a_key_that_may_read(
     client: Client, web: Web, database_url: str
 ) -> None:
     deciding = web.client(make_key(database_url, "decide"))
-    assert [each.get("/metrics").status for each in (web.client(), deciding, client)] == [401, 403, 200]
+    assert [reader.get("/metrics").status for reader in (web.client(), deciding, client)] == [401, 403, 200]
     with running_web(database_url, LOOPWISE_METRICS_TOKEN="metrics only") as closed:
         given = [closed.client(key).get("/metrics").status for key in ("", "metrics only")]
     assert given == [401, 200]

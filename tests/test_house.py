@@ -1,4 +1,4 @@
-"""The house's own rules, as far as a machine can see them: sizes, layers, and that the map of the house is true."""
+"""The rules of this project that a program can check: sizes, layers, and the map of the architecture."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ MOST_ANY = 150  # explicit ones in app/
 MOST_FILES = 15  # modules of one package, beside its packages
 WEB = {"flask", "flask_openapi", "flask_wtf", "celery", "werkzeug"}
 MAY_KNOW_FLASK = {"api", "pages", "templates"}
-# Services that are there for routes and pages: the process behind a request, the app itself, the wizard's pages.
+# Services that routes and pages need: the process behind a request, the app itself, the wizard's pages.
 OF_THE_WEB = {"serving.py"}
 OF_THE_WEB_FEATURES = {"web", "wizard"}
 
@@ -61,7 +61,7 @@ def test_no_function_is_too_long() -> None:
 
 
 def test_services_know_neither_the_web_nor_pages_and_routes() -> None:
-    """Import-linter orders features and folders; that the modules beside the folders stand below them is checked here."""
+    """Import-linter checks the order of features and folders; this test checks that services import neither Flask nor pages."""
     wrong = []
     for path in _files("app"):
         feature, *folders = path.relative_to(APP).parts[:-1] or ("",)
@@ -75,7 +75,7 @@ def test_services_know_neither_the_web_nor_pages_and_routes() -> None:
 
 
 def test_little_is_left_of_any() -> None:
-    """JSON that somebody sent or stored has a name of its own: ``foundation.fields.JsonObject``."""
+    """JSON that was sent or stored has a type of its own: ``foundation.fields.JsonObject``."""
     count = sum(
         isinstance(node, ast.Name) and node.id == "Any"
         for path in _files("app")
@@ -85,7 +85,9 @@ def test_little_is_left_of_any() -> None:
 
 
 def _layers() -> list[list[str]]:
-    contract = next(one for one in PROJECT["tool"]["importlinter"]["contracts"] if one.get("containers") == ["app"])
+    contract = next(
+        contract for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract.get("containers") == ["app"]
+    )
     return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
 
 

@@ -1,1 +1,1 @@
-"""Celery's side: the app, the schedule, and tasks that are shells around ``app.services``."""
+"""The Celery app, its schedule, and its tasks, which only call services of the features."""

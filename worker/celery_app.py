@@ -1,6 +1,6 @@
 """The Celery app and its schedule.
 
-Tasks are wake-ups: they carry no data, may be lost, and may come twice. What there is to do stands in PostgreSQL.
+Tasks are wake-ups: they carry no data, may be lost, and may come twice. PostgreSQL holds the work to do.
 """
 
 from celery import Celery
@@ -8,7 +8,7 @@ from celery import Celery
 from app.foundation import logs
 from app.foundation.settings import from_environment
 
-RETAIN_S = 600.0  # what is kept for days may go some minutes later
+RETAIN_S = 600.0  # rows that are kept for days may go some minutes later
 
 settings = from_environment()
 logs.configure(settings.log_level)
@@ -21,7 +21,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,  # Redis may be away for as long as it likes
+    broker_connection_max_retries=None,  # Redis may be away for any time
     broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 3},
     beat_schedule={
         name: {

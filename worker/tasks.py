@@ -7,6 +7,7 @@ from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine
 
 from app.deciding import runtime
+from app.foundation.isolation import in_turn
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.learning import rebuild as rebuilding
@@ -17,7 +18,7 @@ from app.messaging.triggers import matching
 from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
-from app.reporting import activity, feedback_report, health_checks, results
+from app.reporting import activity, feedback_report, health_checks, long_term, results
 from app.verification import standing_audit
 from worker.celery_app import app, settings
 
@@ -59,52 +60,58 @@ def train_arm(experiment_id: int, arm: str) -> None:
 @app.task(name="worker.tasks.rebuild")
 def rebuild() -> None:
     """Bring changed feedback schemas into force."""
-    with alone(_engine(), "rebuild") as mine:
-        if mine:
+    with alone(_engine(), "rebuild") as granted:
+        if granted:
             rebuilding.apply_waiting(_engine(), settings)
 
 
 @app.task(name="worker.tasks.erase")
 def erase() -> None:
-    """Remove the units that asked for it."""
-    with alone(_engine(), "erase") as mine:
-        if mine:
+    """Erase the units that asked for it."""
+    with alone(_engine(), "erase") as granted:
+        if granted:
             erasure.run_waiting(_engine(), settings)
 
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Take the units out of decisions whose time has come."""
-    with alone(_engine(), "retain") as mine:
-        if mine:
-            retention.run(_engine(), settings)
-            retention.forget_events(_engine(), settings)
+    """Remove the units from decisions past their retention."""
+    with alone(_engine(), "retain") as granted:
+        if granted:
+            in_turn(
+                (retention.KIND, lambda: retention.run(_engine(), settings)),
+                ("events", lambda: retention.forget_events(_engine(), settings)),
+            )
 
 
 @app.task(name="worker.tasks.report")
 def report() -> None:
-    """Compute what analysts asked for and what is due; one process of a machine at a time, so that learning goes on."""
-    with alone(_engine(), f"reports on {socket.gethostname()}") as mine:
-        if mine:
-            evaluations.run_waiting(_engine(), settings)
-            results.compute_stale(_engine(), settings.report_interval_s)
-            health_checks.compute_due(_engine(), settings.report_interval_s)
-            feedback_report.compute_due(_engine(), settings.report_interval_s)
-            consent_counts.compute_due(_engine(), settings.report_interval_s)
-            standing_audit.run_due(_engine(), settings)
+    """Compute requested and due reports; one process of a machine at a time, so that learning goes on."""
+    with alone(_engine(), f"reports on {socket.gethostname()}") as granted:
+        if granted:
+            engine, every_s = _engine(), settings.report_interval_s
+            in_turn(
+                ("evaluations", lambda: evaluations.run_waiting(engine, settings)),
+                (results.KIND, lambda: results.compute_stale(engine, every_s)),
+                (health_checks.KIND, lambda: health_checks.compute_due(engine, every_s)),
+                (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
+                (long_term.KIND, lambda: long_term.compute_due(engine)),
+                (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
+                (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+            )
 
 
 @app.task(name="worker.tasks.watch")
 def watch() -> None:
-    """Compute what the pages show live, while a long report may be under way in another process."""
-    with alone(_engine(), "watch") as mine:
-        if mine:
+    """Compute the live figures of the pages, while another process may compute a long report."""
+    with alone(_engine(), "watch") as granted:
+        if granted:
             activity.compute_due(_engine())
 
 
 @app.task(name="worker.tasks.match")
 def match() -> None:
-    """Hold the events that wait against the triggers."""
+    """Match the waiting events with the triggers."""
     made = 0
     while (done := matching.match_some(_engine())).events:
         made += done.firings
@@ -114,11 +121,11 @@ def match() -> None:
 
 @app.task(name="worker.tasks.fire")
 def fire() -> None:
-    """Decide for firings whose time has come; one process at a time, so that priorities hold."""
+    """Decide for due firings; one process at a time, so that priorities apply."""
     made, more = 0, True
     while more:
-        with alone(_engine(), FIRING) as mine:  # for one pass: an erasure may be waiting for its turn
-            more = mine and firings.any_due(_engine())
+        with alone(_engine(), FIRING) as granted:  # for one pass: an erasure may be waiting for its turn
+            more = granted and firings.any_due(_engine())
             made += firings.fire_due(_runtime()).deliveries if more else 0
     if made:
         deliver.apply_async(expires=settings.beat_interval_s)
@@ -126,5 +133,5 @@ def fire() -> None:
 
 @app.task(name="worker.tasks.deliver")
 def deliver() -> None:
-    """Send what is due to webhooks; one process at a time, so that none is called more often at once than is said."""
+    """Send due deliveries; one process at a time, so that the limit of calls in flight to a webhook holds."""
     _courier().wake()

@@ -28,7 +28,10 @@ BAD_INPUT = 2
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--propensity", required=True, metavar="COLUMN", help="Logged probability of the chosen action.")
 @click.option(
-    "--target-probability", required=True, metavar="COLUMN", help="Target policy's probability of that action."
+    "--target-probability",
+    required=True,
+    metavar="COLUMN",
+    help="Target policy's probability of that action; the policy must not have learned the row.",
 )
 @click.option("--reward", required=True, metavar="COLUMN", help="Reward, higher is better.")
 @click.option("--q", metavar="COLUMN", help="Reward model's prediction for the chosen action.")

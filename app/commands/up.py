@@ -155,18 +155,18 @@ class Supervisor:
         child.start()
 
     def _start_postgres(self) -> str:
-        given = self._environment.get("DATABASE_URL", "")
-        if given:
-            return f"{locate.check_database(given)} at {locate.without_password(given)}"
+        url = self._environment.get("DATABASE_URL", "")
+        if url:
+            return f"{locate.check_database(url)} at {locate.without_password(url)}"
         server = PostgresServer(self._data_dir.path, self._data_dir.log("postgres"))
         self._add(Child("postgres", server.start, lambda: server.process, signal.SIGINT, 15))
         self._environment["DATABASE_URL"] = server.url()
         return f"{server.version} on 127.0.0.1:{server.port}"
 
     def _start_redis(self) -> str:
-        given = self._environment.get("REDIS_URL", "")
-        if given:
-            return f"{locate.check_redis(given)} at {locate.without_password(given)}"
+        url = self._environment.get("REDIS_URL", "")
+        if url:
+            return f"{locate.check_redis(url)} at {locate.without_password(url)}"
         server = RedisServer(self._data_dir.path, self._data_dir.log("redis"))
         self._add(Child("redis", server.start, lambda: server.process, signal.SIGTERM, 10))
         self._environment["REDIS_URL"] = server.url()

@@ -43,11 +43,11 @@ def features_of(spec: CompositionSpec, combination: Combination) -> JsonObject:
 class Composer:
     """Renders combinations for a person. Each part is rendered once, however many combinations contain it."""
 
-    def __init__(self, spec: CompositionSpec, locale: str, given: JsonObject) -> None:
-        """:param given: values of variables; null and empty values count as missing."""
+    def __init__(self, spec: CompositionSpec, locale: str, values: JsonObject) -> None:
+        """:param values: of the variables; null and empty values count as missing."""
         self._spec = spec
         self._locale = locale
-        self._values = {name: value for name, value in given.items() if value is not None and value != ""}
+        self._values = {name: value for name, value in values.items() if value is not None and value != ""}
         self._rendered: dict[tuple[int, str, str], str | dict[str, JsonValue]] = {}
 
     def render(self, action_id: str) -> Rendered:

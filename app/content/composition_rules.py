@@ -46,9 +46,9 @@ def problems(
     :param spec: null when part of the composition is unreadable.
     :param variables: null when they are unreadable; then no text is checked.
     """
-    given = document if isinstance(document, dict) else {}
-    slots = [Slot(slot.name, slot.place, [*slot.parts]) for slot in spec.slots] if spec else readable_slots(given)
-    channel = spec.channel if spec else _CHANNEL.of(given.get("channel", "in_app"))
+    readable = document if isinstance(document, dict) else {}
+    slots = [Slot(slot.name, slot.place, [*slot.parts]) for slot in spec.slots] if spec else readable_slots(readable)
+    channel = spec.channel if spec else _CHANNEL.of(readable.get("channel", "in_app"))
     result = [*_names(slots)]
     if channel is not None and variables is not None:
         result += _texts(slots, channel, variables)

@@ -144,9 +144,9 @@ def _behaviour(
 ) -> Wrong | None:
     """Render with the samples, without each optional variable, and without all of them."""
     for missing in ([], *([name] for name in optional), optional):
-        given = {name: value for name, value in samples.items() if name not in missing}
+        values = {name: value for name, value in samples.items() if name not in missing}
         try:
-            checked_length(channel, part, _render(locale, source, given))
+            checked_length(channel, part, _render(locale, source, values))
         except UndefinedError as error:
             name = str(error).partition(" is undefined")[0]
             return "text_no_default", {"name": name.strip("'")}

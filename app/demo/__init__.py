@@ -1,6 +1,6 @@
 """The demo: replay real purchases through the HTTP API, as an app would, and show what was learned.
 
-It knows an address and a key, nothing else of the platform; the audit, which is not an HTTP call, is handed in.
+It knows only an address and a key of the platform. The caller passes in the audit, which is not an HTTP call.
 """
 
 import time

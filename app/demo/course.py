@@ -1,6 +1,6 @@
 """The world of the messages' demo: a course with learners who differ, and what they do with what they are shown.
 
-Chances are written down here, so that what the platform finds can be held against the truth.
+Chances are written down here, so that the platform's results can be compared with the truth.
 """
 
 import random
@@ -22,14 +22,14 @@ WEEK = 7  # days
 
 
 class Person(NamedTuple):
-    """Who somebody is, as far as the app knows."""
+    """A person, as far as the app knows."""
 
     persona: str
     device: str
     topic: str
 
     def context(self) -> JsonObject:
-        """What is sent along."""
+        """The context that the app sends."""
         return self._asdict()
 
 
@@ -39,7 +39,7 @@ def somebody(chance: random.Random) -> Person:
 
 
 def opens(person: Person, parts: dict[str, str]) -> float:
-    """The chance that a headline is followed: each part adds its own."""
+    """The chance that a headline is followed: the sum of its parts' chances."""
     fits = (
         (0.30, parts["subject"] == SUBJECTS[person.persona]),
         (0.25, parts["tone"] == TONES[person.persona]),
@@ -59,7 +59,7 @@ def answers(said: int, says: bool) -> float:
 
 
 def worth_under_cap(cap: int, speak: float = 0.5, people: int = 400_000, seed: int = 3) -> float:
-    """The mean number of times that somebody comes back in a week of daily chances when a cap really holds."""
+    """The mean number of returns in a week of daily chances when a cap really applies."""
     rng = np.random.default_rng(seed)
     said, total = np.zeros(people, dtype=np.int64), 0.0
     table = np.array([[answers(n, says) for says in (False, True)] for n in range(WEEK + 1)])

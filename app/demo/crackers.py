@@ -15,11 +15,11 @@ PERMUTATION_SEED = 1994
 
 
 class Purchase(NamedTuple):
-    """One visit to the shop, as the app sees it before it recommends."""
+    """One visit to the shop, as the app sees it before its recommendation."""
 
     number: int  # row of the file, from 1
     household: str
-    context: JsonObject  # what is known of the household from its earlier purchases
+    context: JsonObject  # features of the household from its earlier purchases
     actions: list[JsonObject]  # the four brands with today's price and promotions
     bought: str
 
@@ -49,7 +49,7 @@ def _context(past: list[str]) -> JsonObject:
 
 
 def _actions(row: dict[str, str], past: list[str]) -> list[JsonObject]:
-    """The brands with today's offer, and what this household made of each so far."""
+    """The brands with today's offer and this household's history with each brand."""
     return [
         {
             "id": brand,

@@ -1,4 +1,4 @@
-"""The days of the messages' demo: learners and visitors come, are decided for, and respond."""
+"""The days of the messages' demo: learners and visitors come, get decisions, and respond."""
 
 import random
 import time
@@ -19,7 +19,7 @@ from app.foundation.fields import JsonObject
 
 
 class Size(NamedTuple):
-    """How much is played."""
+    """The size of a run."""
 
     days: int = 14
     day_s: float = 3.0
@@ -38,12 +38,12 @@ class Learner(NamedTuple):
 
 
 class Days:
-    """One run: what was sent, and what came back."""
+    """One run: the calls, and the answers to them."""
 
     def __init__(self, url: str, key: str, console: Console, size: Size) -> None:
         self.url, self.key, self.console, self.size = url, key, console, size
         self.client = Client(url, key)
-        self.run_id = uuid.uuid4().hex[:6]  # people of this run; the experiments stay
+        self.run_id = uuid.uuid4().hex[:6]  # names the people of this run, because the experiments stay
         self.chance = random.Random(self.run_id)  # another one in each run: their people stand side by side in the log
         self.headlines: list[Played] = []
         self.lists: list[Played] = []
@@ -59,7 +59,7 @@ class Days:
             for n in range(size.learners)
         ]
         self.muted = self.learners[1].unit
-        self.revoked = [one.unit for one in self.learners[2:12]]
+        self.revoked = [learner.unit for learner in self.learners[2:12]]
 
     def play(self, disturb: Callable[[], str] | None) -> str:
         killed = ""
@@ -81,11 +81,11 @@ class Days:
         return killed
 
     def _decide(self, experiment: str, people: list[tuple[str, Person]], **fields: object) -> list[JsonObject]:
-        asked = [
+        questions = [
             {"experiment": experiment, "unit_id": unit, "context": person.context(), **fields}
             for unit, person in people
         ]
-        _, answer = self.client.call("POST", "/v1/decide/batch", {"decisions": asked})
+        _, answer = self.client.call("POST", "/v1/decide/batch", {"decisions": questions})
         return list(answer["decisions"])
 
     def _reward(self, rewards: dict[str, float]) -> None:
@@ -102,34 +102,37 @@ class Days:
     def _headlines(self) -> None:
         people = self._visitors(self.size.headlines)
         rewards = {}
-        for (unit, person), one in zip(people, self._decide(HEADLINES, people), strict=True):
-            parts = {slot["slot"]: slot["part"] for slot in one["slots"]}
+        for (unit, person), decision in zip(people, self._decide(HEADLINES, people), strict=True):
+            parts = {slot["slot"]: slot["part"] for slot in decision["slots"]}
             if (parts["subject"], parts["tone"]) == messages_setup.FORBIDDEN:
-                raise DemoFailed("demo_failed", f"a forbidden pair met in decision {one['decision_id']}")
-            rewards[one["decision_id"]] = earned = self._happens(opens(person, parts))
-            self.headlines.append(Played(one["arm"], unit, earned, one["policy_version"]))
+                raise DemoFailed("demo_failed", f"a forbidden pair met in decision {decision['decision_id']}")
+            rewards[decision["decision_id"]] = earned = self._happens(opens(person, parts))
+            self.headlines.append(Played(decision["arm"], unit, earned, decision["policy_version"]))
         self._reward(rewards)
 
     def _lists(self) -> None:
         people = self._visitors(self.size.lists)
         rewards: dict[str, float] = {}
-        for (unit, person), one in zip(people, self._decide(LISTS, people, slots=3), strict=True):
-            chosen = [place["action"]["id"] for place in one["positions"]]
+        for (unit, person), decision in zip(people, self._decide(LISTS, people, slots=3), strict=True):
+            chosen = [position["action"]["id"] for position in decision["positions"]]
             if len(set(chosen)) != 3:
                 raise DemoFailed("demo_failed", f"a list repeats itself: {chosen}")
             taken = [
-                self._happens(takes(person, place["action"]["id"], place["position"])) for place in one["positions"]
+                self._happens(takes(person, position["action"]["id"], position["position"]))
+                for position in decision["positions"]
             ]
-            rewards |= {place["decision_id"]: value for place, value in zip(one["positions"], taken, strict=True)}
-            self.lists.append(Played(one["arm"], unit, sum(taken), one["policy_version"]))
+            rewards |= {
+                position["decision_id"]: value for position, value in zip(decision["positions"], taken, strict=True)
+            }
+            self.lists.append(Played(decision["arm"], unit, sum(taken), decision["policy_version"]))
         self._reward(rewards)
 
     def _reminders(self) -> None:
         people = [(f"reminded-{self.run_id}-{n}", somebody(self.chance)) for n in range(self.size.reminded)]
         rewards = {}
-        for (unit, _), one in zip(people, self._decide(CAPS, people), strict=True):
-            says = one["action"]["id"] != "nothing"
-            rewards[one["decision_id"]] = self._happens(answers(self.said[unit], says))
+        for (unit, _), decision in zip(people, self._decide(CAPS, people), strict=True):
+            says = decision["action"]["id"] != "nothing"
+            rewards[decision["decision_id"]] = self._happens(answers(self.said[unit], says))
             self.said[unit] += says
         self._reward(rewards)
 
@@ -144,33 +147,33 @@ class Days:
                 event = {"unit_id": learner.unit, "name": "lesson_done", "properties": properties}
                 events.append(event | {"event_id": f"{learner.unit}-{day}"})
         if events:
-            for _ in range(2):  # an app that is not sure whether the first arrived sends it again
+            for _ in range(2):  # as an app does that is not sure whether its first call arrived
                 self.client.call("POST", "/v1/events", {"events": events})
 
     def _answers(self) -> None:
-        """Learners open the app, see what is held for them, begin a lesson or not, and some say what they think of it."""
+        """Learners open the app and see their held messages. Some begin a lesson, and some answer."""
         for learner in self.learners[:: 1 if self.size.learners < 60 else 3]:
-            _, found = self.client.call("GET", f"/v1/messages/pending?unit_id={learner.unit}")
-            for held in found["messages"]:
-                self._answer(learner, held)
+            _, pending = self.client.call("GET", f"/v1/messages/pending?unit_id={learner.unit}")
+            for message in pending["messages"]:
+                self._answer(learner, message)
 
-    def _answer(self, learner: Learner, held: JsonObject) -> None:
-        decision = held["decision_id"]
+    def _answer(self, learner: Learner, pending: JsonObject) -> None:
+        decision = pending["decision_id"]
         self.received[learner.unit, decision] += 1
         self.client.call("POST", f"/v1/messages/{decision}/received")
-        liked = held["message"]["title"] == messages_setup.TITLES[NUDGES[learner.person.persona]]
+        liked = pending["message"]["title"] == messages_setup.TITLES[NUDGES[learner.person.persona]]
         if self._happens(BEGINS[liked]):
             self._reward({decision: 1.0})
         if learner.unit != self.muted and not self._happens(RATES):
             return
         stars = self.chance.choice((4, 5) if liked else (1, 2, 3))
         self.stars.append((liked, stars))
-        said = {"decision_id": decision, "kind": "stars", "value": stars, "feedback_id": "rating"}
-        self.client.call("POST", "/v1/feedback", said)
+        answer = {"decision_id": decision, "kind": "stars", "value": stars, "feedback_id": "rating"}
+        self.client.call("POST", "/v1/feedback", answer)
         if learner.unit == self.muted:
             self.client.call("POST", "/v1/feedback", {"decision_id": decision, "kind": "not_interested"})
 
     def _revoke(self) -> None:
         for unit in self.revoked:
-            said = {"unit_id": unit, "purposes": {"personalise": "revoked", "message": "revoked"}}
-            self.client.call("POST", "/v1/consent", said | {"text_version": "2026-11", "source": "course settings"})
+            answer = {"unit_id": unit, "purposes": {"personalise": "revoked", "message": "revoked"}}
+            self.client.call("POST", "/v1/consent", answer | {"text_version": "2026-11", "source": "course settings"})

@@ -1,4 +1,4 @@
-"""What the messages' demo defines: experiments, feedback schema, caps, triggers."""
+"""The definitions of the messages' demo: experiments, feedback schema, caps, triggers."""
 
 from app.demo.client import Client
 from app.demo.course import BUTTONS, LESSONS, NUDGES, SUBJECTS, TONES
@@ -9,11 +9,11 @@ NUDGE, HEADLINES, LISTS, CAPS, ONCE = (
 )
 MILESTONE, STALLED = "course-milestone", "course-stalled"
 CONTROL = "control"
-FORBIDDEN = ("ranking", "warm")  # a subject and a tone that must not meet
+FORBIDDEN = ("ranking", "warm")  # a subject and a tone that must not be combined
 LESSONS_OF_MILESTONE = 4
 STALLED_DAYS = 2.5
 WINDOW_S = 2.0
-WEEK_S = 3600.0  # reminders are sent for one week of the course, all of which is within it
+WEEK_S = 3600.0  # the cap's window; all reminders of a run are sent within it
 TITLES = {"discover": "Something new", "five-minutes": "Five minutes", "overtake": "So close"}
 BODIES = {
     "discover": "Lesson {{ lessons | plus: 1 }} answers a question that you had.",
@@ -27,7 +27,7 @@ PLACES = {"subject": "title", "tone": "body", "button": "call_to_action"}
 
 
 def create(client: Client, day_s: float) -> None:
-    """Define and start everything; what is there already is brought to this definition where that is possible."""
+    """Define and start everything; change existing experiments to these definitions where that is possible."""
     for definition in (_nudges(day_s), _headlines(), _lists(), _caps(), _once()):
         path = f"/v1/experiments/{definition['key']}"
         if client.call("GET", path, allow=(404,))[0] == 404:
@@ -50,7 +50,7 @@ def _bandit(interactions: list[str]) -> JsonObject:
 
 
 def _two_learners() -> list[JsonObject]:
-    """One looks at the person, one learns what is best for all."""
+    """Two learning arms: one uses the context, the other learns what is best for all."""
     return [
         {"key": "learned", "share": 0.5, "policy": _bandit(["context*action"])},
         {"key": "same_for_all", "share": 0.5, "policy": _bandit([])},

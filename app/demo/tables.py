@@ -76,8 +76,8 @@ def results(report: JsonObject) -> Table:
 def off_policy(report: JsonObject) -> Table:
     """Return the estimated values of policies, most of which never ran."""
     window = report["window"]
-    title = f"Off-policy: values on {window['evaluated_on']:,} later decisions (trained on {window['trained_on']:,})"
-    table = _table("policy", "value (DR)", "95%, every look", "against running", "ESS", "status", title=title)
+    title = f"Off-policy: values on {window['evaluated_on']:,} later decisions, out of sample"
+    table = _table("policy", "value (DR)", "95%, every look", "against what ran", "ESS", "status", title=title)
     for line in report["policies"]:
         against = line["against_running"]
         table.add_row(
@@ -111,8 +111,8 @@ def realised(report: JsonObject) -> list[str]:
 def firings(rows: list[tuple[str, int, int, int]]) -> Table:
     """Return for each trigger how many units it must reach, how many it reached, and how many it reached twice."""
     table = _table("trigger", "must fire for", "fired for", "fired twice", title="Triggers, each event sent twice")
-    for name, wanted, fired, twice in rows:
-        table.add_row(name, f"{wanted:,}", f"{fired:,}", f"{twice:,}")
+    for name, expected, fired, twice in rows:
+        table.add_row(name, f"{expected:,}", f"{fired:,}", f"{twice:,}")
     return table
 
 

@@ -23,16 +23,16 @@ DELIMITERS = (",", ";", "\t")
 
 
 class Mistake(NamedTuple):
-    """Something wrong in one line."""
+    """An error in one line."""
 
     line: int  # from 1, as an editor shows it
     message: str
 
 
 class Imported(NamedTuple):
-    """What a table holds."""
+    """The content of a table."""
 
-    actions: list[JsonObject]  # as in a configuration; those of lines without a mistake in reading
+    actions: list[JsonObject]  # as in a configuration; only of lines that could be read
     mistakes: list[Mistake]
 
 
@@ -45,7 +45,7 @@ def decode(data: bytes) -> str | None:
 
 
 def read(text: str) -> Imported:
-    """Every action of a table, and every mistake by its line."""
+    """Every action of a table, and every error by its line."""
     text = text.removeprefix("\ufeff")
     first = text.split("\n", 1)[0]
     delimiter = max(DELIMITERS, key=first.count)
@@ -83,14 +83,14 @@ def _header_problem(header: list[str]) -> str | None:
         return "the first line names the columns, and one of them is called id"
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        return f"the column {repeated[0]!r} stands twice"
+        return f"the column {repeated[0]!r} appears twice"
     if "" in header:
         return f"column {header.index('') + 1} has no name"
     return f"at most {MAX_COLUMNS} columns" if len(header) > MAX_COLUMNS else None
 
 
 def _action(cells: dict[str, str]) -> tuple[JsonObject, list[str]]:
-    """One line as an action, and what could not be read."""
+    """One line as an action, and the errors of its cells."""
     problems: list[str] = []
     features: JsonObject = {}
     payload: dict[str, str] = {}
@@ -100,11 +100,11 @@ def _action(cells: dict[str, str]) -> tuple[JsonObject, list[str]]:
         if name == "id" or not cell.strip():
             continue
         if name in ("payload", "features"):
-            found, problem = read_typed(cell)
+            value, problem = read_typed(cell)
             if problem:
                 problems.append(f"{name}: {problem}")
             else:
-                whole[name] = found
+                whole[name] = value
         elif dot and kind in ("feature", "features"):
             features[rest] = _value(cell.strip())
         else:
@@ -114,15 +114,15 @@ def _action(cells: dict[str, str]) -> tuple[JsonObject, list[str]]:
 
 
 def _value(cell: str) -> Any:
-    """A number where it is written as one, true or false, else the text."""
+    """A number, true or false if the cell is written like that, else the text."""
     if cell.lower() in ("true", "false"):
         return cell.lower() == "true"
-    found, problem = read_typed(cell)
-    return found if problem is None and isinstance(found, int | float) else cell
+    number, problem = read_typed(cell)
+    return number if problem is None and isinstance(number, int | float) else cell
 
 
 def _definition_mistakes(actions: list[JsonObject], lines: list[int]) -> list[Mistake]:
-    """What the rules of an experiment's definition say to the lines."""
+    """The lines' errors by the rules of an experiment's definition."""
     specs: list[ActionSpec] = []
     places: list[int] = []
     mistakes = []
@@ -131,15 +131,15 @@ def _definition_mistakes(actions: list[JsonObject], lines: list[int]) -> list[Mi
             specs.append(ActionSpec.model_validate(action))
             places.append(line)
         except ValidationError as error:
-            mistakes += [Mistake(line, _words(one)) for one in pydantic_fields(error)]
-    first = {spec.id: place for spec, place in reversed(list(zip(specs, places, strict=True)))}
+            mistakes += [Mistake(line, _words(problem)) for problem in pydantic_fields(error)]
+    first = {spec.id: line for spec, line in reversed(list(zip(specs, places, strict=True)))}
     for problem in action_problems(specs):
-        _, _, place, _, *rest = problem.path.split("/")
-        spec = specs[int(place)]
+        _, _, index, _, *rest = problem.path.split("/")
+        spec = specs[int(index)]
         message = f"{_where('/'.join(rest))}{problem.message}"
         if problem.code == "action_id_repeated":
-            message = f"the id {spec.id!r} stands in line {first[spec.id]} already"
-        mistakes.append(Mistake(places[int(place)], message))
+            message = f"the id {spec.id!r} is in line {first[spec.id]} already"
+        mistakes.append(Mistake(places[int(index)], message))
     return mistakes
 
 

@@ -1,4 +1,4 @@
-"""Only what was declared is used and stored: fields that nobody declared are dropped, some are replaced by a keyed hash."""
+"""Only declared fields are used and stored: others are dropped, and some declared ones are replaced by a keyed hash."""
 
 import hashlib
 import hmac
@@ -10,11 +10,11 @@ from app.design.people_config import ContextField
 from app.foundation.fields import JsonObject
 from app.foundation.secrets import Purpose, derive
 
-HASH_CHARACTERS = 22  # of hexadecimal: 88 bits, no two of a billion values alike
+HASH_CHARACTERS = 22  # hexadecimal digits: 88 bits, so that no two of a billion values have the same hash
 
 
 def keep_declared(fields: list[ContextField] | None, context: JsonObject, key: bytes) -> tuple[JsonObject, int]:
-    """The context as it may be used, and how many fields were dropped.
+    """The part of the context that may be used, and how many fields were dropped.
 
     :param fields: the declared ones; null: all are kept.
     :param key: of the hashes; the same value has the same hash under one key only.
@@ -22,12 +22,12 @@ def keep_declared(fields: list[ContextField] | None, context: JsonObject, key: b
     if fields is None:
         return context, 0
     hashed = {field.name: field.hashed for field in fields}
-    kept = {name: _hash(value, key) if hashed[name] else value for name, value in context.items() if name in hashed}
-    return kept, len(context) - len(kept)
+    declared = {name: _hash(value, key) if hashed[name] else value for name, value in context.items() if name in hashed}
+    return declared, len(context) - len(declared)
 
 
 def hash_key(secret: str, salt: bytes) -> bytes:
-    """The key of one experiment's hashes: a field's hash in one says nothing about another."""
+    """The key of one experiment's hashes, so that the hashes of two experiments cannot be compared."""
     return derive(secret, Purpose.CONTEXT_FIELD, salt)
 
 

@@ -1,7 +1,7 @@
-"""The rules between the parts of an experiment's definition, which say everything that is wrong with it at once.
+"""The rules between the parts of an experiment's definition. They report all errors at once.
 
-Each part is read by itself, and each rule looks at what can be read, so that one mistake hides no other and none is blamed
-on what only follows from it.
+Each part is read by itself, and each rule looks only at parts that can be read. So one error hides no other, and no error is
+reported that only follows from another.
 """
 
 import math
@@ -23,7 +23,7 @@ from bandits.encoding import FeatureError, encode_action
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
 SHARE_TOLERANCE = 1e-6
-Json = Mapping[str, Any]  # a definition as it came
+Json = Mapping[str, Any]  # a definition as the caller sent it
 _VARIANT: Readable[VariantSpec] = Readable(VariantSpec)
 _METRIC: Readable[MetricSpec] = Readable(MetricSpec)
 _VARIABLES: Readable[list[VariableSpec]] = Readable(list[VariableSpec])
@@ -60,7 +60,7 @@ class Parts(NamedTuple):
     context_fields: list[ContextField] | None
 
     def action_ids(self, composed: bool) -> set[str] | None:
-        """What can be chosen; null where that is not known."""
+        """The ids that can be chosen; null where they are not known."""
         if composed:
             try:
                 return None if self.composition is None else set(self.composition.action_ids())
@@ -70,19 +70,19 @@ class Parts(NamedTuple):
         return None if None in self.actions else ids
 
     def speaking(self, composed: bool) -> int:
-        """How many actions say something."""
+        """How many actions have a message."""
         if composed:
             return len(self.composition.combinations) if self.composition else 0
         return sum(action is not None and action.template is not None for action in self.actions)
 
 
-WIDEST_REWARD = 1e12  # learners and sums keep enough digits up to there
+WIDEST_REWARD = 1e12  # up to there, learners and sums keep enough digits
 
 
 def parse_config(document: object) -> ExperimentConfig:
     """Check a whole definition.
 
-    :raises Unprocessable: naming every wrong field.
+    :raises Unprocessable: it names every wrong field.
     """
     config, problems = checked(document)
     if config is None or problems:
@@ -91,7 +91,7 @@ def parse_config(document: object) -> ExperimentConfig:
 
 
 def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]]:
-    """The definition, null where its form is wrong, and everything that is wrong with it."""
+    """The definition (null if its form is wrong) and all its errors."""
     problems: list[FieldError] = []
     config = None
     try:
@@ -103,16 +103,16 @@ def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]
         if not isinstance(document, Mapping):
             return None, problems
         parts = _readable_parts(document)
-    known = {problem.path for problem in problems}
-    given = document if isinstance(document, Mapping) else config.model_dump(mode="json")  # type: ignore[union-attr]
-    problems += [problem for problem in _rule_problems(given, parts) if problem.path not in known]
+    paths = {problem.path for problem in problems}
+    source = document if isinstance(document, Mapping) else config.model_dump(mode="json")  # type: ignore[union-attr]
+    problems += [problem for problem in _rule_problems(source, parts) if problem.path not in paths]
     return config, problems
 
 
 def _parts_of(config: ExperimentConfig) -> Parts:
     arms = [ArmParts(arm.key, arm.share, arm.policy) for arm in config.arms]
-    given = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
-    return Parts(arms=arms, **given)
+    readable = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
+    return Parts(arms=arms, **readable)
 
 
 def _readable_parts(document: Json) -> Parts:
@@ -144,7 +144,7 @@ def _rows(document: Json, name: str) -> list[JsonObject]:
 
 
 def _learn_slates(config: ExperimentConfig) -> None:
-    """Learning arms of a composed message learn slates, said explicitly in what is stored."""
+    """Write into the stored policies that learning arms of a composed message learn slates."""
     for arm in config.arms if config.composition else []:
         if arm.policy.get("type") == "bandit":
             arm.policy = {**arm.policy, "slates": arm.policy.get("slates", True)}
@@ -186,7 +186,7 @@ def _action_problems(actions: Sequence[ActionSpec | None]) -> Iterator[FieldErro
 
 
 def _template_problems(parts: Parts) -> Iterator[FieldError]:
-    if parts.variables is None:  # without them no text can be judged
+    if parts.variables is None:  # without them no text can be checked
         return
     for index, _ in repeated(variable.name for variable in parts.variables):
         yield FieldError(f"/variables/{index}/name", "name_taken", {"what": "variable"})
@@ -216,7 +216,7 @@ def _people_problems(document: Json, parts: Parts, ids: set[str] | None, compose
 
 
 def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError]:
-    """Every number of the schema that says what an answer is worth, also where others of its numbers are wrong."""
+    """The rewards outside the bounds, of all rewards that can be read."""
     worths: JsonObject = {}
     for name in ("dismissed", "not_interested", "thumbs", "score", "stars", "reasons"):
         worth = feedback.get(name) if isinstance(feedback, dict) else None

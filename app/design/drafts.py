@@ -1,7 +1,7 @@
-"""Drafts: what somebody typed about an experiment, kept step by step, also where it is wrong or not complete yet.
+"""Drafts: what somebody typed about an experiment, kept step by step, even if it is wrong or incomplete.
 
 A draft makes a new experiment, or a change of one. Each save names the version that it began from, so that two people
-who edit the same draft never overwrite each other unseen.
+who edit the same draft never overwrite each other unnoticed.
 """
 
 from typing import Any, NamedTuple
@@ -45,18 +45,18 @@ def create(engine: Engine, typed: JsonObject, actor: str) -> int:
 
 
 def create_change(engine: Engine, key: str, base_version: int, typed: JsonObject, actor: str) -> int:
-    """A draft of a change of an experiment; returns its id. One of the actor's own that nothing was typed into serves again.
+    """A draft of a change of an experiment; returns its id. An untouched draft of the same actor is reused.
 
     :param base_version: the configuration that ``typed`` was filled from.
     :raises NotFound: no such experiment.
     :raises Conflict: it is concluded.
     """
     with transaction(engine) as connection:
-        found = stored_experiment(connection, key)
-        if found.status == "concluded":
+        experiment = stored_experiment(connection, key)
+        if experiment.status == "concluded":
             raise experiments.concluded()
-        known = store.untouched(connection, actor, found.id, base_version)
-        return known or store.add(connection, typed, actor, found.id, base_version)
+        untouched = store.untouched(connection, actor, experiment.id, base_version)
+        return untouched or store.add(connection, typed, actor, experiment.id, base_version)
 
 
 def get(engine: Engine, draft_id: int) -> StoredDraft:
@@ -71,10 +71,10 @@ def get(engine: Engine, draft_id: int) -> StoredDraft:
 def save(engine: Engine, draft_id: int, version: int, step: str, typed: JsonObject, actor: str) -> StoredDraft:
     """Keep what was typed in one step.
 
-    :param version: the one that the typing began from.
+    :param version: the version that the person began from.
     :param typed: the fields of the step, as texts in the shape of a definition; the others stay.
-    :raises Conflict: somebody saved meanwhile; nothing is stored.
-    :raises Unprocessable: all of it together is too long.
+    :raises Conflict: somebody saved in the meantime; nothing is stored.
+    :raises Unprocessable: the whole draft is too long.
     """
     with transaction(engine) as connection:
         draft = _unchanged(connection, draft_id, version)
@@ -89,7 +89,7 @@ def save(engine: Engine, draft_id: int, version: int, step: str, typed: JsonObje
 def discard(engine: Engine, draft_id: int, version: int) -> None:
     """Forget a draft.
 
-    :raises Conflict: somebody saved meanwhile, and may want to keep it.
+    :raises Conflict: somebody saved in the meantime, and may want to keep it.
     """
     with transaction(engine) as connection:
         _unchanged(connection, draft_id, version)
@@ -99,11 +99,11 @@ def discard(engine: Engine, draft_id: int, version: int) -> None:
 def publish(
     engine: Engine, settings: Settings, draft_id: int, version: int, document: JsonObject, actor: str
 ) -> StoredExperiment:
-    """Make the draft's experiment, or its change of one, and forget the draft: both or neither.
+    """Create the draft's experiment, or apply its change, and delete the draft, in one transaction.
 
     :param document: the configuration that was typed.
-    :raises Unprocessable: naming every wrong field.
-    :raises Conflict: somebody saved the draft or changed the experiment meanwhile, or the change is not possible.
+    :raises Unprocessable: it names every wrong field.
+    :raises Conflict: somebody saved the draft or changed the experiment in the meantime, or the change is not possible.
     """
     with transaction(engine) as connection:
         draft = _unchanged(connection, draft_id, version)
@@ -118,9 +118,9 @@ def publish(
 
 
 def rebase(engine: Engine, draft_id: int, version: int, base_version: int, actor: str) -> None:
-    """Say that a change was looked at beside a newer configuration of its experiment, and stays as it was typed.
+    """Let a change begin from a newer configuration of its experiment, after somebody compared the two; its texts stay.
 
-    :raises Conflict: somebody saved meanwhile.
+    :raises Conflict: somebody saved in the meantime.
     """
     with transaction(engine) as connection:
         draft = _unchanged(connection, draft_id, version)
@@ -129,11 +129,11 @@ def rebase(engine: Engine, draft_id: int, version: int, base_version: int, actor
 
 
 def _known(connection: Connection, draft_id: int, *, lock: bool = False) -> StoredDraft:
-    found = store.find(connection, draft_id, lock=lock)
-    if found is None:
+    draft = store.find(connection, draft_id, lock=lock)
+    if draft is None:
         message = "There is no such draft any more: somebody discarded it, or made it into an experiment."
         raise NotFound("unknown_draft", message)
-    return found
+    return draft
 
 
 def _unchanged(connection: Connection, draft_id: int, version: int) -> StoredDraft:

@@ -1,4 +1,4 @@
-"""What an experiment is made of, and the rules that hold between its parts. Used by the API, the pages and imports alike.
+"""The configuration of an experiment, and the rules between its parts. The API, the pages and imports use it.
 
 A configuration is immutable once stored: every change makes the next version, and each decision names the version that
 it was made under.
@@ -25,7 +25,7 @@ MAX_ACTIONS = 1000
 MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
-# Left out of the stored document where they are absent, so that one from before they existed stays as it is.
+# Absent parts are left out of the stored document, so that documents older than a part stay as they are.
 OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition")
 
 
@@ -44,7 +44,7 @@ class ActionSpec(Model):
 
 
 class VariantSpec(ActionSpec):
-    """An action of the experiment, which may say something: its message is rendered for each person."""
+    """An action of the experiment, which may have a message, rendered for each person."""
 
     template: MessageTemplate | None = Field(
         default=None, description="The message; without one, /v1/messages/decide says nothing when it is chosen."
@@ -52,8 +52,8 @@ class VariantSpec(ActionSpec):
 
     @model_serializer(mode="wrap")
     def _without_no_template(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        found: JsonObject = inner(self)
-        return {name: value for name, value in found.items() if name != "template" or value is not None}
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name != "template" or value is not None}
 
 
 class ArmSpec(Model):
@@ -69,7 +69,7 @@ class ArmSpec(Model):
 
 
 class RewardSpec(Model):
-    """How the rewards that arrive for a decision become the one number that is learned from."""
+    """How the rewards that arrive for a decision become the number that models learn."""
 
     window_s: float = Field(
         default=600, ge=1, le=MAX_WINDOW_S, description="Seconds that a decision waits for rewards."
@@ -101,23 +101,25 @@ class ExperimentConfig(Model):
     )
     decision_rule: DecisionRule = Field(default_factory=DecisionRule)
     fatigue: FatigueSpec | None = Field(default=None, description="Caps, quiet hours and distance between messages.")
-    consent: ConsentSpec | None = Field(default=None, description="What needs a yes; without it nothing does.")
-    profile: ProfileSpec | None = Field(default=None, description="What the unit's own past adds to the context.")
+    consent: ConsentSpec | None = Field(default=None, description="The purposes that need a yes; by default none does.")
+    profile: ProfileSpec | None = Field(default=None, description="What the unit's own history adds to the context.")
     context_fields: list[ContextField] | None = Field(
-        default=None, max_length=200, description="The only context fields that are used and stored; without it all."
+        default=None,
+        max_length=200,
+        description="The only context fields that are used and stored; by default all are.",
     )
     retention_s: float | None = Field(
-        default=None, ge=86_400, description="Seconds after which decisions lose whatever points to their unit."
+        default=None, ge=86_400, description="Seconds after which decisions lose everything that points to their unit."
     )
     feedback: FeedbackSpec | None = Field(default=None, description="What explicit answers are worth.")
     composition: CompositionSpec | None = Field(
-        default=None, description="A message made of slots; its combinations take the place of actions."
+        default=None, description="A message made of slots; its combinations are the actions."
     )
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        found: JsonObject = inner(self)
-        return {name: value for name, value in found.items() if name not in OPTIONAL_PARTS or value is not None}
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name not in OPTIONAL_PARTS or value is not None}
 
     @property
     def control(self) -> ArmSpec:
@@ -129,27 +131,30 @@ class ExperimentConfig(Model):
         spec = self.composition
         if spec is None:
             return self.actions
-        found = [VariantSpec(id=one.id, features=composed.features_of(spec, one)) for one in spec.combinations]
-        return found + ([VariantSpec(id=NOTHING)] if spec.allow_nothing else [])
+        variants = [
+            VariantSpec(id=combination.id, features=composed.features_of(spec, combination))
+            for combination in spec.combinations
+        ]
+        return variants + ([VariantSpec(id=NOTHING)] if spec.allow_nothing else [])
 
     def channels(self) -> dict[str, str]:
-        """By action that says something, its channel."""
+        """The channel of each action that has a message."""
         if self.composition is None:
             return {action.id: action.template.channel for action in self.actions if action.template}
-        return {one.id: self.composition.channel for one in self.composition.combinations}
+        return {combination.id: self.composition.channel for combination in self.composition.combinations}
 
     def all_metrics(self) -> list[MetricSpec]:
-        """The declared metrics; the reward comes first unless it was declared in words of its own."""
+        """The declared metrics; the reward comes first unless the definition declares it itself."""
         return with_reward(self.metrics)
 
 
 def shares(config: ExperimentConfig) -> dict[str, float]:
-    """By arm, its share of the units."""
+    """Each arm's share of the units."""
     return {arm.key: arm.share for arm in config.arms}
 
 
 def with_reward(declared: list[MetricSpec]) -> list[MetricSpec]:
-    """Declared metrics with the reward, which comes first unless it was declared in words of its own."""
+    """Declared metrics with the reward, which comes first unless the definition declares it itself."""
     if any(isinstance(metric.source, RewardSource) for metric in declared):
         return declared
     primary = any(metric.role == "primary" for metric in declared)

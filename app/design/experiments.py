@@ -1,8 +1,8 @@
 """Experiments: create, read, change, start, pause, conclude.
 
-What would make the log unreadable is refused instead of done silently: once an experiment ran, the reward, the control
-and the policy of an arm stay; shares, actions and words may change, and each change makes a new configuration version.
-What answers are worth may change too: the worker joins all rewards, and learns all models, again (``app.learning.rebuild``).
+A change that would make the log unreadable is refused: once an experiment has run, the reward, the control and the
+policies of arms are fixed. Shares, actions and texts may change, and each change makes a new configuration version.
+The rewards of answers may change too: the worker joins all rewards, and learns all models, again (``app.learning.rebuild``).
 """
 
 import secrets
@@ -37,7 +37,7 @@ MOVES["conclude"] = ({"draft", "running", "paused"}, "concluded")
 def create(engine: Engine, settings: Settings, document: object, actor: str) -> StoredExperiment:
     """Store a new draft, with an untrained model for each learning arm.
 
-    :raises Unprocessable: naming every wrong field.
+    :raises Unprocessable: it names every wrong field.
     :raises Conflict: the key is taken.
     """
     with transaction(engine) as connection:
@@ -45,7 +45,7 @@ def create(engine: Engine, settings: Settings, document: object, actor: str) -> 
 
 
 def create_in(connection: Connection, settings: Settings, document: object, actor: str) -> StoredExperiment:
-    """The same as ``create``, inside of a larger use case."""
+    """Like ``create``, within the transaction of a larger use case."""
     config = parse_config(document)
     revision = platform.next_revision(connection)
     if store.find(connection, config.key) is not None:
@@ -64,7 +64,7 @@ def create_in(connection: Connection, settings: Settings, document: object, acto
 def get(engine: Engine, key: str) -> StoredExperiment:
     """One experiment.
 
-    :raises NotFound: there is none of that key.
+    :raises NotFound: no experiment has that key.
     """
     with transaction(engine) as connection:
         return stored_experiment(connection, key)
@@ -79,8 +79,8 @@ def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredEx
 def change(engine: Engine, settings: Settings, key: str, patch: JsonObject, actor: str) -> StoredExperiment:
     """Replace the given top-level fields of the configuration.
 
-    :raises Unprocessable: naming every wrong field.
-    :raises Conflict: the change is not possible any more once the experiment ran, and why.
+    :raises Unprocessable: it names every wrong field.
+    :raises Conflict: the experiment has run, so this change is not possible any more; the message says why.
     """
     with transaction(engine) as connection:
         return change_in(connection, settings, key, patch, actor)
@@ -95,10 +95,10 @@ def change_in(
     *,
     expected_version: int | None = None,
 ) -> StoredExperiment:
-    """The same as ``change``, inside of a larger use case.
+    """Like ``change``, within the transaction of a larger use case.
 
     :param expected_version: the configuration that the change was made from.
-    :raises Conflict: also when that is not the newest one any more.
+    :raises Conflict: also if that is not the newest configuration any more.
     """
     if "key" in patch and patch["key"] != key:
         raise invalid((FieldError("/key", "experiment_key_kept", {"key": key}),))
@@ -130,28 +130,28 @@ def change_in(
 
 
 def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
-    """The configuration after a change. A policy that is only written in other words stays as it was written.
+    """The configuration after a change. A policy that means the same as before stays as it was written.
 
-    :raises Unprocessable: naming every wrong field.
+    :raises Unprocessable: it names every wrong field.
     """
     after = parse_config(before.config | patch)
-    known = {arm.key: arm.policy for arm in ExperimentConfig.model_validate(before.config).arms}
+    policies = {arm.key: arm.policy for arm in ExperimentConfig.model_validate(before.config).arms}
     for arm in after.arms:
-        old = known.get(arm.key)
+        old = policies.get(arm.key)
         if old is not None and policy_to_json(parse_policy(old)) == policy_to_json(parse_policy(arm.policy)):
             arm.policy = old
     return after
 
 
 def concluded() -> Conflict:
-    """The error for a change of what has ended."""
+    """The error for a change of a concluded experiment."""
     return Conflict("concluded", "A concluded experiment does not change; create another one.")
 
 
 def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
-    """Start, pause or conclude; doing again what is done already changes nothing.
+    """Start, pause or conclude; repeating a move changes nothing.
 
-    :raises Conflict: the experiment cannot go there from where it is.
+    :raises Conflict: an experiment in this status cannot make the move.
     """
     sources, target = MOVES[verb]
     with transaction(engine) as connection:
@@ -187,7 +187,7 @@ def as_json(experiment: StoredExperiment) -> JsonObject:
 
 
 def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError]:
-    """What of a change is not possible any more because the experiment ran; none when it did not."""
+    """The errors of a change that is not possible any more because the experiment has run."""
     if before.started_at is None:
         return []
     old = ExperimentConfig.model_validate(before.config)
@@ -196,21 +196,21 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
         problems.append(FieldError("/reward", "reward_fixed"))
     if old.control_arm != new.control_arm:
         problems.append(FieldError("/control_arm", "control_fixed"))
-    places = {arm.key: place for place, arm in enumerate(new.arms)}
+    places = {arm.key: index for index, arm in enumerate(new.arms)}
     for arm in old.arms:
-        place = places.get(arm.key)
-        if place is None:
+        index = places.get(arm.key)
+        if index is None:
             problems.append(FieldError("/arms", "arm_has_decisions", {"arm": arm.key}))
-        elif new.arms[place].policy != arm.policy:
-            problems.append(FieldError(f"/arms/{place}/policy", "policy_fixed", {"arm": arm.key}))
+        elif new.arms[index].policy != arm.policy:
+            problems.append(FieldError(f"/arms/{index}/policy", "policy_fixed", {"arm": arm.key}))
     return problems
 
 
 def bound_to_kind(before: StoredExperiment) -> list[str]:
-    """The arms that stand in the way of changing between a list of actions and a composed message, by key.
+    """Keys of the arms that prevent a change between a list of actions and a composed message.
 
-    Their policies are fixed once they ran, and each is for one of both: a learning arm learns slots or it does not, and a
-    fixed arm names an action that the other one lacks.
+    Their policies are fixed once they have run, and fit only one of the two: a learning arm either learns slots or does not,
+    and a fixed arm names an action that the other definition lacks.
     """
     if before.started_at is None:
         return []
@@ -219,9 +219,9 @@ def bound_to_kind(before: StoredExperiment) -> list[str]:
 
 
 def _keep_schema(connection: Connection, experiment_id: int, config: ExperimentConfig, *, applied: bool) -> None:
-    """What answers are worth, when it changed, is the next version of the feedback schema.
+    """Store the rewards of answers, if they changed, as the next version of the feedback schema.
 
-    :param applied: there is nothing that the worker would have to join or to learn again.
+    :param applied: true if the worker has nothing to join or to learn again.
     """
     newest = feedback_schemas.newest_schema(connection, experiment_id)
     schema = worth_of(config.feedback)
@@ -238,11 +238,11 @@ def _start_lineages(
     old_arms: list[ArmSpec],
     revision: int,
 ) -> None:
-    """An untrained model, which decides uniformly, for each learning arm that is new or (in a draft) was changed."""
-    known = {arm.key: arm.policy for arm in old_arms}
+    """Store an untrained model, which decides uniformly, for each learning arm that is new or (in a draft) changed."""
+    policies = {arm.key: arm.policy for arm in old_arms}
     for arm in config.arms:
         policy = parse_policy(arm.policy)
-        if known.get(arm.key) == arm.policy or not isinstance(policy, BanditPolicy):
+        if policies.get(arm.key) == arm.policy or not isinstance(policy, BanditPolicy):
             continue
         number = models.next_number(connection, experiment_id, arm.key)
         manifest = {"kind": "initial", "policy": arm.policy}

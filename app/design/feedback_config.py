@@ -1,4 +1,4 @@
-"""What people may say of a decision, and what it is worth: an experiment's feedback schema."""
+"""An experiment's feedback schema: the answers that people may give to a decision, and their rewards."""
 
 from typing import Annotated, Final, Literal
 
@@ -25,14 +25,14 @@ class Thumbs(_Strict):
 
 
 class Score(_Strict):
-    """Reward of a score of 0 and of one of 10; in between on the straight line."""
+    """Reward of a score of 0 and of a score of 10; linear in between."""
 
     low: float
     high: float
 
 
 class FeedbackSpec(_Strict):
-    """Per kind of answer its reward, in the experiment's reward unit; without one the answer is kept but not learned."""
+    """The reward of each kind of answer, in the experiment's reward unit; an answer without a reward is kept but not learned."""
 
     thumbs: Thumbs | None = None
     stars: list[float] | None = Field(
@@ -46,7 +46,7 @@ class FeedbackSpec(_Strict):
         default=1.0,
         ge=0,
         le=1,
-        description="1: an answer counts as it stands; less: it is pulled towards the reward's default.",
+        description="1: an answer counts fully; less: it is pulled towards the reward's default.",
     )
     mute_s: float = Field(
         default=30 * 86_400,
@@ -58,10 +58,10 @@ class FeedbackSpec(_Strict):
     limit_window_s: float = Field(default=3600, ge=1, le=90 * 86_400)
 
 
-INTAKE = frozenset({"mute_s", "limit", "limit_window_s"})  # how answers are taken, not what they are worth
+INTAKE = frozenset({"mute_s", "limit", "limit_window_s"})  # how answers are taken, not their rewards
 DEFAULT_LIMITS: Final = FeedbackSpec()  # of an experiment without a schema
 
 
 def worth_of(spec: FeedbackSpec | None) -> JsonObject:
-    """What of a schema decides rewards, as JSON; empty: no answer is worth anything."""
+    """The part of a schema that decides rewards, as JSON; empty: no answer has a reward."""
     return {} if spec is None else spec.model_dump(mode="json", exclude=set(INTAKE), exclude_none=True)

@@ -1,4 +1,4 @@
-"""The trail of changes, for reading: what differs between before and after, line by line. Notes are lines of it too."""
+"""The trail of changes, for reading: the differences between before and after, line by line. Notes are lines of it too."""
 
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ class Difference(NamedTuple):
     """One value that a change changed."""
 
     path: str  # as in arms/learned/share
-    before: Any  # null: it was not there
+    before: Any  # null: the document did not have it
     after: Any
 
 
@@ -61,15 +61,15 @@ class Line(NamedTuple):
     """One change with its differences."""
 
     change: Change
-    words: str  # what was done
+    words: str  # the kind of change, in words
     differences: list[Difference]
 
 
 class Page(NamedTuple):
-    """Part of the trail."""
+    """A page of the trail."""
 
     lines: list[Line]
-    older: int | None  # id to continue before; null: that was all
+    older: int | None  # the next page continues before this id; null: this is the last page
 
 
 def newest(
@@ -87,11 +87,14 @@ def newest(
     """
     with transaction(engine) as connection:
         experiment_id = None if experiment_key is None else stored_experiment(connection, experiment_key).id
-        found = changes.newest(
+        rows = changes.newest(
             connection, experiment_id=experiment_id, actor=actor, kind=kind, before_id=before_id, most=most + 1
         )
-    lines = [Line(one, WORDS.get(one.kind, one.kind), differences(one.before, one.after)) for one in found[:most]]
-    return Page(lines, found[most - 1].id if len(found) > most else None)
+    lines = [
+        Line(change, WORDS.get(change.kind, change.kind), differences(change.before, change.after))
+        for change in rows[:most]
+    ]
+    return Page(lines, rows[most - 1].id if len(rows) > most else None)
 
 
 def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None:
@@ -108,29 +111,33 @@ def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[Difference]:
-    """Where two documents differ; whatever stands on one side only is one difference, not one for each of its parts.
+    """The differences of two documents. A part that only one of them has is one difference, whatever it contains.
 
-    Items of a list that have keys or ids are held against each other by these: an arm that is added in the middle does
-    not make the ones after it look changed.
+    Items of a list are compared by their keys or ids, if they have any. So an arm that is added in the middle does not make
+    the arms after it look changed.
     """
-    found = []
+    result = []
     if isinstance(before, list) and isinstance(after, list):
         before, after = _parts(before, after)
-        orders = [[name for name in one if name in other] for one, other in ((before, after), (after, before))]
+        orders = [
+            [name for name in names if name in other_names] for names, other_names in ((before, after), (after, before))
+        ]
         if orders[0] != orders[1]:
-            found.append(Difference(f"{path or 'it'}: order", *orders))
+            result.append(Difference(f"{path or 'it'}: order", *orders))
     if not (isinstance(before, dict) and isinstance(after, dict)):
         return [] if before == after else [Difference(path, before, after)]
     for name in [*before, *(name for name in after if name not in before)]:
-        found += differences(before.get(name), after.get(name), f"{path}/{name}" if path else name)
-    return found
+        result += differences(before.get(name), after.get(name), f"{path}/{name}" if path else name)
+    return result
 
 
 def _parts(before: list[Any], after: list[Any]) -> tuple[JsonObject, JsonObject]:
-    """Two lists by the names of their items: their keys, their ids, or else their places."""
+    """Two lists by the names of their items: their keys, their ids, or else their positions."""
     for name in ("key", "id"):
-        if all(isinstance(one, dict) and isinstance(one.get(name), str) for one in [*before, *after]):
-            by_name = {one[name]: one for one in before}, {one[name]: one for one in after}
+        if all(isinstance(item, dict) and isinstance(item.get(name), str) for item in [*before, *after]):
+            by_name = {item[name]: item for item in before}, {item[name]: item for item in after}
             if len(by_name[0]) == len(before) and len(by_name[1]) == len(after):
                 return by_name
-    return {str(place): one for place, one in enumerate(before)}, {str(place): one for place, one in enumerate(after)}
+    return {str(index): item for index, item in enumerate(before)}, {
+        str(index): item for index, item in enumerate(after)
+    }

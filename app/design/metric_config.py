@@ -1,4 +1,4 @@
-"""What an experiment measures beside the reward that it learns from, and the rule by which it will be decided.
+"""What an experiment measures beside the reward that it learns from, and its decision rule.
 
 Metrics and rule are written down before the data is seen; reports only evaluate them.
 """
@@ -95,10 +95,35 @@ class SessionsSource(_Strict):
     gap_s: float = Field(default=1800, ge=1, le=86_400 * 7)
 
 
+class QuantileSource(_Strict):
+    """A quantile over units of the sum of a reported metric's values per unit: the median, or the slowest tenth."""
+
+    type: Literal["quantile"]
+    metric: Key
+    quantile: float = Field(gt=0, lt=1, description="0.5 is the median, 0.9 what nine of ten units stay below.")
+
+
 Source = Annotated[
-    RewardSource | ValueSource | CountSource | RatioSource | RetentionSource | SessionsSource,
+    RewardSource | ValueSource | CountSource | RatioSource | RetentionSource | SessionsSource | QuantileSource,
     Field(discriminator="type"),
 ]
+
+
+class ContextCovariate(_Strict):
+    """A number in the context of a unit's first decision, which the arm cannot have changed."""
+
+    type: Literal["context"]
+    field: str = Field(min_length=1, max_length=200)
+
+
+class HistoryCovariate(_Strict):
+    """What the unit's decisions in other experiments earned in so many days before its first decision in this one."""
+
+    type: Literal["history"]
+    days: float = Field(default=28, gt=0, le=365)
+
+
+Covariate = Annotated[ContextCovariate | HistoryCovariate, Field(discriminator="type")]
 
 
 class MetricSpec(_Strict):
@@ -110,36 +135,47 @@ class MetricSpec(_Strict):
     source: Source
     direction: Literal["increase", "decrease"] = Field(default="increase", description="Which way is better.")
     window_s: float | None = Field(
-        default=None, ge=1, le=365 * 86_400, description="Reports count up to so many seconds after the decision."
+        default=None, ge=1, le=365 * 86_400, description="Seconds after the decision during which reports count."
     )
     winsorize: float | None = Field(
         default=None,
         gt=0.5,
         lt=1,
-        description="Values per unit beyond this quantile of all units, on either side, are cut to it.",
+        description="Values per unit beyond this quantile of all units, on either side, are set to it.",
     )
     min_effect: float = Field(
         default=0.0, ge=0, le=10, description="Relative change that matters; the margin of a guardrail."
     )
+    covariate: Covariate | None = Field(
+        default=None,
+        description="Known before a unit was assigned; what it explains is taken out of the noise (CUPED).",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_covariate(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A metric from before covariates existed stays as it is."""
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name != "covariate" or value is not None}
 
 
 class DecisionRule(_Strict):
     """When to ship and when to stop, written down at launch."""
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Share of false alarms that is accepted.")
-    min_units: int = Field(default=100, ge=2, description="No verdict before so many units per arm.")
-    min_days: float = Field(default=0, ge=0, le=365, description="No verdict before so many days.")
-    max_days: float | None = Field(default=None, gt=0, le=3650, description="Stop then, whatever it shows.")
+    min_units: int = Field(default=100, ge=2, description="Smallest number of units per arm for a verdict.")
+    min_days: float = Field(default=0, ge=0, le=365, description="Smallest number of days for a verdict.")
+    max_days: float | None = Field(
+        default=None, gt=0, le=3650, description="Days after which to stop, whatever the results."
+    )
     planned_units: int | None = Field(
         default=None,
         ge=4,
-        description="Units of all arms that were planned: always-valid intervals are narrowest there.",
+        description="Planned units of all arms. Always-valid intervals are narrowest there.",
     )
-
     max_decisions_per_day: int | None = Field(
         default=None,
         ge=1,
-        description="Units with more decisions than that on a day (UTC) are left out of every report.",
+        description="Reports leave out units with more decisions than that on a day (UTC).",
     )
 
     @model_serializer(mode="wrap")

@@ -48,9 +48,9 @@ class QuietHours(_Strict):
     end: ClockTime = Field(description="The first minute after, as 08:00; before start: on the next day.")
     time_zone: TimeZone = Field(default="UTC", description="For units of which the call names no time zone.")
 
-    def zone(self, asked: str | None) -> ZoneInfo:
+    def zone(self, name: str | None) -> ZoneInfo:
         """The clock that holds for a call."""
-        return ZoneInfo(asked or self.time_zone)
+        return ZoneInfo(name or self.time_zone)
 
 
 class FatigueSpec(_Strict):
@@ -71,7 +71,7 @@ class FatigueSpec(_Strict):
 
 
 class ConsentSpec(_Strict):
-    """Per purpose: is silence a yes? Who denied or revoked is never asked twice, whatever stands here."""
+    """Per purpose, whether silence counts as a yes. A unit that denied or revoked a purpose never counts as silent."""
 
     personalise: Rule = Field(
         default="unless_denied", description="Without it: the control's answer, not learned from."

@@ -1,4 +1,4 @@
-"""What the rewards of one decision come to, worked out for people with the rule that learning itself uses."""
+"""The joined reward of one decision as an example for people, computed by the rule that learning uses."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,12 +9,12 @@ from bandits.rewards import RewardEvent, join
 
 
 class Worked(NamedTuple):
-    """One decision's rewards and what they come to."""
+    """One decision's rewards and their joined reward."""
 
     taken: list[float]  # in the order of their times
     refused: list[float]  # outside of the bounds: the API refuses them
-    joined: float  # the number that is learned from
-    nothing: float  # the same for a decision for which nothing was reported
+    joined: float  # the joined reward, which models learn
+    nothing: float  # the joined reward of a decision without reports
 
 
 def work_out(spec: RewardSpec, values: Sequence[float]) -> Worked:

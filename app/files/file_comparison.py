@@ -16,8 +16,8 @@ import numpy as np
 from app.files.file_columns import located, read_columns
 from app.files.refused import FileRefused
 from experiments import ab_report
+from experiments.arm_cells import Kind
 from experiments.comparison import Comparison
-from experiments.planning import Kind
 from experiments.results import Interval
 from experiments.validation import DataError, FloatArray
 

@@ -233,6 +233,7 @@ def _assumptions(evaluation: Evaluation) -> list[str]:
     low, high = report.settings.reward_range
     out = [
         "propensities are the true probabilities of the logged choices, and a reward depends on its own decision only",
+        "the target policy and the reward model had not learned from the rows that they are valued on: a file cannot tell",
         "all intervals but the sequences hold for one look at a size fixed beforehand",
         "always_valid and confidence_sequence hold at every look, and take file order as time order",
     ]

@@ -1,7 +1,7 @@
 """Every code of a wrong value with its words: for callers of the API, and for people at a form where those differ.
 
-A code is stable; its words may change. ``{name}`` in a sentence stands for a parameter of the finding. A test holds the
-table and the source together: each code is used, and each is given the parameters that its sentences name.
+A code is stable; its words may change. ``{name}`` in a sentence stands for a parameter of the error. A test compares the
+table with the source: each code is used, and each gets the parameters that its sentences name.
 """
 
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ class Words(NamedTuple):
 _KEY = "give letters, digits, dots, - or _ (at most 100), beginning with a letter or a digit; no spaces"
 _EARLY = "decisions were made under the old reward; create another experiment"
 
-# Findings about one value by itself; most come from Pydantic, see ``fields``.
+# Errors of one value by itself; most come from Pydantic, see ``fields``.
 VALUES: Final[dict[str, Words]] = {
     "missing": Words("this field is required", "fill this in"),
     "missing_type": Words("say in {field} which kind this is", "choose one"),
@@ -80,7 +80,7 @@ _DESIGN: Final[dict[str, Words]] = {
     "draft_too_large": Words("a draft holds at most {megabytes} megabytes; type less"),
     "not_start_or_pause": Words("give start or pause"),
     "action_id_repeated": Words(
-        "the same id stands at {first}; ids are unique", "another action has this id; ids are unique"
+        "the same id is also at {first}; ids are unique", "another action has this id; ids are unique"
     ),
     "half_surrogate": Words("this holds half of a surrogate pair, which is no text"),
     "feature_list_items": Words("a list of features must hold objects only"),
@@ -96,7 +96,7 @@ _DESIGN: Final[dict[str, Words]] = {
     ),
     "shares_sum": Words("the shares sum to {total}; make them sum to {whole}"),
     "unknown_arm": Words("no arm has this key; give one of {known}"),
-    "metric_key_repeated": Words("the key {key!r} stands twice; keys are unique"),
+    "metric_key_repeated": Words("the key {key!r} appears twice; keys are unique"),
     "no_primary_metric": Words("no metric is primary; say which one decides"),
     "max_below_min": Words("max must be above min ({min})", "the largest value must be above the smallest"),
     "default_out_of_range": Words("give a value between min ({min}) and max ({max})"),
@@ -111,17 +111,17 @@ _DESIGN: Final[dict[str, Words]] = {
         "add an action without a message: it says nothing, for people who must not get a message now",
     ),
     "nothing_not_allowed": Words(
-        "say true: people who must not get a message now are told nothing",
+        "give true: people who must not get a message now get none",
         "let saying nothing be a choice: people who must not get a message now are told nothing",
     ),
     "retention_too_short": Words(
-        "caps and distance look back {lookback} s; keep whose decision it was at least so long"
+        "caps and distance look back {lookback} s; keep the unit of a decision at least that long"
     ),
     "profile_field_reserved": Words('the field "profile" is filled by Loopwise; leave it out here'),
     "reward_fixed": Words(_EARLY),
-    "control_fixed": Words("the control is fixed once an experiment ran"),
+    "control_fixed": Words("the control is fixed once an experiment has run"),
     "arm_has_decisions": Words("arm {arm!r} has decisions; keep it with share 0 instead"),
-    "policy_fixed": Words("the policy of arm {arm!r} is fixed once it ran; add another arm with the new policy"),
+    "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),
     "policy_unknown_key": Words("unknown key for type {type}"),
     "policy_action": Words("give the id of an action", "choose which action this arm always takes"),
     "policy_parameter": Words("unknown parameter; {algorithm} has {allowed}"),
@@ -130,7 +130,7 @@ _DESIGN: Final[dict[str, Words]] = {
 }
 _CONTENT: Final[dict[str, Words]] = {
     "no_body_slot": Words(
-        'a message has a body: give a slot the place "body"', "a message has a text: let one of the slots stand in it"
+        'a message has a body: give a slot the place "body"', "a message has a text: let one of the slots be part of it"
     ),
     "slot_reserved": Words('"{name}" is where Loopwise decides whether to say something; choose another'),
     "part_id_repeated": Words("another part of this slot has this id; ids are unique"),
@@ -164,28 +164,34 @@ _DECIDING: Final[dict[str, Words]] = {
     "profile_filled": Words("Loopwise fills this field in this experiment; leave it out"),
     "no_action": Words("no action is eligible: give actions in the call or the experiment, and exclude fewer"),
     "nothing_eligible": Words("no action is eligible for this unit now: {reasons}"),
-    "list_id_ending": Words("an id may not end with # and a number: so end the ids of a list's later positions"),
-    "no_list_of_messages": Words("a message is one; ask /v1/decide for a list"),
+    "list_id_ending": Words(
+        "an id may not end with # and a number, because the ids of a list's later positions end like this"
+    ),
+    "no_list_of_messages": Words("this route decides one message; ask /v1/decide for a list"),
     "position_filled": Words("Loopwise fills this field in lists; leave it out"),
-    "decision_id_repeated": Words("the same decision_id stands at {first}; ids are unique within a batch"),
-    "too_many_decisions": Words("{total} decisions with all positions of lists; one call makes at most {limit}"),
+    "decision_id_repeated": Words("the same decision_id is also at {first}; ids are unique within a batch"),
+    "too_many_decisions": Words(
+        "{total} decisions, with all positions of lists counted; one call makes at most {limit}"
+    ),
     "reward_out_of_bounds": Words("give a value from {low} to {high}, the bounds of experiment {experiment!r}"),
-    "value_not_taken": Words("leave it out: {kind!r} says it all"),
+    "value_not_taken": Words("leave it out: {kind!r} takes no value"),
     "not_a_thumb": Words('give "up" or "down"'),
     "no_reason": Words("give a reason's name"),
     "unknown_reason": Words("the experiment's reasons are: {known}"),
     "no_comment": Words("write the comment"),
-    "yes_without_time": Words("say when the person said yes; then a retry cannot undo what was revoked meanwhile"),
+    "yes_without_time": Words(
+        "give the time at which the person said yes; then a retry cannot undo what was revoked in the meantime"
+    ),
     "in_the_future": Words("this is in the future: check the clock"),
     "not_a_unit": Words("give the id of a unit as your app knows it: 1 to 500 characters"),
-    "no_explanation": Words("say why, for those who read the trail later"),
+    "no_explanation": Words("say why, for people who read the trail later"),
 }
 _MESSAGING: Final[dict[str, Words]] = {
     "trigger_exists": Words("there is a trigger {key!r} already; choose another key"),
     "trigger_key_kept": Words("a trigger keeps its key; create another one"),
     "webhook_exists": Words("there is a webhook {key!r} already; choose another key"),
-    "no_such_experiment": Words("there is no experiment of this key"),
-    "no_such_webhook": Words("there is no webhook of this key"),
+    "no_such_experiment": Words("there is no experiment with this key"),
+    "no_such_webhook": Words("there is no webhook with this key"),
     "experiment_without_message": Words("this experiment has no message: give one of its actions a template"),
     "cadence_without_wait": Words("each action's payload must carry wait_s, seconds from 0 to 30 days"),
     "cadence_action_without_wait": Words(
@@ -202,7 +208,7 @@ _MESSAGING: Final[dict[str, Words]] = {
     "no_event": Words("give unit_id and name of one event, or events with a list of them"),
     "not_an_event_id": Words("give the id of the last event that was received"),
     "not_a_webhook_step": Words("give url, pause, start, rotate or delete"),
-    "name_above": Words("this name stands above already"),
+    "name_above": Words("an earlier row has this name already"),
     "not_confirmed": Words("type {key} to delete it"),
 }
 _REPORTING: Final[dict[str, Words]] = {
@@ -217,6 +223,7 @@ _REPORTING: Final[dict[str, Words]] = {
     "no_deviation": Words("give the standard deviation per unit"),
     "unknown_metric": Words("the experiment has no metric {key!r}"),
     "epsilon_out_of_range": Words("give a number from {low} to {high}, such as 0.5"),
+    "ends_before_it_begins": Words("give a time after `since`", "give a time after the one that it begins at"),
     "not_a_percentage": Words("give a percentage above 0 and below 100"),
     "too_many_candidates": Words("an experiment has at most {limit} candidates; remove one"),
     "arm_does_not_learn": Words("{arm!r} is not a learning arm; those are {known}"),
@@ -238,7 +245,7 @@ _WIZARD: Final[dict[str, Words]] = {
     "number_too_large": Words("this number is too large"),
     "texts_without_channel": Words("choose where the message is shown, or empty its texts"),
     "locale_repeated": Words("another text has this language; give each its own"),
-    "language_repeated": Words("this language stands here twice; keep one"),
+    "language_repeated": Words("this language appears twice; keep one of its texts"),
     "part_without_text": Words("write its text, or say that it adds nothing"),
     "half_a_pair": Words("choose the other part of the pair, or none"),
     "holdout_without_control": Words("a holdout gets what the control gets: choose the control first"),

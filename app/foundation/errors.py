@@ -12,7 +12,7 @@
     +-- Unavailable           503  the database did not answer in time; safe to retry with the same id
 
 A message says what is wrong and what to change. It never carries a secret, a stack or SQL. ``code`` is stable and
-explained in ``CODES``; a test holds the two together.
+explained in ``CODES``; a test compares the two.
 """
 
 from collections.abc import Callable
@@ -35,47 +35,47 @@ CODES = {
     "unit_token_needed": "A page must prove for which unit it speaks. Its server gets a token by `POST /v1/units/token`.",
     "wrong_experiment": "The API key is bound to one experiment, and this is another.",
     "key_not_bound": "The Personalizer routes need a key made with `--experiment KEY`.",
-    "unknown_experiment": "There is no experiment of that key.",
-    "unknown_decision": "There is no decision of that id. A decision that was answered with 503 may not have been stored.",
-    "file_refused": "A file cannot be imported; the sentence names the line and what to mend. Nothing was stored.",
-    "unknown_candidate": "The experiment has no candidate policy of that key. `GET .../candidates` lists them.",
-    "unknown_evaluation": "The experiment has no evaluation of that id. `GET .../evaluations` lists them.",
+    "unknown_experiment": "There is no experiment with that key.",
+    "unknown_decision": "There is no decision with that id. A decision that was answered with 503 may not have been stored.",
+    "file_refused": "A file cannot be imported; the sentence names the line and what to fix. Nothing was stored.",
+    "unknown_candidate": "The experiment has no candidate policy with that key. `GET .../candidates` lists them.",
+    "unknown_evaluation": "The experiment has no evaluation with that id. `GET .../evaluations` lists them.",
     "privacy_budget_spent": "The private reports of an experiment share one budget of epsilon, and too little is left.",
     "privacy_not_installed": "Private reports need the extra `privacy`: pip install loopwise[privacy].",
-    "unknown_erasure": "There is no erasure of that id. `POST /v1/erasure` answers with it.",
-    "unknown_version": "The arm has no model version of that number. `GET /v1/experiments/{key}/policy` lists them.",
-    "unknown_key": "There is no valid API key of that id. `loopwise keys list` shows them.",
-    "unknown_user": "There is no user of that name. `loopwise users list` shows them.",
+    "unknown_erasure": "There is no erasure with that id. `POST /v1/erasure` answers with it.",
+    "unknown_version": "The arm has no model version with that number. `GET /v1/experiments/{key}/policy` lists them.",
+    "unknown_key": "There is no valid API key with that id. `loopwise keys list` shows them.",
+    "unknown_user": "There is no user with that name. `loopwise users list` shows them.",
     "user_exists": "The name of a user is unique. Choose another.",
     "last_admin": "Somebody has to stay an administrator. Make somebody else one first.",
     "invalid_link": "A one-time link works once and for three days. Ask an administrator for a new one.",
-    "sign_in_failed": "The name and the password do not belong together, or the user may not sign in.",
+    "sign_in_failed": "The name and the password do not match, or the user may not sign in.",
     "too_many_attempts": "Too many sign-ins failed, or too many at once. Wait as long as the message says.",
     "not_signed_in": "The page needs somebody who is signed in.",
     "missing_role": "The page needs another role: viewers read, editors run experiments, administrators do the rest.",
     "form_expired": "The form was made before the last sign-in. Open the page again and send it once more.",
     "unknown_page": "There is no such page.",
     "unknown_draft": "There is no such draft: it was discarded, or made into an experiment.",
-    "draft_changed": "Somebody else saved the draft meanwhile. Both versions are shown; choose what to keep.",
-    "experiment_changed": "The experiment changed since this change of it was begun. Look at it again.",
+    "draft_changed": "Somebody else saved the draft in the meantime. Both versions are shown; choose what to keep.",
+    "experiment_changed": "The experiment changed after this change was begun. Look at it again.",
     "experiment_exists": "The key of an experiment is unique. Choose another.",
     "concluded": "A concluded experiment cannot change. Create another one.",
-    "already_ran": "This part of an experiment is fixed once it ran, because its log depends on it.",
-    "wrong_status": "The experiment cannot go there from where it stands.",
+    "already_ran": "This part of an experiment is fixed once it has run, because its log depends on it.",
+    "wrong_status": "An experiment in this status cannot take that step.",
     "not_running": "Decisions are made only while an experiment is running. Start it.",
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
     "feedback_id_reused": "The feedback_id of this decision was used with another answer. Use a new id for a new answer.",
     "feedback_limit": "The unit gave as many answers as the feedback schema takes within its window. Wait for Retry-After.",
     "event_id_reused": "The event_id was used with another event. Use a new id for a new event.",
-    "unknown_trigger": "There is no trigger of that key. `GET /v1/triggers` lists them.",
+    "unknown_trigger": "There is no trigger with that key. `GET /v1/triggers` lists them.",
     "trigger_exists": "The key of a trigger is unique. Choose another.",
-    "trigger_changed": "Somebody changed the trigger since this change of it was begun. Look at it again.",
+    "trigger_changed": "Somebody changed the trigger after this change was begun. Look at it again.",
     "dry_run_too_large": "A dry run reads the stored events of seven days, and these are too many. Choose a rarer event.",
-    "unknown_webhook": "There is no webhook of that key. `GET /v1/webhooks` lists them.",
+    "unknown_webhook": "There is no webhook with that key. `GET /v1/webhooks` lists them.",
     "webhook_exists": "The key of a webhook is unique. Choose another.",
-    "webhook_changed": "Somebody changed the webhook since this change of it was begun. Look at it again.",
+    "webhook_changed": "Somebody changed the webhook after this change was begun. Look at it again.",
     "webhook_in_use": "A trigger delivers to the webhook. Change or delete the trigger first.",
-    "unknown_delivery": "There is no delivery of that id, or no message that is held under that decision_id.",
+    "unknown_delivery": "There is no delivery with that id, or no message that is held under that decision_id.",
     "delivery_held": "A message that is held for its unit is fetched, not sent: there is nothing to replay.",
     "reward_id_reused": "The reward_id of this decision was used with another value. Use a new id for a new event.",
     "version_failed_checks": "That model version did not pass its checks and cannot serve.",
@@ -85,7 +85,7 @@ CODES = {
     "database_unavailable": "The database did not answer in time. Send the same request again: with the same ids it is safe.",
     "no_database": "DATABASE_URL is empty. Start `loopwise up`, or name a PostgreSQL server.",
     "internal_error": "A fault of Loopwise. Its log says more.",
-}  # what each code means and what mends it; the page /docs/errors shows it
+}  # what each code means and how to fix it; the page /docs/errors shows it
 
 
 class FieldError(NamedTuple):
@@ -93,7 +93,7 @@ class FieldError(NamedTuple):
 
     path: str  # where, as a JSON pointer ("/actions/3/id"); "" is the whole body
     code: str  # what is wrong, a key of ``codes.WORDS``
-    params: Params = MappingProxyType({})  # what the code's sentences name
+    params: Params = MappingProxyType({})  # the values that the code's sentences name
 
     @property
     def message(self) -> str:
@@ -111,6 +111,10 @@ class LoopwiseError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Loopwise failed"
 
+    def __init_subclass__(cls, *, status: int | None = None, title: str | None = None) -> None:
+        """Without a status or a title a class has those of its base."""
+        cls.status, cls.title = status or cls.status, title or cls.title
+
     def __init__(self, code: str, detail: str, fields: tuple[FieldError, ...] = (), *, retry_after_s: int = 1) -> None:
         super().__init__(detail)
         self.code = code  # stable, snake_case
@@ -119,55 +123,37 @@ class LoopwiseError(Exception):
         self.retry_after_s = retry_after_s  # when to try again, where that helps: 429 and 503
 
 
-class BadRequest(LoopwiseError):
-    status = 400
-    title = "The request cannot be read"
+class BadRequest(LoopwiseError, status=400, title="The request cannot be read"): ...
 
 
-class Unauthorized(LoopwiseError):
-    status = 401
-    title = "A valid API key is needed"
+class Unauthorized(LoopwiseError, status=401, title="A valid API key is needed"): ...
 
 
-class Forbidden(LoopwiseError):
-    status = 403
-    title = "This API key may not do that"
+class Forbidden(LoopwiseError, status=403, title="This API key may not do that"): ...
 
 
-class NotFound(LoopwiseError):
-    status = 404
-    title = "There is no such thing"
+class NotFound(LoopwiseError, status=404, title="There is no such thing"): ...
 
 
-class Conflict(LoopwiseError):
-    status = 409
-    title = "The request contradicts what is stored"
+class Conflict(LoopwiseError, status=409, title="The request contradicts what is stored"): ...
 
 
-class TooLarge(LoopwiseError):
-    status = 413
-    title = "The request is too large"
+class TooLarge(LoopwiseError, status=413, title="The request is too large"): ...
 
 
-class Unprocessable(LoopwiseError):
-    status = 422
-    title = "A value in the request is not possible"
+class Unprocessable(LoopwiseError, status=422, title="A value in the request is not possible"): ...
 
 
-class TooManyRequests(LoopwiseError):
-    status = 429
-    title = "Too much is waiting"
+class TooManyRequests(LoopwiseError, status=429, title="Too much is waiting"): ...
 
 
-class Unavailable(LoopwiseError):
-    status = 503
-    title = "The log cannot be written or read now"
+class Unavailable(LoopwiseError, status=503, title="The log cannot be written or read now"): ...
 
 
-def within(error: LoopwiseError, place: str) -> LoopwiseError:
-    """The same error, of one item of a batch: ``place`` is the item's JSON pointer."""
-    fields = tuple(field._replace(path=f"{place}{field.path}") for field in error.fields)
-    return type(error)(error.code, f"{place}: {error.detail}", fields, retry_after_s=error.retry_after_s)
+def within(error: LoopwiseError, pointer: str) -> LoopwiseError:
+    """The same error, of one item of a batch: ``pointer`` is the item's JSON pointer."""
+    fields = tuple(field._replace(path=f"{pointer}{field.path}") for field in error.fields)
+    return type(error)(error.code, f"{pointer}: {error.detail}", fields, retry_after_s=error.retry_after_s)
 
 
 def check_version(code: str, newest: int, began_from: int | None, *, saved_by: str = "") -> None:
@@ -176,11 +162,11 @@ def check_version(code: str, newest: int, began_from: int | None, *, saved_by: s
     :param code: of the error, such as ``trigger_changed``.
     :param began_from: null: the caller does not mind.
     :param saved_by: who made the newest version, where that is known.
-    :raises Conflict: something else was saved meanwhile.
+    :raises Conflict: a newer version was saved in the meantime.
     """
     if began_from not in (None, newest):
-        what, saved = code.removesuffix("_changed"), f", saved by {saved_by}" if saved_by else ""
+        kind, saved = code.removesuffix("_changed"), f", saved by {saved_by}" if saved_by else ""
         message = (
-            f"The {what} is at version {newest}{saved}; this change began from {began_from}. Nothing was overwritten."
+            f"The {kind} is at version {newest}{saved}; this change began from {began_from}. Nothing was overwritten."
         )
         raise Conflict(code, message)

@@ -100,7 +100,7 @@ def _parse_time(value: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
 
 
-JsonObject = dict[str, Any]  # a JSON object that somebody sent or stored: what its values are, only its reader knows
+JsonObject = dict[str, Any]  # a JSON object that somebody sent or stored: only its reader knows what its values are
 
 
 class Model(BaseModel):
@@ -138,12 +138,12 @@ class Readable(Generic[T]):
         """The value; null where it cannot be read."""
         try:
             return self._adapter.validate_python(document, strict=True)
-        except ValidationError:  # what is wrong with it is told with the whole document
+        except ValidationError:  # its error is reported with those of the whole document
             return None
 
 
 def repeated(names: Iterable[str | None]) -> Iterator[tuple[int, int]]:
-    """Each name that stands earlier in the list, too: its index, and that of the first; null is no name."""
+    """For each name that an earlier item of the list has too: its index, and the first one's; null is no name."""
     first_at: dict[str, int] = {}
     for index, name in enumerate(names):
         if name is not None and first_at.setdefault(name, index) != index:
@@ -158,21 +158,21 @@ def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:
 
 
 def pydantic_fields(error: ValidationError, document: Any = None) -> tuple[FieldError, ...]:
-    """Pydantic's findings as ours; at most 20, and never the value itself (it may be somebody's secret).
+    """Pydantic's errors as ours; at most 20, and never the value itself (it may be somebody's secret).
 
-    :param document: what was checked. With it a place names the document's own fields only: without it, also which of the
-        forms that a value may have was tried.
+    :param document: what was checked. With it a path names the document's own fields only. Without it a path
+        also names the form that was tried, where a value may have several.
     """
-    found = error.errors(include_url=False, include_input=False)[:20]
-    places = [_within(item["loc"], document, item["type"] == "missing") or item["loc"] for item in found]
+    details = error.errors(include_url=False, include_input=False)[:20]
+    places = [_within(item["loc"], document, item["type"] == "missing") or item["loc"] for item in details]
     return tuple(
-        FieldError("".join(f"/{part}" for part in place), *_code(item))
-        for place, item in zip(places, found, strict=True)
+        FieldError("".join(f"/{part}" for part in path), *_code(item))
+        for path, item in zip(places, details, strict=True)
     )
 
 
 def _code(item: ErrorDetails) -> tuple[str, Params]:
-    """A finding's code and parameters, from its type and its context."""
+    """An error's code and parameters, from its type and its context."""
     kind, context = item["type"], item.get("ctx", {})
     if kind in WORDS and kind not in _CODES:  # a validator of ours
         return kind, context
@@ -190,17 +190,18 @@ def _code(item: ErrorDetails) -> tuple[str, Params]:
     return (empty, {}) if empty else (code, {"limit": context[limit]})
 
 
-def _within(place: Sequence[int | str], here: Any, missing: bool) -> list[int | str]:
-    """A place without the parts that the document does not have, but for the field that is missing at its end.
+def _within(path: Sequence[int | str], here: Any, missing: bool) -> list[int | str]:
+    """A path without the parts that the document does not have, except for a missing field at its end.
 
-    Of several readings, where a form is called as a field is, the longest, and one that ends with the missing field.
+    A form of a value may be called like a field, so a path may be read in several ways. A reading that ends with the missing
+    field is preferred, then the longest.
     """
-    if not place:
+    if not path:
         return []
-    part, rest = place[0], place[1:]
+    part, rest = path[0], path[1:]
     readings = [_within(rest, here, missing)]
     if part == "[key]" or (missing and not rest and isinstance(here, Mapping)):
         readings.append([part])
     elif part in (here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()):
         readings.append([part, *_within(rest, here[part], missing)])
-    return max(readings, key=lambda kept: (missing and kept[-1:] == list(place[-1:]), len(kept)))
+    return max(readings, key=lambda reading: (missing and reading[-1:] == list(path[-1:]), len(reading)))

@@ -1,7 +1,7 @@
 """One writer per process: request threads hand over rows and wait; everything that waits is committed at once.
 
 A frozen or absent database costs a waiter its deadline, never a hang: the writer alone waits longer. What was committed
-after its waiter gave up is handed to the handler's ``unanswered``, so that no decision counts which nobody was shown.
+after its waiter gave up is handed to the handler's ``unanswered``, so that a decision that nobody was shown does not count.
 Handlers must be safe to repeat: after a lost connection the same rows are stored again.
 """
 
@@ -19,7 +19,7 @@ from app.foundation.errors import LoopwiseError, TooManyRequests
 from app.foundation.settings import Settings
 from app.foundation.store.engine import is_outage, patience_s, unavailable, wait_limit
 
-WRITER_WAIT_S = 5.0  # one wait of the writer; its clients gave up long before
+WRITER_WAIT_S = 5.0  # one wait of the writer; its clients have given up long before
 RETRY_PAUSE_S = 0.05
 
 log = structlog.get_logger()
@@ -95,7 +95,7 @@ class GroupCommit:
     def submit(self, handler: Handler[Row, Outcome], rows: list[Row]) -> Outcome:
         """Store rows durably and return the handler's outcome for them.
 
-        :raises Unavailable: not known to be stored within the deadline.
+        :raises Unavailable: the rows may not have been stored within the deadline.
         :raises TooManyRequests: too many rows are waiting already.
         """
         job = _Job(handler, rows)
@@ -150,7 +150,7 @@ class GroupCommit:
     def _write(self, batch: list[_AnyJob]) -> None:
         try:
             with wait_limit(WRITER_WAIT_S), self._begin(batch) as connection:
-                for job in self._gone:  # before anything else: a caller that asks again must find its row marked
+                for job in self._gone:  # first of all: a caller that asks again must find its row marked
                     job.handler.unanswered(connection, job.rows)
                 outcomes = batch[0].handler.store(connection, [job.rows for job in batch]) if batch else []
         except Exception as error:  # noqa: BLE001 - whatever it is, its waiters are told: a writer that dies would silence the process
@@ -182,12 +182,12 @@ class GroupCommit:
             log.warning("log_write_failed", rows=len(batch), error=str(error.__cause__ or error))
             time.sleep(RETRY_PAUSE_S)
             with self._changed:  # in their old order, before whatever came since
-                again = [job for job in batch if not job.abandoned]
-                self._queue.extendleft(reversed(again))
-                self._waiting_rows += sum(len(job.rows) for job in again)
-                # A connection that was lost at the commit leaves open whether it happened.
+                retried = [job for job in batch if not job.abandoned]
+                self._queue.extendleft(reversed(retried))
+                self._waiting_rows += sum(len(job.rows) for job in retried)
+                # After a connection was lost at the commit, nobody knows whether the commit happened.
                 self._gone += [job for job in batch if job.abandoned]
-        elif len(batch) > 1:  # one row may have spoilt the batch: its neighbours shall not pay
+        elif len(batch) > 1:  # one bad row may have failed the batch: store the other rows without it
             for job in batch:
                 self._write([job])
         elif not batch:

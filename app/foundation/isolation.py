@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import Engine
 
 from app.foundation import metrics
-from app.foundation.errors import LoopwiseError
+from app.foundation.errors import LoopwiseError, Unavailable
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 
@@ -24,9 +24,26 @@ def each(engine: Engine, kind: str, keys: Sequence[str], work: Callable[[str], o
     return [key for key in keys if not failed.get(key, False) and _one(engine, kind, key, work, key in failed)]
 
 
+def in_turn(*steps: tuple[str, Callable[[], object]]) -> None:
+    """Take every step, named for the log and the metric, whether the one before worked or not.
+
+    :raises Unavailable: the database is away.
+    """
+    for name, step in steps:
+        try:
+            step()
+        except Unavailable:
+            raise
+        except Exception:  # the next step must have its turn
+            log.exception("step_failed", step=name)
+            metrics.count_failure(name)
+
+
 def _one(engine: Engine, kind: str, key: str, work: Callable[[str], object], failed_before: bool) -> bool:
     try:
         work(key)
+    except Unavailable:  # of the database: no other would work either
+        raise
     except Exception as failure:  # whatever it is, the next experiment must have its turn
         log.exception("experiment_failed", experiment=key, kind=kind)
         metrics.count_failure(kind)

@@ -1,6 +1,6 @@
-"""Prometheus metrics, right across the processes of a role (the client library's multiprocess files).
+"""Prometheus metrics, correct across the processes of a role (the client library's multiprocess files).
 
-Never labelled by unit, decision or free text. ``docs/operations.md`` lists every name; a test holds the two together.
+Never labelled by unit, decision or free text. ``docs/operations.md`` lists every name; a test compares the two.
 """
 
 import os
@@ -40,7 +40,7 @@ propensity = Histogram(
 
 @lru_cache(maxsize=4096)
 def _of(metric: Any, *labels: str) -> Any:
-    """One labelled line of a metric; the library checks and locks at each look-up."""
+    """One labelled line of a metric, cached because the library checks and locks at each look-up."""
     return metric.labels(*labels)
 
 

@@ -1,7 +1,7 @@
-"""The one module that calls addresses which users typed. Whatever they lead to, nothing inside of the network is met.
+"""The one module that calls addresses which users typed. Whatever they lead to, no call reaches the inside of the network.
 
 A name is resolved once, every address that it has must be public, and the connection goes to one of these addresses: a
-name that changes its mind meanwhile changes nothing. No redirect is followed, and one deadline bounds the whole call.
+later change of the name has no effect. No redirect is followed, and one deadline bounds the whole call.
 """
 
 import http.client
@@ -21,7 +21,7 @@ MAX_SENT_BYTES: Final = 65_536
 MAX_READ_BYTES: Final = 4_096
 MAX_HEAD_BYTES: Final = 65_536
 MAX_URL: Final = 2_000
-LOWEST_PORT: Final = 1024  # below it only 443, and 80 in development: the others are other services' protocols
+LOWEST_PORT: Final = 1024  # below it only 443, and 80 in development: the other ports belong to other protocols
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>[/?][!-\"$-\[\]-~]*)?"
@@ -61,19 +61,19 @@ def check(url: str, *, allow_loopback: bool) -> Target:
     """Read an address without looking its name up.
 
     :param allow_loopback: this machine itself may be called, also over plain http.
-    :raises Refused: saying what to give instead.
+    :raises Refused: its message says what to give instead.
     """
-    found = _URL.fullmatch(url) if len(url) <= MAX_URL else None
-    if found is None:
+    match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
+    if match is None:
         raise Refused("give an address as https://host/path, in ASCII, without a user, a fragment or spaces")
-    host = found["host"].strip("[]").lower()
-    tls = found["scheme"] == "https"
+    host = match["host"].strip("[]").lower()
+    tls = match["scheme"] == "https"
     if not tls and not allow_loopback:
         raise Refused("give an https address")
-    port = int(found["port"] or (443 if tls else 80))
+    port = int(match["port"] or (443 if tls else 80))
     if port > 65_535 or (port < LOWEST_PORT and port != (443 if tls else 80)):
         raise Refused("give the port 443, or one from 1024 to 65535")
-    path = found["path"] or "/"
+    path = match["path"] or "/"
     target = Target(tls, host, port, path if path.startswith("/") else f"/{path}")
     try:
         literal = ipaddress.ip_address(host)
@@ -134,30 +134,30 @@ def _resolve(target: Target, deadline: float) -> list[_Address]:
 
     def ask() -> None:
         try:
-            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-            texts = dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found)
-            answers.put([ipaddress.ip_address(one) for one in texts])
+            result = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in result)
+            answers.put([ipaddress.ip_address(text) for text in texts])
         except (OSError, UnicodeError) as error:
             answers.put(error)
 
     threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
-        found = answers.get(timeout=_left(deadline))
+        result = answers.get(timeout=_left(deadline))
     except (queue.Empty, TimeoutError):
         raise Failed("the host's name was not resolved in time") from None
-    if isinstance(found, Exception):
+    if isinstance(result, Exception):
         raise Failed("the host's name is not known")
-    return found
+    return result
 
 
 def _connect(target: Target, addresses: list[_Address], deadline: float) -> socket.socket:
     """A connection to the first address that takes one."""
     problem: OSError = OSError("the host's name has no address")
-    for place, address in enumerate(addresses):
+    for index, address in enumerate(addresses):
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         plain = socket.socket(family, socket.SOCK_STREAM)
         try:
-            plain.settimeout(_left(deadline) / (len(addresses) - place))
+            plain.settimeout(_left(deadline) / (len(addresses) - index))
             plain.connect((str(address), target.port))
             plain.settimeout(_left(deadline))
             return _tls().wrap_socket(plain, server_hostname=target.host) if target.tls else plain
@@ -201,7 +201,7 @@ def _read(connection: socket.socket, deadline: float) -> Answer:
 
 
 class _Source(io.RawIOBase):
-    """The socket for http.client: each wait has what is left of the deadline, and there is an end to what is read."""
+    """The socket for http.client: the deadline bounds each wait, and a limit bounds what is read."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection

@@ -22,7 +22,7 @@ class Purpose(Enum):
     UNIT_TOKEN = b"unit token\0"
     WAIT = b"wait\n"  # the id of a decision of how long a triggered message waits
     WEBHOOK = b"webhook\n"  # the secret that a webhook's receiver checks signatures with
-    # Model versions, whose messages begin with a digit, and the first decision seals, which begin with "[": no tag does.
+    # Messages of model versions begin with a digit, those of the first decision seals with "[": no tag begins like that.
     UNTAGGED = b""
 
 

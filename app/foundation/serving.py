@@ -20,7 +20,7 @@ class Process(Protocol):
     def engine(self) -> Engine: ...
 
     def refresh(self) -> object:
-        """Read the newest configuration now, so that what was just changed holds in this process."""
+        """Read the newest configuration now, so that a change that was just made applies in this process."""
         ...
 
 

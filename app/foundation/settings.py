@@ -1,7 +1,7 @@
 """Every setting of Loopwise: one table, one frozen object, built once from the environment.
 
 Nothing else in the project reads the environment for its configuration. ``docs/operations.md`` lists the same table
-and a test holds the two together.
+and a test compares the two.
 """
 
 import os
@@ -99,7 +99,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("LOOPWISE_BEAT_INTERVAL_S", "5.0", float, 0.2, "Seconds between two training wake-ups."),
     Setting(
-        "LOOPWISE_REPORT_INTERVAL_S", "30.0", float, 1, "Seconds after which results are computed anew, at the least."
+        "LOOPWISE_REPORT_INTERVAL_S",
+        "30.0",
+        float,
+        1,
+        "Seconds after which results are computed again, at the earliest.",
     ),
     Setting("LOOPWISE_BATCH_ROWS", "2000", int, 1, "Largest number of log rows in one group commit."),
     Setting(
@@ -172,7 +176,7 @@ SETTINGS: tuple[Setting, ...] = (
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     """Build the settings.
 
-    :raises SettingError: naming the variable and what it takes.
+    :raises SettingError: its message names the variable and the values that it takes.
     """
     values = [_value(setting, environ.get(setting.name) or setting.default) for setting in SETTINGS]
     return Settings(*values)

@@ -17,6 +17,7 @@ class EvaluationWindow(Document):
 
     trained_on: int
     evaluated_on: int
+    lists: int | None = None  # that the evaluated decisions make up; null: the experiment answers single decisions
     units: int
     first: str
     last: str
@@ -40,11 +41,33 @@ class EstimatorLine(Document):
 
 
 class ValueDifference(Document):
-    """A policy's value minus that of the policy that runs, paired on the same decisions."""
+    """A policy's value minus that of the policy that runs, paired on the same decisions.
+
+    The interval of a candidate is that of the search, which corrects for all candidates.
+    """
 
     difference: float
     std_error: float
     interval: IntervalDocument
+
+
+class CoursePoint(Document):
+    """The value after some decisions. All intervals of a course hold together."""
+
+    decisions: int  # that the policy was scored on so far
+    at: str  # when the last of them was made
+    value: float | None
+    interval: IntervalDocument
+
+
+class PositionLine(Document):
+    """A policy's value at one position of its lists, under what it put above."""
+
+    position: int  # from 1
+    lists: int
+    value: float | None
+    interval: IntervalDocument  # holds at every look
+    one_look: IntervalDocument
 
 
 class PolicyLine(Document):
@@ -57,6 +80,9 @@ class PolicyLine(Document):
 
     policy: str
     text: str
+    basis: str = ""  # a code: how it is kept from being scored on what it learned (``policies.BASIS``)
+    scored_on: int | None = None  # decisions
+    scored_from: str | None = None  # when the first of them was made
     features_off: list[str] = Field(default_factory=list)
     value: float | None
     interval: IntervalDocument | None  # holds at every look; in older documents for one look
@@ -73,6 +99,8 @@ class PolicyLine(Document):
     overlap: float | None
     weight_histogram: WeightHistogram
     estimators: dict[str, EstimatorLine]
+    course: list[CoursePoint] = Field(default_factory=list)  # the headline over time; empty: not identified
+    positions: list[PositionLine] = Field(default_factory=list)  # of lists
     against_running: ValueDifference | None = None
 
 
@@ -95,6 +123,8 @@ class SearchLine(Document):
     """One candidate in the search over all candidates."""
 
     name: str
+    compared_on: int | None = None  # decisions, or lists, that both it and what runs were scored on
+    detectable: float | None = None  # the smallest true difference that 80% of such evaluations would show
     difference: float
     std_error: float
     p_value: float
@@ -112,14 +142,44 @@ class Search(Document):
     text: str
 
 
+class CalibrationBin(Document):
+    """Logged choices with similar predicted rewards."""
+
+    decisions: int
+    predicted: float  # mean prediction of a model that had not learned these decisions
+    realised: float  # mean reward
+    interval: IntervalDocument  # of the mean reward
+
+
+class ActionLine(Document):
+    """What one action of a learning arm is worth."""
+
+    action: str
+    value: float | None
+    interval: IntervalDocument
+
+
+class ArmActions(Document):
+    """The values of a learning arm's actions, from its own decisions."""
+
+    arm: str
+    reason: str = ""  # why there are none
+    decisions: int
+    actions: list[ActionLine] = Field(default_factory=list)
+
+
 class EvaluationResult(Document):
     """The result of an evaluation as the worker computed it."""
 
+    out_of_sample: bool = False  # True: no model was scored on what it learned. Older documents had no such rule.
+    estimand: str = ""  # what a value is the mean of, in words
     window: EvaluationWindow
     logged_value: float
     policies: list[PolicyLine]
     realised: list[Realised] = Field(default_factory=list)
     search: Search
+    calibration: list[CalibrationBin] = Field(default_factory=list)
+    actions: list[ArmActions] = Field(default_factory=list)
     assumptions: list[str]
 
 

@@ -4,7 +4,7 @@ from pydantic import Field, JsonValue
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
-from app.foundation.fields import Key, Model, invalid
+from app.foundation.fields import Key, Model, Time, invalid
 from bandits.policy import BanditPolicy, FixedPolicy, PolicyError, parse_policy
 
 MAX_CANDIDATES = 100
@@ -12,7 +12,7 @@ RESERVED = ("logged", "running", "control", "uniform", "best_fixed")
 
 
 class CandidateSpec(Model):
-    """A policy that never ran: a definition (trained on the earlier part of the log when it learns), or a model version."""
+    """A policy that never ran: a definition (trained forward through the log when it learns), or a model version."""
 
     key: Key
     policy: dict[str, JsonValue] | None = Field(
@@ -27,12 +27,16 @@ class CandidateSpec(Model):
 
 
 class EvaluationRequest(Model):
-    """Train on the earlier part of the log, evaluate on the later one."""
+    """Begin on the earlier part of the log, evaluate on the later one, and score no model on what it learned."""
 
     candidates: list[Key] | None = Field(
         default=None, max_length=MAX_CANDIDATES, description="Keys of stored candidates; without it all of them."
     )
-    train_share: float = Field(default=0.5, gt=0, lt=1, description="Earlier share of the log that is trained on.")
+    train_share: float = Field(
+        default=0.5, gt=0, lt=1, description="Earlier share of the log: trained on, and not evaluated."
+    )
+    since: Time | None = Field(default=None, description="Only decisions from this time on, to train and to evaluate.")
+    until: Time | None = Field(default=None, description="Only decisions before this time.")
     max_decisions: int = Field(default=100_000, ge=100, le=1_000_000, description="The newest so many are used.")
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
 

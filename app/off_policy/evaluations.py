@@ -1,6 +1,6 @@
 """Evaluates candidate policies off-policy on the platform's own log. Callers queue an evaluation; the worker computes it.
 
-Policies that learn are trained on the earlier part of the log and evaluated on the later part. An evaluation changes
+Policies are evaluated on the later part of the log, each on decisions that it had not learned from. An evaluation changes
 nothing that runs: you may stage a winner as a new arm.
 """
 
@@ -125,8 +125,10 @@ def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
 def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> EvaluationAnswer:
     """Queue an evaluation.
 
-    :raises Unprocessable: a requested candidate is not stored.
+    :raises Unprocessable: a requested candidate is not stored, or the stretch of the log ends before it begins.
     """
+    if request.since is not None and request.until is not None and request.until <= request.since:
+        raise invalid((FieldError("/until", "ends_before_it_begins"),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         stored = [spec["key"] for spec in store.candidates(connection, experiment.id)]
@@ -205,16 +207,23 @@ def _compute(
     config = ExperimentConfig.model_validate(experiment.config)
     policies = Policies(connection, settings, experiment, config)
     progress(0.01)
-    rows = list(store.log_rows(connection, experiment.id, request.max_decisions))
+    rows = list(store.log_rows(connection, experiment.id, request.max_decisions, request.since, request.until))
     if len(rows) < MIN_ROWS:
         raise DataError(
-            f"the log has {len(rows)} settled decisions", fix=f"an evaluation needs at least {MIN_ROWS}; wait"
+            f"the log has {len(rows)} settled decisions{_stretch(request)}",
+            fix=f"an evaluation needs at least {MIN_ROWS}; wait",
         )
     table = build(rows, Configs(connection, experiment.id), policies.version)
     specs = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
     return evaluate(table, policies, specs, request, progress)
+
+
+def _stretch(request: EvaluationRequest) -> str:
+    """Which stretch of the log an evaluation is about, in words; empty for the whole log."""
+    since = "" if request.since is None else f" from {iso(request.since)}"
+    return since + ("" if request.until is None else f" before {iso(request.until)}")
 
 
 def answer_of(key: str, row: store.Evaluation) -> EvaluationAnswer:

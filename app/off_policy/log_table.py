@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deciding.prepare import LATER_POSITION, POSITION
 from app.design.experiment_config import ExperimentConfig
 from app.learning.examples import Configs
 from app.off_policy.mixture import LoadVersion, arm_probabilities, mixed, shares
@@ -21,6 +22,7 @@ from bandits.examples import Example
 from bandits.model import Predictor, distribution
 from bandits.policy import FixedPolicy, Policy
 from bandits.reward_model import row_line
+from experiments.folds import forward_folds
 
 FloatArray = NDArray[np.float64]
 
@@ -38,6 +40,10 @@ class LogTable:
     logged: FloatArray  # (n, K): the platform's distribution, 0 where there is no action
     reward: FloatArray  # (n,)
     unit: NDArray[np.int64]  # (n,) codes from 0
+    group: NDArray[
+        np.int64
+    ]  # (n,) codes from 0 of the lists that rows are positions of; a plain decision is a list of one
+    position: NDArray[np.int64]  # (n,) in its list, from 1
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,10 +56,31 @@ class LogTable:
     @property
     def clusters(self) -> NDArray[np.int64] | None:
         """The units, shape (n,), when some unit has several rows; null when rows are independent."""
-        return self.unit if int(self.unit.max()) + 1 < len(self) else None
+        return clusters(self.unit)
+
+    @property
+    def answers_lists(self) -> bool:
+        """Whether some row is a later position of a list."""
+        return bool((self.position > 1).any())
+
+    @property
+    def group_units(self) -> NDArray[np.int64]:
+        """The unit of each list, shape (lists,)."""
+        return self.unit[np.unique(self.group, return_index=True)[1]]
+
+    def blocks(self, count: int) -> list[NDArray[np.int64]]:
+        """Indexes of rows in ``count`` consecutive parts; no list is cut."""
+        parts = forward_folds(int(self.group.max()) + 1, count)
+        return [np.flatnonzero((self.group >= part.start) & (self.group < part.stop)) for part in parts]
+
+    def split(self, share: float) -> tuple["LogTable", "LogTable"]:
+        """The earlier part with about this share of the rows, and the later part; no list is cut."""
+        border = self.group[int(len(self) * share)]
+        early, late = (self.take(np.flatnonzero(half)) for half in (self.group < border, self.group >= border))
+        return early, late
 
     def take(self, indexes: NDArray[np.int64]) -> "LogTable":
-        """Some rows, in the given order; units get new codes from 0."""
+        """Some rows, in the given order; units and lists get new codes from 0."""
         return LogTable(
             [self.rows[index] for index in indexes],
             [self.shared[index] for index in indexes],
@@ -63,16 +90,16 @@ class LogTable:
             self.share[indexes],
             self.logged[indexes],
             self.reward[indexes],
-            np.unique(self.unit[indexes], return_inverse=True)[1].astype(np.int64),
+            _codes(self.unit[indexes]),
+            _codes(self.group[indexes]),
+            self.position[indexes],
         )
-
-    def part(self, cut: slice) -> "LogTable":
-        """Consecutive rows."""
-        return self.take(np.arange(len(self))[cut])
 
     def without(self, arm: str) -> "LogTable":
         """The rows of the other arms, with the distribution of the other arms as the logged one."""
-        rest = replace(self, logged=mixed(self.arms, self.share, without=arm))
+        share = self.share.copy()
+        share[:, list(self.arms).index(arm)] = 0.0
+        rest = replace(self, share=share, logged=mixed(self.arms, share))
         return rest.take(np.array([index for index, row in enumerate(self.rows) if row.arm != arm], dtype=np.int64))
 
     def probabilities(
@@ -161,4 +188,30 @@ def build(rows: Iterable[LoggedRow], configs: Configs, load: LoadVersion) -> Log
         mixed(arms, share),
         np.array([row.reward for row in logged]),
         np.unique([row.unit_id for row in logged], return_inverse=True)[1].astype(np.int64),
+        _groups(logged),
+        np.array([_position(row) for row in logged], dtype=np.int64),
     )
+
+
+def clusters(unit: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The units when some unit comes several times, else null."""
+    return unit if len(np.unique(unit)) < len(unit) else None
+
+
+def _codes(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _position(row: LoggedRow) -> int:
+    """The position in a list; 1 for a plain decision. Ids of imported logs may end alike, so the context has to agree."""
+    ending = LATER_POSITION.search(row.id)
+    if ending is None or row.context.get(POSITION) != ending[0][1:]:
+        return 1
+    return int(ending[0][1:])
+
+
+def _groups(rows: list[LoggedRow]) -> NDArray[np.int64]:
+    """Codes of lists in the order in which lists begin."""
+    codes: dict[str, int] = {}
+    names = [LATER_POSITION.sub("", row.id) if _position(row) > 1 else row.id for row in rows]
+    return np.array([codes.setdefault(name, len(codes)) for name in names], dtype=np.int64)

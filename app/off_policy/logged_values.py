@@ -22,7 +22,8 @@ LISTED = 50
 CONTEXTS = 200  # newest decisions that are searched for context fields
 MAX_FIELDS = 100  # as many as a candidate may switch off
 SHRUNK = ("switch_dr", "dr_os", "clipped_ips")  # their normal interval does not cover the policy's value
-UNBIASED = ("dr", "sndr", "snips", "ips")
+LISTS = ("list_dr", "list_cascade", "list_ips")
+UNBIASED = ("dr", "sndr", "snips", "ips", *LISTS)
 ORDER = (*UNBIASED, *SHRUNK, "dm")
 
 
@@ -54,6 +55,8 @@ class Report(NamedTuple):
     actor: str  # who asked for it
     policies: list[Policy]
     candidates: list[CandidateSpec]  # stored now
+    status: str  # of the experiment, now
+    arms: list[str]  # of the experiment, now
 
 
 class Choices(NamedTuple):
@@ -79,7 +82,17 @@ def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report
     stored_keys = {spec.key for spec in candidates}
     lines = shown.result.policies if shown and shown.result else []
     policies = [Policy(line, estimated(line), agree(line), line.policy in stored_keys) for line in lines]
-    return Report(listed, waiting[-1] if waiting else None, shown, row.actor if row else "", policies, candidates)
+    arms = [arm.key for arm in ExperimentConfig.model_validate(experiment.config).arms]
+    return Report(
+        listed,
+        waiting[-1] if waiting else None,
+        shown,
+        row.actor if row else "",
+        policies,
+        candidates,
+        experiment.status,
+        arms,
+    )
 
 
 def progress(engine: Engine, key: str, evaluation_id: int) -> Listed | None:

@@ -55,12 +55,9 @@ def shares(rows: list[LoggedRow], configs: Configs, arms: list[str]) -> FloatArr
     return np.array([by_version[row.config_version] for row in rows])
 
 
-def mixed(arms: dict[str, FloatArray], share: FloatArray, without: str | None = None) -> FloatArray:
-    """The platform's distribution on every row, shape (n, K), over all arms or over all but one."""
-    weights = share.copy()
-    if without is not None:
-        weights[:, list(arms).index(without)] = 0.0
-    weights /= weights.sum(axis=1, keepdims=True)
+def mixed(arms: dict[str, FloatArray], share: FloatArray) -> FloatArray:
+    """The platform's distribution on every row, shape (n, K). An arm with a share of 0 is left out."""
+    weights = share / share.sum(axis=1, keepdims=True)
     total = np.zeros_like(next(iter(arms.values())))
     for index, table in enumerate(arms.values()):
         total += weights[:, index, None] * table

@@ -1,20 +1,65 @@
-"""Makes the policies of an evaluation: the running policies, the standard comparisons, and candidates."""
+"""Makes the policies of an evaluation: the running policies, the standard comparisons, and candidates.
 
+A model must never be scored on a row that it has learned: on pure noise it would look good there. So what runs is scored
+as it ran, each row by the version that served then. A policy that learns and never ran is trained again before each part
+of the evaluated rows, on the rows before it. A stored version is scored on the rows after the last one that it learned.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.log_table import LogTable
+from app.off_policy.store.learned import Place, last_learned
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
+from app.registry.store.models import VersionInfo
 from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
+
+STAGES = 10  # parts of the evaluated rows before each of which a policy that learns is trained again
+FloatArray = NDArray[np.float64]
+# How a policy is kept from being scored on what it learned, in words. Codes are stable.
+BASIS = {
+    "does_not_learn": "does not learn",
+    "as_it_ran": "each decision by the version that served then, which had not learned from it",
+    "earlier_part": "chosen on the earlier part",
+    "trained_forward": f"trained again before each of {STAGES} parts, on the decisions before it",
+    "later_decisions": "scored only on decisions after the last one that it or its ancestors learned from",
+}
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A policy that learns, trained forward in time."""
+
+    policy: BanditPolicy
+    config: ExperimentConfig
+    off: tuple[str, ...]
+    first: bytes  # the model after the earlier part
+
+    def stages(self, late: LogTable) -> Iterator[tuple[NDArray[np.int64], LogTable, Predictor]]:
+        """Parts of the later rows, each with a model that learned every row before the part and none of it."""
+        model = self.first
+        for rows in late.blocks(STAGES):
+            part = late.take(rows)
+            predictor = Predictor(model, self.policy)
+            try:
+                yield rows, part, predictor
+            finally:
+                predictor.close()
+            model = learn(model, self.policy, part.examples(self.config, self.off))
 
 
 class Target(NamedTuple):
@@ -22,10 +67,39 @@ class Target(NamedTuple):
 
     name: str
     text: str  # what it is, in words
+    basis: str  # a key of BASIS
     policy: Policy
-    predictor: Predictor | None
-    features_off: tuple[str, ...]
-    candidate: bool  # True: the search includes it and corrects for it
+    features_off: tuple[str, ...] = ()
+    candidate: bool = False  # True: the search includes it and corrects for it
+    arm: str | None = None  # as_it_ran: the arm
+    predictor: Predictor | None = None  # of a stored version; null: untrained
+    after: Place | None = None  # later_decisions: the last one that it learned; null: it learned none
+    forward: Forward | None = None  # trained_forward
+
+    def may_score(self, late: LogTable) -> NDArray[np.bool_]:
+        """The rows that it has not learned and could have decided, shape (n,)."""
+        if self.arm is not None:
+            return np.asarray(late.arms[self.arm].sum(axis=1) > 0)  # the arm existed
+        if self.after is None:
+            return np.ones(len(late), dtype=bool)
+        return np.array([(row.decided_at, row.id) > self.after for row in late.rows])
+
+    def probabilities(self, late: LogTable, tick: Callable[[int], None]) -> FloatArray:
+        """Its distribution on rows that it may score, shape (n, K). Rows are all later ones unless it may not score all."""
+        if self.arm is not None:
+            return late.arms[self.arm]
+        if self.forward is None:
+            return late.probabilities(self.policy, self.predictor, self.features_off, tick)
+        table, done = np.zeros_like(late.logged), 0
+        for rows, part, predictor in self.forward.stages(late):
+            chances = part.probabilities(self.policy, predictor, self.features_off, partial(_shifted, tick, done))
+            table[rows] = chances
+            done += len(rows)
+        return table
+
+
+def _shifted(tick: Callable[[int], None], done: int, row: int) -> None:
+    tick(done + row)
 
 
 class Policies:
@@ -40,26 +114,23 @@ class Policies:
         self.config = config
 
     def standing(self, training: LogTable) -> list[Target]:
-        """The policies in every table: the serving model of each learning arm, the control, uniform, best fixed action.
+        """The policies in every table: each learning arm as it ran, the control, uniform, best fixed action.
 
         An imported log has one arm. It stands for the system that decided there, and cannot be evaluated as a policy.
         """
         targets: list[Target] = []
-        serving = {row.arm: row for row in models.serving(self._connection, experiment_id=self._experiment.id)}
         policies = {arm.key: parse_policy(arm.policy) for arm in self.config.arms}
         for arm, policy in policies.items():
             if isinstance(policy, BanditPolicy):
-                number = serving[arm].number
                 name = "running" if not targets else f"running:{arm}"
-                text = f"model version {number} of arm {arm}, which serves now, unchanged"
-                targets.append(Target(name, text, policy, self.version(arm, number), (), False))
+                targets.append(Target(name, f"arm {arm} as it ran, learning on the way", "as_it_ran", policy, arm=arm))
         control = self.config.control.key
         if len(policies) > 1 and not isinstance(policies[control], BanditPolicy):
-            targets.append(Target("control", f"the policy of arm {control}", policies[control], None, (), False))
-        targets.append(Target("uniform", "every eligible action alike", UniformPolicy(), None, (), False))
+            targets.append(Target("control", f"the policy of arm {control}", "does_not_learn", policies[control]))
+        targets.append(Target("uniform", "every eligible action alike", "does_not_learn", UniformPolicy()))
         best = training.best_fixed()
         text = f"always {best.action}, the best single action of the earlier part"
-        targets.append(Target("best_fixed", text, best, None, (), False))
+        targets.append(Target("best_fixed", text, "earlier_part", best))
         return targets
 
     def learning(self) -> list[str]:
@@ -67,24 +138,29 @@ class Policies:
         return [arm.key for arm in self.config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
 
     def candidate(self, spec: CandidateSpec, training: LogTable) -> Target:
-        """Make the target of a stored candidate; a policy that learns is trained on the earlier part.
+        """Make the target of a stored candidate; a policy that learns begins with the earlier part.
 
         :raises DataError: its model version does not exist or is refused.
         """
         off = tuple(spec.features_off)
         if spec.model is not None:
-            arm, number = str(spec.model["arm"]), int(str(spec.model["version"]))
-            policy = self._policy(arm)
-            text = f"model version {number} of arm {arm}"
-            return Target(spec.key, text, policy, self.version(arm, number), off, True)
+            return self._stored(spec.key, str(spec.model["arm"]), int(str(spec.model["version"])), off)
         defined = parse_policy(spec.policy or {})
         if isinstance(defined, FixedPolicy):
-            return Target(spec.key, f"always {defined.action}", defined, None, off, True)
+            return Target(spec.key, f"always {defined.action}", "does_not_learn", defined, off, True)
         if not isinstance(defined, BanditPolicy):
-            return Target(spec.key, "every eligible action alike", defined, None, off, True)
+            return Target(spec.key, "every eligible action alike", "does_not_learn", defined, off, True)
         trained = learn(initial_model(defined), defined, training.examples(self.config, off))
-        text = f"{defined.algorithm}, trained on the earlier {len(training)} decisions"
-        return Target(spec.key, text, defined, Predictor(trained, defined), off, True)
+        forward = Forward(defined, self.config, off, trained)
+        text = f"learns with {defined.algorithm}"
+        return Target(spec.key, text, "trained_forward", defined, off, True, forward=forward)
+
+    def _stored(self, key: str, arm: str, number: int, off: tuple[str, ...]) -> Target:
+        predictor, info = self.version(arm, number), self._info(arm, number)
+        after = last_learned(self._connection, info.id)
+        text = f"model version {number} of arm {arm}, unchanged"
+        policy = self._policy(arm)
+        return Target(key, text, "later_decisions", policy, off, True, predictor=predictor, after=after)
 
     def _policy(self, arm: str) -> BanditPolicy:
         for spec in self.config.arms:
@@ -98,10 +174,7 @@ class Policies:
 
         :raises DataError: the version does not exist or is refused.
         """
-        policy = self._policy(arm)
-        info = models.find(self._connection, self._experiment.id, arm, number)
-        if info is None:
-            raise DataError(f"arm {arm!r} has no model version {number}", fix="see the policy's list of versions")
+        policy, info = self._policy(arm), self._info(arm, number)
         if info.erased_at is not None:
             gone = f"version {number} of arm {arm!r} was forgotten: a unit that it had learned from was erased"
             raise DataError(gone, fix="name a version that is still there")
@@ -112,3 +185,9 @@ class Policies:
         except ModelRefused as error:
             raise DataError(str(error), fix="use the LOOPWISE_SECRET_KEY that signed it") from None
         return Predictor(plain, policy)
+
+    def _info(self, arm: str, number: int) -> VersionInfo:
+        info = models.find(self._connection, self._experiment.id, arm, number)
+        if info is None:
+            raise DataError(f"arm {arm!r} has no model version {number}", fix="see the policy's list of versions")
+        return info

@@ -1,1 +1,1 @@
-"""What is stored of a person: consent, erasure, retention."""
+"""The data about a person: consent, erasure, retention."""

@@ -1,7 +1,7 @@
-"""What people agreed to: an append-only ledger, and at once in every decision.
+"""Consent: an append-only ledger, which every decision respects at once.
 
 A unit that denied or revoked anything has a line in ``restrictions``, with which every decision is compared when it is stored.
-So a revocation needs no look at consent for all the others, and holds from its commit on, in every process.
+So most decisions need not read consent, and a revocation applies in every process from its commit on.
 """
 
 from datetime import timedelta
@@ -25,33 +25,34 @@ MOST_LINES = 1000
 
 
 def record(engine: Engine, caller: Caller, request: ConsentRequest) -> ConsentAnswer:
-    """Write what a person said, one line for each purpose, and answer with what holds now.
+    """Record a person's answers, one line for each purpose, and return the consent that applies now.
 
-    What holds already, and what was said at the same time with the same text and source, adds no line: a retry changes nothing.
+    An answer adds no line if it applies already, or if the ledger has it with the same time, text and source. So a retry
+    changes nothing.
 
-    :raises Unprocessable: a yes without its time, or of the future, which could undo a no that is said after it.
+    :raises Unprocessable: a yes without its time, or with a future time, which could undo a later no.
     """
     with transaction(engine) as connection:
         units.hold(connection, [request.unit_id])
         _check_time(connection, request)
         before = consents.current(connection, request.unit_id)
-        said = _said(connection, request)
+        recorded = _said(connection, request)
         for purpose, status in request.purposes.items():
-            if (purpose, status) not in said and not _same(before.get(purpose), status, request):
+            if (purpose, status) not in recorded and not _same(before.get(purpose), status, request):
                 answer = Said(purpose, status, request.text_version, request.source, request.occurred_at)
                 consents.add(connection, request.unit_id, answer, caller.key_id)
-        held = consents.current(connection, request.unit_id)
-        denied = [name for name, one in held.items() if one.status != "granted"]
+        current = consents.current(connection, request.unit_id)
+        denied = [name for name, line in current.items() if line.status != "granted"]
         units.restrict(connection, request.unit_id, denied, until_erased=True)
-    return ConsentAnswer(unit_id=request.unit_id, consent=_statuses(held))
+    return ConsentAnswer(unit_id=request.unit_id, consent=_statuses(current))
 
 
 def look_up(engine: Engine, unit_id: str) -> ConsentLedger:
-    """What holds for a unit, and its ledger, newest first."""
+    """The current consent of a unit, and its ledger, newest first."""
     with transaction(engine) as connection:
-        held = consents.current(connection, unit_id)
+        current = consents.current(connection, unit_id)
         lines = consents.ledger(connection, unit_id, MOST_LINES)
-    return ConsentLedger(unit_id=unit_id, consent=_statuses(held), ledger=[_line(line) for line in lines])
+    return ConsentLedger(unit_id=unit_id, consent=_statuses(current), ledger=[_line(line) for line in lines])
 
 
 def _line(line: Consent) -> ConsentLine:
@@ -66,7 +67,7 @@ def _line(line: Consent) -> ConsentLine:
 
 
 def _check_time(connection: Connection, request: ConsentRequest) -> None:
-    """A no holds from when it arrives; a yes is compared with the no that was said last, so its time must be known."""
+    """A no applies as soon as it arrives. A yes is compared with the last no, so its time must be known."""
     if "granted" not in request.purposes.values():
         return
     if request.occurred_at is None:
@@ -76,10 +77,10 @@ def _check_time(connection: Connection, request: ConsentRequest) -> None:
 
 
 def _said(connection: Connection, request: ConsentRequest) -> set[tuple[str, str]]:
-    """What the ledger holds already of the same moment, text and source, as (purpose, status)."""
+    """The lines of the ledger with the same time, text and source, as (purpose, status)."""
     lines = consents.ledger(connection, request.unit_id, MOST_LINES)
     same = (request.occurred_at, request.text_version, request.source)
-    return {(one.purpose, one.status) for one in lines if (one.occurred_at, one.text_version, one.source) == same}
+    return {(line.purpose, line.status) for line in lines if (line.occurred_at, line.text_version, line.source) == same}
 
 
 def _same(before: Consent | None, status: str, request: ConsentRequest) -> bool:
@@ -90,5 +91,5 @@ def _same(before: Consent | None, status: str, request: ConsentRequest) -> bool:
     )
 
 
-def _statuses(held: dict[str, Consent]) -> dict[str, str | None]:
-    return {purpose: held[purpose].status if purpose in held else None for purpose in PURPOSES}
+def _statuses(current: dict[str, Consent]) -> dict[str, str | None]:
+    return {purpose: current[purpose].status if purpose in current else None for purpose in PURPOSES}

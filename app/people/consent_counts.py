@@ -17,7 +17,7 @@ FACTOR = 20.0  # at most one part in so many of a worker's time
 
 
 class Counts(NamedTuple):
-    """What held at one moment."""
+    """The consent of all units at one moment."""
 
     units: dict[str, dict[str, int]]  # by purpose and status
     computed_at: datetime
@@ -26,20 +26,20 @@ class Counts(NamedTuple):
 def stored(engine: Engine) -> Counts | None:
     """The newest counts; null: the worker has made none yet."""
     with transaction(engine) as connection:
-        found = latest.get(connection, latest.PLATFORM, KIND)
-    if found is None or found.body is None:
+        document = latest.get(connection, latest.PLATFORM, KIND)
+    if document is None or document.body is None:
         return None
-    return Counts(_UNITS.validate_python(found.body), found.computed_at)
+    return Counts(_UNITS.validate_python(document.body), document.computed_at)
 
 
 def compute_due(engine: Engine, every_s: float) -> bool:
-    """Count again when the ledger changed since, and not more often than it is worth its time; True: counted."""
+    """Count again if the ledger changed, at intervals that depend on the time a count takes; True: counted."""
     with transaction(engine) as connection:
         before, changed = latest.get(connection, latest.PLATFORM, KIND), consents.changed_at(connection)
         now = platform.now(connection)
     if before is not None:
         waited = (now - before.computed_at).total_seconds() > max(every_s, FACTOR * before.seconds)
-        # A line is stamped before it is committed, so what came shortly before the last count is counted again.
+        # A line is stamped before it is committed, so lines from shortly before the last count are counted again.
         news = changed is not None and (before.computed_at - changed).total_seconds() < before.seconds + 5
         if not (news and waited):
             return False
@@ -48,7 +48,7 @@ def compute_due(engine: Engine, every_s: float) -> bool:
 
 
 def compute(engine: Engine) -> None:
-    """Count now, and keep it."""
+    """Count now, and store the counts."""
     began = time.monotonic()
     units: dict[str, dict[str, JsonValue]] = {}
     with transaction(engine) as connection:

@@ -1,4 +1,4 @@
-"""What an app may report of what a person agreed to."""
+"""The report of an app about a person's consent."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from app.foundation.fields import Id, Model, Time
 
 
 class ConsentRequest(Model):
-    """Report what a person agreed to, or did not."""
+    """Report what a person agreed to, or did not agree to."""
 
     unit_id: Id
     purposes: dict[Purpose, Literal["granted", "denied", "revoked"]] = Field(min_length=1)
@@ -17,5 +17,5 @@ class ConsentRequest(Model):
     source: str = Field(min_length=1, max_length=200, description="Where it was given, such as settings page.")
     occurred_at: Time | None = Field(
         default=None,
-        description="When the person said it. A yes needs it: else a retry could undo what was revoked meanwhile.",
+        description="When the person said it. A yes needs it: otherwise a retry could undo a later revocation.",
     )

@@ -1,4 +1,4 @@
-"""What is answered about people, and the receipts of erasures as they are stored."""
+"""The documents about people in answers, and the receipts of erasures as they are stored."""
 
 from typing import Literal
 
@@ -8,10 +8,10 @@ from app.foundation.fields import Document
 
 
 class ConsentAnswer(Document):
-    """What holds for a unit."""
+    """The current consent of a unit."""
 
     unit_id: str
-    consent: dict[str, str | None]  # by purpose; null: nothing was said
+    consent: dict[str, str | None]  # by purpose; null: the person gave no answer
 
 
 class ConsentLine(Document):
@@ -26,7 +26,7 @@ class ConsentLine(Document):
 
 
 class ConsentLedger(ConsentAnswer):
-    """What holds for a unit, and how that came, newest first."""
+    """The current consent of a unit, and the ledger behind it, newest first."""
 
     ledger: list[ConsentLine]
 
@@ -35,7 +35,7 @@ Rows = list[dict[str, JsonValue]]  # as stored; contexts, messages and propertie
 
 
 class StoredOfUnit(ConsentLedger):
-    """Everything that is stored of a unit, newest first."""
+    """Everything that is stored about a unit, newest first."""
 
     decisions: Rows
     rewards: Rows
@@ -43,17 +43,17 @@ class StoredOfUnit(ConsentLedger):
     events: Rows
     messages: Rows
     firings: Rows
-    complete: bool  # false where a kind has more rows than are given
+    complete: bool  # false if a kind has more rows than are listed
 
 
 class _Receipt(Document):
-    """Signed as it stands, so nothing in it may be lost when it is read."""
+    """A signed document, so reading it must not lose any of its fields."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class ErasedDecisions(_Receipt):
-    """How many decisions of an arm were removed: what an audit does not find any more."""
+    """How many decisions of an arm were removed, so that an audit does not find them any more."""
 
     experiment: str
     arm: str
@@ -65,7 +65,7 @@ class ReceiptVersion(_Receipt):
 
     version: int
     sha256: str
-    learned: int | None = None  # decisions; not of a version from before
+    learned: int | None = None  # decisions; absent in receipts of older versions
 
 
 class RelearnedModel(_Receipt):
@@ -79,7 +79,7 @@ class RelearnedModel(_Receipt):
 
 
 class Receipt(_Receipt):
-    """What an erasure removed. It names the unit only by a keyed hash."""
+    """The receipt of an erasure. It names the unit only by a keyed hash."""
 
     erasure_id: str
     unit_hash: str
@@ -90,7 +90,7 @@ class Receipt(_Receipt):
 
 
 class ErasureAnswer(Document):
-    """How far an erasure is."""
+    """The progress of an erasure."""
 
     erasure_id: str
     status: Literal["waiting", "done"]

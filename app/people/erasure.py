@@ -1,7 +1,7 @@
 """Erasure: every trace of a unit is removed, and the models that learned from it are learned again without it.
 
-From the moment of asking, nothing personal is decided for the unit any more. The worker does the rest in one transaction:
-killed in the middle it has done nothing, and it begins again. The receipt says what was removed and, for each model, the
+From the request on, no personal decision is made for the unit. The worker does the rest in one transaction: if it is killed
+in the middle, it has changed nothing and begins again. The receipt says what was removed and, for each model, the
 hash before and after; it names the unit only by a keyed hash.
 """
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> ErasureAnswer:
-    """Ask for the erasure of a unit. Asking again while one waits gives the same one.
+    """Ask for the erasure of a unit. Asking again returns the erasure that waits.
 
     :raises Forbidden: the caller's key is bound to one experiment.
     """
@@ -40,26 +40,26 @@ def ask(engine: Engine, settings: Settings, caller: Caller, unit_id: str) -> Era
     unit_hash = hash_of(settings.secret_key, unit_id)
     with transaction(engine) as connection:
         units.hold(connection, [unit_id])
-        asked = store.waiting(connection, unit_hash)
-        if not asked:
+        waiting = store.waiting(connection, unit_hash)
+        if not waiting:
             store.add(connection, new_id(), unit_hash, unit_id, caller.key_id)
             units.restrict(connection, unit_id, list(PURPOSES))
-            asked = store.waiting(connection, unit_hash)
-    return _answer(asked[0])
+            waiting = store.waiting(connection, unit_hash)
+    return _answer(waiting[0])
 
 
 def look_up(engine: Engine, caller: Caller, erasure_id: str) -> ErasureAnswer:
     """An erasure, with its receipt once it is done.
 
-    :raises NotFound: there is none of that id.
+    :raises NotFound: no erasure has that id.
     :raises Forbidden: the caller's key is bound to one experiment.
     """
     check_unbound(caller)
     with transaction(engine) as connection:
-        found = store.find(connection, erasure_id)
-    if found is None:
+        row = store.find(connection, erasure_id)
+    if row is None:
         raise NotFound("unknown_erasure", f"There is no erasure {erasure_id!r}.")
-    return _answer(found)
+    return _answer(row)
 
 
 def newest(engine: Engine, most: int = 50) -> list[Erasure]:
@@ -69,18 +69,18 @@ def newest(engine: Engine, most: int = 50) -> list[Erasure]:
 
 
 def run_waiting(engine: Engine, settings: Settings) -> list[str]:
-    """Do every erasure that was asked for; returns the ids of those that are done. One that fails is tried again later.
+    """Do every requested erasure; returns the ids of the finished ones. An erasure that fails is tried again later.
 
     :raises Unavailable: the database is away.
     """
     with transaction(engine) as connection:
         now = platform.now(connection)
-        due = [one.id for one in store.waiting(connection) if one.retry_at is None or one.retry_at <= now]
-    return [one for one in due if _tried(engine, settings, one)]
+        due = [row.id for row in store.waiting(connection) if row.retry_at is None or row.retry_at <= now]
+    return [erasure_id for erasure_id in due if _tried(engine, settings, erasure_id)]
 
 
 def hash_of(secret: str, unit_id: str) -> str:
-    """The keyed hash by which a receipt names its unit: whoever knows the unit and the secret can check it."""
+    """The keyed hash by which a receipt names its unit. Anybody who knows the unit and the secret can check it."""
     return derive(secret, Purpose.ERASED_UNIT, unit_id.encode()).hex()
 
 
@@ -99,7 +99,7 @@ def _answer(erasure: Erasure) -> ErasureAnswer:
 
 
 def _tried(engine: Engine, settings: Settings, erasure_id: str) -> bool:
-    """False: it failed, which is shown, and keeps no other erasure waiting."""
+    """Try an erasure. False: it failed; the failure is shown, and other erasures go on."""
     try:
         _erase(engine, settings, erasure_id)
     except Unavailable:
@@ -116,11 +116,11 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
     with transaction(engine) as connection:
         erasure = store.find(connection, erasure_id)
         if erasure is None or erasure.unit_id is None:
-            return  # somebody else did it meanwhile
+            return  # another process did it in the meantime
         for experiment_id in store.experiments_of(connection, erasure.unit_id):
             training.lock_every_lineage(connection, experiment_id)
         relearned = _relearn(connection, settings, store.decision_ids(connection, erasure.unit_id))
-        # Only now, and shortly: whoever writes about the unit waits for it. What was decided meanwhile was never learned.
+        # Locked only now, and briefly, because writers of the unit's rows wait. Decisions in the meantime were never learned.
         store.hold_writers(connection, erasure.unit_id)
         decisions = store.decision_ids(connection, erasure.unit_id)
         counts = store.decisions_by_arm(connection, decisions)
@@ -136,7 +136,7 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
 
 
 def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -> list[RelearnedModel]:
-    """Every arm that learned from these decisions: its serving model without them, the old bytes forgotten."""
+    """Replace the model of every arm that learned from these decisions by one without them; remove the old bytes."""
     by_arm: dict[tuple[int, str], list[Learned]] = {}
     for version in store.learned_from(connection, decisions):
         by_arm.setdefault((version.experiment_id, version.arm), []).append(version)
@@ -161,11 +161,11 @@ def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -
 
 
 def _serve_without(connection: Connection, settings: Settings, old: Serving, decisions: list[str]) -> ReceiptVersion:
-    """Learn an arm's model again without these decisions, and let it serve."""
+    """Learn an arm's model again without these decisions, and put it into service."""
     rebuilt = rebuild_lineage(
         connection, settings, old.experiment_id, old.arm, reason="erasure of a unit", without=decisions
     )
-    if not rebuilt.promoted:  # better a model that knows nothing than one that knows the unit
+    if not rebuilt.promoted:  # an untrained model is better than a model that knows the unit
         root = models.root_of(connection, old.version_id)
         models.serve(connection, old.experiment_id, old.arm, root.id, platform.next_revision(connection))
     new = _serving(connection, old.experiment_id, old.arm)

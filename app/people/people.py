@@ -1,4 +1,4 @@
-"""What a person may ask for: everything that is stored about them."""
+"""Answers to a person's request: everything that is stored about them."""
 
 from datetime import datetime
 
@@ -20,27 +20,27 @@ MOST_ROWS = 5000
 def export(engine: Engine, caller: Caller, unit_id: str) -> StoredOfUnit:
     """Consent, decisions with contexts and messages, rewards, feedback, events, firings, deliveries; newest first.
 
-    ``complete`` is false where a kind has more rows than are given.
+    ``complete`` is false if a kind has more rows than are listed.
 
     :raises Forbidden: the caller's key is bound to one experiment.
     """
     check_unbound(caller)
     with transaction(engine) as connection:
-        found = store.everything(connection, unit_id, MOST_ROWS + 1)
+        rows_by_kind = store.everything(connection, unit_id, MOST_ROWS + 1)
     return StoredOfUnit(
         **consent.look_up(engine, unit_id).given(),
-        decisions=_newest(found["decisions"]),
-        rewards=_newest(found["rewards"]),
-        feedback=_newest(found["feedback"]),
-        events=_newest(found["events"]),
-        messages=_newest(found["messages"]),
-        firings=_newest(found["firings"]),
-        complete=all(len(rows) <= MOST_ROWS for rows in found.values()),
+        decisions=_newest(rows_by_kind["decisions"]),
+        rewards=_newest(rows_by_kind["rewards"]),
+        feedback=_newest(rows_by_kind["feedback"]),
+        events=_newest(rows_by_kind["events"]),
+        messages=_newest(rows_by_kind["messages"]),
+        firings=_newest(rows_by_kind["firings"]),
+        complete=all(len(rows) <= MOST_ROWS for rows in rows_by_kind.values()),
     )
 
 
 def consent_of(engine: Engine, caller: Caller, unit_id: str) -> ConsentLedger:
-    """What holds for a unit, and its ledger.
+    """The current consent of a unit, and its ledger.
 
     :raises Forbidden: the caller's key is bound to one experiment.
     """

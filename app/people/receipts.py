@@ -1,4 +1,4 @@
-"""Receipts of erasures: signed, so that what is missing from a log is known to be erased and not lost."""
+"""Receipts of erasures: signed, so that rows that are missing from a log are known to be erased and not lost."""
 
 import hmac
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ def sign(secret: str, receipt: Mapping[str, JsonValue]) -> str:
 
 def forgotten(connection: Connection, secret: str, experiment: str) -> set[tuple[str, int]]:
     """(arm, version) of every model of an experiment that a receipt with a good signature names as forgotten."""
-    found = set()
+    models = set()
     for receipt in erasures.receipts(connection):
         if hmac.compare_digest(sign(secret, receipt), str(receipt.get("signature"))):
             for model in Receipt.model_validate(receipt).models:
                 if model.experiment == experiment:
-                    found |= {(model.arm, number) for number in model.forgotten_versions}
-    return found
+                    models |= {(model.arm, number) for number in model.forgotten_versions}
+    return models

@@ -1,1 +1,1 @@
-"""What is stored of experiments and of their models: configurations, versions, signed bytes, which version serves."""
+"""Experiments and their models as they are stored: configurations, versions, signed bytes, the serving version."""

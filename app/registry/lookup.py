@@ -1,4 +1,4 @@
-"""Finds an experiment by its key, or says that there is none: the one place that words it."""
+"""Finds an experiment by its key, or raises the error for an unknown key."""
 
 from sqlalchemy import Connection
 
@@ -8,14 +8,14 @@ from app.registry.store.experiments import StoredExperiment
 
 
 def stored_experiment(connection: Connection, key: str, *, lock: bool = False) -> StoredExperiment:
-    """The experiment of that key; with ``lock`` nobody else changes it until the transaction ends.
+    """The experiment with that key; with ``lock`` nobody else changes it until the transaction ends.
 
-    :raises NotFound: there is none.
+    :raises NotFound: no experiment has that key.
     """
-    found = experiments.find(connection, key, lock=lock)
-    if found is None:
+    experiment = experiments.find(connection, key, lock=lock)
+    if experiment is None:
         raise unknown_experiment(key)
-    return found
+    return experiment
 
 
 def unknown_experiment(key: str) -> NotFound:

@@ -1,7 +1,7 @@
-"""Packs a model's bytes for storage and takes them out again, only when signature and hash are right.
+"""Packs a model's bytes for storage, and unpacks them only if their signature and hash are right.
 
-Vowpal Wabbit model files can carry options that write files when loaded, so bytes that this platform did not sign are
-never given to it.
+Vowpal Wabbit model files can carry options that write files when loaded, so it
+never gets bytes that this platform did not sign.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from app.registry.store.models import NewVersion, VersionInfo
 
 
 class ModelRefused(Exception):
-    """The stored bytes are not what was signed."""
+    """The stored bytes are not the signed bytes."""
 
 
 class Packed(NamedTuple):

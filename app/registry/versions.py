@@ -1,4 +1,4 @@
-"""Model versions: what serves, what each learned, and the way back."""
+"""Model versions: which serves, what each learned, and how to return to an earlier version."""
 
 from sqlalchemy import Engine
 
@@ -24,8 +24,8 @@ def describe(engine: Engine, experiment_key: str) -> JsonObject:
     numbers = {version.id: version.number for version in versions}
     arms = []
     for arm, row in sorted(serving.items()):
-        mine = [_as_json(version, numbers, row.version_id) for version in versions if version.arm == arm]
-        arms.append({"arm": arm, "serving": row.number, "problem": row.problem, "versions": mine})
+        of_arm = [_as_json(version, numbers, row.version_id) for version in versions if version.arm == arm]
+        arms.append({"arm": arm, "serving": row.number, "problem": row.problem, "versions": of_arm})
     return {"experiment": experiment_key, "arms": arms}
 
 

@@ -128,7 +128,15 @@ def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
         yield Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback")
 
 
-TABS = {"activity": "overview", "results": "results", "health": "results", "feedback": "feedback", "audit": "overview"}
+TABS = {
+    "activity": "overview",
+    "results": "results",
+    "health": "results",
+    "feedback": "feedback",
+    "audit": "overview",
+    "retention": "overview",
+    "long_term": "results",
+}
 
 
 def _not_computed(row: HomeRow) -> Iterator[Badge]:

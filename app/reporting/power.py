@@ -7,13 +7,15 @@ from functools import partial
 from sqlalchemy import Engine
 
 from app.design.experiment_config import ExperimentConfig
+from app.design.metric_config import QuantileSource
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
 from app.foundation.store.engine import transaction
 from app.off_policy.store import evaluations
 from app.registry.lookup import stored_experiment
 from app.reporting import results as reported
-from app.reporting.comparison.result_lines import moments, units_of
+from app.reporting.comparison.metric_parts import units_of
+from app.reporting.comparison.result_lines import moments
 from app.reporting.documents.planning import ComparisonPlan, PlanAnswer, PlanBaseline, SimulatedBandit
 from app.reporting.documents.results import Results
 from app.reporting.planning_request import BanditPlan, MetricPlan, PowerRequest
@@ -21,9 +23,9 @@ from app.reporting.store import results
 from app.reporting.store.metric_sums import ArmSums, Scope, arm_sums
 from bandits.policy import FixedPolicy, parse_policy
 from experiments import bandit_planning, planning
+from experiments.arm_sequence import TUNED_AT
 from experiments.comparison import DEN, NUM, linear_variance
 from experiments.planning import Baseline
-from experiments.strata import TUNED_AT
 from experiments.validation import DataError
 
 LOG_ROWS = 100_000  # newest decisions that a baseline is taken from
@@ -226,6 +228,8 @@ def _from_log(engine: Engine, request: MetricPlan) -> Baseline:
         if metric is None:
             raise _unknown_metric(request.metric)
         units, values = units_of(metric)
+        if isinstance(metric.source, QuantileSource):
+            raise DataError("a quantile is not planned from a log", fix="plan for a mean, or type its spread in")
         scope = Scope(experiment.id, results.clock(connection))
         sums = arm_sums(connection, scope, units, values, winsorize=metric.winsorize)
     control_rows = [row for row in sums if row.arm == config.control.key]

@@ -26,8 +26,10 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import sample_ratio
 from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.computation import Computation
+from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.decision_rule import judge
-from app.reporting.comparison.metric_results import Computation, metric_results
+from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
     Results,
@@ -38,11 +40,12 @@ from app.reporting.documents.results import (
 )
 from app.reporting.store import excluded_units, reports, results
 from bandits.policy import BanditPolicy, parse_policy
-from experiments.strata import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
+from experiments.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
+DAILY_EVERY_S = 3600.0
 MOST_LOOKS = 200  # in a chart over time
 _LINES = TypeAdapter(list[ComparisonLine])
 ASSUMPTIONS = (
@@ -226,18 +229,9 @@ def _compute(
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    most = config.decision_rule.max_decisions_per_day
-    excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
-    until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
-    seen = results.overview(connection, experiment.id, until)
-    stretches = shares.of_experiment(connection, experiment)
-    if len(stretches) > 1:
-        shares.prepare(connection, experiment, stretches)
+    computation = _prepared(connection, experiment, config, segment)
+    seen, until, stretches = computation.seen, computation.until, computation.stretches
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
-    schema = feedback_schemas.applied_version(connection, experiment.id)
-    computation = Computation(
-        connection, experiment.id, config, segment, until, as_of, seen, stretches, feedback_version=schema
-    )
     metrics = [metric_results(computation, metric) for metric in config.all_metrics()]
     for metric in metrics:
         lines.remember(metric, before)
@@ -255,7 +249,7 @@ def _compute(
             complete_until=_plain(until),
         ),
         units=seen.units,
-        feedback_version=schema,
+        feedback_version=computation.feedback_version,
         sample_ratio=ratio,
         metrics=metrics,
         assumptions=_assumptions(config),
@@ -265,7 +259,35 @@ def _compute(
     )
     if segment is not None:
         return computed
-    return computed.model_copy(update={"decision": judge(config, computed, experiment.started_at)})
+    decision = judge(config, computed, experiment.started_at)
+    return computed.model_copy(update={"decision": decision, **_daily(computation, computed, before)})
+
+
+def _daily(computation: Computation, computed: StoredResults, before: StoredResults | None) -> dict[str, object]:
+    """The effect of each day; of a long log at most once an hour, because it takes as long as all the rest."""
+    now = computation.as_of
+    if before is not None and before.daily_at is not None and computed.window.decisions > SMALL:
+        kept = datetime.fromisoformat(before.daily_at)
+        if (now - kept).total_seconds() < DAILY_EVERY_S:
+            return {"daily": before.daily, "daily_at": before.daily_at}
+    metrics = computation.config.all_metrics()
+    deciding = next(metric for metric in metrics if metric.key == computed.primary()[0].metric)
+    return {"daily": daily_effects(computation, deciding), "daily_at": now.isoformat()}
+
+
+def _prepared(
+    connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None
+) -> Computation:
+    """What all metrics share: who counts, until when, and in which stretches of constant shares."""
+    most = config.decision_rule.max_decisions_per_day
+    excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
+    until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
+    stretches = shares.of_experiment(connection, experiment)
+    if len(stretches) > 1:
+        shares.prepare(connection, experiment, stretches)
+    seen = results.overview(connection, experiment.id, until)
+    schema = feedback_schemas.applied_version(connection, experiment.id)
+    return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
 
 
 def _assumptions(config: ExperimentConfig) -> list[str]:

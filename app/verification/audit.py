@@ -1,4 +1,4 @@
-"""The audit: recompute everything that the log claims, and say where it differs.
+"""The audit: recompute everything that the log claims, and report each difference.
 
 For each decision: the seal; the arm and the draw from the ids; the distribution from the logged model version, context and
 actions; the propensity. For each outcome: its rewards, joined again. For each model version: the parent's bytes and the
@@ -45,24 +45,26 @@ SHOWN = 20
 
 @dataclass
 class AuditReport:
-    """What an audit found."""
+    """The result of an audit."""
 
     experiment: str
     decisions: int = 0  # recomputed
     decisions_differ: int = 0
-    decisions_erased: int = 0  # of these: their unit, or the model that made them, was erased; what is left agrees
+    decisions_erased: int = (
+        0  # of these: their unit, or the model that made them, was erased; the rest of the row agrees
+    )
     versions: int = 0  # replayed
     versions_differ: int = 0
-    versions_erased: int = 0  # of these: they, or what they learned, were erased
+    versions_erased: int = 0  # of these: the version, or decisions that it learned, were erased
     outcomes: int = 0  # joined again
     outcomes_differ: int = 0
     ledger_rows: int = 0
     unaccounted: int = 0  # decisions neither learned nor waiting, or both
-    findings: list[str] = field(default_factory=list)  # the first of them, in words
+    findings: list[str] = field(default_factory=list)  # the first differences, in words
 
     @property
     def ok(self) -> bool:
-        """True when everything is as the log says."""
+        """True when everything matches the log."""
         return not (self.decisions_differ or self.versions_differ or self.outcomes_differ or self.unaccounted)
 
     def lines(self) -> list[str]:
@@ -84,7 +86,7 @@ class AuditReport:
         return {"ok": self.ok, **counts}
 
     def add(self, finding: str) -> None:
-        """Remember a finding, if there is room for it."""
+        """Keep a difference, if there is room for it."""
         if len(self.findings) < SHOWN:
             self.findings.append(finding)
 
@@ -100,7 +102,7 @@ def audit_experiment(
     """Check the whole log of an experiment.
 
     :param progress: called with (done, of) now and then.
-    :param since: only what was decided, settled or trained since then.
+    :param since: check only decisions, outcomes and versions since then.
     :raises NotFound: no such experiment.
     """
     report = AuditReport(experiment_key)
@@ -108,7 +110,9 @@ def audit_experiment(
         store.hold_still(connection)
         experiment = stored_experiment(connection, experiment_key)
         auditor = _Auditor(connection, settings, experiment, report)
-        new_versions = [one for one in auditor.versions.values() if since is None or one.created_at >= since]
+        new_versions = [
+            version for version in auditor.versions.values() if since is None or version.created_at >= since
+        ]
         total = store.count_decisions(connection, experiment.id, since) + len(new_versions)
         for row in store.each_decision(connection, experiment.id, since):
             auditor.check_decision(row)
@@ -138,12 +142,14 @@ class _Auditor:
         self._experiment = experiment
         self._report = report
         self._configs = Configs(connection, experiment.id)
-        self._predictor: tuple[tuple[str, int], Predictor | None] | None = None  # the one in use: rows come grouped
+        self._predictor: tuple[tuple[str, int], Predictor | None] | None = (
+            None  # the predictor in use: rows are grouped by model
+        )
         self._receipted = receipts.forgotten(connection, settings.secret_key, experiment.key)
         self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
 
     def check_decision(self, row: StoredDecision) -> None:
-        """Recompute one decision and compare all that follows from it."""
+        """Recompute one decision and compare it with its row."""
         try:
             differences = [check.difference for check in self._checks(row) if not check.same]
         except FAILURES as error:
@@ -210,9 +216,9 @@ class _Auditor:
             return None
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
         if version.parent_id is None:
-            return None  # the untrained model: its signature and hash are all there is
+            return None  # the untrained model has only a signature and a hash to check
         _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
-        again, count = parent, 0
+        relearned, count = parent, 0
         policy = parse_policy(version.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
         feedback_version = version.manifest.get("feedback_version", 0)
@@ -221,8 +227,10 @@ class _Auditor:
                 expected = joined_reward(due, self._configs, feedback_version)
                 if expected != reward:
                     return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
-            again = learn(again, policy, examples_of(policy, [(due, reward) for reward, due in rows], self._configs))
+            relearned = learn(
+                relearned, policy, examples_of(policy, [(due, reward) for reward, due in rows], self._configs)
+            )
             count += len(rows)
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
-        return None if again == plain else "replaying the ledger gives other bytes"
+        return None if relearned == plain else "replaying the ledger gives other bytes"

@@ -15,7 +15,7 @@ SCANNED = 50_000  # rows that one search for an action or an arm looks through
 
 
 class Search(NamedTuple):
-    """What is looked for; empty: anything."""
+    """The filters of a search; empty: any."""
 
     id: str = ""
     unit: str = ""
@@ -25,17 +25,17 @@ class Search(NamedTuple):
     until: datetime | None = None
 
 
-class Found(NamedTuple):
-    """One page."""
+class DecisionPage(NamedTuple):
+    """A page of decisions."""
 
     lines: list[Listed]
-    older: Place | None  # where the next page begins; null: that was all
-    searched_back_to: datetime | None  # the search stopped here, after SCANNED rows; older rows were not looked at
+    older: Place | None  # where the next page begins; null: this is the last page
+    searched_back_to: datetime | None  # the search stopped here, after SCANNED rows, and did not read older rows
 
 
 def search(
     engine: Engine, key: str, wanted: Search, before: Place | None = None, *, most: int = PAGE, scanned: int = SCANNED
-) -> Found:
+) -> DecisionPage:
     """One page of decisions.
 
     :raises NotFound: no such experiment.
@@ -43,13 +43,13 @@ def search(
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         if wanted.id:
-            return Found(store.one(connection, experiment.id, wanted.id), None, None)
+            return DecisionPage(store.by_id(connection, experiment.id, wanted.id), None, None)
         looked = Wanted(wanted.unit or None, wanted.since, wanted.until, before)
         picked = Picked(wanted.arm or None, wanted.action or None)
         lines = store.page(connection, experiment.id, looked, picked, most=most + 1, scanned=scanned)
         if len(lines) > most:
-            return Found(lines[:most], (lines[most - 1].decided_at, lines[most - 1].id), None)
+            return DecisionPage(lines[:most], (lines[most - 1].decided_at, lines[most - 1].id), None)
         if not any(picked):
-            return Found(lines, None, None)
-        place = store.reached(connection, experiment.id, looked, scanned=scanned)
-    return Found(lines, place, None if place is None else place[0])
+            return DecisionPage(lines, None, None)
+        end = store.reached(connection, experiment.id, looked, scanned=scanned)
+    return DecisionPage(lines, end, None if end is None else end[0])

@@ -1,6 +1,6 @@
-"""Makes a logged decision again from what it names, and says of each part whether it comes out the same.
+"""Recomputes a logged decision from the model, ids and context that its row names, and compares each part.
 
-The audit walks the whole log with it; a replay shows one decision with it. Nothing is rounded: same means the same bits.
+The audit does this for the whole log, a replay for one decision. Nothing is rounded: equal means equal bits.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,22 @@ from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, Policy, parse_policy
 
 PERSONALISE = "personalise"
-FAILURES = (ModelRefused, LookupError, ValueError)  # ModelError is a ValueError: why a decision cannot be made again
+FAILURES = (
+    ModelRefused,
+    LookupError,
+    ValueError,
+)  # the reasons why a decision cannot be recomputed; ModelError is a ValueError
 
 
 class Check(NamedTuple):
-    """One part of a decision, made again."""
+    """One recomputed part of a decision."""
 
     part: str  # seal, encoding, arm, draw, distribution, action, propensity
-    difference: str  # in words; empty: the same
+    difference: str  # the difference in words; empty: equal
 
     @property
     def same(self) -> bool:
-        """True when it came out as it was logged."""
+        """True when the part equals the logged one."""
         return not self.difference
 
 
@@ -50,7 +54,7 @@ def policy_of(config: ExperimentConfig, row: StoredDecision) -> Policy:
 
 
 def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: StoredDecision) -> list[Check]:
-    """What follows from the ids alone: the seal, the encoding's version, the unit's arm, the draw."""
+    """Check everything that depends on the row and its ids alone: the seal, the encoding's version, the arm, the draw."""
     plain = PERSONALISE in (row.withheld or ())
     arm = plain_arm(config).key if plain else draws.assign(salt, row.unit_id, shares(config))
     draw = draws.draw(salt, row.id)
@@ -67,13 +71,13 @@ def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: Stor
 
 
 def check_seal(secret: str, row: StoredDecision) -> Check:
-    """Is the row as it was sealed?"""
+    """Check that the row is unchanged since it was sealed."""
     broken = "the seal is broken: a field was changed, or the secret key is another one"
     return _check("seal", not holds(secret, row), broken)
 
 
 def check_drawn(row: StoredDecision) -> list[Check]:
-    """What can be held against the logged distribution alone, when the model that gave it is gone."""
+    """Compare the action and the propensity with the logged distribution, when its model is gone."""
     chosen = draws.sample(row.distribution, row.draw)
     return [
         _check("action", chosen != row.chosen, f"the draw gives another action than {_logged_action(row)!r}"),
@@ -84,7 +88,7 @@ def check_drawn(row: StoredDecision) -> list[Check]:
 def check_choice(
     salt: bytes, policy: Policy, predictor: Predictor | None, lines: Sequence[str], row: StoredDecision
 ) -> tuple[list[float], list[Check]]:
-    """What follows from the model: the distribution (returned too), the action, its propensity.
+    """Check everything that depends on the model: the distribution (returned too), the action, its propensity.
 
     :raises ValueError: the context or the actions cannot be encoded.
     """
@@ -92,14 +96,14 @@ def check_choice(
     chosen = draws.sample(chances, draws.draw(salt, row.id))
     same_size = len(chances) == len(row.distribution)
     off = [name for name, ours, theirs in zip(row.eligible, chances, row.distribution, strict=False) if ours != theirs]
-    told = f"the draw gives action {row.eligible[chosen]!r}, logged is {_logged_action(row)!r}"
+    difference = f"the draw gives action {row.eligible[chosen]!r}, logged is {_logged_action(row)!r}"
     return chances, [
         _check(
             "distribution",
             chances != row.distribution,
             "the distribution differs" + (f" at {off[0]!r}" if off and same_size else ""),
         ),
-        _check("action", chosen != row.chosen, told),
+        _check("action", chosen != row.chosen, difference),
         _check(
             "propensity",
             chances[chosen] != row.propensity,

@@ -1,6 +1,6 @@
-"""Replay: everything of one decision, and whether making it again gives the same.
+"""Replay: everything about one decision, and whether it can be recomputed to the same values.
 
-What cannot be made again (an imported decision, a model that is missing) is shown with the reason; the rest stays visible.
+If it cannot be recomputed (an imported decision, a missing model), the reason is shown; the rest stays visible.
 """
 
 from typing import NamedTuple
@@ -46,31 +46,35 @@ EVENTS = 200  # reward events shown
 
 
 class Recomputed(NamedTuple):
-    """The decision made again."""
+    """The recomputed decision."""
 
     checks: list[Check]
-    problem: str  # why the choice cannot be made again; empty: it was
+    problem: str  # why the choice cannot be recomputed; empty: it was
     contributions: list[Contribution]
     fields: int  # features that the chosen action and the context have; the first MOST are looked at
-    learns: bool  # the arm's policy is one that learns, and had a trained model
-    forgotten: str = ""  # "person": what pointed to its unit is gone; "model": the model is
+    learns: bool  # the arm's policy learns, and had a trained model
+    forgotten: str = ""  # "person": everything that pointed to the unit was erased; "model": the model was
 
     @property
     def same(self) -> bool:
-        """True when everything that is still known was made again and came out the same."""
+        """True when everything that is still known was recomputed and is equal."""
         return not self.problem and all(check.same for check in self.checks)
 
 
 class Rewards(NamedTuple):
-    """What came of the decision."""
+    """The rewards and the learning of the decision."""
 
     events: list[StoredReward]
-    feedback: list[StoredFeedback]  # what people said
+    feedback: list[StoredFeedback]  # explicit answers of people
     settled: Settled | None
-    so_far: float | None  # what the events in time come to by the experiment's rule; null: they are not all shown
+    so_far: (
+        float | None
+    )  # the reward that the timely events give by the experiment's rule; null: not all events are shown
     learned: Learned | None
     serving: int | None  # number of the version that serves its arm now
-    serves_it: bool | None  # that version was made from the one that learned it; null: too far apart to say
+    serves_it: (
+        bool | None
+    )  # that version descends from the version that learned it; null: they are too far apart to know
 
 
 class Replay(NamedTuple):
@@ -80,17 +84,17 @@ class Replay(NamedTuple):
     config: ExperimentConfig  # as it was then
     config_is_current: bool
     action: ActionSpec | None  # the chosen one
-    below: float  # the draw chose the action because it lies from here ...
-    above: float  # ... to here on the cumulative scale
+    below: float  # the draw chose the action because it lies between this ...
+    above: float  # ... and this value on the cumulative scale
     key_name: str | None
     version: VersionInfo | None
     rewards: Rewards
     recomputed: Recomputed | None  # null: imported, not made here
-    slots: list[SlotAnswer]  # of a composed message: what each slot did; see ``composition.slots_of``
+    slots: list[SlotAnswer]  # of a composed message: the choice of each slot; see ``composition.slots_of``
 
 
 def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Replay:
-    """Everything of one decision.
+    """Everything about one decision.
 
     :raises NotFound: no such experiment, or it has no such decision.
     """
@@ -106,12 +110,12 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
         if row.policy_sha256:
             version = models.find(connection, experiment.id, row.arm, row.policy_version)
         action = _action(row, config)
-        again = None
+        recomputed = None
         if row.state != "imported":
-            again = _recomputed(
+            recomputed = _recomputed(
                 connection, settings.secret_key, experiment, configs, row=row, version=version, action=action
             )
-        found = keys.find(connection, row.key_id)
+        key_row = keys.find(connection, row.key_id)
         chances = row.distribution
         return Replay(
             row=row,
@@ -120,19 +124,21 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
             action=action,
             below=sum(chances[: row.chosen]),
             above=sum(chances[: row.chosen + 1]),
-            key_name=None if found is None else found.name,
+            key_name=None if key_row is None else key_row.name,
             version=version,
             rewards=_rewards(connection, experiment, row, configs),
-            recomputed=again,
+            recomputed=recomputed,
             slots=slots_of(row.eligible, chances, row.chosen) if config.composition and row.state != "imported" else [],
         )
 
 
 def _action(row: StoredDecision, config: ExperimentConfig) -> ActionSpec | None:
     """The chosen action with its features, from the call or from the configuration."""
-    given = config.all_actions() if row.actions is None else [ActionSpec.model_validate(one) for one in row.actions]
+    actions = (
+        config.all_actions() if row.actions is None else [ActionSpec.model_validate(action) for action in row.actions]
+    )
     name = row.eligible[row.chosen] if 0 <= row.chosen < len(row.eligible) else None
-    return next((action for action in given if action.id == name), None)
+    return next((action for action in actions if action.id == name), None)
 
 
 def _recomputed(
@@ -153,7 +159,7 @@ def _recomputed(
         return Recomputed([*checks, *check_drawn(row)], "", [], 0, True, "model")
     predictor: Predictor | None = None
     policy: Policy | None = None
-    found: list[Contribution] = []
+    shares: list[Contribution] = []
     fields, problem = 0, ""
     try:
         policy = policy_of(config, row)
@@ -164,13 +170,13 @@ def _recomputed(
         if predictor is not None and action is not None:
             features = {} if config.composition else action.features  # a part's features do not come without the part
             fields = len(names_of(row.context)) + len(names_of(features))
-            found = contributions(policy, predictor, Choice(row.context, features, lines, row.eligible, row.chosen))
+            shares = contributions(policy, predictor, Choice(row.context, features, lines, row.eligible, row.chosen))
     except FAILURES as error:
         problem = str(error.args[0]) if error.args else str(error)
     finally:
         if predictor is not None:
             predictor.close()
-    return Recomputed(checks, problem, found, fields, predictor is not None)
+    return Recomputed(checks, problem, shares, fields, predictor is not None)
 
 
 def _predictor(
@@ -185,25 +191,29 @@ def _predictor(
 
 def _rewards(connection: Connection, experiment: StoredExperiment, row: StoredDecision, configs: Configs) -> Rewards:
     events = store.events(connection, row.id, EVENTS + 1)
-    serving = {one.arm: one for one in models.serving(connection, experiment_id=experiment.id)}.get(row.arm)
+    serving = {lineage.arm: lineage for lineage in models.serving(connection, experiment_id=experiment.id)}.get(row.arm)
     learned = store.learned(connection, experiment.id, row.arm, row.id)
     serves_it = None
     if learned is not None and serving is not None:
         serves_it = store.descends(connection, serving.version_id, learned.version_id)
-    said = feedback.of_decision(connection, row.id, EVENTS + 1)
+    feedback_rows = feedback.of_decision(connection, row.id, EVENTS + 1)
     settled = store.settled(connection, experiment.id, row.id)
     so_far = None
-    if len(events) <= EVENTS and len(said) <= EVENTS:
-        timely = [one for one in events if one.metric == "reward" and not one.late]
+    if len(events) <= EVENTS and len(feedback_rows) <= EVENTS:
+        timely = [event for event in events if event.metric == "reward" and not event.late]
         schema = settled.feedback_version if settled else feedback_schemas.applied_version(connection, experiment.id)
-        so_far = joined_reward(_due(row, timely, [one for one in said if not one.late]), configs, schema)
+        so_far = joined_reward(
+            _due(row, timely, [answer for answer in feedback_rows if not answer.late]), configs, schema
+        )
     number = None if serving is None else serving.number
-    return Rewards(events[:EVENTS], said[:EVENTS], settled, so_far, learned, number, serves_it)
+    return Rewards(events[:EVENTS], feedback_rows[:EVENTS], settled, so_far, learned, number, serves_it)
 
 
-def _due(row: StoredDecision, events: list[StoredReward], said: list[StoredFeedback]) -> Due:
-    rewards = [[one.value, one.occurred_at.isoformat(), one.reward_id] for one in events]
-    answers = [[one.kind, one.value, one.occurred_at.isoformat(), one.feedback_id] for one in said]
+def _due(row: StoredDecision, events: list[StoredReward], feedback_rows: list[StoredFeedback]) -> Due:
+    rewards = [[event.value, event.occurred_at.isoformat(), event.reward_id] for event in events]
+    answers = [
+        [answer.kind, answer.value, answer.occurred_at.isoformat(), answer.feedback_id] for answer in feedback_rows
+    ]
     own = {name: getattr(row, name) for name in Due._fields if name not in ("rewards", "feedback", "refused")}
     return Due(**own, rewards=rewards, feedback=answers, refused=list(row.withheld or []))
 

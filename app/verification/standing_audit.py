@@ -1,6 +1,6 @@
-"""The audit that never ends: the worker recomputes what is new in every log, and keeps what it found.
+"""The standing audit: the worker recomputes the new part of every log, and stores the result.
 
-What was found once stays on the pages until a whole audit (`loopwise audit`) finds that everything matches again.
+A difference stays on the pages until a whole audit (`loopwise audit`) finds that everything matches again.
 """
 
 import time
@@ -22,7 +22,7 @@ from app.verification.store import audit as store
 KIND = "audit"
 EVERY_S = 60.0
 FACTOR = 50.0  # at most one part in so many of a worker's time
-MOST = 100_000  # newest decisions that one run looks at
+MOST = 100_000  # newest decisions that one run checks
 OVERLAP = timedelta(minutes=1)  # a decision is stamped before it is committed
 
 
@@ -34,7 +34,7 @@ class FailedAudit(Document):
 
 
 class StandingAudit(Document):
-    """What the newest run found; the counts are those of ``AuditReport``."""
+    """The result of the newest run; the counts are those of ``AuditReport``."""
 
     ok: bool
     experiment: str
@@ -55,24 +55,24 @@ class StandingAudit(Document):
 
 
 def stored(engine: Engine, key: str) -> StandingAudit | None:
-    """What the newest run found; null: none ran.
+    """The result of the newest run; null: there was no run.
 
     :raises NotFound: no such experiment.
     """
     with transaction(engine) as connection:
-        found = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    return None if found is None or found.body is None else StandingAudit.model_validate(found.body)
+        document = latest.get(connection, stored_experiment(connection, key).id, KIND)
+    return None if document is None or document.body is None else StandingAudit.model_validate(document.body)
 
 
 def run_due(engine: Engine, settings: Settings) -> list[str]:
-    """Audit what is new wherever it is due; returns the experiments' keys."""
+    """Audit the new part of each log that is due; returns the experiments' keys."""
     with transaction(engine) as connection:
         keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
     return each(engine, KIND, keys, lambda key: run(engine, settings, key))
 
 
 def run(engine: Engine, settings: Settings, key: str) -> AuditReport:
-    """Audit what is new since the last run, and keep what was found."""
+    """Audit everything since the last run, and store the result."""
     before = stored(engine, key)
     with transaction(engine) as connection:
         experiment_id = stored_experiment(connection, key).id
@@ -90,7 +90,7 @@ def run(engine: Engine, settings: Settings, key: str) -> AuditReport:
 def run_whole(
     engine: Engine, settings: Settings, key: str, progress: Callable[[int, int], None] | None = None
 ) -> AuditReport:
-    """Audit the whole log, and keep what was found in place of all earlier findings.
+    """Audit the whole log, and store the result in place of all earlier ones.
 
     :raises NotFound: no such experiment.
     """
@@ -110,7 +110,7 @@ def _keep(
     failed: FailedAudit | None = None,
     seconds: float = 0.0,
 ) -> None:
-    """Keep what an audit found.
+    """Store the result of an audit.
 
     :param since: where it began; null: with the first decision.
     :param failed: an earlier run that found differences and was not cleared by a whole audit.

@@ -1,4 +1,4 @@
-"""The web process: a WSGI app of routes over one runtime. ``create_app`` is all that a WSGI server needs."""
+"""The web process: a WSGI app of routes over one runtime. A WSGI server only needs ``create_app``."""
 
 import time
 from typing import Any
@@ -34,12 +34,12 @@ HEADERS = {
 
 
 class Api(OpenAPI):
-    """The Flask app; its OpenAPI document says what our errors really look like."""
+    """The Flask app; its OpenAPI document describes our own errors."""
 
     request_class = StrictRequest
 
     def ensure_sync(self, func: Any) -> Any:
-        """No view here is a coroutine, and Flask would ask for it at each call of each function."""
+        """Skip Flask's check for coroutines at each call: no view here is a coroutine."""
         return func
 
     def generate_spec_json(self) -> None:
@@ -90,13 +90,13 @@ def _install(app: Any, settings: Settings) -> None:
     problems.install(app)
     app.after_request(_finish)
     for blueprint in (
-        rewards.blueprint,  # the same as of deciding, with both their routes
+        rewards.blueprint,  # deciding adds its routes to the same blueprint
         experiments.blueprint,
         results.blueprint,
         personalizer.blueprint,
         people.blueprint,
         events.blueprint,
-        webhooks.blueprint,  # the same as of triggers, with both their routes
+        webhooks.blueprint,  # triggers share this blueprint
     ):
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):

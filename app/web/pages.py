@@ -14,7 +14,17 @@ from app.foundation.pages import charts, format
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
-from app.reporting.pages import excluded_units, exports, feedback, home, overview, private_reports, report, results
+from app.reporting.pages import (
+    excluded_units,
+    exports,
+    feedback,
+    home,
+    long_term,
+    overview,
+    private_reports,
+    report,
+    results,
+)
 from app.verification.pages import decisions, policy
 from app.wizard import imports as wizard_import
 from app.wizard import pages as wizard
@@ -27,6 +37,7 @@ PAGES = (
     overview,
     results,
     excluded_units,
+    long_term,
     feedback,
     off_policy,
     cap_question,
@@ -51,7 +62,7 @@ FEATURES = Path(__file__).parents[1]
 
 
 def install(app: Flask) -> None:
-    """Give the templates what every page shows; each feature holds its own templates."""
+    """Give the templates the values that every page shows; each feature has its own templates."""
     app.jinja_loader = FileSystemLoader(sorted(FEATURES.glob("**/templates")))
     format.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

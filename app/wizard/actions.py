@@ -1,7 +1,7 @@
 """The wizard's step of actions: a list of up to a thousand, and a form for one of them at a time.
 
-The one action's fields are called ``/actions/-/...``: ``:row`` says which of the list it is, empty: a new one. Where a message
-composed of parts is chosen instead, ``composed`` has the form.
+The one action's fields are called ``/actions/-/...``: ``:row`` is its row in the list; empty: it is new. For a message composed
+of parts, ``composed`` has the form.
 """
 
 from copy import deepcopy
@@ -17,11 +17,11 @@ from app.wizard.frame import Clash, Look, Opened, render
 
 SHOWN = 50  # actions on a page
 ONE = "/actions/-"
-_FIRST = "/actions/0"  # where the one action stands while a button works on it
+_FIRST = "/actions/0"  # the address of the form's action while a button changes it
 
 
 def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
-    """What the step holds after its form was posted, and what to look at then."""
+    """The fields of the step after its form was posted, and the view to show next."""
     stored, among = opened.tree("actions"), request.form.get("/actions:among", "list")
     tree = {
         "variables": FORMS["actions"].fields["variables"].posted(request.form, "/variables", "variables")["variables"]
@@ -57,15 +57,15 @@ def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
 
 
 def _with(rows: list[Typed], action: Typed, verb: str, wanted: str) -> tuple[list[Typed], str]:
-    """The list after the form of one was posted, and which row to look at then.
+    """The list after the form of one action was posted, and the row to show next.
 
-    Beside adding or replacing the posted one: ``duplicate ROW``, ``drop ROW`` or ``edit ROW``.
+    Adds or replaces the posted action, and carries out ``duplicate ROW``, ``drop ROW`` or ``edit ROW``.
     """
     rows, seen = [*rows], ""
     if not _is_empty(action):
         seen = action[":row"] = action[":row"] or new_row()
-        known = [row[":row"] for row in rows]
-        index = known.index(seen) if seen in known else len(rows)
+        row_names = [row[":row"] for row in rows]
+        index = row_names.index(seen) if seen in row_names else len(rows)
         rows[index : index + 1] = [action]
     indexes = {row[":row"]: index for index, row in enumerate(rows)}
     if wanted not in indexes or verb not in ("drop", "duplicate", "edit"):
@@ -90,7 +90,7 @@ def _is_empty(action: Typed) -> bool:
 
 
 def _look(verb: str, wanted: str, seen: str, touched: bool) -> Look:
-    """Which action the form shows then, and which page of the list."""
+    """The action that the form shows next, and the page of the list."""
     if verb in ("edit", "duplicate", "preview") or touched:
         return {"edit": seen or None, **({} if touched else {"_anchor": "message" if verb == "preview" else "action"})}
     if verb in ("save", "next") and seen:
@@ -101,9 +101,11 @@ def _look(verb: str, wanted: str, seen: str, touched: bool) -> Look:
 
 
 def settled(saved: Opened, more: Look) -> Look:
-    """What to look at once it is known whether the kept action is right: it again, or its page of the list."""
+    """The view after the saved action was checked: the same action if it has errors, or its page of the list."""
     row = more.pop("unless_right", None)
-    index = next((index for index, one in enumerate(saved.tree("actions")["actions"]) if one[":row"] == row), None)
+    index = next(
+        (index for index, action_row in enumerate(saved.tree("actions")["actions"]) if action_row[":row"] == row), None
+    )
     if row is None or index is None:
         return more
     if any(pointer.startswith(f"/actions/{index}/") for pointer in saved.checked.problems):
@@ -125,22 +127,22 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
     action = typed or (ACTION.tree() if index is None else rows[index])
     on_page = range(start, min(start + SHOWN, len(rows)))
     document = opened.checked.document
-    # While two people differ about what is chosen among, the document has none of these actions.
-    known = document["actions"][index] if index is not None and document["actions"] else {}
-    mine = {pointer.replace(f"/actions/{index}/", f"{ONE}/"): words for pointer, words in errors.items()}
+    # If two people chose different kinds of choices, the document has none of these actions.
+    action_document = document["actions"][index] if index is not None and document["actions"] else {}
+    own_errors = {pointer.replace(f"/actions/{index}/", f"{ONE}/"): words for pointer, words in errors.items()}
     return render(
         "wizard_actions.html",
         opened,
         "actions",
         {"actions": {"-": action}, "variables": tree["variables"]},
-        {pointer: words for pointer, words in mine.items() if not _of_a_row(pointer)},
+        {pointer: words for pointer, words in own_errors.items() if not _of_a_row(pointer)},
         clash=clash,
         rows=rows,
         wrong=len(errors),
         start=start,
         shown=SHOWN,
         action=action,
-        previews=previews(known.get("template"), document.get("variables", [])),
+        previews=previews(action_document.get("template"), document.get("variables", [])),
         row_problems={
             number: [words for pointer, words in errors.items() if pointer.startswith(f"/actions/{number}/")]
             for number in on_page

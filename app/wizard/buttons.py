@@ -1,6 +1,6 @@
-"""What the buttons of a form do with what was typed: rows come, go and move, and all that hangs on them follows.
+"""Applies the buttons of a form to the typed tree: adds, removes and moves rows, and updates everything that refers to them.
 
-A button says what and with which rows, by their pointer: ``add /arms``, ``copy /arms/1``, ``remove /fatigue/caps/0``,
+A button names an action and the pointer of its rows: ``add /arms``, ``copy /arms/1``, ``remove /fatigue/caps/0``,
 ``up /composition/slots/1``, ``down /composition/slots/0``, ``pair``.
 """
 
@@ -18,7 +18,7 @@ LANGUAGES: Final = "/composition/slots:languages"
 
 
 def pressed(tree: Typed, do: str) -> str:
-    """Carry a button out on the tree; returns the rows, or the row, that it made or touched; empty: it is none of these."""
+    """Apply a button to the tree; returns the pointer of the rows, or the row, that changed; empty: it is another button."""
     verb, _, pointer = do.partition(" ")
     if "composition" in tree:
         _name_parts(tree["composition"])
@@ -47,7 +47,7 @@ def pressed(tree: Typed, do: str) -> str:
 
 
 def new_row() -> str:
-    """A name for a row, by which it is known wherever it stands."""
+    """A name for a row, which it keeps when it moves."""
     return secrets.token_hex(4)
 
 
@@ -68,20 +68,22 @@ def _copy(tree: Typed, pointer: str, row: Typed) -> Typed:
     copy: Typed = deepcopy(row)
     name, mark = _mark(row) or ("", "")
     copy[name] = f"{row[name]}{mark}"
-    if "share" in copy:  # two arms cannot have all the traffic of one each
+    if "share" in copy:  # a copied arm must not double its share
         copy["share"] = "0"
     if pointer.startswith("/composition/slots"):
         made = {}
         for part in _parts([copy]):
             made[part[":row"]] = part[":row"] = new_row()
         pairs = [pair.split(" ") for pair in tree["composition"]["forbidden"]]
-        copies = [[made.get(one, one) for one in pair] for pair in pairs if not made.keys().isdisjoint(pair)]
-        tree["composition"]["forbidden"] += [" ".join(pair) for pair in copies]  # what an original never meets
+        copies = [[made.get(part, part) for part in pair] for pair in pairs if not made.keys().isdisjoint(pair)]
+        tree["composition"]["forbidden"] += [
+            " ".join(pair) for pair in copies
+        ]  # the copy has the forbidden pairs of its original
     return copy
 
 
 def _mark(row: Typed) -> tuple[str, str] | None:
-    """What tells a copy from its original: the field, and what it ends with; null: such rows are not copied."""
+    """The field that distinguishes a copy from its original, and the ending that it gets; null: such rows are not copied."""
     if not isinstance(row, dict) or not row.keys() & {"share", "source", "parts", ":row"}:
         return None
     return ("name", "_2") if "parts" in row else ("id" if ":row" in row else "key", "-2")
@@ -106,12 +108,12 @@ def _remove(tree: Typed, pointer: str, rows: list[Typed], index: int) -> None:
 
 
 def _parts(slots: Iterable[Typed]) -> list[Typed]:
-    """All parts of slots; a part alone counts as its own."""
+    """All parts of slots; the list may also contain single parts."""
     return [part for slot in slots for part in slot.get("parts", [slot])]
 
 
 def _name_parts(composition: Typed) -> None:
-    """Each part has a row of its own, and a text for each language; each pair, two parts that are there."""
+    """Give each part a row name and a text for each language, and drop pairs of parts that no longer exist."""
     languages = len(composition["slots:languages"])
     for part in _parts(composition["slots"]):
         part[":row"] = part[":row"] or new_row()
@@ -120,13 +122,15 @@ def _name_parts(composition: Typed) -> None:
 
 
 def _keep_known_pairs(composition: Typed) -> None:
-    known = {part[":row"] for part in _parts(composition["slots"])}
-    pairs = [pair for pair in composition["forbidden"] if known.issuperset(pair.split(" ")) and pair.count(" ") == 1]
+    part_rows = {part[":row"] for part in _parts(composition["slots"])}
+    pairs = [
+        pair for pair in composition["forbidden"] if part_rows.issuperset(pair.split(" ")) and pair.count(" ") == 1
+    ]
     composition["forbidden"] = pairs
 
 
 def _pair(composition: Typed) -> None:
-    """The pair that was chosen joins the others."""
+    """Add the chosen pair to the forbidden pairs."""
     chosen = (composition["forbidden:first"], composition["forbidden:second"])
     if all(chosen):
         composition["forbidden"].append(" ".join(chosen))

@@ -1,4 +1,4 @@
-"""Every mistake of a draft, in plain words, by the field where it is corrected."""
+"""Every error of a draft, in plain words, by the field that has to change."""
 
 import re
 from typing import Final, NamedTuple
@@ -13,23 +13,27 @@ from app.registry.store.experiments import StoredExperiment
 from app.wizard.document import Document, document_of
 from app.wizard.form import WHOLE, step_of
 
-_NOUNS: Final = {"caps": "limit", "slots:languages": "language", "forbidden": "pair"}  # others are their plural
+_NOUNS: Final = {
+    "caps": "limit",
+    "slots:languages": "language",
+    "forbidden": "pair",
+}  # the singular of other names is the name without its s
 
 
 class Checked(NamedTuple):
     """A draft as far as it can be read."""
 
     document: Document
-    config: ExperimentConfig | None  # null: there are mistakes
+    config: ExperimentConfig | None  # null: the draft has errors
     problems: dict[str, str]  # by field, a sentence
 
     def of(self, step: str) -> dict[str, str]:
-        """The mistakes of a step."""
+        """The errors of a step."""
         return {pointer: words for pointer, words in self.problems.items() if step_of(pointer) == step}
 
 
 def check(draft: Typed, before: StoredExperiment | None = None) -> Checked:
-    """Read a draft and find its mistakes.
+    """Read a draft and find its errors.
 
     :param before: the experiment that it changes.
     """
@@ -58,7 +62,7 @@ def told_by(error_fields: tuple[FieldError, ...]) -> list[tuple[str, str, str]]:
 
 
 def where(pointer: str) -> str:
-    """A field in words, for a list of mistakes: "arm 2, share"."""
+    """A field in words, for a list of errors: "arm 2, share"."""
     names = pointer.split("/")[1:]
     words = []
     for index, name in enumerate(names):

@@ -11,18 +11,18 @@ from app.foundation.words import page_sentence
 from app.wizard.document import Document
 from app.wizard.frame import Clash, Opened, render
 
-MANY_PARTS = 12  # beyond so many, slots begin closed
+MANY_PARTS = 12  # with more parts than this, slots begin closed
 
 
-SPEC: Readable[CompositionSpec] = Readable(CompositionSpec)  # of a draft; null where it has none that can be read
+SPEC: Readable[CompositionSpec] = Readable(CompositionSpec)  # of a draft; null: none can be read
 
 
 def action_ids(document: Document) -> list[str]:
-    """What is chosen among, as far as it can be read."""
+    """The ids that can be chosen; empty while the composition cannot be read."""
     spec = SPEC.of(document["composition"])
     try:
         return spec.action_ids() if spec else []
-    except TooMany:  # said beside the slots
+    except TooMany:  # shown beside the slots
         return []
 
 
@@ -53,12 +53,12 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
 
 
 def _shown(name: str) -> str:
-    """A name in a list, also where it is far too long to be one."""
+    """A name for a list, cut if it is far too long."""
     return f"{name[:60]}…" if len(name) > 60 else name or "no name"
 
 
 def _open_slots(slots: int, pointers: list[str], parts: int) -> set[int]:
-    """The slots that are shown open: all of a short form, of a long one those in which there is something to do."""
+    """The slots that are shown open: all in a short form; in a long form those with errors or new rows."""
     indexes = [pointer.split("/")[3] for pointer in pointers if pointer.startswith("/composition/slots/")]
     return set(range(slots)) if parts <= MANY_PARTS else {int(index) for index in indexes if index.isdecimal()}
 
@@ -72,19 +72,19 @@ def _count(spec: CompositionSpec | None) -> str:
         allowed = len(spec.combinations)
     except TooMany as error:
         return page_sentence(error.code, {"count": error.count, "limit": MAX_COMBINATIONS})
-    told = plural(allowed, "combination is", "combinations are") + " allowed"
-    told += f" of {number(total)}" if allowed < total else ""
+    sentence = plural(allowed, "combination is", "combinations are") + " allowed"
+    sentence += f" of {number(total)}" if allowed < total else ""
     nothing = ", and saying nothing is one more choice" if spec.allow_nothing else ""
-    return f"{told}{nothing}. At most {MAX_COMBINATIONS:,} can be decided among."
+    return f"{sentence}{nothing}. At most {MAX_COMBINATIONS:,} can be decided among."
 
 
 def _seen(slots: list[Typed], spec: CompositionSpec | None, variables: object, picked: list[str]) -> list[Seen]:
-    """The first combination and the picked one; none while something has to be corrected."""
+    """The first combination and the picked one; empty while the composition has errors."""
     if spec is None:
         return []
     rows = [{part[":row"]: part["id"].strip() for part in slot["parts"]} for slot in slots]
-    wanted = []
+    wanted_ids = []
     if len(picked) == len(rows) and all(row in parts for row, parts in zip(picked, rows, strict=True)):
         chosen = zip(spec.slots, picked, rows, strict=True)
-        wanted = ["|".join(f"{slot.name}={parts[row]}" for slot, row, parts in chosen)]
-    return composed_previews(spec, variables, wanted)
+        wanted_ids = ["|".join(f"{slot.name}={parts[row]}" for slot, row, parts in chosen)]
+    return composed_previews(spec, variables, wanted_ids)

@@ -1,6 +1,6 @@
-"""What was typed as the definition that the rules judge (``typed`` has the other way round).
+"""Converts typed texts into the definition that the rules check (``typed`` does the reverse).
 
-A form's fields make their own values (see ``form``); here is what several of them make together.
+A form's fields make their own values (see ``form``); this module makes the values that depend on several fields.
 """
 
 import re
@@ -18,15 +18,17 @@ Document = JsonObject  # a definition as the API takes it
 HOLDOUT: Final = "holdout"
 _YES_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 _SOURCES: Final = {  # by type, the fields of a metric's source
-    "reward": (),
+    "reward": ("per",),
     "value": ("metric", "per"),
     "count": ("metric", "per"),
     "ratio": ("numerator", "denominator"),
-    "retention": ("days",),
+    "retention": ("days", "until_days"),
     "sessions": ("gap_s",),
+    "quantile": ("metric", "quantile"),
 }
+_COVARIATES: Final = {"context": ("field",), "history": ("days",)}  # by type, the fields of a metric's covariate
 _LIMITS: Final = DEFAULT_LIMITS.model_dump(exclude_none=True)
-_SILENT: Final[dict[str, Document]] = {  # parts of a definition that say nothing, and yet are there
+_SILENT: Final[dict[str, Document]] = {  # parts of a definition that have no effect, but may be stored
     "fatigue": {"caps": [], "quiet_hours": None, "min_distance_s": None},
     "consent": dict.fromkeys(PURPOSES, "unless_denied"),
     "feedback": DEFAULT_LIMITS.model_dump(),
@@ -36,7 +38,8 @@ _SILENT: Final[dict[str, Document]] = {  # parts of a definition that say nothin
 def document_of(draft: Typed, findings: Findings, before: Document | None = None) -> Document:
     """The definition that was typed.
 
-    :param before: the one that it changes: what no form was saved for stays as it is, and so does a part that says nothing.
+    :param before: the definition that it changes. Its parts without a saved form stay as they are, and so do parts without
+        effect.
     """
     tree = form.WHOLE.complete(draft)
     document = form.FORMS["purpose"].values(tree, "", findings)
@@ -49,14 +52,15 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
     document |= form.FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
     if before is None:
         return document
-    said = {name.partition(":")[0] for name in draft}
-    unsaid = {name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in said}
+    typed_names = {name.partition(":")[0] for name in draft}
+    unsaid = {
+        name: before[name] for name in (*OPTIONAL_PARTS, "variables") if name in before and name not in typed_names
+    }
     silent = {
         name: before[name] for name, spec in _SILENT.items() if document[name] is None and before.get(name) == spec
     }
-    if (before.get("feedback") or {}).get("reasons") == {} and not tree["feedback"][
-        "reasons"
-    ]:  # no reason may be given
+    reasons_before = (before.get("feedback") or {}).get("reasons")
+    if reasons_before == {} and not tree["feedback"]["reasons"]:  # an empty object: the schema takes no reasons
         silent["feedback"] = (document["feedback"] or {}) | {"reasons": {}}
     return document | silent | unsaid
 
@@ -175,12 +179,18 @@ def _arms(tree: Typed, findings: Findings) -> Document:
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
-    result = form.METRIC.values(row, pointer, findings, [name for name in form.METRIC.fields if name != "source"])
-    return result | {"source": form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)}
+    simple = [name for name in form.METRIC.fields if name not in ("source", "covariate")]
+    result = form.METRIC.values(row, pointer, findings, simple)
+    result["source"] = form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)
+    of = row["covariate"]["type"]
+    if of in _COVARIATES:
+        fields = ["type", *_COVARIATES[of]]
+        result["covariate"] = form.COVARIATE.values(row["covariate"], f"{pointer}/covariate", findings, fields)
+    return result
 
 
 def _feedback(typed: Typed, findings: Findings) -> Document | None:
-    """The schema; null when no answer is worth anything and all else is as it would be without one."""
+    """The schema; null if no answer has a reward and all other fields have their defaults."""
     result: Document = form.FEEDBACK.values(typed, "/feedback", findings)
     for name, code in (("thumbs", "both_values"), ("score", "both_values"), ("stars", "all_values")):
         if not any(text.strip() for text in typed[name].values()):
@@ -213,10 +223,10 @@ def _people(tree: Typed, findings: Findings) -> Document:
     fatigue = result["fatigue"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
-    asked = {*result["consent"].values()} != {"unless_denied"}
+    consent_set = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
-        "consent": result["consent"] if asked else None,
+        "consent": result["consent"] if consent_set else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_fields": _context_fields(tree, findings),
         "retention_s": result.get("retention_s"),

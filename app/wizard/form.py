@@ -1,6 +1,6 @@
 """Every field of the wizard's forms, by step: its name, which is its pointer in the definition, its kind, and how it begins.
 
-Names with a colon belong to the form alone. ``:row`` names a row wherever it stands, while its place and its key change.
+Names with a colon belong to the form alone. ``:row`` names a row, which keeps that name when its position or key changes.
 """
 
 from typing import Final
@@ -50,7 +50,7 @@ COMPOSITION = Part(
         "allow_nothing": Flag(),
         "slots:languages": Rows(Part({"locale": KEY}), ({"locale": "en"},)),
         "slots": Rows(SLOT, ({"name": "title", "place": "title"}, {"name": "text"})),
-        "forbidden": Boxes(),  # each two rows of parts
+        "forbidden": Boxes(),  # each holds the rows of two parts
         "forbidden:first": Text(),
         "forbidden:second": Text(),
     }
@@ -97,19 +97,22 @@ SOURCE = Part(
     {
         "type": Text("value"),
         **{"metric": KEY, "per": Text("decision"), "numerator": KEY, "denominator": KEY},
-        **{"days": Number(needed=True), "gap_s": Number(times=Number.times * 60, written=duration)},
+        **{"days": Number(needed=True), "until_days": Number(), "quantile": Number(needed=True)},
+        "gap_s": Number(times=Number.times * 60, written=duration),
     }
 )
+COVARIATE = Part({"type": Text(""), "field": KEY, "days": Number("28")})
 METRIC = Part(
     {
         **{"key": KEY, "name": KEY, "role": Text("secondary"), "source": SOURCE, "direction": Text("increase")},
-        **{"window_s": Duration(), "winsorize": percent(), "min_effect": percent()},
+        **{"window_s": Duration(), "winsorize": percent(), "min_effect": percent(), "covariate": COVARIATE},
     }
 )
 RULE = Part(
     {
         **{"alpha": percent("5"), "min_units": Number("100", whole=True)},
         **{"min_days": Number("7"), "max_days": Number()},
+        **{"planned_units": Number(whole=True), "max_decisions_per_day": Number(whole=True)},
     }
 )
 PLAN = Part(

@@ -1,4 +1,4 @@
-"""What all pages of the wizard share: an opened draft, the steps around a page, a clash of two people."""
+"""Shared by all pages of the wizard: an opened draft, the steps around a page, a clash of two people."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -43,15 +43,15 @@ CHOICES: Final[dict[str, object]] = {
 }
 
 
-Look = JsonObject  # of an address: what is looked at on its page
+Look = JsonObject  # of an address: the view of its page
 
 
 class Clash(NamedTuple):
-    """Somebody else saved while this was typed."""
+    """Somebody else saved in the meantime."""
 
     by: str
     at: datetime
-    differences: list[Difference]  # before: what they saved; after: what is typed here
+    differences: list[Difference]  # before: the other person's version; after: the version that is typed here
 
 
 class Opened(NamedTuple):
@@ -68,7 +68,7 @@ class Opened(NamedTuple):
 
     @property
     def document(self) -> Typed:
-        """What was typed, without what nobody saved yet."""
+        """The typed fields of the saved steps."""
         return {**self.draft.typed.get("document", {})}
 
     def tree(self, step: str) -> Typed:
@@ -81,7 +81,7 @@ class Opened(NamedTuple):
 def open_draft(draft_id: int) -> Opened:
     """A draft, read and checked.
 
-    :raises NotFound: there is none of that number.
+    :raises NotFound: no draft has that number.
     """
     return opened_of(drafts.get(process().engine, draft_id))
 
@@ -92,9 +92,9 @@ def opened_of(draft: StoredDraft) -> Opened:
     return Opened(draft, before, check(draft.typed.get("document", {}), before))
 
 
-def clash_of(newest: Opened, theirs: object, mine: object) -> Clash:
-    """What somebody else saved beside what is typed here."""
-    return Clash(newest.draft.updated_by, newest.draft.updated_at, trail.differences(theirs, mine))
+def clash_of(newest: Opened, theirs: object, own: object) -> Clash:
+    """Compare the version that somebody else saved with the version that is typed here."""
+    return Clash(newest.draft.updated_by, newest.draft.updated_at, trail.differences(theirs, own))
 
 
 def render(
@@ -102,7 +102,7 @@ def render(
 ) -> str:
     """A page of the wizard, inside its steps.
 
-    :param tree: the fields of its form. What is wrong elsewhere than at one of them is said above them.
+    :param tree: the fields of its form. Errors outside of these fields are shown above them.
     """
     states = {}
     for name in FORMS:
@@ -110,7 +110,7 @@ def render(
         states[name] = "mistakes" if shown and opened.checked.of(name) else "done" if shown else "open"
     texts, errors = dict(texts_of(tree)), errors or {}
     new = request.args.get("new")
-    if new:  # what nobody could fill yet is not blamed for being empty
+    if new:  # fields that nobody could fill yet have no errors
         errors = {pointer: words for pointer, words in errors.items() if not pointer.startswith(new)}
     return render_template(
         template,

@@ -22,7 +22,7 @@ NOT_UTF8 = "This file is not UTF-8 text. Save it as CSV UTF-8 (Excel: “CSV UTF
 
 @page(f"{DRAFT}/actions/import", "editor", ("GET", "POST"))
 def import_actions(draft_id: int) -> ResponseReturnValue:
-    """The form; then what the table holds, with every mistake by its line; then taking it."""
+    """The form; then the content of the table, with every error by its line; then the import."""
     opened = open_draft(draft_id)
     if request.method == "GET":
         return _page(opened, "", "add", None)
@@ -44,14 +44,14 @@ def import_actions(draft_id: int) -> ResponseReturnValue:
         taken = tree | {"actions": rows, "actions:among": "list"}
         drafts.save(process().engine, draft_id, posted_version(), "actions", taken, user().name)
     except Conflict as error:
-        again = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
-        return _page(open_draft(draft_id), text, how, table, again), 409
+        message = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
+        return _page(open_draft(draft_id), text, how, table, message), 409
     flash(f"{len(table.actions):,} actions are taken from the table.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="actions"))
 
 
 def _posted_text() -> tuple[str, str]:
-    """The table's text and what is wrong with it as a file."""
+    """The table's text, and the error of its file."""
     file = request.files.get("file")
     if file is not None and file.filename:
         text = action_csv.decode(file.read())
@@ -60,15 +60,15 @@ def _posted_text() -> tuple[str, str]:
 
 
 def _merged(before: list[Typed], table: Imported, *, keep: bool) -> list[Typed]:
-    """The list after the import: an action of a known id is replaced where it stands, and keeps its message.
+    """The list after the import: an action with a known id is replaced at its position, and keeps its message.
 
-    :param keep: actions that the table does not name stay.
+    :param keep: keep actions that are not in the table.
     """
-    known = {row["id"].strip(): row for row in before}
+    by_id = {row["id"].strip(): row for row in before}
     rows = list(before) if keep else []
     indexes = {row["id"].strip(): index for index, row in enumerate(rows)}
     for action in table.actions:
-        old = known.get(action["id"]) or ACTION.tree() | {":row": new_row()}
+        old = by_id.get(action["id"]) or ACTION.tree() | {":row": new_row()}
         row = typed_action(action, old[":row"]) | {"template": old["template"]}
         index = indexes.get(action["id"])
         if index is None:

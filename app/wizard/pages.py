@@ -1,7 +1,7 @@
 """The wizard's pages: a draft of a new experiment, or of a change of one, typed step by step and saved at each.
 
-A save is answered with the address of the page to look at then; only where somebody else saved meanwhile, and nothing was
-stored, it is answered with what was typed.
+A save redirects to the next page. Only if somebody else saved in the meantime, and nothing was stored, the answer is the
+page with the typed texts.
 """
 
 from zoneinfo import available_timezones
@@ -49,7 +49,7 @@ def edit(key: str) -> ResponseReturnValue:
 
 @page(DRAFT, "editor")
 def draft(draft_id: int) -> ResponseReturnValue:
-    """Go on where something is missing."""
+    """Open the first step that is not saved or has errors."""
     opened = open_draft(draft_id)
     missing = [step for step in FORMS if step != "plan" and (step not in opened.saved or opened.checked.of(step))]
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step=missing[0] if missing else "review"))
@@ -57,7 +57,7 @@ def draft(draft_id: int) -> ResponseReturnValue:
 
 @page(f"{DRAFT}/discard", "editor", ("POST",))
 def discard_draft(draft_id: int) -> ResponseReturnValue:
-    """Forget it."""
+    """Discard the draft."""
     drafts.discard(process().engine, draft_id, posted_version())
     flash("The draft is discarded.")
     return redirect(url_for("admin.home"))
@@ -72,7 +72,7 @@ def draft_step(draft_id: int, step: str) -> ResponseReturnValue:
 
 @page(STEP, "editor", ("POST",))
 def save_step(draft_id: int, step: str) -> ResponseReturnValue:
-    """Keep what was typed into a step, after what its button asks for."""
+    """Save the typed texts of a step, after its button was applied."""
     opened, do = open_draft(draft_id), request.form.get("do", "save")
     if step == "review":
         return _led_to(opened, step, do, {})
@@ -95,13 +95,13 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
 
 
 def _touched(do: str, rows: str) -> Look:
-    """Where to look after a button: at its rows; what is new in them is not judged yet."""
+    """The view after a button: its rows. New rows show no errors yet."""
     made = do.startswith("add ")
     return {"_anchor": rows, "new": rows if made else None} if rows else {}
 
 
 def _made(tree: Typed, step: str) -> Document:
-    """What a step's fields make of the definition, for telling two people's versions apart."""
+    """The part of the definition that a step's fields make, to compare two people's versions."""
     if step == "plan":
         return tree
     names = {name.partition(":")[0] for name in tree}
@@ -109,7 +109,7 @@ def _made(tree: Typed, step: str) -> Document:
 
 
 def _led_to(saved: Opened, step: str, do: str, more: Look) -> ResponseReturnValue:
-    """The page to look at after a save: save, next, back, ``to STEP``, or one that stays, with something more to show."""
+    """The page after a save: save, next, back, ``to STEP``, or the same page with another view."""
     index, target = NAMES.index(step), step
     wrong = do in ("save", "next") and bool(saved.checked.of(step))
     if do == "next" and not wrong:
@@ -131,9 +131,9 @@ def _led_to(saved: Opened, step: str, do: str, more: Look) -> ResponseReturnValu
 def _shown(
     opened: Opened, step: str, tree: Typed | None = None, *, problem: str = "", clash: Clash | None = None
 ) -> str:
-    """A step's page; ``tree``: what was typed and not stored."""
-    asked = step in opened.saved or "check" in request.args
-    errors = {"": problem} if problem else opened.checked.of(step) if asked else {}
+    """A step's page; ``tree``: typed texts that were not stored."""
+    checked = step in opened.saved or "check" in request.args
+    errors = {"": problem} if problem else opened.checked.of(step) if checked else {}
     tree = tree or opened.tree(step)
     if step == "actions":
         show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show
@@ -150,7 +150,7 @@ def _shown(
 
 
 def _action_ids(opened: Opened) -> list[str]:
-    """What can be chosen, as far as it can be read."""
+    """The ids that can be chosen, as far as they can be read."""
     document = opened.checked.document
     listed = [action["id"] for action in document["actions"] if action["id"]]
     return listed or wizard_composed.action_ids(document)
@@ -163,7 +163,7 @@ def _worked(document: Document, example: str) -> list[str]:
     ]
     try:
         spec = RewardSpec.model_validate(document)
-    except ValidationError:  # said beside the fields
+    except ValidationError:  # shown beside the fields
         return []
     usable = spec.min < spec.max and spec.min <= spec.default <= spec.max
     return definition_words.worked(spec, [value for value in read[:20] if isinstance(value, float)]) if usable else []

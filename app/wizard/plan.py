@@ -1,4 +1,4 @@
-"""The planning step: what was typed as a question about how many users an experiment needs, or what learning would earn."""
+"""The planning step: turns typed texts into a question about the users that an experiment needs, or the gain of learning."""
 
 import re
 from decimal import Decimal
@@ -13,7 +13,7 @@ from app.foundation.words import as_sentence
 from app.reporting.pages.plan_answer import RUNS, Answer, Asked, bandit_answer, metric_answer
 from app.wizard.document import Document
 
-MAX_ROUNDS = 20_000  # so many are simulated in well under a second
+MAX_ROUNDS = 20_000  # simulated in well under a second
 _NAMES = {"relative_effect": "effect", "units_per_day": "per_day", "treatment_share": "effect"}
 _SLOW = (
     "That log is too long to be read while you wait. Type the baseline in: the experiment's results page shows the "
@@ -22,15 +22,15 @@ _SLOW = (
 
 
 def answer(engine: Engine, typed: Typed, document: Document) -> tuple[Answer | None, dict[str, str]]:
-    """The plan, or the mistakes by field."""
+    """The plan, or the errors by field."""
     findings = Findings()
-    asked = _bandit(typed, findings) if typed["mode"] == "bandit" else _metric(typed, document, findings)
+    question = _bandit(typed, findings) if typed["mode"] == "bandit" else _metric(typed, document, findings)
     if findings.problems:
         return None, {pointer: problem.on_page() for pointer, problem in findings.problems.items()}
     try:
         if typed["mode"] == "bandit":
-            return bandit_answer(engine, asked), {}
-        return metric_answer(engine, asked), {}
+            return bandit_answer(engine, question), {}
+        return metric_answer(engine, question), {}
     except ValidationError as error:
         return None, _by_field(pydantic_fields(error))
     except Unavailable:
@@ -50,30 +50,31 @@ def _by_field(fields: tuple[FieldError, ...]) -> dict[str, str]:
 
 
 def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
-    asked: Asked = {"kind": typed["kind"], "alpha": document["decision_rule"].get("alpha", 0.05)}
+    question: Asked = {"kind": typed["kind"], "alpha": document["decision_rule"].get("alpha", 0.05)}
+    question["declared"] = "planned_units" in document["decision_rule"]
     if typed["source"] == "log":
-        asked["experiment"] = typed["experiment"].strip()
-        if not asked["experiment"]:
+        question["experiment"] = typed["experiment"].strip()
+        if not question["experiment"]:
             findings.add("/plan/experiment", "plan_experiment")
     else:
         scale = "0.01" if typed["kind"] == "proportion" else "1"
-        asked["value"] = _number(findings, typed, "value", scale, "plan_value")
+        question["value"] = _number(findings, typed, "value", scale, "plan_value")
         if typed["kind"] == "mean":
-            asked["std"] = _number(findings, typed, "std", "1", "plan_std")
-    asked["relative_effect"] = _number(findings, typed, "effect", "0.01", "plan_effect")
-    asked["power"] = _number(findings, typed, "power", "0.01", "plan_power")
+            question["std"] = _number(findings, typed, "std", "1", "plan_std")
+    question["relative_effect"] = _number(findings, typed, "effect", "0.01", "plan_effect")
+    question["power"] = _number(findings, typed, "power", "0.01", "plan_power")
     per_day = _number(findings, typed, "per_day")
     control, other = _two_shares(document)
     if not control or not other:
         findings.add("/plan/mode", "plan_arms")
-        return asked
-    asked["treatment_share"] = other / (control + other)
-    asked["units_per_day"] = None if per_day is None else per_day * (control + other)
-    return {name: value for name, value in asked.items() if value is not None}
+        return question
+    question["treatment_share"] = other / (control + other)
+    question["units_per_day"] = None if per_day is None else per_day * (control + other)
+    return {name: value for name, value in question.items() if value is not None}
 
 
 def _number(findings: Findings, typed: Typed, name: str, times: str = "1", needed: str = "") -> float | None:
-    """A typed number in another unit; null when it is empty or none. ``needed``: the code of an empty one."""
+    """A typed number in another unit; null if it is empty or not a number. ``needed``: the error code of an empty field."""
     if needed and not typed[name].strip():
         findings.add(f"/plan/{name}", needed)
     result = Number(times=Decimal(times)).read(typed, name, f"/plan/{name}", findings)
@@ -81,27 +82,27 @@ def _number(findings: Findings, typed: Typed, name: str, times: str = "1", neede
 
 
 def _two_shares(document: Document) -> tuple[float, float]:
-    """Shares of the control and of the largest arm beside it."""
+    """Shares of the control and of the largest other arm."""
     arms = [{"share": 0.0, **arm} for arm in document["arms"]]
     control = document["control_arm"] or (arms[0]["key"] if arms else "")
-    mine = sum(arm["share"] for arm in arms if arm["key"] == control)
-    return mine, max((arm["share"] for arm in arms if arm["key"] != control), default=0.0)
+    control_share = sum(arm["share"] for arm in arms if arm["key"] == control)
+    return control_share, max((arm["share"] for arm in arms if arm["key"] != control), default=0.0)
 
 
 def _bandit(typed: Typed, findings: Findings) -> Asked:
     rounds = _number(findings, typed, "rounds", "1", "missing")
     if rounds is not None and not 100 <= rounds <= MAX_ROUNDS:
         findings.add("/plan/rounds", "plan_rounds", {"low": 100, "high": MAX_ROUNDS})
-    asked: Asked = {"rounds": int(rounds or 0), "batch": max(1, int(rounds or 0) // 50), "runs": RUNS}
-    asked |= {"policy": typed["algorithm"], "floor": _number(findings, typed, "floor", "0.01", "plan_floor")}
-    asked["reward_std"] = _number(findings, typed, "reward_std")
+    question: Asked = {"rounds": int(rounds or 0), "batch": max(1, int(rounds or 0) // 50), "runs": RUNS}
+    question |= {"policy": typed["algorithm"], "floor": _number(findings, typed, "floor", "0.01", "plan_floor")}
+    question["reward_std"] = _number(findings, typed, "reward_std")
     if typed["source"] == "log":
-        asked["experiment"] = typed["experiment"].strip()
-        if not asked["experiment"]:
+        question["experiment"] = typed["experiment"].strip()
+        if not question["experiment"]:
             findings.add("/plan/experiment", "plan_experiment")
     else:
         texts = [text for text in re.split(r"[\s;]+|,(?!\d)", typed["means"].strip()) if text]
-        asked["means"] = [_number(findings, {"means": text}, "means") for text in texts]
+        question["means"] = [_number(findings, {"means": text}, "means") for text in texts]
         if len(texts) < 2:
             findings.add("/plan/means", "plan_means")
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in question.items() if value is not None}

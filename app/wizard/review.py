@@ -1,4 +1,4 @@
-"""The wizard's last step: what will happen, and doing it."""
+"""The wizard's last step: a summary, then creating the experiment or applying the change."""
 
 from flask import flash, redirect, url_for
 from flask.typing import ResponseReturnValue
@@ -38,7 +38,7 @@ def publish_draft(draft_id: int) -> ResponseReturnValue:
 
 @page(f"{DRAFT}/review/rebase", "editor", ("POST",))
 def rebase_draft(draft_id: int) -> ResponseReturnValue:
-    """Let a change begin from what the experiment is now."""
+    """Let a change begin from the current configuration of the experiment."""
     opened = open_draft(draft_id)
     try:
         if opened.before is not None:
@@ -51,15 +51,15 @@ def rebase_draft(draft_id: int) -> ResponseReturnValue:
 
 
 def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
-    """What will happen.
+    """The summary of the draft.
 
-    :param problem: why it could not be done.
+    :param problem: why the experiment could not be created or changed.
     """
     config, before = opened.checked.config, opened.before
     differences: list[Difference] = []
     if before is not None and config is not None:
         differences = trail.differences(before.config, config.model_dump(mode="json"))
-    learned_again = False  # answers to decisions of the past would be worth something else
+    learned_again = False  # answers to earlier decisions would have other rewards
     if before is not None and config is not None and before.started_at is not None:
         learned_again = worth_of(ExperimentConfig.model_validate(before.config).feedback) != worth_of(config.feedback)
     arms = [{"share": 0.0, **arm} for arm in opened.checked.document["arms"]]
@@ -90,7 +90,7 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
 
 
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:
-    """Every mistake of the draft: (address of its field, where it is, what it is)."""
+    """Every error of the draft: (address of its field, the field in words, the error)."""
     mistakes = []
     rows = opened.tree("actions")["actions"]
     for step, (title, _) in STEPS.items():

@@ -1,4 +1,4 @@
-"""A stored definition as it is typed; read back without a change it is the same definition."""
+"""Converts a stored definition into typed texts; read back unchanged, they give the same definition."""
 
 import json
 
@@ -67,7 +67,7 @@ def _typed_composition(spec: Document) -> Typed:
             typed_parts.append(PART.of_document(part | {"texts": []}) | {":row": row, "texts": typed_texts})
         slots.append({"name": slot["name"], "place": slot["place"], "parts": typed_parts})
     pairs = [" ".join(rows[part["slot"], part["part"]] for part in pair) for pair in spec["forbidden"]]
-    return tree | {"slots": slots, "slots:languages": [{"locale": one} for one in languages], "forbidden": pairs}
+    return tree | {"slots": slots, "slots:languages": [{"locale": locale} for locale in languages], "forbidden": pairs}
 
 
 def _typed_arms(known: Document) -> Typed:

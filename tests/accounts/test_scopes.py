@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from app.accounts import keys
 from app.accounts.keys import Caller, create_key, list_keys, revoke_key
 from app.accounts.store.keys import StoredKey
 from app.foundation.errors import Forbidden, NotFound, Unauthorized, Unprocessable
-from tests.service import Loop, engine_of, query
+from app.foundation.store import platform
+from tests.service import Loop, engine_of, query, wait_for
 
 HASH = hashlib.sha256(b"the key").digest()
 
@@ -31,6 +33,25 @@ def problems(caught: pytest.ExceptionInfo[Unprocessable]) -> list[tuple[str, str
 
 
 # Scopes and bounds
+
+
+def revoke_administrators(engine: Engine) -> None:
+    for key in list_keys(engine):
+        if "admin" in key.scopes and key.revoked_at is None:
+            revoke_key(engine, key.id)
+
+
+def test_two_first_starts_at_once_make_one_administrators_key(engine: Engine, database_url: str) -> None:
+    revoke_administrators(engine)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            platform.next_revision(connection)
+            keys._store(connection, keys._random_key(), ["admin"], name="administrator", actor="cli")
+            second = pool.submit(keys.ensure_admin_key, engine)
+            wait_for(lambda: bool(query(database_url, waiting)[0][0]), 20, "the second start's wait")
+        assert second.result() is None
+    revoke_administrators(engine)
 
 
 @pytest.mark.parametrize("scope", keys.SCOPES)
@@ -180,6 +201,7 @@ def test_origins_are_kept_sorted_and_once_and_noted(engine: Engine, database_url
 def test_at_most_twenty_origins_and_at_least_one(engine: Engine) -> None:
     assert keys.MAX_ORIGINS == 20
     create_key(engine, scopes=["decide"], origins=[f"https://{n}.example" for n in range(20)])
+    create_key(engine, scopes=["decide"], origins=["https://one.example"])
     for origins in ([], [f"https://{n}.example" for n in range(21)]):
         with pytest.raises(Unprocessable) as caught:
             create_key(engine, scopes=["decide"], origins=origins)

@@ -20,7 +20,7 @@ def experiment(client: Plain) -> str:
 
 @pytest.fixture(params=KINDS)
 def connect(request: pytest.FixtureRequest, web: Web, client: Plain) -> Iterator[Callable[..., Any]]:
-    """Makes clients of either kind, for this web server unless another address is given; closes them in the end."""
+    """Makes clients of either kind, by default for this web server; closes them at the end."""
     made: list[Any] = []
 
     def new(url: str = f"http://127.0.0.1:{web.port}", key: str = client.key, **options: Any) -> Any:
@@ -28,8 +28,8 @@ def connect(request: pytest.FixtureRequest, web: Web, client: Plain) -> Iterator
         return made[-1]
 
     yield new
-    for one in made:
-        one.close()
+    for opened in made:
+        opened.close()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def loopwise(connect: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def between(web: Web) -> Iterator[Callable[..., Between]]:
-    """Makes servers in front of the web server that follow a script."""
+    """Makes proxies in front of the web server that follow a script."""
     made: list[Between] = []
 
     def new(*script: Step, steps: Iterable[Step] = ()) -> Between:
@@ -48,5 +48,5 @@ def between(web: Web) -> Iterator[Callable[..., Between]]:
         return made[-1]
 
     yield new
-    for one in made:
-        one.__exit__()
+    for server in made:
+        server.__exit__()

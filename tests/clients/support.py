@@ -1,4 +1,4 @@
-"""Both clients behind one blocking face, and a server in front of the real one that loses answers."""
+"""Both clients with one blocking interface, and a proxy in front of the real server that loses answers."""
 
 import asyncio
 import http.client
@@ -43,7 +43,7 @@ KINDS: dict[str, Callable[..., Any]] = {"sync": Client, "async": Awaited}
 
 
 class Request(NamedTuple):
-    """What arrived at ``Between``."""
+    """A request that arrived at ``Between``."""
 
     path: str
     body: bytes
@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-Step = Callable[[Handler, bytes], None]  # what happens to one request
+Step = Callable[[Handler, bytes], None]  # the treatment of one request
 
 
 def pass_on(handler: Handler, body: bytes) -> None:
@@ -94,7 +94,7 @@ def pass_on(handler: Handler, body: bytes) -> None:
 
 
 def cut(handler: Handler, body: bytes) -> None:
-    """The server does its work, and its answer is lost with the connection."""
+    """Let the server do its work, and lose its answer with the connection."""
     handler.upstream(body)
     handler.close_connection = True
 
@@ -106,7 +106,7 @@ def hang(handler: Handler, body: bytes) -> None:
 
 
 def dribble(handler: Handler, body: bytes) -> None:
-    """A byte now and then: no single wait is long."""
+    """Send a byte from time to time, so that no single wait is long."""
     handler.close_connection = True
     end = time.monotonic() + HANG_S
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
@@ -115,13 +115,13 @@ def dribble(handler: Handler, body: bytes) -> None:
 
 
 def answer(status: int, body: bytes = b"{}", **headers: str) -> Step:
-    """An answer that the real server never gave."""
+    """Answer in place of the real server."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda handler, _: handler.send(status, named, body)
 
 
 class Between(ThreadingHTTPServer):
-    """A server that does to its requests what the script says, one step each, and passes on what comes after that."""
+    """A proxy that treats each request by the next step of a script, and passes on all later requests."""
 
     daemon_threads = True
     block_on_close = False
@@ -137,7 +137,7 @@ class Between(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, *_: object) -> None:
-        """A caller that hung up is no fault here."""
+        """Ignore callers that closed the connection."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()

@@ -29,7 +29,7 @@ TEMPLATE = {
 
 
 class Shop(NamedTuple):
-    """A page of another origin, and what it needs."""
+    """A page of another origin, and its files."""
 
     url: str
     server: str
@@ -99,13 +99,13 @@ def test_a_page_decides_and_rewards(context: BrowserContext, shop: Shop) -> None
     assert decision["logged"] is True and decision["action"] in "abc" and decision["propensity"] == 1 / 3
     page.evaluate("decision => { loopwise.reward(decision, 0.5); loopwise.feedback(decision, 'stars', 4); }", decision)
     wait_for(lambda: rewards_of(shop, decision["decisionId"]) == [("reward", 0.5)], 20, "the reward")
-    said = "SELECT kind, value FROM feedback WHERE decision_id = %s"
-    wait_for(lambda: query(shop.database_url, said, decision["decisionId"]) == [("stars", 4)], 20, "the feedback")
+    statement = "SELECT kind, value FROM feedback WHERE decision_id = %s"
+    wait_for(lambda: query(shop.database_url, statement, decision["decisionId"]) == [("stars", 4)], 20, "the feedback")
     stored = "SELECT unit_id, context FROM decisions WHERE id = %s"
     assert query(shop.database_url, stored, decision["decisionId"]) == [("js-1", {"device": "phone"})]
 
 
-def test_what_comes_too_late_is_the_default_and_is_not_reported(context: BrowserContext, shop: Shop) -> None:
+def test_a_late_decision_is_the_default_and_is_not_reported(context: BrowserContext, shop: Shop) -> None:
     page = opened(context, shop, unitId="js-2")
     decision = page.evaluate("loopwise.decide('choose', {fallback: 'mine', deadlineMs: 0})")
     assert (decision["action"], decision["logged"], decision["decisionId"]) == ("mine", False, None)
@@ -156,12 +156,12 @@ def test_reports_wait_while_there_is_no_network_and_count_once(context: BrowserC
 
 def test_without_consent_nothing_is_sent_or_stored(context: BrowserContext, shop: Shop) -> None:
     page = opened(context, shop, consent=False)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     decision = page.evaluate("loopwise.decide('choose', {fallback: 'plain'})")
     page.evaluate("loopwise.reward('some-decision'); loopwise.listen()")
     page.wait_for_timeout(300)
-    assert (decision["action"], decision["logged"], asked) == ("plain", False, [])
+    assert (decision["action"], decision["logged"], requested) == ("plain", False, [])
     assert page.evaluate("localStorage.length") == 0
     page.evaluate("loopwise.allow(true)")
     assert page.evaluate("loopwise.decide('choose')")["logged"] is True
@@ -180,8 +180,8 @@ def test_consent_is_written_for_the_unit_that_the_page_can_prove(context: Browse
 
 def held(shop: Shop, unit: str, decision_id: str) -> None:
     """A message for a unit, as a trigger leaves it for the stream."""
-    asked = {"experiment": "greet", "unit_id": unit, "decision_id": decision_id, "variables": {"name": "Ada"}}
-    answer = shop.client.post("/v1/messages/decide", asked)
+    body = {"experiment": "greet", "unit_id": unit, "decision_id": decision_id, "variables": {"name": "Ada"}}
+    answer = shop.client.post("/v1/messages/decide", body)
     assert answer.body["message"] is not None
     query(
         shop.database_url,
@@ -197,8 +197,8 @@ def test_a_survey_prompt_is_answered_in_the_toast(context: BrowserContext, shop:
     message = {"title": "", "body": "How was it?", "call_to_action": "", "asks": "stars"}
     page.evaluate("([id, message]) => loopwise.toast({decision_id: id, message}) && null", [decision, message])
     page.get_by_role("button", name="stars 4").click()
-    said = "SELECT kind, value FROM feedback WHERE decision_id = %s"
-    wait_for(lambda: query(shop.database_url, said, decision) == [("stars", 4)], 20, "the answer")
+    statement = "SELECT kind, value FROM feedback WHERE decision_id = %s"
+    wait_for(lambda: query(shop.database_url, statement, decision) == [("stars", 4)], 20, "the answer")
 
 
 def test_a_message_comes_through_the_stream_as_a_toast_and_its_action_is_rewarded(
@@ -218,6 +218,6 @@ def test_a_message_comes_through_the_stream_as_a_toast_and_its_action_is_rewarde
     held(shop, "js-7", "toast-2")
     toast.wait_for()
     toast.get_by_role("button", name="Close").click()
-    said = "SELECT kind FROM feedback WHERE decision_id = 'toast-2'"
-    wait_for(lambda: query(shop.database_url, said) == [("dismissed",)], 20, "the feedback")
+    statement = "SELECT kind FROM feedback WHERE decision_id = 'toast-2'"
+    wait_for(lambda: query(shop.database_url, statement) == [("dismissed",)], 20, "the feedback")
     assert rewards_of(shop, "toast-2") == []

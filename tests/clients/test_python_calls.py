@@ -1,4 +1,4 @@
-"""Every call of the Python client, sync and async alike, and what the server then has stored."""
+"""Every call of the Python client, sync and async, and the rows that the server then has."""
 
 import inspect
 import os
@@ -89,8 +89,8 @@ def test_two_rewards_without_ids_are_two_events(loopwise: Any, database_url: str
 def test_batches_keep_their_order(loopwise: Any) -> None:
     questions = [Question(experiment=EXPERIMENT, unit_id=f"u{n}", actions=[Action(f"a{n}")]) for n in range(50)]
     decisions = loopwise.decide_batch(questions)
-    assert [one.action_id for one in decisions] == [f"a{n}" for n in range(50)]
-    assert [one.decision_id for one in decisions] == [question.decision_id for question in questions]
+    assert [decision.action_id for decision in decisions] == [f"a{n}" for n in range(50)]
+    assert [decision.decision_id for decision in decisions] == [question.decision_id for question in questions]
     events = [Reward(decision, n / 100) for n, decision in enumerate(decisions)]
     receipts = loopwise.reward_batch(events)
     assert [receipt.value for receipt in receipts] == [n / 100 for n in range(50)]
@@ -149,19 +149,19 @@ MISTAKES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("said", MISTAKES)
-def test_what_cannot_be_sent_is_a_mistake_that_is_raised(loopwise: Any, said: str) -> None:
+def test_values_that_cannot_be_sent_raise_an_error(loopwise: Any, said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         MISTAKES[said](loopwise)
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "no address", "http://", "http://user:pass@host", "http://host?x=1"])
-def test_an_address_that_is_none_is_refused_at_once(connect: Callable[..., Any], url: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused_at_once(connect: Callable[..., Any], url: str) -> None:
     with pytest.raises(ValueError, match="give the server's address"):
         connect(url)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_a_key_that_is_none_is_refused_and_not_repeated(kind: Any) -> None:
+def test_a_text_that_is_not_a_key_is_refused_and_not_repeated(kind: Any) -> None:
     for key in ("", "secret\n", "secret é"):
         with pytest.raises(ValueError, match="key") as caught:
             kind("http://127.0.0.1:1", key)

@@ -21,7 +21,7 @@ from tests.clients.support import Between, Step, answer, cut, dribble, hang, pas
 from tests.service import Client as Plain
 from tests.service import Web, query
 
-SLACK_S = 3.0  # of a machine that does other things too
+SLACK_S = 3.0  # for a busy machine
 UNIT_ROWS = "SELECT count(*) FROM decisions WHERE unit_id = %s"
 New = Callable[..., Any]
 
@@ -66,7 +66,7 @@ def test_a_batch_whose_answer_is_lost_is_stored_once(
 
 def test_an_activation_whose_answer_is_lost_holds(connect: New, between: Callable[..., Between]) -> None:
     decision = connect().decide(EXPERIMENT, "u", defer_activation=True)
-    assert connect(between(cut).url).activate(decision) is False  # the second attempt found it open
+    assert connect(between(cut).url).activate(decision) is False  # the window was open at the second attempt
     assert connect().activate(decision) is False
 
 
@@ -95,13 +95,13 @@ def test_threads_share_one_sync_client(between: Callable[..., Between], client: 
     server = between(steps=itertools.cycle([pass_on] * 9 + [cut]))
     with Client(server.url, client.key, deadline_s=20.0, max_connections=8) as loopwise:
 
-        def one(number: int) -> str:
+        def decide_and_reward(number: int) -> str:
             decision = loopwise.decide(EXPERIMENT, f"threads-{number}", context={"n": number})
             loopwise.reward(decision, number / 1000, reward_id=f"r{number}")
             return decision.decision_id
 
         with ThreadPoolExecutor(24) as pool:
-            ids = list(pool.map(one, range(300)))
+            ids = list(pool.map(decide_and_reward, range(300)))
     stored = """SELECT d.id, unit_id, (context->>'n')::int, value FROM decisions d JOIN rewards r ON r.decision_id = d.id
                 WHERE unit_id LIKE 'threads-%%'"""
     assert sorted(query(database_url, stored)) == sorted(
@@ -146,7 +146,7 @@ def test_without_a_default_it_is_an_error(connect: New, between: Callable[..., B
         assert took.seconds < 0.3 + SLACK_S
 
 
-def test_a_batch_takes_each_questions_default_and_rewards_only_what_is_logged(
+def test_a_batch_takes_each_questions_default_and_rewards_only_logged_decisions(
     connect: New, between: Callable[..., Between]
 ) -> None:
     candidates = [{"id": "x", "payload": 7}, Action("y")]
@@ -155,13 +155,16 @@ def test_a_batch_takes_each_questions_default_and_rewards_only_what_is_logged(
         Question(experiment=EXPERIMENT, unit_id="u", default="y"),
     ]
     lost = connect(between(hang).url).decide_batch(questions, deadline_s=0.3)
-    assert [(one.action_id, one.payload, one.logged) for one in lost] == [("x", 7, False), ("y", None, False)]
-    assert [one.decision_id for one in lost] == [question.decision_id for question in questions]
+    assert [(decision.action_id, decision.payload, decision.logged) for decision in lost] == [
+        ("x", 7, False),
+        ("y", None, False),
+    ]
+    assert [decision.decision_id for decision in lost] == [question.decision_id for question in questions]
     loopwise = connect()
     known = loopwise.decide(EXPERIMENT, "u")
     receipts = loopwise.reward_batch([Reward(lost[0], 1.0), Reward(known, 0.5), Reward(lost[1], 1.0)])
-    assert [(one.logged, one.value) for one in receipts] == [(False, 1.0), (True, 0.5), (False, 1.0)]
-    assert [one.logged for one in loopwise.reward_batch([Reward(lost[0], 1.0)])] == [False]
+    assert [(receipt.logged, receipt.value) for receipt in receipts] == [(False, 1.0), (True, 0.5), (False, 1.0)]
+    assert [receipt.logged for receipt in loopwise.reward_batch([Reward(lost[0], 1.0)])] == [False]
 
 
 def test_a_name_server_that_never_answers_costs_the_deadline(connect: New, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,10 +178,10 @@ def test_a_server_that_is_not_there_yet_is_tried_again(connect: New, web: Web) -
     port = free_port()
     loopwise = connect(f"http://127.0.0.1:{port}")
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(loopwise.decide, EXPERIMENT, "u", default="a")
+        future = pool.submit(loopwise.decide, EXPERIMENT, "u", default="a")
         time.sleep(0.5)
         with Between(web.port, [], port):
-            assert asked.result().logged
+            assert future.result().logged
 
 
 def test_a_server_that_is_not_there_costs_no_more_than_the_deadline(connect: New) -> None:
@@ -283,7 +286,7 @@ def test_a_closed_client_says_so_and_leaves_no_thread(connect: New) -> None:
 def test_a_forgotten_client_ends_its_thread() -> None:
     loopwise = Client("http://127.0.0.1:1", "key")
     assert not loopwise.decide(EXPERIMENT, "u", default="a", deadline_s=0.1).logged
-    (thread,) = [one for one in threading.enumerate() if one.name == "loopwise-client"]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "loopwise-client"]
     del loopwise
     thread.join(5)
     assert not thread.is_alive()
@@ -314,12 +317,12 @@ def test_a_forked_process_goes_on_with_connections_of_its_own(shared: Client, da
     assert query(database_url, UNIT_ROWS, "fork") == [(6,)]
 
 
-def test_a_close_ends_what_other_threads_wait_for(between: Callable[..., Between]) -> None:
+def test_a_close_ends_the_calls_of_other_threads(between: Callable[..., Between]) -> None:
     loopwise = Client(between(hang).url, "key", deadline_s=20.0)
     with ThreadPoolExecutor(1) as pool, Took() as took:
-        asked = pool.submit(loopwise.decide, EXPERIMENT, "u")
+        future = pool.submit(loopwise.decide, EXPERIMENT, "u")
         time.sleep(0.3)
         loopwise.close()
         with pytest.raises((RuntimeError, LoopwiseUnavailable)):
-            asked.result()
+            future.result()
     assert took.seconds < 5

@@ -14,7 +14,7 @@ from tests.clients.test_python_messages import hold
 from tests.service import Client as Plain
 from tests.service import query
 
-SLACK_S = 3.0  # of a machine that does other things too
+SLACK_S = 3.0  # for a busy machine
 New = Callable[..., Any]
 ACTIONS = [{"id": "tip", "template": {"texts": {"en": {"body": "A tip"}}}}, {"id": "say-nothing"}]
 
@@ -48,8 +48,10 @@ def test_a_list_whose_answer_is_lost_is_stored_once(
     connect: New, between: Callable[..., Between], unit: str, database_url: str
 ) -> None:
     decision = connect(between(cut).url).decide(EXPERIMENT, unit, slots=3)
-    stored = [one for (one,) in query(database_url, "SELECT id FROM decisions WHERE unit_id = %s", unit)]
-    assert sorted(stored) == [one.decision_id for one in decision.positions]
+    stored = [
+        decision_id for (decision_id,) in query(database_url, "SELECT id FROM decisions WHERE unit_id = %s", unit)
+    ]
+    assert sorted(stored) == [position.decision_id for position in decision.positions]
 
 
 def test_feedback_and_events_whose_answers_are_lost_count_once(
@@ -59,31 +61,31 @@ def test_feedback_and_events_whose_answers_are_lost_count_once(
     decision = loopwise.decide(EXPERIMENT, unit)
     loopwise.feedback(decision, "thumbs", "up")
     loopwise.event(unit, "login")
-    said = [Feedback(decision, "stars", n) for n in range(1, 6)]
+    answers = [Feedback(decision, "stars", n) for n in range(1, 6)]
     happened = [Event(unit, "step", {"n": n}) for n in range(200)]
     for _ in range(2):  # the app sends everything twice, and every other answer is lost
-        assert [one.value for one in loopwise.feedback_batch(said)] == [1, 2, 3, 4, 5]
-        assert [one.event_id for one in loopwise.events(happened)] == [one.event_id for one in happened]
+        assert [receipt.value for receipt in loopwise.feedback_batch(answers)] == [1, 2, 3, 4, 5]
+        assert [receipt.event_id for receipt in loopwise.events(happened)] == [event.event_id for event in happened]
     stored = "SELECT kind, count(*) FROM feedback WHERE unit_id = %s GROUP BY kind ORDER BY kind"
     assert query(database_url, stored, unit) == [("stars", 5), ("thumbs", 1)]
     stored = "SELECT name, count(*) FROM events WHERE unit_id = %s GROUP BY name ORDER BY name"
     assert query(database_url, stored, unit) == [("login", 1), ("step", 200)]
 
 
-def test_what_concerns_people_survives_lost_answers(
+def test_calls_about_people_survive_lost_answers(
     connect: New, between: Callable[..., Between], unit: str, database_url: str
 ) -> None:
     loopwise = connect(between(steps=itertools.cycle([cut, pass_on])).url)
     assert loopwise.consent(unit, {"learn": "revoked"}, "1", "x").learn == "revoked"
-    assert [one.status for one in loopwise.consent_of(unit).ledger] == ["revoked"]
+    assert [line.status for line in loopwise.consent_of(unit).ledger] == ["revoked"]
     assert loopwise.unit_token(unit)
     hold(database_url, unit, unit)
-    (held,) = loopwise.pending(unit)
-    assert loopwise.received(held) is False  # the second attempt found it taken off
+    (delivery,) = loopwise.pending(unit)
+    assert loopwise.received(delivery) is False  # it was off the list at the second attempt
     assert loopwise.pending(unit) == []
     assert loopwise.person(unit)["complete"]
-    asked = loopwise.erase(unit)
-    assert loopwise.erasure(asked.erasure_id) == asked
+    erasure_answer = loopwise.erase(unit)
+    assert loopwise.erasure(erasure_answer.erasure_id) == erasure_answer
     assert query(database_url, "SELECT count(*) FROM erasures WHERE unit_id = %s", unit) == [(1,)]
 
 
@@ -91,7 +93,7 @@ def test_what_concerns_people_survives_lost_answers(
 
 
 @pytest.mark.parametrize("step", [hang, dribble])
-def test_without_an_answer_a_message_is_silence_and_nothing_is_reported_of_it(
+def test_without_an_answer_a_message_is_silence_and_nothing_is_reported(
     connect: New, between: Callable[..., Between], step: Step
 ) -> None:
     server = between(step)
@@ -117,30 +119,35 @@ def test_without_an_answer_a_list_is_the_defaults(connect: New, between: Callabl
         EXPERIMENT, "u", slots=3, actions=candidates, default=["x", Action("y", payload=8)], deadline_s=0.4
     )
     assert (decision.logged, decision.unfilled, decision.action_id, decision.payload) == (False, 1, "x", 7)
-    assert [(one.position, one.action_id, one.payload) for one in decision.positions] == [(1, "x", 7), (2, "y", 8)]
-    assert not any(one.logged for one in decision.positions)
-    assert len({one.decision_id for one in decision.positions}) == 2
+    assert [(position.position, position.action_id, position.payload) for position in decision.positions] == [
+        (1, "x", 7),
+        (2, "y", 8),
+    ]
+    assert not any(position.logged for position in decision.positions)
+    assert len({position.decision_id for position in decision.positions}) == 2
     first, second = decision.positions
-    said = [Feedback(one, "thumbs", "up") for one in (first, second)]
-    assert not any(one.logged for one in loopwise.feedback_batch(said))
-    assert not any(one.logged for one in loopwise.reward_batch([Reward(first, 1.0), Reward(second, 1.0)]))
+    answers = [Feedback(default, "thumbs", "up") for default in (first, second)]
+    assert not any(receipt.logged for receipt in loopwise.feedback_batch(answers))
+    assert not any(receipt.logged for receipt in loopwise.reward_batch([Reward(first, 1.0), Reward(second, 1.0)]))
     assert loopwise.activate(second) is False
     assert len(server.requests) == 1
 
 
 def test_one_default_is_the_first_position_of_a_list(connect: New, between: Callable[..., Between]) -> None:
     decision = connect(between(hang).url).decide(EXPERIMENT, "u", slots=3, default="a", deadline_s=0.4)
-    assert [(one.action_id, one.logged) for one in decision.positions] == [("a", False)]
+    assert [(position.action_id, position.logged) for position in decision.positions] == [("a", False)]
     assert decision.unfilled == 2
 
 
-def test_a_batch_of_feedback_sends_only_what_is_logged(connect: New, between: Callable[..., Between]) -> None:
+def test_a_batch_of_feedback_sends_only_answers_to_logged_decisions(
+    connect: New, between: Callable[..., Between]
+) -> None:
     lost = connect(between(hang).url).message("tips", "u", deadline_s=0.3)
     server = between()
     loopwise = connect(server.url)
     known = loopwise.message("tips", "u")
     receipts = loopwise.feedback_batch([Feedback(lost, "score", 1), Feedback(known, "score", 2)])
-    assert [(one.logged, one.value) for one in receipts] == [(False, 1), (True, 2)]
+    assert [(receipt.logged, receipt.value) for receipt in receipts] == [(False, 1), (True, 2)]
     assert lost.decision_id.encode() not in server.requests[-1].body
 
 
@@ -161,7 +168,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_has_no_default_is_an_error_at_its_deadline(
+def test_a_call_without_a_default_is_an_error_at_its_deadline(
     connect: New, between: Callable[..., Between], name: str
 ) -> None:
     loopwise = connect(between(hang).url, report_deadline_s=0.3)
@@ -175,20 +182,20 @@ def test_what_has_no_default_is_an_error_at_its_deadline(
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b"{}", b"null", b'{"messages": [{}], "events": [1], "unit_token": 5}']
 )
-def test_an_answer_of_somebody_else_is_an_error(
+def test_an_answer_of_another_server_is_an_error(
     connect: New, between: Callable[..., Between], name: str, body: bytes
 ) -> None:
     server = between(answer(200, body))
-    with pytest.raises(LoopwiseUnavailable, match="not one of Loopwise"):
+    with pytest.raises(LoopwiseUnavailable, match="not from Loopwise"):
         CALLS[name](connect(server.url))
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"message": null}', b'{"message": "Hi"}'])
-def test_a_message_of_somebody_else_is_silence(connect: New, between: Callable[..., Between], body: bytes) -> None:
+def test_a_message_of_another_server_is_silence(connect: New, between: Callable[..., Between], body: bytes) -> None:
     decision = connect(between(answer(200, body)).url).message("tips", "u")
     assert (decision.message, decision.logged) == (None, False)
-    assert "not one of Loopwise" in decision.reason
+    assert "not from Loopwise" in decision.reason
 
 
 # The server asks for patience.
@@ -223,11 +230,11 @@ def test_an_answer_waits_for_its_turn_where_the_deadline_lets_it(loopwise: Any, 
     assert (first, second, (later - at).total_seconds() >= 2) == (5, 4, True)
 
 
-def test_what_was_not_answered_may_be_sent_again_much_later(
+def test_unanswered_reports_may_be_sent_again_much_later(
     connect: New, between: Callable[..., Between], unit: str, database_url: str
 ) -> None:
     happened = [Event(unit, "login"), Event(unit, "logout")]
     with pytest.raises(LoopwiseUnavailable):
         connect(between(cut, answer(503, Retry_After="60")).url).events(happened)
-    assert [one.event_id for one in connect().events(happened)] == [one.event_id for one in happened]
+    assert [receipt.event_id for receipt in connect().events(happened)] == [event.event_id for event in happened]
     assert query(database_url, "SELECT count(*) FROM events WHERE unit_id = %s", unit) == [(2,)]

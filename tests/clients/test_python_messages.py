@@ -1,4 +1,4 @@
-"""Messages, lists, feedback, events and held messages with the Python client, and what the server then has stored."""
+"""Messages, lists, feedback, events and held messages with the Python client, and the rows that the server then has."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ ACTIONS = [
 VARIABLES = [{"name": "user_name", "sample": "Ada"}, {"name": "lessons", "sample": 3, "required": True}]
 SLOTS = [
     {"name": "subject", "place": "title", "parts": [{"id": "hello", "texts": {"en": "Hello"}}]},
-    {"name": "tone", "place": "body", "parts": [{"id": one, "texts": {"en": one}} for one in ("warm", "brisk")]},
+    {"name": "tone", "place": "body", "parts": [{"id": part, "texts": {"en": part}} for part in ("warm", "brisk")]},
 ]
 HELD = {"locale": "en", "channel": "in_app", "title": "", "body": "Hello", "call_to_action": ""}
 
@@ -72,9 +72,9 @@ def test_saying_nothing_is_a_decision_that_has_rewards_and_feedback(loopwise: An
 
 def test_the_same_message_id_gets_the_same_message(loopwise: Any) -> None:
     own = loopwise_client.new_id()
-    asked = {"variables": {"lessons": 3}, "decision_id": own, "defer_activation": True}
-    first = loopwise.message("welcome", "ada", **asked)
-    assert first == loopwise.message("welcome", "ada", **asked)
+    body = {"variables": {"lessons": 3}, "decision_id": own, "defer_activation": True}
+    first = loopwise.message("welcome", "ada", **body)
+    assert first == loopwise.message("welcome", "ada", **body)
     assert loopwise.activate(first) is True
 
 
@@ -84,7 +84,7 @@ def test_quiet_hours_go_by_the_persons_time_zone(loopwise: Any) -> None:
             loopwise.message("quiet", "ada", variables={"lessons": 3}, time_zone=zone),
             loopwise.decide("quiet", "ada", time_zone=zone, excluded_actions=["say-nothing"] if not left_out else []),
         ):
-            hushed = [one.id for one in decision.ineligible if "quiet" in one.reason]
+            hushed = [action.id for action in decision.ineligible if "quiet" in action.reason]
             assert (hushed, decision.logged) == (left_out, True)
     with pytest.raises(loopwise_client.Unprocessable, match="/time_zone"):
         loopwise.message("quiet", "ada", time_zone="Middle/Earth")
@@ -92,42 +92,44 @@ def test_quiet_hours_go_by_the_persons_time_zone(loopwise: Any) -> None:
         loopwise.decide("quiet", "ada", time_zone="Middle/Earth", default="say-nothing")
 
 
-def test_a_composed_message_tells_its_slots(loopwise: Any) -> None:
+def test_a_composed_message_has_its_slots(loopwise: Any) -> None:
     for _ in range(40):
         decision = loopwise.message("composed", "ada")
         product = 1.0
         for slot in decision.slots:
             product *= slot.given_above
-            assert sum(one.probability for one in slot.distribution) == pytest.approx(1)
+            assert sum(part.probability for part in slot.distribution) == pytest.approx(1)
         assert product == pytest.approx(decision.propensity)
         if decision.message is not None:
             break
-    assert [one.slot for one in decision.slots] == ["say", "subject", "tone"]
+    assert [slot.slot for slot in decision.slots] == ["say", "subject", "tone"]
     tone = decision.slots[2]
     assert decision.message == Message("Hello", tone.part, "", "en", "in_app")
-    assert {one.part for one in tone.distribution} == {"warm", "brisk"}
+    assert {chance.part for chance in tone.distribution} == {"warm", "brisk"}
 
 
 def test_a_list_has_positions_of_their_own(loopwise: Any, database_url: str) -> None:
     decision = loopwise.decide(EXPERIMENT, "ada", slots=4)
     first, second, third = decision.positions
     assert (decision.unfilled, decision.decision_id, decision.action_id) == (1, first.decision_id, first.action_id)
-    assert sorted(one.action_id for one in decision.positions) == ["a", "b", "c"]
-    assert [one.propensity for one in decision.positions] == pytest.approx([1 / 3, 1 / 2, 1])
-    assert all(one.payload == {"text": one.action_id.upper()} and one.logged for one in decision.positions)
-    assert [one.position for one in decision.positions] == [1, 2, 3]
+    assert sorted(position.action_id for position in decision.positions) == ["a", "b", "c"]
+    assert [position.propensity for position in decision.positions] == pytest.approx([1 / 3, 1 / 2, 1])
+    assert all(
+        position.payload == {"text": position.action_id.upper()} and position.logged for position in decision.positions
+    )
+    assert [position.position for position in decision.positions] == [1, 2, 3]
     loopwise.reward(second, 0.5)
     loopwise.feedback(third, "thumbs", "up")
     assert loopwise.activate(second) is False
     rewards = "SELECT decision_id, value FROM rewards WHERE decision_id LIKE %s"
     assert query(database_url, rewards, f"{decision.decision_id}%") == [(second.decision_id, 0.5)]
-    said = "SELECT decision_id, kind FROM feedback WHERE decision_id LIKE %s"
-    assert query(database_url, said, f"{decision.decision_id}%") == [(third.decision_id, "thumbs")]
+    statement = "SELECT decision_id, kind FROM feedback WHERE decision_id LIKE %s"
+    assert query(database_url, statement, f"{decision.decision_id}%") == [(third.decision_id, "thumbs")]
 
 
 def test_lists_and_single_decisions_share_a_batch(loopwise: Any) -> None:
-    asked = [Question(experiment=EXPERIMENT, unit_id="ada", slots=slots) for slots in (2, None, 3)]
-    assert [len(one.positions) for one in loopwise.decide_batch(asked)] == [2, 0, 3]
+    questions = [Question(experiment=EXPERIMENT, unit_id="ada", slots=slots) for slots in (2, None, 3)]
+    assert [len(decision.positions) for decision in loopwise.decide_batch(questions)] == [2, 0, 3]
 
 
 def test_there_are_no_more_defaults_than_positions(loopwise: Any) -> None:
@@ -170,11 +172,11 @@ def test_answers_are_two_unless_they_have_one_id(loopwise: Any, database_url: st
 
 def test_a_batch_of_feedback_keeps_its_order(loopwise: Any) -> None:
     decisions = loopwise.decide_batch([Question(experiment=EXPERIMENT, unit_id=f"f{n}") for n in range(5)])
-    said = [Feedback(one, "score", n) for n, one in enumerate(decisions)]
-    receipts = loopwise.feedback_batch(said)
-    assert [one.value for one in receipts] == [0, 1, 2, 3, 4]
-    assert [one.feedback_id for one in receipts] == [one.feedback_id for one in said]
-    assert loopwise.feedback_batch(said) == receipts
+    answers = [Feedback(decision, "score", n) for n, decision in enumerate(decisions)]
+    receipts = loopwise.feedback_batch(answers)
+    assert [receipt.value for receipt in receipts] == [0, 1, 2, 3, 4]
+    assert [receipt.feedback_id for receipt in receipts] == [answer.feedback_id for answer in answers]
+    assert loopwise.feedback_batch(answers) == receipts
     assert loopwise.feedback_batch([]) == []
 
 
@@ -200,7 +202,7 @@ def test_events_keep_their_order_and_count_once(loopwise: Any, database_url: str
     unit = loopwise_client.new_id()
     happened = [Event(unit, "step", {"n": n}) for n in range(50)]
     receipts = loopwise.events(happened)
-    assert [one.event_id for one in receipts] == [one.event_id for one in happened]
+    assert [receipt.event_id for receipt in receipts] == [event.event_id for event in happened]
     assert loopwise.events(happened) == receipts
     assert query(database_url, "SELECT count(*) FROM events WHERE unit_id = %s", unit) == [(50,)]
     assert loopwise.events([]) == []
@@ -210,15 +212,15 @@ def test_events_keep_their_order_and_count_once(loopwise: Any, database_url: str
 def test_held_messages_are_given_out_until_they_are_received(loopwise: Any, text: str, database_url: str) -> None:
     query(database_url, "DELETE FROM deliveries WHERE unit_id = %s", text)
     hold(database_url, text, f"{text}!"[-500:])
-    (held,) = loopwise.pending(text)
-    assert isinstance(held, Delivery) and held.message == Message("", "Hello", "", "en", "in_app")
-    assert (held.unit_id, held.decision_id, held.experiment) == (text, f"{text}!"[-500:], EXPERIMENT)
-    assert held.created_at.tzinfo is not None
-    assert [loopwise.received(held), loopwise.received(held.decision_id)] == [True, False]
+    (delivery,) = loopwise.pending(text)
+    assert isinstance(delivery, Delivery) and delivery.message == Message("", "Hello", "", "en", "in_app")
+    assert (delivery.unit_id, delivery.decision_id, delivery.experiment) == (text, f"{text}!"[-500:], EXPERIMENT)
+    assert delivery.created_at.tzinfo is not None
+    assert [loopwise.received(delivery), loopwise.received(delivery.decision_id)] == [True, False]
     assert loopwise.pending(text) == []
 
 
-def test_what_is_not_held_cannot_be_received(loopwise: Any) -> None:
+def test_a_message_that_is_not_held_cannot_be_received(loopwise: Any) -> None:
     with pytest.raises(loopwise_client.NotFound, match="unknown_delivery"):
         loopwise.received("nowhere")
 
@@ -232,7 +234,7 @@ MISTAKES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("said", MISTAKES)
-def test_what_cannot_be_sent_is_a_mistake_that_is_raised(loopwise: Any, said: str) -> None:
+def test_values_that_cannot_be_sent_raise_an_error(loopwise: Any, said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         MISTAKES[said](loopwise)
 

@@ -23,7 +23,7 @@ def unit(text: str = "person") -> str:
     return f"{text} {loopwise_client.new_id()}"[-500:]
 
 
-def test_what_was_said_last_holds_and_the_ledger_has_all_of_it(loopwise: Any) -> None:
+def test_the_last_answer_applies_and_the_ledger_has_all_answers(loopwise: Any) -> None:
     ada = unit()
     assert loopwise.consent_of(ada) == ConsentLedger(ada, Consent(None, None, None, None), ())
     given = loopwise.consent(ada, {"learn": "granted", "message": "denied"}, "2026-11", "sign-up", occurred_at=WHEN)
@@ -31,12 +31,12 @@ def test_what_was_said_last_holds_and_the_ledger_has_all_of_it(loopwise: Any) ->
     for _ in range(2):
         now = loopwise.consent(ada, {"learn": "revoked"}, "2026-11", "settings page")
         assert now == given._replace(learn="revoked")
-    found = loopwise.consent_of(ada)
-    assert (found.unit_id, found.consent) == (ada, now)
-    newest, *first = found.ledger
+    consent = loopwise.consent_of(ada)
+    assert (consent.unit_id, consent.consent) == (ada, now)
+    newest, *first = consent.ledger
     assert (newest.purpose, newest.status, newest.text_version) == ("learn", "revoked", "2026-11")
     assert (newest.source, newest.recorded_at.tzinfo is not None) == ("settings page", True)
-    assert {(one.purpose, one.status, one.occurred_at) for one in first} == {
+    assert {(line.purpose, line.status, line.occurred_at) for line in first} == {
         ("learn", "granted", WHEN),
         ("message", "denied", WHEN),
     }
@@ -50,7 +50,7 @@ def test_a_revocation_holds_from_its_answer_on(loopwise: Any, database_url: str)
     assert stored == [(["learn"],)]
 
 
-def test_what_is_wrong_in_a_consent_is_named(loopwise: Any) -> None:
+def test_errors_of_a_consent_are_named(loopwise: Any) -> None:
     with pytest.raises(loopwise_client.Unprocessable, match="/purposes/learn"):
         loopwise.consent("ada", {"learn": "maybe"}, "1", "x")
     with pytest.raises(ValueError, match="time zone"):
@@ -73,26 +73,26 @@ def test_a_person_gets_everything_that_is_stored(loopwise: Any, text: str) -> No
     loopwise.feedback(decision, "stars", 4)
     event = loopwise.event(text, "login", {"n": 1})
     loopwise.consent(text, {"learn": "granted"}, "1", "x")
-    found = loopwise.person(text)
-    assert json.loads(json.dumps(found)) == found
-    assert (found["unit_id"], found["complete"], found["consent"]["learn"]) == (text, True, "granted")
-    assert found["decisions"][0]["decision_id"] == decision.decision_id
-    assert (found["decisions"][0]["context"], found["rewards"][0]["value"]) == ({"city": "Linz"}, 0.5)
-    assert (found["feedback"][0]["value"], found["events"][0]["event_id"]) == (4, event.event_id)
-    assert found["ledger"][0]["purpose"] == "learn" and found["messages"] == []
+    stored = loopwise.person(text)
+    assert json.loads(json.dumps(stored)) == stored
+    assert (stored["unit_id"], stored["complete"], stored["consent"]["learn"]) == (text, True, "granted")
+    assert stored["decisions"][0]["decision_id"] == decision.decision_id
+    assert (stored["decisions"][0]["context"], stored["rewards"][0]["value"]) == ({"city": "Linz"}, 0.5)
+    assert (stored["feedback"][0]["value"], stored["events"][0]["event_id"]) == (4, event.event_id)
+    assert stored["ledger"][0]["purpose"] == "learn" and stored["messages"] == []
     assert loopwise.consent_of(text).unit_id == text
 
 
 def test_an_erasure_waits_and_then_has_its_receipt(loopwise: Any, database_url: str) -> None:
     ada = unit()
     loopwise.reward(loopwise.decide(EXPERIMENT, ada), 1.0)
-    asked = loopwise.erase(ada)
-    assert (asked.status, asked.done_at, asked.receipt) == ("waiting", None, None)
-    assert loopwise.erase(ada) == asked == loopwise.erasure(asked.erasure_id)
+    erasure_answer = loopwise.erase(ada)
+    assert (erasure_answer.status, erasure_answer.done_at, erasure_answer.receipt) == ("waiting", None, None)
+    assert loopwise.erase(ada) == erasure_answer == loopwise.erasure(erasure_answer.erasure_id)
     with engine_of(database_url) as engine:
-        assert asked.erasure_id in erasure.run_waiting(engine, settings(database_url))
-    done = loopwise.erasure(asked.erasure_id)
-    assert (done.status, done.requested_at) == ("done", asked.requested_at)
+        assert erasure_answer.erasure_id in erasure.run_waiting(engine, settings(database_url))
+    done = loopwise.erasure(erasure_answer.erasure_id)
+    assert (done.status, done.requested_at) == ("done", erasure_answer.requested_at)
     assert done.done_at >= done.requested_at
     assert done.receipt["removed"]["decisions"] == 1 and done.receipt["models"] == []
     assert done.receipt["signature"] == receipts.sign(SECRET, done.receipt)
@@ -101,7 +101,7 @@ def test_an_erasure_waits_and_then_has_its_receipt(loopwise: Any, database_url: 
         loopwise.erasure("nowhere")
 
 
-def test_what_concerns_people_needs_its_own_scope(connect: Callable[..., Any], database_url: str) -> None:
+def test_calls_about_people_need_their_own_scope(connect: Callable[..., Any], database_url: str) -> None:
     loopwise = connect(key=make_key(database_url, "decide", "reward", "read", "manage"))
     loopwise.consent(unit(), {"learn": "granted"}, "1", "x")
     for call in (loopwise.consent_of, loopwise.person, loopwise.erase, loopwise.erasure):

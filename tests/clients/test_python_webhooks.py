@@ -1,4 +1,4 @@
-"""The Python client's check of webhooks, against what the server really sends and signs."""
+"""The Python client's check of webhooks, with calls that the server really sends and signs."""
 
 import hashlib
 import hmac
@@ -59,7 +59,7 @@ def sent(database_url: str) -> Iterator[tuple[str, Call]]:
         yield secret, call
 
 
-def test_what_the_server_sends_is_verified_and_read(sent: tuple[str, Call]) -> None:
+def test_calls_of_the_server_are_verified_and_read(sent: tuple[str, Call]) -> None:
     secret, call = sent
     delivery = loopwise_client.webhooks.verify(secret, call.headers["loopwise-signature"], call.raw)
     assert str(delivery.delivery_id) == call.headers["loopwise-delivery"]
@@ -68,7 +68,7 @@ def test_what_the_server_sends_is_verified_and_read(sent: tuple[str, Call]) -> N
     assert delivery.decision_id == call.body["decision_id"]
 
 
-def test_what_the_server_sent_is_refused_once_it_was_changed(sent: tuple[str, Call]) -> None:
+def test_a_changed_call_of_the_server_is_refused(sent: tuple[str, Call]) -> None:
     secret, call = sent
     header = call.headers["loopwise-signature"]
     for wrong in ((secret + "x", header, call.raw), (secret, header, call.raw + b" "), (secret, header[:-1], call.raw)):
@@ -91,12 +91,12 @@ def test_the_clock_is_the_machines_unless_another_is_given() -> None:
         verify(SECRET, signature(SECRET, BODY, int(time.time()) - 600), BODY)
 
 
-def test_later_kinds_of_signatures_may_stand_beside_this_one() -> None:
+def test_a_header_may_have_later_kinds_of_signatures_too() -> None:
     assert verify(SECRET, f"{HEADER}, v2=something", BODY, now_s=NOW_S) == DELIVERY
 
 
 def _signed_at(text: str) -> str:
-    """A header whose signature is right for a time that is none."""
+    """A header whose signature is right, but whose time is not a number."""
     return f"t={text},v1=" + hmac.new(SECRET.encode(), text.encode() + b"." + BODY, hashlib.sha256).hexdigest()
 
 
@@ -120,13 +120,13 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_that_is_none_is_refused(name: str) -> None:
+def test_a_malformed_header_is_refused(name: str) -> None:
     with pytest.raises(InvalidSignature):
         verify(SECRET, HEADERS[name], BODY, now_s=NOW_S)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"delivery_id": 1}', b"\xff", b"[" * 100_000])
-def test_a_body_that_is_signed_but_no_delivery_is_refused(body: bytes) -> None:
+def test_a_signed_body_that_is_not_a_delivery_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidSignature, match="not a delivery"):
         verify(SECRET, signature(SECRET, body, NOW_S), body, now_s=NOW_S)
 
@@ -136,7 +136,7 @@ def test_without_a_secret_nothing_is_verified() -> None:
         verify("", signature("", BODY, NOW_S), BODY, now_s=NOW_S)
 
 
-def test_a_refusal_tells_neither_the_secret_nor_the_right_signature() -> None:
+def test_a_refusal_shows_neither_the_secret_nor_the_right_signature() -> None:
     right = HEADER.partition("v1=")[2]
     with pytest.raises(InvalidSignature) as caught:
         verify(SECRET, HEADER[:-1] + "x", BODY, now_s=NOW_S)
@@ -147,7 +147,9 @@ def test_the_readmes_receiver_takes_each_message_once(
     sent: tuple[str, Call], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = (ROOT / "clients/python/README.md").read_text(encoding="utf-8")
-    (program,) = [one for one in re.findall(r"```python\n(.*?)^```", readme, re.M | re.S) if "webhooks.verify" in one]
+    (program,) = [
+        program for program in re.findall(r"```python\n(.*?)^```", readme, re.M | re.S) if "webhooks.verify" in program
+    ]
     names: dict[str, Any] = {}
     exec(compile(program, "README.md", "exec"), names)  # noqa: S102 - our own documentation
     secret, call = sent

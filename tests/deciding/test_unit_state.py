@@ -14,6 +14,7 @@ from app.foundation.store.engine import transaction
 from app.people.consent import record
 from app.people.consent_request import ConsentRequest
 from app.reporting.store import results
+from app.reporting.store.metric_sums import Scope, arm_sums
 from app.verification.audit import audit_experiment
 from tests.service import Loop, bandit, query
 
@@ -37,7 +38,8 @@ def test_a_unit_that_denies_analysis_is_in_no_report_from_then_on(loop: Loop) ->
 
     def reported() -> int:
         with transaction(loop.runtime.engine) as connection:
-            return sum(row.decisions for row in results.arm_sums(connection, experiment_id, "reward", {}))
+            scope = Scope(experiment_id, results.clock(connection))
+            return sum(row.decisions for row in arm_sums(connection, scope, "reward", {}))
 
     assert reported() == 20
     consent: dict[str, Any] = {"unit_id": "v1", "purposes": {"analyse": "revoked"}, "text_version": "1", "source": "x"}

@@ -67,7 +67,7 @@ def test_the_whole_demo_runs_and_goes_on_where_it_was(
             "What each arm earned",
             "The learned arm over time",
             "Results against best_seller",
-            f"Off-policy: values on {SOME // 2} later decisions (trained on {SOME // 2})",
+            f"Off-policy: values on {SOME // 2} later decisions, out of sample",
             "no_household",
             "best_fixed",
             "realised",

@@ -1,4 +1,4 @@
-"""Actions from a table: what each column becomes, and every mistake by its line."""
+"""Actions from a table: the meaning of each column, and every error by its line."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from app.design.action_csv import decode, read
 
 
 def test_columns_become_payload_and_features() -> None:
-    found = read("id,title,payload.text,feature.minutes,features.new,feature.style\na,Watch,Now,3,true,video\nb,,,,,\n")
-    assert found.mistakes == []
-    assert found.actions == [
+    table = read("id,title,payload.text,feature.minutes,features.new,feature.style\na,Watch,Now,3,true,video\nb,,,,,\n")
+    assert table.mistakes == []
+    assert table.actions == [
         {
             "id": "a",
             "features": {"minutes": 3, "new": True, "style": "video"},
@@ -19,22 +19,22 @@ def test_columns_become_payload_and_features() -> None:
 
 
 def test_whole_columns_hold_json() -> None:
-    found = read('id;features;payload\na;"{""size"": [1, 2]}";"[1, ""x""]"\n')
-    assert found.mistakes == []
-    assert found.actions == [{"id": "a", "features": {"size": [1, 2]}, "payload": [1, "x"]}]
+    table = read('id;features;payload\na;"{""size"": [1, 2]}";"[1, ""x""]"\n')
+    assert table.mistakes == []
+    assert table.actions == [{"id": "a", "features": {"size": [1, 2]}, "payload": [1, "x"]}]
 
 
 def test_excels_marks_quotes_and_line_breaks_are_read() -> None:
     text = decode(b'\xef\xbb\xbfid\ttext\r\na\t"two\r\nlines, and a ""quote"""\r\n\r\nb\t=1+1\r\n')
     assert text is not None
-    found = read(text)
-    assert [action["payload"] for action in found.actions] == [
+    table = read(text)
+    assert [action["payload"] for action in table.actions] == [
         {"text": 'two\r\nlines, and a "quote"'},
         {"text": "=1+1"},
     ]
 
 
-def test_a_file_that_is_not_utf_8_is_told_apart() -> None:
+def test_a_file_that_is_not_utf_8_is_recognised() -> None:
     assert decode("id\nä\n".encode("latin-1")) is None
 
 
@@ -54,7 +54,7 @@ def test_every_mistake_names_its_line() -> None:
     [
         ("", "one of them is called id"),
         ("name,text\na,b\n", "one of them is called id"),
-        ("id,id\na,b\n", "stands twice"),
+        ("id,id\na,b\n", "appears twice"),
         ("id,,text\na,b,c\n", "column 2 has no name"),
         ("id,text\n", "no line under the header"),
         ('id,text\na,"open\n', "cannot be read as CSV"),
@@ -65,6 +65,6 @@ def test_a_table_without_a_usable_header_or_line_says_so(text: str, words: str) 
 
 
 def test_more_actions_than_an_experiment_may_have_are_refused() -> None:
-    found = read("id\n" + "".join(f"a{n}\n" for n in range(1002)))
-    assert [line for line, _ in found.mistakes] == [1002]
-    assert len(found.actions) == 1000
+    table = read("id\n" + "".join(f"a{n}\n" for n in range(1002)))
+    assert [line for line, _ in table.mistakes] == [1002]
+    assert len(table.actions) == 1000

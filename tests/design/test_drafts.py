@@ -1,4 +1,4 @@
-"""Drafts: saved step by step, never overwritten unseen, made into an experiment once."""
+"""Drafts: saved step by step, never overwritten unnoticed, made into an experiment once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def test_each_save_keeps_the_other_steps_and_counts_one_more_version(engine: Any
     assert drafts.unfinished(engine)[0].title == "A \u202e<b>"
 
 
-def test_a_save_that_began_from_an_older_version_is_told_and_stores_nothing(engine: Any) -> None:
+def test_a_save_from_an_older_version_is_refused_and_stores_nothing(engine: Any) -> None:
     draft_id = drafts.create(engine, {}, "ann")
     drafts.save(engine, draft_id, 1, "purpose", {"name": "Ann's"}, "ann")
     with pytest.raises(Conflict, match="saved by ann") as caught:
@@ -60,7 +60,7 @@ def test_a_draft_that_cannot_be_made_stays(engine: Any, database_url: str) -> No
     assert drafts.get(engine, draft_id).version == 1
 
 
-def test_a_change_of_what_changed_meanwhile_is_refused_until_it_was_looked_at(engine: Any, database_url: str) -> None:
+def test_a_change_is_refused_until_somebody_looked_at_a_newer_configuration(engine: Any, database_url: str) -> None:
     ours = settings(database_url)
     experiments.create(engine, ours, definition("moving"), "ann")
     draft_id = drafts.create_change(engine, "moving", 1, {}, "ann")
@@ -75,7 +75,7 @@ def test_a_change_of_what_changed_meanwhile_is_refused_until_it_was_looked_at(en
     assert query(database_url, kinds)[1:] == [("experiment_changed", "ben"), ("experiment_changed", "ann")]
 
 
-def test_a_change_into_which_nothing_was_typed_is_gone_on_with(engine: Any, database_url: str) -> None:
+def test_an_untouched_change_is_reused(engine: Any, database_url: str) -> None:
     experiments.create(engine, settings(database_url), definition("again"), "ann")
     first = drafts.create_change(engine, "again", 1, {}, "ann")
     assert drafts.create_change(engine, "again", 1, {}, "ann") == first
@@ -99,7 +99,7 @@ def test_a_policy_in_other_words_is_the_same_policy_and_keeps_its_model(engine: 
     assert query(database_url, versions) == [(1,)]
 
 
-def test_refusals_name_the_place_of_what_is_fixed(engine: Any, database_url: str) -> None:
+def test_refusals_name_the_field_that_is_fixed(engine: Any, database_url: str) -> None:
     ours = settings(database_url)
     experiments.create(engine, ours, definition("fixed"), "ann")
     experiments.move(engine, "fixed", "start", "ann")

@@ -67,7 +67,7 @@ def test_a_draft_may_change_in_every_part_but_its_key(client: Client) -> None:
     assert client.patch(path, {"key": "renamed"}).status == 422
 
 
-def test_after_the_start_words_shares_and_actions_change_but_not_what_the_log_depends_on(client: Client) -> None:
+def test_after_the_start_only_words_shares_and_actions_may_change(client: Client) -> None:
     arms = [{"key": name, "share": 0.5, "policy": {"type": "uniform"}} for name in ("x", "y")]
     client.make("running", arms=arms, control_arm="x")
     path = "/v1/experiments/running"
@@ -151,7 +151,7 @@ def test_models_are_listed_and_a_rollback_serves_within_two_seconds(client: Clie
 def _learn_from(client: Client, database_url: str, key: str) -> int:
     client.make(key, arms=bandit(), reward={"window_s": 1.0})
     decided = client.decide_many(key, [{} for _ in range(40)])
-    client.reward_many({one["decision_id"]: float(one["action"]["id"] == "b") for one in decided})
+    client.reward_many({decision["decision_id"]: float(decision["action"]["id"] == "b") for decision in decided})
     return int(query(database_url, "SELECT id FROM experiments WHERE key = %s", key)[0][0])
 
 

@@ -1,4 +1,4 @@
-"""The trail: what differs, notes, and paging that shows each line once."""
+"""The trail: differences, notes, and paging that shows each line once."""
 
 import re
 
@@ -40,15 +40,15 @@ def test_every_change_is_a_line_with_its_actor_and_notes_are_lines_too(loop: Loo
     loop.make("trailed")
     experiments.change(loop.runtime.engine, loop.settings, "trailed", {"name": "Another name"}, "ada")
     trail.add_note(loop.runtime.engine, "trailed", "  We saw <b>it</b>.  ", "ada")
-    found = trail.newest(loop.runtime.engine, experiment_key="trailed")
-    assert [(line.change.actor, line.words) for line in found.lines] == [
+    page = trail.newest(loop.runtime.engine, experiment_key="trailed")
+    assert [(line.change.actor, line.words) for line in page.lines] == [
         ("ada", "wrote a note"),
         ("ada", "changed the configuration"),
         ("test", "started the experiment"),
         ("test", "created the experiment"),
     ]
-    assert found.lines[0].change.reason == "We saw <b>it</b>."
-    assert found.lines[1].differences == [Difference("name", "", "Another name")]
+    assert page.lines[0].change.reason == "We saw <b>it</b>."
+    assert page.lines[1].differences == [Difference("name", "", "Another name")]
 
 
 def test_every_kind_of_change_has_words_of_its_own() -> None:
@@ -75,7 +75,7 @@ def test_paging_shows_each_line_once(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 10_001, "a\0b"])
-def test_a_note_that_cannot_be_kept_is_refused(loop: Loop, text: str) -> None:
+def test_an_empty_or_too_long_note_is_refused(loop: Loop, text: str) -> None:
     loop.make(f"notes-{len(text)}-{text.strip()[:1] or 'none'}".replace("\0", ""))
     with pytest.raises(Unprocessable):
         trail.add_note(loop.runtime.engine, "long-trail", text, "ada")

@@ -1,4 +1,4 @@
-"""The audit log: found by who, by what in words, by experiment."""
+"""The audit log: filtered by actor, by kind of change, and by experiment."""
 
 from tests.page_client import Browser
 from tests.service import Client
@@ -21,7 +21,7 @@ def test_lines_are_found_by_what_was_done_by_whom_and_to_which_experiment(
     assert "Nothing matches" in admin.get("/admin/audit-log?actor=nobody-of-that-name").text
 
 
-def test_an_experiment_that_there_is_not_is_told_beside_its_field(admin: Browser) -> None:
+def test_an_unknown_experiment_is_an_error_beside_its_field(admin: Browser) -> None:
     page = admin.get("/admin/audit-log?experiment=nowhere")
     assert page.status == 404
     assert "There is no experiment 'nowhere'" in page.text

@@ -1,8 +1,8 @@
 """Takes the pictures of the guides: .venv/bin/python -m tests.e2e.pictures URL LINK
 
 URL and LINK are what `loopwise up` printed at its first start on a new data directory, when its demo and then `loopwise
-demo messages` have played to the end. The first administrator is made, an example goes through the wizard and gets two
-minutes of traffic, and docs/pictures is written anew.
+demo messages` have played to the end. The script creates the first administrator, takes an example through the wizard,
+gives it two minutes of traffic, and writes docs/pictures again.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Walk(NamedTuple):
         camera.take(self.page, FOLDER / f"{name}.png", first, last, most)
 
     def wait_for(self, path: str, text: str) -> None:
-        """Load a page until it says something that the worker has to compute first."""
+        """Load a page again until it has a text that the worker has to compute first."""
         for _ in range(60):
             self.go(path)
             if text in self.page.locator("#content").inner_text():
@@ -65,7 +65,7 @@ class Walk(NamedTuple):
 
 
 def main() -> None:
-    """Walk through everything once."""
+    """Take all pictures."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.pictures", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("link")
@@ -176,7 +176,7 @@ def _watch(walk: Walk) -> None:
 
 
 def _shorten(walk: Walk) -> None:
-    """An hour's window would make the pictures wait for an hour."""
+    """Shorten the reward window, so that the pictures need not wait for an hour."""
     walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Reward").click()
     walk.fill("A decision waits for reports", "30")
     walk.choose("Unit", "seconds")
@@ -184,7 +184,7 @@ def _shorten(walk: Walk) -> None:
 
 
 def _send(url: str, key: str) -> None:
-    """What an app would send: who has a course likes goals; of the others, phones like the tour."""
+    """Send an app's traffic: people with a course like goals; of the others, people on phones like the tour."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
@@ -197,17 +197,17 @@ def _send(url: str, key: str) -> None:
         people = [
             {"device": chance.choice(["phone", "desktop"]), "has_course": chance.random() < 0.5} for _ in range(BATCH)
         ]
-        asked = [
+        bodies = [
             {"experiment": KEY, "unit_id": f"person-{start + n}", "context": person} for n, person in enumerate(people)
         ]
-        decided = call("/v1/decide/batch", {"decisions": asked})["decisions"]
+        decided = call("/v1/decide/batch", {"decisions": bodies})["decisions"]
         rewards = []
-        for person, one in zip(people, decided, strict=True):
+        for person, decision in zip(people, decided, strict=True):
             liked = "goal" if person["has_course"] else "tour" if person["device"] == "phone" else "friend"
-            if chance.random() < (0.6 if one["action"]["id"] == liked else 0.15):
-                rewards.append({"decision_id": one["decision_id"], "value": 1.0})
+            if chance.random() < (0.6 if decision["action"]["id"] == liked else 0.15):
+                rewards.append({"decision_id": decision["decision_id"], "value": 1.0})
             if chance.random() < 0.04:
-                rewards.append({"decision_id": one["decision_id"], "metric": "unsubscribed", "value": 1.0})
+                rewards.append({"decision_id": decision["decision_id"], "metric": "unsubscribed", "value": 1.0})
         call("/v1/rewards/batch", {"rewards": rewards})
         time.sleep(1.5)
 
@@ -233,7 +233,7 @@ def _analyse(walk: Walk) -> None:
 
 
 def _speak(walk: Walk) -> None:
-    """The messages' demo: a message that is composed, what people say, and a trigger."""
+    """The messages' demo: a composed message, people's answers, and a trigger."""
     walk.go(f"{COURSE}-headlines/")
     walk.press("Change")
     walk.page.locator("nav[aria-label=Steps]").get_by_role("button", name="Actions").click()

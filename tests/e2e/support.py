@@ -1,4 +1,4 @@
-"""What browser tests share: an installation, signing in, data to look at, and the accessibility check."""
+"""Shared by the browser tests: an installation, signing in, sample data, and the accessibility check."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,19 +34,19 @@ def sign_in(page: Page, site: Site, role: str = "admin", name: str = "") -> str:
 
 
 def faults(page: Page, axe: Path) -> str:
-    """Serious accessibility faults of the page as it stands, in words with the element; empty: none."""
-    page.evaluate(axe.read_text(encoding="utf-8"))  # past the page's policy, which admits no foreign script
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    """Serious accessibility faults of the current page, in words with the element; empty: none."""
+    page.evaluate(axe.read_text(encoding="utf-8"))  # bypasses the page's policy, which allows no foreign script
+    result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return "\n".join(
-        f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-        for one in found["violations"]
-        if one["impact"] in SERIOUS
-        for node in one["nodes"][:3]
+        f"{violation['id']}: {violation['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for violation in result["violations"]
+        if violation["impact"] in SERIOUS
+        for node in violation["nodes"][:3]
     )
 
 
 def wider_than_the_window(page: Page) -> bool:
-    """True when the page has to be pushed sideways to be read."""
+    """True when the page needs horizontal scrolling."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"))
 
 
@@ -62,7 +62,7 @@ ARMS = [
 ]
 
 
-def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> list[str]:
+def fill(site: Site, key: str = "shop", rounds: int = 4, count: int = 120) -> list[str]:
     """An experiment with a history: decisions, rewards, several model versions. Returns the ids of the decisions."""
     site.client.make(
         key,
@@ -76,7 +76,7 @@ def fill(site: Site, key: str = "shop", rounds: int = 4, each: int = 120) -> lis
     )
     ids: list[str] = []
     for number in range(rounds):
-        ids += _round(site, key, number, each)
+        ids += _round(site, key, number, count)
         _wait_until_settled(site, key, len(ids))
     for kind in ("activity", "results", "health", "audit", "feedback"):
         _wait_for_figures(site, key, kind)
@@ -90,8 +90,8 @@ HOOK = "https://push.example.com/loopwise"
 def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str = "listener") -> dict[str, str]:
     """Messages: an experiment with a cap, a trigger that fired for a unit, a webhook, consent, an erasure with its receipt.
 
-    :param text: stands wherever somebody may write one.
-    :param unit: for whom it fired.
+    :param text: the text of every field that users can write.
+    :param unit: the unit that the trigger fired for.
     :returns: names that addresses need: trigger, webhook, erasure.
     """
     actions = [{"id": "tip", "template": MESSAGE}, {"id": "nothing"}]
@@ -117,9 +117,14 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
     _made(site, "/v1/triggers", trigger)
     _made(site, "/v1/triggers/fires/start", {})
     for unit_id in (unit, "leaver"):
-        said = {"unit_id": unit_id, "purposes": {"learn": "granted"}, "text_version": text[:100], "source": text[:100]}
-        said["occurred_at"] = "2026-01-01T12:00:00Z"
-        _made(site, "/v1/consent", said)
+        consent_body = {
+            "unit_id": unit_id,
+            "purposes": {"learn": "granted"},
+            "text_version": text[:100],
+            "source": text[:100],
+        }
+        consent_body["occurred_at"] = "2026-01-01T12:00:00Z"
+        _made(site, "/v1/consent", consent_body)
     came = [
         {"unit_id": unit, "name": "came", "event_id": f"{text[:90]}{n}", "properties": {"name": text[:90]}}
         for n in range(2)
@@ -141,16 +146,16 @@ def _made(site: Site, path: str, body: Any) -> dict[str, Any]:
     return dict(answer.body)
 
 
-def _round(site: Site, key: str, number: int, each: int) -> list[str]:
-    asked = [
+def _round(site: Site, key: str, number: int, count: int) -> list[str]:
+    bodies = [
         {"unit_id": f"person-{number}-{n}", "context": {"region": "north" if n % 2 else "south", "visits": n % 7}}
-        for n in range(each)
+        for n in range(count)
     ]
-    decided = site.client.decide_many(key, asked)
+    decided = site.client.decide_many(key, bodies)
     liked = {"north": "b", "south": "c"}
     rewards = {
-        one["decision_id"]: float(one["action"]["id"] == liked[request["context"]["region"]])
-        for one, request in zip(decided, asked, strict=True)
+        decision["decision_id"]: float(decision["action"]["id"] == liked[request["context"]["region"]])
+        for decision, request in zip(decided, bodies, strict=True)
     }
     site.client.reward_many(rewards)
     said = [

@@ -1,4 +1,4 @@
-"""Every page, light and dark, wide and narrow: no serious accessibility fault, nothing to be pushed sideways."""
+"""Every page, light and dark, wide and narrow: no serious accessibility fault, no horizontal scrolling."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +125,7 @@ def test_a_page_is_accessible_and_fits(
 
 
 @pytest.mark.parametrize("address", ["/admin/sign-in", "/admin/link/{link}"])
-def test_the_doors_are_accessible(chromium: Browser, site: Site, axe: Path, address: str) -> None:
+def test_the_sign_in_pages_are_accessible(chromium: Browser, site: Site, axe: Path, address: str) -> None:
     from app.accounts import users
     from tests.service import engine_of
 

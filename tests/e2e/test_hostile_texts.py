@@ -87,10 +87,10 @@ def _fill(site: Site) -> None:
         reward={"window_s": 1.0},
         segments=["field"],
     )
-    asked = [{"unit_id": f"{EVIL}{n}", "context": {"field": EVIL, EVIL[:90]: EVIL}} for n in range(240)]
-    asked[0] |= {"unit_id": EVIL, "decision_id": EVIL}
-    decided = site.client.decide_many(KEY, asked)
-    site.client.reward_many({one["decision_id"]: float(n % 2) for n, one in enumerate(decided)})
+    bodies = [{"unit_id": f"{EVIL}{n}", "context": {"field": EVIL, EVIL[:90]: EVIL}} for n in range(240)]
+    bodies[0] |= {"unit_id": EVIL, "decision_id": EVIL}
+    decided = site.client.decide_many(KEY, bodies)
+    site.client.reward_many({decision["decision_id"]: float(n % 2) for n, decision in enumerate(decided)})
     with engine_of(site.database_url) as engine:
         trail.add_note(engine, KEY, LONG, "test")
         keys.create_key(engine, scopes=["read"], name=EVIL)

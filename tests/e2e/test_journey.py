@@ -1,7 +1,7 @@
 """The whole way in a real browser: the first administrator, the wizard, the app's snippet, live figures, an evaluation, a
 replay, a rollback, an export; and a viewer, who may only look.
 
-One test after the other, on one installation: each leaves what the next one needs.
+The tests run in order on one installation: each needs the state that the last one left.
 """
 
 import csv
@@ -43,7 +43,7 @@ def boss(chromium: Browser, site: Site) -> Iterator[Page]:
     page.get_by_role("button", name="Sign in").click()
     yield page
     context.close()
-    assert [error for error in errors if "422" not in error] == []  # mistakes are made on purpose
+    assert [error for error in errors if "422" not in error] == []  # the test causes errors on purpose
 
 
 def test_an_empty_platform_explains_itself_and_offers_the_wizard(boss: Page) -> None:
@@ -82,7 +82,7 @@ def test_shares_always_sum_to_100(boss: Page) -> None:
     sliders.first.focus()
     for _ in range(10):
         boss.keyboard.press("ArrowRight")
-    values = [float(one.input_value() or 0) for one in shares.all()]
+    values = [float(share.input_value() or 0) for share in shares.all()]
     assert sum(values) == pytest.approx(100)
     boss.get_by_label("The one action (its id)").first.fill("quiet")
     boss.get_by_role("button", name="Save and go on").click()
@@ -145,19 +145,19 @@ def test_the_snippets_run_as_they_are_shown_and_overview_changes_by_itself(
 
 
 def _traffic(site: Site, count: int) -> None:
-    """What an app would send: decisions in several rounds, so that several model versions are trained."""
+    """Send an app's traffic: decisions in several rounds, so that several model versions are trained."""
     client = site.client
     for start in range(0, count, 100):
-        asked: list[dict[str, Any]] = [
+        bodies: list[dict[str, Any]] = [
             {"unit_id": f"person-{start + n}", "context": {"visits": n % 5, "newcomer": n % 5 == 0}} for n in range(100)
         ]
-        decided = client.decide_many(KEY, asked)
+        decided = client.decide_many(KEY, bodies)
         client.reward_many(
             {
-                one["decision_id"]: float(
-                    one["action"]["id"] == ("steps" if request["context"]["newcomer"] else "news")
+                decision["decision_id"]: float(
+                    decision["action"]["id"] == ("steps" if request["context"]["newcomer"] else "news")
                 )
-                for one, request in zip(decided, asked, strict=True)
+                for decision, request in zip(decided, bodies, strict=True)
             }
         )
         _wait_until_settled(site, start + 100)
@@ -242,7 +242,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(chromium: Browser, site: S
     for tab in ("", "results", "off-policy", "policy", "decisions", "log", "integration"):
         answer = page.goto(f"{site.url}{ONE}/{tab}")
         assert answer is not None and answer.status == 200
-        buttons = [one.inner_text() for one in page.locator("main form[method=post] button").all()]
+        buttons = [button.inner_text() for button in page.locator("main form[method=post] button").all()]
         assert buttons == [], tab
     answer = page.goto(f"{site.url}/admin/users")
     assert answer is not None and answer.status == 403

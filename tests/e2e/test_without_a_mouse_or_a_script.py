@@ -40,11 +40,11 @@ def test_an_experiment_is_defined_and_started_without_javascript(chromium: Brows
 
 
 def _tab_to(page: Page, name: str, most: int = 40) -> None:
-    """Press Tab until the element of that name has the focus, which must be visible then."""
+    """Press Tab until the element with that name has the focus, which must be visible then."""
     for _ in range(most):
         page.keyboard.press("Tab")
-        found = page.evaluate("(document.activeElement.innerText || document.activeElement.name || '').trim()")
-        if found.startswith(name):
+        focused = page.evaluate("(document.activeElement.innerText || document.activeElement.name || '').trim()")
+        if focused.startswith(name):
             outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             shadow = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
             assert outline != "none" or shadow != "none", f"nothing shows that {name} has the focus"

@@ -67,8 +67,8 @@ def test_a_message_is_composed_seen_started_and_decided(page: Page, site: Site, 
     page.get_by_role("button", name="Create the experiment").click()
     page.get_by_role("button", name="Start the experiment").click()
     expect(page.locator(".pill", has_text="running").first).to_be_visible()
-    asked = {"experiment": KEY, "unit_id": "u", "variables": {"name": "Bo"}}
-    answer = site.client.post("/v1/messages/decide", asked)
+    body = {"experiment": KEY, "unit_id": "u", "variables": {"name": "Bo"}}
+    answer = site.client.post("/v1/messages/decide", body)
     assert answer.status == 201, answer.raw
     said = answer.body["message"]
     assert f"{said['title']}: {said['body']}" in (
@@ -78,7 +78,7 @@ def test_a_message_is_composed_seen_started_and_decided(page: Page, site: Site, 
     )
 
 
-def test_mistakes_of_a_composed_message_are_mended_on_a_phone_without_a_script(
+def test_errors_of_a_composed_message_are_fixed_on_a_phone_without_a_script(
     chromium: Browser, site: Site, axe: Path
 ) -> None:
     context = chromium.new_context(

@@ -1,4 +1,4 @@
-"""The wizard's forms for messages, people and feedback, full and with mistakes: accessible, on a phone, and with a script."""
+"""The wizard's forms for messages, people and feedback, complete and with errors: accessible, on a phone, and with a script."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +19,13 @@ def drafts(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     context = chromium.new_context()
     page = context.new_page()
     sign_in(page, site)
-    found = {}
+    addresses = {}
     for key in ("messages", "composed"):
         page.goto(f"{site.url}/admin/experiments/{key}/")
         page.get_by_role("button", name="Change", exact=True).click()
         page.wait_for_url("**/admin/drafts/**")
-        found[key] = page.url.rsplit("/", 1)[0]
-    yield found
+        addresses[key] = page.url.rsplit("/", 1)[0]
+    yield addresses
     context.close()
 
 
@@ -57,7 +57,7 @@ def test_full_forms_and_their_mistakes_are_accessible_on_a_phone(
     context.close()
 
 
-def test_a_message_is_written_with_a_script_and_seen_as_the_sample_user_gets_it(
+def test_a_message_is_written_with_a_script_and_previewed_for_the_sample_user(
     chromium: Browser, site: Site, drafts: dict[str, str]
 ) -> None:
     context = chromium.new_context()

@@ -62,8 +62,8 @@ def test_every_estimator_interval_and_verdict_code_is_explained_in_the_statistic
         assert f"`{name}`" in guide, name
     source = Path(verdict.__file__).read_text()
     codes = {line.split('Reason("')[1].split('"')[0] for line in source.splitlines() if 'return Reason("' in line}
-    assert codes == set(verdict_words.WORDS)
-    for code in codes:
+    assert codes == set(verdict_words.WORDS) - verdict_words.OF_THE_PLATFORM
+    for code in verdict_words.WORDS:
         assert f"`{code}`" in guide, code
 
 

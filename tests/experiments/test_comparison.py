@@ -10,9 +10,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from experiments import bayes, comparison, cuped, multiplicity, proportions
+from experiments.arm_cells import ArmCell, Stratum
 from experiments.comparison import ArmEstimate
 from experiments.non_inferiority import non_inferiority
-from experiments.strata import ArmCell, Stratum, compare_strata
+from experiments.strata import compare_strata
 from experiments.sums import Moments
 from experiments.validation import DataError
 

@@ -19,7 +19,8 @@ from experiments import (
     report,
     verdict,
 )
-from experiments.strata import ArmCell, Stratum, compare_strata
+from experiments.arm_cells import ArmCell, Stratum
+from experiments.strata import Level, compare_strata
 from experiments.sums import Moments
 from experiments.validation import DataError
 
@@ -253,5 +254,5 @@ def test_a_plan_has_the_power_that_it_states_when_the_page_is_read_at_every_look
 def _rejects(wins: Any, n: int, tuned_at: float) -> bool:
     rates = [float(count) / n for count in wins]
     cells = [ArmCell(Moments(n, np.array([p, 1.0]), np.diag([p * (1 - p) * n, 0.0])), p) for p in rates]
-    found = compare_strata([Stratum(*cells)], tuned_at=tuned_at, value_range=(0.0, 1.0))
+    found = compare_strata([Stratum(*cells)], level=Level(tuned_at=tuned_at), value_range=(0.0, 1.0))
     return found.always_valid.p_value is not None and found.always_valid.p_value < 0.05

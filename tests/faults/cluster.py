@@ -21,8 +21,8 @@ from tests.service import Client, descendants
 class Cluster:
     """One server that writes its log at each commit.
 
-    Without fsync: a killed process leaves what it wrote with the kernel, so fsync decides only about a power cut, which
-    no test here makes; and a disk that stalls for seconds, as shared ones do, would look like a service that does not recover.
+    Without fsync: the kernel keeps what a killed process wrote, so fsync matters only for a power cut, which no test here
+    simulates. And a shared disk that stalls for seconds would look like a service that does not recover.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Cluster:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL every process at once: nothing is flushed that was not flushed."""
+        """SIGKILL every process at once, so that nothing more is flushed."""
         self._signal(signal.SIGKILL)
         assert self.server.process is not None
         self.server.process.wait(10)
@@ -66,7 +66,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def frozen(cluster: Cluster) -> Iterator[None]:
-    """The database neither answers nor refuses for the length of a block."""
+    """The database neither answers nor refuses for the duration of a block."""
     cluster.freeze()
     try:
         yield
@@ -75,7 +75,7 @@ def frozen(cluster: Cluster) -> Iterator[None]:
 
 
 class Load:
-    """Clients in threads that decide and reward without pause, and note every acknowledgement."""
+    """Clients in threads that decide and reward without pause, and record every acknowledgement."""
 
     def __init__(self, client: Client, experiment: str, threads: int = 4) -> None:
         self.decided: dict[str, float] = {}  # id -> propensity, as answered 201 or 200

@@ -1,4 +1,4 @@
-"""PostgreSQL frozen, then killed under load: answers in time, recovery by itself, nothing acknowledged is lost."""
+"""PostgreSQL frozen, then killed under load: answers in time, automatic recovery, nothing acknowledged is lost."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +11,13 @@ from tests.service import Answer, Client, Web, bandit, query, wait_for
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 6.0  # the deadline is 3 s; a busy machine adds to it
-SOON_S = 20.0  # a fault that heals needs no time of ours; a busy machine does
+SOON_S = 20.0  # recovery itself needs no time, but a busy machine does
 
 
 def test_while_the_database_is_frozen_every_answer_is_503_in_time_and_then_all_is_well(
     web: Web, client: Client, cluster: Cluster, durable_url: str
 ) -> None:
-    """Twelve callers at once, so that none may wait for another one's deadline."""
+    """Twelve callers at once, because no caller may wait for another caller's deadline."""
     client.make("cold", arms=bandit())
     calls = [
         ("POST", "/v1/decide", {"experiment": "fault", "unit_id": "u", "decision_id": "frozen"}),
@@ -71,7 +71,9 @@ def test_a_freeze_under_load_loses_nothing_and_counts_nothing_that_was_refused(
     )
 
 
-def test_what_was_refused_counts_once_its_caller_asks_again(client: Client, cluster: Cluster, durable_url: str) -> None:
+def test_a_refused_decision_counts_once_its_caller_asks_again(
+    client: Client, cluster: Cluster, durable_url: str
+) -> None:
     with frozen(cluster):
         assert client.decide("fault", decision_id="asked-again").status == 503
     answer = wait_for(lambda: (a := client.decide("fault", decision_id="asked-again")).status < 300 and a, SOON_S)

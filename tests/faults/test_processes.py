@@ -48,12 +48,12 @@ def test_a_killed_web_process_loses_nothing_acknowledged(durable_url: str) -> No
 def test_a_worker_killed_in_the_middle_of_a_round_learns_everything_exactly_once(
     client: Client, durable_url: str, redis_url: str
 ) -> None:
-    """The round is held where it has done its work and wants to commit it, and dies there."""
+    """A lock stops the round before its commit, and the worker is killed there."""
     import psycopg2
 
     experiment_id = _experiment(client, durable_url, "worker-killed")
     decided = client.decide_many("worker-killed", [{"context": {"n": n % 7}} for n in range(1000)])
-    client.reward_many({one["decision_id"]: float(one["action"]["id"] == "b") for one in decided})
+    client.reward_many({decision["decision_id"]: float(decision["action"]["id"] == "b") for decision in decided})
     holding = psycopg2.connect(durable_url)
     held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%training_ledger%%'"
     worker = Worker(durable_url, redis_url)
@@ -97,7 +97,7 @@ def test_without_redis_and_without_a_worker_decisions_and_rewards_go_on_and_trai
 
     def some(count: int) -> None:
         decided = client.decide_many("no-redis", [{} for _ in range(count)])
-        client.reward_many({one["decision_id"]: 1.0 for one in decided})
+        client.reward_many({decision["decision_id"]: 1.0 for decision in decided})
 
     with running_worker(durable_url, redis_server.url()):
         some(10)

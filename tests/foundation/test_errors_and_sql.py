@@ -1,4 +1,4 @@
-"""Rules over the source: every error code is explained and used, and SQL stands only in the store."""
+"""Rules over the source: every error code is explained and used, and only stores contain SQL."""
 
 import ast
 import re
@@ -27,16 +27,16 @@ def test_the_codes_in_the_source_are_the_codes_that_are_explained() -> None:
     assert used == set(CODES) - {"internal_error"}
 
 
-def test_sql_stands_only_in_the_store() -> None:
+def test_only_stores_contain_sql() -> None:
     statement = re.compile(r"\b(?:SELECT .+ FROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM)\b")
-    found = []
+    wrong = []
     for name, text in _sources().items():
         if "store" in Path(name).parts or name.startswith("embedded/"):
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and statement.search(node.value):
-                found.append(f"{name}:{node.lineno}")
-    assert found == []
+                wrong.append(f"{name}:{node.lineno}")
+    assert wrong == []
 
 
 class _Original(Exception):
@@ -49,6 +49,6 @@ class _Original(Exception):
     ("pgcode", "outage"),
     [(None, True), ("57P01", True), ("57014", True), ("08006", True), ("53300", True), ("54000", False)],
 )
-def test_only_what_mends_by_itself_counts_as_an_outage(pgcode: str | None, outage: bool) -> None:
-    """A row beyond PostgreSQL's limits is an OperationalError too: taken for an outage it would be tried for ever."""
+def test_only_errors_that_a_retry_can_fix_count_as_outages(pgcode: str | None, outage: bool) -> None:
+    """A row beyond PostgreSQL's limits is an OperationalError too; as an outage it would be retried for ever."""
     assert is_outage(exc.OperationalError("x", {}, _Original(pgcode))) is outage

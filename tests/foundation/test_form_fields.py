@@ -1,4 +1,4 @@
-"""Kinds of form fields: what is typed becomes a value, a value is typed back, and what cannot be read is told and kept."""
+"""Kinds of form fields: texts become values, values become texts, and unreadable texts are reported and kept."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def test_a_posted_form_is_a_tree_of_texts_and_makes_a_document() -> None:
     }
 
 
-def test_before_anything_is_typed_fields_begin_as_they_say() -> None:
+def test_fields_begin_with_their_defaults() -> None:
     tree = FORM.tree()
     assert (tree["share"], tree["wait_s:unit"], tree["boxes"]) == ("5", "hours", ["a"])
     assert tree["rows"] == [{"key": "first", "limit": ""}]
@@ -95,14 +95,14 @@ def test_before_anything_is_typed_fields_begin_as_they_say() -> None:
         ),
     )
 )
-def test_a_value_that_is_typed_reads_back_the_same(case: tuple[Kind, Any]) -> None:
+def test_the_text_of_a_value_reads_back_to_the_value(case: tuple[Kind, Any]) -> None:
     kind, value = case
     findings = Findings()
     assert kind.read(kind.typed(value, "x"), "x", "/x", findings) == value
     assert not findings.problems
 
 
-def test_an_empty_text_says_nothing_or_what_it_stands_for() -> None:
+def test_an_empty_text_has_no_value_or_its_default() -> None:
     assert Text().read({"x": " "}, "x", "/x", Findings()) is ABSENT
     assert Json(empty={}).read({"x": ""}, "x", "/x", Findings()) == {}
     assert Json(empty={}, without={}).typed({}, "x") == {"x": ""}
@@ -122,14 +122,14 @@ def test_an_empty_text_says_nothing_or_what_it_stands_for() -> None:
         ("", ""),
     ],
 )
-def test_what_a_rule_says_stands_beside_the_field_of_its_pointer_or_around_it(path: str, field: str) -> None:
+def test_an_error_of_a_rule_is_beside_the_field_of_its_pointer_or_around_it(path: str, field: str) -> None:
     findings = Findings()
     findings.moved |= {"/there/de": "/inner/low", "/there/de/AT": "/rows/0/key"}
     findings.beside(FieldError(path, "missing"), {name for name, _ in texts_of(FORM.tree())})
     assert list(findings.problems) == [field]
 
 
-def test_of_two_mistakes_of_a_field_the_first_is_told() -> None:
+def test_the_first_of_two_errors_of_a_field_is_shown() -> None:
     findings = Findings()
     findings.add("/x", "missing")
     findings.beside(FieldError("/x", "not_a_number"), ["/x"])
@@ -144,7 +144,7 @@ def test_limits_are_written_as_their_field_is_typed() -> None:
     assert list(told(FORM, findings).values()) == ["Give at most 50%.", "Give at most 1 day.", "Give at most 1,000."]
 
 
-def test_buttons_add_and_remove_rows_that_there_are() -> None:
+def test_buttons_add_and_remove_existing_rows() -> None:
     tree = FORM.tree()
     for do in (
         "add /rows",

@@ -21,7 +21,7 @@ from tests.service import Loop, bandit, query, runtime_of, settings, wait_for
 
 @contextmanager
 def _blocked(database_url: str, table: str = "decisions") -> Iterator[None]:
-    """Nobody else reads or writes a table."""
+    """Lock a table against all readers and writers."""
     connection = psycopg2.connect(database_url)
     try:
         with connection.cursor() as cursor:
@@ -33,13 +33,13 @@ def _blocked(database_url: str, table: str = "decisions") -> Iterator[None]:
 
 @pytest.fixture
 def hasty(database_url: str) -> Iterator[Loop]:
-    """A process whose callers wait for half a second only."""
+    """A process whose callers wait only half a second."""
     with runtime_of(database_url, LOOPWISE_DECIDE_DEADLINE_S="0.5", LOOPWISE_STATEMENT_TIMEOUT_S="20") as runtime:
         yield Loop(runtime, database_url)
 
 
 class _Recorder:
-    """A handler that notes what it stores, in a table of its own."""
+    """A handler that stores rows in a table of its own."""
 
     def __init__(self) -> None:
         self.gone: list[Any] = []
@@ -76,7 +76,7 @@ def test_many_callers_share_few_commits(loop: Loop, database_url: str, writer: t
         waiting = [pool.submit(commit.submit, recorder.handler, [f"shared-{n}"]) for n in range(8)]
         wait_for(lambda: commit._waiting_rows == 8, 20)
         commit.start()
-        assert [one.result() for one in waiting] == [[f"shared-{n}"] for n in range(8)]
+        assert [future.result() for future in waiting] == [[f"shared-{n}"] for n in range(8)]
     assert batches == [8]
     assert query(database_url, transactions) == [(1,)]
 
@@ -91,7 +91,7 @@ def test_a_commit_holds_rows_of_one_kind(loop: Loop, database_url: str, writer: 
             waiting.append(pool.submit(commit.submit, recorder.handler, [f"kind-{number}"]))
             wait_for(lambda: commit._waiting_rows == len(waiting), 20)
         commit.start()
-        assert [one.result() for one in waiting] == [[f"kind-{number}"] for number in range(5)]
+        assert [future.result() for future in waiting] == [[f"kind-{number}"] for number in range(5)]
     assert (first.jobs, second.jobs) == ([["kind-0"], ["kind-2"], ["kind-4"]], [["kind-1"], ["kind-3"]])
     assert batches == [3, 2]
     together = (
@@ -114,7 +114,7 @@ def test_a_commit_is_as_large_as_it_may_be_and_no_larger(loop: Loop) -> None:
     assert batches == [4, 1]
 
 
-def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(
+def test_a_bad_row_is_refused_and_the_others_are_stored(
     loop: Loop, database_url: str, writer: tuple[GroupCommit, list[int]]
 ) -> None:
     commit, _ = writer
@@ -127,8 +127,8 @@ def test_a_spoilt_row_is_refused_and_does_not_hurt_its_neighbours(
         with pytest.raises(Exception, match="noted_value_check"):
             waiting[1].result()
         assert waiting[2].result() == ["right"]
-    found = query(database_url, "SELECT value FROM noted WHERE value IN ('left', 'right', 'spoilt') ORDER BY value")
-    assert found == [("left",), ("right",)]
+    rows = query(database_url, "SELECT value FROM noted WHERE value IN ('left', 'right', 'spoilt') ORDER BY value")
+    assert rows == [("left",), ("right",)]
 
 
 def test_a_handlers_own_refusal_reaches_its_caller_only(writer: tuple[GroupCommit, list[int]]) -> None:
@@ -162,9 +162,9 @@ def test_a_caller_that_gave_up_before_its_row_was_taken_stores_nothing(hasty: Lo
         first = pool.submit(hasty.decide, "given-up", [{"decision_id": "in the writer"}])
         wait_for(lambda: _writing(database_url), 20)
         second = pool.submit(hasty.decide, "given-up", [{"decision_id": "in the queue"}])
-        for one in (first, second):
+        for future in (first, second):
             with pytest.raises(Unavailable):
-                one.result()
+                future.result()
     stored = "SELECT state, closes_at IS NULL FROM decisions WHERE id = %s"
     wait_for(lambda: query(database_url, stored, "in the writer") == [("unanswered", True)], 20)
     assert query(database_url, stored, "in the queue") == []
@@ -175,7 +175,7 @@ def _writing(database_url: str) -> bool:
     return bool(query(database_url, waiting)[0][0])
 
 
-def test_what_nobody_was_shown_is_not_learned_from_until_its_caller_asks_again(hasty: Loop, database_url: str) -> None:
+def test_an_unanswered_decision_is_not_learned_from_until_its_caller_asks_again(hasty: Loop, database_url: str) -> None:
     experiment_id = hasty.make("unanswered", arms=bandit())
     with _blocked(database_url), pytest.raises(Unavailable):
         hasty.decide("unanswered", [{"decision_id": "asked twice"}])
@@ -192,7 +192,7 @@ def test_what_nobody_was_shown_is_not_learned_from_until_its_caller_asks_again(h
 
 
 def test_a_decision_that_was_learned_from_is_never_marked_unanswered(hasty: Loop, database_url: str) -> None:
-    """Its caller gave up, and a round was faster than the mark: marked now, a retry would be learned a second time."""
+    """Its caller gave up, and a round was faster than the mark. With the mark, a retry would be learned a second time."""
     from app.deciding.store import decisions
 
     experiment_id = hasty.learn("learned-first", 5)
@@ -210,7 +210,7 @@ def test_a_round_and_a_mark_at_once_agree_about_a_decision(hasty: Loop, database
 
     experiment_id = hasty.make("raced-mark", arms=bandit())
     for lap in range(15):
-        (one,) = hasty.decide("raced-mark", [{"unit_id": str(lap)}])
+        (decision,) = hasty.decide("raced-mark", [{"unit_id": str(lap)}])
         hasty.close_windows(experiment_id)
         together = threading.Barrier(2)
 
@@ -224,7 +224,7 @@ def test_a_round_and_a_mark_at_once_agree_about_a_decision(hasty: Loop, database
             hasty.train(experiment_id)
 
         with ThreadPoolExecutor(2) as pool:
-            for done in (pool.submit(mark, one["decision_id"]), pool.submit(learn)):
+            for done in (pool.submit(mark, decision["decision_id"]), pool.submit(learn)):
                 done.result()
     both = query(
         database_url,
@@ -270,7 +270,7 @@ def test_stopping_writes_what_still_waits(database_url: str) -> None:
             waiting = [pool.submit(loop.decide, "stopped", [{"decision_id": f"last-{n}"}]) for n in range(4)]
             wait_for(lambda: queue.came == 4, 20)
             runtime.log_writer.stop()
-            assert [one.result()[0]["decision_id"] for one in waiting] == [f"last-{n}" for n in range(4)]
+            assert [future.result()[0]["decision_id"] for future in waiting] == [f"last-{n}" for n in range(4)]
         assert time.monotonic() - began < 10
 
 
@@ -279,9 +279,9 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
     from app.foundation.store.engine import transaction
 
     loop.make("late-mark")
-    asked = {"decision_id": "late-mark-1"}
-    first = loop.decide("late-mark", [asked])
-    assert loop.decide("late-mark", [asked]) == first  # the retry, answered elsewhere
+    body = {"decision_id": "late-mark-1"}
+    first = loop.decide("late-mark", [body])
+    assert loop.decide("late-mark", [body]) == first  # the retry, answered elsewhere
     loop.decide("late-mark", [{"decision_id": "late-mark-2"}])
     with transaction(loop.runtime.engine) as connection:
         decisions.mark_unanswered(connection, ["late-mark-1", "late-mark-2"])
@@ -290,13 +290,13 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
 
 
 def test_a_connection_that_breaks_in_use_is_not_lost_to_the_pool(loop: Loop) -> None:
-    """The writer's pool holds one: if it were lost, the process would never write again."""
+    """The writer's pool has one connection; without it the process would never write again."""
     engine = loop.runtime.log_writer._autocommit
     for _ in range(3):
         with engine.connect() as connection:
             pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             query(loop.database_url, "SELECT pg_terminate_backend(%s)", pid)
         with contextlib.suppress(OperationalError), engine.connect() as connection:
-            connection.exec_driver_sql("SELECT 1")  # the broken one is found out
+            connection.exec_driver_sql("SELECT 1")  # the broken connection fails here
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1

@@ -1,4 +1,4 @@
-"""An upgrade of a filled log: decisions go on meanwhile, and an upgrade that was killed begins again."""
+"""An upgrade of a filled log: decisions go on in the meantime, and an upgrade that was killed begins again."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Addresses that users type never lead inside, however they are written."""
+"""Addresses from users never reach the inside of the network, however they are written."""
 
 import ast
 import ipaddress
@@ -73,13 +73,15 @@ def test_in_development_this_machine_may_be_called_and_nothing_else_over_plain_h
 
 
 @pytest.mark.parametrize(
-    "found",
+    "addresses",
     [["127.0.0.1"], ["10.1.2.3"], ["8.8.8.8", "169.254.169.254"], ["::1"], ["::ffff:10.0.0.1"], ["fe80::1%eth0"]],
 )
-def test_a_name_that_leads_inside_is_refused_also_when_only_one_of_its_addresses_does(
-    found: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_name_is_refused_if_any_of_its_addresses_is_private(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (one, 443)) for one in found])
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 443)) for address in addresses]
+    )
     monkeypatch.setattr(outgoing, "_connect", lambda *_: pytest.fail("it was called"))
     with pytest.raises(Refused):
         post("https://inside.example/", b"", {}, allow_loopback=False)
@@ -87,7 +89,9 @@ def test_a_name_that_leads_inside_is_refused_also_when_only_one_of_its_addresses
 
 def test_a_name_is_resolved_once_and_the_call_goes_to_that_address(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([["203.0.113.9"], ["127.0.0.1"]])
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (one, 443)) for one in next(answers)])
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 443)) for address in next(answers)]
+    )
     monkeypatch.setattr(
         ipaddress.IPv4Address, "is_global", True
     )  # an address for documentation stands for a public one
@@ -175,12 +179,12 @@ def test_a_server_that_answers_byte_by_byte_does_not_stretch_the_deadline(monkey
 
 
 @pytest.mark.parametrize("said", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000, b"H" * 200_000])
-def test_what_is_not_http_is_a_failure(said: bytes) -> None:
+def test_an_answer_that_is_not_http_is_a_failure(said: bytes) -> None:
     with _server(lambda connection, _: connection.sendall(said)) as port, pytest.raises(Failed):
         _post(port)
 
 
-def test_nobody_there_is_a_failure() -> None:
+def test_a_refused_connection_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(Failed):
@@ -224,13 +228,13 @@ CLIENTS = {"http.client", "urllib.request", "requests", "httpx", "aiohttp", "url
 
 
 def _imports(path: Path) -> set[str]:
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found & CLIENTS
+            imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return imported & CLIENTS
 
 
 def test_only_one_module_makes_outgoing_calls() -> None:

@@ -1,4 +1,4 @@
-"""The migrations make what the tables say."""
+"""The migrations create the schema that the tables declare."""
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -15,7 +15,7 @@ def test_the_migrations_and_the_tables_agree(database_url: str) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_the_comparison_would_see_a_difference(database_url: str) -> None:
+def test_the_comparison_reports_a_difference(database_url: str) -> None:
     with engine_of(database_url) as engine, engine.connect() as connection:
         connection.execute(text("ALTER TABLE rewards DROP COLUMN late"))
         context = MigrationContext.configure(connection)
@@ -31,7 +31,7 @@ def test_migrating_again_changes_nothing_and_several_at_once_take_turns(empty_da
     assert query(empty_database_url, "SELECT count(*) FROM platform") == [(1,)]
 
 
-def test_the_log_refuses_what_no_correct_program_writes(database_url: str) -> None:
+def test_the_log_refuses_impossible_values(database_url: str) -> None:
     import psycopg2
     import pytest
 

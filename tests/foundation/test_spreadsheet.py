@@ -33,14 +33,14 @@ def test_everything_else_stays_as_it_is(value: Any) -> None:
     assert neutral(value) is value
 
 
-def test_csv_holds_what_went_in() -> None:
+def test_csv_has_the_same_rows() -> None:
     rows = [(text, -0.1, -7, AT) for text in HOSTILE + HARMLESS] + [(None, None, None, None)]
     text = written("csv", rows[:5], rows[5:]).read().decode()
-    found = list(csv.reader(io.StringIO(text, newline="")))
-    assert found[0] == ["text", "number", "integer", "at"]
-    assert found[1] == ["'=cmd|' /C calc'!A0", "-0.1", "-7", "2026-01-31T12:30:00.123456+00:00"]
-    assert [row[0] for row in found[1:-1]] == [f"'{text}" for text in HOSTILE] + HARMLESS
-    assert found[-1] == ["", "", "", ""]
+    cells = list(csv.reader(io.StringIO(text, newline="")))
+    assert cells[0] == ["text", "number", "integer", "at"]
+    assert cells[1] == ["'=cmd|' /C calc'!A0", "-0.1", "-7", "2026-01-31T12:30:00.123456+00:00"]
+    assert [row[0] for row in cells[1:-1]] == [f"'{text}" for text in HOSTILE] + HARMLESS
+    assert cells[-1] == ["", "", "", ""]
 
 
 def test_numbers_keep_every_digit() -> None:

@@ -16,7 +16,7 @@ from app.foundation.words import api_sentence, page_sentence
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for name in ("app", "bandits") for path in sorted((ROOT / name).rglob("*.py"))]
-# Who is given a code, and at which position; the parameters come next.
+# The functions that take a code, and its position; the parameters follow it.
 TAKES_CODE = {
     "FieldError": 1,
     "Problem": 1,
@@ -56,18 +56,18 @@ def given() -> Iterator[Given]:
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TAKES_CODE:
                     if isinstance(scope, ast.Module) and node.func.id in GIVES_PARAMS:
                         continue  # seen with its function
-                    place = TAKES_CODE[node.func.id]
-                    if len(node.args) > place and isinstance(node.args[place], ast.Constant):
-                        yield Given(f"{path}:{node.lineno}", node.args[place].value, _params(node, dictionaries))
+                    position = TAKES_CODE[node.func.id]
+                    if len(node.args) > position and isinstance(node.args[position], ast.Constant):
+                        yield Given(f"{path}:{node.lineno}", node.args[position].value, _params(node, dictionaries))
 
 
 def _params(node: ast.Call, dictionaries: dict[str, ast.Dict]) -> set[str] | None:
-    place = GIVES_PARAMS.get(node.func.id)  # type: ignore[attr-defined]
-    if place is None:
+    params_at = GIVES_PARAMS.get(node.func.id)  # type: ignore[attr-defined]
+    if params_at is None:
         return None
-    if len(node.args) <= place:
+    if len(node.args) <= params_at:
         return set()
-    params = node.args[place]
+    params = node.args[params_at]
     params = dictionaries.get(params.id, params) if isinstance(params, ast.Name) else params
     return {key.value for key in params.keys} if isinstance(params, ast.Dict) else None  # type: ignore[union-attr]
 
@@ -79,11 +79,11 @@ def names_of(template: str) -> set[str]:
 def test_every_code_that_the_source_gives_has_words_and_gets_the_parameters_that_they_name() -> None:
     known = list(given())
     assert len(known) > 120
-    for one in known:
-        assert one.code in WORDS, one
-        if one.params is not None:
-            words = WORDS[one.code]
-            assert names_of(words.api) | names_of(words.page) <= one.params, one
+    for use in known:
+        assert use.code in WORDS, use
+        if use.params is not None:
+            words = WORDS[use.code]
+            assert names_of(words.api) | names_of(words.page) <= use.params, use
 
 
 def test_every_code_in_the_table_is_used() -> None:
@@ -145,18 +145,18 @@ class Shape(Model):
         ("unknown", 1, "unknown_field", "There is no such field; leave it out."),
     ],
 )
-def test_what_pydantic_says_becomes_a_code_with_its_limit(name: str, value: Any, code: str, words: str) -> None:
+def test_errors_of_pydantic_become_codes_with_their_limits(name: str, value: Any, code: str, words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Shape.model_validate({name: value})
-    (found,) = pydantic_fields(caught.value, {name: value})
-    assert (found.path, found.code) == (f"/{name}", code)
-    assert found.on_page().startswith(words)
-    assert found.message and "{" not in found.message.replace('{"', "")
+    (problem,) = pydantic_fields(caught.value, {name: value})
+    assert (problem.path, problem.code) == (f"/{name}", code)
+    assert problem.on_page().startswith(words)
+    assert problem.message and "{" not in problem.message.replace('{"', "")
 
 
 @pytest.mark.parametrize(
     ("value", "words"), [(90.0, "90"), (1e6, "1,000,000"), (0.05, "0.05"), (float("inf"), "inf"), ([], "none")]
 )
 def test_numbers_and_lists_are_written_for_reading(value: JsonValue, words: str) -> None:
-    found = FieldError("/x", "unknown_arm", {"known": value})
-    assert found.message.endswith(f"give one of {words}")
+    problem = FieldError("/x", "unknown_arm", {"known": value})
+    assert problem.message.endswith(f"give one of {words}")

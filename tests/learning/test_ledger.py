@@ -110,11 +110,11 @@ def test_a_decision_is_settled_once_and_without_an_outcome_if_it_may_not_be_anal
         training.Outcome(due["private"]._replace(refused=["analyse"]), 1.0, 1),
     ]
     with transaction(loop.runtime.engine) as connection:
-        training.settle(connection, settled_id, "learned", outcomes, 4)
-    columns = "decision_id, arm, unit_id, reward, events, decided_at, feedback_version"
+        training.settle(connection, settled_id, "learned", outcomes, 4, {1: 600.0})
+    columns = "decision_id, arm, unit_id, reward, events, decided_at, feedback_version, config_version, opened_at"
     stored = f"SELECT {columns} FROM outcomes WHERE experiment_id = %s"
     one = due["counts"]
     assert query(loop.database_url, stored, settled_id) == [
-        ("counts", "learned", one.unit_id, 0.5, 3, one.decided_at, 4)
+        ("counts", "learned", one.unit_id, 0.5, 3, one.decided_at, 4, 1, one.decided_at)
     ]
     assert _due(loop, settled_id, "2101-01-01") == []

@@ -1,4 +1,4 @@
-"""The pages of deliveries and webhooks: every attempt is told, secrets are shown once, and who may send data out."""
+"""The pages of deliveries and webhooks: every attempt is shown, secrets are shown once, and only some roles may send data out."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def empty(viewer: Browser, admin: Browser) -> tuple[Page, Page]:
     return viewer.get("/admin/deliveries"), admin.get("/admin/webhooks")
 
 
-def test_empty_pages_say_what_will_stand_there(empty: tuple[Page, Page]) -> None:
+def test_empty_pages_explain_their_content(empty: tuple[Page, Page]) -> None:
     log, hooks = empty
     assert log.status == 200 and "No delivery yet" in log.text
     assert hooks.status == 200 and "There is none yet" in hooks.text
@@ -53,7 +53,7 @@ def test_a_secret_is_shown_once_and_another_one_after_a_rotation(admin: Browser)
     assert "whsec_" not in admin.get("/admin/audit-log").html
 
 
-def test_mistakes_stand_beside_their_fields(admin: Browser, database_url: str) -> None:
+def test_errors_are_beside_their_fields(admin: Browser, database_url: str) -> None:
     for key, url, told in (
         ("no key", URL, "beginning with a letter or a digit"),
         ("inside", "https://127.0.0.1/hook", "public"),
@@ -88,21 +88,23 @@ def test_a_webhook_is_moved_paused_and_deleted_when_its_key_is_typed(admin: Brow
     assert admin.get("/admin/webhooks/once").status == 404
 
 
-def test_of_two_who_change_a_webhook_at_once_the_second_is_told(admin: Browser) -> None:
-    """A second rotation would make the secret worthless that the first person has just copied."""
+def test_the_second_of_two_people_who_change_a_webhook_sees_the_conflict(admin: Browser) -> None:
+    """A second rotation would invalidate the secret that the first person has just copied."""
     admin.post("/admin/webhooks", {"key": "shared", "url": URL})
     address = "/admin/webhooks/shared"
     both = admin.version(address)
     assert "Copy it now" in admin.post(address, {"do": "rotate", "version": both}).text
-    again = admin.post(address, {"do": "rotate", "version": both})
-    assert again.status == 409 and "Somebody changed this webhook" in again.text and "whsec_" not in again.html
-    told = admin.post(address, {"do": "url", "url": URL + "/mine", "version": both})
-    assert told.status == 409 and f'value="{URL}/mine"' in told.html and "Nothing was overwritten" in told.text
+    second = admin.post(address, {"do": "rotate", "version": both})
+    assert second.status == 409 and "Somebody changed this webhook" in second.text and "whsec_" not in second.html
+    conflict = admin.post(address, {"do": "url", "url": URL + "/mine", "version": both})
+    assert (
+        conflict.status == 409 and f'value="{URL}/mine"' in conflict.html and "Nothing was overwritten" in conflict.text
+    )
     newest = {"do": "url", "url": URL + "/mine", "version": str(int(both) + 1)}
     assert "has another address" in admin.post(address, newest).text
 
 
-def test_a_webhook_that_does_not_answer_is_told_of(admin: Browser, sending: Sending) -> None:
+def test_a_webhook_that_does_not_answer_is_shown(admin: Browser, sending: Sending) -> None:
     with receiving() as gone:
         sending.webhook("gone", gone.url)
     sending.make("gone", "waits")
@@ -112,7 +114,9 @@ def test_a_webhook_that_does_not_answer_is_told_of(admin: Browser, sending: Send
     query(sending.database_url, "UPDATE deliveries SET status = 'failed', next_at = NULL WHERE unit_id = 'waits'")
 
 
-def test_every_attempt_is_told_and_a_delivery_is_sent_again(viewer: Browser, editor: Browser, sending: Sending) -> None:
+def test_every_attempt_is_shown_and_a_delivery_is_sent_again(
+    viewer: Browser, editor: Browser, sending: Sending
+) -> None:
     with receiving(lambda _, number: 500 if number == 1 else 200) as receiver:
         sending.webhook("calls", receiver.url)
         sending.make("calls", HOSTILE)
@@ -126,9 +130,9 @@ def test_every_attempt_is_told_and_a_delivery_is_sent_again(viewer: Browser, edi
         assert "2 attempts" in page.text and "HTTP 200 after" in page.text
         number = sending.log("calls")[0]["id"]
         assert viewer.post(f"/admin/deliveries/{number}/replay").status == 403
-        again = editor.post(f"/admin/deliveries/{number}/replay", {"webhook": "calls", "status": "delivered"})
-        assert "is on its way again" in again.text and again.address.endswith("?webhook=calls&status=delivered")
-        assert "No delivery is like that" in again.text
+        second = editor.post(f"/admin/deliveries/{number}/replay", {"webhook": "calls", "status": "delivered"})
+        assert "is on its way again" in second.text and second.address.endswith("?webhook=calls&status=delivered")
+        assert "No delivery is like that" in second.text
         sending.send()
         assert len(receiver.calls) == 3
         assert "3 attempts" in viewer.get("/admin/deliveries").text
@@ -144,7 +148,7 @@ def test_a_held_message_waits_for_the_app_and_is_not_sent(editor: Browser, sendi
     assert refused.status == 409 and "held for its unit" in refused.text
 
 
-def test_a_log_longer_than_a_page_goes_on(viewer: Browser, sending: Sending) -> None:
+def test_a_log_longer_than_a_page_has_more_pages(viewer: Browser, sending: Sending) -> None:
     sending.make("held", *(f"many-{n}" for n in range(30)))
     page = viewer.get("/admin/deliveries")
     seen = re.findall(r"many-\d+", page.text)

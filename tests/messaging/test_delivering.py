@@ -54,7 +54,7 @@ class Sending:
         return delivering.deliver_due(self.engine, self.settings)
 
     def hurry(self) -> None:
-        """As if the pauses were over."""
+        """Make everything due, as if the pauses were over."""
         query(self.database_url, "UPDATE deliveries SET next_at = clock_timestamp() WHERE next_at IS NOT NULL")
         query(self.database_url, "UPDATE webhooks SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
 
@@ -98,7 +98,9 @@ def test_a_delivery_is_signed_and_says_what_was_decided(sending: Sending) -> Non
     }
     assert line["message"]["body"] == "Hello you"
     assert (line["status"], line["next_at"]) == ("delivered", None)
-    assert [(one["number"], one["status"], one["error"]) for one in line["attempts"]] == [(1, 200, None)]
+    assert [(attempt["number"], attempt["status"], attempt["error"]) for attempt in line["attempts"]] == [
+        (1, 200, None)
+    ]
     assert sending.send() == 0
 
 
@@ -128,7 +130,7 @@ def test_an_error_is_tried_again_after_a_pause_and_each_attempt_is_noted(sending
         sending.hurry()
         assert sending.send() == 1
     (line,) = sending.log("flaky")
-    noted = [(one["number"], one["status"], one["error"]) for one in line["attempts"]]
+    noted = [(attempt["number"], attempt["status"], attempt["error"]) for attempt in line["attempts"]]
     assert noted == [(1, 500, "receiver says 500"), (2, 204, None)]
     assert line["status"] == "delivered"
 
@@ -144,11 +146,11 @@ def test_a_delivery_is_given_up_after_its_attempts_and_can_be_replayed(sending: 
         assert sending.send() == 0
         (line,) = sending.log("broken", status="failed")
         assert len(line["attempts"]) == delivering.MAX_ATTEMPTS
-        again = deliveries.replay(sending.engine, line["id"], "test")
-        assert (again["status"], again["id"]) == ("waiting", line["id"])
+        second = deliveries.replay(sending.engine, line["id"], "test")
+        assert (second["status"], second["id"]) == ("waiting", line["id"])
         assert sending.send() == 1
     (line,) = sending.log("broken", status="delivered")
-    assert [one["number"] for one in line["attempts"]] == list(range(1, delivering.MAX_ATTEMPTS + 2))
+    assert [attempt["number"] for attempt in line["attempts"]] == list(range(1, delivering.MAX_ATTEMPTS + 2))
     assert len({call.headers["loopwise-delivery"] for call in receiver.calls}) == 1
 
 
@@ -159,30 +161,32 @@ def test_redirects_are_failures_and_not_followed(sending: Sending) -> None:
         sending.send()
     assert [call.path for call in receiver.calls] == ["/hook"]
     (line,) = sending.log("redirect")
-    assert [(one["status"], one["error"]) for one in line["attempts"]] == [(307, "redirects are not followed")]
+    assert [(attempt["status"], attempt["error"]) for attempt in line["attempts"]] == [
+        (307, "redirects are not followed")
+    ]
 
 
 def test_receivers_that_never_answer_delay_nobody_else(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes while calls to silent ones are waited for arrives before any of these ends."""
+    """Deliveries to other receivers arrive before the calls to the silent receivers end."""
     monkeypatch.setattr(outgoing, "DEADLINE_S", 60.0)
     with ExitStack() as stack:
         silent = [stack.enter_context(receiving(lambda call, number: None)) for _ in range(5)]
         quick = stack.enter_context(receiving())
         sending.webhook("quick", quick.url)
-        for place, one in enumerate(silent):
-            sending.webhook(f"silent-{place}", one.url)
-            sending.make(f"silent-{place}", *[f"s-{n}" for n in range(5)])
+        for index, receiver in enumerate(silent):
+            sending.webhook(f"silent-{index}", receiver.url)
+            sending.make(f"silent-{index}", *[f"s-{n}" for n in range(5)])
         sender = threading.Thread(target=sending.send)
         sender.start()
-        wait_for(lambda: all(one.at_once == delivering.EACH for one in silent), 60)
+        wait_for(lambda: all(receiver.at_once == delivering.EACH for receiver in silent), 60)
         sending.make("quick", *[f"q-{n}" for n in range(10)])
         wait_for(lambda: len(quick.calls) == 10, 60)
-        assert [one.at_once for one in silent] == [delivering.EACH] * 5
-        for one in silent:
-            one.stopping.set()
+        assert [receiver.at_once for receiver in silent] == [delivering.EACH] * 5
+        for receiver in silent:
+            receiver.stopping.set()
         sender.join(60)
     assert not sender.is_alive()
-    assert [len(one.calls) for one in silent] == [delivering.EACH] * 5
+    assert [len(receiver.calls) for receiver in silent] == [delivering.EACH] * 5
     assert quick.most_at_once <= delivering.EACH
 
 
@@ -196,19 +200,23 @@ def test_a_silent_webhook_waits_with_all_its_deliveries_and_is_tried_with_one_ca
         sending.webhook("silent", receiver.url)
         sending.make("silent", *[f"s-{n}" for n in range(8)])
         assert sending.send() == delivering.EACH
-        errors = [one["attempts"][0]["error"] for one in sending.log("silent") if one["attempts"]]
+        errors = [line["attempts"][0]["error"] for line in sending.log("silent") if line["attempts"]]
         assert errors == [f"no answer within {outgoing.DEADLINE_S:g} seconds"] * delivering.EACH
-        found = webhooks.get(sending.engine, "silent")
-        assert found.silent_since and found.retry_at and (found.retry_at - found.silent_since).total_seconds() >= 200
+        webhook = webhooks.get(sending.engine, "silent")
+        assert (
+            webhook.silent_since
+            and webhook.retry_at
+            and (webhook.retry_at - webhook.silent_since).total_seconds() >= 200
+        )
         assert sending.send() == 0  # six of them never failed
         sending.hurry()
         assert sending.send() == 1
         answers[0] = 200
         sending.hurry()
         assert sending.send() == 8
-    found = webhooks.get(sending.engine, "silent")
-    assert (found.silent_since, found.retry_at) == (None, None)
-    assert {one["status"] for one in sending.log("silent")} == {"delivered"}
+    webhook = webhooks.get(sending.engine, "silent")
+    assert (webhook.silent_since, webhook.retry_at) == (None, None)
+    assert {line["status"] for line in sending.log("silent")} == {"delivered"}
 
 
 def test_the_pause_of_a_silent_webhook_grows_with_its_silence_up_to_a_limit(sending: Sending) -> None:
@@ -222,9 +230,9 @@ def test_the_pause_of_a_silent_webhook_grows_with_its_silence_up_to_a_limit(send
         query(sending.database_url, f"UPDATE webhooks SET silent_since = {passed} WHERE key = 'gone'")
         before = platform_now(sending)
         assert sending.send() == 1
-        found = webhooks.get(sending.engine, "gone")
-        assert found.retry_at is not None
-        pauses.append((found.retry_at - before).total_seconds())
+        webhook = webhooks.get(sending.engine, "gone")
+        assert webhook.retry_at is not None
+        pauses.append((webhook.retry_at - before).total_seconds())
     assert pauses[0] >= 10 and pauses[1] >= 100 and pauses[2] >= delivering.LONGEST_SILENCE_S
     assert pauses[0] < pauses[1] < pauses[2] < 100_000
 
@@ -239,7 +247,7 @@ def test_deliveries_that_waited_half_a_day_for_a_silent_webhook_fail_and_new_one
     sending.make("away", "new")
     assert sending.send() == 1
     failed = sending.log("away", status="failed")
-    assert [one["attempts"][-1]["error"] for one in failed] == [
+    assert [line["attempts"][-1]["error"] for line in failed] == [
         "not sent: the webhook has not answered for too long"
     ] * 3
     assert len(sending.log("away", status="waiting")) == 2  # the new one, and the one that was just tried
@@ -273,7 +281,7 @@ def test_a_long_queue_of_a_webhook_leaves_room_for_the_others(sending: Sending) 
 
 
 def test_a_unit_that_is_erased_while_its_message_is_being_sent_leaves_no_trace(sending: Sending) -> None:
-    """The receiver's words may repeat the message, so they are not noted after the erasure."""
+    """The receiver's text may repeat the message, so it is not recorded after the erasure."""
     caller = sending.work.loop.caller
 
     def answer(call: Any, number: int) -> int:
@@ -314,7 +322,7 @@ def test_a_message_is_not_sent_when_consent_was_revoked_after_the_decision(sendi
         sending.send()
     assert [call.body["unit_id"] for call in receiver.calls] == ["fine"]
     (line,) = sending.log("revoked", status="failed")
-    assert [(one["status"], one["error"]) for one in line["attempts"]] == [(None, "consent was revoked")]
+    assert [(attempt["status"], attempt["error"]) for attempt in line["attempts"]] == [(None, "consent was revoked")]
 
 
 def test_deliveries_of_a_killed_sender_are_sent_again_when_their_lease_ends(sending: Sending) -> None:
@@ -399,7 +407,7 @@ def test_held_and_unknown_deliveries_cannot_be_replayed(sending: Sending) -> Non
 
 def test_retry_pauses_grow_and_differ_between_deliveries_but_not_between_processes(sending: Sending) -> None:
     first = [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
-    assert all(1.5 <= one <= 2.5 for one in first) and len(set(first)) == 100
+    assert all(1.5 <= pause <= 2.5 for pause in first) and len(set(first)) == 100
     assert first == [delivering.pause_s(sending.settings, n, 1) for n in range(100)]
     total = sum(delivering.pause_s(sending.settings, 1, n) for n in range(1, delivering.MAX_ATTEMPTS))
     assert 8 * 3600 < total < 16 * 3600

@@ -1,4 +1,4 @@
-"""`POST /v1/events`: stored once, all or none, kept also where they fire nothing."""
+"""`POST /v1/events`: stored once, all or none, and kept even if they fire nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

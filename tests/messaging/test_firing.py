@@ -1,4 +1,4 @@
-"""Events become messages in real workers: each firing exactly once, also when workers are killed or are two."""
+"""Events become messages in real workers: each firing exactly once, even with killed or concurrent workers."""
 
 import random
 import time
@@ -41,8 +41,8 @@ def _report(client: Client, name: str, count: int, first: int = 0) -> None:
 
 
 def _delivered(url: str, name: str) -> int:
-    found = "SELECT count(*) FROM deliveries WHERE unit_id LIKE %s"
-    return int(query(url, found, f"{name}-%")[0][0])
+    statement = "SELECT count(*) FROM deliveries WHERE unit_id LIKE %s"
+    return int(query(url, statement, f"{name}-%")[0][0])
 
 
 def _exactly_once(url: str, name: str, count: int) -> None:
@@ -57,7 +57,7 @@ def _exactly_once(url: str, name: str, count: int) -> None:
 
 @contextmanager
 def _locked(url: str, table: str) -> Iterator[None]:
-    """Nobody else writes to a table."""
+    """Lock a table against all other writers."""
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:
@@ -78,7 +78,7 @@ def _held_at(url: str, statement: str) -> bool:
 def test_a_worker_killed_before_its_commit_fires_everything_exactly_once(
     client: Client, database_url: str, redis_url: str, table: str, statement: str
 ) -> None:
-    """Killed where it has matched and not committed; and where it has decided and not noted it."""
+    """It is killed after matching and before the commit, and after a decision and before recording it."""
     name = f"killed-at-{table}"
     _trigger(client, name)
     worker = Worker(database_url, redis_url)
@@ -128,7 +128,7 @@ def test_two_workers_and_two_clocks_fire_everything_exactly_once(
 
 
 def test_a_call_of_a_killed_worker_is_repeated(client: Client, database_url: str, redis_url: str) -> None:
-    """At least once: the receiver sees one delivery id twice. Another receiver is not kept waiting meanwhile."""
+    """At least once: the receiver sees one delivery id twice. Another receiver does not have to wait."""
     with receiving(lambda call, number: None if number == 1 else 200) as receiver, receiving() as quick:
         worker = Worker(database_url, redis_url, LOOPWISE_ALLOW_HTTP_LOOPBACK="1")
         for key, url in (("called", receiver.url), ("quick", quick.url)):

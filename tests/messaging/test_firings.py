@@ -21,7 +21,7 @@ def work(loop: Loop) -> Triggers:
 
 
 def _one(work: Triggers, key: str, unit_id: str = "u", **fields: Any) -> None:
-    """A trigger of that key, and one event that fires it."""
+    """A trigger with that key, and one event that fires it."""
     work.define(key, {"type": "event", "event": key}, **fields)
     work.report({"name": key, "event_id": key, "unit_id": unit_id, "properties": {"name": "Ada"}})
     assert work.match() == 1
@@ -29,9 +29,9 @@ def _one(work: Triggers, key: str, unit_id: str = "u", **fields: Any) -> None:
 
 def _row(database_url: str, key: str) -> dict[str, Any]:
     columns = "f.status, f.reason, f.decision_id, f.wait_decision_id, f.due_at, f.created_at"
-    found = f"SELECT {columns} FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
+    statement = f"SELECT {columns} FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
     names = ("status", "reason", "decision_id", "wait_decision_id", "due_at", "created_at")
-    return dict(zip(names, query(database_url, found, key)[0], strict=True))
+    return dict(zip(names, query(database_url, statement, key)[0], strict=True))
 
 
 def test_a_firing_becomes_a_decision_and_a_held_message(work: Triggers, database_url: str) -> None:
@@ -49,12 +49,12 @@ def test_a_firing_becomes_a_decision_and_a_held_message(work: Triggers, database
 def test_event_data_stays_in_a_firing_until_it_is_finished_and_is_exported_with_the_person(
     work: Triggers, database_url: str
 ) -> None:
-    """A trigger may hand over what the experiment does not declare, or only hashes: the decision has what may be kept."""
+    """A trigger may pass undeclared or hashed fields; the decision keeps only those that may be stored."""
     _one(work, "frugal", "frugal one", variables={"name": "name"}, context={"street": "name"}, delay_s=60)
 
     def exported() -> list[tuple[Any, ...]]:
-        found = people.export(work.engine, work.loop.caller, "frugal one").firings
-        return [(one["trigger"], one["status"], one["request"]) for one in found]
+        firings = people.export(work.engine, work.loop.caller, "frugal one").firings
+        return [(firing["trigger"], firing["status"], firing["request"]) for firing in firings]
 
     asks = {"experiment": "tips", "unit_id": "frugal one", "variables": {"name": "Ada"}, "context": {"street": "Ada"}}
     assert exported() == [("frugal", "waiting", asks)]
@@ -116,8 +116,10 @@ def test_the_firing_with_the_highest_priority_of_a_unit_goes_first(work: Trigger
     for key, priority in (("low", 1), ("high", 9), ("middle", 5)):
         _one(work, key, "greedy", priority=priority, experiment="capped")
     work.fire()
-    said = "SELECT f.cause FROM firings f JOIN deliveries d ON d.decision_id = f.decision_id WHERE f.unit_id = 'greedy'"
-    assert query(database_url, said) == [("high",)]
+    statement = (
+        "SELECT f.cause FROM firings f JOIN deliveries d ON d.decision_id = f.decision_id WHERE f.unit_id = 'greedy'"
+    )
+    assert query(database_url, statement) == [("high",)]
 
 
 def test_an_experiment_may_choose_the_waiting_time_and_can_be_rewarded_for_it(
@@ -156,7 +158,7 @@ def test_a_firing_that_fails_after_its_decision_is_finished_with_the_same_decisi
     monkeypatch.setattr(firings, "_finish", finish)
     triggers.change(
         work.engine, "crash", {"experiment": "capped", "priority": 7}, "test"
-    )  # it waits with its old question
+    )  # it waits with its old request
     assert _row(database_url, "crash")["status"] == "waiting"
     assert work.fire() == 1
     assert query(database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'crashed'") == [(1,)]

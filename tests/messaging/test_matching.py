@@ -213,17 +213,17 @@ def test_a_dry_run_reports_the_firings_of_a_running_trigger(work: Triggers) -> N
     work.report(*rows)
     work.match()
     for number in range(len(PATTERNS)):
-        told = dry_run.dry_run(work.engine, triggers.get(work.engine, f"dry-{number}").definition)
-        assert told["firings"] == len(work.causes(f"dry-{number}")) > 0
-        assert sum(day["firings"] for day in told["days"]) == told["firings"]
-        assert len(told["sample"]) == min(100, told["firings"])
-        assert told["sample"] == sorted(told["sample"], key=lambda one: one["at"], reverse=True)
+        report = dry_run.dry_run(work.engine, triggers.get(work.engine, f"dry-{number}").definition)
+        assert report["firings"] == len(work.causes(f"dry-{number}")) > 0
+        assert sum(day["firings"] for day in report["days"]) == report["firings"]
+        assert len(report["sample"]) == min(100, report["firings"])
+        assert report["sample"] == sorted(report["sample"], key=lambda firing: firing["at"], reverse=True)
 
 
 def test_a_running_trigger_that_is_changed_to_an_absence_ignores_past_silences(
     work: Triggers, database_url: str
 ) -> None:
-    """Otherwise everybody who fell silent since it was started months ago would hear from it at once."""
+    """Otherwise it would fire at once for everybody who has fallen silent since it was started months ago."""
     trigger_id = work.define("turned", {"type": "event", "event": "hello"})
     query(database_url, "UPDATE triggers SET silent_until = silent_until - interval '6 days' WHERE id = %s", trigger_id)
     work.report(_event("turn", 1, ago(days=2)))
@@ -232,7 +232,7 @@ def test_a_running_trigger_that_is_changed_to_an_absence_ignores_past_silences(
     work.match()
     assert work.causes("turned") == []
     query(database_url, "UPDATE triggers SET silent_until = silent_until - interval '6 days' WHERE id = %s", trigger_id)
-    triggers.change(work.engine, "turned", {"priority": 4}, "test")  # what is not about the pattern skips no silence
+    triggers.change(work.engine, "turned", {"priority": 4}, "test")  # a change outside the pattern skips no silence
     work.match()
     assert work.causes("turned") == ["turn-1"]
 
@@ -244,8 +244,8 @@ def test_a_dry_run_of_an_absence_counts_silences(work: Triggers) -> None:
         "key": "x", "experiment": "tips", "delivery": {"to": "unit"},
         "pattern": {"type": "absence", "event": "quiet", "for_s": 5 * 3600},
     }  # fmt: skip
-    told = dry_run.dry_run(work.engine, document)
-    assert (told["firings"], told["units"]) == (3, 1)
+    report = dry_run.dry_run(work.engine, document)
+    assert (report["firings"], report["units"]) == (3, 1)
 
 
 def test_a_dry_run_of_too_many_events_is_refused(work: Triggers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Messages that units fetch themselves: polled, or over a stream that ends, goes on, and takes few threads."""
+"""Messages that units fetch themselves: polled, or over a stream that ends, continues, and takes few threads."""
 
 import http.client
 import time
@@ -39,7 +39,7 @@ def _pending(client: Client, unit_id: str) -> list[str]:
     answer = client.get(f"/v1/messages/pending?unit_id={unit_id}")
     assert answer.status == 200, answer.raw
     PendingAnswer.model_validate(answer.body, strict=True, extra="forbid")
-    return [one["decision_id"] for one in answer.body["messages"]]
+    return [message["decision_id"] for message in answer.body["messages"]]
 
 
 class Stream:
@@ -198,8 +198,8 @@ def test_streams_use_a_quarter_of_the_threads_and_further_streams_end_at_once(da
     with running_web(database_url, LOOPWISE_WEB_THREADS="8") as web:
         client = web.client(make_key(database_url))
         _hold(database_url, "third", "already-there")
-        with _stream(web, client.key, unit_id="one") as one, _stream(web, client.key, unit_id="two") as two:
-            assert one.event() == two.event() == {"retry": "3000"}
+        with _stream(web, client.key, unit_id="one") as first, _stream(web, client.key, unit_id="two") as second:
+            assert first.event() == second.event() == {"retry": "3000"}
             with _stream(web, client.key, unit_id="third") as third:
                 assert third.event() == {"retry": "3000"}
                 assert third.message()["decision_id"] == "already-there"
@@ -209,7 +209,7 @@ def test_streams_use_a_quarter_of_the_threads_and_further_streams_end_at_once(da
 
 
 def _has_place(web: Web, client: Client) -> bool:
-    """A stream that has no place ends after its first lines."""
+    """A stream above the limit ends after its first lines."""
     stream = Stream(web.port, client.key, timeout_s=3, unit_id="later")
     try:
         while stream.event() is not None:

@@ -71,8 +71,8 @@ def test_a_dry_run_of_an_unsaved_definition_stores_nothing(client: Client, datab
     assert client.post("/v1/events", {"events": events}).status == 201
     before = query(database_url, "SELECT count(*) FROM triggers")
     definition = _definition("unsaved", pattern={"type": "event", "event": "dry"})
-    told = _ok(client.post("/v1/triggers/dry-run", definition), shapes.DryRunAnswer)
-    assert (told["firings"], told["units"], len(told["sample"])) == (150, 3, 100)
+    report = _ok(client.post("/v1/triggers/dry-run", definition), shapes.DryRunAnswer)
+    assert (report["firings"], report["units"], len(report["sample"])) == (150, 3, 100)
     assert query(database_url, "SELECT count(*) FROM triggers") == before
 
 
@@ -131,7 +131,7 @@ def test_error_pointers_name_fields_of_the_document_only(
     client: Client, fields: dict[str, Any], places: set[str]
 ) -> None:
     answer = client.post("/v1/triggers", _definition("placed") | fields)
-    assert answer.status == 422 and {one["path"] for one in answer.body["errors"]} == places, answer.raw
+    assert answer.status == 422 and {error["path"] for error in answer.body["errors"]} == places, answer.raw
 
 
 @pytest.mark.parametrize("number", range(len(BAD)))

@@ -79,7 +79,7 @@ def test_a_trigger_is_created_without_json_and_described_in_words(editor: Browse
     assert "Three & more" in listed and "3 failed within 2 days" in listed and "paused" in listed
 
 
-def test_errors_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
+def test_errors_are_beside_their_fields_and_nothing_typed_is_lost(editor: Browser, database_url: str) -> None:
     wrong = {
         **COUNT,
         "/key": "not a key",
@@ -106,7 +106,7 @@ def test_errors_stand_beside_their_fields_and_nothing_typed_is_lost(editor: Brow
     for typed in ("not a key", "many", "999", "Not Small", "a b", "pro, &#34;5&#34;", "user.name"):
         assert f'value="{typed}"' in page.html, typed
     page = editor.post("/admin/triggers/new", {**COUNT, "/experiment": "ghost", "/key": "unmade"})
-    assert page.status == 422 and "There is no experiment of this key." in page.text
+    assert page.status == 422 and "There is no experiment with this key." in page.text
     taken = editor.post("/admin/triggers/new", COUNT)
     assert taken.status == 409 and "choose another key" in taken.text
     assert query(database_url, "SELECT 1 FROM triggers WHERE key IN ('unmade', 'not a key')") == []
@@ -149,15 +149,19 @@ def test_the_second_of_two_concurrent_changes_is_reported_and_loses_nothing(
     both = editor.version(address)
     assert admin.post(address, {**typed, "/priority": "8", "version": both}).status == 200
     late = {**typed, "/priority": "9", "/name": HOSTILE, "version": both}
-    told = editor.post(address, late)
-    assert told.status == 409 and "Somebody changed this trigger" in told.text and "priority 8 9" in told.text
-    assert "<script>alert" not in told.html and 'value="user.name"' in told.html and 'value="9"' in told.html
+    conflict = editor.post(address, late)
+    assert (
+        conflict.status == 409 and "Somebody changed this trigger" in conflict.text and "priority 8 9" in conflict.text
+    )
+    assert (
+        "<script>alert" not in conflict.html and 'value="user.name"' in conflict.html and 'value="9"' in conflict.html
+    )
     assert "priority 8" in admin.get("/admin/triggers/shared").text.lower()
     more = editor.post(address, {**late, "do": "add /conditions"})
     assert more.status == 200 and f'name="version" value="{both}"' in more.html  # it still began from the old one
     over = editor.post(address, {**late, "version": str(int(both) + 1)})
     assert over.status == 200 and "priority 9" in over.text.lower()
-    assert editor.post(address, typed).status == 409  # a form that names no version overwrites nothing
+    assert editor.post(address, typed).status == 409  # a form without a version overwrites nothing
 
 
 def test_a_trigger_is_changed_started_paused_and_deleted_after_confirmation(editor: Browser, admin: Browser) -> None:
@@ -169,8 +173,8 @@ def test_a_trigger_is_changed_started_paused_and_deleted_after_confirmation(edit
     assert "no failed for 3 days" in page.text
     assert "runs now" in editor.post("/admin/triggers/three-fails/move", {"do": "start"}).text
     assert "is paused now" in editor.post("/admin/triggers/three-fails/move", {"do": "pause"}).text
-    asked = editor.get("/admin/triggers/three-fails/delete")
-    assert "Firings that wait for their time are skipped" in asked.text
+    confirmation = editor.get("/admin/triggers/three-fails/delete")
+    assert "Firings that wait for their time are skipped" in confirmation.text
     assert "is deleted" in editor.post("/admin/triggers/three-fails/delete").text
     assert editor.get("/admin/triggers/three-fails").status == 404
     assert "deleted a trigger" in admin.get("/admin/audit-log").text

@@ -42,11 +42,11 @@ class Triggers:
 
     def report(self, *reported: dict[str, Any]) -> None:
         """Events in one call."""
-        requests = [EventRequest.model_construct(**{"unit_id": "u", **one}) for one in reported]
+        requests = [EventRequest.model_construct(**{"unit_id": "u", **event}) for event in reported]
         events.take(self.loop.runtime, self.loop.caller, requests)
 
     def match(self) -> int:
-        """Look at everything that waits; returns new firings."""
+        """Match all waiting events; returns new firings."""
         made = 0
         while True:
             done = matching.match_some(self.engine)
@@ -55,17 +55,17 @@ class Triggers:
                 return made
 
     def fire(self) -> int:
-        """Decide for everything that is due; returns new deliveries."""
+        """Decide for all due firings; returns new deliveries."""
         return firings.fire_due(self.loop.runtime).deliveries
 
     def causes(self, key: str) -> list[str]:
-        """What fired a trigger, in its order."""
-        found = "SELECT cause FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s ORDER BY caused_at, f.id"
-        return [cause for (cause,) in query(self.loop.database_url, found, key)]
+        """The causes of a trigger's firings, in order."""
+        statement = "SELECT cause FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s ORDER BY caused_at, f.id"
+        return [cause for (cause,) in query(self.loop.database_url, statement, key)]
 
     def states(self, key: str) -> list[tuple[str, str | None]]:
         """Status and reason of each firing."""
-        found = "SELECT f.status, f.reason FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
+        statement = "SELECT f.status, f.reason FROM firings f JOIN triggers t ON t.id = f.trigger_id WHERE t.key = %s"
         return [
-            (str(status), reason) for status, reason in query(self.loop.database_url, f"{found} ORDER BY f.id", key)
+            (str(status), reason) for status, reason in query(self.loop.database_url, f"{statement} ORDER BY f.id", key)
         ]

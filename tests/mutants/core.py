@@ -46,8 +46,11 @@ LEDGER = (
     ("l.position >= :first", "l.position > :first"),
     ("l.position < :until", "l.position <= :until"),
     ("ORDER BY l.position", "ORDER BY l.position DESC"),
-    ("FROM input WHERE analysed", "FROM input"),
-    ("a.decision_id = i.decision_id", "a.decision_id = i.decision_id AND i.analysed"),
+    ("a.decision_id = i.decision_id WHERE analysed", "a.decision_id = i.decision_id"),
+    (
+        "USING input i WHERE a.decision_id = i.decision_id",
+        "USING input i WHERE a.decision_id = i.decision_id AND i.analysed",
+    ),
 )
 
 _TRAINING = "tests/learning/test_training.py::test_"
@@ -86,13 +89,25 @@ CORE = (
         servers=True,
     ),
     Target("app/learning/training.py", ROUNDS, ("train_round", "learnable"), servers=True),
-    Target("app/reporting/decision_rule.py", ("tests/reporting/test_ruling.py",), servers=True),
+    Target("app/reporting/comparison/decision_rule.py", ("tests/reporting/test_ruling.py",), servers=True),
 )
 
 EQUIVALENT: dict[str, dict[str, str]] = {
     "bandits/encoding.py": {
         "_encode_object: if kind is float and kind is int:": "numbers then take the longer way, which writes the same",
         "escape: delete if text.isidentifier():": "an identifier holds nothing that is escaped: this only saves time",
+    },
+    "app/deciding/eligibility.py": {
+        "withheld: return [purpose for purpose in PURPOSES if consent.get(purpose, 'granted' if getattr(rules, purpose) == "
+        "'unless_denied' else 'denied_') != 'granted']": "any word but granted withholds",
+        "is_quiet: clock = datetime.fromtimestamp(now, UTC).astimezone(quiet.zone(time_zone)).strftime('%H:%M_')": (
+            "only makes equal times compare as later, which every comparison already does"
+        ),
+    },
+    "app/foundation/group_commit.py": {
+        "GroupCommit._take: if batch and (job.handler is not batch[-1].handler or rows + len(job.rows) > self._batch_rows):": (
+            "all jobs of a batch have one handler"
+        ),
     },
     "experiments/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",

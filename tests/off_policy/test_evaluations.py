@@ -100,13 +100,10 @@ def truths(lab: Lab, key: str, specs: list[dict[str, Any]]) -> dict[str, float]:
     """True values on the later half, of every policy that the report has a line for."""
     with transaction(lab.runtime.engine) as connection:
         table, policies = table_of(lab, connection, key)
-        early, late = table.part(slice(0, len(table) // 2)), table.part(slice(len(table) // 2, len(table)))
+        early, late = table.split(0.5)
         targets = policies.standing(early)
         targets += [policies.candidate(CandidateSpec.model_validate(spec), early) for spec in specs]
-        return {
-            one.name: truth(late, late.probabilities(one.policy, one.predictor, one.features_off, lambda _: None))
-            for one in targets
-        }
+        return {one.name: truth(late, one.probabilities(late, lambda _: None)) for one in targets}
 
 
 def test_every_policy_s_interval_covers_its_true_value(lab: Lab, learned: str) -> None:
@@ -114,7 +111,7 @@ def test_every_policy_s_interval_covers_its_true_value(lab: Lab, learned: str) -
     real = truths(lab, learned, CANDIDATES)
     lines = {line["policy"]: line for line in found["policies"]}
     assert list(lines) == ["running", "control", "uniform", "best_fixed", *[spec["key"] for spec in CANDIDATES]]
-    assert real["running"] > 0.58 and real["square"] > 0.55 and real["blind"] < 0.5
+    assert real["running"] > 0.55 and real["square"] > 0.55 and real["blind"] < 0.5
     for name, line in lines.items():
         assert line["status"] == "identified", (name, line["reasons"])
         assert line["headline"] == "dr, always_valid"
@@ -212,7 +209,7 @@ def test_a_planted_better_policy_is_found_and_its_interval_covers_its_value(lab:
     for spec in specs:
         evaluations.add_candidate(lab.runtime.engine, "planted", CandidateSpec.model_validate(spec), "test")
     found = ask(lab, "planted")["result"]
-    assert found["search"]["winner"] == "planted" and "stage it as a new arm" in found["search"]["text"]
+    assert found["search"]["winner"] == "planted" and "planted is shown to be better" in found["search"]["text"]
     real = truths(lab, "planted", specs)
     assert real["planted"] > 0.6
     (line,) = (line for line in found["policies"] if line["policy"] == "planted")
@@ -332,3 +329,23 @@ def test_evaluate_is_a_function_of_the_log_alone(lab: Lab, learned: str) -> None
         specs = [CandidateSpec.model_validate(CANDIDATES[2])]
         first = evaluate(table, policies, specs, EvaluationRequest(), lambda _: None)
         assert evaluate(table, policies, specs, EvaluationRequest(), lambda _: None) == first
+
+
+def test_results_and_the_log_s_own_estimate_of_two_arms_agree_through_a_ramp(lab: Lab) -> None:
+    """Both know the shares that were in force: pooled over the ramp, the arms' means differ by 0.3 instead of 0.1."""
+    random = np.random.default_rng(21)
+    lab.make("both-ways", arms=[arm("control", 0.9, "a"), arm("treated", 0.1, "b")], control_arm="control")
+
+    def reward(base: float) -> Any:
+        return lambda _, decided: float(random.random() < base + 0.1 * (decided["action"]["id"] == "b"))
+
+    lab.play("both-ways", bodies(1200, "early", per_unit=1), reward(0.1))
+    lab.change("both-ways", arms=[arm("control", 0.4, "a"), arm("treated", 0.6, "b")])
+    lab.play("both-ways", bodies(1200, "late", per_unit=1), reward(0.6))
+    spec = CandidateSpec.model_validate({"key": "always-b", "policy": {"type": "fixed", "action": "b"}})
+    evaluations.add_candidate(lab.runtime.engine, "both-ways", spec, "test")
+    lines = {line["policy"]: line for line in ask(lab, "both-ways")["result"]["policies"]}
+    by_log = lines["always-b"]["value"] - lines["control"]["value"]
+    (line,) = lab.results("both-ways")["metrics"][0]["comparisons"]
+    assert by_log == pytest.approx(line["difference"], abs=2 * line["std_error"])
+    assert line["interval"]["low"] < 0.1 < line["interval"]["high"]

@@ -117,8 +117,11 @@ def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(edito
     assert editor.get(where.replace("&amp;", "&")).status == 286
     page = editor.get(PAGE)
     assert page.status == 200 and "data-poll" not in page.html
-    for words in ("What each policy earns per decision", "best_fixed", "bagging", "4 candidates were searched",
-                  "Prediction against what really happened", "What all of this assumes"):  # fmt: skip
+    for words in ("What each policy earns: mean reward per decision", "Values over time", "best_fixed",
+                  "bagging", "4 candidates were searched",
+                  "Does the reward model predict well?", "What each action is worth", "that this evaluation could have found is",
+                  "which had not learned from it", "Prediction against what really happened",
+                  "What all of this assumes"):  # fmt: skip
         assert words in page.text
     assert "style=" not in page.html
     assert editor.get(f"{PAGE}/progress?id=999999").status == 204
@@ -162,3 +165,32 @@ def test_a_candidate_becomes_an_arm_with_a_share(editor: Browser, database_url: 
         " AND c.version = e.config_version WHERE e.key = 'offline'",
     )
     assert {arm["key"]: round(arm["share"], 6) for arm in arms[0]} == {"learned": 0.45, "even": 0.45, "coin": 0.1}
+
+
+def test_what_may_be_done_is_said_of_the_experiment_as_it_is_now(editor: Browser, database_url: str) -> None:
+    """A staged candidate is an arm; a concluded experiment takes none; no sentence tells of another time."""
+    page = editor.get(PAGE)
+    assert "It is an arm of the experiment now." in page.text
+    assert "serves now" not in page.text and "Stage it as a new arm" not in page.text
+    query(database_url, "UPDATE experiments SET status = 'concluded' WHERE key = 'offline'")
+    assert "The experiment is concluded: it takes no new arm." in editor.get(PAGE).text
+    query(database_url, "UPDATE experiments SET status = 'running' WHERE key = 'offline'")
+
+
+def test_a_stretch_of_the_log_is_asked_for_and_a_wrong_one_is_refused(editor: Browser, database_url: str) -> None:
+    for since, until, words in (("never", "", "Write a time as"), ("2026-02-01", "2026-01-01", "Give a time after")):
+        refused = editor.post(f"{PAGE}/evaluate", {"since": since, "until": until})
+        assert refused.status == 422 and words in refused.text and "Nothing is evaluated." in refused.text
+        assert f'value="{since}"' in refused.html
+    editor.post(f"{PAGE}/evaluate", {"since": "2020-01-01", "until": "2020-02-01"})
+    compute(database_url)
+    assert "the log has 0 settled decisions from 2020-01-01T00:00:00" in editor.get(PAGE).text
+
+
+def test_an_evaluation_from_before_the_rule_names_no_winner(editor: Browser, database_url: str) -> None:
+    query(
+        database_url,
+        "UPDATE evaluations SET result = result - 'out_of_sample' WHERE id = (SELECT max(id) FROM evaluations"
+        " WHERE status = 'done')",
+    )
+    assert "too good to be true: evaluate again" in editor.get(PAGE).text

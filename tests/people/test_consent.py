@@ -9,8 +9,8 @@ GRANT = {"text_version": "2026-11", "source": "settings page"}
 
 
 def say(client: Client, unit: str, **purposes: str) -> Any:
-    said = {"unit_id": unit, "purposes": purposes, "occurred_at": datetime.now(UTC).isoformat(), **GRANT}
-    answer = client.post("/v1/consent", said)
+    consent_body = {"unit_id": unit, "purposes": purposes, "occurred_at": datetime.now(UTC).isoformat(), **GRANT}
+    answer = client.post("/v1/consent", consent_body)
     assert answer.status == 200, answer.raw
     return answer.body["consent"]
 
@@ -20,7 +20,7 @@ def stored(database_url: str, decision_id: str) -> Any:
     return query(database_url, columns, decision_id)[0]
 
 
-def test_what_was_said_last_holds_and_every_line_stays(client: Client) -> None:
+def test_the_last_answer_applies_and_every_line_stays(client: Client) -> None:
     assert say(client, "lina", personalise="granted", learn="granted") == {
         "personalise": "granted", "learn": "granted", "analyse": None, "message": None}  # fmt: skip
     say(client, "lina", learn="revoked")
@@ -35,9 +35,7 @@ def test_what_was_said_last_holds_and_every_line_stays(client: Client) -> None:
     assert len(client.get("/v1/consent/lina").body["ledger"]) == 4
 
 
-def test_a_revocation_holds_from_the_next_decision_on_although_the_experiment_asks_for_nothing(
-    client: Client, database_url: str
-) -> None:
+def test_a_revocation_applies_from_the_next_decision_on_in_every_experiment(client: Client, database_url: str) -> None:
     arms = [{**bandit()[0], "share": 1.0}, {"key": "control", "share": 0.0, "policy": {"type": "fixed", "action": "b"}}]
     client.make("agreed", arms=arms, control_arm="control")
     before = client.decide("agreed", unit_id="revoker", context={"age": 31}).body
@@ -66,7 +64,7 @@ def test_a_yes_that_comes_late_does_not_undo_a_later_no(client: Client) -> None:
     assert len(client.get("/v1/consent/hesitant").body["ledger"]) == 5
 
 
-def test_a_retry_is_known_as_one_and_undoes_nothing(client: Client) -> None:
+def test_a_retry_is_recognised_and_undoes_nothing(client: Client) -> None:
     yes = {"unit_id": "retried", "purposes": {"message": "granted", "learn": "granted"}, **GRANT}
     yes["occurred_at"] = "2026-01-01T12:00:00Z"
     no = {"unit_id": "retried", "purposes": {"message": "revoked"}, "occurred_at": "2026-01-02T12:00:00Z", **GRANT}
@@ -88,15 +86,15 @@ def test_a_retry_is_known_as_one_and_undoes_nothing(client: Client) -> None:
     assert client.get("/v1/consent/retried").body["consent"]["message"] == "denied"
 
 
-def test_a_batch_with_one_who_revoked_is_still_one_commit(client: Client, database_url: str) -> None:
+def test_a_batch_with_a_unit_that_revoked_is_still_one_commit(client: Client, database_url: str) -> None:
     client.make("mixed")
     say(client, "no-learning", learn="denied", analyse="denied")
-    asked = [{"experiment": "mixed", "unit_id": unit} for unit in ("one", "no-learning", "two")]
-    answer = client.post("/v1/decide/batch", {"decisions": asked})
+    bodies = [{"experiment": "mixed", "unit_id": unit} for unit in ("one", "no-learning", "two")]
+    answer = client.post("/v1/decide/batch", {"decisions": bodies})
     assert answer.status == 201, answer.raw
-    withheld = [stored(database_url, one["decision_id"])[1] for one in answer.body["decisions"]]
+    withheld = [stored(database_url, decision["decision_id"])[1] for decision in answer.body["decisions"]]
     assert withheld == [None, ["learn", "analyse"], None]
-    windows = [stored(database_url, one["decision_id"])[3] for one in answer.body["decisions"]]
+    windows = [stored(database_url, decision["decision_id"])[3] for decision in answer.body["decisions"]]
     assert windows == [False, True, False]
 
 
@@ -130,7 +128,7 @@ def test_a_person_gets_everything_that_is_stored(client: Client, database_url: s
     assert answer.status == 200, answer.raw
     (decision,) = answer.body["decisions"]
     assert (decision["experiment"], decision["context"]) == ("exported", {"city": "Linz"})
-    assert [one["value"] for one in answer.body["rewards"]] == [1.0]
+    assert [reward["value"] for reward in answer.body["rewards"]] == [1.0]
     assert answer.body["consent"]["learn"] == "granted" and answer.body["complete"] is True
 
 
@@ -142,7 +140,7 @@ def test_people_need_their_own_scope_and_a_key_that_is_not_bound(client: Client,
         assert (bound.status, bound.body["code"]) == (403, "wrong_experiment")
 
 
-def test_what_is_wrong_in_a_consent_is_named(client: Client) -> None:
+def test_errors_of_a_consent_are_named(client: Client) -> None:
     body = {"unit_id": "x", "purposes": {"learn": "granted"}, **GRANT}
     for change, path in (
         ({"purposes": {}}, "/purposes"),

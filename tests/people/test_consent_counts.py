@@ -9,8 +9,14 @@ SAID_AT = "2026-01-01T12:00:00Z"
 
 
 def say(loop: Loop, unit: str, **purposes: str) -> None:
-    said = {"unit_id": unit, "purposes": purposes, "text_version": "1", "source": "test", "occurred_at": SAID_AT}
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    consent_body = {
+        "unit_id": unit,
+        "purposes": purposes,
+        "text_version": "1",
+        "source": "test",
+        "occurred_at": SAID_AT,
+    }
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent_body))
 
 
 def age(loop: Loop) -> None:
@@ -31,23 +37,23 @@ def test_the_newest_line_of_each_unit_counts_until_it_is_erased(loop: Loop) -> N
     assert not consent_counts.compute_due(engine, 30)  # just counted
     query(loop.database_url, "UPDATE latest SET computed_at = computed_at - interval '1 hour' WHERE kind = 'consent'")
     assert consent_counts.compute_due(engine, 30)
-    found = consent_counts.stored(engine)
-    assert found is not None and found.units == {"learn": {"granted": 1, "revoked": 1}, "message": {"granted": 1}}
+    counts = consent_counts.stored(engine)
+    assert counts is not None and counts.units == {"learn": {"granted": 1, "revoked": 1}, "message": {"granted": 1}}
     age(loop)
-    assert not consent_counts.compute_due(engine, 30)  # nothing changed since
+    assert not consent_counts.compute_due(engine, 30)  # nothing has changed
     erasure.ask(engine, loop.settings, loop.caller, "b")
     erasure.run_waiting(engine, loop.settings)
     assert consent_counts.compute_due(engine, 30)
-    found = consent_counts.stored(engine)
-    assert found is not None and found.units == {"learn": {"granted": 1}, "message": {"granted": 1}}
+    counts = consent_counts.stored(engine)
+    assert counts is not None and counts.units == {"learn": {"granted": 1}, "message": {"granted": 1}}
 
 
-def test_a_yes_that_came_late_is_counted_as_the_no_that_holds(loop: Loop) -> None:
+def test_a_late_yes_is_counted_as_the_current_no(loop: Loop) -> None:
     engine = loop.runtime.engine
     say(loop, "late", analyse="revoked")
-    said = {"unit_id": "late", "purposes": {"analyse": "granted"}, "text_version": "0", "source": "test"}
-    record(engine, loop.caller, ConsentRequest.model_validate(said | {"occurred_at": "2025-12-31T12:00:00Z"}))
+    consent_body = {"unit_id": "late", "purposes": {"analyse": "granted"}, "text_version": "0", "source": "test"}
+    record(engine, loop.caller, ConsentRequest.model_validate(consent_body | {"occurred_at": "2025-12-31T12:00:00Z"}))
     query(loop.database_url, "UPDATE latest SET computed_at = computed_at - interval '1 hour' WHERE kind = 'consent'")
     assert consent_counts.compute_due(engine, 30)
-    found = consent_counts.stored(engine)
-    assert found is not None and found.units["analyse"] == {"revoked": 1}
+    counts = consent_counts.stored(engine)
+    assert counts is not None and counts.units["analyse"] == {"revoked": 1}

@@ -1,4 +1,4 @@
-"""Erasure: no trace of the unit, models as if it had never been there, a receipt, and an audit that says so."""
+"""Erasure: no trace of the unit, models as if it had never existed, a receipt, and an audit that confirms it."""
 
 from typing import Any
 
@@ -26,8 +26,8 @@ TABLES = ("decisions", "outcomes", "feedback", "events", "firings", "deliveries"
 def serving(loop: Loop, made: int) -> Any:
     """The learning arm's version in service."""
     with transaction(loop.runtime.engine) as connection:
-        (found,) = models.serving(connection, experiment_id=made)
-    return found
+        (version,) = models.serving(connection, experiment_id=made)
+    return version
 
 
 def rounds(loop: Loop, made: int, key: str, count: int = 3) -> None:
@@ -41,7 +41,10 @@ def rounds(loop: Loop, made: int, key: str, count: int = 3) -> None:
             ],
         )
         loop.reward(
-            [{"decision_id": one["decision_id"], "value": float(one["action"]["id"] == "b")} for one in decided]
+            [
+                {"decision_id": decision["decision_id"], "value": float(decision["action"]["id"] == "b")}
+                for decision in decided
+            ]
         )
         loop.close_windows(made)
         loop.train(made)
@@ -49,7 +52,7 @@ def rounds(loop: Loop, made: int, key: str, count: int = 3) -> None:
 
 
 def without_the_unit(loop: Loop, made: int) -> bytes:
-    """What the log gives when the unit's decisions are left out, learned here and not by the platform's rebuild."""
+    """The model that the log gives without the unit's decisions, learned here and not by the platform's rebuild."""
     with transaction(loop.runtime.engine) as connection:
         versions = [v for v in models.of_experiment(connection, made) if v.parent_id is not None]
         configs = Configs(connection, made)
@@ -71,10 +74,10 @@ def test_the_receipts_model_is_the_one_that_never_saw_the_unit(loop: Loop) -> No
     rounds(loop, made, "forgets")
     before = serving(loop, made)
     expected = model_bytes.pack(without_the_unit(loop, made), loop.settings.secret_key, made, "learned", 4).sha256
-    asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets")
-    assert asked.status == "waiting" and asked.receipt is None
-    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
-    receipt = erasure.look_up(loop.runtime.engine, loop.caller, asked.erasure_id).as_json()["receipt"]
+    erasure_answer = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets")
+    assert erasure_answer.status == "waiting" and erasure_answer.receipt is None
+    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [erasure_answer.erasure_id]
+    receipt = erasure.look_up(loop.runtime.engine, loop.caller, erasure_answer.erasure_id).as_json()["receipt"]
     (model,) = receipt["models"]
     assert model["old"] == {"version": 3, "sha256": before.sha256}
     assert model["new"] == {"version": 4, "sha256": expected, "learned": 96}
@@ -86,11 +89,16 @@ def test_the_receipts_model_is_the_one_that_never_saw_the_unit(loop: Loop) -> No
     assert serving(loop, made).sha256 == expected
 
 
-def test_nothing_of_the_unit_is_left(loop: Loop) -> None:
+def test_no_row_of_the_unit_remains(loop: Loop) -> None:
     made = loop.make("forgets-all", arms=bandit())
     rounds(loop, made, "forgets-all", 1)
-    said = {"unit_id": "gone-forgets-all", "purposes": {"message": "denied"}, "text_version": "1", "source": "x"}
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    consent_body = {
+        "unit_id": "gone-forgets-all",
+        "purposes": {"message": "denied"},
+        "text_version": "1",
+        "source": "x",
+    }
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent_body))
     url = loop.settings.database_url
     ids = [row[0] for row in query(url, "SELECT id FROM decisions WHERE unit_id = 'gone-forgets-all'")]
     erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-all")
@@ -113,7 +121,7 @@ def test_the_audit_says_erased_and_not_broken(loop: Loop) -> None:
     report = audit_experiment(loop.runtime.engine, loop.settings, "forgets-audited")
     assert report.ok, report.lines()
     assert (report.versions, report.versions_erased) == (6, 3)
-    assert report.decisions_erased == 64  # those of the others that the forgotten versions 1 and 2 made
+    assert report.decisions_erased == 64  # decisions of other units that the forgotten versions 1 and 2 made
     hidden = "UPDATE model_versions SET model = '', erased_at = now() WHERE experiment_id = %s AND number = 5"
     query(loop.settings.database_url, hidden, made)
     report = audit_experiment(loop.runtime.engine, loop.settings, "forgets-audited")
@@ -124,12 +132,12 @@ def test_while_it_waits_nothing_personal_is_decided_and_consent_changes_nothing(
     loop.make(
         "forgets-soon", arms=[*bandit(), {"key": "plain", "share": 0.0, "policy": {"type": "fixed", "action": "c"}}]
     )
-    asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver")
-    assert erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver") == asked
-    said: dict[str, Any] = {"unit_id": "leaver", "text_version": "1", "source": "x"}
-    said["occurred_at"] = "2026-01-01T12:00:00Z"
-    said["purposes"] = dict.fromkeys(("personalise", "learn"), "granted")
-    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(said))
+    erasure_answer = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver")
+    assert erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver") == erasure_answer
+    consent_body: dict[str, Any] = {"unit_id": "leaver", "text_version": "1", "source": "x"}
+    consent_body["occurred_at"] = "2026-01-01T12:00:00Z"
+    consent_body["purposes"] = dict.fromkeys(("personalise", "learn"), "granted")
+    record(loop.runtime.engine, loop.caller, ConsentRequest.model_validate(consent_body))
     (decided,) = loop.decide("forgets-soon", [{"unit_id": "leaver", "context": {"n": 1}}])
     assert (decided["arm"], decided["action"]["id"]) == ("plain", "c")
     erasure.run_waiting(loop.runtime.engine, loop.settings)
@@ -141,7 +149,7 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     made = loop.make("forgets-killed", arms=bandit())
     rounds(loop, made, "forgets-killed", 2)
     before = serving(loop, made)
-    asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-killed")
+    erasure_answer = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-killed")
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -154,33 +162,33 @@ def test_a_killed_erasure_has_done_nothing(loop: Loop, monkeypatch: pytest.Monke
     assert query(
         loop.settings.database_url, "SELECT count(*) FROM decisions WHERE unit_id = 'gone-forgets-killed'"
     ) == [(16,)]
-    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
+    assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [erasure_answer.erasure_id]
     assert serving(loop, made).number == 3
 
 
-def test_an_erasure_that_fails_is_told_tried_again_later_and_keeps_no_other_waiting(loop: Loop) -> None:
+def test_a_failed_erasure_is_shown_retried_later_and_delays_no_other(loop: Loop) -> None:
     made, url = loop.make("forgets-not", arms=bandit()), loop.settings.database_url
     rounds(loop, made, "forgets-not", 1)
     ((signature,),) = query(url, "SELECT signature FROM model_versions WHERE experiment_id = %s AND number = 0", made)
     spoil = "UPDATE model_versions SET signature = %s WHERE experiment_id = %s AND number = 0"
     query(url, spoil, "0" * 64, made)
     engine, of, caller = loop.runtime.engine, loop.settings, loop.caller
-    asked = erasure.ask(engine, of, caller, "gone-forgets-not").erasure_id
+    erasure_id = erasure.ask(engine, of, caller, "gone-forgets-not").erasure_id
     other = erasure.ask(engine, of, caller, "nobody").erasure_id
     assert erasure.run_waiting(engine, of) == [other]
-    found = erasure.look_up(engine, caller, asked).as_json()
-    assert found["status"] == "waiting" and "was not signed" in found["problem"] and found["retry_at"]
+    answer = erasure.look_up(engine, caller, erasure_id).as_json()
+    assert answer["status"] == "waiting" and "was not signed" in answer["problem"] and answer["retry_at"]
     assert erasure.run_waiting(engine, of) == []  # its pause is not over
     pause = "SELECT extract(epoch FROM retry_at - clock_timestamp()) FROM erasures WHERE id = %s"
     for failed, wait_s in ((3, 80), (7, 1280), (5000, 3600)):
-        query(url, "UPDATE erasures SET retry_at = clock_timestamp(), failures = %s WHERE id = %s", failed, asked)
+        query(url, "UPDATE erasures SET retry_at = clock_timestamp(), failures = %s WHERE id = %s", failed, erasure_id)
         assert erasure.run_waiting(engine, of) == []
-        assert wait_s / 2 < query(url, pause, asked)[0][0] <= wait_s
+        assert wait_s / 2 < query(url, pause, erasure_id)[0][0] <= wait_s
     query(url, spoil, signature, made)
-    query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", asked)
-    assert erasure.run_waiting(engine, of) == [asked]
-    found = erasure.look_up(engine, caller, asked).as_json()
-    assert (found["status"], found["problem"], found["retry_at"]) == ("done", None, None)
+    query(url, "UPDATE erasures SET retry_at = clock_timestamp() WHERE id = %s", erasure_id)
+    assert erasure.run_waiting(engine, of) == [erasure_id]
+    answer = erasure.look_up(engine, caller, erasure_id).as_json()
+    assert (answer["status"], answer["problem"], answer["retry_at"]) == ("done", None, None)
 
 
 def test_after_its_time_a_decision_names_nobody_and_the_audit_knows(loop: Loop) -> None:
@@ -212,7 +220,7 @@ def test_events_and_ended_firings_go_after_their_time(loop: Loop) -> None:
 
 
 def test_a_milestone_fires_no_second_time_after_its_decision_was_forgotten(loop: Loop) -> None:
-    """Its firing stays as a cause alone: nothing leads from the unit to the decision any more."""
+    """Its firing keeps only the cause, so that nothing leads from the unit to the decision any more."""
     work, url = Triggers(loop), loop.settings.database_url
     work.experiment("tips", retention_s=86_400.0)
     work.define("tenth", {"type": "milestone", "event": "lesson", "property": "n", "at_least": 10})
@@ -250,7 +258,7 @@ def test_a_decision_on_how_long_to_wait_is_kept_as_long_as_its_firing_waits(loop
     assert query(url, "SELECT count(*) FROM firings WHERE unit_id = 'patient'") == [(0,)]
 
 
-def test_caps_look_back_no_further_than_people_are_known() -> None:
+def test_caps_may_not_look_back_beyond_the_retention() -> None:
     fatigue = {"caps": [{"limit": 1, "window_s": 604_800}]}
     actions = [{"id": "say", "template": {"texts": {"en": {"body": "x"}}}}, {"id": "nothing"}]
     with pytest.raises(Unprocessable) as caught:

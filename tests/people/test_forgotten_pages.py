@@ -1,4 +1,4 @@
-"""Decisions without consent, decisions whose person is forgotten, and models that are: every page says so and none fails."""
+"""Decisions without consent, forgotten people and forgotten models: every page says so, and no page fails."""
 
 import re
 from collections.abc import Iterator
@@ -46,12 +46,12 @@ def kept(loop: Loop) -> str:
     )
     assert retention.run(loop.runtime.engine, loop.settings) == 80
     rounds(loop, made, "kept", 1)
-    ((found,),) = query(
+    ((decision_id,),) = query(
         loop.database_url,
         "SELECT id FROM decisions WHERE experiment_id = %s AND unit_id = '' ORDER BY policy_version, id LIMIT 1",
         made,
     )
-    return str(found)
+    return str(decision_id)
 
 
 def test_forgotten_versions_are_marked_and_cannot_serve(erased: int, editor: Browser, client: Client) -> None:
@@ -68,7 +68,7 @@ def test_forgotten_versions_are_marked_and_cannot_serve(erased: int, editor: Bro
         )
         assert (answer.status, answer.body["code"]) == (409, "version_erased")
     versions = client.get("/v1/experiments/forgets/policy").body["arms"][0]["versions"]
-    assert [one["erased_at"] is not None for one in versions] == [False, True, True, True, False]
+    assert [version["erased_at"] is not None for version in versions] == [False, True, True, True, False]
 
 
 def test_comparing_with_a_forgotten_version_explains_itself(erased: int, viewer: Browser) -> None:
@@ -83,22 +83,24 @@ def test_a_forgotten_version_is_no_candidate(erased: int, client: Client) -> Non
     assert answer.status == 422 and "was forgotten" in answer.body["errors"][0]["message"]
 
 
-def test_a_decision_of_a_forgotten_model_is_replayed_as_far_as_it_goes(
+def test_a_decision_of_a_forgotten_model_is_replayed_as_far_as_possible(
     erased: int, viewer: Browser, database_url: str
 ) -> None:
-    ((found,),) = query(
+    ((decision_id,),) = query(
         database_url, "SELECT min(id) FROM decisions WHERE experiment_id = %s AND policy_version = 2", erased
     )
-    page = viewer.get(f"{ONE}/forgets/replay?id={found}")
+    page = viewer.get(f"{ONE}/forgets/replay?id={decision_id}")
     assert page.status == 200 and "The model that chose is forgotten" in page.text
     assert "same The draw chooses this action" in page.text and "differs" not in page.text
-    query(database_url, "UPDATE decisions SET propensity = propensity * 0.999 WHERE id = %s", found)
-    assert "Recomputing gives something else" in viewer.get(f"{ONE}/forgets/replay?id={found}").text
+    query(database_url, "UPDATE decisions SET propensity = propensity * 0.999 WHERE id = %s", decision_id)
+    assert "Recomputing gives something else" in viewer.get(f"{ONE}/forgets/replay?id={decision_id}").text
     gone = viewer.get(f"{ONE}/forgets/replay?id=ghost")
     assert gone.status == 404 and "or it was erased with its unit" in gone.text
 
 
-def test_a_decision_whose_person_is_forgotten_says_what_is_left(kept: str, viewer: Browser, database_url: str) -> None:
+def test_a_decision_of_a_forgotten_person_shows_its_remaining_fields(
+    kept: str, viewer: Browser, database_url: str
+) -> None:
     page = viewer.get(f"{ONE}/kept/replay?id={kept}")
     assert page.status == 200 and "The person behind this decision is forgotten" in page.text
     assert "Its unit, which is forgotten, was in arm learned" in page.text and "It is forgotten." in page.text
@@ -109,7 +111,7 @@ def test_a_decision_whose_person_is_forgotten_says_what_is_left(kept: str, viewe
     assert "Recomputing gives something else" in viewer.get(f"{ONE}/kept/replay?id={kept}").text
 
 
-def test_pages_and_files_hold_forgotten_rows_beside_others(kept: str, viewer: Browser) -> None:
+def test_pages_and_files_have_forgotten_rows_beside_others(kept: str, viewer: Browser) -> None:
     for tab in ("", "results", "feedback", "off-policy", "policy", "decisions", "log", "integration"):
         assert viewer.get(f"{ONE}/kept/{tab}").status == 200, tab
     page = viewer.get(f"{ONE}/kept/policy/compare?arm=learned&first=1&second=3")
@@ -120,7 +122,7 @@ def test_pages_and_files_hold_forgotten_rows_beside_others(kept: str, viewer: Br
     assert len(lines) == 121 and sum(",,learned," in line for line in lines) == 80
 
 
-def test_what_was_withheld_dropped_and_said_is_told(loop: Loop, client: Client, viewer: Browser) -> None:
+def test_withheld_purposes_dropped_fields_and_messages_are_shown(loop: Loop, client: Client, viewer: Browser) -> None:
     fields = {
         "arms": [*bandit(), CONTROL],
         "actions": [{"id": "a", "template": MESSAGE}, {"id": "c"}],

@@ -51,7 +51,7 @@ def test_counts_by_purpose_and_status_with_a_chart(admin: Browser, loop: Loop) -
     assert page.html.count("<svg") == 1
 
 
-def test_one_unit_is_looked_up_and_its_file_handed_out(admin: Browser, loop: Loop) -> None:
+def test_one_unit_is_looked_up_and_its_file_downloaded(admin: Browser, loop: Loop) -> None:
     loop.make("known")
     loop.decide("known", [{"unit_id": HOSTILE, "context": {"plan": HOSTILE}}])
     say(loop, HOSTILE, personalise="granted", message="denied")
@@ -61,7 +61,9 @@ def test_one_unit_is_looked_up_and_its_file_handed_out(admin: Browser, loop: Loo
     file = admin.get(f"/admin/people/unit/file?id={quote(HOSTILE)}")
     assert file.headers["Content-Type"] == "application/json" and "attachment" in file.headers["Content-Disposition"]
     stored = json.loads(file.raw)
-    assert [one["context"] for one in stored["decisions"]] == [{"plan": HOSTILE}] and len(stored["ledger"]) == 2
+    assert [decision["context"] for decision in stored["decisions"]] == [{"plan": HOSTILE}] and len(
+        stored["ledger"]
+    ) == 2
     assert "No line" in admin.get("/admin/people/unit?id=nobody").text
     for odd in ("", "x" * 2000, "\u00e4" * 600):
         page = admin.get(f"/admin/people/unit?id={quote(odd)}")
@@ -71,18 +73,18 @@ def test_one_unit_is_looked_up_and_its_file_handed_out(admin: Browser, loop: Loo
 def test_an_erasure_needs_the_id_typed_and_shows_its_receipt(admin: Browser, loop: Loop, database_url: str) -> None:
     made = loop.make("forgets", arms=bandit())
     decided = loop.decide("forgets", [{"unit_id": "leaver" if n % 4 == 0 else f"u{n}"} for n in range(40)])
-    loop.reward([{"decision_id": one["decision_id"], "value": 1.0} for one in decided])
+    loop.reward([{"decision_id": decision["decision_id"], "value": 1.0} for decision in decided])
     loop.close_windows(made)
     loop.train(made)
     refused = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "Leaver"})
     assert refused.status == 422 and "This is not the same id" in refused.text and 'value="Leaver"' in refused.html
     assert query(database_url, "SELECT 1 FROM erasures") == []
-    asked = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "leaver"})
-    assert "It waits for the worker" in asked.text
+    page = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "leaver"})
+    assert "It waits for the worker" in page.text
     assert "waiting for the worker leaver" in admin.get("/admin/people").text
     assert query(database_url, "SELECT actor LIKE 'admin-%%' FROM erasures") == [(True,)]
     erasure.run_waiting(loop.runtime.engine, loop.settings)
-    done = admin.get(asked.address)
+    done = admin.get(page.address)
     assert "Done." in done.text and "forgets, learned version 1" in done.text
     assert "version 2, which learned 30 decisions" in done.text and "decisions 10" in done.text
     assert "leaver" not in done.text + admin.get("/admin/people").text

@@ -56,6 +56,17 @@ def test_where_one_unit_outweighs_all_others_nothing_is_shown_and_a_check_names_
     assert [(check["name"], check["heaviest"][0]["unit_id"]) for check in heavy] == [("treated", bot)]
 
 
+def test_an_arm_in_which_nothing_works_is_shown_before_any_interval_opens(lab: Lab) -> None:
+    lab.make("broken", arms=AB, control_arm="control", decision_rule={"min_units": 20})
+    random = np.random.default_rng(9)
+    lab.play("broken", people(90), lambda _, decided: float(decided["arm"] == "control" and random.random() < 0.7))
+    report = lab.results("broken")
+    compared = line(report)
+    assert "opens at 100 effective units" in compared["always_valid"]["interval"]["reason"]
+    assert compared["running_p"] < 1e-6
+    assert (report["decision"]["verdict"], report["decision"]["arm"]) == ("stop", "control")
+
+
 def test_with_one_voice_for_each_unit_the_bot_is_one_of_many(lab: Lab, bot: str) -> None:
     voice = line(lab.results("bot"), "voice")
     assert voice["interval"]["low"] > 0

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.foundation.isolation import each
+from app.foundation.errors import Unavailable
+from app.foundation.isolation import each, in_turn
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.reporting import activity, home, results
@@ -65,3 +66,21 @@ def test_a_value_that_sums_cannot_hold_is_refused_at_the_door(lab: Lab) -> None:
     (answer,) = lab.play("bounded", [{"unit_id": "u"}], lambda *_: 1.0, settled=False)
     with pytest.raises(Exception, match=r"1e\+12|1000000000000"):
         lab.report([{"decision_id": answer["decision_id"], "metric": "spent", "value": 1e13}])
+
+
+def test_a_step_that_fails_does_not_keep_the_next_from_its_turn() -> None:
+    taken: list[str] = []
+
+    def fail() -> None:
+        taken.append("first")
+        raise ZeroDivisionError
+
+    in_turn(("first", fail), ("second", lambda: taken.append("second")))
+    assert taken == ["first", "second"]
+    with pytest.raises(Unavailable):
+        in_turn(("away", _away), ("never", lambda: taken.append("never")))
+    assert taken == ["first", "second"]
+
+
+def _away() -> None:
+    raise Unavailable("database_unavailable", "The database is away.")

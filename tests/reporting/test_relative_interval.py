@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from app.design.definition_rules import parse_config
 from app.reporting.comparison import result_lines
-from app.reporting.comparison.result_lines import Pair
+from app.reporting.comparison.result_lines import Pair, StratumKey
 from app.reporting.documents.results import ComparisonLine
 from app.reporting.store.metric_sums import ArmSums
 from experiments.comparison import ArmEstimate, relative_lift
@@ -31,7 +31,9 @@ def sums_of(arm: str, n: int, mean: float, variance: float, size: float) -> ArmS
 
 def compared(rows: list[ArmSums]) -> ComparisonLine:
     """The treated arm against the control."""
-    return result_lines.compare(CONFIG, METRIC, Pair("treated", "control", None), rows, lambda row: row.stretch).line
+    return result_lines.compare(
+        CONFIG, METRIC, Pair("treated", "control", None), rows, lambda row: StratumKey(None, row.segment)
+    ).line
 
 
 def line(control: Any, treated: Any) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_too_few_units_give_reasons_instead_of_numbers(lab: Lab, viewer: Browser
     lab.play("thin", [{"unit_id": f"u{n}"} for n in range(20)], lambda _, one: float(one["action"]["id"] == "a"))
     results.compute(lab.runtime.engine, "thin")
     text = viewer.get("/admin/experiments/thin/results").text
-    assert "opens at 100 units per arm" in text
+    assert "opens at 100 effective units per arm" in text
     assert "nan" not in text.lower().split()
 
 

@@ -240,3 +240,16 @@ def test_the_reward_of_a_report_is_the_joined_one(lab: Lab, aggregation: str) ->
     (metric,) = lab.results(key)["metrics"]
     by_arm = rows.groupby("arm").reward.mean()
     assert {row["arm"]: row["value"] for row in metric["arms"]} == pytest.approx(by_arm.to_dict(), rel=1e-12)
+
+
+def test_the_effect_of_each_day_is_that_of_its_decisions(lab: Lab, log: dict[str, Frame]) -> None:
+    report = lab.results(KEY)
+    (daily,) = report["daily"]
+    outcomes = log["outcomes"]
+    outcomes = outcomes.assign(day=outcomes.decided_at.dt.tz_convert("UTC").dt.strftime("%Y-%m-%d"))
+    assert [day["day"] for day in daily["days"]] == sorted(outcomes.day.unique())
+    for day in daily["days"]:
+        of_day = outcomes[outcomes.day == day["day"]]
+        means = of_day.groupby("arm").reward.mean()
+        assert day["difference"] == pytest.approx(means["treated"] - means["control"], rel=1e-9)
+    assert daily["change_interval"]["reason"] == "needs 5 days with an effect, now 4" or daily["change_per_day"] is None

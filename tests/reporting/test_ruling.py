@@ -65,14 +65,27 @@ def metric(key: str, *lines: ComparisonLine, role: str = "primary", **parts: Any
     return MetricResults(**fields | parts)
 
 
-def ruling(*metrics: MetricResults, units: int = UNITS, days: float = 1.0, **rule: float) -> RuleVerdict:
-    """The verdict on these metrics, of an experiment whose arms are those of the lines."""
+def ruling(
+    *metrics: MetricResults,
+    units: int = UNITS,
+    days: float | None = 1.0,
+    few: dict[str, int] | None = None,
+    idle: str | None = None,
+    mismatch: bool = False,
+    **rule: float,
+) -> RuleVerdict:
+    """The verdict on these metrics, of an experiment whose arms are those of the lines.
+
+    :param few: arms with another number of units.
+    :param idle: an arm that gets no units.
+    """
     names = list(dict.fromkeys(each.arm for one in metrics for each in one.comparisons))
     arms = [arm("control", 0.5, "a"), *(arm(name, 0.5 / len(names)) for name in names)]
+    arms += [arm(idle, 0.0, "a")] if idle else []
     config = ExperimentConfig.model_validate(
         {"key": "k", "arms": arms, "control_arm": "control", "decision_rule": {"min_units": UNITS} | rule}
     )
-    counts = {spec["key"]: units for spec in arms}
+    counts = {spec["key"]: units for spec in arms if spec["key"] != idle} | (few or {})
     results = StoredResults(
         experiment="k",
         segment=None,
@@ -80,12 +93,17 @@ def ruling(*metrics: MetricResults, units: int = UNITS, days: float = 1.0, **rul
         window=ResultsWindow(decisions=1, units=1, first=None, last=None),
         units=counts,
         sample_ratio=SampleRatio(
-            p_value=0.5, anytime_p_value=1.0, alert=False, observed=counts, expected={}, text="units match the shares"
+            p_value=0.5,
+            anytime_p_value=1.0,
+            alert=mismatch,
+            observed=counts,
+            expected={},
+            text="units match the shares",
         ),
         metrics=list(metrics),
         assumptions=[],
     )
-    return judge(config, results, datetime.now(UTC) - timedelta(days=days))
+    return judge(config, results, None if days is None else datetime.now(UTC) - timedelta(days=days))
 
 
 def test_an_arm_that_is_worse_on_one_goal_does_not_ship_for_another() -> None:
@@ -198,3 +216,138 @@ def test_clicks_that_double_while_revenue_halves_ship_nothing(lab: Lab) -> None:
     decision = lab.results("torn")["decision"]
     assert decision["verdict"] == "review" and decision["arm"] == "treated"
     assert any("treated is worse than control on revenue" in reason for reason in decision["reasons"])
+
+
+BETTER = metric("clicks", line("a", 0.1))
+
+
+def test_a_sample_ratio_that_does_not_match_stops_before_anything_else() -> None:
+    found = ruling(BETTER, mismatch=True, units=1)
+    assert (found.verdict, found.arm) == ("stop", None)
+    assert found.reasons == [
+        "The arms' units do not match their shares: nothing below may be believed; find the cause."
+    ]
+
+
+def test_the_arm_with_the_fewest_units_counts_and_an_arm_without_a_share_does_not() -> None:
+    assert ruling(BETTER, few={"a": UNITS - 1}).reasons == ["An arm has 99 units; the rule asks for 100."]
+    assert ruling(BETTER, few={"control": UNITS - 1}).verdict == "keep_running"
+    assert ruling(BETTER, idle="parked").verdict == "ship"
+    assert ruling(BETTER, min_units=2, few={"a": 2}).verdict == "ship"
+
+
+def test_an_arm_that_nobody_was_assigned_to_has_no_units() -> None:
+    config = ExperimentConfig.model_validate(
+        {"key": "k", "arms": [arm("control", 0.5, "a"), arm("a", 0.5)], "control_arm": "control"}
+    )
+    empty = StoredResults(
+        experiment="k",
+        segment=None,
+        control="control",
+        window=ResultsWindow(decisions=0, units=0, first=None, last=None),
+        units={"control": 500},
+        sample_ratio=SampleRatio(
+            p_value=None, anytime_p_value=None, alert=False, observed={}, expected={}, text="none yet"
+        ),
+        metrics=[BETTER],
+        assumptions=[],
+    )
+    assert judge(config, empty, None).reasons == ["An arm has 0 units; the rule asks for 100."]
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(2.999, "keep_running"), (3.001, "ship")])
+def test_no_verdict_before_the_days_of_the_rule(days: float, verdict: str) -> None:
+    found = ruling(BETTER, days=days, min_days=3.0)
+    assert (found.verdict, found.days) == (verdict, days)
+    if verdict == "keep_running":
+        assert found.reasons == ["It ran 3.0 days; the rule asks for 3."]
+
+
+def test_days_are_those_since_the_start_and_none_before_it() -> None:
+    assert ruling(BETTER, days=None).days == 0.0
+    assert ruling(BETTER, days=100.0).days == 100.0
+    assert ruling(BETTER, days=1 / 3).days == 0.333
+    assert ruling(BETTER, min_days=0.0, days=None).verdict == "ship", "a rule without days asks for none"
+    assert ruling(BETTER).rule["min_units"] == UNITS
+
+
+def test_nothing_shown_says_so() -> None:
+    found = ruling(metric("clicks", line("a", 0.1, NOT_SHOWN)))
+    assert found.reasons == ["No difference is shown yet at every look together."]
+
+
+def test_a_p_value_of_exactly_alpha_shows_a_difference() -> None:
+    assert ruling(metric("clicks", line("a", 0.1, 0.05)), alpha=0.05).verdict == "ship"
+    assert ruling(metric("clicks", line("a", 0.1, 0.0501)), alpha=0.05).verdict == "keep_running"
+
+
+@pytest.mark.parametrize("difference", [0.0, None])
+def test_a_difference_of_nothing_is_neither_better_nor_worse(difference: float | None) -> None:
+    same = line("a", 0.1).model_copy(update={"difference": difference})
+    found = ruling(metric("clicks", same))
+    assert (found.verdict, found.arm) == ("keep_running", None)
+
+
+def test_a_difference_that_turned_since_it_was_shown_shows_nothing() -> None:
+    turned = line("a", 0.01, running_sign=-1)
+    assert ruling(metric("clicks", turned)).verdict == "keep_running"
+    assert ruling(metric("clicks", line("a", -0.01, running_sign=1))).verdict == "keep_running"
+    assert ruling(metric("clicks", line("a", 0.01, running_sign=None))).verdict == "ship", "from before signs were kept"
+    assert ruling(metric("clicks", line("a", -0.01, running_sign=None))).verdict == "stop"
+
+
+def test_a_review_names_every_metric_on_either_side_and_counts_small_differences() -> None:
+    small, large = metric("clicks", line("a", 0.5)), metric("visits", line("a", 2.0))
+    loss, other = metric("revenue", line("a", -0.5)), metric("margin", line("a", -2.0))
+    found = ruling(small, large, loss, other)
+    assert found.reasons[0].startswith("a is better on Clicks and Visits and worse on Revenue and Margin")
+
+
+def test_an_arm_that_gains_less_but_something_wins_over_one_that_is_not_shown() -> None:
+    first = metric("clicks", line("a", 0.02), line("b", 0.02))
+    second = metric("cents", line("a", -0.5, NOT_SHOWN), line("b", 0.1))
+    assert ruling(first, second).arm == "b"
+    assert ruling(first, metric("cents", line("a", 1.0), line("b", 0.5, NOT_SHOWN))).arm == "a"
+
+
+def test_of_two_arms_to_review_the_one_stands_that_is_not_shown_to_lose_on_the_next_metric() -> None:
+    first = metric("clicks", line("a", 0.02), line("b", 0.02))
+    second = metric("cents", line("a", -0.5), line("b", -0.1, NOT_SHOWN))
+    third = metric("visits", line("a", 0.1, NOT_SHOWN), line("b", -0.1))
+    found = ruling(first, second, third)
+    assert (found.verdict, found.arm) == ("review", "b")
+
+
+def test_a_guardrail_without_an_interval_or_a_control_value_crosses_nothing_by_itself() -> None:
+    none = IntervalDocument(low=None, high=None, reason="opens later")
+    gone = line("a", -5.0, always_valid=AlwaysValid(p_value=None, interval=none, relative_interval=none))
+    assert ruling(BETTER, metric("speed", gone, role="guardrail", min_effect=0.1)).verdict == "ship"
+    half = IntervalDocument(low=None, high=-1.0)
+    one_sided = line("a", -5.0, always_valid=AlwaysValid(p_value=0.1, interval=half, relative_interval=half))
+    assert ruling(BETTER, metric("speed", one_sided, role="guardrail", min_effect=0.1)).verdict == "ship"
+
+
+def test_the_margin_of_a_guardrail_is_a_share_of_the_controls_value() -> None:
+    ends = IntervalDocument(low=-0.5, high=-0.3)
+    worse = line("a", -0.4, always_valid=AlwaysValid(p_value=0.001, interval=ends, relative_interval=ends))
+
+    def guard(control: float | None) -> MetricResults:
+        values = [
+            ArmValue(arm=name, segment=None, units=UNITS, decisions=UNITS, value=value, std_error=0.01)
+            for name, value in (("control", control), ("a", 1.0))
+        ]
+        return metric("speed", worse, role="guardrail", min_effect=0.2, arms=values)
+
+    assert ruling(BETTER, guard(1.0)).verdict == "stop", "0.3 is beyond a fifth of 1"
+    assert ruling(BETTER, guard(2.0)).verdict == "ship", "and within a fifth of 2"
+    assert ruling(BETTER, guard(-2.0)).verdict == "ship", "whatever its sign"
+    assert ruling(BETTER, guard(None)).verdict == "stop", "of a control without a value there is no tolerance"
+    near = IntervalDocument(low=-0.3, high=-0.1)
+    little = line("a", -0.2, always_valid=AlwaysValid(p_value=0.001, interval=near, relative_interval=near))
+    assert ruling(BETTER, guard(None).model_copy(update={"comparisons": [little]})).verdict == "stop"
+
+
+def test_the_last_day_is_reached_exactly() -> None:
+    quiet = metric("clicks", line("a", 0.1, NOT_SHOWN))
+    assert ruling(quiet, days=2.001, max_days=2).verdict == "stop"
+    assert ruling(quiet, days=1.999, max_days=2).verdict == "keep_running"

@@ -46,7 +46,7 @@ def test_sums_are_those_of_a_plain_loop_over_the_decisions(per_unit: str, look: 
                 assert row.cov == pytest.approx(np.cov(num, den, ddof=0)[0, 1])
 
 
-def _by_hand(course, log, values, asked):  # type: ignore[no-untyped-def]
+def _by_hand(course, log, values, asked):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     look, arm, ends, per_unit = asked
     found: dict[int, list[tuple[float, float]]] = {}
     for unit in np.unique(log.unit[log.look <= look]).tolist():

@@ -1,4 +1,4 @@
-"""The audit finds nothing where nothing is wrong, and names whatever was changed."""
+"""The audit reports nothing for a correct log, and names every change."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ EXPERIMENT = "audited"
 
 @pytest.fixture(scope="module")
 def experiment_id(loop: Loop) -> int:
-    arms = [one | {"share": 0.6} for one in bandit()]
+    arms = [arm | {"share": 0.6} for arm in bandit()]
     arms.append({"key": "even", "share": 0.4, "policy": {"type": "uniform"}})
     made = loop.make(EXPERIMENT, arms=arms)
     for number in range(3):
@@ -37,7 +37,7 @@ LEARNED = (
     " ORDER BY version_id DESC, position LIMIT 1)"
 )
 MODEL = "SET model = set_byte(model, length(model) / 2, (get_byte(model, length(model) / 2) + 1) % 256)"
-# The first that cost something: a decision that changed no weight could have had any context.
+# The first decision with a cost, because a decision that changed no weight could have had any context.
 COSTLY = (
     "(SELECT decision_id FROM training_ledger WHERE experiment_id = :id AND reward = 0"
     " ORDER BY version_id, position LIMIT 1)"
@@ -125,7 +125,7 @@ def test_a_corruption_is_found_and_named(loop: Loop, experiment_id: int, what: s
 
 
 def test_an_audit_beside_running_training_reports_no_differences(loop: Loop) -> None:
-    """The log grows, and versions appear, while the audit reads: it must see one moment."""
+    """The log grows, and versions appear, while the audit reads: it must read one snapshot."""
     from concurrent.futures import ThreadPoolExecutor
 
     experiment_id = loop.learn("audited-live")
@@ -134,7 +134,7 @@ def test_an_audit_beside_running_training_reports_no_differences(loop: Loop) -> 
         while not busy.done():
             report = loop.audit("audited-live")
             assert report.ok, report.findings
-        assert len([one for one in busy.result() if one]) == 15
+        assert len([report for report in busy.result() if report]) == 15
     assert loop.audit("audited-live").versions == 17
 
 

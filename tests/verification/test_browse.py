@@ -1,4 +1,4 @@
-"""The log's browser: every decision on exactly one page, whatever is looked for."""
+"""The log's browser: every decision on exactly one page, with any filter."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.foundation.errors import NotFound
-from app.verification.browse import Found, Search, search
+from app.verification.browse import DecisionPage, Search, search
 from tests.service import Loop, query
 
 COUNT = 120
@@ -32,19 +32,21 @@ def log(loop: Loop) -> list[tuple[Any, ...]]:
     )
 
 
-def pages(loop: Loop, wanted: Search, most: int = 7, scanned: int = 50_000) -> tuple[list[str], list[Found]]:
+def pages(loop: Loop, wanted: Search, most: int = 7, scanned: int = 50_000) -> tuple[list[str], list[DecisionPage]]:
     """Every page of a search, and the ids on them."""
-    found = [search(loop.runtime.engine, "browsed", wanted, most=most, scanned=scanned)]
-    while found[-1].older is not None:
-        found.append(search(loop.runtime.engine, "browsed", wanted, found[-1].older, most=most, scanned=scanned))
-        assert len(found) < 100
-    return [line.id for page in found for line in page.lines], found
+    result_pages = [search(loop.runtime.engine, "browsed", wanted, most=most, scanned=scanned)]
+    while result_pages[-1].older is not None:
+        result_pages.append(
+            search(loop.runtime.engine, "browsed", wanted, result_pages[-1].older, most=most, scanned=scanned)
+        )
+        assert len(result_pages) < 100
+    return [line.id for page in result_pages for line in page.lines], result_pages
 
 
 def test_paging_shows_each_decision_once_newest_first(loop: Loop, log: list[tuple[Any, ...]]) -> None:
-    ids, found = pages(loop, Search())
+    ids, result_pages = pages(loop, Search())
     assert ids == [row[0] for row in log] and len(ids) == COUNT
-    assert all(len(page.lines) <= 7 and page.searched_back_to is None for page in found)
+    assert all(len(page.lines) <= 7 and page.searched_back_to is None for page in result_pages)
 
 
 @pytest.mark.parametrize("scanned", [50_000, 13])
@@ -54,11 +56,11 @@ def test_paging_shows_each_decision_once_newest_first(loop: Loop, log: list[tupl
 def test_an_arm_or_an_action_is_found_everywhere_however_few_rows_are_looked_through_at_once(
     loop: Loop, log: list[tuple[Any, ...]], wanted: Search, scanned: int
 ) -> None:
-    ids, found = pages(loop, wanted, scanned=scanned)
+    ids, result_pages = pages(loop, wanted, scanned=scanned)
     assert ids == [row[0] for row in log if wanted.arm in ("", row[2]) and wanted.action in ("", row[3])]
-    stopped = [page.searched_back_to for page in found if page.searched_back_to is not None]
+    stopped = [page.searched_back_to for page in result_pages if page.searched_back_to is not None]
     assert stopped == sorted(stopped, reverse=True)
-    if wanted.arm == "x":  # nothing is found, so every page but the last ends where its rows do
+    if wanted.arm == "x":  # there are no matches, so every page but the last ends with its last row
         assert len(stopped) == (COUNT // scanned if scanned < COUNT else 0)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a draw and of a lineage: sound SVG whose marks lie where the figures say."""
+"""The pictures of a draw and of a lineage: valid SVG whose marks are at the positions of the figures."""
 
 from xml.etree.ElementTree import Element, fromstring
 
@@ -12,7 +12,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def marks(svg: str, tag: str, style: str) -> list[Element]:
-    return [one for one in fromstring(svg).iter(f"{SVG}{tag}") if style in (one.get("class") or "")]
+    return [element for element in fromstring(svg).iter(f"{SVG}{tag}") if style in (element.get("class") or "")]
 
 
 @pytest.mark.parametrize(("chosen", "draw"), [(0, 0.05), (1, 0.35), (2, 0.95)])
@@ -34,7 +34,7 @@ def test_the_chosen_action_is_drawn_also_at_the_end_of_a_long_list() -> None:
 def test_a_lineage_has_a_dot_for_each_version_and_a_line_of_its_own_for_each_branch() -> None:
     versions = [Version(0, None, False), Version(1, 0, False), Version(2, 1, False, True), Version(3, 0, True)]
     svg = str(lineage(versions, title="lineage"))
-    heights = {one[0].text: one.get("cy") for one in marks(svg, "circle", "dot")}
+    heights = {circle[0].text: circle.get("cy") for circle in marks(svg, "circle", "dot")}
     assert set(heights) == {"version 0", "version 1", "version 2, failed its checks", "version 3, serves"}
     assert heights["version 0"] == heights["version 1"] == heights["version 2, failed its checks"]
     assert heights["version 3, serves"] != heights["version 0"]
@@ -44,7 +44,7 @@ def test_one_version_alone_none_and_a_page_of_a_long_lineage_are_drawn() -> None
     assert "there is no version yet" in lineage([], title="lineage")
     assert len(marks(str(lineage([Version(7, 6, True)], title="lineage")), "circle", "dot")) == 1
     page = [Version(n, n - 1, n == 40_030) for n in range(40_001, 40_031)]
-    texts = [one.text for one in marks(str(lineage(page, title="lineage")), "text", "tick")]
+    texts = [tick.text for tick in marks(str(lineage(page, title="lineage")), "text", "tick")]
     assert 3 < len(texts) < 14
 
 

@@ -14,7 +14,7 @@ LONG = "x" * 500
 
 @pytest.fixture(scope="module", autouse=True)
 def experiment(client: Client) -> None:
-    arms = [one | {"share": 0.5} for one in bandit()]
+    arms = [arm | {"share": 0.5} for arm in bandit()]
     arms.append({"key": "even", "share": 0.5, "policy": {"type": "uniform"}})
     client.make("paged", arms=arms)
     client.decide_many("paged", [{"decision_id": f"d{n:03}", "unit_id": f"u{n}"} for n in range(120)])

@@ -1,4 +1,4 @@
-"""The versions of an arm, for people: pages of them, who put them into service, two of them compared."""
+"""The versions of an arm, for people: their pages, who put them into service, and comparisons."""
 
 import pytest
 
@@ -22,44 +22,44 @@ def arm(loop: Loop) -> int:
     return made
 
 
-def test_the_lineage_tells_parents_what_was_learned_and_who_put_each_into_service(loop: Loop, arm: int) -> None:
-    found = history(loop.runtime.engine, "history")
-    assert (found.arms, found.arm, found.versions, found.older) == (["learned"], "learned", 5, None)
-    assert [(line.version.number, line.parent, line.serves) for line in found.lines] == [
+def test_the_lineage_has_parents_learned_decisions_and_who_put_each_into_service(loop: Loop, arm: int) -> None:
+    page = history(loop.runtime.engine, "history")
+    assert (page.arms, page.arm, page.versions, page.older) == (["learned"], "learned", 5, None)
+    assert [(line.version.number, line.parent, line.serves) for line in page.lines] == [
         (4, 3, True), (3, 0, False), (2, 1, False), (1, 0, False), (0, None, False),
     ]  # fmt: skip
-    assert [line.version.manifest.get("decisions", 0) for line in found.lines] == [60, 60, 60, 60, 0]
-    (change,) = found.lines[-1].rollbacks
+    assert [line.version.manifest.get("decisions", 0) for line in page.lines] == [60, 60, 60, 60, 0]
+    (change,) = page.lines[-1].rollbacks
     assert (change.actor, change.reason) == ("ann", "b was a mistake")
-    assert all(line.rollbacks == [] for line in found.lines[:-1])
+    assert all(line.rollbacks == [] for line in page.lines[:-1])
 
 
 def test_versions_are_paged_newest_first(loop: Loop, arm: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_history, "PAGE", 2)
     numbers, before = [], None
     for _ in range(3):
-        found = history(loop.runtime.engine, "history", "learned", before)
-        numbers.append([line.version.number for line in found.lines])
-        before = found.older
+        page = history(loop.runtime.engine, "history", "learned", before)
+        numbers.append([line.version.number for line in page.lines])
+        before = page.older
     assert (numbers, before) == ([[4, 3], [2, 1], [0]], None)
 
 
 def test_comparing_shows_what_differs_and_that_the_favourite_action_changed(loop: Loop, arm: int) -> None:
-    found = compare(loop.runtime.engine, loop.settings, "history", "learned", 2, 4)
-    assert found.contexts == model_history.CONTEXTS and found.differ == 1.0 and not found.problem
-    change = {one.action: one.second - one.first for one in found.actions}
+    comparison = compare(loop.runtime.engine, loop.settings, "history", "learned", 2, 4)
+    assert comparison.contexts == model_history.CONTEXTS and comparison.differ == 1.0 and not comparison.problem
+    change = {mean.action: mean.second - mean.first for mean in comparison.actions}
     assert change["c"] > 0.2
     assert change["b"] < -0.2
     assert sum(change.values()) == pytest.approx(0)
-    assert found.actions[0].action in ("b", "c")
-    paths = {one.path for one in found.documents}
+    assert comparison.actions[0].action in ("b", "c")
+    paths = {difference.path for difference in comparison.documents}
     assert {"sha256", "parent", "manifest/first"} <= paths and "manifest/policy" not in paths
 
 
 def test_a_version_compared_with_itself_differs_in_nothing(loop: Loop, arm: int) -> None:
-    found = compare(loop.runtime.engine, loop.settings, "history", "learned", 3, 3)
-    assert (found.documents, found.differ) == ([], 0.0)
-    assert all(one.first == one.second for one in found.actions)
+    comparison = compare(loop.runtime.engine, loop.settings, "history", "learned", 3, 3)
+    assert (comparison.documents, comparison.differ) == ([], 0.0)
+    assert all(mean.first == mean.second for mean in comparison.actions)
 
 
 def test_comparing_ends_in_time_however_slow_the_models_are(
@@ -71,15 +71,15 @@ def test_comparing_ends_in_time_however_slow_the_models_are(
 
 def test_an_arm_without_decisions_has_nothing_to_compare_on(loop: Loop) -> None:
     loop.make("untouched", arms=bandit())
-    found = compare(loop.runtime.engine, loop.settings, "untouched", "learned", 0, 0)
-    assert found.contexts == 0 and "no context" in found.problem
+    comparison = compare(loop.runtime.engine, loop.settings, "untouched", "learned", 0, 0)
+    assert comparison.contexts == 0 and "no context" in comparison.problem
 
 
-def test_a_model_that_is_refused_is_a_reason_and_no_error(loop: Loop) -> None:
+def test_a_refused_model_is_a_reason_and_not_an_error(loop: Loop) -> None:
     made = loop.learn("refused")
     query(loop.database_url, "UPDATE model_versions SET signature = 'f' WHERE experiment_id = %s AND number = 1", made)
-    found = compare(loop.runtime.engine, loop.settings, "refused", "learned", 0, 1)
-    assert found.contexts == 0 and "was not signed" in found.problem
+    comparison = compare(loop.runtime.engine, loop.settings, "refused", "learned", 0, 1)
+    assert comparison.contexts == 0 and "was not signed" in comparison.problem
 
 
 def test_an_experiment_without_learning_arms_has_no_history_and_unknown_versions_are_not_found(

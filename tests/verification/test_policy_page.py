@@ -1,4 +1,4 @@
-"""The policy tab: versions, two of them compared, and the way back."""
+"""The policy tab: versions, comparisons, and rollbacks."""
 
 import pytest
 
@@ -40,11 +40,11 @@ def test_a_viewer_cannot_roll_back(viewer: Browser) -> None:
 
 
 def test_an_editor_rolls_back_with_a_reason_that_stays_in_the_log(editor: Browser) -> None:
-    asked = editor.get(f"{PAGE}/rollback?arm=learned&version=1")
+    confirmation = editor.get(f"{PAGE}/rollback?arm=learned&version=1")
     assert (
-        asked.status == 200
-        and "Learning goes on from it" in asked.text
-        and "40 decisions) is not learned again" in asked.text
+        confirmation.status == 200
+        and "Learning goes on from it" in confirmation.text
+        and "40 decisions) is not learned again" in confirmation.text
     )
     empty = editor.post(f"{PAGE}/rollback", {"arm": "learned", "version": "1", "reason": " "})
     assert empty.status == 422 and "Say why" in empty.text

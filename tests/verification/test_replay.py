@@ -1,4 +1,4 @@
-"""Replay shows all of one decision, and says of each part whether making it again gives the same."""
+"""Replay shows everything about one decision, and for each part whether recomputing it gives the same."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ STRANGE = 'a/b?c=1&d <b>"\n\u202eevil'
 @pytest.fixture(scope="module")
 def learned(loop: Loop) -> int:
     """An arm that learned in two rounds, beside an even one."""
-    arms = [one | {"share": 0.5} for one in bandit("softmax", lambda_=5)]
+    arms = [arm | {"share": 0.5} for arm in bandit("softmax", lambda_=5)]
     arms.append({"key": "even", "share": 0.5, "policy": {"type": "uniform"}})
     made = loop.make("replayed", arms=arms)
     for _ in range(2):
@@ -32,50 +32,54 @@ def look(loop: Loop, decision_id: str, key: str = "replayed") -> Replay:
 def decide(loop: Loop, arm: str, decision_id: str, **body: Any) -> dict[str, Any]:
     """A decision of an arm: units are tried until one belongs to it."""
     for number in range(200):
-        one = {"unit_id": f"{decision_id}-{number}", "context": {"n": 1, "plan": "pro"}, **body}
+        question = {"unit_id": f"{decision_id}-{number}", "context": {"n": 1, "plan": "pro"}, **body}
         (answer,) = loop.decide(
-            "replayed", [one | {"decision_id": decision_id if number == 0 else f"{decision_id}~{number}"}]
+            "replayed", [question | {"decision_id": decision_id if number == 0 else f"{decision_id}~{number}"}]
         )
         if answer["arm"] == arm:
             return answer
     raise AssertionError(arm)
 
 
-def test_a_decision_of_a_learned_model_is_made_again_bit_for_bit(loop: Loop, learned: int) -> None:
+def test_a_decision_of_a_learned_model_is_recomputed_bit_for_bit(loop: Loop, learned: int) -> None:
     answer = decide(loop, "learned", "again", excluded_actions=["c"])
-    found = look(loop, answer["decision_id"])
-    again = found.recomputed
-    assert again is not None and again.same and again.learns
-    assert [check.part for check in again.checks] == [
+    replayed = look(loop, answer["decision_id"])
+    recomputed = replayed.recomputed
+    assert recomputed is not None and recomputed.same and recomputed.learns
+    assert [check.part for check in recomputed.checks] == [
         "seal", "encoding", "arm", "draw", "distribution", "action", "propensity",
     ]  # fmt: skip
-    assert found.version is not None and found.version.number == answer["policy_version"] == 2
-    assert found.row.ineligible == [{"id": "c", "code": "excluded", "params": {}}]
-    assert found.action is not None and found.action.id == answer["action"]["id"]
-    assert found.below <= found.row.draw < found.above and found.above - found.below == pytest.approx(
+    assert replayed.version is not None and replayed.version.number == answer["policy_version"] == 2
+    assert replayed.row.ineligible == [{"id": "c", "code": "excluded", "params": {}}]
+    assert replayed.action is not None and replayed.action.id == answer["action"]["id"]
+    assert replayed.below <= replayed.row.draw < replayed.above and replayed.above - replayed.below == pytest.approx(
         answer["propensity"]
     )
-    assert {one.name for one in again.contributions} == {"n", "plan", "size"} and again.fields == 3
-    for one in again.contributions:
-        assert one.change == pytest.approx(answer["propensity"] - one.without)
+    assert {contribution.name for contribution in recomputed.contributions} == {
+        "n",
+        "plan",
+        "size",
+    } and recomputed.fields == 3
+    for contribution in recomputed.contributions:
+        assert contribution.change == pytest.approx(answer["propensity"] - contribution.without)
 
 
 def test_a_policy_that_does_not_learn_has_no_contributions(loop: Loop, learned: int) -> None:
-    again = look(loop, decide(loop, "even", "even")["decision_id"]).recomputed
-    assert again is not None and again.same and not again.learns and again.contributions == []
+    recomputed = look(loop, decide(loop, "even", "even")["decision_id"]).recomputed
+    assert recomputed is not None and recomputed.same and not recomputed.learns and recomputed.contributions == []
 
 
 def test_the_call_s_own_actions_are_replayed_with_their_features(loop: Loop, learned: int) -> None:
     own = [{"id": f"own-{n}", "features": {"n": n}, "payload": {"x": n}} for n in range(4)]
-    found = look(loop, decide(loop, "learned", "own", actions=own)["decision_id"])
-    assert found.recomputed is not None and found.recomputed.same
-    assert found.action is not None and found.action.payload == {"x": int(found.action.id[-1])}
+    replayed = look(loop, decide(loop, "learned", "own", actions=own)["decision_id"])
+    assert replayed.recomputed is not None and replayed.recomputed.same
+    assert replayed.action is not None and replayed.action.payload == {"x": int(replayed.action.id[-1])}
 
 
 def test_an_id_of_any_characters_finds_its_decision(loop: Loop, learned: int) -> None:
     loop.decide("replayed", [{"decision_id": STRANGE}])
-    found = look(loop, STRANGE)
-    assert found.row.id == STRANGE and found.recomputed is not None and found.recomputed.same
+    replayed = look(loop, STRANGE)
+    assert replayed.row.id == STRANGE and replayed.recomputed is not None and replayed.recomputed.same
 
 
 def test_rewards_are_joined_as_the_rule_says_and_the_version_that_learned_them_is_named(
@@ -95,7 +99,7 @@ def test_rewards_are_joined_as_the_rule_says_and_the_version_that_learned_them_i
     loop.reward([{"decision_id": decision_id, "reward_id": "late", "value": 0.1}])
     done = loop.train(learned)
     came = look(loop, decision_id).rewards
-    assert [(one.reward_id, one.value, one.late) for one in came.events] == [
+    assert [(event.reward_id, event.value, event.late) for event in came.events] == [
         ("r1", 0.25, False), ("r2", 0.5, False), ("r3", 9.0, False), ("late", 0.1, True),
     ]  # fmt: skip
     assert came.settled is not None and (came.settled.reward, came.settled.events, came.so_far) == (0.75, 2, 0.75)
@@ -119,9 +123,9 @@ TAMPERED = {
 def test_a_tampered_field_is_marked_beside_the_parts_that_are_the_same(loop: Loop, learned: int, part: str) -> None:
     decision_id = decide(loop, "learned", f"tampered-{part}")["decision_id"]
     query(loop.database_url, f"UPDATE decisions SET {TAMPERED[part]} WHERE id = %s", decision_id)
-    again = look(loop, decision_id).recomputed
-    assert again is not None and not again.same and not again.problem
-    differ = {check.part for check in again.checks if not check.same}
+    recomputed = look(loop, decision_id).recomputed
+    assert recomputed is not None and not recomputed.same and not recomputed.problem
+    differ = {check.part for check in recomputed.checks if not check.same}
     assert part in differ and "arm" not in differ and "encoding" not in differ
     assert (part == "seal") == (differ == {"seal"})
 
@@ -129,9 +133,9 @@ def test_a_tampered_field_is_marked_beside_the_parts_that_are_the_same(loop: Loo
 def test_a_moved_unit_shows_the_arm_that_it_really_has(loop: Loop, learned: int) -> None:
     decision_id = decide(loop, "learned", "moved")["decision_id"]
     query(loop.database_url, "UPDATE decisions SET arm = 'even', policy_sha256 = NULL WHERE id = %s", decision_id)
-    again = look(loop, decision_id).recomputed
-    assert again is not None
-    (wrong,) = (check for check in again.checks if check.part == "arm")
+    recomputed = look(loop, decision_id).recomputed
+    assert recomputed is not None
+    (wrong,) = (check for check in recomputed.checks if check.part == "arm")
     assert "'learned'" in wrong.difference and "logged is 'even'" in wrong.difference
 
 
@@ -147,9 +151,14 @@ def test_a_lost_model_is_a_reason_in_words_and_the_rest_is_still_checked(
 ) -> None:
     decision_id = decide(loop, "learned", f"lost-{words[0]}")["decision_id"]
     query(loop.database_url, f"UPDATE decisions SET {change} WHERE id = %s", decision_id)
-    again = look(loop, decision_id).recomputed
-    assert again is not None and not again.same and words in again.problem and again.contributions == []
-    assert [check.part for check in again.checks] == ["seal", "encoding", "arm", "draw"]
+    recomputed = look(loop, decision_id).recomputed
+    assert (
+        recomputed is not None
+        and not recomputed.same
+        and words in recomputed.problem
+        and recomputed.contributions == []
+    )
+    assert [check.part for check in recomputed.checks] == ["seal", "encoding", "arm", "draw"]
 
 
 def test_an_imported_decision_is_shown_and_not_recomputed(loop: Loop, learned: int) -> None:

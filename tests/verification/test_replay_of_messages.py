@@ -1,4 +1,6 @@
-"""A replay shows what was said, as text."""
+"""A replay shows the message as text."""
+
+import re
 
 from tests.page_client import Browser
 from tests.service import Client
@@ -8,31 +10,28 @@ def test_a_replay_shows_the_message_as_the_person_got_it(client: Client, viewer:
     text = {"title": "Hi {{ user_name }}", "body": "Go on, {{ user_name }}.", "call_to_action": "Start"}
     actions = [{"id": "a", "template": {"texts": {"en": text}}}]
     client.make("said", actions=actions, variables=[{"name": "user_name", "sample": "Ada", "required": True}])
-    asked = {"experiment": "said", "unit_id": "u", "decision_id": "s", "variables": {"user_name": "<b>Ada</b>"}}
-    assert client.post("/v1/messages/decide", asked).status == 201
+    body = {"experiment": "said", "unit_id": "u", "decision_id": "s", "variables": {"user_name": "<b>Ada</b>"}}
+    assert client.post("/v1/messages/decide", body).status == 201
     page = viewer.get("/admin/experiments/said/replay?id=s")
     assert "What was said" in page.text and "Go on, <b>Ada</b>." in page.text
     assert "<b>Ada</b>" not in page.html
     assert "Recomputing gives the same" in page.text
 
 
-def test_changing_other_things_in_the_wizard_keeps_the_templates(client: Client, editor: Browser) -> None:
-    import re
+def rename(editor: Browser, key: str) -> None:
+    """Give an experiment another name in the wizard, and change nothing else."""
+    draft = re.match(r"/admin/drafts/\d+", editor.post(f"/admin/experiments/{key}/edit").address)
+    assert draft
+    purpose, review = f"{draft[0]}/purpose", f"{draft[0]}/review"
+    typed = {"/name": "Another name", "/key": key, "/hypothesis": "", "do": "next"}
+    editor.post(purpose, {"version": editor.version(purpose)} | typed)
+    editor.post(f"{review}/publish", {"version": editor.version(review)})
 
+
+def test_changing_the_name_in_the_wizard_keeps_the_templates(client: Client, editor: Browser) -> None:
     actions = [{"id": "a", "template": {"texts": {"en": {"body": "Go on."}}}}, {"id": "b"}]
     client.make("kept", actions=actions, start=False)
-    page = editor.post("/admin/experiments/kept/edit")
-    draft = re.search(r"/admin/drafts/(\d+)/", page.address)
-    assert draft
-    purpose = f"/admin/drafts/{draft[1]}/purpose"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
-    assert version
-    typed = {"version": version[1], "/name": "Another name", "/key": "kept", "/hypothesis": "", "do": "next"}
-    editor.post(purpose, typed)
-    review = f"/admin/drafts/{draft[1]}/review"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
-    assert version
-    editor.post(f"{review}/publish", {"version": version[1]})
+    rename(editor, "kept")
     stored = client.get("/v1/experiments/kept").body
     assert stored["name"] == "Another name"
     assert stored["actions"][0]["template"]["texts"]["en"]["body"] == "Go on."
@@ -43,9 +42,9 @@ COMPOSED = {
         {
             "name": "subject",
             "place": "title",
-            "parts": [{"id": one, "texts": {"en": one}} for one in ("news", "hello")],
+            "parts": [{"id": part, "texts": {"en": part}} for part in ("news", "hello")],
         },
-        {"name": "tone", "place": "body", "parts": [{"id": one, "texts": {"en": one}} for one in ("warm", "brisk")]},
+        {"name": "tone", "place": "body", "parts": [{"id": part, "texts": {"en": part}} for part in ("warm", "brisk")]},
     ],
     "forbidden": [[{"slot": "subject", "part": "news"}, {"slot": "tone", "part": "warm"}]],
     "allow_nothing": True,
@@ -54,8 +53,8 @@ COMPOSED = {
 
 def test_a_replay_shows_a_composed_message_slot_by_slot(client: Client, viewer: Browser) -> None:
     client.make("slots-shown", actions=[], composition=COMPOSED)
-    asked = {"experiment": "slots-shown", "unit_id": "u", "decision_id": "c", "excluded_actions": ["nothing"]}
-    answer = client.post("/v1/messages/decide", asked).body
+    body = {"experiment": "slots-shown", "unit_id": "u", "decision_id": "c", "excluded_actions": ["nothing"]}
+    answer = client.post("/v1/messages/decide", body).body
     page = viewer.get("/admin/experiments/slots-shown/replay?id=c")
     assert "Slot by slot" in page.text and "configuration's 4" in page.text
     for slot in answer["slots"]:
@@ -63,23 +62,10 @@ def test_a_replay_shows_a_composed_message_slot_by_slot(client: Client, viewer: 
     assert "Recomputing gives the same" in page.text
 
 
-def test_changing_other_things_in_the_wizard_keeps_the_composition(client: Client, editor: Browser) -> None:
-    import re
-
+def test_changing_the_name_in_the_wizard_keeps_the_composition(client: Client, editor: Browser) -> None:
     learned = [{"key": "learned", "share": 1.0, "policy": {"type": "bandit", "algorithm": "squarecb"}}]
     made = client.make("kept-slots", actions=[], composition=COMPOSED, arms=learned)
-    page = editor.post("/admin/experiments/kept-slots/edit")
-    draft = re.search(r"/admin/drafts/(\d+)/", page.address)
-    assert draft
-    purpose = f"/admin/drafts/{draft[1]}/purpose"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(purpose).html)
-    assert version
-    typed = {"version": version[1], "/name": "Another name", "/key": "kept-slots", "/hypothesis": "", "do": "next"}
-    editor.post(purpose, typed)
-    review = f"/admin/drafts/{draft[1]}/review"
-    version = re.search(r'name="version" value="(\d+)"', editor.get(review).html)
-    assert version
-    editor.post(f"{review}/publish", {"version": version[1]})
+    rename(editor, "kept-slots")
     stored = client.get("/v1/experiments/kept-slots").body
     assert stored["name"] == "Another name"
     assert stored["composition"] == made["composition"] and stored["arms"] == made["arms"]

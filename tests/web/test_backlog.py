@@ -1,4 +1,4 @@
-"""How long queues have waited, as /metrics tells it."""
+"""The age of the queues in /metrics."""
 
 from app.foundation.store.engine import transaction
 from app.messaging.delivery import webhooks
@@ -31,7 +31,7 @@ def test_each_queue_tells_how_long_its_oldest_entry_has_been_due(loop: Loop) -> 
     work.fire()
     query(url, "UPDATE deliveries SET next_at = next_at - interval '1 hour'")
     assert (waited(loop)["firings"], waited(loop)["deliveries"] > 3600) == (0, True)
-    query(url, "UPDATE webhooks SET silent_since = clock_timestamp()")  # the receiver's fault, and not ours
+    query(url, "UPDATE webhooks SET silent_since = clock_timestamp()")  # the receiver's fault
     with transaction(loop.runtime.engine) as connection:
         assert (backlog.waited(connection)["deliveries"], backlog.silent_webhooks(connection)) == (0, 1)
     erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "leaver")

@@ -1,4 +1,4 @@
-"""Bodies that are not what they should be: refused with one error shape, nothing stored, the server alive."""
+"""Malformed bodies: refused with the same shape of error, nothing stored, the server alive."""
 
 import socket
 from typing import Any
@@ -105,7 +105,7 @@ def test_a_bad_body_is_refused_everywhere_and_nothing_is_stored(client: Client, 
 
 
 @pytest.mark.parametrize("name", FORGIVEN)
-def test_what_only_looks_bad_is_taken(client: Client, name: str) -> None:
+def test_bodies_that_only_look_bad_are_accepted(client: Client, name: str) -> None:
     answer = client.post("/v1/decide", FORGIVEN[name])
     assert answer.status == 201, answer.raw
 
@@ -169,14 +169,14 @@ def _chunked(client: Client, parts: list[bytes]) -> bytes:
                 connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
             connection.sendall(b"0\r\n\r\n")
         except OSError:
-            pass  # it was refused before it was read to the end
+            pass  # the server refused the body before its end
         return connection.recv(65_536)
 
 
 @pytest.mark.parametrize(
     "cut", [b"GET / HTTP/9.9\r\n\r\n", b"\x00\x01\x02\x03\r\n\r\n", b"POST /v1/decide HTTP/1.1\r\n"]
 )
-def test_what_is_not_http_leaves_the_server_alive(client: Client, cut: bytes) -> None:
+def test_the_server_survives_requests_that_are_not_http(client: Client, cut: bytes) -> None:
     with socket.create_connection(("127.0.0.1", client.port), 5) as connection:
         connection.sendall(cut)
     _alive(client)

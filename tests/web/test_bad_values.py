@@ -196,12 +196,12 @@ SEPARATORS = ["|", ":", " ", "\n", "\t", "\r", "=", "%", "/", "*", "'", '"', "\\
 
 
 def test_separators_in_names_and_values_work_and_do_not_leak_into_other_features(client: Client) -> None:
-    """Each odd text must act as any other text in its place: the distributions of a renamed control are the same."""
+    """Each odd text must act like any other text in its position: a control with other names has the same distributions."""
     for experiment, texts in (("odd", SEPARATORS), ("control", [f"plain{n}" for n in range(len(SEPARATORS))])):
         actions = [{"id": f"{text}{n}", "features": {text: n, "f": text}} for n, text in enumerate(texts)]
         client.make(experiment, actions=actions, arms=bandit("softmax"))
         requests = [{"context": {text: 1, "v": text, "other": 2}, "unit_id": text} for text in texts]
         decided = client.decide_many(experiment, requests)
-        chances = [[item["probability"] for item in one["ranking"]] for one in decided]
+        chances = [[item["probability"] for item in decision["ranking"]] for decision in decided]
         assert chances == [[1 / len(texts)] * len(texts)] * len(texts)
         assert {item["id"] for item in decided[0]["ranking"]} == {action["id"] for action in actions}

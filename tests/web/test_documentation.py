@@ -1,4 +1,4 @@
-"""What a person or a tool reads: health, the OpenAPI document, its page, the page of errors. No foreign host anywhere."""
+"""Health, the OpenAPI document, its page, and the page of errors, without requests to other hosts."""
 
 import re
 

@@ -26,14 +26,13 @@ def document(web: Web, client: Client) -> Any:
 
 
 def _operations(document: Any) -> list[tuple[str, str]]:
-    """Those of apps, product managers and Personalizer's clients; what analysts call is tested with its services."""
+    """The routes of apps, product managers and Personalizer's clients; the tests of the services cover those of analysts."""
     everything = [(method, path, item[method]) for path, item in document["paths"].items() for method in item]
     described = [
         (method.upper(), path) for method, path, operation in everything if "analysts" not in operation["tags"]
     ]
-    return [
-        one for one in described if one[1] != "/v1/stream"
-    ]  # it answers for half a minute: tests/messaging/test_stream.py
+    # The stream answers for half a minute; tests/messaging/test_stream.py tests it.
+    return [route for route in described if route[1] != "/v1/stream"]
 
 
 def _caller(key: str) -> Any:

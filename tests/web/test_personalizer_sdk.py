@@ -132,7 +132,7 @@ def test_a_wrong_key_is_401_and_an_unbound_one_403(web: Web, database_url: str) 
     _refused(403, "Forbidden", only_reward.rank, _request())
 
 
-def test_what_cannot_be_ranked_or_rewarded_is_400(sdk: Any) -> None:
+def test_impossible_ranks_and_rewards_are_400(sdk: Any) -> None:
     twice = [RankableAction(id="a", features=[]), RankableAction(id="a", features=[])]
     _refused(400, "BadRequest", sdk.rank, _request(actions=twice))
     _refused(400, "BadRequest", sdk.rank, _request(actions=[]))

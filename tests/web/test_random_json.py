@@ -129,7 +129,7 @@ def test_random_bytes(app: Any, body: bytes) -> None:
 
 @FAST
 @given(context=strategies.dictionaries(TEXT, TEXT | strategies.integers(-1000, 1000), max_size=5))
-def test_whatever_is_decided_is_answered_the_same_again(app: Any, context: dict[str, Any]) -> None:
+def test_a_repeated_decide_gets_the_same_answer(app: Any, context: dict[str, Any]) -> None:
     import uuid
 
     client, headers, _ = app

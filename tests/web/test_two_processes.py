@@ -33,17 +33,17 @@ def here(first: Web, key: str) -> Client:
 
 @pytest.fixture
 def there(second: Web, key: str) -> Client:
-    """It never looks for changes by itself."""
+    """A process that never checks for changes by itself."""
     return second.client(key)
 
 
-def test_what_is_made_here_decides_there_at_once(here: Client, there: Client) -> None:
+def test_an_experiment_made_at_one_process_decides_at_the_other_at_once(here: Client, there: Client) -> None:
     for lap in range(3):
         here.make(f"made-{lap}")
         assert there.decide(f"made-{lap}").status == 201
 
 
-def test_what_is_paused_here_is_refused_there_at_once_and_started_again_at_once(here: Client, there: Client) -> None:
+def test_a_pause_and_a_start_at_one_process_apply_at_the_other_at_once(here: Client, there: Client) -> None:
     here.make("paused")
     for _ in range(3):
         assert there.decide("paused").status == 201
@@ -54,7 +54,7 @@ def test_what_is_paused_here_is_refused_there_at_once_and_started_again_at_once(
         assert there.decide("paused").status == 201
 
 
-def test_what_is_changed_here_decides_so_there_at_once(here: Client, there: Client) -> None:
+def test_a_change_at_one_process_applies_at_the_other_at_once(here: Client, there: Client) -> None:
     here.make("changed")
     there.decide("changed")
     assert here.patch("/v1/experiments/changed", {"actions": [{"id": "only"}]}).status == 200
@@ -75,7 +75,7 @@ def test_counters_are_right_across_the_processes_of_a_role(here: Client, first: 
         answers = list(pool.map(lambda n: here.decide("counted", f"u{n}"), range(60)))
         list(pool.map(lambda answer: here.reward(answer.body["decision_id"], 1), answers[:25]))
         list(pool.map(lambda answer: here.reward(answer.body["decision_id"], 1), answers[:25]))
-    for _ in range(5):  # whichever process answers
+    for _ in range(5):  # any of the processes may answer
         text = first.client().get("/metrics", Authorization="Bearer let me see").raw.decode()
         assert 'loopwise_decisions_total{arm="all",experiment="counted"} 60.0' in text
         assert 'loopwise_rewards_total{experiment="counted",late="false"} 25.0' in text

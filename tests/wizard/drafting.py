@@ -26,27 +26,27 @@ class Draft:
 
 
 def fields(page: Page) -> dict[str, Any]:
-    """What the step's form would send as it stands."""
+    """The fields that the step's form would send now."""
     form = re.search(r'<form[^>]*id="step".*?</form>', page.html, re.S)
     assert form, page.text[:500]
-    found: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for tag in re.findall(r"<input[^>]*>", form[0]):
         attributes = {name: html.unescape(value) for name, value in re.findall(r'([a-z-]+)="([^"]*)"', tag)}
         if attributes.get("type") in ("checkbox", "radio") and " checked" not in tag:
             continue
         if "name" in attributes and attributes["name"] != "csrf_token":
-            found.setdefault(attributes["name"], []).append(attributes.get("value", ""))
+            typed.setdefault(attributes["name"], []).append(attributes.get("value", ""))
     for name, text in re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>\n?(.*?)</textarea>', form[0], re.S):
-        found[name] = html.unescape(text)
+        typed[name] = html.unescape(text)
     for name, options in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', form[0], re.S):
         chosen = re.search(r'<option value="([^"]*)" selected', options)
         first = re.search(r'<option value="([^"]*)"', options)
-        found[name] = html.unescape((chosen or first)[1]) if first else ""  # type: ignore[index]
-    return found
+        typed[name] = html.unescape((chosen or first)[1]) if first else ""  # type: ignore[index]
+    return typed
 
 
 def complete(draft: Draft, key: str) -> None:
-    """Type everything that is needed."""
+    """Type every required field."""
     draft.save("purpose", {"/name": "Tips", "/key": key})
     for name in ("video", "list"):
         draft.save("actions", {"/actions/-/id": name, "/actions/-/payload:text": f"Tip {name}"})

@@ -1,4 +1,4 @@
-"""The wizard's form for a message composed of parts: built without code, seen before it is made, lost by nobody."""
+"""The wizard's form for a message composed of parts: built without code, previewed, and never lost."""
 
 import html
 import json
@@ -32,7 +32,7 @@ MESSAGE = {
 
 
 def composed(draft: Draft) -> Draft:
-    """A draft of two slots with two parts each, to be typed into."""
+    """A draft of two slots with two empty parts each."""
     for button in (
         "among composed",
         "add /composition/slots/0/parts",
@@ -44,38 +44,47 @@ def composed(draft: Draft) -> Draft:
 
 
 def row_of(page: Page, slot: int, part: int) -> str:
-    """By what a part is chosen."""
+    """The row name by which a part is chosen."""
     return str(fields(page)[f"/composition/slots/{slot}/parts/{part}/:row"][0])
 
 
 def kept(page: Page, names: dict[str, str]) -> dict[str, Any]:
-    """What the form holds in these fields."""
+    """The values of these fields in the form."""
     sent = fields(page)
     return {name: sent[name][0] if isinstance(sent[name], list) else sent[name] for name in names}
 
 
 def seen(page: Page) -> str:
     """The preview's words."""
-    found = re.search(r'<section[^>]*id="combinations".*?</section>', page.html, re.S)
-    assert found
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", found[0])))
+    section = re.search(r'<section[^>]*id="combinations".*?</section>', page.html, re.S)
+    assert section
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", section[0])))
 
 
-def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: Client) -> None:
-    complete(draft, "built")
+def subject_and_tone(draft: Draft, key: str) -> Page:
+    """A complete draft of a composed message with a forbidden pair; the page of its step."""
+    complete(draft, key)
     draft.save("arms", UNIFORM)
     page = composed(draft).save(
         "actions", MESSAGE | {"/composition/channel": "email", "/composition/allow_nothing": "yes"}
     )
     assert "4 combinations are allowed, and saying nothing is one more choice" in page.text
     pair = {"/composition/forbidden:first": row_of(page, 0, 0), "/composition/forbidden:second": row_of(page, 1, 1)}
-    page = draft.save("actions", pair, "pair")
+    return draft.save("actions", pair, "pair")
+
+
+def test_the_allowed_combinations_are_counted_and_described(draft: Draft) -> None:
+    page = subject_and_tone(draft, "counted")
     assert "subject: hello and tone: brisk" in page.text
     assert "3 combinations are allowed of 4" in page.text
-    assert "Hello Ada <3" in seen(page)  # the first one
-    told = draft.show("review").text
-    assert "Loopwise composes a message of subject and tone, in one of 3 combinations, or says nothing." in told
-    assert "20% get every combination equally often" in told
+    assert "Hello Ada <3" in seen(page)  # the first combination
+    review = draft.show("review").text
+    assert "Loopwise composes a message of subject and tone, in one of 3 combinations, or says nothing." in review
+    assert "20% get every combination equally often" in review
+
+
+def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: Client) -> None:
+    subject_and_tone(draft, "built")
     assert draft.save("review", do="publish").address == "/admin/experiments/built/integration"
     made = client.get("/v1/experiments/built").body
     assert made["actions"] == []
@@ -103,8 +112,8 @@ def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: C
         "allow_nothing": True,
     }
     assert client.post("/v1/experiments/built/start").status == 200
-    asked = {"experiment": "built", "unit_id": "u", "variables": {"name": "Bo"}, "excluded_actions": ["nothing"]}
-    answer = client.post("/v1/messages/decide", asked)
+    body = {"experiment": "built", "unit_id": "u", "variables": {"name": "Bo"}, "excluded_actions": ["nothing"]}
+    answer = client.post("/v1/messages/decide", body)
     assert answer.status == 201
     assert (answer.body["message"]["title"], answer.body["message"]["body"]) in [
         ("Hello Bo", "Lovely."),
@@ -113,7 +122,7 @@ def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: C
     ]
 
 
-def test_any_combination_is_seen_as_the_sample_user_gets_it(draft: Draft) -> None:
+def test_any_combination_is_previewed_for_the_sample_user(draft: Draft) -> None:
     page = composed(draft).save(
         "actions", MESSAGE | {"/composition/slots:languages/0/locale": "en"}, "add /composition/slots:languages"
     )
@@ -159,7 +168,7 @@ def test_slots_and_parts_are_added_copied_moved_and_removed_and_pairs_follow(dra
     assert "subject: hello and voice: short" in page.text
     page = draft.save("actions", do="copy /composition/slots/0/parts/1")
     assert kept(page, {"/composition/slots/0/parts/2/id": ""}) == {"/composition/slots/0/parts/2/id": "short-2"}
-    assert "subject: hello and voice: short-2" in page.text  # what it was kept apart from, its copy is too
+    assert "subject: hello and voice: short-2" in page.text  # the copy has the forbidden pairs of the original
     assert "6 combinations" not in page.text and "4 combinations are allowed of 6" in page.text
     page = draft.save("actions", do="remove /composition/slots/0/parts/1")
     assert "subject: hello and voice: short " not in page.text
@@ -176,7 +185,7 @@ def test_slots_and_parts_are_added_copied_moved_and_removed_and_pairs_follow(dra
     page = draft.save("actions", do="remove /composition/slots/1")
     assert len(re.findall(r'name="/composition/forbidden"', page.html)) == 0
     page = draft.save("actions", do="add /composition/slots")
-    assert 'id="/composition/slots/2/name-help"' not in page.html  # a new slot is not blamed for being empty
+    assert 'id="/composition/slots/2/name-help"' not in page.html  # a new slot has no errors yet
     assert "/composition/slots/2/name" in fields(page)
 
 
@@ -196,7 +205,19 @@ def test_a_language_is_added_to_every_part_and_removed_with_its_texts(draft: Dra
     assert "/composition/slots:languages/1/locale" not in fields(page)
 
 
-def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_no_error_of_a_message_hides_another(draft: Draft) -> None:
+    incomplete = {
+        "/composition/slots/1/parts/0/id": "",
+        "/composition/slots/1/parts/1/texts/0/text": "",
+        "/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}",
+    }
+    page = composed(draft).save("actions", MESSAGE | incomplete)
+    assert "Give letters, digits" in beside(page, "/composition/slots/1/parts/0/id")
+    assert "Write its text" in beside(page, "/composition/slots/1/parts/1/texts/0/text")
+    assert "'nobody' is not a declared variable" in beside(page, "/composition/slots/0/parts/0/texts/0/text")
+
+
+def test_errors_of_a_message_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     wrong = {
         **{
             "/composition/slots/0/name": "Subject!",
@@ -205,18 +226,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
         },
         **{"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots:languages/0/locale": "EN us"},
     }
-    unsaid = {
-        "/composition/slots/1/parts/0/id": "",
-        "/composition/slots/1/parts/1/texts/0/text": "",
-        "/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}",
-    }
-    page = composed(draft).save("actions", MESSAGE | unsaid)
-    assert "Give letters, digits" in beside(page, "/composition/slots/1/parts/0/id")
-    assert "Write its text" in beside(page, "/composition/slots/1/parts/1/texts/0/text")
-    assert "'nobody' is not a declared variable" in beside(
-        page, "/composition/slots/0/parts/0/texts/0/text"
-    )  # one hides no other
-    page = draft.save("actions", MESSAGE | wrong)
+    page = composed(draft).save("actions", MESSAGE | wrong)
     assert "to mend in this step" in page.text
     for name, words in (
         ("/composition/slots/0/name", "Give small letters, digits and _ (at most 30)"),
@@ -227,16 +237,19 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
     ):
         assert words in beside(page, name), name
     assert kept(page, wrong) == wrong
-    told = draft.show("review").text
-    assert "Actions, slot 1, part 1, id : Give letters" in told
-    right = {
-        "/composition/slots:languages/0/locale": "en",
+    assert "Actions, slot 1, part 1, id : Give letters" in draft.show("review").text
+
+
+def test_slots_need_names_of_their_own_and_a_text_in_the_body(draft: Draft) -> None:
+    without_text = {
         "/composition/slots/1/parts/1/texts/0/nothing": "yes",
         "/composition/slots/0/parts/1/features": '[{"a": 1}]',
     }
-    page = draft.save(
+    page = composed(draft).save(
         "actions",
-        MESSAGE | right | {"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots/1/name": "subject"},
+        MESSAGE
+        | without_text
+        | {"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots/1/name": "subject"},
     )
     assert "another slot has this name" in beside(page, "/composition/slots/1/name").lower()
     page = draft.save(
@@ -250,10 +263,10 @@ def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Dra
         "actions", {"/composition/slots/1/name": "tone", "/composition/slots/0/parts/0/texts/0/text": "x"}
     )
     assert "subject=x|tone=brisk" not in page.text
-    assert "the body is empty" in page.text  # nothing but the part that adds nothing
+    assert "the body is empty" in page.text  # it has only the part that adds nothing
 
 
-def test_mistakes_of_other_steps_hide_none_of_the_message_and_are_not_hidden(draft: Draft) -> None:
+def test_errors_of_other_steps_and_of_the_message_are_all_shown(draft: Draft) -> None:
     draft.save("purpose", {"/key": "no key!"})
     composed(draft).save("actions", MESSAGE | {"/composition/slots/0/parts/0/texts/0/text": "{{ nobody }}"})
     limit = {
@@ -263,10 +276,10 @@ def test_mistakes_of_other_steps_hide_none_of_the_message_and_are_not_hidden(dra
         "/fatigue/caps/0/action": "subject=news|tone=warm",
     }
     draft.save("people", limit)
-    told = draft.show("review").text
-    assert "slot 1, part 1, text 1" in told
-    assert "Purpose, key" in told
-    assert "People, limit 1, action" not in told
+    review = draft.show("review").text
+    assert "slot 1, part 1, text 1" in review
+    assert "Purpose, key" in review
+    assert "People, limit 1, action" not in review
     draft.save("actions", {"/composition/slots/0/parts/0/texts/0/text": "x"})
     assert (
         "Actions, allow nothing : Let saying nothing be a choice: people who must not get" in draft.show("review").text
@@ -294,7 +307,7 @@ def test_more_than_a_thousand_combinations_are_refused_with_their_number(draft: 
     assert 'value="p10"' in page.html
 
 
-def test_what_may_be_any_combination_can_be_named_in_other_steps(editor: Browser, client: Client) -> None:
+def test_other_steps_can_name_a_combination(editor: Browser, client: Client) -> None:
     assert client.post("/v1/experiments", COMPOSED | {"key": "named"}).status == 201
     change = change_of(editor, "named")
     for step in ("arms", "people"):
@@ -304,7 +317,7 @@ def test_what_may_be_any_combination_can_be_named_in_other_steps(editor: Browser
     assert '<option value="subject=hello|tone=warm">' in change.show("arms").html
 
 
-def test_steps_that_speak_of_actions_speak_of_combinations(draft: Draft) -> None:
+def test_other_steps_speak_of_combinations(draft: Draft) -> None:
     draft.save("purpose", {"/key": "words"})
     composed(draft).save("actions", MESSAGE)
     page = draft.save("arms", {"/arms/1/policy/algorithm": "cover", "/arms/0/policy/action": "tour"})
@@ -315,7 +328,7 @@ def test_steps_that_speak_of_actions_speak_of_combinations(draft: Draft) -> None
     assert "Each combination of your message counts as one action" in draft.show("plan").text
     draft.save("actions", {"/composition/slots/0/parts/0/id": ""})
     assert 'id="/arms/0/policy/action-help"' in draft.show("arms").html
-    assert "No action of this experiment" not in draft.show("arms").text  # nobody knows before the parts have ids
+    assert "No action of this experiment" not in draft.show("arms").text  # unknown until the parts have ids
 
 
 def test_two_people_who_compose_one_message_lose_nothing(draft: Draft, web: Web, database_url: str) -> None:
@@ -362,14 +375,14 @@ def test_changing_between_a_list_and_a_message_keeps_both_in_the_draft(draft: Dr
     made = client.get("/v1/experiments/either").body
     assert [action["id"] for action in made["actions"]] == ["video", "list"]
     assert "composition" not in made
-    change = change_of(draft.browser, "either")  # it did not start: everything but its key may change
+    change = change_of(draft.browser, "either")  # it has not started: everything but its key may change
     composed(change).save("actions", MESSAGE, "remove /variables/1")
     change.save("actions", MESSAGE)
     assert change.save("review", do="publish").address == "/admin/experiments/either/"
     assert client.get("/v1/experiments/either").body["composition"]["channel"] == "in_app"
 
 
-def test_what_ran_with_a_learning_arm_stays_with_its_kind_and_the_page_says_why(
+def test_a_learning_arm_that_has_run_fixes_the_kind_of_experiment_and_the_page_says_why(
     editor: Browser, client: Client
 ) -> None:
     assert client.post("/v1/experiments", COMPOSED | {"key": "ran"}).status == 201
@@ -385,7 +398,7 @@ def test_what_ran_with_a_learning_arm_stays_with_its_kind_and_the_page_says_why(
         (button,) = re.findall(rf'<button[^>]*value="among {other}"[^>]*>', page.html)
         assert " disabled" in button
     client.make("ran-alike")
-    change = change_of(editor, "ran-alike")  # all its arms choose alike: the other kind suits them as well
+    change = change_of(editor, "ran-alike")  # all its arms choose uniformly, which works for both kinds
     composed(change).save("actions", MESSAGE)
     assert change.save("review", do="publish").address == "/admin/experiments/ran-alike/"
 
@@ -419,7 +432,7 @@ def test_ten_thousand_characters_and_html_are_kept_and_shown_as_text(draft: Draf
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", NASTY, "{{ x", '"', "\0", "\n" * 50, "0.0 0.1", "[]", "null"])
-def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
+def test_every_posted_text_gets_a_page_that_still_has_it(text: str, draft: Draft) -> None:
     composed(draft)
     for button in (
         "save",

@@ -1,4 +1,4 @@
-"""Typed texts and configurations: a stored one comes back the very same; a wrong text is told beside its field."""
+"""Typed texts and configurations: stored configurations come back unchanged, and wrong texts have an error beside their field."""
 
 from typing import Any
 
@@ -54,13 +54,24 @@ EVERYTHING = definition(
             "window_s": 7.5,
         },
         {"key": "m2", "source": {"type": "ratio", "numerator": "a", "denominator": "b"}, "direction": "decrease"},
-        {"key": "m3", "source": {"type": "retention", "days": 3.5}, "role": "guardrail", "min_effect": 0.07},
+        {
+            "key": "m3",
+            "source": {"type": "retention", "days": 3.5, "until_days": 10.0},
+            "role": "guardrail",
+            "min_effect": 0.07,
+            "covariate": {"type": "history", "days": 14.0},
+        },
         {"key": "m4", "source": {"type": "sessions", "gap_s": 100.0}},
-        {"key": "m5", "name": "Mine", "source": {"type": "reward"}, "role": "primary"},
-        {"key": "m6", "source": {"type": "count", "metric": "clicks"}},
+        {"key": "m5", "name": "Mine", "source": {"type": "reward", "per": "unit"}, "role": "primary"},
+        {
+            "key": "m6",
+            "source": {"type": "count", "metric": "clicks"},
+            "covariate": {"type": "context", "field": "spent"},
+        },
+        {"key": "m7", "source": {"type": "quantile", "metric": "seconds", "quantile": 0.9}, "direction": "decrease"},
     ],
     segments=["device", "land"],
-    decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0},
+    decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0, "planned_units": 900},
 )
 
 TEXTS = {
@@ -195,11 +206,11 @@ def _stored(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_configuration_survives_the_form_unchanged(document: dict[str, Any]) -> None:
     before = _stored(document)
     findings = Findings()
-    again = document_of(typed_of(before), findings, before)
+    reopened = document_of(typed_of(before), findings, before)
     assert not findings.problems
-    after = _stored(again)
+    after = _stored(reopened)
     for arm, known in zip(after["arms"], before["arms"], strict=True):
-        if arm["policy"]["type"] == "bandit":  # written out, and the same (see services.experiments.changed)
+        if arm["policy"]["type"] == "bandit":  # written out, with the same meaning
             arm["policy"] = known["policy"]
     assert after == before
 
@@ -225,11 +236,11 @@ def test_numbers_survive_the_form_to_the_last_bit(share: float, window: float, l
 
 
 def draft(**parts: Any) -> Typed:
-    """What was typed: these parts, and all else as it begins."""
+    """A draft with these parts; all other fields have their defaults."""
     return WHOLE.complete(parts)
 
 
-def test_one_mistake_hides_no_other() -> None:
+def test_no_error_hides_another() -> None:
     typed = draft(
         key="with space",
         actions=[{"id": "a", "payload:kind": "json", "payload": "{"}],
@@ -242,9 +253,9 @@ def test_one_mistake_hides_no_other() -> None:
         metrics=[{"key": "m", "role": "primary"}],
         decision_rule={"alpha": "60"},
     )
-    found = check(typed)
-    assert found.config is None
-    assert set(found.problems) >= {
+    checked = check(typed)
+    assert checked.config is None
+    assert set(checked.problems) >= {
         "/key",
         "/actions/0/payload",
         "/arms/0/policy/action",
@@ -257,46 +268,43 @@ def test_one_mistake_hides_no_other() -> None:
         "/metrics/0/source/metric",
         "/decision_rule/alpha",
     }
-    assert found.problems["/arms"] == "The shares sum to 90%; make them sum to 100%."
-    assert found.problems["/arms/1/policy/exploration_floor"] == "Give a number from 0.1% to 100%."
-    assert found.problems["/decision_rule/alpha"] == "Give less than 50%."
+    assert checked.problems["/arms"] == "The shares sum to 90%; make them sum to 100%."
+    assert checked.problems["/arms/1/policy/exploration_floor"] == "Give a number from 0.1% to 100%."
+    assert checked.problems["/decision_rule/alpha"] == "Give less than 50%."
 
 
-def test_mistakes_in_messages_and_about_people_stand_beside_their_fields() -> None:
-    def says(channel: str, *texts: dict[str, str]) -> Typed:
-        return {"channel": channel, "texts": [{"locale": "en"} | text for text in texts]}
+def template_of(channel: str, *texts: dict[str, str]) -> Typed:
+    return {"channel": channel, "texts": [{"locale": "en"} | text for text in texts]}
 
+
+def assert_errors(typed: Typed, *errors: tuple[str, str]) -> None:
+    problems = check(typed).problems
+    for field, words in errors:
+        assert problems.get(field) == words, (field, problems)
+
+
+def test_errors_of_messages_are_beside_their_fields() -> None:
     typed = draft(
         key="k",
         actions=[
             {
                 "id": "wrong",
-                "template": says("push", {"body": "Hi {{ who }}"}, {"locale": "EN us", "body": "x"}, {"body": "again"}),
+                "template": template_of(
+                    "push", {"body": "Hi {{ who }}"}, {"locale": "EN us", "body": "x"}, {"body": "again"}
+                ),
             },
-            {"id": "empty", "template": says("sms", {})},
-            {"id": "where", "template": says("", {"title": "T"})},
-            {"id": "unknown", "template": says("push", {"body": "{{ who }}"})},
-            {"id": "long", "template": says("sms", {"body": "x" * 500})},
+            {"id": "empty", "template": template_of("sms", {})},
+            {"id": "where", "template": template_of("", {"title": "T"})},
+            {"id": "unknown", "template": template_of("push", {"body": "{{ who }}"})},
+            {"id": "long", "template": template_of("sms", {"body": "x" * 500})},
         ],
         variables=[
             {"name": "n", "sample:kind": "number", "sample": "many"},
             {"name": "b", "sample:kind": "yes_no"},
         ],
-        feedback={
-            **{"thumbs": {"up": "2"}, "stars": {"0": "1"}, "confidence": "101", "limit": "1.5", "mute_s": "366"},
-            "reasons": [{"name": "a/b", "value": "9"}, {"value": "1"}, {"name": "a/b", "value": "x"}],
-        },
-        fatigue={
-            "caps": [{"limit": "0", "window_s": "91", "action": "nowhere"}, {}],
-            "quiet_hours": {"start": "25:00", "time_zone": "Wien"},
-            "min_distance_s": "x",
-        },
-        profile={"half_life_s": "0", "lookback": "501"},
-        retention_s="0.5",
-        **{"profile:kept": "yes", "context_fields:names": "plan"},
     )
-    found = check(typed).problems
-    for field, words in (
+    assert_errors(
+        typed,
         ("/actions/0/template/texts/1/locale", "Give a language such as en or de-AT."),
         ("/actions/0/template/texts/2/locale", "Another text has this language; give each its own."),
         ("/actions/1/template/texts/0/body", "Fill this in."),
@@ -305,6 +313,18 @@ def test_mistakes_in_messages_and_about_people_stand_beside_their_fields() -> No
         ("/actions/4/template/texts/0/body", "With sample values: the body has 500 characters, sms takes 480."),
         ("/variables/0/sample", "Write a number, such as 0.5."),
         ("/variables/1/sample", "Write yes or no."),
+    )
+
+
+def test_errors_of_feedback_are_beside_their_fields() -> None:
+    typed = draft(
+        feedback={
+            **{"thumbs": {"up": "2"}, "stars": {"0": "1"}, "confidence": "101", "limit": "1.5", "mute_s": "366"},
+            "reasons": [{"name": "a/b", "value": "9"}, {"value": "1"}, {"name": "a/b", "value": "x"}],
+        },
+    )
+    assert_errors(
+        typed,
         ("/feedback/thumbs/up", "Give a value from 0 to 1, the bounds of the reward."),
         ("/feedback/thumbs/down", "Give both values, or none."),
         ("/feedback/stars/1", "Give all five values, or none."),
@@ -314,6 +334,22 @@ def test_mistakes_in_messages_and_about_people_stand_beside_their_fields() -> No
         ("/feedback/reasons/0/value", "Give a value from 0 to 1, the bounds of the reward."),
         ("/feedback/reasons/1/name", "Give the reason a name, as your app sends it."),
         ("/feedback/reasons/2/name", "Another reason has this name; give each its own."),
+    )
+
+
+def test_errors_about_people_are_beside_their_fields() -> None:
+    typed = draft(
+        fatigue={
+            "caps": [{"limit": "0", "window_s": "91", "action": "nowhere"}, {}],
+            "quiet_hours": {"start": "25:00", "time_zone": "Wien"},
+            "min_distance_s": "x",
+        },
+        profile={"half_life_s": "0", "lookback": "501"},
+        retention_s="0.5",
+        **{"profile:kept": "yes", "context_fields:names": "plan"},
+    )
+    assert_errors(
+        typed,
         ("/fatigue/quiet_hours/start", "Give a time of day, such as 22:00."),
         ("/fatigue/quiet_hours/end", "Give a time of day, such as 22:00."),
         ("/fatigue/quiet_hours/time_zone", "Give a time zone's name as in Europe/Vienna."),
@@ -329,18 +365,17 @@ def test_mistakes_in_messages_and_about_people_stand_beside_their_fields() -> No
         ("/fatigue/caps/0/window_s", "Give at most 90 days."),
         ("/fatigue/caps/1/limit", "Fill this in."),
         ("/fatigue/caps/1/window_s", "Fill this in."),
-    ):
-        assert found.get(field) == words, (field, found)
+    )
 
 
-def test_a_variable_with_an_odd_name_hides_no_text_and_no_text_is_blamed_for_it() -> None:
+def test_a_variable_with_a_wrong_name_causes_no_error_of_a_text() -> None:
     template = {"channel": "push", "texts": [{"locale": "en", "body": "{{ name }}"}]}
-    found = check(draft(actions=[{"id": "a", "template": template}], variables=[{"name": "Name"}]))
-    assert list(found.of("actions")) == ["/variables/0/name"]
+    checked = check(draft(actions=[{"id": "a", "template": template}], variables=[{"name": "Name"}]))
+    assert list(checked.of("actions")) == ["/variables/0/name"]
 
 
 @pytest.mark.parametrize("document", [MESSAGES, EMPTY, COMPOSED, SEVERAL], ids=lambda document: document["key"])
-def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[str, Any]) -> None:
+def test_a_draft_without_a_part_leaves_it_unchanged(document: dict[str, Any]) -> None:
     stored = _stored(document)
     before = StoredExperiment(**dict.fromkeys(StoredExperiment._fields))._replace(key=document["key"], config=stored)
     typed = typed_of(stored)
@@ -350,21 +385,21 @@ def test_a_draft_that_says_nothing_of_a_part_leaves_it_as_it_is(document: dict[s
         {name: part for name, part in typed.items() if name.partition(":")[0] not in people},
         {name: part for name, part in typed.items() if name != "variables"},
     ):
-        found = check(older, before)
-        assert found.problems == {}
-        assert found.config is not None
-        assert found.config.model_dump(mode="json") == stored
+        checked = check(older, before)
+        assert checked.problems == {}
+        assert checked.config is not None
+        assert checked.config.model_dump(mode="json") == stored
 
 
 @pytest.mark.parametrize("text", ["NaN", "inf", "1e999", "one", "1,5", "0x10"])
-def test_what_is_no_number_is_told(text: str) -> None:
+def test_a_text_that_is_not_a_number_is_an_error(text: str) -> None:
     assert check(draft(reward={"max": text})).problems["/reward/max"].startswith("Write a number")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"a": 1, "a": 2}', "stands twice"),
+        ('{"a": 1, "a": 2}', "appears twice"),
         ("[" * 5000, "nests"),
         ("{" + '"a": {' * 30, "not JSON"),
         ('{"a": 1e999}', "too large"),
@@ -374,7 +409,7 @@ def test_what_is_no_number_is_told(text: str) -> None:
         ('{"a": "\\ud800"}', "surrogate"),
     ],
 )
-def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
+def test_json_that_cannot_be_stored_is_an_error(text: str, words: str) -> None:
     row = {"id": "a", "payload:kind": "json", "payload": text}
     assert words in check(draft(actions=[row])).problems["/actions/0/payload"]
 
@@ -405,7 +440,7 @@ def test_json_that_could_not_be_stored_is_told(text: str, words: str) -> None:
         ("", "review", ""),
     ],
 )
-def test_what_a_rule_says_stands_beside_the_field_of_its_pointer(path: str, step: str, field: str) -> None:
+def test_an_error_of_a_rule_is_beside_the_field_of_its_pointer(path: str, step: str, field: str) -> None:
     typed = draft(
         actions=[{"id": "a", "template": {"channel": "push", "texts": [{"locale": "en"}, {"locale": "en/us"}]}}],
         variables=[{"name": "n"}],

@@ -1,4 +1,4 @@
-"""The wizard's forms for messages, people and feedback: typed in words, seen before they are made, lost by no change."""
+"""The wizard's forms for messages, people and feedback: typed in words, previewed, and kept by every change."""
 
 import html
 import re
@@ -29,16 +29,38 @@ VARIABLES = {
     "/variables/1/required": "yes",
 }
 
+PEOPLE = {
+    "/fatigue/caps/0/limit": "2",
+    "/fatigue/caps/0/window_s": "7",
+    "/fatigue/caps/0/window_s:unit": "days",
+    "/fatigue/caps/1/limit": "1",
+    "/fatigue/caps/1/window_s": "24",
+    "/fatigue/caps/1/window_s:unit": "hours",
+    "/fatigue/caps/1/channel": "push",
+    "/fatigue/quiet_hours/start": "22:00",
+    "/fatigue/quiet_hours/end": "08:00",
+    "/fatigue/quiet_hours/time_zone": "Europe/Vienna",
+    "/fatigue/min_distance_s": "90",
+    "/fatigue/min_distance_s:unit": "minutes",
+    "/consent/message": "if_granted",
+    "/profile:kept": "yes",
+    "/context_fields:kind": "only",
+    "/context_fields:names": "plan, street",
+    "/context_fields:hashed": "street",
+    "/retention_s": "90",
+    "/retention_s:unit": "days",
+}
+
 
 def change_of(browser: Browser, key: str) -> Draft:
     return Draft(browser, browser.post(f"/admin/experiments/{key}/edit").address)
 
 
 def beside(page: Page, name: str) -> str:
-    """What is said beside a field."""
-    found = re.search(rf'<div id="{name}-help">(.*?)</div>', page.html, re.S)
-    assert found, f"nothing is said beside {name}"
-    return html.unescape(found[1])
+    """The text beside a field."""
+    help_text = re.search(rf'<div id="{name}-help">(.*?)</div>', page.html, re.S)
+    assert help_text, f"nothing is said beside {name}"
+    return html.unescape(help_text[1])
 
 
 @pytest.mark.parametrize(
@@ -54,15 +76,13 @@ def test_a_change_that_goes_through_every_step_of_a_running_experiment_loses_not
     for step in STEPS:
         assert change.save(step).status == 200, step
     rows = re.findall(r'value="edit ([0-9a-z]+)"', change.show("actions").html)
-    for row in rows:  # also where each action was opened and kept
+    for row in rows:  # also after each action was opened and saved
         page = change.save("actions", do=f"edit {row}")
         assert change.browser.post(f"{change.base}/actions", fields(page) | {"do": "save"}).status == 200
     assert "Nothing would change" in change.show("review").text
 
 
-def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_it(
-    draft: Draft, client: Client
-) -> None:
+def test_a_message_in_two_languages_is_previewed_for_the_sample_user(draft: Draft, client: Client) -> None:
     complete(draft, "greeting")
     page = draft.save("actions", do="add /variables")
     page = draft.save("actions", do="add /variables")
@@ -93,7 +113,7 @@ def test_a_message_is_written_in_two_languages_and_seen_as_the_sample_user_gets_
     ]
 
 
-def test_what_cannot_be_said_is_told_beside_its_text_with_its_line_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_errors_of_texts_are_beside_them_with_their_line_and_nothing_typed_is_lost(draft: Draft) -> None:
     wrong = GREETING | {
         "/actions/-/template/texts/0/body": f"{NASTY}\n{{{{ nobody }}}}",
         "/actions/-/template/texts/0/title": "{% include 'x' %}",
@@ -104,9 +124,9 @@ def test_what_cannot_be_said_is_told_beside_its_text_with_its_line_and_nothing_t
     assert "annot be read" in beside(page, "/actions/-/template/texts/0/title")
     assert "There is no preview before" in page.text
     assert "<script>alert" not in page.html
-    again = fields(page)
-    assert again["/actions/-/template/texts/0/body"] == wrong["/actions/-/template/texts/0/body"]
-    assert again["/variables/1/sample"] == "1"
+    reopened = fields(page)
+    assert reopened["/actions/-/template/texts/0/body"] == wrong["/actions/-/template/texts/0/body"]
+    assert reopened["/variables/1/sample"] == "1"
     assert "action 1, text 1, body" in draft.show("review").text
 
 
@@ -154,36 +174,14 @@ def test_two_people_who_write_variables_and_messages_lose_neither(draft: Draft, 
     assert "push, en" in page.text
 
 
-def test_limits_consent_and_privacy_are_typed_in_words_and_told_in_the_review(draft: Draft, client: Client) -> None:
+def test_limits_consent_and_privacy_are_typed_in_words_and_shown_in_the_review(draft: Draft, client: Client) -> None:
     complete(draft, "gentle")
     draft.save("actions", GREETING | VARIABLES)
     draft.save("people", do="add /fatigue/caps")
     page = draft.save("people", do="add /fatigue/caps")
-    assert "/fatigue/caps/1/limit-help" not in page.html  # a new row is not blamed for being empty
-    typed = {
-        **{"/fatigue/caps/0/limit": "2", "/fatigue/caps/0/window_s": "7", "/fatigue/caps/0/window_s:unit": "days"},
-        **{
-            "/fatigue/caps/1/limit": "1",
-            "/fatigue/caps/1/window_s": "24",
-            "/fatigue/caps/1/window_s:unit": "hours",
-            "/fatigue/caps/1/channel": "push",
-        },
-        **{
-            "/fatigue/quiet_hours/start": "22:00",
-            "/fatigue/quiet_hours/end": "08:00",
-            "/fatigue/quiet_hours/time_zone": "Europe/Vienna",
-        },
-        **{
-            "/fatigue/min_distance_s": "90",
-            "/fatigue/min_distance_s:unit": "minutes",
-            "/consent/message": "if_granted",
-            "/profile:kept": "yes",
-        },
-        **{"/context_fields:kind": "only", "/context_fields:names": "plan, street", "/context_fields:hashed": "street"},
-        **{"/retention_s": "90", "/retention_s:unit": "days"},
-    }
-    assert draft.save("people", typed, "next").address.endswith("/metrics")
-    told = draft.show("review").text
+    assert "/fatigue/caps/1/limit-help" not in page.html  # a new row has no errors yet
+    assert draft.save("people", PEOPLE, "next").address.endswith("/metrics")
+    review = draft.show("review").text
     for words in (
         "Nobody gets more than 2 messages in 7 days, nor more than 1 push message in 1 day",
         "It is quiet from 22:00 to 08:00",
@@ -194,7 +192,7 @@ def test_limits_consent_and_privacy_are_typed_in_words_and_told_in_the_review(dr
         "After 90 days",
         "what was chosen for the user before",
     ):
-        assert words in told, words
+        assert words in review, words
     assert draft.save("review", do="publish").status == 200
     made = client.get("/v1/experiments/gentle").body
     assert [cap["window_s"] for cap in made["fatigue"]["caps"]] == [604_800, 86_400]
@@ -216,7 +214,7 @@ def test_limits_without_an_action_that_says_nothing_are_explained(draft: Draft) 
     assert "Add an action without a message: it says nothing" in draft.show("actions").text
 
 
-def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_errors_about_people_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     typed = {
         **{
             "/fatigue/caps/0/limit": "two",
@@ -246,11 +244,11 @@ def test_mistakes_about_people_stand_beside_their_fields_and_nothing_typed_is_lo
         assert words in beside(page, name), name
     sent = fields(page)
     assert {name: sent[name][0] if isinstance(sent[name], list) else sent[name] for name in typed} == typed
-    told = draft.show("review").text
-    assert "People, limit 1, window" in told
+    review = draft.show("review").text
+    assert "People, limit 1, window" in review
 
 
-def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_what_follows(
+def test_rewards_of_answers_may_change_during_a_run_and_the_review_explains_the_consequences(
     editor: Browser, client: Client
 ) -> None:
     client.make("asked")
@@ -266,30 +264,30 @@ def test_what_answers_are_worth_may_change_while_it_runs_and_the_review_says_wha
     worth |= {f"/feedback/stars/{count - 1}": str((count - 1) / 4) for count in range(1, 6)}
     page = change.save("reward", worth | {"/feedback/confidence": "50"}, "next")
     assert page.address.endswith("/people"), page.text
-    told = change.show("review").text
-    assert "worked out again" in told
-    assert "the old models go on deciding" in told
-    assert "A thumb up is worth 1" in told
+    review = change.show("review").text
+    assert "worked out again" in review
+    assert "the old models go on deciding" in review
+    assert "A thumb up is worth 1" in review
     assert change.save("review", do="publish").address == "/admin/experiments/asked/"
     made = client.get("/v1/experiments/asked").body["feedback"]
     assert (made["thumbs"], made["stars"]) == ({"up": 1.0, "down": 0.0}, [0.0, 0.25, 0.5, 0.75, 1.0])
     assert (made["reasons"], made["confidence"], made["mute_s"]) == ({"too long": 0.2}, 0.5, 259_200)
-    again = change_of(editor, "asked")
-    assert "worked out again" not in again.show("review").text
+    reopened = change_of(editor, "asked")
+    assert "worked out again" not in reopened.show("review").text
     for name in ("/feedback/thumbs/up", "/feedback/thumbs/down", "/feedback/reasons/0/name"):
-        assert again.fields("reward")[name] != [""]
-    again.save(
+        assert reopened.fields("reward")[name] != [""]
+    reopened.save(
         "reward",
         {f"/feedback/stars/{count - 1}": "" for count in range(1, 6)}
         | {"/feedback/thumbs/up": "", "/feedback/thumbs/down": ""},
     )
-    again.save("reward", {"/feedback/confidence": "", "/feedback/mute_s": "30"}, "remove /feedback/reasons/0")
-    assert again.save("review", do="publish").address == "/admin/experiments/asked/"
+    reopened.save("reward", {"/feedback/confidence": "", "/feedback/mute_s": "30"}, "remove /feedback/reasons/0")
+    assert reopened.save("review", do="publish").address == "/admin/experiments/asked/"
     assert "feedback" not in client.get("/v1/experiments/asked").body
 
 
 @pytest.mark.parametrize("text", ["-1", "1e999", "9" * 400, NASTY, "{{ x", '"', ",,", "\0", "\n" * 50])
-def test_whatever_is_typed_is_answered_with_a_page_that_still_holds_it(text: str, draft: Draft) -> None:
+def test_every_posted_text_gets_a_page_that_still_has_it(text: str, draft: Draft) -> None:
     draft.save("actions", do="add /variables")
     draft.save("reward", do="add /feedback/reasons")
     draft.save("people", do="add /fatigue/caps")

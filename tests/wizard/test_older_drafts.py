@@ -1,11 +1,14 @@
-"""A draft that was typed before fields were named by their pointers is gone on with, and nothing of it is lost."""
+"""A draft from before fields were named by their pointers can be continued, and nothing in it is lost."""
 
 import json
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from app.design import drafts
+from app.design.experiment_config import ExperimentConfig
+from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.fields.trees import texts_of
 from app.foundation.store.migrate import upgrade
 from app.wizard.check import check
@@ -106,7 +109,9 @@ OLDER: dict[str, Any] = {
 }
 
 
-def test_an_older_draft_is_gone_on_with_after_the_upgrade(empty_database_url: str) -> None:
+@pytest.fixture
+def tree(empty_database_url: str) -> Typed:
+    """The typed document of an older draft after the upgrade."""
     upgrade(empty_database_url, "0006")
     with engine_of(empty_database_url) as engine, engine.begin() as connection:
         query = "INSERT INTO drafts (typed, version, created_by, updated_by) VALUES (:typed, 3, 'a', 'a') RETURNING id"
@@ -116,13 +121,24 @@ def test_an_older_draft_is_gone_on_with_after_the_upgrade(empty_database_url: st
         draft = drafts.get(engine, draft_id)
         assert drafts.unfinished(engine)[0].title == "Typed before"
     assert draft.typed["saved"] == list(OLDER)
-    tree = draft.typed["document"]
-    known = {name for name, _ in texts_of(WHOLE.complete(tree))}
-    assert {name for name, _ in texts_of(tree)} <= known
-    found = check(tree)
-    assert found.problems == {}
-    assert found.config is not None
-    config = found.config
+    return dict(draft.typed["document"])
+
+
+def config_of(tree: Typed) -> ExperimentConfig:
+    checked = check(tree)
+    assert checked.problems == {}
+    assert checked.config is not None
+    return checked.config
+
+
+def test_every_field_of_an_older_draft_has_a_field_of_today(tree: Typed) -> None:
+    fields = {name for name, _ in texts_of(WHOLE.complete(tree))}
+    assert {name for name, _ in texts_of(tree)} <= fields
+    assert WHOLE.complete(tree)["plan"]["means"] == "0.1\n0.3"
+
+
+def test_actions_arms_and_reward_of_an_older_draft_stay(tree: Typed) -> None:
+    config = config_of(tree)
     assert (config.key, config.name, config.hypothesis) == ("older", "Typed before", "Why\nnot")
     assert [action.payload for action in config.actions] == [{"title": "Title", "text": "Text"}, {"a": 1}, None]
     assert config.actions[0].template is not None
@@ -135,6 +151,13 @@ def test_an_older_draft_is_gone_on_with_after_the_upgrade(empty_database_url: st
     assert config.arms[1].policy["parameters"] == {"bits": 12, "interactions": ["context*action", "action*action"]}
     assert config.control_arm == "control"
     assert (config.reward.window_s, config.reward.aggregation) == (7200, "mean")
+    assert config.metrics[0].source.model_dump() == {"type": "sessions", "gap_s": 2700}
+    assert (config.metrics[0].winsorize, config.decision_rule.alpha) == (0.99, 0.1)
+    assert config.segments == ["land", "device"]
+
+
+def test_feedback_and_people_of_an_older_draft_stay(tree: Typed) -> None:
+    config = config_of(tree)
     assert config.feedback is not None
     assert (config.feedback.thumbs, config.feedback.stars) != (None, None)
     assert (config.feedback.reasons, config.feedback.confidence) == ({"too long": 0.2}, 0.5)
@@ -145,15 +168,14 @@ def test_an_older_draft_is_gone_on_with_after_the_upgrade(empty_database_url: st
     assert config.consent.message == "if_granted"
     assert config.profile is not None
     assert (config.profile.recency, config.profile.lookback) == (False, 50)
-    assert [(one.name, one.hashed) for one in config.context_fields or []] == [("plan", False), ("street", True)]
+    assert [(field.name, field.hashed) for field in config.context_fields or []] == [("plan", False), ("street", True)]
     assert config.retention_s == 90 * 86_400
-    assert config.metrics[0].source.model_dump() == {"type": "sessions", "gap_s": 2700}
-    assert (config.metrics[0].winsorize, config.decision_rule.alpha) == (0.99, 0.1)
-    assert config.segments == ["land", "device"]
+
+
+def test_the_composed_message_of_an_older_draft_stays(tree: Typed) -> None:
     composed = check(tree | {"actions:among": "composed"})
     assert composed.problems["/composition/forbidden:first"] == "Choose the other part of the pair, or none."
     assert composed.document["composition"]["forbidden"] == [
         [{"slot": "subject", "part": "x"}, {"slot": "tone", "part": "y"}]
     ]
     assert composed.document["composition"]["slots"][0]["parts"][0]["texts"] == {"en": "X", "de": ""}
-    assert WHOLE.complete(tree)["plan"]["means"] == "0.1\n0.3"

@@ -23,13 +23,13 @@ def after(shares: list[str], do: str = "remove /arms/0") -> list[str]:
         (["10", "30", "30", "30"], ["33.33", "33.34", "33.33"]),
     ],
 )
-def test_the_others_get_the_share_of_the_arm_that_goes_in_proportion(shares: list[str], expected: list[str]) -> None:
+def test_the_others_get_the_share_of_a_removed_arm_in_proportion(shares: list[str], expected: list[str]) -> None:
     assert after(shares) == expected
     assert sum(Decimal(share) for share in expected) == 100
 
 
 @pytest.mark.parametrize("share", ["much", "NaN", "1e-5000", "1e5000", "-5", "101", "33,3"])
-def test_a_share_that_is_none_is_left_for_the_page_to_tell(share: str) -> None:
+def test_with_a_share_that_is_not_a_number_nothing_changes(share: str) -> None:
     assert after([share, "60", "20"]) == ["60", "20"]
     assert after(["20", "60", share]) == ["60", share]
 
@@ -47,5 +47,5 @@ def test_a_share_that_is_none_is_left_for_the_page_to_tell(share: str) -> None:
         "up /arms/0",
     ],
 )
-def test_only_removing_hands_anything_on(do: str) -> None:
+def test_only_removing_an_arm_changes_other_shares(do: str) -> None:
     assert after(["20", "60", "20"], do) == ["20", "60", "20"]

@@ -1,4 +1,4 @@
-"""The wizard's pages: from nothing to an experiment, mistakes beside their fields, two people in one draft, changes."""
+"""The wizard's pages: a new experiment, errors beside their fields, two people in one draft, changes."""
 
 import html
 import json
@@ -13,7 +13,7 @@ from tests.wizard.drafting import Draft, complete, fields
 NASTY = "\u202e<script>alert(1)</script> \"quotes' & \u05d0"
 
 
-def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Client, admin: Browser) -> None:
+def type_purpose_and_actions(draft: Draft) -> None:
     assert draft.save("purpose", {"/name": NASTY, "/key": "tips", "/hypothesis": "b\r\nc"}, "next").address.endswith(
         "/actions"
     )
@@ -35,6 +35,9 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
         "next",
     )
     assert page.address.endswith("/arms")
+
+
+def type_arms_and_reward(draft: Draft) -> None:
     page = draft.save(
         "arms",
         {"/arms/0/policy/action": "list", "/arms/0/share": "15", "/arms:holdout": "yes", "/arms:holdout_share": "5"},
@@ -52,7 +55,10 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
     )
     assert "7 would be refused" in page.text
     assert "the decision counts as 1." in page.text  # 0.5 + 1, cut to the largest
-    page = draft.save("metrics", do="add /metrics")
+
+
+def type_metrics(draft: Draft) -> None:
+    draft.save("metrics", do="add /metrics")
     metric = {
         "/metrics/0/key": "money",
         "/metrics/0/source/metric": "money",
@@ -60,11 +66,23 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
         "/metrics/0/min_effect": "2",
     }
     assert draft.save("metrics", metric | {"/segments": "land, device"}, "next").address.endswith("/plan")
+
+
+def test_the_review_says_what_will_happen(draft: Draft) -> None:
+    type_purpose_and_actions(draft)
+    type_arms_and_reward(draft)
+    type_metrics(draft)
     page = draft.show("review")
     assert "15% get always “list”" in page.text
     assert "60% get what is learned" in page.text
     assert "window of 2 minutes" in page.text
     assert "stop when an arm makes money worse" in page.text
+
+
+def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Client, admin: Browser) -> None:
+    type_purpose_and_actions(draft)
+    type_arms_and_reward(draft)
+    type_metrics(draft)
     page = draft.save("review", do="publish")
     assert page.address == "/admin/experiments/tips/integration", page.text[:2000]
     made = client.get("/v1/experiments/tips").body
@@ -101,7 +119,7 @@ def test_an_untouched_draft_says_what_is_missing_and_where(draft: Draft) -> None
     assert "mend" in page.text
 
 
-def test_mistakes_stand_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
+def test_errors_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:
     typed = {
         "/arms/0/share": "2o",
         "/arms/1/policy/exploration_floor": "0",
@@ -140,14 +158,14 @@ def test_rows_are_added_duplicated_and_removed_without_a_script(draft: Draft) ->
         ["learned-2"],
     ]
     draft.save("arms", do="remove /arms/0")
-    found = draft.fields("arms")
-    assert [found[f"/arms/{n}/key"] for n in range(3)] == [["learned"], ["uniform"], ["learned-2"]]
-    assert found["/control_arm"] == ["1"]
-    assert [found[f"/arms/{n}/share"] for n in range(3)] == [["75"], ["25"], ["0"]]  # control's 20 went to the others
-    assert "/arms/3/key" not in found
+    typed = draft.fields("arms")
+    assert [typed[f"/arms/{n}/key"] for n in range(3)] == [["learned"], ["uniform"], ["learned-2"]]
+    assert typed["/control_arm"] == ["1"]
+    assert [typed[f"/arms/{n}/share"] for n in range(3)] == [["75"], ["25"], ["0"]]  # control's 20 went to the others
+    assert "/arms/3/key" not in typed
     page = draft.save("arms", do="add /arms")
     assert 'id="/arms/3/key"' in page.html
-    assert "/arms/3/key-help" not in page.html  # a new row is not blamed for being empty
+    assert "/arms/3/key-help" not in page.html  # a new row has no errors yet
 
 
 def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:
@@ -158,8 +176,8 @@ def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:
     rows = re.findall(r'value="edit ([0-9a-f]+)"', page.html)
     page = draft.save("actions", do=f"edit {rows[1]}")
     assert "This is not JSON" in page.html.partition('id="action"')[2]
-    again = fields(page) | {"/actions/-/payload": '{"a": 1}', "do": "save"}
-    page = draft.browser.post(f"{draft.base}/actions", again)
+    reopened = fields(page) | {"/actions/-/payload": '{"a": 1}', "do": "save"}
+    page = draft.browser.post(f"{draft.base}/actions", reopened)
     assert "This is not JSON" not in page.text
     page = draft.save("actions", do=f"duplicate {rows[0]}")
     assert fields(page)["/actions/-/id"] == ["a-2"]
@@ -167,7 +185,7 @@ def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:
     assert [html.unescape(name) for name in re.findall(r'aria-label="Edit ([^"]+)"', page.html)] == ["a-2", "b"]
 
 
-def test_csv_is_looked_at_then_taken(draft: Draft, database_url: str) -> None:
+def test_csv_is_previewed_and_then_imported(draft: Draft, database_url: str) -> None:
     draft.save("actions", {"/actions/-/id": "a", "/actions/-/payload:text": "old"})
     draft.save("actions", {"/actions/-/id": "z", "/actions/-/payload:text": "stays"})
     address = f"{draft.base}/actions/import"
@@ -179,10 +197,10 @@ def test_csv_is_looked_at_then_taken(draft: Draft, database_url: str) -> None:
         )
 
     wrong = send(table + "b,twice,x\n", "take")
-    assert (wrong.status, "Line 4: the id 'b' stands in line 3 already" in wrong.text) == (422, True)
+    assert (wrong.status, "Line 4: the id 'b' is in line 3 already" in wrong.text) == (422, True)
     looked = send(table, "look")
     assert "2 actions found" in looked.text
-    assert "2 actions" in draft.show("actions").text  # not taken yet
+    assert "2 actions" in draft.show("actions").text  # not imported yet
     page = send(table, "take")
     assert page.address.endswith("/actions")
     ((typed,),) = query(database_url, "SELECT typed FROM drafts WHERE id = %s", int(draft.base.rpartition("/")[2]))
@@ -222,7 +240,9 @@ def test_a_thousand_actions_stay_usable(draft: Draft) -> None:
     assert "action-999" in draft.browser.get(f"{draft.base}/actions?from=950").text
 
 
-def test_the_second_of_two_people_is_told_and_loses_nothing(draft: Draft, web: Web, database_url: str) -> None:
+def test_the_second_of_two_people_sees_the_conflict_and_loses_nothing(
+    draft: Draft, web: Web, database_url: str
+) -> None:
     other = Draft(signed_in(web, database_url, "editor", "ben"), f"{draft.base}/")
     mine = draft.fields("purpose") | {"/name": "Mine", "/hypothesis": "long text", "do": "next"}
     other.save("purpose", {"/name": NASTY, "/key": "theirs"})
@@ -247,7 +267,7 @@ def test_two_people_who_add_actions_lose_neither(draft: Draft, web: Web, databas
     assert re.findall(r'aria-label="Edit ([^"]+)"', draft.show("actions").html) == ["theirs", "mine"]
 
 
-def test_a_plan_is_told_in_words_and_changes_nothing(draft: Draft, client: Client) -> None:
+def test_a_plan_is_shown_in_words_and_changes_nothing(draft: Draft, client: Client) -> None:
     plan = {"/plan/mode": "metric", "/plan/value": "10", "/plan/effect": "20", "/plan/per_day": "1000"}
     page = draft.save("plan", plan, "plan")
     assert "users in the control" in page.text
@@ -289,7 +309,7 @@ def test_a_change_shows_before_and_after_and_makes_the_next_version(editor: Brow
     assert (after["name"], after["config_version"]) == ("Another name", 2)
 
 
-def test_what_is_fixed_once_it_ran_is_refused_beside_its_field(editor: Browser, client: Client) -> None:
+def test_fixed_fields_of_a_started_experiment_are_refused_beside_them(editor: Browser, client: Client) -> None:
     client.make("ran", arms=bandit())
     change = Draft(editor, editor.post("/admin/experiments/ran/edit").address)
     assert "ran ran already" in change.show("arms").text
@@ -303,7 +323,7 @@ def test_what_is_fixed_once_it_ran_is_refused_beside_its_field(editor: Browser, 
     assert client.get("/v1/experiments/ran").body["config_version"] == 1
 
 
-def test_a_change_of_what_somebody_else_changed_is_shown_and_looked_at_first(editor: Browser, client: Client) -> None:
+def test_a_change_from_an_older_configuration_has_to_be_reviewed_first(editor: Browser, client: Client) -> None:
     client.make("busy", start=False)
     change = Draft(editor, editor.post("/admin/experiments/busy/edit").address)
     change.save("purpose", {"/name": "Mine"})
@@ -319,7 +339,7 @@ def test_a_change_of_what_somebody_else_changed_is_shown_and_looked_at_first(edi
     assert (after["name"], after["hypothesis"], after["config_version"]) == ("Mine", "By the API", 3)
 
 
-def test_a_taken_key_is_told_at_the_review(draft: Draft, client: Client) -> None:
+def test_a_taken_key_is_an_error_of_the_review(draft: Draft, client: Client) -> None:
     client.make("taken", start=False)
     complete(draft, "taken")
     page = draft.save("review", do="publish")

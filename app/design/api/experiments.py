@@ -35,11 +35,11 @@ class KeyPath(BaseModel):
 
 class Page(BaseModel):
     limit: int = Field(default=100, ge=1, le=1000)
-    after: int | None = Field(default=None, ge=0, lt=2**63, description="The `next` of the page before.")
+    after: int | None = Field(default=None, ge=0, lt=2**63, description="The `next` of the previous page.")
 
 
 class Patch(Model):
-    """The top-level fields to replace; what is not given stays."""
+    """The top-level fields to replace; fields that are left out stay as they are."""
 
     key: str | None = None
     name: str | None = None
@@ -72,7 +72,7 @@ class Rollback(Model):
 
 
 def bound_key(key: str) -> str:
-    """A key that is bound to one experiment sees no other."""
+    """A key that is bound to one experiment sees only that experiment."""
     if caller().experiment_id is not None:
         caller().check_bound(experiments.get(process().engine, key).id)
     return key
@@ -93,10 +93,10 @@ def create(body: ExperimentConfig) -> Response:
 @needs("read")
 def newest(query: Page) -> Response:
     """Experiments, newest first."""
-    found = experiments.newest(process().engine, after_id=query.after, limit=query.limit)
+    page = experiments.newest(process().engine, after_id=query.after, limit=query.limit)
     bound = caller().experiment_id
-    shown = [item for item in found if bound in (None, item.id)]
-    following = str(found[-1].id) if len(found) == query.limit else None
+    shown = [item for item in page if bound in (None, item.id)]
+    following = str(page[-1].id) if len(page) == query.limit else None
     return as_json({"experiments": [experiments.as_json(item) for item in shown], "next": following})
 
 
@@ -110,7 +110,7 @@ def get(path: KeyPath) -> Response:
 @blueprint.patch("/<key>", responses={200: answers.ExperimentAnswer})
 @needs("manage")
 def change(path: KeyPath, body: Patch) -> Response:
-    """Replace top-level fields. Once it ran, reward, control and the policies of arms stay as they are."""
+    """Replace top-level fields. Once the experiment has run, reward, control and the policies of arms are fixed."""
     patch = body.model_dump(mode="json", exclude_unset=True)
     key = bound_key(path.key)
     changed = experiments.change(process().engine, process().settings, key, patch, caller().key_id)
@@ -121,7 +121,7 @@ def change(path: KeyPath, body: Patch) -> Response:
 @blueprint.post("/<key>/start", responses={200: answers.ExperimentAnswer})
 @needs("manage")
 def start(path: KeyPath) -> Response:
-    """Let it decide."""
+    """Start the experiment: it decides from now on."""
     return _moved(path.key, "start")
 
 
@@ -135,7 +135,7 @@ def pause(path: KeyPath) -> Response:
 @blueprint.post("/<key>/conclude", responses={200: answers.ExperimentAnswer})
 @needs("manage")
 def conclude(path: KeyPath) -> Response:
-    """End it for good. The body is optional: {"conclusion": "..."}."""
+    """End the experiment for good. The body is optional: {"conclusion": "..."}."""
     reason = None
     if request.get_data():
         try:

@@ -1,4 +1,4 @@
-"""Fields of parts of a definition that more than one form has: a policy, a cap."""
+"""Fields that more than one form has: those of a policy, and of a cap."""
 
 from typing import Final
 
@@ -33,16 +33,16 @@ CAP: Final = Part(
 
 def range_of(name: str) -> str:
     """What a parameter may be, for each way of learning that has it."""
-    known = [(group, specs[name]) for group, specs in _GROUPS.items() if name in specs]
-    told = [
+    groups = [(group, specs[name]) for group, specs in _GROUPS.items() if name in specs]
+    texts = [
         f"{group + ': ' if group else ''}{spec.low:g} to {spec.high:.10g}, empty: {spec.default:g}"
-        for group, spec in known
+        for group, spec in groups
     ]
-    return f"{name}. {'; '.join(told)}."
+    return f"{name}. {'; '.join(texts)}."
 
 
 def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> dict[str, Value]:
-    """The policy that was typed: of its fields those that its type has, of its parameters those of its algorithm.
+    """The policy that was typed, with the fields of its type and the parameters of its algorithm only.
 
     :param fields: ``POLICY``, or the same fields of another form.
     """
@@ -50,6 +50,6 @@ def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> d
     if kind != "bandit":
         return fields.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
     result = fields.values(typed, pointer, findings, ["type", "algorithm", "exploration_floor"])
-    known = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
-    parameters = PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, known)
+    names = [*COMMON, *ALGORITHMS.get(typed["algorithm"], {}), "interactions"]
+    parameters = PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, names)
     return result | {"parameters": parameters}

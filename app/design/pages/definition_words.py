@@ -21,6 +21,7 @@ SOURCES = (
     ("ratio", "one reported metric divided by another"),
     ("retention", "whether users come back after some days"),
     ("sessions", "visits per user"),
+    ("quantile", "what a share of users stays below"),
 )
 
 PURPOSES = (
@@ -40,7 +41,7 @@ PROFILE = (
     ("tags", "the same for each tag of the actions (their feature “tags”)"),
 )
 
-ROUNDING = 1e-9  # a percentage that is this near to a whole one is one
+ROUNDING = 1e-9  # a percentage this near to a whole number is shown as one
 
 
 def paragraph(config: ExperimentConfig) -> str:
@@ -72,7 +73,7 @@ def _chooses(config: ExperimentConfig) -> str:
 
 
 def about_people(config: ExperimentConfig) -> str:
-    """What is said to people and how often, what they agreed to, what is kept of them; empty: nothing was said about it."""
+    """What the definition says about people: messages, limits, consent, and what is kept; empty: nothing."""
     return " ".join(people_words.sentences(config))
 
 
@@ -99,7 +100,7 @@ def _verdict(config: ExperimentConfig) -> list[str]:
     rule = config.decision_rule
     metrics = [metric for metric in config.all_metrics() if metric.role == "primary"]
     names = listed([_better(metric) for metric in metrics])
-    found = [
+    sentences = [
         f"A verdict comes once every arm has {plural(rule.min_units, 'user')}"
         + (f" and {_days(rule.min_days)} have passed" if rule.min_days else "")
         + f": ship an arm when it is shown to be better than the control on {names}, accepting a false alarm in "
@@ -107,10 +108,12 @@ def _verdict(config: ExperimentConfig) -> list[str]:
     ]
     guardrails = [metric for metric in config.all_metrics() if metric.role == "guardrail"]
     if guardrails:
-        found.append(f"It says stop when an arm makes {listed([one.name or one.key for one in guardrails])} worse.")
+        sentences.append(
+            f"It says stop when an arm makes {listed([metric.name or metric.key for metric in guardrails])} worse."
+        )
     if rule.max_days is not None:
-        found.append(f"After {_days(rule.max_days)} it says stop, whatever is shown.")
-    return found
+        sentences.append(f"After {_days(rule.max_days)} it says stop, whatever is shown.")
+    return sentences
 
 
 def _better(metric: MetricSpec) -> str:
@@ -123,42 +126,42 @@ def _days(days: float) -> str:
 
 def worked(reward: RewardSpec, values: list[float]) -> list[str]:
     """A worked example of one decision's reward."""
-    found: Worked = work_out(reward, values)
+    example: Worked = work_out(reward, values)
     window = duration(reward.window_s)
     lines = []
-    if found.refused:
-        refused = listed([number(value) for value in found.refused])
+    if example.refused:
+        refused = listed([number(value) for value in example.refused])
         lines.append(f"{refused} would be refused: a report must be from {number(reward.min)} to {number(reward.max)}.")
-    if found.taken:
-        told = listed([number(value) for value in found.taken])
-        many = "" if len(found.taken) == 1 else f"They {AGGREGATIONS[reward.aggregation]}: "
+    if example.taken:
+        taken = listed([number(value) for value in example.taken])
+        many = "" if len(example.taken) == 1 else f"They {AGGREGATIONS[reward.aggregation]}: "
         lines.append(
-            f"Your app reports {told} within {window} of a decision. {many}{'t' if many else 'T'}he decision counts as "
-            f"{number(found.joined)}."
+            f"Your app reports {taken} within {window} of a decision. {many}{'t' if many else 'T'}he decision counts as "
+            f"{number(example.joined)}."
         )
-    lines.append(f"Your app reports nothing within {window}. The decision counts as {number(found.nothing)}.")
+    lines.append(f"Your app reports nothing within {window}. The decision counts as {number(example.nothing)}.")
     lines.append(f"A report that comes after {window} is kept and marked late; nothing is learned from it.")
     return lines
 
 
 def warnings(config: ExperimentConfig) -> list[str]:
-    """What is allowed, and yet mostly a mistake."""
-    found = []
+    """Warnings about settings that are allowed, but mostly a mistake."""
+    lines = []
     learning = any(arm.policy["type"] == "bandit" for arm in config.arms)
     if len([arm for arm in config.arms if arm.share > 0]) < 2:
-        found.append("Only one arm gets users: there is nothing to compare it with.")
+        lines.append("Only one arm gets users: there is nothing to compare it with.")
     if config.control_arm is None:
-        found.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
+        lines.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
     actions = config.all_actions()
     if not actions:
-        found.append("There are no actions here: every call of your app has to send its own.")
+        lines.append("There are no actions here: every call of your app has to send its own.")
     elif len(actions) == 1:
-        found.append(f"With one {noun_of(config)} there is nothing to choose.")
+        lines.append(f"With one {noun_of(config)} there is nothing to choose.")
     if learning and not any(action.features for action in actions):
-        found.append(
+        lines.append(
             "The actions have no features. Learning works by their ids; features of an action, sent with each call, mostly "
             "help most (what this user did with this action before)."
         )
     if not config.hypothesis.strip():
-        found.append("No hypothesis is written down. Those who read the results later will ask for it.")
-    return found
+        lines.append("No hypothesis is written down. Those who read the results later will ask for it.")
+    return lines

@@ -87,5 +87,5 @@ def conclude(key: str) -> ResponseReturnValue:
 
 def _log(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
     before_id = whole_number(request.args.get("before", ""))
-    found = trail.newest(process().engine, experiment_key=key, before_id=before_id)
-    return experiment_page("log.html", key, "log", lines=found.lines, older=found.older, typed=typed, errors=errors)
+    changes = trail.newest(process().engine, experiment_key=key, before_id=before_id)
+    return experiment_page("log.html", key, "log", lines=changes.lines, older=changes.older, typed=typed, errors=errors)

@@ -19,9 +19,9 @@ def trail() -> ResponseReturnValue:
     given = {name: request.args.get(name, "").strip() for name in ("actor", "kind", "experiment")}
     before = request.args.get("before", "")
     errors: dict[str, str] = {}
-    found = Page([], None)
+    changes = Page([], None)
     try:
-        found = service.newest(
+        changes = service.newest(
             engine,
             experiment_key=given["experiment"] or None,
             actor=given["actor"] or None,
@@ -33,11 +33,11 @@ def trail() -> ResponseReturnValue:
     shown = render_template(
         "trail.html",
         section="trail",
-        lines=found.lines,
-        older=found.older,
+        lines=changes.lines,
+        older=changes.older,
         given=given,
         errors=errors,
         kinds=[("", "anything"), *service.WORDS.items()],
-        people=[*(one.name for one in users.list_users(engine)), "cli", "worker"],
+        people=[*(account.name for account in users.list_users(engine)), "cli", "worker"],
     )
     return shown, 404 if errors else 200

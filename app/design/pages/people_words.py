@@ -16,37 +16,41 @@ WITH_A_YES = {
     "message": "only those who said yes get messages",
 }
 
-_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))  # marks that turn the text around them
+_DIRECTIONS = dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)  # marks that change the direction of the text around them
 
 
 def sentences(config: ExperimentConfig) -> list[str]:
-    """One for each thing that is promised; none where nothing is said."""
-    found = _said(config)
+    """A sentence for each promise of the definition."""
+    lines = _said(config)
     if config.fatigue is not None:
-        found += _limits(config.fatigue)
+        lines += _limits(config.fatigue)
     if config.consent is not None:
-        found += _consent(config.consent)
+        lines += _consent(config.consent)
     if config.profile is not None:
-        found.append("Learning also sees what was chosen for the user before, and what came of it.")
+        lines.append("Learning also sees what was chosen for the user before, and what came of it.")
     if config.context_fields is not None:
-        named = [f"{apart(one.name)} (scrambled)" if one.hashed else apart(one.name) for one in config.context_fields]
+        named = [
+            f"{apart(field.name)} (scrambled)" if field.hashed else apart(field.name) for field in config.context_fields
+        ]
         kept = f"only {listed(named)} {'is' if len(named) == 1 else 'are'}" if named else "nothing is"
-        found.append(f"Of the context {kept} used and stored.")
+        lines.append(f"Of the context {kept} used and stored.")
     if config.retention_s is not None:
-        found.append(f"After {exactly(config.retention_s)} it is forgotten whose decision it was.")
+        lines.append(f"After {exactly(config.retention_s)} it is forgotten whose decision it was.")
     if config.feedback is not None:
-        found += _answers(config.feedback, noun_of(config))
-    return found
+        lines += _answers(config.feedback, noun_of(config))
+    return lines
 
 
 def noun_of(config: ExperimentConfig) -> str:
-    """What one of the things is called that are chosen among."""
+    """The noun for the things that are chosen: action or combination."""
     return "combination" if config.composition else "action"
 
 
 def _said(config: ExperimentConfig) -> list[str]:
     speaking = config.channels()
-    if not speaking or config.composition:  # how a message is composed is said already
+    if not speaking or config.composition:  # another sentence says already how a message is composed
         return []
     silent = len(config.all_actions()) - len(speaking)
     nothing = f", and {silent} {'says' if silent == 1 else 'say'} nothing" if silent else ""
@@ -54,17 +58,17 @@ def _said(config: ExperimentConfig) -> list[str]:
 
 
 def _limits(fatigue: FatigueSpec) -> list[str]:
-    found = []
+    lines = []
     if fatigue.caps:
-        found.append(f"Nobody gets more than {', nor more than '.join(_cap(cap) for cap in fatigue.caps)}.")
+        lines.append(f"Nobody gets more than {', nor more than '.join(_cap(cap) for cap in fatigue.caps)}.")
     quiet = fatigue.quiet_hours
     if quiet is not None:
-        found.append(
+        lines.append(
             f"It is quiet from {quiet.start} to {quiet.end} on the user's clock ({quiet.time_zone} where it is unknown)."
         )
     if fatigue.min_distance_s is not None:
-        found.append(f"Messages are at least {exactly(fatigue.min_distance_s)} apart.")
-    return found
+        lines.append(f"Messages are at least {exactly(fatigue.min_distance_s)} apart.")
+    return lines
 
 
 def _cap(cap: CapSpec) -> str:
@@ -74,8 +78,8 @@ def _cap(cap: CapSpec) -> str:
 
 
 def _consent(consent: ConsentSpec) -> list[str]:
-    asked = [words for name, words in WITH_A_YES.items() if getattr(consent, name) == "if_granted"]
-    return [f"A yes is needed: {listed(asked)}."] if asked else []
+    needs = [words for name, words in WITH_A_YES.items() if getattr(consent, name) == "if_granted"]
+    return [f"A yes is needed: {listed(needs)}."] if needs else []
 
 
 def _answers(spec: FeedbackSpec, noun: str) -> list[str]:
@@ -92,24 +96,24 @@ def _answers(spec: FeedbackSpec, noun: str) -> list[str]:
     for words, value in (("closing unread", spec.dismissed), ("“not interested”", spec.not_interested)):
         if value is not None:
             worth.append(f"{words} is worth {text(value)}")
-    found = []
+    lines = []
     if worth:
         believed = "" if spec.confidence == 1 else f", and each is believed to {text(spec.confidence, 100)}%"
-        told = "; ".join(worth)
-        found.append(f"{told[0].upper()}{told[1:]}{believed}.")
+        worths = "; ".join(worth)
+        lines.append(f"{worths[0].upper()}{worths[1:]}{believed}.")
     if spec.mute_s:
-        found.append(f"“Not interested” keeps the {noun} from that user for {exactly(spec.mute_s)}.")
-    return found
+        lines.append(f"“Not interested” keeps the {noun} from that user for {exactly(spec.mute_s)}.")
+    return lines
 
 
 def exactly(seconds: float) -> str:
-    """A duration in words, not rounded: it is a promise."""
+    """A duration in words, not rounded, because it is a promise."""
     value, unit = span(seconds)
     return f"{value} {unit.removesuffix('s') if value == '1' else unit}"
 
 
 def apart(text: str) -> str:
-    """A user's words inside of a sentence: their direction of writing does not reach beyond them."""
+    """A user's words within a sentence, isolated so that their direction of writing does not affect the rest."""
     plain = text.translate(_DIRECTIONS)
     reordered = any(unicodedata.bidirectional(letter) in ("R", "AL", "AN") for letter in plain)
     return f"\N{FIRST STRONG ISOLATE}{plain}\N{POP DIRECTIONAL ISOLATE}" if reordered else plain

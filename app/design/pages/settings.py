@@ -14,7 +14,7 @@ SECRET = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_SECRET_KEY", "LOOPWISE_METRICS_
 
 @page("/settings", "admin")
 def settings() -> ResponseReturnValue:
-    """What is in force, what it would be otherwise, and what it does."""
+    """The value of each setting, its default, and what it does."""
     lines = []
     for setting, value in zip(SETTINGS, astuple(process().settings), strict=True):
         shown = ("set; not shown" if value else "not set") if setting.name in SECRET else str(value)

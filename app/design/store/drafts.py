@@ -53,8 +53,8 @@ def untouched(connection: Connection, actor: str, experiment_id: int, base_versi
         _d.c.base_version == base_version,
         _d.c.version == 1,
     )
-    found: int | None = connection.execute(query).scalar_one()
-    return found
+    draft_id: int | None = connection.execute(query).scalar_one()
+    return draft_id
 
 
 def find(connection: Connection, draft_id: int, *, lock: bool = False) -> StoredDraft | None:
@@ -66,13 +66,13 @@ def find(connection: Connection, draft_id: int, *, lock: bool = False) -> Stored
 
 
 def save(connection: Connection, draft_id: int, typed: JsonObject, version: int, actor: str) -> None:
-    """Replace what was typed."""
+    """Replace the typed document."""
     values = {"typed": typed, "version": version, "updated_by": actor, "updated_at": func.clock_timestamp()}
     connection.execute(update(_d).where(_d.c.id == draft_id).values(**values))
 
 
 def remove(connection: Connection, draft_id: int) -> None:
-    """Forget a draft."""
+    """Delete a draft."""
     connection.execute(delete(_d).where(_d.c.id == draft_id))
 
 

@@ -1,4 +1,4 @@
-"""The versions of an experiment's feedback schema, which says what explicit answers are worth, and which of them applies."""
+"""The versions of an experiment's feedback schema (the rewards of explicit answers), and which version applies."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class Schema(NamedTuple):
     version: int  # from 1
     schema: JsonObject
     created_at: datetime
-    applied_at: datetime | None  # null: outcomes and models do not follow it yet
+    applied_at: datetime | None  # null: outcomes and models do not use it yet
     problem: str | None  # why the last try to apply it failed
     retry_at: datetime | None  # the next try; null: at once
 
@@ -27,7 +27,7 @@ NO_SCHEMA = 0  # the version of rewards to which no answer contributed
 
 
 def newest_schema(connection: Connection, experiment_id: int, *, applied: bool = False) -> Schema | None:
-    """The newest schema, or the newest that outcomes and models follow."""
+    """The newest schema, or the newest schema that outcomes and models use."""
     query = select(*[_s.c[name] for name in Schema._fields]).where(_s.c.experiment_id == experiment_id)
     if applied:
         query = query.where(_s.c.applied_at.is_not(None))
@@ -37,8 +37,8 @@ def newest_schema(connection: Connection, experiment_id: int, *, applied: bool =
 
 def applied_version(connection: Connection, experiment_id: int) -> int:
     """The version under which rewards are joined now."""
-    found = newest_schema(connection, experiment_id, applied=True)
-    return NO_SCHEMA if found is None else found.version
+    schema = newest_schema(connection, experiment_id, applied=True)
+    return NO_SCHEMA if schema is None else schema.version
 
 
 def schema_of(connection: Connection, experiment_id: int, version: int) -> JsonObject:
@@ -56,7 +56,7 @@ def add_schema(connection: Connection, experiment_id: int, version: int, schema:
 
 
 def mark_applied(connection: Connection, experiment_id: int, version: int) -> None:
-    """From now on outcomes and models follow this schema."""
+    """Record that outcomes and models use this schema from now on."""
     where = (_s.c.experiment_id == experiment_id) & (_s.c.version == version)
     values = {"applied_at": text("clock_timestamp()"), "problem": None, "retry_at": None}
     connection.execute(update(_s).where(where).values(**values))
@@ -73,7 +73,7 @@ _FAILED = text(
 
 
 def note_failure(connection: Connection, experiment_id: int, problem: str) -> None:
-    """The newest schema could not be applied: why, and that it is tried again later, each time after a longer pause."""
+    """Record why the newest schema could not be applied, and when to try again: each pause is longer than the last."""
     connection.execute(_FAILED, {"experiment_id": experiment_id, "problem": problem})
 
 
@@ -88,5 +88,5 @@ _WAITING = text(
 
 
 def waiting_experiments(connection: Connection) -> list[int]:
-    """Experiments whose newest schema is to be applied now."""
+    """Experiments whose newest schema has to be applied now."""
     return list(connection.execute(_WAITING).scalars())

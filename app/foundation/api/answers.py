@@ -1,4 +1,4 @@
-"""The shapes of answers, for the OpenAPI document; the tests hold real answers against them."""
+"""The shapes of answers, for the OpenAPI document; the tests compare real answers with them."""
 
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class Ineligible(BaseModel):
     id: str
     reason: str = Field(description="In words.")
     code: str | None = Field(default=None, description="Not in decisions from before reasons had codes.")
-    params: dict[str, JsonValue] | None = Field(default=None, description="What the words are made of.")
+    params: dict[str, JsonValue] | None = Field(default=None, description="The values that the words name.")
 
 
 class PartChance(BaseModel):

@@ -34,5 +34,5 @@ class _Numbered(Protocol):
 
 
 def next_page(rows: Sequence[_Numbered], limit: int) -> str | None:
-    """Where a listing goes on; null: a page that is not full is the last."""
+    """The cursor of the next page of a listing; null: this page is not full, so it is the last."""
     return str(rows[-1].id) if len(rows) == limit else None

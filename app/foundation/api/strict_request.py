@@ -12,7 +12,7 @@ from app.foundation.formats.strict_json import parse
 class StrictRequest(Request):
     """A request whose JSON is read by ``parse``, whatever content type it names."""
 
-    document: object = None  # the parsed body, once it was asked for
+    document: object = None  # the parsed body, once somebody has asked for it
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
         """The parsed body; the parameters are werkzeug's and change nothing."""

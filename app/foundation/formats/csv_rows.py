@@ -1,4 +1,4 @@
-"""The rows of a CSV text, each with the lines on which it stands: quoted cells may hold line breaks."""
+"""The rows of a CSV text, each with its line numbers: quoted cells may hold line breaks."""
 
 import csv
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Tables as files for people: CSV whose texts no spreadsheet takes for formulas, and Parquet with everything exact."""
+"""Tables as files for people: CSV whose texts no spreadsheet runs as formulas, and Parquet with everything exact."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def _write_parquet(file: IO[bytes], columns: Sequence[Column], pages: Iterable[P
     with pq.ParquetWriter(file, schema) as writer:
         for page in pages:
             values = list(zip(*page, strict=True)) or [()] * len(columns)
-            arrays = [pa.array(list(one), TYPES[column.kind]) for one, column in zip(values, columns, strict=True)]
+            arrays = [pa.array(list(cells), TYPES[column.kind]) for cells, column in zip(values, columns, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             count += len(page)
     return count

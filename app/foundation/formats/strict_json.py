@@ -1,7 +1,7 @@
 """JSON, read strictly: bodies of requests, and what people type into forms.
 
 A lenient parser keeps the last of two equal keys; a document that a person reads one way would then be logged another way.
-NUL, halves of surrogate pairs, NaN and numbers beyond float64 cannot be stored, so they are refused where they come in.
+NUL, halves of surrogate pairs, NaN and numbers beyond float64 cannot be stored, so they are refused here.
 """
 
 import json
@@ -23,7 +23,7 @@ class RepeatedKey(ValueError):
 def parse(body: bytes, max_depth: int) -> Any:
     """The JSON document that a body holds.
 
-    :raises BadRequest: saying what is wrong and where.
+    :raises BadRequest: its message says what is wrong and where.
     """
     # Counted first, because writing a document with orjson, or reading it with json, ends at depths that reading allows.
     nests = body.count(b"{") + body.count(b"[") > max_depth
@@ -49,7 +49,7 @@ def read_typed(text: str) -> tuple[Any, str | None]:
     except json.JSONDecodeError as error:
         return None, f"this is not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}"
     except RepeatedKey as error:
-        return None, f"the name {error} stands twice in one object; keep one"
+        return None, f"the name {error} appears twice in one object; keep one of them"
     except (RecursionError, ValueError):
         return None, "this cannot be read as JSON: it nests too deep, or holds a number of thousands of digits"
     if _depth(document) > MAX_TYPED_DEPTH:
@@ -64,7 +64,7 @@ def _check_keys(body: bytes) -> None:
     try:
         json.loads(body, object_pairs_hook=_unique)
     except RepeatedKey as error:
-        raise BadRequest("duplicate_key", f"The key {error} stands twice in one object; keep one.") from None
+        raise BadRequest("duplicate_key", f"The key {error} appears twice in one object; keep one of them.") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:

@@ -1,4 +1,4 @@
-"""How numbers, times and names look on every page. Nothing here decides anything."""
+"""How numbers, times and names look on every page."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from app.foundation.words import WHOLE_NUMBERS
 
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EM DASH}"
-SMALLEST_P = 0.0001  # p-values below are not told apart
+SMALLEST_P = 0.0001  # smaller p-values are shown as "below" it
 TWO_DIGITS_P = 0.1  # and from here on two decimals are enough
 
 
@@ -75,16 +75,16 @@ def moment(value: Any) -> datetime | None:
     """A time given as such or as ISO 8601 text."""
     if value is None or value == "":
         return None
-    found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def when(value: Any) -> Markup:
     """A time as UTC to the second, machine-readable."""
-    found = moment(value)
-    if found is None:
+    at = moment(value)
+    if at is None:
         return Markup(NO_VALUE)  # noqa: S704 - a constant
-    plain = found.astimezone(UTC)
+    plain = at.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(
         plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S")
     )
@@ -92,12 +92,12 @@ def when(value: Any) -> Markup:
 
 def ago(value: Any, now: datetime | None = None) -> Markup:
     """How long ago, with the exact time behind it."""
-    found = moment(value)
-    if found is None:
+    at = moment(value)
+    if at is None:
         return Markup(NO_VALUE)  # noqa: S704 - a constant
-    seconds = ((now or datetime.now(UTC)) - found).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - at).total_seconds()
     words = "just now" if seconds < 2 else f"{duration(seconds)} ago"
-    plain = found.astimezone(UTC)
+    plain = at.astimezone(UTC)
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S"), words
     )
@@ -116,26 +116,26 @@ class Ends(Protocol):
     def reason(self) -> str: ...
 
 
-def interval(found: Ends | None, style: str = "number") -> str:
+def interval(ends: Ends | None, style: str = "number") -> str:
     """An interval as "low to high", or why there is none.
 
     :param style: number, signed, percent or signed_percent.
     """
-    if found is None:
+    if ends is None:
         return NO_VALUE
-    if found.low is None and found.high is None:
-        return found.reason or NO_VALUE
+    if ends.low is None and ends.high is None:
+        return ends.reason or NO_VALUE
     write = {"number": number, "signed": signed, "percent": percent, "signed_percent": signed_percent}[style]
-    if found.low is None:
-        return f"at most {write(found.high)}"
-    if found.high is None:
-        return f"at least {write(found.low)}"
-    return f"{write(found.low)} to {write(found.high)}"
+    if ends.low is None:
+        return f"at most {write(ends.high)}"
+    if ends.high is None:
+        return f"at least {write(ends.low)}"
+    return f"{write(ends.low)} to {write(ends.high)}"
 
 
-def plural(count: int, one: str, many: str = "") -> str:
+def plural(count: int, singular: str, plural_form: str = "") -> str:
     """A count with its noun."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+    return f"{number(count)} {singular if count == 1 else plural_form or singular + 's'}"
 
 
 def json_text(document: object) -> str:

@@ -1,4 +1,4 @@
-"""What forms share: mistakes beside their fields, and addresses that are complete."""
+"""What forms share: errors beside their fields, and complete addresses."""
 
 from datetime import UTC, datetime
 
@@ -9,20 +9,20 @@ from app.foundation.serving import process
 
 
 def mistakes(error: LoopwiseError) -> dict[str, str]:
-    """The mistakes of an error by the name of the form's field, which is the last part of the path."""
-    found: dict[str, str] = {}
+    """The sentences of an error by the name of the form's field, which is the last part of the path."""
+    sentences: dict[str, str] = {}
     for field in error.fields:
-        found.setdefault(field.path.rpartition("/")[2], field.on_page())
-    return found
+        sentences.setdefault(field.path.rpartition("/")[2], field.on_page())
+    return sentences
 
 
 def time_of(text: str, name: str, errors: dict[str, str]) -> datetime | None:
-    """A time as typed; without an offset it is UTC. One that cannot be read becomes the mistake of its field."""
+    """A time as typed; without an offset it is UTC. A text that is not a time becomes the error of its field."""
     if not text.strip():
         return None
     try:
-        found = datetime.fromisoformat(text.strip())
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        moment = datetime.fromisoformat(text.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         errors[name] = "Write a time as 2026-01-31 or 2026-01-31 14:30, in UTC."
         return None

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL with a deadline on every wait. The only place that makes an engine.
+"""Connections to PostgreSQL with a deadline on every wait. The only module that makes an engine.
 
 PostgreSQL's ``statement_timeout`` cannot fire while the server process itself is stopped, and libpq would wait for it
 for ever. So a process that serves requests registers a psycopg2 wait callback: each wait on the socket ends at the
@@ -53,7 +53,8 @@ def create(
     :param ping: ask a pooled connection whether it still lives before it is used, so that a database that was restarted
         costs nobody an error. The log's writer does without: it repeats what failed.
     :param autocommit: each statement is a transaction by itself. For the whole engine: a connection that is switched for one
-        use is switched back when it returns to the pool, and one that broke meanwhile fails at that and is lost to the pool.
+        use is switched back when it returns to the pool. A connection that broke in the meantime fails at that point, and the
+        pool loses it.
     """
     if not database_url:
         raise Unavailable(
@@ -73,7 +74,7 @@ def create(
         pool_use_lifo=True,
         pool_pre_ping=ping,
         isolation_level="AUTOCOMMIT" if autocommit else None,
-        hide_parameters=True,  # an error's text goes to the log, where nothing of a person is kept
+        hide_parameters=True,  # an error's text goes to the log, which keeps nothing about people
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
         connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
@@ -116,7 +117,7 @@ def patience_s(wait_s: float) -> float:
 
 def _wait(connection: Any) -> None:
     wait_s = getattr(_limits, "wait_s", None) or _default_wait_s
-    if connection.status in CONNECTING:  # a server that dies may leave a connection that nobody will ever greet
+    if connection.status in CONNECTING:  # a server that dies may leave a connection that nobody will ever answer
         wait_s = min(wait_s, CONNECT_WAIT_S)
     deadline = time.monotonic() + patience_s(wait_s)
     while True:
@@ -144,7 +145,7 @@ def is_outage(error: BaseException) -> bool:
         return True
     if isinstance(error, exc.DBAPIError):
         if (getattr(error.orig, "pgcode", None) or "").startswith("54"):
-            return False  # a value beyond PostgreSQL's limits: psycopg2 calls that operational too, but it never mends
+            return False  # a value beyond PostgreSQL's limits: psycopg2 calls that operational too, but no retry helps
         return error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
     return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
 
@@ -162,5 +163,5 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def unavailable() -> Unavailable:
-    """The one answer to an outage."""
+    """The answer to every outage."""
     return Unavailable("database_unavailable", "The database did not answer in time; send the same request again.")

@@ -2,7 +2,7 @@
 
 # How a decision d is joined to its outcome o. "+ 0" hides from the planner that these are one experiment's outcomes: it takes
 # an experiment that began after its statistics were gathered to have one row, and would read them all for each decision.
-# Where else an experiment's rows are found by another key, "+ 0" stands for the same reason.
+# Other statements that find an experiment's rows by another key have "+ 0" for the same reason.
 ITS_OUTCOME = "o.experiment_id = d.experiment_id + 0 AND o.decision_id = d.id"
 
 # How long work that failed waits for its next try: from 10 s, doubled each time, to an hour.

@@ -20,7 +20,7 @@ class Latest(NamedTuple):
 
     summary: dict[str, JsonValue]  # the few figures that lists show
     body: dict[str, JsonValue] | None
-    seconds: float  # what it took
+    seconds: float  # how long it took
     computed_at: datetime
 
 
@@ -45,7 +45,7 @@ def get(connection: Connection, experiment_id: int, kind: str) -> Latest | None:
     return None if row is None else Latest(row.summary, row.body, row.seconds, row.computed_at)
 
 
-# Worth computing again: decisions were made, or outcomes settled, since; and not more often than it is worth its time.
+# Due again: decisions were made or outcomes settled since then, and enough time has passed for the cost of the computation.
 _DUE = text(
     """
     SELECT e.key FROM experiments e
@@ -70,8 +70,8 @@ def due(connection: Connection, kind: str, *, every_s: float, factor: float, sta
 
     :param factor: at most one part in so many of a worker's time goes into one experiment's document.
     """
-    given = {"kind": kind, "every_s": every_s, "factor": factor, "statuses": statuses}
-    return list(connection.execute(_DUE, given).scalars())
+    parameters = {"kind": kind, "every_s": every_s, "factor": factor, "statuses": statuses}
+    return list(connection.execute(_DUE, parameters).scalars())
 
 
 PROBLEM = "problem/"  # and a kind: why the newest document of that kind could not be computed, and when to try again
@@ -160,5 +160,5 @@ class HomeRow(NamedTuple):
 
 
 def home(connection: Connection, key: str | None = None) -> list[HomeRow]:
-    """Every experiment, or the one of that key, newest first."""
+    """Every experiment, or the one with that key, newest first."""
     return [HomeRow(**row._asdict()) for row in connection.execute(_HOME, {"key": key})]

@@ -1,4 +1,4 @@
-"""PostgreSQL's advisory locks: every number in one place, each held until its transaction ends.
+"""PostgreSQL's advisory locks: every number in one module, each held until its transaction ends.
 
 A lock of a ``Kind`` has a name, whose hash is its second half. Of a ``Single`` lock there is one in a database.
 """
@@ -22,7 +22,7 @@ class Kind(IntEnum):
     LINEAGE = 7_205_759  # one arm's model versions: a round, or a rebuild
     EVALUATION = 7_205_760  # an off-policy evaluation that is being computed
     ALONE = 7_205_761  # work that one process at a time does
-    UNIT = 7_205_762  # a unit whose state is read until what follows from it is stored
+    UNIT = 7_205_762  # a unit's state, from reading it until its consequences are stored
     LINEAGES_OF_EXPERIMENT = 7_205_763  # rounds share it, a rebuild has it alone
     PRIVACY_BUDGET = 7_205_764  # an experiment's private reports
 
@@ -76,7 +76,7 @@ def share_single(connection: Connection, lock: Single) -> None:
 
 @contextmanager
 def alone(engine: Engine, name: str) -> Iterator[bool]:
-    """True inside the block for one process at a time over the whole database; the lock ends with its holder."""
+    """True inside the block for one process at a time in the whole database; the lock ends with its holder."""
     with transaction(engine) as connection:
         yield try_hold(connection, Kind.ALONE, name)
 
@@ -85,7 +85,7 @@ def alone(engine: Engine, name: str) -> Iterator[bool]:
 def one_session_holds(engine: Engine, lock: Single) -> Iterator[None]:
     """Hold a lock over several transactions: it belongs to a session that does nothing else, and ends with it.
 
-    It is asked for again and again instead of waited for: an index that is built beside the writers waits for every
+    It asks for the lock again and again instead of waiting for it: an index that is built beside the writers waits for every
     statement that runs, a waiting one included.
 
     :raises TimeoutError: somebody else held it for ``PATIENCE_S``.

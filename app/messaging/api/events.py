@@ -132,12 +132,12 @@ def _listeners() -> Listeners:
 
 
 def _last_event_id(query: StreamQuery) -> int:
-    given = request.headers.get("Last-Event-ID", "")
-    if not given:
+    last_id = request.headers.get("Last-Event-ID", "")
+    if not last_id:
         return query.last_event_id or 0
-    if not re.fullmatch(r"[0-9]{1,18}", given):
+    if not re.fullmatch(r"[0-9]{1,18}", last_id):
         raise invalid((FieldError("/last_event_id", "not_an_event_id"),))
-    return int(given)
+    return int(last_id)
 
 
 def _lines(rows: list[Held], listener: Listener | None) -> Iterator[bytes]:

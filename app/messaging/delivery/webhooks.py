@@ -88,16 +88,16 @@ def change(engine: Engine, settings: Settings, key: str, patch: WebhookPatch, ac
     :raises Unprocessable: the address may not be called.
     :raises Conflict: the webhook changed since the version of the patch.
     """
-    given = patch.model_dump(exclude_none=True, exclude={"version"})
-    if "url" in given:
-        _check_url(settings, given["url"])
+    changes = patch.model_dump(exclude_none=True, exclude={"version"})
+    if "url" in changes:
+        _check_url(settings, changes["url"])
     with transaction(engine) as connection:
         before = _unchanged(connection, key, patch.version)
-        if all(getattr(before, name) == value for name, value in given.items()):
+        if all(getattr(before, name) == value for name, value in changes.items()):
             return before
-        if given.get("url", before.url) != before.url:
-            given["version"] = before.version + 1
-        store.change(connection, before.id, **given, **store.HEARD)
+        if changes.get("url", before.url) != before.url:
+            changes["version"] = before.version + 1
+        store.change(connection, before.id, **changes, **store.HEARD)
         after = _stored(connection, key)
         _record(connection, actor, "webhook_changed", before, after)
         return after

@@ -55,5 +55,5 @@ class EventsRequest(Model):
         """Return the checked events of either form."""
         if self.events is not None:
             return self.events
-        given = {name: getattr(self, name) for name in self.model_fields_set - {"events"}}
-        return [EventRequest.model_construct(**given)]
+        fields = {name: getattr(self, name) for name in self.model_fields_set - {"events"}}
+        return [EventRequest.model_construct(**fields)]

@@ -161,25 +161,25 @@ def _silent_on_arrival(
     connection: Connection, trigger: _Running, pattern: AbsencePattern, rows: list[AnyRow]
 ) -> list[AnyRow]:
     """Events that arrived after the last examination of silences, though their silence was complete by then."""
-    looked = trigger.stored.silent_until
+    examined_until = trigger.stored.silent_until
     for_s = timedelta(seconds=pattern.for_s)
     started = trigger.stored.changed_at  # a silence that was complete before the start never fires the trigger
-    late = [row for row in rows if looked is not None and started <= row.occurred_at + for_s <= looked]
+    late = [row for row in rows if examined_until is not None and started <= row.occurred_at + for_s <= examined_until]
     last = events.still_last(connection, [row.event_id for row in late]) if late else set()
     return [row for row in late if row.event_id in last]
 
 
 def _newly_silent(connection: Connection, trigger: _Running) -> list[Hit]:
     """Silences that became complete since the last examination."""
-    pattern, looked = trigger.config.pattern, trigger.stored.silent_until
-    if not isinstance(pattern, AbsencePattern) or looked is None:
+    pattern, examined_until = trigger.config.pattern, trigger.stored.silent_until
+    if not isinstance(pattern, AbsencePattern) or examined_until is None:
         return []
     for_s = timedelta(seconds=pattern.for_s)
     until = platform.now(connection) - for_s
-    if until <= looked - for_s:
+    if until <= examined_until - for_s:
         return []
     rows, bound = events.silent_since(
-        connection, name=pattern.event, since=looked - for_s, until=until, most=MOST_SILENCES
+        connection, name=pattern.event, since=examined_until - for_s, until=until, most=MOST_SILENCES
     )
     triggers.set_silent_until(connection, trigger.stored.id, bound + for_s)
     return conditions_hold(connection, trigger.config, map(as_hit, rows))

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
-from app.foundation.pages.format import interval, number, p_value, percent, signed
+from app.foundation.pages.format import interval, number, p_value, percent, plural, signed
 from app.foundation.words import as_sentence
 from app.off_policy.documents import EvaluationResult, PolicyLine, Realised, SearchLine
 from app.off_policy.logged_values import Policy
+from app.off_policy.policies import BASIS
 from app.off_policy.policy_line import NOT_POSSIBLE
 from experiments.agreement import Agreement
 from experiments.verdict_words import page_sentence
@@ -23,6 +24,9 @@ ESTIMATORS = {
     "switch_dr": "switching doubly robust",
     "dr_os": "doubly robust, shrunk weights",
     "clipped_ips": "weighting, clipped",
+    "list_dr": "lists, doubly robust",
+    "list_cascade": "lists, weighted down to each position",
+    "list_ips": "whole lists weighted",
 }
 STATUS = {
     "identified": ("the log answers", "ok"),
@@ -57,6 +61,7 @@ class Details(NamedTuple):
     agreement: tuple[str, str, str]  # a badge and its colour, or two empty texts; and a sentence
     by_estimator: Figure
     weights: Figure
+    positions: Table | None  # null: the experiment answers single decisions
 
 
 def policies(evaluated: list[Policy]) -> list[ShownPolicy]:
@@ -64,18 +69,27 @@ def policies(evaluated: list[Policy]) -> list[ShownPolicy]:
     return [_policy(policy, index) for index, policy in enumerate(evaluated, 1)]
 
 
-def values(evaluated: list[Policy], alpha: float) -> Figure:
-    """Draw what each policy earns per decision, for the policies whose value the log identifies."""
+def values(evaluated: list[Policy], alpha: float, unit: str) -> Figure:
+    """Draw what each policy earns, for the policies whose value the log identifies."""
     lines = [policy.line for policy in evaluated if policy.line.value is not None]
-    drawn = [_row(line.policy, line.value, line.interval, line.policy == "running") for line in lines]
-    chart = charts.forest(drawn, title="Value of each policy with its interval", unit="mean reward per decision")
+    drawn = [row for line in lines for row in _both(line)]
+    chart = charts.forest(drawn, title="Value of each policy with its intervals", unit=unit)
     rows = [
         [line.policy, number(line.value), interval(line.interval), _one_look(line), line.headline or ""]
         for line in lines
     ]
     head = ["Policy", "Value", "Interval at every look", "For one look", "Estimator, interval"]
-    note = f"Dot: estimate. Line: {percent(1 - alpha, 0)} interval, which holds at every look together."
-    return Figure("values", "What each policy earns per decision", chart, head, rows, note)
+    note = (
+        f"Dot: estimate. Line: {percent(1 - alpha, 0)} interval, which holds at every look together; below it the narrower "
+        "one, which holds only for one look at a time that was fixed beforehand."
+    )
+    return Figure("values", f"What each policy earns: {unit}", chart, head, rows, note)
+
+
+def _both(line: PolicyLine) -> list[Row]:
+    """The interval for every look, and the one for one look under it."""
+    rows = [_row(line.policy, line.value, line.interval, line.policy == "running")]
+    return rows if line.one_look is None else [*rows, _row(f"{line.policy}, one look", line.value, line.one_look)]
 
 
 def differences(evaluated: list[Policy]) -> Figure:
@@ -85,7 +99,7 @@ def differences(evaluated: list[Policy]) -> Figure:
     chart = charts.forest(
         [_row(name, gap.difference, gap.interval) for name, gap in gaps],
         title="Difference of each policy to the running one with its interval",
-        unit="difference of the mean reward per decision",
+        unit="difference of the mean reward",
         line_at=0,
         write=signed,
     )
@@ -94,8 +108,8 @@ def differences(evaluated: list[Policy]) -> Figure:
     ]
     head = ["Policy", "Difference", "Interval", "Standard error"]
     note = (
-        "Paired: both policies are judged on the same decisions, so chance that hits both cancels. An interval that holds 0: "
-        "no difference is shown."
+        "Paired: both policies are judged on the same decisions, which neither had learned, so chance that hits both cancels. "
+        "The intervals of candidates are corrected for all of them, as in the search. One that holds 0 shows no difference."
     )
     return Figure("differences", "Difference to the policy that runs", chart, head, rows, note)
 
@@ -105,15 +119,34 @@ def search(candidates: list[SearchLine]) -> Table:
     rows = [
         [
             line.name,
-            signed(line.difference),
-            interval(line.interval, "signed"),
-            p_value(line.p_value),
-            p_value(line.adjusted_p),
+            *_compared(line),
             "better than what runs" if line.promoted else line.reason,
         ]
         for line in candidates
     ]
-    return ["Candidate", "Difference", "Interval for all at once", "p-value", "Corrected", "Finding"], rows
+    head = [
+        "Candidate",
+        "Difference",
+        "Smallest it could show",
+        "Interval for all at once",
+        "p-value",
+        "Corrected",
+        "Finding",
+    ]
+    return head, rows
+
+
+def _compared(line: SearchLine) -> list[str]:
+    """The figures of a candidate; none where the log does not support a difference."""
+    if line.interval.low is None:
+        return ["—"] * 5
+    return [
+        signed(line.difference),
+        number(line.detectable),
+        interval(line.interval, "signed"),
+        p_value(line.p_value),
+        p_value(line.adjusted_p),
+    ]
 
 
 def realised(result: EvaluationResult) -> Table:
@@ -127,7 +160,7 @@ def _policy(policy: Policy, index: int) -> ShownPolicy:
     words, colour = STATUS[line.status]
     return ShownPolicy(
         name=line.policy,
-        text=line.text,
+        text=f"{line.text}; {_scored(line)}" if line.basis else line.text,
         features_off=line.features_off,
         answer=("not possible" if NOT_POSSIBLE in line.reason_codes else words, colour),
         reasons=[as_sentence(reason) for reason in _reasons(line)],
@@ -143,6 +176,21 @@ def _policy(policy: Policy, index: int) -> ShownPolicy:
     )
 
 
+def _scored(line: PolicyLine) -> str:
+    """On what a policy was scored."""
+    on = f"on {plural(line.scored_on or 0, 'decision')}"
+    return f"scored {on}: {BASIS[line.basis]}"
+
+
+def _positions(line: PolicyLine) -> Table:
+    """A policy's value at each position of its lists."""
+    head = ["Position", "Value", "Interval at every look", "For one look", "Lists"]
+    return head, [
+        [str(at.position), number(at.value), interval(at.interval), interval(at.one_look), number(at.lists)]
+        for at in line.positions
+    ]
+
+
 def _one_look(line: PolicyLine) -> str:
     return "" if line.one_look is None else interval(line.one_look)
 
@@ -155,7 +203,8 @@ def _reasons(line: PolicyLine) -> list[str]:
 
 
 def _details(policy: Policy, index: int) -> Details:
-    return Details(_agreement(policy.agreement), _by_estimator(policy, index), _weights(policy.line, index))
+    positions = _positions(policy.line) if policy.line.positions else None
+    return Details(_agreement(policy.agreement), _by_estimator(policy, index), _weights(policy.line, index), positions)
 
 
 def _agreement(agreement: Agreement) -> tuple[str, str, str]:
@@ -186,7 +235,7 @@ def _by_estimator(policy: Policy, index: int) -> Figure:
         )
         for estimate in policy.estimated
     ]
-    chart = charts.forest(drawn, title=f"Value of {name} by each estimator", unit="mean reward per decision")
+    chart = charts.forest(drawn, title=f"Value of {name} by each estimator", unit="mean reward")
     rows = [
         [ESTIMATORS.get(estimate.name, estimate.name), number(estimate.value), interval(estimate)]
         for estimate in policy.estimated

@@ -12,16 +12,18 @@ from app.foundation.fields import invalid
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.pages.fields.trees import texts_of
+from app.foundation.pages.forms import time_of
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.foundation.words import as_sentence
 from app.off_policy import evaluations
 from app.off_policy import logged_values as service
 from app.off_policy.documents import EvaluationResult
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.logged_values import Report
 from app.off_policy.pages import candidate_form, cap_question
+from app.off_policy.pages import evaluation_course as course
 from app.off_policy.pages import evaluation_figures as figures
+from app.off_policy.pages import evaluation_words as words
 
 FINISHED = 286  # a status at which the page's script loads the page again
 
@@ -69,7 +71,19 @@ def remove_candidate(key: str) -> ResponseReturnValue:
 @page("/experiments/<key>/off-policy/evaluate", "editor", ("POST",))
 def evaluate(key: str) -> ResponseReturnValue:
     """Ask for an evaluation of every candidate; the worker computes it."""
-    evaluations.ask(process().engine, key, EvaluationRequest(), user().name)
+    typed = {name: request.form.get(name, "") for name in ("since", "until")}
+    errors: dict[str, str] = {}
+    since, until = (time_of(typed[name], name, errors) for name in typed)
+    try:
+        if not errors:
+            asked = EvaluationRequest(since=since, until=until)
+            evaluations.ask(process().engine, key, asked, user().name)
+    except LoopwiseError as error:
+        if error.status != 422:
+            raise
+        errors |= {field.path.lstrip("/"): field.on_page() for field in error.fields}
+    if errors:
+        return _page(key, errors=errors, stretch=typed), 422
     return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
 
 
@@ -105,9 +119,11 @@ def _page(
     typed: Typed | None = None,
     errors: dict[str, str] | None = None,
     shares: dict[str, str] | None = None,
+    stretch: dict[str, str] | None = None,
 ) -> str:
     """Render the whole page. A refused form comes back as it was typed, with its errors."""
     report = service.report(process().engine, key, whole_number(request.args.get("evaluation", "")))
+    alert = NOT_EVALUATED if stretch else NOT_STORED if typed else NOT_STAGED
     choices = service.choices(process().engine, key) if may("editor") else None
     return experiment_page(
         "off_policy.html",
@@ -117,22 +133,44 @@ def _page(
         typed=typed or candidate_form.FORM.tree(),
         texts=dict(texts_of(typed or candidate_form.FORM.tree())),
         errors=errors or {},
+        alert=alert if errors else None,
         shares=shares or {},
+        stretch=stretch or {"since": "", "until": ""},
         choices=choices,
         form=candidate_form.shown(choices) if choices else None,
         shown=_shown(report),
-        candidates=[_candidate(spec) for spec in report.candidates],
+        candidates=[_candidate(spec, report) for spec in report.candidates],
         asked_first=cap_question.asked_first,
         caps=cap_question.choices(),
     )
+
+
+class Alert(NamedTuple):
+    """Why a form came back."""
+
+    text: str
+    anchor: str
+    link: str
+
+
+NOT_STORED = Alert("The candidate is not stored.", "candidate-form", "Correct what is marked in the form")
+NOT_STAGED = Alert("The candidate is not staged.", "candidates", "See why")
+NOT_EVALUATED = Alert("Nothing is evaluated.", "evaluation", "Correct the times")
 
 
 class Shown(NamedTuple):
     """An evaluation in words, drawings and tables."""
 
     result: EvaluationResult
-    search_text: str
+    window: str
+    estimand: str
+    finding: list[str]
+    detectable: str  # empty: nothing was compared
+    better: bool  # the search has a winner
+    course: Figure
     values: Figure
+    calibration: Figure | None
+    actions: list[course.Actions]
     differences: Figure
     policies: list[figures.ShownPolicy]
     search: figures.Table
@@ -148,16 +186,24 @@ class ShownCandidate(NamedTuple):
     features_off: list[str]
     definition: dict[str, object]
     stageable: bool
+    state: str  # why it cannot be staged; empty when it can
 
 
 def _shown(report: Report) -> Shown | None:
     if report.shown is None or report.shown.result is None:
         return None
-    result = report.shown.result
+    result, alpha = report.shown.result, report.shown.request.alpha
     return Shown(
         result=result,
-        search_text=as_sentence(result.search.text),
-        values=figures.values(report.policies, report.shown.request.alpha),
+        window=words.window(result),
+        estimand=words.estimand(result),
+        finding=words.finding(report, result),
+        detectable=course.detectable(result, alpha),
+        better=result.out_of_sample and result.search.winner is not None,
+        course=course.course(result, alpha),
+        values=figures.values(report.policies, alpha, course.unit_of(result)),
+        calibration=course.calibration(result),
+        actions=course.actions(result, alpha),
         differences=figures.differences(report.policies),
         policies=figures.policies(report.policies),
         search=figures.search(result.search.candidates),
@@ -165,15 +211,26 @@ def _shown(report: Report) -> Shown | None:
     )
 
 
-def _candidate(spec: CandidateSpec) -> ShownCandidate:
+def _candidate(spec: CandidateSpec, report: Report) -> ShownCandidate:
     policy, named = spec.policy or {}, ""
     if spec.model is not None:
-        words = f"Model version {spec.model['version']} of arm {spec.model['arm']}"
+        text = f"Model version {spec.model['version']} of arm {spec.model['arm']}"
     elif policy["type"] == "bandit":
-        words = f"Learns with {policy['algorithm']}"
+        text = f"Learns with {policy['algorithm']}"
     elif policy["type"] == "fixed":
-        words, named = "Always", str(policy["action"])
+        text, named = "Always", str(policy["action"])
     else:
-        words = "Every eligible action alike"
-    stageable = spec.policy is not None and not spec.features_off
-    return ShownCandidate(spec.key, words, named, spec.features_off, spec.model_dump(mode="json"), stageable)
+        text = "Every eligible action alike"
+    state = _why_not_staged(spec, report)
+    return ShownCandidate(spec.key, text, named, spec.features_off, spec.model_dump(mode="json"), not state, state)
+
+
+def _why_not_staged(spec: CandidateSpec, report: Report) -> str:
+    """Why a candidate cannot become an arm now; empty when it can."""
+    if spec.key in report.arms:
+        return "It is an arm of the experiment now."
+    if report.status == "concluded":
+        return "The experiment is concluded: it takes no new arm."
+    if spec.policy is None or spec.features_off:
+        return "It cannot be staged as it is: an arm learns anew, and from all features."
+    return ""

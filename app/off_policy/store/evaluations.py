@@ -168,15 +168,23 @@ _LOG = text(
             d.chosen, d.propensity, d.context, o.reward, d.decided_at
         FROM analysed o JOIN decisions d ON d.id = o.decision_id
         WHERE o.experiment_id = :experiment_id
+            AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+            AND d.decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
         ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
     ) newest ORDER BY decided_at, id
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)
 
 
-def log_rows(connection: Connection, experiment_id: int, most: int) -> Iterator[LoggedRow]:
-    """The newest settled decisions of an experiment, oldest first."""
-    given = {"experiment_id": experiment_id, "most": most}
+def log_rows(
+    connection: Connection,
+    experiment_id: int,
+    most: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Iterator[LoggedRow]:
+    """The newest settled decisions of an experiment from one time and before another, oldest first."""
+    given = {"experiment_id": experiment_id, "most": most, "since": since, "until": until}
     for row in connection.execute(_LOG, given):
         yield LoggedRow._make(row)
 

@@ -1,4 +1,4 @@
-"""What concerns the people behind the units: consent, and what is stored of them."""
+"""The routes about the people behind the units: consent, and the data that is stored about them."""
 
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
@@ -62,7 +62,7 @@ def token(body: TokenRequest) -> Response:
 @blueprint.post("/consent", responses={200: ConsentAnswer})
 @needs("reward", browsers=True)
 def record(body: ConsentRequest) -> Response:
-    """A person granted, denied or revoked something. It holds from this answer on; saying it again changes nothing."""
+    """Record that a person granted, denied or revoked something. It applies from this answer on; repeating it changes nothing."""
     check_unit(caller(), body.unit_id)
     return as_json(consent.record(process().engine, caller(), body))
 
@@ -70,14 +70,14 @@ def record(body: ConsentRequest) -> Response:
 @blueprint.get("/consent/<path:unit_id>", responses={200: ConsentLedger})
 @needs("people")
 def look_up(path: UnitPath) -> Response:
-    """What holds for a unit, and the ledger of how that came."""
+    """The current consent of a unit, and the ledger behind it."""
     return as_json(people.consent_of(process().engine, caller(), path.unit_id))
 
 
 @blueprint.get("/units/<path:unit_id>", responses={200: ConsentLedger})
 @needs("people")
 def export(path: UnitPath) -> Response:
-    """Everything that is stored of a unit, for the person to have."""
+    """Everything that is stored about a unit, for the person."""
     return as_json(people.export(process().engine, caller(), path.unit_id))
 
 
@@ -92,5 +92,5 @@ def erase(body: ErasureRequest) -> Response:
 @blueprint.get("/erasure/<erasure_id>", responses={200: ErasureAnswer})
 @needs("people")
 def erasure_receipt(path: ErasurePath) -> Response:
-    """How far an erasure is; once it is done, its receipt."""
+    """The progress of an erasure; once it is done, its receipt."""
     return as_json(erasure.look_up(process().engine, caller(), path.erasure_id))

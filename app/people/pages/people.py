@@ -1,4 +1,4 @@
-"""The people behind the units: what they agreed to, what is stored of one, and erasures. Nothing is recorded here."""
+"""The people behind the units: consent, the data about one unit, and erasures. Nothing is recorded here."""
 
 import json
 from datetime import UTC, datetime
@@ -33,13 +33,13 @@ _unit_id: TypeAdapter[str] = TypeAdapter(Id)
 
 @page("/people", "admin")
 def people() -> str:
-    """Consent counts, the door to one unit, and the newest erasures."""
+    """Consent counts, a form to look up one unit, and the newest erasures."""
     return _people({})
 
 
 @page("/people/unit", "admin")
 def unit() -> ResponseReturnValue:
-    """What one unit agreed to. Its id is a query parameter, because an id may hold any character."""
+    """The consent of one unit. Its id is a query parameter, because an id may hold any character."""
     try:
         return _unit(_checked(request.args.get("id", "")))
     except LoopwiseError as error:
@@ -50,9 +50,9 @@ def unit() -> ResponseReturnValue:
 
 @page("/people/unit/file", "admin")
 def unit_file() -> Response:
-    """Everything that is stored of a unit, for the person to have."""
-    found = service.export(process().engine, person(user().name), _checked(request.args.get("id", "")))
-    response = Response(json.dumps(found.as_json(), ensure_ascii=False, indent=1), mimetype="application/json")
+    """Everything that is stored about a unit, for the person."""
+    document = service.export(process().engine, person(user().name), _checked(request.args.get("id", "")))
+    response = Response(json.dumps(document.as_json(), ensure_ascii=False, indent=1), mimetype="application/json")
     name = f"stored-of-a-unit-{datetime.now(UTC):%Y-%m-%d}.json"
     response.headers["Content-Disposition"] = f"attachment; filename={name}"
     return response
@@ -62,18 +62,18 @@ def unit_file() -> Response:
 def erase_unit() -> ResponseReturnValue:
     """Ask for the erasure of a unit whose id was typed once more."""
     at, unit_id = process(), _checked(request.form.get("id", ""))
-    if request.form.get("confirm", "") != unit_id.replace("\n", ""):  # a line of a form holds no line end
-        told = "This is not the same id. Type it exactly as it stands above; nothing was erased."
-        return _unit(unit_id, {"confirm": told}), 422
-    asked = erasure.ask(at.engine, at.settings, person(user().name), unit_id)
-    return redirect(url_for("admin.erasure_receipt", erasure_id=asked.erasure_id))
+    if request.form.get("confirm", "") != unit_id.replace("\n", ""):  # a one-line field holds no line end
+        message = "This is not the same id. Type it exactly as it stands above; nothing was erased."
+        return _unit(unit_id, {"confirm": message}), 422
+    erasure_answer = erasure.ask(at.engine, at.settings, person(user().name), unit_id)
+    return redirect(url_for("admin.erasure_receipt", erasure_id=erasure_answer.erasure_id))
 
 
 @page("/people/erasures/<erasure_id>", "admin")
 def erasure_receipt(erasure_id: str) -> str:
-    """How far an erasure is; then its receipt."""
-    found = erasure.look_up(process().engine, person(user().name), erasure_id)
-    return render_template("erasure.html", section="people", found=found, receipt=found.receipt)
+    """The progress of an erasure; then its receipt."""
+    document = erasure.look_up(process().engine, person(user().name), erasure_id)
+    return render_template("erasure.html", section="people", erasure=document, receipt=document.receipt)
 
 
 def _people(errors: dict[str, str]) -> str:
@@ -91,14 +91,14 @@ def _people(errors: dict[str, str]) -> str:
 
 
 def _unit(unit_id: str, errors: dict[str, str] | None = None) -> str:
-    found = consent.look_up(process().engine, unit_id)
+    document = consent.look_up(process().engine, unit_id)
     return render_template(
         "unit.html",
         section="people",
         unit_id=unit_id,
-        held=found.consent,
-        ledger=found.ledger[:SHOWN],
-        lines=len(found.ledger),
+        held=document.consent,
+        ledger=document.ledger[:SHOWN],
+        lines=len(document.ledger),
         most=consent.MOST_LINES,
         means=MEANS,
         statuses=STATUSES,
@@ -108,26 +108,26 @@ def _unit(unit_id: str, errors: dict[str, str] | None = None) -> str:
 
 
 def _counted(units: dict[str, dict[str, int]]) -> Figure:
-    """Of those who said something of a purpose: how many granted it."""
+    """How many of the units that answered for a purpose granted it."""
     bars, rows = [], []
     for purpose in PURPOSES:
-        said = {status: units.get(purpose, {}).get(status, 0) for status in STATUSES}
-        share = said["granted"] / sum(said.values()) if any(said.values()) else None
+        counts_by_status = {status: units.get(purpose, {}).get(status, 0) for status in STATUSES}
+        share = counts_by_status["granted"] / sum(counts_by_status.values()) if any(counts_by_status.values()) else None
         bars.append(Row(purpose, share))
-        counts = [number(count) for count in said.values()]
+        counts = [number(count) for count in counts_by_status.values()]
         rows.append([f"{purpose}: {MEANS[purpose]}", *counts, percent(share)])
     caption = "Of the units that said something: how many granted it"
-    drawn = [one for one in bars if one.value is not None]
+    drawn = [bar for bar in bars if bar.value is not None]
     chart = charts.bars(drawn, title=caption, unit="share of units", write=percent, high=1.0)
     return Figure("consent", caption, chart, ["Purpose", *STATUSES, "Granted, share"], rows)
 
 
 def _checked(text: str) -> str:
-    """An id as apps may give one.
+    """Check that a text is an id that apps may use.
 
-    :raises Unprocessable: it cannot be a unit's.
+    :raises Unprocessable: it is not.
     """
-    unit_id = text.replace("\r\n", "\n")  # as forms send a line end
+    unit_id = text.replace("\r\n", "\n")  # forms send line ends like this
     refusal = invalid((FieldError("/id", "not_a_unit"),))
     if "\0" in unit_id:
         raise refusal

@@ -1,4 +1,4 @@
-"""The consent ledger: lines are only added; the newest of a unit and purpose is what holds."""
+"""The consent ledger: lines are only added; the newest line of a unit and purpose applies."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, text
 
 from app.foundation.store import tables
 
-CLOCKS_DIFFER_S = 300.0  # of those who report, at most
+CLOCKS_DIFFER_S = 300.0  # of the reporting apps, at most
 _c = tables.consents
 
 
@@ -23,7 +23,7 @@ class Consent(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a unit says now."""
+    """A new answer of a unit."""
 
     purpose: str
     status: str
@@ -35,8 +35,8 @@ class Said(NamedTuple):
 _columns = [_c.c[name] for name in Consent._fields]
 
 
-# What holds is the newest line, but never a yes that was said before the last no: a report of a yes that was delayed, or is
-# sent again, does not undo what the person revoked meanwhile.
+# The newest line applies, but never a yes that was said before the last no: a yes that is reported late, or again, does not
+# undo a revocation in the meantime.
 _MAY_HOLD = """
     NOT (c.status = 'granted' AND c.occurred_at < coalesce((
         SELECT n.occurred_at FROM consents n
@@ -46,7 +46,7 @@ _MAY_HOLD = """
 
 
 def current(connection: Connection, unit_id: str) -> dict[str, Consent]:
-    """By purpose, what holds."""
+    """The current consent by purpose."""
     query = f"""
         SELECT DISTINCT ON (purpose) {", ".join(Consent._fields)} FROM consents c
         WHERE unit_id = :unit_id AND {_MAY_HOLD} ORDER BY purpose, id DESC
@@ -60,20 +60,20 @@ def ledger(connection: Connection, unit_id: str, most: int) -> list[Consent]:
     return [Consent(**row._asdict()) for row in connection.execute(query)]
 
 
-def add(connection: Connection, unit_id: str, said: Said, actor: str) -> None:
-    """Write one line; without ``occurred_at``, or with one that no clock can mean, it happened now."""
+def add(connection: Connection, unit_id: str, answer: Said, actor: str) -> None:
+    """Write one line. Without ``occurred_at``, or with a time too far in the future for any clock, it happened now."""
     query = """
         INSERT INTO consents (unit_id, purpose, status, text_version, source, occurred_at, actor)
         SELECT :unit_id, :purpose, :status, :text_version, :source,
             CASE WHEN said.at <= now + make_interval(secs => :ahead_s) THEN said.at ELSE now END, :actor
         FROM clock_timestamp() AS now, (SELECT CAST(:occurred_at AS timestamptz) AS at) said
     """
-    values = {"unit_id": unit_id, **said._asdict(), "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
+    values = {"unit_id": unit_id, **answer._asdict(), "actor": actor, "ahead_s": CLOCKS_DIFFER_S}
     connection.execute(text(query), values)
 
 
 def counts(connection: Connection) -> list[tuple[str, str, int]]:
-    """(purpose, status, units) of what holds now, over all units: reads the whole ledger, in its index's order."""
+    """The current consent of all units as (purpose, status, units); reads the whole ledger, in the order of its index."""
     query = f"""
         SELECT purpose, status, count(*) AS units FROM (
             SELECT DISTINCT ON (unit_id, purpose) purpose, status FROM consents c WHERE {_MAY_HOLD}
@@ -84,7 +84,7 @@ def counts(connection: Connection) -> list[tuple[str, str, int]]:
 
 
 def changed_at(connection: Connection) -> datetime | None:
-    """When the ledger changed last: by a new line, or by an erasure; null: never."""
+    """When the ledger last changed, by a new line or an erasure; null: never."""
     query = """
         SELECT greatest((SELECT recorded_at FROM consents ORDER BY id DESC LIMIT 1), (SELECT max(done_at) FROM erasures))
     """

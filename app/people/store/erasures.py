@@ -1,4 +1,4 @@
-"""Everything that is stored of one unit: found, removed, counted. And the erasures that were asked for."""
+"""Finds, removes and counts everything that is stored about one unit. And the requested erasures."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from app.foundation.store.fragments import RETRY_PAUSE
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
 
-FIRING = "fire"  # the name under which one process at a time decides for firings
+FIRING = "fire"  # the name of the lock under which one process at a time decides for firings
 _e = tables.erasures
 
 
@@ -57,7 +57,7 @@ def find(connection: Connection, erasure_id: str) -> Erasure | None:
 
 
 def waiting(connection: Connection, unit_hash: str | None = None) -> list[Erasure]:
-    """What was asked for and is not done, in the order of asking; of one unit."""
+    """The erasures that wait, in the order of their requests; all, or those of one unit."""
     query = select(*_columns).where(_e.c.status == "waiting").order_by(_e.c.requested_at, _e.c.id)
     if unit_hash is not None:
         query = query.where(_e.c.unit_hash == unit_hash)
@@ -73,7 +73,7 @@ _FAILED = text(
 
 
 def note_failure(connection: Connection, erasure_id: str, problem: str) -> None:
-    """It could not be done: why, and that it is tried again later, each time after a longer pause."""
+    """Record why an erasure failed, and when to try again: each pause is longer than the last."""
     connection.execute(_FAILED, {"id": erasure_id, "problem": problem})
 
 
@@ -89,7 +89,7 @@ def receipts(connection: Connection) -> list[dict[str, JsonValue]]:
 
 
 def finish(connection: Connection, erasure_id: str, receipt: Mapping[str, JsonValue]) -> None:
-    """It is done: the receipt stays, the unit's id does not."""
+    """Finish an erasure: store the receipt, and remove the unit's id."""
     query = """
         UPDATE erasures SET status = 'done', unit_id = NULL, receipt = :receipt, done_at = clock_timestamp(),
             problem = NULL, retry_at = NULL WHERE id = :id
@@ -117,7 +117,7 @@ class ArmCount(NamedTuple):
 
 
 def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[ArmCount]:
-    """How many of these decisions each arm made: what an audit does not find any more."""
+    """How many of these decisions each arm made; an audit does not find them any more."""
     query = """
         SELECT e.key AS experiment, d.arm, count(*) AS decisions FROM decisions d JOIN experiments e ON e.id = d.experiment_id
         WHERE d.id = ANY(:ids) GROUP BY e.key, d.arm ORDER BY e.key, d.arm
@@ -126,7 +126,7 @@ def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[ArmCo
 
 
 def numbers_of(connection: Connection, version_ids: list[int]) -> list[int]:
-    """The numbers of these versions, which are of one arm."""
+    """The numbers of these versions, all of one arm."""
     query = "SELECT number FROM model_versions WHERE id = ANY(:ids) ORDER BY number"
     return list(connection.execute(text(query), {"ids": version_ids}).scalars())
 
@@ -143,7 +143,7 @@ def learned_from(connection: Connection, decisions: list[str]) -> list[Learned]:
 
 
 def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
-    """These versions and all that came from them."""
+    """These versions and all their descendants."""
     query = """
         WITH RECURSIVE down AS (
             SELECT id FROM model_versions WHERE id = ANY(:ids)
@@ -156,15 +156,15 @@ def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
 
 
 def erase_models(connection: Connection, version_ids: list[int]) -> None:
-    """Forget the bytes of these versions; that they were there stays known."""
+    """Remove the bytes of these versions; their rows stay."""
     query = "UPDATE model_versions SET model = '', erased_at = clock_timestamp() WHERE id = ANY(:ids)"
     connection.execute(text(query), {"ids": version_ids})
 
 
 def hold_writers(connection: Connection, unit_id: str) -> None:
-    """Wait for whatever is writing something about the unit, and let nothing begin until the transaction ends.
+    """Wait for all writers of the unit's rows, and let no new one begin until the transaction ends.
 
-    A pass of firings first: it writes on other connections, so that PostgreSQL could not see us wait for each other.
+    First wait for a pass of firings: it writes on other connections, so PostgreSQL could not detect a deadlock with us.
     """
     hold(connection, Kind.ALONE, FIRING)
     connection.execute(text("LOCK TABLE firings IN SHARE ROW EXCLUSIVE MODE"))
@@ -172,7 +172,7 @@ def hold_writers(connection: Connection, unit_id: str) -> None:
     rewards.hold_gate(connection)
 
 
-# In an order that leaves nothing behind which a later line would need to find its rows.
+# In this order, no statement deletes rows that a later statement needs to find its own.
 _BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger")
 _BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "decisions")
 
@@ -184,10 +184,10 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     def delete(table: str, query: str, **values: str | list[str]) -> None:
         counts[table] = connection.execute(text(query), values).rowcount
 
-    held = (
-        "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # whoever notes an attempt has done so, or waits
+    attempts_lock = (
+        "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # writers of attempts have finished, or wait
     )
-    connection.execute(text(held), {"unit_id": unit_id})
+    connection.execute(text(attempts_lock), {"unit_id": unit_id})
     delete(
         "delivery_attempts",
         "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.unit_id = :unit_id",

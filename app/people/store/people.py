@@ -1,4 +1,4 @@
-"""Everything that is stored of one unit, for the person to have."""
+"""Everything that is stored about one unit, for the person."""
 
 from datetime import datetime
 
@@ -43,7 +43,7 @@ _QUERIES = {
 
 
 def everything(connection: Connection, unit_id: str, most: int) -> dict[str, list[Row]]:
-    """By kind, the newest rows of a unit."""
+    """The newest rows of a unit, by kind."""
     values = {"unit_id": unit_id, "most": most}
     return {
         kind: [row._asdict() for row in connection.execute(text(query), values)] for kind, query in _QUERIES.items()

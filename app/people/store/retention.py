@@ -1,4 +1,4 @@
-"""Decisions that are older than their experiment keeps people: read, and written back without them."""
+"""Reads decisions that are past their experiment's retention, and writes them back without their units."""
 
 import orjson
 from sqlalchemy import Connection, select, text
@@ -11,12 +11,12 @@ _f = tables.firings
 
 
 def blanked(row: StoredDecision) -> StoredDecision:
-    """What is left of a decision once retention took the unit out of it; ``blank`` writes the same."""
+    """A decision without the fields that retention removes; ``blank`` writes the same."""
     return row._replace(unit_id="", body_hash="", context={}, actions=None, ineligible=None, message=None)
 
 
 def expired(connection: Connection, experiment_id: int, older_than_s: float, most: int) -> list[StoredDecision]:
-    """Decisions older than that which still name their unit, oldest first; none whose outcome, or waiting time, runs yet."""
+    """Decisions older than ``older_than_s`` that name their unit, unless an outcome or a firing waits for them."""
     query = (
         STORED.where(
             _d.c.experiment_id == experiment_id,
@@ -42,10 +42,10 @@ _WRITE = text(
     """
 )
 _BEFORE = (
-    "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # whoever notes an attempt has done so, or waits
+    "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # writers of attempts have finished, or wait
     "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
     "DELETE FROM deliveries WHERE decision_id = ANY(:ids)",
-    # What must not fire again keeps its cause, in a row of another id: the decision's own id names the old one.
+    # A cause that must not fire again is kept in a new row, because the old row's id gives the decision's id.
     """
     WITH gone AS (
         DELETE FROM firings f USING decisions d WHERE d.id = ANY(:ids) AND f.unit_id = d.unit_id
@@ -64,9 +64,9 @@ _BEFORE = (
 
 
 def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> None:
-    """Take the unit out of these decisions, and remove what hangs on it.
+    """Remove the unit from these decisions, and delete the rows that depend on it.
 
-    :param seals: by id, the seal of what is left.
+    :param seals: by id, the seal of the remaining row.
     """
     for statement in _BEFORE:
         values: dict[str, list[str] | int] = {"ids": list(seals)}
@@ -78,7 +78,7 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:
-    """Forget events that are older; returns how many went."""
+    """Delete events that are older; returns their number."""
     events = tables.events
     query = f"""
         DELETE FROM {events.name} WHERE event_id IN (
@@ -89,7 +89,7 @@ def delete_events(connection: Connection, older_than_s: float, most: int) -> int
 
 
 def delete_firings(connection: Connection, older_than_s: float, most: int) -> int:
-    """Forget firings that ended longer ago; returns how many went. Never one that its trigger could make again."""
+    """Delete firings that ended longer ago; returns their number. Keeps firings that their trigger could create again."""
     query = """
         DELETE FROM firings WHERE id IN (
             SELECT f.id FROM firings f JOIN triggers t ON t.id = f.trigger_id
@@ -100,7 +100,7 @@ def delete_firings(connection: Connection, older_than_s: float, most: int) -> in
 
 
 def kept_experiments(connection: Connection) -> list[tuple[int, float]]:
-    """(experiment id, seconds) of those that keep people for so long."""
+    """(experiment id, seconds) of the experiments with a retention."""
     query = """
         SELECT e.id, (c.config->>'retention_s')::float8 AS retention_s FROM experiments e
         JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version

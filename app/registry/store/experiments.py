@@ -50,7 +50,7 @@ def add(connection: Connection, *, key: str, salt: bytes, config: JsonObject, re
 
 
 def find(connection: Connection, key: str, *, lock: bool = False) -> StoredExperiment | None:
-    """The experiment of that key; with ``lock`` nobody else changes it until the transaction ends."""
+    """The experiment with that key; with ``lock`` nobody else changes it until the transaction ends."""
     query = _with_config.where(_e.c.key == key)
     row = connection.execute(query.with_for_update(of=_e) if lock else query).first()
     return None if row is None else _stored(row)
@@ -68,12 +68,12 @@ def keys_of(connection: Connection, experiment_ids: Collection[int]) -> dict[int
 
 
 def by_id(connection: Connection, experiment_id: int) -> StoredExperiment:
-    """The experiment of that id, which exists."""
+    """The experiment with that id, which exists."""
     return _stored(connection.execute(_with_config.where(_e.c.id == experiment_id)).one())
 
 
 def changed_since(connection: Connection, revision: int) -> list[StoredExperiment]:
-    """Every experiment that changed after that revision."""
+    """Every experiment that changed after a revision."""
     return [_stored(row) for row in connection.execute(_with_config.where(_e.c.revision > revision))]
 
 

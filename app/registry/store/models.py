@@ -28,11 +28,11 @@ class VersionInfo(NamedTuple):
     manifest: JsonObject
     checks: JsonObject
     created_at: datetime
-    erased_at: datetime | None  # since then its bytes are gone; null: they are there
+    erased_at: datetime | None  # when its bytes were removed; null: they are stored
 
 
 class Serving(NamedTuple):
-    """Which version of a lineage serves."""
+    """The serving version of a lineage."""
 
     experiment_id: int
     arm: str
@@ -139,7 +139,7 @@ def serve(connection: Connection, experiment_id: int, arm: str, version_id: int,
 
 
 def report_problem(connection: Connection, experiment_id: int, arm: str, problem: str) -> None:
-    """Say why the newest round did not go into service."""
+    """Record why the newest round did not go into service."""
     where = (_l.c.experiment_id == experiment_id) & (_l.c.arm == arm)
     connection.execute(update(_l).where(where).values(problem=problem))
 

@@ -16,9 +16,10 @@ from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CandidateListAnswer, CapAnswer, EvaluationAnswer, EvaluationListAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
-from app.reporting import exclusions, feedback_report, health_checks, power, privacy, results
+from app.reporting import exclusions, feedback_report, health_checks, long_term, power, privacy, results
 from app.reporting.documents.feedback import FeedbackReport
 from app.reporting.documents.health import Health
+from app.reporting.documents.long_term import LongTerm
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
 from app.reporting.documents.results import Results
@@ -78,6 +79,13 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     key = bound_key(path.key)
     report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
     return as_json(report)
+
+
+@blueprint.get("/experiments/<key>/long-term", responses={200: LongTerm})
+@needs("read")
+def read_long_term(path: KeyPath) -> Response:
+    """Whether units come back and go on earning, step by step, and whether the early reward tells it."""
+    return as_json(long_term.get(process().engine, bound_key(path.key)))
 
 
 @blueprint.get("/experiments/<key>/excluded-units", responses={200: ExcludedUnits})

@@ -1,47 +1,22 @@
 """The results of one metric: every arm's value, and every other arm against the control, through changes of the shares."""
 
-from collections.abc import Hashable, Sequence
-from datetime import datetime
-from typing import NamedTuple
-
-from sqlalchemy import Connection
+from collections.abc import Sequence
 
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import MetricSpec, RewardSource
+from app.design.metric_config import MetricSpec, QuantileSource, RewardSource
 from app.design.store import feedback_schemas
+from app.reporting.comparison import metric_parts as parts
+from app.reporting.comparison import quantile_results, standing
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
-from app.reporting.comparison.result_lines import Compared, Pair
+from app.reporting.comparison.computation import Computation
+from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
 from app.reporting.comparison.stretches import Ends, Stretch
 from app.reporting.documents.results import ArmValue, MetricResults
 from app.reporting.store import metric_sums
-from app.reporting.store.metric_sums import ArmSums, Scope
-from app.reporting.store.results import Overview
+from app.reporting.store.metric_sums import ArmSums
 
 WHOLE = "all segments"  # key of the strata that hold every segment
-
-
-class Computation(NamedTuple):
-    """What all metrics of one computation have in common."""
-
-    connection: Connection
-    experiment_id: int
-    config: ExperimentConfig
-    segment: str | None
-    until: datetime | None
-    as_of: datetime
-    seen: Overview
-    stretches: Sequence[Stretch]
-    feedback_version: int
-
-    @property
-    def arms(self) -> list[str]:
-        return [arm.key for arm in self.config.arms]
-
-    def scope(self, ends: Ends) -> Scope:
-        """The outcomes that count for some arms."""
-        versions = tuple(stretch.first_version for stretch in self.stretches)
-        return Scope(self.experiment_id, self.as_of, self.segment, self.until, versions, ends.by_stretch)
 
 
 class _Sums:
@@ -60,15 +35,18 @@ class _Sums:
 
     def _read(self, ends: Ends) -> list[ArmSums]:
         computation, metric = self.computation, self.metric
-        units, values = lines.units_of(metric)
-        whole = computation.segment is None and metric.winsorize is None and len(computation.stretches) == 1
+        units, values = parts.units_of(metric)
+        covariate, its_values = parts.covariate_of(metric)
+        plain = metric.winsorize is None and covariate is None
+        whole = computation.segment is None and plain and len(computation.stretches) == 1
         if units == "reward" and whole:
             return computation.seen.reward
         return metric_sums.arm_sums(
             computation.connection,
             computation.scope(ends),
             units,
-            values,
+            {**values, **its_values},
+            covariate=covariate,
             winsorize=metric.winsorize,
             open_too=self.open_too,
         )
@@ -83,11 +61,18 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
     if preliminary:
         sums = _Sums(computation, metric, open_too=True)
         alone = {arm: sums.of(arm) for arm in computation.arms}
-    compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
+    if isinstance(metric.source, QuantileSource) and not preliminary:
+        compared = quantile_results.compared(computation, metric, metric.source)
+        values = quantile_results.values(computation, metric, metric.source)
+    else:
+        compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
+        values = [] if isinstance(metric.source, QuantileSource) else lines.arm_values(_flat(alone))
     for segment in {one.line.segment for one in compared}:
-        lines.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
+        standing.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
     compared_lines = [one.line for one in compared]
-    values = lines.arm_values([row for rows in alone.values() for row in rows])
+    for arm in _others(computation):
+        of_arm = [line for line in compared_lines if line.arm == arm]
+        standing.fill_in_shrunk(of_arm, computation.config.decision_rule.alpha)
     return MetricResults(
         metric=metric.key,
         name=metric.name or metric.key,
@@ -105,6 +90,10 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
     )
 
 
+def _flat(by_arm: dict[str, list[ArmSums]]) -> list[ArmSums]:
+    return [row for rows in by_arm.values() for row in rows]
+
+
 def _feedback_version(computation: Computation, metric: MetricSpec) -> int:
     learned = isinstance(metric.source, RewardSource)
     return computation.feedback_version if learned else feedback_schemas.NO_SCHEMA
@@ -115,7 +104,7 @@ def _others(computation: Computation) -> list[str]:
 
 
 def _open_decisions(computation: Computation, metric: MetricSpec) -> int:
-    _, values = lines.units_of(metric)
+    _, values = parts.units_of(metric)
     window_s = values.get("window_s")
     if not isinstance(window_s, float | int) or window_s <= computation.config.reward.window_s:
         return 0  # a decision is settled when its reward window is over
@@ -157,8 +146,9 @@ def compare_pair(
     if not any(ends.by_stretch):
         return lines.no_line(pair, f"no unit was ever assigned while both {pair.arm!r} and {pair.control!r} got units")
 
-    def stratum(row: ArmSums) -> Hashable:
-        return shares.chance(stretches, arms, row.stretch, ends.by_stretch[row.stretch]), row.segment
+    def stratum(row: ArmSums) -> StratumKey:
+        chance = shares.chance(stretches, arms, row.stretch, ends.by_stretch[row.stretch])
+        return StratumKey(chance, row.segment)
 
     inside = [row for row in rows if pair.segment is None or row.segment == pair.segment]
     return lines.compare(config, metric, pair, inside, stratum)

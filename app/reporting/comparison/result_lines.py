@@ -3,19 +3,20 @@
 ``experiments`` computes estimates, tests and intervals; this module puts them into the lines of a document.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import MetricSpec, RatioSource, RetentionSource, RewardSource, SessionsSource
+from app.design.metric_config import MetricSpec
 from app.foundation.formats.intervals import document_of
+from app.reporting.comparison.metric_parts import comparisons, value_range
 from app.reporting.documents.results import (
+    Adjustment,
     AlwaysValid,
     ArmValue,
-    ChanceToWin,
     ComparisonLine,
     Headline,
     MetricResults,
@@ -23,44 +24,20 @@ from app.reporting.documents.results import (
     StoredResults,
 )
 from app.reporting.store.metric_sums import ArmSums
-from experiments import bayes
+from experiments.adjustment import adjust_strata
+from experiments.arm_cells import ArmCell, Stratum
+from experiments.arm_sequence import TUNED_AT
 from experiments.comparison import Comparison, arm_estimate
 from experiments.multiplicity import adjust
 from experiments.non_inferiority import non_inferiority
 from experiments.results import missing
-from experiments.strata import TUNED_AT, ArmCell, StratifiedComparison, Stratum, compare_strata
+from experiments.strata import Level, StratifiedComparison, compare_strata
 from experiments.sums import Moments, merge_moments
 from experiments.validation import DataError
 
 MAX_SEGMENTS = 20
 OTHER = "(other)"
 """The segment of all values beyond the ``MAX_SEGMENTS`` with the most units."""
-
-
-def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]:
-    """Which sums a metric needs (a key of ``app.reporting.store.metric_sums.UNITS``), and their parameters."""
-    source = metric.source
-    if isinstance(source, RetentionSource):
-        return "retention", {"after_s": source.days * 86_400, "until_s": source.end_days * 86_400}
-    if isinstance(source, SessionsSource):
-        return "sessions", {"gap_s": source.gap_s}
-    if isinstance(source, RewardSource):
-        return ("reward" if source.per == "decision" else "reward/unit"), {}
-    if isinstance(source, RatioSource):
-        return "ratio", {
-            "numerator": source.numerator,
-            "denominator": source.denominator,
-            "window_s": metric.window_s,
-        }
-    reported = {"numerator": source.metric, "denominator": source.metric, "window_s": metric.window_s}
-    return f"{source.type}/{source.per}", reported
-
-
-def value_range(config: ExperimentConfig, metric: MetricSpec) -> tuple[float, float] | None:
-    """The range of a metric's single values where it is known."""
-    if isinstance(metric.source, RewardSource):
-        return config.reward.min, config.reward.max
-    return (0.0, 1.0) if isinstance(metric.source, RetentionSource) else None
 
 
 def in_groups(sums: Sequence[ArmSums]) -> list[ArmSums]:
@@ -73,9 +50,13 @@ def in_groups(sums: Sequence[ArmSums]) -> list[ArmSums]:
 
 
 def moments(row: ArmSums) -> Moments:
-    """The sums of one arm as ``experiments`` takes them: numerator and denominator per unit."""
+    """The sums of one arm as ``experiments`` takes them: numerator, denominator and covariate per unit."""
     second = np.array([[row.var_num, row.cov], [row.cov, row.var_den]]) * row.units
-    return Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
+    if row.pre is None:
+        return Moments(row.units, np.array([row.mean_num, row.mean_den]), second)
+    cross = np.array([row.pre.cov_num, row.pre.cov_den]) * row.units
+    whole = np.block([[second, cross[:, None]], [cross[None, :], np.array([[row.pre.var * row.units]])]])
+    return Moments(row.units, np.array([row.mean_num, row.mean_den, row.pre.mean]), whole)
 
 
 def arm_values(sums: Sequence[ArmSums]) -> list[ArmValue]:
@@ -99,7 +80,8 @@ def _arm_value(arm: str, segment: str | None, rows: Sequence[ArmSums]) -> ArmVal
 def _cell(rows: Sequence[ArmSums]) -> ArmCell:
     units = sum(row.units for row in rows)
     size = sum(row.units * row.mean_size for row in rows) / units
-    return ArmCell(reduce(merge_moments, (moments(row) for row in rows)), size)
+    events = round(sum(row.units * row.mean_num for row in rows)) if all(row.binary for row in rows) else None
+    return ArmCell(reduce(merge_moments, (moments(row) for row in rows)), size, events)
 
 
 class Pair(NamedTuple):
@@ -107,6 +89,13 @@ class Pair(NamedTuple):
 
     arm: str
     control: str
+    segment: str | None
+
+
+class StratumKey(NamedTuple):
+    """What is equal for units that are compared with each other."""
+
+    chance: float | None  # of the arm, given that a unit got it or the control; null: not known
     segment: str | None
 
 
@@ -122,34 +111,39 @@ def compare(
     metric: MetricSpec,
     pair: Pair,
     sums: Sequence[ArmSums],
-    stratum: Callable[[ArmSums], Hashable],
+    stratum: Callable[[ArmSums], StratumKey],
 ) -> Compared:
     """Compare an arm with the control.
 
     :param sums: of both arms, as far as they belong to the comparison.
-    :param stratum: what must be equal for units to be compared: the chance of the arm, and the segment over all segments.
+    :param stratum: what must be equal for the units of a row to be compared with others.
     """
     try:
         strata, alone = _strata(pair, sums, stratum)
+        adjusted = None if metric.covariate is None else adjust_strata(strata)
         rule = config.decision_rule
         figures = compare_strata(
             strata,
-            alpha=rule.alpha,
-            tuned_at=rule.planned_units or TUNED_AT,
+            level=Level(rule.alpha, rule.planned_units or TUNED_AT, comparisons(config, metric)),
             value_range=value_range(config, metric),
+            adjusted=adjusted,
         )
     except DataError as error:
         return Compared(_no_line(pair, error.sentence(None)), None)
-    line = _line(pair, figures, metric, rule.alpha)
-    return Compared(line.model_copy(update={"left_out": figures.left_out + alone}), figures)
+    line = of_figures(pair, figures, metric, rule.alpha).line
+    known = sum(row.pre.known for row in sums if row.pre is not None)
+    adjustment = None if adjusted is None else Adjustment(correlation=adjusted.correlation, units=known)
+    more = {"left_out": figures.left_out + alone, "covariate": adjustment}
+    return Compared(line.model_copy(update=more), figures)
 
 
-def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], Hashable]) -> tuple[list[Stratum], int]:
+def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], StratumKey]) -> tuple[list[Stratum], int]:
     """The strata that hold both arms, and the number of units in those that hold one."""
-    cells: dict[Hashable, dict[str, list[ArmSums]]] = {}
+    cells: dict[StratumKey, dict[str, list[ArmSums]]] = {}
     for row in sums:
         cells.setdefault(stratum(row), {}).setdefault(row.arm, []).append(row)
-    both = [arms for arms in cells.values() if len(arms) == 2]
+    strata = {key: arms for key, arms in cells.items() if len(arms) == 2}
+    both = strata.values()
     alone = sum(row.units for arms in cells.values() if len(arms) < 2 for rows in arms.values() for row in rows)
     for name in (pair.control, pair.arm):
         if sum(row.units for arms in both for row in arms[name]) < 2:
@@ -157,7 +151,14 @@ def _strata(pair: Pair, sums: Sequence[ArmSums], stratum: Callable[[ArmSums], Ha
             raise DataError(problem, fix="wait for more")
         if sum(row.units * row.mean_den for arms in both for row in arms[name]) <= 0:
             raise DataError(f"the denominator sums to 0 in arm {name!r}", fix="wait for more")
-    return [Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm])) for arms in both], alone
+    return [
+        Stratum(_cell(arms[pair.control]), _cell(arms[pair.arm]), key.chance) for key, arms in strata.items()
+    ], alone
+
+
+def of_figures(pair: Pair, figures: StratifiedComparison, metric: MetricSpec, alpha: float) -> Compared:
+    """The line of a comparison that was computed."""
+    return Compared(_line(pair, figures, metric, alpha), figures)
 
 
 def no_line(pair: Pair, reason: str) -> Compared:
@@ -195,6 +196,7 @@ def _line(pair: Pair, figures: StratifiedComparison, metric: MetricSpec, alpha: 
             p_value=sequence.p_value,
             interval=document_of(sequence.interval),
             relative_interval=document_of(sequence.relative_interval),
+            simultaneous_interval=document_of(figures.simultaneous),
         ),
         non_inferiority=_non_inferiority(comparison, metric, alpha),
         test=comparison.method,
@@ -214,31 +216,6 @@ def _non_inferiority(comparison: Comparison, metric: MetricSpec, alpha: float) -
     better = metric.direction == "increase"
     tested = non_inferiority(comparison.difference, comparison.std_error, margin, alpha=alpha, higher_is_better=better)
     return NonInferiority(margin=margin, p_value=tested.p_value, bound=tested.bound, shown=bool(tested.shown))
-
-
-def fill_in_chances(compared: Sequence[Compared], metric: MetricSpec) -> None:
-    """Fill in each arm's chance to be the best of all arms and its expected loss, with a flat prior.
-
-    An arm whose values do not vary takes the spread of both arms together: it is not known better than the others.
-    """
-    known = [(one.line, one.figures) for one in compared if one.figures is not None]
-    if not known:
-        return
-    control = known[0][1].comparison.control.value
-    differences = [figures.comparison.difference for _, figures in known]
-    variances = [_variance(known[0][1], 0), *(_variance(figures, 1) for _, figures in known)]
-    if min(variances) <= 0:
-        return
-    values = [control, *(control + difference for difference in differences)]
-    errors = [float(np.sqrt(variance)) for variance in variances]
-    chances = bayes.chances(values, errors, higher_is_better=metric.direction == "increase")
-    for (line, _), arm in zip(known, chances[1:], strict=True):
-        line.chance_to_win = ChanceToWin(probability=arm.chance_to_win, expected_loss=arm.expected_loss)
-
-
-def _variance(figures: StratifiedComparison, side: int) -> float:
-    own = (figures.comparison.control, figures.comparison.treatment)[side].variance
-    return own if own > 0 else figures.variances[side]
 
 
 def remember(metric: MetricResults, before: StoredResults | None) -> None:

@@ -59,6 +59,22 @@ class AlwaysValid(Document):
     p_value: float | None
     interval: IntervalDocument
     relative_interval: IntervalDocument = NOT_COMPUTED
+    simultaneous_interval: IntervalDocument = NOT_COMPUTED  # for all comparisons on metrics that decide together
+
+
+class Adjustment(Document):
+    """What a covariate did for a comparison."""
+
+    correlation: float  # of a unit's part of the metric with its covariate
+    units: int  # that have one; the others count as the mean
+
+
+class ShrunkEffect(Document):
+    """A segment's difference, pulled towards that of all segments as far as its noise deserves."""
+
+    difference: float
+    interval: IntervalDocument  # for one look
+    kept: float  # share of its distance from the common mean
 
 
 class Headline(Document):
@@ -94,6 +110,8 @@ class ComparisonLine(Document):
     units: dict[str, int] | None = None  # that were compared, by arm
     effective_units: float | None = None  # of the arm that has fewer
     effective_events: float | None = None  # that the smaller arm expects if both are alike
+    shrunk: ShrunkEffect | None = None  # of a segment among three or more
+    covariate: Adjustment | None = None  # null: the metric has none
     left_out: int = 0  # units that there is nothing to compare with
     chance_to_win: ChanceToWin | None
     running_p: float | None = None  # the smallest sequential p-value of all looks so far
@@ -147,6 +165,25 @@ class MetricResults(Document):
         return {arm.arm: arm.value for arm in self.arms if arm.segment is None}
 
 
+class DailyEffect(Document):
+    """The difference to the control among the decisions of one day."""
+
+    day: str  # ISO 8601, UTC
+    difference: float | None
+    std_error: float | None
+    interval: IntervalDocument  # for one look
+
+
+class DailyEffects(Document):
+    """One arm's difference to the control on the first primary metric, day by day."""
+
+    arm: str
+    control: str
+    days: list[DailyEffect]
+    change_per_day: float | None  # of the difference
+    change_interval: IntervalDocument | None  # for one look, days taken as independent
+
+
 class RuleVerdict(Document):
     """The verdict of the decision rule on the results."""
 
@@ -187,6 +224,8 @@ class StoredResults(Document):
     metrics: list[MetricResults]
     assumptions: list[str]
     stretches: list[ShareStretch] = Field(default_factory=list)
+    daily: list[DailyEffects] = Field(default_factory=list)  # of the first primary metric; empty where it has no days
+    daily_at: str | None = None  # when they were computed
     moved_units: MovedUnits | None = None  # null: the shares never changed
     excluded_units: int = 0
     decision: RuleVerdict | None = None  # null for results that are split

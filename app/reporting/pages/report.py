@@ -13,6 +13,7 @@ from app.foundation.pages.format import interval, number, percent
 from app.foundation.serving import process
 from app.foundation.words import as_sentence
 from app.off_policy.documents import EvaluationAnswer, PolicyLine
+from app.off_policy.pages import evaluation_words
 from app.reporting import findings
 from app.reporting.documents.results import Results
 from app.reporting.findings import Whole
@@ -74,8 +75,8 @@ def _arms(config: ExperimentConfig) -> list[list[str]]:
 class ShownEvaluation(NamedTuple):
     """An off-policy evaluation, ready to be printed."""
 
-    trained_on: int
-    evaluated_on: int
+    window: str
+    estimand: str
     finished_at: str | None
     rows: list[list[str]]
     search: str
@@ -87,11 +88,11 @@ def _evaluation(evaluation: EvaluationAnswer) -> ShownEvaluation | None:
     if result is None:
         return None
     return ShownEvaluation(
-        trained_on=result.window.trained_on,
-        evaluated_on=result.window.evaluated_on,
+        window=evaluation_words.window(result),
+        estimand=evaluation_words.estimand(result),
         finished_at=evaluation.finished_at,
-        rows=[_policy(line) for line in result.policies],
-        search=as_sentence(result.search.text),
+        rows=[_policy(line) for line in result.policies] if result.out_of_sample else [],
+        search=as_sentence(result.search.text) if result.out_of_sample else evaluation_words.OLD,
         assumptions=result.assumptions,
     )
 

@@ -1,6 +1,7 @@
 """Charts and tables of results, for the page and for the report, from ``app.reporting.documents.results``."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -8,7 +9,15 @@ from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
-from app.reporting.documents.results import ArmValue, ComparisonLine, MetricResults, Results, SampleRatio
+from app.reporting.documents.results import (
+    ArmValue,
+    ComparisonLine,
+    DailyEffect,
+    MetricResults,
+    Results,
+    SampleRatio,
+    ShrunkEffect,
+)
 from app.reporting.pages import sentences
 from app.reporting.results import Look
 
@@ -58,6 +67,7 @@ def table(results: MetricResults, field: str | None) -> Table:
     """
     lines = results.comparisons
     guarded = any(line.non_inferiority for line in lines)
+    shrunk = any(line.shrunk for line in lines)
     compared = {line.arm for line in lines}
     by_arm = {(row.arm, row.segment): row for row in results.arms}
     rows: list[list[str]] = []
@@ -67,8 +77,13 @@ def table(results: MetricResults, field: str | None) -> Table:
         for line in lines:
             if line.segment == segment:
                 cells = _cells(line, by_arm.get((line.arm, segment)), field)
-                rows.append(cells + ([sentences.margin(line.non_inferiority)] if guarded else []))
-    head = [*HEAD, "Margin of the guardrail"] if guarded else list(HEAD)
+                cells += [sentences.margin(line.non_inferiority)] if guarded else []
+                rows.append(cells + ([_shrunk(line.shrunk)] if shrunk else []))
+    head = [
+        *HEAD,
+        *(["Margin of the guardrail"] if guarded else []),
+        *(["Shrunk towards all segments"] if shrunk else []),
+    ]
     return head, [row + [""] * (len(head) - len(row)) for row in rows]
 
 
@@ -99,6 +114,30 @@ def ratio(sample_ratio: SampleRatio) -> Table:
         for arm, units in sample_ratio.observed.items()
     ]
     return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
+
+
+def daily(results: Results) -> Figure | None:
+    """Draw the difference on each day; null with fewer than two days."""
+    effects = results.daily[:SERIES]
+    if max((len(effect.days) for effect in effects), default=0) < 2:
+        return None
+    series = [Series(effect.arm, [_day_point(day) for day in effect.days]) for effect in effects]
+    name = results.primary()[0].name
+    low, high = _room(series)
+    caption = f"{name}: difference to {results.control} by day"
+    chart = charts.lines(series, title=caption, unit="difference to control", line_at=0.0, edges=(low, high))
+    rows = [
+        [day.day, effect.arm, signed(day.difference), interval(day.interval, "signed")]
+        for effect in effects
+        for day in effect.days
+    ]
+    note = "Bands: intervals for one look. Days are small: read the whole, not the single day."
+    return Figure("daily", caption, chart, ["Day (UTC)", "Arm", "Difference", "Interval for one look"], rows, note)
+
+
+def _day_point(day: DailyEffect) -> Point:
+    at = datetime.fromisoformat(day.day).replace(tzinfo=UTC).timestamp()
+    return Point(at, day.difference, day.interval.low, day.interval.high)
 
 
 def stretches(results: Results) -> Table:
@@ -162,6 +201,10 @@ def _cells(line: ComparisonLine, arm: ArmValue | None, field: str | None) -> lis
         p_value(line.adjusted_p_value),
         sentences.chance(line.chance_to_win.probability) if line.chance_to_win else "",
     ]
+
+
+def _shrunk(effect: ShrunkEffect | None) -> str:
+    return "" if effect is None else _two_lines(signed(effect.difference), interval(effect.interval, "signed"))
 
 
 def _two_lines(absolute: str, relative: str) -> str:

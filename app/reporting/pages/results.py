@@ -76,6 +76,8 @@ class Shown(NamedTuple):
     split: list[Figure]
     split_at: str | None
     ratio: figures.Table
+    daily: Figure | None
+    over_time: list[str]
     shares_changed: list[str]
     stretches: figures.Table
 
@@ -101,6 +103,8 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
         split=[figures.segments(metric, method, segment or "") for metric in in_order(split)] if split else [],
         split_at=split.computed_at if split else None,
         ratio=figures.ratio(results.sample_ratio),
+        daily=figures.daily(results),
+        over_time=sentences.effect_over_time(results),
         shares_changed=sentences.shares_changed(results),
         stretches=figures.stretches(results),
     )

@@ -55,8 +55,7 @@ class Verdict(NamedTuple):
     sentences: list[str]
 
 
-TEN_PERCENT = 0.1
-ALMOST_SURE = 0.999
+TEN_PERCENT, ALMOST_SURE = 0.1, 0.999
 
 
 def verdict(results: Results) -> Verdict:
@@ -192,7 +191,8 @@ def metric_notes(metric: MetricResults) -> list[str]:
     if adjustment is not None:
         over = "the metrics that decide" if metric.role == "primary" else "the guardrails and the other metrics"
         how = ADJUSTMENTS[adjustment]
-        notes.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals are not.")
+        notes.append(f"P-values are adjusted by {how} for all comparisons on {over}; intervals hold one by one.")
+        notes += _together(metric)
     if metric.winsorize is not None:
         notes.append(
             f"Winsorised: values per unit beyond the {percent(metric.winsorize, 1)} quantile of all units, above or below, count "
@@ -205,6 +205,17 @@ def metric_notes(metric: MetricResults) -> list[str]:
     if metric.window_s is not None:
         notes.append(f"Reports count up to {duration(metric.window_s)} after their decision.")
     return notes + _who_counts(metric)
+
+
+def _together(metric: MetricResults) -> list[str]:
+    """The peek-safe intervals that hold for all comparisons on metrics that decide together, where there are several."""
+    over_all = [(line.arm, line.always_valid) for line in metric.comparisons if line.segment is None]
+    wider = [
+        f"{arm} {interval(sequence.simultaneous_interval, 'signed')}"
+        for arm, sequence in over_all
+        if sequence.simultaneous_interval.low not in (None, sequence.interval.low)
+    ]
+    return [f"Peek-safe intervals that all hold together: {'; '.join(wider)}."] if wider else []
 
 
 def _who_counts(metric: MetricResults) -> list[str]:
@@ -227,6 +238,24 @@ def _who_counts(metric: MetricResults) -> list[str]:
             f"{plural(left_out, 'unit')} are left out of a comparison: they came while the arm or the control got no units."
         )
     return notes
+
+
+def effect_over_time(results: Results) -> list[str]:
+    """Say of each arm whether its effect fades or grows from day to day."""
+    said = []
+    for effect in results.daily:
+        change = effect.change_interval
+        if change is None or change.low is None or change.high is None or effect.change_per_day is None:
+            said.append(f"{effect.arm}: too few days to see whether the effect changes.")
+            continue
+        ends = f"{signed(effect.change_per_day)} a day ({signed(change.low)} to {signed(change.high)})"
+        if change.low <= 0 <= change.high:
+            said.append(f"{effect.arm}: no change of the effect over time is visible: {ends}.")
+        else:
+            said.append(
+                f"{effect.arm}: the effect changes by {ends}. A new thing may attract or disturb for a while only: run longer."
+            )
+    return said
 
 
 def shares_changed(results: Results) -> list[str]:

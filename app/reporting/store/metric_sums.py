@@ -28,6 +28,18 @@ class ArmSums(NamedTuple):
     var_den: float
     cov: float
     mean_size: float  # of the numerator's absolute values
+    binary: bool = False  # every unit has 0 or 1, and a denominator of 1
+    pre: "CovariateSums | None" = None  # null: the metric has no covariate
+
+
+class CovariateSums(NamedTuple):
+    """Moments of the covariate with numerator and denominator, over the same units."""
+
+    mean: float
+    var: float
+    cov_num: float
+    cov_den: float
+    known: int  # units that have one; the others count as the mean
 
 
 # Each fragment gives one row per unit, with num and den, from the outcomes `o` of one experiment.
@@ -115,12 +127,42 @@ _SCOPE_OF_STRETCHES = f"""
       AND u.moved_at >= (CAST(:ends AS int[]))[u.stretch + 1] AND {STRETCH} < (CAST(:ends AS int[]))[u.stretch + 1]
 """
 _SUMS = """
-    WITH scope AS ({scope}), units AS ({units}), cut AS ({cut})
-    SELECT arm, segment, stretch, count(*)::int AS units, sum(decisions)::bigint AS decisions,
+    WITH scope AS ({scope}), units AS ({units}), cut AS ({cut}) {pre}
+    SELECT arm, segment::text, stretch, count(*)::int AS units, sum(decisions)::bigint AS decisions,
         avg(num::float8) AS mean_num, avg(den::float8) AS mean_den, var_pop(num::float8) AS var_num,
-        var_pop(den::float8) AS var_den, covar_pop(num::float8, den::float8) AS cov, avg(abs(num::float8)) AS mean_size
-    FROM cut GROUP BY arm, segment, stretch ORDER BY arm, segment, stretch
+        var_pop(den::float8) AS var_den, covar_pop(num::float8, den::float8) AS cov, avg(abs(num::float8)) AS mean_size,
+        bool_and(num IN (0, 1) AND den = 1) AS binary {pre_sums}
+    FROM {rows} GROUP BY arm, segment, stretch ORDER BY arm, segment, stretch
 """
+# A unit's covariate comes from before its first decision. Who has none counts as the mean of those who have one: before they
+# were assigned, nothing but chance can put more of them into one arm.
+_PRE = """
+    , first AS (
+        SELECT DISTINCT ON (unit_id) unit_id, decision_id, decided_at FROM scope ORDER BY unit_id, decided_at, decision_id
+    ), known AS ({known}), adjusted AS (
+        SELECT c.*, coalesce(k.pre, avg(k.pre) OVER ()) AS pre, k.pre IS NOT NULL AS has_pre
+        FROM cut c LEFT JOIN known k ON k.unit_id = c.unit_id
+    )
+"""
+_PRE_SUMS = """, coalesce(avg(pre), 0) AS pre_mean, coalesce(var_pop(pre), 0) AS pre_var,
+        coalesce(covar_pop(num::float8, pre), 0) AS pre_cov_num, coalesce(covar_pop(den::float8, pre), 0) AS pre_cov_den,
+        count(*) FILTER (WHERE has_pre) AS pre_known
+"""
+LARGEST = 1e12  # a context's number beyond it is none
+COVARIATES = {
+    "context": f"""
+        SELECT f.unit_id, CASE WHEN abs(n.value) <= {LARGEST} THEN n.value END AS pre
+        FROM first f JOIN decisions d ON d.id = f.decision_id CROSS JOIN LATERAL (
+            SELECT CASE WHEN json_typeof(d.context -> :field) = 'number' THEN (d.context ->> :field)::numeric::float8 END AS value
+        ) n
+    """,
+    "history": """
+        SELECT f.unit_id, coalesce(sum(o.reward), 0) AS pre
+        FROM first f LEFT JOIN decisions d ON d.unit_id = f.unit_id AND d.experiment_id <> :experiment_id
+            AND d.decided_at < f.decided_at AND d.decided_at >= f.decided_at - make_interval(secs => :history_s)
+        LEFT JOIN outcomes o ON o.experiment_id = d.experiment_id AND o.decision_id = d.id GROUP BY f.unit_id
+    """,
+}
 # The segment at a unit's first decision: the arm may have caused later contexts, and each unit must count in one segment.
 _FIRST_SEEN = """
     first_value(coalesce(d.context ->> :segment, '')) OVER (PARTITION BY o.unit_id ORDER BY o.decided_at, o.decision_id)
@@ -136,15 +178,21 @@ class Scope(NamedTuple):
     until: datetime | None = None  # only decisions before it (see ``horizon``)
     first_versions: tuple[int, ...] = (1,)  # the first configuration of each stretch of constant shares
     ends: tuple[int, ...] = (1,)  # by stretch, see ``app.reporting.comparison.stretches.Ends``
+    by_day: bool = False  # split by the day of the decision (UTC): a unit counts on every day on which it decided
 
     def query(self) -> str:
         """The rows to sum. More than one stretch needs ``app.reporting.store.counted_units``."""
         template = _SCOPE_OF_STRETCHES if len(self.first_versions) > 1 else _SCOPE
         return template.format(
-            segment=_FIRST_SEEN if self.segment is not None else "NULL::text",
-            join="JOIN decisions d ON d.id = o.decision_id" if self.segment is not None else "",
+            segment=self._segment(),
+            join="JOIN decisions d ON d.id = o.decision_id" if self.segment is not None and not self.by_day else "",
             until="" if self.until is None else "AND o.decided_at < :until",
         )
+
+    def _segment(self) -> str:
+        if self.by_day:
+            return "(o.decided_at AT TIME ZONE 'UTC')::date"
+        return "NULL::text" if self.segment is None else _FIRST_SEEN
 
     def values(self) -> dict[str, Any]:
         """The parameters that its query may name."""
@@ -159,6 +207,7 @@ def arm_sums(
     values: Mapping[str, str | float | None],
     *,
     winsorize: float | None = None,
+    covariate: str | None = None,
     open_too: bool = False,
 ) -> list[ArmSums]:
     """Sums of one metric per arm, segment and stretch.
@@ -166,21 +215,34 @@ def arm_sums(
     :param units: a key of ``UNITS``.
     :param values: the parameters that its SQL names.
     :param winsorize: quantile over all units at which values per unit are cut, and one minus it at the lower side.
+    :param covariate: a key of ``COVARIATES``; its parameters are among ``values``.
     :param open_too: also decisions whose metric's window is still open.
     """
     cut = "SELECT * FROM units" if winsorize is None else _CUT
-    query = _SUMS.format(scope=scope.query(), units=UNITS[units], cut=cut)
+    query = _SUMS.format(
+        scope=scope.query(),
+        units=UNITS[units],
+        cut=cut,
+        pre="" if covariate is None else _PRE.format(known=COVARIATES[covariate]),
+        pre_sums="" if covariate is None else _PRE_SUMS,
+        rows="cut" if covariate is None else "adjusted",
+    )
     given = {**scope.values(), "winsorize": winsorize, "open": open_too, **values}
-    return [ArmSums(**row._asdict()) for row in connection.execute(text(query), _named(given, query))]
+    return [_arm_sums(row._asdict()) for row in connection.execute(text(query), named(given, query))]
+
+
+def _arm_sums(row: dict[str, Any]) -> ArmSums:
+    pre = {name: row.pop(f"pre_{name}") for name in CovariateSums._fields if f"pre_{name}" in row}
+    return ArmSums(**row, pre=CovariateSums(**pre) if pre else None)
 
 
 def count_open(connection: Connection, scope: Scope, window_s: float) -> int:
     """How many settled decisions wait for the end of a metric's window."""
     query = f"SELECT count(*) FROM ({scope.query()}) o WHERE NOT {_IS_CLOSED}"
     given = {**scope.values(), "window_s": window_s}
-    return int(connection.execute(text(query), _named(given, query)).scalar_one())
+    return int(connection.execute(text(query), named(given, query)).scalar_one())
 
 
-def _named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
+def named(given: Mapping[str, Any], query: str) -> dict[str, Any]:
     """The parameters that a query names."""
     return {name: value for name, value in given.items() if re.search(rf":{name}\b", query)}

@@ -69,7 +69,8 @@ _OVERVIEW = text(
     f"""
     SELECT arm, count(*)::int AS units, sum(decisions)::bigint AS decisions, avg(num) AS mean_num,
         avg(decisions::float8) AS mean_den, var_pop(num) AS var_num, var_pop(decisions::float8) AS var_den,
-        covar_pop(num, decisions::float8) AS cov, avg(abs(num)) AS mean_size, min(first) AS first, max(last) AS last
+        covar_pop(num, decisions::float8) AS cov, avg(abs(num)) AS mean_size,
+        bool_and(num IN (0, 1) AND decisions = 1) AS binary, min(first) AS first, max(last) AS last
     FROM ({_SEEN}) seen GROUP BY arm ORDER BY arm
     """
 )
@@ -106,6 +107,7 @@ def overview(connection: Connection, experiment_id: int, until: datetime | None 
             var_den=row.var_den,
             cov=row.cov,
             mean_size=row.mean_size,
+            binary=row.binary,
         )
         for row in rows
     ]

@@ -50,10 +50,10 @@ def decisions(key: str) -> ResponseReturnValue:
     times = {name: time_of(given[name], name, errors) for name in ("since", "until")}
     at, last = time_of(request.args.get("before", ""), "before", errors), request.args.get("before_id", "")
     wanted = Search(given["id"], given["unit"], given["action"], given["arm"], times["since"], times["until"])
-    found = browse.search(process().engine, key, wanted, (at, last) if at else None)
+    results = browse.search(process().engine, key, wanted, (at, last) if at else None)
     older = None
-    if found.older is not None:
-        moment, name = found.older
+    if results.older is not None:
+        moment, name = results.older
         older = url_for(
             "admin.decisions",
             key=key,
@@ -67,7 +67,7 @@ def decisions(key: str) -> ResponseReturnValue:
             until=given["until"],
         )
     shown = experiment_page(
-        "decisions.html", key, "decisions", found=found, given=given, errors=errors, older=older, states=STATES,
+        "decisions.html", key, "decisions", results=results, given=given, errors=errors, older=older, states=STATES,
         first_page=at is None, filtered=any(given.values()), scanned=browse.SCANNED,
     )  # fmt: skip
     return shown, 422 if errors else 200
@@ -75,23 +75,23 @@ def decisions(key: str) -> ResponseReturnValue:
 
 @page("/experiments/<key>/replay", "viewer")
 def replay(key: str) -> str:
-    """Everything of one decision. Its id is a query parameter, because an id may hold any character."""
+    """Show everything about one decision. Its id is a query parameter, because an id may hold any character."""
     at = process()
-    found = replay_service.replay(at.engine, at.settings, key, request.args.get("id", ""))
-    row = found.row
-    order = sorted(range(len(row.eligible)), key=lambda place: -row.distribution[place])
+    replayed = replay_service.replay(at.engine, at.settings, key, request.args.get("id", ""))
+    row = replayed.row
+    order = sorted(range(len(row.eligible)), key=lambda index: -row.distribution[index])
     shown = order[:BARS] if row.chosen in order[:BARS] else [*order[: BARS - 1], row.chosen]
     return experiment_page(
-        "replay.html", key, "decisions", found=found, row=row, states=STATES, parts=PARTS, without=WITHOUT,
+        "replay.html", key, "decisions", replayed=replayed, row=row, states=STATES, parts=PARTS, without=WITHOUT,
         most=replay_service.MOST,
         distribution=[Row(row.eligible[i], row.distribution[i], strong=i == row.chosen) for i in shown],
         distribution_rows=[(row.eligible[i], row.distribution[i], i == row.chosen) for i in order[:TABLED]],
-        ineligible=_ineligible(row), fields=_fields(row.context), changes=_changes(found.recomputed), signed=signed,
+        ineligible=_ineligible(row), fields=_fields(row.context), changes=_changes(replayed.recomputed), signed=signed,
     )  # fmt: skip
 
 
 def _ineligible(row: StoredDecision) -> list[tuple[str, str]]:
-    """The first actions that could not be chosen, each with its reason."""
+    """The first ineligible actions, each with its reason."""
     answers = [ineligible_answer(logged) for logged in (row.ineligible or [])[:MOST_INELIGIBLE]]
     return [
         (answer["id"], "the call excluded it" if answer["reason"] == "excluded" else answer["reason"])
@@ -108,4 +108,7 @@ def _fields(context: dict[str, JsonValue] | list[dict[str, JsonValue]]) -> list[
 def _changes(recomputed: replay_service.Recomputed | None) -> list[Row]:
     if recomputed is None:
         return []
-    return [Row(f"{one.name} ({one.side})", one.change, strong=one.change > 0) for one in recomputed.contributions]
+    return [
+        Row(f"{contribution.name} ({contribution.side})", contribution.change, strong=contribution.change > 0)
+        for contribution in recomputed.contributions
+    ]

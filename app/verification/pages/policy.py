@@ -15,7 +15,7 @@ from app.registry import versions as models
 from app.verification import version_history as model_history
 
 SHOWN_ACTIONS = 20
-MOST_VERSIONS = 2**31 - 1  # the database's numbers of versions end there
+MOST_VERSIONS = 2**31 - 1  # the database's largest version number
 
 
 @page("/experiments/<key>/policy", "viewer")
@@ -23,10 +23,10 @@ def policy(key: str) -> str:
     """The lineage of one arm, newest first."""
     arm, number = request.args.get("arm", ""), _number("version")
     before = _number("before") if number is None else number + 1
-    found = model_history.history(process().engine, key, arm, before)
-    dots = [Version(one.version.number, one.parent, one.serves, not one.passed) for one in found.lines]
+    history = model_history.history(process().engine, key, arm, before)
+    dots = [Version(line.version.number, line.parent, line.serves, not line.passed) for line in history.lines]
     return experiment_page(
-        "policy.html", key, "policy", found=found, dots=dots, wanted=number, paged=before is not None
+        "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None
     )
 
 
@@ -35,17 +35,17 @@ def compare_versions(key: str) -> str:
     """Two versions side by side."""
     at, arm = process(), request.args.get("arm", "")
     first, second = _number("first") or 0, _number("second") or 0
-    found = model_history.compare(at.engine, at.settings, key, arm, first, second)
-    shown = found.actions[:SHOWN_ACTIONS]
+    comparison = model_history.compare(at.engine, at.settings, key, arm, first, second)
+    shown = comparison.actions[:SHOWN_ACTIONS]
     return experiment_page(
-        "policy_compare.html", key, "policy", arm=arm, found=found, shown=shown, signed=signed,
-        changes=[Row(one.action, one.second - one.first, strong=one.second > one.first) for one in shown],
+        "policy_compare.html", key, "policy", arm=arm, comparison=comparison, shown=shown, signed=signed,
+        changes=[Row(mean.action, mean.second - mean.first, strong=mean.second > mean.first) for mean in shown],
     )  # fmt: skip
 
 
 @page("/experiments/<key>/policy/rollback", "editor", ("GET", "POST"))
 def rollback(key: str) -> ResponseReturnValue:
-    """Say what going back means; then do it."""
+    """Explain what a rollback does; then roll back."""
     arm, number = request.values.get("arm", ""), _number("version") or 0
     errors: dict[str, str] = {}
     status, reason = 200, request.form.get("reason", "")

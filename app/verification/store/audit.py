@@ -13,12 +13,12 @@ _d = tables.decisions
 
 
 def hold_still(connection: Connection) -> None:
-    """See one moment of the database until the transaction ends: the log grows while it is audited. Call it first."""
+    """Read one snapshot of the database until the transaction ends, because the log grows during the audit. Call it first."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
 def count_decisions(connection: Connection, experiment_id: int, since: datetime | None = None) -> int:
-    """Decisions of one experiment that were made here (since a time); imported ones cannot be made again."""
+    """Decisions of one experiment that were made here (since a time); imported ones cannot be recomputed."""
     query = """
         SELECT count(*) FROM decisions WHERE experiment_id = :id AND state <> 'imported'
           AND decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
@@ -27,14 +27,14 @@ def count_decisions(connection: Connection, experiment_id: int, since: datetime 
 
 
 def time_of_newest(connection: Connection, experiment_id: int, count: int) -> datetime | None:
-    """When the oldest of the newest so many decisions was made; null when there are fewer."""
+    """When the oldest of the newest ``count`` decisions was made; null when there are fewer."""
     query = """
         SELECT decided_at FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC OFFSET :before LIMIT 1
     """
-    found: datetime | None = connection.execute(
+    decided_at: datetime | None = connection.execute(
         text(query), {"id": experiment_id, "before": count - 1}
     ).scalar_one_or_none()
-    return found
+    return decided_at
 
 
 def each_decision(
@@ -88,6 +88,6 @@ def unaccounted(
 ) -> list[str]:
     """Decisions that are neither settled nor waiting, or both; in learning arms, settled and not in the ledger.
 
-    One whose unit refused to be analysed, then or ever since, may be settled without an outcome.
+    A decision whose unit refused to be analysed, then or later, may be settled without an outcome.
     """
     return list(connection.execute(_UNACCOUNTED, {"id": experiment_id, "arms": arms, "since": since}).scalars())

@@ -1,7 +1,7 @@
 """The decision log for people: newest first, a page at a time, and everything that belongs to one decision.
 
-No query reads more than a bounded number of rows: what has an index (time, unit, id) is found by it, and the rest
-(action, arm) by looking through so many of the newest rows.
+No query reads more than a bounded number of rows: an index finds time, unit and id; an action
+or an arm is looked for in a limited number of the newest rows.
 """
 
 from datetime import datetime
@@ -30,12 +30,12 @@ class Listed(NamedTuple):
     closes_at: datetime | None
     channel: str | None  # of the message; null: nothing was said
     withheld: list[str] | None  # purposes without consent when it was made; null: none
-    erased_at: datetime | None  # since then its unit is forgotten
+    erased_at: datetime | None  # when its unit was forgotten
     reward: float | None  # joined when the window closed; null: not yet, or never
 
 
 class Settled(NamedTuple):
-    """What a decision came to."""
+    """The outcome of a decision."""
 
     reward: float
     events: int
@@ -47,13 +47,13 @@ class Learned(NamedTuple):
     """The round that learned a decision."""
 
     version_id: int
-    number: int  # of the version that came out of it
+    number: int  # of the version that the round made
     position: int  # order within the round, from 0
     reward: float  # as learned
 
 
 class Wanted(NamedTuple):
-    """Which decisions are looked at; null: any."""
+    """Which decisions are read; null: any."""
 
     unit_id: str | None = None
     since: datetime | None = None
@@ -62,14 +62,14 @@ class Wanted(NamedTuple):
 
 
 class Picked(NamedTuple):
-    """What is looked for among them; null: anything."""
+    """The filters among the read decisions; null: any."""
 
     arm: str | None = None
     action: str | None = None
 
 
 class ContextRow(NamedTuple):
-    """What a model saw when it decided."""
+    """The input of a model for one decision."""
 
     config_version: int
     actions: list[dict[str, JsonValue]] | None  # those that the call named; null: the configuration's
@@ -92,7 +92,7 @@ _PARTS = {
 
 
 def _scan(wanted: Wanted) -> str:
-    """The rows that are looked at, newest first; only constant text goes into the statement."""
+    """The statement for the rows to read, newest first. It consists of constant text only."""
     parts = " ".join(part for name, part in _PARTS.items() if getattr(wanted, name) is not None)
     return f"""
         SELECT {_COLUMNS}, d.experiment_id FROM decisions d WHERE d.experiment_id = :experiment_id {parts}
@@ -138,15 +138,15 @@ def reached(connection: Connection, experiment_id: int, wanted: Wanted, *, scann
     return None if row is None or row.looked_at < scanned else (row.decided_at, row.id)
 
 
-def one(connection: Connection, experiment_id: int, decision_id: str) -> list[Listed]:
-    """The decision of that id, if it is the experiment's."""
+def by_id(connection: Connection, experiment_id: int, decision_id: str) -> list[Listed]:
+    """The decision with that id, if it belongs to the experiment."""
     query = f"""
         SELECT {_COLUMNS}, o.reward FROM decisions d
         LEFT JOIN outcomes o ON {ITS_OUTCOME}
         WHERE d.id = :id AND d.experiment_id = :experiment_id
     """
-    found = connection.execute(text(query), {"id": decision_id, "experiment_id": experiment_id})
-    return [Listed(**row._asdict()) for row in found]
+    rows = connection.execute(text(query), {"id": decision_id, "experiment_id": experiment_id})
+    return [Listed(**row._asdict()) for row in rows]
 
 
 def newest_contexts(connection: Connection, experiment_id: int, most: int) -> list[dict[str, JsonValue]]:
@@ -168,12 +168,12 @@ def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most:
             ) looked WHERE arm = :arm AND erased_at IS NULL ORDER BY decided_at DESC LIMIT :most
         ) found ON found.id = d.id ORDER BY d.decided_at DESC, d.id
     """
-    given = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}
-    return [ContextRow(**row._asdict()) for row in connection.execute(text(query), given)]
+    parameters = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}
+    return [ContextRow(**row._asdict()) for row in connection.execute(text(query), parameters)]
 
 
 def events(connection: Connection, decision_id: str, most: int) -> list[StoredReward]:
-    """Reward events of one decision, as they came."""
+    """Reward events of one decision, in the order of their arrival."""
     query = f"""
         SELECT {", ".join(StoredReward._fields)} FROM rewards
         WHERE decision_id = :id ORDER BY received_at, reward_id LIMIT :most
@@ -219,7 +219,7 @@ _DESCENDS = text(
 
 
 def descends(connection: Connection, version_id: int, ancestor_id: int, most: int = 20_000) -> bool | None:
-    """Whether a version was made from another (or is it); null when that is more than ``most`` rounds away."""
-    given = {"version_id": version_id, "ancestor_id": ancestor_id, "most": most}
-    row = connection.execute(_DESCENDS, given).one()
+    """Whether a version descends from another (or is the same); null after ``most`` rounds without an answer."""
+    parameters = {"version_id": version_id, "ancestor_id": ancestor_id, "most": most}
+    row = connection.execute(_DESCENDS, parameters).one()
     return None if not row.found and row.steps >= most else bool(row.found)

@@ -30,7 +30,7 @@ EXPLORER = """<!doctype html>
 ERRORS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Loopwise: errors</title></head><body><main><h1>Errors</h1>
-<p>Every error answer carries a <code>code</code>. This is what each one means and what mends it.</p>
+<p>Every error answer carries a <code>code</code>. This is what each one means and how to fix it.</p>
 {% for code, text in codes.items() %}<h2 id="{{ code }}"><code>{{ code }}</code></h2><p>{{ text }}</p>
 {% endfor %}<h1 id="values">Wrong values</h1>
 <p>An item of <code>errors</code> says what is wrong with one value. Words in braces are its <code>params</code>.</p>
@@ -42,7 +42,7 @@ ERRORS = """<!doctype html>
 @blueprint.get("/")
 @needs(PUBLIC)
 def home() -> Response:
-    """Where a browser begins."""
+    """Redirect a browser to the pages."""
     return redirect("/admin/")  # type: ignore[return-value]
 
 
@@ -55,7 +55,7 @@ def openapi() -> Response:
 
 
 def _with_errors(path: str, item: JsonObject) -> JsonObject:
-    """Every error is a problem document, but on the Personalizer routes: those answer as that service did."""
+    """Every error is a problem document, except on the Personalizer routes, which have that service's error body."""
     if not path.startswith(PERSONALIZER):
         return item
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/PersonalizerError"}}}

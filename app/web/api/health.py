@@ -73,7 +73,7 @@ def _gauges(at: Runtime) -> Iterable[Metric]:
             waiting, lag_s = training.lag(connection)
             queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
     except Unavailable:
-        return  # what this process counted is still worth telling; the missing gauges say that the database is away
+        return  # this process's own counters still help; missing gauges show that the database does not answer
     help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
     yield GaugeMetricFamily("loopwise_training_lag_seconds", help_lag, value=lag_s)
     yield GaugeMetricFamily("loopwise_training_waiting", "Decisions that are due for training.", value=waiting)

@@ -1,4 +1,4 @@
-"""A home for the clients of Azure Personalizer: its routes, field names, error body and status codes, on our services.
+"""The API of Azure Personalizer for its clients: its routes, field names, error body and status codes, on our services.
 
 The API key is bound to one experiment (``loopwise keys create --experiment KEY``); the actions come with each call.
 """
@@ -100,7 +100,7 @@ def rank(body: RankRequest) -> Response:
         decision_id=body.eventId,
         defer_activation=body.deferActivation,
     )
-    # The experiment is part of the question: the same event id at another one is no retry.
+    # The experiment is part of the compared request: the same event id in another experiment is not a retry.
     plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
     document = request_document() | plain
     (decided,) = decisions.decide(runtime(), caller(), [identify(asked_request, document)])
@@ -124,7 +124,7 @@ def reward(path: EventPath, body: RewardBody) -> Response:
 @blueprint.post("/events/<path:event_id>/activate")
 @needs("reward")
 def activate(path: EventPath) -> Response:
-    """A deferred event was shown to its user."""
+    """Record that a deferred event was shown to its user."""
     _experiment(runtime())
     rewards.activate(runtime(), caller(), path.event_id)
     return Response(status=204)
@@ -141,10 +141,10 @@ def _experiment(at: Runtime) -> Experiment:
 
 
 def _order(answer: Answer, body: RankRequest) -> list[str]:
-    """The chosen action first, then the others from likely to unlikely; an excluded one keeps its place."""
+    """The chosen action first, then the others from likely to unlikely; an excluded action keeps its position."""
     order = [item["id"] for item in answer["ranking"]]
     excluded = {item["id"] for item in answer["ineligible"]}
-    for place, action in enumerate(body.actions):
+    for index, action in enumerate(body.actions):
         if action.id in excluded:
-            order.insert(place, action.id)
+            order.insert(index, action.id)
     return order

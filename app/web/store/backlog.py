@@ -1,4 +1,4 @@
-"""How long the oldest of each queue has waited, off the queues' own indexes."""
+"""How long the oldest entry of each queue has waited, read from the queues' indexes."""
 
 from sqlalchemy import Connection, text
 

@@ -1,4 +1,4 @@
-"""The methods that ask what to show or to say, without any I/O: arguments in, a request and what its ends mean out.
+"""The methods that ask for decisions and messages, without any I/O: arguments in, a request and its possible results out.
 
 A new route is one function here, in ``reports`` or in ``people_calls``, and one line in each client.
 """
@@ -39,10 +39,10 @@ def decide(
 ) -> Plan[Decision]:
     """Choose an action, or with ``slots`` a list of different ones (``positions``); the arguments are those of ``Question``.
 
-    Without an answer within the deadline it is ``default``, with ``logged`` False.
+    Without an answer within the deadline the result is ``default``, with ``logged`` False.
 
     :raises LoopwiseUnavailable: no answer, and no default was given.
-    :raises Refused: the server says no; the default does not hide that.
+    :raises Refused: the server refuses the request; a default does not hide that.
     """
     question = Question(
         experiment=experiment,
@@ -68,10 +68,10 @@ def decide(
 def decide_batch(
     deadlines: Deadlines, questions: Sequence[Question], *, deadline_s: float | None = None
 ) -> Plan[list[Decision]]:
-    """Up to 1,000 decisions in one commit: all, or none. Without an answer each question's default, if all have one.
+    """Make up to 1,000 decisions in one commit: all, or none. Without an answer, return each question's default, if all have one.
 
     :raises LoopwiseUnavailable: no answer, and a question without default.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     if not questions:
         return Ready([])
@@ -79,7 +79,7 @@ def decide_batch(
         path="/v1/decide/batch",
         body=as_json({"decisions": [_asked(question) for question in questions]}),
         deadline_s=deadline(deadline_s, deadlines.decide_s),
-        read=lambda answer: [reading.decision(one) for one in as_many(answer["decisions"], questions)],
+        read=lambda answer: [reading.decision(decision) for decision in as_many(answer["decisions"], questions)],
         instead=lambda error: [_default(question, error) for question in questions],
     )
 
@@ -99,13 +99,13 @@ def message(
     defer_activation: bool = False,
     deadline_s: float | None = None,
 ) -> Plan[MessageDecision]:
-    """Choose a message and have it written for a person. Without an answer it is silence, with ``logged`` False.
+    """Choose a message and render it for a person. Without an answer the result is silence, with ``logged`` False.
 
     :param variables: values of the templates' placeholders for this person.
     :param locale: the person's language, such as de-AT; None: English.
-    :param channel: the only one that is open; None: any.
+    :param channel: the only channel that is available; None: any.
     :param time_zone: the person's, as Europe/Vienna; for quiet hours.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     question = Question(
         experiment=experiment,
@@ -116,8 +116,8 @@ def message(
         defer_activation=defer_activation,
         time_zone=time_zone,
     )
-    said = {"variables": dict(variables) if variables else None, "locale": locale, "channel": channel}
-    body = _asked(question) | {name: value for name, value in said.items() if value is not None}
+    fields = {"variables": dict(variables) if variables else None, "locale": locale, "channel": channel}
+    body = _asked(question) | {name: value for name, value in fields.items() if value is not None}
     return Call(
         path="/v1/messages/decide",
         body=as_json(body),
@@ -128,23 +128,23 @@ def message(
 
 
 def pending(deadlines: Deadlines, unit_id: str, *, deadline_s: float | None = None) -> Plan[list[Delivery]]:
-    """Messages of triggers that are held for a unit, newest first, at most 50 of seven days; ``received`` takes one off.
+    """List the messages of triggers that are held for a unit, newest first: at most 50 of seven days; see ``received``.
 
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     return Call(
         path=f"/v1/messages/pending?unit_id={part(unit_id)}",
         body=b"",
         deadline_s=deadline(deadline_s, deadlines.report_s),
-        read=lambda answer: [reading.delivery(one) for one in answer["messages"]],
+        read=lambda answer: [reading.delivery(message) for message in answer["messages"]],
         instead=unavailable,
         method="GET",
     )
 
 
 def _asked(question: Question) -> dict[str, Any]:
-    """A question as the API reads it; what was not given is left out."""
+    """A question as the API reads it, without the fields that have no value."""
     if isinstance(question.excluded_actions, str):
         raise TypeError("excluded_actions is a list of ids, not one id")
     _defaults(question)
@@ -160,8 +160,8 @@ def _asked(question: Question) -> dict[str, Any]:
         body["excluded_actions"] = list(question.excluded_actions)
     if question.defer_activation:
         body["defer_activation"] = True
-    given = {"slots": question.slots, "time_zone": question.time_zone}
-    return body | {name: value for name, value in given.items() if value is not None}
+    optional = {"slots": question.slots, "time_zone": question.time_zone}
+    return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def _action(action: Action | Mapping[str, Any]) -> dict[str, Any]:
@@ -171,34 +171,37 @@ def _action(action: Action | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(question: Question) -> list[Action | str]:
-    """What is shown without an answer, from the top; empty: nothing was given."""
+    """The defaults to show without an answer, from the top; empty: the question has none."""
     default, most = question.default, question.slots or 1
-    given = [default] if isinstance(default, Action | str) else list(default or ())
-    if default is not None and not 0 < len(given) <= most:
+    defaults = [default] if isinstance(default, Action | str) else list(default or ())
+    if default is not None and not 0 < len(defaults) <= most:
         raise ValueError(f"give a default, or one for each position of a list: at most {most} here")
-    return given
+    return defaults
 
 
 def _default(question: Question, error: LoopwiseUnavailable) -> Decision:
-    """The given default; one that is only an id takes its payload from the call's candidates.
+    """The decision with the question's default; a default that is only an id gets its payload from the call's candidates.
 
-    :raises LoopwiseUnavailable: there is none.
+    :raises LoopwiseUnavailable: the question has no default.
     """
-    payloads = {one.get("id"): one.get("payload") for one in map(_action, question.actions or ())}
-    given = [one if isinstance(one, Action) else Action(one, payload=payloads.get(one)) for one in _defaults(question)]
-    if not given:
+    payloads = {action.get("id"): action.get("payload") for action in map(_action, question.actions or ())}
+    actions = [
+        default if isinstance(default, Action) else Action(default, payload=payloads.get(default))
+        for default in _defaults(question)
+    ]
+    if not actions:
         raise error
     own = question.decision_id
     shown = [
-        Position(place, own if place == 1 else f"{own}#{place}", action.id, action.payload, logged=False)
-        for place, action in enumerate(given, start=1)
+        Position(position, own if position == 1 else f"{own}#{position}", action.id, action.payload, logged=False)
+        for position, action in enumerate(actions, start=1)
     ]
     return Decision(
         decision_id=own,
-        action_id=given[0].id,
-        payload=given[0].payload,
+        action_id=actions[0].id,
+        payload=actions[0].payload,
         logged=False,
         reason=error.reason,
         positions=tuple(shown) if question.slots is not None else (),
-        unfilled=(question.slots or 1) - len(given),
+        unfilled=(question.slots or 1) - len(actions),
     )

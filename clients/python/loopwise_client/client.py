@@ -1,4 +1,4 @@
-"""The two clients. Their methods are those of ``calls``, ``reports`` and ``people_calls``; one awaits, the other waits."""
+"""The two clients. Both have the methods of ``calls``, ``reports`` and ``people_calls``."""
 
 import asyncio
 import functools
@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., object])
 DECIDE_S, REPORT_S, CONNECTIONS = 1.0, 10.0, 100
-GRACE_S = 0.25  # how much later than the deadline a waiting thread notices by itself that nobody ended its call
+GRACE_S = 0.25  # so long after the deadline, a waiting thread gives up by itself if nothing ended its call
 CLOSE_S = 5.0
 
 
@@ -45,7 +45,7 @@ def _waited(plan: Callable[Concatenate[Deadlines, P], Plan[T]]) -> Callable[Conc
 
 
 def _shown(method: M, plan: Callable[..., object]) -> M:
-    """The method as ``help`` is to show it: called on a client, returning what it gives."""
+    """Show the method in ``help`` as a method of the client, with the type of its result."""
     signature = inspect.signature(plan)
     first, *others = signature.parameters.values()
     (given,) = get_args(get_args(signature.return_annotation)[0])  # T of Call[T] | Ready[T]
@@ -60,9 +60,9 @@ class AsyncClient:
 
     :param url: of the server, such as https://loopwise.example.org.
     :param key: with the scopes decide and reward; consent_of, erase, erasure and person need people.
-    :param deadline_s: what a decision may cost in all, in seconds: connecting, sending, waiting and retries together.
-    :param report_deadline_s: the same of every other call.
-    :param max_connections: at once; further calls wait for one, within their deadline.
+    :param deadline_s: the longest time of a decision, in seconds: connecting, sending, waiting and retries together.
+    :param report_deadline_s: the same for every other call.
+    :param max_connections: connections at once; further calls wait for one, within their deadline.
     :param verify: how the server's certificate is checked, as in httpx.
     """
 
@@ -115,10 +115,10 @@ class AsyncClient:
 
 
 class Client:
-    """The same for code without asyncio, and for any number of threads at once; the parameters are ``AsyncClient``'s.
+    """The client for code without asyncio, and for any number of threads at once; the parameters are those of ``AsyncClient``.
 
     Its connections live on an event loop in a thread of its own, which starts with the first call. So a deadline ends every
-    wait there is, also one for a name server, which a plain socket's timeout does not.
+    wait, including the wait for a name server, which the timeout of a plain socket does not end.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Client:
     ) -> None:
         self._deadlines = Deadlines(deadline_s, report_deadline_s)
         self._connect: Callable[[], httpx.AsyncClient] = lambda: connections(url, key, max_connections, verify)
-        self._http: httpx.AsyncClient | None = self._connect()  # now, because it says what is wrong with the arguments
+        self._http: httpx.AsyncClient | None = self._connect()  # now, because it raises the errors of the arguments
         self._closed = False
         self._lock = threading.Lock()
         self._background: _Background | None = None
@@ -199,7 +199,7 @@ class Client:
             return self._background
 
     def _forked(self) -> None:
-        """Begin anew in a forked process, which has none of its parent's threads."""
+        """Start again in a forked process, which has none of its parent's threads."""
         _parents.append((self._http, self._background))
         self._lock = threading.Lock()
         self._http = self._background = None
@@ -224,13 +224,13 @@ class _Background:
             await stopped.wait()
 
     def stop(self) -> None:
-        """Close the connections and end the thread; does nothing where it does not run."""
+        """Close the connections and end the thread, if it runs."""
         if self._pid == os.getpid() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._stopped.set)
 
 
 _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
-_parents: list[object] = []  # kept for ever: to tidy a loop in a forked process would disturb the parent's
+_parents: list[object] = []  # kept for ever, because closing a loop in a forked process would disturb the parent's loop
 
 
 def _after_fork() -> None:

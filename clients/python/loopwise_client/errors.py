@@ -1,8 +1,8 @@
-"""What can go wrong, as one tree.
+"""The errors of this package, as one tree.
 
     LoopwiseError
     +-- LoopwiseUnavailable   no usable answer within the deadline; the same ids may be sent again
-    +-- Refused               the server read the request and says no (4xx); sending it again changes nothing
+    +-- Refused               the server read the request and refuses it (4xx); sending it again changes nothing
         +-- BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, TooLarge 413, Unprocessable 422
 
 No message holds an API key.
@@ -23,12 +23,12 @@ class LoopwiseError(Exception):
 
 
 class LoopwiseUnavailable(LoopwiseError):
-    """There is no usable answer in time. What was asked may have been stored: asking again with the same ids is safe."""
+    """There was no usable answer in time. The request may have been stored; sending it again with the same ids is safe."""
 
     def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.reason = reason  # what the last attempt met
-        self.retry_after_s = retry_after_s  # when the server asks to try again, in seconds from then; 0: it did not say
+        self.reason = reason  # the error of the last attempt
+        self.retry_after_s = retry_after_s  # seconds after which the server asks to try again; 0: it did not say
 
 
 class Refused(LoopwiseError):

@@ -1,4 +1,4 @@
-"""Decisions and what comes of them, as plain values."""
+"""Decisions, their rewards and messages, as plain values."""
 
 import secrets
 import time
@@ -31,17 +31,17 @@ Default = Action | str | Sequence[Action | str]  # what to show without an answe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One decision that is asked for. Asking the same question twice gives the same decision."""
+    """A request for one decision. Asking the same question twice gives the same decision."""
 
     experiment: str  # key
-    unit_id: str  # whom the arm is assigned to: a user, a household, a session
-    context: Mapping[str, Any] = field(default_factory=dict)  # what is known now
+    unit_id: str  # the unit that has an arm: a user, a household, a session
+    context: Mapping[str, Any] = field(default_factory=dict)  # the context at the time of the decision
     actions: Sequence[Action | Mapping[str, Any]] | None = None  # this call's candidates; None: the experiment's
     excluded_actions: Sequence[str] = ()
     decision_id: str = field(default_factory=new_id)
     default: Default | None = None  # what to show when there is no answer; None: LoopwiseUnavailable is raised
     defer_activation: bool = False  # True: not learned from until it is activated
-    slots: int | None = None  # a list of so many different actions; None: one action
+    slots: int | None = None  # the length of a list of different actions; None: one action
     time_zone: str | None = None  # the unit's, as Europe/Vienna; for quiet hours
 
 
@@ -67,7 +67,7 @@ class PartChance(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """What one slot of a composed message holds; the slot "say" is where it was decided whether to say something."""
+    """The choice of one slot of a composed message; the slot "say" is the choice whether to say something."""
 
     slot: str
     part: str
@@ -78,7 +78,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One place of a list: a decision of its own, with its own reward and feedback."""
+    """One position of a list: a decision of its own, with its own reward and feedback."""
 
     position: int  # from 1
     decision_id: str
@@ -90,12 +90,12 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to show. Of a default (``logged`` is False) only ids, payloads and ``reason`` are known."""
+    """The action to show. A default (``logged`` is False) has only ids, payloads and ``reason``."""
 
     decision_id: str
     action_id: str  # what to show; of a list its first position
     payload: Any  # of that action
-    logged: bool  # False: the default, because there was no answer in time; nothing is reported of it
+    logged: bool  # False: the default, because there was no answer in time; nothing is reported about it
     arm: str | None = None
     propensity: float | None = None  # the probability with which the action was drawn
     ranking: tuple[Ranked, ...] = ()  # the chosen action, then the others from likely to unlikely
@@ -108,18 +108,18 @@ class Decision:
 
 
 class Message(NamedTuple):
-    """What is said to a person: plain text, to be escaped where it is shown as HTML."""
+    """The message for a person: plain text, which you must escape in HTML."""
 
     title: str
     body: str
-    call_to_action: str  # what the button says
+    call_to_action: str  # the text of the button
     locale: str  # of the text that was used
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDecision(Decision):
-    """What to say. Silence because there was no answer has ``logged`` False, and "" as its ``action_id``."""
+    """The message to show. Silence because of a missing answer has ``logged`` False, and "" as its ``action_id``."""
 
     message: Message | None = None  # None: say nothing
 
@@ -128,7 +128,7 @@ class MessageDecision(Decision):
 class Delivery:
     """A message of a trigger, as a webhook gets it or as it is held for its unit."""
 
-    delivery_id: int  # the same however often it is sent
+    delivery_id: int  # the same each time it is sent
     decision_id: str
     experiment: str
     unit_id: str
@@ -136,23 +136,23 @@ class Delivery:
     created_at: datetime
 
 
-Decided = Decision | Position | Delivery | str  # whatever names a decision; a text is its id
+Decided = Decision | Position | Delivery | str  # anything that names a decision; a text is its id
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """One event: what a decision was worth. Sending the same value twice counts once."""
+    """One reward event of a decision. Sending the same value twice counts once."""
 
     decision: Decided
     value: float
-    metric: str = "reward"  # this one is learned from; other names are kept for reports
+    metric: str = "reward"  # "reward" is learned from; other names are kept for reports
     reward_id: str = field(default_factory=new_id)
     occurred_at: datetime | None = None  # with a time zone; None: when it arrives
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a reward."""
+    """The receipt of a reward."""
 
     decision_id: str
     reward_id: str
@@ -166,7 +166,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said of a decision. Sending the same value twice counts once."""
+    """A person's answer to a decision. Sending the same value twice counts once."""
 
     decision: Decided
     kind: Kind
@@ -178,7 +178,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackReceipt:
-    """What became of an answer."""
+    """The receipt of an answer."""
 
     decision_id: str
     feedback_id: str
@@ -208,4 +208,4 @@ class EventReceipt(NamedTuple):
     event_id: str
     occurred_at: datetime
     received_at: datetime
-    ignored: str | None  # why it fires no trigger; None: it may
+    ignored: str | None  # why it fires no trigger; None: it may fire one

@@ -1,4 +1,4 @@
-"""What concerns the people behind the units, as plain values."""
+"""Consent, stored data and erasure of the people behind the units, as plain values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ ConsentStatus = Literal["granted", "denied", "revoked"]
 
 
 class Consent(NamedTuple):
-    """What holds for a unit, by purpose. None: nothing was said, and the experiment says what that means."""
+    """The current consent of a unit, by purpose. None: no answer yet; the experiment's settings say what that means."""
 
     personalise: ConsentStatus | None
     learn: ConsentStatus | None
@@ -29,7 +29,7 @@ class ConsentLine(NamedTuple):
 
 
 class ConsentLedger(NamedTuple):
-    """What holds for a unit, and how that came."""
+    """The current consent of a unit, and the ledger behind it."""
 
     unit_id: str
     consent: Consent
@@ -47,7 +47,7 @@ class RelearnedModel(TypedDict):
 
 
 class ErasureReceipt(TypedDict):
-    """What an erasure did, signed by the server; the unit is named by a keyed hash only."""
+    """The receipt of an erasure, signed by the server. It names the unit only by a keyed hash."""
 
     erasure_id: str
     unit_hash: str
@@ -59,7 +59,7 @@ class ErasureReceipt(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """How far the removal of a unit is."""
+    """The progress of an erasure."""
 
     erasure_id: str
     status: str  # waiting, done
@@ -70,7 +70,7 @@ class Erasure:
 
 
 class Person(TypedDict):
-    """Everything that is stored of a unit, as JSON for the person to have: times are texts, lists have the newest first."""
+    """Everything that is stored about a unit, as JSON for the person: times are texts, and lists have the newest first."""
 
     unit_id: str
     consent: dict[str, str | None]
@@ -81,4 +81,4 @@ class Person(TypedDict):
     events: list[dict[str, Any]]
     messages: list[dict[str, Any]]
     firings: list[dict[str, Any]]
-    complete: bool  # False: a list has more than is given here
+    complete: bool  # False: a list has more rows than are given here

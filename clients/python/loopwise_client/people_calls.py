@@ -19,15 +19,15 @@ def consent(
     occurred_at: datetime | None = None,
     deadline_s: float | None = None,
 ) -> Plan[Consent]:
-    """Write what a person said, for each purpose; it holds from the answer on. Saying it again changes nothing.
+    """Record a person's consent for each purpose; it applies from the answer on. Repeating the call changes nothing.
 
     :param text_version: of the text that the person read.
     :param source: where it was given, such as settings page.
     :param occurred_at: when the person said it; without it, now.
-    :returns: what holds now.
-    :raises LoopwiseUnavailable: no answer within the deadline: whether it holds is not known, so say it again, with the same
-        ``occurred_at``: then it does not undo what the person revokes meanwhile.
-    :raises Refused: the server says no.
+    :returns: the consent that applies now.
+    :raises LoopwiseUnavailable: no answer within the deadline, so it may not have been stored. Repeat the call with the same
+        ``occurred_at``: then it does not undo a revocation in the meantime.
+    :raises Refused: the server refuses the request.
     """
     body: dict[str, Any] = {
         "unit_id": unit_id,
@@ -41,10 +41,10 @@ def consent(
 
 
 def consent_of(deadlines: Deadlines, unit_id: str, *, deadline_s: float | None = None) -> Plan[ConsentLedger]:
-    """What holds for a unit, and the ledger of how that came. The key needs the scope people.
+    """Return the current consent of a unit, and the ledger behind it. The key needs the scope people.
 
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return Call(f"/v1/consent/{part(unit_id)}", b"", deadline_s, _ledger, unavailable, "GET")
@@ -53,11 +53,11 @@ def consent_of(deadlines: Deadlines, unit_id: str, *, deadline_s: float | None =
 def unit_token(
     deadlines: Deadlines, unit_id: str, lifetime_s: float = 86_400, *, deadline_s: float | None = None
 ) -> Plan[str]:
-    """A proof for a web page of yours that it speaks for this unit, for ``loopwise.js``.
+    """Return a proof for ``loopwise.js`` that your web page speaks for this unit.
 
     :param lifetime_s: seconds that it works, at most 30 days.
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     body = as_json({"unit_id": unit_id, "lifetime_s": lifetime_s})
     deadline_s = deadline(deadline_s, deadlines.report_s)
@@ -65,32 +65,32 @@ def unit_token(
 
 
 def erase(deadlines: Deadlines, unit_id: str, *, deadline_s: float | None = None) -> Plan[Erasure]:
-    """Ask for the removal of every trace of a unit; the worker does it, and ``erasure`` tells how far it is.
+    """Ask for the removal of every trace of a unit; the worker does it, and ``erasure`` returns the progress.
 
-    Asking again while it waits gives the same one. The key needs the scope people.
+    Asking again returns the erasure that waits. The key needs the scope people.
 
-    :raises LoopwiseUnavailable: no answer within the deadline: whether it was asked for is not known, so ask again.
-    :raises Refused: the server says no.
+    :raises LoopwiseUnavailable: no answer within the deadline, so the request may not have been stored: ask again.
+    :raises Refused: the server refuses the request.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return Call("/v1/erasure", as_json({"unit_id": unit_id}), deadline_s, _erasure, unavailable)
 
 
 def erasure(deadlines: Deadlines, erasure_id: str, *, deadline_s: float | None = None) -> Plan[Erasure]:
-    """How far an erasure is; once it is done, with its receipt. The key needs the scope people.
+    """Return the progress of an erasure; once it is done, with its receipt. The key needs the scope people.
 
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return Call(f"/v1/erasure/{part(erasure_id)}", b"", deadline_s, _erasure, unavailable, "GET")
 
 
 def person(deadlines: Deadlines, unit_id: str, *, deadline_s: float | None = None) -> Plan[Person]:
-    """Everything that is stored of a unit, as JSON for the person to have. The key needs the scope people.
+    """Return everything that is stored about a unit, as JSON for the person. The key needs the scope people.
 
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return Call(f"/v1/units/{part(unit_id)}", b"", deadline_s, _person, unavailable, "GET")

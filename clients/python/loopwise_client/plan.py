@@ -1,4 +1,4 @@
-"""What a call is before and after its I/O: a request, and what its ends mean."""
+"""A call before and after its I/O: a request, and the meaning of its possible results."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from loopwise_client.errors import REFUSALS, FieldError, LoopwiseUnavailable, Re
 from loopwise_client.retry import RETRIED, Failed, retry_after_s
 
 T = TypeVar("T")
-SHOWN = 200  # characters of a foreign server's answer in an error
+SHOWN = 200  # characters of another server's answer in an error
 
 
 class Deadlines(NamedTuple):
-    """What a call may cost in all, in seconds, unless it says otherwise."""
+    """The longest time of a call, in seconds, unless the call has its own."""
 
     decide_s: float  # decisions and messages
     report_s: float  # everything else
@@ -24,7 +24,7 @@ class Deadlines(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request, which is the same at every attempt, and what its ends mean."""
+    """One request, which is the same at every attempt, and the meaning of its possible results."""
 
     path: str
     body: bytes
@@ -36,7 +36,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Ready(Generic[T]):
-    """What is known without asking, or was answered."""
+    """A result that is known without a request."""
 
     value: T
 
@@ -45,7 +45,7 @@ Plan = Call[T] | Ready[T]
 
 
 def read(call: Call[T], status: int, retry_after: str | None, raw: bytes, now: datetime) -> Ready[T] | Failed:
-    """What an answer means.
+    """Return the result of an answer.
 
     :raises Refused: a 4xx other than 429.
     """
@@ -54,7 +54,7 @@ def read(call: Call[T], status: int, retry_after: str | None, raw: bytes, now: d
         try:
             return Ready(call.read(document))
         except (KeyError, TypeError, ValueError, AttributeError):
-            return Failed(f"the answer is not one of Loopwise: {raw[:SHOWN]!r}", again=False)
+            return Failed(f"the answer is not from Loopwise: {raw[:SHOWN]!r}", again=False)
     problem = document if isinstance(document, dict) else {}
     code = str(problem.get("code", "unknown"))  # an answer of a proxy has none
     detail = str(problem.get("detail", repr(raw[:SHOWN])))
@@ -65,7 +65,7 @@ def read(call: Call[T], status: int, retry_after: str | None, raw: bytes, now: d
 
 
 def unavailable(error: LoopwiseUnavailable) -> NoReturn:
-    """The end of a call that has nothing to say instead of an answer."""
+    """The result without an answer, for a call that has no default."""
     raise error
 
 
@@ -78,12 +78,12 @@ def deadline(given: float | None, usual: float) -> float:
 
 
 def as_json(document: Any) -> bytes:
-    """A body. NaN and Infinity are mistakes, because JSON has none."""
+    """A body. NaN and Infinity are errors, because JSON does not have them."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def part(text: str) -> str:
-    """An id as a part of an address: "." and ".." are ids too, not steps of a path."""
+    """An id as a part of an address. "." and ".." are ids too, not steps of a path."""
     return quote(text, safe="").replace(".", "%2E")
 
 
@@ -102,7 +102,7 @@ def moment(text: str) -> datetime:
 def as_many(answers: list[Any], asked: Sequence[object]) -> list[Any]:
     """The answers, one for each question."""
     if len(answers) != len(asked):
-        raise ValueError("not one answer for each question")
+        raise ValueError("the number of answers is not the number of questions")
     return answers
 
 
@@ -114,6 +114,6 @@ def _parsed(raw: bytes) -> Any:
 
 
 def _errors(problem: dict[str, Any]) -> tuple[FieldError, ...]:
-    found = problem.get("errors")
-    fields = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    return tuple(FieldError(str(one.get("path", "")), str(one.get("message", ""))) for one in fields)
+    errors = problem.get("errors")
+    fields = [item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else []
+    return tuple(FieldError(str(item.get("path", "")), str(item.get("message", ""))) for item in fields)

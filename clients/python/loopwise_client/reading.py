@@ -1,4 +1,4 @@
-"""What the server answers, as the values of ``model``. A foreign server's answer is a KeyError, TypeError or ValueError."""
+"""Reads the server's answers as values of ``model``. Another server's answer raises KeyError, TypeError or ValueError."""
 
 from typing import Any, TypeVar
 
@@ -28,12 +28,12 @@ def decision(answer: Any) -> Decision:
 
 def message_decision(answer: Any) -> MessageDecision:
     """A stored decision with its message; "message" must be there, if only as null."""
-    said = answer["message"]
-    return _decision(MessageDecision, answer, message=None if said is None else message(said))
+    stored = answer["message"]
+    return _decision(MessageDecision, answer, message=None if stored is None else message(stored))
 
 
 def message(answer: Any) -> Message:
-    """What is said."""
+    """A message for a person."""
     return Message(**{name: text(answer[name]) for name in Message._fields})
 
 
@@ -100,12 +100,12 @@ def _decision(kind: type[D], answer: Any, **more: Any) -> D:
         logged=True,
         arm=answer["arm"],
         propensity=float(answer["propensity"]),
-        ranking=tuple(Ranked(one["id"], float(one["probability"])) for one in answer["ranking"]),
+        ranking=tuple(Ranked(action["id"], float(action["probability"])) for action in answer["ranking"]),
         policy_version=int(answer["policy_version"]),
-        ineligible=tuple(Ineligible(one["id"], one["reason"]) for one in answer["ineligible"]),
-        positions=tuple(_position(one) for one in answer.get("positions") or ()),
+        ineligible=tuple(Ineligible(action["id"], action["reason"]) for action in answer["ineligible"]),
+        positions=tuple(_position(position) for position in answer.get("positions") or ()),
         unfilled=int(answer.get("unfilled") or 0),
-        slots=tuple(_slot(one) for one in answer.get("slots") or ()),
+        slots=tuple(_slot(slot) for slot in answer.get("slots") or ()),
         **more,
     )
 
@@ -122,5 +122,5 @@ def _position(answer: Any) -> Position:
 
 
 def _slot(answer: Any) -> Slot:
-    chances = tuple(PartChance(one["part"], float(one["probability"])) for one in answer["distribution"])
+    chances = tuple(PartChance(part["part"], float(part["probability"])) for part in answer["distribution"])
     return Slot(answer["slot"], answer["part"], float(answer["propensity"]), float(answer["given_above"]), chances)

@@ -1,4 +1,4 @@
-"""The methods that report what came of decisions and what people do, without any I/O; see ``calls``."""
+"""The methods that report rewards, answers and events, without any I/O; see ``calls``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -34,12 +34,12 @@ def reward(
     occurred_at: datetime | None = None,
     deadline_s: float | None = None,
 ) -> Plan[Receipt]:
-    """Report what a decision was worth; for a default nothing is sent and the receipt's ``logged`` is False.
+    """Report a reward of a decision; for a default nothing is sent and the receipt's ``logged`` is False.
 
     :param decision: the decision, a position of a list, a delivery, or an id.
     :param reward_id: your own id of the event: sending it again, now or next week, counts once.
     :raises LoopwiseUnavailable: no answer within the deadline; send it again with the same ``reward_id``.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     event = Reward(decision, value, metric, reward_id or new_id(), occurred_at)
     if _unknown(decision):
@@ -51,10 +51,10 @@ def reward(
 def reward_batch(
     deadlines: Deadlines, rewards: Sequence[Reward], *, deadline_s: float | None = None
 ) -> Plan[list[Receipt]]:
-    """Up to 1,000 rewards in one commit: all, or none. Those for defaults are not sent, as in ``reward``.
+    """Report up to 1,000 rewards in one commit: all, or none. Those for defaults are not sent, as in ``reward``.
 
     :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Reward`` values again counts once.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return _batch(
@@ -73,29 +73,29 @@ def feedback(
     occurred_at: datetime | None = None,
     deadline_s: float | None = None,
 ) -> Plan[FeedbackReceipt]:
-    """Report what somebody said of a decision; for a default nothing is sent and the receipt's ``logged`` is False.
+    """Report a person's answer to a decision; for a default nothing is sent and the receipt's ``logged`` is False.
 
     :param value: thumbs: "up" or "down"; stars: 1 to 5; score: 0 to 10; reason: its name; other kinds have none.
     :param comment: in their own words; every kind may have one.
     :param feedback_id: your own id of the answer: sending it again counts once.
-    :raises LoopwiseUnavailable: no answer within the deadline, or the unit gave too many (429) and may give the next one
-        only later: ``retry_after_s``. Send it again with the same ``feedback_id``.
-    :raises Refused: the server says no.
+    :raises LoopwiseUnavailable: no answer within the deadline, or the unit gave too many (429) and may give the next
+        answer after ``retry_after_s``. Send it again with the same ``feedback_id``.
+    :raises Refused: the server refuses the request.
     """
-    said = Feedback(decision, kind, value, comment, feedback_id or new_id(), occurred_at)
+    answer = Feedback(decision, kind, value, comment, feedback_id or new_id(), occurred_at)
     if _unknown(decision):
-        return Ready(_no_feedback(said))
-    body = as_json(_feedback(said))
+        return Ready(_no_feedback(answer))
+    body = as_json(_feedback(answer))
     return Call("/v1/feedback", body, deadline(deadline_s, deadlines.report_s), reading.feedback_receipt, unavailable)
 
 
 def feedback_batch(
     deadlines: Deadlines, feedback: Sequence[Feedback], *, deadline_s: float | None = None
 ) -> Plan[list[FeedbackReceipt]]:
-    """Up to 1,000 answers in one commit: all, or none. Those for defaults are not sent, as in ``feedback``.
+    """Report up to 1,000 answers in one commit: all, or none. Those for defaults are not sent, as in ``feedback``.
 
     :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Feedback`` values again counts once.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     deadline_s = deadline(deadline_s, deadlines.report_s)
     read = reading.feedback_receipt
@@ -105,12 +105,12 @@ def feedback_batch(
 
 
 def activate(deadlines: Deadlines, decision: Decided, *, deadline_s: float | None = None) -> Plan[bool]:
-    """A deferred decision was shown: its reward window opens now. For a default nothing is sent.
+    """Report that a deferred decision was shown: its reward window opens now. For a default nothing is sent.
 
     :returns: True when this opened the window; False when it was open already, or for a default. After a retry
         it may be False although an earlier attempt of the same call opened it.
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     if _unknown(decision):
         return Ready(False)
@@ -120,12 +120,12 @@ def activate(deadlines: Deadlines, decision: Decided, *, deadline_s: float | Non
 
 
 def received(deadlines: Deadlines, decision: Decided, *, deadline_s: float | None = None) -> Plan[bool]:
-    """A held message was shown: ``pending`` gives it no more.
+    """Report that a held message was shown, so that ``pending`` does not return it any more.
 
     :param decision: the delivery, or the id of its decision.
-    :returns: True when this took it off; False when it was off already, which a retry may have done.
+    :returns: True when this call took it off the list; False when it was off already, possibly by an earlier attempt.
     :raises LoopwiseUnavailable: no answer within the deadline.
-    :raises Refused: the server says no; ``NotFound`` where no message is held under that decision.
+    :raises Refused: the server refuses the request; ``NotFound`` if no message is held under that decision.
     """
     if _unknown(decision):
         return Ready(False)
@@ -148,7 +148,7 @@ def event(
 
     :param event_id: your own id of the event: sending it again, now or next week, counts once.
     :raises LoopwiseUnavailable: no answer within the deadline; send it again with the same ``event_id``.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     happened = Event(unit_id, name, properties or {}, event_id or new_id(), occurred_at)
     deadline_s = deadline(deadline_s, deadlines.report_s)
@@ -160,10 +160,10 @@ def event(
 def events(
     deadlines: Deadlines, events: Sequence[Event], *, deadline_s: float | None = None
 ) -> Plan[list[EventReceipt]]:
-    """Up to 1,000 events in one commit: all, or none.
+    """Report up to 1,000 events in one commit: all, or none.
 
     :raises LoopwiseUnavailable: no answer within the deadline; sending the same ``Event`` values again counts once.
-    :raises Refused: the server says no.
+    :raises Refused: the server refuses the request.
     """
     if not events:
         return Ready([])
@@ -174,23 +174,23 @@ def events(
 def _batch(
     path: str,
     name: str,
-    given: Sequence[S],
+    reports: Sequence[S],
     deadline_s: float,
     *,
     write: Callable[[S], dict[str, Any]],
     read: Callable[[Any], R],
     not_sent: Callable[[S], R],
 ) -> Plan[list[R]]:
-    """Several reports in one body; those for defaults stay here and get their place among the receipts."""
-    sent = [one for one in given if not _unknown(one.decision)]
+    """Several reports in one body. Reports for defaults are not sent, and get a receipt at their position."""
+    sent = [report for report in reports if not _unknown(report.decision)]
     if not sent:
-        return Ready([not_sent(one) for one in given])
+        return Ready([not_sent(report) for report in reports])
 
     def merged(answer: Any) -> list[R]:
-        receipts = iter([read(one) for one in as_many(answer[name], sent)])
-        return [not_sent(one) if _unknown(one.decision) else next(receipts) for one in given]
+        receipts = iter([read(receipt) for receipt in as_many(answer[name], sent)])
+        return [not_sent(report) if _unknown(report.decision) else next(receipts) for report in reports]
 
-    return Call(path, as_json({name: [write(one) for one in sent]}), deadline_s, merged, unavailable)
+    return Call(path, as_json({name: [write(report) for report in sent]}), deadline_s, merged, unavailable)
 
 
 def _reward(event: Reward) -> dict[str, Any]:
@@ -203,19 +203,19 @@ def _reward(event: Reward) -> dict[str, Any]:
     return body | _when(event.occurred_at)
 
 
-def _feedback(said: Feedback) -> dict[str, Any]:
+def _feedback(answer: Feedback) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "decision_id": _id(said.decision),
-        "kind": said.kind,
-        "value": said.value,
-        "comment": said.comment,
-        "feedback_id": said.feedback_id,
+        "decision_id": _id(answer.decision),
+        "kind": answer.kind,
+        "value": answer.value,
+        "comment": answer.comment,
+        "feedback_id": answer.feedback_id,
     }
-    return body | _when(said.occurred_at)
+    return body | _when(answer.occurred_at)
 
 
 def _events(events: Sequence[Event]) -> bytes:
-    return as_json({"events": [_event(one) for one in events]})
+    return as_json({"events": [_event(event) for event in events]})
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def _event(event: Event) -> dict[str, Any]:
 
 
 def _receipts(answer: Any, events: Sequence[Event]) -> list[EventReceipt]:
-    return [reading.event_receipt(one) for one in as_many(answer["events"], events)]
+    return [reading.event_receipt(receipt) for receipt in as_many(answer["events"], events)]
 
 
 def _when(occurred_at: datetime | None) -> dict[str, str]:
@@ -245,8 +245,10 @@ def _no_reward(event: Reward) -> Receipt:
     return Receipt(_id(event.decision), event.reward_id, event.metric, float(event.value), logged=False)
 
 
-def _no_feedback(said: Feedback) -> FeedbackReceipt:
-    return FeedbackReceipt(_id(said.decision), said.feedback_id, said.kind, said.value, said.comment, logged=False)
+def _no_feedback(answer: Feedback) -> FeedbackReceipt:
+    return FeedbackReceipt(
+        _id(answer.decision), answer.feedback_id, answer.kind, answer.value, answer.comment, logged=False
+    )
 
 
 def _id(decision: Decided) -> str:

@@ -1,4 +1,4 @@
-"""When to try again: what an attempt came to, and how long to wait. Pure: clock and chance are given."""
+"""When to try again: the failure of an attempt, and the time to wait. Pure: the caller passes in time and chance."""
 
 import re
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 FIRST_S = 0.05
 LONGEST_S = 2.0
-GATEWAYS = (502, 504)  # a proxy could not reach the server: a connection error by another name
+GATEWAYS = (502, 504)  # a proxy could not reach the server, which is like a connection error
 RETRIED = (429, 503, *GATEWAYS)
 
 

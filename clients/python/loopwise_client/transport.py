@@ -23,7 +23,7 @@ log = logging.getLogger("loopwise_client")
 def connections(url: str, key: str, max_connections: int, verify: ssl.SSLContext | bool) -> httpx.AsyncClient:
     """A pool of connections to one server. Its key is in its headers only, which httpx does not show.
 
-    :raises ValueError: an address or a key that cannot be one.
+    :raises ValueError: the text is not an address, or not a key.
     """
     address = httpx.URL(url)
     if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
@@ -44,10 +44,10 @@ def connections(url: str, key: str, max_connections: int, verify: ssl.SSLContext
 
 
 async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
-    """Attempt until there is an answer or the time is over, then return what the call says.
+    """Attempt until there is an answer or the time is over, then return the result of the call.
 
     :param ends_at: the deadline, by ``time.monotonic``.
-    :raises LoopwiseUnavailable: no answer, and the call has nothing instead.
+    :raises LoopwiseUnavailable: no answer, and the call has no default.
     :raises Refused: the server says no.
     """
     met: list[str] = []
@@ -68,9 +68,9 @@ async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
 
 
 def give_up(call: Call[T], reason: str, retry_after_s: float = 0.0) -> T:
-    """What the call says without an answer.
+    """Return the result of the call without an answer.
 
-    :raises LoopwiseUnavailable: it has nothing to say.
+    :raises LoopwiseUnavailable: the call has no default.
     """
     value = call.instead(LoopwiseUnavailable(reason, retry_after_s))
     log.warning("%s: the default is used: %s", call.path, reason)

@@ -1,4 +1,4 @@
-"""Webhooks of Loopwise, as their receiver meets them: is a call really from there, and what does it say?"""
+"""Webhooks for their receiver: checks that a call is from Loopwise, and reads it."""
 
 import hashlib
 import hmac
@@ -24,23 +24,23 @@ def verify(
 
     The signature is HMAC-SHA256 with the secret over the time, a dot and the body, compared in constant time.
 
-    :param secret: of the webhook, as it was shown when it was made.
-    :param header: the value of ``Loopwise-Signature``, ``t=<Unix time>,v1=<hex digits>``; None: there is none.
+    :param secret: of the webhook, as it was shown when the webhook was created.
+    :param header: the value of ``Loopwise-Signature``, ``t=<Unix time>,v1=<hex digits>``; None: the call has no such header.
     :param body: the bytes as they arrived, before anything parses them.
     :param tolerance_s: how many seconds the call's time may lie from now, before or after.
     :param now_s: Unix time; None: the clock's.
-    :raises InvalidSignature: do nothing that the body says.
+    :raises InvalidSignature: ignore the body.
     :raises ValueError: no secret was given.
     """
     if not secret:
         raise ValueError("give the webhook's secret")
     parts = dict(part.strip().partition("=")[::2] for part in (header or "").split(","))
-    sent_at, given = parts.get("t", ""), parts.get("v1", "")
+    sent_at, signature = parts.get("t", ""), parts.get("v1", "")
     expected = hmac.new(secret.encode(), sent_at.encode("utf-8", "replace") + b"." + body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace")):
+    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
         raise InvalidSignature("the signature does not belong to this body and secret")
     if not re.fullmatch(r"[0-9]{1,15}", sent_at):
-        raise InvalidSignature("the signature's time is none")
+        raise InvalidSignature("the signature's time is not a number")
     age_s = (time.time() if now_s is None else now_s) - int(sent_at)
     if not abs(age_s) <= tolerance_s:
         raise InvalidSignature(f"the call was signed {age_s:.0f} seconds ago; at most {tolerance_s:g} are accepted")

@@ -25,11 +25,11 @@ from app.foundation.pages.format import number
 
 def bars(rows: Sequence[Row], *, title: str, unit: str, write: Write = number, high: float | None = None) -> Markup:
     """Horizontal bars from 0; negative values go to the left."""
-    known = [row.value for row in rows if row.value is not None]
-    if not known:
+    values = [row.value for row in rows if row.value is not None]
+    if not values:
         return empty(title, "there is nothing to draw")
-    low = min(0.0, *known)
-    top = max(0.0, *known) if high is None else high
+    low = min(0.0, *values)
+    top = max(0.0, *values) if high is None else high
     span = (top - low) or 1.0
     step = 36
     height = TOP + step * len(rows) + 22
@@ -38,8 +38,8 @@ def bars(rows: Sequence[Row], *, title: str, unit: str, write: Write = number, h
         return 14 + (min(max(value, low), low + span) - low) / span * (WIDTH - 28)
 
     parts = []
-    for place, row in enumerate(rows):
-        y = TOP + place * step
+    for index, row in enumerate(rows):
+        y = TOP + index * step
         style = "strong" if row.strong else "plain"
         parts.append(words(14, y + 10, short(row.label, 44), f"label {style}", "start"))
         parts.append(words(WIDTH - 14, y + 10, write(row.value), f"label {style}", "end"))
@@ -67,15 +67,15 @@ def histogram(labels: Sequence[str], counts: Sequence[float], *, title: str, uni
         return height - BOTTOM - (y - bottom) / (top - bottom) * (height - TOP - BOTTOM)
 
     parts = [y_axis(ticks, at_y, unit, number)]
-    for place, (text, count) in enumerate(zip(labels, counts, strict=True)):
-        x = LEFT + place * width
+    for index, (text, count) in enumerate(zip(labels, counts, strict=True)):
+        x = LEFT + index * width
         parts.append(
             Markup(
                 '<rect class="bar plain" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
                 "<title>{}: {}</title></rect>"
             ).format(x + 1, at_y(count), width - 2, max(0.0, height - BOTTOM - at_y(count)), text, number(count))
         )
-        if len(labels) <= 12 or place % math.ceil(len(labels) / 12) == 0:
+        if len(labels) <= 12 or index % math.ceil(len(labels) / 12) == 0:
             parts.append(words(x + width / 2, height - 24, short(text, 10), "tick small"))
     parts.append(words((LEFT + WIDTH - RIGHT) / 2, height - 5, x_unit, "tick"))
     return svg(height, title, parts)

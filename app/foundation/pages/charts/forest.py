@@ -38,11 +38,11 @@ def forest(
 
     :param line_at: a vertical line of reference, such as 0 for differences.
     """
-    known = [value for row in rows for value in (row.value, row.low, row.high) if value is not None]
-    if not known:
+    values = [value for row in rows for value in (row.value, row.low, row.high) if value is not None]
+    if not values:
         return empty(title, "there is no estimate to draw")
-    known += [] if line_at is None else [line_at]
-    left, right, ticks = axis(min(known) if low is None else low, max(known) if high is None else high)
+    values += [] if line_at is None else [line_at]
+    left, right, ticks = axis(min(values) if low is None else low, max(values) if high is None else high)
     scale, height = _Scale(left, right), TOP + STEP * len(rows) + BOTTOM
     parts = _grid(ticks, scale, height, write)
     parts.append(words(WIDTH / 2, height - 5, unit, "tick"))
@@ -82,7 +82,7 @@ def _whisker(row: Row, scale: _Scale, bar: float, style: str) -> list[Markup]:
     high = scale.x(row.high) if row.high is not None else WIDTH - MARGIN
     caps = [
         line(edge, bar - 5, edge, bar + 5, style)
-        for edge, given in ((low, row.low), (high, row.high))
-        if given is not None and scale.low <= given <= scale.high
+        for edge, value in ((low, row.low), (high, row.high))
+        if value is not None and scale.low <= value <= scale.high
     ]
     return [line(low, bar, high, bar, style), *caps]

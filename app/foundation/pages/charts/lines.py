@@ -78,7 +78,7 @@ def lines(
     :param line_at: a horizontal line of reference, such as 0.
     :param edges: where the axis of values begins and ends, instead of at the smallest and the largest value.
     """
-    points = [point for one in series for point in one.points if point.y is not None]
+    points = [point for curve in series for point in curve.points if point.y is not None]
     if not points:
         return empty(title, "nothing is known yet")
     ys = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
@@ -89,9 +89,9 @@ def lines(
     parts = [y_axis(ticks, plane.y, unit, write), *_x_axis(series, plane, x_unit)]
     if line_at is not None:
         parts.append(line(LEFT, plane.y(line_at), WIDTH - RIGHT, plane.y(line_at), "reference"))
-    for index, one in enumerate(series):
-        parts += [*_bands(one, plane, index), *_dots(one, plane, index, write)]
-    return Markup("{}{}").format(svg(HEIGHT, title, parts), legend([one.name for one in series]))
+    for index, curve in enumerate(series):
+        parts += [*_bands(curve, plane, index), *_dots(curve, plane, index, write)]
+    return Markup("{}{}").format(svg(HEIGHT, title, parts), legend([curve.name for curve in series]))
 
 
 def _x_axis(series: Sequence[Series], plane: _Plane, x_unit: str) -> list[Markup]:
@@ -107,7 +107,7 @@ def _x_axis(series: Sequence[Series], plane: _Plane, x_unit: str) -> list[Markup
 
 def _marks(series: Sequence[Series], first: float, last: float) -> list[float]:
     """Where an axis has its numbers: at the points if they are few."""
-    points = sorted({point.x for one in series for point in one.points})
+    points = sorted({point.x for curve in series for point in curve.points})
     return points if len(points) <= MOST_MARKS else [x for x in axis(first, last)[2] if first <= x <= last]
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 WIDTH = 480
 TOP, BOTTOM, LEFT, RIGHT = 12, 40, 66, 12
 SERIES = 6  # styles in admin.css: c0 to c5, told apart by dashes and marks as well as by colour
-NOTHING = 1e-9  # an axis around such a value is as around 0
+NOTHING = 1e-9  # an axis around a smaller value is drawn as around 0
 Write = Callable[[float | None], str]
 
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     value: float | None
     low: float | None = None
     high: float | None = None
-    strong: bool = False  # stands out: chosen, running, best
+    strong: bool = False  # emphasised: chosen, running, best
 
 
 class Figure(NamedTuple):
@@ -45,17 +45,17 @@ class Figure(NamedTuple):
 
 
 def empty(title: str, why: str) -> Markup:
-    """What stands where a chart has nothing to show yet."""
+    """The note in place of a chart that has nothing to show yet."""
     return Markup('<p class="chart-empty" role="note">{}: {}.</p>').format(title, why)
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """Which line is which, in words; each with the mark that it has in the chart."""
+    """The names of the lines, each with its mark in the chart."""
     items = [
         Markup(
             '<li><svg class="chart key" viewBox="0 0 26 12" width="26" height="12" aria-hidden="true">{}{}</svg>{}</li>'
-        ).format(line(1, 6, 25, 6, f"line c{place % SERIES}"), mark(place, 13, 6, ""), name)
-        for place, name in enumerate(names)
+        ).format(line(1, 6, 25, 6, f"line c{index % SERIES}"), mark(index, 13, 6, ""), name)
+        for index, name in enumerate(names)
     ]
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
@@ -87,10 +87,10 @@ def words(x: float, y: float, text: str, style: str, anchor: str = "middle") -> 
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(style, x, y, anchor, text)
 
 
-def mark(place: int, x: float, y: float, told: str) -> Markup:
+def mark(index: int, x: float, y: float, tooltip: str) -> Markup:
     """Circle, square, triangle, diamond: series can be told apart without colours."""
-    style, kind = f"mark c{place % SERIES}", place % 4
-    title = Markup("<title>{}</title>").format(told) if told else Markup("")
+    style, kind = f"mark c{index % SERIES}", index % 4
+    title = Markup("<title>{}</title>").format(tooltip) if tooltip else Markup("")
     if kind == 0:
         return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3">{}</circle>').format(style, x, y, title)
     corners = {
@@ -104,25 +104,25 @@ def mark(place: int, x: float, y: float, told: str) -> Markup:
 
 def runs(points: Sequence[Point]) -> list[list[Point]]:
     """Stretches without a gap."""
-    found: list[list[Point]] = [[]]
+    stretches: list[list[Point]] = [[]]
     for point in points:
         if point.y is None:
-            found.append([])
+            stretches.append([])
         else:
-            found[-1].append(point)
-    return [run for run in found if run]
+            stretches[-1].append(point)
+    return [run for run in stretches if run]
 
 
 def axis(low: float, high: float) -> tuple[float, float, list[float]]:
     """Round limits around a range, and the four to seven ticks between them."""
-    if high - low <= max(1e-11, 1e-12 * abs(low)):  # nothing to tell apart, or only how numbers are rounded
+    if high - low <= max(1e-11, 1e-12 * abs(low)):  # the values are equal, or differ only by rounding
         room = abs(low) * 0.1 if abs(low) > NOTHING else 0.5
         low, high = low - room, high + room
     rough = (high - low) / 5
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * 0.999)
     start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = [round(place * step, 12) for place in range(start, end + 1)]
+    ticks = [round(multiple * step, 12) for multiple in range(start, end + 1)]
     return ticks[0], ticks[-1], ticks
 
 
@@ -131,7 +131,7 @@ def time_ticks(first: float, last: float) -> list[tuple[float, str]]:
     span = last - first
     form = "%H:%M:%S" if span < 600 else "%m-%d %H:%M" if span < 5 * 86_400 else "%Y-%m-%d"
     places = [first] if span == 0 else [first, (first + last) / 2, last]
-    return [(place, datetime.fromtimestamp(place, UTC).strftime(form)) for place in places]
+    return [(at, datetime.fromtimestamp(at, UTC).strftime(form)) for at in places]
 
 
 def short(text: str, most: int) -> str:

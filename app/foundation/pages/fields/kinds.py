@@ -20,41 +20,41 @@ from app.foundation.words import Params, plain
 Typed = JsonObject  # by name: a text, a list of texts, a tree, or a list of trees
 Form = MultiDict[str, str]
 Value = Any  # of a document: JSON, or ``ABSENT``
-ABSENT: Final = object()  # what an empty field makes of its document: nothing
+ABSENT: Final = object()  # the value of an empty field, which is left out of the document
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]*))(?:[,\n]|$)')
 
 
 class Findings:
-    """What is wrong with what was typed, by the name of the field; of several the first."""
+    """The errors of a form by the name of the field: the first error of each field."""
 
     def __init__(self) -> None:
         self.problems: dict[str, FieldError] = {}
-        self.moved: dict[str, str] = {}  # pointers into the document: the fields of what stands elsewhere in the form
+        self.moved: dict[str, str] = {}  # pointer into the document -> the field of the form, where the two differ
 
     def add(self, pointer: str, code: str, params: Params | None = None) -> None:
-        """Note a mistake."""
+        """Note an error."""
         self.problems.setdefault(pointer, FieldError(pointer, code, params or {}))
 
     def beside(self, error: FieldError, fields: Collection[str]) -> None:
-        """Note what a rule says of the document, beside the field that it is about: the pointer's, or the nearest around it."""
+        """Note an error of a rule beside the field of its pointer, or beside the nearest field around that."""
         pointer = error.path
         for end in [len(pointer), *[match.start() for match in re.finditer("/", pointer)][:0:-1]]:
-            known = self.moved.get(pointer[:end])
-            if known is not None:
-                pointer = self.moved.get(pointer, known + pointer[end:])
+            field = self.moved.get(pointer[:end])
+            if field is not None:
+                pointer = self.moved.get(pointer, field + pointer[end:])
                 break
-        wanted = pointer
-        while wanted and wanted not in fields:
-            wanted = wanted.rpartition("/")[0]
-        wanted = wanted or pointer
-        self.problems.setdefault(wanted, error._replace(path=wanted))
+        shown_at = pointer
+        while shown_at and shown_at not in fields:
+            shown_at = shown_at.rpartition("/")[0]
+        shown_at = shown_at or pointer
+        self.problems.setdefault(shown_at, error._replace(path=shown_at))
 
 
 class Kind(ABC):
     """A field of a form, or several that belong together. ``name`` is its name in the tree around it."""
 
     def write(self, value: float) -> str:
-        """A number of the document as a sentence about the field says it."""
+        """A number of the document as a sentence about the field writes it."""
         return plain(value)
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Json(Text):
 
 @dataclass(frozen=True)
 class Number(Text):
-    """A number. In the document it is ``times`` the typed one; a ``needed`` one may not be empty."""
+    """A number. The document holds ``times`` the typed number; a ``needed`` number may not be empty."""
 
     times: Decimal = Decimal(1)
     whole: bool = False
@@ -181,7 +181,7 @@ class Duration(Number):
         return {name: self.start, f"{name}:unit": self.unit}
 
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
-        return {one: clean(form.get(f"{pointer}{one.removeprefix(name)}", "")) for one in (name, f"{name}:unit")}
+        return {field: clean(form.get(f"{pointer}{field.removeprefix(name)}", "")) for field in (name, f"{name}:unit")}
 
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return self._number(typed[name], Decimal(UNITS.get(typed[f"{name}:unit"], 1)), pointer, findings)
@@ -212,7 +212,7 @@ class Boxes(Kind):
         return {name: [*self.start]}
 
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
-        return {name: [clean(one) for one in form.getlist(pointer)]}
+        return {name: [clean(choice) for choice in form.getlist(pointer)]}
 
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
         return [*typed[name]]

@@ -36,7 +36,7 @@ class Part(Kind):
         return result
 
     def of_document(self, document: Mapping[str, Value]) -> Typed:
-        """The fields of a part of the document; of what is not in it, as before anything is typed."""
+        """The fields of a part of the document; fields that it lacks are as before anything is typed."""
         result = self.tree()
         for name, kind in self.fields.items():
             if name in document:
@@ -44,9 +44,9 @@ class Part(Kind):
         return result
 
     def values(self, tree: Typed, pointer: str, findings: Findings, only: Collection[str] = ()) -> dict[str, Value]:
-        """What the fields make of the document, without the form's own ones.
+        """The document that the fields make, without the fields of the form alone.
 
-        :param only: the names of those that count; empty: all.
+        :param only: the names of the fields to read; empty: all.
         """
         names = [name for name in self.fields if ":" not in name and (not only or name in only)]
         read = {name: self.fields[name].read(tree, name, f"{pointer}/{name}", findings) for name in names}
@@ -81,7 +81,7 @@ class Rows(Kind):
 
     def posted(self, form: Form, pointer: str, name: str) -> Typed:
         pattern = re.compile(re.escape(pointer) + r"/(\d{1,4})/")
-        indexes = sorted({int(match[1]) for one in form if (match := pattern.match(one))})
+        indexes = sorted({int(match[1]) for name_in_form in form if (match := pattern.match(name_in_form))})
         return {name: [self.part.of_form(form, f"{pointer}/{index}") for index in indexes]}
 
     def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
@@ -92,7 +92,7 @@ class Rows(Kind):
 
 
 def kind_at(part: Part, pointer: str) -> Kind | None:
-    """The kind of the field of that name."""
+    """The kind of the field with that name."""
     kind: Kind | None = part
     for name in pointer.split("/")[1:]:
         if isinstance(kind, Part):
@@ -104,11 +104,11 @@ def kind_at(part: Part, pointer: str) -> Kind | None:
     return kind
 
 
-PLAIN = Text()  # for what no field of a form holds
+PLAIN = Text()  # for a value that no field of a form holds
 
 
 def told(form: Part, findings: Findings) -> dict[str, str]:
-    """Every mistake as a sentence, with numbers as its field shows them, by field."""
+    """Every error as a sentence, with numbers as its field shows them, by field."""
     return {name: problem.on_page((kind_at(form, name) or PLAIN).write) for name, problem in findings.problems.items()}
 
 
@@ -125,7 +125,7 @@ def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:
 
 
 def rows_at(tree: Typed, pointer: str) -> list[Typed] | None:
-    """The rows of that name; null: there are none."""
+    """The rows with that name; null: there are none."""
     result: object = tree
     for name in pointer.split("/")[1:]:
         if isinstance(result, dict):

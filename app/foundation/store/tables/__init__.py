@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy sees them. ``migrations/`` makes them; a test compares the two.
 
 There are two kinds. *Configuration* (experiments, keys, model versions) is small, changes rarely, and every change takes
-the next ``platform.revision``, so that each process finds out with one small query what changed. The *log* (decisions,
+the next ``platform.revision``, so that one small query tells each process what changed. The *log* (decisions,
 rewards, outcomes, the training ledger) is append-only but for a decision's activation; no foreign key leads out of it, so that it
 can be partitioned and distributed.
 """

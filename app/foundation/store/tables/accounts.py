@@ -21,7 +21,7 @@ sign_in_links = Table(
     "sign_in_links",
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),  # SHA-256 of 256 random bits
-    Column("user_id", BigInteger, nullable=True),  # null: whoever opens it becomes the first administrator
+    Column("user_id", BigInteger, nullable=True),  # null: the person who opens it becomes the first administrator
     time_column("expires_at"),
 )
 
@@ -51,7 +51,7 @@ drafts = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("experiment_id", BigInteger, nullable=True),  # the experiment that it changes; null: it will be a new one
     Column("base_version", Integer, nullable=True),  # the configuration that the change began from
-    Column("typed", JSON, nullable=False),  # {"saved": [step], "document": what was typed, also where it is wrong}
+    Column("typed", JSON, nullable=False),  # {"saved": [step], "document": what was typed, even if it is wrong}
     Column("version", Integer, nullable=False),  # one more at each save
     Column("created_by", Text, nullable=False),
     Column("updated_by", Text, nullable=False),

@@ -81,11 +81,13 @@ model_versions = Table(
     Column("examples", BigInteger, nullable=False),  # decisions learned from, ancestors' included
     Column("sha256", Text, nullable=False),  # hex, of the model's bytes
     Column("signature", Text, nullable=False),  # hex HMAC-SHA256 over lineage, number and sha256
-    Column("manifest", JSONB, nullable=False),  # everything that gives the same bytes again
+    Column("manifest", JSONB, nullable=False),  # everything that is needed to make the same bytes again
     Column("checks", JSONB, nullable=False),  # what the canary checks found
     Column("model", LargeBinary, nullable=False),  # zlib
     time_column("created_at", now=True),
-    time_column("erased_at", nullable=True),  # since then the bytes are gone: a unit that it learned from was erased
+    time_column(
+        "erased_at", nullable=True
+    ),  # when the bytes were removed, because a unit that it learned from was erased
     UniqueConstraint("experiment_id", "arm", "number"),
 )
 
@@ -145,7 +147,7 @@ decisions = Table(
     Column("channel", Text, nullable=True),  # of the message that was chosen; null: nothing was said
     Column("withheld", ARRAY(Text), nullable=True),  # purposes without consent when it was made; null: none
     Column("dropped", SmallInteger, nullable=True),  # context fields that were not declared, and not stored
-    time_column("erased_at", nullable=True),  # since then whatever pointed to its unit is gone
+    time_column("erased_at", nullable=True),  # since then everything that pointed to its unit is gone
     Index("decisions_experiment_time", "experiment_id", "decided_at"),
     Index("decisions_unit", "unit_id", "decided_at"),
     Index("decisions_contacts", "unit_id", "decided_at", postgresql_where=text("channel IS NOT NULL")),

@@ -15,9 +15,9 @@ events = Table(
     Column("body_hash", Text, nullable=False),
     time_column("occurred_at"),
     time_column("received_at", now=True),
-    Column("ignored", Text, nullable=True),  # why it fires nothing (too far in the past or future); null: it may
+    Column("ignored", Text, nullable=True),  # why it fires nothing (too far in the past or future); null: it may fire
     Index("events_unit", "unit_id", "name", "occurred_at"),
-    # For queries that repeat the condition, which always holds, and for no others: over young rows PostgreSQL would take it
+    # For queries that repeat the condition, which is always true, and for no others: over young rows PostgreSQL would take it
     # for one unit's events, too, and read everybody's.
     Index("events_name", "name", "occurred_at", postgresql_where=text("octet_length(event_id) > 0")),
 )
@@ -40,10 +40,10 @@ triggers = Table(
     Column("created_by", Text, nullable=False),
     time_column("created_at", now=True),
     time_column("changed_at", now=True),
-    time_column("silent_until", nullable=True),  # of an absence: silences that were complete then were looked at
+    time_column("silent_until", nullable=True),  # of an absence: silences that were complete by then have been checked
 )
 
-firings = Table(  # one for each trigger and cause, whatever is killed when
+firings = Table(  # one for each trigger and cause, whenever a process is killed
     "firings",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
@@ -77,7 +77,7 @@ webhooks = Table(
     Column("status", Text, nullable=False),  # running, paused
     Column("created_by", Text, nullable=False),
     time_column("created_at", now=True),
-    time_column("silent_since", nullable=True),  # no call was answered since then; null: the last one was
+    time_column("silent_since", nullable=True),  # no call was answered since then; null: the last call was answered
     time_column("retry_at", nullable=True),  # of a silent one: no call before
 )
 

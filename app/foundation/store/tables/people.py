@@ -1,4 +1,4 @@
-"""What is stored of the people who are decided for: consent, feedback, erasure.
+"""What is stored about the people behind the decisions: consent, feedback, erasure.
 
 An index on ``unit_id`` finds everything about one unit: a decision reads it while somebody waits, and an erasure must find all
 of it.
@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from app.foundation.store.tables.base import metadata, time_column
 
-consents = Table(  # append-only: the newest line of a unit and purpose is what holds
+consents = Table(  # append-only: the newest line of a unit and purpose applies
     "consents",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
@@ -24,7 +24,7 @@ consents = Table(  # append-only: the newest line of a unit and purpose is what 
     Index("consents_unit", "unit_id", "purpose", "id"),
 )
 
-restrictions = Table(  # one line for each unit that denied or revoked something: what every decision is held against
+restrictions = Table(  # one line for each unit that denied or revoked something: every decision reads it
     "restrictions",
     metadata,
     Column("unit_id", Text, primary_key=True),
@@ -40,7 +40,7 @@ feedback = Table(
     Column("unit_id", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("kind", Text, nullable=False),  # thumbs, stars, score, reason, comment, dismissed, not_interested
-    Column("value", JSON, nullable=True),  # as given; null: the kind says it all
+    Column("value", JSON, nullable=True),  # as given; null: the kind takes no value
     Column("comment", Text, nullable=True),
     time_column("occurred_at"),
     time_column("received_at", now=True),
@@ -66,7 +66,7 @@ erasures = Table(
     "erasures",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("unit_hash", Text, nullable=False),  # keyed hash: tells later that this unit was erased, not who it was
+    Column("unit_hash", Text, nullable=False),  # keyed hash: shows later that this unit was erased, not who it was
     Column("unit_id", Text, nullable=True),  # null once it is done
     Column("status", Text, nullable=False),  # waiting, done
     Column("receipt", JSON, nullable=True),

@@ -11,7 +11,7 @@ reports = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("experiment_id", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),  # results
-    Column("segment", Text, nullable=True),  # the context field that it is split by
+    Column("segment", Text, nullable=True),  # the context field that splits it
     Column("body", JSONB, nullable=False),
     Column("seconds", Double, nullable=False),  # what it took to compute
     time_column("computed_at", now=True),

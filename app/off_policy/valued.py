@@ -1,0 +1,121 @@
+"""Values one policy on the rows that it had not learned: its line in the table, and what each decision contributes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.foundation.formats.intervals import document_of
+from app.off_policy.documents import CoursePoint, PolicyLine
+from app.off_policy.list_values import value_lists
+from app.off_policy.log_table import LogTable
+from app.off_policy.policies import Target
+from app.off_policy.policy_line import described, policy_line, too_few
+from experiments import value_course
+from experiments.estimators import importance_weights
+from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
+from experiments.value_course import Course
+from experiments.verdict import Verdict
+
+MIN_SCORED = 100  # rows that a policy may score; with fewer it has no value
+FloatArray = NDArray[np.float64]
+
+
+class Sample(NamedTuple):
+    """The evaluated part of a log."""
+
+    late: LogTable
+    predictions: FloatArray  # (n, K) of each eligible action, out of fold
+    bounds: tuple[float, float]  # of rewards
+    alpha: float
+
+
+class Valued(NamedTuple):
+    """One policy with its value. A case is a decision, or a list where the experiment answers lists."""
+
+    line: PolicyLine
+    contributions: FloatArray  # (cases,) their mean is the doubly robust value; NaN where the policy may not be scored
+    verdict: Verdict | None  # null: too few rows
+
+
+def value(sample: Sample, target: Target, tick: Callable[[int], None]) -> Valued:
+    """Value a policy on the rows that it may score."""
+    late = sample.late
+    allowed = target.may_score(late)
+    if late.answers_lists:  # a list counts as a whole
+        whole = np.bincount(late.group, weights=~allowed) == 0
+        allowed = whole[late.group]
+    rows, cases = np.flatnonzero(allowed), int(late.group.max()) + 1
+    contributions = np.full(cases, np.nan)
+    if len(rows) < MIN_SCORED:
+        return Valued(too_few(target, len(rows), len(late), MIN_SCORED), contributions, None)
+    part = late if len(rows) == len(late) else late.take(rows)
+    chances, predictions = target.probabilities(part, tick), sample.predictions[rows]
+    if late.answers_lists:
+        lists = value_lists(part, target, chances, predictions, (sample.bounds, sample.alpha))
+        contributions[late.group[rows[lists.first_rows]]] = lists.contributions
+        return Valued(lists.line, contributions, lists.verdict)
+    line, verdict, contributions[rows] = _decisions(part, target, chances, sample._replace(predictions=predictions))
+    return Valued(line, contributions, verdict)
+
+
+def _decisions(
+    part: LogTable, target: Target, chances: FloatArray, sample: Sample
+) -> tuple[PolicyLine, Verdict, FloatArray]:
+    rows = np.arange(len(part))
+    q, v = sample.predictions[rows, part.chosen], (sample.predictions * chances).sum(axis=1)
+    target_chances = np.minimum(chances[rows, part.chosen], 1.0)
+    possible = possible_weights(part, chances)
+    report = evaluate_rows(
+        part.propensity,
+        target_chances,
+        part.reward,
+        model=ModelColumns(q, v),
+        unit=part.clusters,
+        assumptions=Assumptions(sample.alpha, reward_range=sample.bounds, possible_weight=possible),
+        unsupported_mass=part.unsupported(chances),
+    )
+    w = importance_weights(part.propensity, target_chances)
+    contributions = v + w * (part.reward - q)
+    line = described(policy_line(target, report, w), target, part)
+    if report.verdict.identified:
+        modelled = report.headline.estimator == "dr"
+        course = Course(
+            w,
+            part.reward,
+            contributions if modelled else w * part.reward,
+            np.ones_like(w) if modelled else w,
+            possible,
+            part.clusters,
+            sample.bounds,
+        )
+        line.course = _course(course, report, part, sample.alpha)
+    return line, report.verdict, contributions
+
+
+def _course(course: Course, report: OffPolicyReport, part: LogTable, alpha: float) -> list[CoursePoint]:
+    """The headline over time; its last point is the headline itself."""
+    points = (value_course.of_rows if course.unit is None else value_course.of_units)(course, alpha)
+    lead = report.headline
+    points[-1] = points[-1]._replace(value=lead.value, interval=lead.always_valid)
+    return [
+        CoursePoint(
+            decisions=point.rows,
+            at=part.rows[point.rows - 1].decided_at.isoformat(),
+            value=point.value,
+            interval=document_of(point.interval),
+        )
+        for point in points
+    ]
+
+
+def possible_weights(late: LogTable, chances: FloatArray) -> FloatArray:
+    """The largest weight that any action of each row could have had, shape (n,); infinite where weights have no bound.
+
+    They have none when the log has only the chosen action's probability (an imported log), or when the target takes an
+    action that could not be logged.
+    """
+    weights = np.divide(chances, late.logged, out=np.zeros_like(chances), where=late.logged > 0)
+    unbounded = ((chances > 0) & (late.logged <= 0)).any(axis=1)
+    return np.asarray(np.where(unbounded, np.inf, weights.max(axis=1)))

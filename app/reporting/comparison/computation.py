@@ -1,0 +1,35 @@
+"""What all metrics of one computation have in common."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from app.design.experiment_config import ExperimentConfig
+from app.reporting.comparison.stretches import Ends, Stretch
+from app.reporting.store.metric_sums import Scope
+from app.reporting.store.results import Overview
+
+
+class Computation(NamedTuple):
+    """What all metrics of one computation have in common."""
+
+    connection: Connection
+    experiment_id: int
+    config: ExperimentConfig
+    segment: str | None
+    until: datetime | None
+    as_of: datetime
+    seen: Overview
+    stretches: Sequence[Stretch]
+    feedback_version: int
+
+    @property
+    def arms(self) -> list[str]:
+        return [arm.key for arm in self.config.arms]
+
+    def scope(self, ends: Ends) -> Scope:
+        """The outcomes that count for some arms."""
+        versions = tuple(stretch.first_version for stretch in self.stretches)
+        return Scope(self.experiment_id, self.as_of, self.segment, self.until, versions, ends.by_stretch)

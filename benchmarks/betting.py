@@ -1,7 +1,7 @@
 """The betting sequence of Waudby-Smith, Wu, Ramdas et al. (2022), for comparison; Loopwise does not offer it.
 
 It assumes that all rows have one value. It misses when the value drifts, its running intersection is then empty, and it
-is wider than `experiments.value_sequence` where the value is constant: see `python -m benchmarks sequences`.
+is wider than `experiments.off_policy.value_sequence` where the value is constant: see `python -m benchmarks sequences`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.trajectories import CapRatios, TrajectoryValue, cap_ratios, used, value
+from experiments.off_policy.trajectories import CapRatios, TrajectoryValue, cap_ratios, used, value
 from experiments.validation import FloatArray
 
 DAY = 86_400.0

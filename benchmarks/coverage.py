@@ -25,8 +25,10 @@ import numpy.typing as npt
 from benchmarks import betting
 from benchmarks.coverage_alarms import false_alarms, lost_exposures
 from benchmarks.tally import Tally, print_tally
-from experiments import adaptive, likelihood, report, sequences, sums
-from experiments.report_lines import Settings
+from experiments import sequences, sums
+from experiments.off_policy import adaptive, likelihood
+from experiments.policy_reports import report
+from experiments.policy_reports.report_lines import Settings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

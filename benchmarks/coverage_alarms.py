@@ -4,7 +4,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from experiments import choices, group_sequential, health, sequences
+from experiments import sequences
+from experiments.arms import group_sequential
+from experiments.logs import choices, health
 
 
 def false_alarms(runs: int, seed: int = 3) -> dict[str, float]:

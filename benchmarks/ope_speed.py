@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from experiments import intervals, sums
+from experiments import sums
+from experiments.off_policy import intervals
 from experiments.validation import FloatArray
 
 CHUNK = 1 << 14

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from scipy.stats import norm
 
-from experiments.comparison import ArmEstimate, relative_lift
+from experiments.arms.comparison import ArmEstimate, relative_lift
 from experiments.results import Interval
 from experiments.sequences import mixture_tau, mixture_test
 

@@ -12,7 +12,8 @@ import time
 
 import numpy as np
 
-from experiments import candidates, estimators, verdict
+from experiments.off_policy import estimators, verdict
+from experiments.policy_reports import candidates
 
 UNITS, ROWS, ACTIONS, CONTEXTS, BATCHES = 300, 3000, 5, 4, 10
 FLOOR, SHARES = 0.2, (0.4, 0.6)

@@ -21,8 +21,9 @@ import numpy as np
 
 from benchmarks import betting
 from benchmarks.sequence_worlds import WORLDS, Floats, Rows, World
-from experiments import intervals, sequences, value_sequence, verdict
-from experiments.report_lines import ASYMPTOTIC_REWARDS
+from experiments import sequences
+from experiments.off_policy import intervals, value_sequence, verdict
+from experiments.policy_reports.report_lines import ASYMPTOTIC_REWARDS
 from experiments.results import Interval
 
 LOOKS, RUNS_AT_ONCE, ALPHA, SEED = 50, 50, 0.05, 17

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from experiments import estimators, intervals, unit_sums
+from experiments.off_policy import estimators, intervals, unit_sums
+from experiments.off_policy.verdict import MIN_EFFECTIVE_UNITS
 from experiments.results import Interval
-from experiments.verdict import MIN_EFFECTIVE_UNITS
 
 Floats = npt.NDArray[np.float64]
 UNITS = (8, 20, 50, 200, 1000)

@@ -2,7 +2,7 @@
 
 The gamma-exponential sequence needs rows in time order and holds for logs of adaptive policies, because it uses only
 E[w r | past]; it covers the running average of V over the rounds so far, also when V drifts. It is kept for comparison
-with vw-estimators: `experiments.value_sequence` is narrower. The asymptotic sequence takes any influence-function
+with vw-estimators: `experiments.off_policy.value_sequence` is narrower. The asymptotic sequence takes any influence-function
 estimate and must wait for the effective-sample-size gate. This module must never use a row to predict itself.
 """
 

@@ -205,7 +205,7 @@ def finish(m: Moments, *, with_model: bool) -> dict[str, LinearEstimate]:
     """Every estimator that the sums support, by name, from moments over rows or over unit sums.
 
     Self-normalised estimators need a positive mean weight, and are left out when it is 0. Formulas and sources:
-    `experiments.estimators`, which computes the same from arrays.
+    `experiments.off_policy.estimators`, which computes the same from arrays.
     """
     mean = m.mean / m.mean[ROWS]
     out = {

@@ -7,8 +7,8 @@ from rich import box
 from rich.table import Table
 
 from app.foundation.fields import JsonObject
-from experiments.estimators import logged_value
-from experiments.intervals import normal, standard_error
+from experiments.off_policy.estimators import logged_value
+from experiments.off_policy.intervals import normal, standard_error
 
 PERIODS = 12
 

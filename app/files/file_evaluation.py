@@ -1,7 +1,7 @@
 """The off-policy report of a file of decisions, as plain JSON values. It needs no server.
 
-`app.files.file_columns` reads the file, `experiments.report` and `experiments.adaptive` compute the statistics. This module
-must never use a database or a network.
+`app.files.file_columns` reads the file, `experiments.policy_reports.report` and `experiments.off_policy.adaptive` compute the
+statistics. This module must never use a database or a network.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 from app.files.file_columns import Columns, located, read_columns
 from app.files.refused import FileRefused
-from experiments.adaptive import ActionValue, WeightedEstimate, action_values
-from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
-from experiments.report_lines import EstimatorReport
+from experiments.off_policy.adaptive import ActionValue, WeightedEstimate, action_values
+from experiments.off_policy.verdict_words import sentences
+from experiments.policy_reports.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
+from experiments.policy_reports.report_lines import EstimatorReport
 from experiments.results import Interval
 from experiments.validation import DISTRIBUTION_TOLERANCE, DataError, refuse_first
-from experiments.verdict_words import sentences
 
 
 class EvaluateRequest(NamedTuple):
-    """The options of `loopwise evaluate`: names of columns, and assumptions as in `experiments.report.Assumptions`."""
+    """The options of `loopwise evaluate`: names of columns, and the assumptions of a report."""
 
     propensity: str
     target_probability: str

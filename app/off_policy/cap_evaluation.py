@@ -1,7 +1,7 @@
 """Estimates what a tighter cap would have been worth, from a log that was collected under a looser cap or none.
 
 We evaluate the cap as a policy: after a unit had as many messages as the cap allows, its actions have probability 0. See
-``experiments.trajectories`` for the method and its assumptions.
+``experiments.off_policy.trajectories`` for the method and its assumptions.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from app.off_policy.documents import CapAnswer
 from app.off_policy.store import cap_evaluations as store
 from app.off_policy.store.cap_evaluations import CapRow, Said
 from app.registry.lookup import stored_experiment
-from experiments.trajectories import TrajectoryValue, cap_ratios, used, value
+from experiments.off_policy.trajectories import TrajectoryValue, cap_ratios, used, value
 from experiments.validation import DataError
 
 ASSUMPTIONS = (

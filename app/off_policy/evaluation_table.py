@@ -2,8 +2,8 @@
 
 No policy is scored on what it learned (``app.off_policy.policies``), and a difference uses only what neither had learned.
 The headline is doubly robust: the reward model of a row is fitted on earlier rows only, so with the logged propensities the
-value is unbiased also on the log of a learner. A search corrects for the number of candidates (``experiments.candidates``)
-and never names one that the log does not support.
+value is unbiased also on the log of a learner. A search corrects for the number of candidates
+(``experiments.policy_reports.candidates``) and never names one that the log does not support.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from app.off_policy.search import Baseline, corrected, difference, search
 from app.off_policy.valued import Sample, Valued, value
 from bandits.examples import TrainingDataError
 from bandits.model_file import ModelError
-from experiments import lists
+from experiments.off_policy import lists
 from experiments.validation import DataError
 
 NOT_POSSIBLE = (DataError, ModelError, TrainingDataError)

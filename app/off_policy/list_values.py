@@ -10,13 +10,14 @@ from app.off_policy.documents import CoursePoint, EstimatorLine, PolicyLine, Pos
 from app.off_policy.log_table import LogTable, clusters
 from app.off_policy.policies import Target
 from app.off_policy.policy_line import described, histogram, reasons_of, too_few
-from experiments import lists, unit_sums, value_course
-from experiments.headline import hull
-from experiments.lists import ListColumns
-from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
+from experiments.off_policy import lists, unit_sums
+from experiments.off_policy.lists import ListColumns
+from experiments.off_policy.verdict import Reason, Status, Verdict
+from experiments.policy_reports import value_course
+from experiments.policy_reports.headline import hull
+from experiments.policy_reports.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
+from experiments.policy_reports.value_course import Course
 from experiments.results import Interval, missing
-from experiments.value_course import Course
-from experiments.verdict import Reason, Status, Verdict
 
 FloatArray = NDArray[np.float64]
 MIN_LISTS = 50

@@ -22,7 +22,7 @@ from bandits.examples import Example
 from bandits.model import Predictor, distribution
 from bandits.policy import FixedPolicy, Policy
 from bandits.reward_model import row_line
-from experiments.folds import forward_folds
+from experiments.off_policy.folds import forward_folds
 
 FloatArray = NDArray[np.float64]
 

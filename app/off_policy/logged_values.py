@@ -16,7 +16,7 @@ from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.verification.store import browse
 from bandits.contributions import names_of
-from experiments.agreement import Agreement, agreement
+from experiments.off_policy.agreement import Agreement, agreement
 
 LISTED = 50
 CONTEXTS = 200  # newest decisions that are searched for context fields

@@ -11,9 +11,9 @@ from app.off_policy.documents import EstimatorLine, PolicyLine, WeightHistogram
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Target
-from experiments.report import OffPolicyReport
-from experiments.verdict import Reason, Status, Verdict
-from experiments.verdict_words import sentences
+from experiments.off_policy.verdict import Reason, Status, Verdict
+from experiments.off_policy.verdict_words import sentences
+from experiments.policy_reports.report import OffPolicyReport
 
 HISTOGRAM = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 NOT_POSSIBLE = "not_possible"  # the reason code of a candidate that cannot be evaluated at all

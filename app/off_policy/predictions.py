@@ -7,8 +7,8 @@ from app.foundation.formats.intervals import document_of
 from app.off_policy.documents import CalibrationBin
 from app.off_policy.log_table import LogTable
 from bandits import reward_model
-from experiments.calibration import bins
-from experiments.folds import earlier_means
+from experiments.off_policy.calibration import bins
+from experiments.off_policy.folds import earlier_means
 
 FOLDS = 4
 MODEL_ROWS = 200  # rows before a fold from which a reward model is fitted

@@ -8,8 +8,8 @@ from app.off_policy.documents import ActionLine, ArmActions, Realised
 from app.off_policy.list_values import columns_of
 from app.off_policy.log_table import LogTable, clusters
 from app.off_policy.valued import Sample
-from experiments import adaptive, estimators, lists, unit_sums
-from experiments.unit_sums import UnitSums
+from experiments.off_policy import adaptive, estimators, lists, unit_sums
+from experiments.off_policy.unit_sums import UnitSums
 
 MIN_SIDE = 50  # evaluated decisions on each side of a comparison of prediction and outcome
 MOST_ACTIONS = 20  # whose values are shown

@@ -10,12 +10,12 @@ from app.foundation.formats.intervals import document_of
 from app.off_policy.documents import PolicyLine, Search, SearchLine, ValueDifference
 from app.off_policy.log_table import clusters
 from app.off_policy.valued import Valued
-from experiments import unit_sums
-from experiments.candidates import Candidate, Gap, detectable_difference, gap_of, judge
-from experiments.headline import not_normal, refused_difference
+from experiments.off_policy import unit_sums
+from experiments.off_policy.verdict import Verdict
+from experiments.off_policy.verdict_words import WORDS
+from experiments.policy_reports.candidates import Candidate, Gap, detectable_difference, gap_of, judge
+from experiments.policy_reports.headline import not_normal, refused_difference
 from experiments.results import Interval
-from experiments.verdict import Verdict
-from experiments.verdict_words import WORDS
 
 FloatArray = NDArray[np.float64]
 MIN_COMPARED = 2  # units; a standard error needs so many

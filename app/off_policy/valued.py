@@ -12,11 +12,11 @@ from app.off_policy.list_values import value_lists
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Target
 from app.off_policy.policy_line import described, policy_line, too_few
-from experiments import value_course
-from experiments.estimators import importance_weights
-from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
-from experiments.value_course import Course
-from experiments.verdict import Verdict
+from experiments.off_policy.estimators import importance_weights
+from experiments.off_policy.verdict import Verdict
+from experiments.policy_reports import value_course
+from experiments.policy_reports.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
+from experiments.policy_reports.value_course import Course
 
 MIN_SCORED = 100  # rows that a policy may score; with fewer it has no value
 FloatArray = NDArray[np.float64]

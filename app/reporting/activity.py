@@ -36,7 +36,7 @@ from app.reporting.documents.activity import (
 from app.reporting.store import activity as store
 from app.reporting.store.activity import Span, Stretch
 from bandits.policy import BanditPolicy, parse_policy
-from experiments.comparison import ArmEstimate, arm_estimate
+from experiments.arms.comparison import ArmEstimate, arm_estimate
 from experiments.sums import Moments
 
 KIND = "activity"

@@ -1,7 +1,7 @@
 """What people say, compared with what they do: counts, answer rates, agreement and response bias, by arm and segment.
 
 The worker computes the report and stores the newest (``latest``); pages and the API serve it with its age. Every figure
-describes the newest settled decisions of units that may be analysed. ``experiments.feedback_agreement`` defines each figure.
+describes the newest settled decisions of units that may be analysed. ``experiments.logs.feedback_agreement`` defines each figure.
 """
 
 import time
@@ -38,7 +38,7 @@ from app.reporting.store import feedback_report as store
 from app.reporting.store.feedback_report import Comment, Count, Said, Settled
 from bandits.feedback import Answer, explicit_worth
 from bandits.rewards import RewardEvent, join
-from experiments.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
+from experiments.logs.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
 from experiments.results import Interval, missing
 
 KIND = "feedback"

@@ -30,8 +30,8 @@ from app.reporting.documents.health import (
 from app.reporting.results import check_segment
 from app.reporting.store import choices, results
 from app.reporting.store.choices import Choice
-from experiments.choices import ChoiceBalance, ChoiceSums, balance_by_group, choice_sums, merge_choices
-from experiments.health import concentration, missing_rewards
+from experiments.logs.choices import ChoiceBalance, ChoiceSums, balance_by_group, choice_sums, merge_choices
+from experiments.logs.health import concentration, missing_rewards
 
 KIND = "health"
 FACTOR = 50.0  # computing takes at most 1 / FACTOR of a worker's time

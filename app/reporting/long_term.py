@@ -27,7 +27,7 @@ from app.reporting.documents.long_term import (
 from app.reporting.store import long_term as store
 from app.reporting.store import results
 from app.reporting.store.long_term import Step
-from experiments.surrogate import PairSums, surrogate
+from experiments.logs.surrogate import PairSums, surrogate
 
 KIND = "long_term"
 EVERY_S = 900.0

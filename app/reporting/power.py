@@ -22,10 +22,10 @@ from app.reporting.planning_request import BanditPlan, MetricPlan, PowerRequest
 from app.reporting.store import results
 from app.reporting.store.metric_sums import ArmSums, Scope, arm_sums
 from bandits.policy import FixedPolicy, parse_policy
-from experiments import bandit_planning, planning
-from experiments.arm_sequence import TUNED_AT
-from experiments.comparison import DEN, NUM, linear_variance
-from experiments.planning import Baseline
+from experiments.arms.arm_sequence import TUNED_AT
+from experiments.arms.comparison import DEN, NUM, linear_variance
+from experiments.designs import bandit_planning, planning
+from experiments.designs.planning import Baseline
 from experiments.validation import DataError
 
 LOG_ROWS = 100_000  # newest decisions that a baseline is taken from

@@ -40,7 +40,7 @@ from app.reporting.documents.results import (
 )
 from app.reporting.store import excluded_units, reports, results
 from bandits.policy import BanditPolicy, parse_policy
-from experiments.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
+from experiments.arms.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")

@@ -12,8 +12,8 @@ from app.reporting.documents.results import ComparisonLine, RuleVerdict
 from app.simulation.player import Look, Truth
 from app.simulation.report import ClaimLine
 from app.simulation.world import World
-from experiments.choices import ALPHA
-from experiments.health import ANYTIME_ALERT_BELOW
+from experiments.logs.choices import ALPHA
+from experiments.logs.health import ANYTIME_ALERT_BELOW
 
 WORDS: Final[dict[str, str]] = {
     "every_look": "the always-valid interval covers the truth at every look",

@@ -9,7 +9,7 @@ from app.reporting.health_checks import MAX_GROUPS
 from app.simulation.course import Course
 from app.simulation.people import Log
 from app.simulation.values import draw_values
-from experiments.choices import ChoiceSums, balance_by_group, choice_sums, merge_choices
+from experiments.logs.choices import ChoiceSums, balance_by_group, choice_sums, merge_choices
 from experiments.validation import BoolArray, FloatArray, IntArray
 
 Groups = dict[str, ChoiceSums]

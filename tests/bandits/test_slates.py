@@ -19,7 +19,7 @@ from bandits.policy import (
     policy_to_json,
 )
 from bandits.reward_model import fit, predict, row_line
-from experiments.slates import pseudo_inverse, standard_ips
+from experiments.off_policy.slates import pseudo_inverse, standard_ips
 from tests.bandits.slates_support import (
     BUTTONS,
     COMBINATIONS,

@@ -15,7 +15,7 @@ from app.files.transfer import export_log
 from app.off_policy import evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.verification.replay import replay
-from experiments.slates import pseudo_inverse, standard_ips
+from experiments.off_policy.slates import pseudo_inverse, standard_ips
 from tests.service import Loop, bandit, query
 
 CHOICES = {"subject": ["progress", "question", "news"], "tone": ["warm", "brisk"], "ask": ["now", "later"]}

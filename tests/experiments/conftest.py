@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from experiments.estimators import importance_weights
+from experiments.off_policy.estimators import importance_weights
 
 REFERENCE = Path(__file__).parent / "reference"
 Floats = npt.NDArray[np.float64]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.adjustment import adjust_strata
-from experiments.arm_cells import ArmCell, Stratum
-from experiments.comparison import arm_moments
-from experiments.cuped import cuped
-from experiments.strata import Level, compare_strata
+from experiments.arms.adjustment import adjust_strata
+from experiments.arms.arm_cells import ArmCell, Stratum
+from experiments.arms.comparison import arm_moments
+from experiments.arms.cuped import cuped
+from experiments.arms.strata import Level, compare_strata
 from experiments.sums import moments
 from experiments.validation import DataError, FloatArray
 

@@ -1,6 +1,6 @@
 """Estimators agree when all of their intervals share a value."""
 
-from experiments.agreement import Agreement, agreement
+from experiments.off_policy.agreement import Agreement, agreement
 
 
 def test_intervals_with_a_value_in_common_agree_and_the_common_part_is_named() -> None:

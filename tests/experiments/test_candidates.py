@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import candidates, estimators, report_lines, verdict, verdict_words
-from experiments.candidates import Gap
+from experiments.off_policy import estimators, verdict, verdict_words
+from experiments.policy_reports import candidates, report_lines
+from experiments.policy_reports.candidates import Gap
 
 SOUND = verdict.Verdict(verdict.Status.IDENTIFIED, ())
 BROKEN = verdict.Verdict(

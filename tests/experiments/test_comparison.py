@@ -9,11 +9,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from experiments import bayes, comparison, cuped, multiplicity, proportions
-from experiments.arm_cells import ArmCell, Stratum
-from experiments.comparison import ArmEstimate
-from experiments.non_inferiority import non_inferiority
-from experiments.strata import compare_strata
+from experiments import multiplicity
+from experiments.arms import bayes, comparison, cuped, proportions
+from experiments.arms.arm_cells import ArmCell, Stratum
+from experiments.arms.comparison import ArmEstimate
+from experiments.arms.non_inferiority import non_inferiority
+from experiments.arms.strata import compare_strata
 from experiments.sums import Moments
 from experiments.validation import DataError
 

@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from experiments import (
-    adaptive,
-    bandit_planning,
-    estimators,
-    folds,
-    group_sequential,
-    intervals,
-    planning,
-    report,
-    verdict,
-)
-from experiments.arm_cells import ArmCell, Stratum
-from experiments.strata import Level, compare_strata
+from experiments.arms import group_sequential
+from experiments.arms.arm_cells import ArmCell, Stratum
+from experiments.arms.strata import Level, compare_strata
+from experiments.designs import bandit_planning, planning
+from experiments.off_policy import adaptive, estimators, folds, intervals, verdict
+from experiments.policy_reports import report
 from experiments.sums import Moments
 from experiments.validation import DataError
 

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from experiments import estimators, slates
+from experiments.off_policy import estimators, slates
 from experiments.validation import DataError
 
 RNG = np.random.default_rng(11)

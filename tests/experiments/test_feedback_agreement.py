@@ -8,7 +8,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from experiments.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
+from experiments.logs.feedback_agreement import MIN_UNITS, answer_rate, rank_agreement, response_bias
 from experiments.validation import DataError
 
 pytestmark = pytest.mark.slow

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments import report
-from experiments.headline import ENLARGED, headline, hull
-from experiments.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
+from experiments.policy_reports import report
+from experiments.policy_reports.headline import ENLARGED, headline, hull
+from experiments.policy_reports.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
 from experiments.results import Interval, missing
 from experiments.validation import DataError
 

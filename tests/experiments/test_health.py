@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from experiments import choices, health
+from experiments.logs import choices, health
 from experiments.multiplicity import adjust
 from experiments.validation import DataError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import intervals
-from experiments.intervals import WeightSums, weight_sums
+from experiments.off_policy import intervals
+from experiments.off_policy.intervals import WeightSums, weight_sums
 from experiments.results import Interval
 from experiments.sums import WR, Moments, W
 from experiments.validation import DataError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from experiments import intervals, likelihood
+from experiments.off_policy import intervals, likelihood
 from experiments.validation import DataError
 
 

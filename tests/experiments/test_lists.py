@@ -5,8 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from experiments import lists
-from experiments.lists import ListColumns
+from experiments.off_policy import lists
+from experiments.off_policy.lists import ListColumns
 
 ACTIONS, POSITIONS = 4, 3
 RANDOM = np.random.default_rng(5)

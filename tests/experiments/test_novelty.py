@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.novelty import days_since_first, trend
+from experiments.arms.novelty import days_since_first, trend
 
 
 def test_a_fading_effect_has_a_slope_and_a_steady_one_has_not() -> None:

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from experiments import proportion_test
-from experiments.proportion_test import Counts
+from experiments.arms import proportion_test
+from experiments.arms.proportion_test import Counts
 from experiments.validation import DataError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.shrinkage import shrink
+from experiments.arms.shrinkage import shrink
 from experiments.validation import DataError
 
 

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import choices, comparison, cuped, estimators, intervals, report, sequences, sums, value_sequence
-from experiments.report_lines import Settings
+from experiments import sequences, sums
+from experiments.arms import comparison, cuped
+from experiments.logs import choices
+from experiments.off_policy import estimators, intervals, value_sequence
+from experiments.policy_reports import report
+from experiments.policy_reports.report_lines import Settings
 from experiments.sums import Thresholds
 from experiments.validation import DataError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.surrogate import PairSums, surrogate
+from experiments.logs.surrogate import PairSums, surrogate
 from experiments.validation import FloatArray
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.caps import DAY, Log, evaluated, ragged, ratios, simulate, truth
-from experiments.trajectories import used, value
+from experiments.off_policy.trajectories import used, value
 from experiments.validation import DataError
 
 pytestmark = pytest.mark.slow

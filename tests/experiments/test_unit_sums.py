@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from benchmarks import unit_coverage
-from experiments import intervals, report, unit_sums, verdict
-from experiments.unit_sums import UnitSums
+from experiments.off_policy import intervals, unit_sums, verdict
+from experiments.off_policy.unit_sums import UnitSums
+from experiments.policy_reports import report
 
 UNIT = (0.0, 1.0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import sequences as benchmark
 from benchmarks.sequence_worlds import WORLDS
-from experiments import value_sequence
+from experiments.off_policy import value_sequence
 from experiments.validation import DataError
 
 UNIT = (0.0, 1.0)

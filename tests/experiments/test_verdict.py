@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from experiments.verdict import Diagnostics, Reason, Status, judge, unsupported_mass, weight_z
-from experiments.verdict_words import OF_THE_PLATFORM, WORDS, page_sentence, sentence
+from experiments.off_policy.verdict import Diagnostics, Reason, Status, judge, unsupported_mass, weight_z
+from experiments.off_policy.verdict_words import OF_THE_PLATFORM, WORDS, page_sentence, sentence
 
 SOUND = Diagnostics(10_000, 1.01, 0.01, 3000.0, 20.0, 0.0, 0.5, 800.0, 50.0)
 

@@ -67,8 +67,8 @@ CORE = (
     Target("bandits/distribution.py", ("tests/bandits/test_distribution.py",)),
     Target("bandits/rewards.py", ("tests/bandits/test_rewards_and_cost.py",)),
     Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
-    Target("experiments/verdict.py", ("tests/experiments/test_verdict.py",)),
-    Target("experiments/intervals.py", ("tests/experiments/test_interval_formulas.py",)),
+    Target("experiments/off_policy/verdict.py", ("tests/experiments/test_verdict.py",)),
+    Target("experiments/off_policy/intervals.py", ("tests/experiments/test_interval_formulas.py",)),
     Target("app/foundation/secrets.py", ("tests/foundation/test_secrets.py",)),
     Target(
         "app/foundation/group_commit.py",
@@ -109,7 +109,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "all jobs of a batch have one handler"
         ),
     },
-    "experiments/verdict.py": {
+    "experiments/off_policy/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",
     },
 }

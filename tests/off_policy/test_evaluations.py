@@ -21,7 +21,7 @@ from app.registry.store import experiments
 from bandits.encoding import encode_action, encode_context
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, parse_policy
-from experiments.choices import choice_balance, choice_sums
+from experiments.logs.choices import choice_balance, choice_sums
 from tests.lab import Lab, arm, sound
 from tests.service import query
 

@@ -8,7 +8,7 @@ import pytest
 from app.foundation.errors import NotFound, Unprocessable
 from app.reporting import health_checks, home
 from app.reporting.comparison.sample_ratio import SeenUnits, judge
-from experiments.health import sample_ratio
+from experiments.logs.health import sample_ratio
 from tests.lab import AB, Lab, arm
 from tests.service import query
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.comparison import compare_quantiles
+from experiments.arms.comparison import compare_quantiles
 from tests.lab import AB, Lab, arm
 
 SLOWEST = {"key": "slow", "role": "primary", "source": {"type": "quantile", "metric": "seconds", "quantile": 0.8}}

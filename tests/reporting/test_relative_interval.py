@@ -12,7 +12,7 @@ from app.reporting.comparison import result_lines
 from app.reporting.comparison.result_lines import Pair, StratumKey
 from app.reporting.documents.results import ComparisonLine
 from app.reporting.store.metric_sums import ArmSums
-from experiments.comparison import ArmEstimate, relative_lift
+from experiments.arms.comparison import ArmEstimate, relative_lift
 from experiments.sequences import mixture_tau, mixture_test
 from tests.lab import AB
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bandits.rewards import RewardEvent, join
-from experiments.comparison import FIELLER_BELOW, ArmEstimate, fieller
+from experiments.arms.comparison import FIELLER_BELOW, ArmEstimate, fieller
 from tests.lab import AB, Lab
 from tests.service import query
 

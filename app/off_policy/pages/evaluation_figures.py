@@ -12,8 +12,8 @@ from app.off_policy.documents import EvaluationResult, PolicyLine, Realised, Sea
 from app.off_policy.logged_values import Policy
 from app.off_policy.policies import BASIS
 from app.off_policy.policy_line import NOT_POSSIBLE
-from experiments.agreement import Agreement
-from experiments.verdict_words import page_sentence
+from experiments.off_policy.agreement import Agreement
+from experiments.off_policy.verdict_words import page_sentence
 
 ESTIMATORS = {
     "dr": "doubly robust",

@@ -13,7 +13,7 @@ from app.reporting.comparison.stretches import Ends
 from app.reporting.documents.results import DailyEffect, DailyEffects
 from app.reporting.store import metric_sums
 from app.reporting.store.metric_sums import ArmSums
-from experiments.novelty import days_since_first, trend
+from experiments.arms.novelty import days_since_first, trend
 
 MOST_DAYS = 400  # the newest
 

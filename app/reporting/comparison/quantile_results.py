@@ -15,9 +15,9 @@ from app.reporting.comparison.stretches import Ends
 from app.reporting.documents.results import ArmValue
 from app.reporting.store import quantiles
 from app.reporting.store.quantiles import ArmQuantile
-from experiments.arm_sequence import TUNED_AT, Design, Support, always_valid
-from experiments.comparison import ArmEstimate, compare_quantile_estimates, woodruff
-from experiments.strata import StratifiedComparison
+from experiments.arms.arm_sequence import TUNED_AT, Design, Support, always_valid
+from experiments.arms.comparison import ArmEstimate, compare_quantile_estimates, woodruff
+from experiments.arms.strata import StratifiedComparison
 
 
 def compared(computation: Computation, metric: MetricSpec, source: QuantileSource) -> list[Compared]:

@@ -24,14 +24,14 @@ from app.reporting.documents.results import (
     StoredResults,
 )
 from app.reporting.store.metric_sums import ArmSums
-from experiments.adjustment import adjust_strata
-from experiments.arm_cells import ArmCell, Stratum
-from experiments.arm_sequence import TUNED_AT
-from experiments.comparison import Comparison, arm_estimate
+from experiments.arms.adjustment import adjust_strata
+from experiments.arms.arm_cells import ArmCell, Stratum
+from experiments.arms.arm_sequence import TUNED_AT
+from experiments.arms.comparison import Comparison, arm_estimate
+from experiments.arms.non_inferiority import non_inferiority
+from experiments.arms.strata import Level, StratifiedComparison, compare_strata
 from experiments.multiplicity import adjust
-from experiments.non_inferiority import non_inferiority
 from experiments.results import missing
-from experiments.strata import Level, StratifiedComparison, compare_strata
 from experiments.sums import Moments, merge_moments
 from experiments.validation import DataError
 

@@ -20,7 +20,7 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.results import SampleRatio
 from app.reporting.store import results
 from app.reporting.store.results import Assigned, Overview
-from experiments.health import ANYTIME_ALERT_BELOW, CONCENTRATIONS, average_bet, share_bets
+from experiments.logs.health import ANYTIME_ALERT_BELOW, CONCENTRATIONS, average_bet, share_bets
 
 
 class SeenUnits(NamedTuple):

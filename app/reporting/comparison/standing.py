@@ -8,9 +8,9 @@ from app.design.metric_config import MetricSpec
 from app.foundation.formats.intervals import document_of
 from app.reporting.comparison.result_lines import Compared
 from app.reporting.documents.results import ChanceToWin, ComparisonLine, ShrunkEffect
-from experiments import bayes
-from experiments.shrinkage import shrink
-from experiments.strata import StratifiedComparison
+from experiments.arms import bayes
+from experiments.arms.shrinkage import shrink
+from experiments.arms.strata import StratifiedComparison
 
 MIN_SEGMENTS = 3  # whose spread can be told from their noise
 

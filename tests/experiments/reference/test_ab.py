@@ -11,9 +11,11 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats import proportion as sm_proportion
 
-from experiments import comparison, cuped, multiplicity, planning, proportions
-from experiments.comparison import DEN, NUM
-from experiments.non_inferiority import non_inferiority
+from experiments import multiplicity
+from experiments.arms import comparison, cuped, proportions
+from experiments.arms.comparison import DEN, NUM
+from experiments.arms.non_inferiority import non_inferiority
+from experiments.designs import planning
 from experiments.sums import Moments, merge_moments
 
 EXACT = 1e-9

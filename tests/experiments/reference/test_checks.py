@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments import adaptive, health
+from experiments.logs import health
+from experiments.off_policy import adaptive
 
 EXACT = 1e-9
 

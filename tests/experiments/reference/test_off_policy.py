@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import estimators, intervals, likelihood, report, report_lines, sequences
+from experiments import sequences
+from experiments.off_policy import estimators, intervals, likelihood
+from experiments.policy_reports import report, report_lines
 from experiments.sums import Thresholds, finish, policy_sums
 
 EXACT = 1e-9

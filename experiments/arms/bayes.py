@@ -1,7 +1,7 @@
 """Chance to win and expected loss of arms, from the same means and standard errors that the frequentist tables use.
 
 Posteriors are normal: flat by default, or with a normal prior on each arm's value. Arms of a bandit must enter with
-their adaptively weighted values (`experiments.adaptive`), never with raw means. This module must never sample: the
+their adaptively weighted values (`experiments.off_policy.adaptive`), never with raw means. This module must never sample: the
 integrals are computed on a grid, so that the same data always give the same number.
 """
 

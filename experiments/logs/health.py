@@ -1,6 +1,6 @@
 """Whether an experiment ran as designed: sample ratio mismatch of units, missing rewards, concentrated exposure.
 
-The bandit form (logged choices against logged propensities) is in `experiments.choices`. After an alert, do not
+The bandit form (logged choices against logged propensities) is in `experiments.logs.choices`. After an alert, do not
 believe any result of the experiment until the cause is known. This module must never correct for a problem.
 """
 

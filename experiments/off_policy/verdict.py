@@ -39,7 +39,7 @@ class Status(StrEnum):
 
 
 class Reason(NamedTuple):
-    """A finding of the gate. `experiments.verdict_words` has its words."""
+    """A finding of the gate. `experiments.off_policy.verdict_words` has its words."""
 
     code: str
     """Stable short name, for programs."""

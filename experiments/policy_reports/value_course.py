@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import intervals, unit_sums, value_sequence
-from experiments.headline import hull
+from experiments.off_policy import intervals, unit_sums, value_sequence
+from experiments.policy_reports.headline import hull
 from experiments.results import Interval, missing
 from experiments.validation import FloatArray, IntArray
 
@@ -45,7 +45,7 @@ def looks(rows: int) -> list[int]:
 
 
 def of_rows(course: Course, alpha: float = 0.05) -> list[Point]:
-    """For independent rows: the sequence of `experiments.value_sequence`."""
+    """For independent rows: the sequence of `experiments.off_policy.value_sequence`."""
     state, points, start = value_sequence.START, [], 0
     for size in looks(len(course.w)):
         cut = slice(start, size)
@@ -57,7 +57,7 @@ def of_rows(course: Course, alpha: float = 0.05) -> list[Point]:
 
 
 def of_units(course: Course, alpha: float = 0.05) -> list[Point]:
-    """For units that return, and for sums over lists: the sequence of `experiments.unit_sums`."""
+    """For units that return, and for sums over lists: the sequence of `experiments.off_policy.unit_sums`."""
     points = []
     for size in looks(len(course.w)):
         unit = None if course.unit is None else course.unit[:size]

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from statsmodels.stats import proportion as sm_proportion
 
-from experiments.comparison import CONSTANT, ArmEstimate, Comparison
+from experiments.arms.comparison import CONSTANT, ArmEstimate, Comparison
 from experiments.results import Interval, missing
 from experiments.validation import DataError
 

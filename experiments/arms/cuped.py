@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.comparison import (
+from experiments.arms.comparison import (
     DEN,
     NUM,
     PRE_DEN,

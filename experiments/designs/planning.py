@@ -2,7 +2,7 @@
 
 Every metric becomes a `Baseline`: a value and the standard deviation of a unit's influence on it. CUPED shrinks that
 deviation by sqrt(1 - correlation^2). Power is that of a `Test`: the two-sided Welch or z test at a single look, or the
-always-valid sequence of `experiments.strata`, which the results page runs. This module must never look at the outcome
+always-valid sequence of `experiments.arms.strata`, which the results page runs. This module must never look at the outcome
 of a running experiment.
 """
 
@@ -16,8 +16,8 @@ from scipy import optimize, stats
 from statsmodels.stats import power as sm_power
 from statsmodels.stats import proportion as sm_proportion
 
-from experiments.arm_cells import Kind
-from experiments.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS, TUNED_AT
+from experiments.arms.arm_cells import Kind
+from experiments.arms.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS, TUNED_AT
 from experiments.sequences import asymptotic_half_width, tuned_rho
 from experiments.validation import DataError, fraction, positive
 

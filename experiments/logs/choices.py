@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from experiments.health import ANYTIME_ALERT_BELOW
+from experiments.logs.health import ANYTIME_ALERT_BELOW
 from experiments.multiplicity import adjust
 from experiments.sequences import e_to_p
 from experiments.validation import ArrayLike, DataError, FloatArray, codes, distributions, fraction

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.arm_cells import ArmCell, Stratum
-from experiments.comparison import DEN, NUM
+from experiments.arms.arm_cells import ArmCell, Stratum
+from experiments.arms.comparison import DEN, NUM
 from experiments.sums import Moments, merge_moments
 from experiments.validation import DataError, FloatArray
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from scipy.stats import norm
 
-from experiments.comparison import Comparison, relative_lift
+from experiments.arms.comparison import Comparison, relative_lift
 from experiments.results import Interval, missing
 from experiments.sequences import mixture_tau, mixture_test
 
@@ -54,7 +54,7 @@ class Design(NamedTuple):
     tuned_at: float = TUNED_AT
     """Units of both arms at which the sequence is narrowest."""
     shared_variance: float = 0.0
-    """Squared error that both values share, see `experiments.adjustment`."""
+    """Squared error that both values share, see `experiments.arms.adjustment`."""
 
 
 def always_valid(

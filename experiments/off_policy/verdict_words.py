@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from experiments.verdict import Reason
+from experiments.off_policy.verdict import Reason
 
 
 class Words(NamedTuple):
@@ -90,7 +90,7 @@ WORDS: dict[str, Words] = {
 
 
 OF_THE_PLATFORM = frozenset({"already_learned", "too_few_cases", "few_rewards_to_compare"})
-"""Codes that the platform gives, which knows what a model learned; the gate of `experiments.verdict` gives the others."""
+"""Codes that the platform gives, which knows what a model learned; `experiments.off_policy.verdict` gives the others."""
 
 
 def sentence(reason: Reason) -> str:

@@ -4,7 +4,7 @@ An arm enters as mergeable `Moments` of four unit-level columns (numerator, deno
 experiment); a mean is the ratio whose denominator is 1. The estimand is treatment minus control (and treatment over
 control - 1) of the population mean, or of the ratio of means. Intervals here are valid for a single, pre-declared look;
 for numbers that refresh, use `experiments.sequences`. This module must never compare arms of a bandit: their raw means
-are biased (`experiments.adaptive`).
+are biased (`experiments.off_policy.adaptive`).
 """
 
 from __future__ import annotations

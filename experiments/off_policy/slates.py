@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.estimators import Estimate
+from experiments.off_policy.estimators import Estimate
 from experiments.validation import ArrayLike, DataError, FloatArray, matrix, refuse_first, vector
 
 

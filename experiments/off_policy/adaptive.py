@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.intervals import normal
+from experiments.off_policy.intervals import normal
 from experiments.results import Interval, missing
 from experiments.validation import ArrayLike, DataError, FloatArray, IntArray, codes, distributions, matrix, vector
 

@@ -4,10 +4,10 @@ Notation: w = target probability / logged propensity of the chosen action, r = r
 for the chosen action, v = its average under the target policy. The estimand of the unbiased ones (IPS, SNIPS, DR, SNDR)
 is V = E_x sum_a pi(a|x) E[r|x,a]: the mean reward per decision had the target policy chosen, over contexts like those
 logged. It needs positivity, true propensities, and rewards that depend on their own decision only. q must not have
-seen the row that it predicts (see `experiments.folds`).
+seen the row that it predicts (see `experiments.off_policy.folds`).
 
 Each estimator returns a value and influence values (mean zero, one per row), and nothing about intervals: those follow
-from the influence values alone in `experiments.intervals`. This module must never choose a hyper-parameter from data.
+from the influence values alone in `experiments.off_policy.intervals`. This module must never choose a hyper-parameter from data.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from experiments.report_lines import EstimatorReport
+from experiments.off_policy.verdict import Verdict
+from experiments.policy_reports.report_lines import EstimatorReport
 from experiments.results import Interval, missing
-from experiments.verdict import Verdict
 
 NOT_NORMAL = frozenset({"rare_rewards", "unseen_weights"})
 """With these reasons, normal intervals cover too seldom."""

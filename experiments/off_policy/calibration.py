@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import unit_sums
+from experiments.off_policy import unit_sums
 from experiments.results import Interval
 from experiments.validation import FloatArray, IntArray
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.estimators import importance_weights
+from experiments.off_policy.estimators import importance_weights
 from experiments.validation import DataError, FloatArray, IntArray
 
 WHOLE_LIST = "the mean over lists of the sum of a list's rewards, had the policy chosen every position; no assumption"

@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from experiments import intervals, likelihood, sequences, unit_sums, value_sequence
-from experiments.report_lines import NO_UNITS, ROWS_OF_A_UNIT, Settings
+from experiments import sequences
+from experiments.off_policy import intervals, likelihood, unit_sums, value_sequence
+from experiments.policy_reports.report_lines import NO_UNITS, ROWS_OF_A_UNIT, Settings
 from experiments.results import Interval, missing
 from experiments.sums import PolicySums
 from experiments.validation import FloatArray, IntArray

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.adjustment import Adjusted
-from experiments.arm_cells import ArmCell, Stratum
-from experiments.arm_sequence import TUNED_AT, AlwaysValid, Design, Support, always_valid
-from experiments.comparison import DEN, NUM, ArmEstimate, Comparison, compare_estimates, relative_lift
-from experiments.proportion_test import Counts, p_value
+from experiments.arms.adjustment import Adjusted
+from experiments.arms.arm_cells import ArmCell, Stratum
+from experiments.arms.arm_sequence import TUNED_AT, AlwaysValid, Design, Support, always_valid
+from experiments.arms.comparison import DEN, NUM, ArmEstimate, Comparison, compare_estimates, relative_lift
+from experiments.arms.proportion_test import Counts, p_value
 from experiments.results import Interval, missing
 from experiments.validation import DataError, FloatArray
 
@@ -70,7 +70,7 @@ def compare_strata(
 
     Each arm: value = sum_h W_h N_h / sum_h W_h D_h, variance sum_h W_h^2 var_h / n_h, W_h = the stratum's share of all
     units. `value_range` is the range of a single value where it is bounded; `adjusted` are the same strata after
-    `experiments.adjustment`. Raises `DataError` when no stratum has two units in each arm, or when a denominator sums
+    `experiments.arms.adjustment`. Raises `DataError` when no stratum has two units in each arm, or when a denominator sums
     to 0.
     """
     usable = _usable(strata)

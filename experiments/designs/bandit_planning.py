@@ -1,7 +1,7 @@
 """What a planned bandit experiment would show, by simulation: power, traffic and regret.
 
 Batches of rounds are drawn for many runs at once; probabilities follow epsilon-greedy or Thompson sampling with an
-exploration floor. The analysis uses two-point-weighted contrasts (`experiments.adaptive`). All randomness comes
+exploration floor. The analysis uses two-point-weighted contrasts (`experiments.off_policy.adaptive`). All randomness comes
 from the seed. This module must never be used as an analysis of data: it answers "what if the arms were like this".
 """
 
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments.adaptive import two_point_weights
+from experiments.off_policy.adaptive import two_point_weights
 from experiments.sums import CHUNK_ROWS
 from experiments.validation import ArrayLike, DataError, FloatArray, codes, fraction, propensities, vector
 

@@ -1,8 +1,7 @@
 """The full off-policy report of a target policy on a log: estimators, their intervals by name, and a verdict.
 
-It takes one pass over sums, and another over the rows for methods that need them (`experiments.row_intervals`). This
-module must never show an interval for a method whose assumptions the input contradicts: it
-gives the reason instead.
+It takes one pass over sums, and another over the rows for methods that need them (`experiments.policy_reports.row_intervals`).
+This module must never show an interval for a method whose assumptions the input contradicts: it gives the reason instead.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import intervals, row_intervals, sequences, sums, unit_sums, value_sequence, verdict
-from experiments.estimators import LARGEST_WEIGHT, importance_weights
-from experiments.headline import Headline, headline, refused_difference
-from experiments.report_lines import (
+from experiments import sequences, sums
+from experiments.off_policy import intervals, unit_sums, value_sequence, verdict
+from experiments.off_policy.estimators import LARGEST_WEIGHT, importance_weights
+from experiments.policy_reports import row_intervals
+from experiments.policy_reports.headline import Headline, headline, refused_difference
+from experiments.policy_reports.report_lines import (
     ESTIMATORS,
     EstimatorReport,
     LogSums,
@@ -149,7 +150,7 @@ def report_from_sums(
 ) -> OffPolicyReport:
     """The same report from mergeable sums alone; methods that need rows (likelihood, sums of units) say so.
 
-    `sequence` and `values` are the states of `experiments.sequences` and `experiments.value_sequence` after the same
+    `sequence` and `values` are the states of `experiments.sequences` and `experiments.off_policy.value_sequence` after the same
     rows in time order. Without the rows the number of effective units is unknown, and the verdict does not check it.
     """
     given = row_intervals.from_sums(total, settings, clustered=units is not None, sequence=sequence, values=values)

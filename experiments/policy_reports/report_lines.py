@@ -1,6 +1,7 @@
 """The lines of an off-policy report: an estimator's value, error, and intervals by name, each with a reason if missing.
 
-`experiments.report` assembles the lines. This module must never decide whether to show a number: the verdict does that.
+`experiments.policy_reports.report` assembles the lines. This module must never decide whether to show a number: the
+verdict does that.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import NamedTuple
 
-from experiments import intervals, sequences, sums, verdict
-from experiments.candidates import detectable_difference
+from experiments import sequences, sums
+from experiments.off_policy import intervals, verdict
+from experiments.policy_reports.candidates import detectable_difference
 from experiments.results import Interval, missing
 from experiments.sums import LinearEstimate, PolicySums, Thresholds
 
@@ -81,7 +83,7 @@ def observations(log_sums: LogSums) -> int:
 def estimator(
     name: str, estimates: dict[str, LinearEstimate], log_sums: LogSums, of_rows: dict[str, Interval]
 ) -> EstimatorReport:
-    """The line of an estimator; `of_rows` has its intervals of `experiments.row_intervals`."""
+    """The line of an estimator; `of_rows` has its intervals of `experiments.policy_reports.row_intervals`."""
     if name in NEEDS_MODEL and not log_sums.with_model:
         return _absent("needs the reward model's columns q and v")
     if name not in estimates:

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments.intervals import normal_quantile
+from experiments.off_policy.intervals import normal_quantile
+from experiments.off_policy.verdict import MIN_EFFECTIVE_UNITS
 from experiments.results import Interval, missing
 from experiments.sequences import asymptotic_half_width, tuned_rho
 from experiments.validation import FloatArray, IntArray, fraction
-from experiments.verdict import MIN_EFFECTIVE_UNITS
 
 MIN_REWARDED = 15.0
 """Effective units with rewards (and with shortfalls) before the sequence opens: with less, it missed in up to 12% of runs."""

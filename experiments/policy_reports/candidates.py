@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments import unit_sums
-from experiments.estimators import Estimate, difference
+from experiments.off_policy import unit_sums
+from experiments.off_policy.estimators import Estimate, difference
+from experiments.off_policy.verdict import Verdict
+from experiments.off_policy.verdict_words import sentences
 from experiments.results import Interval, missing
 from experiments.validation import DataError, IntArray, fraction
-from experiments.verdict import Verdict
-from experiments.verdict_words import sentences
 
 NO_ERROR = 1e-15
 NO_DIFFERENCE = "it never differs from the baseline"

@@ -1,6 +1,6 @@
 """The full report of an A/B test from unit-level arrays: every metric, every variant against control, with checks.
 
-Adds to `experiments.comparison` what a reader needs at once: CUPED where a covariate is given, Holm's correction over
+Adds to `experiments.arms.comparison` what a reader needs at once: CUPED where a covariate is given, Holm's correction over
 all metrics and variants, an always-valid interval and p-value beside the fixed-look ones, and the sample ratio check.
 Assumes fixed randomisation of units, and one row per unit. This module must never choose metrics, covariates or the
 control after seeing results.
@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.arm_cells import ArmCell, Kind, Stratum
-from experiments.arm_sequence import AlwaysValid, Design, Support, always_valid
-from experiments.comparison import (
+from experiments.arms.arm_cells import ArmCell, Kind, Stratum
+from experiments.arms.arm_sequence import AlwaysValid, Design, Support, always_valid
+from experiments.arms.comparison import (
     Comparison,
     arm_moments,
     compare,
     compare_quantiles,
 )
-from experiments.cuped import CupedResult, cuped
-from experiments.group_sequential import Look, bounds, look
-from experiments.health import RatioCheck, sample_ratio
+from experiments.arms.cuped import CupedResult, cuped
+from experiments.arms.group_sequential import Look, bounds, look
+from experiments.arms.proportions import compare_proportions
+from experiments.arms.strata import Level, compare_strata
+from experiments.logs.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
-from experiments.proportions import compare_proportions
-from experiments.strata import Level, compare_strata
 from experiments.validation import BoolArray, DataError, FloatArray, IntArray, refuse_first
 
 Pair = tuple[BoolArray, BoolArray]
@@ -105,7 +105,7 @@ def compare_variants(
 ) -> ABReport:
     """Report over variant codes 0..variants-1, shape (units,). `shares` are intended ones in code order; None is equal.
 
-    `looks` are the information fractions of the planned looks so far, up to now; see `experiments.group_sequential`.
+    `looks` are the information fractions of the planned looks so far, up to now; see `experiments.arms.group_sequential`.
     Raises `DataError` for fewer than two variants, for looks that do not ascend, and for values that a metric type does
     not allow, with the row.
     """

@@ -1,0 +1,1 @@
+"""Comparisons of arms whose units were assigned at random."""

@@ -1,0 +1,1 @@
+"""Before an experiment: how many units, which looks, what a bandit would do."""

@@ -1,0 +1,1 @@
+"""Reports of off-policy values: estimators side by side, intervals by name, a verdict."""

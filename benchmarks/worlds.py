@@ -13,11 +13,18 @@ from app.simulation.simulate import simulate
 
 RUNS = 500
 MORE_RUNS = 2000
-HARD = ("holdout", "rare", "rare_1", "rare_5", "payers", "heavy_tails")
-COLUMNS = ("every_look", "one_look", "lift_every_look", "lift_one_look")
-HEAD = (
-    "| world | runs | every look | one look | lift, every look | lift, one look | width | verdicts | checks | not met |"
-)
+HARD = ("holdout", "rare", "rare_5", "payers", "heavy_tails")
+COLUMNS = {
+    "every look": "every_look",
+    "one look": "one_look",
+    "lift, every look": "lift_every_look",
+    "lift, one look": "lift_one_look",
+    "p, every look": "p_every_look",
+    "p, one look": "p_one_look",
+    "value, every look": "value_every_look",
+    "value, one look": "value_one_look",
+}
+HEAD = f"| world | runs | {' | '.join(COLUMNS)} | width | verdicts | checks | not met |"
 
 
 def measure(names: Sequence[str] = (), runs: int | None = None) -> None:
@@ -29,9 +36,10 @@ def measure(names: Sequence[str] = (), runs: int | None = None) -> None:
 
 
 def _row(answer: Simulation) -> str:
-    cells = [f"`{answer.world}`", f"{answer.runs:,}", *(_worst(answer, code) for code in COLUMNS), _width(answer)]
+    cells = [f"`{answer.world}`", f"{answer.runs:,}", *(_worst(answer, code) for code in COLUMNS.values())]
+    cells.append(_width(answer))
     cells.append(_listed([line for line in answer.claims if line.claim in ("no_verdict", "no_wrong_ship", "decides")]))
-    cells.append(_listed([line for line in answer.claims if line.claim.endswith(("_quiet", "_alarms"))]))
+    cells.append(_listed([line for line in answer.claims if line.claim.endswith(("_quiet", "_alarms", "_refused"))]))
     cells.append(", ".join(f"{line.claim} {line.metric} {line.arm}".strip() for line in answer.missed) or "none")
     return f"| {' | '.join(cells)} |"
 
@@ -43,12 +51,13 @@ def _worst(answer: Simulation, code: str) -> str:
 
 
 def _width(answer: Simulation) -> str:
-    widths = [line.note.split()[0] for line in answer.claims if line.claim == "every_look" and "times" in line.note]
-    return " to ".join(sorted({min(widths), max(widths)})) if widths else "never open"
+    notes = [line.note.split()[0] for line in answer.claims if line.claim == "every_look" and "times" in line.note]
+    ends = dict.fromkeys(sorted(notes, key=float)[index] for index in (0, -1)) if notes else ["never open"]
+    return " to ".join(ends)
 
 
 def _listed(lines: Sequence[ClaimLine]) -> str:
-    return ", ".join(f"{line.claim.removeprefix('no_').replace('_', ' ')} {line.share:.1%}" for line in lines)
+    return ", ".join(f"{line.claim.replace('_', ' ')} {line.share:.1%}" for line in lines)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from scipy.stats import binom
 from app.foundation.formats.intervals import IntervalDocument
 from app.reporting.documents.results import ComparisonLine, RuleVerdict
 from app.simulation.player import Look, Truth
+from app.simulation.policies import PolicyAnswer
 from app.simulation.report import ClaimLine
 from app.simulation.world import World
 from experiments.logs.choices import ALPHA
@@ -21,9 +22,14 @@ WORDS: Final[dict[str, str]] = {
     "lift_every_look": "the always-valid interval of the lift covers it at every look",
     "lift_one_look": "the lift's interval for one look covers it at the last look",
     "not_narrower": "the always-valid interval is never narrower than the one for one look",
+    "p_every_look": "the p-value for every look never falls to alpha where the arm is alike",
+    "p_one_look": "the p-value for one look is above alpha at the last look where the arm is alike",
     "no_verdict": "the rule calls no winner or loser among alike arms, at any look",
     "no_wrong_ship": "the rule ships no arm that is not better, at any look",
     "decides": "the rule's first verdict is the right one, by the last look",
+    "value_every_look": "the off-policy value's always-valid intervals cover the truth at every look",
+    "value_one_look": "the off-policy value's interval for one look covers the truth at the end",
+    "value_refused": "the off-policy value is refused, because choices of its action are missing",
     "ratio_quiet": "the sample ratio raises no alert in a sound log, at any look",
     "ratio_alarms": "the sample ratio raises an alert by the last look, because units are missing",
     "choices_quiet": "the check of choices raises no alert in a sound log, at any look",
@@ -32,7 +38,7 @@ WORDS: Final[dict[str, str]] = {
     "heavy_alarms": "the check of heavy units raises an alert because of the bots",
 }
 HEAVY_LEVEL = 0.95
-CHANCE = 0.01  # a claim is not met when so few right runs would be rarer than this at its level
+CHANCE = 0.001  # a claim is not met when so few right runs would be rarer than this at its level
 Key = tuple[str, str, str]  # claim, metric, arm
 
 
@@ -46,7 +52,9 @@ class Watched(NamedTuple):
 class _Line:
     """One comparison through all looks of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, alpha: float) -> None:
+        self.alpha, self.alike = alpha, True
+        self.p_every = True
         self.every = self.lift_every = self.wider = True
         self.last: ComparisonLine | None = None
         self.truth = Truth(0.0, None)
@@ -58,6 +66,8 @@ class _Line:
         self.wider &= _holds(always.interval, line.interval) and _holds(
             always.relative_interval, line.relative_interval
         )
+        self.alike &= truth.difference == 0
+        self.p_every &= line.running_p is None or line.running_p > self.alpha
         self.last, self.truth = line, truth
 
     def answers(self) -> Iterator[tuple[str, bool]]:
@@ -70,6 +80,10 @@ class _Line:
             if self.last.relative_interval.low is not None:
                 yield "lift_one_look", _misses_not(self.last.relative_interval, self.truth.lift)
         yield "not_narrower", self.wider
+        if self.alike:
+            yield "p_every_look", self.p_every
+            if self.last.p_value is not None:
+                yield "p_one_look", self.last.p_value > self.alpha
 
     def width(self) -> float | None:
         assert self.last is not None
@@ -82,9 +96,10 @@ def watch(world: World, looks: Sequence[Look] | Iterator[Look]) -> Watched:
     by_line: dict[tuple[str, str], _Line] = {}
     verdicts: list[RuleVerdict] = []
     ratio, choices, heavy = False, None, None
+    policies: tuple[PolicyAnswer, ...] = ()
     for look in looks:
         for line, metric in _lines(look):
-            by_line.setdefault((metric, line.arm), _Line()).see(line, look.truths[metric, line.arm])
+            by_line.setdefault((metric, line.arm), _Line(world.rule.alpha)).see(line, look.truths[metric, line.arm])
         assert look.results.decision is not None
         alert = look.results.sample_ratio.alert
         ratio |= alert
@@ -93,11 +108,13 @@ def watch(world: World, looks: Sequence[Look] | Iterator[Look]) -> Watched:
         if look.choices_alert is not None:
             choices = bool(choices) or look.choices_alert
         heavy = look.heavy_alert if heavy is None else heavy
+        policies = look.policies or policies
     right = {(code, metric, arm): good for (metric, arm), one in by_line.items() for code, good in one.answers()}
     right |= {
         (code, "", ""): good
         for code, good in [*_of_verdicts(world, verdicts), *_of_checks(world, ratio, choices, heavy)]
     }
+    right |= {(code, world.metrics[0].key, one.policy): good for one in policies for code, good in _of_policy(one)}
     widths = {name: one.width() for name, one in by_line.items()}
     return Watched(right, {name: width for name, width in widths.items() if width is not None})
 
@@ -140,8 +157,18 @@ def _judged(world: World, arm: str) -> Literal["better", "worse", "trade", "alik
     return "better" if up else "worse" if down else "alike"
 
 
+def _of_policy(answer: PolicyAnswer) -> Iterator[tuple[str, bool]]:
+    if answer.broken:
+        yield "value_refused", answer.refused
+    if answer.every_look is not None:
+        yield "value_every_look", answer.every_look
+    if answer.one_look is not None:
+        yield "value_one_look", answer.one_look
+
+
 def _of_checks(world: World, ratio: bool, choices: bool | None, heavy: bool | None) -> Iterator[tuple[str, bool]]:
-    yield ("ratio_alarms", ratio) if any(world.lost.exposures.values()) else ("ratio_quiet", not ratio)
+    lost = [*world.lost.exposures.values(), *world.lost.choices.values()]  # either takes units from an arm
+    yield ("ratio_alarms", ratio) if any(lost) else ("ratio_quiet", not ratio)
     if choices is not None:
         yield ("choices_alarms", choices) if any(world.lost.choices.values()) else ("choices_quiet", not choices)
     if heavy is not None:
@@ -179,7 +206,7 @@ def _line(world: World, key: Key, right: int, of: int, runs: Sequence[Watched]) 
 def _level(world: World, code: str) -> float:
     if code == "not_narrower":
         return 1.0
-    if code == "decides" or code.endswith("_alarms"):
+    if code in ("decides", "value_refused") or code.endswith("_alarms"):
         return world.power
     levels = {
         "ratio_quiet": 1 - ANYTIME_ALERT_BELOW,

@@ -50,13 +50,18 @@ def definition(world: World, index: int, key: str = "simulated", window_s: float
         "key": key,
         "name": "Simulated",
         "hypothesis": world.about,
-        "actions": [{"id": action, "features": {}} for action in world.actions],
+        "actions": [{"id": action, "features": {}} for action in offered(world, index)],
         "arms": [{"key": arm, "share": share, "policy": policy(world, arm)} for arm, share in stretch.shares.items()],
         "control_arm": world.control,
         "reward": {"window_s": window_s},
         "metrics": [_metric(world, metric) for metric in world.metrics],
         "decision_rule": world.rule.model_dump(exclude_none=True),
     }
+
+
+def offered(world: World, index: int) -> list[str]:
+    """The actions of one stretch."""
+    return [action for action in world.actions if world.learning.since.get(action, 1) <= index + 1]
 
 
 def policy(world: World, arm: str) -> JsonObject:

@@ -21,6 +21,8 @@ class Learned(NamedTuple):
     log: Log
     values: FloatArray  # of the first metric
     expected: FloatArray  # what the arm's way of choosing adds to each decision's mean
+    chosen: IntArray  # index of each decision's action
+    chances: FloatArray  # (looks, arms, actions): how each arm chose
     groups: list[Groups]  # by look: choices against propensities
 
 
@@ -30,14 +32,15 @@ class _Memory:
     def __init__(self, actions: int, floor: float) -> None:
         self.count, self.total, self.floor = np.zeros(actions), np.zeros(actions), floor
 
-    def distribution(self) -> FloatArray:
-        size = len(self.count)
-        if self.count.min() == 0:
-            return np.full(size, 1 / size)
-        best = int(np.argmax(self.total / self.count))
-        chances = np.full(size, self.floor / size)
-        chances[best] += 1 - self.floor
-        return chances
+    def distribution(self, offered: BoolArray) -> FloatArray:
+        """The chance of each action, 0 for those that are not offered yet."""
+        even = offered / offered.sum()
+        if self.count[offered].min() == 0:
+            return np.asarray(even)
+        means = self.total / np.maximum(self.count, 1)
+        chances = self.floor * even
+        chances[int(np.argmax(np.where(offered, means, -np.inf)))] += 1 - self.floor
+        return np.asarray(chances)
 
     def learn(self, chosen: IntArray, values: FloatArray) -> None:
         self.count += np.bincount(chosen, minlength=len(self.count))
@@ -56,41 +59,46 @@ class _Chooser:
         self.effects = np.array(list(learning.actions.values()))
         self.lost = np.array([course.world.lost.choices.get(action, 0.0) for action in learning.actions])
         self.memories = {course.arms.index(arm): _Memory(len(self.effects), learning.floor) for arm in learning.arms}
+        first = [learning.since.get(action, 1) for action in learning.actions]
+        self.offered = np.array(first) <= course.stretch_of_look[:, None] + 1
+        self.chances = np.zeros((len(course.ends), len(course.arms), len(self.effects)))
+        self.chances[:, :, 0] = 1.0
         self.kept: BoolArray = np.ones(len(log.unit), dtype=np.bool_)
+        self.chosen = np.zeros(len(log.unit), dtype=np.int64)
         self.values, self.expected = np.zeros(len(log.unit)), np.zeros(len(log.unit))
         self.groups: list[Groups] = []
 
     def run(self) -> Learned:
         for look in range(len(self.course.ends)):
             self._play(look)
-        return Learned(self.log.only(self.kept), self.values[self.kept], self.expected[self.kept], self.groups)
+        kept = self.kept
+        log, values, expected, chosen = self.log.only(kept), self.values[kept], self.expected[kept], self.chosen[kept]
+        return Learned(log, values, expected, chosen, self.chances, self.groups)
 
     def _play(self, look: int) -> None:
         now = np.flatnonzero(self.log.look == look)
-        extra = np.zeros(len(now))
         groups = dict(self.groups[-1]) if self.groups else {}
-        chosen: dict[int, IntArray] = {}
         for arm, memory in self.memories.items():
-            mine = np.flatnonzero(self.log.arm[now] == arm)
-            chances = memory.distribution()
-            chosen[arm] = self.random.choice(len(chances), len(mine), p=chances)
-            extra[mine] = self.effects[chosen[arm]]
-            self.expected[now[mine]] = float(chances @ self.effects)
-            kept = self.random.random(len(mine)) >= self.lost[chosen[arm]]
-            self.kept[now[mine]] = kept
+            rows = now[self.log.arm[now] == arm]
+            chances = self.chances[look, arm] = memory.distribution(self.offered[look])
+            chosen = self.chosen[rows] = self.random.choice(len(chances), len(rows), p=chances)
+            self.expected[rows] = float(chances @ self.effects)
+            kept = self.kept[rows] = self.random.random(len(rows)) >= self.lost[chosen]
             if kept.any():
-                sums = choice_sums(chosen[arm][kept], np.tile(chances, (int(kept.sum()), 1)))
+                sums = choice_sums(chosen[kept], np.tile(chances, (int(kept.sum()), 1)))
                 self._add(groups, self.course.arms[arm], look, sums)
         self._fixed(groups, now)
         self.groups.append(groups)
-        at_look = np.zeros(len(self.log.unit), dtype=np.bool_)
-        at_look[now] = True
+        self._learn(now)
+
+    def _learn(self, now: IntArray) -> None:
+        """Draw the first metric of a look's decisions, and let each arm learn from its own."""
+        extra = np.where(np.isin(self.log.arm[now], list(self.memories)), self.effects[self.chosen[now]], 0.0)
         first = self.course.world.metrics[0]
-        self.values[now] = draw_values(self.course, first, self.log.only(at_look), extra, self.random)
+        self.values[now] = draw_values(self.course, first, self.log.only(now), extra, self.random)
         for arm, memory in self.memories.items():
-            mine = now[self.log.arm[now] == arm]
-            there = self.kept[mine]
-            memory.learn(chosen[arm][there], self.values[mine[there]])
+            rows = now[(self.log.arm[now] == arm) & self.kept[now]]
+            memory.learn(self.chosen[rows], self.values[rows])
 
     @staticmethod
     def _add(groups: Groups, arm: str, look: int, sums: ChoiceSums) -> None:

@@ -106,8 +106,9 @@ class _LiveRun:
         if stretch == self.stretch:
             return
         runtime, self.stretch = self.stack.runtime, stretch
-        arms = definition(self.course.world, stretch)["arms"]
-        experiments.change(runtime.engine, runtime.settings, self.key, {"arms": arms}, ACTOR)
+        wanted = definition(self.course.world, stretch)
+        changes = {name: wanted[name] for name in ("arms", "actions")}
+        experiments.change(runtime.engine, runtime.settings, self.key, changes, ACTOR)
         runtime.refresh()
 
     def _batch(self, index: IntArray) -> list[JsonObject]:

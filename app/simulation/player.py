@@ -31,6 +31,7 @@ from app.reporting.unit_checks import is_too_heavy
 from app.simulation.course import Course, is_reward
 from app.simulation.learner import Groups, choices_alert, choose
 from app.simulation.people import Log, draw_log
+from app.simulation.policies import PolicyAnswer, evaluate
 from app.simulation.tally import BASE, DECISIONS, EXTRA, UNITS, Tally, tally, visitors
 from app.simulation.values import draw_values
 from app.simulation.world import MetricTruth
@@ -50,7 +51,8 @@ class Look(NamedTuple):
     results: StoredResults
     truths: dict[tuple[str, str], Truth]  # by metric and arm
     choices_alert: bool | None  # null: nothing was chosen at random
-    heavy_alert: bool | None  # null: not checked at this look
+    heavy_alert: bool | None  # null: not checked at this look, or every unit decides once
+    policies: tuple[PolicyAnswer, ...] = ()  # off-policy values of the log; at the last look only
 
 
 class _Run:
@@ -60,10 +62,13 @@ class _Run:
         self.course = course
         world, log = course.world, draw_log(course, random)
         self.groups: list[Groups] = []
+        self.policies: list[PolicyAnswer] = []
         expected: FloatArray | None = None
         first: FloatArray | None = None
         if world.learning.arms:
-            log, first, expected, self.groups = choose(course, log, random)
+            learned = choose(course, log, random)
+            log, first, expected, self.groups = learned.log, learned.values, learned.expected, learned.groups
+            self.policies = evaluate(course, learned)
         seen = visitors(course, log)
         self.tallies = []
         for metric in world.metrics:
@@ -86,7 +91,7 @@ def play(course: Course, random: Generator) -> Iterator[Look]:
         before, truths = _results(run, look, before)
         last = look == len(course.ends) - 1
         chosen = choices_alert(run.groups[look]) if run.groups else None
-        yield Look(before, truths, chosen, run.heavy if last else None)
+        yield Look(before, truths, chosen, run.heavy if last else None, tuple(run.policies) if last else ())
 
 
 def _results(run: _Run, look: int, before: StoredResults | None) -> tuple[StoredResults, dict[tuple[str, str], Truth]]:
@@ -181,10 +186,10 @@ def _truth(
     return Truth(effect * visits, effect / base if base > 0 else None)
 
 
-def _heavy(course: Course, log: Log) -> bool:
-    """Whether the health check of heavy units raises an alert, as on the platform."""
+def _heavy(course: Course, log: Log) -> bool | None:
+    """Whether the health check of heavy units raises an alert, as on the platform; null: every unit decides once."""
     if log.single:
-        return False
+        return None
     arms = len(course.arms)
     counts = np.bincount(log.unit * arms + log.arm, minlength=log.homes.shape[1] * arms).reshape(-1, arms)
     for decisions in counts.T:

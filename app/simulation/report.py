@@ -13,7 +13,7 @@ class ClaimLine(Document):
     right: int
     of: int  # runs in which the claim was made
     level: float  # how often it must be right
-    met: bool  # false: so few right runs would be rarer than 1% at this level
+    met: bool  # false: so few right runs would be rarer than 0.1% at this level
     note: str = ""
 
     @property

@@ -3,7 +3,7 @@
 A world states the truth, which no log knows. So a claim of a report can be compared with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import fsum
 from typing import Annotated, Literal
 
@@ -88,6 +88,10 @@ class Learning(Model):
     actions: dict[Key, float] = Field(
         default_factory=dict, description="By action, what it adds to the first metric's mean in a learning arm."
     )
+    since: dict[Key, Annotated[int, Field(ge=2, le=10)]] = Field(
+        default_factory=dict,
+        description="By new action, the stretch in which it comes; the others are there from 1 on.",
+    )
     floor: float = Field(default=0.1, gt=0, le=1, description="Share of decisions that explore uniformly.")
 
 
@@ -169,10 +173,14 @@ def _of_stretches(world: World) -> Iterator[str]:
 
 def _of_names(world: World) -> Iterator[str]:
     arms, actions = set(world.arms), set(world.actions)
-    named = {"lost/exposures": (world.lost.exposures, arms), "lost/rewards": (world.lost.rewards, arms)}
+    named: dict[str, tuple[Mapping[str, float], set[str]]] = {
+        "lost/exposures": (world.lost.exposures, arms),
+        "lost/rewards": (world.lost.rewards, arms),
+    }
     named |= {
         "lost/choices": (world.lost.choices, actions),
         "learning/arms": (dict.fromkeys(world.learning.arms, 0.0), arms),
+        "learning/since": (world.learning.since, actions),
     }
     named |= {
         f"metrics/{i}/effects": (metric.effects, arms - {world.control}) for i, metric in enumerate(world.metrics)
@@ -186,6 +194,12 @@ def _of_names(world: World) -> Iterator[str]:
         yield "metrics: two metrics have the same key; give each its own."
     if world.learning.arms and len(world.learning.actions) < 2:
         yield "learning/actions: a learning arm needs at least two actions, for example actions = {a = 0.0, b = 0.0}."
+    if world.actions[0] in world.learning.since:
+        yield f"learning/since: {world.actions[0]!r} is what the other arms show; it has to be there from the start."
+    if world.learning.actions.get(world.actions[0]):
+        yield f"learning/actions: {world.actions[0]!r} is what the other arms show; what it adds has to be 0."
+    if any(stretch > len(world.stretches) for stretch in world.learning.since.values()):
+        yield f"learning/since: the last stretch is {len(world.stretches)}; name one that there is."
     if not any(metric.role == "primary" for metric in world.metrics):
         yield "metrics: no metric is primary; the rule decides by a primary metric."
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.design import experiments
+from app.design.experiment_config import ExperimentConfig
 from app.simulation.claims import Watched, watch
 from app.simulation.live import MAX_UNITS, Stack, check, play_live
 from app.simulation.world import World
@@ -68,6 +69,16 @@ def test_arms_that_learn_from_noise_raise_no_alert(lab: Lab) -> None:
     learning = {"arms": ["treated"], "actions": {"a": 0.0, "b": 0.0, "c": 0.0}}
     run = played(lab, "live-noise", world(learning=learning))
     assert wrong(run) == [] and run.right["choices_quiet", "", ""]
+
+
+def test_an_action_that_comes_later_is_offered_from_its_stretch_on(lab: Lab) -> None:
+    shares = {"control": 0.5, "treated": 0.5}
+    learning = {"arms": ["treated"], "actions": {"a": 0.0, "b": 0.0, "c": 0.0}, "since": {"c": 2}}
+    run = played(lab, "live-new", world(learning=learning, stretches=[{"units": 600, "shares": shares}] * 2))
+    assert wrong(run) == [] and run.right["choices_quiet", "", ""]
+    stored = experiments.get(lab.runtime.engine, "live-new")
+    assert stored.config_version == 2
+    assert [action.id for action in ExperimentConfig.model_validate(stored.config).actions] == ["a", "b", "c"]
 
 
 def test_exposures_that_are_lost_raise_the_alert(lab: Lab) -> None:

@@ -17,6 +17,7 @@ SOUND: dict[str, Any] = {
     "stretches": [{"units": 300, "shares": {"control": 0.5, "treated": 0.5}}],
     "metrics": [{"key": "m", "level": 0.3}],
 }
+LEARNING: dict[str, Any] = {"arms": ["treated"], "actions": {"a": 0.0, "b": 0.0}}
 
 
 def command(*arguments: str) -> Result:
@@ -45,6 +46,12 @@ def command(*arguments: str) -> Result:
         ({"metrics": [{"key": "m", "level": 0.1, "role": "secondary"}]}, "metrics: no metric is primary"),
         ({"metrics": [{"key": "m", "level": 0.1}] * 2}, "metrics: two metrics have the same key"),
         ({"learning": {"arms": ["treated"]}}, "learning/actions: a learning arm needs at least two actions"),
+        ({"learning": LEARNING | {"since": {"a": 2}}}, "learning/since: 'a' is what the other arms show"),
+        ({"learning": LEARNING | {"since": {"b": 2}}}, "learning/since: the last stretch is 1"),
+        (
+            {"learning": LEARNING | {"actions": {"a": 0.1, "b": 0.0}}},
+            "learning/actions: 'a' is what the other arms show",
+        ),
         ({"lost": {"exposures": {"nobody": 0.1}}}, "lost/exposures: there is no 'nobody' here"),
     ],
 )

@@ -8,7 +8,16 @@ from app.simulation.report import ClaimLine, Simulation
 from app.simulation.simulate import simulate
 
 RUNS = 30
-LARGE = {"rare_1": 5, "rare_5": 10, "rare": 12, "holdout": 15, "lost_exposures": 15}
+LARGE = {
+    "rare_1": 5,
+    "learning": 8,
+    "new_action": 12,
+    "noise_log": 15,
+    "rare_5": 10,
+    "rare": 12,
+    "holdout": 15,
+    "lost_exposures": 15,
+}
 # Stated in docs/statistics.md, "Hostile worlds, measured".
 NOT_MET = {"returning": {"heavy_quiet"}, "trade": {"no_wrong_ship"}}
 _answers: dict[str, Simulation] = {}
@@ -37,6 +46,8 @@ def test_what_is_planted_is_found() -> None:
     for name, claim in (
         ("lost_exposures", "ratio_alarms"),
         ("learning", "choices_alarms"),
+        ("learning", "ratio_alarms"),
+        ("learning", "value_refused"),
         ("one_bot", "heavy_alarms"),
         ("real_effect", "decides"),
         ("lost_rewards", "decides"),

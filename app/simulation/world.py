@@ -32,15 +32,15 @@ class StretchSpec(Model):
 class MetricTruth(Model):
     """What a decision is worth on one metric."""
 
-    key: Key
-    kind: Kind = "binary"
+    key: Key = Field(description="Its name.")
+    kind: Kind = Field(default="binary", description="How values spread around their mean; see below.")
     level: float = Field(description="Mean per decision in the control, where the factor is 1.")
     effects: dict[Key, float] = Field(default_factory=dict, description="By arm, what it adds to the control's mean.")
     spread: float = Field(default=1.0, ge=0, description="Standard deviation of a normal; sigma of a lognormal amount.")
     payers: float = Field(default=1.0, gt=0, le=1, description="Kind payers: share of decisions that pay anything.")
-    per: Literal["decision", "unit"] = "decision"
-    role: Literal["primary", "secondary", "guardrail"] = "primary"
-    direction: Literal["increase", "decrease"] = "increase"
+    per: Literal["decision", "unit"] = Field(default="decision", description="What reports divide by.")
+    role: Literal["primary", "secondary", "guardrail"] = Field(default="primary", description="As of an experiment.")
+    direction: Literal["increase", "decrease"] = Field(default="increase", description="Which way is better.")
     min_effect: float = Field(default=0.0, ge=0, le=10, description="A guardrail's margin, relative.")
 
     def effect(self, arm: str) -> float:
@@ -51,7 +51,7 @@ class MetricTruth(Model):
 class Visits(Model):
     """How many decisions a unit makes. Later ones fall anywhere between its first and the end of the world."""
 
-    kind: Literal["constant", "poisson", "pareto"] = "constant"
+    kind: Literal["constant", "poisson", "pareto"] = Field(default="constant", description="Law of their number.")
     mean: float = Field(default=1.0, ge=1, le=100, description="Constant (rounded) or Poisson: decisions of a unit.")
     shape: float = Field(default=2.0, gt=0.5, le=10, description="Pareto: the smaller, the heavier the tail.")
     most: int = Field(default=1000, ge=1, le=100_000, description="Pareto: no unit makes more.")
@@ -63,7 +63,7 @@ class Visits(Model):
 class Bots(Model):
     """Units that are no people."""
 
-    units: int = Field(default=0, ge=0, le=1000)
+    units: int = Field(default=0, ge=0, le=1000, description="How many of the units are bots.")
     decisions: int = Field(default=1000, ge=1, le=100_000, description="Of each bot.")
     value: float = Field(default=0.0, description="What each of its decisions is worth.")
 
@@ -84,7 +84,7 @@ class Losses(Model):
 class Learning(Model):
     """Arms that learn which action to choose; the others always choose the first action."""
 
-    arms: list[Key] = Field(default_factory=list)
+    arms: list[Key] = Field(default_factory=list, description="They learn after each look.")
     actions: dict[Key, float] = Field(
         default_factory=dict, description="By action, what it adds to the first metric's mean in a learning arm."
     )
@@ -98,16 +98,16 @@ class Learning(Model):
 class Rule(Model):
     """The decision rule, as of an experiment."""
 
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    min_units: int = Field(default=100, ge=2)
-    planned_units: int | None = Field(default=None, ge=4)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Share of false alarms that is accepted.")
+    min_units: int = Field(default=100, ge=2, description="Units per arm before a verdict.")
+    planned_units: int | None = Field(default=None, ge=4, description="Of all arms: intervals are narrowest there.")
 
 
 class World(Model):
     """One world."""
 
     about: str = Field(default="", max_length=500, description="What is hostile in it, in a sentence.")
-    control: Key = "control"
+    control: Key = Field(default="control", description="The arm that the others are compared with.")
     looks: int = Field(default=20, ge=1, le=MAX_LOOKS, description="Looks, equally many units apart.")
     power: Share = Field(default=0.8, description="How often what is planted must be found by the last look.")
     rule: Rule = Field(default_factory=Rule)

@@ -39,7 +39,8 @@ def _row(answer: Simulation) -> str:
     cells = [f"`{answer.world}`", f"{answer.runs:,}", *(_worst(answer, code) for code in COLUMNS.values())]
     cells.append(_width(answer))
     cells.append(_listed([line for line in answer.claims if line.claim in ("no_verdict", "no_wrong_ship", "decides")]))
-    cells.append(_listed([line for line in answer.claims if line.claim.endswith(("_quiet", "_alarms", "_refused"))]))
+    checks = [line for line in answer.claims if line.claim.endswith(("_quiet", "_alarms", "_refused"))]
+    cells.append(_listed([*checks, *(line for line in answer.claims if line.claim == "lineages_one_look")]))
     cells.append(", ".join(f"{line.claim} {line.metric} {line.arm}".strip() for line in answer.missed) or "none")
     return f"| {' | '.join(cells)} |"
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from statistics import median
+from statistics import mean, median
 from typing import Final, Literal, NamedTuple
 
 from scipy.stats import binom
@@ -24,6 +24,7 @@ WORDS: Final[dict[str, str]] = {
     "not_narrower": "the always-valid interval is never narrower than the one for one look",
     "p_every_look": "the p-value for every look never falls to alpha where the arm is alike",
     "p_one_look": "the p-value for one look is above alpha at the last look where the arm is alike",
+    "lineages_one_look": "the lineages' interval covers what their way of learning does on average over all runs",
     "no_verdict": "the rule calls no winner or loser among alike arms, at any look",
     "no_wrong_ship": "the rule ships no arm that is not better, at any look",
     "decides": "the rule's first verdict is the right one, by the last look",
@@ -47,6 +48,15 @@ class Watched(NamedTuple):
 
     right: dict[Key, bool]
     widths: dict[tuple[str, str], float]  # always valid over one look, by metric and arm; missing: not open
+    lineages: dict[tuple[str, str], "OfLineages"]  # by metric and the name that lineages share
+
+
+class OfLineages(NamedTuple):
+    """What one run says of a way of learning, and what its lineages were worth in that run."""
+
+    interval: IntervalDocument
+    truth: float
+    own: list[IntervalDocument]  # of each lineage alone, for one look
 
 
 class _Line:
@@ -97,7 +107,9 @@ def watch(world: World, looks: Sequence[Look] | Iterator[Look]) -> Watched:
     verdicts: list[RuleVerdict] = []
     ratio, choices, heavy = False, None, None
     policies: tuple[PolicyAnswer, ...] = ()
+    lineages: dict[tuple[str, str], OfLineages] = {}
     for look in looks:
+        lineages = _of_lineages(look)
         for line, metric in _lines(look):
             by_line.setdefault((metric, line.arm), _Line(world.rule.alpha)).see(line, look.truths[metric, line.arm])
         assert look.results.decision is not None
@@ -116,13 +128,23 @@ def watch(world: World, looks: Sequence[Look] | Iterator[Look]) -> Watched:
     }
     right |= {(code, world.metrics[0].key, one.policy): good for one in policies for code, good in _of_policy(one)}
     widths = {name: one.width() for name, one in by_line.items()}
-    return Watched(right, {name: width for name, width in widths.items() if width is not None})
+    return Watched(right, {name: width for name, width in widths.items() if width is not None}, lineages)
 
 
 def _lines(look: Look) -> Iterator[tuple[ComparisonLine, str]]:
     """The comparisons whose truth is known, with their metric."""
     for metric in look.results.metrics:
         yield from ((line, metric.metric) for line in metric.comparisons if (metric.metric, line.arm) in look.truths)
+
+
+def _of_lineages(look: Look) -> dict[tuple[str, str], OfLineages]:
+    answers = {}
+    for metric in look.results.metrics:
+        for line in metric.lineages:
+            truth = mean(look.truths[metric.metric, arm].difference for arm in line.arms)
+            own = [compared.interval for compared in metric.comparisons if compared.arm in line.arms]
+            answers[metric.metric, line.lineage] = OfLineages(line.interval, truth, own)
+    return answers
 
 
 def _of_verdicts(world: World, verdicts: Sequence[RuleVerdict]) -> Iterator[tuple[str, bool]]:
@@ -179,17 +201,39 @@ def table(world: World, runs: Sequence[Watched]) -> list[ClaimLine]:
     """Count the claims of all runs, in the order of ``WORDS``."""
     right: Counter[Key] = Counter()
     of: Counter[Key] = Counter()
-    for run in runs:
-        of.update(run.right.keys())
-        right.update(key for key, good in run.right.items() if good)
+    for answers in [*(run.right for run in runs), *_about_lineages(runs)]:
+        of.update(answers.keys())
+        right.update(key for key, good in answers.items() if good)
     order = list(WORDS)
     return [_line(world, key, right[key], of[key], runs) for key in sorted(of, key=lambda key: order.index(key[0]))]
+
+
+def _about_lineages(runs: Sequence[Watched]) -> Iterator[dict[Key, bool]]:
+    """Whether each run's interval covers what a way of learning does on average, which only all runs together know."""
+    truths = {name: _average(runs, name) for name in {name for run in runs for name in run.lineages}}
+    for run in runs:
+        yield {
+            ("lineages_one_look", *name): _misses_not(one.interval, truths[name]) for name, one in run.lineages.items()
+        }
+
+
+def _average(runs: Sequence[Watched], name: tuple[str, str]) -> float:
+    return mean(run.lineages[name].truth for run in runs if name in run.lineages)
+
+
+def _note(code: str, name: tuple[str, str], runs: Sequence[Watched]) -> str:
+    if code == "every_look":
+        return _widths([run.widths.get(name) for run in runs])
+    if code != "lineages_one_look":
+        return ""
+    truth = _average(runs, name)
+    own = [_misses_not(interval, truth) for run in runs if name in run.lineages for interval in run.lineages[name].own]
+    return f"the interval of a single lineage covers it in {mean(own):.1%}"
 
 
 def _line(world: World, key: Key, right: int, of: int, runs: Sequence[Watched]) -> ClaimLine:
     code, metric, arm = key
     level = _level(world, code)
-    note = _widths([run.widths.get((metric, arm)) for run in runs]) if code == "every_look" else ""
     return ClaimLine(
         claim=code,
         text=WORDS[code],
@@ -199,7 +243,7 @@ def _line(world: World, key: Key, right: int, of: int, runs: Sequence[Watched]) 
         of=of,
         level=level,
         met=right == of if level == 1 else bool(binom.cdf(right, of, level) >= CHANCE),
-        note=note,
+        note=_note(code, (metric, arm), runs),
     )
 
 

@@ -51,7 +51,7 @@ def definition(world: World, index: int, key: str = "simulated", window_s: float
         "name": "Simulated",
         "hypothesis": world.about,
         "actions": [{"id": action, "features": {}} for action in offered(world, index)],
-        "arms": [{"key": arm, "share": share, "policy": policy(world, arm)} for arm, share in stretch.shares.items()],
+        "arms": [_arm(world, arm, share) for arm, share in stretch.shares.items()],
         "control_arm": world.control,
         "reward": {"window_s": window_s},
         "metrics": [_metric(world, metric) for metric in world.metrics],
@@ -62,6 +62,12 @@ def definition(world: World, index: int, key: str = "simulated", window_s: float
 def offered(world: World, index: int) -> list[str]:
     """The actions of one stretch."""
     return [action for action in world.actions if world.learning.since.get(action, 1) <= index + 1]
+
+
+def _arm(world: World, arm: str, share: float) -> JsonObject:
+    document: JsonObject = {"key": arm, "share": share, "policy": policy(world, arm)}
+    name = world.learning.lineage_of if arm in world.learning.arms else None
+    return document if name is None else document | {"lineage_of": name}
 
 
 def policy(world: World, arm: str) -> JsonObject:

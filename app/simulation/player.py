@@ -10,17 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
+from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import MetricSpec
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import sample_ratio
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.decision_rule import judge
+from app.reporting.comparison.lineages import lineages_lines
 from app.reporting.comparison.metric_results import compare_pair
-from app.reporting.comparison.result_lines import Pair
+from app.reporting.comparison.result_lines import Compared, Pair
 from app.reporting.comparison.sample_ratio import SeenUnits
 from app.reporting.documents.results import (
     ArmValue,
-    ComparisonLine,
     MetricResults,
     ResultsWindow,
     SampleRatio,
@@ -106,11 +107,10 @@ def _results(run: _Run, look: int, before: StoredResults | None) -> tuple[Stored
             pair = (course.arms.index(arm), course.arms.index(course.world.control))
             ends = shares.ends(stretches, (arm, course.world.control))
             names = Pair(arm, course.world.control, None)
-            compared.append(compare_pair(config, spec, stretches, names, sums.rows(look, pair, ends)).line)
+            compared.append(compare_pair(config, spec, stretches, names, sums.rows(look, pair, ends)))
             truths[spec.key, arm] = _truth(course, truth, sums, look, pair, ends)
-        metrics.append(
-            _metric(spec, compared, _values(course, sums, look, stretches) if spec.role == "guardrail" else [])
-        )
+        values = _values(course, sums, look, stretches) if spec.role == "guardrail" else []
+        metrics.append(_metric(config, spec, compared, values))
     for metric in metrics:
         lines.remember(metric, before)
     lines.adjust_all(metrics)
@@ -136,7 +136,9 @@ def _values(course: Course, sums: Tally, look: int, stretches: list[shares.Stret
     return lines.arm_values(rows)
 
 
-def _metric(spec: MetricSpec, compared: list[ComparisonLine], values: list[ArmValue]) -> MetricResults:
+def _metric(
+    config: ExperimentConfig, spec: MetricSpec, compared: list[Compared], values: list[ArmValue]
+) -> MetricResults:
     return MetricResults(
         metric=spec.key,
         name=spec.key,
@@ -146,7 +148,8 @@ def _metric(spec: MetricSpec, compared: list[ComparisonLine], values: list[ArmVa
         window_s=None,
         source=spec.source.model_dump(mode="json"),
         arms=values,
-        comparisons=compared,
+        comparisons=[one.line for one in compared],
+        lineages=lineages_lines(config, compared),
     )
 
 

@@ -85,6 +85,7 @@ class Learning(Model):
     """Arms that learn which action to choose; the others always choose the first action."""
 
     arms: list[Key] = Field(default_factory=list, description="They learn after each look.")
+    lineage_of: Key | None = Field(default=None, description="A name that all of them share: they are lineages of it.")
     actions: dict[Key, float] = Field(
         default_factory=dict, description="By action, what it adds to the first metric's mean in a learning arm."
     )
@@ -154,6 +155,7 @@ def problems(world: World) -> Iterator[str]:
         yield f"stretches: {world.units} units come; give at most {MAX_UNITS}."
     yield from _of_stretches(world)
     yield from _of_names(world)
+    yield from _of_learning(world)
     for index, metric in enumerate(world.metrics):
         yield from (f"metrics/{index}/{problem}" for problem in _of_metric(world, metric))
 
@@ -192,16 +194,21 @@ def _of_names(world: World) -> Iterator[str]:
     keys = [metric.key for metric in world.metrics]
     if len(set(keys)) < len(keys):
         yield "metrics: two metrics have the same key; give each its own."
+    if not any(metric.role == "primary" for metric in world.metrics):
+        yield "metrics: no metric is primary; the rule decides by a primary metric."
+
+
+def _of_learning(world: World) -> Iterator[str]:
     if world.learning.arms and len(world.learning.actions) < 2:
         yield "learning/actions: a learning arm needs at least two actions, for example actions = {a = 0.0, b = 0.0}."
     if world.actions[0] in world.learning.since:
         yield f"learning/since: {world.actions[0]!r} is what the other arms show; it has to be there from the start."
+    if world.learning.lineage_of and len(world.learning.arms) < 2:
+        yield "learning/lineage_of: one learning arm shows no spread; name at least two."
     if world.learning.actions.get(world.actions[0]):
         yield f"learning/actions: {world.actions[0]!r} is what the other arms show; what it adds has to be 0."
     if any(stretch > len(world.stretches) for stretch in world.learning.since.values()):
         yield f"learning/since: the last stretch is {len(world.stretches)}; name one that there is."
-    if not any(metric.role == "primary" for metric in world.metrics):
-        yield "metrics: no metric is primary; the rule decides by a primary metric."
 
 
 def _of_metric(world: World, metric: MetricTruth) -> Iterator[str]:

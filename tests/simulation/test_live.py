@@ -9,6 +9,8 @@ import pytest
 
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
+from app.reporting import results
+from app.reporting.pages import results as results_page
 from app.simulation.claims import Watched, watch
 from app.simulation.live import MAX_UNITS, Stack, check, play_live
 from app.simulation.world import World
@@ -90,3 +92,15 @@ def test_exposures_that_are_lost_raise_the_alert(lab: Lab) -> None:
 def test_worlds_that_cannot_be_played_live_are_refused_in_words(name: str) -> None:
     with pytest.raises(WorldRefused, match=f"give at most {MAX_UNITS}|cannot lose choices"):
         check(load(name))
+
+
+def test_lineages_have_a_line_of_their_own(lab: Lab) -> None:
+    shares = {"control": 0.4, "one": 0.3, "two": 0.3}
+    learning = {"arms": ["one", "two"], "lineage_of": "learner", "actions": {"a": 0.0, "b": 0.0}}
+    run = played(lab, "live-lineages", world(learning=learning, stretches=[{"units": 1200, "shares": shares}]))
+    assert wrong(run) == []
+    answer = run.lineages["converted", "learner"]
+    assert answer.truth == 0.0 and answer.interval.low is not None and answer.interval.high is not None
+    assert answer.interval.low < answer.interval.high
+    shown = results_page.metrics(results.get(lab.runtime.engine, "live-lineages"), "sequential")[0].notes[0]
+    assert shown.startswith("learner, as a way of learning: ") and "2 lineages (one, two)" in shown

@@ -52,6 +52,7 @@ def command(*arguments: str) -> Result:
             {"learning": LEARNING | {"actions": {"a": 0.1, "b": 0.0}}},
             "learning/actions: 'a' is what the other arms show",
         ),
+        ({"learning": LEARNING | {"lineage_of": "l"}}, "learning/lineage_of: one learning arm shows no spread"),
         ({"lost": {"exposures": {"nobody": 0.1}}}, "lost/exposures: there is no 'nobody' here"),
     ],
 )

@@ -19,7 +19,7 @@ LARGE = {
     "lost_exposures": 15,
 }
 # Stated in docs/statistics.md, "Hostile worlds, measured".
-NOT_MET = {"returning": {"heavy_quiet"}, "trade": {"no_wrong_ship"}}
+NOT_MET = {"returning": {"heavy_quiet"}, "trade": {"no_wrong_ship"}, "learning": {"one_look", "lift_one_look"}}
 _answers: dict[str, Simulation] = {}
 
 

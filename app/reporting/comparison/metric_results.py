@@ -10,6 +10,7 @@ from app.reporting.comparison import quantile_results, standing
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.computation import Computation
+from app.reporting.comparison.lineages import lineages_lines
 from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
 from app.reporting.comparison.stretches import Ends, Stretch
 from app.reporting.documents.results import ArmValue, MetricResults
@@ -87,6 +88,7 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
         preliminary=preliminary,
         arms=[_with_compared(value, compared) for value in values],
         comparisons=sorted(compared_lines, key=lambda line: (line.segment is None, line.segment or "")),
+        lineages=lineages_lines(computation.config, compared),
     )
 
 

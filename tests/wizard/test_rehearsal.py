@@ -55,3 +55,10 @@ def test_what_is_missing_is_said_beside_its_field(draft: Draft) -> None:
         page = draft.save("plan", PLAN | wrong, "rehearse")
         assert words in page.text and "mistake" in page.html
     assert draft.browser.get(f"{draft.base}/world.json").address.endswith("/plan?rehearsal=1")
+
+
+def test_a_world_that_cannot_be_is_not_offered_as_a_file(draft: Draft) -> None:
+    complete(draft, "impossible")
+    draft.save("plan", {"/plan/value": "90", "/plan/effect": "30"})
+    answer = draft.browser.get(f"{draft.base}/world.json")
+    assert answer.status == 422 and "keep them between 0 and 1" in answer.text

@@ -15,6 +15,7 @@ from benchmarks import (
     unit_coverage,
     units,
     whom,
+    worlds,
 )
 from benchmarks.rig import Rig
 
@@ -34,6 +35,7 @@ SIMULATIONS = {
     "noise": noise.measure,
     "whom": whom.measure,
     "learning_quality": learning_quality.measure,
+    "worlds": worlds.measure,
 }
 
 

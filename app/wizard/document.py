@@ -163,7 +163,7 @@ def _part_texts(rows: list[Typed], languages: list[str], pointer: str, findings:
 def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
     for index, row in enumerate(tree["arms"]):
-        arm = form.ARM.values(row, f"/arms/{index}", findings, ["key", "share"])
+        arm = form.ARM.values(row, f"/arms/{index}", findings, ["key", "share", "lineage_of"])
         policy = policy_of(POLICY, row["policy"], f"/arms/{index}/policy", findings)
         if tree["actions:among"] == "composed" and policy.get("algorithm") in LEARNERS:
             policy.pop("algorithm")  # the default of composed messages, which cannot have these

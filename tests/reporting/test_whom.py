@@ -240,3 +240,15 @@ def test_actions_of_the_call_have_features(lab: Lab) -> None:
     }
     actions = {action.action: action.value for action in found.fields[0].values[0].actions}
     assert set(actions) == {"n0", "n1", "n2", "n3"} and max(actions, key=lambda name: actions[name] or 0.0) == "n3"
+
+
+def test_of_lists_the_first_position_counts(lab: Lab) -> None:
+    lab.make("listing", arms=arms(0.5, 0.0, 0.5)[1:], control_arm="even")
+    rows = [{"unit_id": f"l{n}", "context": {"plan": "xy"[n % 2]}, "slots": 2} for n in range(300)]
+    random = np.random.default_rng(3)
+    answers = lab.play("listing", rows, settled=False)
+    positions = [position for answer in answers for position in answer["positions"]]
+    lab.report([{"decision_id": one["decision_id"], "value": float(random.random() < 0.4)} for one in positions])
+    lab.settle("listing")
+    found = whom.get(lab.runtime.engine, lab.settings, "listing")
+    assert found.window.decisions == 270 and found.window.units == 270

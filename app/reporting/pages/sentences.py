@@ -295,7 +295,6 @@ def policy(document: Mapping[str, JsonValue]) -> str:
         return f"always chooses {parsed.action}"
     if not isinstance(parsed, BanditPolicy):
         return "chooses at random, every action equally often"
-    if "exploration_floor" not in document:
-        return f"learns ({parsed.algorithm})"
+    given = "exploration_floor" in document  # a default floor is not mentioned
     floor = " falling to ".join(map(percent, dict.fromkeys((parsed.floor_start, parsed.exploration_floor))))
-    return f"learns ({parsed.algorithm}), with {floor} of its choices spread evenly over all actions"
+    return f"learns ({parsed.algorithm})" + f", with {floor} of its choices spread evenly over all actions" * given

@@ -14,6 +14,7 @@ from app.people.consent import record
 from app.people.consent_request import ConsentRequest
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
+from app.reporting.whom import report as whom
 from app.verification.audit import audit_experiment
 from bandits.model import initial_model, learn
 from bandits.policy import BanditPolicy, parse_policy
@@ -102,7 +103,10 @@ def test_no_row_of_the_unit_remains(loop: Loop) -> None:
     url = loop.settings.database_url
     ids = [row[0] for row in query(url, "SELECT id FROM decisions WHERE unit_id = 'gone-forgets-all'")]
     erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-all")
+    whom.compute(loop.runtime.engine, loop.settings, "forgets-all")
+    assert whom.stored(loop.runtime.engine, "forgets-all").computed_at is not None
     erasure.run_waiting(loop.runtime.engine, loop.settings)
+    assert whom.stored(loop.runtime.engine, "forgets-all").computed_at is None  # it may quote the unit's context
     for table in TABLES:
         assert query(url, f"SELECT count(*) FROM {table} WHERE unit_id = 'gone-forgets-all'") == [(0,)], table
     for table in ("rewards", "awaiting_outcome", "training_ledger", "outcomes", "decisions"):

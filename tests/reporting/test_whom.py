@@ -173,7 +173,7 @@ def test_a_short_log_says_why_and_an_empty_one_that_there_is_nothing(lab: Lab, v
     assert "Nothing yet" in viewer.get(page).text
     lab.play("short", bodies(50, "u"), world(1))
     found = whom.get(lab.runtime.engine, lab.settings, "short")
-    assert found.computed_at is not None and found.reason == "the log has fewer than 100 settled decisions"
+    assert found.computed_at is not None and found.reason.startswith("the log has fewer than 100 settled decisions")
     assert found.findings == ["No context field is declared under segments, so that arms are not compared by segment."]
     assert "There are no figures of actions and features: the log has fewer" in viewer.get(page).text
 
@@ -201,15 +201,19 @@ def test_undeclared_fields_are_the_most_frequent_and_actions_without_a_choice_ar
     assert plan.values[0].actions[0].difference is not None and found.other_actions == 2
 
 
-def test_a_forgotten_model_version_is_a_reason(lab: Lab) -> None:
+def test_decisions_count_since_a_model_version_was_forgotten(lab: Lab) -> None:
     lab.make("forgot", arms=arms(0.5, 0.3, 0.2), control_arm="control")
     for turn in range(2):
         lab.play("forgot", bodies(200, f"u{turn}-"), world(turn))
     ((number,),) = query(lab.database_url, "SELECT id FROM experiments WHERE key = 'forgot'")
-    forget = "UPDATE model_versions SET erased_at = now() WHERE number = 1 AND experiment_id = %s"
+    forget = "UPDATE model_versions SET model = '', erased_at = now() WHERE number = 1 AND experiment_id = %s"
     query(lab.database_url, forget, number)
     found = whom.get(lab.runtime.engine, lab.settings, "forgot")
-    assert "was forgotten" in found.reason and found.fields == []
+    assert "since a model version was last forgotten" in found.reason and found.fields == []
+    lab.play("forgot", bodies(300, "after-"), world(3))
+    whom.compute(lab.runtime.engine, lab.settings, "forgot")
+    found = whom.stored(lab.runtime.engine, "forgot")
+    assert found.reason == "" and 270 <= found.window.decisions < 450
 
 
 def test_hostile_names_are_text(lab: Lab, viewer: Browser) -> None:

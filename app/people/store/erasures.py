@@ -200,9 +200,9 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     )
     for table in ("deliveries", "events"):
         delete(table, f"DELETE FROM {table} WHERE unit_id = :unit_id", unit_id=unit_id)
-    # The stored health checks name the heaviest units; the worker computes them again without this one.
+    # Health checks name the heaviest units, and "What works for whom" quotes contexts; the worker computes both again.
     health = """
-        DELETE FROM latest WHERE kind = 'health'
+        DELETE FROM latest WHERE kind IN ('health', 'whom')
           AND experiment_id IN (SELECT experiment_id FROM decisions WHERE id = ANY(:ids))
     """
     connection.execute(text(health), {"ids": decisions})

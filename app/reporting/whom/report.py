@@ -163,7 +163,7 @@ def _empty(config: ExperimentConfig) -> StoredWhom:
         control=config.control.key,
         arms=learning or others or [config.control.key],
         window=WhomWindow(decisions=0, units=0, first=None, last=None, limit=windows.NEWEST),
-        reason=f"the log has fewer than {windows.MIN_ROWS} settled decisions",
+        reason=f"the log has fewer than {windows.MIN_ROWS} settled decisions since a model version was last forgotten, or at all",
         fields=[],
         other_actions=0,
         explained=None,

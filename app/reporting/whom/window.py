@@ -13,6 +13,8 @@ from app.foundation.settings import Settings
 from app.learning.examples import Configs
 from app.off_policy.log_table import LogTable, build
 from app.off_policy.policies import Policies
+from app.off_policy.store.evaluations import LoggedRow
+from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.store import whom as store
 from experiments.logs.cuts import Cut, cut
@@ -39,14 +41,14 @@ def read(
 ) -> Window | None:
     """Read the newest settled decisions, of lists the first positions; null when there are fewer than ``MIN_ROWS``.
 
-    :raises DataError: a model version that decided was forgotten, or cannot be read.
+    :raises DataError: a model version that decided cannot be read.
     """
     until = store.complete_until(connection, experiment.id, [arm.key for arm in config.arms])
     sample = store.newest(connection, experiment.id, SAMPLE, until)
     if not sample:
         return None
     limit = max(MIN_ROWS, min(NEWEST, PAIRS // max(len(row.eligible) for row in sample)))
-    rows = store.newest(connection, experiment.id, limit, until)
+    rows = _since_forgotten(connection, experiment.id, store.newest(connection, experiment.id, limit, until))
     if len(rows) < MIN_ROWS:
         return None
     configs = Configs(connection, experiment.id)
@@ -56,6 +58,17 @@ def read(
     if len(first) < MIN_ROWS:
         return None
     return Window(table if len(first) == len(table) else table.take(first), configs, limit)
+
+
+def _since_forgotten(connection: Connection, experiment_id: int, rows: list[LoggedRow]) -> list[LoggedRow]:
+    """The rows after the last one that a forgotten model version decided: an erasure left nothing to recompute it with."""
+    forgotten = set()
+    for arm, number in {(row.arm, row.policy_version) for row in rows if row.policy_version}:
+        version = models.find(connection, experiment_id, arm, number)
+        if version is not None and version.erased_at is not None:
+            forgotten.add((arm, number))
+    last = max((index for index, row in enumerate(rows) if (row.arm, row.policy_version) in forgotten), default=-1)
+    return rows[last + 1 :]
 
 
 def flat(context: object) -> Mapping[str, JsonValue]:

@@ -83,8 +83,8 @@ def test_metrics_ask_for_the_token_or_without_one_for_a_key_that_may_read(
 ) -> None:
     deciding = web.client(make_key(database_url, "decide"))
     assert [reader.get("/metrics").status for reader in (web.client(), deciding, client)] == [401, 403, 200]
-    with running_web(database_url, LOOPWISE_METRICS_TOKEN="metrics only") as closed:
-        given = [closed.client(key).get("/metrics").status for key in ("", "metrics only")]
+    with running_web(database_url, LOOPWISE_METRICS_TOKEN="metrics and nothing else") as closed:
+        given = [closed.client(key).get("/metrics").status for key in ("", "metrics and nothing else")]
     assert given == [401, 200]
 
 

@@ -6,11 +6,11 @@ Tasks are wake-ups: they carry no data, may be lost, and may come twice. Postgre
 from celery import Celery
 
 from app.foundation import logs
-from app.foundation.settings import from_environment
+from app.foundation.settings import from_environment, signing
 
 RETAIN_S = 600.0  # rows that are kept for days may go some minutes later
 
-settings = from_environment()
+settings = signing(from_environment())
 logs.configure(settings.log_level)
 
 app = Celery("loopwise", broker=settings.redis_url or None, include=["worker.tasks"])

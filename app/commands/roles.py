@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.embedded.process import die_with_parent
-from app.foundation.settings import SettingError, Settings
+from app.foundation.settings import Settings
 
 WEB_TARGET = "app.web.app:create_app"
 _WEB_STOP_S = 4  # a web process whose last requests take longer than this is killed
@@ -24,7 +24,6 @@ _WEB_STOP_S = 4  # a web process whose last requests take longer than this is ki
 
 def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
     """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first."""
-    level = _log_level(settings)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
@@ -40,7 +39,7 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) 
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_WEB_STOP_S,
-        log_level=LogLevels(level),
+        log_level=LogLevels(settings.log_level),
     )
     with _shared_metrics("web", settings):
         server.serve(target_loader=partial(_load_factory, os.getpid()))
@@ -64,20 +63,14 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     from celery.signals import worker_process_init
 
     worker_process_init.connect(_follow_parent, weak=False)
-    arguments = [f"--concurrency={concurrency}", f"--loglevel={_log_level(settings)}"]
+    arguments = [f"--concurrency={concurrency}", f"--loglevel={settings.log_level}"]
     with _shared_metrics("worker", settings):
         _celery().worker_main(["worker", *arguments, "--without-gossip", "--without-mingle"])
 
 
 def run_beat(settings: Settings) -> None:
     """Run Celery's clock until a signal arrives. It has its times in memory; an extra or a missing wake-up does no harm."""
-    _celery().start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={_log_level(settings)}"])
-
-
-def _log_level(settings: Settings) -> str:
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise SettingError(f"LOOPWISE_LOG_LEVEL={settings.log_level!r}: give debug, info, warning or error.")
-    return settings.log_level
+    _celery().start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={settings.log_level}"])
 
 
 def _celery() -> Any:

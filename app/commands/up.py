@@ -22,7 +22,7 @@ from app.embedded.errors import ServerError
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir, Running
-from app.foundation.settings import from_environment
+from app.foundation.settings import from_environment, signing
 
 _READY_DEADLINE_S = 90.0
 _POLL_S = 0.1
@@ -87,6 +87,7 @@ class Supervisor:
         self._step("redis", self._start_redis)
         if not self._environment.get("LOOPWISE_SECRET_KEY"):
             self._environment["LOOPWISE_SECRET_KEY"] = self._data_dir.read_secret_key()
+        signing(from_environment(self._environment))  # a file may hold anything, or nothing
         self._step("migrations", self._migrate)
         self._step("admin key", self._write_admin_key)
         self._step("processes", self._start_roles)

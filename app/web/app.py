@@ -14,7 +14,7 @@ from app.design.api import experiments
 from app.foundation import logs, metrics
 from app.foundation.api import answers, problems
 from app.foundation.api.strict_request import StrictRequest
-from app.foundation.settings import Settings, from_environment
+from app.foundation.settings import Settings, from_environment, signing
 from app.learning.api import rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
     :param settings: from the environment when not given.
     """
-    settings = settings or from_environment()
+    settings = signing(settings or from_environment())
     logs.configure(settings.log_level)
     app = Api(
         "loopwise",

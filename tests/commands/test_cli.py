@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.commands.main import main
+from tests.service import SECRET
 
 _HEAVY = {"sqlalchemy", "numpy", "pandas", "celery", "flask", "vowpalwabbit", "granian", "psycopg2"}
 
@@ -75,6 +76,7 @@ def test_a_failed_command_explains_itself_in_one_sentence(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("LOOPWISE_SECRET_KEY", SECRET)
     monkeypatch.delenv("REDIS_URL", raising=False)
     result = CliRunner().invoke(main, [*arguments, "--data-dir", str(tmp_path)])
     assert result.exit_code == 2

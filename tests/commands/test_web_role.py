@@ -12,6 +12,7 @@ import pytest
 
 from app.embedded.process import free_port
 from tests.commands.installation import ROOT, wait_for
+from tests.service import SECRET
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,7 @@ def test_after_sigterm_accepted_requests_are_answered_and_the_server_ends_within
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": "postgresql://nobody@127.0.0.1/none",
+        "LOOPWISE_SECRET_KEY": SECRET,
         "LOOPWISE_METRICS_DIR": str(tmp_path),
     }
     command = [

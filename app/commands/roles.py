@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.embedded.process import die_with_parent
+from app.embedded.process import claimed_port, die_with_parent
 from app.foundation.settings import Settings
 
 WEB_TARGET = "app.web.app:create_app"
@@ -23,7 +23,10 @@ _WEB_STOP_S = 4  # a web process whose last requests take longer than this is ki
 
 
 def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
-    """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first."""
+    """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first.
+
+    :raises ServerError: the port is taken.
+    """
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
@@ -41,7 +44,7 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) 
         workers_kill_timeout=_WEB_STOP_S,
         log_level=LogLevels(settings.log_level),
     )
-    with _shared_metrics("web", settings):
+    with claimed_port(host, port), _shared_metrics("web", settings):
         server.serve(target_loader=partial(_load_factory, os.getpid()))
 
 

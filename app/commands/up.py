@@ -81,8 +81,7 @@ class Supervisor:
         """
         started = time.monotonic()
         from_environment(self._environment)  # report a wrong setting here, not in the log of each child
-        if not process.port_is_free(self._host, self._port):
-            raise ServerError(f"port {self._port} of {self._host} is in use; choose another one with --port.")
+        process.check_port(self._host, self._port)
         self._step("postgres", self._start_postgres)
         self._step("redis", self._start_redis)
         if not self._environment.get("LOOPWISE_SECRET_KEY"):

@@ -6,6 +6,7 @@ only, because Linux sends the parent-death signal when the *thread* that forked 
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -148,22 +149,59 @@ def wait_until(ready: Callable[[], bool], deadline_s: float, interval_s: float =
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with _bound(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Return True if this process could listen on the port now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
+@contextlib.contextmanager
+def claimed_port(host: str, port: int) -> Iterator[None]:
+    """Keep a port from other servers of Loopwise for the duration of a block, and make sure that nobody has it now.
+
+    The web server's sockets share their port, so without this two servers on one port would answer in turn.
+
+    :raises ServerError: the port is taken, or this host has none to listen on.
+    """
+    with socket.socket(socket.AF_UNIX) as claim:
+        if (
+            sys.platform == "linux"
+        ):  # an abstract name: it is gone with its process, and belongs to a network as ports do
+            try:
+                claim.bind(f"\0loopwise web {host} {port}")
+            except OSError:
+                raise _taken(host, port) from None
+        check_port(host, port)
+        yield
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that this process could listen on the port now.
+
+    :raises ServerError: it could not; the error is one sentence that says what to change.
+    """
+    try:
+        _bound(host, port).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _taken(host, port) from None
+        raise ServerError(
+            f"nobody can listen on port {port} of {host} here ({error.strerror}); choose others with --host and --port."
+        ) from None
+
+
+def _taken(host: str, port: int) -> ServerError:
+    return ServerError(f"port {port} of {host} is in use; choose another one with --port.")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        probe.bind((host, port))
+    except OSError:
+        probe.close()
+        raise
+    return probe
 
 
 def lock_file(path: Path, deadline_s: float = 0.0) -> int | None:

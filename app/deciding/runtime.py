@@ -51,7 +51,6 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     :param bound_waits: end each wait for PostgreSQL at the deadline, in the whole process. Workers pass False, because they
         also run long statements.
     """
-    _log_plainly()
     if bound_waits:
         store_engine.install_wait_deadline(settings.decide_deadline_s)
     limit_s = settings.statement_timeout_s
@@ -71,13 +70,6 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     writer.start()
     threading.Thread(target=_keep_fresh, args=(runtime,), name="snapshots", daemon=True).start()
     return runtime
-
-
-def _log_plainly() -> None:
-    """Log plain tracebacks: structlog's own show local variables, such as keys and bodies, and take seconds to format."""
-    processors = structlog.get_config()["processors"]
-    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*processors[:-1], plain])
 
 
 def _keep_fresh(runtime: Runtime) -> None:

@@ -179,7 +179,7 @@ class GroupCommit:
 
     def _failed(self, batch: list[_AnyJob], error: Exception) -> None:
         if isinstance(error, exc.DBAPIError | exc.TimeoutError) and is_outage(error):
-            log.warning("log_write_failed", rows=len(batch), error=str(error.__cause__ or error))
+            log.warning("log_write_failed", rows=len(batch), error=error)
             time.sleep(RETRY_PAUSE_S)
             with self._changed:  # in their old order, before whatever came since
                 retried = [job for job in batch if not job.abandoned]
@@ -191,10 +191,10 @@ class GroupCommit:
             for job in batch:
                 self._write([job])
         elif not batch:
-            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=str(error))
+            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=error)
             self._gone.clear()
         else:
-            log.error("log_write_refused", error=str(error))
+            log.error("log_write_refused", error=error)
             with self._changed:
                 batch[0].error, batch[0].done = error, True
             batch[0].waiter.release()

@@ -55,6 +55,7 @@ class Settings:
     privacy_budget: float
     allow_http_loopback: int
     log_level: str
+    access_log: int
 
 
 class Setting(NamedTuple):
@@ -178,6 +179,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LOOPWISE_LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "debug, info, warning or error."
+    ),
+    Setting(
+        "LOOPWISE_ACCESS_LOG", "0", switch, "1: one log line a request, with its route and status; it names nobody."
     ),
 )
 

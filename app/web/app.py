@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import structlog
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
@@ -10,10 +11,12 @@ from flask_openapi.models import SecurityScheme
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
+from app.deciding.serving import runtime as serving_runtime
 from app.design.api import experiments
-from app.foundation import logs, metrics
+from app.foundation import metrics
 from app.foundation.api import answers, problems
 from app.foundation.api.strict_request import StrictRequest
+from app.foundation.running import logs, request_ids
 from app.foundation.settings import Settings, from_environment, signing
 from app.learning.api import rewards
 from app.messaging.api import events, webhooks
@@ -31,6 +34,9 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
+
+
+log = structlog.get_logger()
 
 
 class Api(OpenAPI):
@@ -107,10 +113,22 @@ def _install(app: Any, settings: Settings) -> None:
 
 def _begin() -> None:
     g.began = time.perf_counter()
+    headers = request.headers
+    g.request_id = request_ids.begin(headers.get(request_ids.HEADER), headers.get(request_ids.TRACE_HEADER))
 
 
 def _finish(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    metrics.observe_request(request.endpoint or "none", response.status_code, time.perf_counter() - g.began)
+    response.headers[request_ids.HEADER] = g.request_id
+    seconds = time.perf_counter() - g.began
+    metrics.observe_request(request.endpoint or "none", response.status_code, seconds)
+    if serving_runtime().settings.access_log:
+        _note(response, seconds)
     return response
+
+
+def _note(response: Response, seconds: float) -> None:
+    """The access log: the route instead of the path, and no address, because both may be about a person."""
+    route = request.url_rule.rule if request.url_rule else None
+    log.info("request", method=request.method, route=route, status=response.status_code, seconds=round(seconds, 6))

@@ -1,5 +1,6 @@
 """What settings may be: each kind reads a text from the environment, or says in a ``ValueError`` what to give instead."""
 
+import ipaddress
 import math
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -90,3 +91,11 @@ def site(text: str) -> str:
     if not good or parts.path not in {"", "/"} or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("give https://host or https://host:port, without a path")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def networks(text: str) -> str:
+    """Addresses and networks, separated by commas, or nothing."""
+    try:
+        return ",".join(str(ipaddress.ip_network(part.strip())) for part in text.split(",")) if text else ""
+    except ValueError as error:
+        raise ValueError(f"give addresses or networks, such as 10.0.0.0/8,192.0.2.7 ({error})") from None

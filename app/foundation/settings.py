@@ -15,6 +15,7 @@ from app.foundation.setting_kinds import (
     TOKEN_BYTES,
     address,
     choice,
+    networks,
     number,
     secret,
     site,
@@ -51,6 +52,8 @@ class Settings:
     metrics_dir: str
     metrics_token: str
     public_url: str
+    hsts_s: int
+    trusted_proxies: str
     event_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
@@ -161,6 +164,20 @@ SETTINGS: tuple[Setting, ...] = (
         site,
         "Address at which people reach the pages, as https://host; printed links begin with it, and with https cookies are "
         "sent over TLS only.",
+    ),
+    Setting(
+        "LOOPWISE_HSTS_S",
+        "0",
+        whole(0),
+        "Seconds for which browsers that came over https never use http for this host (Strict-Transport-Security); only with an "
+        "https LOOPWISE_PUBLIC_URL. 0: not sent. 31536000 is usual, once https works.",
+    ),
+    Setting(
+        "LOOPWISE_TRUSTED_PROXIES",
+        "",
+        networks,
+        "Addresses or networks of your reverse proxies, separated by commas: X-Forwarded-For is believed from these only. Behind "
+        "a proxy without it, all sign-ins seem to come from one address.",
     ),
     Setting(
         "LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds after which behaviour events are forgotten."

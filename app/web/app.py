@@ -1,17 +1,18 @@
 """The web process: a WSGI app of routes over one runtime. A WSGI server only needs ``create_app``."""
 
 import time
+from functools import partial
 from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
+from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
-from app.deciding.serving import runtime as serving_runtime
 from app.design.api import experiments
 from app.foundation import metrics
 from app.foundation.api import answers, problems
@@ -33,6 +34,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",  # answers are about people, or hold secrets; files of the pages have a header of their own
 }
 
 
@@ -82,6 +84,8 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.openapi_version = "3.1.0"
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
+    if settings.trusted_proxies:
+        app.wsgi_app = wrap_wsgi_with_proxy_headers(app.wsgi_app, settings.trusted_proxies.split(","))  # type: ignore[method-assign]
     serving = app.extensions["loopwise"] = runtime or start(settings)
     places = max(1, settings.web_threads // 4)  # the other threads answer everybody else
     app.extensions["loopwise_listeners"] = Listeners(serving.engine, places, serving.stopping)
@@ -91,10 +95,12 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
 def _install(app: Any, settings: Settings) -> None:
     app.before_request(_begin)
+    hsts = settings.hsts_s if settings.public_url.startswith("https:") else 0
+    headers = HEADERS | ({"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {})
     browsers.install(app)
     auth.install(app)
     problems.install(app)
-    app.after_request(_finish)
+    app.after_request(partial(_finish, headers, bool(settings.access_log)))
     for blueprint in (
         rewards.blueprint,  # deciding adds its routes to the same blueprint
         experiments.blueprint,
@@ -117,13 +123,13 @@ def _begin() -> None:
     g.request_id = request_ids.begin(headers.get(request_ids.HEADER), headers.get(request_ids.TRACE_HEADER))
 
 
-def _finish(response: Response) -> Response:
-    for name, value in HEADERS.items():
+def _finish(headers: dict[str, str], access_log: bool, response: Response) -> Response:
+    for name, value in headers.items():
         response.headers.setdefault(name, value)
     response.headers[request_ids.HEADER] = g.request_id
     seconds = time.perf_counter() - g.began
     metrics.observe_request(request.endpoint or "none", response.status_code, seconds)
-    if serving_runtime().settings.access_log:
+    if access_log:
         _note(response, seconds)
     return response
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from flask import Flask, g, request
+from flask import Flask, g
 from jinja2 import FileSystemLoader
 
 from app.accounts.pages import access, account, keys, users
+from app.accounts.pages.access import read_cookie
 from app.deciding.pages import integration
 from app.design.pages import experiment, settings
 from app.design.pages import history as trail
@@ -71,5 +72,5 @@ def install(app: Flask) -> None:
 
 @access.blueprint.context_processor
 def _frame() -> JsonObject:
-    theme = request.cookies.get("loopwise_theme", "")
+    theme = read_cookie("loopwise_theme")
     return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user")}

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from app.embedded.errors import ServerError
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir, Running
+from app.embedded.upkeep import Upkeep
 from app.foundation.settings import from_environment, signing
 
 _READY_DEADLINE_S = 90.0
@@ -106,10 +108,18 @@ class Supervisor:
         )
 
     def watch(self) -> None:
-        """Restart processes that end, until a signal arrives."""
+        """Restart processes that end, end those that are frozen, and look after logs and disk, until a signal arrives."""
+        upkeep = Upkeep(
+            self._data_dir.path,
+            self._data_dir.logs,
+            self._children,
+            partial(_answers, f"{self.url}/healthz"),
+            self._say,
+        )
         while not self._stopping:
             for child in self._children:
                 child.heal(self._say)
+            upkeep.look()
             if self._demo is not None and self._demo.poll() is not None:
                 if self._demo.returncode != 0:
                     self._say(f"the demo ended with exit code {self._demo.returncode}; `loopwise demo` repeats it")

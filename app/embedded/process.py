@@ -9,6 +9,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from app.embedded.errors import ServerError
 from app.embedded.identity import Identity, ourselves
 
 _PR_SET_PDEATHSIG = 1
-_LOG_BYTES = 10_000_000  # a larger log is renamed when its process starts; one old log is kept
+LOG_BYTES = 10_000_000  # a larger log is emptied; its lines are kept once
 # Loaded before any fork: a child between fork and exec must not run the dynamic loader.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -85,10 +86,23 @@ def _before_exec(identity: Identity, death_signal: int) -> Callable[[], None]:
     return prepare
 
 
+def rotate(path: Path) -> None:
+    """Keep the lines of a long log in ``.1``, and empty it. Its writers append and never notice. On a full disk the lines go."""
+    if not path.exists() or path.stat().st_size <= LOG_BYTES:
+        return
+    old = path.with_suffix(path.suffix + ".1")
+    old.unlink(missing_ok=True)
+    try:
+        with open(os.open(old, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept, path.open("rb") as lines:
+            shutil.copyfileobj(lines, kept)
+    except OSError:
+        old.unlink(missing_ok=True)
+    os.truncate(path, 0)
+
+
 def open_log(path: Path) -> int:
-    """Open a log for appending (mode 0600) and return the descriptor. A very long log is renamed first."""
-    if path.exists() and path.stat().st_size > _LOG_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
+    """Open a log for appending (mode 0600) and return the descriptor."""
+    rotate(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
@@ -116,6 +130,23 @@ def kill_group(pid: int) -> None:
     """Kill all remaining processes of a child's session, if any."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def kill(pid: int, number: int) -> None:
+    """Signal a process, if it still runs."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def stopped(pid: int) -> list[int]:
+    """Return those of a process and its descendants that are stopped (SIGSTOP), on systems with /proc."""
+    frozen = []
+    for candidate in (pid, *_descendants(pid)):
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{candidate}/stat").read_text(encoding="utf-8", errors="replace")
+            if stat.rpartition(")")[2].split()[0] == "T":
+                frozen.append(candidate)
+    return frozen
 
 
 def kill_tree(pid: int) -> None:

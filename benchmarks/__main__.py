@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import batch, decide, events, latency, learning, memory, noise, sequences, unit_coverage, units
+from benchmarks import batch, decide, events, latency, learning, memory, noise, sequences, unit_coverage, units, worlds
 from benchmarks.rig import Rig
 
 BENCHMARKS = {
@@ -15,7 +15,12 @@ BENCHMARKS = {
     "units": units.measure,
 }
 # They need no server, and run only when they are named.
-SIMULATIONS = {"sequences": sequences.measure, "unit_coverage": unit_coverage.measure, "noise": noise.measure}
+SIMULATIONS = {
+    "sequences": sequences.measure,
+    "unit_coverage": unit_coverage.measure,
+    "noise": noise.measure,
+    "worlds": worlds.measure,
+}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import click
 import pytest
 from prometheus_client import Counter, Histogram
 
-from app.commands import files as cli_files
+from app.commands.lazy import LazyCommand
 from app.commands.main import main
 from app.deciding.requests import DecideRequest
 from app.design.definition_rules import parse_config
@@ -98,7 +98,12 @@ def _resolve(command: str) -> tuple[click.Command, list[str]]:
     resolved: click.Command = main
     while isinstance(resolved, click.Group) and words and not words[0].startswith("-"):
         resolved = resolved.commands[words.pop(0)]
-    return getattr(cli_files, str(resolved.name)) if type(resolved) is not click.Command else resolved, words
+    return _loaded(resolved), words
+
+
+def _loaded(command: click.Command) -> click.Command:
+    """The command itself, where only its name was imported so far."""
+    return command.loaded() if isinstance(command, LazyCommand) else command
 
 
 def _options(command: click.Command) -> set[str]:
@@ -120,11 +125,11 @@ def test_every_command_that_is_named_exists_with_its_options(page: str) -> None:
 
 
 def _all_commands(group: click.Group) -> Iterator[click.Command]:
-    for name, command in group.commands.items():
+    for command in group.commands.values():
         if isinstance(command, click.Group):
             yield from _all_commands(command)
         else:
-            yield getattr(cli_files, name) if type(command) is not click.Command else command
+            yield _loaded(command)
 
 
 @each_page

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from app.commands.data import dump, export, import_, restore
+from app.commands.lazy import LAZY
 from app.commands.shared import data_dir_option, engine_for, exported, folder, progress, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
@@ -30,19 +31,6 @@ class _Commands(click.Group):
         except (ServerError, SettingError) as error:
             click.echo(f"Error: {error}", err=True)
         return ctx.exit(_FAILED)
-
-
-class _Lazy(click.Command):
-    """A command of app.commands.files, which is slow to import. Only its name and its line of help are here."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
-    ) -> click.Context:
-        """Import the command and return its context."""
-        from app.commands import files as cli_files
-
-        command: click.Command = getattr(cli_files, str(self.name))
-        return command.make_context(info_name, args, parent, **extra)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -276,9 +264,5 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-for command in (dump, restore, import_, export, users):
+for command in (dump, restore, import_, export, users, *LAZY):
     main.add_command(command)
-main.add_command(
-    _Lazy("evaluate", help="Value a policy that never ran, from a CSV or Parquet file of logged decisions.")
-)
-main.add_command(_Lazy("compare", help="Compare the arms of a finished experiment, from a CSV or Parquet file."))

@@ -4,25 +4,24 @@ Each part is read by itself, and each rule looks only at parts that can be read.
 reported that only follows from another.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from app.content import composition_rules
 from app.content.composition_config import CompositionSpec, TooMany
 from app.content.message_config import VariableSpec
 from app.content.message_templates import problems as template_problems
+from app.design import arm_rules
+from app.design.arm_rules import ArmParts
 from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec, VariantSpec, with_reward
 from app.design.metric_config import MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
 from app.foundation.errors import FieldError
 from app.foundation.fields import JsonObject, Key, Readable, invalid, pydantic_fields, repeated
 from bandits.encoding import FeatureError, encode_action
-from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
-SHARE_TOLERANCE = 1e-6
 Json = Mapping[str, Any]  # a definition as the caller sent it
 _VARIANT: Readable[VariantSpec] = Readable(VariantSpec)
 _METRIC: Readable[MetricSpec] = Readable(MetricSpec)
@@ -35,14 +34,6 @@ _PROFILE: Readable[ProfileSpec] = Readable(ProfileSpec)
 _CONTEXT_FIELDS: Readable[list[ContextField]] = Readable(list[ContextField])
 _KEY: Readable[str] = Readable(Key)
 _NUMBER: Readable[float] = Readable(float)
-
-
-class ArmParts(NamedTuple):
-    """An arm as far as it can be read; null: that part cannot."""
-
-    key: str | None
-    share: float | None
-    policy: dict[str, JsonValue] | None
 
 
 class Parts(NamedTuple):
@@ -110,7 +101,7 @@ def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]
 
 
 def _parts_of(config: ExperimentConfig) -> Parts:
-    arms = [ArmParts(arm.key, arm.share, arm.policy) for arm in config.arms]
+    arms = [ArmParts(arm.key, arm.share, arm.policy, arm.lineage_of) for arm in config.arms]
     readable = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
     return Parts(arms=arms, **readable)
 
@@ -121,7 +112,10 @@ def _readable_parts(document: Json) -> Parts:
         policy = row.get("policy")
         arms.append(
             ArmParts(
-                _KEY.of(row.get("key")), _NUMBER.of(row.get("share")), policy if isinstance(policy, dict) else None
+                _KEY.of(row.get("key")),
+                _NUMBER.of(row.get("share")),
+                policy if isinstance(policy, dict) else None,
+                _KEY.of(row.get("lineage_of")),
             )
         )
     return Parts(
@@ -158,7 +152,7 @@ def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
             yield FieldError("/actions", "actions_and_composition")
         yield from composition_rules.problems(document["composition"], parts.composition, parts.variables)
     yield from _action_problems(parts.actions)
-    yield from _arm_problems(document, parts.arms, ids, composed)
+    yield from arm_rules.problems(document.get("control_arm"), parts.arms, ids, composed)
     if parts.reward is not None:
         yield from _reward_problems(parts.reward)
         yield from _feedback_problems(document.get("feedback"), parts.reward)
@@ -230,38 +224,6 @@ def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError
         number = _NUMBER.of(value)
         if number is not None and not reward.min <= number <= reward.max:
             yield FieldError(f"/feedback/{path}", "worth_out_of_range", {"low": reward.min, "high": reward.max})
-
-
-def _arm_problems(
-    document: Json, arms: Sequence[ArmParts], ids: set[str] | None, composed: bool
-) -> Iterator[FieldError]:
-    keys = [arm.key for arm in arms]
-    for index, arm in enumerate(arms):
-        if arm.key is not None and keys.index(arm.key) != index:
-            yield FieldError(f"/arms/{index}/key", "arm_key_repeated")
-        if arm.policy is not None:
-            yield from _policy_problems(f"/arms/{index}/policy", arm.policy, ids, composed)
-    shares = [arm.share for arm in arms if arm.share is not None]
-    total = math.fsum(shares)
-    if arms and len(shares) == len(arms) and abs(total - 1) > SHARE_TOLERANCE:
-        yield FieldError("/arms", "shares_sum", {"total": total, "whole": 1})
-    control = document.get("control_arm")
-    if control is not None and None not in keys and control not in keys:
-        yield FieldError("/control_arm", "unknown_arm", {"known": keys})
-
-
-def _policy_problems(
-    path: str, document: dict[str, JsonValue], ids: set[str] | None, composed: bool
-) -> Iterator[FieldError]:
-    if document.get("type") == "bandit" and bool(document.get("slates", composed)) != composed:
-        yield FieldError(f"{path}/slates", "slates_without_composition")
-    try:
-        policy = parse_policy({"slates": composed, **document} if document.get("type") == "bandit" else document)
-    except PolicyError as error:
-        yield from (FieldError(f"{path}{problem.path}", problem.code, problem.params) for problem in error.problems)
-        return
-    if isinstance(policy, FixedPolicy) and ids and policy.action not in ids:
-        yield FieldError(f"{path}/action", "unknown_action")
 
 
 def _metric_problems(declared: list[MetricSpec]) -> Iterator[FieldError]:

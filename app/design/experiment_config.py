@@ -4,6 +4,7 @@ A configuration is immutable once stored: every change makes the next version, a
 it was made under.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -66,6 +67,17 @@ class ArmSpec(Model):
         '"parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
         examples=[{"type": "bandit", "algorithm": "squarecb", "exploration_floor": 0.05}],
     )
+    lineage_of: Key | None = Field(
+        default=None,
+        description="A name that learning arms with equal policies and shares have in common: independent runs of one way of "
+        "learning, whose spread results show.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_lineage(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """An arm from before lineages existed stays as it is."""
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name != "lineage_of" or value is not None}
 
 
 class RewardSpec(Model):
@@ -151,6 +163,12 @@ class ExperimentConfig(Model):
 def shares(config: ExperimentConfig) -> dict[str, float]:
     """Each arm's share of the units."""
     return {arm.key: arm.share for arm in config.arms}
+
+
+def lineages(arms: Sequence[ArmSpec]) -> dict[str, list[str]]:
+    """The arms of each way of learning that runs several times, by the name that they share."""
+    names = dict.fromkeys(arm.lineage_of for arm in arms if arm.lineage_of is not None)
+    return {name: [arm.key for arm in arms if arm.lineage_of == name] for name in names}
 
 
 def with_reward(declared: list[MetricSpec]) -> list[MetricSpec]:

@@ -10,6 +10,7 @@ import secrets
 from sqlalchemy import Connection, Engine
 
 from app.content.composition_config import NOTHING
+from app.design.arm_rules import changed_lineages
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.feedback_config import worth_of
@@ -203,7 +204,7 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
             problems.append(FieldError("/arms", "arm_has_decisions", {"arm": arm.key}))
         elif new.arms[index].policy != arm.policy:
             problems.append(FieldError(f"/arms/{index}/policy", "policy_fixed", {"arm": arm.key}))
-    return problems
+    return [*problems, *changed_lineages(old.arms, new.arms)]
 
 
 def bound_to_kind(before: StoredExperiment) -> list[str]:

@@ -122,6 +122,17 @@ _DESIGN: Final[dict[str, Words]] = {
     "control_fixed": Words("the control is fixed once an experiment has run"),
     "arm_has_decisions": Words("arm {arm!r} has decisions; keep it with share 0 instead"),
     "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),
+    "lineage_learns_not": Words(
+        "only an arm that learns is a lineage; leave this out", "only an arm that learns is a lineage; empty this"
+    ),
+    "lineage_is_control": Words("the control is no lineage; leave this out", "the control is no lineage; empty this"),
+    "lineage_alone": Words(
+        "no other arm is a lineage of {lineage!r}; one alone shows no spread: give two arms or more this name"
+    ),
+    "lineage_differs": Words(
+        "lineages of {lineage!r} have equal policies and shares; this arm differs from the first of them"
+    ),
+    "lineage_fixed": Words("the lineages of {lineage!r} are fixed once they have run; give new arms another name"),
     "policy_unknown_key": Words("unknown key for type {type}"),
     "policy_action": Words("give the id of an action", "choose which action this arm always takes"),
     "policy_parameter": Words("unknown parameter; {algorithm} has {allowed}"),
@@ -256,6 +267,9 @@ _WIZARD: Final[dict[str, Words]] = {
     "names_without_choice": Words("choose that only these fields are used, or empty the two lists of names"),
     "plan_experiment": Words("give the key of an experiment"),
     "plan_value": Words("say what the control is expected to reach"),
+    "rehearse_draft": Words("a rehearsal needs a draft without errors: the step Review lists them"),
+    "rehearse_mode": Words("a rehearsal answers the question about two arms: choose it first"),
+    "rehearse_source": Words("a rehearsal needs typed values: choose to type them"),
     "plan_std": Words("say how much the value varies between users"),
     "plan_effect": Words("say which improvement you must not miss"),
     "plan_power": Words("give a chance, mostly 80"),

@@ -85,6 +85,7 @@ CODES = {
     "queue_full": "More rows wait to be stored than one process takes. Send it again later, and more slowly.",
     "configuration_changing": "The experiment changed again and again while this decision was made. Send it again.",
     "database_unavailable": "The database did not answer in time. Send the same request again: with the same ids it is safe.",
+    "world_refused": "That world cannot be played. The message names what is wrong; docs/simulate.md explains the fields.",
     "no_database": "DATABASE_URL is empty. Start `loopwise up`, or name a PostgreSQL server.",
     "internal_error": "A fault of Loopwise. Its log says more.",
 }  # what each code means and how to fix it; the page /docs/errors shows it

@@ -25,7 +25,7 @@ def heavy(connection: Connection, experiment_id: int) -> Iterator[HeavyUnitsChec
         share = row.decisions / weights[row.arm].decisions
         by_arm.setdefault(row.arm, []).append(HeavyUnit(**row._asdict(), share=share))
     for arm, weight in weights.items():
-        too_heavy = [unit for unit in by_arm[arm] if _too_heavy(unit, weight)]
+        too_heavy = [unit for unit in by_arm[arm] if is_too_heavy(unit.share, weight)]
         yield HeavyUnitsCheck(
             check="heavy_units",
             group="arm",
@@ -38,8 +38,9 @@ def heavy(connection: Connection, experiment_id: int) -> Iterator[HeavyUnitsChec
         )
 
 
-def _too_heavy(unit: HeavyUnit, weight: ArmWeight) -> bool:
-    return weight.decisions >= MIN_DECISIONS and unit.share > max(MAX_SHARE, FAIR_SHARES / weight.units)
+def is_too_heavy(share: float, weight: ArmWeight) -> bool:
+    """Whether a unit with this share of an arm's decisions outweighs the others."""
+    return weight.decisions >= MIN_DECISIONS and share > max(MAX_SHARE, FAIR_SHARES / weight.units)
 
 
 def _words(arm: str, weight: ArmWeight, too_heavy: Sequence[HeavyUnit]) -> str:

@@ -162,7 +162,7 @@ def _part_texts(rows: list[Typed], languages: list[str], pointer: str, findings:
 def _arms(tree: Typed, findings: Findings) -> Document:
     arms = []
     for index, row in enumerate(tree["arms"]):
-        arm = form.ARM.values(row, f"/arms/{index}", findings, ["key", "share"])
+        arm = form.ARM.values(row, f"/arms/{index}", findings, ["key", "share", "lineage_of"])
         arms.append(arm | {"policy": policy_of(POLICY, row["policy"], f"/arms/{index}/policy", findings)})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None

@@ -25,7 +25,7 @@ from app.foundation.pages.fields.trees import Part, Rows
 from app.foundation.pages.format import duration
 
 NAME = Text(empty="", strip=False)
-ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": POLICY})
+ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text()})
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
 ACTION = Part(
@@ -128,6 +128,12 @@ FIRST_ARMS: Final[tuple[Typed, ...]] = (
     {"key": "learned", "share": "60"},
     {"key": "uniform", "share": "20", "policy": {"type": "uniform"}},
 )
+ONE_VOICE: Final[Typed] = {
+    "key": "reward",
+    "name": "Reward per user",
+    "role": "primary",
+    "source": {"type": "reward", "per": "unit"},
+}
 STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, and the fields
     "purpose": ("Purpose", {"key": KEY, "name": KEY, "hypothesis": NAME}),
     "actions": (
@@ -175,3 +181,14 @@ _STEP_OF: Final = {name.partition(":")[0]: step for step, form in FORMS.items() 
 def step_of(pointer: str) -> str:
     """The step that a field belongs to."""
     return _STEP_OF.get(pointer.split("/")[1].partition(":")[0] if pointer else "", "review")
+
+
+def begun(document: Typed) -> Typed:
+    """The saved fields, and how steps begin that nobody saved: where users decide often, the reward counts each of them once."""
+    return document if "metrics" in document or not decides_often(document) else document | {"metrics": [ONE_VOICE]}
+
+
+def decides_often(document: Typed) -> bool:
+    """True when the draft says that a user decides more than once: it limits messages, or keeps a past of each user."""
+    fatigue = document.get("fatigue", {})
+    return bool(fatigue.get("caps") or fatigue.get("min_distance_s", "").strip() or document.get("profile:kept"))

@@ -18,7 +18,7 @@ from app.foundation.pages.fields.trees import texts_of
 from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import Checked, check
-from app.wizard.form import FORMS, NAMES, STEPS
+from app.wizard.form import FORMS, NAMES, STEPS, begun, decides_often
 from bandits.policy import INTERACTIONS
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
@@ -68,8 +68,8 @@ class Opened(NamedTuple):
 
     @property
     def document(self) -> Typed:
-        """The typed fields of the saved steps."""
-        return {**self.draft.typed.get("document", {})}
+        """The typed fields of the saved steps, and how others begin because of them."""
+        return begun({**self.draft.typed.get("document", {})})
 
     def tree(self, step: str) -> Typed:
         """Every field of a step, as typed or as it begins."""
@@ -89,7 +89,7 @@ def open_draft(draft_id: int) -> Opened:
 def opened_of(draft: StoredDraft) -> Opened:
     """A stored draft, read and checked."""
     before = None if draft.experiment is None else experiments.get(process().engine, draft.experiment)
-    return Opened(draft, before, check(draft.typed.get("document", {}), before))
+    return Opened(draft, before, check(begun(draft.typed.get("document", {})), before))
 
 
 def clash_of(newest: Opened, theirs: object, own: object) -> Clash:
@@ -124,6 +124,7 @@ def render(
         states=states,
         place=NAMES.index(step),
         choices=CHOICES,
+        decides_often=decides_often(opened.document),
         composed=opened.checked.document.get("composition") is not None,
         bound_arms=experiments.bound_to_kind(opened.before) if opened.before else [],
         tree=tree,

@@ -6,7 +6,7 @@ page with the typed texts.
 
 from zoneinfo import available_timezones
 
-from flask import flash, redirect, request, url_for
+from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from app.foundation.serving import process
 from app.wizard import actions as wizard_actions
 from app.wizard import composed as wizard_composed
 from app.wizard import plan as wizard_plan
+from app.wizard import rehearsal as wizard_rehearsal
 from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
@@ -94,6 +95,18 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
 
 
+@page(f"{DRAFT}/world.json", "editor")
+def draft_world(draft_id: int) -> ResponseReturnValue:
+    """The world of a rehearsal, to play with ``loopwise simulate``."""
+    opened = open_draft(draft_id)
+    world = wizard_rehearsal.world(opened.tree("plan")["plan"], opened.checked.config)
+    if world is None:
+        return redirect(url_for("admin.draft_step", draft_id=draft_id, step="plan", rehearsal=1, _anchor="answer"))
+    response = Response(world.model_dump_json(exclude_defaults=True, indent=1), mimetype="application/json")
+    response.headers["Content-Disposition"] = "attachment; filename=world.json"
+    return response
+
+
 def _touched(do: str, rows: str) -> Look:
     """The view after a button: its rows. New rows show no errors yet."""
     made = do.startswith("add ")
@@ -120,6 +133,8 @@ def _led_to(saved: Opened, step: str, do: str, more: Look) -> ResponseReturnValu
         target = do[3:]
     elif do == "plan":
         more = {"answer": 1, "_anchor": "answer"}
+    elif do == "rehearse":
+        more = {"rehearsal": 1, "_anchor": "answer"}
     elif do == "save" and not wrong:
         flash("Saved.")
     shown: Look = {"saved": 1} if wrong else {}
@@ -143,6 +158,9 @@ def _shown(
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
     if step == "plan" and "answer" in request.args:
         more["answer"], errors = wizard_plan.answer(process().engine, tree["plan"], opened.checked.document)
+    if step == "plan" and "rehearsal" in request.args:
+        more["answer"], errors = wizard_rehearsal.answer(tree["plan"], opened.checked.config)
+        more["rehearsed"] = more["answer"] is not None
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
         more["zones"] = sorted(available_timezones()) if step == "people" else []

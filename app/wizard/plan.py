@@ -58,12 +58,12 @@ def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
             findings.add("/plan/experiment", "plan_experiment")
     else:
         scale = "0.01" if typed["kind"] == "proportion" else "1"
-        question["value"] = _number(findings, typed, "value", scale, "plan_value")
+        question["value"] = typed_number(findings, typed, "value", scale, "plan_value")
         if typed["kind"] == "mean":
-            question["std"] = _number(findings, typed, "std", "1", "plan_std")
-    question["relative_effect"] = _number(findings, typed, "effect", "0.01", "plan_effect")
-    question["power"] = _number(findings, typed, "power", "0.01", "plan_power")
-    per_day = _number(findings, typed, "per_day")
+            question["std"] = typed_number(findings, typed, "std", "1", "plan_std")
+    question["relative_effect"] = typed_number(findings, typed, "effect", "0.01", "plan_effect")
+    question["power"] = typed_number(findings, typed, "power", "0.01", "plan_power")
+    per_day = typed_number(findings, typed, "per_day")
     control, other = _two_shares(document)
     if not control or not other:
         findings.add("/plan/mode", "plan_arms")
@@ -73,7 +73,7 @@ def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
     return {name: value for name, value in question.items() if value is not None}
 
 
-def _number(findings: Findings, typed: Typed, name: str, times: str = "1", needed: str = "") -> float | None:
+def typed_number(findings: Findings, typed: Typed, name: str, times: str = "1", needed: str = "") -> float | None:
     """A typed number in another unit; null if it is empty or not a number. ``needed``: the error code of an empty field."""
     if needed and not typed[name].strip():
         findings.add(f"/plan/{name}", needed)
@@ -90,19 +90,19 @@ def _two_shares(document: Document) -> tuple[float, float]:
 
 
 def _bandit(typed: Typed, findings: Findings) -> Asked:
-    rounds = _number(findings, typed, "rounds", "1", "missing")
+    rounds = typed_number(findings, typed, "rounds", "1", "missing")
     if rounds is not None and not 100 <= rounds <= MAX_ROUNDS:
         findings.add("/plan/rounds", "plan_rounds", {"low": 100, "high": MAX_ROUNDS})
     question: Asked = {"rounds": int(rounds or 0), "batch": max(1, int(rounds or 0) // 50), "runs": RUNS}
-    question |= {"policy": typed["algorithm"], "floor": _number(findings, typed, "floor", "0.01", "plan_floor")}
-    question["reward_std"] = _number(findings, typed, "reward_std")
+    question |= {"policy": typed["algorithm"], "floor": typed_number(findings, typed, "floor", "0.01", "plan_floor")}
+    question["reward_std"] = typed_number(findings, typed, "reward_std")
     if typed["source"] == "log":
         question["experiment"] = typed["experiment"].strip()
         if not question["experiment"]:
             findings.add("/plan/experiment", "plan_experiment")
     else:
         texts = [text for text in re.split(r"[\s;]+|,(?!\d)", typed["means"].strip()) if text]
-        question["means"] = [_number(findings, {"means": text}, "means") for text in texts]
+        question["means"] = [typed_number(findings, {"means": text}, "means") for text in texts]
         if len(texts) < 2:
             findings.add("/plan/means", "plan_means")
     return {name: value for name, value in question.items() if value is not None}

@@ -7,7 +7,7 @@ import pytest
 
 from app.foundation.errors import NotFound, Unprocessable
 from app.reporting import health_checks, home
-from app.reporting.comparison.sample_ratio import _Stretch, judge
+from app.reporting.comparison.sample_ratio import SeenUnits, judge
 from experiments.logs.health import sample_ratio
 from tests.lab import AB, Lab, arm
 from tests.service import query
@@ -116,7 +116,7 @@ def test_false_alarms_of_the_sample_ratio_through_ramps_stay_rare() -> None:
     for _ in range(1000):
         shares = [tuple(random.dirichlet([5, 5, 5])) for _ in range(random.integers(1, 4))]
         stretches = [
-            _Stretch(one, random.multinomial(int(random.integers(50, 3000)), one).astype(float)) for one in shares
+            SeenUnits(one, random.multinomial(int(random.integers(50, 3000)), one).astype(float)) for one in shares
         ]
         found = judge(arms, stretches).as_json()
         alarms += found["alert"]
@@ -127,7 +127,7 @@ def test_false_alarms_of_the_sample_ratio_through_ramps_stay_rare() -> None:
 
 def test_one_stretch_of_constant_shares_gives_pearson_s_test() -> None:
     share, counts = (0.2, 0.3, 0.5), [230.0, 270.0, 540.0]
-    found = judge(["a", "b", "c"], [_Stretch(share, np.array(counts))]).as_json()
+    found = judge(["a", "b", "c"], [SeenUnits(share, np.array(counts))]).as_json()
     pearson = sample_ratio(counts, share)
     assert found["p_value"] == pytest.approx(pearson.p_value, rel=1e-9)
     assert list(found["expected"].values()) == pytest.approx(pearson.expected)

@@ -1,6 +1,6 @@
 """What will happen, in sentences: the review of a draft."""
 
-from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec
+from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, lineages
 from app.design.metric_config import MetricSpec
 from app.design.pages import people_words
 from app.design.pages.people_words import apart, listed, noun_of
@@ -60,6 +60,9 @@ def paragraph(config: ExperimentConfig) -> str:
         )
     else:
         parts.append(f"Nothing learns here. A decision's reward is final after {duration(reward.window_s)}.")
+    for name, arms in lineages(config.arms).items():
+        quoted = listed([f"“{arm}”" for arm in arms])
+        parts.append(f"{quoted} are lineages of “{name}”: results also say what that way of learning does in any run.")
     return " ".join([*parts, *_verdict(config)])
 
 

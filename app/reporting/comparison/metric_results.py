@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import MetricSpec, QuantileSource, RewardSource
 from app.design.store import feedback_schemas
 from app.reporting.comparison import metric_parts as parts
@@ -9,8 +10,9 @@ from app.reporting.comparison import quantile_results, standing
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.computation import Computation
+from app.reporting.comparison.lineages import lineages_lines
 from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
-from app.reporting.comparison.stretches import Ends
+from app.reporting.comparison.stretches import Ends, Stretch
 from app.reporting.documents.results import ArmValue, MetricResults
 from app.reporting.store import metric_sums
 from app.reporting.store.metric_sums import ArmSums
@@ -86,6 +88,7 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
         preliminary=preliminary,
         arms=[_with_compared(value, compared) for value in values],
         comparisons=sorted(compared_lines, key=lambda line: (line.segment is None, line.segment or "")),
+        lineages=lineages_lines(computation.config, compared),
     )
 
 
@@ -123,20 +126,34 @@ def _of_arm(computation: Computation, sums: _Sums, arm: str, preliminary: bool) 
     if preliminary:
         reason = f"no decision's window of {sums.metric.window_s:g} s is over yet"
         return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
-    ends = shares.ends(computation.stretches, (arm, control))
+    return [
+        compare_pair(computation.config, sums.metric, computation.stretches, Pair(arm, control, segment), rows)
+        for segment in segments
+    ]
+
+
+def compare_pair(
+    config: ExperimentConfig,
+    metric: MetricSpec,
+    stretches: Sequence[Stretch],
+    pair: Pair,
+    rows: Sequence[ArmSums],
+) -> Compared:
+    """Compare an arm with the control through every change of the shares.
+
+    :param rows: the sums of both arms, over the units that belong to a comparison of them.
+    """
+    arms = (pair.arm, pair.control)
+    ends = shares.ends(stretches, arms)
     if not any(ends.by_stretch):
-        reason = f"no unit was ever assigned while both {arm!r} and {control!r} got units"
-        return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
+        return lines.no_line(pair, f"no unit was ever assigned while both {pair.arm!r} and {pair.control!r} got units")
 
     def stratum(row: ArmSums) -> StratumKey:
-        chance = shares.chance(computation.stretches, (arm, control), row.stretch, ends.by_stretch[row.stretch])
+        chance = shares.chance(stretches, arms, row.stretch, ends.by_stretch[row.stretch])
         return StratumKey(chance, row.segment)
 
-    def compared(segment: str | None) -> Compared:
-        inside = [row for row in rows if segment is None or row.segment == segment]
-        return lines.compare(computation.config, sums.metric, Pair(arm, control, segment), inside, stratum)
-
-    return [compared(segment) for segment in segments]
+    inside = [row for row in rows if pair.segment is None or row.segment == pair.segment]
+    return lines.compare(config, metric, pair, inside, stratum)
 
 
 def _with_compared(value: ArmValue, compared: Sequence[Compared]) -> ArmValue:

@@ -23,7 +23,7 @@ from app.reporting.store.results import Assigned, Overview
 from experiments.logs.health import ANYTIME_ALERT_BELOW, CONCENTRATIONS, average_bet, share_bets
 
 
-class _Stretch(NamedTuple):
+class SeenUnits(NamedTuple):
     """Units that were first seen under the same shares."""
 
     shares: tuple[float, ...]
@@ -53,7 +53,7 @@ def check(
     return judge(arms, _stretches(counted, arms, by_version))
 
 
-def judge(arms: Sequence[str], stretches: Sequence[_Stretch]) -> SampleRatio:
+def judge(arms: Sequence[str], stretches: Sequence[SeenUnits]) -> SampleRatio:
     """The sample ratio of all stretches together, watched with the sequential test.
 
     The p-value for one look is that of d' S^- d of the deviations, which is Pearson's when there is one stretch.
@@ -104,9 +104,9 @@ def _shares(config: ExperimentConfig, arms: list[str]) -> tuple[float, ...]:
     return tuple(given.get(name, 0.0) / total for name in arms)
 
 
-def _stretches(counted: list[Assigned], arms: list[str], by_version: dict[int, tuple[float, ...]]) -> list[_Stretch]:
+def _stretches(counted: list[Assigned], arms: list[str], by_version: dict[int, tuple[float, ...]]) -> list[SeenUnits]:
     units_by_shares: dict[tuple[float, ...], NDArray[np.float64]] = {}
     for row in counted:
         units = units_by_shares.setdefault(by_version[row.config_version], np.zeros(len(arms)))
         units[arms.index(row.arm)] += row.units
-    return [_Stretch(share, units) for share, units in units_by_shares.items()]
+    return [SeenUnits(share, units) for share, units in units_by_shares.items()]

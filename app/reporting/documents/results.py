@@ -134,6 +134,16 @@ class ArmValue(Document):
     reason: str = ""  # why there is no value
 
 
+class LineagesLine(Document):
+    """The effect of a way of learning that runs several times: the mean of its lineages against the control."""
+
+    lineage: str  # the name that they share
+    arms: list[str]
+    difference: float
+    spread: float  # standard deviation between lineages
+    interval: IntervalDocument  # for one look, of what the way of learning does, also in runs that were not made
+
+
 class MetricResults(Document):
     """Every arm's value of one metric, and every other arm against the control."""
 
@@ -150,6 +160,7 @@ class MetricResults(Document):
     preliminary: bool = False  # no window is over yet: values so far, and no comparison
     arms: list[ArmValue]
     comparisons: list[ComparisonLine]
+    lineages: list[LineagesLine] = Field(default_factory=list)
 
     def gain(self, difference: float) -> float:
         """A difference in the metric's unit, positive where the arm is better than the control."""

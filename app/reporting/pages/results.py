@@ -8,6 +8,7 @@ from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
 from app.design.pages.experiment import experiment_page
 from app.foundation.pages.charts import Figure
+from app.foundation.pages.format import interval, number, plural, signed
 from app.foundation.serving import process
 from app.reporting import findings
 from app.reporting.documents.health import (
@@ -127,9 +128,20 @@ def metrics(results: Results, method: str) -> list[ShownMetric]:
             name=metric.name,
             role=sentences.ROLES[metric.role],
             figure=figures.metric(metric, method, index),
-            notes=sentences.metric_notes(metric),
+            notes=[*_lineages(metric), *sentences.metric_notes(metric)],
         )
         for index, metric in enumerate(in_order(results))
+    ]
+
+
+def _lineages(metric: MetricResults) -> list[str]:
+    """Say what a way of learning does that runs several times; each arm's own interval is about its run."""
+    return [
+        f"{line.lineage}, as a way of learning: {signed(line.difference)} against the control on average over "
+        f"{plural(len(line.arms), 'lineage')} ({', '.join(line.arms)}), {interval(line.interval, 'signed')} for one look. The "
+        f"lineages differ by a standard deviation of {number(line.spread)}, so the interval holds what another run would do. "
+        "Each arm's own interval is about its own run."
+        for line in metric.lineages
     ]
 
 

@@ -1,0 +1,28 @@
+"""The wizard's field for lineages: made, kept through a change, and explained beside the field where it cannot be."""
+
+from tests.page_client import Browser
+from tests.service import Client
+from tests.wizard.drafting import Draft, complete
+
+TWO = {"/arms/2/policy/type": "bandit", "/arms/1/share": "40", "/arms/2/share": "40"}
+
+
+def test_lineages_are_made_and_a_change_through_the_wizard_keeps_them(
+    draft: Draft, editor: Browser, client: Client
+) -> None:
+    complete(draft, "lineages-made")
+    draft.save("arms", TWO | {"/arms/1/lineage_of": "learner", "/arms/2/lineage_of": "learner"})
+    assert "are lineages of “learner”" in draft.show("review").text
+    draft.save("review", do="publish")
+    made = client.get("/v1/experiments/lineages-made").body["arms"]
+    assert [arm.get("lineage_of") for arm in made] == [None, "learner", "learner"]
+    change = Draft(editor, editor.post("/admin/experiments/lineages-made/edit").address)
+    change.save("arms")
+    assert "Nothing would change" in change.show("review").text
+
+
+def test_a_lineage_alone_is_explained_beside_its_field(draft: Draft) -> None:
+    complete(draft, "lineage-alone")
+    page = draft.save("arms", {"/arms/1/lineage_of": "learner"})
+    assert "No other arm is a lineage of 'learner'" in page.text
+    assert 'id="/arms/1/lineage_of"' in page.html and "mistake" in page.html

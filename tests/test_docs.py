@@ -187,7 +187,7 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[
     monkeypatch.setattr(backlog, "waited", lambda connection: {})
     monkeypatch.setattr(backlog, "silent_webhooks", lambda connection: 0)
     snapshot = SimpleNamespace(current=SimpleNamespace(serving={}, by_id={}))
-    for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None)):  # type: ignore[arg-type]
+    for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None, settings=settings(""))):  # type: ignore[arg-type]
         yield gauge.name, gauge.type, list(gauge._labelnames)  # type: ignore[attr-defined]
 
 

@@ -15,6 +15,7 @@ from app.deciding.serving import runtime
 from app.foundation import metrics
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden, Unavailable
+from app.foundation.running import disk, threads
 from app.foundation.serving import PUBLIC
 from app.foundation.store.engine import transaction
 from app.learning.store import training
@@ -33,7 +34,9 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 @needs(PUBLIC)
 def readyz() -> Response:
-    """200 when decisions can be stored."""
+    """200 when decisions can be stored: the database answers, and every background thread of this process takes its turns."""
+    if wrong := threads.problems():
+        raise Unavailable("thread_stuck", f"This process is about to end itself: {'; '.join(wrong)}.")
     snapshot = runtime().snapshots.refresh()
     return as_json({"status": "ready", "revision": snapshot.revision})
 
@@ -68,6 +71,7 @@ def _gauges(at: Runtime) -> Iterable[Metric]:
             age.add_metric([experiment.key, arm], time.time() - serving.created_at.timestamp())
             examples.add_metric([experiment.key, arm], serving.examples)
     yield from (age, examples)
+    yield GaugeMetricFamily("loopwise_disk_free_bytes", "Free space of the disk.", value=disk.look(at.settings).free)
     try:
         with transaction(at.engine) as connection:
             waiting, lag_s = training.lag(connection)

@@ -14,6 +14,7 @@ from benchmarks import (
     sequences,
     unit_coverage,
     units,
+    whom,
     worlds,
 )
 from benchmarks.rig import Rig
@@ -32,6 +33,7 @@ SIMULATIONS = {
     "sequences": sequences.measure,
     "unit_coverage": unit_coverage.measure,
     "noise": noise.measure,
+    "whom": whom.measure,
     "learning_quality": learning_quality.measure,
     "worlds": worlds.measure,
 }

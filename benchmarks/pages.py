@@ -21,6 +21,7 @@ from app.foundation.store.engine import transaction
 from app.off_policy import evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.reporting import activity, health_checks, results
+from app.reporting.whom import report as whom
 from benchmarks import figures
 from benchmarks.rig import Rig
 
@@ -106,6 +107,7 @@ def _worker(rig: Rig) -> dict[str, Callable[[], Any]]:
     return {
         "results of the big experiment": lambda: results.compute(engine, BIG),
         "its segments": lambda: results.compute(engine, BIG, "country"),
+        "what works for whom, the newest 20,000": lambda: whom.compute(engine, rig.settings, BIG),
         "activity of every experiment": lambda: activity.compute_due(engine),
         "health checks of every experiment": lambda: health_checks.compute_due(engine, 30.0),
         "results of every other experiment": lambda: results.compute_stale(engine, 30.0),
@@ -136,6 +138,7 @@ def _pages(rig: Rig) -> list[str]:
         f"{experiment}/live?fragment=1",
         f"{experiment}/results",
         f"{experiment}/results?segment=country",
+        f"{experiment}/what-works-for-whom",
         f"{experiment}/off-policy",
         f"{experiment}/policy",
         f"{experiment}/decisions",

@@ -19,6 +19,7 @@ from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
 from app.reporting import activity, feedback_report, health_checks, long_term, results
+from app.reporting.whom import report as whom
 from app.verification import standing_audit
 from worker.celery_app import app, settings
 
@@ -106,6 +107,7 @@ def report() -> None:
                 (health_checks.KIND, lambda: health_checks.compute_due(engine, every_s)),
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
                 (long_term.KIND, lambda: long_term.compute_due(engine)),
+                (whom.KIND, lambda: whom.compute_due(engine, settings)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
             )

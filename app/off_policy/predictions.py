@@ -1,5 +1,8 @@
 """Predicts rewards out of fold, and compares the predictions with what was earned."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +18,27 @@ MODEL_ROWS = 200  # rows before a fold from which a reward model is fitted
 FloatArray = NDArray[np.float64]
 
 
+class Fold(NamedTuple):
+    """A part of the later rows, with a model of all rows before it."""
+
+    rows: NDArray[np.int64]  # indexes into the later rows
+    part: LogTable
+    before: list[LogTable]
+    model: bytes | None  # null: fewer than MODEL_ROWS rows come before
+
+
+def folds(early: LogTable, late: LogTable, count: int = FOLDS) -> Iterator[Fold]:
+    """Cut the later rows into parts by time, and fit a model on all rows before each."""
+    lines, rewards, before = early.chosen_lines(), list(early.reward), [early]
+    for rows in late.blocks(count):
+        part = late.take(rows)
+        model = reward_model.fit(lines, rewards) if len(lines) >= MODEL_ROWS else None
+        yield Fold(rows, part, list(before), model)
+        lines += part.chosen_lines()
+        rewards += list(part.reward)
+        before.append(part)
+
+
 def predict(early: LogTable, late: LogTable, bounds: tuple[float, float]) -> FloatArray:
     """Predicted reward of every eligible action of the later rows, shape (n, K).
 
@@ -22,22 +46,24 @@ def predict(early: LogTable, late: LogTable, bounds: tuple[float, float]) -> Flo
     rows before the row takes the model's place.
     """
     predictions = np.zeros_like(late.logged)
-    lines, rewards, before = early.chosen_lines(), list(early.reward), [early]
-    for rows in late.blocks(FOLDS):
-        part = late.take(rows)
-        sizes = [len(logged.eligible) for logged in part.rows]
-        if len(lines) < MODEL_ROWS:
-            flat = _earlier_means([*before, part])[-sum(sizes) :]
-        else:
-            flat = reward_model.predict(reward_model.fit(lines, rewards), part.all_lines(), *bounds)
-        start = 0
-        for row, size in zip(rows, sizes, strict=True):
-            predictions[row, :size] = flat[start : start + size]
-            start += size
-        lines += part.chosen_lines()
-        rewards += list(part.reward)
-        before.append(part)
+    for fold in folds(early, late):
+        predictions[fold.rows] = predicted(fold, bounds)
     return predictions
+
+
+def predicted(fold: Fold, bounds: tuple[float, float]) -> FloatArray:
+    """Predicted reward of every eligible action of a fold's rows, shape (rows, K)."""
+    part, table = fold.part, np.zeros_like(fold.part.logged)
+    sizes = [len(logged.eligible) for logged in part.rows]
+    if fold.model is None:
+        flat = _earlier_means([*fold.before, part])[-sum(sizes) :]
+    else:
+        flat = reward_model.predict(fold.model, part.all_lines(), *bounds)
+    start = 0
+    for row, size in enumerate(sizes):
+        table[row, :size] = flat[start : start + size]
+        start += size
+    return table
 
 
 def calibration(late: LogTable, predictions: FloatArray, bounds: tuple[float, float]) -> list[CalibrationBin]:

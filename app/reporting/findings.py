@@ -15,7 +15,9 @@ from app.reporting import activity, health_checks, results
 from app.reporting.documents.activity import Activity
 from app.reporting.documents.health import StoredHealth
 from app.reporting.documents.results import Results
+from app.reporting.documents.whom import WhomReport
 from app.reporting.results import Look
+from app.reporting.whom import report as whom
 
 NOTES = 200  # the newest notes; a report holds at most so many
 
@@ -37,6 +39,7 @@ class Whole(NamedTuple):
     segments: list[Results]  # one for each declared field, if the worker computed it
     activity: Activity | None
     evaluation: EvaluationAnswer | None  # the newest finished off-policy evaluation
+    whom: WhomReport
     notes: list[trail.Line]  # newest first
 
 
@@ -66,5 +69,6 @@ def whole(engine: Engine, key: str) -> Whole:
         [by_field for by_field in split if by_field is not None],
         activity.get(engine, key),
         evaluations.newest_done(engine, key),
+        whom.stored(engine, key),
         trail.newest(engine, experiment_key=key, kind="note", most=NOTES).lines,
     )

@@ -136,6 +136,7 @@ TABS = {
     "audit": "overview",
     "retention": "overview",
     "long_term": "results",
+    "whom": "whom",
 }
 
 

@@ -27,6 +27,7 @@ from app.reporting.pages import (
     private_reports,
     report,
     results,
+    whom,
 )
 from app.verification.pages import decisions, policy
 from app.wizard import imports as wizard_import
@@ -39,6 +40,7 @@ PAGES = (
     experiment,
     overview,
     results,
+    whom,
     excluded_units,
     long_term,
     feedback,

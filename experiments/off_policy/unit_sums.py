@@ -14,7 +14,7 @@ This module must never count rows: more rows of the same units are no new eviden
 
 from __future__ import annotations
 
-from math import inf, isinf, sqrt
+from math import exp, inf, isinf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -176,6 +176,25 @@ def always_valid(sums: UnitSums, bounds: tuple[float, float], alpha: float = 0.0
     units, student = len(scores.pulls), float(stats.t.isf(fraction("alpha", alpha) / 2, scores.freedom))
     boundary = asymptotic_half_width(1.0, units, tuned_rho(TUNED_AT, alpha), alpha) / normal_quantile(alpha)
     return _accepted(scores, boundary * student, bounds)
+
+
+def always_valid_p(sums: UnitSums, alpha: float = 0.05) -> float | None:
+    """P-value for every look that the value is 0: at most `alpha` exactly when `always_valid` without bounds leaves 0 out.
+
+    The mixture's evidence, inverted: sqrt(n rho^2 + 1) exp(-t^2 n rho^2 / (2 (n rho^2 + 1))), with the score in place of
+    t. None for fewer than two units or without spread.
+    """
+    scores = _scores(sums)
+    if scores is None:
+        return None
+    rejected = scores.pulls + scores.value * scores.shares
+    spread = float(scores.factors @ rejected**2)
+    if spread <= NO_SPREAD:
+        return None
+    student = float(stats.t.isf(fraction("alpha", alpha) / 2, scores.freedom)) / normal_quantile(alpha)
+    squared = scores.value**2 / spread / student**2
+    mixed = len(scores.pulls) * tuned_rho(TUNED_AT, alpha) ** 2
+    return min(1.0, sqrt(mixed + 1) * exp(-squared * mixed / (2 * (mixed + 1))))
 
 
 def shut(weighted: UnitSums, reward_range: tuple[float, float]) -> str:

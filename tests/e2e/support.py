@@ -78,7 +78,7 @@ def fill(site: Site, key: str = "shop", rounds: int = 4, count: int = 120) -> li
     for number in range(rounds):
         ids += _round(site, key, number, count)
         _wait_until_settled(site, key, len(ids))
-    for kind in ("activity", "results", "health", "audit", "feedback"):
+    for kind in ("activity", "results", "health", "audit", "feedback", "whom"):
         _wait_for_figures(site, key, kind)
     return ids
 

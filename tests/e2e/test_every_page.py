@@ -19,6 +19,7 @@ PAGES = (
     f"{ONE}/",
     f"{ONE}/results",
     f"{ONE}/results?segment=region",
+    f"{ONE}/what-works-for-whom",
     f"{ONE}/feedback",
     f"{ONE}/off-policy",
     f"{ONE}/policy",

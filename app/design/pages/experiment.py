@@ -17,6 +17,7 @@ from app.registry.store.experiments import StoredExperiment
 TABS = (
     ("overview", "Overview"),
     ("results", "Results"),
+    ("whom", "What works for whom"),
     ("feedback", "Feedback"),
     ("off_policy", "Off-policy"),
     ("policy", "Policy"),

@@ -23,8 +23,10 @@ from app.reporting.documents.long_term import LongTerm
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
 from app.reporting.documents.results import Results
+from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
+from app.reporting.whom import report as whom
 
 blueprint = APIBlueprint(
     "analysts",
@@ -86,6 +88,13 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
 def read_long_term(path: KeyPath) -> Response:
     """Whether units come back and go on earning, step by step, and whether the early reward tells it."""
     return as_json(long_term.get(process().engine, bound_key(path.key)))
+
+
+@blueprint.get("/experiments/<key>/what-works-for-whom", responses={200: WhomReport})
+@needs("read")
+def read_what_works_for_whom(path: KeyPath) -> Response:
+    """By context field, what is chosen and what it earns; which features matter; the segments where arms differ most."""
+    return as_json(whom.get(process().engine, process().settings, bound_key(path.key)))
 
 
 @blueprint.get("/experiments/<key>/excluded-units", responses={200: ExcludedUnits})

@@ -19,6 +19,7 @@ from app.reporting.documents.results import Results
 from app.reporting.findings import Whole
 from app.reporting.pages import overview_figures, result_figures, sentences
 from app.reporting.pages.results import ShownMetric, in_order, looks, metrics
+from app.reporting.pages.whom import drawn
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -48,6 +49,8 @@ def report(key: str) -> Response:
         if contents.activity
         else [],
         evaluation=_evaluation(contents.evaluation) if contents.evaluation else None,
+        whom=contents.whom if contents.whom.computed_at else None,
+        drawn_whom=drawn(contents.whom),
         notes=contents.notes,
     )
     response = Response(text, mimetype="text/html")

@@ -19,6 +19,7 @@ from app.foundation.running import disk, threads
 from app.foundation.serving import PUBLIC
 from app.foundation.store.engine import transaction
 from app.learning.store import training
+from app.registry.store import models
 from app.web.store import backlog
 
 blueprint = Blueprint("health", __name__)
@@ -76,11 +77,20 @@ def _gauges(at: Runtime) -> Iterable[Metric]:
         with transaction(at.engine) as connection:
             waiting, lag_s = training.lag(connection)
             queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
+            unlearned = models.left_out(connection)
     except Unavailable:
         return  # this process's own counters still help; missing gauges show that the database does not answer
     help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
     yield GaugeMetricFamily("loopwise_training_lag_seconds", help_lag, value=lag_s)
     yield GaugeMetricFamily("loopwise_training_waiting", "Decisions that are due for training.", value=waiting)
+    unused = GaugeMetricFamily(
+        "loopwise_features_left_out",
+        "Features that the serving model does not learn from.",
+        labels=["experiment", "arm", "reason"],
+    )
+    for experiment_key, arm, reason, features in unlearned:
+        unused.add_metric([experiment_key, arm, reason], features)
+    yield unused
     oldest = GaugeMetricFamily("loopwise_queue_seconds", "Seconds that the oldest has been due.", labels=["queue"])
     for name, seconds in queues.items():
         oldest.add_metric([name], seconds)

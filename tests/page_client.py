@@ -67,13 +67,18 @@ class Browser:
         return self.request("GET", address, follow=follow, **headers)
 
     def post(
-        self, address: str, values: dict[str, Any] | None = None, token: str | None = None, follow: bool = True
+        self,
+        address: str,
+        values: dict[str, Any] | None = None,
+        token: str | None = None,
+        follow: bool = True,
+        **headers: str,
     ) -> Page:
         """Send a form; the token is taken from the sign-in page when none is given. Lists are repeated fields."""
         token = self.token() if token is None else token
         body = urlencode({"csrf_token": token, **(values or {})}, doseq=True).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.request("POST", address, body, follow, **kind)
+        return self.request("POST", address, body, follow, **kind, **headers)
 
     def version(self, address: str) -> str:
         """The version that a page's form begins from."""

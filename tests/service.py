@@ -335,10 +335,10 @@ def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> 
         return create_key(engine, scopes=scopes or SCOPES, experiment_key=experiment, name="test").secret_text
 
 
-def loopwise(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def loopwise(folder: Path, database_url: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the command line in a folder, as a user does."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "REDIS_URL"))}
-    environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT)}
+    environment = {"DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET, "PYTHONPATH": str(ROOT), **more}
     command = [sys.executable, "-P", "-m", "app.commands", *arguments]
     return subprocess.run(
         command, check=False, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=120

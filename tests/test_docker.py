@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from app.commands.main import main
+from app.embedded.postgres import PRIVATE_LOG
 from app.foundation.settings import SETTINGS
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -50,8 +51,20 @@ def test_the_example_names_everything_that_is_given_from_outside_and_no_value() 
     assert {line for line in lines if line and not line.startswith("#")} == {f"{name}=" for name in asked}
 
 
+def test_the_image_runs_as_a_numeric_user_that_is_not_root() -> None:
+    user = re.search(r"^USER (\d+):(\d+)$", _DOCKERFILE, re.MULTILINE)
+    assert user is not None
+    assert int(user[1]) > 0
+    assert f"--uid {user[1]}" in _DOCKERFILE
+
+
 def test_redis_keeps_an_append_only_file() -> None:
     assert "--appendonly yes" in " ".join(_COMPOSE["services"]["redis"]["command"])
+
+
+def test_postgresql_logs_no_more_than_the_embedded_one() -> None:
+    command = _COMPOSE["services"]["postgres"]["command"]
+    assert command == ["postgres", *(f"-c{name}={value}" for name, value in PRIVATE_LOG.items())]
 
 
 def test_services_wait_for_services_that_exist() -> None:

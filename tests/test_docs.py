@@ -22,6 +22,7 @@ from app.foundation import metrics
 from app.learning.feedback_request import FeedbackRequest
 from app.learning.reward_request import RewardRequest
 from app.learning.store import training
+from app.registry.store import models
 from app.web.api import health
 from app.web.app import create_app
 from app.web.store import backlog
@@ -186,8 +187,9 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[
     monkeypatch.setattr(training, "lag", lambda connection: (0, 0.0))
     monkeypatch.setattr(backlog, "waited", lambda connection: {})
     monkeypatch.setattr(backlog, "silent_webhooks", lambda connection: 0)
+    monkeypatch.setattr(models, "left_out", lambda connection: [])
     snapshot = SimpleNamespace(current=SimpleNamespace(serving={}, by_id={}))
-    for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None)):  # type: ignore[arg-type]
+    for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None, settings=settings(""))):  # type: ignore[arg-type]
         yield gauge.name, gauge.type, list(gauge._labelnames)  # type: ignore[attr-defined]
 
 

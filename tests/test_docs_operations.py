@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from app.accounts import passwords, users
+from app.accounts import passwords, throttle, users
 from app.commands.main import main
 from app.foundation.settings import SETTINGS
 from tests.service import Answer, Client, Web, make_key, running_web
@@ -83,19 +83,19 @@ def test_metrics_ask_for_the_token_or_without_one_for_a_key_that_may_read(
 ) -> None:
     deciding = web.client(make_key(database_url, "decide"))
     assert [reader.get("/metrics").status for reader in (web.client(), deciding, client)] == [401, 403, 200]
-    with running_web(database_url, LOOPWISE_METRICS_TOKEN="metrics only") as closed:
-        given = [closed.client(key).get("/metrics").status for key in ("", "metrics only")]
+    with running_web(database_url, LOOPWISE_METRICS_TOKEN="metrics and nothing else") as closed:
+        given = [closed.client(key).get("/metrics").status for key in ("", "metrics and nothing else")]
     assert given == [401, 200]
 
 
 def test_the_limits_of_people_are_those_of_the_code() -> None:
     text = " ".join(_TEXT.split())
-    most, hour_s, day_s = users.MOST_FAILURES, 3600, 86_400
+    most, hour_s, day_s = throttle.MOST_FAILURES, 3600, 86_400
     for sentence in (
         f"Passwords have {passwords.MIN_PASSWORD} to {passwords.MAX_PASSWORD} characters",
         f"A link works once, for {'three' if 3 * day_s == users.LINK_VALID_S else '?'} days",
         f"A session ends after {users.IDLE_S / hour_s:g} hours without a click and after {users.WHOLE_S / day_s:g} days",
-        f"After {most.both} failed sign-ins of a name from one address within {users.THROTTLE_S / 60:g} minutes "
+        f"After {most.both} failed sign-ins of a name from one address within {throttle.THROTTLE_S / 60:g} minutes "
         f"({most.name} from all addresses, {most.address} from one address for all names)",
     ):
         assert sentence in text

@@ -4,14 +4,16 @@ Tasks are wake-ups: they carry no data, may be lost, and may come twice. Postgre
 """
 
 from celery import Celery
+from celery.signals import setup_logging
 
-from app.foundation import logs
-from app.foundation.settings import from_environment
+from app.foundation.running import logs
+from app.foundation.settings import from_environment, signing
 
 RETAIN_S = 600.0  # rows that are kept for days may go some minutes later
 
-settings = from_environment()
+settings = signing(from_environment())
 logs.configure(settings.log_level)
+setup_logging.connect(lambda **_: None, weak=False)  # Celery, too, logs through what we just configured
 
 app = Celery("loopwise", broker=settings.redis_url or None, include=["worker.tasks"])
 app.conf.update(

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from app.accounts import passwords
+from app.accounts import passwords, throttle
 from app.accounts.store import users as store
 from app.accounts.store.users import SignedIn, StoredUser
-from app.foundation.errors import Conflict, FieldError, NotFound, TooManyRequests, Unauthorized
+from app.accounts.throttle import Source
+from app.foundation.errors import Conflict, FieldError, NotFound, Unauthorized
 from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -24,8 +25,6 @@ RESERVED = ("cli", "worker")
 LINK_VALID_S = 3 * 86_400.0
 IDLE_S = 12 * 3600.0  # a session ends when it was unused for so long
 WHOLE_S = 7 * 86_400.0  # and after so long at the latest
-THROTTLE_S = 15 * 60.0
-MOST_FAILURES = store.Failures(both=5, name=50, address=50)  # within THROTTLE_S
 
 
 class Opened(NamedTuple):
@@ -155,34 +154,30 @@ def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
         return _new_session(connection, user_id)
 
 
-def sign_in(engine: Engine, name: str, password: str, address: str) -> str:
+def sign_in(engine: Engine, name: str, password: str, source: Source) -> str:
     """Begin a session; return its token. Unknown names take as long as wrong passwords.
 
     :raises Unauthorized: the name or the password is wrong; the error does not say which.
     :raises TooManyRequests: too many recent sign-ins failed.
     """
-    name = name.strip().lower()[:200]
     with (
         passwords.Turn()
     ):  # includes counting failures: concurrent attempts must not all read the count before the first one fails
-        return _sign_in(engine, name, password, address)
+        return _sign_in(engine, throttle.normal(name), password, source)
 
 
-def _sign_in(engine: Engine, name: str, password: str, address: str) -> str:
+def _sign_in(engine: Engine, name: str, password: str, source: Source) -> str:
     with transaction(engine) as connection:
-        failed = store.failures(connection, name, address, THROTTLE_S)
+        throttle.check(connection, name, source)
         user = store.find(connection, name)
-    if any(count >= most for count, most in zip(failed, MOST_FAILURES, strict=True)):
-        message = f"Too many sign-ins failed. Wait {THROTTLE_S / 60:.0f} minutes, or ask an administrator for a link."
-        raise TooManyRequests("too_many_attempts", message)
     usable = user is not None and user.disabled_at is None
     right = passwords.verify(user.password_hash if user is not None and usable else None, password)
     with transaction(engine) as connection:
         if user is not None and right:
-            store.forget_failures(connection, name, address)
-            platform.record_change(connection, actor=user.name, kind="signed_in", after={"address": address})
+            store.forget_failures(connection, name, source.text)
+            platform.record_change(connection, actor=user.name, kind="signed_in", after={"address": source.text})
             return _new_session(connection, user.id)
-        store.add_failure(connection, name, address)
+        store.add_failure(connection, name, source.text)
     raise Unauthorized("sign_in_failed", "That name and password do not belong together.")
 
 

@@ -15,7 +15,7 @@ from app.commands.shared import data_dir_option, engine_for, exported, folder, p
 from app.commands.users import users
 from app.embedded.errors import ServerError
 from app.foundation.errors import LoopwiseError
-from app.foundation.settings import SettingError
+from app.foundation.settings import SettingError, signing
 
 _FAILED = 2  # exit code of a failed command; 1 is for an audit that found differences
 
@@ -238,7 +238,7 @@ def audit(data_dir: Path, experiment: str) -> None:
 
     with (
         servers(data_dir) as settings,
-        engine_for(settings) as engine,
+        engine_for(signing(settings)) as engine,
         click.progressbar(length=1000, label="audit", file=sys.stderr) as bar,
     ):
         report = standing_audit.run_whole(engine, settings, experiment, progress(bar))

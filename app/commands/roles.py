@@ -6,6 +6,7 @@ This module must never open a database connection, because granian and Celery fo
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import shutil
 import signal
@@ -15,16 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.embedded.process import die_with_parent
-from app.foundation.settings import SettingError, Settings
+from app.embedded.process import claimed_port, die_with_parent
+from app.foundation.running import logs
+from app.foundation.settings import Settings
 
 WEB_TARGET = "app.web.app:create_app"
 _WEB_STOP_S = 4  # a web process whose last requests take longer than this is killed
 
 
 def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
-    """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first."""
-    level = _log_level(settings)
+    """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first.
+
+    :raises ServerError: the port is taken.
+    """
+    logs.configure(settings.log_level)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
@@ -40,9 +45,10 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) 
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_WEB_STOP_S,
-        log_level=LogLevels(level),
+        log_level=LogLevels(settings.log_level),
+        log_dictconfig=logs.of_granian(),
     )
-    with _shared_metrics("web", settings):
+    with claimed_port(host, port), _shared_metrics("web", settings):
         server.serve(target_loader=partial(_load_factory, os.getpid()))
 
 
@@ -61,23 +67,20 @@ def _load_factory(parent: int, target: str) -> Any:
 
 def run_worker(settings: Settings, concurrency: int) -> None:
     """Run Celery's worker until a signal arrives. SIGTERM lets the running task finish."""
+    from celery.apps import worker as celery_worker
     from celery.signals import worker_process_init
 
+    # It prints past every logger.
+    celery_worker.safe_say = lambda text, *_: logging.getLogger("celery").info(text)  # type: ignore[attr-defined]
     worker_process_init.connect(_follow_parent, weak=False)
-    arguments = [f"--concurrency={concurrency}", f"--loglevel={_log_level(settings)}"]
+    arguments = [f"--concurrency={concurrency}", f"--loglevel={settings.log_level}"]
     with _shared_metrics("worker", settings):
-        _celery().worker_main(["worker", *arguments, "--without-gossip", "--without-mingle"])
+        _celery().worker_main(["--quiet", "worker", *arguments, "--without-gossip", "--without-mingle"])
 
 
 def run_beat(settings: Settings) -> None:
     """Run Celery's clock until a signal arrives. It has its times in memory; an extra or a missing wake-up does no harm."""
-    _celery().start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={_log_level(settings)}"])
-
-
-def _log_level(settings: Settings) -> str:
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise SettingError(f"LOOPWISE_LOG_LEVEL={settings.log_level!r}: give debug, info, warning or error.")
-    return settings.log_level
+    _celery().start(["--quiet", "beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={settings.log_level}"])
 
 
 def _celery() -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.embedded.errors import ServerError
-from app.foundation.settings import Settings, from_environment
+from app.foundation.settings import Settings, from_environment, signing
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -68,7 +68,11 @@ def engine_for(settings: Settings) -> "AbstractContextManager[Engine]":
 
 
 def exported(settings: Settings) -> Settings:
-    """Write the addresses and the secret key to the environment, where the application and Celery read them."""
+    """Write the addresses and the secret key to the environment, where the application and Celery read them.
+
+    :raises SettingError: there is no secret key, so no role may start.
+    """
+    signing(settings)
     os.environ.update(
         DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, LOOPWISE_SECRET_KEY=settings.secret_key
     )

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,7 +23,8 @@ from app.embedded.errors import ServerError
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.state import DataDir, Running
-from app.foundation.settings import from_environment
+from app.embedded.upkeep import Upkeep
+from app.foundation.settings import from_environment, signing
 
 _READY_DEADLINE_S = 90.0
 _POLL_S = 0.1
@@ -81,12 +83,12 @@ class Supervisor:
         """
         started = time.monotonic()
         from_environment(self._environment)  # report a wrong setting here, not in the log of each child
-        if not process.port_is_free(self._host, self._port):
-            raise ServerError(f"port {self._port} of {self._host} is in use; choose another one with --port.")
+        process.check_port(self._host, self._port)
         self._step("postgres", self._start_postgres)
         self._step("redis", self._start_redis)
         if not self._environment.get("LOOPWISE_SECRET_KEY"):
             self._environment["LOOPWISE_SECRET_KEY"] = self._data_dir.read_secret_key()
+        signing(from_environment(self._environment))  # a file may hold anything, or nothing
         self._step("migrations", self._migrate)
         self._step("admin key", self._write_admin_key)
         self._step("processes", self._start_roles)
@@ -106,10 +108,18 @@ class Supervisor:
         )
 
     def watch(self) -> None:
-        """Restart processes that end, until a signal arrives."""
+        """Restart processes that end, end those that are frozen, and look after logs and disk, until a signal arrives."""
+        upkeep = Upkeep(
+            self._data_dir.path,
+            self._data_dir.logs,
+            self._children,
+            partial(_answers, f"{self.url}/healthz"),
+            self._say,
+        )
         while not self._stopping:
             for child in self._children:
                 child.heal(self._say)
+            upkeep.look()
             if self._demo is not None and self._demo.poll() is not None:
                 if self._demo.returncode != 0:
                     self._say(f"the demo ended with exit code {self._demo.returncode}; `loopwise demo` repeats it")

@@ -1,6 +1,7 @@
 """Messages from templates: Liquid with limits, checked when they are saved, rendered before the draw.
 
-Users' templates are never evaluated as code: no tag reads a file, no filter reaches an object, loops and output have limits.
+Users' templates are never evaluated as code: no tag reads a file, no filter reaches an object; loops, output and work have limits
+(``template_limits``).
 A placeholder without value or default raises. The caller then leaves the variant out for this person and reports why.
 """
 
@@ -9,12 +10,13 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from babel import Locale, UnknownLocaleError
-from liquid import Environment, FalsyStrictUndefined
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined
 from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
 from pydantic import JsonValue
 
 from app.content.message_config import PARTS, MessageTemplate, VariableSpec
 from app.content.reasons import Reason
+from app.content.template_limits import FILTERS, LimitedTemplate, check_expressions, check_source
 from app.foundation.errors import FieldError
 from app.foundation.words import Params
 
@@ -71,6 +73,7 @@ class _Environment(Environment):
     output_stream_limit = 30_000
     local_namespace_limit = 20_000
     context_depth_limit = 10
+    template_class = LimitedTemplate
 
 
 @lru_cache(maxsize=500)
@@ -78,6 +81,8 @@ def _environment(locale: str) -> Environment:
     environment = _Environment(undefined=_Missing)
     for name in [name for name in environment.tags if name not in TAGS]:
         del environment.tags[name]
+    for name in [name for name in environment.filters if name not in FILTERS]:
+        del environment.filters[name]
     rule = Locale.parse(locale, sep="-").plural_form
 
     def plural(count: Any, **forms: object) -> Any:
@@ -127,7 +132,7 @@ def _text_problem(
 
 def _syntax(locale: str, source: str, samples: Mapping[str, Value]) -> Wrong | None:
     try:
-        used = _environment(locale).from_string(source).analyze().globals
+        used = _parsed(locale, source).analyze().globals
     except UnknownLocaleError:
         return "text_language", {"locale": locale}
     except (LiquidError, ValueError) as error:
@@ -193,8 +198,15 @@ def choose_locale(offered: list[str], wanted: str) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def _compiled(locale: str, source: str) -> Any:
-    return _environment(locale).from_string(source)
+def _compiled(locale: str, source: str) -> BoundTemplate:
+    return _parsed(locale, source)
+
+
+def _parsed(locale: str, source: str) -> BoundTemplate:
+    check_source(source)
+    template = _environment(locale).from_string(source)
+    check_expressions(template)
+    return template
 
 
 def _render(locale: str, source: str, values: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ class ModelCache:
             loaded = self._verified(serving, policy)
         except (ModelRefused, ModelError) as error:
             self._on_fallback("model_refused")
-            log.error("model_refused", experiment_id=serving.experiment_id, arm=serving.arm, error=str(error))
+            log.error("model_refused", experiment_id=serving.experiment_id, arm=serving.arm, error=error)
             loaded = before or Loaded(0, "", None)
         self._loaded[lineage] = (serving.version_id, loaded)
         self._loaded.move_to_end(lineage)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy import Engine
@@ -13,8 +14,12 @@ from app.deciding.snapshot import Snapshot, Snapshots
 from app.foundation import metrics
 from app.foundation.errors import Unavailable
 from app.foundation.group_commit import GroupCommit
+from app.foundation.running.threads import Background
 from app.foundation.settings import Settings
 from app.foundation.store import engine as store_engine
+
+STUCK_S = 60.0  # a refresh reads small tables; models that changed are read with it
+LONGEST_PAUSE_S = 10.0
 
 log = structlog.get_logger()
 
@@ -51,7 +56,6 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     :param bound_waits: end each wait for PostgreSQL at the deadline, in the whole process. Workers pass False, because they
         also run long statements.
     """
-    _log_plainly()
     if bound_waits:
         store_engine.install_wait_deadline(settings.decide_deadline_s)
     limit_s = settings.statement_timeout_s
@@ -69,20 +73,15 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     runtime = Runtime(settings, engine, snapshots, models, writer, stopping)
     _try_refresh(snapshots)
     writer.start()
-    threading.Thread(target=_keep_fresh, args=(runtime,), name="snapshots", daemon=True).start()
+    Background("snapshots", partial(_keep_fresh, runtime), STUCK_S).start()
     return runtime
 
 
-def _log_plainly() -> None:
-    """Log plain tracebacks: structlog's own show local variables, such as keys and bodies, and take seconds to format."""
-    processors = structlog.get_config()["processors"]
-    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*processors[:-1], plain])
-
-
-def _keep_fresh(runtime: Runtime) -> None:
-    while not runtime.stopping.wait(runtime.settings.snapshot_interval_s):
-        _try_refresh(runtime.snapshots)
+def _keep_fresh(runtime: Runtime) -> bool:
+    if runtime.stopping.wait(min(runtime.settings.snapshot_interval_s, LONGEST_PAUSE_S)):
+        return False
+    _try_refresh(runtime.snapshots)
+    return True
 
 
 def _try_refresh(snapshots: Snapshots) -> None:
@@ -90,5 +89,3 @@ def _try_refresh(snapshots: Snapshots) -> None:
         snapshots.refresh()
     except Unavailable:
         log.warning("snapshot_stale", revision=snapshots.current.revision)
-    except Exception:  # a thread that died here would freeze this process's view for ever
-        log.exception("snapshot_failed", revision=snapshots.current.revision)

@@ -1,7 +1,9 @@
 """Dump and restore with PostgreSQL's own programs. Restoring never writes into a database that holds experiments."""
 
 import os
+import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +13,7 @@ from app.embedded.errors import ServerError
 from app.embedded.locate import servers
 from app.embedded.postgres import PostgresServer, find_programs
 from app.embedded.state import DataDir
+from app.registry.signed_bytes import SignedRow, is_signed_by
 
 
 def dump(database_url: str, file: Path) -> None:
@@ -31,7 +34,8 @@ def dump(database_url: str, file: Path) -> None:
 def restore_into(data_dir: DataDir, file: Path) -> None:
     """Restore a dump into the database of DATABASE_URL, or of a data directory.
 
-    :raises ServerError: the database holds experiments, or pg_restore failed; the error has its message.
+    :raises ServerError: the database holds experiments, the secret key is not the dump's, or pg_restore failed; the error has its
+        message. Nothing was written then.
     """
     if not os.environ.get("DATABASE_URL") and not data_dir.has_cluster():
         server = PostgresServer(data_dir.prepare().path, data_dir.log("postgres"))
@@ -40,8 +44,45 @@ def restore_into(data_dir: DataDir, file: Path) -> None:
     with servers(data_dir) as settings:
         if _has_experiments(settings.database_url):
             raise ServerError("the database holds experiments; restore into an empty one (a new --data-dir).")
+        _check_key(settings.secret_key, file, data_dir)
         options = ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
         _run("pg_restore", settings.database_url, [*options, str(file)])
+
+
+def _check_key(secret: str, file: Path, data_dir: DataDir) -> None:
+    """Check the signature of one model in the dump. A dump without models has none, and is taken with any key."""
+    row = _first_model(file)
+    if row is None or is_signed_by(secret, row):
+        return
+    what = "is not the one that signed the models in" if secret else "is missing, and needed for"
+    raise ServerError(
+        f"the secret key {what} {file}: nothing was restored. Copy the key that was kept with the dump to "
+        f"{data_dir.secret_key}, or set LOOPWISE_SECRET_KEY, and restore again."
+    )
+
+
+def _first_model(file: Path) -> SignedRow | None:
+    """The first model version in a dump. Only its beginning is read: models are large."""
+    command = [str(find_programs() / "pg_restore"), "--data-only", "--table=model_versions", "--file=-", str(file)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+    ) as reading:
+        assert reading.stdout is not None
+        columns: list[str] = []
+        for line in reading.stdout:
+            if columns:
+                reading.kill()
+                values = dict(zip(columns, line.rstrip("\n").split("\t"), strict=False))
+                return _signed_row(values) if line != "\\.\n" else None
+            match = re.match(r"COPY \S*model_versions \((.*)\) FROM stdin;", line)
+            columns = match[1].split(", ") if match else []
+    return None  # no such table, or no dump at all: pg_restore itself tells
+
+
+def _signed_row(values: Mapping[str, str]) -> SignedRow:
+    return SignedRow(
+        int(values["experiment_id"]), values["arm"], int(values["number"]), values["sha256"], values["signature"]
+    )
 
 
 def _has_experiments(url: str) -> bool:

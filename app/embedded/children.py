@@ -43,6 +43,17 @@ class Child:
         self._started = time.monotonic()
         self._start()
 
+    @property
+    def pid(self) -> int | None:
+        """The process; null while there is none."""
+        child = self._current()
+        return child.pid if child is not None and child.poll() is None else None
+
+    @property
+    def started(self) -> float:
+        """When the process was last started, by the monotonic clock."""
+        return self._started
+
     def alive(self) -> bool:
         """Return True while the process runs."""
         child = self._current()
@@ -61,7 +72,7 @@ class Child:
             self._restart_at = None
             try:
                 self.start()
-            except ServerError as error:
+            except (ServerError, OSError) as error:  # such as a disk that is full: the next try may work
                 report(f"{self.name} could not be restarted: {error}")
             else:
                 report(f"{self.name} restarted in {time.monotonic() - now:.2f} s")

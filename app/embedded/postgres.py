@@ -26,7 +26,19 @@ from app.embedded.secret import read_or_make
 USER = "loopwise"
 DATABASE = "loopwise"
 _START_DEADLINE_S = 60.0  # recovery after a crash replays up to max_wal_size
+# The server's log repeats no statement, row or key, because an erasure does not reach it: our processes log their errors
+# themselves. Its own events (start, crash, recovery, a full disk in a checkpoint) stay. docker/compose.yaml has the same.
+PRIVATE_LOG = {
+    "log_min_messages": "log",  # not the errors of statements, whose words may hold a value
+    "log_min_error_statement": "panic",  # never the statement itself
+    "log_error_verbosity": "terse",  # no details: rows, keys, what a crashed process was running
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
 _SETTINGS = {
+    **PRIVATE_LOG,
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "100",

@@ -6,8 +6,10 @@ only, because Linux sends the parent-death signal when the *thread* that forked 
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +22,7 @@ from app.embedded.errors import ServerError
 from app.embedded.identity import Identity, ourselves
 
 _PR_SET_PDEATHSIG = 1
-_LOG_BYTES = 10_000_000  # a larger log is renamed when its process starts; one old log is kept
+LOG_BYTES = 10_000_000  # a larger log is emptied; its lines are kept once
 # Loaded before any fork: a child between fork and exec must not run the dynamic loader.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -84,10 +86,23 @@ def _before_exec(identity: Identity, death_signal: int) -> Callable[[], None]:
     return prepare
 
 
+def rotate(path: Path) -> None:
+    """Keep the lines of a long log in ``.1``, and empty it. Its writers append and never notice. On a full disk the lines go."""
+    if not path.exists() or path.stat().st_size <= LOG_BYTES:
+        return
+    old = path.with_suffix(path.suffix + ".1")
+    old.unlink(missing_ok=True)
+    try:
+        with open(os.open(old, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept, path.open("rb") as lines:
+            shutil.copyfileobj(lines, kept)
+    except OSError:
+        old.unlink(missing_ok=True)
+    os.truncate(path, 0)
+
+
 def open_log(path: Path) -> int:
-    """Open a log for appending (mode 0600) and return the descriptor. A very long log is renamed first."""
-    if path.exists() and path.stat().st_size > _LOG_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
+    """Open a log for appending (mode 0600) and return the descriptor."""
+    rotate(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
@@ -115,6 +130,23 @@ def kill_group(pid: int) -> None:
     """Kill all remaining processes of a child's session, if any."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def kill(pid: int, number: int) -> None:
+    """Signal a process, if it still runs."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def stopped(pid: int) -> list[int]:
+    """Return those of a process and its descendants that are stopped (SIGSTOP), on systems with /proc."""
+    frozen = []
+    for candidate in (pid, *_descendants(pid)):
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{candidate}/stat").read_text(encoding="utf-8", errors="replace")
+            if stat.rpartition(")")[2].split()[0] == "T":
+                frozen.append(candidate)
+    return frozen
 
 
 def kill_tree(pid: int) -> None:
@@ -148,22 +180,59 @@ def wait_until(ready: Callable[[], bool], deadline_s: float, interval_s: float =
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with _bound(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Return True if this process could listen on the port now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
+@contextlib.contextmanager
+def claimed_port(host: str, port: int) -> Iterator[None]:
+    """Keep a port from other servers of Loopwise for the duration of a block, and make sure that nobody has it now.
+
+    The web server's sockets share their port, so without this two servers on one port would answer in turn.
+
+    :raises ServerError: the port is taken, or this host has none to listen on.
+    """
+    with socket.socket(socket.AF_UNIX) as claim:
+        if (
+            sys.platform == "linux"
+        ):  # an abstract name: it is gone with its process, and belongs to a network as ports do
+            try:
+                claim.bind(f"\0loopwise web {host} {port}")
+            except OSError:
+                raise _taken(host, port) from None
+        check_port(host, port)
+        yield
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that this process could listen on the port now.
+
+    :raises ServerError: it could not; the error is one sentence that says what to change.
+    """
+    try:
+        _bound(host, port).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _taken(host, port) from None
+        raise ServerError(
+            f"nobody can listen on port {port} of {host} here ({error.strerror}); choose others with --host and --port."
+        ) from None
+
+
+def _taken(host: str, port: int) -> ServerError:
+    return ServerError(f"port {port} of {host} is in use; choose another one with --port.")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        probe.bind((host, port))
+    except OSError:
+        probe.close()
+        raise
+    return probe
 
 
 def lock_file(path: Path, deadline_s: float = 0.0) -> int | None:

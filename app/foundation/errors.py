@@ -31,6 +31,8 @@ CODES = {
     "invalid_key": "No API key, or not a valid one. `loopwise keys create` makes one; send it as `Authorization: Bearer`.",
     "missing_scope": "The API key is valid but lacks the scope that this route needs. Make one with that scope.",
     "wrong_origin": "A publishable key works only on the web pages (origins) that it was made for.",
+    "migration_failed": "The database could not be brought to the newest schema. The message says why.",
+    "thread_stuck": "A part of this process hangs; the process ends itself and is started again. Send the request again.",
     "secret_key_needed": "The route is not for web pages. Call it from a server, with a key that was made without origins.",
     "unit_token_needed": "A page must prove for which unit it speaks. Its server gets a token by `POST /v1/units/token`.",
     "wrong_experiment": "The API key is bound to one experiment, and this is another.",

@@ -16,11 +16,14 @@ import structlog
 from sqlalchemy import Connection, Engine, exc
 
 from app.foundation.errors import LoopwiseError, TooManyRequests
+from app.foundation.running.threads import Background
 from app.foundation.settings import Settings
 from app.foundation.store.engine import is_outage, patience_s, unavailable, wait_limit
 
 WRITER_WAIT_S = 5.0  # one wait of the writer; its clients have given up long before
 RETRY_PAUSE_S = 0.05
+IDLE_S = 1.0  # a turn without work
+STUCK_S = 60.0  # a turn is a few statements, and each wait for the server ends
 
 log = structlog.get_logger()
 
@@ -79,7 +82,7 @@ class GroupCommit:
         self._changed = threading.Condition()
         self._stopping = False
         self._gone: list[_AnyJob] = []  # the writer's: jobs whose waiter had gone and that are, or may be, stored
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread = Background("log-writer", self._turn, STUCK_S)
 
     def start(self) -> None:
         """Start the writer."""
@@ -90,7 +93,7 @@ class GroupCommit:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(timeout=self._deadline_s)
+        self._thread.join(self._deadline_s)
 
     def submit(self, handler: Handler[Row, Outcome], rows: list[Row]) -> Outcome:
         """Store rows durably and return the handler's outcome for them.
@@ -124,15 +127,31 @@ class GroupCommit:
                 self._waiting_rows -= len(job.rows)
         raise unavailable()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue and not self._gone and not self._stopping:
-                    self._changed.wait()
-                if not self._queue and self._stopping:
-                    return
-                batch = self._take()
+    def _turn(self) -> bool:
+        with self._changed:
+            if not self._queue and not self._gone and not self._stopping:
+                self._changed.wait(IDLE_S)
+            if not self._queue and not self._gone:
+                return not self._stopping
+            if not self._queue and self._stopping:
+                return False
+            batch = self._take()
+        try:
             self._write(batch)
+        except Exception:
+            self._give_up(batch)
+            raise
+        return True
+
+    def _give_up(self, batch: list[_AnyJob]) -> None:
+        """After a fault of our own nobody knows what was stored: waiters are told so, and what is stored is marked."""
+        with self._changed:
+            lost = [job for job in batch if not job.done]
+            for job in lost:
+                job.error, job.done = unavailable(), True
+            self._gone += lost
+        for job in lost:
+            job.waiter.release()
 
     def _take(self) -> list[_AnyJob]:
         """The oldest job and those of its kind that fit: two kinds in one transaction would take locks in either order."""
@@ -157,9 +176,9 @@ class GroupCommit:
             self._failed(batch, error)
             return
         self._gone.clear()
+        self._answer(batch, outcomes)
         if batch:
             self._on_batch(sum(len(job.rows) for job in batch))
-        self._answer(batch, outcomes)
 
     def _begin(self, batch: list[_AnyJob]) -> AbstractContextManager[Connection]:
         alone = bool(batch) and not self._gone and batch[0].handler.one_statement
@@ -179,7 +198,7 @@ class GroupCommit:
 
     def _failed(self, batch: list[_AnyJob], error: Exception) -> None:
         if isinstance(error, exc.DBAPIError | exc.TimeoutError) and is_outage(error):
-            log.warning("log_write_failed", rows=len(batch), error=str(error.__cause__ or error))
+            log.warning("log_write_failed", rows=len(batch), error=error)
             time.sleep(RETRY_PAUSE_S)
             with self._changed:  # in their old order, before whatever came since
                 retried = [job for job in batch if not job.abandoned]
@@ -191,10 +210,10 @@ class GroupCommit:
             for job in batch:
                 self._write([job])
         elif not batch:
-            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=str(error))
+            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=error)
             self._gone.clear()
         else:
-            log.error("log_write_refused", error=str(error))
+            log.error("log_write_refused", error=error)
             with self._changed:
                 batch[0].error, batch[0].done = error, True
             batch[0].waiter.release()

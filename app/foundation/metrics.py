@@ -11,6 +11,10 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest, multiprocess
 from prometheus_client.registry import Collector
 
+from app.foundation.running import metric_files
+from app.foundation.running.metric_files import counting
+
+metric_files.install()
 decisions = Counter("loopwise_decisions", "Decisions stored.", ["experiment", "arm"])
 rewards = Counter("loopwise_rewards", "Rewards stored, by whether they came within the window.", ["experiment", "late"])
 feedback = Counter("loopwise_feedback", "Explicit answers stored.", ["experiment", "kind"])
@@ -44,49 +48,58 @@ def _of(metric: Any, *labels: str) -> Any:
     return metric.labels(*labels)
 
 
+@counting
 def count_decision(experiment: str, arm: str, chance: float) -> None:
     """One stored decision."""
     _of(decisions, experiment, arm).inc()
     _of(propensity, experiment).observe(chance)
 
 
+@counting
 def count_dropped(experiment: str, fields: int) -> None:
     """Context fields of one decision that were not declared, and not stored."""
     _of(dropped, experiment).inc(fields)
 
 
+@counting
 def count_reward(experiment: str, late: bool) -> None:
     """One stored reward."""
     _of(rewards, experiment, str(late).lower()).inc()
 
 
+@counting
 def count_feedback(experiment: str, kind: str) -> None:
     """One stored answer."""
     _of(feedback, experiment, kind).inc()
 
 
+@counting
 def count_events(taken: int, ignored: int) -> None:
     """Stored events."""
     _of(events, "false").inc(taken - ignored)
     _of(events, "true").inc(ignored)
 
 
+@counting
 def count_failure(kind: str) -> None:
     """One experiment whose figures could not be computed."""
     failures.labels(kind).inc()
 
 
+@counting
 def count_fallback(reason: str) -> None:
     """A model that was not put into service."""
     fallbacks.labels(reason).inc()
 
 
+@counting
 def observe_request(endpoint: str, status: int, seconds: float) -> None:
     """One answered request."""
     _of(requests, endpoint, str(status)).inc()
     _of(latency, endpoint).observe(seconds)
 
 
+@counting
 def observe_batch(rows: int) -> None:
     """One commit of the log's writer."""
     batch_rows.observe(rows)

@@ -31,6 +31,8 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _EMBEDDING = tuple(
     map(ipaddress.IPv6Network, ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
 )
+# Public by its number, but inside of every machine at Azure: it hands out certificates and settings.
+_INSIDE = frozenset({ipaddress.ip_address("168.63.129.16")})
 
 
 class Refused(Exception):
@@ -124,7 +126,13 @@ def _check_address(address: _Address, *, tls: bool, allow_loopback: bool) -> Non
         address.is_site_local or any(address in network for network in _EMBEDDING)
     ):
         raise Refused("the address is not a public one")
-    if not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified:
+    if (
+        address in _INSIDE
+        or not address.is_global
+        or address.is_multicast
+        or address.is_reserved
+        or address.is_unspecified
+    ):
         raise Refused("the address is not a public one")
 
 

@@ -14,6 +14,7 @@ class Purpose(Enum):
     BODY_HASH = b"body\n"  # of a decide call, as it is stored
     CONTEXT_FIELD = b"context field\0"  # the key that hashes an experiment's private context fields
     DECISION_SEAL = b"decision seal 2\0"
+    DEVICE = b"device\0"  # a browser in which somebody signed in
     ERASED_UNIT = b"erased unit\0"
     FIRING = b"firing\n"  # the id of a triggered message's decision
     RECEIPT = b"receipt\0"  # of an erasure

@@ -9,6 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from app.foundation.setting_kinds import (
+    KEY_BYTES,
+    MAKE_KEY,
+    TOKEN_BYTES,
+    address,
+    choice,
+    networks,
+    number,
+    secret,
+    site,
+    switch,
+    whole,
+)
+
 
 class SettingError(ValueError):
     """An environment variable has a value that its setting cannot take."""
@@ -38,10 +52,13 @@ class Settings:
     metrics_dir: str
     metrics_token: str
     public_url: str
+    hsts_s: int
+    trusted_proxies: str
     event_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
     log_level: str
+    access_log: int
 
 
 class Setting(NamedTuple):
@@ -49,127 +66,140 @@ class Setting(NamedTuple):
 
     name: str  # environment variable
     default: str  # as it would be written in the environment
-    kind: Callable[[str], Any]  # str, int or float; a float is in the unit that its name ends with
-    low: float | None  # smallest value; None: no bound
+    kind: Callable[[str], Any]  # reads the text; a float is in the unit that its name ends with
     help: str  # one sentence
+    hidden: bool = False  # True: the value is a secret, or holds a password, and is never shown
 
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "DATABASE_URL",
         "",
-        str,
-        None,
+        address("postgresql", "postgres"),
         "PostgreSQL 15 or newer, as postgresql://user:password@host:port/name; `loopwise up` starts one when it is empty.",
+        hidden=True,
     ),
     Setting(
         "REDIS_URL",
         "",
-        str,
-        None,
+        address("redis", "rediss", "unix"),
         "Redis (Celery's broker), as redis://:password@host:port/0; `loopwise up` starts one when it is empty.",
+        hidden=True,
     ),
     Setting(
         "LOOPWISE_SECRET_KEY",
         "",
-        str,
-        None,
-        "Signs the models; 32 random bytes or more, the same in every process; `loopwise up` makes one when it is empty.",
+        secret(KEY_BYTES),
+        "Signs models, decisions, cookies and webhooks; 32 random bytes or more, the same in every process. No role starts "
+        "without it; `loopwise up` makes one when it is empty.",
+        hidden=True,
     ),
     Setting(
         "LOOPWISE_DECIDE_DEADLINE_S",
         "2.5",
-        float,
-        0.1,
+        number(0.1),
         "Seconds that a decide, reward or read waits for the database before it answers 503.",
     ),
     Setting(
         "LOOPWISE_STATEMENT_TIMEOUT_S",
         "2.0",
-        float,
-        0.1,
+        number(0.1),
         "PostgreSQL's own limit for one statement of the web process, in seconds.",
     ),
     Setting(
         "LOOPWISE_SNAPSHOT_INTERVAL_S",
         "0.5",
-        float,
-        0.05,
+        number(0.05),
         "Seconds between two looks for changed experiments, keys and models.",
     ),
-    Setting("LOOPWISE_BEAT_INTERVAL_S", "5.0", float, 0.2, "Seconds between two training wake-ups."),
+    Setting("LOOPWISE_BEAT_INTERVAL_S", "5.0", number(0.2), "Seconds between two training wake-ups."),
     Setting(
         "LOOPWISE_REPORT_INTERVAL_S",
         "30.0",
-        float,
-        1,
+        number(1),
         "Seconds after which results are computed again, at the earliest.",
     ),
-    Setting("LOOPWISE_BATCH_ROWS", "2000", int, 1, "Largest number of log rows in one group commit."),
+    Setting("LOOPWISE_BATCH_ROWS", "2000", whole(1), "Largest number of log rows in one group commit."),
     Setting(
         "LOOPWISE_QUEUE_ROWS",
         "20000",
-        int,
-        1,
+        whole(1),
         "Log rows that may wait for a commit in one process; a call that would add more is answered 429.",
     ),
-    Setting("LOOPWISE_POOL_SIZE", "4", int, 1, "Database connections of one process beside the writer's."),
-    Setting("LOOPWISE_MODEL_CACHE_MB", "512", int, 16, "Memory for loaded models in one web process, in megabytes."),
+    Setting("LOOPWISE_POOL_SIZE", "4", whole(1), "Database connections of one process beside the writer's."),
+    Setting("LOOPWISE_MODEL_CACHE_MB", "512", whole(16), "Memory for loaded models in one web process, in megabytes."),
     Setting(
-        "LOOPWISE_MAX_BODY_BYTES", "1048576", int, 1024, "Largest request body, in bytes; a larger one is answered 413."
+        "LOOPWISE_MAX_BODY_BYTES",
+        "1048576",
+        whole(1024),
+        "Largest request body, in bytes; a larger one is answered 413.",
     ),
     Setting(
-        "LOOPWISE_MAX_JSON_DEPTH", "32", int, 4, "Deepest nesting of a request body; a deeper one is answered 400."
+        "LOOPWISE_MAX_JSON_DEPTH", "32", whole(4), "Deepest nesting of a request body; a deeper one is answered 400."
     ),
-    Setting("LOOPWISE_ROUND_DECISIONS", "20000", int, 1, "Most decisions that one training round learns from."),
-    Setting("LOOPWISE_WEB_PROCESSES", "1", int, 1, "Web processes."),
+    Setting("LOOPWISE_ROUND_DECISIONS", "20000", whole(1), "Most decisions that one training round learns from."),
+    Setting("LOOPWISE_WEB_PROCESSES", "1", whole(1), "Web processes."),
     Setting(
         "LOOPWISE_WEB_THREADS",
         "32",
-        int,
-        1,
+        whole(1),
         "Request threads of one web process: so many requests can wait for one commit.",
     ),
     Setting(
         "LOOPWISE_METRICS_DIR",
         "",
         str,
-        None,
         "Folder in which the processes of one role share their Prometheus counters; empty: a temporary one.",
     ),
     Setting(
         "LOOPWISE_METRICS_TOKEN",
         "",
-        str,
-        None,
-        "Bearer token that /metrics asks for; when it is empty a key with the scope read is asked for.",
+        secret(TOKEN_BYTES),
+        "Bearer token that /metrics asks for, 16 random bytes or more; when it is empty a key with the scope read is asked for.",
+        hidden=True,
     ),
     Setting(
         "LOOPWISE_PUBLIC_URL",
         "",
-        str,
-        None,
+        site,
         "Address at which people reach the pages, as https://host; printed links begin with it, and with https cookies are "
         "sent over TLS only.",
     ),
     Setting(
-        "LOOPWISE_EVENT_RETENTION_S", "7776000", float, 86400, "Seconds after which behaviour events are forgotten."
+        "LOOPWISE_HSTS_S",
+        "0",
+        whole(0),
+        "Seconds for which browsers that came over https never use http for this host (Strict-Transport-Security); only with an "
+        "https LOOPWISE_PUBLIC_URL. 0: not sent. 31536000 is usual, once https works.",
+    ),
+    Setting(
+        "LOOPWISE_TRUSTED_PROXIES",
+        "",
+        networks,
+        "Addresses or networks of your reverse proxies, separated by commas: X-Forwarded-For is believed from these only. Behind "
+        "a proxy without it, all sign-ins seem to come from one address.",
+    ),
+    Setting(
+        "LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds after which behaviour events are forgotten."
     ),
     Setting(
         "LOOPWISE_PRIVACY_BUDGET",
         "3.0",
-        float,
-        0,
+        number(0),
         "Epsilon that all private reports of one experiment may spend together; see docs/statistics.md.",
     ),
     Setting(
         "LOOPWISE_ALLOW_HTTP_LOOPBACK",
         "0",
-        int,
-        0,
+        switch,
         "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
     ),
-    Setting("LOOPWISE_LOG_LEVEL", "info", str, None, "debug, info, warning or error."),
+    Setting(
+        "LOOPWISE_LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "debug, info, warning or error."
+    ),
+    Setting(
+        "LOOPWISE_ACCESS_LOG", "0", switch, "1: one log line a request, with its route and status; it names nobody."
+    ),
 )
 
 
@@ -182,13 +212,22 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     return Settings(*values)
 
 
+def signing(settings: Settings) -> Settings:
+    """Return the settings of a process that signs or checks: every role, and commands that check the log.
+
+    :raises SettingError: there is no secret key; with an empty one, anybody could forge cookies, tokens, models and seals.
+    """
+    if not settings.secret_key:
+        raise SettingError(
+            f"LOOPWISE_SECRET_KEY is not set: give {KEY_BYTES} random bytes or more, the same in every process; "
+            f"{MAKE_KEY}. Keep it with the backups."
+        )
+    return settings
+
+
 def _value(setting: Setting, text: str) -> Any:
     try:
-        value = setting.kind(text)
-    except ValueError:
-        raise SettingError(
-            f"{setting.name}={text!r}: give {'a whole number' if setting.kind is int else 'a number'}."
-        ) from None
-    if setting.low is not None and not setting.low <= value < float("inf"):
-        raise SettingError(f"{setting.name}={text!r}: give a number of at least {setting.low:g}.")
-    return value
+        return setting.kind(text)
+    except ValueError as error:
+        shown = "" if setting.hidden else f"={text!r}"
+        raise SettingError(f"{setting.name}{shown}: {error}.") from None

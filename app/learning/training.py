@@ -132,7 +132,7 @@ def _learn(connection: Connection, settings: Settings, lesson: _Lesson, done: Ro
         child = learn(parent_bytes, lesson.policy, examples)
     except (ModelRefused, ModelError, TrainingDataError) as error:
         models.report_problem(connection, experiment_id, arm, str(error))
-        log.error("training_failed", experiment_id=experiment_id, arm=arm, error=str(error))
+        log.error("training_failed", experiment_id=experiment_id, arm=arm, error=error)
         return None
     shown = canaries(examples)
     report = check_model(child, lesson.policy, shown)

@@ -190,7 +190,7 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             result = _compute(connection, settings, row, progress)
         except (DataError, LoopwiseError) as failure:
             error = str(failure)
-            log.warning("evaluation_failed", evaluation=evaluation_id, error=error)
+            log.warning("evaluation_failed", evaluation=evaluation_id, error=failure)
         except Exception:  # an unfinished evaluation would fail again at every wake-up
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)

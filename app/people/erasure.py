@@ -133,6 +133,8 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
             models=relearned,
         ).as_json()
         store.finish(connection, erasure.id, receipt | {"signature": sign(settings.secret_key, receipt)})
+    with transaction(engine) as connection:
+        store.sample_again(connection)
 
 
 def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -> list[RelearnedModel]:

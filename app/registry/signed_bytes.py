@@ -20,6 +20,16 @@ class ModelRefused(Exception):
     """The stored bytes are not the signed bytes."""
 
 
+class SignedRow(NamedTuple):
+    """What a version's signature is over, and the signature."""
+
+    experiment_id: int
+    arm: str
+    number: int
+    sha256: str
+    signature: str
+
+
 class Packed(NamedTuple):
     """A model ready to be stored."""
 
@@ -52,6 +62,12 @@ def unpack(info: VersionInfo, packed: bytes, secret: str) -> bytes:
     if hashlib.sha256(plain).hexdigest() != info.sha256:
         raise ModelRefused(f"{name} does not have the SHA-256 that was signed")
     return plain
+
+
+def is_signed_by(secret: str, row: SignedRow) -> bool:
+    """True when a stored version was signed with this secret; its bytes are not looked at."""
+    expected = _sign(secret, row.experiment_id, row.arm, row.number, row.sha256)
+    return hmac.compare_digest(expected.encode(), row.signature.encode())
 
 
 def load(connection: Connection, version_id: int, secret: str) -> tuple[VersionInfo, bytes]:

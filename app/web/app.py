@@ -1,19 +1,23 @@
 """The web process: a WSGI app of routes over one runtime. A WSGI server only needs ``create_app``."""
 
 import time
+from functools import partial
 from typing import Any
 
+import structlog
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
+from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
-from app.foundation import logs, metrics
+from app.foundation import metrics
 from app.foundation.api import answers, problems
 from app.foundation.api.strict_request import StrictRequest
-from app.foundation.settings import Settings, from_environment
+from app.foundation.running import logs, request_ids
+from app.foundation.settings import Settings, from_environment, signing
 from app.learning.api import rebuilds, rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
@@ -29,7 +33,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",  # answers are about people, or hold secrets; files of the pages have a header of their own
 }
+
+
+log = structlog.get_logger()
 
 
 class Api(OpenAPI):
@@ -57,7 +65,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
     :param settings: from the environment when not given.
     """
-    settings = settings or from_environment()
+    settings = signing(settings or from_environment())
     logs.configure(settings.log_level)
     app = Api(
         "loopwise",
@@ -75,6 +83,8 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.openapi_version = "3.1.0"
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
+    if settings.trusted_proxies:
+        app.wsgi_app = wrap_wsgi_with_proxy_headers(app.wsgi_app, settings.trusted_proxies.split(","))  # type: ignore[method-assign]
     serving = app.extensions["loopwise"] = runtime or start(settings)
     places = max(1, settings.web_threads // 4)  # the other threads answer everybody else
     app.extensions["loopwise_listeners"] = Listeners(serving.engine, places, serving.stopping)
@@ -84,10 +94,12 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
 def _install(app: Any, settings: Settings) -> None:
     app.before_request(_begin)
+    hsts = settings.hsts_s if settings.public_url.startswith("https:") else 0
+    headers = HEADERS | ({"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {})
     browsers.install(app)
     auth.install(app)
     problems.install(app)
-    app.after_request(_finish)
+    app.after_request(partial(_finish, headers, bool(settings.access_log)))
     for blueprint in (
         rewards.blueprint,  # deciding adds its routes to the same blueprint
         rebuilds.blueprint,  # design's routes, and one of learning
@@ -106,10 +118,22 @@ def _install(app: Any, settings: Settings) -> None:
 
 def _begin() -> None:
     g.began = time.perf_counter()
+    headers = request.headers
+    g.request_id = request_ids.begin(headers.get(request_ids.HEADER), headers.get(request_ids.TRACE_HEADER))
 
 
-def _finish(response: Response) -> Response:
-    for name, value in HEADERS.items():
+def _finish(headers: dict[str, str], access_log: bool, response: Response) -> Response:
+    for name, value in headers.items():
         response.headers.setdefault(name, value)
-    metrics.observe_request(request.endpoint or "none", response.status_code, time.perf_counter() - g.began)
+    response.headers[request_ids.HEADER] = g.request_id
+    seconds = time.perf_counter() - g.began
+    metrics.observe_request(request.endpoint or "none", response.status_code, seconds)
+    if access_log:
+        _note(response, seconds)
     return response
+
+
+def _note(response: Response, seconds: float) -> None:
+    """The access log: the route instead of the path, and no address, because both may be about a person."""
+    route = request.url_rule.rule if request.url_rule else None
+    log.info("request", method=request.method, route=route, status=response.status_code, seconds=round(seconds, 6))

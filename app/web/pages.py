@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
-from flask import Flask, g, request
+from flask import Flask, g
 from jinja2 import FileSystemLoader
 
 from app.accounts.pages import access, account, keys, users
+from app.accounts.pages.access import read_cookie
 from app.deciding.pages import integration
 from app.design.pages import experiment, settings
 from app.design.pages import history as trail
 from app.foundation.fields import JsonObject
 from app.foundation.pages import charts, format
+from app.foundation.running import disk
+from app.foundation.serving import process
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
@@ -73,5 +76,7 @@ def install(app: Flask) -> None:
 
 @access.blueprint.context_processor
 def _frame() -> JsonObject:
-    theme = request.cookies.get("loopwise_theme", "")
-    return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user")}
+    theme = read_cookie("loopwise_theme")
+    space = disk.look(process().settings)
+    shown = space.words() if space.low else ""
+    return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user"), "disk": shown}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.accounts import users
+from app.accounts.throttle import Source
 from app.foundation.errors import Conflict, LoopwiseError, NotFound, TooManyRequests, Unauthorized, Unprocessable
 from tests.service import engine_of, query
 
@@ -98,8 +99,8 @@ def test_a_new_password_ends_the_sessions_under_the_old_one(engine: Any) -> None
     users.use_link(engine, users.new_link(engine, "forgetful", "test"), "another long password")
     assert users.user_of(engine, session) is None
     with pytest.raises(Unauthorized):
-        users.sign_in(engine, "forgetful", PASSWORD, "test")
-    assert users.sign_in(engine, "Forgetful ", "another long password", "test")
+        users.sign_in(engine, "forgetful", PASSWORD, Source("test", False))
+    assert users.sign_in(engine, "Forgetful ", "another long password", Source("test", False))
 
 
 def test_the_last_administrator_cannot_be_removed(engine: Any, database_url: str) -> None:
@@ -164,7 +165,7 @@ def test_sign_ins_at_once_are_throttled_after_the_first_failures(engine: Any, da
     def attempt() -> None:
         with engine_of(database_url) as own:
             try:
-                users.sign_in(own, "stormed", "wrong password", "10.0.0.1")
+                users.sign_in(own, "stormed", "wrong password", Source("10.0.0.1", False))
             except LoopwiseError as error:
                 refused.append(type(error))
 
@@ -174,4 +175,4 @@ def test_sign_ins_at_once_are_throttled_after_the_first_failures(engine: Any, da
     for thread in threads:
         thread.join()
     assert refused.count(Unauthorized) <= 6 and refused.count(TooManyRequests) >= 14
-    assert users.sign_in(engine, "stormed", PASSWORD, "10.0.0.2")  # from elsewhere it works
+    assert users.sign_in(engine, "stormed", PASSWORD, Source("10.0.0.2", False))  # from elsewhere it works

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.commands.main import main
+from tests.service import SECRET, Loop, bandit, loopwise, query
 
 _HEAVY = {"sqlalchemy", "numpy", "pandas", "celery", "flask", "vowpalwabbit", "granian", "psycopg2"}
 
@@ -48,6 +49,40 @@ def test_a_database_without_tables_is_reported_in_one_sentence(
     assert CliRunner().invoke(main, ["keys", "list", "--data-dir", str(tmp_path)]).exit_code == 0
 
 
+def test_a_migration_that_fails_is_reported_in_one_sentence(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    query(empty_database_url, "CREATE TABLE experiments (mine integer)")
+    failed = CliRunner().invoke(main, ["migrate", "--data-dir", str(tmp_path)])
+    assert (failed.exit_code, len(failed.output.splitlines())) == (2, 1)
+    assert 'relation "experiments" already exists' in failed.output
+    assert "loopwise migrate" in failed.output
+    query(empty_database_url, "DROP TABLE experiments")
+    assert CliRunner().invoke(main, ["migrate", "--data-dir", str(tmp_path)]).exit_code == 0
+    query(empty_database_url, "UPDATE alembic_version SET version_num = '9999'")
+    newer = CliRunner().invoke(main, ["migrate", "--data-dir", str(tmp_path)])
+    assert (newer.exit_code, len(newer.output.splitlines())) == (2, 1)
+    assert "9999" in newer.output
+
+
+def test_a_restore_with_another_key_is_refused_before_anything_is_written(
+    database_url: str, empty_database_url: str, loop: Loop, tmp_path: Path
+) -> None:
+    loop.make("signed", arms=bandit())
+    assert loopwise(tmp_path, database_url, "dump", "it.dump").returncode == 0
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    for key, says in (("another secret of more than 32 bytes", "is not the one that signed"), ("", "is missing")):
+        refused = loopwise(tmp_path, empty_database_url, "restore", "it.dump", LOOPWISE_SECRET_KEY=key)
+        assert refused.returncode == 2
+        assert says in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+        assert query(empty_database_url, tables) == [(0,)]
+    restored = loopwise(tmp_path, empty_database_url, "restore", "it.dump")
+    assert restored.returncode == 0, restored.stderr
+    assert query(empty_database_url, "SELECT key FROM experiments") == [("signed",)]
+
+
 def test_the_key_is_the_last_line_and_works_only_until_it_is_revoked(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +110,7 @@ def test_a_failed_command_explains_itself_in_one_sentence(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("LOOPWISE_SECRET_KEY", SECRET)
     monkeypatch.delenv("REDIS_URL", raising=False)
     result = CliRunner().invoke(main, [*arguments, "--data-dir", str(tmp_path)])
     assert result.exit_code == 2

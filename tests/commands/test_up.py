@@ -17,6 +17,7 @@ from tests.commands.installation import Installation, alive, children_of, instal
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"), pytest.mark.slow]
 _HEAL_S = 30.0
+_THAW_S = 60.0  # a frozen process is given ten seconds
 _EXPERIMENT = {
     "key": "kept",
     "name": "Kept",
@@ -135,7 +136,27 @@ def test_a_killed_web_process_is_replaced_by_its_server(running: Installation) -
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: bool(children_of(server) - {process}), _HEAL_S, running.output)
     wait_for(lambda: running.get("/readyz") == 200, _HEAL_S, running.output)
-    assert running.children()["web"] == server
+    assert running.children()["web"] == server, running.output()
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat", "redis", "postgres"])
+def test_a_frozen_process_is_ended_and_started_again(running: Installation, name: str) -> None:
+    """It still has its port and its place, so only a look at it tells."""
+    before = running.children()[name]
+    os.kill(before, signal.SIGSTOP)
+    wait_for(lambda: running.children().get(name, before) != before, _THAW_S, running.output)
+    assert f"{name} (process {before}) was frozen" in running.output()
+    wait_for(lambda: _database_answers(running) and _redis_answers(running), _THAW_S, running.output)
+    wait_for(lambda: running.get("/readyz") == 200, _THAW_S, running.output)
+
+
+def test_a_frozen_web_process_is_replaced_by_its_server(running: Installation) -> None:
+    server = running.children()["web"]
+    (process,) = children_of(server)
+    os.kill(process, signal.SIGSTOP)
+    wait_for(lambda: bool(children_of(server) - {process}), _THAW_S, running.output)
+    wait_for(lambda: running.get("/readyz") == 200, _THAW_S, running.output)
+    assert running.children()["web"] == server, running.output()
 
 
 def test_a_dump_can_be_restored_into_another_folder_but_never_over_experiments(running: Installation) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from app.embedded.process import free_port
+from app.embedded.errors import ServerError
+from app.embedded.process import claimed_port, free_port
 from tests.commands.installation import ROOT, wait_for
+from tests.service import SECRET, Web
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +31,7 @@ def test_after_sigterm_accepted_requests_are_answered_and_the_server_ends_within
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": "postgresql://nobody@127.0.0.1/none",
+        "LOOPWISE_SECRET_KEY": SECRET,
         "LOOPWISE_METRICS_DIR": str(tmp_path),
     }
     command = [
@@ -53,3 +56,41 @@ def test_after_sigterm_accepted_requests_are_answered_and_the_server_ends_within
     finally:
         server.kill()
         server.wait(5)
+
+
+def _refusal(port: int, database_url: str, folder: Path, host: str = "127.0.0.1") -> str:
+    environment = {"PYTHONPATH": str(ROOT), "DATABASE_URL": database_url, "LOOPWISE_SECRET_KEY": SECRET}
+    command = ["web", "--host", host, "--port", str(port), "--data-dir", str(folder)]
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "app.commands", *command],
+        env=environment, capture_output=True, text=True, timeout=30, cwd="/", check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+def test_a_second_web_server_on_a_port_is_refused_whatever_its_database(web: Web, tmp_path: Path) -> None:
+    refusal = _refusal(web.port, "postgresql://nobody@127.0.0.1:1/another", tmp_path)
+    assert refusal == f"Error: port {web.port} of 127.0.0.1 is in use; choose another one with --port.\n"
+    assert "is in use" in _refusal(web.port, "postgresql://nobody@127.0.0.1:1/another", tmp_path, "0.0.0.0")  # noqa: S104
+    assert web.client().get("/healthz").status == 200
+
+
+def test_of_two_that_start_at_once_one_is_refused_before_either_listens() -> None:
+    port = free_port()
+    with claimed_port("127.0.0.1", port):
+        with pytest.raises(ServerError, match="is in use"), claimed_port("127.0.0.1", port):
+            pass
+        with claimed_port("127.0.0.1", free_port()):
+            pass
+    with claimed_port("127.0.0.1", port):
+        pass
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_a_host_that_is_not_here_is_not_called_a_taken_port(host: str, tmp_path: Path) -> None:
+    refusal = _refusal(free_port(), "postgresql://nobody@127.0.0.1:1/none", tmp_path, host)
+    assert "--host" in refusal
+    assert "in use" not in refusal
+    assert len(refusal.splitlines()) == 1

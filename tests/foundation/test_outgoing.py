@@ -25,7 +25,7 @@ HOSTILE = [
     "https://example.com/#fragment", "https://ëxample.com/", "https://１２７.0.0.1/", "https://127。0。0。1/",
     "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/",
     "https://0x7f.0.0.1/", "https://127.0.0.0x1/", "https://0/", "https://0.0.0.0/", "https://10.0.0.1/",
-    "https://172.16.0.1/", "https://192.168.1.1/", "https://100.64.0.1/", "https://169.254.169.254/latest/meta-data/",
+    "https://172.16.0.1/", "https://192.168.1.1/", "https://100.64.0.1/", "https://168.63.129.16/", "https://169.254.169.254/latest/meta-data/",
     "https://224.0.0.1/", "https://240.0.0.1/", "https://255.255.255.255/", "https://192.0.2.1/", "https://198.18.0.1/",
     "https://[::1]/", "https://[::]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:8.8.8.8]/", "https://[::127.0.0.1]/",
     "https://[fe80::1]/", "https://[fe80::1%25eth0]/", "https://[fec0::1]/", "https://[fc00::1]/", "https://[fd00:ec2::254]/",

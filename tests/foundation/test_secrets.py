@@ -25,6 +25,7 @@ DIGESTS = {
     Purpose.BODY_HASH: "f1882f1aeb336728",
     Purpose.CONTEXT_FIELD: "a7d70b02fae8ebb7",
     Purpose.DECISION_SEAL: "41b89894b03dc590",
+    Purpose.DEVICE: "cb7f1ae7e918fa0a",
     Purpose.ERASED_UNIT: "79de13df48107de0",
     Purpose.FIRING: "a7ee103138898d04",
     Purpose.RECEIPT: "c0e6af5ad6535a8b",

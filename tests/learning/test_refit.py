@@ -10,6 +10,7 @@ from app.learning import refit
 from app.learning.rebuild import rebuild_lineage
 from app.people import erasure
 from app.registry import versions as models
+from app.registry.store.models import left_out
 from app.registry.versions import describe
 from tests.service import Loop, query, settings
 
@@ -177,3 +178,14 @@ def test_the_floor_falls_with_what_is_learned_and_is_in_every_propensity(loop: L
         least.append(lowest)
     assert least[-1] < least[0]
     assert loop.audit("falling").ok
+
+
+def test_features_that_are_left_out_are_counted(loop: Loop) -> None:
+    made = loop.make("counted", arms=AUTO)
+    bodies = [{"context": {"account_id": 10**8 + 7919 * n, "same": 3, "x": n % 7}} for n in range(120)]
+    loop.decide("counted", bodies)
+    loop.close_windows(made)
+    loop.train(made)
+    with transaction(loop.runtime.engine) as connection:
+        found = [tuple(row) for row in left_out(connection) if row.experiment == "counted"]
+    assert found == [("counted", "learned", "constant", 1), ("counted", "learned", "timestamp_like", 1)]

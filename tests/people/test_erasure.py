@@ -115,6 +115,21 @@ def test_no_row_of_the_unit_remains(loop: Loop) -> None:
     assert query(url, "SELECT count(*) FROM erasures WHERE unit_id IS NOT NULL") == [(0,)]
 
 
+def test_postgresqls_samples_forget_the_unit_too(loop: Loop) -> None:
+    """The planner's most common values and histograms are in the database, and readable there."""
+    made = loop.make("forgets-samples", arms=bandit())
+    rounds(loop, made, "forgets-samples", 1)
+    url = loop.settings.database_url
+    query(url, "ANALYZE decisions")
+    sampled = (
+        "SELECT count(*) FROM pg_stats WHERE concat(most_common_vals, histogram_bounds) LIKE '%%gone-forgets-samples%%'"
+    )
+    assert query(url, sampled)[0][0] > 0
+    erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "gone-forgets-samples")
+    erasure.run_waiting(loop.runtime.engine, loop.settings)
+    assert query(url, sampled) == [(0,)]
+
+
 def test_the_audit_says_erased_and_not_broken(loop: Loop) -> None:
     made = loop.make("forgets-audited", arms=bandit())
     rounds(loop, made, "forgets-audited")

@@ -15,6 +15,9 @@ def experiment(database_url: str) -> None:
         made = loop.learn("models")
         loop.more("models", made)
         loop.make("fixed-only")
+        races = loop.make("races", arms=[{"key": "learned", "share": 1.0, "policy": {"type": "bandit"}}])
+        for _ in range(2):
+            loop.more("races", races, 60)
 
 
 def test_versions_with_what_they_learned_and_which_serves(viewer: Browser) -> None:
@@ -63,3 +66,16 @@ def test_unknown_versions_and_arms_are_not_found(editor: Browser) -> None:
 
 def test_an_experiment_without_a_learning_arm_says_so(viewer: Browser) -> None:
     assert "No arm of this experiment learns" in viewer.get("/admin/experiments/fixed-only/policy").text
+
+
+def test_the_race_is_shown_with_its_reason_and_a_rebuild_can_be_asked_for(editor: Browser, viewer: Browser) -> None:
+    page = viewer.get("/admin/experiments/races/policy")
+    assert page.status == 200 and "What decides, and why" in page.text and "It decides by" in page.text
+    assert 'id="race"' in page.html and "line per action" in page.text and "regression" in page.text
+    assert "Learn again from the whole log" not in page.text
+    assert "What decides, and why" not in viewer.get(PAGE).text  # an algorithm of Vowpal Wabbit has no race
+    assert viewer.post("/admin/experiments/races/policy/rebuild", {"arm": "learned"}).status == 403
+    asked = editor.post("/admin/experiments/races/policy/rebuild", {"arm": "learned"})
+    assert asked.status == 200 and "is learned again from its whole log" in asked.text
+    assert "asked for a model to be rebuilt" in editor.get("/admin/experiments/races/log").text
+    assert editor.post("/admin/experiments/races/policy/rebuild", {"arm": "ghost"}).status == 404

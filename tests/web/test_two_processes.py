@@ -11,7 +11,9 @@ from tests.service import Client, Web, make_key, running_web, wait_for
 
 @pytest.fixture(scope="module")
 def first(database_url: str) -> Iterator[Web]:
-    with running_web(database_url, LOOPWISE_WEB_PROCESSES="2", LOOPWISE_METRICS_TOKEN="let me see") as server:
+    with running_web(
+        database_url, LOOPWISE_WEB_PROCESSES="2", LOOPWISE_METRICS_TOKEN="let me see the metrics"
+    ) as server:
         yield server
 
 
@@ -76,7 +78,7 @@ def test_counters_are_right_across_the_processes_of_a_role(here: Client, first: 
         list(pool.map(lambda answer: here.reward(answer.body["decision_id"], 1), answers[:25]))
         list(pool.map(lambda answer: here.reward(answer.body["decision_id"], 1), answers[:25]))
     for _ in range(5):  # any of the processes may answer
-        text = first.client().get("/metrics", Authorization="Bearer let me see").raw.decode()
+        text = first.client().get("/metrics", Authorization="Bearer let me see the metrics").raw.decode()
         assert 'loopwise_decisions_total{arm="all",experiment="counted"} 60.0' in text
         assert 'loopwise_rewards_total{experiment="counted",late="false"} 25.0' in text
         assert 'loopwise_http_requests_total{endpoint="apps.reward",status="200"}' in text
@@ -99,7 +101,10 @@ def test_the_age_of_a_model_is_a_metric(here: Client, first: Web) -> None:
     here.make("aged", arms=bandit())
     text = wait_for(
         lambda: (
-            (t := first.client().get("/metrics", Authorization="Bearer let me see").raw.decode()).count("aged") and t
+            (t := first.client().get("/metrics", Authorization="Bearer let me see the metrics").raw.decode()).count(
+                "aged"
+            )
+            and t
         ),
         5,
     )

@@ -60,6 +60,6 @@ def _allow(response: Response) -> Response:
     origin = g.get("allowed_origin")
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
         response.headers.add("Vary", "Origin")
     return response

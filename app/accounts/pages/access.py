@@ -19,11 +19,20 @@ from flask import (
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.wrappers import Response as BaseResponse
 
 from app.accounts import users
 from app.accounts.pages.actors import actor
 from app.accounts.store.users import SignedIn
-from app.foundation.errors import BadRequest, Forbidden, LoopwiseError, NotFound, Unauthorized
+from app.foundation.errors import (
+    BadRequest,
+    Forbidden,
+    LoopwiseError,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from app.foundation.secrets import Purpose, derive
 from app.foundation.serving import PUBLIC, process
 from app.foundation.settings import Settings
@@ -80,12 +89,13 @@ def install(app: Flask, settings: Settings) -> None:
     """Sessions, forms' tokens and error pages."""
     # Derived: a cookie's signature must never be good for a model, nor the other way round.
     app.secret_key = derive(settings.secret_key, Purpose.SESSION_COOKIES)
+    secure = settings.public_url.startswith("https:")
     app.config.update(
-        SESSION_COOKIE_NAME="loopwise",
-        SESSION_COOKIE_PATH=PREFIX,
+        SESSION_COOKIE_NAME=cookie_name("loopwise", secure),
+        SESSION_COOKIE_PATH="/" if secure else PREFIX,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.public_url.startswith("https:"),
+        SESSION_COOKIE_SECURE=secure,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,  # a pasted table may be as large as any body
         WTF_CSRF_CHECK_DEFAULT=False,  # the API has no cookies; pages are checked below
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session, so that a long time of typing loses nothing
@@ -96,6 +106,31 @@ def install(app: Flask, settings: Settings) -> None:
     app.extensions["error_page"] = error_page
     app.jinja_env.filters["actor"] = actor
     app.register_blueprint(blueprint)
+
+
+def cookie_name(name: str, secure: bool) -> str:
+    """The name of a cookie. Over TLS it begins so that browsers take it from this very host only, and send it over TLS only."""
+    return f"__Host-{name}" if secure else name
+
+
+def read_cookie(name: str) -> str:
+    """A cookie beside the session's, or an empty text."""
+    return request.cookies.get(cookie_name(name, current_app.config["SESSION_COOKIE_SECURE"]), "")
+
+
+def set_cookie(response: BaseResponse, name: str, value: str, age_s: int) -> None:
+    """Set a cookie beside the session's, with the same protection."""
+    config = current_app.config
+    secure = bool(config["SESSION_COOKIE_SECURE"])
+    response.set_cookie(
+        cookie_name(name, secure),
+        value,
+        max_age=age_s,
+        path=config["SESSION_COOKIE_PATH"],
+        secure=secure,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def begin_session(token: str) -> None:
@@ -155,9 +190,14 @@ def error_page(error: LoopwiseError) -> Response | None:
 def _shown(error: LoopwiseError) -> Response:
     title = TITLES.get(error.status, error.title)
     response = Response(render_template("error.html", error=error, title=title), error.status, mimetype="text/html")
-    if error.status == 503:
-        response.headers["Retry-After"] = "1"
-    return _protect(response)
+    return _protect(with_retry(response, error))
+
+
+def with_retry(response: Response, error: LoopwiseError) -> Response:
+    """Say when to try again, where that helps."""
+    if isinstance(error, Unavailable | TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 @page("/<path:rest>", ANYBODY)

@@ -138,11 +138,21 @@ def add_failure(connection: Connection, name: str, address: str) -> None:
     connection.execute(text("DELETE FROM sign_in_failures WHERE at < clock_timestamp() - interval '1 day'"))
 
 
-_FAILURES = text(
+# Of each count that is full, the failure that has to grow old before it has room again; of these, the last.
+_WAITS = text(
     """
-    SELECT count(*) FILTER (WHERE name = :name AND address = :address), count(*) FILTER (WHERE name = :name),
-        count(*) FILTER (WHERE address = :address)
-    FROM sign_in_failures WHERE at > clock_timestamp() - make_interval(secs => :within_s)
+    WITH recent AS (
+        SELECT at, name = :name AS of_name, address = :address AS of_address
+        FROM sign_in_failures WHERE at > clock_timestamp() - make_interval(secs => :within_s)
+    ), ranked AS (
+        SELECT at, of_name AND of_address AS of_both, of_name, of_address,
+            count(*) FILTER (WHERE of_name AND of_address) OVER newest AS both_rank,
+            count(*) FILTER (WHERE of_name) OVER newest AS name_rank,
+            count(*) FILTER (WHERE of_address) OVER newest AS address_rank
+        FROM recent WINDOW newest AS (ORDER BY at DESC ROWS UNBOUNDED PRECEDING)
+    )
+    SELECT extract(epoch FROM max(at) - clock_timestamp())::float8 + :within_s FROM ranked
+    WHERE (of_both AND both_rank = :both) OR (of_name AND name_rank = :most_name) OR (of_address AND address_rank = :most_address)
     """
 )
 
@@ -155,10 +165,12 @@ class Failures(NamedTuple):
     address: int
 
 
-def failures(connection: Connection, name: str, address: str, within_s: float) -> Failures:
-    """Count the failed sign-ins of the last ``within_s`` seconds."""
+def waits(connection: Connection, name: str, address: str, within_s: float, most: Failures) -> float | None:
+    """Seconds until none of these counts of the last ``within_s`` seconds is full; null when none is. 0: no such limit."""
     given = {"name": name, "address": address, "within_s": within_s}
-    return Failures._make(connection.execute(_FAILURES, given).one())
+    limits = {"both": most.both, "most_name": most.name, "most_address": most.address}
+    waits: float | None = connection.execute(_WAITS, given | limits).scalar_one()
+    return waits
 
 
 def forget_failures(connection: Connection, name: str, address: str) -> None:

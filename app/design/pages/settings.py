@@ -9,17 +9,15 @@ from app.accounts.pages.access import page
 from app.foundation.serving import process
 from app.foundation.settings import SETTINGS
 
-SECRET = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_SECRET_KEY", "LOOPWISE_METRICS_TOKEN")
-
 
 @page("/settings", "admin")
 def settings() -> ResponseReturnValue:
     """The value of each setting, its default, and what it does."""
     lines = []
     for setting, value in zip(SETTINGS, astuple(process().settings), strict=True):
-        shown = ("set; not shown" if value else "not set") if setting.name in SECRET else str(value)
+        shown = ("set; not shown" if value else "not set") if setting.hidden else str(value)
         default = str(setting.kind(setting.default)) if setting.default else ""
-        changed = setting.name not in SECRET and shown != default
+        changed = not setting.hidden and shown != default
         lines.append(
             {"name": setting.name, "value": shown, "default": default, "changed": changed, "help": setting.help}
         )

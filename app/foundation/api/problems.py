@@ -131,7 +131,7 @@ def _http(error: HTTPException) -> Response:
 def _unexpected(error: Exception) -> Response:
     if is_outage(error):
         return render(unavailable())
-    log.exception("request_failed", path=request.path)
+    log.exception("request_failed", method=request.method, route=request.url_rule and request.url_rule.rule)
     detail = "This is a fault of Loopwise; its log says more."
     shown = _page(LoopwiseError("internal_error", detail))
     if shown is not None:

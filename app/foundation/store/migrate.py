@@ -4,9 +4,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.foundation.errors import Conflict
+from app.foundation.running.log_errors import words_of
 from app.foundation.store.locks import Single, one_session_holds
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "migrations"
@@ -16,6 +20,7 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     """Run every migration that the database has not seen; safe to call from several processes at once.
 
     :param revision: the last one to run.
+    :raises Conflict: a migration failed, or the database is newer than these migrations.
     """
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     engine = create_engine(url, connect_args={"connect_timeout": 10, "options": "-c lock_timeout=60000"})
@@ -25,5 +30,14 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         with one_session_holds(engine, Single.MIGRATION), engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+    except CommandError as error:
+        raise Conflict(
+            "migration_failed", f"These migrations do not fit the database, which may be newer: {error}."
+        ) from error
+    except SQLAlchemyError as error:
+        raise Conflict(
+            "migration_failed",
+            f"A migration failed, and its step was undone: {words_of(error)}. Change that, and run `loopwise migrate` again.",
+        ) from error
     finally:
         engine.dispose()

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from app.foundation import outgoing
 from app.foundation.errors import Unavailable
+from app.foundation.running.threads import Background
 from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
@@ -35,6 +36,8 @@ EACH = 2  # calls in flight to one webhook
 IN_FLIGHT = 64
 PROBES = 32  # of the calls in flight, to silent webhooks
 PASS_S = 300.0  # after a pass, another process may take over
+IDLE_S = 1.0  # a turn of the thread without work
+STUCK_S = 300.0  # beyond a pass: a statement of a worker may take so long
 LEASE_S = 30.0  # much more than the deadline of a call
 MAX_ATTEMPTS = 9  # over about 12 hours
 FIRST_PAUSE_S = 2.0
@@ -72,13 +75,13 @@ class Courier:
         self._settings = settings
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        self._thread = Background("courier", self._turn, PASS_S + STUCK_S)
         self._thread.start()
 
     @property
     def running(self) -> bool:
         """True while the thread is alive."""
-        return self._thread.is_alive()
+        return self._thread.alive
 
     def wake(self) -> None:
         """Send due deliveries, unless a process is already sending."""
@@ -90,8 +93,11 @@ class Courier:
         self._woken.set()
         self._thread.join(outgoing.DEADLINE_S + 1)
 
-    def _run(self) -> None:
-        while self._woken.wait() and not self._stopping.is_set():
+    def _turn(self) -> bool:
+        woken = self._woken.wait(IDLE_S)
+        if self._stopping.is_set():
+            return False
+        if woken:
             self._woken.clear()
             try:
                 with alone(self._engine, "deliver") as locked:
@@ -99,8 +105,7 @@ class Courier:
                         deliver_due(self._engine, self._settings, self._stopping)
             except Unavailable:
                 log.warning("deliveries_wait_for_the_database")
-            except Exception:  # the thread has to survive, or nothing is sent any more
-                log.exception("deliveries_failed")
+        return True
 
 
 def deliver_due(engine: Engine, settings: Settings, stopping: threading.Event | None = None) -> int:

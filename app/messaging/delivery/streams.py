@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
 from app.foundation.errors import Unavailable
+from app.foundation.running.threads import Background
 from app.foundation.store.engine import transaction
 from app.messaging.delivery.log import MOST_HELD
 from app.messaging.store import deliveries as store
@@ -22,6 +23,7 @@ from app.messaging.store.deliveries import Held
 POLL_S = 1.0
 STREAM_S = 25.0  # then the stream ends and the browser connects again
 HEARTBEAT_S = 10.0
+STUCK_S = 60.0  # a poll is one statement
 
 log = structlog.get_logger()
 
@@ -71,7 +73,7 @@ class Listeners:
         self._stopping = stopping
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
-        self._thread: threading.Thread | None = None
+        self._thread: Background | None = None
 
     def enter(self, caller: Caller, unit_id: str, after_id: int) -> Listener | None:
         """Open a stream; null when the process has no stream free."""
@@ -82,7 +84,7 @@ class Listeners:
             listener = Listener(caller, unit_id, after_id)
             self._listeners.append(listener)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="listeners", daemon=True)
+                self._thread = Background("listeners", self._turn, STUCK_S)
                 self._thread.start()
             return listener
 
@@ -96,15 +98,17 @@ class Listeners:
         now = time.monotonic()
         self._listeners = [listener for listener in self._listeners if listener.ends_at > now]
 
-    def _run(self) -> None:
-        while not self._stopping.wait(POLL_S):
-            with self._lock:
-                self._forget_ended()
-                listeners = list(self._listeners)
-            if listeners:
-                self._poll(listeners)
-        for listener in self._listeners:
-            listener.end()
+    def _turn(self) -> bool:
+        if self._stopping.wait(POLL_S):
+            for listener in self._listeners:
+                listener.end()
+            return False
+        with self._lock:
+            self._forget_ended()
+            listeners = list(self._listeners)
+        if listeners:
+            self._poll(listeners)
+        return True
 
     def _poll(self, listeners: list[Listener]) -> None:
         after: dict[str, int] = {}
@@ -116,9 +120,6 @@ class Listeners:
                 rows = store.held(connection, list(after.items()), most=MOST_HELD)
         except Unavailable:
             log.warning("listeners_wait_for_the_database", listeners=len(listeners))
-            return
-        except Exception:  # the thread has to survive, or every stream of this process falls silent
-            log.exception("listeners_failed")
             return
         for listener in listeners:
             listener.offer([row for row in reversed(rows) if row.unit_id == listener.unit_id])

@@ -172,6 +172,15 @@ def hold_writers(connection: Connection, unit_id: str) -> None:
     rewards.hold_gate(connection)
 
 
+def sample_again(connection: Connection) -> None:
+    """Let PostgreSQL sample the tables again: the samples that it plans with hold units and ids that rows had.
+
+    A table that PostgreSQL is cleaning is left out. It is sampled at the end of that anyway.
+    """
+    names = ("delivery_attempts", "awaiting_match", "deliveries", "events", *_BY_DECISION, *_BY_UNIT, "erasures")
+    connection.execute(text(f"ANALYZE (SKIP_LOCKED) {', '.join(names)}"))
+
+
 # In this order, no statement deletes rows that a later statement needs to find its own.
 _BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger")
 _BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "decisions")

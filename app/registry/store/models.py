@@ -160,3 +160,24 @@ def serving(connection: Connection, *, since_revision: int = -1, experiment_id: 
     if experiment_id is not None:
         query = query.where(_l.c.experiment_id == experiment_id)
     return [Serving._make(row) for row in connection.execute(query)]
+
+
+class LeftOut(NamedTuple):
+    """Features that a serving model does not learn from, by what was found about them."""
+
+    experiment: str  # key
+    arm: str
+    reason: str  # code of a note in the manifest
+    features: int
+
+
+def left_out(connection: Connection) -> list[LeftOut]:
+    """Features that the serving models of running experiments do not learn from."""
+    query = """
+        SELECT e.key AS experiment, g.arm, note->>'code' AS reason, count(*) AS features
+        FROM lineages g JOIN experiments e ON e.id = g.experiment_id JOIN model_versions m ON m.id = g.serving_version_id
+            CROSS JOIN LATERAL jsonb_array_elements(m.manifest->'learner'->'notes') note
+        WHERE e.status = 'running' AND note->>'code' IN ('constant', 'identifier_like', 'timestamp_like', 'crowded')
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    """
+    return [LeftOut._make(row) for row in connection.execute(text(query))]

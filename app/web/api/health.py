@@ -15,9 +15,11 @@ from app.deciding.serving import runtime
 from app.foundation import metrics
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden, Unavailable
+from app.foundation.running import disk, threads
 from app.foundation.serving import PUBLIC
 from app.foundation.store.engine import transaction
 from app.learning.store import training
+from app.registry.store import models
 from app.web.store import backlog
 
 blueprint = Blueprint("health", __name__)
@@ -33,7 +35,9 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 @needs(PUBLIC)
 def readyz() -> Response:
-    """200 when decisions can be stored."""
+    """200 when decisions can be stored: the database answers, and every background thread of this process takes its turns."""
+    if wrong := threads.problems():
+        raise Unavailable("thread_stuck", f"This process is about to end itself: {'; '.join(wrong)}.")
     snapshot = runtime().snapshots.refresh()
     return as_json({"status": "ready", "revision": snapshot.revision})
 
@@ -68,15 +72,25 @@ def _gauges(at: Runtime) -> Iterable[Metric]:
             age.add_metric([experiment.key, arm], time.time() - serving.created_at.timestamp())
             examples.add_metric([experiment.key, arm], serving.examples)
     yield from (age, examples)
+    yield GaugeMetricFamily("loopwise_disk_free_bytes", "Free space of the disk.", value=disk.look(at.settings).free)
     try:
         with transaction(at.engine) as connection:
             waiting, lag_s = training.lag(connection)
             queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
+            unlearned = models.left_out(connection)
     except Unavailable:
         return  # this process's own counters still help; missing gauges show that the database does not answer
     help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
     yield GaugeMetricFamily("loopwise_training_lag_seconds", help_lag, value=lag_s)
     yield GaugeMetricFamily("loopwise_training_waiting", "Decisions that are due for training.", value=waiting)
+    unused = GaugeMetricFamily(
+        "loopwise_features_left_out",
+        "Features that the serving model does not learn from.",
+        labels=["experiment", "arm", "reason"],
+    )
+    for experiment_key, arm, reason, features in unlearned:
+        unused.add_metric([experiment_key, arm, reason], features)
+    yield unused
     oldest = GaugeMetricFamily("loopwise_queue_seconds", "Seconds that the oldest has been due.", labels=["queue"])
     for name, seconds in queues.items():
         oldest.add_metric([name], seconds)

@@ -1,0 +1,1 @@
+"""What every process has while it runs: its log, its background threads, and the disk that it stands on."""

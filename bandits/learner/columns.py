@@ -5,7 +5,7 @@ A `Columns` is made from a scaler alone, so the same scaler gives the same vecto
 
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -16,7 +16,6 @@ from bandits.learner.scaling import LineScaler
 from bandits.learner.tokens import Tokens, action_key, read_line
 
 KERNEL_SEED: Final = 20_071  # any fixed number: it makes the kernel's directions the same everywhere
-WIDTHS: Final = (1.0,)  # of the kernel, in units of the typical distance of two contexts
 SHARED: Final = 256  # dimensions of a vector for actions with features of their own
 _SPREAD: Final = 0x9E3779B1  # 2^32 / golden ratio: spreads column numbers over the dimensions
 
@@ -110,8 +109,3 @@ class SharedVectors:
             span = SHARED - head
             np.add.at(row, head + (places % np.uint64(span)).astype(np.intp), signs * context)
         return out
-
-
-def tokens_of(lines: Iterable[str]) -> list[Tokens]:
-    """The tokens of many lines."""
-    return [read_line(line) for line in lines]

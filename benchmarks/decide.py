@@ -12,8 +12,10 @@ from benchmarks.workload import Workload
 
 CONNECTIONS = 32
 SECONDS = 3.0
-AIM = 0.35
-ROUTES = ("/constant", "/healthz", "/v1/decide")
+AIM = 0.8
+OLD_AIM = 2.5
+BEFORE = "/v1/decide of before"
+ROUTES = ("/constant", "/healthz", BEFORE, "/v1/decide")
 
 
 class Run(NamedTuple):
@@ -34,19 +36,23 @@ def measure(rig: Rig, rounds: int) -> None:
         "/healthz": [rig.request("/healthz")],
         "/v1/decide": [rig.request("/v1/decide", workload.request("bench", n)) for n in range(4096)],
     }
+    requests[BEFORE] = requests["/v1/decide"]
+    old, new = rig.front_of_before(), (rig.port, rig.web_pid)
     runs: dict[str, list[Run]] = {route: [] for route in ROUTES}
     for _ in range(rounds):
         for route in ROUTES:
-            runs[route].append(_run(rig, requests[route]))
+            runs[route].append(_run(rig, new if route == "/v1/decide" else old, requests[route]))
     _print(runs)
     parts.measure(rig, workload, "bench", _median_us(runs["/healthz"]), _median_us(runs["/v1/decide"]))
 
 
-def _run(rig: Rig, requests: list[bytes]) -> Run:
-    closed_loop(rig.port, requests, connections=CONNECTIONS, seconds=0.3)
-    web, database = _cpu_s([rig.web_pid]), _cpu_s(_postgres_pids(rig))
-    load = closed_loop(rig.port, requests, connections=CONNECTIONS, seconds=SECONDS)
-    web, database = _cpu_s([rig.web_pid]) - web, _cpu_s(_postgres_pids(rig)) - database
+def _run(rig: Rig, server: tuple[int, int], requests: list[bytes]) -> Run:
+    """:param server: its port and its process."""
+    port, pid = server
+    closed_loop(port, requests, connections=CONNECTIONS, seconds=0.3)
+    web, database = _cpu_s([pid]), _cpu_s(_postgres_pids(rig))
+    load = closed_loop(port, requests, connections=CONNECTIONS, seconds=SECONDS)
+    web, database = _cpu_s([pid]) - web, _cpu_s(_postgres_pids(rig)) - database
     return Run(load, 1e6 * web / load.answers, 1e6 * database / load.answers)
 
 
@@ -57,13 +63,16 @@ def _print(runs: dict[str, list[Run]]) -> None:
     rates = {route: [run.load.rate for run in runs[route]] for route in ROUTES}
     both = list(zip(rates["/v1/decide"], rates["/healthz"], strict=True))
     figures.ratio("POST /v1/decide", both, "/s", "GET /healthz (a constant, through Flask)", AIM)
+    fronts = list(zip(rates["/v1/decide"], rates[BEFORE], strict=True))
+    figures.ratio("POST /v1/decide", fronts, "/s", "the front of before: WSGI, 32 threads", OLD_AIM)
     bare = [ours / theirs for ours, theirs in zip(rates["/v1/decide"], rates["/constant"], strict=True)]
     constant = figures.median(rates["/constant"])
     figures.line("a constant from WSGI itself", f"{constant:,.0f}/s", f"ratio {figures.median(bare):.2f}")
-    decided = [run.load for run in runs["/v1/decide"]]
-    for share in (0.5, 0.99):
-        value = figures.median(load.percentile_ms(share) for load in decided)
-        figures.line(f"latency of a decision, p{100 * share:g}", f"{value:.1f} ms")
+    for route in ("/v1/decide", BEFORE):
+        decided = [run.load for run in runs[route]]
+        for share in (0.5, 0.99):
+            value = figures.median(load.percentile_ms(share) for load in decided)
+            figures.line(f"latency of {route}, p{100 * share:g}", f"{value:.1f} ms")
     for route in ROUTES:
         database = figures.median(run.postgres_us for run in runs[route])
         note = f"and {database:.0f} us of PostgreSQL" if database >= 1 else ""

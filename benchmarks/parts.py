@@ -18,6 +18,7 @@ from app.deciding.requests import DecideRequest, identify
 from app.deciding.runtime import Runtime, start
 from app.deciding.store import decisions
 from app.foundation.formats import strict_json
+from app.foundation.running.steps import run
 from app.foundation.store.engine import transaction
 from bandits import distribution as draws
 from bandits.encoding import encode_context
@@ -80,10 +81,10 @@ def _parts(runtime: Runtime, key: str, workload: Workload, name: str) -> dict[st
     predictor = runtime.models.get(serving, arm.policy).predictor  # type: ignore[arg-type]
     assert predictor is not None
     scores = timed("Vowpal Wabbit", lambda line: predictor.own(line, experiment.candidates.lines), lines)
-    mixed = timed("floor", lambda p: draws.mix_floor(p, arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
+    mixed = timed("floor", lambda p: draws.mix_floor(p[0], arm.policy.exploration_floor).tolist(), scores)  # type: ignore[union-attr]
     timed("draw, choice", lambda p: draws.sample(p, draws.draw(experiment.salt, "0" * 32)), mixed)
     whole = "whole plan"
-    plans = timed(whole, lambda item: plan(runtime, prepare(runtime, caller, experiment, item), None), identified)
+    plans = timed(whole, lambda item: plan(runtime, run(prepare(runtime, caller, experiment, item)), None), identified)
     rows = [plan.row for plan in plans]
     planned = ("arm", "encoding", "Vowpal Wabbit", "floor", "draw, choice")
     spent["the row, the glue between these"] = spent.pop(whole) - sum(spent[part] for part in planned)

@@ -42,6 +42,7 @@ class Rig:
         self._folder = data_dir.path
         self.postgres = PostgresServer(data_dir.path, data_dir.log("postgres"))
         self._server: subprocess.Popen[bytes] | None = None
+        self._others: list[subprocess.Popen[bytes]] = []
         self.port = 0
         self.key = ""
         self.settings: Settings
@@ -127,18 +128,30 @@ class Rig:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("LOOPWISE_", "PROMETHEUS_"))
         }
-        with Path(self._folder, "web.log").open("wb") as log:
-            self._server = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.server", str(self.port)],
-                cwd=ROOT, env={**inherited, **environment}, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        self._await_ready()
+        self._environment = {**inherited, **environment, "LOOPWISE_WEB_PROCESSES": "1"}
+        self._server = self._serve(self.port)
 
-    def _await_ready(self) -> None:
+    def front_of_before(self) -> tuple[int, int]:
+        """Start a second web server, whose decisions wait in threads of Flask's; returns its port and its process."""
+        port = free_port()
+        self._others.append(self._serve(port, "wsgi"))
+        (pid,) = children_of(self._others[-1].pid)
+        return port, pid
+
+    def _serve(self, port: int, *kind: str) -> "subprocess.Popen[bytes]":
+        with Path(self._folder, "web.log").open("ab") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.server", str(port), *kind],
+                cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self._await_ready(port)
+        return server
+
+    def _await_ready(self, port: int) -> None:
         end = time.monotonic() + _READY_S
         while time.monotonic() < end:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
                 connection.request("GET", "/readyz")
                 if connection.getresponse().status == 200:
                     return
@@ -146,12 +159,12 @@ class Rig:
         raise RuntimeError(f"the web process did not start:\n{Path(self._folder, 'web.log').read_text()}")
 
     def _stop(self) -> None:
-        if self._server is not None:
-            self._server.terminate()
+        for server in filter(None, [self._server, *self._others]):
+            server.terminate()
             try:
-                self._server.wait(15)
+                server.wait(15)
             except subprocess.TimeoutExpired:
-                kill_tree(self._server.pid)
+                kill_tree(server.pid)
         if hasattr(self, "engine"):
             self.engine.dispose()
         self.postgres.stop()

@@ -1,6 +1,7 @@
-"""The product's web role with one additional route: python -m benchmarks.server PORT
+"""The product's web role, one process: python -m benchmarks.server PORT [wsgi]
 
-``/constant`` answers before Flask sees the request, so it costs what the HTTP server itself costs.
+With ``wsgi`` it is the front of before: every request, decisions too, waits in a thread of Flask's. Then ``/constant`` answers
+before Flask sees the request, so it costs what the HTTP server itself costs.
 """
 
 import sys
@@ -29,4 +30,7 @@ def create() -> Any:
 
 
 if __name__ == "__main__":
-    run_web(from_environment(), "127.0.0.1", int(sys.argv[1]), "benchmarks.server:create")
+    if sys.argv[2:] == ["wsgi"]:
+        run_web(from_environment(), "127.0.0.1", int(sys.argv[1]), "benchmarks.server:create", wsgi=True)
+    else:
+        run_web(from_environment(), "127.0.0.1", int(sys.argv[1]))

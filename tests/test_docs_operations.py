@@ -1,6 +1,8 @@
 """docs/operations.md says what is so: a number in it is compared with what a server does, not with a copy of the sentence."""
 
+import http.client
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,9 +10,10 @@ import psycopg2
 import pytest
 
 from app.accounts import passwords, throttle, users
+from app.accounts.keys import create_key
 from app.commands.main import main
 from app.foundation.settings import SETTINGS
-from tests.service import Answer, Client, Web, make_key, running_web
+from tests.service import Answer, Client, Web, engine_of, make_key, running_web, wait_for
 
 _TEXT = (Path(__file__).resolve().parents[1] / "docs/operations.md").read_text(encoding="utf-8")
 
@@ -42,13 +45,14 @@ def _refused_statuses() -> dict[str, int]:
 def tight(database_url: str) -> Iterator[Web]:
     """A server whose limits are all near."""
     near = {"QUEUE_ROWS": "2", "MAX_BODY_BYTES": "2000", "MAX_JSON_DEPTH": "6", "DECIDE_DEADLINE_S": "1"}
+    near |= {"BODY_S": "0.3", "BROWSER_BODY_BYTES": "1024", "BROWSER_KEY_PER_MINUTE": "2"}
     with running_web(database_url, **{f"LOOPWISE_{name}": value for name, value in near.items()}) as server:
         yield server
 
 
 def _three_rows(client: Client, database_url: str) -> Answer:
     bodies = [{"experiment": "limits", "unit_id": str(number)} for number in range(3)]
-    assert client.post("/v1/decide/batch", {"decisions": bodies[:2]}).status == 201
+    wait_for(lambda: client.post("/v1/decide/batch", {"decisions": bodies[:2]}).status == 201, 20, "recovery")
     return client.post("/v1/decide/batch", {"decisions": bodies})
 
 
@@ -61,9 +65,36 @@ def _a_locked_database(client: Client, database_url: str) -> Answer:
         blocker.close()
 
 
+def _half_a_body(client: Client, _: str) -> Answer:
+    with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
+        head = f"POST /v1/decide HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {client.key}\r\nContent-Length: 100\r\n\r\n"
+        connection.sendall(head.encode() + b'{"experiment"')
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
+
+
+def _page(client: Client, database_url: str) -> Client:
+    origin = "https://shop.example"
+    with engine_of(database_url) as engine:
+        key = create_key(engine, scopes=["decide"], origins=[origin]).secret_text
+    return Client(client.port, key, headers={"Origin": origin})
+
+
+def _three_calls(client: Client, database_url: str) -> Answer:
+    page = _page(client, database_url)
+    assert [page.decide("limits").status for _ in range(2)] == [201, 201]
+    return page.decide("limits")
+
+
 BEYOND: dict[str, Callable[[Client, str], Answer]] = {
     "LOOPWISE_DECIDE_DEADLINE_S": _a_locked_database,
     "LOOPWISE_QUEUE_ROWS": _three_rows,
+    "LOOPWISE_BODY_S": _half_a_body,
+    "LOOPWISE_BROWSER_BODY_BYTES": lambda client, url: _page(client, url).decide(
+        "limits", context={"long": "x" * 1100}
+    ),
+    "LOOPWISE_BROWSER_KEY_PER_MINUTE": _three_calls,
     "LOOPWISE_MAX_BODY_BYTES": lambda client, _: client.decide("limits", context={"long": "x" * 2000}),
     "LOOPWISE_MAX_JSON_DEPTH": lambda client, _: client.decide("limits", context={"deep": [[[[[[1]]]]]]}),
 }

@@ -9,10 +9,12 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine
 
+from app.accounts.rates import Rates
 from app.accounts.store import keys as store
 from app.accounts.store.keys import StoredKey
 from app.foundation.errors import FieldError, Forbidden, NotFound, Unauthorized
 from app.foundation.fields import invalid
+from app.foundation.running.steps import Blocking, Steps
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -22,6 +24,7 @@ SCOPES = ("decide", "reward", "read", "manage", "people", "admin")
 PUBLISHABLE = ("decide", "reward")  # scopes that a key may have which everybody can read
 ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:\d{1,5})?|http://(localhost|127\.0\.0\.1)(:\d{1,5})?")
 MAX_ORIGINS = 20
+UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
 FORM = re.compile(r"lw_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
 
@@ -44,13 +47,14 @@ class Caller(NamedTuple):
         """True when the key carries the scope; admin carries all."""
         return scope in self.scopes or "admin" in self.scopes
 
-    def check_bound(self, experiment_id: int, what: str = "experiment") -> None:
-        """:raises Forbidden: the key is bound to another experiment than the one of this decision, message or call."""
-        if self.experiment_id not in (None, experiment_id):
-            belongs = "This API key is bound to another experiment."
-            if what != "experiment":
-                belongs = f"This {what} belongs to another experiment than the API key."
-            raise Forbidden("wrong_experiment", belongs)
+    def sees(self, experiment_id: int) -> bool:
+        """False: the key is bound to another experiment, so what belongs to this one does not exist for it."""
+        return self.experiment_id in (None, experiment_id)
+
+    def check_bound(self, experiment_id: int | None) -> None:
+        """:raises Forbidden: the key is bound to another experiment than the one that the call names; null: one that is none."""
+        if self.experiment_id is not None and self.experiment_id != experiment_id:
+            raise Forbidden("wrong_experiment", "This API key is bound to another experiment.")
 
 
 class KeyDirectory(Protocol):
@@ -64,12 +68,17 @@ class KeyDirectory(Protocol):
         """Load the keys again."""
         ...
 
+    @property
+    def rates(self) -> Rates:
+        """How often publishable keys have called."""
+        ...
 
-def known_key(directory: KeyDirectory, key_id: str) -> StoredKey | None:
+
+def known_key(directory: KeyDirectory, key_id: str) -> Steps[StoredKey | None]:
     """Return a key by its public id. A process that does not know it reloads once, because the key may be new."""
     key = directory.known_keys().get(key_id)
     if key is None:
-        directory.refresh()
+        yield Blocking(directory.refresh)
         key = directory.known_keys().get(key_id)
     return key
 
@@ -143,6 +152,18 @@ def revoke_key(engine: Engine, key_id: str, actor: str = "cli") -> None:
         if not store.revoke(connection, key_id, platform.next_revision(connection)):
             raise NotFound("unknown_key", f"There is no valid key {key_id!r}; `loopwise keys list` shows them.")
         platform.record_change(connection, actor=actor, kind="key_revoked", before={"id": key_id})
+
+
+def check_id(caller: Caller, given: str | None, path: str) -> None:
+    """Check that an id that somebody chose for something new cannot be meant to take another's.
+
+    A page chooses UUIDs, which nobody's server hits by chance. A shop's own ids, as order-4711, are for its server to give.
+
+    :param path: JSON pointer to the id.
+    :raises Unprocessable: the caller is a browser, and the id is no UUID.
+    """
+    if caller.publishable and given is not None and not UUID.fullmatch(given):
+        raise invalid((FieldError(path, "not_a_uuid"),))
 
 
 def parse(presented: str) -> tuple[str, bytes]:

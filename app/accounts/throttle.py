@@ -41,7 +41,7 @@ def source(secret: str, name: str, address: str, device: str) -> Source:
     nonce, _, proof = device.partition(".")
     if nonce and hmac.compare_digest(proof.encode(), _proof(secret, name, nonce).encode()):
         return Source(f"browser {nonce}", True)
-    return Source(_network(address), False)
+    return Source(network(address), False)
 
 
 def device(secret: str, name: str) -> str:
@@ -69,8 +69,8 @@ def _proof(secret: str, name: str, nonce: str) -> str:
     return derive(secret, Purpose.DEVICE, f"{nonce}\n{normal(name)}".encode()).hex()
 
 
-def _network(address: str) -> str:
-    """The address without a port; of IPv6, the network, because everybody there may choose the rest."""
+def network(address: str) -> str:
+    """Where calls are counted: the address without a port; of IPv6, the network, because everybody there may choose the rest."""
     text = address.strip("[]") if address.count(":") != 1 else address.partition(":")[0]
     try:
         parsed = ipaddress.ip_address(text.partition("]")[0])

@@ -4,7 +4,6 @@ This module must never open a database connection, because granian and Celery fo
 """
 
 import contextlib
-import gc
 import importlib
 import logging
 import os
@@ -12,7 +11,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +18,20 @@ from app.embedded.process import claimed_port, die_with_parent
 from app.foundation.running import logs
 from app.foundation.settings import Settings
 
-WEB_TARGET = "app.web.app:create_app"
-_WEB_STOP_S = 4  # a web process whose last requests take longer than this is killed
+WEB_TARGET = "app.web.front.create:create_front"
 
 
-def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET) -> None:
+def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET, *, wsgi: bool = False) -> None:
     """Serve HTTP until a signal arrives. After SIGTERM or SIGINT, accepted requests are answered first.
 
+    :param wsgi: True: ``target`` makes a WSGI app, whose requests wait in threads; for comparisons.
     :raises ServerError: the port is taken.
     """
     logs.configure(settings.log_level)
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
-    from granian.log import LogLevels
-
-    server = Granian(
-        target,
-        address=host,
-        port=port,
-        interface=Interfaces.WSGI,
-        workers=settings.web_processes,
-        blocking_threads=settings.web_threads,
-        http=HTTPModes.http1,
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=_WEB_STOP_S,
-        log_level=LogLevels(settings.log_level),
-        log_dictconfig=logs.of_granian(),
-    )
     with claimed_port(host, port), _shared_metrics("web", settings):
-        server.serve(target_loader=partial(_load_factory, os.getpid()))
+        from app.commands.web_server import serve
 
-
-def _load_factory(parent: int, target: str) -> Any:
-    """Build the application in a web process. It must not outlive granian's main process, because it would keep the port."""
-    die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit(1)
-    module, _, factory = target.partition(":")
-    app = getattr(importlib.import_module(module), factory)()
-    # These objects live as long as the process, so the cycle collector need not scan them after each large batch.
-    gc.collect()
-    gc.freeze()
-    return app
+        serve(settings, host, port, target, wsgi=wsgi)
 
 
 def run_worker(settings: Settings, concurrency: int) -> None:

@@ -4,8 +4,8 @@ The draw is a keyed hash of the decision id, so the same id draws the same actio
 row, so a retry gets the same answer. No decision is answered before it is known to be stored.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
@@ -17,13 +17,14 @@ from app.deciding.plan import PlannedDecision, plan_all
 from app.deciding.prepare import PreparedDecision, position_id, prepare
 from app.deciding.requests import IdentifiedRequest
 from app.deciding.runtime import Runtime
-from app.deciding.snapshot import Experiment
+from app.deciding.snapshot import Experiment, Snapshot
 from app.deciding.store import decisions
 from app.deciding.store.decisions import StoredDecision
-from app.deciding.writing import PLANNED, PLANNED_LISTS, WITH_UNITS, QueuedDecision
+from app.deciding.writing import PLANNED, PLANNED_LISTS, SEEN_BY_NOBODY, WITH_UNITS, QueuedDecision
 from app.foundation import metrics
 from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound, Unavailable, within
 from app.foundation.fields import MAX_BATCH, invalid, repeated
+from app.foundation.running.steps import Blocking, Slices, Steps, run
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
 from app.registry.lookup import unknown_experiment
@@ -50,7 +51,12 @@ class AnsweredDecision(NamedTuple):
 
 
 def decide(runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedRequest]) -> list[AnsweredDecision]:
-    """Answer all requests in one commit, or none of them.
+    """Answer all requests in one commit, or none of them. This thread waits; see ``deciding``."""
+    return run(deciding(runtime, caller, requests))
+
+
+def deciding(runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedRequest]) -> Steps[list[AnsweredDecision]]:
+    """Answer all requests in one commit, or none of them, in steps.
 
     :raises LoopwiseError: nothing was stored; see ``app.foundation.errors``.
     """
@@ -58,18 +64,26 @@ def decide(runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedReques
     _refuse_too_many(requests)
     batch = _Batch(runtime, caller, requests)
     for attempt in range(ATTEMPTS):
-        prepared = batch.prepare()
+        prepared = yield from batch.prepare()
         # The first attempt assumes that the units denied nothing. Storing a decision of a unit that did denies fails,
         # and the next attempt reads the state of every unit.
         if attempt or any(decision.experiment.governed for decision in prepared.values()):
-            batch.decide_with_units(prepared)
+            yield from batch.decide_with_units(prepared)
         else:
-            batch.decide_at_once(prepared)
+            yield from batch.decide_at_once(prepared)
         answers = batch.answers()
         if answers is not None:
             return answers
-        runtime.refresh()  # the experiment has changed since this process last read it
+        yield Blocking(runtime.refresh)  # the experiment has changed since this process last read it
     raise Unavailable("configuration_changing", "The experiment keeps changing; send the same request again.")
+
+
+def disown(runtime: Runtime, answers: Sequence[AnsweredDecision]) -> None:
+    """The caller was gone when the answer came: the new decisions do not count unless it asks again."""
+    new = [decided.answer for decided in answers if decided.created]
+    ids = [part["decision_id"] for answer in new for part in answer.get("positions", [answer])]
+    if ids:
+        runtime.log_writer.disown(SEEN_BY_NOBODY, ids)
 
 
 class _Batch:
@@ -88,29 +102,37 @@ class _Batch:
             return None
         return [self._answers[index] for index in range(len(self._requests))]
 
-    def prepare(self) -> dict[int, PreparedDecision]:
+    def prepare(self) -> Steps[dict[int, PreparedDecision]]:
         """Prepare every request that has no answer yet."""
         prepared = {}
+        slices = Slices()
         for index, identified in enumerate(self._requests):
             if index not in self._answers:
-                experiment = find_experiment(self._runtime, self._caller, identified.request.experiment)
-                with self._or_stored(index):
-                    prepared[index] = prepare(self._runtime, self._caller, experiment, identified)
+                yield from slices.turn()
+                experiment = yield from find_experiment(self._runtime, self._caller, identified.request.experiment)
+                try:
+                    prepared[index] = yield from prepare(self._runtime, self._caller, experiment, identified)
+                except LoopwiseError as error:
+                    yield from self._stored_or(index, error)
         return prepared
 
-    def decide_at_once(self, prepared: Mapping[int, PreparedDecision]) -> None:
-        """Plan in this thread: the units denied nothing, and no experiment depends on their state."""
+    def decide_at_once(self, prepared: Mapping[int, PreparedDecision]) -> Steps[None]:
+        """Plan here: the units denied nothing, and no experiment depends on their state."""
         planned = {}
+        slices = Slices()
         for index, decision in prepared.items():
-            with self._or_stored(index):
+            yield from slices.turn()
+            try:
                 planned[index] = plan_all(self._runtime, decision)
+            except LoopwiseError as error:
+                yield from self._stored_or(index, error)
         if planned:
             handler = PLANNED_LISTS if any(self._requests[index].request.slots for index in planned) else PLANNED
             rows = [position.row for positions in planned.values() for position in positions]
-            result = self._runtime.log_writer.submit(handler, rows)
-            self._settle(planned, result.new, result.stored)
+            result = yield from self._runtime.log_writer.stored(handler, rows)
+            yield from self._settle(planned, result.new, result.stored)
 
-    def decide_with_units(self, prepared: Mapping[int, PreparedDecision]) -> None:
+    def decide_with_units(self, prepared: Mapping[int, PreparedDecision]) -> Steps[None]:
         """Let the log's writer plan, while it holds the locks of the units."""
         if not prepared:
             return
@@ -119,33 +141,31 @@ class _Batch:
             for index, decision in prepared.items()
             for position in range(1, 1 + decision.identified.positions)
         ]
-        planned, new, stored = self._runtime.log_writer.submit(WITH_UNITS, queued)
+        planned, new, stored = yield from self._runtime.log_writer.stored(WITH_UNITS, queued)
         for index, decision in prepared.items():
             if index not in planned and decision.identified.decision_id in stored:
-                self._answers[index] = self._retried(index, stored[decision.identified.decision_id])
-        self._settle(planned, new, stored)
+                self._answers[index] = yield from self._retried(index, stored[decision.identified.decision_id])
+        yield from self._settle(planned, new, stored)
 
-    @contextmanager
-    def _or_stored(self, index: int) -> Iterator[None]:
+    def _stored_or(self, index: int, error: LoopwiseError) -> Steps[None]:
         """Use the stored answer if the request fails now but was decided before; otherwise raise the error."""
-        try:
-            yield
-        except LoopwiseError as error:
-            stored = self._stored_answer(index)
-            if stored is None:
-                raise (error if len(self._requests) == 1 else within(error, f"/decisions/{index}")) from None
-            self._answers[index] = stored
+        stored: AnsweredDecision | None = yield Blocking(partial(self._stored_answer, index))
+        if stored is None:
+            raise (error if len(self._requests) == 1 else within(error, f"/decisions/{index}")) from None
+        self._answers[index] = stored
 
     def _settle(
         self, planned: Mapping[int, list[PlannedDecision]], new: set[str], stored: Mapping[str, StoredDecision]
-    ) -> None:
+    ) -> Steps[None]:
         """Turn the writer's result into answers. A decision that is neither new nor stored has to be decided again."""
+        slices = Slices()
         for index, positions in planned.items():
             first_id = positions[0].row.id
             if first_id in new:
+                yield from slices.turn()
                 self._answers[index] = self._created(index, positions)
             elif first_id in stored:
-                self._answers[index] = self._retried(index, stored[first_id])
+                self._answers[index] = yield from self._retried(index, stored[first_id])
 
     def _created(self, index: int, positions: list[PlannedDecision]) -> AnsweredDecision:
         first = positions[0]
@@ -164,9 +184,13 @@ class _Batch:
             return None
         with transaction(self._runtime.engine) as connection:
             row = decisions.find(connection, identified.decision_id)
-        return None if row is None else self._retried(index, row)
+        return None if row is None else self._answer_again(index, row)
 
-    def _retried(self, index: int, row: StoredDecision) -> AnsweredDecision:
+    def _retried(self, index: int, row: StoredDecision) -> Steps[AnsweredDecision]:
+        answered: AnsweredDecision = yield Blocking(partial(self._answer_again, index, row))
+        return answered
+
+    def _answer_again(self, index: int, row: StoredDecision) -> AnsweredDecision:
         identified = self._requests[index]
         if row.body_hash != identified.body_hash:
             message = f"decision_id {row.id!r} was used with another request; use a new id, or send the same body."
@@ -196,16 +220,18 @@ def _keyed(secret: str, body_hash: str) -> str:
     return derive(secret, Purpose.BODY_HASH, body_hash.encode()).hex()
 
 
-def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Experiment:
+def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Steps[Experiment]:
     """Return the experiment with this key, if the caller may use it.
 
     :raises NotFound: no experiment has this key.
-    :raises Forbidden: the caller's API key is bound to another experiment.
+    :raises Forbidden: the caller's API key is bound to another experiment, or to none of that key: it does not learn which.
     """
     experiment = runtime.snapshots.current.experiments.get(key)
     if experiment is None or experiment.status != "running":  # another process may just have started it
-        experiment = runtime.refresh().experiments.get(key)
+        snapshot: Snapshot = yield Blocking(runtime.refresh)
+        experiment = snapshot.experiments.get(key)
     if experiment is None:
+        caller.check_bound(None)
         raise unknown_experiment(key)
     caller.check_bound(experiment.id)
     return experiment

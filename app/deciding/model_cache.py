@@ -7,12 +7,14 @@ uniformly if there is none. The log and the metrics report it.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Engine
 
 from app.deciding.snapshot import Snapshot
+from app.foundation.running.steps import Blocking, Steps
 from app.foundation.settings import Settings
 from app.foundation.store.engine import patience_s, transaction, unavailable
 from app.registry import signed_bytes as model_bytes
@@ -48,6 +50,14 @@ class ModelCache:
         self._loaded: OrderedDict[tuple[int, str], tuple[int, Loaded]] = (
             OrderedDict()
         )  # lineage -> (wanted version, model)
+
+    def fetch(self, serving: Serving, policy: BanditPolicy) -> Steps[Loaded]:
+        """``get`` as a step of a service, which waits only if the model is not in memory."""
+        entry = self._loaded.get((serving.experiment_id, serving.arm))
+        if entry is not None and entry[0] == serving.version_id:
+            return entry[1]
+        loaded: Loaded = yield Blocking(partial(self.get, serving, policy))
+        return loaded
 
     def get(self, serving: Serving, policy: BanditPolicy) -> Loaded:
         """Return the model of a lineage; load it if it is not in memory.

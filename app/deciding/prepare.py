@@ -1,4 +1,4 @@
-"""Prepare a request in its own thread: check and compute everything that does not depend on the state of its unit."""
+"""Prepare a request for the log's writer: check and compute everything that does not depend on the state of its unit."""
 
 import re
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from app.design.context_fields import hash_key, keep_declared
 from app.design.definition_rules import action_problems
 from app.foundation.errors import Conflict, FieldError, Unprocessable
 from app.foundation.fields import invalid
+from app.foundation.running.steps import Steps
 from bandits import distribution as draws
 from bandits.encoding import FeatureError, encode_context
 from bandits.policy import BanditPolicy
@@ -48,8 +49,8 @@ class PreparedDecision(NamedTuple):
 
 def prepare(
     runtime: Runtime, caller: Caller, experiment: Experiment, identified: IdentifiedRequest
-) -> PreparedDecision:
-    """Check a request and find its arm and model.
+) -> Steps[PreparedDecision]:
+    """Check a request and find its arm and model, in steps.
 
     :raises LoopwiseError: the experiment does not run, or the request has a value that cannot be used.
     """
@@ -60,7 +61,7 @@ def prepare(
     arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
     model = NO_MODEL
     if isinstance(arm.policy, BanditPolicy):
-        model = runtime.models.get(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
+        model = yield from runtime.models.fetch(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
     eligible = _not_excluded(experiment, request)
     key = hash_key(runtime.settings.secret_key, experiment.salt)
     fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)

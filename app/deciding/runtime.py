@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Engine
 
+from app.accounts.rates import Rates
 from app.accounts.store.keys import StoredKey
 from app.deciding.model_cache import ModelCache
 from app.deciding.snapshot import Snapshot, Snapshots
@@ -34,6 +35,7 @@ class Runtime:
     models: ModelCache
     log_writer: GroupCommit
     stopping: threading.Event
+    rates: Rates
 
     def refresh(self) -> Snapshot:
         """Read the newest configuration now, so that a change applies in this process at once."""
@@ -70,7 +72,7 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
     )
     writer = GroupCommit(transactional, autocommitting, settings, metrics.observe_batch)
     stopping = threading.Event()
-    runtime = Runtime(settings, engine, snapshots, models, writer, stopping)
+    runtime = Runtime(settings, engine, snapshots, models, writer, stopping, Rates(settings))
     _try_refresh(snapshots)
     writer.start()
     Background("snapshots", partial(_keep_fresh, runtime), STUCK_S).start()

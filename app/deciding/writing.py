@@ -16,7 +16,7 @@ from app.deciding.store import decisions, units
 from app.deciding.store.decisions import NewDecision, StoredDecision
 from app.deciding.store.units import Contact
 from app.foundation.errors import Conflict, LoopwiseError, within
-from app.foundation.group_commit import Handler
+from app.foundation.running.jobs import Handler
 
 UnitAndExperiment = tuple[str, int]  # unit id, experiment id
 StoredById = dict[str, StoredDecision]  # by id
@@ -107,8 +107,17 @@ def _list_lock(decision_id: str) -> str:
     return "list of decisions " + _head(decision_id)
 
 
-def _mark_rows(connection: Connection, rows: list[NewDecision]) -> None:
-    decisions.mark_unanswered(connection, [row.id for row in rows])
+def _mark_rows(connection: Connection, rows: list[NewDecision], outcome: StoredRows | None) -> None:
+    """Nobody saw these; but what was stored before them, a caller may have seen."""
+    decisions.mark_unanswered(connection, [row.id for row in rows if outcome is None or row.id in outcome.new])
+
+
+def _mark_seen_by_nobody(connection: Connection, ids: list[str], _outcome: None) -> None:
+    decisions.mark_unanswered(connection, ids)
+
+
+def _nothing(_connection: Connection, jobs: list[list[str]]) -> list[LoopwiseError | None]:
+    return [None for _ in jobs]  # these are only disowned
 
 
 def _plan_and_store(connection: Connection, jobs: list[list[QueuedDecision]]) -> list[PlannedAndStored | LoopwiseError]:
@@ -195,10 +204,12 @@ def _undo(sent: list[tuple[UnitState, Contact]], queued: QueuedDecision, error: 
     return within(error, f"/decisions/{queued.request_index}") if queued.in_batch else error
 
 
-def _mark_queued(connection: Connection, queued: list[QueuedDecision]) -> None:
-    decisions.mark_unanswered(connection, [decision.id for decision in queued])
+def _mark_queued(connection: Connection, queued: list[QueuedDecision], outcome: PlannedAndStored | None) -> None:
+    ids = [decision.id for decision in queued if outcome is None or decision.id in outcome.new]
+    decisions.mark_unanswered(connection, ids)
 
 
 PLANNED: Handler[NewDecision, StoredRows] = Handler(_store, _mark_rows, one_statement=True)
 PLANNED_LISTS: Handler[NewDecision, StoredRows] = Handler(_store_lists, _mark_rows)
 WITH_UNITS: Handler[QueuedDecision, PlannedAndStored] = Handler(_plan_and_store, _mark_queued)
+SEEN_BY_NOBODY: Handler[str, None] = Handler(_nothing, _mark_seen_by_nobody)

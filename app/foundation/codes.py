@@ -29,6 +29,7 @@ VALUES: Final[dict[str, Words]] = {
     "unknown_field": Words("there is no such field; leave it out"),
     "wrong_form": Words("this value has the wrong form"),
     "not_a_text": Words("give a text"),
+    "not_a_uuid": Words("web pages choose UUIDs (crypto.randomUUID()) as ids of new things, or leave them out"),
     "not_a_number": Words("give a number", "write a number, such as 0.5"),
     "not_a_whole_number": Words("give a whole number", "write a whole number, such as 5"),
     "not_true_or_false": Words("give true or false", "write yes or no"),

@@ -5,6 +5,7 @@
     +-- Unauthorized          401  no key, or one that is not known
     +-- Forbidden             403  the key lacks the scope, or is bound to another experiment
     +-- NotFound              404  unknown experiment, decision, version
+    +-- TooSlow               408  the body did not arrive in time
     +-- Conflict              409  same id with another body, paused experiment, a forbidden change
     +-- TooLarge              413  body over the limit
     +-- Unprocessable         422  well-formed, but a value is not possible; ``fields`` says which
@@ -80,9 +81,14 @@ CODES = {
     "unknown_delivery": "There is no delivery with that id, or no message that is held under that decision_id.",
     "delivery_held": "A message that is held for its unit is fetched, not sent: there is nothing to replay.",
     "reward_id_reused": "The reward_id of this decision was used with another value. Use a new id for a new event.",
+    "too_many_calls": "Web pages call too often with a publishable key, from one address or for one unit. Wait for Retry-After.",
+    "body_too_slow": "The body did not arrive in time. Send it again over a better connection, or in smaller parts.",
+    "request_entity_too_large": "The body is larger than LOOPWISE_MAX_BODY_BYTES, or LOOPWISE_BROWSER_BODY_BYTES from web pages.",
+    "too_many_rewards": "A decision takes 20 rewards from web pages, and 1,000 in all. Add them up before you send them.",
     "version_failed_checks": "That model version did not pass its checks and cannot serve.",
     "version_erased": "That model version was forgotten with a unit that it had learned from, and cannot serve.",
     "queue_full": "More rows wait to be stored than one process takes. Send it again later, and more slowly.",
+    "overloaded": "More requests wait than can be answered in time, so this one was refused at once. Wait for Retry-After.",
     "configuration_changing": "The experiment changed again and again while this decision was made. Send it again.",
     "database_unavailable": "The database did not answer in time. Send the same request again: with the same ids it is safe.",
     "world_refused": "That world cannot be played. The message names what is wrong; docs/simulate.md explains the fields.",
@@ -136,6 +142,9 @@ class Forbidden(LoopwiseError, status=403, title="This API key may not do that")
 
 
 class NotFound(LoopwiseError, status=404, title="There is no such thing"): ...
+
+
+class TooSlow(LoopwiseError, status=408, title="The request did not arrive in time"): ...
 
 
 class Conflict(LoopwiseError, status=409, title="The request contradicts what is stored"): ...

@@ -1,7 +1,8 @@
-"""One writer per process: request threads hand over rows and wait; everything that waits is committed at once.
+"""One writer per process: requests hand over rows and wait; everything that waits is committed at once.
 
-A frozen or absent database costs a waiter its deadline, never a hang: the writer alone waits longer. What was committed
-after its waiter gave up is handed to the handler's ``unanswered``, so that a decision that nobody was shown does not count.
+A frozen or absent database costs a waiter its deadline, never a hang: the writer alone waits longer. When the oldest job has
+waited so long that a new one could not be stored in time, new ones are refused. What was committed after its waiter gave up
+is handed to the handler's ``unanswered``, so that a decision that nobody was shown does not count.
 Handlers must be safe to repeat: after a lost connection the same rows are stored again.
 """
 
@@ -10,20 +11,23 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, exc
 
 from app.foundation.errors import LoopwiseError, TooManyRequests
+from app.foundation.running.jobs import AnyJob, Handler, Job
+from app.foundation.running.steps import Steps
 from app.foundation.running.threads import Background
 from app.foundation.settings import Settings
-from app.foundation.store.engine import is_outage, patience_s, unavailable, wait_limit
+from app.foundation.store.engine import is_outage, overloaded, patience_s, unavailable, wait_limit
 
 WRITER_WAIT_S = 5.0  # one wait of the writer; its clients have given up long before
 RETRY_PAUSE_S = 0.05
 IDLE_S = 1.0  # a turn without work
 STUCK_S = 60.0  # a turn is a few statements, and each wait for the server ends
+REFUSING_SHARE: Final = 0.4  # of the deadline: while the oldest job has waited so long, no new one is taken
 
 log = structlog.get_logger()
 
@@ -31,37 +35,26 @@ Row = TypeVar("Row")
 Outcome = TypeVar("Outcome")
 
 
-class Handler(NamedTuple, Generic[Row, Outcome]):
-    """How rows of one kind are stored."""
+class _Threads:
+    """The home of jobs whose threads wait: each has a lock that is held until the outcome is known."""
 
-    # All jobs of a batch, each a list of rows; returns one outcome or one error per job. Stores nothing of a job in error.
-    store: Callable[[Connection, list[list[Row]]], list[Outcome | LoopwiseError]]
-    # Rows that were stored although their waiter had gone.
-    unanswered: Callable[[Connection, list[Row]], None]
-    # Writes with one statement, which is a transaction by itself: without BEGIN and COMMIT the writer waits for the server
-    # once per batch instead of three times, and each time for its turn among the request threads.
-    one_statement: bool = False
+    def done(self, jobs: list["AnyJob"]) -> None:
+        for job in jobs:
+            job.waiter.release()
 
 
-def keep(connection: Connection, rows: list[Row]) -> None:
-    """For ``unanswered``: rows whose caller was told 503 stay. They happened, and sending them again changes nothing."""
+_THREADS: Final = _Threads()
 
 
-class _Job(Generic[Row, Outcome]):
-    __slots__ = ("abandoned", "done", "error", "handler", "outcome", "rows", "waiter")
+class Store(NamedTuple, Generic[Row, Outcome]):
+    """The step of a service that stores rows; it gets the handler's outcome."""
 
-    def __init__(self, handler: Handler[Row, Outcome], rows: list[Row]) -> None:
-        self.handler = handler
-        self.rows = rows
-        self.outcome: Outcome | None = None
-        self.error: BaseException | None = None
-        self.done = False
-        self.abandoned = False
-        self.waiter = threading.Lock()  # held until the outcome is known
-        self.waiter.acquire()
+    writer: "GroupCommit"
+    handler: Handler[Row, Outcome]
+    rows: list[Row]
 
-
-_AnyJob = _Job[Any, Any]  # the queue holds jobs of every kind; a batch is of one kind
+    def now(self) -> Outcome:
+        return self.writer.submit(self.handler, self.rows)
 
 
 class GroupCommit:
@@ -77,11 +70,14 @@ class GroupCommit:
         self._batch_rows = settings.batch_rows
         self._queue_rows = settings.queue_rows
         self._on_batch = on_batch
-        self._queue: deque[_AnyJob] = deque()
+        self._queue: deque[AnyJob] = deque()
         self._waiting_rows = 0
         self._changed = threading.Condition()
         self._stopping = False
-        self._gone: list[_AnyJob] = []  # the writer's: jobs whose waiter had gone and that are, or may be, stored
+        self._gone: list[AnyJob] = []  # jobs whose waiter had gone and that are, or may be, stored
+        self._writing_since: float | None = None  # when the oldest job came that is being written
+        self._failing = False  # somebody gave up, and nothing has been stored since
+        self._refusing_s = REFUSING_SHARE * settings.decide_deadline_s
         self._thread = Background("log-writer", self._turn, STUCK_S)
 
     def start(self) -> None:
@@ -95,37 +91,67 @@ class GroupCommit:
             self._changed.notify()
         self._thread.join(self._deadline_s)
 
-    def submit(self, handler: Handler[Row, Outcome], rows: list[Row]) -> Outcome:
-        """Store rows durably and return the handler's outcome for them.
+    def stored(self, handler: Handler[Row, Outcome], rows: list[Row]) -> Steps[Outcome]:
+        """Store rows durably, as a step of a service. Raises as ``submit`` does."""
+        outcome: Outcome = yield Store(self, handler, rows)
+        return outcome
 
-        :raises Unavailable: the rows may not have been stored within the deadline.
+    def submit(self, handler: Handler[Row, Outcome], rows: list[Row]) -> Outcome:
+        """Store rows durably and return the handler's outcome for them. This thread waits.
+
+        :raises Unavailable: the rows may not have been stored within the deadline, or could not be.
         :raises TooManyRequests: too many rows are waiting already.
         """
-        job = _Job(handler, rows)
-        with self._changed:
-            if self._waiting_rows + len(rows) > self._queue_rows:
-                raise TooManyRequests(
-                    "queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later."
-                )
-            self._queue.append(job)
-            self._waiting_rows += len(rows)
-            self._changed.notify()
-        if not job.waiter.acquire(timeout=patience_s(self._deadline_s)):
-            self._abandon(job)
+        lock = threading.Lock()
+        lock.acquire()
+        job = self.enqueue(Job(handler, rows, _THREADS, lock))
+        if not lock.acquire(timeout=patience_s(self._deadline_s)) and self.abandon(job):
+            raise unavailable()
         if job.error is not None:
             raise job.error
         assert job.outcome is not None
         return job.outcome
 
-    def _abandon(self, job: "_AnyJob") -> None:
+    def enqueue(self, job: Job[Row, Outcome]) -> Job[Row, Outcome]:
+        """Take a job; its home is told when it is done.
+
+        :raises Unavailable: the oldest job has waited for so long that this one could not be stored in time.
+        :raises TooManyRequests: too many rows are waiting already.
+        """
+        with self._changed:
+            busy = bool(self._queue) or self._writing_since is not None
+            if self._waited_s(job.came_at) > self._refusing_s or (self._failing and busy):
+                raise overloaded()  # of a log that fails, one job at a time finds out whether it still does
+            if self._waiting_rows + len(job.rows) > self._queue_rows:
+                raise TooManyRequests(
+                    "queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later."
+                )
+            self._queue.append(job)
+            self._waiting_rows += len(job.rows)
+            self._changed.notify()
+        return job
+
+    def abandon(self, job: "AnyJob") -> bool:
+        """The waiter gives up; False: the job is done, and its home is being told."""
         with self._changed:
             if job.done:
-                return
+                return False
             job.abandoned = True
+            self._failing |= time.monotonic() - job.came_at > self._refusing_s
             if job in self._queue:
                 self._queue.remove(job)
                 self._waiting_rows -= len(job.rows)
-        raise unavailable()
+        return True
+
+    def disown(self, handler: Handler[Row, Outcome], rows: list[Row]) -> None:
+        """Hand rows that are stored to the handler's ``unanswered``: nobody saw the answer."""
+        with self._changed:
+            self._gone.append(Job(handler, rows, _THREADS, None))
+            self._changed.notify()
+
+    def _waited_s(self, now: float) -> float:
+        oldest = self._writing_since if self._writing_since is not None else now
+        return now - min(oldest, self._queue[0].came_at if self._queue else now)
 
     def _turn(self) -> bool:
         with self._changed:
@@ -143,49 +169,56 @@ class GroupCommit:
             raise
         return True
 
-    def _give_up(self, batch: list[_AnyJob]) -> None:
+    def _give_up(self, batch: list[AnyJob]) -> None:
         """After a fault of our own nobody knows what was stored: waiters are told so, and what is stored is marked."""
         with self._changed:
             lost = [job for job in batch if not job.done]
             for job in lost:
                 job.error, job.done = unavailable(), True
             self._gone += lost
-        for job in lost:
-            job.waiter.release()
+            self._writing_since = None
+        _tell(lost)
 
-    def _take(self) -> list[_AnyJob]:
+    def _take(self) -> list[AnyJob]:
         """The oldest job and those of its kind that fit: two kinds in one transaction would take locks in either order."""
-        batch: list[_AnyJob] = []
+        batch: list[AnyJob] = []
+        left: list[AnyJob] = []
         rows = 0
-        for job in list(self._queue):
+        while self._queue:
+            job = self._queue.popleft()
             if batch and (job.handler is not batch[0].handler or rows + len(job.rows) > self._batch_rows):
+                left.append(job)
                 continue
-            self._queue.remove(job)
-            self._waiting_rows -= len(job.rows)
             batch.append(job)
             rows += len(job.rows)
+        self._queue.extend(left)
+        self._waiting_rows -= rows
+        self._writing_since = min((job.came_at for job in batch), default=None)
         return batch
 
-    def _write(self, batch: list[_AnyJob]) -> None:
+    def _write(self, batch: list[AnyJob]) -> None:
+        with self._changed:
+            gone = list(self._gone)
         try:
-            with wait_limit(WRITER_WAIT_S), self._begin(batch) as connection:
-                for job in self._gone:  # first of all: a caller that asks again must find its row marked
-                    job.handler.unanswered(connection, job.rows)
+            with wait_limit(WRITER_WAIT_S), self._begin(batch, gone) as connection:
+                for job in gone:  # first of all: a caller that asks again must find its row marked
+                    job.handler.unanswered(connection, job.rows, job.outcome)
                 outcomes = batch[0].handler.store(connection, [job.rows for job in batch]) if batch else []
         except Exception as error:  # noqa: BLE001 - whatever it is, its waiters are told: a writer that dies would silence the process
             self._failed(batch, error)
             return
-        self._gone.clear()
-        self._answer(batch, outcomes)
+        self._answer(batch, outcomes, gone)
         if batch:
             self._on_batch(sum(len(job.rows) for job in batch))
 
-    def _begin(self, batch: list[_AnyJob]) -> AbstractContextManager[Connection]:
-        alone = bool(batch) and not self._gone and batch[0].handler.one_statement
+    def _begin(self, batch: list[AnyJob], gone: list[AnyJob]) -> AbstractContextManager[Connection]:
+        alone = bool(batch) and not gone and batch[0].handler.one_statement
         return self._autocommit.connect() if alone else self._engine.begin()
 
-    def _answer(self, batch: list[_AnyJob], outcomes: list[object]) -> None:
+    def _answer(self, batch: list[AnyJob], outcomes: list[object], marked: list[AnyJob]) -> None:
         with self._changed:
+            del self._gone[: len(marked)]  # others may have been added behind them meanwhile
+            self._writing_since, self._failing = None, False
             for job, outcome in zip(batch, outcomes, strict=True):
                 job.done = True
                 if isinstance(outcome, LoopwiseError):
@@ -193,10 +226,9 @@ class GroupCommit:
                 else:
                     job.outcome = outcome
             self._gone += [job for job in batch if job.abandoned and job.error is None]
-        for job in batch:
-            job.waiter.release()
+        _tell(batch)
 
-    def _failed(self, batch: list[_AnyJob], error: Exception) -> None:
+    def _failed(self, batch: list[AnyJob], error: Exception) -> None:
         if isinstance(error, exc.DBAPIError | exc.TimeoutError) and is_outage(error):
             log.warning("log_write_failed", rows=len(batch), error=error)
             time.sleep(RETRY_PAUSE_S)
@@ -204,16 +236,28 @@ class GroupCommit:
                 retried = [job for job in batch if not job.abandoned]
                 self._queue.extendleft(reversed(retried))
                 self._waiting_rows += sum(len(job.rows) for job in retried)
+                self._writing_since = None
                 # After a connection was lost at the commit, nobody knows whether the commit happened.
                 self._gone += [job for job in batch if job.abandoned]
         elif len(batch) > 1:  # one bad row may have failed the batch: store the other rows without it
             for job in batch:
                 self._write([job])
         elif not batch:
-            log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=error)
-            self._gone.clear()
+            with self._changed:
+                log.error("unanswered_not_marked", rows=sum(len(job.rows) for job in self._gone), error=error)
+                self._gone.clear()
         else:
             log.error("log_write_refused", error=error)
             with self._changed:
                 batch[0].error, batch[0].done = error, True
-            batch[0].waiter.release()
+                self._writing_since = None
+            _tell(batch)
+
+
+def _tell(jobs: list[AnyJob]) -> None:
+    """Tell each home once of all its jobs."""
+    homes: dict[int, list[AnyJob]] = {}
+    for job in jobs:
+        homes.setdefault(id(job.home), []).append(job)
+    for its in homes.values():
+        its[0].home.done(its)

@@ -46,6 +46,11 @@ class Settings:
     model_cache_mb: int
     max_body_bytes: int
     max_json_depth: int
+    body_s: float
+    browser_body_bytes: int
+    browser_key_per_minute: int
+    browser_address_per_minute: int
+    browser_unit_per_minute: int
     round_decisions: int
     web_processes: int
     web_threads: int
@@ -136,6 +141,36 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LOOPWISE_MAX_JSON_DEPTH", "32", whole(4), "Deepest nesting of a request body; a deeper one is answered 400."
+    ),
+    Setting(
+        "LOOPWISE_BODY_S",
+        "10.0",
+        number(0.1),
+        "Seconds in which a request body has to arrive, and one more for each 16 kB of it; a slower one is answered 408.",
+    ),
+    Setting(
+        "LOOPWISE_BROWSER_BODY_BYTES",
+        "65536",
+        whole(1024),
+        "Largest body of a call with a publishable key, in bytes; a larger one is answered 413.",
+    ),
+    Setting(
+        "LOOPWISE_BROWSER_KEY_PER_MINUTE",
+        "60000",
+        whole(0),
+        "Calls a minute with one publishable key in each web process; more are answered 429. 0: no limit.",
+    ),
+    Setting(
+        "LOOPWISE_BROWSER_ADDRESS_PER_MINUTE",
+        "600",
+        whole(0),
+        "Calls a minute with publishable keys from one address (of IPv6: one /64 network). 0: no limit.",
+    ),
+    Setting(
+        "LOOPWISE_BROWSER_UNIT_PER_MINUTE",
+        "120",
+        whole(0),
+        "Decisions and events a minute that web pages may ask for and report for one unit. 0: no limit.",
     ),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", whole(1), "Most decisions that one training round learns from."),
     Setting("LOOPWISE_WEB_PROCESSES", "1", whole(1), "Web processes."),

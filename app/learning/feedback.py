@@ -27,7 +27,8 @@ from app.foundation.errors import (
     within,
 )
 from app.foundation.fields import invalid
-from app.foundation.group_commit import Handler, keep
+from app.foundation.running.jobs import Handler, keep
+from app.foundation.running.steps import Steps, run
 from app.foundation.times import iso
 from app.learning.feedback_request import FeedbackRequest
 from app.learning.store import feedback as store
@@ -76,12 +77,16 @@ class _Batch(NamedTuple):
 
 
 def feedback(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest]) -> list[Receipt]:
-    """Store all answers in one commit, or none of them.
+    """Store all answers in one commit, or none of them. This thread waits; see ``answering``."""
+    return run(answering(runtime, caller, requests))
 
-    :raises NotFound: a decision does not exist.
+
+def answering(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest]) -> Steps[list[Receipt]]:
+    """Store all answers in one commit, or none of them, in steps.
+
+    :raises NotFound: a decision does not exist, or belongs to another experiment than the caller's API key.
     :raises Unprocessable: a value does not belong to its kind of answer.
     :raises Conflict: another answer with the same feedback_id is stored.
-    :raises Forbidden: the caller's API key is bound to another experiment.
     :raises TooManyRequests: the unit has given as many answers as the schema allows.
     """
     rows = []
@@ -90,7 +95,7 @@ def feedback(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest]) 
             rows.append(_Row(runtime, caller, _new(request)))
         except LoopwiseError as error:
             raise (error if len(requests) == 1 else within(error, f"/feedback/{index}")) from None
-    receipts = runtime.log_writer.submit(HANDLER, rows)
+    receipts = yield from runtime.log_writer.stored(HANDLER, rows)
     for receipt in receipts:
         if receipt.created:
             metrics.count_feedback(receipt.experiment, receipt.answer["kind"])
@@ -171,9 +176,8 @@ def _first_error(job: list[_Row], batch: _Batch) -> LoopwiseError | None:
 
 def _checked(row: _Row, batch: _Batch) -> Answered:
     decision = batch.decisions.get(row.new.decision_id)
-    if decision is None:
+    if decision is None or not row.caller.sees(decision.experiment_id):
         raise unknown_decision(row.new.decision_id)
-    row.caller.check_bound(decision.experiment_id, "decision")
     return decision
 
 

@@ -5,7 +5,8 @@ their arrival.
 """
 
 import hashlib
-from typing import NamedTuple, TypedDict
+from collections import Counter
+from typing import Final, NamedTuple, TypedDict
 
 from sqlalchemy import Connection
 
@@ -16,12 +17,16 @@ from app.deciding.store import decisions
 from app.foundation import metrics
 from app.foundation.errors import Conflict, FieldError, LoopwiseError, within
 from app.foundation.fields import invalid
-from app.foundation.group_commit import Handler, keep
+from app.foundation.running.jobs import Handler, keep
+from app.foundation.running.steps import Steps, run
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.reward_request import RewardRequest
 from app.learning.store import rewards as store
 from app.learning.store.rewards import NewReward, StoredReward
+
+MOST_REWARDS: Final = 1000  # of one decision; all of them are read when another comes
+MOST_FROM_BROWSERS: Final = 20  # a page sends a few; more come from somebody who plays with its key
 
 
 class RewardAnswer(TypedDict):
@@ -59,15 +64,19 @@ class _Row(NamedTuple):
 
 
 def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> list[Receipt]:
-    """Store all rewards in one commit, or none of them.
+    """Store all rewards in one commit, or none of them. This thread waits; see ``rewarding``."""
+    return run(rewarding(runtime, caller, requests))
 
-    :raises NotFound: a decision does not exist.
+
+def rewarding(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> Steps[list[Receipt]]:
+    """Store all rewards in one commit, or none of them, in steps.
+
+    :raises NotFound: a decision does not exist, or belongs to another experiment than the caller's API key.
     :raises Unprocessable: a value is outside the experiment's bounds.
-    :raises Conflict: another value with the same reward_id is stored.
-    :raises Forbidden: the caller's API key is bound to another experiment.
+    :raises Conflict: another value with the same reward_id is stored, or the decision has as many rewards as it may have.
     """
     rows = [_Row(runtime, caller, _new(request)) for request in requests]
-    receipts = runtime.log_writer.submit(HANDLER, rows)
+    receipts = yield from runtime.log_writer.stored(HANDLER, rows)
     for receipt in receipts:
         if receipt.created:
             metrics.count_reward(receipt.experiment, receipt.answer["late"])
@@ -77,13 +86,12 @@ def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> l
 def activate(runtime: Runtime, caller: Caller, decision_id: str) -> ActivationAnswer:
     """Open the reward window of a deferred decision that was shown. A second call changes nothing.
 
-    :raises NotFound: the decision does not exist.
+    :raises NotFound: the decision does not exist, or belongs to another experiment than the caller's API key.
     """
     with transaction(runtime.engine) as connection:
         row = decisions.find(connection, decision_id)
-        if row is None:
+        if row is None or not caller.sees(row.experiment_id):
             raise unknown_decision(decision_id)
-        caller.check_bound(row.experiment_id, "decision")
         activated = open_window(connection, experiment_of(runtime, row.experiment_id), row)
     return {"decision_id": decision_id, "state": "active", "activated": activated}
 
@@ -103,7 +111,8 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     rewarded = store.decisions_of(connection, ids)
     stored = store.find_many(connection, ids)
     new: dict[tuple[str, str], NewReward] = {}
-    errors = [_first_error(job, rewarded, stored, new) for job in jobs]
+    counted = Counter(decision_id for decision_id, _ in stored)
+    errors = [_first_error(job, rewarded, stored, new, counted) for job in jobs]
     inserted: dict[tuple[str, str], StoredReward] = {}
     if new:
         inserted = store.insert_new(connection, list(new.values()))
@@ -122,8 +131,12 @@ def _first_error(
     rewarded: dict[str, store.Rewarded],
     stored: dict[tuple[str, str], StoredReward],
     new: dict[tuple[str, str], NewReward],
+    counted: Counter[str],
 ) -> LoopwiseError | None:
-    """Check a job against the stored rows and the new rows of this batch. Add its rows to ``new`` if all are valid."""
+    """Check a job against the stored rows and the new rows of this batch. Add its rows to ``new`` if all are valid.
+
+    :param counted: rewards of each decision so far.
+    """
     job_rows: dict[tuple[str, str], NewReward] = {}
     for index, row in enumerate(job):
         try:
@@ -131,6 +144,7 @@ def _first_error(
             key = (row.reward.decision_id, row.reward.reward_id)
             before = stored.get(key) or new.get(key) or job_rows.get(key)
             if before is None:
+                _check_count(row, counted[key[0]] + sum(decision_id == key[0] for decision_id, _ in job_rows))
                 job_rows[key] = row.reward
             elif not _same(before, row.reward):
                 message = f"reward_id {row.reward.reward_id!r} of this decision has another value; use a new reward_id."
@@ -138,14 +152,23 @@ def _first_error(
         except LoopwiseError as error:
             return error if len(job) == 1 else within(error, f"/rewards/{index}")
     new.update(job_rows)
+    counted.update(decision_id for decision_id, _ in job_rows)
     return None
+
+
+def _check_count(row: _Row, count: int) -> None:
+    most = MOST_FROM_BROWSERS if row.caller.publishable else MOST_REWARDS
+    if count >= most:
+        message = (
+            f"The decision {row.reward.decision_id!r} has {count} rewards; {most} is the most that this key may add to."
+        )
+        raise Conflict("too_many_rewards", message)
 
 
 def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:
     decision = rewarded.get(row.reward.decision_id)
-    if decision is None:
+    if decision is None or not row.caller.sees(decision.experiment_id):
         raise unknown_decision(row.reward.decision_id)
-    row.caller.check_bound(decision.experiment_id, "decision")
     if row.reward.metric == "reward":
         experiment = experiment_of(row.runtime, decision.experiment_id)
         bounds = experiment.config.reward

@@ -4,7 +4,6 @@ import time
 from functools import partial
 from typing import Any
 
-import structlog
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
 from flask_openapi.models import SecurityScheme
@@ -13,7 +12,6 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
-from app.foundation import metrics
 from app.foundation.api import answers, problems
 from app.foundation.api.strict_request import StrictRequest
 from app.foundation.running import logs, request_ids
@@ -23,21 +21,12 @@ from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
 from app.people.api import people
 from app.reporting.api import results
+from app.web import headers
 from app.web import pages as views
 from app.web.api import documentation as pages
 from app.web.api import health, personalizer
 
 DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",  # answers are about people, or hold secrets; files of the pages have a header of their own
-}
-
-
-log = structlog.get_logger()
 
 
 class Api(OpenAPI):
@@ -94,12 +83,10 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
 def _install(app: Any, settings: Settings) -> None:
     app.before_request(_begin)
-    hsts = settings.hsts_s if settings.public_url.startswith("https:") else 0
-    headers = HEADERS | ({"Strict-Transport-Security": f"max-age={hsts}"} if hsts else {})
     browsers.install(app)
     auth.install(app)
     problems.install(app)
-    app.after_request(partial(_finish, headers, bool(settings.access_log)))
+    app.after_request(partial(_finish, settings, headers.of_all(settings)))
     for blueprint in (
         rewards.blueprint,  # deciding adds its routes to the same blueprint
         rebuilds.blueprint,  # design's routes, and one of learning
@@ -118,22 +105,14 @@ def _install(app: Any, settings: Settings) -> None:
 
 def _begin() -> None:
     g.began = time.perf_counter()
-    headers = request.headers
-    g.request_id = request_ids.begin(headers.get(request_ids.HEADER), headers.get(request_ids.TRACE_HEADER))
+    sent = request.headers
+    g.request_id = request_ids.begin(sent.get(request_ids.HEADER), sent.get(request_ids.TRACE_HEADER))
 
 
-def _finish(headers: dict[str, str], access_log: bool, response: Response) -> Response:
-    for name, value in headers.items():
+def _finish(settings: Settings, shared: dict[str, str], response: Response) -> Response:
+    for name, value in shared.items():
         response.headers.setdefault(name, value)
     response.headers[request_ids.HEADER] = g.request_id
-    seconds = time.perf_counter() - g.began
-    metrics.observe_request(request.endpoint or "none", response.status_code, seconds)
-    if access_log:
-        _note(response, seconds)
+    route = request.endpoint or "none", request.url_rule.rule if request.url_rule else None
+    headers.note(settings, request.method, route, response.status_code, time.perf_counter() - g.began)
     return response
-
-
-def _note(response: Response, seconds: float) -> None:
-    """The access log: the route instead of the path, and no address, because both may be about a person."""
-    route = request.url_rule.rule if request.url_rule else None
-    log.info("request", method=request.method, route=route, status=response.status_code, seconds=round(seconds, 6))

@@ -1,16 +1,21 @@
 """An app that answers after a second, so that a test can stop the server in between."""
 
-import time
-from collections.abc import Callable, Iterable
+import asyncio
 from typing import Any
 
 
-def create_app() -> Callable[..., Iterable[bytes]]:
-    """Build the app, in place of app.web.app.create_app."""
+class _Slow:
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The front of the product starts its parts here."""
 
-    def app(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        time.sleep(1)
-        start_response("200 OK", [("Content-Length", "4")])
-        return [b"done"]
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """And ends them here."""
 
-    return app
+    async def __rsgi__(self, _scope: Any, proto: Any) -> None:
+        await asyncio.sleep(1)
+        proto.response_bytes(200, [], b"done")
+
+
+def create_app() -> _Slow:
+    """Build the app, in place of app.web.front.create.create_front."""
+    return _Slow()

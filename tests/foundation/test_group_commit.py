@@ -15,7 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from app.foundation.errors import TooManyRequests, Unavailable, Unprocessable
-from app.foundation.group_commit import GroupCommit, Handler
+from app.foundation.group_commit import GroupCommit
+from app.foundation.running.jobs import Handler
 from tests.service import Loop, bandit, query, runtime_of, settings, wait_for
 
 
@@ -44,7 +45,7 @@ class _Recorder:
     def __init__(self) -> None:
         self.gone: list[Any] = []
         self.jobs: list[list[Any]] = []
-        self.handler = Handler(self._store, lambda connection, rows: self.gone.extend(rows))
+        self.handler = Handler(self._store, lambda connection, rows, outcome: self.gone.extend(rows))
 
     def _store(self, connection: Any, jobs: list[list[Any]]) -> list[Any]:
         self.jobs += jobs

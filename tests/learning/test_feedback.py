@@ -176,7 +176,7 @@ def test_only_keys_of_the_experiment_with_the_reward_scope_may_report_answers(
     reader = web.client(make_key(database_url, "read", "decide"))
     assert say(reader, decision_id, "thumbs", "up").body["code"] == "missing_scope"
     bound = web.client(make_key(database_url, "reward", experiment="unasked"))
-    assert say(bound, decision_id, "thumbs", "up").body["code"] == "wrong_experiment"
+    assert say(bound, decision_id, "thumbs", "up").body["code"] == "unknown_decision"
     assert say(client, "no-such-decision", "thumbs", "up").body["code"] == "unknown_decision"
 
 

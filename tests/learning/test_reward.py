@@ -137,7 +137,7 @@ def test_a_key_of_another_experiment_may_neither_reward_nor_activate(
     client.make("other")
     bound = web.client(make_key(database_url, experiment="other"))
     for answer in (bound.reward(decision_id, 1), bound.post(f"/v1/decisions/{decision_id}/activate")):
-        assert (answer.status, answer.body["code"]) == (403, "wrong_experiment")
+        assert (answer.status, answer.body["code"]) == (404, "unknown_decision")
 
 
 def test_an_event_that_many_clients_report_concurrently_is_stored_once(

@@ -154,7 +154,7 @@ def test_a_key_bound_to_an_experiment_gets_messages_of_that_experiment_only(
     _hold(database_url, "bound", "of-other", experiment="other")
     key = make_key(database_url, "decide", "reward", experiment="other")
     assert _pending(web.client(key), "bound") == ["of-other"]
-    assert web.client(key).post("/v1/messages/of-tips/received").body["code"] == "wrong_experiment"
+    assert web.client(key).post("/v1/messages/of-tips/received").body["code"] == "unknown_delivery"
     assert _pending(client, "bound") == ["of-other", "of-tips"]
     with _stream(web, key, unit_id="bound") as stream:
         assert stream.message()["decision_id"] == "of-other"

@@ -85,7 +85,7 @@ def test_an_event_id_of_another_experiment_is_409_and_shows_nothing_of_it(
     sdk.rank(_request("ours"))
     other = _sdk(web, make_key(database_url, "decide", "reward", experiment="patient"))
     _refused(409, "Conflict", other.rank, _request("ours"))
-    _refused(403, "Forbidden", other.events.reward, "ours", 1.0)
+    _refused(404, "ResourceNotFound", other.events.reward, "ours", 1.0)
 
 
 def test_excluded_actions_keep_their_place_and_are_never_the_reward_action(sdk: Any) -> None:

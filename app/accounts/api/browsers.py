@@ -3,11 +3,12 @@
 from flask import Flask, Response, g, request
 
 from app.accounts import unit_tokens
-from app.accounts.keys import Caller
+from app.accounts.keys import Caller, KeyDirectory
 from app.accounts.serving import key_directory
 from app.foundation.errors import Forbidden
 from app.foundation.serving import process
 
+TOKEN_HEADER = "Loopwise-Unit-Token"  # noqa: S105 - a name
 HEADERS = "Authorization, Content-Type, Last-Event-ID, Loopwise-Unit-Token"
 PREFLIGHT_S = 600
 
@@ -18,48 +19,57 @@ def install(app: Flask) -> None:
     app.after_request(_allow)
 
 
-def check_origin(origins: list[str]) -> None:
+def check_origin(origins: list[str], origin: str | None) -> None:
     """Check that a publishable key is used on an allowed origin.
 
     :raises Forbidden: the page's origin is not one of the key's.
     """
-    origin = request.headers.get("Origin")
-    if origin is None and request.headers.get("Sec-Fetch-Site") == "same-origin":  # pages do not send it to themselves
-        origin = request.host_url.rstrip("/")
     if origin not in origins:
         raise Forbidden("wrong_origin", "This publishable key works only on the web pages that it was made for.")
-    g.allowed_origin = request.headers.get("Origin")
 
 
 def check_unit(caller: Caller, unit_id: str) -> None:
-    """Check that a browser may speak for a unit. A server's secret key speaks for every unit.
+    """Check that the browser behind the present request may speak for a unit; see ``check_proof``."""
+    token = request.headers.get(TOKEN_HEADER) or request.args.get("unit_token", "")
+    check_proof(process().settings.secret_key, caller, unit_id, token)
 
-    :raises Forbidden: the request has no valid token for this unit.
+
+def check_proof(secret: str, caller: Caller, unit_id: str, token: str) -> None:
+    """Check that a caller may speak for a unit. A server's secret key speaks for every unit.
+
+    :raises Forbidden: the caller is a browser without a valid token for this unit.
     """
     if caller.publishable:
-        token = request.headers.get("Loopwise-Unit-Token") or request.args.get("unit_token", "")
-        unit_tokens.check(process().settings.secret_key, unit_id, token)
+        unit_tokens.check(secret, unit_id, token)
+
+
+def preflight(directory: KeyDirectory, origin: str) -> dict[str, str]:
+    """The headers that answer a page's question whether it may call: none but one for a page that no key was made for."""
+    if any(origin in (key.origins or ()) and key.revoked_at is None for key in directory.known_keys().values()):
+        return {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Methods": "GET, POST",
+            "Access-Control-Allow-Headers": HEADERS,
+            "Access-Control-Max-Age": str(PREFLIGHT_S),
+        }
+    return {"Vary": "Origin"}
+
+
+def allowing(origin: str) -> dict[str, str]:
+    """The headers that let a page read the answer to a call with a key that was made for it."""
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
 
 
 def _preflight() -> Response | None:
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
-    origin = request.headers.get("Origin", "")
-    response = Response(status=204)
-    response.headers["Vary"] = "Origin"
-    keys = key_directory().known_keys().values()
-    if any(origin in (key.origins or ()) and key.revoked_at is None for key in keys):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-        response.headers["Access-Control-Allow-Headers"] = HEADERS
-        response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_S)
-    return response
+    return Response(status=204, headers=preflight(key_directory(), request.headers.get("Origin", "")))
 
 
 def _allow(response: Response) -> Response:
     origin = g.get("allowed_origin")
     if origin is not None:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
+        response.headers.update(allowing(origin))
         response.headers.add("Vary", "Origin")
     return response

@@ -7,26 +7,16 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from app.foundation.errors import BadRequest, LoopwiseError, TooManyRequests, Unavailable
-from app.foundation.fields import JsonObject, invalid, pydantic_fields
+from app.foundation.api.written import PERSONALIZER, failure, fault, personalizer_code, problem, too_large
+from app.foundation.errors import BadRequest, LoopwiseError
+from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.store.engine import is_outage, unavailable
 
 log = structlog.get_logger()
-PERSONALIZER = "/personalizer/"
-_PERSONALIZER_CODES = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "ResourceNotFound",
-    409: "Conflict",
-}
-
-
 HTTP_CODES = {
     "bad_request": "The request is not valid HTTP.",
     "not_found": "There is nothing at this address. `/openapi.json` lists every route.",
     "method_not_allowed": "The address exists, but not for this method; the header Allow lists those that work.",
-    "request_entity_too_large": "The body is larger than LOOPWISE_MAX_BODY_BYTES. Split it.",
 }  # codes of the web framework's own errors; the page /docs/errors shows them after ours
 
 
@@ -69,39 +59,17 @@ def validation_response(error: ValidationError) -> Response:
 
 def render(error: LoopwiseError) -> Response:
     """The response for an error."""
-    status = error.status
     shown = _page(error)
     if shown is not None:
         return shown
-    if request.path.startswith(PERSONALIZER):
-        status = 400 if status == 422 else status
-        code = _PERSONALIZER_CODES.get(status, "ServiceUnavailable" if status == 503 else "InvalidRequest")
-        body: JsonObject = {"error": {"code": code, "message": error.detail, "target": error.code}}
-        response = Response(orjson.dumps(body), status, mimetype="application/json")
-    else:
-        body = problem(status, error.code, error.title, error.detail)
-        if error.fields:
-            body["errors"] = [
-                {"path": field.path, "code": field.code, "params": dict(field.params), "message": field.message}
-                for field in error.fields
-            ]
-        response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
-    if isinstance(error, Unavailable | TooManyRequests):
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="loopwise"'
-    return response
+    written = failure(error, request.path)
+    return Response(written.body, written.status, written.headers)
 
 
 def _page(error: LoopwiseError) -> Response | None:
     """The error as a page, when a person asked for one; ``app.admin`` knows how."""
     make = current_app.extensions.get("error_page")
     return None if make is None else make(error)
-
-
-def problem(status: int, code: str, title: str, detail: str) -> JsonObject:
-    """The members that every problem document has."""
-    return {"type": f"/docs/errors#{code}", "title": title, "status": status, "detail": detail, "code": code}
 
 
 def _http(error: HTTPException) -> Response:
@@ -112,14 +80,14 @@ def _http(error: HTTPException) -> Response:
     status = error.code or 500
     detail = error.description or error.name
     if status == 413:
-        detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes; split it."
+        return render(too_large(request.max_content_length or 0))
     code = error.name.lower().replace(" ", "_")
     code = code if code in HTTP_CODES else "bad_request"
     shown = _page(_HttpProblem(status, code, error.name, detail))
     if shown is not None:
         return shown
     if request.path.startswith(PERSONALIZER):
-        name = _PERSONALIZER_CODES.get(status, error.name.replace(" ", ""))
+        name = personalizer_code(status, error.name.replace(" ", ""))
         response.set_data(orjson.dumps({"error": {"code": name, "message": detail}}))
         response.content_type = "application/json"
     else:
@@ -132,9 +100,4 @@ def _unexpected(error: Exception) -> Response:
     if is_outage(error):
         return render(unavailable())
     log.exception("request_failed", method=request.method, route=request.url_rule and request.url_rule.rule)
-    detail = "This is a fault of Loopwise; its log says more."
-    shown = _page(LoopwiseError("internal_error", detail))
-    if shown is not None:
-        return shown
-    body = problem(500, "internal_error", "Loopwise failed", detail)
-    return Response(orjson.dumps(body), 500, mimetype="application/problem+json")
+    return render(fault())

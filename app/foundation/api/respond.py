@@ -3,23 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import orjson
 from flask import Response, request
-from pydantic import JsonValue
 
+from app.foundation.api.written import JSON, as_bytes
 from app.foundation.fields import Document, JsonObject
 
 
 def as_json(document: Document | Mapping[str, object] | Sequence[object], status: int = 200) -> Response:
     """A JSON response; documents may stand anywhere in it."""
-    text = orjson.dumps(document, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(text, status, content_type="application/json")
-
-
-def _plain(value: object) -> dict[str, JsonValue]:
-    if isinstance(value, Document):
-        return value.as_json()
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    return Response(as_bytes(document), status, content_type=JSON)
 
 
 def request_document() -> JsonObject:

@@ -5,8 +5,7 @@ from typing import Any
 from flask import Request, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.foundation.errors import BadRequest
-from app.foundation.formats.strict_json import parse
+from app.foundation.formats.strict_json import parse_body
 
 
 class StrictRequest(Request):
@@ -20,7 +19,5 @@ class StrictRequest(Request):
         # A chunked body has no length to refuse it by, and werkzeug cuts it off at the limit without a word.
         if self.content_length is None and len(body) == self.max_content_length and self.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
-        self.document = parse(body, current_app.config["MAX_JSON_DEPTH"])
-        if isinstance(self.document, str):  # flask-openapi would parse a JSON string once more
-            raise BadRequest("not_an_object", "The body is a JSON string; send an object.")
+        self.document = parse_body(body, current_app.config["MAX_JSON_DEPTH"])
         return self.document

@@ -42,6 +42,14 @@ def parse(body: bytes, max_depth: int) -> Any:
     return document
 
 
+def parse_body(body: bytes, max_depth: int) -> Any:
+    """The document of a request. Raises as ``parse`` does, and for a bare text, which no route takes."""
+    document = parse(body, max_depth)
+    if isinstance(document, str):  # flask-openapi would parse it once more
+        raise BadRequest("not_an_object", "The body is a JSON string; send an object.")
+    return document
+
+
 def read_typed(text: str) -> tuple[Any, str | None]:
     """The document that a person typed, or what is wrong with it, as the rest of a sentence."""
     try:

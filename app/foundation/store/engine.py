@@ -5,6 +5,7 @@ for ever. So a process that serves requests registers a psycopg2 wait callback: 
 deadline of the thread that waits. (COPY does not work under such a callback; workers, which use COPY, do without.)
 """
 
+import random
 import select
 import threading
 import time
@@ -35,6 +36,7 @@ class WaitTimeout(psycopg2.OperationalError):
     """The database did not answer within the deadline; the connection is closed."""
 
 
+MOST_RETRY_S = 4
 LAST_WAIT_S = 0.25  # a request past its deadline may still ask a database that answers at once
 LONG_STATEMENT_S = 300.0  # for workers and the command line, where nobody waits for an answer
 
@@ -164,4 +166,16 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 def unavailable() -> Unavailable:
     """The answer to every outage."""
-    return Unavailable("database_unavailable", "The database did not answer in time; send the same request again.")
+    detail = "The database did not answer in time; send the same request again."
+    return Unavailable("database_unavailable", detail, retry_after_s=_soon_s())
+
+
+def overloaded() -> Unavailable:
+    """The answer to what could not be done in time."""
+    detail = "More is waiting than can be answered in time; nothing was stored. Send the same request again."
+    return Unavailable("overloaded", detail, retry_after_s=_soon_s())
+
+
+def _soon_s() -> int:
+    """When to try again: not everybody in the same second."""
+    return random.randint(1, MOST_RETRY_S)  # noqa: S311 - nothing secret

@@ -1,57 +1,73 @@
 """Routes for rewards, feedback and activations."""
 
-from flask import Response
+from functools import partial
 
-from app.accounts.api.auth import caller, needs
+from app.accounts.api.hot import Answered, Asked, hot
 from app.deciding.api.decide import blueprint
 from app.deciding.requests import DecisionPath
-from app.deciding.serving import runtime
+from app.deciding.serving import runtime_of
 from app.foundation.api import answers
-from app.foundation.api.respond import as_json
+from app.foundation.running.steps import Blocking, Steps
 from app.learning import feedback as feedback_service
 from app.learning import rewards
 from app.learning.feedback_request import FeedbackBatch, FeedbackRequest
 from app.learning.reward_request import RewardBatch, RewardRequest
+from app.learning.rewards import ActivationAnswer
 
 __all__ = ["blueprint"]  # these routes join those of app.deciding.api
 
 
-@blueprint.post("/reward", responses={200: answers.RewardAnswer, 201: answers.RewardAnswer})
-@needs("reward", browsers=True)
-def reward(body: RewardRequest) -> Response:
+@hot(blueprint, "/reward", "reward", browsers=True, responses={200: answers.RewardAnswer, 201: answers.RewardAnswer})
+def reward(asked: Asked, body: RewardRequest) -> Steps[Answered]:
     """Report what a decision was worth. 201: stored now. 200: the receipt of the same event."""
-    (receipt,) = rewards.reward(runtime(), caller(), [body])
-    return as_json(receipt.answer, 201 if receipt.created else 200)
+    (receipt,) = yield from rewards.rewarding(runtime_of(asked), asked.caller, [body])
+    return Answered(receipt.answer, 201 if receipt.created else 200)
 
 
-@blueprint.post("/rewards/batch", responses={200: answers.RewardBatchAnswer, 201: answers.RewardBatchAnswer})
-@needs("reward")
-def reward_batch(body: RewardBatch) -> Response:
+@hot(blueprint, "/rewards/batch", "reward", responses={200: answers.RewardBatchAnswer, 201: answers.RewardBatchAnswer})
+def reward_batch(asked: Asked, body: RewardBatch) -> Steps[Answered]:
     """Up to 1,000 rewards in one commit: all, or none. 201: at least one is new."""
-    receipts = rewards.reward(runtime(), caller(), body.rewards)
+    receipts = yield from rewards.rewarding(runtime_of(asked), asked.caller, body.rewards)
     created = any(receipt.created for receipt in receipts)
-    return as_json({"rewards": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    return Answered({"rewards": [receipt.answer for receipt in receipts]}, 201 if created else 200)
 
 
-@blueprint.post("/feedback", responses={200: answers.FeedbackAnswer, 201: answers.FeedbackAnswer})
-@needs("reward", browsers=True)
-def feedback(body: FeedbackRequest) -> Response:
+@hot(
+    blueprint,
+    "/feedback",
+    "reward",
+    browsers=True,
+    responses={200: answers.FeedbackAnswer, 201: answers.FeedbackAnswer},
+)
+def feedback(asked: Asked, body: FeedbackRequest) -> Steps[Answered]:
     """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
-    (receipt,) = feedback_service.feedback(runtime(), caller(), [body])
-    return as_json(receipt.answer, 201 if receipt.created else 200)
+    (receipt,) = yield from feedback_service.answering(runtime_of(asked), asked.caller, [body])
+    return Answered(receipt.answer, 201 if receipt.created else 200)
 
 
-@blueprint.post("/feedback/batch", responses={200: answers.FeedbackBatchAnswer, 201: answers.FeedbackBatchAnswer})
-@needs("reward")
-def feedback_batch(body: FeedbackBatch) -> Response:
+@hot(
+    blueprint,
+    "/feedback/batch",
+    "reward",
+    responses={200: answers.FeedbackBatchAnswer, 201: answers.FeedbackBatchAnswer},
+)
+def feedback_batch(asked: Asked, body: FeedbackBatch) -> Steps[Answered]:
     """Up to 1,000 answers in one commit: all, or none. 201: at least one is new."""
-    receipts = feedback_service.feedback(runtime(), caller(), body.feedback)
+    receipts = yield from feedback_service.answering(runtime_of(asked), asked.caller, body.feedback)
     created = any(receipt.created for receipt in receipts)
-    return as_json({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    return Answered({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
 
 
-@blueprint.post("/decisions/<path:decision_id>/activate", responses={200: answers.ActivationAnswer})
-@needs("reward", browsers=True)
-def activate(path: DecisionPath) -> Response:
+@hot(
+    blueprint,
+    "/decisions/<path:decision_id>/activate",
+    "reward",
+    browsers=True,
+    responses={200: answers.ActivationAnswer},
+)
+def activate(asked: Asked, path: DecisionPath) -> Steps[Answered]:
     """A deferred decision was shown: its reward window opens now. Without this it is never learned from."""
-    return as_json(rewards.activate(runtime(), caller(), path.decision_id))
+    answer: ActivationAnswer = yield Blocking(
+        partial(rewards.activate, runtime_of(asked), asked.caller, path.decision_id)
+    )
+    return Answered(answer, 200)

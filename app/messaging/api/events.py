@@ -1,6 +1,7 @@
 """What happens in an app, and the messages that follow from it: events, held messages, the stream."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import orjson
@@ -10,12 +11,15 @@ from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.accounts.api.browsers import check_unit
+from app.accounts.api.hot import Answered, Asked, hot
+from app.accounts.keys import check_id
 from app.deciding.requests import DecisionPath
-from app.deciding.serving import runtime
+from app.deciding.serving import runtime, runtime_of
 from app.foundation.api import answers
 from app.foundation.api.respond import as_json
 from app.foundation.errors import FieldError
 from app.foundation.fields import Id, invalid
+from app.foundation.running.steps import Steps
 from app.messaging.delivery import log as deliveries
 from app.messaging.delivery.streams import Listener, Listeners
 from app.messaging.events import recording as events
@@ -74,15 +78,19 @@ class StreamQuery(UnitQuery):
     )
 
 
-@blueprint.post("/events", responses={200: EventsAnswer, 201: EventsAnswer})
-@needs("reward", browsers=True)
-def take(body: EventsRequest) -> Response:
+@hot(blueprint, "/events", "reward", browsers=True, responses={200: EventsAnswer, 201: EventsAnswer})
+def take(asked: Asked, body: EventsRequest) -> Steps[Answered]:
     """Report one event, or up to 1,000 as {"events": [...]}: all, or none. 201: at least one is new. 200: known receipts."""
-    for unit_id in {event.unit_id for event in body.each()}:
-        check_unit(caller(), unit_id)
-    receipts = events.take(runtime(), caller(), body.each())
+    reported = body.each()
+    for unit_id, count in Counter(event.unit_id for event in reported).items():
+        asked.check_proof(unit_id)
+        asked.count_unit(unit_id, count)
+    for index, event in enumerate(reported):
+        path = "/event_id" if body.events is None else f"/events/{index}/event_id"
+        check_id(asked.caller, event.event_id, path)
+    receipts = yield from events.taking(runtime_of(asked), asked.caller, reported)
     created = any(receipt.created for receipt in receipts)
-    return as_json({"events": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    return Answered({"events": [receipt.answer for receipt in receipts]}, 201 if created else 200)
 
 
 @blueprint.get("/messages/pending", responses={200: PendingAnswer})
@@ -98,7 +106,7 @@ def pending(query: UnitQuery) -> Response:
 @needs("reward", browsers=True)
 def received(path: DecisionPath) -> Response:
     """Mark a held message as shown. It is not given out again."""
-    check_unit(caller(), deliveries.unit_of(runtime().engine, path.decision_id))
+    check_unit(caller(), deliveries.unit_of(runtime().engine, caller(), path.decision_id))
     return as_json(deliveries.received(runtime().engine, caller(), path.decision_id))
 
 

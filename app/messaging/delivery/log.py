@@ -85,16 +85,18 @@ def held(engine: Engine, caller: Caller, unit_id: str, *, after_id: int = 0) -> 
     return [row for row in rows if caller.experiment_id in (None, row.experiment_id)]
 
 
-def unit_of(engine: Engine, decision_id: str) -> str:
+def unit_of(engine: Engine, caller: Caller, decision_id: str) -> str:
     """Return the unit whose message is held under a decision's id.
+
+    For a web page it is empty when there is none, so that a page without a proof does not learn what is held.
 
     :raises NotFound: no message is held under that id.
     """
     with transaction(engine) as connection:
         unit_id = store.held_for(connection, decision_id)
-    if unit_id is None:
+    if unit_id is None and not caller.publishable:
         raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
-    return unit_id
+    return unit_id or ""
 
 
 def received(engine: Engine, caller: Caller, decision_id: str) -> JsonObject:
@@ -104,9 +106,8 @@ def received(engine: Engine, caller: Caller, decision_id: str) -> JsonObject:
     """
     with transaction(engine) as connection:
         row = store.receive(connection, decision_id)
-        if row is None:
+        if row is None or not caller.sees(row.experiment_id):
             raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
-        caller.check_bound(row.experiment_id, "message")
     return {"decision_id": decision_id, "status": "delivered", "received": row.status == "waiting"}
 
 

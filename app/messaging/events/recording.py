@@ -13,7 +13,8 @@ from app.accounts.keys import Caller
 from app.deciding.runtime import Runtime
 from app.foundation import metrics
 from app.foundation.errors import Conflict, LoopwiseError, within
-from app.foundation.group_commit import Handler, keep
+from app.foundation.running.jobs import Handler, keep
+from app.foundation.running.steps import Steps, run
 from app.foundation.times import iso
 from app.messaging.events.request import EventRequest
 from app.messaging.store import events as store
@@ -38,13 +39,18 @@ class Receipt(NamedTuple):
 
 
 def take(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> list[Receipt]:
-    """Store all events in one commit, or none.
+    """Store all events in one commit, or none. This thread waits; see ``taking``."""
+    return run(taking(runtime, caller, requests))
+
+
+def taking(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> Steps[list[Receipt]]:
+    """Store all events in one commit, or none, in steps.
 
     :raises Conflict: another event under the same event_id.
     :raises Forbidden: the caller's key is bound to an experiment, but events belong to no experiment.
     """
     check_unbound(caller)
-    receipts = runtime.log_writer.submit(HANDLER, [_new(request) for request in requests])
+    receipts = yield from runtime.log_writer.stored(HANDLER, [_new(request) for request in requests])
     new = [receipt for receipt in receipts if receipt.created]
     metrics.count_events(len(new), sum(receipt.answer["ignored"] is not None for receipt in new))
     return receipts

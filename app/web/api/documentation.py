@@ -6,8 +6,9 @@ from pathlib import Path
 from flask import Blueprint, Response, current_app, redirect, render_template_string, send_from_directory
 
 from app.accounts.api.auth import needs
-from app.foundation.api.problems import HTTP_CODES, PERSONALIZER
+from app.foundation.api.problems import HTTP_CODES
 from app.foundation.api.respond import as_json
+from app.foundation.api.written import PERSONALIZER
 from app.foundation.codes import WORDS
 from app.foundation.errors import CODES
 from app.foundation.fields import JsonObject

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from app.accounts import keys
-from app.accounts.api.auth import identify, needs
+from app.accounts.api.auth import known, needs
 from app.deciding.runtime import Runtime
 from app.deciding.serving import runtime
 from app.foundation import metrics
@@ -56,7 +56,7 @@ def _check_metrics_access(token: str) -> None:
         raise keys.unknown_key()
     if token and hmac.compare_digest(token.encode(), presented.encode()):
         return
-    if not identify(presented.strip()).may("read"):
+    if not known(presented.strip()).may("read"):
         raise Forbidden("missing_scope", "This key lacks the scope 'read'.")
 
 

@@ -3,24 +3,23 @@
 The API key is bound to one experiment (``loopwise keys create --experiment KEY``); the actions come with each call.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
-from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.accounts.api.auth import caller, needs
+from app.accounts.api.hot import Answered, Asked, hot
 from app.deciding import decide as decisions
 from app.deciding.answer import Answer
 from app.deciding.requests import DecideRequest, identify
-from app.deciding.runtime import Runtime
-from app.deciding.serving import runtime
+from app.deciding.serving import runtime_of
 from app.deciding.snapshot import Experiment
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
 from app.foundation.api import answers
-from app.foundation.api.respond import as_json, request_document
 from app.foundation.errors import Forbidden
 from app.foundation.ids import new_id
+from app.foundation.running.steps import Blocking, Steps
 from app.learning import rewards
 from app.learning.reward_request import RewardRequest
 
@@ -85,11 +84,10 @@ class EventPath(BaseModel):
     event_id: EventId
 
 
-@blueprint.post("/rank", responses={201: RankAnswer})
-@needs("decide")
-def rank(body: RankRequest) -> Response:
+@hot(blueprint, "/rank", "decide", responses={201: RankAnswer})
+def rank(asked: Asked, body: RankRequest) -> Steps[Answered]:
     """Rank actions; the same event id gives the same ranking again."""
-    experiment = _experiment(runtime())
+    experiment = yield from _experiment(asked)
     actions = [ActionSpec(id=action.id, features=action.features) for action in body.actions]
     asked_request = DecideRequest(
         experiment=experiment.key,
@@ -102,42 +100,44 @@ def rank(body: RankRequest) -> Response:
     )
     # The experiment is part of the compared request: the same event id in another experiment is not a retry.
     plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
-    document = request_document() | plain
-    (decided,) = decisions.decide(runtime(), caller(), [identify(asked_request, document)])
-    answer = decided.answer
+    document = asked.document | plain
+    decided = yield from decisions.deciding(runtime_of(asked), asked.caller, [identify(asked_request, document)])
+    answer = decided[0].answer
     chances = {item["id"]: item["probability"] for item in answer["ranking"]}
     ranking = [{"id": name, "probability": chances.get(name, 0.0)} for name in _order(answer, body)]
-    return as_json(
-        {"ranking": ranking, "eventId": answer["decision_id"], "rewardActionId": answer["action"]["id"]}, 201
-    )
+    ranked = {"ranking": ranking, "eventId": answer["decision_id"], "rewardActionId": answer["action"]["id"]}
+    return Answered(ranked, 201, partial(decisions.disown, runtime_of(asked), decided))
 
 
-@blueprint.post("/events/<path:event_id>/reward")
-@needs("reward")
-def reward(path: EventPath, body: RewardBody) -> Response:
+@hot(blueprint, "/events/<path:event_id>/reward", "reward")
+def reward(asked: Asked, path: EventPath, body: RewardBody) -> Steps[Answered]:
     """Report a reward between 0 and 1 (or the experiment's own bounds)."""
-    _experiment(runtime())
-    rewards.reward(runtime(), caller(), [RewardRequest(decision_id=path.event_id, value=body.value)])
-    return Response(status=204)
+    yield from _experiment(asked)
+    request = RewardRequest(decision_id=path.event_id, value=body.value)
+    yield from rewards.rewarding(runtime_of(asked), asked.caller, [request])
+    return Answered(None, 204)
 
 
-@blueprint.post("/events/<path:event_id>/activate")
-@needs("reward")
-def activate(path: EventPath) -> Response:
+@hot(blueprint, "/events/<path:event_id>/activate", "reward")
+def activate(asked: Asked, path: EventPath) -> Steps[Answered]:
     """Record that a deferred event was shown to its user."""
-    _experiment(runtime())
-    rewards.activate(runtime(), caller(), path.event_id)
-    return Response(status=204)
+    yield from _experiment(asked)
+    yield Blocking(partial(rewards.activate, runtime_of(asked), asked.caller, path.event_id))
+    return Answered(None, 204)
 
 
-def _experiment(at: Runtime) -> Experiment:
-    bound = caller().experiment_id
+def _experiment(asked: Asked) -> Steps[Experiment]:
+    bound = asked.caller.experiment_id
     if bound is None:
         raise Forbidden(
             "key_not_bound",
             "These routes need a key that is bound to an experiment: `loopwise keys create --experiment KEY`.",
         )
-    return decisions.experiment_of(at, bound)
+    experiment: Experiment | None = runtime_of(asked).snapshots.current.by_id.get(bound)
+    if experiment is None:
+        experiment = yield Blocking(partial(decisions.experiment_of, runtime_of(asked), bound))
+    assert experiment is not None
+    return experiment
 
 
 def _order(answer: Answer, body: RankRequest) -> list[str]:

@@ -189,7 +189,8 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[
     monkeypatch.setattr(backlog, "silent_webhooks", lambda connection: 0)
     monkeypatch.setattr(models, "left_out", lambda connection: [])
     snapshot = SimpleNamespace(current=SimpleNamespace(serving={}, by_id={}))
-    for gauge in health._gauges(SimpleNamespace(snapshots=snapshot, engine=None, settings=settings(""))):  # type: ignore[arg-type]
+    at: Any = SimpleNamespace(snapshots=snapshot, engine=None, settings=settings(""))
+    for gauge in (*health._of_process(at), *health._of_database(at)):
         yield gauge.name, gauge.type, list(gauge._labelnames)  # type: ignore[attr-defined]
 
 

@@ -178,7 +178,7 @@ SETTINGS: tuple[Setting, ...] = (
         "LOOPWISE_WEB_THREADS",
         "32",
         whole(1),
-        "Request threads of one web process: so many requests can wait for one commit.",
+        "Threads of one web process for pages, reports and streams; what apps call all the time takes none.",
     ),
     Setting(
         "LOOPWISE_METRICS_DIR",

@@ -99,6 +99,7 @@ def _install(app: Any, settings: Settings) -> None:
         app.register_api(blueprint)
     for plain in (health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
+    health.prepare(app)
     views.install(app)
     access.install(app, settings)
 

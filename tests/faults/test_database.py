@@ -33,7 +33,6 @@ def test_while_the_database_is_frozen_every_answer_is_503_in_time_and_then_all_i
         ("GET", "/v1/experiments/fault/policy", None),
         ("POST", "/v1/experiments/fault/pause", None),
         ("PATCH", "/v1/experiments/fault", {"name": "new"}),
-        ("GET", "/readyz", None),
     ]
 
     def timed(call: tuple[str, str, object]) -> tuple[Answer, float]:
@@ -43,10 +42,11 @@ def test_while_the_database_is_frozen_every_answer_is_503_in_time_and_then_all_i
     with frozen(cluster), ThreadPoolExecutor(len(calls)) as pool:
         answers = list(pool.map(timed, calls))
         assert web.client().get("/healthz").status == 200
+        wait_for(lambda: web.client().get("/readyz").status == 503, 5, "the readiness's end")
         again = list(pool.map(timed, calls))
     for (answer, took_s), call in zip(answers + again, calls + calls, strict=True):
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), (call, answer.raw)
-        assert answer.body["code"] == "database_unavailable"
+        assert answer.status == 503 and 1 <= int(answer.headers["Retry-After"]) <= 4, (call, answer.raw)
+        assert answer.body["code"] in ("database_unavailable", "overloaded")
         assert took_s < LIMIT_S, (call, took_s)
     wait_for(lambda: client.decide("fault").status == 201, SOON_S, "the recovery")
     wait_for(lambda: client.get("/readyz").status == 200, SOON_S, "readiness")

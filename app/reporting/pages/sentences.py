@@ -116,6 +116,7 @@ def rule(given: DecisionRule, control: str) -> list[str]:
     lines = [
         f"Ship an arm when it is shown to be better than {control} on a metric that decides, and worse on none of them, "
         f"with at most {percent(given.alpha, 0)} false alarms over all looks together.",
+        "Wait while a loss on one of them, or a loss beyond a guardrail, is visible at one look and not yet shown at every look.",
         "Review an arm that is shown to be better on one of them and worse on another: a person has to weigh the two.",
         "Stop when the units do not match their shares, when a guardrail is crossed, or when every arm is shown to be worse.",
         f"Say nothing before every arm has {plural(given.min_units, 'unit')}"

@@ -53,7 +53,7 @@ class Platform:
         self.log += examples
         self.model = learn(self.model, self.policy, examples)
         known = describe(self.model, self.policy)
-        if known and known["wants_fit"]:
+        if known.get("wants_fit"):
             newest = self.log[-min(int(str(known["window"])), MOST_ROWS) :]
             earlier = len(self.log) - len(newest)
             self.model = learn_from_nothing(self.policy, newest, str(known["served"]), earlier)

@@ -58,10 +58,18 @@ def learner_report(manifest: Mapping[str, JsonValue]) -> LearnerReport | None:
         scored=float(str(learner["scored"])),
         fitted=int(str(learner["fitted"])),
         window=int(str(learner["window"])),
-        notes=_notes.validate_python([tuple(_of(note, FeatureNote)) for note in _list(learner["notes"])]),
+        notes=feature_notes(manifest),
         columns=int(str(learner["columns"])),
         columns_left_out=int(str(learner["columns_left_out"])),
     )
+
+
+def feature_notes(manifest: Mapping[str, JsonValue]) -> list[FeatureNote]:
+    """Read what a version found about its features; empty for a policy that does not scale them."""
+    learner = manifest.get("learner")
+    if not isinstance(learner, Mapping):
+        return []
+    return _notes.validate_python([tuple(_of(note, FeatureNote)) for note in _list(learner["notes"])])
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

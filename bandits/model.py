@@ -65,13 +65,16 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     return vw_model.learn(parent_bytes, policy, examples)
 
 
-def learn_from_nothing(policy: BanditPolicy, examples: Sequence[Example], incumbent: str, earlier: int) -> bytes:
+def learn_from_nothing(
+    policy: BanditPolicy, examples: Sequence[Example], incumbent: str, earlier: int, pinned: str = ""
+) -> bytes:
     """A model of a policy with `rebuilds` after a log, whatever it knew before. Raises `TrainingDataError` like `learn`.
 
     :param incumbent: the candidate that served; it serves on unless another is clearly better.
     :param earlier: decisions that count as learned and are not among the examples.
+    :param pinned: the candidate that a person pinned; "" for none.
     """
-    return auto.learn(auto.untrained(incumbent, earlier), policy, examples)
+    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, examples)
 
 
 def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:

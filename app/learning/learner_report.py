@@ -36,6 +36,7 @@ class LearnerReport(NamedTuple):
     notes: list[FeatureNote]
     columns: int
     columns_left_out: int
+    pinned: str  # the candidate that a person or the policy pinned; "": the race decides
 
     @property
     def best_first(self) -> list[Candidate]:
@@ -61,7 +62,14 @@ def learner_report(manifest: Mapping[str, JsonValue]) -> LearnerReport | None:
         notes=feature_notes(manifest),
         columns=int(str(learner["columns"])),
         columns_left_out=int(str(learner["columns_left_out"])),
+        pinned=str(learner.get("pinned") or _policy_pin(manifest)),
     )
+
+
+def _policy_pin(manifest: Mapping[str, JsonValue]) -> JsonValue:
+    policy = manifest.get("policy")
+    parameters = policy.get("parameters") if isinstance(policy, dict) else None
+    return parameters.get("candidate", "") if isinstance(parameters, dict) else ""
 
 
 def feature_notes(manifest: Mapping[str, JsonValue]) -> list[FeatureNote]:

@@ -55,7 +55,11 @@ def _race(manifest: JsonObject) -> "_Race | None":
         Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
         for one in report.best_first
     ]
-    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report))
+    choices = [
+        ("", "the one that predicts best"),
+        *((c.name, policy_words.candidate(c.name)) for c in report.candidates),
+    ]
+    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), choices)
 
 
 class _Race(NamedTuple):
@@ -63,6 +67,7 @@ class _Race(NamedTuple):
     rows: list[Row]
     reason: str
     memory: str
+    choices: list[tuple[str, str]]  # of what may be pinned, with words
 
 
 @page("/experiments/<key>/policy/rebuild", "editor", ("POST",))
@@ -71,6 +76,16 @@ def rebuild_model(key: str) -> ResponseReturnValue:
     arm = request.form.get("arm", "")
     refit.ask(process().engine, key, arm, user().name)
     flash(f"The model of arm {arm} is learned again from its whole log. It takes from seconds to some minutes.")
+    return redirect(url_for("admin.policy", key=key, arm=arm))
+
+
+@page("/experiments/<key>/policy/pin", "editor", ("POST",))
+def pin_candidate(key: str) -> ResponseReturnValue:
+    """Pin which learner of the race decides, or let the race decide again."""
+    arm, name = request.form.get("arm", ""), request.form.get("candidate", "")
+    refit.pin(process().engine, key, arm, name, user().name)
+    words = policy_words.candidate(name) if name else "the learner that its policy or the race chooses"
+    flash(f"Arm {arm} will decide by {words}, as soon as its model is learned again: within seconds to some minutes.")
     return redirect(url_for("admin.policy", key=key, arm=arm))
 
 

@@ -12,7 +12,7 @@ from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.examples import Example
 from bandits.learner import auto, scaled
 from bandits.learner.predictor import AutoPredictor
-from bandits.learner.state import State
+from bandits.learner.state import MOST_ROWS, State
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
 
 
@@ -75,6 +75,19 @@ def learn_from_nothing(
     :param pinned: the candidate that a person pinned; "" for none.
     """
     return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, examples)
+
+
+def learn_onwards(parent_bytes: bytes, policy: BanditPolicy, log: Sequence[Example], new: int) -> bytes:
+    """The child after the newest `new` examples of a log, then fitted from nothing if it wants to be, as the service does.
+
+    :param log: what the parent and its ancestors learned, and then the new examples.
+    """
+    child = learn(parent_bytes, policy, log[len(log) - new :])
+    known = describe(child, policy)
+    if not known.get("wants_fit"):
+        return child
+    newest = log[-min(int(str(known["window"])), MOST_ROWS) :]
+    return learn_from_nothing(policy, newest, str(known["served"]), len(log) - len(newest))
 
 
 def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:

@@ -50,6 +50,21 @@ def test_a_number_of_any_size_is_learned_and_only_with_scaling() -> None:
     assert rate(policy()) > rate(plain) + 0.15
 
 
+def test_one_ordinary_number_does_not_stop_regcb() -> None:
+    random = np.random.default_rng(0)
+    plans, ages = random.choice(["x", "y"], 2000).tolist(), random.integers(18, 81, 2000).tolist()
+    calls = [Call({"plan": plan, "age": age}, NAMES) for plan, age in zip(plans, ages, strict=True)]
+    pays = {"x": 0, "y": 1}
+
+    def earned(used: BanditPolicy) -> float:
+        return float(
+            play(used, calls, lambda row, chosen: float(chosen == pays[plans[row]]), round_size=250)[-500:].mean()
+        )
+
+    assert earned(policy("regcb")) > 0.9
+    assert earned(BanditPolicy("regcb", {})) < 0.5
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("slates", [False, True])
 def test_every_algorithm_learns_the_same_bytes_again_and_serves(algorithm: str, slates: bool) -> None:

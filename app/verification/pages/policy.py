@@ -9,13 +9,14 @@ from app.accounts.pages.access import page, user
 from app.design.pages import policy_words
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
+from app.foundation.fields import JsonObject
 from app.foundation.pages.charts import Row, Version
 from app.foundation.pages.format import signed
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.learning import refit
-from app.learning.learner_report import LearnerReport, learner_report
+from app.learning.learner_report import LearnerReport, feature_notes, learner_report
 from app.registry import versions as models
 from app.verification import version_history as model_history
 from app.verification.pages import learner_words
@@ -31,27 +32,34 @@ def policy(key: str) -> str:
     arm, number = request.args.get("arm", ""), _number("version")
     before = _number("before") if number is None else number + 1
     history = model_history.history(process().engine, key, arm, before)
+    manifest = _serving_manifest(key, history)
     dots = [Version(line.version.number, line.parent, line.serves, not line.passed) for line in history.lines]
     return experiment_page(
         "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None,
-        race=_race(key, history),
+        race=_race(manifest), notes=[(one.feature, learner_words.note(one)) for one in feature_notes(manifest)],
     )  # fmt: skip
 
 
-def _race(key: str, history: History) -> "_Race | None":
-    """The race of the serving version; null where the arm's policy has none."""
+def _serving_manifest(key: str, history: History) -> JsonObject:
     if history.serving is None:
-        return None
-    serving = model_history.version(process().engine, key, history.arm, history.serving.number)
-    report = learner_report(serving.version.manifest)
+        return {}
+    return model_history.version(process().engine, key, history.arm, history.serving.number).version.manifest
+
+
+def _race(manifest: JsonObject) -> "_Race | None":
+    """The race of a version; null where the arm's policy has none."""
+    report = learner_report(manifest)
     if report is None:
         return None
     rows = [
         Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
         for one in report.best_first
     ]
-    notes = [(note.feature, learner_words.note(note)) for note in report.notes]
-    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), notes)
+    choices = [
+        ("", "the one that predicts best"),
+        *((c.name, policy_words.candidate(c.name)) for c in report.candidates),
+    ]
+    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), choices)
 
 
 class _Race(NamedTuple):
@@ -59,7 +67,7 @@ class _Race(NamedTuple):
     rows: list[Row]
     reason: str
     memory: str
-    notes: list[tuple[str, str]]  # (feature, what was found about it)
+    choices: list[tuple[str, str]]  # of what may be pinned, with words
 
 
 @page("/experiments/<key>/policy/rebuild", "editor", ("POST",))
@@ -68,6 +76,16 @@ def rebuild_model(key: str) -> ResponseReturnValue:
     arm = request.form.get("arm", "")
     refit.ask(process().engine, key, arm, user().name)
     flash(f"The model of arm {arm} is learned again from its whole log. It takes from seconds to some minutes.")
+    return redirect(url_for("admin.policy", key=key, arm=arm))
+
+
+@page("/experiments/<key>/policy/pin", "editor", ("POST",))
+def pin_candidate(key: str) -> ResponseReturnValue:
+    """Pin which learner of the race decides, or let the race decide again."""
+    arm, name = request.form.get("arm", ""), request.form.get("candidate", "")
+    refit.pin(process().engine, key, arm, name, user().name)
+    words = policy_words.candidate(name) if name else "the learner that its policy or the race chooses"
+    flash(f"Arm {arm} will decide by {words}, as soon as its model is learned again: within seconds to some minutes.")
     return redirect(url_for("admin.policy", key=key, arm=arm))
 
 

@@ -6,11 +6,9 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
-from app.design.pages import policy_words
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
-from app.foundation.pages.charts import Row, Version
-from app.foundation.pages.format import signed
+from app.foundation.pages.charts import Figure
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
@@ -18,10 +16,9 @@ from app.learning import refit
 from app.learning.learner_report import LearnerReport, learner_report
 from app.registry import versions as models
 from app.verification import version_history as model_history
-from app.verification.pages import learner_words
+from app.verification.pages import figures, learner_words
 from app.verification.version_history import History
 
-SHOWN_ACTIONS = 20
 MOST_VERSIONS = 2**31 - 1  # the database's largest version number
 
 
@@ -31,10 +28,9 @@ def policy(key: str) -> str:
     arm, number = request.args.get("arm", ""), _number("version")
     before = _number("before") if number is None else number + 1
     history = model_history.history(process().engine, key, arm, before)
-    dots = [Version(line.version.number, line.parent, line.serves, not line.passed) for line in history.lines]
     return experiment_page(
-        "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None,
-        race=_race(key, history),
+        "policy.html", key, "policy", history=history, lineage=figures.lineage(history.lines), wanted=number,
+        paged=before is not None, race=_race(key, history),
     )  # fmt: skip
 
 
@@ -46,17 +42,13 @@ def _race(key: str, history: History) -> "_Race | None":
     report = learner_report(serving.version.manifest)
     if report is None:
         return None
-    rows = [
-        Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
-        for one in report.best_first
-    ]
     notes = [(note.feature, learner_words.note(note)) for note in report.notes]
-    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), notes)
+    return _Race(report, figures.race(report), learner_words.reason(report), learner_words.memory(report), notes)
 
 
 class _Race(NamedTuple):
     report: LearnerReport
-    rows: list[Row]
+    figure: Figure
     reason: str
     memory: str
     notes: list[tuple[str, str]]  # (feature, what was found about it)
@@ -77,11 +69,8 @@ def compare_versions(key: str) -> str:
     at, arm = process(), request.args.get("arm", "")
     first, second = _number("first") or 0, _number("second") or 0
     comparison = model_history.compare(at.engine, at.settings, key, arm, first, second)
-    shown = comparison.actions[:SHOWN_ACTIONS]
-    return experiment_page(
-        "policy_compare.html", key, "policy", arm=arm, comparison=comparison, shown=shown, signed=signed,
-        changes=[Row(mean.action, mean.second - mean.first, strong=mean.second > mean.first) for mean in shown],
-    )  # fmt: skip
+    choices = figures.changed_choices(comparison)
+    return experiment_page("policy_compare.html", key, "policy", arm=arm, comparison=comparison, choices=choices)
 
 
 @page("/experiments/<key>/policy/rollback", "editor", ("GET", "POST"))

@@ -259,7 +259,9 @@ def _compute(
     )
     if segment is not None:
         return computed
-    decision = judge(config, computed, experiment.started_at)
+    started_at = experiment.started_at
+    days = 0.0 if started_at is None else (computation.as_of - started_at).total_seconds() / 86_400
+    decision = judge(config, computed, days)
     return computed.model_copy(update={"decision": decision, **_daily(computation, computed, before)})
 
 

@@ -4,10 +4,11 @@ from statistics import median
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages import charts
+from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.pages.format import number, percent, plural
 from app.foundation.words import as_sentence
-from app.reporting.pages.plan_answer import Answer
+from app.reporting.pages.plan_answer import FIGURE, Answer
 from app.simulation import rehearsal
 from app.simulation.rehearsal import Expected, Played, Rehearsal
 from app.simulation.world import Kind, World
@@ -68,7 +69,8 @@ def _words(config: ExperimentConfig, played: Rehearsal) -> Answer:
     table = [[_end(name), _share(hoped, name), _share(null, name)] for name in names]
     rows = [charts.Row(_end(name), hoped.ends[name] / hoped.simulation.runs) for name in names]
     chart = charts.bars(rows, title=CAPTION, unit="share of the runs with the effect", write=percent, high=1.0)
-    return Answer(_paragraphs(played), chart, CAPTION, HEAD, table, _assumptions(config, played.world))
+    figure = Figure(FIGURE, CAPTION, chart, HEAD, table)
+    return Answer(_paragraphs(played), figure, _assumptions(config, played.world))
 
 
 def _paragraphs(played: Rehearsal) -> list[str]:

@@ -4,15 +4,8 @@ from typing import Final
 
 from app.foundation.pages.fields.kinds import Boxes, Duration, Findings, Flag, Number, Text, Typed, Value, percent
 from app.foundation.pages.fields.trees import Part
-from bandits.policy import (
-    ALGORITHMS,
-    COMMON,
-    DEFAULT_ALGORITHM,
-    DEFAULT_INTERACTIONS,
-    LEARNER_FLOORS,
-    LEARNERS,
-    Parameter,
-)
+from bandits.parameters import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS, LEARNERS, Parameter
+from bandits.policy import DEFAULT_ALGORITHM, LEARNER_FLOORS
 
 _GROUPS: Final = {**LEARNERS, **ALGORITHMS, "": COMMON}
 KNOWN: Final[dict[str, Parameter]] = {name: spec for group in _GROUPS.values() for name, spec in group.items()}

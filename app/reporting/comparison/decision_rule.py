@@ -4,7 +4,7 @@ It reads finished results and computes no statistics of its own. docs/statistics
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from math import copysign
 from typing import Literal, NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
@@ -46,6 +46,10 @@ class Shown(NamedTuple):
     gain: float  # in the metric's unit, positive: better. Never compared between metrics.
     reason: Reason
 
+    def says(self, code: str) -> bool:
+        """Whether it is ``better`` or ``worse``."""
+        return self.reason.code == code
+
 
 class Doubt(NamedTuple):
     """Why an arm may not ship yet."""
@@ -60,13 +64,15 @@ class Ruling(NamedTuple):
     reasons: Sequence[Reason]
 
 
-def judge(config: ExperimentConfig, results: StoredResults, started_at: datetime | None) -> RuleVerdict:
-    """Apply the rule to an experiment's results; returns the verdict and the rule."""
-    days = 0.0 if started_at is None else (datetime.now(UTC) - started_at).total_seconds() / 86_400
+def judge(config: ExperimentConfig, results: StoredResults, days: float) -> RuleVerdict:
+    """Apply the rule to an experiment's results; returns the verdict and the rule.
+
+    :param days: since the experiment started.
+    """
     crossed = _crossed_guardrails(results)
     ruling = _ruling(config, results, crossed, days)
     return RuleVerdict(
-        rule=config.decision_rule.model_dump(mode="json"),
+        rule=config.decision_rule.model_dump(),
         verdict=ruling.verdict,
         arm=ruling.arm,
         reasons=[reason.text for reason in ruling.reasons],
@@ -97,8 +103,8 @@ def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[st
     open doubts when the time is up: a gain is often shown some looks before a loss elsewhere is.
     """
     shown = [change for metric in results.primary() for change in _shown(metric, config.decision_rule.alpha)]
-    better = {change.arm for change in shown if change.gain > 0}
-    worse = {change.arm for change in shown if change.gain < 0}
+    better = {change.arm for change in shown if change.says("better")}
+    worse = {change.arm for change in shown if change.says("worse")}
     doubts = [doubt for doubt in _doubts(results) if doubt.arm in better - worse]
     free = better - worse - {doubt.arm for doubt in doubts}
     if free:
@@ -134,9 +140,11 @@ def _doubts(results: StoredResults) -> Iterator[Doubt]:
 def _trade(arm: str, shown: Sequence[Shown]) -> Reason:
     """Names the metrics that speak for an arm and those that speak against it."""
     of_arm = [change for change in shown if change.arm == arm]
-    better = " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.gain > 0)
-    worse = " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.gain < 0)
-    return Reason("trade", {"arm": arm, "better": better, "worse": worse})
+    sides = {
+        code: " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.says(code))
+        for code in ("better", "worse")
+    }
+    return Reason("trade", {"arm": arm, **sides})
 
 
 def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
@@ -153,16 +161,19 @@ def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
 def _shown(metric: MetricResults, alpha: float) -> Iterator[Shown]:
     for line in metric.comparisons:
         p = line.adjusted_running_p
-        if p is None or p > alpha or not line.difference or _turned(line):
+        if p is None or p > alpha or line.difference is None or _turned(line.difference, line.running_sign):
             continue
         gain = metric.gain(line.difference)
+        code = "better" if gain > 0 else "worse" if gain < 0 else None
+        if code is None:
+            continue
         params: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name, "p": p}
-        yield Shown(line.arm, metric.metric, gain, Reason("better" if gain > 0 else "worse", params))
+        yield Shown(line.arm, metric.metric, gain, Reason(code, params))
 
 
-def _turned(line: ComparisonLine) -> bool:
+def _turned(difference: float, sign_then: int | None) -> bool:
     """True when the difference now has the opposite sign of the look at which it was shown: it shows neither."""
-    return line.difference is not None and (line.running_sign or 0) * line.difference < 0
+    return sign_then == -copysign(1.0, difference)
 
 
 def _crossed_guardrails(results: StoredResults) -> list[Reason]:

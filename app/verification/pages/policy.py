@@ -10,8 +10,7 @@ from app.design.pages import policy_words
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
 from app.foundation.fields import JsonObject
-from app.foundation.pages.charts import Row, Version
-from app.foundation.pages.format import signed
+from app.foundation.pages.charts import Figure
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
@@ -19,10 +18,9 @@ from app.learning import refit
 from app.learning.learner_report import LearnerReport, feature_notes, learner_report
 from app.registry import versions as models
 from app.verification import version_history as model_history
-from app.verification.pages import learner_words
+from app.verification.pages import figures, learner_words
 from app.verification.version_history import History
 
-SHOWN_ACTIONS = 20
 MOST_VERSIONS = 2**31 - 1  # the database's largest version number
 
 
@@ -33,10 +31,10 @@ def policy(key: str) -> str:
     before = _number("before") if number is None else number + 1
     history = model_history.history(process().engine, key, arm, before)
     manifest = _serving_manifest(key, history)
-    dots = [Version(line.version.number, line.parent, line.serves, not line.passed) for line in history.lines]
     return experiment_page(
-        "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None,
-        race=_race(manifest), notes=[(one.feature, learner_words.note(one)) for one in feature_notes(manifest)],
+        "policy.html", key, "policy", history=history, lineage=figures.lineage(history.lines), wanted=number,
+        paged=before is not None, race=_race(manifest),
+        notes=[(each.feature, learner_words.note(each)) for each in feature_notes(manifest)],
     )  # fmt: skip
 
 
@@ -51,20 +49,16 @@ def _race(manifest: JsonObject) -> "_Race | None":
     report = learner_report(manifest)
     if report is None:
         return None
-    rows = [
-        Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
-        for one in report.best_first
-    ]
     choices = [
         ("", "the one that predicts best"),
         *((c.name, policy_words.candidate(c.name)) for c in report.candidates),
     ]
-    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), choices)
+    return _Race(report, figures.race(report), learner_words.reason(report), learner_words.memory(report), choices)
 
 
 class _Race(NamedTuple):
     report: LearnerReport
-    rows: list[Row]
+    figure: Figure
     reason: str
     memory: str
     choices: list[tuple[str, str]]  # of what may be pinned, with words
@@ -95,11 +89,8 @@ def compare_versions(key: str) -> str:
     at, arm = process(), request.args.get("arm", "")
     first, second = _number("first") or 0, _number("second") or 0
     comparison = model_history.compare(at.engine, at.settings, key, arm, first, second)
-    shown = comparison.actions[:SHOWN_ACTIONS]
-    return experiment_page(
-        "policy_compare.html", key, "policy", arm=arm, comparison=comparison, shown=shown, signed=signed,
-        changes=[Row(mean.action, mean.second - mean.first, strong=mean.second > mean.first) for mean in shown],
-    )  # fmt: skip
+    choices = figures.changed_choices(comparison)
+    return experiment_page("policy_compare.html", key, "policy", arm=arm, comparison=comparison, choices=choices)
 
 
 @page("/experiments/<key>/policy/rollback", "editor", ("GET", "POST"))

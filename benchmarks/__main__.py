@@ -3,6 +3,7 @@
 import argparse
 
 from benchmarks import (
+    auto_rates,
     batch,
     decide,
     events,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "memory": memory.measure,
     "events": events.measure,
     "units": units.measure,
+    "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.
 SIMULATIONS = {

@@ -12,6 +12,7 @@ from benchmarks import (
     learning_quality,
     memory,
     noise,
+    predicted,
     sequences,
     unit_coverage,
     units,
@@ -37,6 +38,7 @@ SIMULATIONS = {
     "noise": noise.measure,
     "whom": whom.measure,
     "learning_quality": learning_quality.measure,
+    "predicted": predicted.measure,
     "worlds": worlds.measure,
 }
 

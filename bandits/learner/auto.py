@@ -36,7 +36,7 @@ SCORED: Final = 5_000  # newest rows of a part that are scored
 SCORED_AT_ONCE: Final = 100  # rows between which scores fade
 SPARE_BLOCKS: Final = 8  # new actions that get a block between fits, beside as many as there were
 SAME: Final = 1e-9  # spread of rewards in [0, 1] below which they count as all equal
-START: Final = "linear+ca"  # serves until another is clearly better
+START: Final = "linear"  # serves until another is clearly better: the simplest, whose uncertainty is its own
 
 
 def untrained(incumbent: str = "", earlier: int = 0, pinned: str = "") -> bytes:

@@ -18,8 +18,7 @@ from typing import Final
 from bandits import slates, vw_model
 from bandits.distribution import FloatArray
 from bandits.examples import Example, TrainingDataError, checked
-from bandits.learner.columns import Columns
-from bandits.learner.encoder import LINES
+from bandits.learner.columns import LINES, Columns
 from bandits.learner.feature_stats import LogStats
 from bandits.learner.scaling import Scaler
 from bandits.learner.stats_file import stats_from_bytes, stats_to_bytes

@@ -49,7 +49,7 @@ class RewardScale(NamedTuple):
     def believable(self, predicted: FloatArray) -> FloatArray:
         """Predictions, held within a quarter of the range beyond any reward that was seen."""
         reach = 0.25 * (self.high - self.low)
-        return np.clip(predicted, self.low - reach, self.high + reach)
+        return np.minimum(np.maximum(predicted, self.low - reach), self.high + reach)
 
 
 UNSCALED: Final = RewardScale()

@@ -1,0 +1,20 @@
+"""A small twin of `python -m benchmarks.predicted`: the log of `auto` can value another policy."""
+
+import numpy as np
+
+from benchmarks.predicted import agrees, bandit, collect, weights
+
+
+def test_prediction_from_its_log_agrees_with_what_is_then_earned() -> None:
+    found = [agrees(collect(bandit(), seed, 300), seed) for seed in range(12)]
+    assert sum(found) >= 10  # 95% of many; fewer than 10 of 12 would happen to a right method in one of 50 worlds
+
+
+def test_its_largest_weights_are_no_worse_than_those_of_squarecb_at_equal_floors() -> None:
+    largest = {
+        name: np.mean(
+            [weights(collect(bandit(algorithm=name, exploration_floor=0.05), seed, 300)).max() for seed in range(4)]
+        )
+        for name in ("auto", "squarecb")
+    }
+    assert largest["auto"] <= largest["squarecb"]

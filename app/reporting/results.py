@@ -259,8 +259,7 @@ def _compute(
     )
     if segment is not None:
         return computed
-    started_at = experiment.started_at
-    days = 0.0 if started_at is None else (computation.as_of - started_at).total_seconds() / 86_400
+    days = (computation.as_of - (experiment.started_at or computation.as_of)).total_seconds() / 86_400
     decision = judge(config, computed, days)
     return computed.model_copy(update={"decision": decision, **_daily(computation, computed, before)})
 

@@ -8,6 +8,7 @@ from math import copysign
 from typing import Literal, NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
+from app.foundation.formats.intervals import IntervalDocument
 from app.reporting.documents.results import ComparisonLine, MetricResults, RuleVerdict, StoredResults
 
 # The words of each reason, on pages and in the API.
@@ -19,6 +20,8 @@ WORDS = {
     "better": "{arm} is better than {control} on {metric} (p {p:.2g}, valid at every look).",
     "worse": "{arm} is worse than {control} on {metric} (p {p:.2g}, valid at every look).",
     "trade": "{arm} is better on {better} and worse on {worse}, which both decide: a person has to weigh them.",
+    "leaning": "{arm} may be worse than {control} on {metric}: one look says so, not yet every look together.",
+    "preliminary": "Nothing is known of {metric} yet: no decision's window is over.",
     "time_is_up": "After {days:.1f} of at most {max_days:g} days no arm is shown to be better.",
     "nothing_shown": "No difference is shown yet at every look together.",
 }
@@ -46,6 +49,13 @@ class Shown(NamedTuple):
     def says(self, code: str) -> bool:
         """Whether it is ``better`` or ``worse``."""
         return self.reason.code == code
+
+
+class Doubt(NamedTuple):
+    """Why an arm may not ship yet."""
+
+    arm: str
+    reason: Reason
 
 
 class Ruling(NamedTuple):
@@ -87,29 +97,44 @@ def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reas
 
 
 def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[str, float] | None) -> Ruling:
-    """Ship an arm only when it is shown better on a primary metric and worse on no primary metric.
+    """Ship an arm only when it is shown better on a primary metric, and nothing speaks against it.
 
-    An arm that is shown both needs a person, who knows what each metric is worth.
+    An arm that is shown both better and worse needs a person, who knows what each metric is worth. So does an arm with
+    open doubts when the time is up: a gain is often shown some looks before a loss elsewhere is.
     """
     shown = [change for metric in results.primary() for change in _shown(metric, config.decision_rule.alpha)]
     better = {change.arm for change in shown if change.says("better")}
     worse = {change.arm for change in shown if change.says("worse")}
-    if better - worse:
-        winner = _winner(results, [change for change in shown if change.arm in better - worse])
+    doubts = [doubt for doubt in _doubts(results) if doubt.arm in better - worse]
+    free = better - worse - {doubt.arm for doubt in doubts}
+    if free:
+        winner = _winner(results, [change for change in shown if change.arm in free])
         changes = [change for change in shown if change.arm in better]
         return Ruling(
             "ship", winner, [change.reason for change in sorted(changes, key=lambda change: change.arm != winner)]
         )
-    reasons = [change.reason for change in shown]
-    if better:
+    reasons = [change.reason for change in shown] + list({doubt.reason.text: doubt.reason for doubt in doubts}.values())
+    if better and (time_is_up is not None or not doubts):
         arm = _winner(results, [change for change in shown if change.arm in better])
-        trades = [_trade(arm, shown) for arm in dict.fromkeys(change.arm for change in shown) if arm in better]
+        trades = [_trade(arm, shown) for arm in dict.fromkeys(change.arm for change in shown) if arm in better & worse]
         return Ruling("review", arm, trades + reasons)
     if time_is_up is not None:
         return Ruling("stop", None, [Reason("time_is_up", {**time_is_up}), *reasons])
     if worse and worse == {arm.key for arm in config.arms} - {results.control}:
         return Ruling("stop", results.control, reasons)
     return Ruling("keep_running", None, reasons or [Reason("nothing_shown", {})])
+
+
+def _doubts(results: StoredResults) -> Iterator[Doubt]:
+    """What forbids to ship an arm yet: a loss that one look shows, beyond the margin of a guardrail; windows still open."""
+    for metric in results.metrics:
+        for line in metric.comparisons if metric.role != "secondary" else ():
+            if _loses(metric, line, line.interval):
+                names: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name}
+                yield Doubt(line.arm, Reason("leaning", names))
+    for metric in results.primary():
+        if metric.preliminary:
+            yield from (Doubt(arm, Reason("preliminary", {"metric": metric.name})) for arm in results.units)
 
 
 def _trade(arm: str, shown: Sequence[Shown]) -> Reason:
@@ -158,14 +183,14 @@ def _crossed_guardrails(results: StoredResults) -> list[Reason]:
         for metric in results.metrics
         if metric.role == "guardrail"
         for line in metric.comparisons
-        if _crosses(metric, line)
+        if _loses(metric, line, line.always_valid.interval)
     ]
 
 
-def _crosses(metric: MetricResults, line: ComparisonLine) -> bool:
-    interval = line.always_valid.interval
+def _loses(metric: MetricResults, line: ComparisonLine, interval: IntervalDocument) -> bool:
+    """Whether an interval of the difference holds losses alone; of a guardrail, losses beyond its margin."""
     if interval.low is None or interval.high is None:
         return False
     best = metric.gain(interval.high if metric.direction == "increase" else interval.low)
-    margin = metric.min_effect * abs(metric.values().get(line.control) or 0.0)
-    return best < -margin
+    guarded = metric.min_effect if metric.role == "guardrail" else 0.0
+    return best < -guarded * abs(metric.values().get(line.control) or 0.0)

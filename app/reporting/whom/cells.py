@@ -12,11 +12,10 @@ from app.off_policy.log_table import LogTable
 from app.reporting.documents.whom import ActionInValue, ArmInValue, ChosenShare, FieldReport, FieldValue
 from experiments.logs.cuts import Cut
 from experiments.multiplicity import adjust
-from experiments.off_policy import by_value, unit_sums
+from experiments.off_policy import adaptive, by_value, unit_sums
 from experiments.off_policy.by_value import MIN_UNITS, Estimate, Log, Scores
 from experiments.results import missing
 
-PARTS = 20  # stretches of time, each with one weight
 MOST_ACTIONS = 6
 ALPHA = 0.05
 FloatArray = NDArray[np.float64]
@@ -43,7 +42,7 @@ class Cells:
     """The rows of a log with the scores of the listed actions and of the arms."""
 
     def __init__(self, late: LogTable, predictions: FloatArray, bounds: tuple[float, float]) -> None:
-        part = (np.arange(len(late)) * PARTS // len(late)).astype(np.int64)
+        part = adaptive.parts(len(late))
         self.log = by_value.checked(Log(late.logged, predictions, late.chosen, late.reward, late.unit, part, bounds))
         self._late = late
         self._arm = np.array([row.arm for row in late.rows])

@@ -55,10 +55,10 @@ LEDGER = (
 
 _TRAINING = "tests/learning/test_training.py::test_"
 ROUNDS = (
-    f"{_TRAINING}a_round_learns_each_decision_once_and_the_policy_follows_the_rewards",
-    f"{_TRAINING}decisions_are_learned_from_oldest_first_over_rounds_and_within_one",
-    f"{_TRAINING}an_open_window_is_not_learned_from",
-    f"{_TRAINING}a_late_reward_is_kept_and_marked_and_not_learned",
+    f"{_TRAINING}rounds_learn_each_decision_once_and_the_policy_prefers_rewarded_actions",
+    f"{_TRAINING}rounds_learn_the_oldest_decisions_first_and_keep_the_order_within_a_round",
+    f"{_TRAINING}a_decision_with_an_open_window_is_not_learned_from",
+    f"{_TRAINING}a_late_reward_is_stored_and_marked_but_not_learned_from",
     f"{_TRAINING}a_tampered_parent_stops_training_with_a_reason_and_loses_nothing",
     "tests/learning/test_withheld.py",
 )

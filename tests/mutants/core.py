@@ -60,6 +60,8 @@ ROUNDS = (
     f"{_TRAINING}a_decision_with_an_open_window_is_not_learned_from",
     f"{_TRAINING}a_late_reward_is_stored_and_marked_but_not_learned_from",
     f"{_TRAINING}a_tampered_parent_stops_training_with_a_reason_and_loses_nothing",
+    f"{_TRAINING}a_round_leaves_an_arm_to_the_process_that_trains_it",
+    f"{_TRAINING}a_round_of_an_arm_that_does_not_learn_settles_and_promotes_nothing",
     "tests/learning/test_withheld.py",
 )
 
@@ -69,6 +71,8 @@ CORE = (
     Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
     Target("experiments/off_policy/verdict.py", ("tests/experiments/test_verdict.py",)),
     Target("experiments/off_policy/intervals.py", ("tests/experiments/test_interval_formulas.py",)),
+    Target("experiments/off_policy/value_sequence.py", ("tests/experiments/test_value_sequence.py",)),
+    Target("experiments/off_policy/unit_sums.py", ("tests/experiments/test_unit_sum_formulas.py",)),
     Target("app/foundation/secrets.py", ("tests/foundation/test_secrets.py",)),
     Target(
         "app/foundation/group_commit.py",
@@ -108,6 +112,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "GroupCommit._take: if batch and (job.handler is not batch[-1].handler or rows + len(job.rows) > self._batch_rows):": (
             "all jobs of a batch have one handler"
         ),
+    },
+    "app/learning/training.py": {
+        "train_round: policy = _policy(configs, rows[-0].config_version, arm)": "an arm that has run keeps its policy",
+    },
+    "app/learning/store/training.py": {
+        "rounds_of: ends = [-1, *accumulate(sizes)] if sizes is not None else _ALL": "positions begin with 0",
+    },
+    "experiments/off_policy/unit_sums.py": {
+        "kish: largest = float(np.abs(x).max(initial=-1.0))": "only without units, and then there is nothing to scale",
     },
     "experiments/off_policy/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",

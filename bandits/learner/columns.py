@@ -48,9 +48,9 @@ class Columns:
             if name not in tokens.numbers and column in at:
                 row[at[column]] = 1.0
         for word in tokens.words:
-            place = at.get(word)
-            if place is not None:
-                row[place] = 1.0
+            index = at.get(word)
+            if index is not None:
+                row[index] = 1.0
         return row
 
     def words(self, tokens: Tokens) -> list[str]:

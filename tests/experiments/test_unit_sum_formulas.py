@@ -84,6 +84,9 @@ def test_the_fewer_degrees_of_freedom_count() -> None:
     assert unit_sums.degrees_of_freedom(alike) == pytest.approx(6.0)
     two_values = UnitSums(np.tile([0.0, 1.0], 5), np.ones(10))  # a kurtosis of 1, the least there is
     assert unit_sums.degrees_of_freedom(two_values) == pytest.approx(10.0)
+    sums = _units(1)
+    faint = UnitSums(sums.amount * 1e-100, sums.weight)
+    assert unit_sums.degrees_of_freedom(faint) == pytest.approx(_parts(sums)[2])
     rare = UnitSums(np.array([1.0, *np.zeros(19)]), np.ones(20))
     assert unit_sums.degrees_of_freedom(rare) == pytest.approx(_parts(rare)[2])
     assert (unit_sums.degrees_of_freedom(rare) or inf) < 3

@@ -121,6 +121,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "experiments/off_policy/unit_sums.py": {
         "kish: largest = float(np.abs(x).max(initial=-1.0))": "only without units, and then there is nothing to scale",
+        "_freedom: return min(2 * len(pulls) / max(kurtosis - 1, 1.000000001), unequal)": (
+            "a kurtosis below 3 gives more degrees than there are units, of which unequal has at most as many"
+        ),
     },
     "experiments/off_policy/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",

@@ -149,6 +149,8 @@ def test_too_few_units_leave_every_possible_value() -> None:
     two = UnitSums(np.array([1.0, 2.0]), np.array([4.0, 4.0]))
     made = unit_sums.one_look(two, (-1.0, 3.0))
     assert (*made[:2], made.note) == (-1.0, 3.0, unit_sums.TOO_FEW)
+    six = unit_sums.one_look(UnitSums(np.tile([0.0, 1.0], 3), np.ones(6)), UNIT)
+    assert six.note == unit_sums.TOO_FEW
     for bounds in (UNBOUNDED, (0.0, inf), (-inf, 1.0)):
         assert unit_sums.one_look(two, bounds).reason == unit_sums.TOO_FEW
 
@@ -162,7 +164,7 @@ def test_units_that_are_alike_at_an_end_bound_the_share_of_others() -> None:
     alike = UnitSums(np.full(20, 0.5), np.ones(20))
     for bounds in ((0.0, inf), (-inf, 1.0)):
         assert unit_sums.one_look(alike, bounds).reason == unit_sums.NO_DIFFERENCE
-    for off, ends in ((2e-9, (-1.0, 3.0)), (5e-9, (-1.0, 3.0))):  # a billionth of the range is 4e-9
+    for off, ends in ((3e-9, (-1.0, 3.0)), (5e-9, (-1.0, 3.0))):  # a billionth of the range is 4e-9
         near = off < 4e-9
         made = unit_sums.one_look(UnitSums(np.full(20, -1.0 + off), np.ones(20)), (-1.0, 3.0), 0.1)
         assert made[:2] == pytest.approx((-1.0, -1.0 + reach) if near else ends)
@@ -183,6 +185,8 @@ def test_a_difference_is_welchs_with_these_errors_and_freedoms(alpha: float) -> 
     assert made[:2] == pytest.approx((gap - half, gap + half))
     if alpha == 0.05:
         assert unit_sums.independent_difference(first, second) == made
+    alike = UnitSums(np.ones(5), np.ones(5))
+    assert unit_sums.independent_difference(alike, alike).reason == unit_sums.NO_DIFFERENCE
     for broken in (UnitSums(np.ones(1), np.ones(1)), UnitSums(np.zeros(2), np.zeros(2))):
         for pair in ((first, broken), (broken, second)):
             made = unit_sums.independent_difference(*pair)
@@ -228,7 +232,8 @@ def test_a_value_without_spread_has_no_p_value() -> None:
 
 def test_the_sequence_opens_at_ten_units_and_fifteen_with_rewards_and_with_shortfalls() -> None:
     def of(rewarded: float, others: float) -> UnitSums:
-        return UnitSums(np.r_[np.full(int(rewarded), 3.0), np.full(int(others), -1.0)], np.ones(int(rewarded + others)))
+        amount = np.r_[np.full(int(rewarded), 6.0), np.full(int(others), -2.0)]
+        return UnitSums(amount, np.full(len(amount), 2.0))
 
     bounds = (-1.0, 3.0)
     assert unit_sums.shut(of(15, 15), bounds) == ""

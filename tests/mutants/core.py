@@ -71,7 +71,7 @@ CORE = (
     Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
     Target("experiments/off_policy/verdict.py", ("tests/experiments/test_verdict.py",)),
     Target("experiments/off_policy/intervals.py", ("tests/experiments/test_interval_formulas.py",)),
-    Target("experiments/off_policy/value_sequence.py", ("tests/experiments/test_value_sequence.py",)),
+    Target("experiments/off_policy/value_sequence.py", ("tests/experiments/test_value_sequence_formulas.py",)),
     Target("experiments/off_policy/unit_sums.py", ("tests/experiments/test_unit_sum_formulas.py",)),
     Target("app/foundation/secrets.py", ("tests/foundation/test_secrets.py",)),
     Target(
@@ -124,6 +124,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_freedom: return min(2 * len(pulls) / max(kurtosis - 1, 1.000000001), unequal)": (
             "a kurtosis below 3 gives more degrees than there are units, of which unequal has at most as many"
         ),
+        "one_look: if float(scores.factors @ scores.pulls ** 2) < NO_SPREAD:": "no sum is exactly 1e-24",
+        "independent_difference: if sum(variances) < NO_SPREAD:": "no sum is exactly 1e-24",
+        "always_valid_p: if spread < NO_SPREAD:": "no sum is exactly 1e-24",
+        "_alike: if abs(value - low) < ROUNDING * (high - low):": "no value is exactly a billionth of the range away",
+        "_alike: if abs(value - high) < ROUNDING * (high - low):": "no value is exactly a billionth of the range away",
+        "_accepted: if isinf(squared) or curvature < 0:": "no curvature is exactly 0",
+        "independent_difference: freedom = sum(variances) ** 2 / sum((v ** 2 / df for v, (_, _, df) in zip(variances, known, "
+        "strict=False)))": "both have two sides",
     },
     "experiments/off_policy/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",

@@ -2,8 +2,9 @@
 
 This module turns JSON into policies, and reports everything that is wrong with a description.
 
-`bandits.parameters` lists the parameters of each algorithm. A policy with `slates` fills the slots of a composed message
-(`bandits.slates`); every algorithm but cover can.
+`bandits.parameters` lists the parameters of each algorithm. With `scaling`, each number of a context or an action is learned
+at its own scale (bandits/learner/scaled.py); Loopwise's own learners always do so. A policy with `slates` fills the slots of
+a composed message (`bandits.slates`); every algorithm but cover can.
 """
 
 from collections.abc import Mapping
@@ -75,6 +76,7 @@ class BanditPolicy:
     exploration_floor: float = DEFAULT_FLOOR
     slates: bool = False  # True: chooses per slot of a composed message; the floor is then mixed in per slot
     floor_start: float = 0.0  # where f begins, falling to exploration_floor with what is learned; 0: it does not fall
+    scaling: bool = False  # True: numbers at their own scale, learned from the log, for an algorithm of Vowpal Wabbit
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -85,9 +87,13 @@ class BanditPolicy:
             problems.append(Problem("/exploration_floor_start", "policy_floor_start", {"floor": floor}))
         if not isinstance(self.slates, bool):
             problems.append(Problem("/slates", "not_true_or_false"))
-        elif self.slates and (self.algorithm in NOT_FOR_SLATES or self.algorithm in LEARNERS):
+        elif self.slates and str(self.algorithm) in {*NOT_FOR_SLATES, *LEARNERS}:
             usable = [name for name in ALGORITHMS if name not in NOT_FOR_SLATES]
             problems.append(Problem("/algorithm", "policy_no_slates", {"algorithm": self.algorithm, "usable": usable}))
+        if not isinstance(self.scaling, bool):
+            problems.append(Problem("/scaling", "not_true_or_false"))
+        elif self.scaling and str(self.algorithm) in LEARNERS:
+            problems.append(Problem("/scaling", "policy_scaling", {"algorithm": self.algorithm}))
         if problems:
             raise PolicyError(problems)
         object.__setattr__(self, "parameters", MappingProxyType(complete))
@@ -97,11 +103,13 @@ class BanditPolicy:
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
 
-    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float, bool]]:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
-    def _rest(self) -> tuple[float, bool, float]:
-        return self.exploration_floor, self.slates, self.floor_start
+    def _rest(self) -> tuple[float, bool, float, bool]:
+        return self.exploration_floor, self.slates, self.floor_start, self.scaling
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -139,7 +147,9 @@ _FLOOR: Final = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "fixed": frozenset({"type", "action"}),
     "uniform": frozenset({"type"}),
-    "bandit": frozenset({"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates"}),
+    "bandit": frozenset(
+        {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
+    ),
 }
 
 
@@ -176,7 +186,7 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
-    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start)
+    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, obj.get("scaling", False))
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -193,6 +203,7 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         "exploration_floor": policy.exploration_floor,
         **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
+        **({"scaling": True} if policy.scaling else {}),
     }
 
 

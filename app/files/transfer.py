@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import MAX_ACTIONS, ExperimentConfig
-from app.files.log_files import Record, format_of, write
+from app.files.log_files import Record, format_of, skipped, write
 from app.files.records import AS_EXPORTED, LoggedAction, Mapping, read_decisions
 from app.files.refused import FileRefused
 from app.files.store import transfer
@@ -38,6 +38,7 @@ class Imported(NamedTuple):
     experiment: str
     decisions: int
     actions: int
+    skipped: dict[str, int]  # what the file holds beside decisions, by the reason for leaving it out
 
 
 class _Summary(NamedTuple):
@@ -93,7 +94,7 @@ def import_log(
         experiments.set_status(connection, experiment_id, "concluded", revision, f"Imported from {path.name}.")
         _store(connection, experiment_id, _to_store(path, format_, mapping, summary.actions), summary.rows, progress)
         platform.record_change(connection, actor="cli", kind="log_imported", experiment_id=experiment_id, after=plain)
-    return Imported(experiment_key, summary.rows, len(summary.actions))
+    return Imported(experiment_key, summary.rows, len(summary.actions), skipped(path, format_))
 
 
 def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | None = None) -> int:

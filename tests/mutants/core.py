@@ -133,6 +133,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "independent_difference: freedom = sum(variances) ** 2 / sum((v ** 2 / df for v, (_, _, df) in zip(variances, known, "
         "strict=False)))": "both have two sides",
     },
+    "experiments/off_policy/value_sequence.py": {
+        "excludes: return max(sides) > threshold": "no capital is exactly the threshold",
+        "_least_mean: if _log_capital(bets, rows, 0.0) < threshold:": "then the root is 0 as well",
+        "_least_mean: if _log_capital(bets, rows, 1.0) > threshold:": "then the root is 1 as well",
+        "_least_mean: return float(optimize.brentq(lambda mean: _log_capital(bets, rows, mean) - threshold, -1.0, 1.0, "
+        "xtol=1e-14))": "there is one root, and it lies between 0 and 1",
+        "_least_mean: return float(optimize.brentq(lambda mean: _log_capital(bets, rows, mean) - threshold, 0.0, 2.0, "
+        "xtol=1e-14))": "there is one root, and it lies between 0 and 1",
+    },
     "experiments/off_policy/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",
     },

@@ -144,8 +144,7 @@ def serving(model: Serving | None) -> str:
     """Say which model version serves, how old it is and what it learned from."""
     if model is None or model.number == 0:
         return "No model was trained yet: the first is, when rewards have come in."
-    trained = f"Version {model.number} serves, trained {roughly_ago(model.created_at)}"
-    text = f"{trained} on {plural(model.examples, 'decision')}."
+    text = f"Version {model.number} serves, trained {roughly_ago(model.created_at)} on {plural(model.examples, 'decision')}."
     return text if model.problem is None else f"{text} The newest round does not serve: {model.problem}."
 
 

@@ -20,6 +20,7 @@ from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
 from app.foundation.api import answers
 from app.foundation.api.respond import as_json, request_document
 from app.foundation.errors import Forbidden
+from app.foundation.fields import JsonObject
 from app.foundation.ids import new_id
 from app.learning import rewards
 from app.learning.reward_request import RewardRequest
@@ -94,7 +95,7 @@ def rank(body: RankRequest) -> Response:
     asked_request = DecideRequest(
         experiment=experiment.key,
         unit_id=body.eventId or new_id(),  # that service knows no units: each event is its own
-        context={"context": body.contextFeatures},
+        context=_context(experiment, body.contextFeatures),
         actions=actions,
         excluded_actions=body.excludedActions,
         decision_id=body.eventId,
@@ -110,6 +111,13 @@ def rank(body: RankRequest) -> Response:
     return as_json(
         {"ranking": ranking, "eventId": answer["decision_id"], "rewardActionId": answer["action"]["id"]}, 201
     )
+
+
+def _context(experiment: Experiment, features: list[Any]) -> JsonObject:
+    """The context of a call. Declared fields stand at its top, where declarations look for them."""
+    if experiment.config.context_fields is None:
+        return {"context": features}
+    return {name: value for part in features if isinstance(part, dict) for name, value in part.items()}
 
 
 @blueprint.post("/events/<path:event_id>/reward")

@@ -148,7 +148,7 @@ def _metric(
         window_s=None,
         source=spec.source.model_dump(mode="json"),
         arms=values,
-        comparisons=[one.line for one in compared],
+        comparisons=[pair.line for pair in compared],
         lineages=lineages_lines(config, compared),
     )
 

@@ -49,13 +49,13 @@ class Columns:
             known = self._numbers.get(name)
             if known is not None:
                 row[known[0]] = known[1].scaled(value)
-        for name, place in self._missing_at:
+        for name, index in self._missing_at:
             if name not in numbers:
-                row[place] = 1.0
+                row[index] = 1.0
         for word in tokens.words:
-            place = self._at.get(word, 0)
-            if place:
-                row[place] = 1.0
+            index = self._at.get(word, 0)
+            if index:
+                row[index] = 1.0
         return row
 
     def words(self, tokens: Tokens) -> list[str]:

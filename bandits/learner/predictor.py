@@ -101,13 +101,13 @@ class AutoPredictor:
 
     def _actions(self, lines: tuple[str, ...]) -> "_Actions":
         """What is the same in every decision among these actions. Kept for a few sets of them."""
-        found = self._sets.get(lines)
-        if found is None:
-            found = self._prepared(lines)
+        prepared = self._sets.get(lines)
+        if prepared is None:
+            prepared = self._prepared(lines)
             while len(self._sets) >= MOST_SETS:
                 self._sets.pop(next(iter(self._sets)), None)
-            self._sets[lines] = found
-        return found
+            self._sets[lines] = prepared
+        return prepared
 
     def _prepared(self, lines: tuple[str, ...]) -> "_Actions":
         scaled = [self._encoder.action_line(line) for line in lines] if self._scorer is not None else []

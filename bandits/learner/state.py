@@ -100,10 +100,10 @@ class State:
                 {
                     "name": name,
                     "loss": mean if scored else None,
-                    "lead": self.race.lead(place) if scored else None,
-                    "error": self.race.error(place) if scored else None,
+                    "lead": self.race.lead(index) if scored else None,
+                    "error": self.race.error(index) if scored else None,
                 }
-                for place, (name, mean) in enumerate(zip(self.race.names, means, strict=True))
+                for index, (name, mean) in enumerate(zip(self.race.names, means, strict=True))
             ],
             "scored": self.race.weight,
             "noise": self.noise,

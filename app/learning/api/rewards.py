@@ -1,5 +1,7 @@
 """Routes for rewards, feedback and activations."""
 
+from collections.abc import Mapping
+
 from flask import Response
 
 from app.accounts.api.auth import caller, needs
@@ -21,7 +23,7 @@ __all__ = ["blueprint"]  # these routes join those of app.deciding.api
 def reward(body: RewardRequest) -> Response:
     """Report what a decision was worth. 201: stored now. 200: the receipt of the same event."""
     (receipt,) = rewards.reward(runtime(), caller(), [body])
-    return as_json(receipt.answer, 201 if receipt.created else 200)
+    return _receipt(receipt.answer, receipt.created)
 
 
 @blueprint.post("/rewards/batch", responses={200: answers.RewardBatchAnswer, 201: answers.RewardBatchAnswer})
@@ -29,8 +31,8 @@ def reward(body: RewardRequest) -> Response:
 def reward_batch(body: RewardBatch) -> Response:
     """Up to 1,000 rewards in one commit: all, or none. 201: at least one is new."""
     receipts = rewards.reward(runtime(), caller(), body.rewards)
-    created = any(receipt.created for receipt in receipts)
-    return as_json({"rewards": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    document = {"rewards": [receipt.answer for receipt in receipts]}
+    return _receipt(document, any(receipt.created for receipt in receipts))
 
 
 @blueprint.post("/feedback", responses={200: answers.FeedbackAnswer, 201: answers.FeedbackAnswer})
@@ -38,7 +40,7 @@ def reward_batch(body: RewardBatch) -> Response:
 def feedback(body: FeedbackRequest) -> Response:
     """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
     (receipt,) = feedback_service.feedback(runtime(), caller(), [body])
-    return as_json(receipt.answer, 201 if receipt.created else 200)
+    return _receipt(receipt.answer, receipt.created)
 
 
 @blueprint.post("/feedback/batch", responses={200: answers.FeedbackBatchAnswer, 201: answers.FeedbackBatchAnswer})
@@ -46,8 +48,8 @@ def feedback(body: FeedbackRequest) -> Response:
 def feedback_batch(body: FeedbackBatch) -> Response:
     """Up to 1,000 answers in one commit: all, or none. 201: at least one is new."""
     receipts = feedback_service.feedback(runtime(), caller(), body.feedback)
-    created = any(receipt.created for receipt in receipts)
-    return as_json({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    document = {"feedback": [receipt.answer for receipt in receipts]}
+    return _receipt(document, any(receipt.created for receipt in receipts))
 
 
 @blueprint.post("/decisions/<path:decision_id>/activate", responses={200: answers.ActivationAnswer})
@@ -55,3 +57,8 @@ def feedback_batch(body: FeedbackBatch) -> Response:
 def activate(path: DecisionPath) -> Response:
     """A deferred decision was shown: its reward window opens now. Without this it is never learned from."""
     return as_json(rewards.activate(runtime(), caller(), path.decision_id))
+
+
+def _receipt(document: Mapping[str, object], created: bool) -> Response:
+    """201: something was stored now. 200: all of it was known."""
+    return as_json(document, 201 if created else 200)

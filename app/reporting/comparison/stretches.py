@@ -55,16 +55,16 @@ def _normalised(given: Mapping[str, float]) -> dict[str, float]:
 
 def ends(stretches: Sequence[Stretch], arms: Sequence[str]) -> Ends:
     """Until when units that were first seen in each stretch count, for these arms: as long as all of them get units."""
-    found: list[int] = []
+    ends: list[int] = []
     end = 0
     for index in reversed(range(len(stretches))):
         if not all(arm in stretches[index].shares for arm in arms):
             end = 0
-            found.append(0)
+            ends.append(0)
             continue
         end = end or index + 1
-        found.append(end)
-    return Ends(tuple(reversed(found)))
+        ends.append(end)
+    return Ends(tuple(reversed(ends)))
 
 
 def chance(stretches: Sequence[Stretch], pair: tuple[str, str], first: int, end: int) -> float:

@@ -109,7 +109,7 @@ class Cells:
         return by_value.value(self.log, way.scores, inside, ALPHA)
 
     def _action(self, action: _Action, rows: Rows, control: _Way | None, learning: Sequence[str]) -> ActionInValue:
-        found, inside = self._estimate(action.way, rows), rows & action.gap.could
+        estimate, inside = self._estimate(action.way, rows), rows & action.gap.could
         gap = Estimate(None, missing("the control could not choose in these decisions"), 0.0)
         if control is not None and inside.any():
             sides = action.way.scores, control.scores, action.gap.scores
@@ -117,9 +117,9 @@ class Cells:
         return ActionInValue(
             action=action.name,
             chosen=[share for arm in learning for share in self._share(action, arm, rows)],
-            value=found.value,
-            interval=document_of(found.interval),
-            effective_units=found.units,
+            value=estimate.value,
+            interval=document_of(estimate.interval),
+            effective_units=estimate.units,
             difference=gap.value,
             difference_interval=document_of(gap.interval),
             p_value=gap.p_value,
@@ -140,8 +140,8 @@ class Cells:
         return [ChosenShare(arm=arm, share=share, interval=document_of(interval))]
 
 
-def _arm(arm: str, found: Estimate) -> ArmInValue:
-    return ArmInValue(arm=arm, value=found.value, interval=document_of(found.interval))
+def _arm(arm: str, estimate: Estimate) -> ArmInValue:
+    return ArmInValue(arm=arm, value=estimate.value, interval=document_of(estimate.interval))
 
 
 def _adjusted(reports: list[FieldReport]) -> list[FieldReport]:

@@ -132,7 +132,7 @@ def _figures(window: windows.Window, config: ExperimentConfig, learning: list[st
     predicted = features.predict(early, late, bounds, window.configs)
     cells = Cells(late, predicted.table, bounds)
     importance = features.described(late, predicted)
-    order = {line.feature: place for place, line in enumerate(importance) if line.side == "context"}
+    order = {line.feature: position for position, line in enumerate(importance) if line.side == "context"}
     fields = cells.fields(windows.cuts(late, config.segments), config.control.key, learning)
     return {
         "window": _window(late, window.limit),

@@ -39,9 +39,9 @@ def reason(report: LearnerReport) -> str:
     )
 
 
-def note(found: FeatureNote) -> str:
+def note(feature: FeatureNote) -> str:
     """Say what was found about a feature."""
-    return f"{NOTES[found.code]} (of the {found.line})"
+    return f"{NOTES[feature.code]} (of the {feature.line})"
 
 
 def memory(report: LearnerReport) -> str:

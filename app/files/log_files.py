@@ -24,6 +24,7 @@ FIELDS: Final = (
     "decided_at",
     "unit_id",
     "arm",
+    "arm_probability",
     "policy_version",
     "context",
     "actions",
@@ -276,7 +277,7 @@ def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> int:
-    types = {"propensity": pa.float64(), "reward": pa.float64(), "policy_version": pa.int64()}
+    types = dict.fromkeys(("arm_probability", "propensity", "reward"), pa.float64()) | {"policy_version": pa.int64()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in FIELDS])
     count, part = 0, []
     with pq.ParquetWriter(path, schema) as writer:

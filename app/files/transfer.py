@@ -110,11 +110,14 @@ def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | N
 
 def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
     features: dict[int, JsonObject] = {}
+    shares: dict[int, dict[str, float]] = {}
     for row in transfer.settled(connection, experiment_id):
         if row.config_version not in features:
-            config = experiments.config_of(connection, experiment_id, row.config_version)
-            actions = ExperimentConfig.model_validate(config).all_actions()
-            features[row.config_version] = {action.id: action.features for action in actions}
+            config = ExperimentConfig.model_validate(
+                experiments.config_of(connection, experiment_id, row.config_version)
+            )
+            features[row.config_version] = {action.id: action.features for action in config.all_actions()}
+            shares[row.config_version] = {arm.key: arm.share for arm in config.arms}
         own = features[row.config_version]
         if row.actions is not None:
             own = {action["id"]: action.get("features", {}) for action in row.actions}
@@ -123,6 +126,7 @@ def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
             "decided_at": row.decided_at.isoformat(),
             "unit_id": row.unit_id,
             "arm": row.arm,
+            "arm_probability": shares[row.config_version][row.arm],
             "policy_version": row.policy_version,
             "context": row.context,
             "actions": [{"id": name, "features": own.get(name, {})} for name in row.eligible],

@@ -68,7 +68,8 @@ def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: P
         assert new["decision_id"].endswith(str(old["decision_id"]))
         if "arm" in new:
             assert (new["arm"], int(new["policy_version"])) == ("imported", 0)
-        renamed = ("decision_id", "arm", "policy_version")
+            assert float(old["arm_probability"]) == {"learned": 0.6, "control": 0.4}[old["arm"]]
+        renamed = ("decision_id", "arm", "arm_probability", "policy_version")
         assert {k: v for k, v in new.items() if k not in renamed} == {k: v for k, v in old.items() if k not in renamed}
     source, copy = lab.outcomes(log), lab.outcomes(f"copy-{kind}")
     for column in ("unit_id", "reward", "propensity", "decided_at", "context"):

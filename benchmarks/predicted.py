@@ -2,8 +2,8 @@
 
 In each run a policy decides and learns 400 times in a world of three actions. From that log alone the value of another policy
 is predicted, doubly robust, with predictions of rewards from earlier rounds only; that policy is also played. Prediction and
-play agree if the 95% interval of their difference covers 0. The other policy takes the best action four times of five, and each other one
-once in ten. Largest weights are those of the other policy on the log, at equal floors.
+play agree if the 95% interval of their difference covers 0. The other policy takes the best action four times of five, and
+each other one once in ten. Largest weights are those of the other policy on the log, at equal floors.
 """
 
 import sys

@@ -1,14 +1,15 @@
 """Vowpal Wabbit's arguments for a policy.
 
 This module must never pass on text that came from outside: VW options can read and write files, so every argument is
-written from the tables here and in `bandits.policy`.
+written from the tables here and in `bandits.parameters`.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, cast
 
-from bandits.policy import ALGORITHMS, COMMON, INTERACTIONS, BanditPolicy
+from bandits.parameters import ALGORITHMS, COMMON, INTERACTIONS
+from bandits.policy import BanditPolicy
 
 SEED: Final = 17
 

@@ -7,7 +7,7 @@ nothing here reads a random generator.
 import hmac
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -78,13 +78,18 @@ def assign(salt: bytes, unit_id: str, shares: Mapping[str, float]) -> str:
     """
     if not all(0.0 <= share < math.inf for share in shares.values()) or not any(shares.values()):
         raise DistributionError(f"shares must be finite, not negative and not all 0: {dict(shares)!r}")
+    return first_arm(arm_draws(salt, unit_id, [arm for arm, share in shares.items() if share > 0.0]), shares)
+
+
+def arm_draws(salt: bytes, unit_id: str, arms: Iterable[str]) -> dict[str, float]:
+    """The unit's keyed exponential of rate 1 for each arm. They never change, so `first_arm` may use them for any shares."""
     unit = unit_id.encode()
-    first = {
-        arm: -math.log1p(-_keyed_uniform(salt, b"arm\0%d\0%b%b" % (len(unit), unit, arm.encode()))) / share
-        for arm, share in shares.items()
-        if share > 0.0
-    }
-    return min(first, key=first.__getitem__)
+    return {arm: -math.log1p(-_keyed_uniform(salt, b"arm\0%d\0%b%b" % (len(unit), unit, arm.encode()))) for arm in arms}
+
+
+def first_arm(draws: Mapping[str, float], shares: Mapping[str, float]) -> str:
+    """The arm with a positive share whose draw, divided by its share, is the smallest: the unit's arm."""
+    return min((arm for arm, share in shares.items() if share > 0.0), key=lambda arm: draws[arm] / shares[arm])
 
 
 def _keyed_uniform(salt: bytes, message: bytes) -> float:

@@ -42,13 +42,17 @@ def write_examples(path: Path, examples: Iterable[Example], *, as_slates: bool) 
 
     Raises `TrainingDataError` on the first example that cannot be learned.
     """
-    text_of = _slates_text if as_slates else checked_text
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
-            file.write(text_of(count, example))
+            file.write(checked(count, example, as_slates=as_slates))
             count += 1
     return count
+
+
+def checked(index: int, example: Example, *, as_slates: bool) -> str:
+    """The text of an example that can be learned. Raises `TrainingDataError` for any other."""
+    return _slates_text(index, example) if as_slates else checked_text(index, example)
 
 
 def _check_label(index: int, example: Example) -> None:

@@ -1,7 +1,7 @@
 """Models of every kind of learner: bytes in, a distribution or better bytes out.
 
-The functions dispatch on the policy's algorithm: `bandits.learner.auto` knows the learners that Loopwise adds,
-`bandits.vw_model` Vowpal Wabbit's own algorithms. The same inputs give the same bytes.
+The functions dispatch on the policy: `bandits.learner.auto` knows the learners that Loopwise adds, `bandits.vw_model`
+Vowpal Wabbit's own algorithms, `bandits.learner.scaled` these with scaled features. The same inputs give the same bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,9 @@ from typing import Protocol
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.examples import Example
-from bandits.learner import auto
+from bandits.learner import auto, scaled
 from bandits.learner.predictor import AutoPredictor
-from bandits.learner.state import State
+from bandits.learner.state import MOST_ROWS, State
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
 
 
@@ -39,12 +39,16 @@ class Predictor(Protocol):
 
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
-    return auto.untrained() if policy.rebuilds else vw_model.initial_model(policy)
+    if policy.rebuilds:
+        return auto.untrained()
+    return scaled.initial_model(policy) if policy.scaling else vw_model.initial_model(policy)
 
 
 def load_predictor(model_bytes: bytes, policy: BanditPolicy) -> Predictor:
     """A model loaded for serving. Raises `ModelError` when the bytes are damaged or do not fit the policy."""
-    return AutoPredictor(model_bytes, policy) if policy.rebuilds else vw_model.VwPredictor(model_bytes, policy)
+    if policy.rebuilds:
+        return AutoPredictor(model_bytes, policy)
+    return (scaled.ScaledPredictor if policy.scaling else vw_model.VwPredictor)(model_bytes, policy)
 
 
 def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]) -> bytes:
@@ -56,21 +60,41 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     """
     if policy.rebuilds:
         return auto.learn(parent_bytes, policy, examples)
+    if policy.scaling:
+        return scaled.learn(parent_bytes, policy, examples)
     return vw_model.learn(parent_bytes, policy, examples)
 
 
-def learn_from_nothing(policy: BanditPolicy, examples: Sequence[Example], incumbent: str, earlier: int) -> bytes:
+def learn_from_nothing(
+    policy: BanditPolicy, examples: Sequence[Example], incumbent: str, earlier: int, pinned: str = ""
+) -> bytes:
     """A model of a policy with `rebuilds` after a log, whatever it knew before. Raises `TrainingDataError` like `learn`.
 
     :param incumbent: the candidate that served; it serves on unless another is clearly better.
     :param earlier: decisions that count as learned and are not among the examples.
+    :param pinned: the candidate that a person pinned; "" for none.
     """
-    return auto.learn(auto.untrained(incumbent, earlier), policy, examples)
+    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, examples)
+
+
+def learn_onwards(parent_bytes: bytes, policy: BanditPolicy, log: Sequence[Example], new: int) -> bytes:
+    """The child after the newest `new` examples of a log, then fitted from nothing if it wants to be, as the service does.
+
+    :param log: what the parent and its ancestors learned, and then the new examples.
+    """
+    child = learn(parent_bytes, policy, log[len(log) - new :])
+    known = describe(child, policy)
+    if not known.get("wants_fit"):
+        return child
+    newest = log[-min(int(str(known["window"])), MOST_ROWS) :]
+    return learn_from_nothing(policy, newest, str(known["served"]), len(log) - len(newest))
 
 
 def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:
-    """What a person should know of a model of a policy with `rebuilds`; empty for other policies."""
-    return State.from_bytes(model_bytes).describe() if policy.rebuilds else {}
+    """What a person should know of a model of a policy with `rebuilds` or `scaling`; empty for other policies."""
+    if policy.rebuilds:
+        return State.from_bytes(model_bytes).describe()
+    return scaled.describe(model_bytes) if policy.scaling else {}
 
 
 def distribution(

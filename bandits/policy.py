@@ -2,39 +2,27 @@
 
 This module turns JSON into policies, and reports everything that is wrong with a description.
 
-Parameters of every algorithm:
-
-| parameter     | range        | default              | meaning                                                          |
-|---------------|--------------|----------------------|------------------------------------------------------------------|
-| learning_rate | 0.0001 - 10  | 0.5                  | size of the first updates (VW's adaptive, normalised steps)      |
-| power_t       | 0 - 1        | 0.5                  | how fast updates shrink: 0 never (drifting worlds), 1 fastest    |
-| l2            | 0 - 0.01     | 0                    | pull of the weights towards 0 at each update                     |
-| bits          | 10 - 22      | 18                   | 2^bits weights: fewer collisions, more memory (16 bytes each)    |
-| interactions  | names below  | `["context*action"]` | products of features that the model may use                      |
-
-Parameters of one algorithm:
-
-| algorithm      | parameter      | range       | default | meaning                                                        |
-|----------------|----------------|-------------|---------|----------------------------------------------------------------|
-| epsilon_greedy | epsilon        | 0 - 1       | 0.05    | share of decisions spread evenly; the rest takes the best      |
-| softmax        | lambda_        | 0 - 1000    | 10      | 0 is uniform; larger follows the predicted reward more sharply |
-| bag            | bags           | 2 - 32      | 5       | models on bootstrap samples; probability = share of votes      |
-| bag            | epsilon        | 0 - 1       | 0       | as above, mixed in after the votes                             |
-| cover          | policies       | 1 - 32      | 3       | policies that together cover the plausible actions             |
-| cover          | epsilon        | 0 - 1       | 0.05    | as above                                                       |
-| cover          | psi            | 0.01 - 10   | 1       | how much the policies must differ                              |
-| squarecb       | gamma_scale    | 0.1 - 10000 | 10      | larger explores less: p = 1 / (K + gamma * predicted gap)      |
-| squarecb       | gamma_exponent | 0 - 1       | 0.5     | gamma grows with (examples learned)^exponent                   |
-| regcb          | mellowness     | 0.00001 - 1 | 0.1     | width of the confidence bounds; larger explores more           |
-| first          | explore_first  | 0 - 1000000 | 100     | uniform until that many decisions are learned, then the best   |
-
-A policy with `slates` fills the slots of a composed message (bandits/slates.py); every algorithm but cover can.
+`bandits.parameters` lists the parameters of each algorithm. With `scaling`, each number of a context or an action is learned
+at its own scale (bandits/learner/scaled.py); Loopwise's own learners always do so. A policy with `slates` fills the slots of
+a composed message (`bandits.slates`); every algorithm but cover can.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
+
+from bandits.parameters import (
+    ALGORITHMS,
+    CANDIDATES,
+    COMMON,
+    DEFAULT_INTERACTIONS,
+    INTERACTIONS,
+    LEARNERS,
+    NOT_FOR_SLATES,
+    Parameter,
+    ParameterValue,
+)
 
 MIN_FLOOR: Final = 0.001
 DEFAULT_FLOOR: Final = 0.05
@@ -43,8 +31,6 @@ DEFAULT_FOR_SLATES: Final = "squarecb"
 # Where the floor of `auto` and `thompson` begins and where it ends. They explore by uncertainty, so little is needed for good.
 LEARNER_FLOORS: Final = (0.02, 0.01)
 FLOOR_HALVES_AFTER: Final = 100  # learned decisions until half of the way from the start to the end is done
-
-ParameterValue = int | float | str | tuple[str, ...]
 
 
 class Problem(NamedTuple):
@@ -63,71 +49,6 @@ class PolicyError(ValueError):
             "; ".join(f"{problem.path or '/'}: {problem.code} {dict(problem.params)}" for problem in problems)
         )
         self.problems = problems
-
-
-class Parameter(NamedTuple):
-    """One bounded number of a policy."""
-
-    option: str  # VW's name for it; "" when Loopwise itself acts on it
-    low: float  # smallest allowed value, inclusive
-    high: float  # largest allowed value, inclusive
-    default: int | float  # an int default makes it a whole-number parameter
-
-
-COMMON: Final[Mapping[str, Parameter]] = MappingProxyType(
-    {
-        "learning_rate": Parameter("learning_rate", 0.0001, 10.0, 0.5),
-        "power_t": Parameter("power_t", 0.0, 1.0, 0.5),
-        "l2": Parameter("", 0.0, 0.01, 0.0),
-        "bits": Parameter("bit_precision", 10, 22, 18),
-    }
-)
-ALGORITHMS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
-    {
-        "epsilon_greedy": {"epsilon": Parameter("epsilon", 0.0, 1.0, 0.05)},
-        "softmax": {"lambda_": Parameter("lambda", 0.0, 1000.0, 10.0)},
-        "bag": {
-            "bags": Parameter("bag", 2, 32, 5),
-            "epsilon": Parameter("epsilon", 0.0, 1.0, 0.0),
-        },
-        "cover": {
-            "policies": Parameter("cover", 1, 32, 3),
-            "epsilon": Parameter("epsilon", 0.0, 1.0, 0.05),
-            "psi": Parameter("psi", 0.01, 10.0, 1.0),
-        },
-        "squarecb": {
-            "gamma_scale": Parameter("gamma_scale", 0.1, 10_000.0, 10.0),
-            "gamma_exponent": Parameter("gamma_exponent", 0.0, 1.0, 0.5),
-        },
-        "regcb": {"mellowness": Parameter("mellowness", 0.00001, 1.0, 0.1)},
-        # VW's own --first counts predictions, in memory: the same model would answer an audit differently than it served.
-        # Loopwise counts learned decisions, which are part of the model's bytes, and VW stays greedy.
-        "first": {"explore_first": Parameter("", 0, 1_000_000, 100)},
-    }
-)
-# Loopwise's own learners (`bandits.learner`): Vowpal Wabbit only fits regressions for `auto`.
-_EXPLORATION: Final = Parameter("", 0.01, 2.0, 0.1)
-LEARNERS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
-    {"auto": {"exploration": _EXPLORATION}, "thompson": {"exploration": _EXPLORATION}}
-)
-CANDIDATES: Final = (
-    *("linear", "kernel", "shared", "ca", "cca", "linear+ca", "linear+cca"),
-    *("kernel+ca", "kernel+cca", "shared+ca", "shared+cca"),
-)
-# VW knows a namespace by its first letter: "c" and "a" are the only namespaces that encoding.py writes.
-INTERACTIONS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "context*action": "ca",
-        "context*context": "cc",
-        "action*action": "aa",
-        "context*context*action": "cca",
-        "context*action*action": "caa",
-    }
-)
-DEFAULT_INTERACTIONS: Final = ("context*action",)
-# Measured (python -m benchmarks.slates_lists): in an easy world, after 4,000 uniform decisions, the others are worth 0.86 to
-# 0.90 of 0.90, cover 0.54, where chance is worth 0.43.
-NOT_FOR_SLATES: Final = frozenset({"cover"})
 
 
 @dataclass(frozen=True)
@@ -155,6 +76,7 @@ class BanditPolicy:
     exploration_floor: float = DEFAULT_FLOOR
     slates: bool = False  # True: chooses per slot of a composed message; the floor is then mixed in per slot
     floor_start: float = 0.0  # where f begins, falling to exploration_floor with what is learned; 0: it does not fall
+    scaling: bool = False  # True: numbers at their own scale, learned from the log, for an algorithm of Vowpal Wabbit
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -165,9 +87,13 @@ class BanditPolicy:
             problems.append(Problem("/exploration_floor_start", "policy_floor_start", {"floor": floor}))
         if not isinstance(self.slates, bool):
             problems.append(Problem("/slates", "not_true_or_false"))
-        elif self.slates and (self.algorithm in NOT_FOR_SLATES or self.algorithm in LEARNERS):
+        elif self.slates and str(self.algorithm) in {*NOT_FOR_SLATES, *LEARNERS}:
             usable = [name for name in ALGORITHMS if name not in NOT_FOR_SLATES]
             problems.append(Problem("/algorithm", "policy_no_slates", {"algorithm": self.algorithm, "usable": usable}))
+        if not isinstance(self.scaling, bool):
+            problems.append(Problem("/scaling", "not_true_or_false"))
+        elif self.scaling and str(self.algorithm) in LEARNERS:
+            problems.append(Problem("/scaling", "policy_scaling", {"algorithm": self.algorithm}))
         if problems:
             raise PolicyError(problems)
         object.__setattr__(self, "parameters", MappingProxyType(complete))
@@ -177,11 +103,13 @@ class BanditPolicy:
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
 
-    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float, bool]]:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
-    def _rest(self) -> tuple[float, bool, float]:
-        return self.exploration_floor, self.slates, self.floor_start
+    def _rest(self) -> tuple[float, bool, float, bool]:
+        return self.exploration_floor, self.slates, self.floor_start, self.scaling
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -219,7 +147,9 @@ _FLOOR: Final = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "fixed": frozenset({"type", "action"}),
     "uniform": frozenset({"type"}),
-    "bandit": frozenset({"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates"}),
+    "bandit": frozenset(
+        {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
+    ),
 }
 
 
@@ -256,7 +186,7 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
-    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start)
+    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, obj.get("scaling", False))
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -273,6 +203,7 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         "exploration_floor": policy.exploration_floor,
         **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
+        **({"scaling": True} if policy.scaling else {}),
     }
 
 

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bandits.learner.scaled import inner_model
 from bandits.learner.state import State
-from bandits.model import initial_model, load_predictor
+from bandits.model import load_predictor
 from bandits.model_file import ModelError, read_header, read_weights, unseal
 from bandits.policy import BanditPolicy
-from bandits.vw_model import options_problem
+from bandits.vw_model import initial_model, options_problem
 
 # VW's float32 distributions miss 1 by up to 4e-6; more than this is damage.
 SUM_TOLERANCE = 1e-4
@@ -43,7 +44,7 @@ def check_model(
     if policy.rebuilds:
         return _check_learner(model_bytes, policy, canaries, trained=trained)
     try:
-        examples, payload = unseal(model_bytes)
+        examples, payload = unseal(inner_model(model_bytes) if policy.scaling else model_bytes)
         problem = options_problem(payload, policy)
         if problem:
             return ModelReport(False, (problem,), examples, 0)

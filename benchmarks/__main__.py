@@ -3,6 +3,7 @@
 import argparse
 
 from benchmarks import (
+    auto_rates,
     batch,
     decide,
     events,
@@ -11,6 +12,7 @@ from benchmarks import (
     learning_quality,
     memory,
     noise,
+    predicted,
     sequences,
     unit_coverage,
     units,
@@ -27,6 +29,7 @@ BENCHMARKS = {
     "memory": memory.measure,
     "events": events.measure,
     "units": units.measure,
+    "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.
 SIMULATIONS = {
@@ -35,6 +38,7 @@ SIMULATIONS = {
     "noise": noise.measure,
     "whom": whom.measure,
     "learning_quality": learning_quality.measure,
+    "predicted": predicted.measure,
     "worlds": worlds.measure,
 }
 

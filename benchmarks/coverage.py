@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import betting
+from benchmarks.coverage_actions import actions
 from benchmarks.coverage_alarms import false_alarms, lost_exposures
 from benchmarks.tally import Tally, print_tally
 from experiments import sequences, sums
@@ -241,6 +242,7 @@ def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: f
     weights = {
         "unweighted AIPW": np.ones_like(e),
         "StableVar": adaptive.stable_weights(e),
+        "by stretch": _by_stretch(e),
         "two-point": adaptive.two_point_weights(e, decay),
     }
     for name, h in weights.items():
@@ -254,16 +256,22 @@ def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: f
             tally.add(f"raw mean (not valid), arm {arm}", (of_arm.mean() - half, of_arm.mean() + half), truth[arm])
 
 
+def _by_stretch(e: Floats) -> Floats:
+    part = adaptive.parts(len(e))
+    return np.column_stack([adaptive.part_weights(1 / e[:, arm], part) for arm in range(e.shape[1])])
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--only", choices=("off_policy", "arms", "alarms", "lost"))
+    parser.add_argument("--only", choices=("off_policy", "arms", "actions", "alarms", "lost"))
     parser.add_argument("--rate", type=float, choices=sorted(ROWS))
     options = parser.parse_args()
     sections: dict[str, Callable[[], None]] = {
         "off_policy": lambda: _print_off_policy(options.runs, options.rate),
         "arms": lambda: _print_arms(options.runs),
+        "actions": lambda: _print_actions(options.runs),
         "alarms": lambda: _print_alarms(max(options.runs // 2, 1)),
         "lost": lambda: print(f"\n3% lost exposures found: {lost_exposures(max(options.runs // 20, 1)):.1%} of runs"),
     }
@@ -284,6 +292,15 @@ def _print_arms(runs: int) -> None:
     settings = [(policy, decay) for decay in (0.3, 0.7) for policy in ("epsilon_greedy", "thompson")]
     tallies = {f"{policy}, floor t^-{decay}": arms(policy, runs, decay=decay) for policy, decay in settings}
     print_tally(f"Arms of a bandit, 4,000 rounds, {runs} runs", tallies)
+
+
+def _print_actions(runs: int) -> None:
+    settings = [(2000, 0.1, 0.0), (4000, 0.2, 0.0), (4000, 0.3, 0.3), (20_000, 0.05, 0.0)]
+    tallies = {
+        f"{rows:,} rows, floor {floor:g}" + (f" t^-{decay:g}" if decay else ""): actions(rows, floor, decay, runs)
+        for rows, floor, decay in settings
+    }
+    print_tally(f"Actions of a learner that reads a context, {runs} runs", tallies)
 
 
 def _print_alarms(runs: int) -> None:

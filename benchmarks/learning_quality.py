@@ -6,9 +6,11 @@ the platform's own code with default settings and raw features. LinUCB, linear T
 standardised features, the future's mean and spread included. "VW" is the best of squarecb, regcb and epsilon_greedy.
 
 The second table is of worlds that change or are hard: what a policy earns between uniform (0) and always the best action (1).
+`python -m benchmarks.learning_quality NAME ...` measures only these sets and worlds.
 """
 
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -161,12 +163,21 @@ def shares(name: str, made: World, used: BanditPolicy, seed: int) -> list[float]
     return [float((got[a:b] - even[a:b]).sum() / (best[a:b] - even[a:b]).sum()) for a, b in made.parts]
 
 
-def measure() -> None:
-    """Print both tables as Markdown."""
+def measure(names: Sequence[str] = ()) -> None:
+    """Print both tables as Markdown, or the rows of these sets and worlds."""
+    sets = [name for name in [*SETS, *MORE_SETS] if name in names or not names]
+    worlds = [name for name in WORLDS if name in names or not names]
+    if sets:
+        _print_sets(sets)
+    if worlds:
+        _print_worlds(worlds)
+
+
+def _print_sets(names: Sequence[str]) -> None:
     print("| set | actions | LinUCB | LinTS | VW | squarecb | thompson | auto | auto's lead |")
     print("|---|---|---|---|---|---|---|---|---|")
     leads = []
-    for name in [*SETS, *MORE_SETS]:
+    for name in names:
         data = load(name)
         table = standardised(data.columns)
         k = len(data.actions)
@@ -177,14 +188,21 @@ def measure() -> None:
         values = [*rivals, ours["squarecb"], ours["thompson"], ours["auto"]]
         print(f"| {name} | {k} | {' | '.join(f'{cell:.3f}' for cell in values)} | {leads[-1]:+.3f} |", flush=True)
     print(f"| mean | | | | | | | | {np.mean(leads):+.3f} |\n")
+
+
+def _print_worlds(names: Sequence[str]) -> None:
     print("| world | parts | " + " | ".join(OURS) + " | seconds of auto |\n|---|---|---|---|---|---|")
-    for name, make in WORLDS.items():
+    for name in names:
         cells: list[str] = []
         seconds: list[float] = []
         for used in OURS.values():
             began = time.perf_counter()
-            found = np.mean([shares(name, make(seed), used, seed) for seed in (1, 2)], axis=0)
+            found = np.mean([shares(name, WORLDS[name](seed), used, seed) for seed in (1, 2)], axis=0)
             seconds.append(time.perf_counter() - began)
             cells.append(", ".join(f"{share:.2f}" for share in found))
-        parts = ", ".join(f"{a}-{b}" for a, b in make(1).parts)
+        parts = ", ".join(f"{a}-{b}" for a, b in WORLDS[name](1).parts)
         print(f"| {name} | {parts} | {' | '.join(cells)} | {seconds[0]:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1:])

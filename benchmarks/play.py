@@ -12,8 +12,7 @@ import numpy as np
 from bandits.distribution import sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.learner.state import MOST_ROWS
-from bandits.model import Predictor, describe, distribution, initial_model, learn, learn_from_nothing, load_predictor
+from bandits.model import Predictor, distribution, initial_model, learn_onwards, load_predictor
 from bandits.policy import BanditPolicy
 
 ROUND = 100  # decisions that are learned at once
@@ -51,12 +50,7 @@ class Platform:
     def learn(self, examples: Sequence[Example]) -> None:
         """One round, and a refit if the model wants one."""
         self.log += examples
-        self.model = learn(self.model, self.policy, examples)
-        known = describe(self.model, self.policy)
-        if known and known["wants_fit"]:
-            newest = self.log[-min(int(str(known["window"])), MOST_ROWS) :]
-            earlier = len(self.log) - len(newest)
-            self.model = learn_from_nothing(self.policy, newest, str(known["served"]), earlier)
+        self.model = learn_onwards(self.model, self.policy, self.log, len(examples))
         if self._predictor is not None:
             self._predictor.close()
         self._predictor = load_predictor(self.model, self.policy)

@@ -84,7 +84,7 @@ class Rig:
         return orjson.loads(raw)
 
     def make_experiment(self, workload: Workload, key: str) -> None:
-        """Create and start an experiment with one squarecb arm for everybody."""
+        """Create and start an experiment with one learning arm for everybody."""
         self.call("/v1/experiments", workload.definition(key, WINDOW_S))
         self.call(f"/v1/experiments/{key}/start", {})
 

@@ -17,7 +17,8 @@ from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
 from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
-from bandits.policy import ALGORITHMS, NOT_FOR_SLATES, BanditPolicy
+from bandits.parameters import ALGORITHMS, NOT_FOR_SLATES
+from bandits.policy import BanditPolicy
 
 SLOTS, PARTS = 3, 5  # 125 combinations
 MOODS = ("curious", "tired", "hurried", "new")

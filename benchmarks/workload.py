@@ -10,10 +10,12 @@ FEATURES = 20
 class Workload:
     """Made-up requests, the same in every run."""
 
-    def __init__(self, actions: int = 10, *, seed: int = 1, bits: int = 18) -> None:
+    def __init__(self, actions: int = 10, *, seed: int = 1, bits: int = 18, algorithm: str = ALGORITHM) -> None:
         generator = random.Random(seed)
         self.actions = actions
-        self.bits = bits
+        self.policy: dict[str, Any] = {"type": "bandit", "algorithm": algorithm}
+        if algorithm == ALGORITHM:
+            self.policy["parameters"] = {"bits": bits}
         self.contexts = [_context(generator) for _ in range(4096)]
 
     def definition(self, key: str, window_s: float) -> dict[str, Any]:
@@ -22,11 +24,10 @@ class Workload:
             {"id": f"action {n}", "features": {"price": n / 7}, "payload": {"text": f"Offer {n}"}}
             for n in range(self.actions)
         ]
-        policy = {"type": "bandit", "algorithm": ALGORITHM, "parameters": {"bits": self.bits}}
         return {
             "key": key,
             "actions": listed,
-            "arms": [{"key": "learned", "share": 1.0, "policy": policy}],
+            "arms": [{"key": "learned", "share": 1.0, "policy": self.policy}],
             "reward": {"window_s": window_s},
         }
 

@@ -7,18 +7,8 @@ from bandits.learner.auto import MOST_TOKENS
 from bandits.learner.encoder import BUDGET
 from bandits.learner.race import HALF_LIFE
 from bandits.learner.state import MOST_ROWS
-from bandits.policy import (
-    ALGORITHMS,
-    CANDIDATES,
-    COMMON,
-    DEFAULT_FLOOR,
-    FLOOR_HALVES_AFTER,
-    INTERACTIONS,
-    LEARNER_FLOORS,
-    LEARNERS,
-    MIN_FLOOR,
-    Parameter,
-)
+from bandits.parameters import ALGORITHMS, CANDIDATES, COMMON, INTERACTIONS, LEARNERS, Parameter
+from bandits.policy import DEFAULT_FLOOR, FLOOR_HALVES_AFTER, LEARNER_FLOORS, MIN_FLOOR
 
 TEXT = (Path(__file__).parents[1] / "docs" / "policies.md").read_text(encoding="utf-8")
 

@@ -83,6 +83,8 @@ def import_(
     click.echo(
         f"{imported.decisions:,} decisions over {imported.actions:,} actions are in experiment {imported.experiment!r}."
     )
+    for reason, count in imported.skipped.items():
+        click.echo(f"Left out, {count:,} times: {reason}.")
 
 
 @click.command("export")

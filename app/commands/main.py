@@ -10,7 +10,7 @@ import click
 
 from app.commands.data import dump, export, import_, restore
 from app.commands.lazy import LAZY
-from app.commands.models import rebuild, rollback
+from app.commands.models import pin, rebuild, rollback
 from app.commands.shared import data_dir_option, engine_for, exported, folder, progress, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
@@ -247,5 +247,5 @@ def audit(data_dir: Path, experiment: str) -> None:
     sys.exit(0 if report.ok else 1)
 
 
-for command in (dump, restore, import_, export, users, rollback, rebuild, *LAZY):
+for command in (dump, restore, import_, export, users, rollback, rebuild, pin, *LAZY):
     main.add_command(command)

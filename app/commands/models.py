@@ -46,3 +46,20 @@ def rebuild(data_dir: Path, experiment: str, arm: str) -> None:
     if not done.promoted:
         click.echo(f"It did not pass its checks and does not serve: {'; '.join(done.problems)}", err=True)
         sys.exit(1)
+
+
+@click.command()
+@data_dir_option
+@click.argument("experiment")
+@click.argument("arm")
+@click.argument("candidate", default="")
+def pin(data_dir: Path, experiment: str, arm: str, candidate: str) -> None:
+    """Let CANDIDATE of the race of EXPERIMENT's ARM decide, whatever the race shows; without CANDIDATE, the race decides again.
+
+    It takes effect when the worker has learned the model again, which it does soon.
+    """
+    from app.learning import refit
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        refit.pin(engine, experiment, arm, candidate, "cli")
+    click.echo(f"{experiment}/{arm} will decide by {candidate or 'what its policy or the race chooses'}.")

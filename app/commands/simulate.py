@@ -53,7 +53,9 @@ def command(
             return
         loaded = [(name, world_files.load(name)) for name in _chosen(worlds, every)]
         answers = (
-            _live(data_dir, loaded, runs or 1, seed) if live else [_play(*one, runs or RUNS, seed) for one in loaded]
+            _live(data_dir, loaded, runs or 1, seed)
+            if live
+            else [_play(*world, runs or RUNS, seed) for world in loaded]
         )
     except WorldRefused as error:
         _fail(error)

@@ -57,6 +57,9 @@ class MessageRequest(DecideRequest):
     channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
 
 
+EXACT = 2**53  # whole numbers below have one value in every JSON reader
+
+
 class IdentifiedRequest(NamedTuple):
     """One request for a decision with its identity."""
 
@@ -74,7 +77,16 @@ class IdentifiedRequest(NamedTuple):
 def identify(request: DecideRequest, body: JsonObject) -> IdentifiedRequest:
     """Give a request its id, and the hash that distinguishes a retry from another request with the same id.
 
-    :param body: the request as parsed JSON; the order of keys does not matter.
+    :param body: the request as parsed JSON; the order of keys does not matter, and 1.0 is 1, as many writers of JSON have it.
     """
-    body_hash = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    body_hash = hashlib.sha256(orjson.dumps(_plain(body), option=orjson.OPT_SORT_KEYS)).hexdigest()
     return IdentifiedRequest(request, body_hash, request.decision_id or new_id(), body.get("actions"))
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """The same JSON with whole numbers written as such."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < EXACT else value
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -52,10 +52,12 @@ def race(manifest: JsonObject) -> Table:
     """Return the race of the learned arm's candidates: whose predictions, made before it learned, were best."""
     learner = manifest["learner"]
     table = _table("candidate", "squared error", "", title="The race: predictions before they were learned")
-    ranked = sorted(learner["candidates"], key=lambda one: one["loss"] if one["loss"] is not None else 9.0)
-    for one in ranked:
-        loss = "-" if one["loss"] is None else f"{one['loss']:.3f}"
-        table.add_row(one["name"], loss, "decides" if one["name"] == learner["served"] else "")
+    ranked = sorted(
+        learner["candidates"], key=lambda candidate: candidate["loss"] if candidate["loss"] is not None else 9.0
+    )
+    for candidate in ranked:
+        loss = "-" if candidate["loss"] is None else f"{candidate['loss']:.3f}"
+        table.add_row(candidate["name"], loss, "decides" if candidate["name"] == learner["served"] else "")
     return table
 
 

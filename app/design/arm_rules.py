@@ -63,7 +63,7 @@ def changed_lineages(old: Sequence[ArmSpec], new: Sequence[ArmSpec]) -> Iterator
     for name in {**before, **after}:
         members = after.get(name, [])
         if set(members) != set(before.get(name, [])) and (name in before or known & set(members)):
-            index = next((place for place, arm in enumerate(new) if arm.lineage_of == name), None)
+            index = next((index for index, arm in enumerate(new) if arm.lineage_of == name), None)
             path = "/arms" if index is None else f"/arms/{index}/lineage_of"
             yield FieldError(path, "lineage_fixed", {"lineage": name})
 

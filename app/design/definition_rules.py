@@ -199,6 +199,9 @@ def _people_problems(document: Json, parts: Parts, ids: set[str] | None, compose
     for index, cap in enumerate(fatigue.caps if fatigue else []):
         if ids is not None and cap.action is not None and cap.action not in ids:
             yield FieldError(f"/fatigue/caps/{index}/action", "unknown_action")
+    quiet = fatigue.quiet_hours if fatigue else None
+    if quiet and quiet.start == quiet.end:
+        yield FieldError("/fatigue/quiet_hours/end", "quiet_hours_of_no_length")
     retention = _NUMBER.of(document.get("retention_s"))
     if fatigue and retention is not None and retention < fatigue.lookback_s():
         yield FieldError("/retention_s", "retention_too_short", {"lookback": fatigue.lookback_s()})

@@ -25,6 +25,7 @@ WORDS = {
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
     "model_rebuild": "asked for a model to be rebuilt",
+    "model_pinned": "pinned which learner decides, or let the race decide again",
     "candidate_stored": "stored a candidate policy",
     "candidate_removed": "removed a candidate policy",
     "trigger_created": "created a trigger",

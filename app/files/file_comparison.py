@@ -1,6 +1,6 @@
 """The A/B report of a file of units, as plain JSON values. It needs no server.
 
-`app.files.file_columns` reads the file, `experiments.arms.ab_report` computes the statistics. This module must never use a
+`app.files.file_columns` reads the file, `experiments.ab_report` computes the statistics. This module must never use a
 database or a network.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from app.files.file_columns import located, read_columns
 from app.files.refused import FileRefused
-from experiments.arms import ab_report
+from experiments import ab_report
 from experiments.arms.arm_cells import Kind
 from experiments.arms.comparison import Comparison
 from experiments.results import Interval

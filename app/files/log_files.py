@@ -6,6 +6,7 @@ One record is one decision with its reward. Reading yields (position, record), a
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,6 +24,7 @@ FIELDS: Final = (
     "decided_at",
     "unit_id",
     "arm",
+    "arm_probability",
     "policy_version",
     "context",
     "actions",
@@ -114,9 +116,20 @@ def _undecodable(path: Path) -> int:
 def _read_parquet(path: Path) -> Iterator[tuple[str, Record]]:
     row = 0
     for batch in pq.ParquetFile(path).iter_batches(batch_size=5000):
-        for record in batch.to_pylist():
+        for record in _whole_microseconds(batch).to_pylist():
             row += 1
             yield f"row {row}", record
+
+
+def _whole_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Times in nanoseconds, which pandas writes, in the microseconds that the log holds."""
+    columns = [
+        column.cast(pa.timestamp("us", column.type.tz), safe=False)
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns"
+        else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -138,10 +151,34 @@ def _read_lines(path: Path) -> Iterator[tuple[str, Record]]:
 
 def _read_dsjson(path: Path) -> Iterator[tuple[str, Record]]:
     for position, record in _json_lines(path):
+        if no_decision(record):
+            continue
+        if isinstance(record, dict) and record.get("pdrop"):
+            raise FileRefused(
+                f"{path.name}, {position}: the log was thinned out (pdrop is {record['pdrop']}), so its means would be "
+                "wrong; write it again without dropping events"
+            )
         try:
             yield position, from_dsjson(record)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise FileRefused(f"{path.name}, {position}: not a dsjson event of Vowpal Wabbit: {error!r}") from None
+
+
+def no_decision(event: object) -> str | None:
+    """Why an event of a decision service is no decision with a reward, in words; null if it is one."""
+    if not isinstance(event, dict):
+        return None
+    if "c" not in event and "RewardValue" in event:
+        return "a reward of a decision that is not in the file"
+    never = event.get("_skipLearn") or (event.get("DeferredAction") and "_label_cost" not in event)
+    return "a decision that was deferred and never shown" if never else None
+
+
+def skipped(path: Path, kind: str) -> dict[str, int]:
+    """What a file holds beside decisions, counted by the reason for leaving it out."""
+    if kind != "dsjson":
+        return {}
+    return Counter(reason for _, event in _json_lines(path) if (reason := no_decision(event)))
 
 
 def from_dsjson(event: Record) -> Record:
@@ -240,7 +277,7 @@ def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> int:
-    types = {"propensity": pa.float64(), "reward": pa.float64(), "policy_version": pa.int64()}
+    types = dict.fromkeys(("arm_probability", "propensity", "reward"), pa.float64()) | {"policy_version": pa.int64()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in FIELDS])
     count, part = 0, []
     with pq.ParquetWriter(path, schema) as writer:

@@ -1,6 +1,7 @@
 """Turn each record of a log file into a logged decision. Every value is checked, and an error names its line."""
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,10 @@ from bandits.encoding import FeatureError, encode_action, encode_context
 
 SUM_TOLERANCE = 1e-6
 PROPENSITY_TOLERANCE = 1e-9
+
+
+# Codes lose what makes them different as numbers: leading zeros, underscores, and an "e" without a sign (12e4).
+_NUMBER = re.compile(r"|-?(0|[1-9]\d*)(\.\d*)?([eE][+-]\d+)?|-?(nan|inf|infinity)", re.IGNORECASE)
 
 
 class Mapping(NamedTuple):
@@ -54,19 +59,21 @@ def read_decisions(path: Path, kind: str, mapping: Mapping) -> Iterator[tuple[st
 
     :raises FileRefused: a value cannot be used; the error names the line.
     """
+    numbers = _number_columns(path, mapping) if kind == "csv" and mapping.context_columns else frozenset()
     for position, raw in read(path, kind):
-        decision = _Reader(path, position, raw, mapping).decision()
+        decision = _Reader(path, position, raw, mapping, numbers).decision()
         yield position, decision
 
 
 class _Reader:
     """Reads one record."""
 
-    def __init__(self, path: Path, position: str, raw: Record, mapping: Mapping) -> None:
+    def __init__(self, path: Path, position: str, raw: Record, mapping: Mapping, numbers: frozenset[str]) -> None:
         self._where = f"{path.name}, {position}"
         self._position = position
         self._raw = raw
         self._mapping = mapping
+        self._numbers = numbers  # context columns of a text file that hold numbers
 
     def decision(self) -> LoggedDecision:
         """:raises FileRefused: a value is missing or impossible."""
@@ -145,7 +152,7 @@ class _Reader:
         for column in self._mapping.context_columns:
             if column not in self._raw:
                 raise self._no_column(column)
-            context[column] = _plain(self._raw[column])
+            context[column] = _cell(self._raw[column]) if column in self._numbers else self._raw[column]
         return context
 
     def _actions(self) -> list[LoggedAction] | None:
@@ -203,11 +210,13 @@ def _has_nul(value: object) -> bool:
     return isinstance(value, list) and any(_has_nul(item) for item in value)
 
 
-def _plain(value: Any) -> Any:
-    """Convert a cell of a text file to a number if it is one."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
+def _number_columns(path: Path, mapping: Mapping) -> frozenset[str]:
+    """The context columns of a CSV file in which every cell is a number; one code, such as 01234, makes a column texts."""
+    numbers = {*mapping.context_columns}
+    for _, raw in read(path, "csv"):
+        numbers -= {name for name in numbers if not _NUMBER.fullmatch(raw.get(name, ""))}
+    return frozenset(numbers)
+
+
+def _cell(text: str) -> float | None:
+    return float(text) if text else None

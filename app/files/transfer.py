@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import MAX_ACTIONS, ExperimentConfig
-from app.files.log_files import Record, format_of, write
+from app.files.log_files import Record, format_of, skipped, write
 from app.files.records import AS_EXPORTED, LoggedAction, Mapping, read_decisions
 from app.files.refused import FileRefused
 from app.files.store import transfer
@@ -38,6 +38,7 @@ class Imported(NamedTuple):
     experiment: str
     decisions: int
     actions: int
+    skipped: dict[str, int]  # what the file holds beside decisions, by the reason for leaving it out
 
 
 class _Summary(NamedTuple):
@@ -93,7 +94,7 @@ def import_log(
         experiments.set_status(connection, experiment_id, "concluded", revision, f"Imported from {path.name}.")
         _store(connection, experiment_id, _to_store(path, format_, mapping, summary.actions), summary.rows, progress)
         platform.record_change(connection, actor="cli", kind="log_imported", experiment_id=experiment_id, after=plain)
-    return Imported(experiment_key, summary.rows, len(summary.actions))
+    return Imported(experiment_key, summary.rows, len(summary.actions), skipped(path, format_))
 
 
 def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | None = None) -> int:
@@ -109,11 +110,14 @@ def export_log(engine: Engine, experiment_key: str, path: Path, *, kind: str | N
 
 def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
     features: dict[int, JsonObject] = {}
+    shares: dict[int, dict[str, float]] = {}
     for row in transfer.settled(connection, experiment_id):
         if row.config_version not in features:
-            config = experiments.config_of(connection, experiment_id, row.config_version)
-            actions = ExperimentConfig.model_validate(config).all_actions()
-            features[row.config_version] = {action.id: action.features for action in actions}
+            config = ExperimentConfig.model_validate(
+                experiments.config_of(connection, experiment_id, row.config_version)
+            )
+            features[row.config_version] = {action.id: action.features for action in config.all_actions()}
+            shares[row.config_version] = {arm.key: arm.share for arm in config.arms}
         own = features[row.config_version]
         if row.actions is not None:
             own = {action["id"]: action.get("features", {}) for action in row.actions}
@@ -122,6 +126,7 @@ def _records(connection: Connection, experiment_id: int) -> Iterator[Record]:
             "decided_at": row.decided_at.isoformat(),
             "unit_id": row.unit_id,
             "arm": row.arm,
+            "arm_probability": shares[row.config_version][row.arm],
             "policy_version": row.policy_version,
             "context": row.context,
             "actions": [{"id": name, "features": own.get(name, {})} for name in row.eligible],

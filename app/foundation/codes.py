@@ -1,7 +1,6 @@
 """Every code of a wrong value with its words: for callers of the API, and for people at a form where those differ.
 
-A code is stable; its words may change. ``{name}`` in a sentence stands for a parameter of the error. A test compares the
-table with the source: each code is used, and each gets the parameters that its sentences name.
+A code is stable; its words may change. ``{name}`` in a sentence is a parameter. A test compares the table with its uses.
 """
 
 from typing import Final, NamedTuple
@@ -138,6 +137,11 @@ _DESIGN: Final[dict[str, Words]] = {
     "policy_action": Words("give the id of an action", "choose which action this arm always takes"),
     "policy_parameter": Words("unknown parameter; {algorithm} has {allowed}"),
     "policy_floor_start": Words("give a number of at least exploration_floor ({floor}), which it falls to"),
+    "no_race": Words("this arm's model has no race yet, or its way of learning has none"),
+    "quiet_hours_of_no_length": Words(
+        "quiet hours that begin and end at the same minute hold no time; give two different times"
+    ),
+    "policy_scaling": Words("{algorithm} always scales its features; leave scaling out"),
     "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),
     "policy_interactions": Words("give a list without repeats of names from: {names}"),
 }

@@ -36,6 +36,7 @@ from app.learning.store import rewards
 from app.learning.store.feedback import Answered, FeedbackValue, NewFeedback, Recent, StoredFeedback
 
 FeedbackKey = tuple[str, str]  # (decision id, feedback id)
+OWN_ID = "auto-"  # begins the ids of answers that came without one
 EVENT_ONLY = ("dismissed", "not_interested", "comment")  # kinds without a value
 
 
@@ -110,8 +111,9 @@ def _new(request: FeedbackRequest) -> NewFeedback:
         value = float(value) if request.kind == "score" else value
     feedback_id = request.feedback_id
     if feedback_id is None:
-        identity = orjson.dumps([request.kind, value, request.comment, request.occurred_at])
-        feedback_id = "auto-" + hashlib.sha256(identity).hexdigest()[:24]
+        # The time is no part of it: clients stamp each retry anew. None stands where the time of older versions was.
+        identity = orjson.dumps([request.kind, value, request.comment, None])
+        feedback_id = OWN_ID + hashlib.sha256(identity).hexdigest()[:24]
     return NewFeedback(request.decision_id, feedback_id, request.kind, value, request.comment, request.occurred_at)
 
 
@@ -183,7 +185,8 @@ def _checked(row: _Row, batch: _Batch) -> Answered:
 
 def _refuse_another(before: StoredFeedback | NewFeedback, new: NewFeedback) -> None:
     same = (before.kind, before.value, before.comment) == (new.kind, new.value, new.comment)
-    if not same or (new.occurred_at is not None and before.occurred_at != new.occurred_at):
+    timed = new.occurred_at is not None and not new.feedback_id.startswith(OWN_ID)
+    if not same or (timed and before.occurred_at != new.occurred_at):
         message = f"feedback_id {new.feedback_id!r} of this decision has another answer; use a new feedback_id."
         raise Conflict("feedback_id_reused", message)
 

@@ -36,6 +36,7 @@ class LearnerReport(NamedTuple):
     notes: list[FeatureNote]
     columns: int
     columns_left_out: int
+    pinned: str  # the candidate that a person or the policy pinned; "": the race decides
 
     @property
     def best_first(self) -> list[Candidate]:
@@ -58,10 +59,25 @@ def learner_report(manifest: Mapping[str, JsonValue]) -> LearnerReport | None:
         scored=float(str(learner["scored"])),
         fitted=int(str(learner["fitted"])),
         window=int(str(learner["window"])),
-        notes=_notes.validate_python([tuple(_of(note, FeatureNote)) for note in _list(learner["notes"])]),
+        notes=feature_notes(manifest),
         columns=int(str(learner["columns"])),
         columns_left_out=int(str(learner["columns_left_out"])),
+        pinned=str(learner.get("pinned") or _policy_pin(manifest)),
     )
+
+
+def _policy_pin(manifest: Mapping[str, JsonValue]) -> JsonValue:
+    policy = manifest.get("policy")
+    parameters = policy.get("parameters") if isinstance(policy, dict) else None
+    return parameters.get("candidate", "") if isinstance(parameters, dict) else ""
+
+
+def feature_notes(manifest: Mapping[str, JsonValue]) -> list[FeatureNote]:
+    """Read what a version found about its features; empty for a policy that does not scale them."""
+    learner = manifest.get("learner")
+    if not isinstance(learner, Mapping):
+        return []
+    return _notes.validate_python([tuple(_of(note, FeatureNote)) for note in _list(learner["notes"])])
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

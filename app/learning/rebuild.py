@@ -149,7 +149,8 @@ def rebuild_lineage(
     policy = parse_policy(root.manifest["policy"])
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
     schema = feedback_schemas.applied_version(connection, experiment_id)
-    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, set(without))
+    pinned = rebuilds.pinned(connection, experiment_id, arm)
+    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, set(without), pinned)
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))
     report = check_model(plain, policy, shown, trained=bool(lesson.learned))
@@ -174,6 +175,7 @@ class _Lesson:
     experiment_id: int
     feedback_version: int
     without: set[str]
+    pinned: str  # the candidate that a person pinned; "" for none
     rounds: list[int] = field(default_factory=list)  # number of decisions in each
     learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
     withheld: list[tuple[str, float]] = field(default_factory=list)  # their units refuse learning now
@@ -208,7 +210,7 @@ class _Lesson:
             self.newest.extend(examples)
         if kept:
             self.rounds = [len(self.learned)]
-            plain = learn_from_nothing(policy, list(kept), "", len(self.learned) - len(kept))
+            plain = learn_from_nothing(policy, list(kept), "", len(self.learned) - len(kept), self.pinned)
         return plain
 
 
@@ -234,6 +236,7 @@ def _manifest(root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, generati
         "passes": 1,
         "rounds": lesson.rounds,
         "decisions": len(lesson.learned),
+        "pinned": lesson.pinned,
         "feedback_version": lesson.feedback_version,
         "encoding_version": ENCODING_VERSION,
         "policy": policy_to_json(policy),

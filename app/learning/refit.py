@@ -1,7 +1,8 @@
 """Fit a learner from nothing over its arm's ledger: what rounds learned one after the other is learned again, all at once.
 
-A refit is due when the log has grown by a tenth since the last one, or when the model that serves predicts worse than it
-used to. It learns no decision that its parent had not learned, so it has no rows in the ledger: the rows of its parent and
+A refit is due when the log has grown by a tenth since the last one, when the model that serves predicts worse than it used
+to, or when a person asked for it or pinned another candidate. It learns no decision that its parent had not learned, so it has
+no rows in the ledger: the rows of its parent and
 of that one's ancestors say what it learned. One transaction under the arm's lock does it; rounds of this arm wait, those of
 other arms do not.
 """
@@ -12,12 +13,13 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy import Connection, Engine
 
-from app.foundation.errors import NotFound
-from app.foundation.fields import JsonObject
+from app.foundation.errors import FieldError, NotFound
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs, examples_of
+from app.learning.learner_report import learner_report
 from app.learning.rebuild import rebuild_lineage
 from app.learning.store import rebuilds, training
 from app.learning.training import canaries, learner_part, promote
@@ -60,6 +62,39 @@ def ask(engine: Engine, experiment_key: str, arm: str, actor: str) -> None:
         )
 
 
+def pin(engine: Engine, experiment_key: str, arm: str, candidate: str, actor: str) -> None:
+    """Pin the candidate of an arm's race that decides; "" lets its policy decide again. The worker refits the model soon.
+
+    :raises NotFound: no such experiment, or the arm does not learn.
+    :raises Unprocessable: the serving version has no candidate of that name.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, experiment_key)
+        serving = {row.arm: row.number for row in models.serving(connection, experiment_id=experiment.id)}
+        version = models.find(connection, experiment.id, arm, serving[arm]) if arm in serving else None
+        if version is None:
+            raise NotFound("unknown_version", f"Arm {arm!r} of {experiment_key!r} has no model versions.")
+        report = learner_report(version.manifest)
+        names = [one.name for one in report.candidates] if report else []
+        if candidate and candidate not in names:
+            problem = (
+                FieldError("/candidate", "not_a_choice", {"expected": names})
+                if names
+                else FieldError("/arm", "no_race")
+            )
+            raise invalid((problem,))
+        before = rebuilds.pinned(connection, experiment.id, arm)
+        rebuilds.pin(connection, experiment.id, arm, candidate)
+        platform.record_change(
+            connection,
+            actor=actor,
+            kind="model_pinned",
+            experiment_id=experiment.id,
+            before={"arm": arm, "candidate": before or None},
+            after={"arm": arm, "candidate": candidate or None},
+        )
+
+
 def rebuild_now(engine: Engine, settings: Settings, experiment_key: str, arm: str, actor: str) -> Refitted | None:
     """Ask for a rebuild and do it in this process. See ``ask`` and ``refit``."""
     ask(engine, experiment_key, arm, actor)
@@ -87,13 +122,16 @@ def refit(engine: Engine, settings: Settings, experiment_id: int, arm: str) -> R
         asked = rebuilds.done(connection, experiment_id, arm)
         (serving,) = (row for row in models.serving(connection, experiment_id=experiment_id) if row.arm == arm)
         parent = models.find(connection, experiment_id, arm, serving.number)
-        if parent is None or not parent.examples or not (asked or parent.manifest.get("learner", {}).get("wants_fit")):
+        if parent is None or not parent.examples:
+            return None
+        known, pinned = parent.manifest.get("learner", {}), rebuilds.pinned(connection, experiment_id, arm)
+        if not (asked or known.get("wants_fit") or (known.get("served") and pinned != (known.get("pinned") or ""))):
             return None
         policy = parse_policy(parent.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
         try:
             if policy.rebuilds:
-                return _refit(connection, settings, parent, policy)
+                return _refit(connection, settings, parent, policy, pinned)
             done = rebuild_lineage(connection, settings, experiment_id, arm, reason="a person asked for it")
             return Refitted(done.number, done.decisions, done.promoted, done.problems)
         except (ModelRefused, ModelError, TrainingDataError) as error:
@@ -116,10 +154,13 @@ def examples_before(connection: Connection, version: VersionInfo, policy: Bandit
 
 def relearned(manifest: JsonObject, policy: BanditPolicy, examples: list[Example]) -> bytes:
     """The bytes of a refit, from its manifest and the examples of its parent. The audit calls this, too."""
-    return learn_from_nothing(policy, examples, manifest["incumbent"], manifest["earlier"])
+    pinned = manifest.get("pinned", "")
+    return learn_from_nothing(policy, examples, manifest["incumbent"], manifest["earlier"], pinned)
 
 
-def _refit(connection: Connection, settings: Settings, parent: VersionInfo, policy: BanditPolicy) -> Refitted | None:
+def _refit(
+    connection: Connection, settings: Settings, parent: VersionInfo, policy: BanditPolicy, pinned: str
+) -> Refitted | None:
     examples = examples_before(connection, parent, policy)
     if not examples:
         return None
@@ -131,6 +172,7 @@ def _refit(connection: Connection, settings: Settings, parent: VersionInfo, poli
         "decisions": len(examples),
         "earlier": parent.examples - len(examples),
         "incumbent": parent.manifest["learner"]["served"] or "",
+        "pinned": pinned,
         "generation": parent.manifest["generation"],
         "encoding_version": ENCODING_VERSION,
         "policy": policy_to_json(policy),

@@ -96,11 +96,15 @@ def activate(runtime: Runtime, caller: Caller, decision_id: str) -> ActivationAn
     return {"decision_id": decision_id, "state": "active", "activated": activated}
 
 
+OWN_ID = "auto-"  # begins the ids of rewards that came without one
+
+
 def _new(request: RewardRequest) -> NewReward:
     reward_id = request.reward_id
     if reward_id is None:
-        identity = f"{request.metric}\n{request.value!r}\n{request.occurred_at}"
-        reward_id = "auto-" + hashlib.sha256(identity.encode()).hexdigest()[:24]
+        # The time is no part of it: clients stamp each retry anew. "None" stands where the time of older versions was.
+        identity = f"{request.metric}\n{request.value!r}\nNone"
+        reward_id = OWN_ID + hashlib.sha256(identity.encode()).hexdigest()[:24]
     return NewReward(request.decision_id, reward_id, request.metric, request.value, request.occurred_at)
 
 
@@ -178,7 +182,8 @@ def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:
 
 
 def _same(stored: StoredReward | NewReward, new: NewReward) -> bool:
-    times_differ = new.occurred_at is not None and stored.occurred_at != new.occurred_at
+    timed = new.occurred_at is not None and not new.reward_id.startswith(OWN_ID)
+    times_differ = timed and stored.occurred_at != new.occurred_at
     return stored.metric == new.metric and stored.value == new.value and not times_differ
 
 

@@ -179,8 +179,9 @@ def _manifest(parent: VersionInfo, lesson: _Lesson) -> JsonObject:
 
 
 def learner_part(plain: bytes, policy: BanditPolicy) -> JsonObject:
-    """Return the part of a manifest that says what Loopwise's own learners know: the race, the fit, the features left out."""
-    return {"learner": describe(plain, policy)} if policy.rebuilds else {}
+    """Return the part of a manifest that says what a learner found out: the race, the fit, the features left out."""
+    described = describe(plain, policy)
+    return {"learner": described} if described else {}
 
 
 def promote(

@@ -73,8 +73,8 @@ def evaluate(
         baseline = Baseline(valued[0].contributions, valued[0].verdict, unit, request.alpha)
     for policy in valued + candidates:
         policy.line.against_running = difference(policy, baseline)
-    found, lines = search(candidates, baseline), [policy.line for policy in valued + candidates]
-    corrected(lines, found)
+    searched, lines = search(candidates, baseline), [policy.line for policy in valued + candidates]
+    corrected(lines, searched)
     return EvaluationResult(
         out_of_sample=True,
         estimand=lists.CASCADE if late.answers_lists else PER_DECISION,
@@ -82,7 +82,7 @@ def evaluate(
         logged_value=float(logged.mean()),
         policies=[*lines, *refused],
         realised=[realised(sample, arm) for arm in policies.learning()],
-        search=found,
+        search=searched,
         calibration=calibration(late, sample.predictions, bounds),
         actions=[actions(table, arm, request.alpha) for arm in policies.learning()],
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],

@@ -60,7 +60,7 @@ def value_lists(
     contributions = lists.cascade_dr(data.columns)
     line = described(_line(target, data, judged, given[1]), target, part)
     if judged.identified:
-        line.positions = [_position(data, place, given) for place in range(len(reports))]
+        line.positions = [_position(data, position, given) for position in range(len(reports))]
         line.course = _course(data, contributions, part, given[1])
     return ValuedLists(line, first_rows, contributions, judged)
 
@@ -174,12 +174,12 @@ def _sequence(data: _Lists, contributions: FloatArray, alpha: float) -> Interval
     return missing(closed) if closed else unit_sums.always_valid(sums, data.bounds, alpha)
 
 
-def _position(data: _Lists, place: int, given: Range) -> PositionLine:
+def _position(data: _Lists, position: int, given: Range) -> PositionLine:
     """One position's part of the doubly robust value; with lists of one length, the parts add up to the whole."""
     columns, (bounds, alpha) = data.columns, given
-    there = np.flatnonzero(data.table[:, place] >= 0)
-    w, r = columns.weights[there, place], columns.reward[there, place]
-    contributions = columns.above[there, place] * columns.v[there, place] + w * (r - columns.q[there, place])
+    there = np.flatnonzero(data.table[:, position] >= 0)
+    w, r = columns.weights[there, position], columns.reward[there, position]
+    contributions = columns.above[there, position] * columns.v[there, position] + w * (r - columns.q[there, position])
     unit = None if data.unit is None else np.unique(data.unit[there], return_inverse=True)[1].astype(np.int64)
     sums, closed = (
         unit_sums.mean_sums(contributions, unit),
@@ -188,7 +188,7 @@ def _position(data: _Lists, place: int, given: Range) -> PositionLine:
     one_look = unit_sums.one_look(sums, bounds, alpha)
     interval = missing(closed) if closed else hull(unit_sums.always_valid(sums, bounds, alpha), one_look)
     return PositionLine(
-        position=place + 1,
+        position=position + 1,
         lists=len(there),
         value=sums.value,
         interval=document_of(interval),

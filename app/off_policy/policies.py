@@ -24,7 +24,7 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
-from bandits.model import Predictor, initial_model, learn, load_predictor
+from bandits.model import Predictor, initial_model, learn, learn_onwards, load_predictor
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
 
@@ -42,16 +42,17 @@ BASIS = {
 
 @dataclass(frozen=True)
 class Forward:
-    """A policy that learns, trained forward in time."""
+    """A policy that learns, trained forward in time as it would learn if it ran: in rounds, and from nothing when it wants to."""
 
     policy: BanditPolicy
     config: ExperimentConfig
     off: tuple[str, ...]
-    first: bytes  # the model after the earlier part
+    early: LogTable  # the earlier part
 
     def stages(self, late: LogTable) -> Iterator[tuple[NDArray[np.int64], LogTable, Predictor]]:
         """Parts of the later rows, each with a model that learned every row before the part and none of it."""
-        model = self.first
+        log = self.early.examples(self.config, self.off)
+        model = learn(initial_model(self.policy), self.policy, log)
         for rows in late.blocks(STAGES):
             part = late.take(rows)
             predictor = load_predictor(model, self.policy)
@@ -59,7 +60,8 @@ class Forward:
                 yield rows, part, predictor
             finally:
                 predictor.close()
-            model = learn(model, self.policy, part.examples(self.config, self.off))
+            log += part.examples(self.config, self.off)
+            model = learn_onwards(model, self.policy, log, len(rows))
 
 
 class Target(NamedTuple):
@@ -150,8 +152,7 @@ class Policies:
             return Target(spec.key, f"always {defined.action}", "does_not_learn", defined, off, True)
         if not isinstance(defined, BanditPolicy):
             return Target(spec.key, "every eligible action alike", "does_not_learn", defined, off, True)
-        trained = learn(initial_model(defined), defined, training.examples(self.config, off))
-        forward = Forward(defined, self.config, off, trained)
+        forward = Forward(defined, self.config, off, training)
         text = f"learns with {defined.algorithm}"
         return Target(spec.key, text, "trained_forward", defined, off, True, forward=forward)
 

@@ -93,7 +93,7 @@ def actions(table: LogTable, arm: str, alpha: float) -> ArmActions:
         arm=arm,
         decisions=len(rows),
         actions=[
-            ActionLine(action=name, value=found.value.value, interval=document_of(found.value.interval))
-            for name, found in zip(names, values, strict=True)
+            ActionLine(action=name, value=estimate.value.value, interval=document_of(estimate.value.interval))
+            for name, estimate in zip(names, values, strict=True)
         ],
     )

@@ -58,9 +58,9 @@ def difference(policy: Valued, baseline: Baseline) -> ValueDifference | None:
     )
 
 
-def corrected(lines: Sequence[PolicyLine], found: Search) -> None:
+def corrected(lines: Sequence[PolicyLine], search: Search) -> None:
     """Give each candidate's difference the interval of the search, so that one page never says two things of it."""
-    intervals = {line.name: line.interval for line in found.candidates}
+    intervals = {line.name: line.interval for line in search.candidates}
     for line in lines:
         if line.against_running is not None and line.policy in intervals:
             line.against_running = line.against_running.model_copy(update={"interval": intervals[line.policy]})
@@ -68,16 +68,20 @@ def corrected(lines: Sequence[PolicyLine], found: Search) -> None:
 
 def search(policies: Sequence[Valued], baseline: Baseline) -> Search:
     """The candidate that may be staged as a new arm: supported by the log, and better than what runs after correction."""
-    compared = [found for policy in policies if (found := _compare(policy, baseline)) is not None]
+    compared = [difference for policy in policies if (difference := _compare(policy, baseline)) is not None]
     if not compared:
         return Search(candidates=[], winner=None, text=NOTHING_COMPARED if policies else NOTHING_STORED)
-    gaps = [gap_of(found.sums) for found in compared]
-    verdicts = [found.policy.verdict for found in compared if found.policy.verdict is not None]
+    gaps = [gap_of(difference.sums) for difference in compared]
+    verdicts = [difference.policy.verdict for difference in compared if difference.policy.verdict is not None]
     if baseline.verdict is not None and not baseline.verdict.identified:
         verdicts = [baseline.verdict] * len(compared)  # nothing is shown to be better than an unknown value
-    judged = judge([found.policy.line.policy for found in compared], gaps, verdicts, alpha=baseline.alpha)
+    judged = judge([difference.policy.line.policy for difference in compared], gaps, verdicts, alpha=baseline.alpha)
     judged = [_without_few_rewards(candidate, verdict) for candidate, verdict in zip(judged, verdicts, strict=True)]
-    best = max((one for one in judged if one.promoted), key=lambda one: one.difference, default=None)
+    best = max(
+        (candidate for candidate in judged if candidate.promoted),
+        key=lambda candidate: candidate.difference,
+        default=None,
+    )
     lines = [_line(*pair, len(judged), baseline) for pair in zip(judged, compared, gaps, strict=True)]
     return Search(candidates=lines, winner=None if best is None else best.name, text=_text(judged, best))
 

@@ -27,7 +27,7 @@ def stored(engine: Engine) -> Counts | None:
     """The newest counts; null: the worker has made none yet."""
     with transaction(engine) as connection:
         document = latest.get(connection, latest.PLATFORM, KIND)
-    if document is None or document.body is None:
+    if document is None:
         return None
     return Counts(_UNITS.validate_python(document.body), document.computed_at)
 

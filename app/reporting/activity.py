@@ -18,7 +18,7 @@ from scipy.stats import norm
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.isolation import each
+from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -56,18 +56,15 @@ def get(engine: Engine, key: str) -> Activity | None:
     """
     with transaction(engine) as connection:
         latest_figures = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    if latest_figures is None or latest_figures.body is None:
+    if latest_figures is None:
         return None
-    age_s = max(0.0, time.time() - latest_figures.computed_at.timestamp())
     stored = StoredActivity.model_validate(latest_figures.body)
-    return Activity(**stored.given(), computed_at=latest_figures.computed_at, age_s=age_s)
+    return Activity(**stored.given(), computed_at=latest_figures.computed_at, age_s=latest_figures.age_s)
 
 
 def compute_due(engine: Engine) -> list[str]:
     """Compute the activity of every experiment that is due; returns their keys."""
-    with transaction(engine) as connection:
-        keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
-    return each(engine, KIND, keys, lambda key: compute(engine, key))
+    return each_due(engine, KIND, lambda key: compute(engine, key), every_s=EVERY_S, factor=FACTOR)
 
 
 def compute(engine: Engine, key: str) -> None:

@@ -24,7 +24,7 @@ MOST_ROWS = 100_000
 MOST_BYTES = 200_000_000
 PAGE_ROWS = 2000  # rows that one statement reads
 _NUMBERS = {"policy_version": "integer", "config_version": "integer", "reward_events": "integer", "decided_at": "time"}
-_NUMBERS |= {"propensity": "number", "reward": "number"}
+_NUMBERS |= {"arm_probability": "number", "propensity": "number", "reward": "number"}
 DECISIONS = tuple(Column(name, _NUMBERS.get(name, "text")) for name in ExportedDecision._fields)
 RESULTS = (
     *map(

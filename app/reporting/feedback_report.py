@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from app.design.experiment_config import ExperimentConfig
 from app.design.store import feedback_schemas
 from app.foundation.formats.intervals import IntervalDocument
-from app.foundation.isolation import each
+from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -100,7 +100,7 @@ def stored(engine: Engine, key: str) -> FeedbackReport:
         experiment = stored_experiment(connection, key)
         latest_report = latest.get(connection, experiment.id, KIND)
         in_force = _in_force(connection, experiment)
-    if latest_report is None or latest_report.body is None:
+    if latest_report is None:
         return FeedbackReport(
             **_NOTHING.given(), experiment=key, in_force=in_force, computed_at=None, age_s=None, seconds=None
         )
@@ -109,7 +109,7 @@ def stored(engine: Engine, key: str) -> FeedbackReport:
         experiment=key,
         in_force=in_force,
         computed_at=iso(latest_report.computed_at),
-        age_s=round(time.time() - latest_report.computed_at.timestamp(), 1),
+        age_s=round(latest_report.age_s, 1),
         seconds=latest_report.seconds,
     )
 
@@ -126,9 +126,7 @@ def comments(engine: Engine, key: str) -> list[Comment]:
 
 def compute_due(engine: Engine, every_s: float) -> list[str]:
     """Compute the reports that are due, for experiments that have answers; returns their keys."""
-    with transaction(engine) as connection:
-        keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
-    return each(engine, KIND, keys, lambda key: compute(engine, key))
+    return each_due(engine, KIND, lambda key: compute(engine, key), every_s=every_s, factor=FACTOR)
 
 
 def compute(engine: Engine, key: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.isolation import each
+from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -86,16 +86,14 @@ def stored(engine: Engine, key: str) -> StoredHealth | None:
     """
     with transaction(engine) as connection:
         latest_checks = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    if latest_checks is None or latest_checks.body is None:
+    if latest_checks is None:
         return None
     return StoredHealth(**Health.model_validate(latest_checks.body).given(), computed_at=latest_checks.computed_at)
 
 
 def compute_due(engine: Engine, every_s: float) -> list[str]:
     """Compute and store the checks that are due; returns the experiments' keys."""
-    with transaction(engine) as connection:
-        keys = latest.due(connection, KIND, every_s=every_s, factor=FACTOR, statuses=latest.ANY_STATUS)
-    return each(engine, KIND, keys, lambda key: compute(engine, key))
+    return each_due(engine, KIND, lambda key: compute(engine, key), every_s=every_s, factor=FACTOR)
 
 
 def compute(engine: Engine, key: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from statsmodels.stats.proportion import proportion_confint
 
 from app.foundation.formats.intervals import IntervalDocument, document_of
-from app.foundation.isolation import each
+from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
@@ -61,16 +61,14 @@ def stored(engine: Engine, key: str) -> StoredLongTerm | None:
     """
     with transaction(engine) as connection:
         newest = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    if newest is None or newest.body is None:
+    if newest is None:
         return None
     return StoredLongTerm(**LongTerm.model_validate(newest.body).given(), computed_at=newest.computed_at)
 
 
 def compute_due(engine: Engine) -> list[str]:
     """Compute and store the views that are due; returns the experiments' keys."""
-    with transaction(engine) as connection:
-        keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
-    return each(engine, KIND, keys, lambda key: compute(engine, key))
+    return each_due(engine, KIND, lambda key: compute(engine, key), every_s=EVERY_S, factor=FACTOR)
 
 
 def compute(engine: Engine, key: str) -> None:

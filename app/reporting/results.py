@@ -259,7 +259,8 @@ def _compute(
     )
     if segment is not None:
         return computed
-    decision = judge(config, computed, experiment.started_at)
+    began = experiment.started_at or computation.as_of
+    decision = judge(config, computed, days=(computation.as_of - began).total_seconds() / 86_400)
     return computed.model_copy(update={"decision": decision, **_daily(computation, computed, before)})
 
 

@@ -124,7 +124,7 @@ class _LiveRun:
         arm = np.array([self.course.arms.index(str(answer["arm"])) for answer in answers])
         if lossy:
             kept = self._activate(arm, [str(answer["decision_id"]) for answer in answers])
-            index, arm, answers = index[kept], arm[kept], [answers[place] for place in kept.tolist()]
+            index, arm, answers = index[kept], arm[kept], [answers[position] for position in kept.tolist()]
         reported = self._values(index, arm, [str(answer["decision_id"]) for answer in answers])
         self._report(reported.in_time)
         return reported.late
@@ -133,8 +133,8 @@ class _LiveRun:
         """A decision that is never activated was never shown: its exposure is lost. Returns those that were not lost."""
         chances = np.array([self.course.world.lost.exposures.get(name, 0.0) for name in self.course.arms])
         kept = np.flatnonzero(self.random.random(len(arm)) >= chances[arm])
-        for place in kept.tolist():
-            rewards.activate(self.stack.runtime, self.caller, ids[place])
+        for position in kept.tolist():
+            rewards.activate(self.stack.runtime, self.caller, ids[position])
         return kept
 
     def _values(self, index: IntArray, arm: IntArray, ids: list[str]) -> _Reported:
@@ -147,8 +147,10 @@ class _LiveRun:
             worth = draw_worth(self.course, metric, log, None, self.random)
             arrives = self.random.random(len(worth)) >= chances[arm]
             is_late = self.random.random(len(worth)) < lost.late_rewards
-            for place in np.flatnonzero(arrives & (worth != 0)).tolist():
-                (late if is_late[place] else in_time).append(self._event(metric, ids[place], float(worth[place])))
+            for position in np.flatnonzero(arrives & (worth != 0)).tolist():
+                (late if is_late[position] else in_time).append(
+                    self._event(metric, ids[position], float(worth[position]))
+                )
         return _Reported(in_time, late)
 
     def _event(self, metric: MetricTruth, decision_id: str, value: float) -> JsonObject:

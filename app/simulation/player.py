@@ -117,7 +117,7 @@ def _results(run: _Run, look: int, before: StoredResults | None) -> tuple[Stored
     units = run.seen_units(look)
     names_of_arms = [arm.key for arm in config.arms]
     results = _stored(course, metrics, units, _ratio(course, names_of_arms, units[: stretch + 1]))
-    return results.model_copy(update={"decision": judge(config, results, None)}), truths
+    return results.model_copy(update={"decision": judge(config, results, 0.0)}), truths
 
 
 def _ratio(course: Course, arms: list[str], units: FloatArray) -> SampleRatio:
@@ -148,7 +148,7 @@ def _metric(
         window_s=None,
         source=spec.source.model_dump(mode="json"),
         arms=values,
-        comparisons=[one.line for one in compared],
+        comparisons=[pair.line for pair in compared],
         lineages=lineages_lines(config, compared),
     )
 

@@ -234,7 +234,8 @@ class _Auditor:
             examples = examples_of(policy, [(due, reward) for reward, due in rows], self._configs)
             if policy.rebuilds and version.kind == "rebuild":
                 newest = examples[-MOST_ROWS:]
-                relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest))
+                pinned = version.manifest.get("pinned", "")
+                relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
             else:
                 relearned = learn(relearned, policy, examples)
             count += len(rows)

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from app.foundation.fields import Document
-from app.foundation.isolation import each
+from app.foundation.isolation import each_due
 from app.foundation.settings import Settings
 from app.foundation.store import latest, platform
 from app.foundation.store.engine import transaction
@@ -61,14 +61,12 @@ def stored(engine: Engine, key: str) -> StandingAudit | None:
     """
     with transaction(engine) as connection:
         document = latest.get(connection, stored_experiment(connection, key).id, KIND)
-    return None if document is None or document.body is None else StandingAudit.model_validate(document.body)
+    return None if document is None else StandingAudit.model_validate(document.body)
 
 
 def run_due(engine: Engine, settings: Settings) -> list[str]:
     """Audit the new part of each log that is due; returns the experiments' keys."""
-    with transaction(engine) as connection:
-        keys = latest.due(connection, KIND, every_s=EVERY_S, factor=FACTOR, statuses=latest.ANY_STATUS)
-    return each(engine, KIND, keys, lambda key: run(engine, settings, key))
+    return each_due(engine, KIND, lambda key: run(engine, settings, key), every_s=EVERY_S, factor=FACTOR)
 
 
 def run(engine: Engine, settings: Settings, key: str) -> AuditReport:

@@ -11,7 +11,7 @@ from app.deciding.pages import integration
 from app.design.pages import experiment, settings
 from app.design.pages import history as trail
 from app.foundation.fields import JsonObject
-from app.foundation.pages import charts, format
+from app.foundation.pages import format
 from app.foundation.running import disk
 from app.foundation.serving import process
 from app.messaging.pages import deliveries, triggers
@@ -71,7 +71,7 @@ def install(app: Flask) -> None:
     app.jinja_loader = FileSystemLoader(sorted(FEATURES.glob("**/templates")))
     format.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.globals.update(charts=charts, may=access.may)
+    app.jinja_env.globals.update(may=access.may)
 
 
 @access.blueprint.context_processor

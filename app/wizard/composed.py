@@ -6,7 +6,7 @@ from app.content.composition_config import MAX_COMBINATIONS, CompositionSpec, To
 from app.content.previews import Seen, composed_previews
 from app.foundation.fields import Readable
 from app.foundation.pages.fields.kinds import Typed
-from app.foundation.pages.format import number, plural
+from app.foundation.pages.format import clipped, number, plural
 from app.foundation.words import page_sentence
 from app.wizard.document import Document
 from app.wizard.frame import Clash, Opened, render
@@ -54,7 +54,7 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
 
 def _shown(name: str) -> str:
     """A name for a list, cut if it is far too long."""
-    return f"{name[:60]}…" if len(name) > 60 else name or "no name"
+    return clipped(name, 60) or "no name"
 
 
 def _open_slots(slots: int, pointers: list[str], parts: int) -> set[int]:

@@ -13,7 +13,7 @@ from app.design.people_config import PURPOSES
 from app.foundation.fields import JsonObject
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard import form
-from bandits.policy import LEARNERS
+from bandits.parameters import LEARNERS
 
 Document = JsonObject  # a definition as the API takes it
 HOLDOUT: Final = "holdout"

@@ -19,7 +19,7 @@ from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
 from app.wizard.check import Checked, check
 from app.wizard.form import FORMS, NAMES, STEPS, begun, decides_often
-from bandits.policy import ALGORITHMS, CANDIDATES, INTERACTIONS, LEARNERS, NOT_FOR_SLATES
+from bandits.parameters import ALGORITHMS, CANDIDATES, INTERACTIONS, LEARNERS, NOT_FOR_SLATES
 
 DRAFT = "/drafts/<int(max=9000000000000000):draft_id>"
 

@@ -86,7 +86,7 @@ def _page(opened: Opened, text: str, how: str, table: Imported | None, problem: 
         {},
         text=text,
         how=how,
-        found=table,
+        table=table,
         previewed=PREVIEWED,
         text_errors={"text": problem} if problem else {},
         clash=None,

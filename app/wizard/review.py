@@ -12,10 +12,12 @@ from app.design.history import Difference
 from app.design.pages import definition_words
 from app.foundation.errors import LoopwiseError
 from app.foundation.pages import charts
+from app.foundation.pages.charts import Figure
 from app.foundation.pages.format import percent
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.wizard.check import told_by, where
+from app.wizard.document import Document
 from app.wizard.form import STEPS
 from app.wizard.frame import DRAFT, Look, Opened, open_draft, render
 
@@ -62,7 +64,6 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
     learned_again = False  # answers to earlier decisions would have other rewards
     if before is not None and config is not None and before.started_at is not None:
         learned_again = worth_of(ExperimentConfig.model_validate(before.config).feedback) != worth_of(config.feedback)
-    arms = [{"share": 0.0, **arm} for arm in opened.checked.document["arms"]]
     return render(
         "wizard_review.html",
         opened,
@@ -77,16 +78,21 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
         paragraphs=[definition_words.paragraph(config), definition_words.about_people(config)] if config else [],
         warnings=definition_words.warnings(config) if config else [],
         config=config,
-        shares=[[arm["key"], percent(arm["share"])] for arm in arms],
-        shares_chart=charts.bars(
-            [charts.Row(arm["key"], arm["share"]) for arm in arms],
-            title="Who gets what",
-            unit="share of the users",
-            write=percent,
-            high=1.0,
-        ),
+        shares=_shares(opened.checked.document["arms"]),
         clash=None,
     )
+
+
+def _shares(arms: list[Document]) -> Figure | None:
+    """Draw who gets what; null without arms."""
+    if not arms:
+        return None
+    shares = [(arm["key"], arm.get("share", 0.0)) for arm in arms]
+    caption = "Who gets what"
+    bars = [charts.Row(arm, share) for arm, share in shares]
+    chart = charts.bars(bars, title=caption, unit="share of the users", write=percent, high=1.0)
+    rows = [[arm, percent(share)] for arm, share in shares]
+    return Figure("shares-figure", caption, chart, ["Arm", "Share of the users"], rows)
 
 
 def _mistakes(opened: Opened) -> list[tuple[str, str, str]]:

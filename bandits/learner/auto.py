@@ -8,6 +8,7 @@ of a round; within a fit they come from the whole log, without the rewards of si
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -35,16 +36,17 @@ SCORED: Final = 5_000  # newest rows of a part that are scored
 SCORED_AT_ONCE: Final = 100  # rows between which scores fade
 SPARE_BLOCKS: Final = 8  # new actions that get a block between fits, beside as many as there were
 SAME: Final = 1e-9  # spread of rewards in [0, 1] below which they count as all equal
-START: Final = "linear+ca"  # serves until another is clearly better
+START: Final = "linear"  # serves until another is clearly better: the simplest, whose uncertainty is its own
 
 
-def untrained(incumbent: str = "", earlier: int = 0) -> bytes:
+def untrained(incumbent: str = "", earlier: int = 0, pinned: str = "") -> bytes:
     """The bytes of a learner that knows nothing.
 
     :param incumbent: the candidate that serves until the race shows a better one; "" for the usual first one.
     :param earlier: decisions that count as learned, although a fit will not be given them.
+    :param pinned: the candidate that serves whatever the race shows, if there is one of that name; "" for none.
     """
-    return State(0, earlier=earlier, incumbent=incumbent).to_bytes()
+    return State(0, earlier=earlier, incumbent=incumbent, pinned=pinned).to_bytes()
 
 
 def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]) -> bytes:
@@ -56,15 +58,12 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     rows = [_row(index, example) for index, example in enumerate(examples)]
     if not rows:
         return parent_bytes
-    after = (
-        fit(policy, rows, state.incumbent, state.earlier) if state.scaler is None else learn_round(state, policy, rows)
-    )
-    return after.to_bytes()
+    return (fit if state.scaler is None else learn_round)(state, policy, rows).to_bytes()
 
 
-def fit(policy: BanditPolicy, rows: Sequence[Row], incumbent: str = "", earlier: int = 0) -> State:
+def fit(begin: State, policy: BanditPolicy, rows: Sequence[Row]) -> State:
     """A state that has learned the newest rows, at most MOST_ROWS and MOST_TOKENS, from nothing. See `untrained`."""
-    learned = earlier + len(rows)
+    learned = begin.earlier + len(rows)
     rows = _newest(rows)
     stats = LogStats()
     for row in rows[:: math.ceil(len(rows) / STATS_ROWS)]:
@@ -77,11 +76,13 @@ def fit(policy: BanditPolicy, rows: Sequence[Row], incumbent: str = "", earlier:
     table = encoder.rows(rows)
     window = newest_that_hold(table, encoder.beliefs)
     table = table.take(slice(len(rows) - window, None))
-    state = State(learned, learned, window, earlier, incumbent, _scale(table.rewards), scaler, actions, len(actions))
+    state = replace(begin, examples=learned, fitted=learned, window=window, scale=_scale(table.rewards), scaler=scaler)
+    state.actions, state.planned = actions, len(actions)
     names = candidates(encoder, policy)
-    served = next((name for name in (policy.pinned, incumbent, START) if name in names), names[0])
+    wanted = (begin.pinned, policy.pinned, begin.incumbent, START)
+    served = next((name for name in wanted if name in names), names[0])
     state.race = Race.new(names, names.index(served))
-    _compete(state, encoder, table, pinned=bool(policy.pinned))
+    _compete(state, encoder, table, policy)
     _fit_all(state, encoder, table)
     return state
 
@@ -99,8 +100,7 @@ def learn_round(state: State, policy: BanditPolicy, rows: Sequence[Row]) -> Stat
     table = state.encoder().rows(rows)
     rewards = state.scale.centred(table.rewards)
     state.race.score(predictions(state, table), rewards)
-    if not policy.pinned:
-        state.race.choose()
+    _choose(state, policy)
     _add(state.sums, table, rewards)
     state.regressions = {
         name: regressions.learn(name, parent, table.lines, rewards) for name, parent in state.regressions.items()
@@ -126,7 +126,13 @@ def predictions(state: State, table: Encoded) -> FloatArray:
     return np.stack([np.mean([believed[part] for part in name.split("+")], axis=0) for name in state.race.names])
 
 
-def _compete(state: State, encoder: Encoder, table: Encoded, *, pinned: bool) -> None:
+def _choose(state: State, policy: BanditPolicy) -> None:
+    """Lets the race decide what serves, unless one of the candidates is pinned."""
+    if not {state.pinned, policy.pinned} & {*state.race.names}:
+        state.race.choose()
+
+
+def _compete(state: State, encoder: Encoder, table: Encoded, policy: BanditPolicy) -> None:
     """Scores the candidates on growing parts of the log, each predicted by a fit on everything before it.
 
     The prior precision of each belief in a part is the one that was best in the parts before it.
@@ -144,8 +150,7 @@ def _compete(state: State, encoder: Encoder, table: Encoded, *, pinned: bool) ->
         for name, sums in state.sums.items():
             errors[name] += [_loss(sums, ridge, name, part, rewards, state.scale) for ridge in RIDGES]
             state.ridges[name] = RIDGES[int(errors[name].argmin())]
-    if not pinned:
-        state.race.choose()
+    _choose(state, policy)
 
 
 def _loss(sums: Sums, ridge: float, name: str, part: Encoded, rewards: FloatArray, scale: RewardScale) -> float:

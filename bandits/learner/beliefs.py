@@ -103,6 +103,13 @@ class Belief:
         """Means and x' A^-1 x (times the noise's variance, it is the variance) of one row (d,) in each block."""
         return self.weights @ row, np.maximum((self.inverse @ row) @ row, 0.0)
 
+    def of_sparse(self, places: NDArray[np.intp], values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same as `of_rows` for rows of which only some dimensions (n, m) have values (n, m); equal dimensions add up."""
+        inverse, size = self.inverse[0], self.weights.shape[1]
+        parts = inverse.ravel().take((places * size)[:, :, np.newaxis] + places[:, np.newaxis, :])
+        variance = ((parts @ values[:, :, np.newaxis])[:, :, 0] * values).sum(axis=1)
+        return (self.weights[0].take(places) * values).sum(axis=1), np.maximum(variance, 0.0)
+
     def of_rows(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same for rows (n, d) that share the only block."""
         variance = np.einsum("ni,ni->n", rows @ self.inverse[0], rows)

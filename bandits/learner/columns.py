@@ -7,15 +7,17 @@ import math
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray
 from bandits.learner.scaling import LineScaler
 from bandits.learner.tokens import Tokens, action_key, read_line
 
 KERNEL_SEED: Final = 20_071  # any fixed number: it makes the kernel's directions the same everywhere
+LINES: Final = 4096  # action lines that are kept
 SHARED: Final = 256  # dimensions of a vector for actions with features of their own
 _SPREAD: Final = 0x9E3779B1  # 2^32 / golden ratio: spreads column numbers over the dimensions
 
@@ -34,23 +36,26 @@ class Columns:
         columns = wanted[: most - 1]
         self.left_out = len(self._rules) + len(missing) + len(scaler.words) - len(columns)
         self._at = {name: place for place, name in enumerate(columns, start=1)}
+        self._numbers = {name: (self._at[name], rule) for name, rule in self._rules.items() if name in self._at}
+        self._missing_at = [(name, self._at[column]) for name, column in self._missing.items() if column in self._at]
         self.size = 1 + len(columns)
 
     def vector(self, tokens: Tokens) -> FloatArray:
         """One vector, shape (size,)."""
         row = np.zeros(self.size)
         row[0] = 1.0
-        at = self._at
-        for name, rule in self._rules.items():
-            if name in tokens.numbers and name in at:
-                row[at[name]] = rule.scaled(tokens.numbers[name])
-        for name, column in self._missing.items():
-            if name not in tokens.numbers and column in at:
-                row[at[column]] = 1.0
+        numbers = tokens.numbers
+        for name, value in numbers.items():
+            known = self._numbers.get(name)
+            if known is not None:
+                row[known[0]] = known[1].scaled(value)
+        for name, index in self._missing_at:
+            if name not in numbers:
+                row[index] = 1.0
         for word in tokens.words:
-            place = at.get(word)
-            if place is not None:
-                row[place] = 1.0
+            index = self._at.get(word, 0)
+            if index:
+                row[index] = 1.0
         return row
 
     def words(self, tokens: Tokens) -> list[str]:
@@ -90,22 +95,50 @@ def with_kernel(contexts: FloatArray, features: int) -> FloatArray:
     return np.concatenate((contexts, math.sqrt(2.0 * inputs / features) * np.cos(angles)), axis=1)
 
 
+class SharedActions(NamedTuple):
+    """Some actions as the shared belief sees them, whatever the context."""
+
+    own: FloatArray  # (K, head): the actions' own columns
+    places: NDArray[np.intp]  # (K, d): dimension of each column of the context
+    signs: FloatArray  # (K, d)
+
+    def sparse(self, context: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+        """Dimensions (K, m) and values (K, m) of the actions' vectors in one context (d,). Values of equal dimensions add up."""
+        there = np.flatnonzero(context)  # most words are not
+        k, head = self.own.shape
+        places = np.concatenate((np.broadcast_to(np.arange(head), (k, head)), self.places[:, there]), axis=1)
+        return places, np.concatenate((self.own, self.signs[:, there] * context[there]), axis=1)
+
+    def vectors(self, context: FloatArray) -> FloatArray:
+        """The actions' vectors in one context (d,), shape (K, SHARED)."""
+        return dense(*self.sparse(context))
+
+
+def dense(places: NDArray[np.intp], values: FloatArray) -> FloatArray:
+    """Vectors (K, SHARED) from their dimensions and values (K, m)."""
+    k = len(places)
+    rows = np.arange(k, dtype=np.intp)[:, np.newaxis] * SHARED
+    sums = np.asarray(np.bincount((places + rows).ravel(), values.ravel(), k * SHARED), dtype=np.float64)
+    return sums.reshape(k, SHARED)
+
+
 class SharedVectors:
     """Vectors for actions with features: the action's columns, its id, and id x context, hashed into SHARED dimensions."""
 
-    def __init__(self, actions: Columns) -> None:
+    def __init__(self, actions: Columns, size: int) -> None:
+        """:param size: of a context's vector."""
         self._actions = actions
+        self._head = min(actions.size, SHARED // 2)
+        self._steps = np.arange(1, size + 1, dtype=np.uint64) * np.uint64(_SPREAD)
+        self._of_line = lru_cache(LINES)(self._hashed)
 
-    def of(self, context: FloatArray, lines: Sequence[str]) -> FloatArray:
-        """Vectors of the given action lines in one context (d,), shape (K, SHARED)."""
-        out = np.zeros((len(lines), SHARED))
-        steps = np.arange(1, context.size + 1, dtype=np.uint64) * np.uint64(_SPREAD)
-        for row, line in zip(out, lines, strict=True):
-            own = self._actions.vector(read_line(line))
-            head = min(own.size, SHARED // 2)
-            row[:head] = own[:head]
-            places = (np.uint64(zlib.crc32(action_key(line).encode())) + steps) & np.uint64(0xFFFFFFFF)
-            signs = np.where(places & np.uint64(1 << 31), 1.0, -1.0)
-            span = SHARED - head
-            np.add.at(row, head + (places % np.uint64(span)).astype(np.intp), signs * context)
-        return out
+    def prepare(self, lines: Sequence[str]) -> SharedActions:
+        """The given action lines."""
+        own, places, signs = zip(*map(self._of_line, lines), strict=True)
+        return SharedActions(np.stack(own), np.stack(places), np.stack(signs))
+
+    def _hashed(self, line: str) -> tuple[FloatArray, NDArray[np.intp], FloatArray]:
+        hashes = (np.uint64(zlib.crc32(action_key(line).encode())) + self._steps) & np.uint64(0xFFFFFFFF)
+        signs = np.where(hashes & np.uint64(1 << 31), 1.0, -1.0)
+        places = self._head + (hashes % np.uint64(SHARED - self._head)).astype(np.intp)
+        return self._actions.vector(read_line(line))[: self._head], places, signs

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray
-from bandits.learner.columns import SHARED, Columns, SharedVectors, with_kernel
+from bandits.learner.columns import LINES, SHARED, Columns, SharedActions, SharedVectors, with_kernel
 from bandits.learner.scaling import Scaler
 from bandits.learner.tokens import action_key, read_line
 
@@ -21,7 +21,6 @@ BUDGET: Final = 300_000  # numbers of one belief: blocks x columns^2
 MOST_BLOCKS: Final = 1000  # actions with a block of their own
 KERNEL: Final = 120  # random features, where the budget bears them
 LEAST_KERNEL: Final = 30
-LINES: Final = 4096  # scaled action lines that are kept
 MOST_PRODUCTS: Final = 60  # columns; with more, the products of two context features are too many
 
 
@@ -56,7 +55,7 @@ class Encoder:
         most = math.isqrt(BUDGET // max(planned, 1))
         self._contexts = Columns(scaler.contexts, min(most, 400))
         self._own = Columns(scaler.actions, SHARED // 2)
-        self._shared = SharedVectors(self._own)
+        self._shared = SharedVectors(self._own, self._contexts.size)
         rest = min(most - self._contexts.size, KERNEL)
         self._kernel = rest if rest >= LEAST_KERNEL and self._contexts.size > 1 else 0
         self.action_line = lru_cache(LINES)(self._scaled_action)
@@ -87,7 +86,7 @@ class Encoder:
         tokens = [read_line(row.shared_line) for row in rows]
         contexts = np.stack([self._contexts.vector(line) for line in tokens]) if rows else np.zeros((0, 1))
         shared = (
-            np.concatenate([self._shared.of(x, [row.action_line]) for x, row in zip(contexts, rows, strict=True)])
+            np.concatenate([self.shared([row.action_line]).vectors(x) for x, row in zip(contexts, rows, strict=True)])
             if "shared" in self.beliefs
             else None
         )
@@ -120,9 +119,9 @@ class Encoder:
         """The vector of a context (d,) for a belief with a block per action."""
         return with_kernel(context[np.newaxis], self._kernel)[0] if belief == "kernel" else context
 
-    def shared(self, context: FloatArray, action_lines: Sequence[str]) -> FloatArray:
-        """The vectors of the actions of one decision for the shared belief, shape (K, SHARED)."""
-        return self._shared.of(context, action_lines)
+    def shared(self, action_lines: Sequence[str]) -> SharedActions:
+        """The actions of decisions for the shared belief."""
+        return self._shared.prepare(action_lines)
 
     def _vectors(self, contexts: FloatArray, shared: FloatArray | None) -> dict[str, FloatArray]:
         vectors = {}

@@ -133,13 +133,18 @@ class LineStats:
             self.words[word] = self.words.get(word, 0) + count
         self._bound()
 
+    def keep(self, most: int) -> None:
+        """Forgets the rarest numbers, down to at most `most` of them."""
+        if len(self.numbers) > most:
+            names = sorted(self.numbers, key=lambda name: (-self.numbers[name].present, name))[:most]
+            self.numbers, self.crowded = {name: self.numbers[name] for name in names}, True
+
     def _bound(self) -> None:
         if len(self.words) > 2 * MAX_WORDS:
             kept = sorted(self.words.items(), key=lambda item: (-item[1], item[0]))[:MAX_WORDS]
             self.words, self.crowded = dict(kept), True
         if len(self.numbers) > 2 * MAX_NUMBERS:
-            names = sorted(self.numbers, key=lambda name: (-self.numbers[name].present, name))[:MAX_NUMBERS]
-            self.numbers, self.crowded = {name: self.numbers[name] for name in names}, True
+            self.keep(MAX_NUMBERS)
 
 
 @dataclass

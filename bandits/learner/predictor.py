@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from bandits.distribution import FloatArray, mix_floor
 from bandits.learner import regressions
 from bandits.learner.beliefs import Belief
+from bandits.learner.columns import SHARED, SharedActions, dense
 from bandits.learner.state import State
 from bandits.learner.thompson import best_probabilities
 from bandits.policy import BanditPolicy
 from bandits.vw import EXAMPLE_BYTES, Scorer
 
 MOST_SETS: Final = 4  # sets of actions that stay prepared
+MOST_SPARSE: Final = SHARED // 4  # dimensions of a vector that are picked one by one
 WEIGHT_BYTES: Final = 16 << 18  # of a regression in Vowpal Wabbit's memory
 
 
@@ -71,11 +73,16 @@ class AutoPredictor:
             raise ValueError("needs at least one action line")
         context, shared = self._encoder.context(shared_line, scaled=self._scorer is not None)
         actions = self._actions(tuple(action_lines))
-        if actions.belief is None:
-            mean, variance = self._belief.of_rows(self._encoder.shared(context, action_lines))
+        if isinstance(actions.known, SharedActions):
+            places, values = actions.known.sparse(context)
+            if places.shape[1] <= MOST_SPARSE:
+                mean, variance = self._belief.of_sparse(places, values)
+            else:
+                mean, variance = self._belief.of_rows(dense(places, values))
         else:
-            mean, variance = actions.belief.of_row(self._encoder.vector(self._name, context))
-            mean, variance = mean[actions.places], variance[actions.places]
+            belief, places = actions.known
+            mean, variance = belief.of_row(self._encoder.vector(self._name, context))
+            mean, variance = mean[places], variance[places]
         mean = self._scale.believable(mean)
         if self._scorer is not None:
             predicted = self._scale.believable(-np.array(self._scorer.scores(shared, actions.lines)))
@@ -94,25 +101,26 @@ class AutoPredictor:
 
     def _actions(self, lines: tuple[str, ...]) -> "_Actions":
         """What is the same in every decision among these actions. Kept for a few sets of them."""
-        found = self._sets.get(lines)
-        if found is None:
-            found = self._prepared(lines)
+        prepared = self._sets.get(lines)
+        if prepared is None:
+            prepared = self._prepared(lines)
             while len(self._sets) >= MOST_SETS:
                 self._sets.pop(next(iter(self._sets)), None)
-            self._sets[lines] = found
-        return found
+            self._sets[lines] = prepared
+        return prepared
 
     def _prepared(self, lines: tuple[str, ...]) -> "_Actions":
         scaled = [self._encoder.action_line(line) for line in lines] if self._scorer is not None else []
         if self._name == "shared":
-            return _Actions(None, np.arange(len(lines)), scaled)
+            return _Actions(self._encoder.shared(lines), scaled)
         blocks = np.array([self._encoder.block(line) for line in lines], dtype=np.int64)
-        return _Actions(*self._belief.among(blocks), scaled)
+        return _Actions(self._belief.among(blocks), scaled)
 
 
 class _Actions(NamedTuple):
     """A set of actions, prepared for decisions among them."""
 
-    belief: Belief | None  # of their blocks; None: they share one
-    places: NDArray[np.int64]  # (K,): of each action in the belief's blocks
+    known: (
+        SharedActions | tuple[Belief, NDArray[np.int64]]
+    )  # or a belief of their blocks, and each action's place in it
     lines: list[str]  # scaled, where a regression reads them

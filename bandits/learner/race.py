@@ -14,7 +14,7 @@ import numpy as np
 from bandits.distribution import FloatArray
 
 HALF_LIFE: Final = 1000.0  # decisions
-LEAD: Final = 1.0  # standard errors
+LEAD: Final = 2.0  # standard errors; with rare rewards, equal losses hide very different choices
 RECENT: Final = 150.0  # decisions: half-life of the loss that reveals a change of the world
 DRIFT: Final = 4.0  # standard errors between the recent loss and the usual one
 DIGITS: Final = 9  # kept of each sum: the last bits may differ between machines

@@ -49,7 +49,7 @@ class RewardScale(NamedTuple):
     def believable(self, predicted: FloatArray) -> FloatArray:
         """Predictions, held within a quarter of the range beyond any reward that was seen."""
         reach = 0.25 * (self.high - self.low)
-        return np.clip(predicted, self.low - reach, self.high + reach)
+        return np.minimum(np.maximum(predicted, self.low - reach), self.high + reach)
 
 
 UNSCALED: Final = RewardScale()
@@ -64,6 +64,7 @@ class State:
     window: int = 0  # newest decisions that are known: those that the fit used, and the rounds since
     earlier: int = 0  # decisions learned before those that a fit is given: they were too many, or are gone from the log
     incumbent: str = ""  # candidate that served before a fit from nothing; "" without one
+    pinned: str = ""  # candidate that a person pinned in what runs; "": the policy or the race decides
     scale: RewardScale = UNSCALED
     scaler: Scaler | None = None
     actions: tuple[str, ...] = ()  # actions that have blocks, in their order
@@ -99,10 +100,10 @@ class State:
                 {
                     "name": name,
                     "loss": mean if scored else None,
-                    "lead": self.race.lead(place) if scored else None,
-                    "error": self.race.error(place) if scored else None,
+                    "lead": self.race.lead(index) if scored else None,
+                    "error": self.race.error(index) if scored else None,
                 }
-                for place, (name, mean) in enumerate(zip(self.race.names, means, strict=True))
+                for index, (name, mean) in enumerate(zip(self.race.names, means, strict=True))
             ],
             "scored": self.race.weight,
             "noise": self.noise,
@@ -112,6 +113,7 @@ class State:
             "fitted": self.fitted,
             "window": self.window,
             "wants_fit": self.wants_fit,
+            "pinned": self.pinned or None,
             "drifted": self.race.drifted,
             "notes": [] if self.scaler is None else [{"code": code, **params} for code, params in self.scaler.notes()],
             "columns": 0 if self.scaler is None else self.encoder().columns,
@@ -137,6 +139,7 @@ class State:
             "window": self.window,
             "earlier": self.earlier,
             "incumbent": self.incumbent,
+            **({"pinned": self.pinned} if self.pinned else {}),
             "scale": list(self.scale),
             "scaler": None if self.scaler is None else self.scaler.to_json(),
             "actions": list(self.actions),
@@ -193,6 +196,7 @@ def _read(examples: int, body: bytes) -> State:
         header["window"],
         header["earlier"],
         header["incumbent"],
+        header.get("pinned", ""),
         RewardScale(*header["scale"]),
         None if scaler is None else Scaler.from_json(scaler),
         tuple(header["actions"]),

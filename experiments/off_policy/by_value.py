@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.off_policy import unit_sums
+from experiments.off_policy.adaptive import part_weights
 from experiments.off_policy.unit_sums import kish
 from experiments.results import Interval, missing
 from experiments.validation import (
@@ -31,8 +32,6 @@ MIN_UNITS = 20.0
 """Effective units that the log shows with the target's choices; with fewer there is no figure."""
 MIN_REWARDED = 20.0
 """Effective units among them with a reward, and with less than the best; with fewer there is no interval."""
-MOST_UNSUPPORTED = 0.01
-"""Share of a part's rows in which the target's choice could not be logged; a part with more does not count."""
 
 
 class Log(NamedTuple):
@@ -103,24 +102,6 @@ def score(log: Log, target: FloatArray) -> Scores:
     weights = ratio[rows, log.chosen]
     direct = (target * log.predictions).sum(axis=1)
     return Scores(direct + weights * (log.reward - log.predictions[rows, log.chosen]), weights, noise)
-
-
-def part_weights(noise: FloatArray, part: IntArray) -> FloatArray:
-    """One weight for all rows of a part, shape (n,): mean noise^-1/2 of the part before; 0 where too much is unsupported.
-
-    The first part that counts takes its own. Mean noise below 1, which only differences have, counts as 1.
-    """
-    weights = np.zeros(len(noise))
-    before = None
-    for number in np.unique(part):
-        rows = part == number
-        known = np.isfinite(noise[rows])
-        if float(np.mean(~known)) > MOST_UNSUPPORTED:
-            continue
-        own = max(float(noise[rows][known].mean()), 1.0)
-        weights[rows] = np.where(known, (own if before is None else before) ** -0.5, 0.0)
-        before = own
-    return weights
 
 
 def value(log: Log, target: Scores, rows: BoolArray, alpha: float = 0.05) -> Estimate:

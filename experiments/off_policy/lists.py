@@ -93,12 +93,12 @@ def grid(lists: IntArray, positions: IntArray) -> IntArray:
     order = np.lexsort((positions, lists))
     rows: dict[int, list[int]] = {}
     for row in order:
-        found = rows.setdefault(int(lists[row]), [])
-        if positions[row] == len(found) + 1:
-            found.append(int(row))
-    complete = sorted((found for found in rows.values() if found), key=lambda found: found[0])
-    width = max((len(found) for found in complete), default=0)
+        members = rows.setdefault(int(lists[row]), [])
+        if positions[row] == len(members) + 1:
+            members.append(int(row))
+    complete = sorted((members for members in rows.values() if members), key=lambda members: members[0])
+    width = max((len(members) for members in complete), default=0)
     table = np.full((len(complete), width), -1, dtype=np.int64)
-    for index, found in enumerate(complete):
-        table[index, : len(found)] = found
+    for index, members in enumerate(complete):
+        table[index, : len(members)] = members
     return table

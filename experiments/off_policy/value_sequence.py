@@ -128,7 +128,7 @@ def excludes(state: ValueState, value: float, reward_range: tuple[float, float],
     low, high = value_range(*reward_range)
     mean, threshold = (value - low) / (high - low), log(2 / fraction("alpha", alpha))
     sides = _log_capital(state.low, state.rows, mean), _log_capital(state.high, state.rows, 1 - mean)
-    return state.rows > 0 and max(sides) >= threshold
+    return max(sides) >= threshold
 
 
 def _log_capital(bets: FloatArray, rows: int, mean: float) -> float:

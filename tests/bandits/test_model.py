@@ -17,7 +17,8 @@ from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example, TrainingDataError, example_text
 from bandits.model import distribution
 from bandits.model_file import ModelError, unseal
-from bandits.policy import ALGORITHMS, FixedPolicy, UniformPolicy
+from bandits.parameters import ALGORITHMS
+from bandits.policy import FixedPolicy, UniformPolicy
 from bandits.vw_model import VwPredictor, initial_model, learn
 from tests.bandits.support import ACTIONS, CANARIES, IDS, mean_reward, online, policy, round_of
 

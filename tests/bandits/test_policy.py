@@ -6,20 +6,10 @@ from typing import Any
 
 import pytest
 
-from bandits import policy as module
+from bandits import parameters
 from bandits.arguments import vw_arguments
-from bandits.policy import (
-    ALGORITHMS,
-    COMMON,
-    INTERACTIONS,
-    BanditPolicy,
-    FixedPolicy,
-    PolicyError,
-    Problem,
-    UniformPolicy,
-    parse_policy,
-    policy_to_json,
-)
+from bandits.parameters import ALGORITHMS, COMMON, INTERACTIONS
+from bandits.policy import BanditPolicy, FixedPolicy, PolicyError, Problem, UniformPolicy, parse_policy, policy_to_json
 
 
 def problems_of(obj: Any) -> dict[str, Problem]:
@@ -104,7 +94,7 @@ def test_arguments_never_name_a_file_and_always_hash_every_name(algorithm: str) 
 
 
 def test_every_parameter_is_in_the_documented_table_with_its_default() -> None:
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (module.__doc__ or "").splitlines()]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (parameters.__doc__ or "").splitlines()]
     common = {row[0]: row for row in rows if len(row) == 4}
     special = {(row[0], row[1]): row for row in rows if len(row) == 5}
     for name, spec in COMMON.items():

@@ -9,7 +9,7 @@ import pytest
 from bandits.arguments import SEED, vw_arguments
 from bandits.model import initial_model, learn, load_predictor
 from bandits.model_file import ENVELOPE_BYTES, ModelError, parse_options, read_header, seal, unseal
-from bandits.policy import ALGORITHMS
+from bandits.parameters import ALGORITHMS
 from bandits.safety import check_model
 from tests.bandits.support import CANARIES, online, policy, round_of
 

@@ -11,11 +11,8 @@ from bandits.encoding import encode_context
 from bandits.examples import Example, TrainingDataError
 from bandits.model import distribution, initial_model, learn, load_predictor
 from bandits.model_file import ModelError, parse_options, read_header, unseal
-from bandits.policy import (
-    ALGORITHMS,
-    NOT_FOR_SLATES,
-    BanditPolicy,
-)
+from bandits.parameters import ALGORITHMS, NOT_FOR_SLATES
+from bandits.policy import BanditPolicy
 from bandits.safety import check_model
 from tests.bandits.slates_support import (
     IDS,

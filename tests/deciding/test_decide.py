@@ -54,6 +54,14 @@ def test_a_retry_may_order_the_keys_of_its_body_differently(client: Client) -> N
     assert (client.post("/v1/decide", body).status, client.post("/v1/decide", turned).status) == (201, 200)
 
 
+def test_a_retry_may_write_whole_numbers_in_another_way(client: Client) -> None:
+    body = '{"decision_id": "whole", "experiment": "decide", "unit_id": "u", "context": {"a": %s, "b": [%s, 2.5]}}'
+    answers = [
+        client.post("/v1/decide", (body % (a, b)).encode()) for a, b in (("1.0", "3"), ("1", "3.0"), ("1.5", "3"))
+    ]
+    assert [answer.status for answer in answers] == [201, 200, 409]
+
+
 @pytest.mark.parametrize("other", [{"context": {"x": 1}}, {"unit_id": "other"}, {"excluded_actions": ["a"]}])
 def test_the_same_id_with_another_body_gets_409(client: Client, other: dict[str, Any]) -> None:
     client.decide(EXPERIMENT, decision_id="reused")

@@ -12,6 +12,7 @@ from app.deciding.snapshot import Candidates, Experiment
 from app.deciding.store.units import Contact, Past, Question, UnitRow
 from app.design.definition_rules import parse_config
 from app.design.people_config import PURPOSES, ConsentSpec, QuietHours
+from app.foundation.errors import Unprocessable
 from tests.service import definition
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC).timestamp()
@@ -183,6 +184,12 @@ def test_quiet_hours_begin_with_their_first_minute_and_end_before_their_last(
     hour, minute = map(int, clock.split(":"))
     now = datetime(2026, 1, 31, hour, minute, 30, tzinfo=UTC).timestamp()
     assert is_quiet(QuietHours(start=start, end=end), None, now) is expected
+
+
+def test_quiet_hours_of_no_length_are_refused() -> None:
+    with pytest.raises(Unprocessable) as refused:
+        experiment(fatigue={"quiet_hours": {"start": "00:00", "end": "00:00"}})
+    assert [field.path for field in refused.value.fields] == ["/fatigue/quiet_hours/end"]
 
 
 # What is asked and what is left

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import whom
 from benchmarks.whom import ALIKE, World
-from experiments.off_policy import by_value, unit_sums
+from experiments.off_policy import adaptive, by_value, unit_sums
 from experiments.off_policy.by_value import Log
 from experiments.validation import DataError
 
@@ -64,7 +64,7 @@ def test_with_constant_probabilities_the_value_is_the_plain_doubly_robust_mean()
 def test_all_rows_of_a_part_weigh_the_same_and_by_the_part_before() -> None:
     part = np.repeat([0, 1, 2, 3], 5)
     noise = np.concatenate([np.linspace(1, 3, 5), np.full(5, 16.0), np.full(5, np.inf), np.full(5, 4.0)])
-    found = by_value.part_weights(noise, part)
+    found = adaptive.part_weights(noise, part)
     assert found == pytest.approx(np.repeat([2**-0.5, 2**-0.5, 0.0, 0.25], 5))
 
 

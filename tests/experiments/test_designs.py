@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
+from benchmarks.coverage_actions import actions
 from experiments.arms import group_sequential
 from experiments.arms.arm_cells import ArmCell, Stratum
 from experiments.arms.strata import Level, compare_strata
@@ -219,6 +220,23 @@ def test_intervals_cover_in_a_small_simulation_on_fixed_and_adaptive_logs(policy
     ):
         assert result.coverage(name) >= 0.93, name
     assert result.coverage("ips normal, every batch (not valid)") < 0.88
+
+
+def test_values_of_actions_cover_where_the_learner_reads_a_context_and_weights_by_row_do_not() -> None:
+    result = actions(2000, 0.2, 0.0, 150)
+    for name in ("action 0", "action 1", "action 2", "action 2 - action 0"):
+        assert result.coverage(f"by stretch, {name}") >= 0.89, name
+    assert result.coverage("by row (not valid), action 2") <= 0.2
+
+
+def test_an_action_that_came_late_is_valued_where_it_could_be_chosen() -> None:
+    random = np.random.default_rng(4)
+    logged = np.repeat([[1.0, 0.0], [0.5, 0.5]], 1000, axis=0)
+    chosen = (random.random(2000) > logged[:, 0]).astype(np.int64)
+    reward = (random.random(2000) < np.where(chosen == 1, 0.7, 0.3)).astype(float)
+    old, new = adaptive.action_values(reward, chosen, logged)
+    assert old.value.interval.covers(0.3) and new.value.interval.covers(0.7)
+    assert new.minus_first is not None and new.minus_first.interval.covers(0.4)
 
 
 def test_adaptive_weights_cover_in_a_small_simulation_where_unweighted_ones_need_not() -> None:

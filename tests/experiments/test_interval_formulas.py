@@ -156,6 +156,12 @@ def test_equal_weights_have_no_variance_to_divide_by() -> None:
     assert intervals._least_mean(ones, intervals._Measured(10.0, 10.0, 6.8), 1.0, 1.0) is None
 
 
+def test_weights_that_average_one_exactly_are_moved_least_by_the_smallest_weight() -> None:
+    w, r = np.tile([0.5, 1.5], 10), np.linspace(0, 1, 20)
+    made = intervals.cressie_read(weight_sums(w, r), (0, 1), 4.0, min_weight=0.25)
+    assert made[:2] == pytest.approx(_expected(w, r, (0, 1), (0.25, 4.0), 0.05))
+
+
 def test_two_rows_are_the_least() -> None:
     assert intervals.MIN_UNITS == 2
     assert intervals.cressie_read(weight_sums(np.ones(1), np.ones(1)), (0, 1)).reason == "one row cannot bound a value"

@@ -13,6 +13,7 @@ import vowpalwabbit
 
 from app.files import log_files, transfer
 from app.files.log_files import FORMATS
+from app.files.records import AS_EXPORTED, Mapping, read_decisions
 from app.files.refused import FileRefused
 from app.foundation.errors import Conflict, NotFound
 from app.off_policy import evaluations
@@ -67,7 +68,8 @@ def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: P
         assert new["decision_id"].endswith(str(old["decision_id"]))
         if "arm" in new:
             assert (new["arm"], int(new["policy_version"])) == ("imported", 0)
-        renamed = ("decision_id", "arm", "policy_version")
+            assert float(old["arm_probability"]) == {"learned": 0.6, "control": 0.4}[old["arm"]]
+        renamed = ("decision_id", "arm", "arm_probability", "policy_version")
         assert {k: v for k, v in new.items() if k not in renamed} == {k: v for k, v in old.items() if k not in renamed}
     source, copy = lab.outcomes(log), lab.outcomes(f"copy-{kind}")
     for column in ("unit_id", "reward", "propensity", "decided_at", "context"):
@@ -299,3 +301,52 @@ def test_the_open_bandit_sample_is_imported_and_evaluated(lab: Lab) -> None:
     report = lab.results("obd")
     assert report["window"]["decisions"] == 10_000 and report["metrics"][0]["comparisons"] == []
     assert report["metrics"][0]["arms"][0]["value"] == pytest.approx(float(clicks.mean()))
+
+
+def _event(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "_label_cost": -float(number % 2), "_label_probability": 0.5, "_label_Action": 1 + number % 2,
+        "_labelIndex": number % 2, "Timestamp": f"2026-01-01T00:00:{number:02d}Z", "Version": "1",
+        "EventId": f"e{number}", "a": [1, 2], "p": [0.5, 0.5], "c": {"_multi": [{"_tag": "A"}, {"_tag": "B"}]},
+    } | more  # fmt: skip
+
+
+def _dsjson(path: Path, events: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return path
+
+
+def test_events_that_are_no_decisions_are_left_out_and_counted(lab: Lab, tmp_path: Path) -> None:
+    late = {"RewardValue": 1.0, "EnqueuedTimeUtc": "2026-01-01T00:00:05Z", "EventId": "e0"}
+    never = [_event(number, DeferredAction=True, _skipLearn=True) for number in range(4, 7)]
+    path = _dsjson(tmp_path / "log.dsjson", [*map(_event, range(4)), late, *never])
+    done = transfer.import_log(lab.runtime.engine, path, "with-others")
+    assert done.decisions == 4 and sorted(done.skipped.values()) == [1, 3]
+    assert any("never shown" in reason for reason in done.skipped)
+
+
+def test_a_log_that_was_thinned_out_is_refused(lab: Lab, tmp_path: Path) -> None:
+    path = _dsjson(tmp_path / "log.dsjson", [_event(0), _event(1, pdrop=0.9)])
+    with pytest.raises(FileRefused, match="line 2: the log was thinned out"):
+        transfer.import_log(lab.runtime.engine, path, "thinned")
+
+
+def test_codes_in_a_csv_stay_different_and_numbers_stay_numbers(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = ["01234,12e4,1.50,-1e-05", "1234,120000,,2E+3", "AB1,1_000,3,0.", "AB2,1000,-0.5,7"]
+    lines = [f"{'ab'[n % 2]},0.5,{n % 2},{row}" for n, row in enumerate(rows)]
+    path.write_text("action,propensity,reward,zip,sku,age,tiny\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    mapping = Mapping({}, ("zip", "sku", "age", "tiny"))
+    seen = [decision.context for _, decision in read_decisions(path, "csv", mapping)]
+    assert [one["zip"] for one in seen] == ["01234", "1234", "AB1", "AB2"]
+    assert [one["sku"] for one in seen] == ["12e4", "120000", "1_000", "1000"]
+    assert [one["age"] for one in seen] == [1.5, None, 3.0, -0.5]
+    assert [one["tiny"] for one in seen] == [-1e-05, 2000.0, 0.0, 7.0]
+
+
+def test_times_in_nanoseconds_are_read(lab: Lab, tmp_path: Path) -> None:
+    times = pa.array([1735689600000000000 + n * 1001 for n in range(3)], pa.timestamp("ns", "UTC"))
+    columns = {"action": ["a", "b", "a"], "propensity": [0.5] * 3, "reward": [1.0, 0.0, 1.0], "decided_at": times}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    moments = [decision.decided_at for _, decision in read_decisions(tmp_path / "log.parquet", "parquet", AS_EXPORTED)]
+    assert [moment and moment.microsecond for moment in moments] == [0, 1, 2]

@@ -142,6 +142,7 @@ def test_without_an_id_the_same_answer_counts_once_and_a_different_answer_counts
     decision_id = decide(client)
     first = _receipt(say(client, decision_id, "stars", 4))
     assert _receipt(say(client, decision_id, "stars", 4), 200) == first
+    assert _receipt(say(client, decision_id, "stars", 4, occurred_at="2026-01-31T12:00:00Z"), 200) == first
     assert _receipt(say(client, decision_id, "stars", 2))["feedback_id"] != first["feedback_id"]
     assert _receipt(say(client, decision_id, "stars", 4, comment="good"))["feedback_id"] != first["feedback_id"]
 

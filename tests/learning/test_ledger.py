@@ -1,5 +1,6 @@
 """Which decisions are due, in which order they are learned, and that the ledger reads back in that order."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,13 +35,13 @@ def _due(loop: Loop, experiment_id: int, until: str, most: int = 10, arm: str = 
 
 
 def test_what_is_due_comes_oldest_first_then_by_id(loop: Loop, experiment_id: int) -> None:
-    assert [one.id for one in _due(loop, experiment_id, "2026-01-03")] == ["c", "a", "d", "e", "b"]
-    assert [one.id for one in _due(loop, experiment_id, "2026-01-03", most=2)] == ["c", "a"]
+    assert [row.id for row in _due(loop, experiment_id, "2026-01-03")] == ["c", "a", "d", "e", "b"]
+    assert [row.id for row in _due(loop, experiment_id, "2026-01-03", most=2)] == ["c", "a"]
 
 
 def test_a_decision_is_due_from_the_moment_its_window_closes(loop: Loop, experiment_id: int) -> None:
-    assert [one.id for one in _due(loop, experiment_id, "2026-01-02 02:00")] == ["c", "a", "b"]
-    assert [one.id for one in _due(loop, experiment_id, "2026-01-02 01:59")] == ["a", "b"]
+    assert [row.id for row in _due(loop, experiment_id, "2026-01-02 02:00")] == ["c", "a", "b"]
+    assert [row.id for row in _due(loop, experiment_id, "2026-01-02 01:59")] == ["a", "b"]
 
 
 def test_an_arm_and_an_experiment_have_their_own(loop: Loop, experiment_id: int) -> None:
@@ -61,8 +62,8 @@ def test_arms_are_due_when_a_window_has_closed(loop: Loop, experiment_id: int) -
 
 def test_only_rewards_and_answers_in_time_come_with_a_decision(loop: Loop, experiment_id: int) -> None:
     loop.make("joins", arms=bandit(), feedback=THUMBS)
-    (one,) = loop.decide("joins", [{"decision_id": "joined"}])
-    told = {"decision_id": one["decision_id"]}
+    (decided,) = loop.decide("joins", [{"decision_id": "joined"}])
+    told = {"decision_id": decided["decision_id"]}
     loop.reward([told | {"value": 1.0, "reward_id": "in time"}, told | {"value": 9.0, "metric": "clicks"}])
     say(
         loop,
@@ -89,8 +90,8 @@ def test_the_ledger_reads_back_in_the_order_of_learning(loop: Loop, experiment_i
         training.write_ledger(connection, training.Generation(experiment_id, "learned", 9), version_id, learned)
         (whole,) = training.rounds_of(connection, version_id, None)
         parts = list(training.rounds_of(connection, version_id, [2, 3]))
-    assert [(one.id, reward) for reward, one in whole] == learned
-    assert [[one.id for _, one in part] for part in parts] == [["e", "d"], ["c", "b", "a"]]
+    assert [(row.id, reward) for reward, row in whole] == learned
+    assert [[row.id for _, row in part] for part in parts] == [["e", "d"], ["c", "b", "a"]]
     positions = "SELECT position FROM training_ledger WHERE version_id = %s ORDER BY decision_id DESC"
     assert [row[0] for row in query(loop.database_url, positions, version_id)] == [0, 1, 2, 3, 4]
     with transaction(loop.runtime.engine) as connection:
@@ -104,7 +105,9 @@ def test_a_decision_is_settled_once_and_without_an_outcome_if_it_may_not_be_anal
     settled_id = loop.make("settles", arms=bandit())
     loop.decide("settles", [{"decision_id": name} for name in ("counts", "private")])
     loop.close_windows(settled_id)
-    due = {one.id: one for one in _due(loop, settled_id, "2101-01-01")}
+    later = "UPDATE awaiting_outcome SET closes_at = decided_at + interval '1 hour' FROM decisions d"
+    query(loop.database_url, f"{later} WHERE decision_id = d.id AND d.id = 'counts'")  # its window opened later
+    due = {row.id: row for row in _due(loop, settled_id, "2101-01-01")}
     outcomes = [
         training.Outcome(due["counts"], 0.5, 3),
         training.Outcome(due["private"]._replace(refused=["analyse"]), 1.0, 1),
@@ -113,8 +116,18 @@ def test_a_decision_is_settled_once_and_without_an_outcome_if_it_may_not_be_anal
         training.settle(connection, settled_id, "learned", outcomes, 4, {1: 600.0})
     columns = "decision_id, arm, unit_id, reward, events, decided_at, feedback_version, config_version, opened_at"
     stored = f"SELECT {columns} FROM outcomes WHERE experiment_id = %s"
-    one = due["counts"]
+    counted = due["counts"]
     assert query(loop.database_url, stored, settled_id) == [
-        ("counts", "learned", one.unit_id, 0.5, 3, one.decided_at, 4, 1, one.decided_at)
+        (
+            "counts",
+            "learned",
+            counted.unit_id,
+            0.5,
+            3,
+            counted.decided_at,
+            4,
+            1,
+            counted.decided_at + timedelta(minutes=50),
+        )
     ]
     assert _due(loop, settled_id, "2101-01-01") == []

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.design.store import changes
+from app.design.store.changes import Change
+from app.foundation.errors import NotFound, Unprocessable
 from app.foundation.store.engine import transaction
 from app.learning import refit
 from app.learning.rebuild import rebuild_lineage
@@ -189,3 +192,42 @@ def test_features_that_are_left_out_are_counted(loop: Loop) -> None:
     with transaction(loop.runtime.engine) as connection:
         found = [tuple(row) for row in left_out(connection) if row.experiment == "counted"]
     assert found == [("counted", "learned", "constant", 1), ("counted", "learned", "timestamp_like", 1)]
+
+
+def test_a_person_pins_what_decides_and_gives_the_choice_back(loop: Loop) -> None:
+    made = loop.make("pinned", arms=AUTO)
+    engine = loop.runtime.engine
+    with pytest.raises(Unprocessable):  # nothing was learned, so nothing races
+        refit.pin(engine, "pinned", "learned", "ca", "test")
+    for number in range(3):
+        play(loop, "pinned", made, 60, number)
+        again(loop, made)
+    served = versions(loop, "pinned")[-1]["manifest"]["learner"]["served"]
+    wanted = "kernel" if served == "linear" else "linear"
+    refit.pin(engine, "pinned", "learned", wanted, "test")
+    assert (made, "learned") in refit.due_arms(engine)
+    done = again(loop, made)
+    assert done is not None and done.promoted and done.decisions == 180
+    assert (made, "learned") not in refit.due_arms(engine)
+    play(loop, "pinned", made, 10, 7)  # a round keeps it
+    asked = erasure.ask(engine, loop.settings, loop.caller, "u3")
+    assert erasure.run_waiting(engine, loop.settings) == [asked.erasure_id]  # and so does a rebuild
+    last = versions(loop, "pinned")[-1]
+    assert last["kind"] == "rebuild"
+    assert (last["manifest"]["learner"]["served"], last["manifest"]["learner"]["pinned"]) == (wanted, wanted)
+    assert loop.audit("pinned").ok
+    refit.pin(engine, "pinned", "learned", "", "test")
+    assert again(loop, made) is not None
+    assert versions(loop, "pinned")[-1]["manifest"]["learner"]["pinned"] is None
+    assert loop.audit("pinned").ok
+    kinds = [change.kind for change in _changes(loop, made)]
+    assert kinds.count("model_pinned") == 2
+    with pytest.raises(Unprocessable):
+        refit.pin(engine, "pinned", "learned", "magic", "test")
+    with pytest.raises(NotFound):
+        refit.pin(engine, "pinned", "ghost", "ca", "test")
+
+
+def _changes(loop: Loop, experiment_id: int) -> list[Change]:
+    with transaction(loop.runtime.engine) as connection:
+        return changes.newest(connection, experiment_id=experiment_id, most=50)

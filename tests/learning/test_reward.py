@@ -47,6 +47,14 @@ def test_without_an_id_the_same_value_counts_once_and_another_value_is_another_e
     assert _receipt(client.reward(decision_id, 2), 201)["reward_id"] != first["reward_id"]
 
 
+def test_without_an_id_a_retry_may_stamp_its_own_time(client: Client, decision_id: str) -> None:
+    times = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", None]
+    bodies = [{"decision_id": decision_id, "value": 0.5, **({"occurred_at": at} if at else {})} for at in times]
+    answers = [client.post("/v1/reward", body) for body in bodies]
+    assert [answer.status for answer in answers] == [201, 200, 200]
+    assert answers[0].body == answers[1].body == answers[2].body
+
+
 @pytest.mark.parametrize("other", [{"value": 0}, {"metric": "clicks"}, {"occurred_at": "2026-01-31T12:00:00Z"}])
 def test_another_event_with_the_same_reward_id_gets_409(
     client: Client, decision_id: str, other: dict[str, Any]

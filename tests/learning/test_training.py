@@ -235,6 +235,29 @@ def test_a_tampered_parent_stops_training_with_a_reason_and_loses_nothing(loop: 
     assert (arm["problem"], arm["serving"]) == (None, 2)
 
 
+def test_a_round_leaves_an_arm_to_the_process_that_trains_it(loop: Loop) -> None:
+    from app.foundation.store.engine import transaction
+    from app.learning.store.training import lock_lineage
+
+    experiment_id = loop.make("elsewhere", arms=bandit())
+    loop.decide("elsewhere", [{}] * 3)
+    loop.close_windows(experiment_id)
+    with transaction(loop.runtime.engine) as connection:
+        assert lock_lineage(connection, experiment_id, "learned")
+        assert loop.train(experiment_id) is None
+    assert loop.train(experiment_id).decisions == 3
+
+
+def test_a_round_of_an_arm_that_does_not_learn_settles_and_promotes_nothing(loop: Loop, database_url: str) -> None:
+    experiment_id = loop.make("constant", arms=[{"key": "same", "share": 1.0, "policy": {"type": "uniform"}}])
+    loop.decide("constant", [{}] * 3)
+    loop.close_windows(experiment_id)
+    done = loop.train(experiment_id, "same")
+    assert (done.number, done.decisions, done.promoted, done.problems) == (None, 3, False, ())
+    settled = "SELECT count(*) FROM outcomes WHERE experiment_id = %s"
+    assert query(database_url, settled, experiment_id) == [(3,)]
+
+
 def test_a_round_that_fails_half_way_changes_nothing(loop: Loop, database_url: str, monkeypatch: Any) -> None:
     from app.learning import training
 

@@ -55,11 +55,13 @@ LEDGER = (
 
 _TRAINING = "tests/learning/test_training.py::test_"
 ROUNDS = (
-    f"{_TRAINING}a_round_learns_each_decision_once_and_the_policy_follows_the_rewards",
-    f"{_TRAINING}decisions_are_learned_from_oldest_first_over_rounds_and_within_one",
-    f"{_TRAINING}an_open_window_is_not_learned_from",
-    f"{_TRAINING}a_late_reward_is_kept_and_marked_and_not_learned",
+    f"{_TRAINING}rounds_learn_each_decision_once_and_the_policy_prefers_rewarded_actions",
+    f"{_TRAINING}rounds_learn_the_oldest_decisions_first_and_keep_the_order_within_a_round",
+    f"{_TRAINING}a_decision_with_an_open_window_is_not_learned_from",
+    f"{_TRAINING}a_late_reward_is_stored_and_marked_but_not_learned_from",
     f"{_TRAINING}a_tampered_parent_stops_training_with_a_reason_and_loses_nothing",
+    f"{_TRAINING}a_round_leaves_an_arm_to_the_process_that_trains_it",
+    f"{_TRAINING}a_round_of_an_arm_that_does_not_learn_settles_and_promotes_nothing",
     "tests/learning/test_withheld.py",
 )
 
@@ -69,6 +71,8 @@ CORE = (
     Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
     Target("experiments/off_policy/verdict.py", ("tests/experiments/test_verdict.py",)),
     Target("experiments/off_policy/intervals.py", ("tests/experiments/test_interval_formulas.py",)),
+    Target("experiments/off_policy/value_sequence.py", ("tests/experiments/test_value_sequence_formulas.py",)),
+    Target("experiments/off_policy/unit_sums.py", ("tests/experiments/test_unit_sum_formulas.py",)),
     Target("app/foundation/secrets.py", ("tests/foundation/test_secrets.py",)),
     Target(
         "app/foundation/group_commit.py",
@@ -108,6 +112,35 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "GroupCommit._take: if batch and (job.handler is not batch[-1].handler or rows + len(job.rows) > self._batch_rows):": (
             "all jobs of a batch have one handler"
         ),
+    },
+    "app/learning/training.py": {
+        "train_round: policy = _policy(configs, rows[-0].config_version, arm)": "an arm that has run keeps its policy",
+    },
+    "app/learning/store/training.py": {
+        "rounds_of: ends = [-1, *accumulate(sizes)] if sizes is not None else _ALL": "positions begin with 0",
+    },
+    "experiments/off_policy/unit_sums.py": {
+        "kish: largest = float(np.abs(x).max(initial=-1.0))": "only without units, and then there is nothing to scale",
+        "_freedom: return min(2 * len(pulls) / max(kurtosis - 1, 1.000000001), unequal)": (
+            "a kurtosis below 3 gives more degrees than there are units, of which unequal has at most as many"
+        ),
+        "one_look: if float(scores.factors @ scores.pulls ** 2) < NO_SPREAD:": "no sum is exactly 1e-24",
+        "independent_difference: if sum(variances) < NO_SPREAD:": "no sum is exactly 1e-24",
+        "always_valid_p: if spread < NO_SPREAD:": "no sum is exactly 1e-24",
+        "_alike: if abs(value - low) < ROUNDING * (high - low):": "no value is exactly a billionth of the range away",
+        "_alike: if abs(value - high) < ROUNDING * (high - low):": "no value is exactly a billionth of the range away",
+        "_accepted: if isinf(squared) or curvature < 0:": "no curvature is exactly 0",
+        "independent_difference: freedom = sum(variances) ** 2 / sum((v ** 2 / df for v, (_, _, df) in zip(variances, known, "
+        "strict=False)))": "both have two sides",
+    },
+    "experiments/off_policy/value_sequence.py": {
+        "excludes: return max(sides) > threshold": "no capital is exactly the threshold",
+        "_least_mean: if _log_capital(bets, rows, 0.0) < threshold:": "then the root is 0 as well",
+        "_least_mean: if _log_capital(bets, rows, 1.0) > threshold:": "then the root is 1 as well",
+        "_least_mean: return float(optimize.brentq(lambda mean: _log_capital(bets, rows, mean) - threshold, -1.0, 1.0, "
+        "xtol=1e-14))": "there is one root, and it lies between 0 and 1",
+        "_least_mean: return float(optimize.brentq(lambda mean: _log_capital(bets, rows, mean) - threshold, 0.0, 2.0, "
+        "xtol=1e-14))": "there is one root, and it lies between 0 and 1",
     },
     "experiments/off_policy/verdict.py": {
         "weight_z: if abs(gap) <= ROUNDING:": "no two floats differ from 1 by exactly 1e-9",

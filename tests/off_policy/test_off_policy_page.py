@@ -63,6 +63,7 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
         LEARNS,
         {"/key": "always-b", "/policy/type": "fixed", "/policy/action": "b"},
         {"/key": "coin", "/policy/type": "uniform"},
+        {"/key": "scaled", "/policy/type": "bandit", "/policy/algorithm": "squarecb", "/policy/scaling": "yes"},
         {"/key": "first", "/policy/type": "model", "/model/arm": "learned", "/model/version": "1"},
     ]
     for form in forms:
@@ -75,6 +76,8 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
     }  # fmt: skip
     assert found["bagging"]["features_off"] == ["n"]
     assert found["first"]["model"] == {"arm": "learned", "version": 1}
+    assert found["scaled"]["policy"]["scaling"] is True
+    editor.post(f"{PAGE}/remove", {"candidate": "scaled"})
     assert found["always-b"]["policy"] == {"type": "fixed", "action": "b"}
 
 

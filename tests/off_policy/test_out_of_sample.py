@@ -14,6 +14,7 @@ from app.off_policy.store import evaluations as store
 from app.off_policy.store.learned import last_learned
 from app.registry import versions
 from app.registry.store import experiments, models
+from bandits.model import describe, initial_model, learn, learn_from_nothing, load_predictor
 from tests.lab import Lab, arm
 from tests.off_policy.test_evaluations import ask, table_of
 
@@ -151,3 +152,28 @@ def test_only_a_stretch_of_the_log_is_used_when_one_is_given(lab: Lab, noisy: st
     assert window["first"] >= since.isoformat() and window["last"] < until.isoformat()
     with pytest.raises(Exception, match="after `since`"):
         evaluations.ask(lab.runtime.engine, noisy, EvaluationRequest(since=until, until=since), "test")
+
+
+def test_a_candidate_with_a_race_is_trained_forward_as_it_would_have_run(lab: Lab, noisy: str) -> None:
+    spec = CandidateSpec.model_validate({"key": "race", "policy": {"type": "bandit"}})
+    with transaction(lab.runtime.engine) as connection:
+        table, policies = table_of(lab, connection, noisy)
+        early, late = table.split(0.5)
+        target = policies.candidate(spec, early)
+    assert target.forward is not None and target.basis == "trained_forward"
+    policy, fits, before = target.forward.policy, 0, early.examples(policies.config, ())
+    model = learn(initial_model(policy), policy, before)
+    for _, part, predictor in target.forward.stages(late):
+        assert predictor.examples == len(before)
+        expected = load_predictor(model, policy)
+        question = before[-1].shared_line, before[-1].action_lines, 0.02
+        assert predictor.distribution(*question).tolist() == expected.distribution(*question).tolist()
+        expected.close()
+        before += part.examples(policies.config, ())
+        model = learn(model, policy, before[-len(part) :])
+        known = describe(model, policy)
+        if known["wants_fit"]:
+            fits += 1
+            window = min(int(str(known["window"])), len(before))
+            model = learn_from_nothing(policy, before[-window:], str(known["served"]), len(before) - window)
+    assert fits >= 3

@@ -79,6 +79,23 @@ def test_a_viewer_takes_all_decisions_along_newest_first(taken: str, lab: Lab, v
         assert orjson.loads(row["context"]) == mine.context
 
 
+def test_a_decision_has_the_probability_of_its_arm_that_was_in_force(lab: Lab) -> None:
+    def shared(first: float) -> list[dict[str, Any]]:
+        return [arm("control", first, "a"), arm("other", 1 - first, "b")]
+
+    lab.make("ramped", arms=shared(0.9), control_arm="control")
+    lab.play("ramped", [{"unit_id": f"u{n}"} for n in range(30)], settled=False)
+    lab.change("ramped", arms=shared(0.5))
+    lab.play("ramped", [{"unit_id": f"v{n}"} for n in range(30)], settled=False)
+    file = io.BytesIO()
+    exports.write(lab.runtime.engine, "ramped", file, kind="decisions", form="parquet")
+    found = pq.read_table(file).to_pylist()
+    assert len(found) == 60
+    for row in found:
+        first = 0.9 if row["unit_id"].startswith("u") else 0.5
+        assert row["arm_probability"] == pytest.approx(first if row["arm"] == "control" else 1 - first)
+
+
 def test_a_formula_is_neutralised_in_csv_and_exact_in_parquet(taken: str, viewer: Browser) -> None:
     in_csv = [row["unit_id"] for row in lines(download(viewer, kind="decisions", format="csv"))]
     in_parquet = [row["unit_id"] for row in table(download(viewer, kind="decisions", format="parquet"))]

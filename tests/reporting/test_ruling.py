@@ -1,6 +1,5 @@
 """The decision rule on results made by hand: who ships, who does not, and which reasons say so."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -68,7 +67,7 @@ def metric(key: str, *lines: ComparisonLine, role: str = "primary", **parts: Any
 def ruling(
     *metrics: MetricResults,
     units: int = UNITS,
-    days: float | None = 1.0,
+    days: float = 1.0,
     few: dict[str, int] | None = None,
     idle: str | None = None,
     mismatch: bool = False,
@@ -103,7 +102,7 @@ def ruling(
         metrics=list(metrics),
         assumptions=[],
     )
-    return judge(config, results, None if days is None else datetime.now(UTC) - timedelta(days=days))
+    return judge(config, results, days)
 
 
 def test_an_arm_that_is_worse_on_one_goal_does_not_ship_for_another() -> None:
@@ -252,10 +251,10 @@ def test_an_arm_that_nobody_was_assigned_to_has_no_units() -> None:
         metrics=[BETTER],
         assumptions=[],
     )
-    assert judge(config, empty, None).reasons == ["An arm has 0 units; the rule asks for 100."]
+    assert judge(config, empty, 0.0).reasons == ["An arm has 0 units; the rule asks for 100."]
 
 
-@pytest.mark.parametrize(("days", "verdict"), [(2.999, "keep_running"), (3.001, "ship")])
+@pytest.mark.parametrize(("days", "verdict"), [(2.999, "keep_running"), (3.0, "ship")])
 def test_no_verdict_before_the_days_of_the_rule(days: float, verdict: str) -> None:
     found = ruling(BETTER, days=days, min_days=3.0)
     assert (found.verdict, found.days) == (verdict, days)
@@ -263,11 +262,9 @@ def test_no_verdict_before_the_days_of_the_rule(days: float, verdict: str) -> No
         assert found.reasons == ["It ran 3.0 days; the rule asks for 3."]
 
 
-def test_days_are_those_since_the_start_and_none_before_it() -> None:
-    assert ruling(BETTER, days=None).days == 0.0
-    assert ruling(BETTER, days=100.0).days == 100.0
+def test_the_answer_names_the_days_and_the_rule() -> None:
     assert ruling(BETTER, days=1 / 3).days == 0.333
-    assert ruling(BETTER, min_days=0.0, days=None).verdict == "ship", "a rule without days asks for none"
+    assert ruling(BETTER, min_days=0.0, days=0.0).verdict == "ship", "a rule without days asks for none"
     assert ruling(BETTER).rule["min_units"] == UNITS
 
 
@@ -320,11 +317,52 @@ def test_of_two_arms_to_review_the_one_stands_that_is_not_shown_to_lose_on_the_n
 
 def test_a_guardrail_without_an_interval_or_a_control_value_crosses_nothing_by_itself() -> None:
     none = IntervalDocument(low=None, high=None, reason="opens later")
-    gone = line("a", -5.0, always_valid=AlwaysValid(p_value=None, interval=none, relative_interval=none))
+    gone = line("a", -5.0, interval=none, always_valid=AlwaysValid(p_value=None, interval=none, relative_interval=none))
     assert ruling(BETTER, metric("speed", gone, role="guardrail", min_effect=0.1)).verdict == "ship"
     half = IntervalDocument(low=None, high=-1.0)
-    one_sided = line("a", -5.0, always_valid=AlwaysValid(p_value=0.1, interval=half, relative_interval=half))
+    one_sided = line(
+        "a", -5.0, interval=none, always_valid=AlwaysValid(p_value=0.1, interval=half, relative_interval=half)
+    )
     assert ruling(BETTER, metric("speed", one_sided, role="guardrail", min_effect=0.1)).verdict == "ship"
+
+
+WIDE = IntervalDocument(low=-0.3, high=0.1)
+
+
+def test_an_arm_waits_while_one_look_shows_a_loss_on_another_goal() -> None:
+    """A gain is often shown some looks before a loss elsewhere is."""
+    losing = line("a", -0.1, NOT_SHOWN)
+    found = ruling(BETTER, metric("revenue", losing))
+    assert (found.verdict, found.arm) == ("keep_running", None)
+    assert found.reasons[0].startswith("a is better than control on")
+    doubt = "a may be worse than control on Revenue: one look says so, not yet every look together."
+    assert found.reasons[1:] == [doubt]
+    assert ruling(BETTER, metric("revenue", line("a", -0.1, NOT_SHOWN, interval=WIDE))).verdict == "ship"
+    assert ruling(BETTER, metric("revenue", losing, direction="decrease")).verdict == "ship"
+    assert ruling(BETTER, metric("revenue", losing, role="secondary")).verdict == "ship"
+    assert ruling(BETTER, metric("revenue", losing, role="guardrail", min_effect=0.2)).verdict == "ship"
+    undecided = AlwaysValid(p_value=0.1, interval=WIDE, relative_interval=WIDE)
+    guarded = line("a", -0.3, NOT_SHOWN, always_valid=undecided)
+    assert ruling(BETTER, metric("revenue", guarded, role="guardrail", min_effect=0.2)).verdict == "keep_running"
+
+
+def test_when_the_time_is_up_a_doubt_is_for_a_person() -> None:
+    found = ruling(BETTER, metric("revenue", line("a", -0.1, NOT_SHOWN)), max_days=1, days=1.5)
+    assert (found.verdict, found.arm) == ("review", "a")
+    assert "a may be worse than control on Revenue" in found.reasons[1]
+
+
+def test_of_two_better_arms_the_one_without_a_doubt_ships() -> None:
+    clicks = metric("clicks", line("wild", 0.9), line("calm", 0.1))
+    found = ruling(clicks, metric("revenue", line("wild", -0.1, NOT_SHOWN), line("calm", 0.1, NOT_SHOWN)))
+    assert (found.verdict, found.arm) == ("ship", "calm")
+
+
+def test_nothing_ships_before_a_goal_has_a_decision_whose_window_is_over() -> None:
+    found = ruling(BETTER, metric("stayed", preliminary=True))
+    assert found.verdict == "keep_running"
+    assert found.reasons[1:] == ["Nothing is known of Stayed yet: no decision's window is over."]
+    assert ruling(BETTER, metric("stayed", preliminary=True, role="guardrail")).verdict == "ship"
 
 
 def test_the_margin_of_a_guardrail_is_a_share_of_the_controls_value() -> None:
@@ -349,5 +387,5 @@ def test_the_margin_of_a_guardrail_is_a_share_of_the_controls_value() -> None:
 
 def test_the_last_day_is_reached_exactly() -> None:
     quiet = metric("clicks", line("a", 0.1, NOT_SHOWN))
-    assert ruling(quiet, days=2.001, max_days=2).verdict == "stop"
+    assert ruling(quiet, days=2.0, max_days=2).verdict == "stop"
     assert ruling(quiet, days=1.999, max_days=2).verdict == "keep_running"

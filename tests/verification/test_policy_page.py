@@ -3,7 +3,7 @@
 import pytest
 
 from tests.page_client import Browser
-from tests.service import Loop, runtime_of
+from tests.service import Client, Loop, runtime_of
 
 PAGE = "/admin/experiments/models/policy"
 
@@ -79,3 +79,21 @@ def test_the_race_is_shown_with_its_reason_and_a_rebuild_can_be_asked_for(editor
     assert asked.status == 200 and "is learned again from its whole log" in asked.text
     assert "asked for a model to be rebuilt" in editor.get("/admin/experiments/races/log").text
     assert editor.post("/admin/experiments/races/policy/rebuild", {"arm": "ghost"}).status == 404
+
+
+def test_which_learner_decides_can_be_pinned_and_given_back(editor: Browser, viewer: Browser, client: Client) -> None:
+    races = "/admin/experiments/races/policy"
+    assert "Which learner decides" not in viewer.get(races).text
+    assert viewer.post(f"{races}/pin", {"arm": "learned", "candidate": "ca"}).status == 403
+    assert "Which learner decides" in editor.get(races).text
+    pinned = editor.post(f"{races}/pin", {"arm": "learned", "candidate": "ca"})
+    assert pinned.status == 200 and "will decide by a regression on context times action" in pinned.text
+    assert editor.post(f"{races}/pin", {"arm": "learned", "candidate": "magic"}).status == 422
+    assert "pinned which learner decides" in editor.get("/admin/experiments/races/log").text
+    body = {"arm": "learned", "candidate": None}
+    answer = client.post("/v1/experiments/races/policy/pin", body)
+    assert (answer.status, answer.body["candidate"]) == (202, None)
+    wrong = client.post("/v1/experiments/races/policy/pin", {"arm": "learned", "candidate": "magic"})
+    assert (wrong.status, wrong.body["errors"][0]["path"]) == (422, "/candidate")
+    assert client.post("/v1/experiments/models/policy/pin", body | {"candidate": "ca"}).status == 422  # no race
+    assert client.post("/v1/experiments/races/policy/pin", body | {"arm": "ghost"}).status == 404

@@ -169,3 +169,13 @@ def test_after_rewards_and_a_training_round_the_rewarded_action_is_preferred(sdk
         wait_for(learned, 20, "training")
     chance = "ice cream"
     wait_for(lambda: {i.id: i.probability for i in sdk.rank(_request()).ranking}[chance] > 0.8, 20, "the better policy")
+
+
+def test_declared_context_fields_are_kept_as_on_the_own_routes(web: Web, client: Client, database_url: str) -> None:
+    fields = [{"name": "timeOfDay"}, {"name": "device", "hashed": True}]
+    client.make("declared", actions=[], arms=bandit("squarecb"), context_fields=fields)
+    sdk = _sdk(web, make_key(database_url, "decide", "reward", experiment="declared"))
+    event = sdk.rank(_request()).event_id
+    (context,) = query(database_url, "SELECT context FROM decisions WHERE id = %s", event)[0]
+    assert context["timeOfDay"] == "morning" and set(context) == {"timeOfDay", "device"}
+    assert isinstance(context["device"], str)

@@ -1,4 +1,4 @@
-"""The wizard's field for lineages: made, kept through a change, and explained beside the field where it cannot be."""
+"""The wizard's fields for lineages and scaling: made, kept through a change, explained beside the field if they cannot be."""
 
 from tests.page_client import Browser
 from tests.service import Client
@@ -26,3 +26,17 @@ def test_a_lineage_alone_is_explained_beside_its_field(draft: Draft) -> None:
     page = draft.save("arms", {"/arms/1/lineage_of": "learner"})
     assert "No other arm is a lineage of 'learner'" in page.text
     assert 'id="/arms/1/lineage_of"' in page.html and "mistake" in page.html
+
+
+def test_an_algorithm_learns_numbers_at_their_own_scale_where_the_box_is_ticked(
+    draft: Draft, editor: Browser, client: Client
+) -> None:
+    complete(draft, "scaled-by-hand")
+    box = "/arms/1/policy/scaling"
+    draft.save("arms", {"/arms/1/policy/algorithm": "squarecb", box: "yes"})
+    draft.save("review", do="publish")
+    made = client.get("/v1/experiments/scaled-by-hand").body["arms"]
+    assert [arm["policy"].get("scaling") for arm in made] == [None, True, None][: len(made)]
+    change = Draft(editor, editor.post("/admin/experiments/scaled-by-hand/edit").address)
+    change.save("arms")
+    assert "Nothing would change" in change.show("review").text

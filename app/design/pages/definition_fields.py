@@ -2,17 +2,10 @@
 
 from typing import Final
 
-from app.foundation.pages.fields.kinds import Boxes, Duration, Findings, Number, Text, Typed, Value, percent
+from app.foundation.pages.fields.kinds import Boxes, Duration, Findings, Flag, Number, Text, Typed, Value, percent
 from app.foundation.pages.fields.trees import Part
-from bandits.policy import (
-    ALGORITHMS,
-    COMMON,
-    DEFAULT_ALGORITHM,
-    DEFAULT_INTERACTIONS,
-    LEARNER_FLOORS,
-    LEARNERS,
-    Parameter,
-)
+from bandits.parameters import ALGORITHMS, COMMON, DEFAULT_INTERACTIONS, LEARNERS, Parameter
+from bandits.policy import DEFAULT_ALGORITHM, LEARNER_FLOORS
 
 _GROUPS: Final = {**LEARNERS, **ALGORITHMS, "": COMMON}
 KNOWN: Final[dict[str, Parameter]] = {name: spec for group in _GROUPS.values() for name, spec in group.items()}
@@ -31,7 +24,7 @@ POLICY: Final = Part(
     {
         **{"type": Text("bandit"), "action": KEY, "algorithm": Text(DEFAULT_ALGORITHM)},
         **{"exploration_floor": percent(FLOOR), "exploration_floor_start": percent("")},
-        "parameters": PARAMETERS,
+        **{"parameters": PARAMETERS, "scaling": Flag()},
     }
 )
 CAP: Final = Part(
@@ -67,5 +60,6 @@ def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> d
         names = [*LEARNERS[algorithm], *(["candidate"] if algorithm == "auto" else [])]
     else:
         names = [*COMMON, *ALGORITHMS.get(algorithm, {}), "interactions"]
+        result |= {"scaling": True} if typed["scaling"] else {}
     parameters = PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, names)
     return result | {"parameters": parameters}

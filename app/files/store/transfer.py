@@ -22,10 +22,15 @@ _SETTLED = text(
 
 # JSON stays the stored text. The index on (experiment, time) finds a page.
 _PAGE = """
-    SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context::text,
+    WITH shares AS MATERIALIZED (
+        SELECT version AS config_version, arm->>'key' AS arm, (arm->>'share')::float8 AS share
+        FROM experiment_configs, json_array_elements(config->'arms') AS arm WHERE experiment_id = :experiment_id
+    )
+    SELECT d.id, d.decided_at, d.unit_id, d.arm, shares.share, d.policy_version, d.config_version, d.context::text,
         to_json(d.eligible)::text, to_json(d.distribution)::text, d.eligible[d.chosen + 1], d.propensity, o.reward, o.events,
         d.state
     FROM decisions d LEFT JOIN outcomes o ON {its_outcome}
+        LEFT JOIN shares ON shares.arm = d.arm AND shares.config_version = d.config_version
     WHERE d.experiment_id = :experiment_id {since} {until} {before}
     ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
 """
@@ -43,6 +48,7 @@ class ExportedDecision(NamedTuple):
     decided_at: datetime
     unit_id: str
     arm: str
+    arm_probability: float  # of the unit's arm: the arm's share when it was assigned
     policy_version: int
     config_version: int
     context: str  # JSON

@@ -201,5 +201,12 @@ class RebuildAnswer(BaseModel):
     status: Literal["waiting"]
 
 
+class PinAnswer(BaseModel):
+    experiment: str
+    arm: str
+    candidate: str | None
+    status: Literal["waiting"]
+
+
 PROBLEM_STATUSES = ("400", "401", "403", "404", "409", "413", "422", "429", "503")
 PROBLEMS: dict[Any, Any] = dict.fromkeys(PROBLEM_STATUSES, Problem)  # flask-openapi gives the app's own to no blueprint

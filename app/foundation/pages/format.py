@@ -138,6 +138,11 @@ def plural(count: int, singular: str, plural_form: str = "") -> str:
     return f"{number(count)} {singular if count == 1 else plural_form or singular + 's'}"
 
 
+def clipped(text: str, most: int = 80) -> str:
+    """A text that somebody wrote, cut to so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def json_text(document: object) -> str:
     """A document as JSON for reading."""
     return json.dumps(document, indent=2, ensure_ascii=False, default=str)

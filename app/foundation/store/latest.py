@@ -1,5 +1,6 @@
 """The newest computed figures of each experiment, one row a kind: pages show them at once, with their age."""
 
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -18,10 +19,14 @@ _l = tables.latest
 class Latest(NamedTuple):
     """One computed document."""
 
-    summary: dict[str, JsonValue]  # the few figures that lists show
-    body: dict[str, JsonValue] | None
+    body: dict[str, JsonValue]
     seconds: float  # how long it took
     computed_at: datetime
+
+    @property
+    def age_s(self) -> float:
+        """How old it is now, by this process's clock."""
+        return max(0.0, time.time() - self.computed_at.timestamp())
 
 
 def put(
@@ -32,7 +37,11 @@ def put(
     body: Mapping[str, JsonValue] | None,
     seconds: float,
 ) -> None:
-    """Keep a document in place of the one before."""
+    """Keep a document in place of the one before.
+
+    :param summary: the few figures that lists show.
+    :param body: null: the document itself is kept elsewhere.
+    """
     row = {"summary": summary, "body": body, "seconds": seconds, "computed_at": func.clock_timestamp()}
     query = upsert(_l).values(experiment_id=experiment_id, kind=kind, **row)
     connection.execute(query.on_conflict_do_update(index_elements=["experiment_id", "kind"], set_=row))
@@ -41,8 +50,9 @@ def put(
 def get(connection: Connection, experiment_id: int, kind: str) -> Latest | None:
     """The newest document of a kind."""
     columns = [_l.c[name] for name in Latest._fields]
-    row = connection.execute(select(*columns).where(_l.c.experiment_id == experiment_id, _l.c.kind == kind)).first()
-    return None if row is None else Latest(row.summary, row.body, row.seconds, row.computed_at)
+    here = (_l.c.experiment_id == experiment_id, _l.c.kind == kind, _l.c.body.is_not(None))
+    row = connection.execute(select(*columns).where(*here)).first()
+    return None if row is None else Latest(*row)
 
 
 # Due again: decisions were made or outcomes settled since then, and enough time has passed for the cost of the computation.
@@ -55,22 +65,21 @@ _DUE = text(
             (SELECT max(decided_at) FROM decisions d WHERE d.experiment_id = e.id),
             (SELECT max(settled_at) FROM outcomes o WHERE o.experiment_id = e.id)) AS at
     ) newest ON true
-    WHERE newest.at IS NOT NULL AND e.status = ANY(:statuses)
+    WHERE newest.at IS NOT NULL
       AND (l.computed_at IS NULL OR (
         newest.at > l.computed_at - make_interval(secs => l.seconds + 5)
         AND l.computed_at < clock_timestamp() - make_interval(secs => greatest(:every_s, :factor * l.seconds))))
     ORDER BY l.computed_at NULLS FIRST
     """
 )
-ANY_STATUS = ["draft", "running", "paused", "concluded"]
 
 
-def due(connection: Connection, kind: str, *, every_s: float, factor: float, statuses: list[str]) -> list[str]:
+def due(connection: Connection, kind: str, *, every_s: float, factor: float) -> list[str]:
     """Keys of the experiments whose document of a kind is due, the oldest first.
 
     :param factor: at most one part in so many of a worker's time goes into one experiment's document.
     """
-    parameters = {"kind": kind, "every_s": every_s, "factor": factor, "statuses": statuses}
+    parameters = {"kind": kind, "every_s": every_s, "factor": factor}
     return list(connection.execute(_DUE, parameters).scalars())
 
 

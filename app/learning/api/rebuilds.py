@@ -1,4 +1,4 @@
-"""The route that asks for a model to be learned again."""
+"""The routes that ask for a model to be learned again, from nothing or by another learner of the race."""
 
 from flask import Response
 from pydantic import BaseModel, Field
@@ -10,11 +10,16 @@ from app.foundation.api.respond import as_json
 from app.foundation.serving import process
 from app.learning import refit
 
-__all__ = ["blueprint"]  # this route joins those of app.design.api
+__all__ = ["blueprint"]  # these routes join those of app.design.api
 
 
 class Rebuild(BaseModel):
     arm: str = Field(min_length=1, max_length=64)
+
+
+class Pin(BaseModel):
+    arm: str = Field(min_length=1, max_length=64)
+    candidate: str | None = Field(max_length=64, description="Null lets the policy, or the race, decide again.")
 
 
 @blueprint.post("/<key>/policy/rebuild", responses={202: answers.RebuildAnswer})
@@ -24,3 +29,12 @@ def rebuild(path: KeyPath, body: Rebuild) -> Response:
     key = bound_key(path.key)
     refit.ask(process().engine, key, body.arm, caller().key_id)
     return as_json({"experiment": key, "arm": body.arm, "status": "waiting"}, 202)
+
+
+@blueprint.post("/<key>/policy/pin", responses={202: answers.PinAnswer})
+@needs("manage")
+def pin(path: KeyPath, body: Pin) -> Response:
+    """Pin which learner of an arm's race decides. It takes effect when the worker has learned the model again, soon."""
+    key = bound_key(path.key)
+    refit.pin(process().engine, key, body.arm, body.candidate or "", caller().key_id)
+    return as_json({"experiment": key, "arm": body.arm, "candidate": body.candidate or None, "status": "waiting"}, 202)

@@ -122,10 +122,18 @@ def has_ledger(connection: Connection, experiment_id: int, arm: str) -> bool:
 
 
 def wanting_refit(connection: Connection) -> list[tuple[int, str]]:
-    """Return (experiment id, arm) for every arm whose serving version says that a refit is due, or for which a person asked."""
+    """Return (experiment id, arm) for every arm whose serving version says that a refit is due, or for which a person asked.
+
+    Another candidate than the version's may have been pinned, too.
+    """
     query = """
         SELECT g.experiment_id, g.arm FROM lineages g JOIN model_versions m ON m.id = g.serving_version_id
-        WHERE g.rebuild_asked_at IS NOT NULL OR ((m.manifest->'learner'->>'wants_fit')::boolean AND g.problem IS NULL)
+        WHERE g.rebuild_asked_at IS NOT NULL OR (g.problem IS NULL AND (
+            (m.manifest->'learner'->>'wants_fit')::boolean OR (
+                m.manifest->'learner'->>'served' IS NOT NULL
+                AND g.pinned IS DISTINCT FROM m.manifest->'learner'->>'pinned'
+            )
+        ))
     """
     return [(row.experiment_id, row.arm) for row in connection.execute(text(query))]
 
@@ -146,3 +154,16 @@ def done(connection: Connection, experiment_id: int, arm: str) -> bool:
         WHERE experiment_id = :experiment_id AND arm = :arm AND rebuild_asked_at IS NOT NULL
     """
     return connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).rowcount > 0
+
+
+def pin(connection: Connection, experiment_id: int, arm: str, candidate: str) -> None:
+    """Pin a candidate of the race of an arm; "" lets its policy decide again."""
+    query = "UPDATE lineages SET pinned = :candidate WHERE experiment_id = :experiment_id AND arm = :arm"
+    values = {"experiment_id": experiment_id, "arm": arm, "candidate": candidate or None}
+    connection.execute(text(query), values)
+
+
+def pinned(connection: Connection, experiment_id: int, arm: str) -> str:
+    """Return the candidate that a person pinned, or ""."""
+    query = "SELECT coalesce(pinned, '') FROM lineages WHERE experiment_id = :experiment_id AND arm = :arm"
+    return str(connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).scalar() or "")

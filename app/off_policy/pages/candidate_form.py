@@ -13,8 +13,9 @@ from app.foundation.pages.fields.kinds import Boxes, Findings, Number, Text, Typ
 from app.foundation.pages.fields.trees import Part, texts_of
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.logged_values import Choices
-from bandits.policy import ALGORITHMS as VW_ALGORITHMS
-from bandits.policy import CANDIDATES, DEFAULT_FLOOR, INTERACTIONS, LEARNER_FLOORS, MIN_FLOOR
+from bandits.parameters import ALGORITHMS as VW_ALGORITHMS
+from bandits.parameters import CANDIDATES, INTERACTIONS
+from bandits.policy import DEFAULT_FLOOR, LEARNER_FLOORS, MIN_FLOOR
 
 KINDS: Final = (
     ("bandit", "A policy that learns"),

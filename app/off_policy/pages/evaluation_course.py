@@ -52,30 +52,30 @@ def course(result: EvaluationResult, alpha: float) -> Figure:
 
 def calibration(result: EvaluationResult) -> Figure | None:
     """Compare predicted with realised rewards; null: documents from before it was computed have none."""
-    found = result.calibration
-    if not found:
+    bins = result.calibration
+    if not bins:
         return None
-    drawn = [Row(f"predicted {number(part.predicted)}", part.realised, *_ends(part)) for part in found]
+    drawn = [Row(f"predicted {number(part.predicted)}", part.realised, *_ends(part)) for part in bins]
     chart = charts.forest(drawn, title="Realised reward by predicted reward", unit="mean reward per decision")
     rows = [
         [number(part.predicted), number(part.realised), interval(part.interval), number(part.decisions)]
-        for part in found
+        for part in bins
     ]
     head = ["Mean prediction", "Really earned", "Interval", "Decisions"]
-    return Figure("calibration", "Does the reward model predict well?", chart, head, rows, calibration_sentence(found))
+    return Figure("calibration", "Does the reward model predict well?", chart, head, rows, calibration_sentence(bins))
 
 
-def calibration_sentence(found: list[CalibrationBin]) -> str:
+def calibration_sentence(bins: list[CalibrationBin]) -> str:
     """Say in how many bins the interval leaves the prediction out."""
     wrong = sum(
         part.interval.low is not None
         and part.interval.high is not None
         and not part.interval.low <= part.predicted <= part.interval.high
-        for part in found
+        for part in bins
     )
     said = "in every group the interval holds the prediction"
     if wrong:
-        said = f"in {wrong} of {len(found)} groups the interval leaves the prediction out"
+        said = f"in {wrong} of {len(bins)} groups the interval leaves the prediction out"
     return (
         f"Logged choices in groups of equal size by prediction: {said}. Each decision is predicted by a model of earlier "
         "decisions only. A doubly robust value stays right when the model is wrong; its interval gets wider."

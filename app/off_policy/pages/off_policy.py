@@ -42,7 +42,9 @@ def evaluation_progress(key: str) -> ResponseReturnValue:
     evaluation = None if evaluation_id is None else service.progress(process().engine, key, evaluation_id)
     if evaluation is None:
         return Response(status=204)
-    return render_template("off_policy_progress.html", one=evaluation), FINISHED if evaluation.finished_at else 200
+    return render_template(
+        "off_policy_progress.html", evaluation=evaluation
+    ), FINISHED if evaluation.finished_at else 200
 
 
 @page("/experiments/<key>/off-policy/candidates", "editor", ("POST",))
@@ -130,7 +132,7 @@ def _page(
         "off_policy.html",
         key,
         "off_policy",
-        found=report,
+        report=report,
         typed=typed or candidate_form.FORM.tree(),
         texts=dict(texts_of(typed or candidate_form.FORM.tree())),
         errors=errors or {},

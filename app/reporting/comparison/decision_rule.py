@@ -4,10 +4,11 @@ It reads finished results and computes no statistics of its own. docs/statistics
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from math import copysign
 from typing import Literal, NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
+from app.foundation.formats.intervals import IntervalDocument
 from app.reporting.documents.results import ComparisonLine, MetricResults, RuleVerdict, StoredResults
 
 # The words of each reason, on pages and in the API.
@@ -19,6 +20,8 @@ WORDS = {
     "better": "{arm} is better than {control} on {metric} (p {p:.2g}, valid at every look).",
     "worse": "{arm} is worse than {control} on {metric} (p {p:.2g}, valid at every look).",
     "trade": "{arm} is better on {better} and worse on {worse}, which both decide: a person has to weigh them.",
+    "leaning": "{arm} may be worse than {control} on {metric}: one look says so, not yet every look together.",
+    "preliminary": "Nothing is known of {metric} yet: no decision's window is over.",
     "time_is_up": "After {days:.1f} of at most {max_days:g} days no arm is shown to be better.",
     "nothing_shown": "No difference is shown yet at every look together.",
 }
@@ -43,6 +46,17 @@ class Shown(NamedTuple):
     gain: float  # in the metric's unit, positive: better. Never compared between metrics.
     reason: Reason
 
+    def says(self, code: str) -> bool:
+        """Whether it is ``better`` or ``worse``."""
+        return self.reason.code == code
+
+
+class Doubt(NamedTuple):
+    """Why an arm may not ship yet."""
+
+    arm: str
+    reason: Reason
+
 
 class Ruling(NamedTuple):
     verdict: Literal["ship", "stop", "review", "keep_running"]
@@ -50,13 +64,15 @@ class Ruling(NamedTuple):
     reasons: Sequence[Reason]
 
 
-def judge(config: ExperimentConfig, results: StoredResults, started_at: datetime | None) -> RuleVerdict:
-    """Apply the rule to an experiment's results; returns the verdict and the rule."""
-    days = 0.0 if started_at is None else (datetime.now(UTC) - started_at).total_seconds() / 86_400
+def judge(config: ExperimentConfig, results: StoredResults, days: float) -> RuleVerdict:
+    """Apply the rule to an experiment's results; returns the verdict and the rule.
+
+    :param days: since the experiment started.
+    """
     crossed = _crossed_guardrails(results)
     ruling = _ruling(config, results, crossed, days)
     return RuleVerdict(
-        rule=config.decision_rule.model_dump(mode="json"),
+        rule=config.decision_rule.model_dump(),
         verdict=ruling.verdict,
         arm=ruling.arm,
         reasons=[reason.text for reason in ruling.reasons],
@@ -81,23 +97,26 @@ def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reas
 
 
 def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[str, float] | None) -> Ruling:
-    """Ship an arm only when it is shown better on a primary metric and worse on no primary metric.
+    """Ship an arm only when it is shown better on a primary metric, and nothing speaks against it.
 
-    An arm that is shown both needs a person, who knows what each metric is worth.
+    An arm that is shown both better and worse needs a person, who knows what each metric is worth. So does an arm with
+    open doubts when the time is up: a gain is often shown some looks before a loss elsewhere is.
     """
     shown = [change for metric in results.primary() for change in _shown(metric, config.decision_rule.alpha)]
-    better = {change.arm for change in shown if change.gain > 0}
-    worse = {change.arm for change in shown if change.gain < 0}
-    if better - worse:
-        winner = _winner(results, [change for change in shown if change.arm in better - worse])
+    better = {change.arm for change in shown if change.says("better")}
+    worse = {change.arm for change in shown if change.says("worse")}
+    doubts = [doubt for doubt in _doubts(results) if doubt.arm in better - worse]
+    free = better - worse - {doubt.arm for doubt in doubts}
+    if free:
+        winner = _winner(results, [change for change in shown if change.arm in free])
         changes = [change for change in shown if change.arm in better]
         return Ruling(
             "ship", winner, [change.reason for change in sorted(changes, key=lambda change: change.arm != winner)]
         )
-    reasons = [change.reason for change in shown]
-    if better:
+    reasons = [change.reason for change in shown] + list({doubt.reason.text: doubt.reason for doubt in doubts}.values())
+    if better and (time_is_up is not None or not doubts):
         arm = _winner(results, [change for change in shown if change.arm in better])
-        trades = [_trade(arm, shown) for arm in dict.fromkeys(change.arm for change in shown) if arm in better]
+        trades = [_trade(arm, shown) for arm in dict.fromkeys(change.arm for change in shown) if arm in better & worse]
         return Ruling("review", arm, trades + reasons)
     if time_is_up is not None:
         return Ruling("stop", None, [Reason("time_is_up", {**time_is_up}), *reasons])
@@ -106,12 +125,26 @@ def _weigh(config: ExperimentConfig, results: StoredResults, time_is_up: dict[st
     return Ruling("keep_running", None, reasons or [Reason("nothing_shown", {})])
 
 
+def _doubts(results: StoredResults) -> Iterator[Doubt]:
+    """What forbids to ship an arm yet: a loss that one look shows, beyond the margin of a guardrail; windows still open."""
+    for metric in results.metrics:
+        for line in metric.comparisons if metric.role != "secondary" else ():
+            if _loses(metric, line, line.interval):
+                names: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name}
+                yield Doubt(line.arm, Reason("leaning", names))
+    for metric in results.primary():
+        if metric.preliminary:
+            yield from (Doubt(arm, Reason("preliminary", {"metric": metric.name})) for arm in results.units)
+
+
 def _trade(arm: str, shown: Sequence[Shown]) -> Reason:
     """Names the metrics that speak for an arm and those that speak against it."""
     of_arm = [change for change in shown if change.arm == arm]
-    better = " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.gain > 0)
-    worse = " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.gain < 0)
-    return Reason("trade", {"arm": arm, "better": better, "worse": worse})
+    sides = {
+        code: " and ".join(str(change.reason.params["metric"]) for change in of_arm if change.says(code))
+        for code in ("better", "worse")
+    }
+    return Reason("trade", {"arm": arm, **sides})
 
 
 def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
@@ -128,16 +161,19 @@ def _winner(results: StoredResults, shown: Sequence[Shown]) -> str:
 def _shown(metric: MetricResults, alpha: float) -> Iterator[Shown]:
     for line in metric.comparisons:
         p = line.adjusted_running_p
-        if p is None or p > alpha or not line.difference or _turned(line):
+        if p is None or p > alpha or line.difference is None or _turned(line.difference, line.running_sign):
             continue
         gain = metric.gain(line.difference)
+        code = "better" if gain > 0 else "worse" if gain < 0 else None
+        if code is None:
+            continue
         params: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name, "p": p}
-        yield Shown(line.arm, metric.metric, gain, Reason("better" if gain > 0 else "worse", params))
+        yield Shown(line.arm, metric.metric, gain, Reason(code, params))
 
 
-def _turned(line: ComparisonLine) -> bool:
+def _turned(difference: float, sign_then: int | None) -> bool:
     """True when the difference now has the opposite sign of the look at which it was shown: it shows neither."""
-    return line.difference is not None and (line.running_sign or 0) * line.difference < 0
+    return sign_then == -copysign(1.0, difference)
 
 
 def _crossed_guardrails(results: StoredResults) -> list[Reason]:
@@ -147,14 +183,14 @@ def _crossed_guardrails(results: StoredResults) -> list[Reason]:
         for metric in results.metrics
         if metric.role == "guardrail"
         for line in metric.comparisons
-        if _crosses(metric, line)
+        if _loses(metric, line, line.always_valid.interval)
     ]
 
 
-def _crosses(metric: MetricResults, line: ComparisonLine) -> bool:
-    interval = line.always_valid.interval
+def _loses(metric: MetricResults, line: ComparisonLine, interval: IntervalDocument) -> bool:
+    """Whether an interval of the difference holds losses alone; of a guardrail, losses beyond its margin."""
     if interval.low is None or interval.high is None:
         return False
     best = metric.gain(interval.high if metric.direction == "increase" else interval.low)
-    margin = metric.min_effect * abs(metric.values().get(line.control) or 0.0)
-    return best < -margin
+    guarded = metric.min_effect if metric.role == "guardrail" else 0.0
+    return best < -guarded * abs(metric.values().get(line.control) or 0.0)

@@ -66,11 +66,11 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
         compared = quantile_results.compared(computation, metric, metric.source)
         values = quantile_results.values(computation, metric, metric.source)
     else:
-        compared = [one for arm in _others(computation) for one in _of_arm(computation, sums, arm, preliminary)]
+        compared = [pair for arm in _others(computation) for pair in _of_arm(computation, sums, arm, preliminary)]
         values = [] if isinstance(metric.source, QuantileSource) else lines.arm_values(_flat(alone))
-    for segment in {one.line.segment for one in compared}:
-        standing.fill_in_chances([one for one in compared if one.line.segment == segment], metric)
-    compared_lines = [one.line for one in compared]
+    for segment in {pair.line.segment for pair in compared}:
+        standing.fill_in_chances([pair for pair in compared if pair.line.segment == segment], metric)
+    compared_lines = [pair.line for pair in compared]
     for arm in _others(computation):
         of_arm = [line for line in compared_lines if line.arm == arm]
         standing.fill_in_shrunk(of_arm, computation.config.decision_rule.alpha)

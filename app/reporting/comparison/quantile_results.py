@@ -23,7 +23,7 @@ from experiments.arms.strata import StratifiedComparison
 def compared(computation: Computation, metric: MetricSpec, source: QuantileSource) -> list[Compared]:
     """Every other arm against the control, in each segment or over all."""
     control = computation.config.control.key
-    found: list[Compared] = []
+    compared: list[Compared] = []
     for arm in (arm for arm in computation.arms if arm != control):
         ends = shares.ends(computation.stretches, (arm, control))
         chances = {
@@ -35,15 +35,15 @@ def compared(computation: Computation, metric: MetricSpec, source: QuantileSourc
             reason = (
                 "a quantile is not combined over changes of the arms' shares: use a mean, or start a new experiment"
             )
-            found.append(lines.no_line(Pair(arm, control, None), reason))
+            compared.append(lines.no_line(Pair(arm, control, None), reason))
             continue
         rows = {(row.arm, row.segment): row for row in _rows(computation, metric, source, ends)}
         for segment in dict.fromkeys(segment for _, segment in rows):
             pair = Pair(arm, control, segment)
-            found.append(
+            compared.append(
                 _compared(computation, metric, source, pair, rows.get((control, segment)), rows.get((arm, segment)))
             )
-    return found
+    return compared
 
 
 def values(computation: Computation, metric: MetricSpec, source: QuantileSource) -> list[ArmValue]:

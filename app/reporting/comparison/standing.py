@@ -20,7 +20,7 @@ def fill_in_chances(compared: Sequence[Compared], metric: MetricSpec) -> None:
 
     An arm whose values do not vary takes the spread of both arms together: it is not known better than the others.
     """
-    known = [(one.line, one.figures) for one in compared if one.figures is not None]
+    known = [(pair.line, pair.figures) for pair in compared if pair.figures is not None]
     if not known:
         return
     control = known[0][1].comparison.control.value

@@ -19,7 +19,7 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.results import MovedUnits, ShareStretch
 from app.reporting.store import counted_units
 from app.reporting.store.counted_units import FirstSeen, Moved
-from bandits.distribution import assign
+from bandits.distribution import arm_draws, first_arm
 
 DIGITS = 12  # two chances that agree to so many digits are one
 
@@ -55,16 +55,16 @@ def _normalised(given: Mapping[str, float]) -> dict[str, float]:
 
 def ends(stretches: Sequence[Stretch], arms: Sequence[str]) -> Ends:
     """Until when units that were first seen in each stretch count, for these arms: as long as all of them get units."""
-    found: list[int] = []
+    ends: list[int] = []
     end = 0
     for index in reversed(range(len(stretches))):
         if not all(arm in stretches[index].shares for arm in arms):
             end = 0
-            found.append(0)
+            ends.append(0)
             continue
         end = end or index + 1
-        found.append(end)
-    return Ends(tuple(reversed(found)))
+        ends.append(end)
+    return Ends(tuple(reversed(ends)))
 
 
 def chance(stretches: Sequence[Stretch], pair: tuple[str, str], first: int, end: int) -> float:
@@ -113,10 +113,12 @@ def moved(connection: Connection) -> MovedUnits:
 
 def _moved(salt: bytes, stretches: Sequence[Stretch], units: Iterator[FirstSeen]) -> Iterator[Moved]:
     """The units that a later change of shares moves to another arm, whether they were seen after it or not."""
+    arms = list(dict.fromkeys(arm for stretch in stretches for arm in stretch.shares))
     for unit in units:
-        if assign(salt, unit.unit_id, stretches[unit.stretch].shares) != unit.arm:
+        draws = arm_draws(salt, unit.unit_id, arms)
+        if first_arm(draws, stretches[unit.stretch].shares) != unit.arm:
             continue  # its hash did not choose this arm, such as that of an imported log: only what was seen tells
         for index in range(unit.stretch + 1, len(stretches)):
-            if assign(salt, unit.unit_id, stretches[index].shares) != unit.arm:
+            if first_arm(draws, stretches[index].shares) != unit.arm:
                 yield Moved(unit.unit_id, index)
                 break

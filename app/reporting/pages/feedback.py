@@ -25,7 +25,7 @@ def feedback(key: str) -> str:
         key,
         "feedback",
         experiment=experiment,
-        found=report,
+        report=report,
         schema=report.in_force,
         confidence=schema.confidence,
         worth=figures.worth(schema),

@@ -17,42 +17,48 @@ Z = 1.96
 @page("/experiments/<key>/long-term", "viewer")
 def long_term(key: str) -> str:
     """Show the newest view of the worker."""
-    found = service.stored(process().engine, key)
+    view = service.stored(process().engine, key)
     return experiment_page(
         "long_term.html",
         key,
         "results",
-        found=found,
-        figures=[returning(found), earning(found)] if found and found.arms else [],
-        told=told(found.surrogate, NAMES[found.step_s]) if found else [],
-        arms=by_arm(found.surrogate) if found and found.surrogate else None,
+        view=view,
+        figures=[returning(view), earning(view)] if view and view.arms else [],
+        told=told(view.surrogate, NAMES[view.step_s]) if view else [],
+        arms=by_arm(view.surrogate) if view and view.surrogate else None,
     )
 
 
-def returning(found: LongTerm) -> Figure:
+def returning(view: LongTerm) -> Figure:
     """Draw the share of units that came back in each step."""
-    step = NAMES[found.step_s]
+    step = NAMES[view.step_s]
     caption = f"Units seen in each {step} since they were first seen"
-    series = [Series(arm.arm, [_share(one) for one in arm.steps if one.step > 0]) for arm in found.arms[:SERIES]]
+    series = [Series(arm.arm, [_share(point) for point in arm.steps if point.step > 0]) for arm in view.arms[:SERIES]]
     chart = charts.lines(
         series, title=caption, unit="share of units", x_unit=f"{step}s", write=percent, edges=(0.0, None)
     )
-    rows = [_row(arm, one) for arm in found.arms for one in arm.steps]
+    rows = [_row(arm, point) for arm in view.arms for point in arm.steps]
     head = ["Arm", step.capitalize(), "Units followed", "Seen", "Share", "95% interval"]
     note = f"Bands: 95% intervals for one look. A unit counts in a {step} that is over for it."
     return Figure("returning", caption, chart, head, rows, note)
 
 
-def earning(found: LongTerm) -> Figure:
+def earning(view: LongTerm) -> Figure:
     """Draw what a followed unit earned in each step."""
-    step = NAMES[found.step_s]
+    step = NAMES[view.step_s]
     caption = f"Reward per unit in each {step} since it was first seen"
-    series = [Series(arm.arm, [_earned(one) for one in arm.steps]) for arm in found.arms[:SERIES]]
+    series = [Series(arm.arm, [_earned(point) for point in arm.steps]) for arm in view.arms[:SERIES]]
     chart = charts.lines(series, title=caption, unit="reward per unit", x_unit=f"{step}s")
     rows = [
-        [arm.arm, number(one.step), number(one.followed), number(one.reward), f"± {number(Z * one.reward_error)}"]
-        for arm in found.arms
-        for one in arm.steps
+        [
+            arm.arm,
+            number(point.step),
+            number(point.followed),
+            number(point.reward),
+            f"± {number(Z * point.reward_error)}",
+        ]
+        for arm in view.arms
+        for point in arm.steps
     ]
     head = ["Arm", step.capitalize(), "Units followed", "Reward per unit", "95%"]
     return Figure("earning", caption, chart, head, rows, "Units that did not come back earned nothing in that time.")

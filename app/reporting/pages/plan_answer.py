@@ -2,18 +2,18 @@
 
 from typing import Literal, NamedTuple
 
-from markupsafe import Markup
 from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from app.foundation.pages import charts
-from app.foundation.pages.charts.parts import Point
+from app.foundation.pages.charts.parts import Figure, Point
 from app.foundation.pages.format import number, percent, plural
 from app.foundation.words import as_sentence
 from app.reporting import power
 from app.reporting.documents.planning import ComparisonPlan, SimulatedBandit
 from app.reporting.planning_request import MetricPlan, PowerRequest
 
+FIGURE = "plan-figure"  # its id on the page
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
 RUNS = 100  # simulated experiments
 TRUSTED_COVERAGE = 0.9  # of 95% intervals in the simulation
@@ -21,13 +21,10 @@ Asked = dict[str, JsonValue]  # a ``MetricPlan`` or a ``BanditPlan``, as JSON
 
 
 class Answer(NamedTuple):
-    """A plan in words, a chart and a table."""
+    """A plan in words, and drawn."""
 
     words: list[str]  # paragraphs
-    chart: Markup
-    caption: str
-    head: list[str]
-    rows: list[list[str]]
+    figure: Figure | None
     assumptions: list[str]
 
 
@@ -57,16 +54,14 @@ def metric_answer(engine: Engine, spec: Asked) -> Answer:
             f"With that many users a day this takes about {plural(plan.days, 'day')}. Run whole weeks: weekdays differ."
         )
     assumptions = [text.replace("`sequential_factor`", number(factor, 2)) for text in answer.assumptions]
-    return Answer(words, *_over_weeks(engine, question, plan), assumptions)
+    return Answer(words, _over_weeks(engine, question, plan), assumptions)
 
 
-def _over_weeks(
-    engine: Engine, question: MetricPlan, plan: ComparisonPlan
-) -> tuple[Markup, str, list[str], list[list[str]]]:
+def _over_weeks(engine: Engine, question: MetricPlan, plan: ComparisonPlan) -> Figure | None:
     """Draw the smallest change that would be seen, by the number of weeks."""
     caption = "The smallest change that would be seen, by how long it runs"
     if question.units_per_day is None or not plan.baseline.value:
-        return Markup(""), caption, [], []
+        return None
     by_weeks: list[tuple[int, list[float]]] = []
     for weeks in WEEKS:
         units = question.units_per_day * 7 * weeks
@@ -81,7 +76,7 @@ def _over_weeks(
         series, title=caption, unit="relative change", x_unit="weeks", write=percent, edges=(0.0, None)
     )
     rows = [[plural(weeks, "week"), *(percent(change) for change in changes)] for weeks, changes in by_weeks]
-    return chart, caption, ["Running for", *names], rows
+    return Figure(FIGURE, caption, chart, ["Running for", *names], rows)
 
 
 def _smallest_change(
@@ -129,7 +124,8 @@ def bandit_answer(engine: Engine, spec: Asked) -> Answer:
     chart = charts.bars(rows, title=caption, unit="reward per decision")
     table = [[row.label, number(row.value)] for row in rows]
     words = _simulated(plan, first, best)
-    return Answer(words, chart, caption, ["Way of choosing", "Reward per decision"], table, answer.assumptions)
+    figure = Figure(FIGURE, caption, chart, ["Way of choosing", "Reward per decision"], table)
+    return Answer(words, figure, answer.assumptions)
 
 
 def _simulated(plan: SimulatedBandit, first: str, best: str) -> list[str]:

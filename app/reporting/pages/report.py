@@ -1,15 +1,17 @@
 """Makes the report to send: one self-contained HTML file with what ran, what it shows and what is assumed."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from flask import Response, render_template, request
+from pydantic import JsonValue
 
 from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages.charts import Figure
-from app.foundation.pages.format import interval, number, percent
+from app.foundation.pages.format import duration, interval, number, percent
 from app.foundation.serving import process
 from app.foundation.words import as_sentence
 from app.off_policy.documents import EvaluationAnswer, PolicyLine
@@ -20,6 +22,7 @@ from app.reporting.findings import Whole
 from app.reporting.pages import overview_figures, result_figures, sentences
 from app.reporting.pages.results import ShownMetric, in_order, looks, metrics
 from app.reporting.pages.whom import drawn
+from bandits.policy import BanditPolicy, FixedPolicy, parse_policy
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -38,7 +41,7 @@ def report(key: str) -> Response:
         now=now,
         version=_version(),
         policy_rows=_arms(config),
-        reward=sentences.reward(config),
+        reward=_reward(config),
         results=contents.findings.results,
         shown=_shown(contents, contents.findings.results, config) if contents.findings.results else None,
         activity=contents.activity,
@@ -70,7 +73,7 @@ def _version() -> str:
 def _arms(config: ExperimentConfig) -> list[list[str]]:
     control = config.control.key
     return [
-        [f"{arm.key} (control)" if arm.key == control else arm.key, percent(arm.share), sentences.policy(arm.policy)]
+        [f"{arm.key} (control)" if arm.key == control else arm.key, percent(arm.share), _chooses(arm.policy)]
         for arm in config.arms
     ]
 
@@ -142,3 +145,31 @@ def _shown(contents: Whole, results: Results, config: ExperimentConfig) -> Shown
         ],
         ratio=result_figures.ratio(results.sample_ratio),
     )
+
+
+def _reward(config: ExperimentConfig) -> str:
+    """Say how reports make the reward."""
+    given = config.reward
+    words = {
+        "sum": "the sum of",
+        "max": "the largest of",
+        "mean": "the mean of",
+        "first": "the first of",
+        "last": "the last of",
+    }
+    return (
+        f"Each decision's reward is {words[given.aggregation]} what is reported within {duration(given.window_s)} of it, "
+        f"each report from {number(given.min)} to {number(given.max)}; without any report it is {number(given.default)}."
+    )
+
+
+def _chooses(document: Mapping[str, JsonValue]) -> str:
+    """Say what an arm does."""
+    parsed = parse_policy(document)
+    if isinstance(parsed, FixedPolicy):
+        return f"always chooses {parsed.action}"
+    if not isinstance(parsed, BanditPolicy):
+        return "chooses at random, every action equally often"
+    given = "exploration_floor" in document  # a default floor is not mentioned
+    floor = " falling to ".join(map(percent, dict.fromkeys((parsed.floor_start, parsed.exploration_floor))))
+    return f"learns ({parsed.algorithm})" + f", with {floor} of its choices spread evenly over all actions" * given

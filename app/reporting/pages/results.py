@@ -48,7 +48,7 @@ def results(key: str) -> str:
         key,
         "results",
         experiment=newest.experiment,
-        found=newest.results,
+        results=newest.results,
         method=method,
         methods=sentences.METHODS,
         segment=segment,

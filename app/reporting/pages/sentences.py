@@ -1,13 +1,10 @@
 """Puts figures into plain words: the verdict, the rule, whether an arm learns. The services decide what is true."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
-from pydantic import JsonValue
 
-from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import DecisionRule
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages.format import (
@@ -25,7 +22,6 @@ from app.foundation.pages.format import (
 from app.registry.store.models import Serving
 from app.reporting.documents.activity import Learning
 from app.reporting.documents.results import MetricResults, NonInferiority, Results, RuleVerdict
-from bandits.policy import BanditPolicy, FixedPolicy, parse_policy
 
 METHODS = {
     "sequential": (
@@ -116,6 +112,7 @@ def rule(given: DecisionRule, control: str) -> list[str]:
     lines = [
         f"Ship an arm when it is shown to be better than {control} on a metric that decides, and worse on none of them, "
         f"with at most {percent(given.alpha, 0)} false alarms over all looks together.",
+        "Wait while a loss on one of them, or a loss beyond a guardrail, is visible at one look and not yet shown at every look.",
         "Review an arm that is shown to be better on one of them and worse on another: a person has to weigh the two.",
         "Stop when the units do not match their shares, when a guardrail is crossed, or when every arm is shown to be worse.",
         f"Say nothing before every arm has {plural(given.min_units, 'unit')}"
@@ -147,8 +144,7 @@ def serving(model: Serving | None) -> str:
     """Say which model version serves, how old it is and what it learned from."""
     if model is None or model.number == 0:
         return "No model was trained yet: the first is, when rewards have come in."
-    trained = f"Version {model.number} serves, trained {roughly_ago(model.created_at)}"
-    text = f"{trained} on {plural(model.examples, 'decision')}."
+    text = f"Version {model.number} serves, trained {roughly_ago(model.created_at)} on {plural(model.examples, 'decision')}."
     return text if model.problem is None else f"{text} The newest round does not serve: {model.problem}."
 
 
@@ -270,31 +266,3 @@ def shares_changed(results: Results) -> list[str]:
         f"{plural(moved.left_out, 'unit')} that a change moves to another arm are left out of comparisons, whether they came "
         "back or not.",
     ]
-
-
-def reward(config: ExperimentConfig) -> str:
-    """Say how reports make the reward."""
-    given = config.reward
-    words = {
-        "sum": "the sum of",
-        "max": "the largest of",
-        "mean": "the mean of",
-        "first": "the first of",
-        "last": "the last of",
-    }
-    return (
-        f"Each decision's reward is {words[given.aggregation]} what is reported within {duration(given.window_s)} of it, "
-        f"each report from {number(given.min)} to {number(given.max)}; without any report it is {number(given.default)}."
-    )
-
-
-def policy(document: Mapping[str, JsonValue]) -> str:
-    """Say what an arm does."""
-    parsed = parse_policy(document)
-    if isinstance(parsed, FixedPolicy):
-        return f"always chooses {parsed.action}"
-    if not isinstance(parsed, BanditPolicy):
-        return "chooses at random, every action equally often"
-    given = "exploration_floor" in document  # a default floor is not mentioned
-    floor = " falling to ".join(map(percent, dict.fromkeys((parsed.floor_start, parsed.exploration_floor))))
-    return f"learns ({parsed.algorithm})" + f", with {floor} of its choices spread evenly over all actions" * given

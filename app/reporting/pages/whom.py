@@ -34,8 +34,8 @@ class Shown(NamedTuple):
 @page("/experiments/<key>/what-works-for-whom", "viewer")
 def whom(key: str) -> str:
     """Show the newest report of the worker."""
-    found = service.stored(process().engine, key)
-    return experiment_page("whom.html", key, "whom", found=found, shown=drawn(found))
+    report = service.stored(process().engine, key)
+    return experiment_page("whom.html", key, "whom", report=report, shown=drawn(report))
 
 
 def drawn(report: StoredWhom) -> Shown:

@@ -39,8 +39,8 @@ def complete_until(connection: Connection, experiment_id: int, arms: Sequence[st
     Arms are settled one after the other, so later decisions would make an arm that waits look as if it were chosen less.
     """
     row = connection.execute(_COMPLETE_UNTIL, {"experiment_id": experiment_id, "arms": list(arms)})
-    found: datetime | None = row.scalar_one()
-    return found
+    newest: datetime | None = row.scalar_one()
+    return newest
 
 
 def newest(connection: Connection, experiment_id: int, most: int, until: datetime | None) -> list[LoggedRow]:

@@ -12,11 +12,10 @@ from app.off_policy.log_table import LogTable
 from app.reporting.documents.whom import ActionInValue, ArmInValue, ChosenShare, FieldReport, FieldValue
 from experiments.logs.cuts import Cut
 from experiments.multiplicity import adjust
-from experiments.off_policy import by_value, unit_sums
+from experiments.off_policy import adaptive, by_value, unit_sums
 from experiments.off_policy.by_value import MIN_UNITS, Estimate, Log, Scores
 from experiments.results import missing
 
-PARTS = 20  # stretches of time, each with one weight
 MOST_ACTIONS = 6
 ALPHA = 0.05
 FloatArray = NDArray[np.float64]
@@ -43,7 +42,7 @@ class Cells:
     """The rows of a log with the scores of the listed actions and of the arms."""
 
     def __init__(self, late: LogTable, predictions: FloatArray, bounds: tuple[float, float]) -> None:
-        part = (np.arange(len(late)) * PARTS // len(late)).astype(np.int64)
+        part = adaptive.parts(len(late))
         self.log = by_value.checked(Log(late.logged, predictions, late.chosen, late.reward, late.unit, part, bounds))
         self._late = late
         self._arm = np.array([row.arm for row in late.rows])
@@ -110,7 +109,7 @@ class Cells:
         return by_value.value(self.log, way.scores, inside, ALPHA)
 
     def _action(self, action: _Action, rows: Rows, control: _Way | None, learning: Sequence[str]) -> ActionInValue:
-        found, inside = self._estimate(action.way, rows), rows & action.gap.could
+        estimate, inside = self._estimate(action.way, rows), rows & action.gap.could
         gap = Estimate(None, missing("the control could not choose in these decisions"), 0.0)
         if control is not None and inside.any():
             sides = action.way.scores, control.scores, action.gap.scores
@@ -118,9 +117,9 @@ class Cells:
         return ActionInValue(
             action=action.name,
             chosen=[share for arm in learning for share in self._share(action, arm, rows)],
-            value=found.value,
-            interval=document_of(found.interval),
-            effective_units=found.units,
+            value=estimate.value,
+            interval=document_of(estimate.interval),
+            effective_units=estimate.units,
             difference=gap.value,
             difference_interval=document_of(gap.interval),
             p_value=gap.p_value,
@@ -141,8 +140,8 @@ class Cells:
         return [ChosenShare(arm=arm, share=share, interval=document_of(interval))]
 
 
-def _arm(arm: str, found: Estimate) -> ArmInValue:
-    return ArmInValue(arm=arm, value=found.value, interval=document_of(found.interval))
+def _arm(arm: str, estimate: Estimate) -> ArmInValue:
+    return ArmInValue(arm=arm, value=estimate.value, interval=document_of(estimate.interval))
 
 
 def _adjusted(reports: list[FieldReport]) -> list[FieldReport]:

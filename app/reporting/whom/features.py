@@ -64,15 +64,15 @@ def predict(early: LogTable, late: LogTable, bounds: tuple[float, float], config
     return Predicted(table, rows, where, table[rows, late.chosen[rows]], joined)
 
 
-def described(late: LogTable, found: Predicted) -> list[FeatureImportance]:
+def described(late: LogTable, predicted: Predicted) -> list[FeatureImportance]:
     """The importance of every feature, largest first; nothing while no model has predicted."""
-    rows = found.modelled
+    rows = predicted.modelled
     if not len(rows):
         return []
     unit = np.unique(late.unit[rows], return_inverse=True)[1].astype(np.int64)
     measured = [
-        (feature, importance(late.reward[rows], found.plain, permuted, unit, ALPHA))
-        for feature, permuted in found.permuted.items()
+        (feature, importance(late.reward[rows], predicted.plain, permuted, unit, ALPHA))
+        for feature, permuted in predicted.permuted.items()
     ]
     adjusted = adjust([figures.p_value for _, figures in measured], "fdr_bh")
     lines = [
@@ -90,9 +90,9 @@ def described(late: LogTable, found: Predicted) -> list[FeatureImportance]:
     return sorted(lines, key=lambda line: -line.increase)
 
 
-def explained_share(late: LogTable, found: Predicted) -> float | None:
+def explained_share(late: LogTable, predicted: Predicted) -> float | None:
     """Share of the rewards' variance that the predictions explain; below 0 where the mean reward predicts better."""
-    return explained(late.reward[found.modelled], found.plain) if len(found.modelled) else None
+    return explained(late.reward[predicted.modelled], predicted.plain) if len(predicted.modelled) else None
 
 
 class _Actions:
@@ -114,11 +114,11 @@ class _Actions:
 
 
 def _features(late: LogTable, own: _Actions) -> list[Feature]:
-    found = [Feature("context", name) for name in names(late, MOST_FEATURES)]
+    features = [Feature("context", name) for name in names(late, MOST_FEATURES)]
     if max(len(row.eligible) for row in late.rows) > 1:
-        found.append(Feature("action", None))
+        features.append(Feature("action", None))
     named = dict.fromkeys(name for row in late.rows[-SEEN:] for name in own.of(row)[1])
-    return found + [Feature("action", name) for name in list(named)[: MOST_FEATURES - 1]]
+    return features + [Feature("action", name) for name in list(named)[: MOST_FEATURES - 1]]
 
 
 def _permuted(fold: Fold, feature: Feature, own: _Actions, seed: int) -> Iterator[str]:

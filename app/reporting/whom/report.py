@@ -10,7 +10,7 @@ import time
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.isolation import each
+from app.foundation.isolation import each_due
 from app.foundation.settings import Settings
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
@@ -77,25 +77,23 @@ def stored(engine: Engine, key: str) -> WhomReport:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         newest = latest.get(connection, experiment.id, KIND)
-    if newest is None or newest.body is None:
+    if newest is None:
         empty = _empty(ExperimentConfig.model_validate(experiment.config))
         return WhomReport(**empty.given(), experiment=key, computed_at=None, age_s=None, seconds=None)
     return WhomReport(
         **StoredWhom.model_validate(newest.body).given(),
         experiment=key,
         computed_at=iso(newest.computed_at),
-        age_s=round(time.time() - newest.computed_at.timestamp(), 1),
+        age_s=round(newest.age_s, 1),
         seconds=newest.seconds,
     )
 
 
 def compute_due(engine: Engine, settings: Settings) -> list[str]:
     """Compute the reports that are due; returns the experiments' keys."""
-    with transaction(engine) as connection:
-        keys = latest.due(
-            connection, KIND, every_s=settings.report_interval_s, factor=FACTOR, statuses=latest.ANY_STATUS
-        )
-    return each(engine, KIND, keys, lambda key: compute(engine, settings, key))
+    return each_due(
+        engine, KIND, lambda key: compute(engine, settings, key), every_s=settings.report_interval_s, factor=FACTOR
+    )
 
 
 def compute(engine: Engine, settings: Settings, key: str) -> None:
@@ -134,7 +132,7 @@ def _figures(window: windows.Window, config: ExperimentConfig, learning: list[st
     predicted = features.predict(early, late, bounds, window.configs)
     cells = Cells(late, predicted.table, bounds)
     importance = features.described(late, predicted)
-    order = {line.feature: place for place, line in enumerate(importance) if line.side == "context"}
+    order = {line.feature: position for position, line in enumerate(importance) if line.side == "context"}
     fields = cells.fields(windows.cuts(late, config.segments), config.control.key, learning)
     return {
         "window": _window(late, window.limit),

@@ -27,14 +27,15 @@ class Segments(NamedTuple):
 def compared(engine: Engine, key: str, config: ExperimentConfig, arms: Sequence[str]) -> Segments:
     """Compare on the first primary metric, by the segments of each declared field."""
     metric, name = None, ""
-    found: list[tuple[str, ComparisonLine]] = []
+    differences: list[tuple[str, ComparisonLine]] = []
     for field in config.segments:
         primary = results.get(engine, key, segment=field).primary()[0]
         metric, name = primary.metric, primary.name
-        found += [(field, line) for line in primary.comparisons if line.segment is not None and line.arm in arms]
-    adjusted = adjust([line.always_valid.p_value for _, line in found])
+        differences += [(field, line) for line in primary.comparisons if line.segment is not None and line.arm in arms]
+    adjusted = adjust([line.always_valid.p_value for _, line in differences])
     lines = [
-        _line(field, line, p, config.decision_rule.alpha) for (field, line), p in zip(found, adjusted, strict=True)
+        _line(field, line, p, config.decision_rule.alpha)
+        for (field, line), p in zip(differences, adjusted, strict=True)
     ]
     return Segments(metric, name, sorted(lines, key=_size, reverse=True))
 

@@ -88,5 +88,5 @@ def names(table: LogTable, most: int) -> list[str]:
 def cuts(table: LogTable, declared: list[str]) -> dict[str, Cut]:
     """The values of the declared fields, or of the most frequent ones; fields with a single value are left out."""
     fields = declared or names(table, MOST_FIELDS)
-    found = {name: cut([flat(row.context).get(name) for row in table.rows], MOST_VALUES) for name in fields}
-    return {name: groups for name, groups in found.items() if len(groups.names) > 1}
+    groups_by_field = {name: cut([flat(row.context).get(name) for row in table.rows], MOST_VALUES) for name in fields}
+    return {name: groups for name, groups in groups_by_field.items() if len(groups.names) > 1}

@@ -8,17 +8,14 @@ from app.accounts.pages.access import page
 from app.deciding.answer import ineligible_answer
 from app.deciding.store.decisions import StoredDecision
 from app.design.pages.experiment import experiment_page
-from app.foundation.pages.charts import Row
-from app.foundation.pages.format import signed
 from app.foundation.pages.forms import time_of
 from app.foundation.serving import process
 from app.verification import browse
 from app.verification import replay as replay_service
 from app.verification.browse import Search
+from app.verification.pages import figures
 
-BARS = 20  # actions in the chart of the distribution; the table has all of them
 MOST_INELIGIBLE = 100  # actions without a chance that are shown
-TABLED = 1000
 STATES = {
     "active": "counts",
     "deferred": "not shown yet: its reward window opens when the app says so",
@@ -79,14 +76,12 @@ def replay(key: str) -> str:
     at = process()
     replayed = replay_service.replay(at.engine, at.settings, key, request.args.get("id", ""))
     row = replayed.row
-    order = sorted(range(len(row.eligible)), key=lambda index: -row.distribution[index])
-    shown = order[:BARS] if row.chosen in order[:BARS] else [*order[: BARS - 1], row.chosen]
+    recomputed = replayed.recomputed
     return experiment_page(
         "replay.html", key, "decisions", replayed=replayed, row=row, states=STATES, parts=PARTS, without=WITHOUT,
-        most=replay_service.MOST,
-        distribution=[Row(row.eligible[i], row.distribution[i], strong=i == row.chosen) for i in shown],
-        distribution_rows=[(row.eligible[i], row.distribution[i], i == row.chosen) for i in order[:TABLED]],
-        ineligible=_ineligible(row), fields=_fields(row.context), changes=_changes(replayed.recomputed), signed=signed,
+        distribution=figures.distribution(row), draw=figures.draw(replayed),
+        contributions=figures.contributions(recomputed, row.propensity) if recomputed else None,
+        ineligible=_ineligible(row), fields=_fields(row.context),
     )  # fmt: skip
 
 
@@ -103,12 +98,3 @@ def _fields(context: dict[str, JsonValue] | list[dict[str, JsonValue]]) -> list[
     """The context's top-level fields."""
     parts = [context] if isinstance(context, dict) else context
     return [(name, value) for part in parts for name, value in part.items()]
-
-
-def _changes(recomputed: replay_service.Recomputed | None) -> list[Row]:
-    if recomputed is None:
-        return []
-    return [
-        Row(f"{contribution.name} ({contribution.side})", contribution.change, strong=contribution.change > 0)
-        for contribution in recomputed.contributions
-    ]

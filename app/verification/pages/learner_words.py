@@ -17,6 +17,11 @@ NOTES = {
 def reason(report: LearnerReport) -> str:
     """Say why the candidate that decides decides."""
     served = candidate(report.served)
+    if report.pinned == report.served:
+        return f"It decides by {served}, because somebody pinned it. The race goes on beside it."
+    if report.pinned:
+        wanted = candidate(report.pinned).capitalize()
+        return f"It decides by {served}. {wanted} was pinned, but these features allow no such learner."
     if not report.scored:
         return f"It decides by {served}. Nothing was predicted yet that was learned afterwards, so nothing could be compared."
     first, *others = report.best_first
@@ -34,9 +39,9 @@ def reason(report: LearnerReport) -> str:
     )
 
 
-def note(found: FeatureNote) -> str:
+def note(feature: FeatureNote) -> str:
     """Say what was found about a feature."""
-    return f"{NOTES[found.code]} (of the {found.line})"
+    return f"{NOTES[feature.code]} (of the {feature.line})"
 
 
 def memory(report: LearnerReport) -> str:

@@ -9,19 +9,18 @@ from app.accounts.pages.access import page, user
 from app.design.pages import policy_words
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
-from app.foundation.pages.charts import Row, Version
-from app.foundation.pages.format import signed
+from app.foundation.fields import JsonObject
+from app.foundation.pages.charts import Figure
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.learning import refit
-from app.learning.learner_report import LearnerReport, learner_report
+from app.learning.learner_report import LearnerReport, feature_notes, learner_report
 from app.registry import versions as models
 from app.verification import version_history as model_history
-from app.verification.pages import learner_words
+from app.verification.pages import figures, learner_words
 from app.verification.version_history import History
 
-SHOWN_ACTIONS = 20
 MOST_VERSIONS = 2**31 - 1  # the database's largest version number
 
 
@@ -31,35 +30,38 @@ def policy(key: str) -> str:
     arm, number = request.args.get("arm", ""), _number("version")
     before = _number("before") if number is None else number + 1
     history = model_history.history(process().engine, key, arm, before)
-    dots = [Version(line.version.number, line.parent, line.serves, not line.passed) for line in history.lines]
+    manifest = _serving_manifest(key, history)
     return experiment_page(
-        "policy.html", key, "policy", history=history, dots=dots, wanted=number, paged=before is not None,
-        race=_race(key, history),
+        "policy.html", key, "policy", history=history, lineage=figures.lineage(history.lines), wanted=number,
+        paged=before is not None, race=_race(manifest),
+        notes=[(each.feature, learner_words.note(each)) for each in feature_notes(manifest)],
     )  # fmt: skip
 
 
-def _race(key: str, history: History) -> "_Race | None":
-    """The race of the serving version; null where the arm's policy has none."""
+def _serving_manifest(key: str, history: History) -> JsonObject:
     if history.serving is None:
-        return None
-    serving = model_history.version(process().engine, key, history.arm, history.serving.number)
-    report = learner_report(serving.version.manifest)
+        return {}
+    return model_history.version(process().engine, key, history.arm, history.serving.number).version.manifest
+
+
+def _race(manifest: JsonObject) -> "_Race | None":
+    """The race of a version; null where the arm's policy has none."""
+    report = learner_report(manifest)
     if report is None:
         return None
-    rows = [
-        Row(policy_words.short_candidate(one.name), one.loss, strong=one.name == report.served)
-        for one in report.best_first
+    choices = [
+        ("", "the one that predicts best"),
+        *((c.name, policy_words.candidate(c.name)) for c in report.candidates),
     ]
-    notes = [(note.feature, learner_words.note(note)) for note in report.notes]
-    return _Race(report, rows, learner_words.reason(report), learner_words.memory(report), notes)
+    return _Race(report, figures.race(report), learner_words.reason(report), learner_words.memory(report), choices)
 
 
 class _Race(NamedTuple):
     report: LearnerReport
-    rows: list[Row]
+    figure: Figure
     reason: str
     memory: str
-    notes: list[tuple[str, str]]  # (feature, what was found about it)
+    choices: list[tuple[str, str]]  # of what may be pinned, with words
 
 
 @page("/experiments/<key>/policy/rebuild", "editor", ("POST",))
@@ -71,17 +73,24 @@ def rebuild_model(key: str) -> ResponseReturnValue:
     return redirect(url_for("admin.policy", key=key, arm=arm))
 
 
+@page("/experiments/<key>/policy/pin", "editor", ("POST",))
+def pin_candidate(key: str) -> ResponseReturnValue:
+    """Pin which learner of the race decides, or let the race decide again."""
+    arm, name = request.form.get("arm", ""), request.form.get("candidate", "")
+    refit.pin(process().engine, key, arm, name, user().name)
+    words = policy_words.candidate(name) if name else "the learner that its policy or the race chooses"
+    flash(f"Arm {arm} will decide by {words}, as soon as its model is learned again: within seconds to some minutes.")
+    return redirect(url_for("admin.policy", key=key, arm=arm))
+
+
 @page("/experiments/<key>/policy/compare", "viewer")
 def compare_versions(key: str) -> str:
     """Two versions side by side."""
     at, arm = process(), request.args.get("arm", "")
     first, second = _number("first") or 0, _number("second") or 0
     comparison = model_history.compare(at.engine, at.settings, key, arm, first, second)
-    shown = comparison.actions[:SHOWN_ACTIONS]
-    return experiment_page(
-        "policy_compare.html", key, "policy", arm=arm, comparison=comparison, shown=shown, signed=signed,
-        changes=[Row(mean.action, mean.second - mean.first, strong=mean.second > mean.first) for mean in shown],
-    )  # fmt: skip
+    choices = figures.changed_choices(comparison)
+    return experiment_page("policy_compare.html", key, "policy", arm=arm, comparison=comparison, choices=choices)
 
 
 @page("/experiments/<key>/policy/rollback", "editor", ("GET", "POST"))

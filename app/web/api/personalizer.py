@@ -18,6 +18,7 @@ from app.deciding.snapshot import Experiment
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
 from app.foundation.api import answers
 from app.foundation.errors import Forbidden
+from app.foundation.fields import JsonObject
 from app.foundation.ids import new_id
 from app.foundation.running.steps import Blocking, Steps
 from app.learning import rewards
@@ -92,7 +93,7 @@ def rank(asked: Asked, body: RankRequest) -> Steps[Answered]:
     asked_request = DecideRequest(
         experiment=experiment.key,
         unit_id=body.eventId or new_id(),  # that service knows no units: each event is its own
-        context={"context": body.contextFeatures},
+        context=_context(experiment, body.contextFeatures),
         actions=actions,
         excluded_actions=body.excludedActions,
         decision_id=body.eventId,
@@ -107,6 +108,13 @@ def rank(asked: Asked, body: RankRequest) -> Steps[Answered]:
     ranking = [{"id": name, "probability": chances.get(name, 0.0)} for name in _order(answer, body)]
     ranked = {"ranking": ranking, "eventId": answer["decision_id"], "rewardActionId": answer["action"]["id"]}
     return Answered(ranked, 201, partial(decisions.disown, runtime_of(asked), decided))
+
+
+def _context(experiment: Experiment, features: list[Any]) -> JsonObject:
+    """The context of a call. Declared fields stand at its top, where declarations look for them."""
+    if experiment.config.context_fields is None:
+        return {"context": features}
+    return {name: value for part in features if isinstance(part, dict) for name, value in part.items()}
 
 
 @hot(blueprint, "/events/<path:event_id>/reward", "reward")

@@ -101,6 +101,9 @@ lineages = Table(
     Column("problem", Text, nullable=True),  # why the last round did not go into service
     Column("generation", Integer, nullable=False, server_default="0"),  # of the ledger: one more at each rebuild
     time_column("rebuild_asked_at", nullable=True),  # when a person asked for a rebuild that is not done yet
+    Column(
+        "pinned", Text, nullable=True
+    ),  # candidate of the race that a person pinned; takes effect with the next refit
     Index("lineages_revision", "revision"),
 )
 

@@ -61,7 +61,7 @@ latest = Table(
     Column("experiment_id", BigInteger, primary_key=True),
     Column("kind", Text, primary_key=True),  # results, activity, health, audit, feedback; of the platform (0): consent
     Column("summary", JSONB, nullable=False),  # the few figures that lists of experiments show
-    Column("body", JSONB, nullable=True),  # the whole; null: kept elsewhere
+    Column("body", JSONB(none_as_null=True), nullable=True),  # the whole; null: kept elsewhere
     Column("seconds", Double, nullable=False),  # what it took to compute
     time_column("computed_at", now=True),
 )

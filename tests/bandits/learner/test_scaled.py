@@ -1,0 +1,139 @@
+"""Vowpal Wabbit's algorithms with features at their own scale."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bandits.encoding import encode_action, encode_context
+from bandits.examples import Example, TrainingDataError
+from bandits.learner.feature_stats import LogStats
+from bandits.learner.scaled import MOST_NUMBERS
+from bandits.learner.stats_file import stats_from_bytes, stats_to_bytes
+from bandits.model import describe, distribution, initial_model, learn, load_predictor
+from bandits.model_file import ModelError
+from bandits.policy import ALGORITHMS, NOT_FOR_SLATES, BanditPolicy, PolicyError, parse_policy, policy_to_json
+from bandits.safety import check_model
+from benchmarks.play import Call, play
+
+NAMES = ["a", "b", "c"]
+ACTIONS = [encode_action(name, {"price": 1e6 * place}) for place, name in enumerate(NAMES)]
+
+
+def policy(algorithm: str = "squarecb", **members: Any) -> BanditPolicy:
+    parsed = parse_policy({"type": "bandit", "algorithm": algorithm, "scaling": True, **members})
+    assert isinstance(parsed, BanditPolicy)
+    return parsed
+
+
+def round_of(n: int, seed: int, **more: Any) -> list[Example]:
+    """Uniform decisions where b pays for incomes above 52,000 and a below."""
+    random = np.random.default_rng(seed)
+    examples = []
+    for income, chosen in zip(random.normal(52_000, 9_000, n).tolist(), random.integers(3, size=n), strict=True):
+        paid = float(chosen == int(income > 52_000))
+        context = encode_context({"income": income, **more})
+        examples.append(Example(context, ACTIONS, int(chosen), 1 / 3, 1.0 - paid, [1 / 3] * 3))
+    return examples
+
+
+def rate(used: BanditPolicy) -> float:
+    random = np.random.default_rng(5)
+    incomes = random.normal(52_000, 9_000, 1500).tolist()
+    calls = [Call({"income": income, "account": int(random.integers(10**9))}, NAMES) for income in incomes]
+    return float(play(used, calls, lambda row, chosen: float(chosen == int(incomes[row] > 52_000)))[500:].mean())
+
+
+def test_a_number_of_any_size_is_learned_and_only_with_scaling() -> None:
+    plain = parse_policy({"type": "bandit", "algorithm": "squarecb"})
+    assert isinstance(plain, BanditPolicy)
+    assert rate(policy()) > rate(plain) + 0.15
+
+
+def test_one_ordinary_number_does_not_stop_regcb() -> None:
+    random = np.random.default_rng(0)
+    plans, ages = random.choice(["x", "y"], 2000).tolist(), random.integers(18, 81, 2000).tolist()
+    calls = [Call({"plan": plan, "age": age}, NAMES) for plan, age in zip(plans, ages, strict=True)]
+    pays = {"x": 0, "y": 1}
+
+    def earned(used: BanditPolicy) -> float:
+        return float(
+            play(used, calls, lambda row, chosen: float(chosen == pays[plans[row]]), round_size=250)[-500:].mean()
+        )
+
+    assert earned(policy("regcb")) > 0.9
+    assert earned(BanditPolicy("regcb", {})) < 0.5
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("slates", [False, True])
+def test_every_algorithm_learns_the_same_bytes_again_and_serves(algorithm: str, slates: bool) -> None:
+    if slates and algorithm in NOT_FOR_SLATES:
+        pytest.skip("it does not learn slates")
+    used = policy(algorithm, slates=slates)
+    model = initial_model(used)
+    for seed in range(3):
+        model = learn(model, used, round_of(50, seed))
+    again = initial_model(used)
+    for seed in range(3):
+        again = learn(again, used, iter(round_of(50, seed)))
+    assert model == again and learn(model, used, []) == model
+    lines = ["|a =a price:1 |a =x", "|a =b |a =x"] if slates else ACTIONS
+    report = check_model(model, used, [(encode_context({"income": 1.0, "later": "new"}), lines)])
+    assert (report.ok, report.examples) == (True, 150)
+    assert not check_model(initial_model(used), used, []).ok
+
+
+def test_what_is_left_out_is_said_and_cannot_change_a_choice() -> None:
+    used = policy()
+    model = learn(initial_model(used), used, round_of(200, 1, same=3))
+    assert {"code": "constant", "feature": "same", "line": "context"} in describe(model, used)["notes"]  # type: ignore[operator]
+    predictor = load_predictor(model, used)
+    answers = [
+        distribution(used, predictor, encode_context({"income": 60_000, "same": same}), ACTIONS, NAMES).tolist()
+        for same in (3, 1e9)
+    ]
+    predictor.close()
+    assert answers[0] == answers[1] and answers[0][1] > 0.5
+
+
+def test_damaged_bytes_and_bad_examples_are_refused() -> None:
+    used = policy()
+    model = learn(initial_model(used), used, round_of(20, 1))
+    for damaged in (b"", model[:-1], model[:60] + bytes([model[60] ^ 1]) + model[61:], initial_model(parse_plain())):
+        with pytest.raises(ModelError):
+            load_predictor(damaged, used)
+        assert not check_model(damaged, used, []).ok
+    bad = round_of(3, 1)
+    bad[1] = bad[1]._replace(shared_line="shared |c income:many")
+    with pytest.raises(TrainingDataError, match="example 1"):
+        learn(model, used, bad)
+
+
+def parse_plain() -> BanditPolicy:
+    return BanditPolicy("squarecb", {})
+
+
+def test_a_model_stays_small_whatever_is_sent_and_its_statistics_survive_their_bytes() -> None:
+    stats = LogStats()
+    for row in range(3):
+        features = {f"f{number}": number * 1.5 + row for number in range(2000)} | {"word": f"w{row}"}
+        stats.add(encode_context(features), ["|a =a p:3", "|a =b"])
+    stats.contexts.keep(MOST_NUMBERS)
+    content = stats_to_bytes(stats)
+    assert len(stats.contexts.numbers) == MOST_NUMBERS and stats.contexts.crowded and len(content) < 100_000
+    assert stats_from_bytes(content) == stats and stats_to_bytes(stats_from_bytes(content)) == content
+    with pytest.raises(ValueError, match="statistics"):
+        stats_from_bytes(content + b"0")
+
+
+def test_the_policy_says_scaling_only_where_it_is_on() -> None:
+    assert policy_to_json(policy())["scaling"] is True
+    assert "scaling" not in policy_to_json(parse_plain())
+    for wrong in (
+        {"scaling": "yes", "algorithm": "bag"},
+        {"scaling": True},
+        {"scaling": True, "algorithm": "thompson"},
+    ):
+        with pytest.raises(PolicyError, match="/scaling"):
+            parse_policy({"type": "bandit", **wrong})

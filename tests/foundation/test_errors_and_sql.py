@@ -11,7 +11,7 @@ from app.foundation.errors import CODES
 from app.foundation.store.engine import is_outage
 
 APP = Path(__file__).resolve().parents[2] / "app"
-ERRORS = r"(?:BadRequest|Unauthorized|Forbidden|NotFound|Conflict|TooLarge|Unprocessable|TooManyRequests|Unavailable)"
+ERRORS = r"(?:BadRequest|Unauthorized|Forbidden|NotFound|Conflict|TooLarge|TooSlow|Unprocessable|TooManyRequests|Unavailable)"
 
 
 def _sources() -> dict[str, str]:

@@ -53,11 +53,22 @@ class ModelCache:
 
     def fetch(self, serving: Serving, policy: BanditPolicy) -> Steps[Loaded]:
         """``get`` as a step of a service, which waits only if the model is not in memory."""
-        entry = self._loaded.get((serving.experiment_id, serving.arm))
+        lineage = (serving.experiment_id, serving.arm)
+        entry = self._loaded.get(lineage)
         if entry is not None and entry[0] == serving.version_id:
+            self._note_use(lineage)
             return entry[1]
         loaded: Loaded = yield Blocking(partial(self.get, serving, policy))
         return loaded
+
+    def _note_use(self, lineage: tuple[int, str]) -> None:
+        """Keep the order of use, by which models are dropped. Uses while another thread loads a model go unnoted."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if lineage in self._loaded:
+                    self._loaded.move_to_end(lineage)
+            finally:
+                self._lock.release()
 
     def get(self, serving: Serving, policy: BanditPolicy) -> Loaded:
         """Return the model of a lineage; load it if it is not in memory.

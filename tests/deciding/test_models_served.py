@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from app.deciding.model_cache import ModelCache
+from app.foundation.running.steps import run
 from tests.service import Loop, bandit, query, settings, wait_for
 
 
@@ -84,6 +85,21 @@ def test_the_cache_respects_its_memory_limit_and_reloads_dropped_models(loop: Lo
         assert cache.get(snapshot.serving[experiment.id, "learned"], experiment.arms["learned"].policy).number == 1
         assert len(cache._loaded) <= 2
     assert reasons == []
+
+
+def test_the_model_that_was_used_last_is_not_the_one_that_is_dropped(loop: Loop, reasons: list[str]) -> None:
+    cache = ModelCache(loop.runtime.engine, settings(loop.database_url, LOOPWISE_MODEL_CACHE_MB="20"), reasons.append)
+    asked = []
+    for number in range(3):
+        experiment_id = loop.make(f"used-{number}", arms=bandit(bits=19))  # 8 MB each
+        loop.more(f"used-{number}", experiment_id, 10)
+        snapshot = loop.runtime.snapshots.refresh()
+        experiment = snapshot.experiments[f"used-{number}"]
+        asked.append((snapshot.serving[experiment_id, "learned"], experiment.arms["learned"].policy))
+    first, second, third = asked
+    for serving, policy in (first, second, first, third):
+        run(cache.fetch(serving, policy))
+    assert [arm for arm, _ in cache._loaded] == [first[0].experiment_id, third[0].experiment_id]
 
 
 def test_a_new_version_is_loaded_before_a_request_needs_it(loop: Loop) -> None:

@@ -159,15 +159,14 @@ class GroupCommit:
                 self._changed.wait(IDLE_S)
             if not self._queue and not self._gone:
                 return not self._stopping
-            if not self._queue and self._stopping:
-                return False
+            last = self._stopping and not self._queue  # what nobody saw is marked if the database answers now
             batch = self._take()
         try:
             self._write(batch)
         except Exception:
             self._give_up(batch)
             raise
-        return True
+        return not last
 
     def _give_up(self, batch: list[AnyJob]) -> None:
         """After a fault of our own nobody knows what was stored: waiters are told so, and what is stored is marked."""

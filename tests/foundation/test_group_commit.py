@@ -275,6 +275,16 @@ def test_stopping_writes_what_still_waits(database_url: str) -> None:
         assert time.monotonic() - began < 10
 
 
+def test_stopping_marks_what_nobody_saw(loop: Loop) -> None:
+    recorder = _Recorder()
+    made = GroupCommit(loop.runtime.engine, loop.runtime.log_writer._autocommit, loop.settings, lambda _: None)
+    made.disown(recorder.handler, ["unseen"])
+    made._stopping = True  # before the writer has had a turn
+    made.start()
+    made.stop()
+    assert recorder.gone == ["unseen"]
+
+
 def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop: Loop) -> None:
     from app.deciding.store import decisions
     from app.foundation.store.engine import transaction

@@ -14,13 +14,13 @@ from app.accounts import keys
 from app.accounts.api import browsers
 from app.accounts.keys import Caller, KeyDirectory
 from app.accounts.serving import key_directory
+from app.foundation.api.written import PERSONALIZER
 from app.foundation.errors import Forbidden
 from app.foundation.running.steps import Steps, run
 from app.foundation.serving import PUBLIC, process
 from app.foundation.store.engine import begin_request, end_request
 
 PATIENT = ("analysts", "admin")  # a report may run many statements; the deadline applies to each, not to their sum
-PERSONALIZER = "/personalizer/"
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 
@@ -101,7 +101,6 @@ def presented(path: str, header: Callable[[str], str | None]) -> str:
     """The key that a request shows in its headers.
 
     :param header: finds a header by its name in small letters.
-
     :raises Unauthorized: it shows none.
     """
     key = header("ocp-apim-subscription-key")

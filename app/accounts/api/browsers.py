@@ -3,13 +3,13 @@
 from flask import Flask, Response, g, request
 
 from app.accounts import unit_tokens
-from app.accounts.keys import Caller, KeyDirectory
+from app.accounts.keys import Caller
 from app.accounts.serving import key_directory
 from app.foundation.errors import Forbidden
 from app.foundation.serving import process
 
 TOKEN_HEADER = "Loopwise-Unit-Token"  # noqa: S105 - a name
-HEADERS = "Authorization, Content-Type, Last-Event-ID, Loopwise-Unit-Token"
+HEADERS = f"Authorization, Content-Type, Last-Event-ID, {TOKEN_HEADER}"
 PREFLIGHT_S = 600
 
 
@@ -43,19 +43,6 @@ def check_proof(secret: str, caller: Caller, unit_id: str, token: str) -> None:
         unit_tokens.check(secret, unit_id, token)
 
 
-def preflight(directory: KeyDirectory, origin: str) -> dict[str, str]:
-    """The headers that answer a page's question whether it may call: none but one for a page that no key was made for."""
-    if any(origin in (key.origins or ()) and key.revoked_at is None for key in directory.known_keys().values()):
-        return {
-            "Vary": "Origin",
-            "Access-Control-Allow-Origin": origin,
-            "Access-Control-Allow-Methods": "GET, POST",
-            "Access-Control-Allow-Headers": HEADERS,
-            "Access-Control-Max-Age": str(PREFLIGHT_S),
-        }
-    return {"Vary": "Origin"}
-
-
 def allowing(origin: str) -> dict[str, str]:
     """The headers that let a page read the answer to a call with a key that was made for it."""
     return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
@@ -64,7 +51,16 @@ def allowing(origin: str) -> dict[str, str]:
 def _preflight() -> Response | None:
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
-    return Response(status=204, headers=preflight(key_directory(), request.headers.get("Origin", "")))
+    origin, headers = request.headers.get("Origin", ""), {"Vary": "Origin"}
+    keys = key_directory().known_keys().values()
+    if any(origin in (key.origins or ()) and key.revoked_at is None for key in keys):
+        headers |= {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Methods": "GET, POST",
+            "Access-Control-Allow-Headers": HEADERS,
+            "Access-Control-Max-Age": str(PREFLIGHT_S),
+        }
+    return Response(status=204, headers=headers)
 
 
 def _allow(response: Response) -> Response:

@@ -50,6 +50,11 @@ class Answered(NamedTuple):
     unseen: Callable[[], None] | None = None  # called instead of answering, when the caller has gone
 
 
+def stored(document: Mapping[str, object], created: bool, unseen: Callable[[], None] | None = None) -> Answered:
+    """The answer to what was stored. 201: some of it is new. 200: all of it was stored before."""
+    return Answered(document, 201 if created else 200, unseen)
+
+
 Service = Callable[..., Steps[Answered]]  # takes asked, and path and body as far as it names them
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from flask_openapi import APIBlueprint, Tag
 
-from app.accounts.api.hot import Answered, Asked, hot
+from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.accounts.keys import check_id
 from app.deciding import decide as decisions
 from app.deciding.decide import AnsweredDecision
@@ -62,4 +62,4 @@ def _decided(asked: Asked, requests: list[IdentifiedRequest]) -> Steps[list[Answ
 
 def _answered(asked: Asked, decided: list[AnsweredDecision], document: Mapping[str, object]) -> Answered:
     created = any(decision.created for decision in decided)
-    return Answered(document, 201 if created else 200, partial(decisions.disown, runtime_of(asked), decided))
+    return stored(document, created, partial(decisions.disown, runtime_of(asked), decided))

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from app.accounts.api.hot import Answered, Asked, hot
+from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.deciding.api.decide import blueprint
 from app.deciding.requests import DecisionPath
 from app.deciding.serving import runtime_of
@@ -21,15 +21,14 @@ __all__ = ["blueprint"]  # these routes join those of app.deciding.api
 def reward(asked: Asked, body: RewardRequest) -> Steps[Answered]:
     """Report what a decision was worth. 201: stored now. 200: the receipt of the same event."""
     (receipt,) = yield from rewards.rewarding(runtime_of(asked), asked.caller, [body])
-    return Answered(receipt.answer, 201 if receipt.created else 200)
+    return stored(receipt.answer, receipt.created)
 
 
 @hot(blueprint, "/rewards/batch", "reward", responses={200: answers.RewardBatchAnswer, 201: answers.RewardBatchAnswer})
 def reward_batch(asked: Asked, body: RewardBatch) -> Steps[Answered]:
     """Up to 1,000 rewards in one commit: all, or none. 201: at least one is new."""
     receipts = yield from rewards.rewarding(runtime_of(asked), asked.caller, body.rewards)
-    created = any(receipt.created for receipt in receipts)
-    return Answered({"rewards": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    return stored({"rewards": [receipt.answer for receipt in receipts]}, any(receipt.created for receipt in receipts))
 
 
 @hot(
@@ -42,7 +41,7 @@ def reward_batch(asked: Asked, body: RewardBatch) -> Steps[Answered]:
 def feedback(asked: Asked, body: FeedbackRequest) -> Steps[Answered]:
     """Report what somebody said of a decision. 201: stored now. 200: the receipt of the same answer."""
     (receipt,) = yield from feedback_service.answering(runtime_of(asked), asked.caller, [body])
-    return Answered(receipt.answer, 201 if receipt.created else 200)
+    return stored(receipt.answer, receipt.created)
 
 
 @hot(
@@ -54,8 +53,7 @@ def feedback(asked: Asked, body: FeedbackRequest) -> Steps[Answered]:
 def feedback_batch(asked: Asked, body: FeedbackBatch) -> Steps[Answered]:
     """Up to 1,000 answers in one commit: all, or none. 201: at least one is new."""
     receipts = yield from feedback_service.answering(runtime_of(asked), asked.caller, body.feedback)
-    created = any(receipt.created for receipt in receipts)
-    return Answered({"feedback": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    return stored({"feedback": [receipt.answer for receipt in receipts]}, any(receipt.created for receipt in receipts))
 
 
 @hot(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.accounts.api.browsers import check_unit
-from app.accounts.api.hot import Answered, Asked, hot
+from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.accounts.keys import check_id
 from app.deciding.requests import DecisionPath
 from app.deciding.serving import runtime, runtime_of
@@ -89,8 +89,7 @@ def take(asked: Asked, body: EventsRequest) -> Steps[Answered]:
         path = "/event_id" if body.events is None else f"/events/{index}/event_id"
         check_id(asked.caller, event.event_id, path)
     receipts = yield from events.taking(runtime_of(asked), asked.caller, reported)
-    created = any(receipt.created for receipt in receipts)
-    return Answered({"events": [receipt.answer for receipt in receipts]}, 201 if created else 200)
+    return stored({"events": [receipt.answer for receipt in receipts]}, any(receipt.created for receipt in receipts))
 
 
 @blueprint.get("/messages/pending", responses={200: PendingAnswer})

@@ -1,0 +1,46 @@
+"""Idle connections are closed when places run out, those idle for longest first, and never one that serves a request."""
+
+import contextlib
+import os
+import socket
+import time
+from math import ceil
+
+from app.web.front.connections import FULL_SHARE, Connections
+
+BUSY, QUIET, MORE = 5, 40, 30
+
+
+def _text(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _ended(client: socket.socket) -> bool:
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        return client.recv(1) == b""
+    return False
+
+
+def test_the_connections_idle_for_longest_are_closed_when_places_run_out() -> None:
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
+        address = server.getsockname()
+        clients = []
+        for _ in range(BUSY + QUIET + MORE):
+            clients.append(opened.enter_context(socket.create_connection(address)))
+            opened.enter_context(server.accept()[0])
+        connections = Connections()
+        for client in clients[:BUSY]:
+            connections.begin(_text(client.getsockname()), _text(address))
+        time.sleep(0.1)
+        for client in clients[BUSY + QUIET :]:
+            client.sendall(b"G")
+        connections._most = ceil(len(os.listdir("/proc/self/fd")) / FULL_SHARE) + 10
+        connections._turn()
+        assert not connections.ending and not any(map(_ended, clients))
+        connections._most -= 20
+        connections._turn()
+        assert connections.ending
+        closed = [number for number, client in enumerate(clients) if _ended(client)]
+        assert closed and set(closed) <= set(range(BUSY, BUSY + QUIET))

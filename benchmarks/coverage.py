@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import betting
-from benchmarks.coverage_actions import actions
+from benchmarks.coverage_adaptive import actions, arms
 from benchmarks.coverage_alarms import false_alarms, lost_exposures
-from benchmarks.tally import Tally, print_tally
+from benchmarks.tally import Tally, chunks, print_tally
 from experiments import sequences, sums
-from experiments.off_policy import adaptive, likelihood
+from experiments.off_policy import likelihood
 from experiments.policy_reports import report
 from experiments.policy_reports.report_lines import Settings
 
@@ -39,7 +39,6 @@ CONTEXTS, ACTIONS, BATCHES = 4, 5, 20
 POLICIES = ("fixed", "epsilon_greedy", "thompson", "inverse_gap")
 FLOOR = 0.2
 ROWS = {0.01: 20_000, 0.1: 4_000, 0.9: 4_000}
-RUNS_AT_ONCE = 100
 SLOW_RUNS = 300
 """Betting costs a hundred passes per run, so it is measured on fewer runs."""
 
@@ -132,12 +131,6 @@ def collect(world: World, policy: str, runs: int, rows: int, rng: np.random.Gene
     return Logs(w, r, q, v, float((world.target / lowest).max()))
 
 
-def chunks(runs: int) -> Iterator[int]:
-    """Sizes of groups of runs that fit in memory together."""
-    for start in range(0, runs, RUNS_AT_ONCE):
-        yield min(RUNS_AT_ONCE, runs - start)
-
-
 def off_policy(rate: float, policy: str, runs: int, seed: int = 1, rows: int | None = None) -> Tally:
     """Coverage of the intervals of a finished log, and of sequences looked at after every batch."""
     world, rng, tally = make_world(rate), np.random.default_rng(seed), Tally()
@@ -200,65 +193,6 @@ def _gamma_misses(state: sequences.SequenceState, truth: float) -> bool:
     low = sequences.log_wealth(state.low_sum - state.t * truth, state.low_spread)
     high = sequences.log_wealth(state.high_sum - state.t * (1 - truth), state.high_spread)
     return bool(max(float(low), float(high)) >= log(2 / 0.05))
-
-
-def arms(policy: str, runs: int, seed: int = 2, rows: int = 4000, decay: float = 0.7) -> Tally:
-    """Coverage for the best minus the worst of three arms and for each arm, from logs of a context-free bandit."""
-    rng, tally = np.random.default_rng(seed), Tally()
-    truth = np.array([0.3, 0.35, 0.42])
-    k, batch = len(truth), rows // 40
-    for size in chunks(runs):
-        n, s = np.zeros((size, k)), np.zeros((size, k))
-        e, chosen, reward = np.empty((size, rows, k)), np.empty((size, rows), np.int64), np.empty((size, rows))
-        for start in range(0, rows, batch):
-            cut = slice(start, start + batch)
-            p = np.full((size, k), 1 / k)
-            if start:
-                floor = float((start + batch) ** -decay)
-                p = (1 - floor) * _arm_probabilities(policy, n, s, rng) + floor / k
-            a = (rng.random((size, batch, 1)) > np.cumsum(p, axis=1)[:, None, :-1]).sum(axis=2)
-            r = (rng.random((size, batch)) < truth[a]).astype(np.float64)
-            e[:, cut], chosen[:, cut], reward[:, cut] = p[:, None, :], a, r
-            for arm in range(k):
-                n[:, arm] += (a == arm).sum(axis=1)
-                s[:, arm] += (r * (a == arm)).sum(axis=1)
-        for i in range(size):
-            _one_bandit(truth, e[i], chosen[i], reward[i], decay, tally)
-    return tally
-
-
-def _arm_probabilities(policy: str, n: Floats, s: Floats, rng: np.random.Generator) -> Floats:
-    mean = (s + 0.5) / (n + 1)
-    if policy == "epsilon_greedy":
-        best = mean == mean.max(axis=1, keepdims=True)
-        return np.asarray(best / best.sum(axis=1, keepdims=True))
-    spread = np.sqrt(np.clip(mean * (1 - mean), 1e-4, None) / (n + 1))
-    draws = rng.normal(mean, spread, size=(200, *mean.shape)).argmax(axis=2)
-    return np.stack([(draws == a).mean(axis=0) for a in range(mean.shape[1])], axis=1)
-
-
-def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: float, tally: Tally) -> None:
-    scores = adaptive.arm_scores(reward, chosen, e, adaptive.running_means(reward, chosen, len(truth)))
-    weights = {
-        "unweighted AIPW": np.ones_like(e),
-        "StableVar": adaptive.stable_weights(e),
-        "by stretch": _by_stretch(e),
-        "two-point": adaptive.two_point_weights(e, decay),
-    }
-    for name, h in weights.items():
-        for arm, estimate in enumerate(adaptive.arm_values(scores, h)):
-            tally.add(f"{name}, arm {arm}", estimate.interval[:2], truth[arm])
-        tally.add(f"{name}, best - worst", adaptive.contrast(scores, h, (2, 0)).interval[:2], truth[2] - truth[0])
-    for arm in (0, 2):
-        of_arm = reward[chosen == arm]
-        if len(of_arm) > 1:
-            half = 1.96 * float(of_arm.std(ddof=1)) / len(of_arm) ** 0.5
-            tally.add(f"raw mean (not valid), arm {arm}", (of_arm.mean() - half, of_arm.mean() + half), truth[arm])
-
-
-def _by_stretch(e: Floats) -> Floats:
-    part = adaptive.parts(len(e))
-    return np.column_stack([adaptive.part_weights(1 / e[:, arm], part) for arm in range(e.shape[1])])
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
 """Counts how often intervals cover the truth, and prints the counts as a Markdown table."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
+
+RUNS_AT_ONCE = 100
 
 
 class Tally:
@@ -38,3 +41,9 @@ def print_tally(title: str, tallies: dict[str, Tally]) -> None:
             cells.append(f"{100 * tally.coverage(name):.1f}{width}{refused}" if tally.hits[name] else "refused")
         print(f"| {name} | {' | '.join(cells)} |")
     print("| verdict: not identified | " + " | ".join(str(t.refused["verdict"]) for t in tallies.values()) + " |")
+
+
+def chunks(runs: int) -> Iterator[int]:
+    """Sizes of groups of runs that fit in memory together."""
+    for start in range(0, runs, RUNS_AT_ONCE):
+        yield min(RUNS_AT_ONCE, runs - start)

@@ -45,16 +45,7 @@ def test_the_course_speaks_to_its_learners_and_everything_holds(database_url: st
     text = out.getvalue()
     assert "the worker was killed" in text and "1 said something" in text
 
-    twice = "SELECT count(*) - count(DISTINCT (trigger_id, cause)) FROM firings"
-    assert query(database_url, twice) == [(0,)]
-    assert query(database_url, "SELECT count(*) FROM firings WHERE status = 'waiting'") == [(0,)]
-    assert query(database_url, "SELECT count(*) FROM awaiting_match") == [(0,)]
-    missing = """
-        SELECT count(*) FROM firings f LEFT JOIN decisions d ON d.id = f.decision_id
-        LEFT JOIN deliveries v ON v.decision_id = d.id
-        WHERE f.status = 'decided' AND d.message IS NOT NULL AND v.id IS NULL
-    """
-    assert query(database_url, missing) == [(0,)]
+    _check_firings(database_url)
 
     for name, played in ((HEADLINES, play.headlines), (LISTS, play.lists)):
         assert second_half(played, "learned") > second_half(played, "same_for_all"), (name, text)
@@ -73,6 +64,19 @@ def test_the_course_speaks_to_its_learners_and_everything_holds(database_url: st
     (model,) = play.receipt["models"]
     assert model["experiment"] == NUDGE and model["old"]["sha256"] != model["new"]["sha256"]
     assert audits[NUDGE].versions_erased == len(model["forgotten_versions"])
+
+
+def _check_firings(database_url: str) -> None:
+    twice = "SELECT count(*) - count(DISTINCT (trigger_id, cause)) FROM firings"
+    assert query(database_url, twice) == [(0,)]
+    assert query(database_url, "SELECT count(*) FROM firings WHERE status = 'waiting'") == [(0,)]
+    assert query(database_url, "SELECT count(*) FROM awaiting_match") == [(0,)]
+    missing = """
+        SELECT count(*) FROM firings f LEFT JOIN decisions d ON d.id = f.decision_id
+        LEFT JOIN deliveries v ON v.decision_id = d.id
+        WHERE f.status = 'decided' AND d.message IS NOT NULL AND v.id IS NULL
+    """
+    assert query(database_url, missing) == [(0,)]
 
 
 def test_a_course_that_cannot_go_on_says_why(database_url: str) -> None:

@@ -117,14 +117,7 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
     _made(site, "/v1/triggers", trigger)
     _made(site, "/v1/triggers/fires/start", {})
     for unit_id in (unit, "leaver"):
-        consent_body = {
-            "unit_id": unit_id,
-            "purposes": {"learn": "granted"},
-            "text_version": text[:100],
-            "source": text[:100],
-        }
-        consent_body["occurred_at"] = "2026-01-01T12:00:00Z"
-        _made(site, "/v1/consent", consent_body)
+        _made(site, "/v1/consent", _consent(unit_id, text[:100]))
     came = [
         {"unit_id": unit, "name": "came", "event_id": f"{text[:90]}{n}", "properties": {"name": text[:90]}}
         for n in range(2)
@@ -138,6 +131,11 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
     counted = "SELECT 1 FROM latest WHERE kind = 'consent' AND body::text LIKE '%%granted%%'"
     wait_for(lambda: query(site.database_url, counted), 60, "the counts of consent")
     return {"trigger": "fires", "webhook": "hook", "erasure": str(erasure)}
+
+
+def _consent(unit_id: str, text: str) -> dict[str, Any]:
+    given = {"unit_id": unit_id, "purposes": {"learn": "granted"}, "text_version": text, "source": text}
+    return given | {"occurred_at": "2026-01-01T12:00:00Z"}
 
 
 def _made(site: Site, path: str, body: Any) -> dict[str, Any]:

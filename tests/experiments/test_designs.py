@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from benchmarks.coverage_actions import actions
+from benchmarks.coverage_adaptive import actions, arms
 from experiments.arms import group_sequential
 from experiments.arms.arm_cells import ArmCell, Stratum
 from experiments.arms.strata import Level, compare_strata
@@ -240,7 +240,7 @@ def test_an_action_that_came_late_is_valued_where_it_could_be_chosen() -> None:
 
 
 def test_adaptive_weights_cover_in_a_small_simulation_where_unweighted_ones_need_not() -> None:
-    result = coverage.arms("thompson", 200)
+    result = arms("thompson", 200)
     for name in ("StableVar, best - worst", "two-point, best - worst", "two-point, arm 2"):
         assert result.coverage(name) >= 0.89, name
 

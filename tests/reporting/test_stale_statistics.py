@@ -51,6 +51,20 @@ def _bodies(count: int) -> list[dict[str, Any]]:
     return [{"unit_id": f"u{n // PER_UNIT}", "context": {"device": "phone"}} for n in range(count)]
 
 
+def _read_too_often(url: str, uses: dict[str, Callable[[], Any]]) -> dict[str, dict[str, int]]:
+    """Uses that read an index oftener than ``MOST``, with the counts by index."""
+    found = {}
+    before = _settled_reads(url)
+    for name, use in uses.items():
+        use()
+        after = _settled_reads(url)
+        read = {index: count - before[index] for index, count in after.items() if count - before[index] > MOST}
+        if read:
+            found[name] = read
+        before = after
+    return found
+
+
 def test_nothing_reads_an_unknown_experiment_once_for_each_of_its_rows(lab: Lab, tmp_path: Path) -> None:
     url, engine, key = lab.database_url, lab.runtime.engine, "unknown"
     lab.make("known", reward={"window_s": 600.0})
@@ -91,13 +105,5 @@ def test_nothing_reads_an_unknown_experiment_once_for_each_of_its_rows(lab: Lab,
         "decisions page": lambda: browse.search(engine, key, Search()),
         "exports": exported,
     }
-    found = {}
-    before = _settled_reads(url)
-    for name, use in uses.items():
-        use()
-        after = _settled_reads(url)
-        read = {index: count - before[index] for index, count in after.items() if count - before[index] > MOST}
-        if read:
-            found[name] = read
-        before = after
+    found = _read_too_often(url, uses)
     assert not found, found

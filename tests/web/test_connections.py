@@ -39,8 +39,13 @@ def test_the_connections_idle_for_longest_are_closed_when_places_run_out() -> No
         connections._most = ceil(len(os.listdir("/proc/self/fd")) / FULL_SHARE) + 10
         connections._turn()
         assert not connections.ending and not any(map(_ended, clients))
+        reader, writer = os.pipe()
         connections._most -= 20
         connections._turn()
         assert connections.ending
         closed = [number for number, client in enumerate(clients) if _ended(client)]
         assert closed and set(closed) <= set(range(BUSY, BUSY + QUIET))
+        os.close(writer)
+        os.set_blocking(reader, False)
+        assert os.read(reader, 1) == b"", "looking at a pipe kept a copy of it open"
+        os.close(reader)

@@ -105,12 +105,25 @@ class Connections:
         return closed
 
 
+def _copy(descriptor: int) -> socket.socket:
+    """A socket object of its own for a file of this process.
+
+    :raises OSError: it is no socket, or closed. Nothing stays open then: a copy of a pipe would keep its reader waiting.
+    """
+    copied = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copied)
+    except OSError:
+        os.close(copied)
+        raise
+
+
 def _idle(descriptor: int, port: int) -> tuple[int, str]:
     """Milliseconds since data came, and the peer, of a connection to this server.
 
     :raises OSError: it is none; the process has others, to the database for one.
     """
-    with socket.socket(fileno=os.dup(descriptor)) as copy:
+    with _copy(descriptor) as copy:
         if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.getsockname()[1] != port:
             raise OSError
         info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
@@ -120,7 +133,7 @@ def _idle(descriptor: int, port: int) -> tuple[int, str]:
 
 def _shut(descriptor: int, peer: str) -> bool:
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as copy:
+        with _copy(descriptor) as copy:
             if _text(copy.getpeername()) != peer:  # the number was given to another connection meanwhile
                 return False
             copy.shutdown(socket.SHUT_RDWR)

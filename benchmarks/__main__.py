@@ -18,6 +18,7 @@ from benchmarks import (
     units,
     whom,
     worlds,
+    writer,
 )
 from benchmarks.rig import Rig
 
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "memory": memory.measure,
     "events": events.measure,
     "units": units.measure,
+    "writer": writer.measure,
     "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.

@@ -13,6 +13,7 @@ from benchmarks import (
     memory,
     noise,
     predicted,
+    processes,
     sequences,
     unit_coverage,
     units,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "events": events.measure,
     "units": units.measure,
     "writer": writer.measure,
+    "processes": processes.measure,
     "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.

@@ -191,6 +191,7 @@ class Web:
             "DATABASE_URL": database_url,
             "LOOPWISE_SECRET_KEY": SECRET,
             "LOOPWISE_METRICS_DIR": f"{self._folder.name}/metrics",
+            "LOOPWISE_WEB_PROCESSES": "1",  # what one process does is what a test can foresee
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

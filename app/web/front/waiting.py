@@ -68,7 +68,7 @@ class Waiting:
     def _hand_over(self, known: int, turns: int) -> None:
         """Hand new jobs to the writer together, once the loop has had some turns that brought no others.
 
-        A commit costs the writer and PostgreSQL as much as thirty rows, so a burst of calls should not begin with a commit of one.
+        A commit costs the writer and PostgreSQL as much as thirty rows, so no burst of calls should begin with a commit of one.
         """
         jobs = self._new
         now = len(jobs)

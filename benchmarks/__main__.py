@@ -12,6 +12,7 @@ from benchmarks import (
     learning_quality,
     memory,
     noise,
+    overload,
     predicted,
     processes,
     sequences,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "units": units.measure,
     "writer": writer.measure,
     "processes": processes.measure,
+    "overload": overload.measure,
     "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.

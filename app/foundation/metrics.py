@@ -103,6 +103,12 @@ def observe_request(endpoint: str, status: int, seconds: float) -> None:
 
 
 @counting
+def count_refused(endpoint: str, calls: int) -> None:
+    """Requests that were refused at once (503)."""
+    _of(requests, endpoint, "503").inc(calls)
+
+
+@counting
 def observe_batch(rows: int) -> None:
     """One commit of the log's writer."""
     batch_rows.observe(rows)

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import select
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ from functools import partial
 import psycopg2
 import pytest
 
+from app.web.front.front import MOST_INSIDE
 from tests.service import Client, Web, bandit, descendants, make_key, query, running_web, wait_for
 
 HALF = b'{"experiment": "front", '
@@ -78,6 +80,32 @@ def test_thousands_of_idle_connections_stop_nobody(front: Web, caller: Client) -
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
                 assert _answer(connection)[0] == 200
         assert caller.decide("front").status == 201
+
+
+def test_slow_bodies_take_no_places_of_calls_that_are_worked_on(front: Web, caller: Client) -> None:
+    with contextlib.ExitStack() as open_ones:
+        slow = [open_ones.enter_context(_begun(front.port, "/v1/decide", caller.key)) for _ in range(MOST_INSIDE + 50)]
+        wait_for(lambda: caller.decide("front").status == 201, 20, "a decision beside slow bodies")
+        assert len(select.select(slow, [], [], 0)[0]) < len(slow)  # they still wait
+
+
+def test_more_calls_at_once_than_can_be_answered_in_time_are_refused_at_once(
+    front: Web, caller: Client, database_url: str
+) -> None:
+    body = b'{"experiment":"front","unit_id":"u"}'
+    head = f"POST /v1/decide HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {caller.key}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with _locked(database_url), contextlib.ExitStack() as open_ones:
+        calls = []
+        for _ in range(MOST_INSIDE + 40):
+            calls.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", front.port), 20)))
+            calls[-1].sendall(request)
+        told = [_answer(call) for call in calls]
+        assert {status for status, _ in told} == {503}
+        assert sum(b'"overloaded"' in answer for _, answer in told) >= 40
+    wait_for(lambda: caller.decide("front").status == 201, 20, "recovery")
+    metrics = front.client(caller.key).get("/metrics").raw.decode()
+    assert 'loopwise_http_requests_total{endpoint="apps.decide",status="503"}' in metrics
 
 
 @contextlib.contextmanager

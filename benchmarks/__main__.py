@@ -7,6 +7,7 @@ from benchmarks import (
     batch,
     decide,
     events,
+    idle,
     latency,
     learning,
     learning_quality,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "writer": writer.measure,
     "processes": processes.measure,
     "overload": overload.measure,
+    "idle": idle.measure,
     "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.

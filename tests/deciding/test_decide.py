@@ -7,7 +7,9 @@ import pytest
 from app.deciding.api.answers import DecideAnswer, DecideBatchAnswer
 from app.deciding.requests import DecideRequest, identify
 from app.learning.api.answers import ActivationAnswer
-from tests.service import Client, bandit, query
+from tests.service import BOTH_FRONTS, Client, bandit, query
+
+FRONTS = BOTH_FRONTS
 
 EXPERIMENT = "decide"
 

@@ -108,6 +108,15 @@ def test_more_calls_at_once_than_can_be_answered_in_time_are_refused_at_once(
     assert 'loopwise_http_requests_total{endpoint="apps.decide",status="503"}' in metrics
 
 
+def test_the_loop_answers_preflights_and_never_lets_a_strange_page_call(front: Web, database_url: str) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Origin": "https://evil.example"}
+    answer = front.client().call("OPTIONS", "/v1/decide", **asked)
+    assert (answer.status, answer.raw, answer.headers["Access-Control-Allow-Origin"]) == (204, b"", None)
+    assert answer.headers["X-Request-Id"] and answer.headers["X-Content-Type-Options"] == "nosniff"
+    metrics = front.client(make_key(database_url)).get("/metrics").raw.decode()
+    assert 'loopwise_http_requests_total{endpoint="preflight",status="204"}' in metrics
+
+
 @contextlib.contextmanager
 def _locked(database_url: str) -> Iterator[None]:
     connection = psycopg2.connect(database_url)

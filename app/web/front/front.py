@@ -87,7 +87,11 @@ class Front:
         self._runtime.stop()
 
     async def __rsgi__(self, scope: Scope, proto: Proto) -> None:
-        found = self._routes.find(_readable(scope.path)) if scope.method == "POST" else None
+        method = scope.method
+        if method == "OPTIONS" and browsers.ASKED_METHOD in scope.headers:
+            self._preflight(scope, proto)
+            return
+        found = self._routes.find(_readable(scope.path)) if method == "POST" else None
         if found is not None and (self._inside - self._slow >= MOST_INSIDE or self._lag_s > SHED_LAG_S):
             self._refuse(found, scope.path, proto)
             return
@@ -104,6 +108,17 @@ class Front:
                 self._inside -= 1
         finally:
             self._connections.end(client)
+
+    def _preflight(self, scope: Scope, proto: Proto) -> None:
+        """Tell a browser whether its page may call, as Flask does."""
+        sent = scope.headers.get
+        request_id = request_ids.begin(sent(request_ids.HEADER.lower()), sent(request_ids.TRACE_HEADER))
+        allowed = browsers.preflight(self._runtime.known_keys().values(), sent("origin") or "")
+        headers = self._shared | {name.lower(): value for name, value in allowed.items()} | {"x-request-id": request_id}
+        if self._connections.ending:
+            headers["connection"] = "close"
+        proto.response_empty(204, list(headers.items()))
+        shared.note(self._settings, "OPTIONS", ("preflight", None), 204, 0.0)
 
     def _refuse(self, found: Found, path: str, proto: Proto) -> None:
         """Answer 503 at the least cost: what refusals cost is taken from the calls that are answered."""

@@ -21,23 +21,24 @@ from experiments.validation import ArrayLike, DataError, FloatArray, vector
 
 BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 LEAST: Final = 100  # observations before a watch bets
-LAG: Final = 500  # the newest observations, which the level does not know yet
+LAG: Final = 200  # the newest observations, which the level does not know yet
 HALF_LIFE: Final = 10_000.0  # observations after which one counts half for the level
 ERRORS: Final = 3.0  # standard errors below the mean
 CLIP: Final = 6.0  # standard deviations
+SUREST: Final = 1e100  # evidence grows no further: it is stored, and JSON has no infinity
 CHUNK: Final = 256  # observations at once: products of so many factors stay within float64
 
 
 class Sums(NamedTuple):
-    """Observations of one call: how many, their sum, and the sum of their squares."""
+    """Observations of one call: how many (n), their sum, and the sum of their squares."""
 
-    count: float
+    n: float
     total: float
     squares: float
 
 
 class Watch(NamedTuple):
-    """The state of one watch. It can be stored as JSON: ``Watch.read(json)`` is the reverse of ``_asdict``."""
+    """The state of one watch: numbers and tuples of numbers, so that it can be stored as JSON."""
 
     seen: int = 0
     known: Sums = Sums(0.0, 0.0, 0.0)  # what the level comes from; older observations count less
@@ -45,19 +46,6 @@ class Watch(NamedTuple):
     evidence: tuple[float, ...] = (0.0,) * len(BETS)  # M, by bet
     falls: tuple[float, ...] = (0.0,) * len(BETS)  # log wealth since the most likely time of a fall, by bet
     began: tuple[float, ...] = (0.0,) * len(BETS)  # that time, as the caller names it
-
-    @classmethod
-    def read(cls, document: dict[str, object]) -> Watch:
-        """The state from its JSON."""
-        values = {**document}
-        known, recent = values.pop("known"), values.pop("recent")
-        lists = {name: tuple(values.pop(name)) for name in ("evidence", "falls", "began")}  # type: ignore[arg-type]
-        return cls(
-            **values,  # type: ignore[arg-type]
-            known=Sums(*known),  # type: ignore[misc]
-            recent=tuple(Sums(*one) for one in recent),  # type: ignore[attr-defined]
-            **lists,
-        )
 
     @property
     def strength(self) -> float:
@@ -122,6 +110,12 @@ def observe(
     return Seen(grown, strengths, level, float(began[int(np.argmax(evidence))]))
 
 
+def without_evidence(watch: Watch) -> Watch:
+    """The watch with what it knows of the past, and without any bet."""
+    nothing = (0.0,) * len(BETS)
+    return watch._replace(evidence=nothing, falls=nothing, began=nothing)
+
+
 def restarted(watch: Watch) -> Watch:
     """The watch after an alarm: it keeps nothing of the past, because the world is another one."""
     return Watch(seen=watch.seen)
@@ -129,14 +123,15 @@ def restarted(watch: Watch) -> Watch:
 
 def level_of(known: Sums, margin: float) -> Level | None:
     """The level to bet on; None while the past is too short or constant."""
-    if known.count < LEAST:
+    if known.n < LEAST:
         return None
-    mean = known.total / known.count
-    deviation = float(np.sqrt(max(known.squares / known.count - mean**2, 0.0)))
+    mean = known.total / known.n
+    deviation = float(np.sqrt(max(known.squares / known.n - mean**2, 0.0)))
     if deviation <= 1e-12 * max(1.0, abs(mean)):
-        deviation = max(abs(mean), 1e-12) / np.sqrt(known.count)  # a constant: anything below is a fall
-    low = mean - ERRORS * deviation / np.sqrt(known.count) - margin * abs(mean)
-    return Level(mean, float(low), float(mean - CLIP * deviation), float(mean + CLIP * deviation))
+        deviation = max(abs(mean), 1e-12) / np.sqrt(known.n)  # a constant: anything below is a fall
+    low = mean - ERRORS * deviation / np.sqrt(known.n) - margin * abs(mean)
+    floor = min(mean - CLIP * deviation, 2 * low - mean)  # of a constant, a fall lies far outside of six deviations
+    return Level(mean, float(low), float(floor), float(mean + CLIP * deviation))
 
 
 def _bet(
@@ -148,7 +143,7 @@ def _bet(
     gains = np.log1p(np.outer(BETS, level.low - x) / (level.high - level.low))  # (bets, n)
     wealth = np.cumsum(gains, axis=1)
     before = np.concatenate([np.zeros((len(BETS), 1)), wealth[:, :-1]], axis=1)
-    statistic = np.exp(wealth) * (evidence[:, None] + np.cumsum(np.exp(-before), axis=1))
+    statistic = np.minimum(np.exp(wealth) * (evidence[:, None] + np.cumsum(np.exp(-before), axis=1)), SUREST)
     lowest = np.minimum.accumulate(np.concatenate([-falls[:, None], before, wealth[:, -1:]], axis=1), axis=1)[:, -1]
     starts = np.concatenate([-falls[:, None], before, wealth[:, -1:]], axis=1).argmin(axis=1)
     moved = np.where(starts == 0, began, times[np.clip(starts - 1, 0, len(times) - 1)])
@@ -158,14 +153,25 @@ def _bet(
 def _grown(watch: Watch, values: FloatArray) -> tuple[Sums, tuple[Sums, ...]]:
     """The level's sums after these observations: what is older than `LAG` observations joins them, and fades."""
     recent = [*watch.recent, Sums(float(len(values)), float(values.sum()), float(np.square(values).sum()))]
-    waiting = sum(part.count for part in recent)
+    waiting = sum(part.n for part in recent)
     known = watch.known
-    while recent and waiting - recent[0].count >= LAG:
+    while recent and waiting - recent[0].n >= LAG:
         part = recent.pop(0)
-        waiting -= part.count
-        kept = 0.5 ** (part.count / HALF_LIFE)
+        waiting -= part.n
+        kept = 0.5 ** (part.n / HALF_LIFE)
         known = Sums(*(old * kept + new for old, new in zip(known, part, strict=True)))
     return known, tuple(recent)
 
 
-__all__: Sequence[str] = ["BETS", "LEAST", "Level", "Seen", "Sums", "Watch", "level_of", "observe", "restarted"]
+__all__: Sequence[str] = [
+    "BETS",
+    "LEAST",
+    "Level",
+    "Seen",
+    "Sums",
+    "Watch",
+    "level_of",
+    "observe",
+    "restarted",
+    "without_evidence",
+]

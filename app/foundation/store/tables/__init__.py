@@ -39,7 +39,7 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, latest, reports
+from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
 
 __all__ = [
     "api_keys",
@@ -61,6 +61,7 @@ __all__ = [
     "feedback",
     "feedback_schemas",
     "firings",
+    "incidents",
     "latest",
     "lineages",
     "metadata",

@@ -17,7 +17,7 @@ BIOME := 2.6.8
 BIOME_SHA256_x86_64 := e9fc491ffec6ba4024549b7c797937cd4f01855b4fe66a78220efe83b95be7f1
 BIOME_SHA256_aarch64 := 2db75b982f62fda24a864b3a4831ff9cc0899cc9673b3bd88de16dcf14b47290
 STYLES := app/web/static/*.css app/web/static/*.js clients/js app/reporting/pages/templates/report_style.css
-.PHONY: help install run test test-fast mutants browser lint format bench lock clean
+.PHONY: help install run test test-fast mutants faults browser lint format bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ test-fast: $(VENV)/installed-dev ## Run the tests that need no server and no bro
 
 mutants: $(VENV)/installed-dev ## Change the core line by line and report what no test notices; ARGS are files of the core
 	JOBS=$(JOBS) OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
+
+faults: $(VENV)/installed-dev ## Do each fault 20 times to an installation under load and compare with a ledger; ARGS="--times 3 'kill web'"
+	$(BIN)/python -m tests.faults $(ARGS)
 
 browser: $(VENV)/axe.min.js ## Look for what the browser tests need: chromium, and axe-core from npm
 	@command -v chromium >/dev/null || echo "There is no chromium: the browser tests are skipped (Debian: apt install chromium)"

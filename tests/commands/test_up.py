@@ -132,9 +132,11 @@ def test_a_killed_process_is_restarted(running: Installation, name: str) -> None
 
 def test_a_killed_web_process_is_replaced_by_its_server(running: Installation) -> None:
     server = running.children()["web"]
-    (process,) = children_of(server)
-    os.kill(process, signal.SIGKILL)
-    wait_for(lambda: bool(children_of(server) - {process}), _HEAL_S, running.output)
+    before = children_of(server)
+    os.kill(min(before), signal.SIGKILL)
+    wait_for(
+        lambda: len(children_of(server)) == len(before) and bool(children_of(server) - before), _HEAL_S, running.output
+    )
     wait_for(lambda: running.get("/readyz") == 200, _HEAL_S, running.output)
     assert running.children()["web"] == server, running.output()
 
@@ -152,9 +154,11 @@ def test_a_frozen_process_is_ended_and_started_again(running: Installation, name
 
 def test_a_frozen_web_process_is_replaced_by_its_server(running: Installation) -> None:
     server = running.children()["web"]
-    (process,) = children_of(server)
-    os.kill(process, signal.SIGSTOP)
-    wait_for(lambda: bool(children_of(server) - {process}), _THAW_S, running.output)
+    before = children_of(server)
+    os.kill(min(before), signal.SIGSTOP)
+    wait_for(
+        lambda: len(children_of(server)) == len(before) and bool(children_of(server) - before), _THAW_S, running.output
+    )
     wait_for(lambda: running.get("/readyz") == 200, _THAW_S, running.output)
     assert running.children()["web"] == server, running.output()
 

@@ -17,6 +17,7 @@ from app.foundation.setting_kinds import (
     choice,
     networks,
     number,
+    processes,
     secret,
     site,
     switch,
@@ -173,7 +174,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Decisions and events a minute that web pages may ask for and report for one unit. 0: no limit.",
     ),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", whole(1), "Most decisions that one training round learns from."),
-    Setting("LOOPWISE_WEB_PROCESSES", "1", whole(1), "Web processes."),
+    Setting(
+        "LOOPWISE_WEB_PROCESSES",
+        "",
+        processes,
+        "Web processes. Empty: 2, so that one answers while the other is replaced; 1 with one core or less than 2 GB of memory.",
+    ),
     Setting(
         "LOOPWISE_WEB_THREADS",
         "32",

@@ -170,10 +170,13 @@ def unavailable() -> Unavailable:
     return Unavailable("database_unavailable", detail, retry_after_s=_soon_s())
 
 
-def overloaded() -> Unavailable:
-    """The answer to what could not be done in time."""
+def overloaded(wait_s: int | None = None) -> Unavailable:
+    """The answer to what could not be done in time.
+
+    :param wait_s: after how long to try again; drawn when not given.
+    """
     detail = "More is waiting than can be answered in time; nothing was stored. Send the same request again."
-    return Unavailable("overloaded", detail, retry_after_s=_soon_s())
+    return Unavailable("overloaded", detail, retry_after_s=wait_s or _soon_s())
 
 
 def _soon_s() -> int:

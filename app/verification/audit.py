@@ -3,14 +3,12 @@
 For each decision: the seal; the arm and the draw from the ids; the distribution from the logged model version, context and
 actions; the propensity. For each outcome: its rewards, joined again. For each model version: the parent's bytes and the
 ledger give the same SHA-256 again. For each arm: every decision whose window opened is settled exactly once or waits for
-it, and learned from when the arm learns.
+it, and learned from when the arm learns. For each commit batch: its link in the chain counts the same rows, with the same hash.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.deciding.store.decisions import StoredDecision
@@ -25,6 +23,8 @@ from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
+from app.verification.audit_report import SHOWN, AuditReport
+from app.verification.chain import check_chain, check_links
 from app.verification.recompute import (
     FAILURES,
     Check,
@@ -41,56 +41,6 @@ from app.verification.store import audit as store
 from bandits.learner.state import MOST_ROWS
 from bandits.model import Predictor, learn, learn_from_nothing
 from bandits.policy import BanditPolicy, Policy, parse_policy
-
-SHOWN = 20
-
-
-@dataclass
-class AuditReport:
-    """The result of an audit."""
-
-    experiment: str
-    decisions: int = 0  # recomputed
-    decisions_differ: int = 0
-    decisions_erased: int = (
-        0  # of these: their unit, or the model that made them, was erased; the rest of the row agrees
-    )
-    versions: int = 0  # replayed
-    versions_differ: int = 0
-    versions_erased: int = 0  # of these: the version, or decisions that it learned, were erased
-    outcomes: int = 0  # joined again
-    outcomes_differ: int = 0
-    ledger_rows: int = 0
-    unaccounted: int = 0  # decisions neither learned nor waiting, or both
-    findings: list[str] = field(default_factory=list)  # the first differences, in words
-
-    @property
-    def ok(self) -> bool:
-        """True when everything matches the log."""
-        return not (self.decisions_differ or self.versions_differ or self.outcomes_differ or self.unaccounted)
-
-    def lines(self) -> list[str]:
-        """The report in words."""
-        return [
-            f"audit of {self.experiment}: {'everything matches' if self.ok else 'DIFFERENCES FOUND'}",
-            f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}"
-            + (f", erased: {self.decisions_erased}" if self.decisions_erased else ""),
-            f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}"
-            + (f", erased: {self.versions_erased}" if self.versions_erased else ""),
-            f"  outcomes joined again: {self.outcomes}, of which differ: {self.outcomes_differ}",
-            f"  decisions in the training ledger: {self.ledger_rows}, not accounted for: {self.unaccounted}",
-            *(f"  - {finding}" for finding in self.findings),
-        ]
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """The report as data."""
-        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"ok": self.ok, **counts}
-
-    def add(self, finding: str) -> None:
-        """Keep a difference, if there is room for it."""
-        if len(self.findings) < SHOWN:
-            self.findings.append(finding)
 
 
 def audit_experiment(
@@ -131,6 +81,9 @@ def audit_experiment(
         report.unaccounted = len(missing)
         for decision_id in missing[:SHOWN]:
             report.add(f"decision {decision_id!r} is not settled (and learned from, if the arm learns) exactly once")
+        check_links(connection, experiment.id, since, report)
+        if since is None:
+            check_chain(connection, report)
         report.ledger_rows = training.ledger_size(connection, experiment.id)
     return report
 

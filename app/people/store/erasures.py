@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 from app.foundation.store.fragments import RETRY_PAUSE
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
@@ -191,7 +191,12 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     counts: dict[str, int] = {}
 
     def delete(table: str, query: str, **values: str | list[str]) -> None:
-        counts[table] = connection.execute(text(query), values).rowcount
+        kind = next((kind for kind in chain.KINDS if kind.table == table), None)
+        if kind is None:
+            counts[table] = connection.execute(text(query), values).rowcount
+        else:
+            removing = text(chain.removing(kind, query))
+            counts[table] = connection.execute(removing, values | chain.key(connection)).scalar_one()
 
     attempts_lock = (
         "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # writers of attempts have finished, or wait

@@ -45,7 +45,7 @@ class PositionAnswer(TypedDict):
 
 
 class Answer(TypedDict):
-    """The answer to a decide call; ``app.foundation.api.answers`` describes it for callers."""
+    """The answer to a decide call; ``app.deciding.api.answers`` describes it for callers."""
 
     decision_id: str
     arm: str

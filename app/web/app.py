@@ -12,7 +12,8 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
-from app.foundation.api import answers, problems
+from app.foundation.api import problems
+from app.foundation.api.problem_schema import PROBLEM_STATUSES, Problem
 from app.foundation.api.strict_request import StrictRequest
 from app.foundation.running import logs, request_ids
 from app.foundation.settings import Settings, from_environment, signing
@@ -63,9 +64,9 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
             "key": SecurityScheme(type="http", scheme="bearer", description="Authorization: Bearer lw_..."),
             "subscription": {"type": "apiKey", "name": "Ocp-Apim-Subscription-Key", "in": "header"},
         },
-        responses=dict.fromkeys(answers.PROBLEM_STATUSES, answers.Problem),
+        responses=dict.fromkeys(PROBLEM_STATUSES, Problem),
         validation_error_callback=problems.validation_response,
-        validation_error_model=answers.Problem,
+        validation_error_model=Problem,
         doc_ui=False,
         static_folder=None,
     )

@@ -18,10 +18,10 @@ from app.foundation.errors import Conflict, LoopwiseError
 from app.foundation.pages.fields.kinds import Findings, Number, Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
+from app.reporting.pages.planning import form as plan_form
+from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
 from app.wizard import composed as wizard_composed
-from app.wizard import plan as wizard_plan
-from app.wizard import rehearsal as wizard_rehearsal
 from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
@@ -99,7 +99,7 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
 def draft_world(draft_id: int) -> ResponseReturnValue:
     """The world of a rehearsal, to play with ``loopwise simulate``."""
     opened = open_draft(draft_id)
-    world = wizard_rehearsal.world(opened.tree("plan")["plan"], opened.checked.config)
+    world = rehearsal_form.world(opened.tree("plan")["plan"], opened.checked.config)
     if world is None:
         return redirect(url_for("admin.draft_step", draft_id=draft_id, step="plan", rehearsal=1, _anchor="answer"))
     response = Response(world.model_dump_json(exclude_defaults=True, indent=1), mimetype="application/json")
@@ -157,9 +157,9 @@ def _shown(
     if step == "reward":
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
     if step == "plan" and "answer" in request.args:
-        more["answer"], errors = wizard_plan.answer(process().engine, tree["plan"], opened.checked.document)
+        more["answer"], errors = plan_form.answer(process().engine, tree["plan"], opened.checked.document)
     if step == "plan" and "rehearsal" in request.args:
-        more["answer"], errors = wizard_rehearsal.answer(tree["plan"], opened.checked.config)
+        more["answer"], errors = rehearsal_form.answer(tree["plan"], opened.checked.config)
         more["rehearsed"] = more["answer"] is not None
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)

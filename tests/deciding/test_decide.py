@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.foundation.api.answers import ActivationAnswer, DecideAnswer, DecideBatchAnswer
+from app.deciding.api.answers import DecideAnswer, DecideBatchAnswer
+from app.learning.api.answers import ActivationAnswer
 from tests.service import Client, bandit, query
 
 EXPERIMENT = "decide"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.foundation.api.answers import ExperimentAnswer, ExperimentListAnswer, PolicyAnswer, RollbackAnswer
+from app.design.api.answers import ExperimentAnswer, ExperimentListAnswer, PolicyAnswer, RollbackAnswer
 from tests.service import UNIFORM, Client, bandit, definition, engine_of, query, settings, wait_for
 
 

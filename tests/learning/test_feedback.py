@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.foundation.api.answers import FeedbackAnswer, FeedbackBatchAnswer
+from app.learning.api.answers import FeedbackAnswer, FeedbackBatchAnswer
 from tests.service import Answer, Client, Web, make_key, query, running_web
 
 SCHEMA = {

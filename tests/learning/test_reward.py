@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.foundation.api.answers import RewardAnswer, RewardBatchAnswer
+from app.learning.api.answers import RewardAnswer, RewardBatchAnswer
 from tests.service import Client, Web, make_key, query, wait_for
 
 EXPERIMENT = "rewards"

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.foundation.api.answers import Problem
+from app.foundation.api.problem_schema import Problem
 from app.foundation.api.problems import HTTP_CODES
 from app.foundation.errors import CODES
 from tests.service import Answer, Client, bandit, counts

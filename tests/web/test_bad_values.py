@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.foundation.api.answers import Problem
+from app.foundation.api.problem_schema import Problem
 from tests.service import Answer, Client, bandit, counts, definition
 
 EXPERIMENT = "values"

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings, strategies
 
-from app.foundation.api.answers import Problem
+from app.foundation.api.problem_schema import Problem
 from app.web.app import create_app
 from tests.service import Loop, bandit, counts, make_key, runtime_of
 from tests.service import settings as settings_of

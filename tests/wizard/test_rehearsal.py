@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.commands.main import main
-from app.wizard import rehearsal
+from app.simulation.pages import rehearsal_form
 from tests.wizard.drafting import Draft, complete
 
 PLAN = {"/plan/value": "20", "/plan/effect": "30"}
@@ -16,7 +16,7 @@ PLAN = {"/plan/value": "20", "/plan/effect": "30"}
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "SECONDS", 1.0)
+    monkeypatch.setattr(rehearsal_form, "SECONDS", 1.0)
 
 
 def test_a_rehearsal_says_how_the_experiment_would_end(draft: Draft) -> None:

@@ -8,10 +8,11 @@ from flask_openapi import APIBlueprint, Tag
 from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.accounts.keys import check_id
 from app.deciding import decide as decisions
+from app.deciding.api import answers
 from app.deciding.decide import AnsweredDecision
 from app.deciding.requests import DecideBatch, DecideRequest, IdentifiedRequest, MessageRequest, identify
 from app.deciding.serving import runtime_of
-from app.foundation.api import answers
+from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.running.steps import Steps
 
 blueprint = APIBlueprint(
@@ -20,7 +21,7 @@ blueprint = APIBlueprint(
     url_prefix="/v1",
     abp_security=[{"key": []}],
     abp_tags=[Tag(name="apps", description="What apps call.")],
-    abp_responses=answers.PROBLEMS,
+    abp_responses=PROBLEMS,
 )
 
 

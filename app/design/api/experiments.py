@@ -8,11 +8,12 @@ from app.accounts.api.auth import caller, needs
 from app.content.composition_config import CompositionSpec
 from app.content.message_config import VariableSpec
 from app.design import experiments
+from app.design.api import answers
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
-from app.foundation.api import answers
+from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
 from app.foundation.fields import Model, invalid, pydantic_fields
@@ -25,7 +26,7 @@ blueprint = APIBlueprint(
     url_prefix="/v1/experiments",
     abp_security=[{"key": []}],
     abp_tags=[Tag(name="experiments", description="Definitions.")],
-    abp_responses=answers.PROBLEMS,
+    abp_responses=PROBLEMS,
 )
 
 

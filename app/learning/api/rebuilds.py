@@ -5,10 +5,10 @@ from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.design.api.experiments import KeyPath, blueprint, bound_key
-from app.foundation.api import answers
 from app.foundation.api.respond import as_json
 from app.foundation.serving import process
 from app.learning import refit
+from app.learning.api import answers
 
 __all__ = ["blueprint"]  # these routes join those of app.design.api
 

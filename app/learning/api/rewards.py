@@ -6,10 +6,10 @@ from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.deciding.api.decide import blueprint
 from app.deciding.requests import DecisionPath
 from app.deciding.serving import runtime_of
-from app.foundation.api import answers
 from app.foundation.running.steps import Blocking, Steps
 from app.learning import feedback as feedback_service
 from app.learning import rewards
+from app.learning.api import answers
 from app.learning.feedback_request import FeedbackBatch, FeedbackRequest
 from app.learning.reward_request import RewardBatch, RewardRequest
 from app.learning.rewards import ActivationAnswer

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.foundation.api.answers import Message
+from app.deciding.api.answers import Message
 from app.foundation.fields import JsonObject
 from app.messaging.triggers.definition import TriggerConfig
 

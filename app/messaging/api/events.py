@@ -13,9 +13,10 @@ from app.accounts.api.auth import caller, needs
 from app.accounts.api.browsers import check_unit
 from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.accounts.keys import check_id
+from app.deciding.api.answers import Message
 from app.deciding.requests import DecisionPath
 from app.deciding.serving import runtime, runtime_of
-from app.foundation.api import answers
+from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import FieldError
 from app.foundation.fields import Id, invalid
@@ -34,7 +35,7 @@ blueprint = APIBlueprint(
     url_prefix="/v1",
     abp_security=[{"key": []}],
     abp_tags=[Tag(name="messages", description="Events, and the messages that follow from them.")],
-    abp_responses=answers.PROBLEMS,
+    abp_responses=PROBLEMS,
 )
 
 
@@ -54,7 +55,7 @@ class HeldAnswer(BaseModel):
     decision_id: str
     experiment: str
     unit_id: str
-    message: answers.Message
+    message: Message
     created_at: str
 
 

@@ -5,7 +5,7 @@ from flask_openapi import APIBlueprint, Tag
 
 from app.accounts.api.auth import caller, needs
 from app.design.api.experiments import KeyPath, Page
-from app.foundation.api import answers
+from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json, next_page, request_document
 from app.foundation.serving import process
 from app.messaging.api.answers import (
@@ -27,7 +27,7 @@ blueprint = APIBlueprint(
     url_prefix="/v1",
     abp_security=[{"key": []}],
     abp_tags=[Tag(name="triggers", description="When messages are sent, and where to.")],
-    abp_responses=answers.PROBLEMS,
+    abp_responses=PROBLEMS,
 )
 
 

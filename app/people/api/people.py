@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from app.accounts import unit_tokens
 from app.accounts.api.auth import caller, needs
 from app.accounts.api.browsers import check_unit
-from app.foundation.api import answers
+from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Id, Model
 from app.foundation.serving import process
@@ -21,7 +21,7 @@ blueprint = APIBlueprint(
     url_prefix="/v1",
     abp_security=[{"key": []}],
     abp_tags=[Tag(name="people", description="Consent and privacy.")],
-    abp_responses=answers.PROBLEMS,
+    abp_responses=PROBLEMS,
 )
 
 

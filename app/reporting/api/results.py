@@ -6,9 +6,9 @@ from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.design import experiments
+from app.design.api.answers import ExperimentAnswer
 from app.design.api.experiments import KeyPath, bound_key
-from app.foundation.api import answers
-from app.foundation.api.answers import ExperimentAnswer
+from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
 from app.foundation.serving import process
@@ -34,7 +34,7 @@ blueprint = APIBlueprint(
     url_prefix="/v1",
     abp_security=[{"key": []}],
     abp_tags=[Tag(name="analysts", description="Reports, evaluations, planning.")],
-    abp_responses=answers.PROBLEMS,
+    abp_responses=PROBLEMS,
 )
 
 

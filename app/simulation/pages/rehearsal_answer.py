@@ -6,7 +6,7 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.format import number, percent, plural
-from app.reporting.pages.plan_answer import FIGURE, Answer
+from app.reporting.pages.planning.answer import FIGURE, Answer
 from app.simulation import rehearsal
 from app.simulation.rehearsal import Played, Rehearsal
 from app.simulation.world import World

@@ -16,7 +16,7 @@ from app.deciding.requests import DecideRequest, identify
 from app.deciding.serving import runtime_of
 from app.deciding.snapshot import Experiment
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
-from app.foundation.api import answers
+from app.foundation.api.problem_schema import PROBLEM_STATUSES
 from app.foundation.errors import Forbidden
 from app.foundation.fields import JsonObject
 from app.foundation.ids import new_id
@@ -43,7 +43,7 @@ blueprint = APIBlueprint(
     url_prefix="/personalizer/v1.0",
     abp_security=[{"subscription": []}],
     abp_tags=[Tag(name="personalizer", description="For clients of Azure Personalizer, unchanged.")],
-    abp_responses=dict.fromkeys(list[Any](answers.PROBLEM_STATUSES), PersonalizerError),
+    abp_responses=dict.fromkeys(list[Any](PROBLEM_STATUSES), PersonalizerError),
 )
 
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=256)]

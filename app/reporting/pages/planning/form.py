@@ -7,11 +7,10 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from app.foundation.errors import FieldError, LoopwiseError, NotFound, Unavailable
-from app.foundation.fields import pydantic_fields
+from app.foundation.fields import JsonObject, pydantic_fields
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed
 from app.foundation.words import as_sentence
-from app.reporting.pages.plan_answer import RUNS, Answer, Asked, bandit_answer, metric_answer
-from app.wizard.document import Document
+from app.reporting.pages.planning.answer import RUNS, Answer, Asked, bandit_answer, metric_answer
 
 MAX_ROUNDS = 20_000  # simulated in well under a second
 _NAMES = {"relative_effect": "effect", "units_per_day": "per_day", "treatment_share": "effect"}
@@ -21,7 +20,7 @@ _SLOW = (
 )
 
 
-def answer(engine: Engine, typed: Typed, document: Document) -> tuple[Answer | None, dict[str, str]]:
+def answer(engine: Engine, typed: Typed, document: JsonObject) -> tuple[Answer | None, dict[str, str]]:
     """The plan, or the errors by field."""
     findings = Findings()
     question = _bandit(typed, findings) if typed["mode"] == "bandit" else _metric(typed, document, findings)
@@ -49,7 +48,7 @@ def _by_field(fields: tuple[FieldError, ...]) -> dict[str, str]:
     return result
 
 
-def _metric(typed: Typed, document: Document, findings: Findings) -> Asked:
+def _metric(typed: Typed, document: JsonObject, findings: Findings) -> Asked:
     question: Asked = {"kind": typed["kind"], "alpha": document["decision_rule"].get("alpha", 0.05)}
     question["declared"] = "planned_units" in document["decision_rule"]
     if typed["source"] == "log":
@@ -81,7 +80,7 @@ def typed_number(findings: Findings, typed: Typed, name: str, times: str = "1", 
     return None if result is ABSENT else float(result)
 
 
-def _two_shares(document: Document) -> tuple[float, float]:
+def _two_shares(document: JsonObject) -> tuple[float, float]:
     """Shares of the control and of the largest other arm."""
     arms = [{"share": 0.0, **arm} for arm in document["arms"]]
     control = document["control_arm"] or (arms[0]["key"] if arms else "")

@@ -3,13 +3,13 @@
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.words import as_sentence
-from app.reporting.pages.plan_answer import Answer
+from app.reporting.pages.planning.answer import Answer
+from app.reporting.pages.planning.form import typed_number
 from app.simulation import rehearsal
 from app.simulation.pages import rehearsal_answer
 from app.simulation.rehearsal import Expected
 from app.simulation.world import Kind, World
 from app.simulation.world_files import WorldRefused
-from app.wizard.plan import typed_number
 
 SECONDS = 4.0  # of one processor, while somebody waits
 _KINDS: dict[str, Kind] = {"proportion": "binary", "mean": "normal", "count": "count"}

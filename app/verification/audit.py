@@ -163,21 +163,23 @@ class _Auditor:
             self._report.add(f"version {version.number} of arm {version.arm!r}: {problem}")
 
     def _replayed(self, version: VersionInfo) -> str | None:
-        if version.erased_at is not None:
-            self._report.versions_erased += 1
-            return None if (version.arm, version.number) in self._receipted else "it was erased, but no receipt says so"
-        if training.has_erased(self._connection, version.id):
+        if self._lacks_receipt(version):
+            return "it was erased, but no receipt says so"
+        if version.forgotten or training.has_erased(self._connection, version.id):
             self._report.versions_erased += 1
             return None
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
         if version.parent_id is None:
             return None  # the untrained model has only a signature and a hash to check
-        _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
-        relearned, count = parent, 0
         policy = parse_policy(version.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
         if version.kind == "refit":
             return self._refitted(version, policy, plain)
+        _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
+        return self._learned(version, policy, parent, plain)
+
+    def _learned(self, version: VersionInfo, policy: BanditPolicy, parent: bytes, plain: bytes) -> str | None:
+        relearned, count = parent, 0
         feedback_version = version.manifest.get("feedback_version", 0)
         for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
             for reward, due in rows:
@@ -189,12 +191,15 @@ class _Auditor:
                 newest = examples[-MOST_ROWS:]
                 pinned = version.manifest.get("pinned", "")
                 relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
-            else:
+            elif examples:
                 relearned = learn(relearned, policy, examples)
             count += len(rows)
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
         return None if relearned == plain else "replaying the ledger gives other bytes"
+
+    def _lacks_receipt(self, version: VersionInfo) -> bool:
+        return version.erased_at is not None and (version.arm, version.number) not in self._receipted
 
     def _refitted(self, version: VersionInfo, policy: BanditPolicy, plain: bytes) -> str | None:
         parent = models.find(self._connection, version.experiment_id, version.arm, version.manifest["parent_number"])

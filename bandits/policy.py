@@ -180,15 +180,16 @@ def parse_policy(obj: Mapping[str, Any]) -> Policy:  # Any: JSON that a person o
 
 
 def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person or a client wrote
-    # Composed messages are slates, which `auto` cannot fill.
+    # Composed messages are slates, which `auto` cannot fill. What takes its place has its scale of features, too.
     slates = obj.get("slates", False)
+    scaling = obj.get("scaling", bool(slates) and "algorithm" not in obj)
     algorithm = obj.get("algorithm", DEFAULT_FOR_SLATES if slates else DEFAULT_ALGORITHM)
     start, floor = LEARNER_FLOORS if algorithm in LEARNERS else (0.0, DEFAULT_FLOOR)
     floor = obj.get("exploration_floor", floor)
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
-    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, obj.get("scaling", False))
+    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, scaling)
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:

@@ -259,11 +259,16 @@ def signing(settings: Settings) -> Settings:
     :raises SettingError: there is no secret key; with an empty one, anybody could forge cookies, tokens, models and seals.
     """
     if not settings.secret_key:
-        raise SettingError(
-            f"LOOPWISE_SECRET_KEY is not set: give {KEY_BYTES} random bytes or more, the same in every process; "
-            f"{MAKE_KEY}. Keep it with the backups."
-        )
+        raise no_key()
     return settings
+
+
+def no_key() -> SettingError:
+    """The error of work that needs the secret key, where there is none."""
+    return SettingError(
+        f"LOOPWISE_SECRET_KEY is not set: give {KEY_BYTES} random bytes or more, the same in every process; "
+        f"{MAKE_KEY}. Keep it with the backups."
+    )
 
 
 def _value(setting: Setting, text: str) -> Any:

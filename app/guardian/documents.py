@@ -1,6 +1,5 @@
 """The documents of this feature: what is watched, and incidents."""
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -96,7 +95,7 @@ class Guarded(Document):
     """What is watched in an experiment, and its incidents."""
 
     experiment: str
-    computed_at: datetime | None
+    computed_at: str | None
     observations_between_false_alarms: float
     watched: list[WatchedNow]
     incidents: list[Incident]

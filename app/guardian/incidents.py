@@ -11,7 +11,6 @@ from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
-from app.foundation.pages.format import number
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.guardian.documents import Action, Incident, Kind, WatchSummary
@@ -204,11 +203,15 @@ def _words(arm: str, began_at: datetime, evidence: Mapping[str, object]) -> dict
     return {
         "arm": arm,
         "began": began_at.strftime("%Y-%m-%d %H:%M UTC"),
-        "before": number(_number(evidence.get("before"))),
-        "after": number(after),
-        "gap": number(None if after is None else -after),
+        "before": _written(_number(evidence.get("before"))),
+        "after": _written(after),
+        "gap": _written(None if after is None else -after),
     }
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
+
+
+def _written(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

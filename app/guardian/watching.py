@@ -86,8 +86,7 @@ def look(engine: Engine, key: str) -> bool:
             rows[arm.key] = outcomes.new(connection, experiment.id, arm.key, since, MOST)
             if rows[arm.key]:
                 cursors[arm.key] = rows[arm.key][-1].settled_at.isoformat()
-        threshold = BETWEEN * max(1, 3 * len(arms))
-        at = _Look(connection, experiment, config, Configs(connection, experiment.id), rows, threshold)
+        at = _Look(connection, experiment, config, Configs(connection, experiment.id), rows, threshold_of(len(arms)))
         watches = {(watch.arm, watch.stream): watch for watch in before.watches}
         alarms = []
         for arm in arms:
@@ -97,6 +96,11 @@ def look(engine: Engine, key: str) -> bool:
         summary = incidents.summary(connection, experiment)
         latest.put(connection, experiment.id, KIND, summary.as_json(), watched.as_json(), time.monotonic() - began)
     return True
+
+
+def threshold_of(arms: int) -> float:
+    """The evidence at which one watch raises: with three watches an arm, all together keep the declared time."""
+    return BETWEEN * max(1, 3 * arms)
 
 
 def _watch_arm(at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> list[Alarm]:

@@ -126,8 +126,9 @@ def test_an_erased_unit_leaves_no_trace_in_refits(loop: Loop) -> None:
     assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
     loop.runtime.snapshots.refresh()
     listed = versions(loop, "gone")
-    assert listed[-1]["kind"] == "rebuild" and listed[-1]["examples"] == 240 - mine
-    assert all(version["erased_at"] for version in listed if version["kind"] == "refit")
+    assert listed[-1]["kind"] == "relearned" and listed[-1]["examples"] == 240 - mine
+    refits = [version for version in listed if version["kind"] == "refit"]
+    assert refits and all(version["erased_at"] and version["manifest"]["relearned"] for version in refits)
     play(loop, "gone", made, 80, 7)
     done = again(loop, made, asked=True)
     assert done is not None and done.decisions == 320 - mine
@@ -211,9 +212,9 @@ def test_a_person_pins_what_decides_and_gives_the_choice_back(loop: Loop) -> Non
     assert (made, "learned") not in refit.due_arms(engine)
     play(loop, "pinned", made, 10, 7)  # a round keeps it
     asked = erasure.ask(engine, loop.settings, loop.caller, "u3")
-    assert erasure.run_waiting(engine, loop.settings) == [asked.erasure_id]  # and so does a rebuild
+    assert erasure.run_waiting(engine, loop.settings) == [asked.erasure_id]  # and so does an erasure
     last = versions(loop, "pinned")[-1]
-    assert last["kind"] == "rebuild"
+    assert last["kind"] == "relearned"
     assert (last["manifest"]["learner"]["served"], last["manifest"]["learner"]["pinned"]) == (wanted, wanted)
     assert loop.audit("pinned").ok
     refit.pin(engine, "pinned", "learned", "", "test")
@@ -231,3 +232,27 @@ def test_a_person_pins_what_decides_and_gives_the_choice_back(loop: Loop) -> Non
 def _changes(loop: Loop, experiment_id: int) -> list[Change]:
     with transaction(loop.runtime.engine) as connection:
         return changes.newest(connection, experiment_id=experiment_id, most=50)
+
+
+def test_lists_are_learned_refitted_and_recomputed_position_by_position(loop: Loop) -> None:
+    made, chance = loop.make("shelves", arms=AUTO, actions=[{"id": name} for name in "abcd"]), random.Random(3)
+    for _ in range(3):
+        bodies = [{"unit_id": f"r{n}", "context": {"age": chance.gauss(40, 12)}, "slots": 2} for n in range(80)]
+        lists = loop.decide("shelves", bodies)
+        pays = ["cd" if body["context"]["age"] > 40 else "ab" for body in bodies]
+        loop.reward(
+            [
+                {"decision_id": position["decision_id"], "value": float(position["action"]["id"] in good)}
+                for answer, good in zip(lists, pays, strict=True)
+                for position in answer["positions"]
+            ]
+        )
+        loop.close_windows(made)
+        loop.train(made)
+        again(loop, made)
+    found = loop.decide("shelves", [{"unit_id": f"new{n}", "context": {"age": 60.0}, "slots": 2} for n in range(20)])
+    chosen = [position["action"]["id"] for answer in found for position in answer["positions"]]
+    assert sum(name in "cd" for name in chosen) > 25
+    assert [version["kind"] for version in versions(loop, "shelves")].count("refit") >= 2
+    report = loop.audit("shelves")
+    assert report.ok and report.decisions == 2 * (3 * 80 + 20)

@@ -49,6 +49,12 @@ def newest(connection: Connection, experiment_id: int, most: int) -> list[Stored
     return [StoredIncident._make(row) for row in connection.execute(query)]
 
 
+def everywhere(connection: Connection, most: int) -> list[StoredIncident]:
+    """Incidents of all experiments: first the open ones, then the newest."""
+    query = select(*_columns).order_by(_i.c.closed_at.is_not(None), _i.c.id.desc()).limit(most)
+    return [StoredIncident._make(row) for row in connection.execute(query)]
+
+
 def still_open(connection: Connection, experiment_id: int) -> list[StoredIncident]:
     """The open incidents of an experiment, newest first."""
     here = (_i.c.experiment_id == experiment_id, _i.c.closed_at.is_(None))

@@ -123,7 +123,7 @@ class Front:
     def _refuse(self, found: Found, path: str, proto: Proto) -> None:
         """Answer 503 at the least cost: what refusals cost is taken from the calls that are answered."""
         headers, body = self._refusals[path.startswith(PERSONALIZER)][self._refused.total() % MOST_RETRY_S]
-        proto.response_bytes(503, headers + [("connection", "close")] if self._connections.ending else headers, body)
+        proto.response_bytes(503, [*headers, ("connection", "close")] if self._connections.ending else headers, body)
         self._refused[found.route] += 1
 
     def _refusals_at(self, path: str) -> list[tuple[list[tuple[str, str]], bytes]]:

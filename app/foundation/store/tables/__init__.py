@@ -8,6 +8,7 @@ can be partitioned and distributed.
 
 from app.foundation.store.tables.accounts import drafts, sessions, sign_in_failures, sign_in_links, users
 from app.foundation.store.tables.base import metadata
+from app.foundation.store.tables.chain import log_anchors, log_links
 from app.foundation.store.tables.loop import (
     api_keys,
     awaiting_outcome,
@@ -64,6 +65,8 @@ __all__ = [
     "incidents",
     "latest",
     "lineages",
+    "log_anchors",
+    "log_links",
     "metadata",
     "model_versions",
     "outcomes",

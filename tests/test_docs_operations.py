@@ -13,6 +13,7 @@ from app.accounts import passwords, throttle, users
 from app.accounts.keys import create_key
 from app.commands.main import main
 from app.foundation.settings import SETTINGS
+from tests.faults.rows import ROWS
 from tests.service import Answer, Client, Web, engine_of, make_key, running_web, wait_for
 
 _TEXT = (Path(__file__).resolve().parents[1] / "docs/operations.md").read_text(encoding="utf-8")
@@ -130,3 +131,9 @@ def test_the_limits_of_people_are_those_of_the_code() -> None:
         f"({most.name} from all addresses, {most.address} from one address for all names)",
     ):
         assert sentence in text
+
+
+def test_the_table_of_what_make_faults_does_is_the_one_of_the_code() -> None:
+    listed = [line.split(" | ")[0].removeprefix("| ") for line in _TEXT.splitlines() if line.startswith("| ")]
+    first = listed.index("what is done") + 1
+    assert listed[first : first + len(ROWS)] == [row.what for row in ROWS]

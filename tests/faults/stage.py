@@ -15,9 +15,10 @@ import psycopg2
 
 from app.embedded.process import free_port
 from app.embedded.state import DataDir
+from app.foundation.store import engine as store_engine
 from app.verification.audit import audit_experiment
 from tests.commands.installation import Installation, children_of
-from tests.service import Client, engine_of, query, settings, wait_for
+from tests.service import Client, query, settings, wait_for
 
 THREADS: Final = 4
 SOON_S: Final = 90.0  # nothing may take so long; a row says itself what recovery is right
@@ -182,8 +183,11 @@ class Stage:
         return [f"decision {name} was learned {count} times" for name, count in wrong.items()]
 
     def _audited(self) -> list[str]:
-        with engine_of(self.url) as engine:
+        engine = store_engine.create(self.url, self.settings())
+        try:
             report = audit_experiment(engine, self.settings(), self.key)
+        finally:
+            engine.dispose()
         return [f"audit: {finding}" for finding in report.findings]
 
 

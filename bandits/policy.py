@@ -77,6 +77,10 @@ class BanditPolicy:
     slates: bool = False  # True: chooses per slot of a composed message; the floor is then mixed in per slot
     floor_start: float = 0.0  # where f begins, falling to exploration_floor with what is learned; 0: it does not fall
     scaling: bool = False  # True: numbers at their own scale, learned from the log, for an algorithm of Vowpal Wabbit
+    # A policy that decides in place of what was learned, except for a share of `probe`. No description holds it: the platform
+    # sets it while an arm stays behind what a person trusts.
+    instead: FixedPolicy | UniformPolicy | None = None
+    probe: float = 0.0
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -103,13 +107,11 @@ class BanditPolicy:
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
 
-    def __reduce__(
-        self,
-    ) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float, bool]]:
+    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[object, ...]]:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
-    def _rest(self) -> tuple[float, bool, float, bool]:
-        return self.exploration_floor, self.slates, self.floor_start, self.scaling
+    def _rest(self) -> tuple[object, ...]:
+        return self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""

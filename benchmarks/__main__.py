@@ -7,17 +7,21 @@ from benchmarks import (
     batch,
     decide,
     events,
+    idle,
     latency,
     learning,
     learning_quality,
     memory,
     noise,
+    overload,
     predicted,
+    processes,
     sequences,
     unit_coverage,
     units,
     whom,
     worlds,
+    writer,
 )
 from benchmarks.rig import Rig
 
@@ -29,6 +33,10 @@ BENCHMARKS = {
     "memory": memory.measure,
     "events": events.measure,
     "units": units.measure,
+    "writer": writer.measure,
+    "processes": processes.measure,
+    "overload": overload.measure,
+    "idle": idle.measure,
     "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.

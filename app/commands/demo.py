@@ -18,7 +18,7 @@ from app.embedded.locate import servers
 from app.embedded.state import DataDir
 from app.foundation.store.engine import create
 from app.verification import standing_audit
-from app.verification.audit import AuditReport
+from app.verification.audit_report import AuditReport
 
 
 def play(data_dir: DataDir, url: str | None, key: str | None, *, only_new: bool) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
+from app.commands.checking import audit
 from app.commands.data import dump, export, import_, restore
 from app.commands.lazy import LAZY
 from app.commands.models import pin, rebuild, rollback
-from app.commands.shared import data_dir_option, engine_for, exported, folder, progress, servers
+from app.commands.shared import data_dir_option, engine_for, exported, folder, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
 from app.foundation.errors import LoopwiseError
-from app.foundation.settings import SettingError, signing
+from app.foundation.settings import SettingError
 
 _FAILED = 2  # exit code of a failed command; 1 is for an audit that found differences
 
@@ -226,26 +227,5 @@ def demo_messages(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_messages(folder(data_dir), url, key)
 
 
-@main.command()
-@data_dir_option
-@click.argument("experiment")
-def audit(data_dir: Path, experiment: str) -> None:
-    """Recompute every decision and every model of EXPERIMENT and compare with the log.
-
-    Exit code 0: everything matches; 1: something differs, and the report says what; 2: could not be done.
-    """
-    from app.verification import standing_audit
-
-    with (
-        servers(data_dir) as settings,
-        engine_for(signing(settings)) as engine,
-        click.progressbar(length=1000, label="audit", file=sys.stderr) as bar,
-    ):
-        report = standing_audit.run_whole(engine, settings, experiment, progress(bar))
-    for line in report.lines():
-        click.echo(line)
-    sys.exit(0 if report.ok else 1)
-
-
-for command in (dump, restore, import_, export, users, rollback, rebuild, pin, *LAZY):
+for command in (audit, dump, restore, import_, export, users, rollback, rebuild, pin, *LAZY):
     main.add_command(command)

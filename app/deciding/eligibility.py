@@ -86,21 +86,36 @@ def reasons_against(
 
     :param denied: the purposes without consent.
     """
-    reasons = {action: Reason("muted", {}) for action in ids if action in state.muted}
     channels = experiment.channels if request.actions is None else {}
+    kept_back = {
+        action: reason
+        for action in ids
+        if (reason := _kept_back(experiment, channels.get(action), action, request, state, denied)) is not None
+    }
+    # Saying nothing cannot be muted, and a mute never takes the last action: the person would get an error instead.
+    muted = [action for action in ids if action in state.muted and (channels.get(action) or not channels)]
+    if kept_back.keys() | set(muted) >= set(ids):
+        return kept_back
+    return kept_back | {action: Reason("muted", {}) for action in muted}
+
+
+def _kept_back(
+    experiment: Experiment,
+    channel: str | None,
+    action: str,
+    request: DecideRequest,
+    state: UnitState,
+    denied: list[str],
+) -> Reason | None:
+    """The reason against sending an action's message now."""
     fatigue = experiment.config.fatigue
-    for action in ids:
-        channel = channels.get(action)
-        if action in reasons or channel is None:
-            continue
-        reason = Reason("no_consent", {}) if "message" in denied else None
-        if reason is None and fatigue is not None:
-            reason = _too_soon(fatigue, request.time_zone, state) or _capped(
-                fatigue.caps, state, experiment.id, action, channel
-            )
-        if reason is not None:
-            reasons[action] = reason
-    return reasons
+    if channel is None:
+        return None
+    if "message" in denied:
+        return Reason("no_consent", {})
+    if fatigue is None:
+        return None
+    return _too_soon(fatigue, request.time_zone, state) or _capped(fatigue.caps, state, experiment.id, action, channel)
 
 
 def _too_soon(fatigue: FatigueSpec, time_zone: str | None, state: UnitState) -> Reason | None:

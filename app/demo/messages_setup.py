@@ -13,6 +13,9 @@ FORBIDDEN = ("ranking", "warm")  # a subject and a tone that must not be combine
 LESSONS_OF_MILESTONE = 4
 STALLED_DAYS = 2.5
 WINDOW_S = 2.0
+UNHURRIED_S = (
+    10.0  # the window of the experiment whose value is compared with the truth: a slow machine loses no reward
+)
 WEEK_S = 3600.0  # the cap's window; all reminders of a run are sent within it
 TITLES = {"discover": "Something new", "five-minutes": "Five minutes", "overtake": "So close"}
 BODIES = {
@@ -122,7 +125,7 @@ def _reminder(limit: int, window_s: float, policy: JsonObject) -> JsonObject:
             {"id": "nothing"},
         ],
         "arms": [{"key": "all", "share": 1, "policy": policy}],
-        "reward": {"window_s": WINDOW_S},
+        "reward": {"window_s": UNHURRIED_S},
         "fatigue": {"caps": [cap]},
     }
 

@@ -163,7 +163,9 @@ class DecisionRule(_Strict):
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Share of false alarms that is accepted.")
     min_units: int = Field(default=100, ge=2, description="Smallest number of units per arm for a verdict.")
-    min_days: float = Field(default=0, ge=0, le=365, description="Smallest number of days for a verdict.")
+    min_days: float = Field(
+        default=7, ge=0, le=365, description="Smallest number of days for a verdict: weekdays differ from weekends."
+    )
     max_days: float | None = Field(
         default=None, gt=0, le=3650, description="Days after which to stop, whatever the results."
     )

@@ -17,6 +17,7 @@ class Purpose(Enum):
     DEVICE = b"device\0"  # a browser in which somebody signed in
     ERASED_UNIT = b"erased unit\0"
     FIRING = b"firing\n"  # the id of a triggered message's decision
+    LOG_CHAIN = b"log chain\0"  # the key of the hashes over rows of the log
     RECEIPT = b"receipt\0"  # of an erasure
     RETRY_PAUSE = b"pause\n"  # the random part of a delivery's pause
     SESSION_COOKIES = b"loopwise session cookies"

@@ -17,6 +17,7 @@ from app.foundation.setting_kinds import (
     choice,
     networks,
     number,
+    processes,
     secret,
     site,
     switch,
@@ -173,7 +174,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Decisions and events a minute that web pages may ask for and report for one unit. 0: no limit.",
     ),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", whole(1), "Most decisions that one training round learns from."),
-    Setting("LOOPWISE_WEB_PROCESSES", "1", whole(1), "Web processes."),
+    Setting(
+        "LOOPWISE_WEB_PROCESSES",
+        "",
+        processes,
+        "Web processes. Empty: 2, so that one answers while the other is replaced; 1 with one core or less than 2 GB of memory.",
+    ),
     Setting(
         "LOOPWISE_WEB_THREADS",
         "32",
@@ -253,11 +259,16 @@ def signing(settings: Settings) -> Settings:
     :raises SettingError: there is no secret key; with an empty one, anybody could forge cookies, tokens, models and seals.
     """
     if not settings.secret_key:
-        raise SettingError(
-            f"LOOPWISE_SECRET_KEY is not set: give {KEY_BYTES} random bytes or more, the same in every process; "
-            f"{MAKE_KEY}. Keep it with the backups."
-        )
+        raise no_key()
     return settings
+
+
+def no_key() -> SettingError:
+    """The error of work that needs the secret key, where there is none."""
+    return SettingError(
+        f"LOOPWISE_SECRET_KEY is not set: give {KEY_BYTES} random bytes or more, the same in every process; "
+        f"{MAKE_KEY}. Keep it with the backups."
+    )
 
 
 def _value(setting: Setting, text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Rebuild a model: learn again from the untrained model, under another feedback schema or without erased decisions.
+"""Rebuild a model: learn again from the untrained model, under another feedback schema, or because a person asked.
 
 The old version serves until the new one is checked and promoted. All of this is one transaction, so a killed rebuild leaves
 no trace. The new version learns the decisions of the serving version, round by round in the same order, with their current
@@ -7,7 +7,6 @@ so that it can always be replayed.
 """
 
 from collections import deque
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -129,7 +128,6 @@ def rebuild_lineage(
     arm: str,
     *,
     reason: str,
-    without: Collection[str] = (),
 ) -> Rebuilt:
     """Learn again from the untrained model what the serving version of an arm learned, and serve the result.
 
@@ -138,7 +136,6 @@ def rebuild_lineage(
     Every lineage of the experiment is locked until the transaction ends (``training.lock_every_lineage``).
 
     :param reason: the reason for the rebuild, written to the manifest.
-    :param without: ids of decisions that must not be learned from any more; the ledger lists them as not learned.
     :raises ModelRefused: the untrained model does not match its signature.
     """
     training.lock_every_lineage(connection, experiment_id)
@@ -150,7 +147,7 @@ def rebuild_lineage(
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
     schema = feedback_schemas.applied_version(connection, experiment_id)
     pinned = rebuilds.pinned(connection, experiment_id, arm)
-    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, set(without), pinned)
+    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, pinned)
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))
     report = check_model(plain, policy, shown, trained=bool(lesson.learned))
@@ -174,7 +171,6 @@ class _Lesson:
     version_id: int  # what it and its ancestors learned is learned again
     experiment_id: int
     feedback_version: int
-    without: set[str]
     pinned: str  # the candidate that a person pinned; "" for none
     rounds: list[int] = field(default_factory=list)  # number of decisions in each
     learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
@@ -194,8 +190,6 @@ class _Lesson:
         for decisions in rebuilds.rounds(self.connection, self.version_id):
             lessons = []
             for _, decision in decisions:
-                if decision.id in self.without:
-                    continue
                 reward = joined_reward(decision, configs, self.feedback_version)
                 target = self.learned if learnable(decision) else self.withheld
                 target.append((decision.id, reward))

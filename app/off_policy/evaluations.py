@@ -81,7 +81,7 @@ def _check_model(connection: Connection, experiment: StoredExperiment, arm: str,
     version = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
     if version is None:
         raise invalid((FieldError("/model/version", "unknown_version", {"arm": arm, "version": number}),))
-    if version.erased_at is not None:
+    if version.forgotten:
         raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
 
 

@@ -176,7 +176,7 @@ class Policies:
         :raises DataError: the version does not exist or is refused.
         """
         policy, info = self._policy(arm), self._info(arm, number)
-        if info.erased_at is not None:
+        if info.forgotten:
             gone = f"version {number} of arm {arm!r} was forgotten: a unit that it had learned from was erased"
             raise DataError(gone, fix="name a version that is still there")
         if info.examples == 0:

@@ -75,7 +75,10 @@ class RelearnedModel(_Receipt):
     arm: str
     old: ReceiptVersion
     new: ReceiptVersion
-    forgotten_versions: list[int]
+    forgotten_versions: list[int]  # whose bytes are gone
+    relearned_versions: list[int] | None = (
+        None  # of these: which were learned again without the unit; absent in older receipts
+    )
 
 
 class Receipt(_Receipt):

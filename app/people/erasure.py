@@ -18,7 +18,8 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.learning.rebuild import rebuild_lineage, why_not
+from app.learning.rebuild import why_not
+from app.learning.relearn import relearn
 from app.learning.store import training
 from app.people.documents import ErasedDecisions, ErasureAnswer, Receipt, ReceiptVersion, RelearnedModel
 from app.people.people import check_unbound
@@ -119,12 +120,16 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
             return  # another process did it in the meantime
         for experiment_id in store.experiments_of(connection, erasure.unit_id):
             training.lock_every_lineage(connection, experiment_id)
-        relearned = _relearn(connection, settings, store.decision_ids(connection, erasure.unit_id))
+        decisions = store.decision_ids(connection, erasure.unit_id)
+        learned = store.learned_from(connection, decisions)
+        lessons = store.forget_lessons(connection, decisions)
+        relearned = _relearn(connection, settings, learned)
         # Locked only now, and briefly, because writers of the unit's rows wait. Decisions in the meantime were never learned.
         store.hold_writers(connection, erasure.unit_id)
         decisions = store.decision_ids(connection, erasure.unit_id)
         counts = store.decisions_by_arm(connection, decisions)
         removed = store.remove(connection, erasure.unit_id, decisions)
+        removed["training_ledger"] += lessons
         receipt = Receipt(
             erasure_id=erasure.id,
             unit_hash=erasure.unit_hash,
@@ -137,41 +142,28 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         store.sample_again(connection)
 
 
-def _relearn(connection: Connection, settings: Settings, decisions: list[str]) -> list[RelearnedModel]:
-    """Replace the model of every arm that learned from these decisions by one without them; remove the old bytes."""
-    by_arm: dict[tuple[int, str], list[Learned]] = {}
-    for version in store.learned_from(connection, decisions):
-        by_arm.setdefault((version.experiment_id, version.arm), []).append(version)
+def _relearn(connection: Connection, settings: Settings, learned: list[Learned]) -> list[RelearnedModel]:
+    """Replace the models of every arm that learned from the unit, and their descendants, by models without it."""
+    by_arm: dict[tuple[int, str], list[int]] = {}
+    for version in learned:
+        by_arm.setdefault((version.experiment_id, version.arm), []).append(version.version_id)
     models_without = []
-    for (experiment_id, arm), versions in sorted(by_arm.items()):
-        tainted = store.descendants(connection, [version.version_id for version in versions])
+    for (experiment_id, arm), version_ids in sorted(by_arm.items()):
         old = _serving(connection, experiment_id, arm)
-        new = ReceiptVersion(version=old.number, sha256=old.sha256)
-        if old.version_id in tainted:
-            new = _serve_without(connection, settings, old, decisions)
+        tainted = store.descendants(connection, version_ids)
+        done = relearn(connection, settings, experiment_id, arm, tainted)
+        new = _serving(connection, experiment_id, arm)
         models_without.append(
             RelearnedModel(
                 experiment=experiments.key_of(connection, experiment_id),
                 arm=arm,
                 old=ReceiptVersion(version=old.number, sha256=old.sha256),
-                new=new,
-                forgotten_versions=store.numbers_of(connection, sorted(tainted)),
+                new=ReceiptVersion(version=new.number, sha256=new.sha256, learned=new.examples),
+                forgotten_versions=done.tainted,
+                relearned_versions=done.relearned,
             )
         )
-        store.erase_models(connection, sorted(tainted))
     return models_without
-
-
-def _serve_without(connection: Connection, settings: Settings, old: Serving, decisions: list[str]) -> ReceiptVersion:
-    """Learn an arm's model again without these decisions, and put it into service."""
-    rebuilt = rebuild_lineage(
-        connection, settings, old.experiment_id, old.arm, reason="erasure of a unit", without=decisions
-    )
-    if not rebuilt.promoted:  # an untrained model is better than a model that knows the unit
-        root = models.root_of(connection, old.version_id)
-        models.serve(connection, old.experiment_id, old.arm, root.id, platform.next_revision(connection))
-    new = _serving(connection, old.experiment_id, old.arm)
-    return ReceiptVersion(version=new.number, sha256=new.sha256, learned=new.examples)
 
 
 def _serving(connection: Connection, experiment_id: int, arm: str) -> Serving:

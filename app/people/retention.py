@@ -52,6 +52,6 @@ def _slice(engine: Engine, settings: Settings, experiment_id: int, retention_s: 
         rows = store.expired(connection, experiment_id, retention_s, SLICE)
         remains = [store.blanked(row) for row in rows]
         if rows:
-            seals = {row.id: seal(settings.secret_key, row) for row in remains}
+            seals = {row.id: row.seal and seal(settings.secret_key, row) for row in remains}  # imported: none
             store.blank(connection, experiment_id, seals)
     return len(rows)

@@ -1,8 +1,9 @@
 """Finds an experiment by its key, or raises the error for an unknown key."""
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from app.foundation.errors import NotFound
+from app.foundation.store.engine import transaction
 from app.registry.store import experiments
 from app.registry.store.experiments import StoredExperiment
 
@@ -16,6 +17,12 @@ def stored_experiment(connection: Connection, key: str, *, lock: bool = False) -
     if experiment is None:
         raise unknown_experiment(key)
     return experiment
+
+
+def every_key(engine: Engine) -> list[str]:
+    """The keys of all experiments, oldest first."""
+    with transaction(engine) as connection:
+        return experiments.all_keys(connection)
 
 
 def unknown_experiment(key: str) -> NotFound:

@@ -51,7 +51,7 @@ def unpack(info: VersionInfo, packed: bytes, secret: str) -> bytes:
     """
     expected = _sign(secret, info.experiment_id, info.arm, info.number, info.sha256)
     name = f"version {info.number} of arm {info.arm!r}"
-    if info.erased_at is not None:
+    if info.forgotten:
         raise ModelRefused(f"{name} was forgotten: a unit that it had learned from was erased")
     if not hmac.compare_digest(expected, info.signature):
         raise ModelRefused(f"{name} was not signed with this LOOPWISE_SECRET_KEY")

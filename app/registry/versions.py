@@ -61,7 +61,7 @@ def rollback(engine: Engine, experiment_key: str, arm: str, number: int, reason:
 
 def check_can_serve(version: VersionInfo) -> None:
     """:raises Conflict: the version did not pass its checks, or was forgotten with a unit that it had learned from."""
-    if version.erased_at is not None:
+    if version.forgotten:
         message = f"Version {version.number} was forgotten: a unit that it had learned from was erased. Choose another."
         raise Conflict("version_erased", message)
     if version.checks.get("ok") is False:

@@ -50,17 +50,19 @@ class Line(NamedTuple):
 def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "newest") -> list[Line]:
     """Every experiment that matches, sorted.
 
-    :param search: words; each must occur in the key, the name or the owner.
+    :param search: words; each must occur in the key, the name, the owner, the hypothesis, the conclusion or a note.
     :param sort: one of ``SORTS``; anything else sorts by newest.
     """
     with transaction(engine) as connection:
         rows = latest.home(connection)
+        words = search.lower().split()
+        texts = latest.texts(connection) if words else {}
     now = datetime.now(UTC)
-    words = search.lower().split()
     matching = [
         _line(row, now)
         for row in rows
-        if status in ("", row.status) and all(word in f"{row.key} {row.name} {row.owner}".lower() for word in words)
+        if status in ("", row.status)
+        and all(word in f"{row.key} {row.name} {row.owner} {texts[row.key]}".lower() for word in words)
     ]
     if sort == "name":
         matching.sort(key=lambda line: (line.name or line.key).lower())
@@ -116,6 +118,8 @@ def badges(row: HomeRow, now: datetime) -> list[Badge]:
 def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
     if stored.audit and not stored.audit.ok:
         yield Badge(f"Audit failed: {stored.audit.text}", "bad", "overview")
+    if stored.guardian and stored.guardian.open:
+        yield Badge(f"Incident: {stored.guardian.text}", "bad", "guardian")
     if stored.results and stored.results.sample_ratio:
         yield Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results")
     if stored.health and stored.health.choices:
@@ -137,6 +141,7 @@ TABS = {
     "retention": "overview",
     "long_term": "results",
     "whom": "whom",
+    "guardian": "guardian",
 }
 
 

@@ -24,7 +24,7 @@ from app.foundation.times import iso
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.comparison import result_lines as lines
-from app.reporting.comparison import sample_ratio
+from app.reporting.comparison import rule_changes, sample_ratio
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
@@ -259,9 +259,9 @@ def _compute(
     )
     if segment is not None:
         return computed
-    began = experiment.started_at or computation.as_of
-    decision = judge(config, computed, days=(computation.as_of - began).total_seconds() / 86_400)
-    return computed.model_copy(update={"decision": decision, **_daily(computation, computed, before)})
+    days = (computation.as_of - (experiment.started_at or computation.as_of)).total_seconds() / 86_400
+    decided = {"decision": judge(config, computed, days, rule_changes.find(connection, experiment, before))}
+    return computed.model_copy(update=decided | _daily(computation, computed, before))
 
 
 def _daily(computation: Computation, computed: StoredResults, before: StoredResults | None) -> dict[str, object]:

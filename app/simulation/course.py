@@ -55,7 +55,7 @@ def definition(world: World, index: int, key: str = "simulated", window_s: float
         "control_arm": world.control,
         "reward": {"window_s": window_s},
         "metrics": [_metric(world, metric) for metric in world.metrics],
-        "decision_rule": world.rule.model_dump(exclude_none=True),
+        "decision_rule": world.rule.model_dump(exclude_none=True) | {"min_days": 0.0},  # a world has units, not days
     }
 
 

@@ -3,14 +3,12 @@
 For each decision: the seal; the arm and the draw from the ids; the distribution from the logged model version, context and
 actions; the propensity. For each outcome: its rewards, joined again. For each model version: the parent's bytes and the
 ledger give the same SHA-256 again. For each arm: every decision whose window opened is settled exactly once or waits for
-it, and learned from when the arm learns.
+it, and learned from when the arm learns. For each commit batch: its link in the chain counts the same rows, with the same hash.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.deciding.store.decisions import StoredDecision
@@ -25,6 +23,8 @@ from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
+from app.verification.audit_report import SHOWN, AuditReport
+from app.verification.chain import check_chain, check_links
 from app.verification.recompute import (
     FAILURES,
     Check,
@@ -41,56 +41,6 @@ from app.verification.store import audit as store
 from bandits.learner.state import MOST_ROWS
 from bandits.model import Predictor, learn, learn_from_nothing
 from bandits.policy import BanditPolicy, Policy, parse_policy
-
-SHOWN = 20
-
-
-@dataclass
-class AuditReport:
-    """The result of an audit."""
-
-    experiment: str
-    decisions: int = 0  # recomputed
-    decisions_differ: int = 0
-    decisions_erased: int = (
-        0  # of these: their unit, or the model that made them, was erased; the rest of the row agrees
-    )
-    versions: int = 0  # replayed
-    versions_differ: int = 0
-    versions_erased: int = 0  # of these: the version, or decisions that it learned, were erased
-    outcomes: int = 0  # joined again
-    outcomes_differ: int = 0
-    ledger_rows: int = 0
-    unaccounted: int = 0  # decisions neither learned nor waiting, or both
-    findings: list[str] = field(default_factory=list)  # the first differences, in words
-
-    @property
-    def ok(self) -> bool:
-        """True when everything matches the log."""
-        return not (self.decisions_differ or self.versions_differ or self.outcomes_differ or self.unaccounted)
-
-    def lines(self) -> list[str]:
-        """The report in words."""
-        return [
-            f"audit of {self.experiment}: {'everything matches' if self.ok else 'DIFFERENCES FOUND'}",
-            f"  decisions recomputed: {self.decisions}, of which differ: {self.decisions_differ}"
-            + (f", erased: {self.decisions_erased}" if self.decisions_erased else ""),
-            f"  model versions replayed: {self.versions}, of which differ: {self.versions_differ}"
-            + (f", erased: {self.versions_erased}" if self.versions_erased else ""),
-            f"  outcomes joined again: {self.outcomes}, of which differ: {self.outcomes_differ}",
-            f"  decisions in the training ledger: {self.ledger_rows}, not accounted for: {self.unaccounted}",
-            *(f"  - {finding}" for finding in self.findings),
-        ]
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """The report as data."""
-        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"ok": self.ok, **counts}
-
-    def add(self, finding: str) -> None:
-        """Keep a difference, if there is room for it."""
-        if len(self.findings) < SHOWN:
-            self.findings.append(finding)
 
 
 def audit_experiment(
@@ -131,6 +81,9 @@ def audit_experiment(
         report.unaccounted = len(missing)
         for decision_id in missing[:SHOWN]:
             report.add(f"decision {decision_id!r} is not settled (and learned from, if the arm learns) exactly once")
+        check_links(connection, experiment.id, since, report)
+        if since is None:
+            check_chain(connection, report)
         report.ledger_rows = training.ledger_size(connection, experiment.id)
     return report
 
@@ -210,21 +163,23 @@ class _Auditor:
             self._report.add(f"version {version.number} of arm {version.arm!r}: {problem}")
 
     def _replayed(self, version: VersionInfo) -> str | None:
-        if version.erased_at is not None:
-            self._report.versions_erased += 1
-            return None if (version.arm, version.number) in self._receipted else "it was erased, but no receipt says so"
-        if training.has_erased(self._connection, version.id):
+        if self._lacks_receipt(version):
+            return "it was erased, but no receipt says so"
+        if version.forgotten or training.has_erased(self._connection, version.id):
             self._report.versions_erased += 1
             return None
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
         if version.parent_id is None:
             return None  # the untrained model has only a signature and a hash to check
-        _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
-        relearned, count = parent, 0
         policy = parse_policy(version.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
         if version.kind == "refit":
             return self._refitted(version, policy, plain)
+        _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
+        return self._learned(version, policy, parent, plain)
+
+    def _learned(self, version: VersionInfo, policy: BanditPolicy, parent: bytes, plain: bytes) -> str | None:
+        relearned, count = parent, 0
         feedback_version = version.manifest.get("feedback_version", 0)
         for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
             for reward, due in rows:
@@ -236,12 +191,15 @@ class _Auditor:
                 newest = examples[-MOST_ROWS:]
                 pinned = version.manifest.get("pinned", "")
                 relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
-            else:
+            elif examples:
                 relearned = learn(relearned, policy, examples)
             count += len(rows)
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
         return None if relearned == plain else "replaying the ledger gives other bytes"
+
+    def _lacks_receipt(self, version: VersionInfo) -> bool:
+        return version.erased_at is not None and (version.arm, version.number) not in self._receipted
 
     def _refitted(self, version: VersionInfo, policy: BanditPolicy, plain: bytes) -> str | None:
         parent = models.find(self._connection, version.experiment_id, version.arm, version.manifest["parent_number"])

@@ -4,7 +4,7 @@ A difference stays on the pages until a whole audit (`loopwise audit`) finds tha
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
@@ -15,8 +15,11 @@ from app.foundation.isolation import each_due
 from app.foundation.settings import Settings
 from app.foundation.store import latest, platform
 from app.foundation.store.engine import transaction
+from app.foundation.store.locks import alone
 from app.registry.lookup import stored_experiment
-from app.verification.audit import AuditReport, audit_experiment
+from app.verification import chain
+from app.verification.audit import audit_experiment
+from app.verification.audit_report import AuditReport
 from app.verification.store import audit as store
 
 KIND = "audit"
@@ -48,6 +51,11 @@ class StandingAudit(Document):
     outcomes_differ: int
     ledger_rows: int
     unaccounted: int
+    batches: int = 0
+    batches_differ: int = 0
+    before_chain: int = 0
+    orphans: int = 0
+    chain_broken: int = 0
     findings: list[str]
     since: str | None  # where it began; null: with the first decision
     until: str
@@ -65,12 +73,17 @@ def stored(engine: Engine, key: str) -> StandingAudit | None:
 
 
 def run_due(engine: Engine, settings: Settings) -> list[str]:
-    """Audit the new part of each log that is due; returns the experiments' keys."""
-    return each_due(engine, KIND, lambda key: run(engine, settings, key), every_s=EVERY_S, factor=FACTOR)
+    """Anchor the chain, and audit the new part of each log that is due; returns the experiments' keys."""
+    with alone(engine, "anchor") as granted:
+        broken = chain.anchor(engine) if granted else []
+    return each_due(engine, KIND, lambda key: run(engine, settings, key, broken), every_s=EVERY_S, factor=FACTOR)
 
 
-def run(engine: Engine, settings: Settings, key: str) -> AuditReport:
-    """Audit everything since the last run, and store the result."""
+def run(engine: Engine, settings: Settings, key: str, broken: Sequence[str] = ()) -> AuditReport:
+    """Audit everything since the last run, and store the result.
+
+    :param broken: what is wrong with the newest part of the chain.
+    """
     before = stored(engine, key)
     with transaction(engine) as connection:
         experiment_id = stored_experiment(connection, key).id
@@ -80,6 +93,7 @@ def run(engine: Engine, settings: Settings, key: str) -> AuditReport:
         new = datetime.fromisoformat(before.until) - OVERLAP
         since = new if since is None else max(new, since)
     report = audit_experiment(engine, settings, key, since=since)
+    chain.note(report, broken)
     failed = before.failed if before is not None else None
     _keep(engine, report, since=since, until=until, failed=failed, seconds=time.monotonic() - began)
     return report

@@ -88,6 +88,11 @@ def test_the_key_is_the_last_line_and_works_only_until_it_is_revoked(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     data_dir = ["--data-dir", str(tmp_path)]
+    keyless = CliRunner().invoke(main, ["keys", "create", "--scopes", "decide", *data_dir])
+    assert (
+        keyless.exit_code == 2 and "LOOPWISE_SECRET_KEY is not set" in keyless.output
+    )  # the trail of changes is sealed
+    monkeypatch.setenv("LOOPWISE_SECRET_KEY", SECRET)
     created = CliRunner().invoke(main, ["keys", "create", "--scopes", "decide, reward", "--name", "shop", *data_dir])
     key_id = created.output.splitlines()[-1][:15]
     assert CliRunner().invoke(main, ["keys", "revoke", key_id, *data_dir]).exit_code == 0

@@ -1,5 +1,6 @@
 """Consent, mutes, quiet hours, distance and caps, exactly at their limits, each with its reason."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,11 +89,23 @@ def test_the_calls_own_candidates_have_no_messages() -> None:
 # Mutes
 
 
-def test_a_muted_action_is_out_silent_or_not_and_that_is_its_reason() -> None:
+def test_a_muted_message_is_out_and_that_is_its_reason() -> None:
     made = experiment(fatigue={"caps": [{"limit": 1, "window_s": 100.0}]})
-    found = against(made, state(sent(1), muted={"push", "nothing"}))
-    assert {name: code for name, (code, _) in found.items()} == {"push": "muted", "nothing": "muted", "tip": "cap"}
+    found = against(made, state(sent(1), muted={"push"}))
+    assert {name: code for name, (code, _) in found.items()} == {"push": "muted", "tip": "cap"}
     assert found["push"] == ("muted", {})
+
+
+def test_saying_nothing_cannot_be_muted() -> None:
+    assert against(experiment(), state(muted={*IDS})).keys() == {"tip", "push"}
+
+
+def test_mutes_never_take_the_last_action() -> None:
+    plain = replace(experiment(), channels={})
+    assert against(plain, state(muted={"tip", "push"})).keys() == {"tip", "push"}
+    assert against(plain, state(muted={*IDS})) == {}
+    own = {"actions": [{"id": name} for name in IDS]}
+    assert against(experiment(), state(muted={*IDS}), **own) == {}
 
 
 # Caps

@@ -126,8 +126,9 @@ def test_an_erased_unit_leaves_no_trace_in_refits(loop: Loop) -> None:
     assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
     loop.runtime.snapshots.refresh()
     listed = versions(loop, "gone")
-    assert listed[-1]["kind"] == "rebuild" and listed[-1]["examples"] == 240 - mine
-    assert all(version["erased_at"] for version in listed if version["kind"] == "refit")
+    assert listed[-1]["kind"] == "relearned" and listed[-1]["examples"] == 240 - mine
+    refits = [version for version in listed if version["kind"] == "refit"]
+    assert refits and all(version["erased_at"] and version["manifest"]["relearned"] for version in refits)
     play(loop, "gone", made, 80, 7)
     done = again(loop, made, asked=True)
     assert done is not None and done.decisions == 320 - mine
@@ -211,9 +212,9 @@ def test_a_person_pins_what_decides_and_gives_the_choice_back(loop: Loop) -> Non
     assert (made, "learned") not in refit.due_arms(engine)
     play(loop, "pinned", made, 10, 7)  # a round keeps it
     asked = erasure.ask(engine, loop.settings, loop.caller, "u3")
-    assert erasure.run_waiting(engine, loop.settings) == [asked.erasure_id]  # and so does a rebuild
+    assert erasure.run_waiting(engine, loop.settings) == [asked.erasure_id]  # and so does an erasure
     last = versions(loop, "pinned")[-1]
-    assert last["kind"] == "rebuild"
+    assert last["kind"] == "relearned"
     assert (last["manifest"]["learner"]["served"], last["manifest"]["learner"]["pinned"]) == (wanted, wanted)
     assert loop.audit("pinned").ok
     refit.pin(engine, "pinned", "learned", "", "test")

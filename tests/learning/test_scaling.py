@@ -37,5 +37,5 @@ def test_a_scaled_algorithm_forgets_a_unit(loop: Loop) -> None:
         play(loop, "scaled-forgets", made, 60, number)
     asked = erasure.ask(loop.runtime.engine, loop.settings, loop.caller, "u3")
     assert erasure.run_waiting(loop.runtime.engine, loop.settings) == [asked.erasure_id]
-    assert versions(loop, "scaled-forgets")[-1]["kind"] == "rebuild"
+    assert versions(loop, "scaled-forgets")[-1]["kind"] == "relearned"
     assert loop.audit("scaled-forgets").ok

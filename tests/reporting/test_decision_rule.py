@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
+from app.design import experiments
 from app.foundation.errors import NotFound, Unprocessable
 from app.reporting import results
+from app.reporting.documents.results import RuleVerdict
+from app.reporting.pages.sentences import rule_says
 from tests.lab import AB, Lab, arm
-from tests.service import query
+from tests.service import definition, query
+
+CLICKS = {"key": "clicks", "role": "primary", "source": {"type": "count", "metric": "click"}}
 
 
 def units(count: int, name: str = "u") -> list[dict[str, Any]]:
@@ -47,8 +52,38 @@ def test_fewer_units_than_the_rule_asks_for_keep_running(lab: Lab) -> None:
     assert "the rule asks for 5000" in verdict(lab.results("few"))[2]
     lab.change("few", decision_rule={"min_units": 10, "min_days": 3.0})
     assert "It ran 0.0 days; the rule asks for 3." in verdict(lab.results("few"))[2]
-    lab.change("few", decision_rule={"min_units": 10})
+    lab.change("few", decision_rule={"min_units": 10, "min_days": 0.0})
     assert verdict(lab.results("few"))[0] == "ship"
+
+
+def test_a_verdict_says_how_the_rule_was_changed_after_the_launch(lab: Lab) -> None:
+    lab.make("rewritten", arms=AB, control_arm="control", metrics=[CLICKS])
+    lab.play("rewritten", units(300), coin(0.5, 0.5))
+    assert lab.results("rewritten")["decision"]["changes"] == []
+    lab.change("rewritten", name="Another name")
+    lab.change("rewritten", decision_rule={"min_days": 0.0, "alpha": 0.49})
+    lab.play("rewritten", [{"unit_id": f"later-{number}"} for number in range(100)])
+    lab.change("rewritten", metrics=[{**CLICKS, "direction": "decrease"}])
+    alpha, turned = lab.results("rewritten")["decision"]["changes"]
+    assert (alpha["version"], alpha["decisions"], alpha["differences"]) == (3, 300, ["alpha from 0.05 to 0.49"])
+    assert (turned["decisions"], turned["differences"]) == (400, ["clicks: direction from increase to decrease"])
+    sentence = rule_says(RuleVerdict.model_validate(lab.results("rewritten")["decision"]))
+    assert "at launch" not in sentence and "After 300 decisions" in sentence and "alpha from 0.05 to 0.49" in sentence
+    lab.change("rewritten", metrics=[])
+    assert lab.results("rewritten")["decision"]["changes"][-1]["differences"] == [
+        "the primary metric clicks was removed"
+    ]
+
+
+def test_changes_before_the_launch_are_no_changes_of_the_rule(lab: Lab) -> None:
+    experiments.create(lab.runtime.engine, lab.settings, definition("drafted", arms=AB, control_arm="control"), "test")
+    lab.change("drafted", decision_rule={"alpha": 0.1})
+    experiments.move(lab.runtime.engine, "drafted", "start", "test")
+    lab.runtime.snapshots.refresh()
+    lab.play("drafted", units(50))
+    decision = lab.results("drafted")["decision"]
+    assert decision["changes"] == [] and decision["rule"]["min_days"] == 7, "a week, unless the rule says otherwise"
+    assert "at launch" in rule_says(RuleVerdict.model_validate(decision))
 
 
 def test_arms_that_differ_in_nothing_keep_running_until_the_last_day(lab: Lab) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.design import history
 from app.foundation.store.latest import HomeRow
 from app.reporting import activity, home, results
 from app.verification import standing_audit
@@ -81,6 +82,9 @@ def test_the_list_shows_what_happened_and_can_be_searched_filtered_and_sorted(lo
     assert keys(sort="name") == ["aardvark", "zebra"]
     assert keys(search="OFFER which") == ["zebra"]
     assert keys(search="test offer") == ["zebra"]  # the owner is searched too
+    assert keys(search="bestseller") == []
+    history.add_note(loop.runtime.engine, "zebra", "The bestseller was out of stock on Monday.", "ann")
+    assert keys(search="bestseller monday") == ["zebra"]  # and the notes
     assert keys(status="paused") == []
 
 

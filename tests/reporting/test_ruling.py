@@ -82,7 +82,12 @@ def ruling(
     arms = [arm("control", 0.5, "a"), *(arm(name, 0.5 / len(names)) for name in names)]
     arms += [arm(idle, 0.0, "a")] if idle else []
     config = ExperimentConfig.model_validate(
-        {"key": "k", "arms": arms, "control_arm": "control", "decision_rule": {"min_units": UNITS} | rule}
+        {
+            "key": "k",
+            "arms": arms,
+            "control_arm": "control",
+            "decision_rule": {"min_units": UNITS, "min_days": 0.0} | rule,
+        }
     )
     counts = {spec["key"]: units for spec in arms if spec["key"] != idle} | (few or {})
     results = StoredResults(
@@ -285,11 +290,18 @@ def test_a_difference_of_nothing_is_neither_better_nor_worse(difference: float |
     assert (found.verdict, found.arm) == ("keep_running", None)
 
 
+def test_a_gain_that_the_newest_interval_no_longer_holds_ships_nothing() -> None:
+    wide = IntervalDocument(low=-0.01, high=0.11)
+    faded = line("a", 0.05, always_valid=AlwaysValid(p_value=0.001, interval=wide, relative_interval=wide))
+    assert ruling(metric("clicks", faded)).verdict == "keep_running"
+    assert ruling(metric("clicks", line("a", 0.05))).verdict == "ship"
+
+
 def test_a_difference_that_turned_since_it_was_shown_shows_nothing() -> None:
     turned = line("a", 0.01, running_sign=-1)
     assert ruling(metric("clicks", turned)).verdict == "keep_running"
     assert ruling(metric("clicks", line("a", -0.01, running_sign=1))).verdict == "keep_running"
-    assert ruling(metric("clicks", line("a", 0.01, running_sign=None))).verdict == "ship", "from before signs were kept"
+    assert ruling(metric("clicks", line("a", 0.05, running_sign=None))).verdict == "ship", "from before signs were kept"
     assert ruling(metric("clicks", line("a", -0.01, running_sign=None))).verdict == "stop"
 
 

@@ -7,7 +7,7 @@ import orjson
 from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 
 _d = tables.decisions
 
@@ -95,7 +95,7 @@ _COUNTS = """
 # drops rows that were planned without the state of their unit although the unit denied something.
 _INSERT = """
     WITH input AS (
-        SELECT * FROM json_to_recordset(%s) AS t (
+        SELECT * FROM json_to_recordset(%(rows)s) AS t (
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
@@ -114,13 +114,17 @@ _INSERT = """
         JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
         WHERE i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id)
         ON CONFLICT (id) DO NOTHING
-        RETURNING id, experiment_id, arm, closes_at
-    ), waiting AS (
+        RETURNING id, experiment_id, arm, closes_at, seal, decided_at
+    ), links AS ({link}), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
         SELECT id, experiment_id, arm, closes_at FROM stored WHERE closes_at IS NOT NULL
     )
-    SELECT id FROM stored
-""".format(counts=_COUNTS.format(row="i"))
+    SELECT id FROM stored WHERE {added}
+""".format(
+    counts=_COUNTS.format(row="i"),
+    added=chain.ADDED,
+    link=chain.link(chain.DECISIONS, "stored").replace(f":{chain.CHAIN_KEY}", f"%({chain.CHAIN_KEY})s"),
+)
 
 
 def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
@@ -129,7 +133,7 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
     This is one statement, so that all of it is stored or nothing, even outside a transaction.
     """
     document = orjson.dumps([row._asdict() for row in rows]).decode()
-    return set(connection.exec_driver_sql(_INSERT, (document,)).scalars())
+    return set(connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection)).scalars())
 
 
 STORED = select(*[_d.c[name] for name in StoredDecision._fields])
@@ -182,18 +186,17 @@ def activate(connection: Connection, decision_id: str, *, from_states: list[str]
 _CONFIRM = text(
     """
     UPDATE decisions SET confirmed = true
-    WHERE id = :id AND decided_at > clock_timestamp() - interval '1 minute' RETURNING state
+    WHERE id = ANY(:ids) AND decided_at > clock_timestamp() - interval '1 minute' RETURNING id, state
     """
 )
 
 
-def confirm(connection: Connection, decision_id: str) -> str | None:
-    """Protect a decision whose caller retried and gets the answer from a pending ``mark_unanswered``.
+def confirm(connection: Connection, ids: list[str]) -> dict[str, str]:
+    """Protect decisions whose caller retried and gets the answer from a pending ``mark_unanswered``.
 
-    :returns: the state; None if the decision is so old that no mark can be pending.
+    :returns: the states by id; without decisions that are so old that no mark can be pending.
     """
-    state: str | None = connection.execute(_CONFIRM, {"id": decision_id}).scalar_one_or_none()
-    return state
+    return {row.id: row.state for row in connection.execute(_CONFIRM, {"ids": ids})}
 
 
 _UNANSWERED = text(

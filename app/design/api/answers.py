@@ -51,7 +51,7 @@ class ExperimentListAnswer(BaseModel):
 class ModelVersionAnswer(BaseModel):
     number: int
     parent: int | None
-    kind: Literal["initial", "incremental", "refit", "rebuild"]
+    kind: Literal["initial", "incremental", "refit", "rebuild", "relearned"]
     trained_on: int = Field(description="Decisions that this round learned from.")
     examples: int = Field(description="Decisions learned from, with all ancestors'.")
     sha256: str
@@ -59,7 +59,9 @@ class ModelVersionAnswer(BaseModel):
     checks: JsonObject = Field(description="What was tried before it served, and what that gave.")
     manifest: JsonObject = Field(description="How it was learned; its format has a version.")
     created_at: str
-    erased_at: str | None = Field(description="When it was forgotten with a unit that it had learned from.")
+    erased_at: str | None = Field(
+        description="When its bytes were forgotten with a unit that it had learned from, or learned again without that unit."
+    )
 
 
 class ArmPolicyAnswer(BaseModel):

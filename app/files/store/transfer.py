@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
 from app.foundation.store.fragments import ITS_OUTCOME
 from bandits.encoding import ENCODING_VERSION
@@ -84,7 +85,7 @@ def newest_page(
 
 
 _IMPORT = text(
-    """
+    f"""
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
             id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
@@ -95,9 +96,13 @@ _IMPORT = text(
         SELECT id, :experiment_id, 1, 'import', '', unit_id, :arm, 0, own, eligible, distribution, chosen, propensity, 0,
             context, :encoding, 'imported', '', decided_at, decided_at
         FROM input
+    ), settled AS (
+        INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at,
+            settled_at)
+        SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at, 1, decided_at, statement_timestamp() FROM input
+        RETURNING *
     )
-    INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at)
-    SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at, 1, decided_at FROM input
+    {chain.link(chain.OUTCOMES, "settled")}
     """
 )
 
@@ -139,4 +144,4 @@ def add_imported(
         for index, row in enumerate(rows, start=before)
     ]
     values = {"experiment_id": experiment_id, "arm": arm, "encoding": ENCODING_VERSION}
-    connection.execute(_IMPORT, values | {"rows": orjson.dumps(documents).decode()})
+    connection.execute(_IMPORT, values | {"rows": orjson.dumps(documents).decode()} | chain.key(connection))

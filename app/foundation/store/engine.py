@@ -20,7 +20,9 @@ from sqlalchemy import Connection, Engine, Row, create_engine, exc
 from sqlalchemy.engine import make_url
 
 from app.foundation.errors import Unavailable
+from app.foundation.secrets import Purpose, derive
 from app.foundation.settings import Settings
+from app.foundation.store.chain import CHAIN_KEY
 
 # A host that vanished without a word is noticed within half a minute, also by processes without a wait callback.
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
@@ -76,6 +78,7 @@ def create(
         pool_use_lifo=True,
         pool_pre_ping=ping,
         isolation_level="AUTOCOMMIT" if autocommit else None,
+        execution_options={CHAIN_KEY: settings.secret_key and derive(settings.secret_key, Purpose.LOG_CHAIN)},
         hide_parameters=True,  # an error's text goes to the log, which keeps nothing about people
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
@@ -170,10 +173,13 @@ def unavailable() -> Unavailable:
     return Unavailable("database_unavailable", detail, retry_after_s=_soon_s())
 
 
-def overloaded() -> Unavailable:
-    """The answer to what could not be done in time."""
+def overloaded(wait_s: int | None = None) -> Unavailable:
+    """The answer to what could not be done in time.
+
+    :param wait_s: after how long to try again; drawn when not given.
+    """
     detail = "More is waiting than can be answered in time; nothing was stored. Send the same request again."
-    return Unavailable("overloaded", detail, retry_after_s=_soon_s())
+    return Unavailable("overloaded", detail, retry_after_s=wait_s or _soon_s())
 
 
 def _soon_s() -> int:

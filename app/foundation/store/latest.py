@@ -151,6 +151,22 @@ _HOME = text(
 )
 
 
+_TEXTS = text(
+    """
+    SELECT e.key, concat_ws(' ', e.conclusion, c.config->>'hypothesis', notes.texts) AS texts
+    FROM experiments e JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
+    LEFT JOIN LATERAL (
+        SELECT string_agg(n.reason, ' ') AS texts FROM changes n WHERE n.experiment_id = e.id AND n.kind = 'note'
+    ) notes ON true
+    """
+)
+
+
+def texts(connection: Connection) -> dict[str, str]:
+    """By experiment, what people wrote: its hypothesis, its conclusion and the notes."""
+    return {row.key: row.texts for row in connection.execute(_TEXTS)}
+
+
 class HomeRow(NamedTuple):
     """One experiment as the home page lists it."""
 

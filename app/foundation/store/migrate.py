@@ -1,11 +1,12 @@
 """Brings a database to the newest schema. Alembic's scripts live in ``migrations/``."""
 
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,6 +15,18 @@ from app.foundation.running.log_errors import words_of
 from app.foundation.store.locks import Single, one_session_holds
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "migrations"
+
+
+# What the application needs on no row that is stored. A superuser, as in the embedded server, may do everything all the same.
+NEVER: Final = {
+    "changes": "UPDATE, DELETE, TRUNCATE",
+    "consents": "UPDATE, TRUNCATE",
+    "experiment_configs": "UPDATE, DELETE, TRUNCATE",
+    "log_anchors": "UPDATE, DELETE, TRUNCATE",
+    "log_links": "DELETE, TRUNCATE",
+    "privacy_ledger": "UPDATE, DELETE, TRUNCATE",
+    "rewards": "UPDATE, TRUNCATE",
+}
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -29,7 +42,9 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     try:
         with one_session_holds(engine, Single.MIGRATION), engine.connect() as connection:
             config.attributes["connection"] = connection
+            _append_only(connection, "GRANT", "TO")
             command.upgrade(config, revision)
+            _append_only(connection, "REVOKE", "FROM")
     except CommandError as error:
         raise Conflict(
             "migration_failed", f"These migrations do not fit the database, which may be newer: {error}."
@@ -41,3 +56,12 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         ) from error
     finally:
         engine.dispose()
+
+
+def _append_only(connection: Connection, verb: str, preposition: str) -> None:
+    """Take the rights that nobody needs from the owner of the tables, or give them back to the next migrations."""
+    tables = set(inspect(connection).get_table_names())
+    for table, rights in NEVER.items():
+        if table in tables:
+            connection.execute(text(f"{verb} {rights} ON {table} {preposition} CURRENT_USER"))
+    connection.commit()

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 
 
 def next_revision(connection: Connection) -> int:
@@ -16,6 +17,17 @@ def next_revision(connection: Connection) -> int:
 def revision(connection: Connection) -> int:
     """The newest committed revision."""
     return int(connection.execute(select(tables.platform.c.revision)).scalar_one())
+
+
+_RECORD = text(
+    f"""
+    WITH recorded AS (
+        INSERT INTO changes (at, actor, kind, experiment_id, before, after, reason)
+        VALUES (statement_timestamp(), :actor, :kind, :experiment_id, :before, :after, :reason) RETURNING *
+    )
+    {chain.link(chain.CHANGES, "recorded")}
+    """
+).bindparams(bindparam("before", type_=JSONB), bindparam("after", type_=JSONB))
 
 
 def record_change(
@@ -30,7 +42,7 @@ def record_change(
 ) -> None:
     """Append one line to the trail: who changed what, from what, to what, and why."""
     values = {"actor": actor, "kind": kind, "experiment_id": experiment_id, "reason": reason}
-    connection.execute(insert(tables.changes).values(**values, before=before, after=after))
+    connection.execute(_RECORD, values | {"before": before, "after": after} | chain.key(connection))
 
 
 def now(connection: Connection) -> Any:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import Connection, select, text
 
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 
 _f = tables.feedback
 
@@ -56,7 +56,8 @@ class Recent(NamedTuple):
 _stored_columns = [_f.c[name] for name in StoredFeedback._fields]
 _DECISIONS = text("SELECT id, experiment_id, unit_id FROM decisions WHERE id = ANY(:ids) AND erased_at IS NULL")
 _INSERT = text(
-    """
+    f"""
+    WITH stored AS (
     INSERT INTO feedback (decision_id, feedback_id, experiment_id, unit_id, action, kind, value, comment,
         occurred_at, received_at, late)
     SELECT i.decision_id, i.feedback_id, d.experiment_id, d.unit_id, d.eligible[d.chosen + 1], i.kind, i.value, i.comment,
@@ -66,7 +67,9 @@ _INSERT = text(
     JOIN decisions d ON d.id = i.decision_id
     CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) n
     ON CONFLICT (decision_id, feedback_id) DO NOTHING
-    RETURNING decision_id, feedback_id, kind, value, comment, occurred_at, received_at, late
+    RETURNING *
+    ), links AS ({chain.link(chain.FEEDBACK, "stored")})
+    SELECT {", ".join(StoredFeedback._fields)} FROM stored WHERE {chain.ADDED}
     """
 )
 _RECENT = text(
@@ -109,7 +112,7 @@ def recent(connection: Connection, windows: dict[tuple[str, int], float]) -> dic
 def insert_new(connection: Connection, rows: list[NewFeedback]) -> dict[tuple[str, str], StoredFeedback]:
     """Store answers under the gate, and return those that are new."""
     documents = orjson.dumps([row._asdict() for row in rows]).decode()
-    stored = connection.execute(_INSERT, {"rows": documents})
+    stored = connection.execute(_INSERT, {"rows": documents} | chain.key(connection))
     return {(row.decision_id, row.feedback_id): StoredFeedback._make(row) for row in stored}
 
 

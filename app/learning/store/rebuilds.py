@@ -6,6 +6,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.fields import JsonObject
+from app.foundation.store import chain
 from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds_of
 
 SLICE = 2000  # rows per query
@@ -85,11 +86,20 @@ _OUTCOMES = text(
     """
 )
 _SETTLE_AGAIN = text(
-    """
+    f"""
+    WITH input AS (
+        SELECT * FROM json_to_recordset(:rows) AS i (decision_id text, reward float8, events int)
+    ), before AS (
+        SELECT o.* FROM outcomes o JOIN input i ON i.decision_id = o.decision_id
+        WHERE o.experiment_id = :experiment_id FOR UPDATE OF o
+    ), settled AS (
     UPDATE outcomes o SET reward = i.reward, events = i.events, feedback_version = :version,
-        settled_at = clock_timestamp()
-    FROM json_to_recordset(:rows) AS i (decision_id text, reward float8, events int)
+        settled_at = statement_timestamp()
+    FROM input i JOIN before ON before.decision_id = i.decision_id
     WHERE o.experiment_id = :experiment_id AND o.decision_id = i.decision_id
+    RETURNING o.*
+    ), removed AS ({chain.link(chain.OUTCOMES, "before", -1)})
+    SELECT * FROM removed UNION ALL {chain.link(chain.OUTCOMES, "settled")}
     """
 )
 
@@ -112,7 +122,7 @@ def settle_again(connection: Connection, experiment_id: int, version: int, rows:
     :param rows: documents with decision_id, reward and events.
     """
     values = {"experiment_id": experiment_id, "version": version, "rows": orjson.dumps(rows).decode()}
-    connection.execute(_SETTLE_AGAIN, values)
+    connection.execute(_SETTLE_AGAIN, values | chain.key(connection))
 
 
 def has_ledger(connection: Connection, experiment_id: int, arm: str) -> bool:

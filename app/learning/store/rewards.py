@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.foundation.fields import JsonObject
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 from app.foundation.store.locks import Single, hold_single, share_single
 
 _r = tables.rewards
@@ -50,7 +50,8 @@ class Rewarded(NamedTuple):
 _stored_columns = [_r.c[name] for name in StoredReward._fields]
 
 _INSERT = text(
-    """
+    f"""
+    WITH stored AS (
     INSERT INTO rewards (decision_id, reward_id, experiment_id, metric, value, occurred_at, received_at, late)
     SELECT i.decision_id, i.reward_id, d.experiment_id, i.metric, i.value, coalesce(i.occurred_at, n.now), n.now,
         coalesce(n.now > d.closes_at, false)
@@ -59,7 +60,9 @@ _INSERT = text(
     JOIN decisions d ON d.id = i.decision_id
     CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) n
     ON CONFLICT (decision_id, reward_id) DO NOTHING
-    RETURNING decision_id, reward_id, metric, value, occurred_at, received_at, late
+    RETURNING *
+    ), links AS ({chain.link(chain.REWARDS, "stored")})
+    SELECT {", ".join(StoredReward._fields)} FROM stored WHERE {chain.ADDED}
     """
 )
 
@@ -99,5 +102,6 @@ def find_many(connection: Connection, decision_ids: list[str]) -> dict[tuple[str
 def insert_new(connection: Connection, rows: list[NewReward]) -> dict[tuple[str, str], StoredReward]:
     """Store rewards under the gate, and return those that are new."""
     documents: list[JsonObject] = [row._asdict() for row in rows]
-    stored = connection.execute(_INSERT, {"rows": orjson.dumps(documents).decode()})
+    values = {"rows": orjson.dumps(documents).decode()} | chain.key(connection)
+    stored = connection.execute(_INSERT, values)
     return {(row.decision_id, row.reward_id): StoredReward._make(row) for row in stored}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, func, select, text
 
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 from app.foundation.store.locks import Kind, hold, try_hold, try_share
 
 PATIENCE_S = 120  # longest wait for running rounds
@@ -134,19 +134,21 @@ def rounds_of(
 
 
 _SETTLE = text(
-    """
+    f"""
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
             decision_id text, unit_id text, reward float8, events int, decided_at timestamptz, analysed boolean,
             config_version int, window_s float8)
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, feedback_version,
-            config_version, opened_at)
+            config_version, opened_at, settled_at)
         SELECT :experiment_id, i.decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version,
-            config_version, greatest(decided_at, a.closes_at - make_interval(secs => window_s))
+            config_version, greatest(decided_at, a.closes_at - make_interval(secs => window_s)),
+            statement_timestamp()
         FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id WHERE analysed
-    )
-    DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id
+        RETURNING *
+    ), links AS ({chain.link(chain.OUTCOMES, "settled")})
+    DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id AND {chain.ADDED}
     """
 )
 _LEDGER = text(
@@ -188,7 +190,7 @@ def settle(
         for due, reward, events in outcomes
     ]
     values = {"experiment_id": experiment_id, "arm": arm, "feedback_version": feedback_version}
-    connection.execute(_SETTLE, values | {"rows": orjson.dumps(documents).decode()})
+    connection.execute(_SETTLE, values | {"rows": orjson.dumps(documents).decode()} | chain.key(connection))
 
 
 class Generation(NamedTuple):

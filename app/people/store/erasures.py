@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 from app.foundation.store.fragments import RETRY_PAUSE
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
@@ -125,12 +125,6 @@ def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[ArmCo
     return [ArmCount(**row._asdict()) for row in connection.execute(text(query), {"ids": decisions})]
 
 
-def numbers_of(connection: Connection, version_ids: list[int]) -> list[int]:
-    """The numbers of these versions, all of one arm."""
-    query = "SELECT number FROM model_versions WHERE id = ANY(:ids) ORDER BY number"
-    return list(connection.execute(text(query), {"ids": version_ids}).scalars())
-
-
 def learned_from(connection: Connection, decisions: list[str]) -> list[Learned]:
     """Every version that learned from one of these decisions, in any generation of the ledger."""
     query = """
@@ -155,10 +149,10 @@ def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
     return set(connection.execute(text(query), {"ids": version_ids}).scalars())
 
 
-def erase_models(connection: Connection, version_ids: list[int]) -> None:
-    """Remove the bytes of these versions; their rows stay."""
-    query = "UPDATE model_versions SET model = '', erased_at = clock_timestamp() WHERE id = ANY(:ids)"
-    connection.execute(text(query), {"ids": version_ids})
+def forget_lessons(connection: Connection, decisions: list[str]) -> int:
+    """Take these decisions out of the ledger; returns how many rows there were."""
+    query = "DELETE FROM training_ledger t USING decisions d WHERE t.decision_id = d.id AND d.id = ANY(:ids)"
+    return connection.execute(text(query), {"ids": decisions}).rowcount
 
 
 def hold_writers(connection: Connection, unit_id: str) -> None:
@@ -191,7 +185,12 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     counts: dict[str, int] = {}
 
     def delete(table: str, query: str, **values: str | list[str]) -> None:
-        counts[table] = connection.execute(text(query), values).rowcount
+        kind = next((kind for kind in chain.KINDS if kind.table == table), None)
+        if kind is None:
+            counts[table] = connection.execute(text(query), values).rowcount
+        else:
+            removing = text(chain.removing(kind, query))
+            counts[table] = connection.execute(removing, values | chain.key(connection)).scalar_one()
 
     attempts_lock = (
         "SELECT FROM deliveries WHERE unit_id = :unit_id FOR UPDATE"  # writers of attempts have finished, or wait

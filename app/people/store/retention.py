@@ -4,7 +4,7 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.deciding.store.decisions import STORED, StoredDecision
-from app.foundation.store import tables
+from app.foundation.store import chain, tables
 
 _d = tables.decisions
 _f = tables.firings
@@ -35,10 +35,17 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
 
 
 _WRITE = text(
-    """
-    UPDATE decisions d SET unit_id = '', body_hash = '', context = '{}', actions = NULL, ineligible = NULL, message = NULL,
+    f"""
+    WITH input AS (SELECT * FROM json_to_recordset(:rows) AS i (id text, seal text)), before AS (
+        SELECT d.* FROM decisions d JOIN input i ON i.id = d.id
+    ), blanked AS (
+    UPDATE decisions d SET unit_id = '', body_hash = '', context = '{{}}', actions = NULL, ineligible = NULL, message = NULL,
         seal = i.seal, erased_at = clock_timestamp()
-    FROM json_to_recordset(:rows) AS i (id text, seal text) WHERE d.id = i.id
+    FROM input i JOIN before ON before.id = i.id WHERE d.id = i.id RETURNING d.*
+    ), resealed AS (
+        SELECT * FROM before UNION ALL SELECT * FROM blanked
+    )
+    {chain.link(chain.DECISIONS, "resealed", 0)}
     """
 )
 _BEFORE = (
@@ -58,8 +65,10 @@ _BEFORE = (
     FROM gone g JOIN triggers t ON t.id = g.trigger_id
     WHERE t.definition->'pattern'->>'type' IN ('milestone', 'count')
     """,
-    "DELETE FROM feedback WHERE decision_id = ANY(:ids)",
-    "DELETE FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = ANY(:ids)",
+    chain.removing(chain.FEEDBACK, "DELETE FROM feedback WHERE decision_id = ANY(:ids)"),
+    chain.removing(
+        chain.OUTCOMES, "DELETE FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = ANY(:ids)"
+    ),
 )
 
 
@@ -69,12 +78,10 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
     :param seals: by id, the seal of the remaining row.
     """
     for statement in _BEFORE:
-        values: dict[str, list[str] | int] = {"ids": list(seals)}
-        if ":experiment_id" in statement:
-            values["experiment_id"] = experiment_id
+        values: dict[str, object] = {"ids": list(seals), "experiment_id": experiment_id} | chain.key(connection)
         connection.execute(text(statement), values)
     rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
-    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
+    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()} | chain.key(connection))
 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:

@@ -67,6 +67,11 @@ def keys_of(connection: Connection, experiment_ids: Collection[int]) -> dict[int
     return {row.id: row.key for row in connection.execute(query)}
 
 
+def all_keys(connection: Connection) -> list[str]:
+    """The keys of all experiments, oldest first."""
+    return list(connection.execute(select(_e.c.key).order_by(_e.c.id)).scalars())
+
+
 def by_id(connection: Connection, experiment_id: int) -> StoredExperiment:
     """The experiment with that id, which exists."""
     return _stored(connection.execute(_with_config.where(_e.c.id == experiment_id)).one())

@@ -21,14 +21,19 @@ class VersionInfo(NamedTuple):
     arm: str
     number: int
     parent_id: int | None  # null: the untrained model
-    kind: str  # initial, incremental, refit, rebuild
+    kind: str  # initial, incremental, refit, rebuild, relearned
     examples: int
     sha256: str
     signature: str
     manifest: JsonObject
     checks: JsonObject
     created_at: datetime
-    erased_at: datetime | None  # when its bytes were removed; null: they are stored
+    erased_at: datetime | None  # when its bytes, or those that it had, were removed; null: they are stored
+
+    @property
+    def forgotten(self) -> bool:
+        """True when there are no bytes: an erasure removed them, and they could not be learned again."""
+        return self.erased_at is not None and not self.manifest.get("relearned")
 
 
 class Serving(NamedTuple):
@@ -67,6 +72,28 @@ def add(connection: Connection, version: NewVersion, *, model: bytes, sha256: st
     """
     values = version._asdict() | {"model": model, "sha256": sha256, "signature": signature}
     return int(connection.execute(insert(_m).values(**values).returning(_m.c.id)).scalar_one())
+
+
+def replace(connection: Connection, version_id: int, version: NewVersion, packed: dict[str, bytes | str]) -> None:
+    """Put other bytes in the place of a version's, because they knew an erased unit.
+
+    :param packed: model, sha256 and signature.
+    """
+    values = {"examples": version.examples, "manifest": version.manifest, "checks": version.checks} | packed
+    erased = func.clock_timestamp()
+    connection.execute(update(_m).where(_m.c.id == version_id).values(**values, erased_at=erased))
+
+
+def forget(connection: Connection, version_id: int) -> None:
+    """Remove the bytes of a version; its row stays."""
+    manifest = _m.c.manifest.op("-")("relearned")
+    values = {"model": b"", "manifest": manifest, "erased_at": func.clock_timestamp()}
+    connection.execute(update(_m).where(_m.c.id == version_id).values(**values))
+
+
+def by_id(connection: Connection, version_id: int) -> VersionInfo:
+    """A version, which exists."""
+    return VersionInfo._make(connection.execute(select(*_columns).where(_m.c.id == version_id)).one())
 
 
 def of_experiment(connection: Connection, experiment_id: int, arm: str | None = None) -> list[VersionInfo]:

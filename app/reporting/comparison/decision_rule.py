@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.formats.intervals import IntervalDocument
-from app.reporting.documents.results import ComparisonLine, MetricResults, RuleVerdict, StoredResults
+from app.reporting.documents.results import ComparisonLine, MetricResults, RuleChange, RuleVerdict, StoredResults
 
 # The words of each reason, on pages and in the API.
 WORDS = {
@@ -64,10 +64,13 @@ class Ruling(NamedTuple):
     reasons: Sequence[Reason]
 
 
-def judge(config: ExperimentConfig, results: StoredResults, days: float) -> RuleVerdict:
+def judge(
+    config: ExperimentConfig, results: StoredResults, days: float, changes: Sequence[RuleChange] = ()
+) -> RuleVerdict:
     """Apply the rule to an experiment's results; returns the verdict and the rule.
 
     :param days: since the experiment started.
+    :param changes: of the rule since then; see ``rule_changes``.
     """
     crossed = _crossed_guardrails(results)
     ruling = _ruling(config, results, crossed, days)
@@ -78,6 +81,7 @@ def judge(config: ExperimentConfig, results: StoredResults, days: float) -> Rule
         reasons=[reason.text for reason in ruling.reasons],
         crossed=[reason.text for reason in crossed],
         days=round(days, 3),
+        changes=list(changes),
     )
 
 
@@ -165,10 +169,21 @@ def _shown(metric: MetricResults, alpha: float) -> Iterator[Shown]:
             continue
         gain = metric.gain(line.difference)
         code = "better" if gain > 0 else "worse" if gain < 0 else None
-        if code is None:
+        if code is None or (code == "better" and not _holds(metric, line)):
             continue
         params: dict[str, str | float] = {"arm": line.arm, "control": line.control, "metric": metric.name, "p": p}
         yield Shown(line.arm, metric.metric, gain, Reason(code, params))
+
+
+def _holds(metric: MetricResults, line: ComparisonLine) -> bool:
+    """Whether the newest interval, if there is one, holds gains alone.
+
+    P-values remember the strongest look, and a reader sees the newest interval.
+    """
+    interval = line.always_valid.interval
+    if interval.low is None or interval.high is None:
+        return True
+    return min(metric.gain(interval.low), metric.gain(interval.high)) > 0
 
 
 def _turned(difference: float, sign_then: int | None) -> bool:

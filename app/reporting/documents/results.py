@@ -195,6 +195,15 @@ class DailyEffects(Document):
     change_interval: IntervalDocument | None  # for one look, days taken as independent
 
 
+class RuleChange(Document):
+    """A change of the decision rule, or of a metric, after the launch."""
+
+    version: int  # of the configuration
+    at: str
+    decisions: int  # made before it
+    differences: list[str]  # in words
+
+
 class RuleVerdict(Document):
     """The verdict of the decision rule on the results."""
 
@@ -204,6 +213,7 @@ class RuleVerdict(Document):
     reasons: list[str]
     crossed: list[str]  # guardrails
     days: float = 0.0
+    changes: list[RuleChange] = Field(default_factory=list)  # since the launch, oldest first
 
 
 class ShareStretch(Document):

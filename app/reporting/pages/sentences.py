@@ -104,7 +104,16 @@ def _no_comparison(metric: MetricResults, results: Results) -> str:
 def rule_says(decision: RuleVerdict) -> str:
     """State the verdict of the rule with its reasons."""
     words = VERDICTS[decision.verdict].format(arm=decision.arm)
-    return f"The rule written down at launch says: {words}. {' '.join(decision.reasons)}"
+    if not decision.changes:
+        return f"The rule written down at launch says: {words}. {' '.join(decision.reasons)}"
+    changes = (
+        f"After {plural(change.decisions, 'decision')} ({change.at[:10]}): {'; '.join(change.differences)}."
+        for change in decision.changes
+    )
+    return (
+        f"The rule says: {words}. {' '.join(decision.reasons)} It is not the rule of the launch: people who see results "
+        f"before they choose a rule can get any verdict. {' '.join(changes)}"
+    )
 
 
 def rule(given: DecisionRule, control: str) -> list[str]:

@@ -147,6 +147,12 @@ def assigned(connection: Connection, experiment_id: int, until: datetime | None 
     return [Assigned(row.config_version, row.arm, row.units) for row in rows]
 
 
+def decided_before(connection: Connection, experiment_id: int, moment: datetime) -> int:
+    """How many decisions an experiment had made by then."""
+    query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at < :moment")
+    return int(connection.execute(query, {"id": experiment_id, "moment": moment}).scalar_one())
+
+
 class Rewarded(NamedTuple):
     """How many of an arm's settled decisions had a reward event."""
 

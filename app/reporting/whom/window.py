@@ -65,7 +65,7 @@ def _since_forgotten(connection: Connection, experiment_id: int, rows: list[Logg
     forgotten = set()
     for arm, number in {(row.arm, row.policy_version) for row in rows if row.policy_version}:
         version = models.find(connection, experiment_id, arm, number)
-        if version is not None and version.erased_at is not None:
+        if version is not None and version.forgotten:
             forgotten.add((arm, number))
     last = max((index for index, row in enumerate(rows) if (row.arm, row.policy_version) in forgotten), default=-1)
     return rows[last + 1 :]

@@ -54,7 +54,7 @@ def lineage(lines: list[Line]) -> Figure:
 def _state(line: Line) -> str:
     if line.serves:
         return "serves"
-    if line.version.erased_at:
+    if line.version.forgotten:
         return "forgotten"
     return "can serve" if line.passed else "failed its checks"
 

@@ -90,7 +90,7 @@ class ReplayWords:
         version = self._replayed.version
         return Markup(
             "<strong>The model that chose is forgotten</strong>, since {}: it had learned from a person who was erased, and "
-            "Loopwise learned its successors again without them. So the distribution cannot be recomputed. Everything else "
+            "what came after it was learned again without them. So the distribution cannot be recomputed. Everything else "
             "agrees with the log: arm, draw, action and propensity follow from the distribution as it was sealed."
         ).format(when(version.erased_at if version else None))
 
@@ -271,5 +271,5 @@ class ReplayWords:
             ("Configuration", f"version {row.config_version}, {current}"),
             ("Reward window closes", when(row.closes_at)),
             ("Seal", mono.format(row.seal or "none: imported")),
-            ("Hash of the request", mono.format(row.body_hash)),
+            ("Hash of the request", mono.format(row.body_hash or "none: Loopwise made the id")),
         ]

@@ -8,6 +8,7 @@ can be partitioned and distributed.
 
 from app.foundation.store.tables.accounts import drafts, sessions, sign_in_failures, sign_in_links, users
 from app.foundation.store.tables.base import metadata
+from app.foundation.store.tables.chain import log_anchors, log_links
 from app.foundation.store.tables.loop import (
     api_keys,
     awaiting_outcome,
@@ -39,7 +40,7 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, latest, reports
+from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
 
 __all__ = [
     "api_keys",
@@ -61,8 +62,11 @@ __all__ = [
     "feedback",
     "feedback_schemas",
     "firings",
+    "incidents",
     "latest",
     "lineages",
+    "log_anchors",
+    "log_links",
     "metadata",
     "model_versions",
     "outcomes",

@@ -1,0 +1,1 @@
+"""Watches running numbers: notices that a mean fell, with a declared average time between false alarms."""

@@ -151,7 +151,7 @@ class State:
             "actions": list(self.actions),
             "planned": self.planned,
             "race": {"names": list(race.names), "served": race.served, "weight": race.weight},
-            "precisions": self.precisions,
+            "ridges": self.precisions,
             "arrays": [[name, list(array.shape)] for name, array in arrays.items()],
             "files": [[name, len(content)] for name, content in sorted(self.regressions.items())],
         }
@@ -208,7 +208,7 @@ def _read(examples: int, body: bytes) -> State:
         tuple(header["actions"]),
         header["planned"],
         {name.partition("/")[0]: _sums(arrays, name) for name in arrays if name.endswith("/gram")},
-        {name: tuple(value) if isinstance(value, list) else value for name, value in header["precisions"].items()},
+        {name: tuple(value) if isinstance(value, list) else value for name, value in header["ridges"].items()},
         files,
         Race(
             tuple(race["names"]),

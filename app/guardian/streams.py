@@ -32,6 +32,8 @@ class Difference(NamedTuple):
 
     gap: Batch
     trusted: Batch
+    most: float  # the largest that the gap of a decision can be
+    least: float  # the smallest; minus infinity where it has no useful bound
 
 
 def per_unit(rows: Sequence[Row], values: Sequence[float]) -> Batch:
@@ -56,43 +58,57 @@ def rewarded(rows: Sequence[Row]) -> Batch:
     return per_unit(rows, [float(row.events > 0) for row in rows])
 
 
-def between_arms(learned: Sequence[Row], trusted: Sequence[Row], config_of: ConfigOf, center: float) -> Difference:
+class Range(NamedTuple):
+    """Where rewards lie: larger ones are cut, in every arm alike."""
+
+    least: float
+    center: float  # their usual value
+    most: float
+
+    def cut(self, reward: float) -> float:
+        """A reward within the range."""
+        return min(reward, self.most)
+
+
+def between_arms(learned: Sequence[Row], trusted: Sequence[Row], config_of: ConfigOf, within: Range) -> Difference:
     """The difference of two arms: units were assigned to them at random, by shares.
 
     Row by row ``+-(r - center) / share``, the share being that of the row's arm among the two. With any ``center`` from the
     past its mean is the difference of the arms' means; a good one makes it calm.
     """
-    rows, values = [*learned, *trusted], []
-    names = {row.arm for row in trusted}
-    for row in rows:
+    names, values, most = (learned[0].arm, trusted[0].arm), [], 0.0
+    for row in (*learned, *trusted):
         shares = {arm.key: arm.share for arm in config_of(row.config_version).arms}
-        own = shares[row.arm] / (shares[row.arm] + sum(shares[arm] for arm in _others(row, learned, names)))
-        values.append((-1.0 if row.arm in names else 1.0) * (row.reward - center) / own)
-    return Difference(per_unit(rows, values), rewards(trusted))
+        first = shares[names[0]] / (shares[names[0]] + shares[names[1]])
+        most = max(most, (within.most - within.center) / first, (within.center - within.least) / (1 - first))
+        gain = within.cut(row.reward) - within.center
+        values.append(gain / first if row.arm == names[0] else -gain / (1 - first))
+    return Difference(per_unit([*learned, *trusted], values), rewards(trusted), most, -np.inf)
 
 
-def _others(row: Row, learned: Sequence[Row], trusted: set[str]) -> set[str]:
-    return {learned[0].arm} if row.arm in trusted else trusted
-
-
-def within_arm(rows: Sequence[Row], config_of: ConfigOf, center: float) -> Difference:
+def within_arm(rows: Sequence[Row], config_of: ConfigOf, within: Range) -> Difference:
     """The difference of the learned policy and its fallback on the learning arm's own decisions.
 
-    Row by row ``(r - center) (own(a) - f(a)) / p(a)``: p is the logged distribution, f the fallback's, and ``own`` what the model
-    gives. While the fallback decides, ``p = (1 - probe) f + probe own``, from which ``own`` follows; then no weight exceeds
-    1 / probe.
+    Row by row ``(r - least) (own(a) - f(a)) / p(a)``: p is the logged distribution, f the fallback's, and ``own`` what the model
+    gives. While the fallback decides, ``p = (1 - probe) f + probe own``, from which ``own`` follows. Rewards count from the
+    least one on, so that no gain exceeds their range over the probe.
     """
-    gaps, earned = [], []
+    gaps, earned, probe = [], [], 1.0
     for row in rows:
         config = config_of(row.config_version)
         arm = next(arm for arm in config.arms if arm.key == row.arm)
         policy = trusted_policy(config, arm)
         p = row.distribution[row.chosen]
         f = 0.0 if policy is None else _chance(policy, row)
-        own = p if not arm.fallen_back else (p - (1 - rule_of(arm).probe) * f) / rule_of(arm).probe
-        gaps.append((row.reward - center) * (max(own, 0.0) - f) / p)
+        own = p
+        if arm.fallen_back:
+            probe = min(probe, rule_of(arm).probe)
+            own = max((p - (1 - rule_of(arm).probe) * f) / rule_of(arm).probe, 0.0)
+        gaps.append((within.cut(row.reward) - within.least) * (own - f) / p)
         earned.append(row.reward * f / p)
-    return Difference(per_unit(rows, gaps), per_unit(rows, earned))
+    width = within.most - within.least
+    least = -width / (1 - probe) if probe < 1 else -np.inf
+    return Difference(per_unit(rows, gaps), per_unit(rows, earned), width / probe, least)
 
 
 def _chance(policy: Trusted, row: Row) -> float:

@@ -139,7 +139,8 @@ def _watch_fallback(
     margin = rule_of(arm).margin * abs(worth or 0.0)
     sign = -1.0 if arm.fallen_back else 1.0  # while it decides, the bet is that the learned policy is not better
     low = 0.0 if arm.fallen_back else -margin
-    seen = falls.observe(state, sign * difference.gap.values, difference.gap.times, low=low)
+    most = -difference.least if arm.fallen_back else difference.most
+    seen = falls.observe(state, sign * difference.gap.values, difference.gap.times, low=low, most=most)
     gap = _mean(seen.watch)
     armed = watch.armed or (seen.watch.known.n >= ARM_AFTER and gap is not None and gap > -margin / 2)
     quiet = not armed or seen.watch.seen < watch.quiet_until
@@ -157,13 +158,20 @@ def _watch_fallback(
 
 def _difference(at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> streams.Difference | None:
     rows, value = at.rows.get(arm.key, []), watches.get((arm.key, "value"))
-    center = _mean(value.state) if value else None
+    within = _range(at.config, value.state if value else Watch())
     other = None if arm.fallen_back else streams.arm_of_fallback(at.config, arm)
     if other is None:
-        return streams.within_arm(rows, at.configs.get, center or 0.0) if rows else None
+        return streams.within_arm(rows, at.configs.get, within) if rows else None
     if not rows or not at.rows.get(other):
         return None
-    return streams.between_arms(rows, at.rows[other], at.configs.get, center or 0.0)
+    return streams.between_arms(rows, at.rows[other], at.configs.get, within)
+
+
+def _range(config: ExperimentConfig, past: Watch) -> streams.Range:
+    """Where rewards lie: within the declared range, or, where it is wide, up to where the past says that outliers begin."""
+    level, mean = falls.level_of(past.known, 0.0, config.reward.max), _mean(past)
+    center = min(max(config.reward.default if mean is None else mean, config.reward.min), config.reward.max)
+    return streams.Range(config.reward.min, center, config.reward.max if level is None else level.high)
 
 
 def _observed(

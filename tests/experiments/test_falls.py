@@ -123,6 +123,12 @@ def test_a_margin_is_no_fall() -> None:
     assert falls.observe(watch, values, np.arange(8000.0), margin=0.02, most=1.0).watch.strength > THRESHOLD
 
 
+def test_nothing_observed_changes_nothing() -> None:
+    watch = filled(np.random.default_rng(9).random(1000))
+    seen = falls.observe(watch, [], [])
+    assert seen.watch._replace(recent=watch.recent, known=watch.known) == watch and len(seen.strength) == 0
+
+
 def test_after_an_alarm_the_past_is_another_world() -> None:
     watch = falls.restarted(filled(np.random.default_rng(8).random(1000)))
     assert watch.seen == 1000 and watch.strength == 0 and falls.level_of(watch.known, 0.1) is None

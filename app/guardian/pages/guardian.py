@@ -1,5 +1,6 @@
 """The page Health of an experiment and of the platform: what is watched, the evidence, incidents, and the way back."""
 
+import math
 from typing import NamedTuple
 
 from flask import flash, redirect, render_template, request, url_for
@@ -101,9 +102,12 @@ def _timeline(incident: Incident) -> list[tuple[str, str]]:
 
 def _line(watch: WatchedNow) -> tuple[str, str, str, str, str]:
     """A row of the table of watches: arm, number, observations, evidence, state."""
-    strength = min(max(watch.strength, 0.0), watch.threshold)
+    # Where nothing fell, the evidence is about the number of observations. On a log scale, how much of the way from there?
+    way = math.log(watch.threshold / max(watch.observations, 1))
+    share = math.log(max(watch.strength / max(watch.observations, 1), 1.0)) / way if way > 0 else 0.0
+    evidence = percent(min(share, 1.0), 0) if share > 0 else "none"
     state = "watched" if watch.armed and watch.level is not None else "learning what is usual"
-    return watch.arm, STREAMS[watch.stream], number(watch.observations), number(strength, 2), state
+    return watch.arm, STREAMS[watch.stream], number(watch.observations), evidence, state
 
 
 def _figures(watches: list[WatchDocument]) -> list[Figure]:

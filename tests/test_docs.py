@@ -19,6 +19,7 @@ from app.commands.main import main
 from app.deciding.requests import DecideRequest
 from app.design.definition_rules import parse_config
 from app.foundation import metrics
+from app.guardian.store import incidents
 from app.learning.feedback_request import FeedbackRequest
 from app.learning.reward_request import RewardRequest
 from app.learning.store import training
@@ -188,6 +189,7 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[
     monkeypatch.setattr(backlog, "waited", lambda connection: {})
     monkeypatch.setattr(backlog, "silent_webhooks", lambda connection: 0)
     monkeypatch.setattr(models, "left_out", lambda connection: [])
+    monkeypatch.setattr(incidents, "counted", lambda connection: [])
     snapshot = SimpleNamespace(current=SimpleNamespace(serving={}, by_id={}))
     at: Any = SimpleNamespace(snapshots=snapshot, engine=None, settings=settings(""))
     for gauge in (*health._of_process(at), *health._of_database(at)):

@@ -92,10 +92,8 @@ def reasons_against(
         for action in ids
         if (reason := _kept_back(experiment, channels.get(action), action, request, state, denied)) is not None
     }
-    # Saying nothing cannot be muted, and a mute never takes the last action: the person would get an error instead.
+    # Saying nothing cannot be muted: somebody who mutes every message would get an error in place of silence.
     muted = [action for action in ids if action in state.muted and (channels.get(action) or not channels)]
-    if kept_back.keys() | set(muted) >= set(ids):
-        return kept_back
     return kept_back | {action: Reason("muted", {}) for action in muted}
 
 

@@ -21,7 +21,7 @@ from app.foundation.errors import Forbidden, Unavailable
 from app.foundation.running import disk, threads
 from app.foundation.serving import PUBLIC
 from app.foundation.store.engine import transaction, unavailable
-from app.guardian.store.incidents import counted as counted_incidents
+from app.guardian.store import incidents
 from app.learning.store import training
 from app.registry.store import models
 from app.web.api.prompt import Prompt
@@ -115,7 +115,7 @@ def _of_database(at: Runtime) -> list[Metric]:
         waiting, lag_s = training.lag(connection)
         queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
         unlearned = models.left_out(connection)
-        incidents = counted_incidents(connection)
+        counted = incidents.counted(connection)
     help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
     training_waiting = GaugeMetricFamily(
         "loopwise_training_waiting", "Decisions that are due for training.", value=waiting
@@ -128,7 +128,7 @@ def _of_database(at: Runtime) -> list[Metric]:
     for experiment_key, arm, reason, features in unlearned:
         unused.add_metric([experiment_key, arm, reason], features)
     still_open = GaugeMetricFamily("loopwise_incidents_open", "Open incidents.", labels=["experiment", "kind"])
-    for experiment_key, kind, count in incidents:
+    for experiment_key, kind, count in counted:
         still_open.add_metric([experiment_key, kind], count)
     oldest = GaugeMetricFamily("loopwise_queue_seconds", "Seconds that the oldest has been due.", labels=["queue"])
     for name, seconds in queues.items():

@@ -132,7 +132,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Log rows that may wait for a commit in one process; a call that would add more is answered 429.",
     ),
     Setting("LOOPWISE_POOL_SIZE", "4", whole(1), "Database connections of one process beside the writer's."),
-    Setting("LOOPWISE_MODEL_CACHE_MB", "512", whole(16), "Memory for loaded models in one web process, in megabytes."),
+    Setting("LOOPWISE_MODEL_CACHE_MB", "384", whole(16), "Memory for loaded models in one web process, in megabytes."),
     Setting(
         "LOOPWISE_MAX_BODY_BYTES",
         "1048576",

@@ -78,7 +78,8 @@ def assign(salt: bytes, unit_id: str, shares: Mapping[str, float]) -> str:
     """
     if not all(0.0 <= share < math.inf for share in shares.values()) or not any(shares.values()):
         raise DistributionError(f"shares must be finite, not negative and not all 0: {dict(shares)!r}")
-    return first_arm(arm_draws(salt, unit_id, [arm for arm, share in shares.items() if share > 0.0]), shares)
+    possible = [arm for arm, share in shares.items() if share > 0.0]
+    return possible[0] if len(possible) == 1 else first_arm(arm_draws(salt, unit_id, possible), shares)
 
 
 def arm_draws(salt: bytes, unit_id: str, arms: Iterable[str]) -> dict[str, float]:

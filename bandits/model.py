@@ -107,8 +107,8 @@ def distribution(
     """The distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
     Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
-    learned yet), otherwise the model's distribution with the exploration floor mixed in. Raises `ValueError` when there is no
-    action or the lines and ids differ in number.
+    learned yet), otherwise the model's distribution with the exploration floor mixed in; with a policy `instead`, that one's
+    but for a share of `probe`. Raises `ValueError` when there is no action or the lines and ids differ in number.
     """
     if len(action_ids) != len(action_lines):
         raise ValueError(f"{len(action_lines)} action lines for {len(action_ids)} action ids")
@@ -117,6 +117,12 @@ def distribution(
             [1.0 if action_id == policy.action else 0.0 for action_id in action_ids],
             0.0,
         )
-    if not isinstance(policy, BanditPolicy) or predictor is None:
+    if not isinstance(policy, BanditPolicy):
         return uniform(len(action_ids))
-    return predictor.distribution(shared_line, action_lines, policy.floor_at(predictor.examples))
+    learned = uniform(len(action_ids))
+    if predictor is not None:
+        learned = predictor.distribution(shared_line, action_lines, policy.floor_at(predictor.examples))
+    if policy.instead is None:
+        return learned
+    trusted = distribution(policy.instead, None, shared_line, action_lines, action_ids)
+    return mix_floor((1.0 - policy.probe) * trusted + policy.probe * learned, 0.0)

@@ -77,6 +77,10 @@ class BanditPolicy:
     slates: bool = False  # True: chooses per slot of a composed message; the floor is then mixed in per slot
     floor_start: float = 0.0  # where f begins, falling to exploration_floor with what is learned; 0: it does not fall
     scaling: bool = False  # True: numbers at their own scale, learned from the log, for an algorithm of Vowpal Wabbit
+    # A policy that decides in place of what was learned, except for a share of `probe`. No description holds it: the platform
+    # sets it while an arm stays behind what a person trusts.
+    instead: FixedPolicy | UniformPolicy | None = None
+    probe: float = 0.0
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -103,13 +107,11 @@ class BanditPolicy:
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
 
-    def __reduce__(
-        self,
-    ) -> tuple[type["BanditPolicy"], tuple[str, dict[str, ParameterValue], float, bool, float, bool]]:
+    def __reduce__(self) -> tuple[type["BanditPolicy"], tuple[object, ...]]:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
-    def _rest(self) -> tuple[float, bool, float, bool]:
-        return self.exploration_floor, self.slates, self.floor_start, self.scaling
+    def _rest(self) -> tuple[object, ...]:
+        return self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -178,15 +180,16 @@ def parse_policy(obj: Mapping[str, Any]) -> Policy:  # Any: JSON that a person o
 
 
 def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person or a client wrote
-    # Composed messages are slates, which `auto` cannot fill.
+    # Composed messages are slates, which `auto` cannot fill. What takes its place has its scale of features, too.
     slates = obj.get("slates", False)
+    scaling = obj.get("scaling", bool(slates) and "algorithm" not in obj)
     algorithm = obj.get("algorithm", DEFAULT_FOR_SLATES if slates else DEFAULT_ALGORITHM)
     start, floor = LEARNER_FLOORS if algorithm in LEARNERS else (0.0, DEFAULT_FLOOR)
     floor = obj.get("exploration_floor", floor)
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
-    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, obj.get("scaling", False))
+    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, scaling)
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:

@@ -7,17 +7,22 @@ from benchmarks import (
     batch,
     decide,
     events,
+    guardian,
+    idle,
     latency,
     learning,
     learning_quality,
     memory,
     noise,
+    overload,
     predicted,
+    processes,
     sequences,
     unit_coverage,
     units,
     whom,
     worlds,
+    writer,
 )
 from benchmarks.rig import Rig
 
@@ -29,6 +34,10 @@ BENCHMARKS = {
     "memory": memory.measure,
     "events": events.measure,
     "units": units.measure,
+    "writer": writer.measure,
+    "processes": processes.measure,
+    "overload": overload.measure,
+    "idle": idle.measure,
     "auto_rates": auto_rates.measure,
 }
 # They need no server, and run only when they are named.
@@ -36,6 +45,7 @@ SIMULATIONS = {
     "sequences": sequences.measure,
     "unit_coverage": unit_coverage.measure,
     "noise": noise.measure,
+    "guardian": guardian.measure,
     "whom": whom.measure,
     "learning_quality": learning_quality.measure,
     "predicted": predicted.measure,

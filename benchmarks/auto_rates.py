@@ -1,12 +1,14 @@
 """What `auto` costs at decide: the whole of a decision against `squarecb`, at 4, 10 and 100 actions, and memory per model."""
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from app.registry import versions
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
 from bandits.model import initial_model, learn, load_predictor
-from bandits.policy import BanditPolicy, parse_policy
+from bandits.policy import BanditPolicy
 from benchmarks import figures
 from benchmarks.load import Load, closed_loop
 from benchmarks.rig import Rig
@@ -17,6 +19,7 @@ AIM = 0.9
 SECONDS = 3.0
 CALLS = 300
 COPIES = 8
+POLICY = BanditPolicy("auto", {})
 
 
 def measure(rig: Rig, rounds: int) -> None:
@@ -53,22 +56,31 @@ def _requests(rig: Rig, name: str, count: int) -> list[bytes]:
 
 
 def _memory_mb(count: int) -> float:
-    """Growth of this process for each of several loaded copies of one model that has answered."""
-    policy, workload = parse_policy({"type": "bandit"}), Workload(count)
-    assert isinstance(policy, BanditPolicy)
-    lines = [encode_action(f"action {n}", {"price": n / 7}) for n in range(count)]
-    contexts = [encode_context(context) for context in workload.contexts[:1000]]
+    """Growth of a new process for each of several loaded copies of one model that has answered."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        model = pool.submit(_model, count).result()  # by another process, whose freed memory would be taken first
+        return pool.submit(_growth_mb, count, model).result()
+
+
+def _model(count: int) -> bytes:
+    lines, contexts = _lines(count)
     examples = [Example(shared, lines, n % count, 1 / count, n % count / count) for n, shared in enumerate(contexts)]
-    model = learn(initial_model(policy), policy, examples)
+    return learn(initial_model(POLICY), POLICY, examples)
+
+
+def _growth_mb(count: int, model: bytes) -> float:
+    lines, contexts = _lines(count)
     before, predictors = _resident_mb(), []
     for _ in range(COPIES):
-        predictors.append(load_predictor(model, policy))
+        predictors.append(load_predictor(model, POLICY))
         for shared in contexts[:50]:
             predictors[-1].distribution(shared, lines, 0.01)
-    grown = (_resident_mb() - before) / COPIES
-    for predictor in predictors:
-        predictor.close()
-    return grown
+    return (_resident_mb() - before) / COPIES
+
+
+def _lines(count: int) -> tuple[list[str], list[str]]:
+    actions = [encode_action(f"action {n}", {"price": n / 7}) for n in range(count)]
+    return actions, [encode_context(context) for context in Workload(count).contexts[:1000]]
 
 
 def _resident_mb() -> float:

@@ -50,9 +50,9 @@ def _run(rig: Rig, server: tuple[int, int], requests: list[bytes]) -> Run:
     """:param server: its port and its process."""
     port, pid = server
     closed_loop(port, requests, connections=CONNECTIONS, seconds=0.3)
-    web, database = _cpu_s([pid]), _cpu_s(_postgres_pids(rig))
+    web, database = cpu_s([pid]), cpu_s(postgres_pids(rig))
     load = closed_loop(port, requests, connections=CONNECTIONS, seconds=SECONDS)
-    web, database = _cpu_s([pid]) - web, _cpu_s(_postgres_pids(rig)) - database
+    web, database = cpu_s([pid]) - web, cpu_s(postgres_pids(rig)) - database
     return Run(load, 1e6 * web / load.answers, 1e6 * database / load.answers)
 
 
@@ -83,12 +83,13 @@ def _median_us(runs: list[Run]) -> float:
     return figures.median(run.web_us for run in runs)
 
 
-def _postgres_pids(rig: Rig) -> list[int]:
+def postgres_pids(rig: Rig) -> list[int]:
+    """PostgreSQL's processes."""
     assert rig.postgres.process is not None
     return [rig.postgres.process.pid, *children_of(rig.postgres.process.pid)]
 
 
-def _cpu_s(pids: list[int]) -> float:
+def cpu_s(pids: list[int]) -> float:
     """CPU time of live processes so far, in seconds."""
     try:
         return sum(map(_proc_cpu_s, pids))

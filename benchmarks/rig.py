@@ -138,11 +138,17 @@ class Rig:
         (pid,) = children_of(self._others[-1].pid)
         return port, pid
 
-    def _serve(self, port: int, *kind: str) -> "subprocess.Popen[bytes]":
+    def serve_more(self, processes: int, **settings: str) -> tuple[int, int]:
+        """Start another web server of so many processes; returns its port and its parent process."""
+        port = free_port()
+        self._others.append(self._serve(port, LOOPWISE_WEB_PROCESSES=str(processes), **settings))
+        return port, self._others[-1].pid
+
+    def _serve(self, port: int, *kind: str, **settings: str) -> "subprocess.Popen[bytes]":
         with Path(self._folder, "web.log").open("ab") as log:
             server = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.server", str(port), *kind],
-                cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env=self._environment | settings, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._await_ready(port)
         return server

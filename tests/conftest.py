@@ -148,9 +148,22 @@ def _make_template(postgres_url: str) -> None:
     _execute(postgres_url, "ALTER DATABASE {} RENAME TO {}", draft, _TEMPLATE)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says ``FRONTS = BOTH_FRONTS`` runs against the event loop, and against Flask alone."""
+    fronts = getattr(metafunc.module, "FRONTS", None)
+    if fronts and "front_kind" in metafunc.fixturenames:
+        metafunc.parametrize("front_kind", fronts, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def database_url(request: pytest.FixtureRequest, postgres_url: str, _template: str) -> Iterator[str]:
-    """A migrated, otherwise empty database for this module."""
+def front_kind(request: pytest.FixtureRequest) -> str:
+    """What answers; see ``tests.service.Web``."""
+    return str(getattr(request, "param", "loop"))
+
+
+@pytest.fixture(scope="module")
+def database_url(request: pytest.FixtureRequest, postgres_url: str, _template: str, front_kind: str) -> Iterator[str]:
+    """A migrated, otherwise empty database for this module, and for each front."""
     with _database(request.config, postgres_url, _template) as url:
         yield url
 
@@ -216,9 +229,9 @@ def _query(url: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def web(database_url: str) -> Iterator[Web]:
+def web(database_url: str, front_kind: str) -> Iterator[Web]:
     """A web server for each module."""
-    with running_web(database_url) as server:
+    with running_web(database_url, front=front_kind) as server:
         yield server
 
 

@@ -29,6 +29,7 @@ from app.foundation.settings import Settings, from_environment
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "tests only: 32 bytes or more of a secret"
 SCOPES = ("decide", "reward", "read", "manage", "people")
+BOTH_FRONTS = ("loop", "flask")  # the web process that Loopwise starts, and the same routes under any WSGI server
 _READY_S = 60.0
 
 
@@ -184,19 +185,25 @@ def definition(key: str, **fields: Any) -> dict[str, Any]:
 class Web:
     """One `loopwise web`, which keeps its port when it is started again."""
 
-    def __init__(self, database_url: str, **environment: str) -> None:
+    def __init__(self, database_url: str, *, front: str = "loop", **environment: str) -> None:
+        """:param front: "loop", the product's; "flask", what any WSGI server runs."""
         self._folder = tempfile.TemporaryDirectory(prefix="loopwise-web-")
+        self._front = front
         self.port = free_port()
         self._environment = {
             "DATABASE_URL": database_url,
             "LOOPWISE_SECRET_KEY": SECRET,
             "LOOPWISE_METRICS_DIR": f"{self._folder.name}/metrics",
+            "LOOPWISE_WEB_PROCESSES": "1",  # what one process does is what a test can foresee
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> "Web":
-        self.process = _launch(["web", "--port", str(self.port)], self._folder.name, self._environment)
+        role = [] if self._front == "flask" else ["web"]
+        module = "tests.flask_server" if self._front == "flask" else "app.commands"
+        command = [*role, "--port", str(self.port)]
+        self.process = _launch(command, self._folder.name, self._environment, module)
         wait_for(lambda: self._answers("/readyz" if ready else "/healthz"), _READY_S, "the web server's readiness")
         return self
 
@@ -264,12 +271,14 @@ class Worker:
         self._folder.cleanup()
 
 
-def _launch(arguments: list[str], folder: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+def _launch(
+    arguments: list[str], folder: str, environment: dict[str, str], module: str = "app.commands"
+) -> "subprocess.Popen[bytes]":
     ours = ("DATABASE_URL", "REDIS_URL", "LOOPWISE_", "PROMETHEUS_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with Path(folder, "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "app.commands", *arguments, "--data-dir", f"{folder}/none"],
+            [sys.executable, "-P", "-m", module, *arguments, "--data-dir", f"{folder}/none"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -306,9 +315,9 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_web(database_url: str, **environment: str) -> Iterator[Web]:
+def running_web(database_url: str, *, front: str = "loop", **environment: str) -> Iterator[Web]:
     """A web server for the duration of a block; fails if any request caused a server error."""
-    web = Web(database_url, **environment)
+    web = Web(database_url, front=front, **environment)
     try:
         yield web.start()
         failed = web.log().partition("request_failed")

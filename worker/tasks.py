@@ -10,6 +10,7 @@ from app.deciding import runtime
 from app.foundation.isolation import in_turn
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
+from app.guardian import watching
 from app.learning import rebuild as rebuilding
 from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
@@ -115,10 +116,13 @@ def report() -> None:
 
 @app.task(name="worker.tasks.watch")
 def watch() -> None:
-    """Compute the live figures of the pages, while another process may compute a long report."""
+    """Compute the live figures of the pages and look at what runs, while another process may compute a long report."""
     with alone(_engine(), "watch") as granted:
         if granted:
-            activity.compute_due(_engine())
+            in_turn(
+                (activity.KIND, lambda: activity.compute_due(_engine())),
+                (watching.KIND, lambda: watching.compute_due(_engine())),
+            )
 
 
 @app.task(name="worker.tasks.match")

@@ -23,7 +23,7 @@ from app.deciding.store.decisions import StoredDecision
 from app.deciding.writing import PLANNED, PLANNED_LISTS, SEEN_BY_NOBODY, WITH_UNITS, QueuedDecision
 from app.foundation import metrics
 from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound, Unavailable, within
-from app.foundation.fields import MAX_BATCH, invalid, repeated
+from app.foundation.fields import MAX_BATCH, JsonObject, invalid, repeated
 from app.foundation.running.steps import Blocking, Slices, Steps, run
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
@@ -93,7 +93,7 @@ class _Batch:
         self._runtime = runtime
         self._caller = caller
         secret = runtime.settings.secret_key
-        self._requests = [request._replace(body_hash=_keyed(secret, request.body_hash)) for request in requests]
+        self._requests = [_keyed(secret, request) for request in requests]
         self._answers: dict[int, AnsweredDecision] = {}  # by the request's index
 
     def answers(self) -> list[AnsweredDecision] | None:
@@ -142,9 +142,8 @@ class _Batch:
             for position in range(1, 1 + decision.identified.positions)
         ]
         planned, new, stored = yield from self._runtime.log_writer.stored(WITH_UNITS, queued)
-        for index, decision in prepared.items():
-            if index not in planned and decision.identified.decision_id in stored:
-                self._answers[index] = yield from self._retried(index, stored[decision.identified.decision_id])
+        ids = {index: decision.identified.decision_id for index, decision in prepared.items() if index not in planned}
+        yield from self._retry({index: stored[name] for index, name in ids.items() if name in stored})
         yield from self._settle(planned, new, stored)
 
     def _stored_or(self, index: int, error: LoopwiseError) -> Steps[None]:
@@ -159,18 +158,22 @@ class _Batch:
     ) -> Steps[None]:
         """Turn the writer's result into answers. A decision that is neither new nor stored has to be decided again."""
         slices = Slices()
+        chances: dict[tuple[str, str], list[float]] = {}  # propensities by experiment and arm
+        retried: dict[int, StoredDecision] = {}
         for index, positions in planned.items():
             first_id = positions[0].row.id
             if first_id in new:
                 yield from slices.turn()
+                for position in positions:
+                    chances.setdefault((position.experiment, position.row.arm), []).append(position.row.propensity)
                 self._answers[index] = self._created(index, positions)
             elif first_id in stored:
-                self._answers[index] = yield from self._retried(index, stored[first_id])
+                retried[index] = stored[first_id]
+        metrics.count_decisions(chances)
+        yield from self._retry(retried)
 
     def _created(self, index: int, positions: list[PlannedDecision]) -> AnsweredDecision:
         first = positions[0]
-        for position in positions:
-            metrics.count_decision(position.experiment, position.row.arm, position.row.propensity)
         if first.row.dropped:
             metrics.count_dropped(first.experiment, first.row.dropped)
         rows, payloads = [position.row for position in positions], [position.payload for position in positions]
@@ -184,40 +187,64 @@ class _Batch:
             return None
         with transaction(self._runtime.engine) as connection:
             row = decisions.find(connection, identified.decision_id)
-        return None if row is None else self._answer_again(index, row)
+        return None if row is None else self._answer_again({index: row})[index]
 
-    def _retried(self, index: int, row: StoredDecision) -> Steps[AnsweredDecision]:
-        answered: AnsweredDecision = yield Blocking(partial(self._answer_again, index, row))
-        return answered
+    def _retry(self, rows: Mapping[int, StoredDecision]) -> Steps[None]:
+        if rows:
+            answered: dict[int, AnsweredDecision] = yield Blocking(partial(self._answer_again, rows))
+            self._answers |= answered
 
-    def _answer_again(self, index: int, row: StoredDecision) -> AnsweredDecision:
-        identified = self._requests[index]
-        if row.body_hash != identified.body_hash:
-            message = f"decision_id {row.id!r} was used with another request; use a new id, or send the same body."
-            raise Conflict("decision_id_reused", message)
+    def _answer_again(self, rows: Mapping[int, StoredDecision]) -> dict[int, AnsweredDecision]:
+        """Return the answers of stored decisions, by the index of the request that asks again, in one transaction."""
+        for index, row in rows.items():
+            if row.body_hash != self._requests[index].body_hash:
+                message = f"decision_id {row.id!r} was used with another request; use a new id, or send the same body."
+                raise Conflict("decision_id_reused", message)
         with transaction(self._runtime.engine) as connection:
-            config = experiments.config_of(connection, row.experiment_id, row.config_version)
-            later_ids = [position_id(row.id, position) for position in range(2, 1 + identified.positions)]
-            later = decisions.find_many(connection, later_ids) if later_ids else {}
-            rows = [row, *(later[decision_id] for decision_id in later_ids if decision_id in later)]
-            for position_row in rows:
-                state = decisions.confirm(connection, position_row.id) or position_row.state
-                if state == "unanswered":  # the caller got status 503 and retries: now the decision counts
-                    experiment = experiment_of(self._runtime, position_row.experiment_id)
-                    open_window(connection, experiment, position_row)
-        actions = config["actions"] if row.actions is None else row.actions
+            later = self._later_positions(connection, rows)
+            stored = [position for index, row in rows.items() for position in (row, *later[index])]
+            self._count_again(connection, stored)
+            versions = {(row.experiment_id, row.config_version) for row in stored}
+            configs = {version: experiments.config_of(connection, *version) for version in versions}
+        return {
+            index: self._stored_answer_of(index, [row, *later[index]], configs[row.experiment_id, row.config_version])
+            for index, row in rows.items()
+        }
+
+    def _later_positions(
+        self, connection: Connection, rows: Mapping[int, StoredDecision]
+    ) -> dict[int, list[StoredDecision]]:
+        """Return the rows of the later positions of lists, by the request's index."""
+        ids = {
+            index: [position_id(row.id, position) for position in range(2, 1 + self._requests[index].positions)]
+            for index, row in rows.items()
+        }
+        wanted = [name for names in ids.values() for name in names]
+        found = decisions.find_many(connection, wanted) if wanted else {}
+        return {index: [found[name] for name in names if name in found] for index, names in ids.items()}
+
+    def _count_again(self, connection: Connection, rows: list[StoredDecision]) -> None:
+        """Let decisions count whose caller got status 503 and retries."""
+        states = decisions.confirm(connection, [row.id for row in rows])
+        for row in rows:
+            if states.get(row.id, row.state) == "unanswered":
+                open_window(connection, experiment_of(self._runtime, row.experiment_id), row)
+
+    def _stored_answer_of(self, index: int, rows: list[StoredDecision], config: JsonObject) -> AnsweredDecision:
+        first = rows[0]
+        actions = config["actions"] if first.actions is None else first.actions
         payload_of = {action.id: action.payload for action in _PAYLOADS.validate_python(actions)}
-        chosen = [position_row.eligible[position_row.chosen] for position_row in rows]
-        payloads = [payload_of.get(action) for action in chosen]  # combinations of messages have no payload
+        payloads = [payload_of.get(row.eligible[row.chosen]) for row in rows]  # combinations have no payload
         composed = config.get("composition") is not None
-        return AnsweredDecision(
-            answer_of(rows, payloads, identified.request.slots, composed=composed), False, row.message
-        )
+        answer = answer_of(rows, payloads, self._requests[index].request.slots, composed=composed)
+        return AnsweredDecision(answer, False, first.message)
 
 
-def _keyed(secret: str, body_hash: str) -> str:
+def _keyed(secret: str, request: IdentifiedRequest) -> IdentifiedRequest:
     """Key the hash of a body, so that readers of the log cannot guess the value of a dropped or hashed field by trial."""
-    return derive(secret, Purpose.BODY_HASH, body_hash.encode()).hex()
+    if not request.body_hash:
+        return request
+    return request._replace(body_hash=derive(secret, Purpose.BODY_HASH, request.body_hash.encode()).hex())
 
 
 def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Steps[Experiment]:

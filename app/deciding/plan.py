@@ -26,6 +26,7 @@ from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION
 from bandits.model import distribution
 
+_SEAL = NewDecision._fields.index("seal")
 Messages = dict[str, dict[str, str] | None]  # by action, the rendered message; None: it says nothing
 
 
@@ -94,7 +95,7 @@ def plan(
     context = _context(prepared, state, denied, position=len(above) + 1)
     drawn = _draw(prepared, eligible.candidates, context.line, position=len(above) + 1)
     row = _row(prepared, _Parts(eligible, messages, context, drawn, denied, state is not None))
-    row = row._replace(seal=seal(runtime.settings.secret_key, row))
+    row = NewDecision._make((*row[:_SEAL], seal(runtime.settings.secret_key, row), *row[_SEAL + 1 :]))
     payload = eligible.candidates.payloads[row.eligible[row.chosen]]
     return PlannedDecision(row, payload, experiment.key, experiment.config.composition is not None)
 

@@ -63,8 +63,10 @@ def prepare(
     if isinstance(arm.policy, BanditPolicy):
         model = yield from runtime.models.fetch(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
     eligible = _not_excluded(experiment, request)
-    key = hash_key(runtime.settings.secret_key, experiment.salt)
-    fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)
+    fields, dropped = request.context, 0
+    if experiment.config.context_fields is not None:
+        key = hash_key(runtime.settings.secret_key, experiment.salt)
+        fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)
     context = UsableContext(fields, encode(fields), dropped)  # refuses a wrong context whichever arm decides
     return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context)
 

@@ -1,6 +1,7 @@
 """The shapes of decide calls, independent of any web framework."""
 
 import hashlib
+import re
 from typing import NamedTuple
 
 import orjson
@@ -57,6 +58,7 @@ class MessageRequest(DecideRequest):
     channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
 
 
+_MAYBE_WHOLE = re.compile(rb"\.0[,\]}]")  # so ends a float without a fraction, and some texts
 EXACT = 2**53  # whole numbers below have one value in every JSON reader
 
 
@@ -64,7 +66,7 @@ class IdentifiedRequest(NamedTuple):
     """One request for a decision with its identity."""
 
     request: DecideRequest
-    body_hash: str
+    body_hash: str  # empty: the id was made here
     decision_id: str
     actions: JsonValue  # the call's candidates as the caller sent them, or None
 
@@ -79,8 +81,13 @@ def identify(request: DecideRequest, body: JsonObject) -> IdentifiedRequest:
 
     :param body: the request as parsed JSON; the order of keys does not matter, and 1.0 is 1, as many writers of JSON have it.
     """
-    body_hash = hashlib.sha256(orjson.dumps(_plain(body), option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return IdentifiedRequest(request, body_hash, request.decision_id or new_id(), body.get("actions"))
+    if request.decision_id is None:  # nobody else knows the new id, so no retry is compared with this request
+        return IdentifiedRequest(request, "", new_id(), body.get("actions"))
+    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    if _MAYBE_WHOLE.search(canonical):
+        canonical = orjson.dumps(_plain(body), option=orjson.OPT_SORT_KEYS)
+    body_hash = hashlib.sha256(canonical).hexdigest()
+    return IdentifiedRequest(request, body_hash, request.decision_id, body.get("actions"))
 
 
 def _plain(value: JsonValue) -> JsonValue:

@@ -5,6 +5,7 @@ gives the same distribution for it. The seal does.
 """
 
 import hmac
+from operator import attrgetter
 from typing import Final
 
 import orjson
@@ -34,12 +35,13 @@ FIELDS: Final = (
     "encoding_version",
 )
 OPTIONAL_FIELDS: Final = ("message", "channel", "withheld", "dropped")  # sealed with their names, if they have a value
+_CLAIMS: Final = attrgetter(*FIELDS)
 VERSION: Final = "2:"  # every new seal begins with it; the oldest seals have no version
 
 
 def seal(secret: str, row: NewDecision | StoredDecision) -> str:
     """Return the version, followed by HMAC-SHA256 (hex) over the fields of a decision."""
-    claims = [getattr(row, name) for name in FIELDS] + _named(row, OPTIONAL_FIELDS)
+    claims = [*_CLAIMS(row), *_named(row, OPTIONAL_FIELDS)]
     return VERSION + derive(secret, Purpose.DECISION_SEAL, _document(claims)).hex()
 
 
@@ -57,7 +59,7 @@ def _seal_1(secret: str, row: StoredDecision) -> str:
 
 
 def _named(row: NewDecision | StoredDecision, names: tuple[str, ...]) -> list[object]:
-    return [[name, getattr(row, name)] for name in names if getattr(row, name) is not None]
+    return [[name, value] for name in names if (value := getattr(row, name)) is not None]
 
 
 def _document(claims: list[object]) -> bytes:

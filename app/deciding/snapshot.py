@@ -19,6 +19,7 @@ from app.accounts.store.keys import StoredKey
 from app.content.composition import line_of
 from app.content.composition_config import NOTHING
 from app.design.experiment_config import ActionSpec, ExperimentConfig, shares
+from app.design.fallbacks import policy_in_force
 from app.foundation.store import platform
 from app.foundation.store.engine import patience_s, transaction, unavailable
 from app.registry.store import experiments, models
@@ -144,7 +145,7 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         salt=bytes(stored.salt),
         config_version=stored.config_version,
         config=config,
-        arms={arm.key: Arm(arm.key, parse_policy(arm.policy)) for arm in config.arms},
+        arms={arm.key: Arm(arm.key, policy_in_force(config, arm)) for arm in config.arms},
         shares=shares(config),
         candidates=compile_candidates(config),
         channels=config.channels(),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from app.design.experiment_config import SHARE_TOLERANCE, ArmSpec, lineages
+from app.design.experiment_config import SHARE_TOLERANCE, ArmSpec, FallbackSpec, lineages
 from app.foundation.errors import FieldError
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
@@ -18,6 +18,7 @@ class ArmParts(NamedTuple):
     share: float | None
     policy: dict[str, JsonValue] | None
     lineage_of: str | None
+    fallback: FallbackSpec | None
 
 
 def problems(control: object, arms: Sequence[ArmParts], ids: set[str] | None, composed: bool) -> Iterator[FieldError]:
@@ -28,6 +29,8 @@ def problems(control: object, arms: Sequence[ArmParts], ids: set[str] | None, co
             yield FieldError(f"/arms/{index}/key", "arm_key_repeated")
         if arm.policy is not None:
             yield from _policy_problems(f"/arms/{index}/policy", arm.policy, ids, composed)
+        if arm.fallback is not None:
+            yield from _fallback_problems(f"/arms/{index}/fallback", arm, ids, composed)
     shares = [arm.share for arm in arms if arm.share is not None]
     total = math.fsum(shares)
     if arms and len(shares) == len(arms) and abs(total - 1) > SHARE_TOLERANCE:
@@ -66,6 +69,17 @@ def changed_lineages(old: Sequence[ArmSpec], new: Sequence[ArmSpec]) -> Iterator
             index = next((index for index, arm in enumerate(new) if arm.lineage_of == name), None)
             path = "/arms" if index is None else f"/arms/{index}/lineage_of"
             yield FieldError(path, "lineage_fixed", {"lineage": name})
+
+
+def _fallback_problems(path: str, arm: ArmParts, ids: set[str] | None, composed: bool) -> Iterator[FieldError]:
+    """A fallback is trusted because it does not learn, and only an arm that learns needs one."""
+    if arm.policy is not None and arm.policy.get("type") != "bandit":
+        yield FieldError(path, "fallback_learns_not")
+    to = arm.fallback.to if arm.fallback else None
+    if to is not None and to.get("type") == "bandit":
+        yield FieldError(f"{path}/to", "fallback_learns")
+    elif to is not None:
+        yield from _policy_problems(f"{path}/to", to, ids, composed)
 
 
 def _policy_problems(

@@ -15,7 +15,14 @@ from app.content.message_config import VariableSpec
 from app.content.message_templates import problems as template_problems
 from app.design import arm_rules
 from app.design.arm_rules import ArmParts
-from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec, VariantSpec, with_reward
+from app.design.experiment_config import (
+    ActionSpec,
+    ExperimentConfig,
+    FallbackSpec,
+    RewardSpec,
+    VariantSpec,
+    with_reward,
+)
 from app.design.metric_config import MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
 from app.foundation.errors import FieldError
@@ -32,6 +39,7 @@ _FATIGUE: Readable[FatigueSpec] = Readable(FatigueSpec)
 _CONSENT: Readable[ConsentSpec] = Readable(ConsentSpec)
 _PROFILE: Readable[ProfileSpec] = Readable(ProfileSpec)
 _CONTEXT_FIELDS: Readable[list[ContextField]] = Readable(list[ContextField])
+_FALLBACK: Readable[FallbackSpec] = Readable(FallbackSpec)
 _KEY: Readable[str] = Readable(Key)
 _NUMBER: Readable[float] = Readable(float)
 
@@ -101,7 +109,7 @@ def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]
 
 
 def _parts_of(config: ExperimentConfig) -> Parts:
-    arms = [ArmParts(arm.key, arm.share, arm.policy, arm.lineage_of) for arm in config.arms]
+    arms = [ArmParts(arm.key, arm.share, arm.policy, arm.lineage_of, arm.fallback) for arm in config.arms]
     readable = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
     return Parts(arms=arms, **readable)
 
@@ -116,6 +124,7 @@ def _readable_parts(document: Json) -> Parts:
                 _NUMBER.of(row.get("share")),
                 policy if isinstance(policy, dict) else None,
                 _KEY.of(row.get("lineage_of")),
+                _FALLBACK.of(row.get("fallback")),
             )
         )
     return Parts(

@@ -57,6 +57,25 @@ class VariantSpec(ActionSpec):
         return {name: value for name, value in document.items() if name != "template" or value is not None}
 
 
+class FallbackSpec(Model):
+    """What a learning arm does while it earns less than what a person trusts."""
+
+    to: dict[str, JsonValue] | None = Field(
+        default=None,
+        description='{"type": "fixed", "action": ID} or {"type": "uniform"}; null: the control\'s policy, if it does not learn.',
+    )
+    margin: float = Field(
+        default=0.1, ge=0, le=10, description="Least share of the fallback's value by which the arm has to be worse."
+    )
+    probe: float = Field(
+        default=0.05,
+        ge=0.01,
+        le=0.5,
+        description="Share of decisions that the learned policy makes meanwhile, to be measured.",
+    )
+    act: bool = Field(default=True, description="False: only tell.")
+
+
 class ArmSpec(Model):
     """One policy and its share of the units."""
 
@@ -72,12 +91,18 @@ class ArmSpec(Model):
         description="A name that learning arms with equal policies and shares have in common: independent runs of one way of "
         "learning, whose spread results show.",
     )
+    fallback: FallbackSpec | None = Field(default=None, description="Of a learning arm; null: the defaults.")
+    fallen_back: bool = Field(
+        default=False,
+        description="True: the fallback decides. The platform sets it, and what a caller sends is not used.",
+    )
 
     @model_serializer(mode="wrap")
-    def _without_no_lineage(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """An arm from before lineages existed stays as it is."""
+    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """An arm from before these fields existed stays as it is."""
         document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name != "lineage_of" or value is not None}
+        newer = ("lineage_of", "fallback", "fallen_back")
+        return {name: value for name, value in document.items() if name not in newer or value not in (None, False)}
 
 
 class RewardSpec(Model):

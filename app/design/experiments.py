@@ -13,9 +13,10 @@ from app.content.composition_config import NOTHING
 from app.design.arm_rules import changed_lineages
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import ArmSpec, ExperimentConfig
+from app.design.fallbacks import trusted_policy
 from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
-from app.foundation.errors import Conflict, FieldError, check_version
+from app.foundation.errors import Conflict, FieldError, NotFound, check_version
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -48,6 +49,8 @@ def create(engine: Engine, settings: Settings, document: object, actor: str) -> 
 def create_in(connection: Connection, settings: Settings, document: object, actor: str) -> StoredExperiment:
     """Like ``create``, within the transaction of a larger use case."""
     config = parse_config(document)
+    for arm in config.arms:
+        arm.fallen_back = False
     revision = platform.next_revision(connection)
     if store.find(connection, config.key) is not None:
         taken = FieldError("/key", "experiment_exists", {"key": config.key})
@@ -130,17 +133,52 @@ def change_in(
     return stored_experiment(connection, key)
 
 
+def set_fallen_back(
+    connection: Connection, key: str, arm: str, fallen: bool, *, actor: str, reason: str
+) -> StoredExperiment:
+    """Let an arm's fallback decide, or its learned policy again: the next version of the configuration says so.
+
+    :raises NotFound: no such experiment, or it has no such arm.
+    :raises Conflict: that one decides already, or the arm has no fallback.
+    """
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    config = ExperimentConfig.model_validate(before.config)
+    spec = next((each for each in config.arms if each.key == arm), None)
+    if spec is None:
+        raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
+    if trusted_policy(config, spec) is None:
+        raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
+    if spec.fallen_back == fallen:
+        raise Conflict(
+            "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
+        )
+    spec.fallen_back = fallen
+    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind="fell_back" if fallen else "restored",
+        experiment_id=before.id,
+        before={"arm": arm, "fallen_back": not fallen},
+        after={"arm": arm, "fallen_back": fallen},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
+
+
 def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
     """The configuration after a change. A policy that means the same as before stays as it was written.
 
     :raises Unprocessable: it names every wrong field.
     """
     after = parse_config(before.config | patch)
-    policies = {arm.key: arm.policy for arm in ExperimentConfig.model_validate(before.config).arms}
+    arms = {arm.key: arm for arm in ExperimentConfig.model_validate(before.config).arms}
     for arm in after.arms:
-        old = policies.get(arm.key)
-        if old is not None and policy_to_json(parse_policy(old)) == policy_to_json(parse_policy(arm.policy)):
-            arm.policy = old
+        old = arms.get(arm.key)
+        arm.fallen_back = old is not None and old.fallen_back  # the platform's to change; see app.guardian
+        if old is not None and policy_to_json(parse_policy(old.policy)) == policy_to_json(parse_policy(arm.policy)):
+            arm.policy = old.policy
     return after
 
 

@@ -26,6 +26,8 @@ WORDS = {
     "model_rollback": "rolled a model back",
     "model_rebuild": "asked for a model to be rebuilt",
     "model_pinned": "pinned which learner decides, or let the race decide again",
+    "fell_back": "let an arm's fallback decide",
+    "restored": "let a learned policy decide again",
     "candidate_stored": "stored a candidate policy",
     "candidate_removed": "removed a candidate policy",
     "trigger_created": "created a trigger",

@@ -122,9 +122,9 @@ _DESIGN: Final[dict[str, Words]] = {
     "control_fixed": Words("the control is fixed once an experiment has run"),
     "arm_has_decisions": Words("arm {arm!r} has decisions; keep it with share 0 instead"),
     "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),
-    "lineage_learns_not": Words(
-        "only an arm that learns is a lineage; leave this out", "only an arm that learns is a lineage; empty this"
-    ),
+    "fallback_learns_not": Words("only a learning arm falls back; leave this out"),
+    "fallback_learns": Words("a fallback does not learn; name a fixed action, or uniform"),
+    "lineage_learns_not": Words("only an arm that learns is a lineage; leave this out"),
     "lineage_is_control": Words("the control is no lineage; leave this out", "the control is no lineage; empty this"),
     "lineage_alone": Words(
         "no other arm is a lineage of {lineage!r}; one alone shows no spread: give two arms or more this name"

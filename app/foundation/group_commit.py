@@ -9,7 +9,7 @@ Handlers must be safe to repeat: after a lost connection the same rows are store
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -104,7 +104,10 @@ class GroupCommit:
         """
         lock = threading.Lock()
         lock.acquire()
-        job = self.enqueue(Job(handler, rows, _THREADS, lock))
+        job = Job(handler, rows, _THREADS, lock)
+        self.enqueue([job])
+        if job.error is not None:
+            raise job.error
         if not lock.acquire(timeout=patience_s(self._deadline_s)) and self.abandon(job):
             raise unavailable()
         if job.error is not None:
@@ -112,24 +115,29 @@ class GroupCommit:
         assert job.outcome is not None
         return job.outcome
 
-    def enqueue(self, job: Job[Row, Outcome]) -> Job[Row, Outcome]:
-        """Take a job; its home is told when it is done.
+    def enqueue(self, jobs: Sequence[AnyJob]) -> None:
+        """Take jobs; their homes are told when they are done. A job that is refused is done at once, with its error:
 
-        :raises Unavailable: the oldest job has waited for so long that this one could not be stored in time.
-        :raises TooManyRequests: too many rows are waiting already.
+        ``Unavailable``, if the oldest job has waited for so long that this one could not be stored in time, or
+        ``TooManyRequests``, if too many rows are waiting already.
         """
         with self._changed:
-            busy = bool(self._queue) or self._writing_since is not None
-            if self._waited_s(job.came_at) > self._refusing_s or (self._failing and busy):
-                raise overloaded()  # of a log that fails, one job at a time finds out whether it still does
-            if self._waiting_rows + len(job.rows) > self._queue_rows:
-                raise TooManyRequests(
-                    "queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later."
-                )
-            self._queue.append(job)
-            self._waiting_rows += len(job.rows)
+            for job in jobs:
+                job.error = self._refusal(job)
+                if job.error is not None:
+                    job.done = True
+                else:
+                    self._queue.append(job)
+                    self._waiting_rows += len(job.rows)
             self._changed.notify()
-        return job
+
+    def _refusal(self, job: AnyJob) -> LoopwiseError | None:
+        busy = bool(self._queue) or self._writing_since is not None
+        if self._waited_s(job.came_at) > self._refusing_s or (self._failing and busy):
+            return overloaded()  # of a log that fails, one job at a time finds out whether it still does
+        if self._waiting_rows + len(job.rows) > self._queue_rows:
+            return TooManyRequests("queue_full", f"{self._waiting_rows} rows wait to be stored; send this again later.")
+        return None
 
     def abandon(self, job: "AnyJob") -> bool:
         """The waiter gives up; False: the job is done, and its home is being told."""
@@ -212,7 +220,7 @@ class GroupCommit:
 
     def _begin(self, batch: list[AnyJob], gone: list[AnyJob]) -> AbstractContextManager[Connection]:
         alone = bool(batch) and not gone and batch[0].handler.one_statement
-        return self._autocommit.connect() if alone else self._engine.begin()
+        return (self._autocommit if alone else self._engine).begin()
 
     def _answer(self, batch: list[AnyJob], outcomes: list[object], marked: list[AnyJob]) -> None:
         with self._changed:

@@ -4,7 +4,7 @@ Never labelled by unit, decision or free text. ``docs/operations.md`` lists ever
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -49,10 +49,13 @@ def _of(metric: Any, *labels: str) -> Any:
 
 
 @counting
-def count_decision(experiment: str, arm: str, chance: float) -> None:
-    """One stored decision."""
-    _of(decisions, experiment, arm).inc()
-    _of(propensity, experiment).observe(chance)
+def count_decisions(chances: Mapping[tuple[str, str], Sequence[float]]) -> None:
+    """Stored decisions: the propensities of each experiment and arm."""
+    for (experiment, arm), values in chances.items():
+        _of(decisions, experiment, arm).inc(len(values))
+        observe = _of(propensity, experiment).observe
+        for value in values:
+            observe(value)
 
 
 @counting
@@ -97,6 +100,12 @@ def observe_request(endpoint: str, status: int, seconds: float) -> None:
     """One answered request."""
     _of(requests, endpoint, str(status)).inc()
     _of(latency, endpoint).observe(seconds)
+
+
+@counting
+def count_refused(endpoint: str, calls: int) -> None:
+    """Requests that were refused at once (503)."""
+    _of(requests, endpoint, "503").inc(calls)
 
 
 @counting

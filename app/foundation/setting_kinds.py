@@ -2,13 +2,19 @@
 
 import ipaddress
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 KEY_BYTES = 32
 TOKEN_BYTES = 16
 _LEAST_CHARACTERS = 8  # different ones: "aaaa..." is long and no secret; 32 random bytes have fewer once in 10^9 keys
 MAKE_KEY = "`openssl rand -hex 32` makes one"
+
+CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+LEAST_MEMORY: Final = 2_000_000_000  # bytes; two web processes take 262 MB, and each may fill its model cache
 
 
 def whole(low: int) -> Callable[[str], int]:
@@ -24,6 +30,11 @@ def whole(low: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def processes(text: str) -> int:
+    """A number of web processes; nothing: as many as this machine bears."""
+    return whole(1)(text) if text else _web_processes()
 
 
 def number(low: float) -> Callable[[str], float]:
@@ -99,3 +110,20 @@ def networks(text: str) -> str:
         return ",".join(str(ipaddress.ip_network(part.strip())) for part in text.split(",")) if text else ""
     except ValueError as error:
         raise ValueError(f"give addresses or networks, such as 10.0.0.0/8,192.0.2.7 ({error})") from None
+
+
+def _memory_bytes() -> int:
+    """The memory of the machine, or the limit of the container."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in CGROUP_LIMITS:
+        try:
+            limits.append(int(Path(name).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such limit; "max" is none either
+            continue
+    return min(limits)
+
+
+def _web_processes() -> int:
+    """Two, so that one answers while the other is replaced or dies; one where there is one core or little memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 2 if cores > 1 and _memory_bytes() >= LEAST_MEMORY else 1

@@ -17,6 +17,7 @@ from app.foundation.setting_kinds import (
     choice,
     networks,
     number,
+    processes,
     secret,
     site,
     switch,
@@ -62,6 +63,7 @@ class Settings:
     event_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
+    pgbouncer: int
     log_level: str
     access_log: int
 
@@ -173,7 +175,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Decisions and events a minute that web pages may ask for and report for one unit. 0: no limit.",
     ),
     Setting("LOOPWISE_ROUND_DECISIONS", "20000", whole(1), "Most decisions that one training round learns from."),
-    Setting("LOOPWISE_WEB_PROCESSES", "1", whole(1), "Web processes."),
+    Setting(
+        "LOOPWISE_WEB_PROCESSES",
+        "",
+        processes,
+        "Web processes. Empty: 2, so that one answers while the other is replaced; 1 with one core or less than 2 GB of memory.",
+    ),
     Setting(
         "LOOPWISE_WEB_THREADS",
         "32",
@@ -228,6 +235,12 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         switch,
         "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
+    ),
+    Setting(
+        "LOOPWISE_PGBOUNCER",
+        "0",
+        switch,
+        "1: DATABASE_URL leads to pgbouncer in transaction mode; limits of waits are then set in each transaction.",
     ),
     Setting(
         "LOOPWISE_LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "debug, info, warning or error."

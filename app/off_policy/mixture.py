@@ -9,10 +9,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from app.design.fallbacks import policy_in_force
 from app.learning.examples import Configs
 from app.off_policy.store.evaluations import LoggedRow
 from bandits.model import Predictor, distribution
-from bandits.policy import BanditPolicy, Policy, parse_policy
+from bandits.policy import BanditPolicy, Policy
 
 FloatArray = NDArray[np.float64]
 LoadVersion = Callable[[str, int], Predictor | None]
@@ -71,8 +72,9 @@ def _by_version(rows: list[LoggedRow], arm: str, configs: Configs) -> dict[tuple
     policies: dict[int, Policy | None] = {}
     for index, row in enumerate(rows):
         if row.config_version not in policies:
-            specs = {spec.key: spec.policy for spec in configs.get(row.config_version).arms}
-            policies[row.config_version] = parse_policy(specs[arm]) if arm in specs else None
+            config = configs.get(row.config_version)
+            specs = {spec.key: spec for spec in config.arms}
+            policies[row.config_version] = policy_in_force(config, specs[arm]) if arm in specs else None
         if row.arm == arm:
             version = row.policy_version
         policy = policies[row.config_version]

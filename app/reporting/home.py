@@ -118,6 +118,8 @@ def badges(row: HomeRow, now: datetime) -> list[Badge]:
 def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
     if stored.audit and not stored.audit.ok:
         yield Badge(f"Audit failed: {stored.audit.text}", "bad", "overview")
+    if stored.guardian and stored.guardian.open:
+        yield Badge(f"Incident: {stored.guardian.text}", "bad", "guardian")
     if stored.results and stored.results.sample_ratio:
         yield Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results")
     if stored.health and stored.health.choices:
@@ -139,6 +141,7 @@ TABS = {
     "retention": "overview",
     "long_term": "results",
     "whom": "whom",
+    "guardian": "guardian",
 }
 
 

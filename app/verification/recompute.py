@@ -12,13 +12,14 @@ from app.deciding.seal import holds
 from app.deciding.snapshot import plain_arm
 from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig, shares
+from app.design.fallbacks import policy_in_force
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store.models import VersionInfo
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, encode_context
 from bandits.model import Predictor, distribution, load_predictor
-from bandits.policy import BanditPolicy, Policy, parse_policy
+from bandits.policy import BanditPolicy, Policy
 
 PERSONALISE = "personalise"
 FAILURES = (
@@ -49,7 +50,7 @@ def policy_of(config: ExperimentConfig, row: StoredDecision) -> Policy:
         return plain_arm(config).policy
     for spec in config.arms:
         if spec.key == row.arm:
-            return parse_policy(spec.policy)
+            return policy_in_force(config, spec)
     raise LookupError(f"its configuration has no arm {row.arm!r}")
 
 

@@ -17,7 +17,8 @@ from app.foundation.api.problem_schema import PROBLEM_STATUSES, Problem
 from app.foundation.api.strict_request import StrictRequest
 from app.foundation.running import logs, request_ids
 from app.foundation.settings import Settings, from_environment, signing
-from app.learning.api import rebuilds, rewards
+from app.guardian.api import guardian
+from app.learning.api import rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
 from app.people.api import people
@@ -90,7 +91,7 @@ def _install(app: Any, settings: Settings) -> None:
     app.after_request(partial(_finish, settings, headers.of_all(settings)))
     for blueprint in (
         rewards.blueprint,  # deciding adds its routes to the same blueprint
-        rebuilds.blueprint,  # design's routes, and one of learning
+        guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         results.blueprint,
         personalizer.blueprint,
         people.blueprint,

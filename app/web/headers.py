@@ -32,3 +32,11 @@ def note(settings: Settings, method: str, route: tuple[str, str | None], status:
     metrics.observe_request(endpoint, status, seconds)
     if settings.access_log:
         log.info("request", method=method, route=rule, status=status, seconds=round(seconds, 6))
+
+
+def note_refused(settings: Settings, method: str, route: tuple[str, str | None], calls: int) -> None:
+    """Count requests that were refused before anything was done for them; they have no time."""
+    endpoint, rule = route
+    metrics.count_refused(endpoint, calls)
+    if settings.access_log:
+        log.info("requests_refused", method=method, route=rule, status=503, calls=calls)

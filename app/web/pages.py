@@ -14,6 +14,7 @@ from app.foundation.fields import JsonObject
 from app.foundation.pages import format
 from app.foundation.running import disk
 from app.foundation.serving import process
+from app.guardian.pages import guardian
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
@@ -48,6 +49,7 @@ PAGES = (
     cap_question,
     private_reports,
     policy,
+    guardian,
     decisions,
     integration,
     exports,

@@ -6,7 +6,7 @@ A form's fields make their own values (see ``form``); this module makes the valu
 import re
 from typing import Final
 
-from app.design.experiment_config import OPTIONAL_PARTS
+from app.design.experiment_config import OPTIONAL_PARTS, FallbackSpec
 from app.design.feedback_config import DEFAULT_LIMITS
 from app.design.pages.definition_fields import POLICY, policy_of
 from app.design.people_config import PURPOSES
@@ -168,6 +168,9 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         if tree["actions:among"] == "composed" and policy.get("algorithm") in LEARNERS:
             policy.pop("algorithm")  # the default of composed messages, which cannot have these
             policy.pop("parameters")
+        fallback = _fallback(row["fallback"], f"/arms/{index}/fallback", findings)
+        if policy["type"] == "bandit" and fallback != FallbackSpec().model_dump():
+            arm["fallback"] = fallback
         arms.append(arm | {"policy": policy})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
@@ -180,6 +183,16 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         policy = (chosen or {}).get("policy", {"type": "uniform"})
         arms.append({"key": HOLDOUT, "policy": policy, **({} if share is ABSENT else {"share": share})})
     return {"arms": arms, "control_arm": None if chosen is None else chosen["key"]}
+
+
+def _fallback(typed: Typed, pointer: str, findings: Findings) -> Document:
+    """The fallback of an arm that learns; its control's policy unless another is chosen."""
+    result: Document = form.FALLBACK.values(typed, pointer, findings, ["margin", "probe"])
+    result |= {"act": not typed["tell"], "to": None}
+    if typed["to"] != "control":
+        result["to"] = {"type": typed["to"]} | ({"action": typed["action"].strip()} if typed["to"] == "fixed" else {})
+        findings.moved[f"{pointer}/to/action"] = f"{pointer}/action"
+    return result
 
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:

@@ -25,7 +25,10 @@ from app.foundation.pages.fields.trees import Part, Rows
 from app.foundation.pages.format import duration
 
 NAME = Text(empty="", strip=False)
-ARM = Part({"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text()})
+FALLBACK = Part({"to": Text("control"), "action": KEY, "margin": percent("10"), "probe": percent("5"), "tell": Flag()})
+ARM = Part(
+    {"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text(), "fallback": FALLBACK}
+)
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
 ACTION = Part(

@@ -5,7 +5,7 @@ import json
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.pages.fields.kinds import Typed, names_as_text
 from app.wizard.document import HOLDOUT, Document
-from app.wizard.form import ACTION, ARM, COMPOSITION, FEEDBACK, FORMS, PART, VARIABLE, WHOLE
+from app.wizard.form import ACTION, ARM, COMPOSITION, FALLBACK, FEEDBACK, FORMS, PART, VARIABLE, WHOLE
 
 
 def typed_of(config: Document) -> Typed:
@@ -79,8 +79,12 @@ def _typed_arms(known: Document) -> Typed:
         arms.pop()
         result["arms:holdout"] = "yes"
         result |= FORMS["arms"].fields["arms:holdout_share"].typed(last["share"], "arms:holdout_share")
-    result["arms"] = [ARM.of_document(arm) for arm in arms]
+    result["arms"] = [ARM.of_document(arm | {"fallback": {}}) for arm in arms]
     for typed, arm in zip(result["arms"], arms, strict=True):
+        fallback = arm.get("fallback") or {}
+        to = fallback.get("to") or {"type": "control"}
+        told = {"to": to["type"], "action": to.get("action", ""), "tell": not fallback.get("act", True)}
+        typed["fallback"] = FALLBACK.of_document(fallback | told)
         for floor in ("exploration_floor", "exploration_floor_start"):
             if floor not in arm["policy"]:
                 typed["policy"][floor] = ""

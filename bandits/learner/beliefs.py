@@ -89,28 +89,18 @@ class Belief:
         out[known] = np.einsum("ni,ni->n", rows[known], self.weights[block[known]])
         return out
 
-    def among(self, blocks: NDArray[np.int64]) -> tuple["Belief", NDArray[np.int64]]:
-        """A belief of only these blocks (K,), and the place of each in it; unknown ones (-1) share a block of the prior."""
-        known, places = np.unique(blocks, return_inverse=True)
-        if known.tolist() == list(range(len(self.weights))):
-            return self, np.asarray(places, dtype=np.int64)
-        unknown = np.eye(self.weights.shape[1]) / self.ridge
-        weights = [self.weights[block] if block >= 0 else np.zeros(len(unknown)) for block in known]
-        inverse = [self.inverse[block] if block >= 0 else unknown for block in known]
-        return Belief(np.array(weights), np.array(inverse), self.ridge), np.asarray(places, dtype=np.int64)
-
-    def of_row(self, row: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Means and x' A^-1 x (times the noise's variance, it is the variance) of one row (d,) in each block."""
-        return self.weights @ row, np.maximum((self.inverse @ row) @ row, 0.0)
-
     def of_sparse(self, places: NDArray[np.intp], values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The same as `of_rows` for rows of which only some dimensions (n, m) have values (n, m); equal dimensions add up."""
+        """Means and x' A^-1 x, which is the variance in units of the noise's, of a belief with one block.
+
+        :param places: (n, m), the dimensions of each row that have values.
+        :param values: (n, m); those of equal dimensions add up.
+        """
         inverse, size = self.inverse[0], self.weights.shape[1]
         parts = inverse.ravel().take((places * size)[:, :, np.newaxis] + places[:, np.newaxis, :])
         variance = ((parts @ values[:, :, np.newaxis])[:, :, 0] * values).sum(axis=1)
         return (self.weights[0].take(places) * values).sum(axis=1), np.maximum(variance, 0.0)
 
     def of_rows(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The same for rows (n, d) that share the only block."""
+        """The same for whole rows (n, d), of a belief with one block."""
         variance = np.einsum("ni,ni->n", rows @ self.inverse[0], rows)
         return rows @ self.weights[0], np.maximum(variance, 0.0)

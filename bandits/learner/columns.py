@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray
 from bandits.learner.scaling import LineScaler
-from bandits.learner.tokens import Tokens, action_key, read_line
+from bandits.learner.tokens import Tokens, action_key, feature_of, read_line
 
 KERNEL_SEED: Final = 20_071  # any fixed number: it makes the kernel's directions the same everywhere
 LINES: Final = 4096  # action lines that are kept
@@ -29,45 +29,39 @@ class Columns:
         """:param most: the largest number of columns; numbers come first, then the most frequent words."""
         self._rules = {name: rule for name, rule in scaler.numbers.items() if rule.used}
         self._off = frozenset(scaler.off)
-        names = [*self._rules][: most - 1]
-        missing = [f"{name}?" for name, rule in scaler.numbers.items() if rule.indicator]
-        self._missing = {name[:-1]: name for name in missing}
-        wanted = [*names, *missing, *scaler.words]
+        self._missing = {name: f"{name}==missing" for name, rule in scaler.numbers.items() if rule.indicator}
+        wanted = [*[*self._rules][: most - 1], *self._missing.values(), *scaler.words]
         columns = wanted[: most - 1]
-        self.left_out = len(self._rules) + len(missing) + len(scaler.words) - len(columns)
+        self.left_out = len(self._rules) + len(self._missing) + len(scaler.words) - len(columns)
         self._at = {name: place for place, name in enumerate(columns, start=1)}
-        self._numbers = {name: (self._at[name], rule) for name, rule in self._rules.items() if name in self._at}
-        self._missing_at = [(name, self._at[column]) for name, column in self._missing.items() if column in self._at]
         self.size = 1 + len(columns)
 
-    def vector(self, tokens: Tokens) -> FloatArray:
-        """One vector, shape (size,)."""
-        row = np.zeros(self.size)
+    def read(self, line: str) -> Tokens:
+        """The features of a line at their own scale, without those that are switched off; that a number is missing is a word."""
+        numbers, words = read_line(line)
+        rules = self._rules
+        scaled = {name: rules[name].scaled(value) for name, value in numbers.items() if name in rules}
+        if self._off:
+            words = [word for word in words if feature_of(word) not in self._off]
+        missing = [word for name, word in self._missing.items() if name not in numbers]
+        return Tokens(scaled, missing + words)
+
+    def vector(self, features: Tokens) -> FloatArray:
+        """The vector of a line that was read, shape (size,)."""
+        row, at = np.zeros(self.size), self._at
         row[0] = 1.0
-        numbers = tokens.numbers
-        for name, value in numbers.items():
-            known = self._numbers.get(name)
-            if known is not None:
-                row[known[0]] = known[1].scaled(value)
-        for name, index in self._missing_at:
-            if name not in numbers:
-                row[index] = 1.0
-        for word in tokens.words:
-            index = self._at.get(word, 0)
-            if index:
-                row[index] = 1.0
+        for name, value in features.numbers.items():
+            if name in at:
+                row[at[name]] = value
+        for word in features.words:
+            if word in at:
+                row[at[word]] = 1.0
         return row
 
-    def words(self, tokens: Tokens) -> list[str]:
-        """The scaled features in Vowpal Wabbit's text format, without those that are switched off."""
-        out = []
-        for name, value in tokens.numbers.items():
-            rule = self._rules.get(name)
-            if rule is not None:
-                out.append(f"{name}:{rule.scaled(value):.6g}")
-        out += [f"{name}==missing" for name in self._missing if name not in tokens.numbers]
-        out += [word for word in tokens.words if not self._off or word.partition("=")[0] not in self._off]
-        return out
+
+def text_of(features: Tokens, kind: str) -> str:
+    """A line that was read in Vowpal Wabbit's text format; it begins with `kind`."""
+    return " ".join([kind, *[f"{name}:{value:.6g}" for name, value in features.numbers.items()], *features.words])
 
 
 @lru_cache(maxsize=64)
@@ -95,12 +89,24 @@ def with_kernel(contexts: FloatArray, features: int) -> FloatArray:
     return np.concatenate((contexts, math.sqrt(2.0 * inputs / features) * np.cos(angles)), axis=1)
 
 
+def one_with_kernel(context: FloatArray, features: int) -> FloatArray:
+    """The same for one context (d,), of a decision: sooner, and equal up to the last bits."""
+    inputs = context.size - 1
+    directions, phases = kernel_directions(inputs, features)
+    return np.concatenate((context, math.sqrt(2.0 * inputs / features) * np.cos(context[1:] @ directions + phases)))
+
+
 class SharedActions(NamedTuple):
     """Some actions as the shared belief sees them, whatever the context."""
 
     own: FloatArray  # (K, head): the actions' own columns
     places: NDArray[np.intp]  # (K, d): dimension of each column of the context
     signs: FloatArray  # (K, d)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the arrays."""
+        return self.own.nbytes + self.places.nbytes + self.signs.nbytes
 
     def sparse(self, context: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Dimensions (K, m) and values (K, m) of the actions' vectors in one context (d,). Values of equal dimensions add up."""
@@ -141,4 +147,4 @@ class SharedVectors:
         hashes = (np.uint64(zlib.crc32(action_key(line).encode())) + self._steps) & np.uint64(0xFFFFFFFF)
         signs = np.where(hashes & np.uint64(1 << 31), 1.0, -1.0)
         places = self._head + (hashes % np.uint64(SHARED - self._head)).astype(np.intp)
-        return self._actions.vector(read_line(line))[: self._head], places, signs
+        return self._actions.vector(self._actions.read(line))[: self._head], places, signs

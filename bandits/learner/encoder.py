@@ -13,9 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray
-from bandits.learner.columns import LINES, SHARED, Columns, SharedActions, SharedVectors, with_kernel
+from bandits.learner.columns import (
+    LINES,
+    SHARED,
+    Columns,
+    SharedActions,
+    SharedVectors,
+    one_with_kernel,
+    text_of,
+    with_kernel,
+)
 from bandits.learner.scaling import Scaler
-from bandits.learner.tokens import action_key, read_line
+from bandits.learner.tokens import action_key
 
 BUDGET: Final = 300_000  # numbers of one belief: blocks x columns^2
 MOST_BLOCKS: Final = 1000  # actions with a block of their own
@@ -83,16 +92,16 @@ class Encoder:
 
     def rows(self, rows: Sequence[Row]) -> Encoded:
         """Encodes rows of the log."""
-        tokens = [read_line(row.shared_line) for row in rows]
-        contexts = np.stack([self._contexts.vector(line) for line in tokens]) if rows else np.zeros((0, 1))
+        read = [self._contexts.read(row.shared_line) for row in rows]
+        contexts = np.stack([self._contexts.vector(features) for features in read]) if rows else np.zeros((0, 1))
         shared = (
             np.concatenate([self.shared([row.action_line]).vectors(x) for x, row in zip(contexts, rows, strict=True)])
             if "shared" in self.beliefs
             else None
         )
         lines = [
-            (" ".join(["shared |c", *self._contexts.words(line)]), self.action_line(row.action_line))
-            for line, row in zip(tokens, rows, strict=True)
+            (text_of(features, "shared |c"), self.action_line(row.action_line))
+            for features, row in zip(read, rows, strict=True)
         ]
         return Encoded(
             np.array([self.block(row.action_line) for row in rows], dtype=np.int64),
@@ -107,17 +116,15 @@ class Encoder:
 
     def context(self, shared_line: str, *, scaled: bool) -> tuple[FloatArray, str]:
         """The vector (d,) of one context, and its scaled line if a regression reads it."""
-        tokens = read_line(shared_line)
-        line = " ".join(["shared |c", *self._contexts.words(tokens)]) if scaled else ""
-        return self._contexts.vector(tokens), line
+        features = self._contexts.read(shared_line)
+        return self._contexts.vector(features), text_of(features, "shared |c") if scaled else ""
 
     def _scaled_action(self, line: str) -> str:
-        tokens = read_line(line)
-        return " ".join(["|a", *self._own.words(tokens)])
+        return text_of(self._own.read(line), "|a")
 
     def vector(self, belief: str, context: FloatArray) -> FloatArray:
         """The vector of a context (d,) for a belief with a block per action."""
-        return with_kernel(context[np.newaxis], self._kernel)[0] if belief == "kernel" else context
+        return one_with_kernel(context, self._kernel) if belief == "kernel" else context
 
     def shared(self, action_lines: Sequence[str]) -> SharedActions:
         """The actions of decisions for the shared belief."""

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray, mix_floor
 from bandits.learner import regressions
-from bandits.learner.beliefs import Belief
 from bandits.learner.columns import SHARED, SharedActions, dense
+from bandits.learner.prepared import Prepared
 from bandits.learner.state import State
 from bandits.learner.thompson import best_probabilities
 from bandits.policy import BanditPolicy
@@ -55,8 +54,9 @@ class AutoPredictor:
 
     @property
     def memory_bytes(self) -> int:
-        """The solved belief, and Vowpal Wabbit's memory of a regression."""
-        return self._memory + (self._scorer.memory_bytes if self._scorer else 0)
+        """The solved belief, the prepared sets of actions, and Vowpal Wabbit's memory of a regression."""
+        prepared = sum(actions.known.memory_bytes for actions in [*self._sets.values()])
+        return self._memory + prepared + (self._scorer.memory_bytes if self._scorer else 0)
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, shape (K,). Raises `ValueError` on unusable lines."""
@@ -73,15 +73,9 @@ class AutoPredictor:
         context, shared = self._encoder.context(shared_line, scaled=self._scorer is not None)
         actions = self._actions(tuple(action_lines))
         if isinstance(actions.known, SharedActions):
-            places, values = actions.known.sparse(context)
-            if places.shape[1] <= MOST_SPARSE:
-                mean, variance = self._belief.of_sparse(places, values)
-            else:
-                mean, variance = self._belief.of_rows(dense(places, values))
+            mean, variance = self._of_new(actions.known, context)
         else:
-            belief, places = actions.known
-            mean, variance = belief.of_row(self._encoder.vector(self._name, context))
-            mean, variance = mean[places], variance[places]
+            mean, variance = actions.known.of_row(self._encoder.vector(self._name, context))
         mean = self._scale.believable(mean)
         if self._scorer is not None:
             predicted = self._scale.believable(-np.array(self._scorer.scores(shared, actions.lines)))
@@ -98,28 +92,39 @@ class AutoPredictor:
             return np.full(len(action_lines), 1.0 / len(action_lines))
         return best_probabilities(*self.beliefs(shared_line, action_lines))
 
+    def _of_new(self, actions: SharedActions, context: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What the shared belief says of actions that are not worth preparing."""
+        places, values = actions.sparse(context)
+        if places.shape[1] <= MOST_SPARSE:
+            return self._belief.of_sparse(places, values)
+        return self._belief.of_rows(dense(places, values))
+
     def _actions(self, lines: tuple[str, ...]) -> "_Actions":
         """What is the same in every decision among these actions. Kept for a few sets of them."""
-        prepared = self._sets.get(lines)
-        if prepared is None:
-            prepared = self._prepared(lines)
+        actions = self._sets.get(lines)
+        if actions is None:
+            actions = self._first(lines)
             while len(self._sets) >= MOST_SETS:
                 self._sets.pop(next(iter(self._sets)), None)
-            self._sets[lines] = prepared
-        return prepared
+            self._sets[lines] = actions
+        elif actions.new:  # a set that comes twice is worth preparing; features of one call are not
+            known = actions.known
+            if isinstance(known, SharedActions):
+                known = Prepared.of_shared(self._belief, known) or known
+            actions = self._sets[lines] = actions._replace(known=known, new=False)
+        return actions
 
-    def _prepared(self, lines: tuple[str, ...]) -> "_Actions":
+    def _first(self, lines: tuple[str, ...]) -> "_Actions":
         scaled = [self._encoder.action_line(line) for line in lines] if self._scorer is not None else []
         if self._name == "shared":
-            return _Actions(self._encoder.shared(lines), scaled)
+            return _Actions(self._encoder.shared(lines), scaled, True)
         blocks = np.array([self._encoder.block(line) for line in lines], dtype=np.int64)
-        return _Actions(self._belief.among(blocks), scaled)
+        return _Actions(Prepared.of_blocks(self._belief, blocks), scaled, False)
 
 
 class _Actions(NamedTuple):
-    """A set of actions, prepared for decisions among them."""
+    """A set of actions, for decisions among them."""
 
-    known: (
-        SharedActions | tuple[Belief, NDArray[np.int64]]
-    )  # or a belief of their blocks, and each action's place in it
+    known: SharedActions | Prepared
     lines: list[str]  # scaled, where a regression reads them
+    new: bool  # it came once so far

@@ -18,11 +18,10 @@ from typing import Final
 from bandits import slates, vw_model
 from bandits.distribution import FloatArray
 from bandits.examples import Example, TrainingDataError, checked
-from bandits.learner.columns import LINES, Columns
+from bandits.learner.columns import LINES, Columns, text_of
 from bandits.learner.feature_stats import LogStats
 from bandits.learner.scaling import Scaler
 from bandits.learner.stats_file import stats_from_bytes, stats_to_bytes
-from bandits.learner.tokens import read_line
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy
 
@@ -122,11 +121,11 @@ class _Lines:
         self.action = lru_cache(LINES)(self._action)
 
     def context(self, line: str) -> str:
-        return " ".join(["shared |c", *self._contexts.words(read_line(line))])
+        return text_of(self._contexts.read(line), "shared |c")
 
     def _action(self, line: str) -> str:
         parts = _parts(line, self._policy)
-        return " ".join(" ".join(["|a", *self._actions.words(read_line(part))]) for part in parts)
+        return " ".join(text_of(self._actions.read(part), "|a") for part in parts)
 
 
 def _parts(line: str, policy: BanditPolicy) -> Sequence[str]:

@@ -60,11 +60,13 @@ class Rule(NamedTuple):
 
     def scaled(self, value: float) -> float:
         """The number in [-5, 5]; 0 for kinds without a column."""
-        if not self.used:
+        kind, mean, spread, middle, unit, _ = self  # every decision comes here for each of its numbers
+        if kind == "heavy_tailed":
+            value = math.asinh((value - middle) / unit)
+        elif kind != "standard":
             return 0.0
-        if self.kind == "heavy_tailed":
-            value = math.asinh((value - self.middle) / self.unit)
-        return min(max((value - self.mean) / self.spread, -CLIP), CLIP)
+        scaled = (value - mean) / spread
+        return scaled if -CLIP <= scaled <= CLIP else math.copysign(CLIP, scaled)
 
 
 class Note(NamedTuple):

@@ -75,10 +75,13 @@ def _integrate(mean: FloatArray, deviation: FloatArray, lowest: float) -> FloatA
     """
     reach = REACH * deviation
     begin, ends = max(*(mean - reach).tolist(), lowest), mean + reach
-    if min(ends.tolist()) > begin:
+    reaching = [action for action, end in enumerate(ends.tolist()) if end > begin]
+    if len(reaching) == mean.size:
         return _over_grid(mean, deviation, ends, begin)
-    chances, reaching = np.zeros(mean.size), ends > begin
-    if reaching.any():
+    chances = np.zeros(mean.size)
+    if len(reaching) == 1 and lowest == -math.inf:  # no other matters: no integral is needed
+        chances[reaching] = 1.0
+    elif reaching:
         chances[reaching] = _over_grid(mean[reaching], deviation[reaching], ends[reaching], begin)
     return chances
 

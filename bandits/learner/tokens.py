@@ -22,8 +22,8 @@ def read_line(line: str) -> Tokens:
     numbers: dict[str, float] = {}
     words = []
     for token in body[2:].split(" "):
-        name, colon, value = token.partition(":")
-        if colon:
+        if ":" in token:
+            name, _, value = token.partition(":")
             numbers[name] = numbers.get(name, 0.0) + float(value)
         elif token:
             words.append(token)

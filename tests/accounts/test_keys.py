@@ -8,7 +8,9 @@ import pytest
 from app.accounts.keys import SCOPES, revoke_key
 from app.foundation.serving import PUBLIC
 from app.web.app import create_app
-from tests.service import Client, Web, engine_of, make_key, query, runtime_of, settings, wait_for
+from tests.service import BOTH_FRONTS, Client, Web, engine_of, make_key, query, runtime_of, settings, wait_for
+
+FRONTS = BOTH_FRONTS
 
 CALLS: list[tuple[str, str, str]] = [
     ("decide", "POST", "/v1/decide"),

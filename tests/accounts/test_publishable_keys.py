@@ -8,7 +8,9 @@ import pytest
 from app.accounts import unit_tokens
 from app.accounts.keys import create_key
 from app.foundation.errors import Forbidden, Unprocessable
-from tests.service import SECRET, Client, Web, engine_of
+from tests.service import BOTH_FRONTS, SECRET, Client, Web, engine_of
+
+FRONTS = BOTH_FRONTS
 
 SHOP = "https://shop.example"
 

@@ -1,4 +1,4 @@
-"""The memory that predictors say they take is what they take, and later ones get it. In a process of its own: others leave holes."""
+"""The memory that predictors say they take is what they take, and later ones get it. In a process of its own."""
 
 import json
 import subprocess

@@ -201,6 +201,14 @@ def test_actions_that_are_not_combinations_are_refused() -> None:
         slates.joint(slates.table_of([slates.parts_of(LINES[0])]), [[1.0]], 0.05)
 
 
+def test_the_default_for_slates_scales_its_features_and_a_named_algorithm_only_when_told() -> None:
+    default = parse_policy({"type": "bandit", "slates": True})
+    assert isinstance(default, BanditPolicy) and (default.algorithm, default.scaling) == ("squarecb", True)
+    named = parse_policy({"type": "bandit", "slates": True, "algorithm": "squarecb"})
+    assert isinstance(named, BanditPolicy) and not named.scaling
+    assert parse_policy(policy_to_json(default)) == default
+
+
 def test_a_policy_states_whether_it_fills_slots() -> None:
     given = {"type": "bandit", "algorithm": "softmax", "slates": True}
     parsed = parse_policy(given)
@@ -209,7 +217,8 @@ def test_a_policy_states_whether_it_fills_slots() -> None:
     assert parse_policy(policy_to_json(parsed)) == parsed
     assert "slates" not in policy_to_json(BanditPolicy("softmax", {}))
     assert "slates" not in policy_to_json(UniformPolicy())
-    with pytest.raises(PolicyError, match="policy_no_slates"):
-        parse_policy(given | {"algorithm": "cover"})
+    for algorithm in ("cover", "auto", "thompson"):
+        with pytest.raises(PolicyError, match="policy_no_slates"):
+            parse_policy(given | {"algorithm": algorithm})
     with pytest.raises(PolicyError, match="not_true_or_false"):
         parse_policy(given | {"slates": "yes"})

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from app.deciding.api.answers import DecideAnswer, DecideBatchAnswer
+from app.deciding.requests import DecideRequest, identify
 from app.learning.api.answers import ActivationAnswer
-from tests.service import Client, bandit, query
+from tests.service import BOTH_FRONTS, Client, bandit, query
+
+FRONTS = BOTH_FRONTS
 
 EXPERIMENT = "decide"
 
@@ -202,3 +205,29 @@ def test_a_fixed_arm_takes_its_action_or_decides_uniformly_if_that_is_excluded(c
     decided = _decided(client.decide("fixed"))
     assert (decided["action"]["id"], decided["propensity"]) == ("b", 1.0)
     assert _decided(client.decide("fixed", excluded_actions=["b"]))["propensity"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": 1.0}, {"a": 1}, True),
+        ({"a": -0.0, "b": [2.0]}, {"b": [2], "a": 0}, True),
+        ({"a": {"b": 3.0}}, {"a": {"b": 3}}, True),
+        ({"a": 1.5}, {"a": 1}, False),
+        ({"a": 1e300}, {"a": 10**15}, False),
+        ({"a": "1.0,"}, {"a": "1,"}, False),
+        ({"a": ["1.0]", 4.0]}, {"a": ["1.0]", 4]}, True),
+    ],
+)
+def test_whole_numbers_hash_alike_however_they_are_written(one: Any, other: Any, same: bool) -> None:
+    request = DecideRequest(experiment="e", unit_id="u", decision_id="d")
+    first, second = (identify(request, {"context": context}).body_hash for context in (one, other))
+    assert (first == second) is same
+
+
+def test_only_an_id_that_the_caller_chose_has_a_hash(client: Client, database_url: str) -> None:
+    ids = [_decided(client.decide(EXPERIMENT, **own))["decision_id"] for own in ({"decision_id": "mine"}, {})]
+    hashes = [query(database_url, "SELECT body_hash FROM decisions WHERE id = %s", name)[0][0] for name in ids]
+    assert [len(text) for text in hashes] == [64, 0]
+    again = client.decide(EXPERIMENT, decision_id=ids[1])
+    assert (again.status, again.body["code"]) == (409, "decision_id_reused")

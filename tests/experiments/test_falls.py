@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from experiments.monitoring import falls
 from experiments.monitoring.falls import BETS, Watch
@@ -56,7 +57,8 @@ def test_a_call_of_many_observations_is_many_calls_of_one_while_the_level_stays(
 
 def test_a_watch_survives_json() -> None:
     watch = filled(np.random.default_rng(3).random(3000))
-    assert Watch.read(json.loads(json.dumps(watch._asdict()))) == watch
+    stored = TypeAdapter(Watch)
+    assert stored.validate_python(json.loads(stored.dump_json(watch))) == watch
 
 
 @pytest.mark.parametrize(
@@ -108,16 +110,23 @@ def test_the_mean_time_between_false_alarms_is_at_least_the_threshold() -> None:
     assert np.mean(times) > threshold - 3 * error
 
 
-def test_a_constant_that_falls_is_noticed_at_once() -> None:
-    seen = falls.observe(filled(np.ones(2000)), np.zeros(60), np.arange(60.0), most=1.0)
-    assert seen.level is None or seen.watch.strength >= THRESHOLD
+@pytest.mark.parametrize("margin", [0.1, 0.5])
+def test_a_constant_that_falls_is_noticed_at_once(margin: float) -> None:
+    seen = falls.observe(filled(np.ones(2000)), np.zeros(60), np.arange(60.0), most=1.0, margin=margin)
+    assert seen.level is not None and seen.watch.strength >= THRESHOLD
 
 
 def test_a_margin_is_no_fall() -> None:
     rng = np.random.default_rng(7)
-    watch, values = filled((rng.random(20_000) < 0.5) * 1.0), (rng.random(5000) < 0.44) * 1.0
-    assert falls.observe(watch, values, np.arange(5000.0), margin=0.2, most=1.0).watch.strength < 1000
-    assert falls.observe(watch, values, np.arange(5000.0), margin=0.02, most=1.0).watch.strength > THRESHOLD
+    watch, values = filled((rng.random(20_000) < 0.5) * 1.0), (rng.random(8000) < 0.44) * 1.0
+    assert falls.observe(watch, values, np.arange(8000.0), margin=0.2, most=1.0).watch.strength < 1000
+    assert falls.observe(watch, values, np.arange(8000.0), margin=0.02, most=1.0).watch.strength > THRESHOLD
+
+
+def test_nothing_observed_changes_nothing() -> None:
+    watch = filled(np.random.default_rng(9).random(1000))
+    seen = falls.observe(watch, [], [])
+    assert seen.watch._replace(recent=watch.recent, known=watch.known) == watch and len(seen.strength) == 0
 
 
 def test_after_an_alarm_the_past_is_another_world() -> None:

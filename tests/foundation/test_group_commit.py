@@ -1,5 +1,6 @@
 """Group commit: few commits for many callers, a deadline for each, and no decision that nobody was shown."""
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -17,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from app.foundation.errors import TooManyRequests, Unavailable, Unprocessable
 from app.foundation.group_commit import GroupCommit
 from app.foundation.running.jobs import Handler
+from app.web.front.waiting import Waiting
 from tests.service import Loop, bandit, query, runtime_of, settings, wait_for
 
 
@@ -311,3 +313,35 @@ def test_a_connection_that_breaks_in_use_is_not_lost_to_the_pool(loop: Loop) -> 
             connection.exec_driver_sql("SELECT 1")  # the broken connection fails here
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+
+
+def test_calls_of_one_turn_of_the_loop_share_a_commit(database_url: str) -> None:
+    recorder, batches = _Recorder(), list[int]()
+    with runtime_of(database_url) as runtime:
+        commit = GroupCommit(runtime.engine, runtime.log_writer._autocommit, runtime.settings, batches.append)
+        commit.start()
+
+        async def call(waiting: Waiting, name: str) -> Any:
+            return await waiting.take(commit.stored(recorder.handler, [name]), time.monotonic() + 20)
+
+        async def calls() -> list[Any]:
+            waiting = Waiting(asyncio.get_running_loop(), commit)
+            answers = await asyncio.gather(*(call(waiting, f"turn-{n}") for n in range(20)))
+            waiting.close()
+            return answers
+
+        assert asyncio.run(calls()) == [[f"turn-{n}"] for n in range(20)]
+        commit.stop()
+    assert batches == [20]
+
+
+def test_a_call_that_the_writer_refuses_is_told_at_once(database_url: str) -> None:
+    with runtime_of(database_url, LOOPWISE_QUEUE_ROWS="8") as runtime:
+        commit = GroupCommit(runtime.engine, runtime.log_writer._autocommit, runtime.settings, lambda _: None)
+
+        async def call() -> Any:
+            waiting = Waiting(asyncio.get_running_loop(), commit)
+            return await waiting.take(commit.stored(_Recorder().handler, ["x"] * 9), time.monotonic() + 20)
+
+        with pytest.raises(TooManyRequests):
+            asyncio.run(call())

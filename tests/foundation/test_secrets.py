@@ -27,6 +27,7 @@ DIGESTS = {
     Purpose.DECISION_SEAL: "41b89894b03dc590",
     Purpose.DEVICE: "cb7f1ae7e918fa0a",
     Purpose.ERASED_UNIT: "79de13df48107de0",
+    Purpose.LOG_CHAIN: "61958200784b5efc",
     Purpose.FIRING: "a7ee103138898d04",
     Purpose.RECEIPT: "c0e6af5ad6535a8b",
     Purpose.RETRY_PAUSE: "6b6d22508b3adcfd",

@@ -1,5 +1,6 @@
 """Settings: a value that cannot be meant is refused with what to give instead, and a secret is never repeated."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.commands.main import main
+from app.foundation import setting_kinds
 from app.foundation.settings import SETTINGS, SettingError, from_environment, signing
 from app.web.app import create_app
 from tests.service import SECRET
@@ -118,3 +120,17 @@ def test_up_refuses_a_key_file_that_holds_none(text: str, tmp_path: Path) -> Non
     assert ended.returncode == 2
     assert ended.stderr.startswith("Error: LOOPWISE_SECRET_KEY")
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores", "processes"), [("max", 4, 2), ("3000000000", 2, 2), ("1500000000", 4, 1), ("max", 1, 1)]
+)
+def test_two_web_processes_are_the_default_where_cores_and_memory_bear_them(
+    limit: str, cores: int, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(tmp_path, "memory.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(setting_kinds, "CGROUP_LIMITS", (str(tmp_path / "none"), str(tmp_path / "memory.max")))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 4_000_000)
+    assert from_environment({}).web_processes == processes
+    assert from_environment({"LOOPWISE_WEB_PROCESSES": "3"}).web_processes == 3

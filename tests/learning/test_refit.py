@@ -232,3 +232,27 @@ def test_a_person_pins_what_decides_and_gives_the_choice_back(loop: Loop) -> Non
 def _changes(loop: Loop, experiment_id: int) -> list[Change]:
     with transaction(loop.runtime.engine) as connection:
         return changes.newest(connection, experiment_id=experiment_id, most=50)
+
+
+def test_lists_are_learned_refitted_and_recomputed_position_by_position(loop: Loop) -> None:
+    made, chance = loop.make("shelves", arms=AUTO, actions=[{"id": name} for name in "abcd"]), random.Random(3)
+    for _ in range(3):
+        bodies = [{"unit_id": f"r{n}", "context": {"age": chance.gauss(40, 12)}, "slots": 2} for n in range(80)]
+        lists = loop.decide("shelves", bodies)
+        pays = ["cd" if body["context"]["age"] > 40 else "ab" for body in bodies]
+        loop.reward(
+            [
+                {"decision_id": position["decision_id"], "value": float(position["action"]["id"] in good)}
+                for answer, good in zip(lists, pays, strict=True)
+                for position in answer["positions"]
+            ]
+        )
+        loop.close_windows(made)
+        loop.train(made)
+        again(loop, made)
+    found = loop.decide("shelves", [{"unit_id": f"new{n}", "context": {"age": 60.0}, "slots": 2} for n in range(20)])
+    chosen = [position["action"]["id"] for answer in found for position in answer["positions"]]
+    assert sum(name in "cd" for name in chosen) > 25
+    assert [version["kind"] for version in versions(loop, "shelves")].count("refit") >= 2
+    report = loop.audit("shelves")
+    assert report.ok and report.decisions == 2 * (3 * 80 + 20)

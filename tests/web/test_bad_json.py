@@ -9,7 +9,9 @@ import pytest
 from app.foundation.api.problem_schema import Problem
 from app.foundation.api.problems import HTTP_CODES
 from app.foundation.errors import CODES
-from tests.service import Answer, Client, bandit, counts
+from tests.service import BOTH_FRONTS, Answer, Client, bandit, counts
+
+FRONTS = BOTH_FRONTS
 
 _DEEP = b'{"experiment": "json", "unit_id": "u", "context": {"x": ' + b"[" * 31 + b"1" + b"]" * 31 + b"}}"
 _DEEP_ENOUGH = b'{"experiment": "json", "unit_id": "u", "context": {"x": ' + b"[" * 30 + b"1" + b"]" * 30 + b"}}"

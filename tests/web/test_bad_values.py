@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from app.foundation.api.problem_schema import Problem
-from tests.service import Answer, Client, bandit, counts, definition
+from tests.service import BOTH_FRONTS, Answer, Client, bandit, counts, definition
+
+FRONTS = BOTH_FRONTS
 
 EXPERIMENT = "values"
 

@@ -3,15 +3,18 @@
 import contextlib
 import http.client
 import os
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import psycopg2
 import pytest
 
+from app.web.front.front import MOST_INSIDE
 from tests.service import Client, Web, bandit, descendants, make_key, query, running_web, wait_for
 
 HALF = b'{"experiment": "front", '
@@ -79,6 +82,41 @@ def test_thousands_of_idle_connections_stop_nobody(front: Web, caller: Client) -
         assert caller.decide("front").status == 201
 
 
+def test_slow_bodies_take_no_places_of_calls_that_are_worked_on(front: Web, caller: Client) -> None:
+    with contextlib.ExitStack() as open_ones:
+        slow = [open_ones.enter_context(_begun(front.port, "/v1/decide", caller.key)) for _ in range(MOST_INSIDE + 50)]
+        wait_for(lambda: caller.decide("front").status == 201, 20, "a decision beside slow bodies")
+        assert len(select.select(slow, [], [], 0)[0]) < len(slow)  # they still wait
+
+
+def test_more_calls_at_once_than_can_be_answered_in_time_are_refused_at_once(
+    front: Web, caller: Client, database_url: str
+) -> None:
+    body = b'{"experiment":"front","unit_id":"u"}'
+    head = f"POST /v1/decide HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {caller.key}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with _locked(database_url), contextlib.ExitStack() as open_ones:
+        calls = []
+        for _ in range(MOST_INSIDE + 40):
+            calls.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", front.port), 20)))
+            calls[-1].sendall(request)
+        told = [_answer(call) for call in calls]
+        assert {status for status, _ in told} == {503}
+        assert sum(b'"overloaded"' in answer for _, answer in told) >= 40
+    wait_for(lambda: caller.decide("front").status == 201, 20, "recovery")
+    metrics = front.client(caller.key).get("/metrics").raw.decode()
+    assert 'loopwise_http_requests_total{endpoint="apps.decide",status="503"}' in metrics
+
+
+def test_the_loop_answers_preflights_and_never_lets_a_strange_page_call(front: Web, database_url: str) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Origin": "https://evil.example"}
+    answer = front.client().call("OPTIONS", "/v1/decide", **asked)
+    assert (answer.status, answer.raw, answer.headers["Access-Control-Allow-Origin"]) == (204, b"", None)
+    assert answer.headers["X-Request-Id"] and answer.headers["X-Content-Type-Options"] == "nosniff"
+    metrics = front.client(make_key(database_url)).get("/metrics").raw.decode()
+    assert 'loopwise_http_requests_total{endpoint="preflight",status="204"}' in metrics
+
+
 @contextlib.contextmanager
 def _locked(database_url: str) -> Iterator[None]:
     connection = psycopg2.connect(database_url)
@@ -134,6 +172,11 @@ def test_a_decision_whose_caller_has_hung_up_does_not_count(front: Web, caller: 
     assert (again.status, query(database_url, state)) == (200, [("active",)])
 
 
+def _all_new(parent: int, before: set[int]) -> bool:
+    now = set(descendants(parent))
+    return len(now) == 2 and not now & before
+
+
 def test_no_connection_is_refused_while_web_processes_die_and_are_replaced(database_url: str) -> None:
     """Requests that were inside a killed process are lost; nobody else notices more than a wait, or one request sent again.
 
@@ -164,10 +207,11 @@ def test_no_connection_is_refused_while_web_processes_die_and_are_replaced(datab
         for thread in threads:
             thread.start()
         assert server.process is not None
-        before = set(descendants(server.process.pid))
-        server.process.send_signal(signal.SIGHUP)
         parent = server.process.pid
-        wait_for(lambda: len(now := set(descendants(parent))) == 2 and not now & before, 40, "other processes")
+        for _ in range(3):
+            before = set(descendants(parent))
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(partial(_all_new, parent, before), 40, "other processes")
         assert (refused, lost) == ([], [])
         os.kill(descendants(parent)[0], signal.SIGKILL)
         wait_for(lambda: client.get("/healthz").status == 200, 20)

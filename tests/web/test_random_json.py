@@ -1,18 +1,20 @@
 """Random JSON at every route that takes a body: a documented status, the one error shape, never a 5xx."""
 
-from collections.abc import Iterator
-from typing import Any
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings, strategies
 
 from app.foundation.api.problem_schema import Problem
 from app.web.app import create_app
-from tests.service import Loop, bandit, counts, make_key, runtime_of
+from tests.service import BOTH_FRONTS, Loop, bandit, counts, make_key, running_web, runtime_of
 from tests.service import settings as settings_of
 
+FRONTS = BOTH_FRONTS
 TEXT = strategies.text(strategies.characters(), max_size=12)
 NUMBERS = strategies.integers() | strategies.floats(allow_nan=True, allow_infinity=True)
 JSON = strategies.recursive(
@@ -76,63 +78,80 @@ FAST = settings(
 )
 
 
+class App(NamedTuple):
+    """One front, however it is asked."""
+
+    post: Callable[[str, bytes], tuple[int, str, bytes]]  # returns status, content type and body
+    url: str
+
+
 @pytest.fixture(scope="module")
-def app(database_url: str) -> Iterator[tuple[FlaskClient, dict[str, str], str]]:
+def app(database_url: str, front_kind: str) -> Iterator[App]:
     with runtime_of(database_url) as runtime:
         loop = Loop(runtime, database_url)
         loop.make("random", arms=bandit())
         loop.decide("random", [{"decision_id": "known"}])
-        headers = {"Authorization": f"Bearer {make_key(database_url)}"}
-        yield create_app(settings_of(database_url), runtime).test_client(), headers, database_url
+        key = make_key(database_url)
+        if front_kind == "flask":
+            headers = {"Authorization": f"Bearer {key}"}
+            client = create_app(settings_of(database_url), runtime).test_client()
+
+            def post(path: str, body: bytes) -> tuple[int, str, bytes]:
+                answer = client.post(path, data=body, headers=headers)
+                return answer.status_code, str(answer.content_type), answer.data
+
+            yield App(post, database_url)
+            return
+        with running_web(database_url) as web:
+            served = web.client(key)
+
+            def call(path: str, body: bytes) -> tuple[int, str, bytes]:
+                answer = served.post(path, body)
+                return answer.status, str(answer.headers["Content-Type"]), answer.raw
+
+            yield App(call, database_url)
 
 
-def _send(app: Any, path: str, document: Any) -> int:
+def _send(app: App, path: str, document: Any) -> int:
     """Written with NaN, Infinity, big integers and lone surrogates as Python's lenient writer writes them."""
-    import json
-
-    client, headers, url = app
-    before = counts(url)
-    answer = client.post(path, data=json.dumps(document).encode(), headers=headers)
-    if answer.status_code >= 400:
-        assert answer.content_type == "application/problem+json"
-        Problem.model_validate(orjson.loads(answer.data), strict=True)
-        assert answer.status_code in (400, 404, 409, 422), answer.data
-        assert counts(url) == before
-    return int(answer.status_code)
+    before = counts(app.url)
+    status, content_type, body = app.post(path, json.dumps(document).encode())
+    if status >= 400:
+        assert content_type == "application/problem+json"
+        Problem.model_validate(orjson.loads(body), strict=True)
+        assert status in (400, 404, 409, 422), body
+        assert counts(app.url) == before
+    return status
 
 
 @FAST
 @given(document=DECIDE | JSON)
-def test_random_decides(app: Any, document: Any) -> None:
+def test_random_decides(app: App, document: Any) -> None:
     assert _send(app, "/v1/decide", document) in (200, 201, 400, 404, 409, 422)
 
 
 @FAST
 @given(document=REWARD | JSON)
-def test_random_rewards(app: Any, document: Any) -> None:
+def test_random_rewards(app: App, document: Any) -> None:
     assert _send(app, "/v1/reward", document) in (200, 201, 400, 404, 409, 422)
 
 
 @FAST
 @given(document=strategies.lists(DECIDE | REWARD, max_size=3))
-def test_random_batches(app: Any, document: Any) -> None:
+def test_random_batches(app: App, document: Any) -> None:
     _send(app, "/v1/decide/batch", {"decisions": document})
     _send(app, "/v1/rewards/batch", {"rewards": document})
 
 
 @FAST
 @given(body=strategies.binary(max_size=60))
-def test_random_bytes(app: Any, body: bytes) -> None:
-    client, headers, _ = app
-    assert client.post("/v1/decide", data=body, headers=headers).status_code in (400, 422)
+def test_random_bytes(app: App, body: bytes) -> None:
+    assert app.post("/v1/decide", body)[0] in (400, 422)
 
 
 @FAST
 @given(context=strategies.dictionaries(TEXT, TEXT | strategies.integers(-1000, 1000), max_size=5))
-def test_a_repeated_decide_gets_the_same_answer(app: Any, context: dict[str, Any]) -> None:
-    import uuid
-
-    client, headers, _ = app
+def test_a_repeated_decide_gets_the_same_answer(app: App, context: dict[str, Any]) -> None:
     try:
         body = orjson.dumps(
             {"experiment": "random", "unit_id": "u", "decision_id": uuid.uuid4().hex, "context": context}
@@ -141,18 +160,18 @@ def test_a_repeated_decide_gets_the_same_answer(app: Any, context: dict[str, Any
         return  # half of a surrogate pair: no text
     if b"\\u0000" in body:
         return
-    first, second = (client.post("/v1/decide", data=body, headers=headers) for _ in range(2))
-    assert (first.status_code, second.status_code, second.data) == (201, 200, first.data)
+    (first, _, answer), again = app.post("/v1/decide", body), app.post("/v1/decide", body)
+    assert (first, again[0], again[2]) == (201, 200, answer)
 
 
 @FAST
 @given(document=EVENT | strategies.fixed_dictionaries({"events": strategies.lists(EVENT, max_size=3)}) | JSON)
-def test_random_events(app: Any, document: Any) -> None:
+def test_random_events(app: App, document: Any) -> None:
     assert _send(app, "/v1/events", document) in (200, 201, 400, 409, 422)
 
 
 @FAST
 @given(document=TRIGGER | JSON)
-def test_random_triggers(app: Any, document: Any) -> None:
+def test_random_triggers(app: App, document: Any) -> None:
     assert _send(app, "/v1/triggers/dry-run", document) in (200, 400, 422)
     assert _send(app, "/v1/triggers", document) in (400, 422)  # the experiment has no message

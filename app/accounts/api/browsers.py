@@ -1,15 +1,19 @@
 """Calls from web pages of other origins: the allowed origins and the headers for them (CORS, in the fetch standard)."""
 
+from collections.abc import Iterable
+
 from flask import Flask, Response, g, request
 
 from app.accounts import unit_tokens
 from app.accounts.keys import Caller
 from app.accounts.serving import key_directory
+from app.accounts.store.keys import StoredKey
 from app.foundation.errors import Forbidden
 from app.foundation.serving import process
 
 TOKEN_HEADER = "Loopwise-Unit-Token"  # noqa: S105 - a name
 HEADERS = f"Authorization, Content-Type, Last-Event-ID, {TOKEN_HEADER}"
+ASKED_METHOD = "access-control-request-method"  # only preflights have this header
 PREFLIGHT_S = 600
 
 
@@ -48,19 +52,24 @@ def allowing(origin: str) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
 
 
-def _preflight() -> Response | None:
-    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
-        return None
-    origin, headers = request.headers.get("Origin", ""), {"Vary": "Origin"}
-    keys = key_directory().known_keys().values()
-    if any(origin in (key.origins or ()) and key.revoked_at is None for key in keys):
+def preflight(known: Iterable[StoredKey], origin: str) -> dict[str, str]:
+    """The headers that answer a browser's question whether pages of an origin may call: if any key was made for them."""
+    headers = {"Vary": "Origin"}
+    if any(origin in (key.origins or ()) and key.revoked_at is None for key in known):
         headers |= {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": "GET, POST",
             "Access-Control-Allow-Headers": HEADERS,
             "Access-Control-Max-Age": str(PREFLIGHT_S),
         }
-    return Response(status=204, headers=headers)
+    return headers
+
+
+def _preflight() -> Response | None:
+    if request.method != "OPTIONS" or ASKED_METHOD not in request.headers:
+        return None
+    known = key_directory().known_keys().values()
+    return Response(status=204, headers=preflight(known, request.headers.get("Origin", "")))
 
 
 def _allow(response: Response) -> Response:

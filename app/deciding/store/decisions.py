@@ -186,18 +186,17 @@ def activate(connection: Connection, decision_id: str, *, from_states: list[str]
 _CONFIRM = text(
     """
     UPDATE decisions SET confirmed = true
-    WHERE id = :id AND decided_at > clock_timestamp() - interval '1 minute' RETURNING state
+    WHERE id = ANY(:ids) AND decided_at > clock_timestamp() - interval '1 minute' RETURNING id, state
     """
 )
 
 
-def confirm(connection: Connection, decision_id: str) -> str | None:
-    """Protect a decision whose caller retried and gets the answer from a pending ``mark_unanswered``.
+def confirm(connection: Connection, ids: list[str]) -> dict[str, str]:
+    """Protect decisions whose caller retried and gets the answer from a pending ``mark_unanswered``.
 
-    :returns: the state; None if the decision is so old that no mark can be pending.
+    :returns: the states by id; without decisions that are so old that no mark can be pending.
     """
-    state: str | None = connection.execute(_CONFIRM, {"id": decision_id}).scalar_one_or_none()
-    return state
+    return {row.id: row.state for row in connection.execute(_CONFIRM, {"ids": ids})}
 
 
 _UNANSWERED = text(

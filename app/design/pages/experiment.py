@@ -21,6 +21,7 @@ TABS = (
     ("feedback", "Feedback"),
     ("off_policy", "Off-policy"),
     ("policy", "Policy"),
+    ("guardian", "Health"),
     ("decisions", "Decisions"),
     ("log", "Log"),
     ("integration", "Integration"),

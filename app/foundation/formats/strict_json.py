@@ -13,6 +13,7 @@ import orjson
 from app.foundation.errors import BadRequest
 from app.foundation.fields import JsonObject
 
+_NESTS = (dict, list)
 MAX_TYPED_DEPTH = 24  # the whole definition nests a little deeper
 
 
@@ -84,10 +85,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
 
 
 def _depth(document: object) -> int:
-    level, depth = [document], 0
+    level: list[Any] = [document]
+    depth = 0
     while level:
-        nested = [item for item in level if isinstance(item, dict | list)]
-        level = [value for item in nested for value in (item.values() if isinstance(item, dict) else item)]
+        nested = [item for item in level if type(item) in _NESTS]
+        level = [value for item in nested for value in (item.values() if type(item) is dict else item)]
         depth += bool(nested)
     return depth
 

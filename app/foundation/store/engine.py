@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import orjson
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Connection, Engine, Row, create_engine, exc
+from sqlalchemy import Connection, Engine, Row, create_engine, event, exc
 from sqlalchemy.engine import make_url
 
 from app.foundation.errors import Unavailable
@@ -66,24 +67,39 @@ def create(
         )
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     timeout_ms = int(statement_timeout_s * 1000)
-    options = (
-        f"-c statement_timeout={timeout_ms} -c lock_timeout={min(timeout_ms, 10_000)} "
-        f"-c idle_in_transaction_session_timeout={max(timeout_ms * 5, 30_000)} -c timezone=UTC"
-    )
-    return create_engine(
+    session = {
+        "statement_timeout": timeout_ms,
+        "lock_timeout": min(timeout_ms, 10_000),
+        "idle_in_transaction_session_timeout": max(timeout_ms * 5, 30_000),
+        "timezone": "UTC",
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in session.items())
+    limits = {} if settings.pgbouncer else {"options": options}
+    engine = create_engine(
         url,
         pool_size=pool_size or settings.pool_size,
         max_overflow=0,
         pool_timeout=settings.decide_deadline_s,
         pool_use_lifo=True,
         pool_pre_ping=ping,
-        isolation_level="AUTOCOMMIT" if autocommit else None,
+        isolation_level="AUTOCOMMIT" if autocommit and not settings.pgbouncer else None,
         execution_options={CHAIN_KEY: settings.secret_key and derive(settings.secret_key, Purpose.LOG_CHAIN)},
         hide_parameters=True,  # an error's text goes to the log, which keeps nothing about people
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
-        connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
+        connect_args={**limits, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
     )
+    if settings.pgbouncer:  # another client may get the server's session after each transaction
+        event.listen(
+            engine,
+            "begin",
+            partial(_limit, "; ".join(f"SET LOCAL {name} = {value}" for name, value in session.items())),
+        )
+    return engine
+
+
+def _limit(statements: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statements)
 
 
 def install_wait_deadline(default_wait_s: float) -> None:
@@ -173,10 +189,13 @@ def unavailable() -> Unavailable:
     return Unavailable("database_unavailable", detail, retry_after_s=_soon_s())
 
 
-def overloaded() -> Unavailable:
-    """The answer to what could not be done in time."""
+def overloaded(wait_s: int | None = None) -> Unavailable:
+    """The answer to what could not be done in time.
+
+    :param wait_s: after how long to try again; drawn when not given.
+    """
     detail = "More is waiting than can be answered in time; nothing was stored. Send the same request again."
-    return Unavailable("overloaded", detail, retry_after_s=_soon_s())
+    return Unavailable("overloaded", detail, retry_after_s=wait_s or _soon_s())
 
 
 def _soon_s() -> int:

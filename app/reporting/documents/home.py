@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from app.foundation.fields import Document
+from app.guardian.documents import WatchSummary
 from app.reporting.documents.activity import ActivitySummary
 from app.reporting.documents.health import HealthSummary
 from app.reporting.documents.results import ResultsSummary
@@ -28,3 +29,4 @@ class Summaries(Document):
     activity: ActivityNow | None = None
     health: HealthSummary | None = None
     audit: AuditSummary | None = None
+    guardian: WatchSummary | None = None

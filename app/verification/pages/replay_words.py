@@ -271,5 +271,5 @@ class ReplayWords:
             ("Configuration", f"version {row.config_version}, {current}"),
             ("Reward window closes", when(row.closes_at)),
             ("Seal", mono.format(row.seal or "none: imported")),
-            ("Hash of the request", mono.format(row.body_hash)),
+            ("Hash of the request", mono.format(row.body_hash or "none: Loopwise made the id")),
         ]

@@ -7,12 +7,15 @@ import asyncio
 import time
 from typing import Final
 
+from granian.rsgi import ProtocolClosed
+
 from app.foundation.api.written import too_large
 from app.foundation.errors import BadRequest, TooSlow
 from app.foundation.store.engine import overloaded
 from app.web.front.rsgi import Proto
 
 LEAST_RATE: Final = 16_384  # bytes a second, once the first seconds are over
+MOMENT_S: Final = 0.1
 SMALL: Final = 65_536  # a body of this size is taken in one piece
 MOST_WAITING_BYTES: Final = 256_000_000  # of the bodies that are being collected
 
@@ -24,6 +27,7 @@ class Bodies:
         """:param first_s: seconds for any body; each ``LEAST_RATE`` bytes have one more."""
         self._first_s = first_s
         self._ends_at: dict[asyncio.Task[object], float] = {}
+        self._came_at: dict[asyncio.Task[object], float] = {}
         self._slow: set[asyncio.Task[object]] = set()
         self._held_bytes = 0
 
@@ -41,21 +45,24 @@ class Bodies:
         if length is not None and length > limit:
             raise too_large(limit)
         task: asyncio.Task[object] = asyncio.current_task()  # type: ignore[assignment]
-        self._ends_at[task] = time.monotonic() + self._first_s
+        self._came_at[task] = now = time.monotonic()
+        self._ends_at[task] = now + self._first_s
         try:
             if length is not None and length <= SMALL:
                 body: bytes = await proto()
                 if len(body) < length:
-                    raise BadRequest("malformed_json", "The connection ended before the body did.")
+                    raise _cut_off()
                 return body
             return await self._pieces(task, proto, limit)
+        except ProtocolClosed:
+            raise _cut_off() from None
         except asyncio.CancelledError:
             if task not in self._slow:
                 raise
             task.uncancel()
             raise TooSlow("body_too_slow", "The body did not arrive in time; send it again.") from None
         finally:
-            del self._ends_at[task]
+            del self._ends_at[task], self._came_at[task]
             self._slow.discard(task)
 
     async def _pieces(self, task: "asyncio.Task[object]", proto: Proto, limit: int) -> bytes:
@@ -74,9 +81,14 @@ class Bodies:
             self._held_bytes -= size
         return b"".join(pieces)
 
-    def look(self, now: float) -> None:
-        """End those whose time is over."""
+    def look(self, now: float) -> int:
+        """End those whose time is over; returns how many have been arriving for longer than a moment."""
         for task, ends_at in self._ends_at.items():
             if ends_at < now and task not in self._slow:
                 self._slow.add(task)
                 task.cancel()
+        return sum(now - came_at > MOMENT_S for came_at in self._came_at.values())
+
+
+def _cut_off() -> BadRequest:
+    return BadRequest("malformed_json", "The connection ended before the body did.")

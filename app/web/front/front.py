@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
@@ -17,14 +18,14 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 from pydantic import ValidationError
 
 from app.accounts.api import auth, browsers
-from app.accounts.api.hot import ROUTES, Answered, Asked
+from app.accounts.api.hot import ROUTES, Answered, Asked, Route
 from app.deciding.runtime import Runtime
-from app.foundation.api.written import JSON, Written, as_bytes, failure, fault
+from app.foundation.api.written import JSON, PERSONALIZER, Written, as_bytes, failure, fault
 from app.foundation.errors import BadRequest, LoopwiseError, TooLarge, TooSlow
 from app.foundation.fields import JsonObject, invalid, pydantic_fields
 from app.foundation.formats import strict_json
 from app.foundation.running import request_ids
-from app.foundation.store.engine import is_outage, overloaded, unavailable
+from app.foundation.store.engine import MOST_RETRY_S, is_outage, overloaded, unavailable
 from app.web import headers as shared
 from app.web.front.behind import Pool, environ_of
 from app.web.front.bodies import Bodies
@@ -34,7 +35,8 @@ from app.web.front.rsgi import Proto, Scope
 from app.web.front.waiting import Waiting
 
 LOOK_S: Final = 0.05
-SHED_LAG_S: Final = 0.25  # a loop that is so late takes no new calls until it has caught up
+SHED_LAG_S: Final = 1.0  # a loop that is so late takes no new calls until it has caught up
+MOST_INSIDE: Final = 256  # calls at once; more would only wait for each other, and none would be answered in time
 GONE_AFTER_S: Final = 0.1  # of an answer that took longer, it is asked whether its caller still waits
 DRAIN_S: Final = 0.5
 HEALTH: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -58,7 +60,10 @@ class Front:
         self._connections = Connections()
         self._peer = _peer_finder(settings.trusted_proxies)
         self._lag_s = 0.0
-        self._late_at = 0.0  # when the loop was late
+        self._inside = 0  # calls that were begun and are not answered yet
+        self._slow = 0  # of them, those whose bodies are slow: they wait for nothing of ours
+        self._refused: Counter[Route] = Counter()  # since the last look
+        self._refusals = [self._refusals_at(path) for path in ("/", PERSONALIZER)]
         self._waiting: Waiting
         self._looking: asyncio.TimerHandle | None = None
 
@@ -82,23 +87,63 @@ class Front:
         self._runtime.stop()
 
     async def __rsgi__(self, scope: Scope, proto: Proto) -> None:
+        method = scope.method
+        if method == "OPTIONS" and browsers.ASKED_METHOD in scope.headers:
+            self._preflight(scope, proto)
+            return
+        found = self._routes.find(_readable(scope.path)) if method == "POST" else None
+        if found is not None and (self._inside - self._slow >= MOST_INSIDE or self._lag_s > SHED_LAG_S):
+            self._refuse(found, scope.path, proto)
+            return
         client = scope.client
         self._connections.begin(client, scope.server)
         try:
-            found = self._routes.find(_readable(scope.path)) if scope.method == "POST" else None
-            if found is not None:
-                await self._call(found, scope, proto)
-            else:
+            if found is None:
                 await self._behind(scope, proto)
+                return
+            self._inside += 1
+            try:
+                await self._call(found, scope, proto)
+            finally:
+                self._inside -= 1
         finally:
             self._connections.end(client)
+
+    def _preflight(self, scope: Scope, proto: Proto) -> None:
+        """Tell a browser whether its page may call, as Flask does."""
+        sent = scope.headers.get
+        request_id = request_ids.begin(sent(request_ids.HEADER.lower()), sent(request_ids.TRACE_HEADER))
+        allowed = browsers.preflight(self._runtime.known_keys().values(), sent("origin") or "")
+        headers = self._shared | {name.lower(): value for name, value in allowed.items()} | {"x-request-id": request_id}
+        if self._connections.ending:
+            headers["connection"] = "close"
+        proto.response_empty(204, list(headers.items()))
+        shared.note(self._settings, "OPTIONS", ("preflight", None), 204, 0.0)
+
+    def _refuse(self, found: Found, path: str, proto: Proto) -> None:
+        """Answer 503 at the least cost: what refusals cost is taken from the calls that are answered."""
+        headers, body = self._refusals[path.startswith(PERSONALIZER)][self._refused.total() % MOST_RETRY_S]
+        proto.response_bytes(503, [*headers, ("connection", "close")] if self._connections.ending else headers, body)
+        self._refused[found.route] += 1
+
+    def _refusals_at(self, path: str) -> list[tuple[list[tuple[str, str]], bytes]]:
+        """The refusals, one for each second after which to come back: not everybody does in the same."""
+        refusals = [failure(overloaded(wait_s), path) for wait_s in range(1, 1 + MOST_RETRY_S)]
+        return [([*self._shared.items(), *written.headers.items()], written.body) for written in refusals]
+
+    def _note_refused(self) -> None:
+        for route, calls in self._refused.items():
+            shared.note_refused(self._settings, "POST", (route.endpoint, route.rule), calls)
+        self._refused.clear()
 
     def _look(self, due: float) -> None:
         """Look after what waits, and note how late the loop is."""
         now = time.monotonic()
         self._lag_s = now - due
-        self._bodies.look(now)
+        self._slow = self._bodies.look(now)
         self._waiting.look(now)
+        if self._refused:
+            self._note_refused()
         self._looking = self._loop.call_later(LOOK_S, self._look, now + LOOK_S)
 
     async def _call(self, found: Found, scope: Scope, proto: Proto) -> None:
@@ -132,8 +177,6 @@ class Front:
         self, found: Found, scope: Scope, proto: Proto, headers: dict[str, str]
     ) -> tuple[Written, Callable[[], None] | None]:
         """:param headers: gets those that a page needs to read the answer, whatever it is."""
-        if self._lag_s > SHED_LAG_S:
-            raise overloaded()
         route, sent = found.route, scope.headers.get
         _refuse_nul(scope)
         deadline_s = self._settings.decide_deadline_s

@@ -18,6 +18,8 @@ from app.foundation.store.engine import begin_request, end_request, overloaded, 
 
 T = TypeVar("T")
 THREADS: Final = 8  # for what blocks in the calls of apps; pages and reports have others
+QUIET_TURNS: Final = 1
+GATHER_S: Final = 0.002  # no job waits longer for others
 MOST_BLOCKED: Final = 64  # calls that wait for one of these threads
 
 
@@ -28,6 +30,7 @@ class Waiting:
         self._loop = loop
         self._writer = writer
         self._jobs: deque[tuple[float, AnyJob]] = deque()  # by their ends, nearly
+        self._new: list[AnyJob] = []  # not yet with the writer
         self._threads = ThreadPoolExecutor(THREADS, "calls")
         self._blocked = 0
 
@@ -52,12 +55,31 @@ class Waiting:
     async def _taken(self, step: Step, ends_at: float) -> Any:
         if type(step) is Store:
             future = self._loop.create_future()
-            job = self._writer.enqueue(Job(step.handler, step.rows, self, future))
+            job = Job(step.handler, step.rows, self, future)
             self._jobs.append((ends_at, job))
+            self._new.append(job)
+            if len(self._new) == 1:
+                self._loop.call_soon(self._hand_over, 0, QUIET_TURNS)
             return await future
         if step is PAUSE:
             return await asyncio.sleep(0)
         return await self._blocking(step.now, ends_at)
+
+    def _hand_over(self, known: int, turns: int) -> None:
+        """Hand new jobs to the writer together, once the loop has had some turns that brought no others.
+
+        A commit costs the writer and PostgreSQL as much as thirty rows, so no burst of calls should begin with a commit of one.
+        """
+        jobs = self._new
+        now = len(jobs)
+        if now > known:
+            turns = QUIET_TURNS
+        if turns and time.monotonic() - jobs[0].came_at < GATHER_S:
+            self._loop.call_soon(self._hand_over, now, turns - 1)
+            return
+        self._new = []
+        self._writer.enqueue(jobs)
+        _resolve([job for job in jobs if job.done])  # the writer has refused them
 
     async def _blocking(self, call: Callable[[], T], ends_at: float) -> T:
         if self._blocked >= MOST_BLOCKED:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bandits.learner.beliefs import RIDGES, Sums
+from bandits.learner.prepared import Prepared
 from bandits.learner.race import LEAD, Race
 
 
@@ -36,7 +37,7 @@ def test_the_spread_is_that_of_the_weights_over_many_logs() -> None:
         truth = random.standard_normal(4)
         sums = Sums.empty(1, 4)
         sums.add(np.zeros(40, dtype=np.int64), x, x @ truth + random.standard_normal(40))
-        mean, variance = sums.belief(1.0).of_row(probe)
+        mean, variance = sums.belief(1.0).of_rows(probe[np.newaxis])
         misses.append((probe @ truth - mean[0]) / np.sqrt(variance[0]))
     assert np.mean(misses) == pytest.approx(0.0, abs=4 / np.sqrt(4000))
     assert np.var(misses) == pytest.approx(1.0, abs=4 * np.sqrt(2 / 4000))
@@ -49,12 +50,12 @@ def test_the_order_of_parts_does_not_matter_and_an_unknown_block_is_the_prior() 
     for part in np.array_split(np.arange(500), 7):
         parts.add(block[part], x[part], y[part])
     assert parts.gram == pytest.approx(whole.gram, rel=1e-12)
-    belief, places = whole.belief(2.0).among(np.array([2, -1, -1, 0]))
-    mean, variance = belief.of_row(x[0])
-    direct, spread = whole.belief(2.0).of_row(x[0])
-    assert mean[places] == pytest.approx([direct[2], 0.0, 0.0, direct[0]])
-    prior = float(x[0] @ x[0]) / whole.belief(2.0).ridge
-    assert variance[places] == pytest.approx([spread[2], prior, prior, spread[0]])
+    belief = whole.belief(2.0)
+    mean, variance = Prepared.of_blocks(belief, np.array([2, -1, -1, 0])).of_row(x[0])
+    direct, spread = Prepared.of_blocks(belief, np.arange(3)).of_row(x[0])
+    assert mean == pytest.approx([direct[2], 0.0, 0.0, direct[0]])
+    prior = float(x[0] @ x[0]) / belief.ridge
+    assert variance == pytest.approx([spread[2], prior, prior, spread[0]])
 
 
 def test_a_challenger_takes_over_only_when_its_lead_is_clear() -> None:

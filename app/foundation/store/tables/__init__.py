@@ -40,7 +40,7 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, latest, reports
+from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
 
 __all__ = [
     "api_keys",
@@ -62,6 +62,7 @@ __all__ = [
     "feedback",
     "feedback_schemas",
     "firings",
+    "incidents",
     "latest",
     "lineages",
     "log_anchors",

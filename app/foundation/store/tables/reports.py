@@ -28,6 +28,21 @@ excluded_units = Table(  # left out of every report of an experiment; their deci
     time_column("excluded_at", now=True),
 )
 
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # value_fell, rewards_lost, behind_fallback
+    time_column("began_at"),  # when the fall most likely began
+    time_column("opened_at", now=True),
+    time_column("closed_at", nullable=True),
+    Column("evidence", JSONB, nullable=False),
+    Column("actions", JSONB, nullable=False),  # [{at, actor, code}], oldest first
+    Index("incidents_experiment", "experiment_id", "id"),
+)
+
 evaluations = Table(
     "evaluations",
     metadata,

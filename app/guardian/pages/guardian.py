@@ -1,0 +1,146 @@
+"""The page Health of an experiment and of the platform: what is watched, the evidence, incidents, and the way back."""
+
+import math
+from typing import NamedTuple
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.accounts.pages.access import page, user
+from app.design.experiment_config import ArmSpec, ExperimentConfig
+from app.design.experiments import get
+from app.design.fallbacks import rule_of, trusted_policy
+from app.design.pages.experiment import experiment_page
+from app.foundation.errors import FieldError
+from app.foundation.fields import invalid
+from app.foundation.pages import charts
+from app.foundation.pages.charts import Figure, Point, Series
+from app.foundation.pages.format import moment, number, percent
+from app.foundation.pages.typed import whole_number
+from app.foundation.serving import process
+from app.guardian import incidents, overview
+from app.guardian.documents import Incident, WatchDocument, WatchedNow
+from bandits.policy import FixedPolicy
+
+STREAMS = {
+    "value": "Reward per decision",
+    "rewarded": "Share of decisions with a reward event",
+    "fallback": "Reward compared with the fallback",
+}
+ACTIONS = {
+    "relearn": "the model is learned again",
+    "fell_back": "the fallback decides",
+    "told": "nothing was changed",
+    "restored": "the learned policy decides again",
+    "closed": "closed",
+    "recovered": "it earns again what it earned",
+}
+
+
+class ArmRule(NamedTuple):
+    """What one learning arm falls back to, in words."""
+
+    key: str
+    words: str
+    fallen_back: bool
+    has_fallback: bool
+
+
+@page("/experiments/<key>/health", "viewer")
+def guardian(key: str) -> str:
+    """What is watched, what happened, what is done about it."""
+    guarded = overview.guarded(process().engine, key)
+    stored = get(process().engine, key)
+    config = ExperimentConfig.model_validate(stored.config)
+    return experiment_page(
+        "guardian.html",
+        key,
+        "guardian",
+        experiment=stored,
+        guarded=guarded,
+        still_open=[incident for incident in guarded.incidents if incident.closed_at is None],
+        watched=[_line(watch) for watch in guarded.watched],
+        figures=_figures(overview.watches(process().engine, key)),
+        rules=[_rule(config, arm) for arm in config.arms if arm.policy["type"] == "bandit"],
+        timeline=_timeline,
+    )
+
+
+@page("/health", "viewer")
+def all_incidents() -> str:
+    """The incidents of every experiment."""
+    found = overview.everywhere(process().engine)
+    return render_template("incidents.html", section="health", incidents=found, timeline=_timeline)
+
+
+@page("/experiments/<key>/health/turn", "editor", ("POST",))
+def turn_arm(key: str) -> ResponseReturnValue:
+    """Let an arm's fallback decide, or what it learned again."""
+    do, arm = request.form.get("do", ""), request.form.get("arm", "")
+    if do not in ("fall_back", "restore"):
+        raise invalid((FieldError("/do", "not_a_choice", {"expected": ["fall_back", "restore"]}),))
+    change = incidents.fall_back if do == "fall_back" else incidents.restore
+    change(process().engine, key, arm, "a person asked for it", user().name)
+    process().refresh()
+    flash(f"The {'fallback' if do == 'fall_back' else 'learned policy'} of {arm} decides now.")
+    return redirect(url_for("admin.guardian", key=key))
+
+
+@page("/experiments/<key>/health/close", "editor", ("POST",))
+def close_incident(key: str) -> ResponseReturnValue:
+    """End an incident."""
+    incidents.close(process().engine, key, whole_number(request.form.get("incident", "")) or 0, user().name)
+    return redirect(url_for("admin.guardian", key=key))
+
+
+def _timeline(incident: Incident) -> list[tuple[str, str]]:
+    """What happened, as times and words."""
+    begun = [(incident.began_at, "it began, most likely"), (incident.opened_at, "noticed")]
+    done = [(action.at, f"{ACTIONS[action.code]} ({action.actor})") for action in incident.actions]
+    return [*begun, *done]
+
+
+def _line(watch: WatchedNow) -> tuple[str, str, str, str, str]:
+    """A row of the table of watches: arm, number, observations, evidence, state."""
+    # Where nothing fell, the evidence is about the number of observations. On a log scale, how much of the way from there?
+    way = math.log(watch.threshold / max(watch.observations, 1))
+    share = math.log(max(watch.strength / max(watch.observations, 1), 1.0)) / way if way > 0 else 0.0
+    evidence = percent(min(share, 1.0), 0) if share > 0 else "none"
+    state = "watched" if watch.armed and watch.level is not None else "learning what is usual"
+    return watch.arm, STREAMS[watch.stream], number(watch.observations), evidence, state
+
+
+def _figures(watches: list[WatchDocument]) -> list[Figure]:
+    """For each arm, what was observed at every look, beside the level that is bet on."""
+    figures = []
+    for watch in watches:
+        if watch.stream != "value" or len(watch.points) < 2:
+            continue
+        times = [(at.timestamp() if (at := moment(point.at)) else 0.0) for point in watch.points]
+        observed = [Point(x, point.mean) for x, point in zip(times, watch.points, strict=True)]
+        levels = [Point(x, point.level) for x, point in zip(times, watch.points, strict=True)]
+        caption = f"{watch.arm}: reward per decision at every look"
+        series = [Series("observed", observed), Series("an incident begins well below", levels)]
+        rows = [
+            [point.at[:19], number(point.mean), number(point.level), number(point.strength, 2)]
+            for point in watch.points
+        ]
+        chart = charts.lines(series, title=caption, unit="reward per decision")
+        head = ["Look", "Observed", "Level that is bet on", "Evidence"]
+        figures.append(Figure(f"watch-{watch.arm}", caption, chart, head, rows, "Each unit counts once a look."))
+    return figures
+
+
+def _rule(config: ExperimentConfig, arm: ArmSpec) -> ArmRule:
+    trusted, rule = trusted_policy(config, arm), rule_of(arm)
+    if trusted is None:
+        words = "It has no fallback, because the control learns, too. Name one in its definition."
+        return ArmRule(arm.key, words, False, False)
+    to = f"always {trusted.action}" if isinstance(trusted, FixedPolicy) else "every action alike"
+    words = (
+        f"Falls back to: {to}, when it earns less by more than {percent(rule.margin, 0)} and learning again does not help. "
+        f"Meanwhile {percent(rule.probe, 0)} of its decisions stay with what it learned, to be measured."
+    )
+    if not rule.act:
+        words = f"Only tells. Its fallback is: {to}."
+    return ArmRule(arm.key, words, arm.fallen_back, True)

@@ -66,13 +66,7 @@ def create(
             "no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server."
         )
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
-    timeout_ms = int(statement_timeout_s * 1000)
-    session = {
-        "statement_timeout": timeout_ms,
-        "lock_timeout": min(timeout_ms, 10_000),
-        "idle_in_transaction_session_timeout": max(timeout_ms * 5, 30_000),
-        "timezone": "UTC",
-    }
+    session = _limits_of(statement_timeout_s)
     options = " ".join(f"-c {name}={value}" for name, value in session.items())
     limits = {} if settings.pgbouncer else {"options": options}
     engine = create_engine(
@@ -96,6 +90,16 @@ def create(
             partial(_limit, "; ".join(f"SET LOCAL {name} = {value}" for name, value in session.items())),
         )
     return engine
+
+
+def _limits_of(statement_timeout_s: float) -> dict[str, int | str]:
+    timeout_ms = int(statement_timeout_s * 1000)
+    return {
+        "statement_timeout": timeout_ms,
+        "lock_timeout": min(timeout_ms, 10_000),
+        "idle_in_transaction_session_timeout": max(timeout_ms * 5, 30_000),
+        "timezone": "UTC",
+    }
 
 
 def _limit(statements: str, connection: Connection) -> None:

@@ -84,3 +84,19 @@ def _parse(words: list[Any]) -> None:
     command = main.get_command(click.Context(main), words[0])
     assert command is not None, words
     command.make_context(words[0], [str(word) for word in words[1:]])
+
+
+def test_alerts_name_metrics_and_labels_that_exist() -> None:
+    rules = yaml.safe_load((_ROOT / "docker/alerts.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    table = (_ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    known = {
+        name: {*re.findall(r"`(\w+)`", labels), "value"}
+        for name, labels in re.findall(r"^\| `(loopwise_\w+)` \| \w+ \|([^|]*)\|", table, re.M)
+    }
+    assert len(rules) == len({rule["alert"] for rule in rules}) > 5
+    for rule in rules:
+        names = set(re.findall(r"loopwise_\w+", rule["expr"]))
+        assert names and names <= known.keys(), rule["alert"]
+        labels = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        labels |= set(re.findall(r"(\w+)=\"", rule["expr"]))
+        assert labels <= set.union(*(known[name] for name in names)), rule["alert"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bandits.distribution import FloatArray
 from bandits.examples import Example, checked_text
 from bandits.learner import regressions
-from bandits.learner.beliefs import RIDGES, Sums
+from bandits.learner.beliefs import RIDGES, Precision, Sums
 from bandits.learner.encoder import Encoded, Encoder, Row
 from bandits.learner.feature_stats import LogStats
 from bandits.learner.race import Race
@@ -32,6 +32,7 @@ MOST_TOKENS: Final = 20_000_000  # features of a fit; larger contexts mean fewer
 STATS_ROWS: Final = 20_000  # rows, evenly spread, whose features are counted
 LEAST_STAGE: Final = 50  # rows before the first part that is predicted
 STAGES: Final = 3  # doublings of the log in the race
+ENOUGH: Final = 20.0  # rows of a block from which a precision of each column may be found
 SCORED: Final = 5_000  # newest rows of a part that are scored
 SCORED_AT_ONCE: Final = 100  # rows between which scores fade
 SPARE_BLOCKS: Final = 8  # new actions that get a block between fits, beside as many as there were
@@ -139,7 +140,7 @@ def _compete(state: State, encoder: Encoder, table: Encoded, policy: BanditPolic
     """
     n = len(table.rewards)
     borders = [border for stage in range(STAGES, -1, -1) if (border := n >> stage) >= LEAST_STAGE]
-    errors = {name: np.zeros(len(RIDGES)) for name in encoder.beliefs}
+    errors = {name: np.zeros(1 + len(RIDGES)) for name in encoder.beliefs}
     for first, until in pairwise(borders):
         _fit_all(state, encoder, table.take(slice(0, first)))
         part = table.take(slice(max(first, until - SCORED), until))
@@ -148,15 +149,18 @@ def _compete(state: State, encoder: Encoder, table: Encoded, policy: BanditPolic
             block = slice(begin, begin + SCORED_AT_ONCE)
             state.race.score(predicted[:, block], rewards[block])
         for name, sums in state.sums.items():
-            errors[name] += [_loss(sums, ridge, name, part, rewards, state.scale) for ridge in RIDGES]
-            state.ridges[name] = RIDGES[int(errors[name].argmin())]
+            choices: tuple[Precision, ...] = (*RIDGES, sums.relevance(state.noise))
+            errors[name] += [_loss(sums, precision, name, part, rewards, state.scale) for precision in choices]
+            if sums.rows < ENOUGH:
+                errors[name][-1] = math.inf
+            state.precisions[name] = choices[int(errors[name].argmin())]
     _choose(state, policy)
 
 
-def _loss(sums: Sums, ridge: float, name: str, part: Encoded, rewards: FloatArray, scale: RewardScale) -> float:
+def _loss(sums: Sums, precision: Precision, name: str, part: Encoded, rewards: FloatArray, scale: RewardScale) -> float:
     block = _blocks(name, part)
     known = np.flatnonzero(block >= 0)
-    predicted = np.einsum("ni,ni->n", part.vectors[name][known], sums.weights(ridge)[block[known]])
+    predicted = np.einsum("ni,ni->n", part.vectors[name][known], sums.weights(precision)[block[known]])
     return float(np.square(scale.believable(predicted) - rewards[known]).sum())
 
 
@@ -166,8 +170,10 @@ def _fit_all(state: State, encoder: Encoder, table: Encoded) -> None:
     needed = {part for name in state.race.names for part in name.split("+")}
     first = encoder.beliefs[0]  # also where a regression is pinned, whose uncertainty it lends
     state.sums = {name: Sums.empty(*encoder.sizes(name)) for name in encoder.beliefs if name in needed or name == first}
-    state.ridges = {name: state.ridges.get(name, RIDGES[0]) for name in state.sums}
     _add(state.sums, table, rewards)
+    for name, sums in state.sums.items():
+        if isinstance(state.precisions.setdefault(name, RIDGES[0]), tuple):
+            state.precisions[name] = sums.relevance(state.noise)
     state.regressions = {
         name: regressions.learn(name, None, table.lines, rewards) for name in regressions.FLAGS if name in needed
     }

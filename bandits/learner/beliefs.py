@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from bandits.distribution import FloatArray
 
-RIDGES: Final = (
-    1.0,
-    10.0,
-    100.0,
-    1000.0,
-)  # prior precisions, in units of the noise: rewards and columns are standardised
+# A prior precision in units of the noise, of all columns or of each: rewards and columns are standardised.
+Precision = float | tuple[float, ...]
+RIDGES: Final = (1.0, 10.0, 100.0, 1000.0)
+STRICTEST: Final = 1e4  # precision of a column that says nothing
+STEPS: Final = 5  # of the iteration that finds each column's precision
+START: Final = 100.0  # where it begins
+DIGITS: Final = 3  # kept of each: the last bits may differ between machines
 DOUBT: Final = 20.0  # columns for each unit of the largest prior precision that uncertainty may assume
 _ROWS: Final = 4096  # rows that are summed at once
 
@@ -60,18 +61,50 @@ class Sums:
                 self.gram[number] += np.einsum("ni,nj->ij", x, x)
                 self.moment[number] += np.einsum("n,ni->i", rewards[part], x)
 
-    def weights(self, ridge: float) -> FloatArray:
+    @property
+    def rows(self) -> float:
+        """Rows of a block on the mean. The first column is always 1."""
+        return float(self.gram[:, 0, 0].mean())
+
+    def weights(self, precision: Precision) -> FloatArray:
         """The posterior means (blocks, d) under a prior precision."""
-        regular = self.gram + ridge * np.eye(self.moment.shape[1])
+        regular = self.gram + _diagonal(precision, self.moment.shape[1])
         return np.asarray(np.linalg.solve(regular, self.moment[..., np.newaxis])[..., 0], dtype=np.float64)
 
-    def belief(self, ridge: float) -> "Belief":
+    def relevance(self, noise: float) -> tuple[float, ...]:
+        """The precision of each column that the sums suggest, shared by all blocks: large for columns that say nothing.
+
+        Automatic relevance determination (MacKay 1992, "Bayesian interpolation", equation 4.5; Bishop 2006, section 7.2.1): a
+        column's prior variance is its squared weights' sum over the number of weights that the rows determine. The first
+        column, the average, is held to 0 as little as any.
+
+        :param noise: variance of the rewards around what a good regression predicts.
+        """
+        precision = np.full(self.moment.shape[1], START)
+        for _ in range(STEPS):
+            precision[0] = RIDGES[0]
+            inverse = np.asarray(np.linalg.inv(self.gram + np.diag(precision)), dtype=np.float64)
+            squares = np.square(np.einsum("bij,bj->bi", inverse, self.moment)).sum(axis=0)
+            determined = (1.0 - precision * np.einsum("bii->bi", inverse)).sum(axis=0)
+            precision = np.clip(noise * determined / np.maximum(squares, 1e-12), RIDGES[0], STRICTEST)
+        precision[0] = RIDGES[0]
+        return tuple(float(f"{value:.{DIGITS}g}") for value in precision)
+
+    def belief(self, precision: Precision) -> "Belief":
         """The belief that follows from the sums and a prior precision."""
         size = self.moment.shape[1]
-        # A strict prior may be right for the means and still is no reason not to explore what is unknown.
-        unsure = min(ridge, max(1.0, size / DOUBT))
-        inverse = np.asarray(np.linalg.inv(self.gram + unsure * np.eye(size)), dtype=np.float64)
-        return Belief(self.weights(ridge), inverse, unsure)
+        # A strict prior may be right for the means and still is no reason not to explore what is unknown. Only as many rows as a
+        # column's precision show that it says nothing.
+        most = max(1.0, size / DOUBT)
+        if not isinstance(precision, float):
+            most = max(most, self.rows)
+        prior = np.minimum(_diagonal(precision, size), most)
+        inverse = np.asarray(np.linalg.inv(self.gram + prior), dtype=np.float64)
+        return Belief(self.weights(precision), inverse, prior.diagonal())
+
+
+def _diagonal(precision: Precision, size: int) -> FloatArray:
+    return np.diag(np.broadcast_to(np.asarray(precision, dtype=np.float64), (size,)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +113,7 @@ class Belief:
 
     weights: FloatArray  # (blocks, d): posterior mean
     inverse: FloatArray  # (blocks, d, d): A^-1 for uncertainty
-    ridge: float  # its prior precision
+    prior: FloatArray  # (d,): precisions of what is unknown
 
     def means(self, block: NDArray[np.int64], rows: FloatArray) -> FloatArray:
         """Mean rewards, shape (n,), of rows (n, d) in their blocks (n,); block -1 is unknown and has the mean 0."""

@@ -42,7 +42,7 @@ class Prepared:
         own = None if known.size == blocks.size and (places == np.arange(blocks.size)).all() else places
         if known.tolist() == list(range(len(belief.weights))):
             return cls(belief.weights, belief.inverse, own)
-        unknown = np.eye(belief.weights.shape[1]) / belief.ridge
+        unknown = np.diag(1.0 / belief.prior)
         weights = [belief.weights[block] if block >= 0 else np.zeros(len(unknown)) for block in known]
         inverse = [belief.inverse[block] if block >= 0 else unknown for block in known]
         return cls(np.array(weights), np.array(inverse), own)

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from bandits.distribution import FloatArray
-from bandits.learner.beliefs import Belief, Sums
+from bandits.learner.beliefs import STRICTEST, Belief, Precision, Sums
 from bandits.learner.encoder import Encoder
 from bandits.learner.race import Race
 from bandits.learner.regressions import check_options
@@ -70,7 +70,7 @@ class State:
     actions: tuple[str, ...] = ()  # actions that have blocks, in their order
     planned: int = 0  # number of blocks at the last fit, for which the sizes were made
     sums: dict[str, Sums] = field(default_factory=dict)  # by belief
-    ridges: dict[str, float] = field(default_factory=dict)  # by belief, the prior precision
+    precisions: dict[str, Precision] = field(default_factory=dict)  # by belief, of its prior
     regressions: dict[str, bytes] = field(default_factory=dict)  # by name, Vowpal Wabbit's files
     race: Race = field(default_factory=lambda: Race.new(()))
 
@@ -88,7 +88,7 @@ class State:
 
     def belief(self, name: str) -> Belief:
         """A solved belief."""
-        return self.sums[name].belief(self.ridges[name])
+        return self.sums[name].belief(self.precisions[name])
 
     def describe(self) -> dict[str, object]:
         """What a person should know of the state, as plain JSON values: the race, the fit, and what was left out and why."""
@@ -109,7 +109,13 @@ class State:
             "noise": self.noise,
             "reward_center": self.scale.center,
             "reward_unit": self.scale.unit,
-            "ridges": self.ridges,
+            # Columns whose weights are not held to 0 as strictly as those of columns that say nothing.
+            "relevant": {
+                name: sum(precision < STRICTEST for precision in precisions)
+                for name, precisions in self.precisions.items()
+                if isinstance(precisions, tuple)
+            },
+            "precisions": {name: one for name, one in self.precisions.items() if isinstance(one, float)},
             "fitted": self.fitted,
             "window": self.window,
             "wants_fit": self.wants_fit,
@@ -145,7 +151,7 @@ class State:
             "actions": list(self.actions),
             "planned": self.planned,
             "race": {"names": list(race.names), "served": race.served, "weight": race.weight},
-            "ridges": self.ridges,
+            "ridges": self.precisions,
             "arrays": [[name, list(array.shape)] for name, array in arrays.items()],
             "files": [[name, len(content)] for name, content in sorted(self.regressions.items())],
         }
@@ -202,7 +208,7 @@ def _read(examples: int, body: bytes) -> State:
         tuple(header["actions"]),
         header["planned"],
         {name.partition("/")[0]: _sums(arrays, name) for name in arrays if name.endswith("/gram")},
-        header["ridges"],
+        {name: tuple(value) if isinstance(value, list) else value for name, value in header["ridges"].items()},
         files,
         Race(
             tuple(race["names"]),

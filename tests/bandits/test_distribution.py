@@ -110,6 +110,11 @@ def test_the_arms_of_known_units_never_change() -> None:
     assert "".join(assign(b"salt", f"unit {i}", shares) for i in range(12)) == "abbcbbccabbc"
 
 
+def test_the_only_arm_with_a_share_gets_every_unit() -> None:
+    assert {assign(b"salt", f"unit {i}", {"a": 0.0, "b": 0.3, "c": 0.0}) for i in range(50)} == {"b"}
+    assert {assign(b"salt", f"unit {i}", {"a": 1.0}) for i in range(50)} == {"a"}
+
+
 def test_a_new_arm_takes_units_from_the_others_and_moves_none_between_them() -> None:
     units = [f"unit {i}" for i in range(5000)]
     before = [assign(b"salt", unit, {"a": 0.7, "b": 0.3}) for unit in units]

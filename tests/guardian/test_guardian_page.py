@@ -84,6 +84,12 @@ def test_the_api_says_the_same(world: World, client: Client) -> None:
     assert client.post("/v1/experiments/watched/guardian", body | {"reason": ""}).status == 422
 
 
+def test_the_metrics_count_open_incidents_and_fallbacks(world: World, client: Client) -> None:
+    text = client.get("/metrics").raw.decode()
+    assert 'loopwise_incidents_open{experiment="watched",kind="value_fell"} 1.0' in text
+    assert 'loopwise_fallback_decides{arm="learned",experiment="watched"} 0.0' in text
+
+
 def test_an_incident_is_closed_once_seen(world: World, editor: Browser, client: Client) -> None:
     (incident,) = client.get("/v1/experiments/watched/guardian").body["incidents"]
     page = editor.post(f"{ONE}/health/close", {"incident": str(incident["id"])})

@@ -101,6 +101,16 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_encode_object: if kind is float and kind is int:": "numbers then take the longer way, which writes the same",
         "escape: delete if text.isidentifier():": "an identifier holds nothing that is escaped: this only saves time",
     },
+    "bandits/distribution.py": {
+        "assign: possible = [arm for arm, share in shares.items() if share >= 0.0]": "first_arm leaves them out, too",
+        "assign: possible = [arm for arm, share in shares.items() if share > -1.0]": "first_arm leaves them out, too",
+        "assign: return possible[0] if len(possible) == 0 else first_arm(arm_draws(salt, unit_id, possible), shares)": (
+            "drawing among one arm gives it: this only saves time"
+        ),
+        "assign: return possible[-1] if len(possible) == 1 else first_arm(arm_draws(salt, unit_id, possible), shares)": (
+            "the first of one is the last"
+        ),
+    },
     "app/deciding/eligibility.py": {
         "withheld: return [purpose for purpose in PURPOSES if consent.get(purpose, 'granted' if getattr(rules, purpose) == "
         "'unless_denied' else 'denied_') != 'granted']": "any word but granted withholds",

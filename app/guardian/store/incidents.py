@@ -55,6 +55,16 @@ def everywhere(connection: Connection, most: int) -> list[StoredIncident]:
     return [StoredIncident._make(row) for row in connection.execute(query)]
 
 
+def counted(connection: Connection) -> list[tuple[str, str, int]]:
+    """The open incidents by experiment and kind; running experiments without one count 0 of the kind ``value_fell``."""
+    query = """
+        SELECT e.key, coalesce(i.kind, 'value_fell') AS kind, count(i.id)::int AS incidents
+        FROM experiments e LEFT JOIN incidents i ON i.experiment_id = e.id AND i.closed_at IS NULL
+        WHERE e.status = 'running' OR i.id IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
+    """
+    return [(row.key, row.kind, row.incidents) for row in connection.execute(text(query))]
+
+
 def still_open(connection: Connection, experiment_id: int) -> list[StoredIncident]:
     """The open incidents of an experiment, newest first."""
     here = (_i.c.experiment_id == experiment_id, _i.c.closed_at.is_(None))

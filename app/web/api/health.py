@@ -21,6 +21,7 @@ from app.foundation.errors import Forbidden, Unavailable
 from app.foundation.running import disk, threads
 from app.foundation.serving import PUBLIC
 from app.foundation.store.engine import transaction, unavailable
+from app.guardian.store.incidents import counted as counted_incidents
 from app.learning.store import training
 from app.registry.store import models
 from app.web.api.prompt import Prompt
@@ -95,12 +96,17 @@ def _of_process(at: Runtime) -> Iterable[Metric]:
     examples = GaugeMetricFamily(
         "loopwise_model_examples", "Decisions that the serving model learned from.", labels=["experiment", "arm"]
     )
+    decides = GaugeMetricFamily(
+        "loopwise_fallback_decides", "1 while an arm's fallback decides.", labels=["experiment", "arm"]
+    )
     for (experiment_id, arm), serving in snapshot.serving.items():
         experiment = snapshot.by_id.get(experiment_id)
         if experiment is not None and experiment.status == "running":
             age.add_metric([experiment.key, arm], time.time() - serving.created_at.timestamp())
             examples.add_metric([experiment.key, arm], serving.examples)
-    yield from (age, examples)
+            fallen = any(spec.key == arm and spec.fallen_back for spec in experiment.config.arms)
+            decides.add_metric([experiment.key, arm], float(fallen))
+    yield from (age, examples, decides)
     yield GaugeMetricFamily("loopwise_disk_free_bytes", "Free space of the disk.", value=disk.look(at.settings).free)
 
 
@@ -109,6 +115,7 @@ def _of_database(at: Runtime) -> list[Metric]:
         waiting, lag_s = training.lag(connection)
         queues, silent = backlog.waited(connection), backlog.silent_webhooks(connection)
         unlearned = models.left_out(connection)
+        incidents = counted_incidents(connection)
     help_lag = "Seconds since the oldest decision that waits for training was due; 0 when none waits."
     training_waiting = GaugeMetricFamily(
         "loopwise_training_waiting", "Decisions that are due for training.", value=waiting
@@ -120,6 +127,9 @@ def _of_database(at: Runtime) -> list[Metric]:
     )
     for experiment_key, arm, reason, features in unlearned:
         unused.add_metric([experiment_key, arm, reason], features)
+    still_open = GaugeMetricFamily("loopwise_incidents_open", "Open incidents.", labels=["experiment", "kind"])
+    for experiment_key, kind, count in incidents:
+        still_open.add_metric([experiment_key, kind], count)
     oldest = GaugeMetricFamily("loopwise_queue_seconds", "Seconds that the oldest has been due.", labels=["queue"])
     for name, seconds in queues.items():
         oldest.add_metric([name], seconds)
@@ -127,6 +137,7 @@ def _of_database(at: Runtime) -> list[Metric]:
         GaugeMetricFamily("loopwise_training_lag_seconds", help_lag, value=lag_s),
         training_waiting,
         unused,
+        still_open,
         oldest,
         GaugeMetricFamily("loopwise_webhooks_silent", "Webhooks that did not answer their last call.", value=silent),
     ]

@@ -54,7 +54,7 @@ def test_the_order_of_parts_does_not_matter_and_an_unknown_block_is_the_prior() 
     mean, variance = Prepared.of_blocks(belief, np.array([2, -1, -1, 0])).of_row(x[0])
     direct, spread = Prepared.of_blocks(belief, np.arange(3)).of_row(x[0])
     assert mean == pytest.approx([direct[2], 0.0, 0.0, direct[0]])
-    prior = float(x[0] @ x[0]) / belief.ridge
+    prior = float(x[0] @ (x[0] / belief.prior))
     assert variance == pytest.approx([spread[2], prior, prior, spread[0]])
 
 
@@ -96,3 +96,25 @@ def test_a_sudden_loss_is_noticed_and_noise_is_not() -> None:
     assert alarms <= 4
     race.score(2.0 * random.standard_normal((1, 100)), np.zeros(100))
     assert race.drifted
+
+
+def test_columns_that_say_nothing_are_found_and_held_to_zero() -> None:
+    random = np.random.default_rng(11)
+    block, x = random.integers(3, size=900), random.standard_normal((900, 60))
+    x[:, 0] = 1.0
+    truth = np.zeros((3, 60))
+    truth[:, 1:5] = random.standard_normal((3, 4))
+    sums = Sums.empty(3, 60)
+    sums.add(block, x, np.einsum("ni,ni->n", x, truth[block]) + random.standard_normal(900))
+    found = sums.relevance(1.0)
+    assert found[0] == 1.0 and min(found[5:]) > 5 * max(found[1:5])
+    missed = {precision: float(np.square(sums.weights(precision) - truth).sum()) for precision in (found, *RIDGES)}
+    assert missed[found] < 0.5 * min(missed[ridge] for ridge in RIDGES)
+
+
+def test_few_rows_leave_much_to_explore_whatever_they_seem_to_say() -> None:
+    sums = Sums.empty(2, 10)
+    sums.add(np.arange(20) % 2, np.ones((20, 10)), np.zeros(20))
+    belief = sums.belief((1.0,) * 5 + (1e4,) * 5)
+    assert belief.prior == pytest.approx([1.0] * 5 + [10.0] * 5)  # ten rows of each block
+    assert belief.weights == pytest.approx(sums.weights((1.0,) * 5 + (1e4,) * 5))

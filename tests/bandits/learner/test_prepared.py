@@ -29,7 +29,7 @@ def context(size: int, filled: int) -> np.ndarray:
 def test_blocks_of_actions_of_which_some_are_unknown(filled: int) -> None:
     belief, row = learned(3, 30), context(30, filled)
     mean, variance = Prepared.of_blocks(belief, np.array([2, -1, -1, 0])).of_row(row)
-    unknown = row @ row / belief.ridge
+    unknown = row @ (row / belief.prior)
     assert mean == pytest.approx([belief.weights[2] @ row, 0.0, 0.0, belief.weights[0] @ row], abs=1e-12)
     square = [row @ belief.inverse[2] @ row, unknown, unknown, row @ belief.inverse[0] @ row]
     assert variance == pytest.approx(square, abs=1e-12)

@@ -22,7 +22,7 @@ def base_backup(database_url: str, folder: Path) -> None:
     """
     url = urlsplit(database_url)
     where = ["-h", url.hostname or "", "-p", str(url.port), "-U", unquote(url.username or "")]
-    command = [
+    command: list[str | Path] = [
         find_programs() / "pg_basebackup",
         *where,
         "-D",
@@ -33,8 +33,7 @@ def base_backup(database_url: str, folder: Path) -> None:
     ]
     environment = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": unquote(url.password or "")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
-    if done.returncode:
-        shutil.rmtree(folder, ignore_errors=True)
+    if done.returncode:  # pg_basebackup has removed what it made
         raise ServerError(f"the base backup failed: {done.stderr.strip()}")
 
 

@@ -67,8 +67,9 @@ def create(
         )
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     session = _limits_of(statement_timeout_s)
-    options = " ".join(f"-c {name}={value}" for name, value in session.items())
-    limits = {} if settings.pgbouncer else {"options": options}
+    limits = (
+        {} if settings.pgbouncer else {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
+    )
     engine = create_engine(
         url,
         pool_size=pool_size or settings.pool_size,
@@ -84,11 +85,8 @@ def create(
         connect_args={**limits, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
     )
     if settings.pgbouncer:  # another client may get the server's session after each transaction
-        event.listen(
-            engine,
-            "begin",
-            partial(_limit, "; ".join(f"SET LOCAL {name} = {value}" for name, value in session.items())),
-        )
+        limits_here = "; ".join(f"SET LOCAL {name} = {value}" for name, value in session.items())
+        event.listen(engine, "begin", partial(_limit, limits_here))
     return engine
 
 

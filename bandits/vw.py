@@ -16,7 +16,14 @@ from bandits.model_file import ModelError
 # parsed when it sees it for the second time. VW's example objects are large: the bound keeps them under 32 MiB.
 MAX_CACHED_LINES: Final = 1024
 MAX_SEEN_LINES: Final = 8192
-EXAMPLE_BYTES: Final = 31_000  # measured growth per kept line
+# Of a workspace that only predicts. VW makes so many examples in advance, of 31 kB each, and more when it parses more lines;
+# its default is 256.
+SERVING: Final = "-t --example_queue_limit 2"
+EXAMPLE_BYTES: Final = 32_000  # measured growth per kept line
+WORKSPACE_BYTES: Final = 750_000  # measured, without weights and examples
+WEIGHT_BYTES: Final = 4  # of a weight of a model that only predicts
+PAGE_BYTES: Final = 4096  # a page without a learned weight takes no memory
+STORED_BYTES: Final = 16  # of a learned weight in a model's file
 
 
 class ParsedLine(Protocol):
@@ -37,12 +44,19 @@ class Workspace(Protocol):
 class Scorer:
     """A workspace that predicts for lines of actions. It is thread-safe (one lock) and never learns."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, bits: int, file_bytes: int) -> None:
+        """:param file_bytes: size of the model's file, which holds only the weights that are not 0."""
         self._workspace: Workspace | None = workspace
         self._lock = threading.Lock()
         self._cache: dict[str, ParsedLine] = {}
         self._seen: set[int] = set()
+        self._weight_bytes = min(WEIGHT_BYTES << bits, PAGE_BYTES * (file_bytes // STORED_BYTES))
         self.peak_examples = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of VW's memory. Its pool of parsed lines never shrinks before `close`."""
+        return WORKSPACE_BYTES + self._weight_bytes + EXAMPLE_BYTES * self.peak_examples
 
     def scores(self, shared_line: str, action_lines: Sequence[str]) -> list[float]:
         """VW's score of each action line, in their order, float32 values.

@@ -19,7 +19,7 @@ from bandits.distribution import FloatArray, mix_floor
 from bandits.examples import Example, write_examples
 from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
 from bandits.policy import BanditPolicy
-from bandits.vw import EXAMPLE_BYTES, Scorer, open_workspace
+from bandits.vw import SERVING, Scorer, open_workspace
 
 _SEED: Final = re.compile(r"--random_seed \d{1,20}(?= |$)")
 
@@ -61,14 +61,14 @@ class VwPredictor:
         self._examples, payload = unseal(model_bytes)
         self._uniform = self._examples < policy.explore_first
         self._slates = policy.slates
-        self._bits = policy.bits
         problem = options_problem(payload, policy)
         if problem:
             raise ModelError(problem)
         with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
             path = Path(folder, "model")
             path.write_bytes(payload)
-            self._scorer = Scorer(open_workspace(f"-t {runtime_arguments(policy)}", "-i", str(path)))
+            workspace = open_workspace(f"{SERVING} {runtime_arguments(policy)}", "-i", str(path))
+        self._scorer = Scorer(workspace, policy.bits, len(payload))
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, in float64. Raises `ValueError` like `probabilities`."""
@@ -108,8 +108,8 @@ class VwPredictor:
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate: 16 bytes per weight, and VW's pool of parsed lines, which never shrinks before `close`."""
-        return (16 << self._bits) + EXAMPLE_BYTES * self._scorer.peak_examples
+        """Estimate of the memory that VW takes."""
+        return self._scorer.memory_bytes
 
     def _slot_probabilities(self, shared_line: str, table: slates.Table) -> list[list[float]]:
         """VW's distribution per slot, in the table's order."""

@@ -32,7 +32,9 @@ def test_every_option_of_up_is_explained(option: str) -> None:
 
 
 def test_every_command_that_is_named_exists() -> None:
-    named = set(re.findall(r"`loopwise ([a-z]+)", _TEXT)) | set(re.findall(r"^loopwise ([a-z]+)", _TEXT, re.MULTILINE))
+    named = set(re.findall(r"`loopwise ([a-z-]+)", _TEXT)) | set(
+        re.findall(r"^loopwise ([a-z-]+)", _TEXT, re.MULTILINE)
+    )
     assert named <= set(main.commands)
 
 

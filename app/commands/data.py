@@ -1,6 +1,7 @@
 """Commands that import and export data: backups of the whole database, logs of single experiments."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -35,6 +36,41 @@ def restore(data_dir: Path, file: Path) -> None:
 
     backup.restore_into(folder(data_dir), file)
     click.echo("Restored.")
+
+
+@click.command("base-backup")
+@data_dir_option
+@click.argument("target", type=click.Path(path_type=Path))
+def base_backup(data_dir: Path, target: Path) -> None:
+    """Copy the running PostgreSQL to the new folder TARGET, from which `restore-to` recovers to a later time.
+
+    Set LOOPWISE_WAL_ARCHIVE to a folder before `loopwise up`: it gets the write-ahead log that the recovery needs.
+    """
+    from app.embedded import archive
+
+    with servers(data_dir) as settings:
+        archive.base_backup(settings.database_url, target)
+    click.echo(f"{target} is a base backup. Keep secret-key and postgres-password of {data_dir} with it.")
+
+
+@click.command("restore-to")
+@data_dir_option
+@click.argument("until", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]), metavar="UNTIL")
+@click.option(
+    "--base", required=True, type=click.Path(path_type=Path, file_okay=False, exists=True), help="Base backup."
+)
+@click.option(
+    "--archive", required=True, type=click.Path(path_type=Path, file_okay=False, exists=True), help="Archived log."
+)
+def restore_to(data_dir: Path, until: datetime, base: Path, archive: Path) -> None:
+    """Prepare a new data directory with everything as it was at UNTIL (UTC, as 2026-01-31T12:00:00Z).
+
+    The next `loopwise up` on it recovers. Put the old secret-key and postgres-password into it first.
+    """
+    from app.embedded.archive import restore_to as prepare
+
+    prepare(folder(data_dir), base, archive, until.replace(tzinfo=UTC))
+    click.echo(f"Prepared. `loopwise up --data-dir {data_dir}` recovers to {until:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 @click.command("import")

@@ -15,6 +15,7 @@ from app.deciding.snapshot import Snapshot, Snapshots
 from app.foundation import metrics
 from app.foundation.errors import Unavailable
 from app.foundation.group_commit import GroupCommit
+from app.foundation.running.memory import give_memory_back
 from app.foundation.running.threads import Background
 from app.foundation.settings import Settings
 from app.foundation.store import engine as store_engine
@@ -59,6 +60,7 @@ def start(settings: Settings, *, bound_waits: bool = True) -> Runtime:
         also run long statements.
     """
     if bound_waits:
+        give_memory_back()
         store_engine.install_wait_deadline(settings.decide_deadline_s)
     limit_s = settings.statement_timeout_s
     engine = store_engine.create(settings.database_url, settings, statement_timeout_s=limit_s)

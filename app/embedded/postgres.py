@@ -6,6 +6,7 @@ never deletes a cluster and never prints the password.
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ PRIVATE_LOG = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+ARCHIVE = "LOOPWISE_WAL_ARCHIVE"  # folder to which the server copies its write-ahead log
 _SETTINGS = {
     **PRIVATE_LOG,
     "listen_addresses": "127.0.0.1",
@@ -95,7 +97,8 @@ class PostgresServer:
         self.port = 0  # set by the first start; a restarted server uses it again, so that its clients find it
         self.process: subprocess.Popen[bytes] | None = None
         self._password_file = data_dir.resolve() / "postgres-password"
-        self._settings = {**_SETTINGS, **(settings or {})}
+        self._archive = Path(os.environ[ARCHIVE]).resolve() if os.environ.get(ARCHIVE) else None
+        self._settings = {**_SETTINGS, **_archiving(self._archive), **(settings or {})}
         self._programs: Path | None = None
         self._identity: Identity | None = None
 
@@ -139,6 +142,9 @@ class PostgresServer:
             self._programs = find_programs()
         if self._identity is None:
             self._identity = choose(self._programs / "postgres", [self.folder.parent])
+        if self._archive is not None:
+            self._archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._identity.own(self._archive)
         if self.version:
             self._check_version(self._programs)
             self._identity.own(self.folder)
@@ -227,6 +233,15 @@ class PostgresServer:
             time.sleep(0.01)
         self.process = None
         return False
+
+
+def _archiving(folder: Path | None) -> dict[str, str]:
+    """The settings that copy each finished file of the log, or one a minute, to a folder; an unfinished copy has another name."""
+    if folder is None:
+        return {}
+    to = shlex.quote(str(folder).replace("%", "%%"))
+    copy = f"test ! -f {to}/%f && cp %p {to}/%f.part && mv {to}/%f.part {to}/%f"
+    return {"archive_mode": "on", "archive_command": copy, "archive_timeout": "60"}
 
 
 def _status(pid_file: Path, pid: int) -> str:

@@ -220,7 +220,7 @@ class GroupCommit:
 
     def _begin(self, batch: list[AnyJob], gone: list[AnyJob]) -> AbstractContextManager[Connection]:
         alone = bool(batch) and not gone and batch[0].handler.one_statement
-        return self._autocommit.connect() if alone else self._engine.begin()
+        return (self._autocommit if alone else self._engine).begin()
 
     def _answer(self, batch: list[AnyJob], outcomes: list[object], marked: list[AnyJob]) -> None:
         with self._changed:

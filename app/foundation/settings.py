@@ -63,6 +63,7 @@ class Settings:
     event_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
+    pgbouncer: int
     log_level: str
     access_log: int
 
@@ -133,7 +134,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Log rows that may wait for a commit in one process; a call that would add more is answered 429.",
     ),
     Setting("LOOPWISE_POOL_SIZE", "4", whole(1), "Database connections of one process beside the writer's."),
-    Setting("LOOPWISE_MODEL_CACHE_MB", "512", whole(16), "Memory for loaded models in one web process, in megabytes."),
+    Setting("LOOPWISE_MODEL_CACHE_MB", "384", whole(16), "Memory for loaded models in one web process, in megabytes."),
     Setting(
         "LOOPWISE_MAX_BODY_BYTES",
         "1048576",
@@ -234,6 +235,12 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         switch,
         "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
+    ),
+    Setting(
+        "LOOPWISE_PGBOUNCER",
+        "0",
+        switch,
+        "1: DATABASE_URL leads to pgbouncer in transaction mode; limits of waits are then set in each transaction.",
     ),
     Setting(
         "LOOPWISE_LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "debug, info, warning or error."

@@ -13,11 +13,11 @@ from bandits.learner.prepared import Prepared
 from bandits.learner.state import State
 from bandits.learner.thompson import best_probabilities
 from bandits.policy import BanditPolicy
-from bandits.vw import EXAMPLE_BYTES, Scorer
+from bandits.vw import Scorer
 
 MOST_SETS: Final = 4  # sets of actions that stay prepared
+ENCODER_BYTES: Final = 300_000  # measured: what a fitted learner knows of its features, and prepared sets
 MOST_SPARSE: Final = SHARED // 4  # dimensions of a vector that are picked one by one
-WEIGHT_BYTES: Final = 16 << 18  # of a regression in Vowpal Wabbit's memory
 
 
 class AutoPredictor:
@@ -43,10 +43,9 @@ class AutoPredictor:
         self._believes = bool(beliefs)
         self._belief = state.belief(self._name)
         self._deviation = policy.exploration * math.sqrt(state.noise)
-        self._memory = self._belief.inverse.nbytes
+        self._memory = ENCODER_BYTES + self._belief.inverse.nbytes
         if files:
             self._scorer = regressions.scorer(state.regressions[files[0]])
-            self._memory += WEIGHT_BYTES
 
     @property
     def examples(self) -> int:
@@ -55,9 +54,9 @@ class AutoPredictor:
 
     @property
     def memory_bytes(self) -> int:
-        """The solved belief, the prepared sets of actions, and of a regression its weights and its pool of parsed lines."""
+        """The solved belief, the prepared sets of actions, and Vowpal Wabbit's memory of a regression."""
         prepared = sum(actions.known.memory_bytes for actions in [*self._sets.values()])
-        return self._memory + prepared + (EXAMPLE_BYTES * self._scorer.peak_examples if self._scorer else 0)
+        return self._memory + prepared + (self._scorer.memory_bytes if self._scorer else 0)
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, shape (K,). Raises `ValueError` on unusable lines."""

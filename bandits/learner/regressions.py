@@ -15,10 +15,11 @@ import numpy as np
 
 from bandits.distribution import FloatArray
 from bandits.model_file import ModelError, parse_options, read_header
-from bandits.vw import Scorer, open_workspace
+from bandits.vw import SERVING, Scorer, open_workspace
 
 PASSES: Final = 10
-_COMMON: Final = "--cb_adf --hash all --random_seed 17 --bit_precision 18"
+BITS: Final = 18
+_COMMON: Final = f"--cb_adf --hash all --random_seed 17 --bit_precision {BITS}"
 FLAGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         # Best where the truth is linear and the features are many.
@@ -68,7 +69,7 @@ def scorer(payload: bytes) -> Scorer:
     with tempfile.TemporaryDirectory(prefix="loopwise-") as folder:
         model = Path(folder, "model")
         model.write_bytes(payload)
-        return Scorer(open_workspace(f"-t {_RUNTIME}", "-i", str(model)))
+        return Scorer(open_workspace(f"{SERVING} {_RUNTIME}", "-i", str(model)), BITS, len(payload))
 
 
 def check_options(name: str, payload: bytes) -> None:

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import orjson
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Connection, Engine, Row, create_engine, exc
+from sqlalchemy import Connection, Engine, Row, create_engine, event, exc
 from sqlalchemy.engine import make_url
 
 from app.foundation.errors import Unavailable
@@ -65,25 +66,42 @@ def create(
             "no_database", "DATABASE_URL is empty: start `loopwise up`, or set it to a PostgreSQL server."
         )
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
-    timeout_ms = int(statement_timeout_s * 1000)
-    options = (
-        f"-c statement_timeout={timeout_ms} -c lock_timeout={min(timeout_ms, 10_000)} "
-        f"-c idle_in_transaction_session_timeout={max(timeout_ms * 5, 30_000)} -c timezone=UTC"
+    session = _limits_of(statement_timeout_s)
+    limits = (
+        {} if settings.pgbouncer else {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
     )
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size or settings.pool_size,
         max_overflow=0,
         pool_timeout=settings.decide_deadline_s,
         pool_use_lifo=True,
         pool_pre_ping=ping,
-        isolation_level="AUTOCOMMIT" if autocommit else None,
+        isolation_level="AUTOCOMMIT" if autocommit and not settings.pgbouncer else None,
         execution_options={CHAIN_KEY: settings.secret_key and derive(settings.secret_key, Purpose.LOG_CHAIN)},
         hide_parameters=True,  # an error's text goes to the log, which keeps nothing about people
         json_serializer=lambda value: orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         json_deserializer=orjson.loads,
-        connect_args={"options": options, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
+        connect_args={**limits, "connect_timeout": 3, "application_name": "loopwise", **KEEPALIVES},
     )
+    if settings.pgbouncer:  # another client may get the server's session after each transaction
+        limits_here = "; ".join(f"SET LOCAL {name} = {value}" for name, value in session.items())
+        event.listen(engine, "begin", partial(_limit, limits_here))
+    return engine
+
+
+def _limits_of(statement_timeout_s: float) -> dict[str, int | str]:
+    timeout_ms = int(statement_timeout_s * 1000)
+    return {
+        "statement_timeout": timeout_ms,
+        "lock_timeout": min(timeout_ms, 10_000),
+        "idle_in_transaction_session_timeout": max(timeout_ms * 5, 30_000),
+        "timezone": "UTC",
+    }
+
+
+def _limit(statements: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statements)
 
 
 def install_wait_deadline(default_wait_s: float) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -315,6 +315,12 @@ def test_a_connection_that_breaks_in_use_is_not_lost_to_the_pool(loop: Loop) -> 
             assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
+def on_a_loop(calls: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run these on an event loop in a thread of its own: this one may belong to the loop of a browser's tests."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(calls())).result()
+
+
 def test_calls_of_one_turn_of_the_loop_share_a_commit(database_url: str) -> None:
     recorder, batches = _Recorder(), list[int]()
     with runtime_of(database_url) as runtime:
@@ -330,7 +336,7 @@ def test_calls_of_one_turn_of_the_loop_share_a_commit(database_url: str) -> None
             waiting.close()
             return answers
 
-        assert asyncio.run(calls()) == [[f"turn-{n}"] for n in range(20)]
+        assert on_a_loop(calls) == [[f"turn-{n}"] for n in range(20)]
         commit.stop()
     assert batches == [20]
 
@@ -344,4 +350,4 @@ def test_a_call_that_the_writer_refuses_is_told_at_once(database_url: str) -> No
             return await waiting.take(commit.stored(_Recorder().handler, ["x"] * 9), time.monotonic() + 20)
 
         with pytest.raises(TooManyRequests):
-            asyncio.run(call())
+            on_a_loop(call)

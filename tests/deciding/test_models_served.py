@@ -72,26 +72,33 @@ def test_models_of_another_secret_key_are_refused(loop: Loop, reasons: list[str]
     assert reasons == ["model_refused"]
 
 
+def _room_for_two(cache: ModelCache) -> None:
+    """Limit a cache to two and a half models of the size of those that it holds."""
+    (_, loaded), *_ = cache._loaded.values()
+    assert loaded.predictor is not None
+    cache._limit_bytes = int(2.5 * loaded.predictor.memory_bytes)
+
+
 def test_the_cache_respects_its_memory_limit_and_reloads_dropped_models(loop: Loop, reasons: list[str]) -> None:
-    small = settings(loop.database_url, LOOPWISE_MODEL_CACHE_MB="16")
-    cache = ModelCache(loop.runtime.engine, small, reasons.append)
+    cache = ModelCache(loop.runtime.engine, settings(loop.database_url), reasons.append)
     keys = [f"cached-{n}" for n in range(3)]
     for key in keys:
-        experiment_id = loop.make(key, arms=bandit(bits=19))  # 8 MB each
+        experiment_id = loop.make(key, arms=bandit())
         loop.more(key, experiment_id, 10)
     snapshot = loop.runtime.snapshots.refresh()
     for key in [*keys, keys[0]]:
         experiment = snapshot.experiments[key]
         assert cache.get(snapshot.serving[experiment.id, "learned"], experiment.arms["learned"].policy).number == 1
+        _room_for_two(cache)
         assert len(cache._loaded) <= 2
-    assert reasons == []
+    assert len(cache._loaded) == 2 and reasons == []
 
 
 def test_the_model_that_was_used_last_is_not_the_one_that_is_dropped(loop: Loop, reasons: list[str]) -> None:
-    cache = ModelCache(loop.runtime.engine, settings(loop.database_url, LOOPWISE_MODEL_CACHE_MB="20"), reasons.append)
+    cache = ModelCache(loop.runtime.engine, settings(loop.database_url), reasons.append)
     asked = []
     for number in range(3):
-        experiment_id = loop.make(f"used-{number}", arms=bandit(bits=19))  # 8 MB each
+        experiment_id = loop.make(f"used-{number}", arms=bandit())
         loop.more(f"used-{number}", experiment_id, 10)
         snapshot = loop.runtime.snapshots.refresh()
         experiment = snapshot.experiments[f"used-{number}"]
@@ -99,6 +106,7 @@ def test_the_model_that_was_used_last_is_not_the_one_that_is_dropped(loop: Loop,
     first, second, third = asked
     for serving, policy in (first, second, first, third):
         run(cache.fetch(serving, policy))
+        _room_for_two(cache)
     assert [arm for arm, _ in cache._loaded] == [first[0].experiment_id, third[0].experiment_id]
 
 

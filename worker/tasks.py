@@ -19,6 +19,7 @@ from app.messaging.triggers import matching
 from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
+from app.promotion import ramping, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
@@ -111,6 +112,8 @@ def report() -> None:
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (shipping.KIND, lambda: ramping.advance_due(engine)),
+                (shipping.KIND, lambda: shipping.conclude_due(engine)),
             )
 
 

@@ -18,6 +18,7 @@ from app.guardian.pages import guardian
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
+from app.promotion.pages import promotion
 from app.reporting.pages import (
     excluded_units,
     exports,
@@ -50,6 +51,7 @@ PAGES = (
     private_reports,
     policy,
     guardian,
+    promotion,
     decisions,
     integration,
     exports,

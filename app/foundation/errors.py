@@ -71,6 +71,7 @@ CODES = {
     "fallback_decides": "The fallback of the incident's arm still decides. Let the arm decide first.",
     "wrong_status": "An experiment in this status cannot take that step.",
     "not_running": "Decisions are made only while an experiment is running. Start it.",
+    "decision_id_ambiguous": "Several experiments have a decision with that id, and the key may use them. Name the `experiment`.",
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
     "feedback_id_reused": "The feedback_id of this decision was used with another answer. Use a new id for a new answer.",
     "feedback_limit": "The unit gave as many answers as the feedback schema takes within its window. Wait for Retry-After.",

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from app.deciding import runtime
 from app.foundation.isolation import in_turn
+from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import watching
@@ -88,12 +89,13 @@ def erase() -> None:
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Remove the units from decisions past their retention."""
+    """Remove what is past its time: the units from decisions, events, keys that an upgrade kept for programs of before."""
     with alone(_engine(), "retain") as granted:
         if granted:
             in_turn(
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
+                ("old keys", lambda: old_keys.drop_due(_engine())),
             )
 
 

@@ -77,6 +77,12 @@ def get(engine: Engine, key: str) -> StoredExperiment:
         return stored_experiment(connection, key)
 
 
+def key_of(engine: Engine, experiment_id: int) -> str:
+    """The key of an experiment, which exists."""
+    with transaction(engine) as connection:
+        return store.key_of(connection, experiment_id)
+
+
 def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
     """Experiments, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:

@@ -1,6 +1,6 @@
 """What every request and every definition is made of: strict models, keys, ids, and pydantic's errors as ours."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -143,9 +143,9 @@ class Readable(Generic[T]):
             return None
 
 
-def repeated(names: Iterable[str | None]) -> Iterator[tuple[int, int]]:
+def repeated(names: Iterable[Hashable | None]) -> Iterator[tuple[int, int]]:
     """For each name that an earlier item of the list has too: its index, and the first one's; null is no name."""
-    first_at: dict[str, int] = {}
+    first_at: dict[Hashable, int] = {}
     for index, name in enumerate(names):
         if name is not None and first_at.setdefault(name, index) != index:
             yield index, first_at[name]

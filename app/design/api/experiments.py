@@ -69,9 +69,10 @@ class Rollback(Model):
 
 
 def bound_key(key: str) -> str:
-    """A key that is bound to one experiment sees only that experiment."""
-    if caller().experiment_id is not None:
-        caller().check_bound(experiments.get(process().engine, key).id)
+    """A key that is bound to one experiment sees only that experiment, and does not learn which others there are."""
+    bound = caller().experiment_id
+    if bound is not None and experiments.key_of(process().engine, bound) != key:
+        caller().check_bound(None)
     return key
 
 

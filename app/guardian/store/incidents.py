@@ -73,6 +73,13 @@ def still_open(connection: Connection, experiment_id: int) -> list[StoredInciden
     ]
 
 
+def of_late(connection: Connection) -> list[StoredIncident]:
+    """The open incidents of all experiments, and those that were closed within a day, oldest first."""
+    recent = _i.c.closed_at.is_(None) | (_i.c.closed_at > func.clock_timestamp() - text("INTERVAL '1 day'"))
+    rows = connection.execute(select(*_columns).where(recent).order_by(_i.c.id))
+    return [StoredIncident._make(row) for row in rows]
+
+
 def find(connection: Connection, experiment_id: int, incident_id: int) -> StoredIncident | None:
     """One incident, locked until the transaction ends."""
     here = (_i.c.experiment_id == experiment_id, _i.c.id == incident_id)

@@ -28,6 +28,8 @@ WORDS = {
     "model_pinned": "pinned which learner decides, or let the race decide again",
     "fell_back": "let an arm's fallback decide",
     "restored": "let a learned policy decide again",
+    "arm_stopped": "gave an arm's share to the control",
+    "arm_resumed": "gave an arm its share back",
     "candidate_stored": "stored a candidate policy",
     "candidate_removed": "removed a candidate policy",
     "trigger_created": "created a trigger",

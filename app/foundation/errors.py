@@ -69,6 +69,7 @@ CODES = {
     "no_fallback": "The arm has no fallback: it does not learn, or the control learns, too, and the arm names none.",
     "fallback_unchanged": "What was asked for decides already. Nothing was changed.",
     "fallback_decides": "The fallback of the incident's arm still decides. Let the arm decide first.",
+    "nothing_to_undo": "Nothing was done about the incident, or it was undone already.",
     "wrong_status": "An experiment in this status cannot take that step.",
     "not_running": "Decisions are made only while an experiment is running. Start it.",
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",

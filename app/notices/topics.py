@@ -27,7 +27,6 @@ OF_BADGES: Final = MappingProxyType(
         "biased_log": "audit",
         "sample_ratio": "pipeline",
         "uneven_units": "pipeline",
-        "guardrail": "guardrail",
         "schema": "pipeline",
         "not_computed": "pipeline",
         "missing_rewards": "pipeline",

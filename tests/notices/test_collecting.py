@@ -33,13 +33,13 @@ def test_every_source_has_a_topic_with_words() -> None:
 
 def test_an_incident_is_told_when_it_opens_and_when_it_closes(desk: Desk) -> None:
     number = desk.loop.make("shop")
-    fell, *_ = [desk.incident(number, kind) for kind in ("value_fell", "rewards_lost", "behind_fallback")]
+    fell, *_ = [desk.incident(number, kind) for kind in ("value_fell", "rewards_lost", "guardrail")]
     desk.collect()
     desk.collect()
     assert [(topic, over) for topic, _, over in desk.told()] == [
         ("drift", False),
         ("pipeline", False),
-        ("drift", False),
+        ("guardrail", False),
     ]
     assert "learned earned 0.1 per decision" in desk.told()[0][1]
     desk.close(fell)
@@ -80,17 +80,12 @@ RESULTS = (
 )
 
 
-def test_a_verdict_that_changes_and_a_guardrail_that_is_crossed_are_told(desk: Desk) -> None:
+def test_a_verdict_that_changes_is_told(desk: Desk) -> None:
     number = desk.loop.make("judged")
-    for verdict, crossed in (
-        ("keep_running", "[]"),
-        ("ship", "[]"),
-        ("stop", '["learned crosses the guardrail Refunds"]'),
-    ):
-        desk.summary(number, "results", RESULTS.format(verdict=verdict, crossed=crossed))
+    for verdict in ("keep_running", "ship", "stop"):
+        desk.summary(number, "results", RESULTS.format(verdict=verdict, crossed='["a crossing is an incident"]'))
         desk.collect()
     assert sorted(desk.told()) == [
-        ("guardrail", "Guardrail crossed: learned crosses the guardrail Refunds", False),
         ("verdict", "Verdict: ship learned.", True),
         ("verdict", "Verdict: stop.", False),
     ]

@@ -10,7 +10,7 @@ from app.design.experiments import as_json as experiment_json
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
 from app.foundation.serving import process
-from app.guardian import incidents, overview
+from app.guardian import guardrails, incidents, overview
 from app.guardian.documents import Guarded, Incident
 from app.learning.api.rebuilds import blueprint
 
@@ -55,3 +55,13 @@ def close(path: IncidentPath) -> Response:
     """End an incident that somebody has seen to."""
     key = bound_key(path.key)
     return as_json(incidents.close(process().engine, key, path.incident_id, caller().key_id).as_json())
+
+
+@blueprint.post("/<key>/incidents/<int:incident_id>/undo", responses={200: Incident})
+@needs("manage")
+def undo(path: IncidentPath) -> Response:
+    """Take back what was done about a crossed guardrail: start again, give the arm its share, or let it decide."""
+    key = bound_key(path.key)
+    undone = guardrails.undo(process().engine, key, path.incident_id, caller().key_id)
+    process().refresh()
+    return as_json(undone.as_json())

@@ -18,7 +18,7 @@ from app.foundation.pages.charts import Figure, Point, Series
 from app.foundation.pages.format import moment, number, percent
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.guardian import incidents, overview
+from app.guardian import guardrails, incidents, overview
 from app.guardian.documents import Incident, WatchDocument, WatchedNow
 from bandits.policy import FixedPolicy
 
@@ -33,6 +33,9 @@ ACTIONS = {
     "told": "nothing was changed",
     "restored": "the learned policy decides again",
     "closed": "closed",
+    "paused": "the experiment is paused",
+    "stopped_arm": "the control gets the arm's share",
+    "undone": "what was done is undone",
     "recovered": "it earns again what it earned",
 }
 
@@ -90,6 +93,15 @@ def turn_arm(key: str) -> ResponseReturnValue:
 def close_incident(key: str) -> ResponseReturnValue:
     """End an incident."""
     incidents.close(process().engine, key, whole_number(request.form.get("incident", "")) or 0, user().name)
+    return redirect(url_for("admin.guardian", key=key))
+
+
+@page("/experiments/<key>/health/undo", "editor", ("POST",))
+def undo_incident(key: str) -> ResponseReturnValue:
+    """Take back what was done about a crossed guardrail."""
+    guardrails.undo(process().engine, key, whole_number(request.form.get("incident", "")) or 0, user().name)
+    process().refresh()
+    flash("What was done is undone.")
     return redirect(url_for("admin.guardian", key=key))
 
 

@@ -195,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
         "LOOPWISE_METRICS_DIR",
         "",
         str,
-        "Folder in which the processes of one role share their Prometheus counters; empty: a temporary one.",
+        "Folder in which the processes of a machine share their Prometheus counters; empty: a temporary one for each role.",
     ),
     Setting(
         "LOOPWISE_METRICS_TOKEN",

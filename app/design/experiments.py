@@ -202,25 +202,30 @@ def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = N
 
     :raises Conflict: an experiment in this status cannot make the move.
     """
-    sources, target = MOVES[verb]
     with transaction(engine) as connection:
-        revision = platform.next_revision(connection)
-        before = stored_experiment(connection, key, lock=True)
-        if before.status == target:
-            return before
-        if before.status not in sources:
-            raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
-        store.set_status(connection, before.id, target, revision, reason)
-        platform.record_change(
-            connection,
-            actor=actor,
-            kind=f"experiment_{verb}",
-            experiment_id=before.id,
-            before={"status": before.status},
-            after={"status": target},
-            reason=reason,
-        )
-        return stored_experiment(connection, key)
+        return move_in(connection, key, verb, actor, reason)
+
+
+def move_in(connection: Connection, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
+    """Like ``move``, within the transaction of a larger use case."""
+    sources, target = MOVES[verb]
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    if before.status == target:
+        return before
+    if before.status not in sources:
+        raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
+    store.set_status(connection, before.id, target, revision, reason)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind=f"experiment_{verb}",
+        experiment_id=before.id,
+        before={"status": before.status},
+        after={"status": target},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
 
 
 def as_json(experiment: StoredExperiment) -> JsonObject:

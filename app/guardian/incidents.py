@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
-from app.design import experiments
+from app.design import interventions
 from app.design.experiment_config import ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
@@ -102,7 +102,7 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
         store.act(connection, incident_id, "relearn", ACTOR)
     elif alarm.kind == "behind_fallback":
         reason = WORDS[alarm.kind].format(**_words(alarm.arm, alarm.began_at, evidence))
-        experiments.set_fallen_back(connection, experiment.key, alarm.arm, True, actor=ACTOR, reason=reason)
+        interventions.set_fallen_back(connection, experiment.key, alarm.arm, True, actor=ACTOR, reason=reason)
         store.act(connection, incident_id, "fell_back", ACTOR)
     else:
         store.act(connection, incident_id, "told", ACTOR)
@@ -116,7 +116,7 @@ def restore_in(
         if (incident.arm, incident.kind) == (arm, "behind_fallback"):
             store.act(connection, incident.id, "restored", actor)
             store.close(connection, incident.id)
-    return experiments.set_fallen_back(connection, experiment.key, arm, False, actor=actor, reason=reason)
+    return interventions.set_fallen_back(connection, experiment.key, arm, False, actor=actor, reason=reason)
 
 
 def restore(engine: Engine, key: str, arm: str, reason: str, actor: str) -> StoredExperiment:
@@ -137,7 +137,7 @@ def fall_back(engine: Engine, key: str, arm: str, reason: str, actor: str) -> St
     :raises Conflict: it decides already, or the arm has no fallback.
     """
     with transaction(engine) as connection:
-        return experiments.set_fallen_back(connection, key, arm, True, actor=actor, reason=reason)
+        return interventions.set_fallen_back(connection, key, arm, True, actor=actor, reason=reason)
 
 
 def close(engine: Engine, key: str, incident_id: int, actor: str) -> Incident:

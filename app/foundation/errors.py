@@ -74,6 +74,7 @@ CODES = {
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
     "feedback_id_reused": "The feedback_id of this decision was used with another answer. Use a new id for a new answer.",
     "feedback_limit": "The unit gave as many answers as the feedback schema takes within its window. Wait for Retry-After.",
+    "reward_limit": "The unit got as many rewards as the experiment takes within its window. Wait for Retry-After.",
     "event_id_reused": "The event_id was used with another event. Use a new id for a new event.",
     "unknown_trigger": "There is no trigger with that key. `GET /v1/triggers` lists them.",
     "trigger_exists": "The key of a trigger is unique. Choose another.",

@@ -6,6 +6,7 @@ their arrival.
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NamedTuple, TypedDict
 
 from sqlalchemy import Connection
@@ -14,6 +15,7 @@ from app.accounts.keys import Caller
 from app.deciding.decide import experiment_of, open_window, unknown_decision
 from app.deciding.runtime import Runtime
 from app.deciding.store import decisions
+from app.design.safety_config import SafetySpec
 from app.foundation import metrics
 from app.foundation.errors import Conflict, FieldError, LoopwiseError, within
 from app.foundation.fields import invalid
@@ -21,9 +23,10 @@ from app.foundation.running.jobs import Handler, keep
 from app.foundation.running.steps import Steps, run
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.learning.reward_limits import RewardLimits
 from app.learning.reward_request import RewardRequest
 from app.learning.store import rewards as store
-from app.learning.store.rewards import NewReward, StoredReward
+from app.learning.store.rewards import NewReward, Rewarded, StoredReward
 
 MOST_REWARDS: Final = 1000  # of one decision; all of them are read when another comes
 MOST_FROM_BROWSERS: Final = 20  # a page sends a few; more come from somebody who plays with its key
@@ -63,6 +66,16 @@ class _Row(NamedTuple):
     reward: NewReward
 
 
+class _Batch(NamedTuple):
+    """What is read and collected while one group commit is checked."""
+
+    rewarded: Mapping[str, Rewarded]
+    stored: Mapping[tuple[str, str], StoredReward]
+    new: dict[tuple[str, str], NewReward]
+    counted: Counter[str]  # rewards of each decision so far
+    limits: RewardLimits
+
+
 def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> list[Receipt]:
     """Store all rewards in one commit, or none of them. This thread waits; see ``rewarding``."""
     return run(rewarding(runtime, caller, requests))
@@ -74,6 +87,7 @@ def rewarding(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -
     :raises NotFound: a decision does not exist, or belongs to another experiment than the caller's API key.
     :raises Unprocessable: a value is outside the experiment's bounds.
     :raises Conflict: another value with the same reward_id is stored, or the decision has as many rewards as it may have.
+    :raises TooManyRequests: the unit has as many rewards as the experiment takes.
     """
     rows = [_Row(runtime, caller, _new(request)) for request in requests]
     receipts = yield from runtime.log_writer.stored(HANDLER, rows)
@@ -114,13 +128,13 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     ids = list({row.reward.decision_id for job in jobs for row in job})
     rewarded = store.decisions_of(connection, ids)
     stored = store.find_many(connection, ids)
-    new: dict[tuple[str, str], NewReward] = {}
-    counted = Counter(decision_id for decision_id, _ in stored)
-    errors = [_first_error(job, rewarded, stored, new, counted) for job in jobs]
+    limits = RewardLimits(connection, rewarded.values(), _bounds(jobs, rewarded))
+    batch = _Batch(rewarded, stored, {}, Counter(decision_id for decision_id, _ in stored), limits)
+    errors = [_first_error(job, batch) for job in jobs]
     inserted: dict[tuple[str, str], StoredReward] = {}
-    if new:
-        inserted = store.insert_new(connection, list(new.values()))
-        if len(inserted) < len(new):  # another process has just stored one of them, and it is visible now
+    if batch.new:
+        inserted = store.insert_new(connection, list(batch.new.values()))
+        if len(inserted) < len(batch.new):  # another process has just stored one of them, and it is visible now
             return _store(connection, jobs)
     all_stored = stored | inserted
     fresh = set(inserted)  # if several jobs have the same event, the first creates it
@@ -130,33 +144,37 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     ]
 
 
-def _first_error(
-    job: list[_Row],
-    rewarded: dict[str, store.Rewarded],
-    stored: dict[tuple[str, str], StoredReward],
-    new: dict[tuple[str, str], NewReward],
-    counted: Counter[str],
-) -> LoopwiseError | None:
-    """Check a job against the stored rows and the new rows of this batch. Add its rows to ``new`` if all are valid.
+def _bounds(jobs: list[list[_Row]], rewarded: Mapping[str, Rewarded]) -> dict[int, SafetySpec]:
+    """Return by experiment id what may be rewarded, for the decisions of these jobs."""
+    runtimes = {row.reward.decision_id: row.runtime for job in jobs for row in job}
+    known = {row.experiment_id: runtimes[row.id] for row in rewarded.values()}
+    return {id_: experiment_of(runtime, id_).config.bounds for id_, runtime in known.items()}
 
-    :param counted: rewards of each decision so far.
-    """
+
+def _first_error(job: list[_Row], batch: _Batch) -> LoopwiseError | None:
+    """Check a job against the stored rows and the new rows of this batch. Add its rows to the batch if all are valid."""
     job_rows: dict[tuple[str, str], NewReward] = {}
+    units: Counter[tuple[int, str]] = Counter()
     for index, row in enumerate(job):
         try:
-            _check(row, rewarded)
+            decision = _check(row, batch.rewarded)
             key = (row.reward.decision_id, row.reward.reward_id)
-            before = stored.get(key) or new.get(key) or job_rows.get(key)
+            before = batch.stored.get(key) or batch.new.get(key) or job_rows.get(key)
             if before is None:
-                _check_count(row, counted[key[0]] + sum(decision_id == key[0] for decision_id, _ in job_rows))
+                same = sum(decision_id == key[0] for decision_id, _ in job_rows)
+                _check_count(row, batch.counted[key[0]] + same)
+                unit = (decision.experiment_id, decision.unit_id)
+                batch.limits.check(decision, units[unit])
+                units[unit] += 1
                 job_rows[key] = row.reward
             elif not _same(before, row.reward):
                 message = f"reward_id {row.reward.reward_id!r} of this decision has another value; use a new reward_id."
                 raise Conflict("reward_id_reused", message)
         except LoopwiseError as error:
             return error if len(job) == 1 else within(error, f"/rewards/{index}")
-    new.update(job_rows)
-    counted.update(decision_id for decision_id, _ in job_rows)
+    batch.new.update(job_rows)
+    batch.counted.update(decision_id for decision_id, _ in job_rows)
+    batch.limits.add(batch.rewarded[decision_id] for decision_id, _ in job_rows)
     return None
 
 
@@ -169,7 +187,7 @@ def _check_count(row: _Row, count: int) -> None:
         raise Conflict("too_many_rewards", message)
 
 
-def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:
+def _check(row: _Row, rewarded: Mapping[str, Rewarded]) -> Rewarded:
     decision = rewarded.get(row.reward.decision_id)
     if decision is None or not row.caller.sees(decision.experiment_id):
         raise unknown_decision(row.reward.decision_id)
@@ -179,6 +197,7 @@ def _check(row: _Row, rewarded: dict[str, store.Rewarded]) -> None:
         if not bounds.min <= row.reward.value <= bounds.max:
             params = {"low": bounds.min, "high": bounds.max, "experiment": experiment.key}
             raise invalid((FieldError("/value", "reward_out_of_bounds", params),))
+    return decision
 
 
 def _same(stored: StoredReward | NewReward, new: NewReward) -> bool:
@@ -189,7 +208,7 @@ def _same(stored: StoredReward | NewReward, new: NewReward) -> bool:
 
 def _receipt(
     row: _Row,
-    rewarded: dict[str, store.Rewarded],
+    rewarded: Mapping[str, Rewarded],
     stored: dict[tuple[str, str], StoredReward],
     fresh: set[tuple[str, str]],
 ) -> Receipt:

@@ -13,6 +13,7 @@ from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, 
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
@@ -60,6 +61,7 @@ class Patch(Model):
     profile: ProfileSpec | None = None
     context_fields: list[ContextField] | None = None
     retention_s: float | None = None
+    safety: SafetySpec | None = None
 
 
 class Conclusion(Model):

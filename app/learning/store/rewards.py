@@ -45,6 +45,14 @@ class Rewarded(NamedTuple):
 
     id: str
     experiment_id: int
+    unit_id: str
+
+
+class Recent(NamedTuple):
+    """The recent rewards of a unit in one experiment."""
+
+    rewards: int
+    frees_s: float  # seconds until the oldest of them leaves the window
 
 
 _stored_columns = [_r.c[name] for name in StoredReward._fields]
@@ -65,6 +73,32 @@ _INSERT = text(
     SELECT {", ".join(StoredReward._fields)} FROM stored WHERE {chain.ADDED}
     """
 )
+
+
+_RECENT = text(
+    """
+    SELECT count(r.received_at) AS rewards,
+        coalesce(extract(epoch FROM min(r.received_at) - n.now)::float8 + q.window_s, 0) AS frees_s
+    FROM json_to_recordset(:questions) AS q (place int, unit_id text, experiment_id bigint, window_s float8)
+    CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) n
+    LEFT JOIN (decisions d JOIN rewards r ON r.decision_id = d.id) ON d.unit_id = q.unit_id
+      AND d.experiment_id = q.experiment_id AND r.received_at > n.now - make_interval(secs => q.window_s)
+    GROUP BY q.place, q.window_s, n.now ORDER BY q.place
+    """
+)
+
+
+def recent(connection: Connection, windows: dict[tuple[str, int], float]) -> dict[tuple[str, int], Recent]:
+    """Count the recent rewards of units in experiments. Lock the units first.
+
+    :param windows: the length of the window in seconds, by (unit, experiment id).
+    """
+    questions = [
+        {"place": index, "unit_id": unit, "experiment_id": experiment_id, "window_s": window_s}
+        for index, ((unit, experiment_id), window_s) in enumerate(windows.items())
+    ]
+    rows = connection.execute(_RECENT, {"questions": orjson.dumps(questions).decode()})
+    return {asked: Recent._make(row) for asked, row in zip(windows, rows, strict=True)}
 
 
 def hold_gate_shared(connection: Connection) -> None:
@@ -89,7 +123,7 @@ def pass_gate(connection: Connection) -> datetime:
 
 def decisions_of(connection: Connection, ids: list[str]) -> dict[str, Rewarded]:
     """Return the decisions with these ids, without unknown ones."""
-    query = select(_d.c.id, _d.c.experiment_id).where(_d.c.id.in_(ids))
+    query = select(_d.c.id, _d.c.experiment_id, _d.c.unit_id).where(_d.c.id.in_(ids))
     return {row.id: Rewarded._make(row) for row in connection.execute(query)}
 
 

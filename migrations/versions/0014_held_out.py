@@ -1,0 +1,46 @@
+"""Quarantine: decisions that are held out of training rounds, and whose they are."""
+
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+
+
+def upgrade() -> None:
+    op.execute(
+        """
+        CREATE TABLE IF NOT EXISTS held_out (
+            experiment_id BIGINT NOT NULL,
+            decision_id TEXT NOT NULL,
+            arm TEXT NOT NULL,
+            rule TEXT NOT NULL,
+            suspect_id BIGINT,
+            status TEXT NOT NULL,
+            held_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+            PRIMARY KEY (experiment_id, decision_id)
+        )
+        """
+    )
+    op.execute(
+        "CREATE INDEX IF NOT EXISTS held_out_released ON held_out (experiment_id, arm) WHERE status = 'released'"
+    )
+    op.execute("CREATE INDEX IF NOT EXISTS held_out_suspect ON held_out (suspect_id)")
+    op.execute(
+        """
+        CREATE TABLE IF NOT EXISTS suspects (
+            id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            experiment_id BIGINT NOT NULL,
+            rule TEXT NOT NULL,
+            unit_id TEXT,
+            key_id TEXT,
+            since TIMESTAMPTZ,
+            until TIMESTAMPTZ,
+            status TEXT NOT NULL,
+            why TEXT NOT NULL,
+            actor TEXT NOT NULL,
+            opened_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+            decided_at TIMESTAMPTZ
+        )
+        """
+    )
+    op.execute("CREATE INDEX IF NOT EXISTS suspects_experiment ON suspects (experiment_id, status)")

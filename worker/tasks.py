@@ -10,7 +10,7 @@ from app.deciding import runtime
 from app.foundation.isolation import in_turn
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
-from app.guardian import watching
+from app.guardian import quarantine, watching
 from app.learning import rebuild as rebuilding
 from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
@@ -71,10 +71,13 @@ def refit_arm(experiment_id: int, arm: str) -> None:
 
 @app.task(name="worker.tasks.rebuild")
 def rebuild() -> None:
-    """Bring changed feedback schemas into force."""
+    """Bring changed feedback schemas into force, and let models follow what was excluded."""
     with alone(_engine(), "rebuild") as granted:
         if granted:
-            rebuilding.apply_waiting(_engine(), settings)
+            in_turn(
+                ("rebuild", lambda: rebuilding.apply_waiting(_engine(), settings)),
+                (quarantine.KIND, lambda: quarantine.run_waiting(_engine(), settings)),
+            )
 
 
 @app.task(name="worker.tasks.erase")

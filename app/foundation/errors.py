@@ -66,6 +66,7 @@ CODES = {
     "already_ran": "This part of an experiment is fixed once it has run, because its log depends on it.",
     "unknown_arm": "The experiment has no arm of that name.",
     "unknown_incident": "The experiment has no incident of that number.",
+    "unknown_suspect": "Nothing that fits is held out of rounds. `GET /v1/experiments/{key}/quarantine` lists what is.",
     "no_fallback": "The arm has no fallback: it does not learn, or the control learns, too, and the arm names none.",
     "fallback_unchanged": "What was asked for decides already. Nothing was changed.",
     "fallback_decides": "The fallback of the incident's arm still decides. Let the arm decide first.",

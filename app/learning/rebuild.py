@@ -150,7 +150,7 @@ def rebuild_lineage(
     schema = feedback_schemas.applied_version(connection, experiment_id)
     pinned = rebuilds.pinned(connection, experiment_id, arm)
     share = bounds_of(connection, experiment_id).unit_share
-    suspects = held_out.suspects(connection, experiment_id)
+    suspects = held_out.suspects(connection, experiment_id, excluded=True)
     lesson = _Lesson(connection, serving.version_id, experiment_id, schema, pinned, share, suspects)
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))

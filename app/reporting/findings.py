@@ -14,11 +14,12 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting import activity, health_checks, results
 from app.reporting.documents.activity import Activity
 from app.reporting.documents.health import StoredHealth
-from app.reporting.documents.results import Results
+from app.reporting.documents.results import HeldOut, Results
 from app.reporting.documents.whom import WhomReport
 from app.reporting.results import Look
 from app.reporting.whom import report as whom
 
+FRESH_S = 60.0
 NOTES = 200  # the newest notes; a report holds at most so many
 
 
@@ -43,8 +44,12 @@ class Whole(NamedTuple):
     notes: list[trail.Line]  # newest first
 
 
-def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Findings:
+def get(
+    engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None, held_out: HeldOut = "with"
+) -> Findings:
     """The newest findings.
+
+    :param held_out: results without the decisions that are held out for suspects are computed now if they are old.
 
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
@@ -52,6 +57,8 @@ def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | 
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
     overall = results.newest(engine, key, method=method)
+    if held_out == "without":
+        overall = results.get(engine, key, method=method, max_age_s=FRESH_S, held_out=held_out)
     split = results.newest(engine, key, method=method, segment=segment) if segment is not None else None
     return Findings(experiment, overall, split, results.history(engine, key), health_checks.stored(engine, key))
 

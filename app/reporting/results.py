@@ -23,8 +23,8 @@ from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
+from app.reporting.comparison import assumptions, rule_changes, sample_ratio
 from app.reporting.comparison import result_lines as lines
-from app.reporting.comparison import rule_changes, sample_ratio
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
@@ -32,6 +32,7 @@ from app.reporting.comparison.decision_rule import judge
 from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
+    HeldOut,
     Results,
     ResultsSummary,
     ResultsWindow,
@@ -39,31 +40,14 @@ from app.reporting.documents.results import (
     StoredResults,
 )
 from app.reporting.store import excluded_units, reports, results
-from bandits.policy import BanditPolicy, parse_policy
-from experiments.arms.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 
 KIND = "results"
+KINDS: dict[HeldOut, str] = {"with": KIND, "without": f"{KIND}/without"}  # each has looks of its own
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
 DAILY_EVERY_S = 3600.0
 MOST_LOOKS = 200  # in a chart over time
 _LINES = TypeAdapter(list[ComparisonLine])
-ASSUMPTIONS = (
-    "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
-    "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
-    "share a model. The comparison is of the whole way of deciding, learning included.",
-    "Only decisions whose reward window closed count; a decision without a reward in time has the declared default. A "
-    "metric with a window of its own counts a decision when that window is over.",
-    "Arms are compared within stretches of constant shares, and the stretches are weighted by their units. A unit counts in "
-    "the arm where it was first seen; a unit that a change of shares moves to another arm is left out.",
-    "The always-valid interval and p-value hold at every look together: asymptotically, from "
-    f"{MIN_SEQUENCE_UNITS:.0f} effective units and {MIN_SEQUENCE_EVENTS:.0f} effective events per arm. The fixed interval and "
-    "p-value hold for one look chosen beforehand.",
-)
-THIS_RUN = (
-    "A learning arm's figures are about this run: how this model, which learned from these units, did. Another run would learn "
-    "from other units and end elsewhere; these intervals do not contain that spread."
-)
 
 
 class Look(NamedTuple):
@@ -94,18 +78,20 @@ def get(
     method: str = "sequential",
     segment: str | None = None,
     max_age_s: float | None = None,
+    held_out: HeldOut = "with",
 ) -> Results:
     """The newest results, with their age; computed now when there are none yet.
 
     :param max_age_s: compute results now when the stored ones are older. Only on logs of up to ``SMALL`` decisions;
         the worker alone computes longer logs.
+    :param held_out: whether decisions count that are held out of rounds for suspects.
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
-    report = _newest(engine, key, method, segment)
+    report = _newest(engine, key, method, segment, held_out)
     if report is None or _too_old(report, max_age_s):
-        compute(engine, key, segment)
-        report = _newest(engine, key, method, segment)
+        compute(engine, key, segment, held_out)
+        report = _newest(engine, key, method, segment, held_out)
         assert report is not None
     return _served(report, method)
 
@@ -120,17 +106,17 @@ def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str
     return None if report is None else _served(report, method)
 
 
-def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Report | None:
+def _newest(engine: Engine, key: str, method: str, segment: str | None, held_out: HeldOut = "with") -> Report | None:
     if method not in METHODS:
         raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        return _last(connection, experiment.id, segment)
+        return _last(connection, experiment.id, segment, held_out)
 
 
-def _last(connection: Connection, experiment_id: int, segment: str | None) -> Report | None:
-    newest = reports.newest(connection, experiment_id, KIND, segment)
+def _last(connection: Connection, experiment_id: int, segment: str | None, held_out: HeldOut) -> Report | None:
+    newest = reports.newest(connection, experiment_id, KINDS[held_out], segment)
     if newest is None:
         return None
     return Report(StoredResults.model_validate(newest.body), newest.computed_at, newest.seconds)
@@ -158,21 +144,26 @@ def _too_old(report: Report, max_age_s: float | None) -> bool:
     return max_age_s is not None and report.age_s > max_age_s and report.results.window.decisions <= SMALL
 
 
-def compute(engine: Engine, key: str, segment: str | None = None) -> None:
+def compute(engine: Engine, key: str, segment: str | None = None, held_out: HeldOut = "with") -> None:
     """Compute and store the results of an experiment.
 
     :param segment: a declared context field to split by.
+    :param held_out: whether decisions count that are held out of rounds for suspects.
     """
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        before = _last(connection, experiment.id, segment)
+        before = _last(connection, experiment.id, segment, held_out)
+        apart = results.held_for_suspects(connection, experiment.id)
+        if held_out == "without":
+            results.leave_out_held(connection)
         computed = _compute(connection, experiment, segment, before.results if before else None)
-        reports.thin(connection, experiment.id, KIND, segment)
+        computed = computed.model_copy(update={"held_out": held_out, "held_out_decisions": apart})
+        reports.thin(connection, experiment.id, KINDS[held_out], segment)
         seconds = time.monotonic() - began
-        reports.add(connection, experiment.id, KIND, segment, computed.as_json(), seconds)
-        if computed.decision is not None:
+        reports.add(connection, experiment.id, KINDS[held_out], segment, computed.as_json(), seconds)
+        if computed.decision is not None and held_out == "with":
             summary = _summary(computed, computed.decision)
             latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
 
@@ -252,7 +243,7 @@ def _compute(
         feedback_version=computation.feedback_version,
         sample_ratio=ratio,
         metrics=metrics,
-        assumptions=_assumptions(config),
+        assumptions=assumptions.of(config),
         stretches=shares.described(connection, experiment.id, stretches),
         moved_units=shares.moved(connection) if len(stretches) > 1 else None,
         excluded_units=excluded_units.count(connection, experiment.id),
@@ -289,11 +280,6 @@ def _prepared(
     seen = results.overview(connection, experiment.id, until)
     schema = feedback_schemas.applied_version(connection, experiment.id)
     return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
-
-
-def _assumptions(config: ExperimentConfig) -> list[str]:
-    learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
-    return [*ASSUMPTIONS, *([THIS_RUN] if learns else [])]
 
 
 def _plain(moment: datetime | None) -> str | None:

@@ -6,6 +6,18 @@ revision = "0014"
 down_revision = "0013"
 
 
+# Reports can be read without what is held out for suspects: app.foundation.store.fragments.WITHOUT_HELD_OUT.
+VIEW = """
+    CREATE OR REPLACE VIEW analysed AS SELECT * FROM outcomes o
+    WHERE NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = o.unit_id AND 'analyse' = ANY(r.denied))
+      AND NOT EXISTS (
+        SELECT FROM excluded_units x WHERE x.experiment_id = o.experiment_id AND x.unit_id = o.unit_id)
+      AND ((SELECT current_setting('loopwise.held_out', true)) IS DISTINCT FROM 'without' OR NOT EXISTS (
+        SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id AND h.decision_id = o.decision_id
+          AND h.suspect_id IS NOT NULL AND h.status = 'held'))
+"""
+
+
 def upgrade() -> None:
     op.execute(
         """
@@ -39,8 +51,10 @@ def upgrade() -> None:
             why TEXT NOT NULL,
             actor TEXT NOT NULL,
             opened_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
-            decided_at TIMESTAMPTZ
+            decided_at TIMESTAMPTZ,
+            receipt JSONB
         )
         """
     )
     op.execute("CREATE INDEX IF NOT EXISTS suspects_experiment ON suspects (experiment_id, status)")
+    op.execute(VIEW)

@@ -18,7 +18,7 @@ from app.foundation.pages.charts import Figure, Point, Series
 from app.foundation.pages.format import moment, number, percent
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.guardian import incidents, overview
+from app.guardian import incidents, overview, quarantine
 from app.guardian.documents import Incident, WatchDocument, WatchedNow
 from bandits.policy import FixedPolicy
 
@@ -63,6 +63,7 @@ def guardian(key: str) -> str:
         figures=_figures(overview.watches(process().engine, key)),
         rules=[_rule(config, arm) for arm in config.arms if arm.policy["type"] == "bandit"],
         timeline=_timeline,
+        held=sum(quarantine.listed(process().engine, key).held.values()),
     )
 
 

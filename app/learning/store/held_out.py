@@ -61,7 +61,7 @@ _LATELY = text(
 _SUSPECTS = text(
     """
     SELECT id, rule, unit_id, key_id, since, until FROM suspects
-    WHERE experiment_id = :experiment_id AND status <> 'released' ORDER BY id
+    WHERE experiment_id = :experiment_id AND status = ANY(:statuses) ORDER BY id
     """
 )
 _ADD = text(
@@ -96,9 +96,14 @@ def learned_lately(connection: Connection, version_id: int, most: int) -> dict[s
     return {row.unit_id: row.learned for row in rows}
 
 
-def suspects(connection: Connection, experiment_id: int) -> list[Suspect]:
-    """Return those whose decisions of an experiment are held out, also for good."""
-    return [Suspect._make(row) for row in connection.execute(_SUSPECTS, {"experiment_id": experiment_id})]
+def suspects(connection: Connection, experiment_id: int, *, excluded: bool = False) -> list[Suspect]:
+    """Return those whose decisions of an experiment are held out.
+
+    :param excluded: only those whose decisions of the past are not learned either.
+    """
+    statuses = ["excluded"] if excluded else ["held", "excluded"]
+    rows = connection.execute(_SUSPECTS, {"experiment_id": experiment_id, "statuses": statuses})
+    return [Suspect._make(row) for row in rows]
 
 
 def add(connection: Connection, experiment_id: int, arm: str, rows: Sequence[HeldOut]) -> None:

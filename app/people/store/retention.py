@@ -48,6 +48,12 @@ _WRITE = text(
     {chain.link(chain.DECISIONS, "resealed", 0)}
     """
 )
+_FORGET_SUSPECTS = text(
+    """
+    DELETE FROM suspects s WHERE s.experiment_id = :experiment_id AND s.unit_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM decisions d WHERE d.unit_id = s.unit_id AND d.experiment_id = s.experiment_id + 0)
+    """
+)
 _BEFORE = (
     "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # writers of attempts have finished, or wait
     "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
@@ -82,6 +88,7 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
         connection.execute(text(statement), values)
     rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
     connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()} | chain.key(connection))
+    connection.execute(_FORGET_SUSPECTS, {"experiment_id": experiment_id})
 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:

@@ -22,7 +22,7 @@ from app.reporting.documents.health import Health
 from app.reporting.documents.long_term import LongTerm
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
-from app.reporting.documents.results import Results
+from app.reporting.documents.results import HeldOut, Results
 from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
@@ -42,6 +42,9 @@ class ResultsQuery(BaseModel):
     method: str = Field(default="sequential", description="Which interval leads: sequential, fixed or bayes.")
     segment: str | None = Field(default=None, description="A declared context field to split by.")
     max_age_s: float | None = Field(default=None, ge=0, description="Compute them anew when they are older.")
+    held_out: HeldOut = Field(
+        default="with", description="Whether decisions count that are held out of rounds for suspects: with or without."
+    )
 
 
 class SegmentQuery(BaseModel):
@@ -79,8 +82,8 @@ class EvaluationPath(BaseModel):
 def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     """Each arm against the control on each metric, and what the decision rule says."""
     key = bound_key(path.key)
-    report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
-    return as_json(report)
+    asked = query.model_dump(include={"method", "segment", "max_age_s", "held_out"})
+    return as_json(results.get(process().engine, key, **asked))
 
 
 @blueprint.get("/experiments/<key>/long-term", responses={200: LongTerm})

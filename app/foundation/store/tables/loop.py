@@ -242,5 +242,6 @@ suspects = Table(  # whose decisions are held out of rounds
     Column("actor", Text, nullable=False),
     time_column("opened_at", now=True),
     time_column("decided_at", nullable=True),  # when a person released or excluded it
+    Column("receipt", JSONB, nullable=True),  # of an exclusion; null: the models have not followed yet
     Index("suspects_experiment", "experiment_id", "status"),
 )

@@ -10,7 +10,7 @@ from app.deciding import runtime
 from app.foundation.isolation import in_turn
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
-from app.guardian import quarantine, watching
+from app.guardian import anomalies, quarantine, watching
 from app.learning import rebuild as rebuilding
 from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
@@ -125,6 +125,7 @@ def watch() -> None:
             in_turn(
                 (activity.KIND, lambda: activity.compute_due(_engine())),
                 (watching.KIND, lambda: watching.compute_due(_engine())),
+                (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
             )
 
 

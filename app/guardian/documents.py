@@ -8,7 +8,7 @@ from app.foundation.fields import Document
 from experiments.monitoring.falls import Watch
 
 Stream = Literal["value", "rewarded", "fallback"]
-Kind = Literal["value_fell", "rewards_lost", "behind_fallback"]
+Kind = Literal["value_fell", "rewards_lost", "behind_fallback", "anomaly"]
 
 
 class Point(Document):
@@ -52,7 +52,7 @@ class Action(Document):
 
     at: str
     actor: str
-    code: Literal["relearn", "fell_back", "told", "restored", "closed", "recovered"]
+    code: Literal["relearn", "fell_back", "told", "restored", "closed", "recovered", "held", "released", "excluded"]
 
 
 class Incident(Document):

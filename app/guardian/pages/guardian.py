@@ -34,6 +34,9 @@ ACTIONS = {
     "restored": "the learned policy decides again",
     "closed": "closed",
     "recovered": "it earns again what it earned",
+    "held": "its decisions are held out of learning",
+    "released": "released: it is learned after all",
+    "excluded": "excluded: the models are learned again without it",
 }
 
 

@@ -128,6 +128,12 @@ def listed(connection: Connection, experiment_id: int, most: int) -> list[Stored
     return [StoredSuspect(**row._asdict()) for row in rows]
 
 
+def named(connection: Connection, experiment_id: int) -> set[tuple[str | None, str | None]]:
+    """(unit, key) of every suspect of an experiment, also of released ones."""
+    query = "SELECT DISTINCT unit_id, key_id FROM suspects WHERE experiment_id = :id"
+    return {(row.unit_id, row.key_id) for row in connection.execute(text(query), {"id": experiment_id})}
+
+
 def fitting(connection: Connection, experiment_id: int, criteria: Criteria, statuses: list[str]) -> list[int]:
     """Ids of the suspects that fit, whatever their time, locked until the transaction ends."""
     values = criteria._asdict() | {"experiment_id": experiment_id, "statuses": statuses}

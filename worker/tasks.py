@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from app.deciding import runtime
 from app.foundation.isolation import in_turn
+from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import anomalies, quarantine, watching
@@ -19,6 +20,7 @@ from app.messaging.triggers import matching
 from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
+from app.promotion import ramping, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
@@ -90,12 +92,13 @@ def erase() -> None:
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Remove the units from decisions past their retention."""
+    """Remove what is past its time: the units from decisions, events, keys that an upgrade kept for programs of before."""
     with alone(_engine(), "retain") as granted:
         if granted:
             in_turn(
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
+                ("old keys", lambda: old_keys.drop_due(_engine())),
             )
 
 
@@ -114,6 +117,8 @@ def report() -> None:
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (shipping.KIND, lambda: ramping.advance_due(engine)),
+                (shipping.KIND, lambda: shipping.conclude_due(engine)),
             )
 
 

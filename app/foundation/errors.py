@@ -71,7 +71,12 @@ CODES = {
     "fallback_unchanged": "What was asked for decides already. Nothing was changed.",
     "fallback_decides": "The fallback of the incident's arm still decides. Let the arm decide first.",
     "wrong_status": "An experiment in this status cannot take that step.",
-    "not_running": "Decisions are made only while an experiment is running. Start it.",
+    "not_running": "Decisions are made only while an experiment is running. Start a draft or a paused one; a concluded one "
+    "decides nothing any more, so show a default of your own.",
+    "nothing_promoted": "No arm is shipped or on its way there, so there is nothing to roll back or to advance.",
+    "no_ramp": "No arm of the experiment is on its way to everybody.",
+    "already_promoted": "An arm is on its way already. Roll it back, or ship.",
+    "decision_id_ambiguous": "Several experiments have a decision with that id, and the key may use them. Name the `experiment`.",
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
     "feedback_id_reused": "The feedback_id of this decision was used with another answer. Use a new id for a new answer.",
     "feedback_limit": "The unit gave as many answers as the feedback schema takes within its window. Wait for Retry-After.",

@@ -60,7 +60,7 @@ class Configs:
         """Return the logged distributions by decision id. They are arrays to save memory: a round holds thousands."""
         distributions: dict[str, FloatArray] = {}
         for first in range(0, len(ids), SLICE):
-            rows = decisions.distributions(self._connection, ids[first : first + SLICE])
+            rows = decisions.distributions(self._connection, self._experiment_id, ids[first : first + SLICE])
             distributions |= {name: np.array(chances) for name, chances in rows.items()}
         return distributions
 

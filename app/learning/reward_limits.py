@@ -2,46 +2,52 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
 from app.deciding.store import units
 from app.design.safety_config import SafetySpec
 from app.foundation.errors import TooManyRequests
+from app.foundation.store.fragments import DecisionKey
 from app.learning.store import rewards as store
-from app.learning.store.rewards import Recent, Rewarded
+from app.learning.store.rewards import Recent
 
 
 class RewardLimits:
     """How many rewards the units of one group commit may still get."""
 
-    def __init__(self, connection: Connection, decisions: Iterable[Rewarded], bounds: Mapping[int, SafetySpec]) -> None:
+    def __init__(
+        self, connection: Connection, decisions: Collection[DecisionKey], bounds: Mapping[int, SafetySpec]
+    ) -> None:
         """Lock the units of experiments with a limit, and count their recent rewards.
 
         :param bounds: by experiment id.
         """
-        limited = [row for row in decisions if bounds[row.experiment_id].reward_limit is not None]
+        limited = [key for key in decisions if bounds[key[0]].reward_limit is not None]
+        self._bounds = bounds
+        self._units = store.units_of(connection, limited) if limited else {}
         windows = {
-            (row.unit_id, row.experiment_id): bounds[row.experiment_id].reward_limit_window_s
-            for row in sorted(limited, key=lambda row: (row.experiment_id, row.unit_id))
+            (unit, experiment_id): bounds[experiment_id].reward_limit_window_s
+            for (experiment_id, _), unit in self._units.items()
         }
         if windows:
             units.hold(connection, sorted({unit for unit, _ in windows}))
-        self._bounds = bounds
         self._recent: dict[tuple[str, int], Recent] = store.recent(connection, windows) if windows else {}
         self._added: Counter[tuple[str, int]] = Counter()
 
-    def check(self, decision: Rewarded, more: int) -> None:
+    def check(self, decision: DecisionKey, before: Collection[DecisionKey]) -> None:
         """Check that a unit may get another reward.
 
-        :param more: rewards of this unit that the same job added before.
+        :param before: the decisions of the rewards that the same job adds before.
         :raises TooManyRequests: it has as many as the experiment takes.
         """
-        unit = (decision.unit_id, decision.experiment_id)
-        recent, bounds = self._recent.get(unit), self._bounds[decision.experiment_id]
-        if recent is None or bounds.reward_limit is None:
+        bounds = self._bounds[decision[0]]
+        if bounds.reward_limit is None or decision not in self._units:
             return
+        unit = (self._units[decision], decision[0])
+        recent = self._recent[unit]
+        more = sum(self._units[key] == unit[0] for key in before if key[0] == decision[0])
         if recent.rewards + self._added[unit] + more >= bounds.reward_limit:
             wait_s = recent.frees_s if recent.rewards else bounds.reward_limit_window_s
             message = (
@@ -50,6 +56,6 @@ class RewardLimits:
             )
             raise TooManyRequests("reward_limit", message, retry_after_s=max(1, math.ceil(wait_s)))
 
-    def add(self, decisions: Iterable[Rewarded]) -> None:
+    def add(self, decisions: Collection[DecisionKey]) -> None:
         """Count the rewards of a job that is stored."""
-        self._added.update((decision.unit_id, decision.experiment_id) for decision in decisions)
+        self._added.update((self._units[key], key[0]) for key in decisions if key in self._units)

@@ -93,7 +93,7 @@ def get(
         compute(engine, key, segment, held_out)
         report = _newest(engine, key, method, segment, held_out)
         assert report is not None
-    return _served(report, method)
+    return served(report, method)
 
 
 def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Results | None:
@@ -103,26 +103,26 @@ def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
     report = _newest(engine, key, method, segment)
-    return None if report is None else _served(report, method)
+    return None if report is None else served(report, method)
 
 
 def _newest(engine: Engine, key: str, method: str, segment: str | None, held_out: HeldOut = "with") -> Report | None:
-    if method not in METHODS:
-        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        check_segment(experiment, segment)
-        return _last(connection, experiment.id, segment, held_out)
+        check(experiment, method, segment)
+        return last(connection, experiment.id, segment, KINDS[held_out])
 
 
-def _last(connection: Connection, experiment_id: int, segment: str | None, held_out: HeldOut) -> Report | None:
-    newest = reports.newest(connection, experiment_id, KINDS[held_out], segment)
+def last(connection: Connection, experiment_id: int, segment: str | None, kind: str = KIND) -> Report | None:
+    """The newest stored results, or those of another kind with their shape."""
+    newest = reports.newest(connection, experiment_id, kind, segment)
     if newest is None:
         return None
     return Report(StoredResults.model_validate(newest.body), newest.computed_at, newest.seconds)
 
 
-def _served(report: Report, method: str) -> Results:
+def served(report: Report, method: str) -> Results:
+    """Stored results as they are answered."""
     for metric in report.results.metrics:
         for line in metric.comparisons:
             line.headline = lines.headline(line, method)
@@ -154,7 +154,7 @@ def compute(engine: Engine, key: str, segment: str | None = None, held_out: Held
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        before = _last(connection, experiment.id, segment, held_out)
+        before = last(connection, experiment.id, segment, KINDS[held_out])
         apart = results.held_for_suspects(connection, experiment.id)
         if held_out == "without":
             results.leave_out_held(connection)
@@ -187,6 +187,13 @@ def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
     with transaction(engine) as connection:
         looks = reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
     return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in looks]
+
+
+def check(experiment: StoredExperiment, method: str, segment: str | None) -> None:
+    """Refuse a method that does not exist, or a segment that was not declared."""
+    if method not in METHODS:
+        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
+    check_segment(experiment, segment)
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:

@@ -18,6 +18,7 @@ from app.guardian.pages import guardian, quarantine
 from app.messaging.pages import deliveries, triggers
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
+from app.promotion.pages import promotion
 from app.reporting.pages import (
     excluded_units,
     exports,
@@ -51,6 +52,7 @@ PAGES = (
     policy,
     guardian,
     quarantine,
+    promotion,
     decisions,
     integration,
     exports,

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0014"
-down_revision = "0013"
+down_revision = "0016"
 
 
 # Reports can be read without what is held out for suspects: app.foundation.store.fragments.WITHOUT_HELD_OUT.

@@ -203,7 +203,7 @@ def test_a_decision_that_was_learned_from_is_never_marked_unanswered(hasty: Loop
         database_url, "SELECT decision_id FROM training_ledger WHERE experiment_id = %s LIMIT 1", experiment_id
     )
     with hasty.runtime.engine.begin() as connection:
-        decisions.mark_unanswered(connection, [decision_id])
+        decisions.mark_unanswered(connection, [(experiment_id, decision_id)])
     assert query(database_url, "SELECT state FROM decisions WHERE id = %s", decision_id) == [("active",)]
     assert hasty.audit("learned-first").ok
 
@@ -220,7 +220,7 @@ def test_a_round_and_a_mark_at_once_agree_about_a_decision(hasty: Loop, database
         def mark(decision_id: str, together: threading.Barrier = together) -> None:
             together.wait()
             with hasty.runtime.engine.begin() as connection:
-                decisions.mark_unanswered(connection, [decision_id])
+                decisions.mark_unanswered(connection, [(experiment_id, decision_id)])
 
         def learn(together: threading.Barrier = together) -> None:
             together.wait()
@@ -291,13 +291,13 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
     from app.deciding.store import decisions
     from app.foundation.store.engine import transaction
 
-    loop.make("late-mark")
+    made = loop.make("late-mark")
     body = {"decision_id": "late-mark-1"}
     first = loop.decide("late-mark", [body])
     assert loop.decide("late-mark", [body]) == first  # the retry, answered elsewhere
     loop.decide("late-mark", [{"decision_id": "late-mark-2"}])
     with transaction(loop.runtime.engine) as connection:
-        decisions.mark_unanswered(connection, ["late-mark-1", "late-mark-2"])
+        decisions.mark_unanswered(connection, [(made, "late-mark-1"), (made, "late-mark-2")])
     states = query(loop.database_url, "SELECT state FROM decisions WHERE id LIKE 'late-mark-%%' ORDER BY id")
     assert states == [("active",), ("unanswered",)]
 

@@ -1,8 +1,8 @@
 """Experiments and their models: what product managers' tools and administrators call."""
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.content.composition_config import CompositionSpec
@@ -17,7 +17,7 @@ from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
-from app.foundation.fields import Model, invalid, pydantic_fields
+from app.foundation.fields import Model
 from app.foundation.serving import process
 from app.registry import versions as models
 
@@ -64,10 +64,6 @@ class Patch(Model):
     safety: SafetySpec | None = None
 
 
-class Conclusion(Model):
-    conclusion: str | None = Field(default=None, max_length=10_000, description="What was decided, and why.")
-
-
 class Rollback(Model):
     arm: str
     version: int = Field(ge=0, lt=2**31)
@@ -75,9 +71,10 @@ class Rollback(Model):
 
 
 def bound_key(key: str) -> str:
-    """A key that is bound to one experiment sees only that experiment."""
-    if caller().experiment_id is not None:
-        caller().check_bound(experiments.get(process().engine, key).id)
+    """A key that is bound to one experiment sees only that experiment, and does not learn which others there are."""
+    bound = caller().experiment_id
+    if bound is not None and experiments.key_of(process().engine, bound) != key:
+        caller().check_bound(None)
     return key
 
 
@@ -135,21 +132,8 @@ def pause(path: KeyPath) -> Response:
     return _moved(path.key, "pause")
 
 
-@blueprint.post("/<key>/conclude", responses={200: answers.ExperimentAnswer})
-@needs("manage")
-def conclude(path: KeyPath) -> Response:
-    """End the experiment for good. The body is optional: {"conclusion": "..."}."""
-    reason = None
-    if request.get_data():
-        try:
-            reason = Conclusion.model_validate(request.get_json()).conclusion
-        except ValidationError as error:
-            raise invalid(pydantic_fields(error)) from None
-    return _moved(path.key, "conclude", reason)
-
-
-def _moved(key: str, verb: str, reason: str | None = None) -> Response:
-    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id, reason)
+def _moved(key: str, verb: str) -> Response:
+    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id)
     process().refresh()
     return as_json(experiments.as_json(moved))
 

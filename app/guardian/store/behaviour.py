@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
+
 
 class Row(NamedTuple):
     """One settled decision."""
@@ -19,12 +21,12 @@ class Row(NamedTuple):
 
 
 _NEWEST = text(
-    """
+    f"""
     SELECT o.arm, o.unit_id, d.key_id, d.decided_at, d.eligible[d.chosen + 1] AS action, o.reward,
         (SELECT extract(epoch FROM min(r.received_at) - d.decided_at)::float8 FROM rewards r
-            WHERE r.decision_id = d.id AND r.metric = 'reward') AS delay_s
+            WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward') AS delay_s
     FROM (SELECT * FROM analysed WHERE experiment_id = :id ORDER BY settled_at DESC LIMIT :most) o
-    JOIN decisions d ON d.id = o.decision_id
+    JOIN decisions d ON {its_decision("o")}
     WHERE d.state <> 'imported' AND d.unit_id <> '' ORDER BY d.decided_at, d.id
     """
 )

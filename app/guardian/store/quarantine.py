@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store import tables
+from app.foundation.store.fragments import its_decision
 
 _s = tables.suspects
 
@@ -79,7 +80,7 @@ _RELEASE = text(
                 AND l.generation = g.generation
             WHERE g.experiment_id = h.experiment_id AND g.arm = h.arm AND l.decision_id = h.decision_id AND l.version_id = 0
         ) AS waits
-        FROM held_out h JOIN decisions d ON d.id = h.decision_id
+        FROM held_out h JOIN decisions d ON {its_decision("h")}
         WHERE h.experiment_id = :experiment_id AND h.status = 'held'
           AND {_FITS.format(suspect="h.suspect_id", a="h", b="d")} AND {_IN_TIME}
     ), released AS (
@@ -100,7 +101,7 @@ _HOLD_PAST = text(
     WHERE s.id = :suspect AND (s.unit_id IS NULL OR d.unit_id = s.unit_id) AND (s.key_id IS NULL OR d.key_id = s.key_id)
       AND d.decided_at >= coalesce(s.since, '-infinity') AND d.decided_at < coalesce(s.until, 'infinity')
       AND d.closes_at IS NOT NULL AND d.erased_at IS NULL
-      AND NOT EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id)
+      AND NOT EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id AND a.experiment_id = d.experiment_id)
     ON CONFLICT (experiment_id, decision_id) DO UPDATE SET rule = excluded.rule, suspect_id = excluded.suspect_id,
         status = 'held'
     """
@@ -195,8 +196,8 @@ def counts(connection: Connection, experiment_id: int) -> dict[str, int]:
 
 def heavy(connection: Connection, experiment_id: int, rule: str, most: int) -> list[Heavy]:
     """The units with the most decisions that are held out by a rule and for no suspect."""
-    query = """
-        SELECT d.unit_id, count(*) AS held FROM held_out h JOIN decisions d ON d.id = h.decision_id
+    query = f"""
+        SELECT d.unit_id, count(*) AS held FROM held_out h JOIN decisions d ON {its_decision("h")}
         WHERE h.experiment_id = :id AND h.rule = :rule AND h.suspect_id IS NULL AND h.status = 'held' AND d.unit_id <> ''
         GROUP BY d.unit_id ORDER BY held DESC, d.unit_id LIMIT :most
     """

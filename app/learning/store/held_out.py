@@ -7,6 +7,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
 from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, Owner, as_due
 
 HELD, RELEASED = "held", "released"
@@ -42,7 +43,7 @@ class Suspect(NamedTuple):
 
 # A version and its ancestors, back to the first with so many decisions; a rebuild has no ancestors that it learned from.
 _LATELY = text(
-    """
+    f"""
     WITH RECURSIVE line AS (
         SELECT id, parent_id, kind, CASE WHEN kind IN ('incremental', 'rebuild')
             THEN (manifest->>'decisions')::int ELSE 0 END AS learned
@@ -54,8 +55,9 @@ _LATELY = text(
         WHERE line.kind <> 'rebuild' AND line.learned < :most
     )
     SELECT d.unit_id, count(*) AS learned FROM line CROSS JOIN LATERAL (
-        SELECT decision_id FROM training_ledger WHERE version_id = line.id ORDER BY position DESC LIMIT :most
-    ) l JOIN decisions d ON d.id = l.decision_id WHERE d.unit_id <> '' GROUP BY d.unit_id
+        SELECT experiment_id, decision_id FROM training_ledger
+        WHERE version_id = line.id ORDER BY position DESC LIMIT :most
+    ) l JOIN decisions d ON {its_decision("l")} WHERE d.unit_id <> '' GROUP BY d.unit_id
     """
 )
 _SUSPECTS = text(
@@ -75,7 +77,7 @@ _ADD = text(
 )
 _RELEASED = text(
     f"""
-    SELECT {EXAMPLE_COLUMNS} FROM held_out h JOIN decisions d ON d.id = h.decision_id
+    SELECT {EXAMPLE_COLUMNS} FROM held_out h JOIN decisions d ON {its_decision("h")}
     WHERE h.experiment_id = :experiment_id AND h.arm = :arm AND h.status = 'released'
     ORDER BY d.decided_at, d.id LIMIT :most FOR UPDATE OF h
     """

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from app.foundation.store import chain, tables
+from app.foundation.store.fragments import its_decision
 from app.foundation.store.locks import Kind, hold, try_hold, try_share
 
 PATIENCE_S = 120  # longest wait for running rounds
@@ -84,16 +85,18 @@ OWNER_COLUMNS = f"d.id, d.unit_id, d.key_id, d.decided_at, {_REFUSED}"
 EXAMPLE_COLUMNS = f"""
     d.id, d.unit_id, d.key_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
         coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
-            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') AS rewards,
+            WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward' AND NOT r.late
+        ), '[]') AS rewards,
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
-            WHERE f.decision_id = d.id AND f.kind <> 'comment' AND NOT f.late), '[]') AS feedback,
+            WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id AND f.kind <> 'comment' AND NOT f.late
+        ), '[]') AS feedback,
         {_REFUSED}
 """
 as_due = attrgetter(*Due._fields)
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
-    FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
+    FROM awaiting_outcome a JOIN decisions d ON {its_decision("a")}
     WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
     ORDER BY d.decided_at, d.id LIMIT :most
     FOR UPDATE OF a
@@ -102,7 +105,7 @@ _DUE = text(
 _OF_VERSION = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, l.reward AS learned
-    FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+    FROM training_ledger l JOIN decisions d ON {its_decision("l")}
     WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
     """
 )
@@ -111,7 +114,7 @@ _OF_VERSION = text(
 _SETTLED = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, o.reward AS settled, o.feedback_version
-    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    FROM outcomes o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
       AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     """
@@ -160,10 +163,12 @@ _SETTLE = text(
         SELECT :experiment_id, i.decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version,
             config_version, greatest(decided_at, a.closes_at - make_interval(secs => window_s)),
             statement_timestamp()
-        FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id WHERE analysed
+        FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id AND a.experiment_id + 0 = :experiment_id
+        WHERE analysed
         RETURNING *
     ), links AS ({chain.link(chain.OUTCOMES, "settled")})
-    DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id AND {chain.ADDED}
+    DELETE FROM awaiting_outcome a USING input i
+    WHERE a.decision_id = i.decision_id AND a.experiment_id + 0 = :experiment_id AND {chain.ADDED}
     """
 )
 _LEDGER = text(
@@ -255,8 +260,9 @@ def lag(connection: Connection) -> tuple[int, float]:
 
 def has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version learned from was erased, so that it cannot be learned from again."""
-    query = """
-        SELECT EXISTS (SELECT FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+    query = f"""
+        SELECT EXISTS (SELECT FROM training_ledger l
+            JOIN decisions d ON {its_decision("l")}
             WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
     """
     return bool(connection.execute(text(query), {"id": version_id}).scalar_one())

@@ -1,4 +1,4 @@
-"""What results assume, in sentences."""
+"""What every comparison of arms assumes, in words."""
 
 from app.design.experiment_config import ExperimentConfig
 from bandits.policy import BanditPolicy, parse_policy
@@ -23,6 +23,6 @@ THIS_RUN = (
 
 
 def of(config: ExperimentConfig) -> list[str]:
-    """The assumptions behind the results of an experiment."""
+    """The assumptions of an experiment's results, each a sentence or two."""
     learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
     return [*ASSUMPTIONS, *([THIS_RUN] if learns else [])]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import WITHOUT_HELD_OUT
+from app.foundation.store.fragments import WITHOUT_HELD_OUT, its_decision
 from app.reporting.store.metric_sums import ArmSums
 
 
@@ -33,8 +33,8 @@ def clock(connection: Connection) -> datetime:
 
 
 _OVERDUE = text(
-    """
-    SELECT min(d.decided_at) FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
+    f"""
+    SELECT min(d.decided_at) FROM awaiting_outcome a JOIN decisions d ON {its_decision("a")}
     WHERE a.experiment_id = :id AND a.closes_at <= clock_timestamp()
     """
 )

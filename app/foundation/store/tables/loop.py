@@ -124,8 +124,8 @@ changes = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
+    Column("id", Text, primary_key=True),  # unique within its experiment, and found without it, too
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("config_version", Integer, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("body_hash", Text, nullable=False),  # hex, keyed: tells a retry from a reuse; empty: its id was made here
@@ -161,8 +161,8 @@ rewards = Table(
     "rewards",
     metadata,
     Column("decision_id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("reward_id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
     Column("metric", Text, nullable=False),
     Column("value", Double, nullable=False),
     time_column("occurred_at"),
@@ -175,7 +175,7 @@ awaiting_outcome = Table(
     "awaiting_outcome",
     metadata,
     Column("decision_id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("arm", Text, nullable=False),
     time_column("closes_at"),
     Index("awaiting_outcome_arm", "experiment_id", "arm", "closes_at"),

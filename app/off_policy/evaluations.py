@@ -207,6 +207,8 @@ def _compute(
     config = ExperimentConfig.model_validate(experiment.config)
     policies = Policies(connection, settings, experiment, config)
     progress(0.01)
+    if request.held_out == "without":
+        store.leave_out_held(connection)
     rows = list(store.log_rows(connection, experiment.id, request.max_decisions, request.since, request.until))
     if len(rows) < MIN_ROWS:
         raise DataError(

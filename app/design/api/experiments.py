@@ -13,6 +13,7 @@ from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, 
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
@@ -64,6 +65,7 @@ class Patch(Model):
     version: int | None = Field(
         default=None, ge=0, lt=2**31, description="The `config_version` that this change began from; or send If-Match."
     )
+    safety: SafetySpec | None = None
 
 
 class Rollback(Model):

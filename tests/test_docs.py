@@ -64,7 +64,7 @@ def _routes() -> set[tuple[str, str, str]]:
         (method, _nameless(rule.rule), app.view_functions[rule.endpoint].scope)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if rule.rule.startswith(("/v1/", "/personalizer/"))
+        if rule.rule.startswith(("/v1/", "/personalizer/", "/ofrep/"))
     }
 
 
@@ -81,7 +81,7 @@ def test_the_table_of_routes_is_the_one_of_the_app() -> None:
 @each_page
 def test_every_path_of_the_api_that_is_named_is_served(page: str) -> None:
     served = [re.escape(path).replace(r"\{\}", "[^/]+") for _, path, _ in _routes()]
-    named = re.findall(r"(?<![\w.])/(?:v1|personalizer)/[\w./{}-]*[\w}]", TEXTS[page])
+    named = re.findall(r"(?<![\w.])/(?:v1|personalizer|ofrep)/[\w./{}-]*[\w}]", TEXTS[page])
     assert [path for path in named if not any(re.fullmatch(rule, path) for rule in served)] == []
 
 

@@ -78,6 +78,7 @@ CODES = {
     "no_ramp": "No arm of the experiment is on its way to everybody.",
     "already_promoted": "An arm is on its way already. Roll it back, or ship.",
     "decision_id_ambiguous": "Several experiments have a decision with that id, and the key may use them. Name the `experiment`.",
+    "targeting_key_missing": "A flag is evaluated for somebody: the context needs a `targetingKey`.",
     "decision_id_reused": "The decision_id was used with another body. Use a new id for a new question.",
     "feedback_id_reused": "The feedback_id of this decision was used with another answer. Use a new id for a new answer.",
     "feedback_limit": "The unit gave as many answers as the feedback schema takes within its window. Wait for Retry-After.",

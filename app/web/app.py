@@ -27,7 +27,7 @@ from app.promotion.api import promotion
 from app.web import headers
 from app.web import pages as views
 from app.web.api import documentation as pages
-from app.web.api import health, personalizer
+from app.web.api import health, ofrep, personalizer
 
 DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
 
@@ -95,6 +95,7 @@ def _install(app: Any, settings: Settings) -> None:
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         promotion.blueprint,  # the analysts' routes, and those of promotion
         personalizer.blueprint,
+        ofrep.blueprint,
         people.blueprint,
         events.blueprint,
         notices.blueprint,

@@ -29,6 +29,9 @@ CALLS: list[tuple[str, str, str]] = [
     ("manage", "POST", "/v1/experiments/keyed/policy/rollback"),
     ("decide", "POST", "/personalizer/v1.0/rank"),
     ("reward", "POST", "/personalizer/v1.0/events/x/reward"),
+    ("decide", "POST", "/ofrep/v1/evaluate/flags/keyed"),
+    ("decide", "POST", "/ofrep/v1/evaluate/flags"),
+    ("decide", "GET", "/ofrep/v1/configuration"),
 ]
 
 

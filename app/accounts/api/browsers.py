@@ -12,7 +12,7 @@ from app.foundation.errors import Forbidden
 from app.foundation.serving import process
 
 TOKEN_HEADER = "Loopwise-Unit-Token"  # noqa: S105 - a name
-HEADERS = f"Authorization, Content-Type, Last-Event-ID, {TOKEN_HEADER}"
+HEADERS = f"Authorization, Content-Type, If-None-Match, Last-Event-ID, {TOKEN_HEADER}"
 ASKED_METHOD = "access-control-request-method"  # only preflights have this header
 PREFLIGHT_S = 600
 
@@ -49,7 +49,7 @@ def check_proof(secret: str, caller: Caller, unit_id: str, token: str) -> None:
 
 def allowing(origin: str) -> dict[str, str]:
     """The headers that let a page read the answer to a call with a key that was made for it."""
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 
 
 def preflight(known: Iterable[StoredKey], origin: str) -> dict[str, str]:

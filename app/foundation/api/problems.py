@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from app.foundation.api.written import PERSONALIZER, failure, fault, personalizer_code, problem, too_large
+from app.foundation.api.written import OFREP, PERSONALIZER, failure, fault, personalizer_code, problem, too_large
 from app.foundation.errors import BadRequest, LoopwiseError
 from app.foundation.fields import invalid, pydantic_fields
 from app.foundation.store.engine import is_outage, unavailable
@@ -89,6 +89,9 @@ def _http(error: HTTPException) -> Response:
     if request.path.startswith(PERSONALIZER):
         name = personalizer_code(status, error.name.replace(" ", ""))
         response.set_data(orjson.dumps({"error": {"code": name, "message": detail}}))
+        response.content_type = "application/json"
+    elif request.path.startswith(OFREP):
+        response.set_data(orjson.dumps({"errorCode": "GENERAL", "errorDetails": detail}))
         response.content_type = "application/json"
     else:
         response.set_data(orjson.dumps(problem(status, code, error.name, detail)))

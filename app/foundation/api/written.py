@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 import orjson
 from pydantic import JsonValue
@@ -12,6 +13,8 @@ from app.foundation.fields import Document, JsonObject
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 PERSONALIZER: Final = "/personalizer/"
+OFREP: Final = "/ofrep/"
+_FLAG: Final = f"{OFREP}v1/evaluate/flags/"
 _PERSONALIZER_CODES: Final = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -50,13 +53,38 @@ def problem(status: int, code: str, title: str, detail: str) -> JsonObject:
     return {"type": f"/docs/errors#{code}", "title": title, "status": status, "detail": detail, "code": code}
 
 
+def family(path: str) -> str:
+    """The beginning of the paths whose errors have the same shape as those of this one."""
+    return next((prefix for prefix in (PERSONALIZER, OFREP) if path.startswith(prefix)), "/")
+
+
+def flag_error(error: LoopwiseError, key: str) -> JsonObject:
+    """An error as OpenFeature's protocol has it.
+
+    :param key: of the flag; empty: the error is about no single flag.
+    """
+    paths = [field.path for field in error.fields]
+    if error.status == 404:
+        code = "FLAG_NOT_FOUND"
+    elif error.code == "targeting_key_missing":
+        code = "TARGETING_KEY_MISSING"
+    elif any(path.startswith("/context") for path in paths):
+        code = "INVALID_CONTEXT"
+    else:
+        code = "PARSE_ERROR" if error.status == 400 else "GENERAL"
+    return ({"key": key} if key else {}) | {"errorCode": code, "errorDetails": error.detail, "code": error.code}
+
+
 def failure(error: LoopwiseError, path: str) -> Written:
-    """An error as one RFC 9457 problem document; on the Personalizer routes, as that service's own error body."""
+    """An error as one RFC 9457 problem document; on the routes of other services' clients, in their own shapes."""
     status, headers = error.status, {"Content-Type": PROBLEM}
     if path.startswith(PERSONALIZER):
         status, headers = 400 if status == 422 else status, {"Content-Type": JSON}
         code = personalizer_code(status, "ServiceUnavailable" if status == 503 else "InvalidRequest")
         body: JsonObject = {"error": {"code": code, "message": error.detail, "target": error.code}}
+    elif path.startswith(OFREP):
+        status, headers = 400 if status in (409, 422) else status, {"Content-Type": JSON}
+        body = flag_error(error, unquote(path[len(_FLAG) :]) if path.startswith(_FLAG) else "")
     else:
         body = problem(status, error.code, error.title, error.detail)
         if error.fields:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, current_app, redirect, render_template_st
 from app.accounts.api.auth import needs
 from app.foundation.api.problems import HTTP_CODES
 from app.foundation.api.respond import as_json
-from app.foundation.api.written import PERSONALIZER
+from app.foundation.api.written import OFREP, PERSONALIZER, family
 from app.foundation.codes import WORDS
 from app.foundation.errors import CODES
 from app.foundation.fields import JsonObject
@@ -19,6 +19,8 @@ CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data
 
 BOOTSTRAP = Path(str(files("flask_bootstrap"))) / "static" / "bootstrap5" / "css"
 STATIC = Path(__file__).parents[1] / "static"
+
+_ERRORS = {PERSONALIZER: "PersonalizerError", OFREP: "FlagError"}
 
 blueprint = Blueprint("pages", __name__)
 
@@ -56,10 +58,11 @@ def openapi() -> Response:
 
 
 def _with_errors(path: str, item: JsonObject) -> JsonObject:
-    """Every error is a problem document, except on the Personalizer routes, which have that service's error body."""
-    if not path.startswith(PERSONALIZER):
+    """Every error is a problem document, except on the routes of other services' clients, in their own shapes."""
+    shape = _ERRORS.get(family(path))
+    if shape is None:
         return item
-    body = {"application/json": {"schema": {"$ref": "#/components/schemas/PersonalizerError"}}}
+    body = {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
     return {
         method: operation
         | {

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from app.accounts.api import auth, browsers
 from app.accounts.api.hot import ROUTES, Answered, Asked, Route
 from app.deciding.runtime import Runtime
-from app.foundation.api.written import JSON, PERSONALIZER, Written, as_bytes, failure, fault
+from app.foundation.api.written import JSON, OFREP, PERSONALIZER, Written, as_bytes, failure, family, fault
 from app.foundation.errors import BadRequest, LoopwiseError, TooLarge, TooSlow
 from app.foundation.fields import JsonObject, invalid, pydantic_fields
 from app.foundation.formats import strict_json
@@ -63,7 +63,7 @@ class Front:
         self._inside = 0  # calls that were begun and are not answered yet
         self._slow = 0  # of them, those whose bodies are slow: they wait for nothing of ours
         self._refused: Counter[Route] = Counter()  # since the last look
-        self._refusals = [self._refusals_at(path) for path in ("/", PERSONALIZER)]
+        self._refusals = {prefix: self._refusals_at(prefix) for prefix in ("/", PERSONALIZER, OFREP)}
         self._waiting: Waiting
         self._looking: asyncio.TimerHandle | None = None
 
@@ -122,7 +122,7 @@ class Front:
 
     def _refuse(self, found: Found, path: str, proto: Proto) -> None:
         """Answer 503 at the least cost: what refusals cost is taken from the calls that are answered."""
-        headers, body = self._refusals[path.startswith(PERSONALIZER)][self._refused.total() % MOST_RETRY_S]
+        headers, body = self._refusals[family(path)][self._refused.total() % MOST_RETRY_S]
         proto.response_bytes(503, [*headers, ("connection", "close")] if self._connections.ending else headers, body)
         self._refused[found.route] += 1
 

@@ -26,6 +26,7 @@ from app.registry.store.experiments import StoredExperiment
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import rule_changes, sample_ratio
 from app.reporting.comparison import stretches as shares
+from app.reporting.comparison.assumptions import assumptions_of
 from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.decision_rule import judge
@@ -38,32 +39,15 @@ from app.reporting.documents.results import (
     RuleVerdict,
     StoredResults,
 )
-from app.reporting.store import excluded_units, reports, results
-from bandits.policy import BanditPolicy, parse_policy
-from experiments.arms.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
+from app.reporting.store import excluded_units, reports, results, unit_sums
 
 KIND = "results"
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
+LONG = 20_000  # decisions from which on sums are kept from report to report
 DAILY_EVERY_S = 3600.0
 MOST_LOOKS = 200  # in a chart over time
 _LINES = TypeAdapter(list[ComparisonLine])
-ASSUMPTIONS = (
-    "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
-    "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
-    "share a model. The comparison is of the whole way of deciding, learning included.",
-    "Only decisions whose reward window closed count; a decision without a reward in time has the declared default. A "
-    "metric with a window of its own counts a decision when that window is over.",
-    "Arms are compared within stretches of constant shares, and the stretches are weighted by their units. A unit counts in "
-    "the arm where it was first seen; a unit that a change of shares moves to another arm is left out.",
-    "The always-valid interval and p-value hold at every look together: asymptotically, from "
-    f"{MIN_SEQUENCE_UNITS:.0f} effective units and {MIN_SEQUENCE_EVENTS:.0f} effective events per arm. The fixed interval and "
-    "p-value hold for one look chosen beforehand.",
-)
-THIS_RUN = (
-    "A learning arm's figures are about this run: how this model, which learned from these units, did. Another run would learn "
-    "from other units and end elsewhere; these intervals do not contain that spread."
-)
 
 
 class Look(NamedTuple):
@@ -229,7 +213,8 @@ def _compute(
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    computation = _prepared(connection, experiment, config, segment)
+    long = before is not None and before.window.decisions >= LONG
+    computation = _prepared(connection, experiment, config, segment, keep=long and segment is None)
     seen, until, stretches = computation.seen, computation.until, computation.stretches
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
     metrics = [metric_results(computation, metric) for metric in config.all_metrics()]
@@ -242,7 +227,7 @@ def _compute(
         control=config.control.key,
         window=ResultsWindow(
             decisions=seen.window.decisions,
-            settled=seen.window.decisions if until is None else results.settled(connection, experiment.id),
+            settled=seen.window.decisions + (results.settled(connection, experiment.id, until) if until else 0),
             units=sum(ratio.observed.values()),  # a unit that changed arms counts once
             first=_plain(seen.window.first),
             last=_plain(seen.window.last),
@@ -252,7 +237,7 @@ def _compute(
         feedback_version=computation.feedback_version,
         sample_ratio=ratio,
         metrics=metrics,
-        assumptions=_assumptions(config),
+        assumptions=assumptions_of(config),
         stretches=shares.described(connection, experiment.id, stretches),
         moved_units=shares.moved(connection) if len(stretches) > 1 else None,
         excluded_units=excluded_units.count(connection, experiment.id),
@@ -277,23 +262,22 @@ def _daily(computation: Computation, computed: StoredResults, before: StoredResu
 
 
 def _prepared(
-    connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None
+    connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None, *, keep: bool
 ) -> Computation:
-    """What all metrics share: who counts, until when, and in which stretches of constant shares."""
+    """What all metrics share: who counts, until when, and in which stretches of constant shares.
+
+    :param keep: read only what is new of the rewards, and keep their sums for the next report.
+    """
     most = config.decision_rule.max_decisions_per_day
     excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
     until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
     stretches = shares.of_experiment(connection, experiment)
     if len(stretches) > 1:
         shares.prepare(connection, experiment, stretches)
-    seen = results.overview(connection, experiment.id, until)
+    counted = unit_sums.refresh(connection, experiment.id, until) if keep else None
+    seen = results.overview(connection, experiment.id, until, counted)
     schema = feedback_schemas.applied_version(connection, experiment.id)
     return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
-
-
-def _assumptions(config: ExperimentConfig) -> list[str]:
-    learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
-    return [*ASSUMPTIONS, *([THIS_RUN] if learns else [])]
 
 
 def _plain(moment: datetime | None) -> str | None:

@@ -11,7 +11,7 @@ import click
 from app.commands.checking import audit
 from app.commands.data import base_backup, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
-from app.commands.models import pin, rebuild, rollback
+from app.commands.models import pin, rebuild, rollback, ship, unship
 from app.commands.shared import data_dir_option, engine_for, exported, folder, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
@@ -115,7 +115,9 @@ def web(data_dir: Path, host: str, port: int, target: str) -> None:
     type=click.IntRange(1),
     help="Tasks at once; one of them may be a long report.",
 )
-def worker(data_dir: Path, concurrency: int) -> None:
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address of --metrics-port.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Answer GET /metrics there, with the worker's own.")
+def worker(data_dir: Path, concurrency: int, metrics_host: str, metrics_port: int | None) -> None:
     """Run a Celery worker: training rounds and other work outside requests.
 
     Any number of workers may run, here and on other machines. Needs REDIS_URL, or a running `loopwise up`.
@@ -123,7 +125,9 @@ def worker(data_dir: Path, concurrency: int) -> None:
     from app.commands import roles
 
     with servers(data_dir, redis=True, start=False) as settings:
-        roles.run_worker(exported(settings), concurrency)
+        if metrics_port is not None and not settings.metrics_token:
+            raise click.UsageError("--metrics-port needs LOOPWISE_METRICS_TOKEN, which scrapers show")
+        roles.run_worker(exported(settings), concurrency, (metrics_host, metrics_port) if metrics_port else None)
 
 
 @main.command()
@@ -227,5 +231,6 @@ def demo_messages(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_messages(folder(data_dir), url, key)
 
 
-for command in (audit, dump, restore, base_backup, restore_to, import_, export, users, rollback, rebuild, pin, *LAZY):
+_MODELS = (rollback, rebuild, pin, ship, unship)
+for command in (audit, dump, restore, base_backup, restore_to, import_, export, users, *_MODELS, *LAZY):
     main.add_command(command)

@@ -20,6 +20,7 @@ from app.content.message_config import MessageTemplate, VariableSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.promotion_config import Ramp, Shipped
 from app.foundation.fields import Id, JsonObject, Key, Model
 
 MAX_ACTIONS = 1000
@@ -27,7 +28,10 @@ MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 # Absent parts are left out of the stored document, so that documents older than a part stay as they are.
-OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition")
+OPTIONAL_PARTS = (
+    *("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition"),
+    *("shipped", "ramp"),
+)
 
 
 Features = Annotated[
@@ -151,6 +155,13 @@ class ExperimentConfig(Model):
     feedback: FeedbackSpec | None = Field(default=None, description="What explicit answers are worth.")
     composition: CompositionSpec | None = Field(
         default=None, description="A message made of slots; its combinations are the actions."
+    )
+    shipped: Shipped | None = Field(
+        default=None,
+        description="The arm that decides for good. The platform sets it; what a caller sends is not used.",
+    )
+    ramp: Ramp | None = Field(
+        default=None, description="An arm on its way there. The platform sets it; what a caller sends is not used."
     )
 
     @model_serializer(mode="wrap")

@@ -6,11 +6,12 @@ The rewards of answers may change too: the worker joins all rewards, and learns 
 """
 
 import secrets
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine
 
 from app.content.composition_config import NOTHING
-from app.design.arm_rules import changed_lineages
+from app.design.arm_rules import changed_arms, changed_lineages
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import trusted_policy
@@ -48,6 +49,8 @@ def create(engine: Engine, settings: Settings, document: object, actor: str) -> 
 
 def create_in(connection: Connection, settings: Settings, document: object, actor: str) -> StoredExperiment:
     """Like ``create``, within the transaction of a larger use case."""
+    if isinstance(document, Mapping):  # what app.promotion sets is not for callers to set
+        document = {name: part for name, part in document.items() if name not in ("shipped", "ramp")}
     config = parse_config(document)
     for arm in config.arms:
         arm.fallen_back = False
@@ -178,8 +181,9 @@ def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
 
     :raises Unprocessable: it names every wrong field.
     """
-    after = parse_config(before.config | patch)
-    arms = {arm.key: arm for arm in ExperimentConfig.model_validate(before.config).arms}
+    after, old_config = parse_config(before.config | patch), ExperimentConfig.model_validate(before.config)
+    after.shipped, after.ramp = old_config.shipped, old_config.ramp  # app.promotion's to change
+    arms = {arm.key: arm for arm in old_config.arms}
     for arm in after.arms:
         old = arms.get(arm.key)
         arm.fallen_back = old is not None and old.fallen_back  # the platform's to change; see app.guardian
@@ -198,25 +202,30 @@ def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = N
 
     :raises Conflict: an experiment in this status cannot make the move.
     """
-    sources, target = MOVES[verb]
     with transaction(engine) as connection:
-        revision = platform.next_revision(connection)
-        before = stored_experiment(connection, key, lock=True)
-        if before.status == target:
-            return before
-        if before.status not in sources:
-            raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
-        store.set_status(connection, before.id, target, revision, reason)
-        platform.record_change(
-            connection,
-            actor=actor,
-            kind=f"experiment_{verb}",
-            experiment_id=before.id,
-            before={"status": before.status},
-            after={"status": target},
-            reason=reason,
-        )
-        return stored_experiment(connection, key)
+        return move_in(connection, key, verb, actor, reason)
+
+
+def move_in(connection: Connection, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
+    """Like ``move``, within the transaction of a larger use case."""
+    sources, target = MOVES[verb]
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    if before.status == target:
+        return before
+    if before.status not in sources:
+        raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
+    store.set_status(connection, before.id, target, revision, reason)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind=f"experiment_{verb}",
+        experiment_id=before.id,
+        before={"status": before.status},
+        after={"status": target},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
 
 
 def as_json(experiment: StoredExperiment) -> JsonObject:
@@ -241,14 +250,7 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
         problems.append(FieldError("/reward", "reward_fixed"))
     if old.control_arm != new.control_arm:
         problems.append(FieldError("/control_arm", "control_fixed"))
-    places = {arm.key: index for index, arm in enumerate(new.arms)}
-    for arm in old.arms:
-        index = places.get(arm.key)
-        if index is None:
-            problems.append(FieldError("/arms", "arm_has_decisions", {"arm": arm.key}))
-        elif new.arms[index].policy != arm.policy:
-            problems.append(FieldError(f"/arms/{index}/policy", "policy_fixed", {"arm": arm.key}))
-    return [*problems, *changed_lineages(old.arms, new.arms)]
+    return [*problems, *changed_arms(old, new), *changed_lineages(old.arms, new.arms)]
 
 
 def bound_to_kind(before: StoredExperiment) -> list[str]:

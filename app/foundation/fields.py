@@ -22,6 +22,7 @@ from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.words import Params
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 MAX_ID_BYTES = 1000
 MAX_BATCH = 1000  # items of one call
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -155,6 +156,17 @@ def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:
     first = fields[0]
     more = f" (and {len(fields) - 1} more, see errors)" if len(fields) > 1 else ""
     return Unprocessable("invalid_value", f"{first.path or 'The body'}: {first.message}{more}", fields)
+
+
+def read(model: type[M], document: object) -> M:
+    """A document as a model.
+
+    :raises Unprocessable: it names every wrong field.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise invalid(pydantic_fields(error)) from None
 
 
 def pydantic_fields(error: ValidationError, document: Any = None) -> tuple[FieldError, ...]:

@@ -8,7 +8,7 @@ from app.foundation.fields import Document
 from experiments.monitoring.falls import Watch
 
 Stream = Literal["value", "rewarded", "fallback"]
-Kind = Literal["value_fell", "rewards_lost", "behind_fallback"]
+Kind = Literal["value_fell", "rewards_lost", "behind_fallback", "guardrail"]
 
 
 class Point(Document):
@@ -52,7 +52,7 @@ class Action(Document):
 
     at: str
     actor: str
-    code: Literal["relearn", "fell_back", "told", "restored", "closed", "recovered"]
+    code: Literal["relearn", "fell_back", "told", "restored", "closed", "recovered", "paused", "stopped_arm", "undone"]
 
 
 class Incident(Document):
@@ -70,6 +70,7 @@ class Incident(Document):
     strength: float  # of the evidence
     actions: list[Action]
     text: str  # in words
+    can_undo: bool = False  # what was done about it still holds, and can be taken back
 
 
 class Incidents(Document):

@@ -29,6 +29,7 @@ WORDS = {
     "rewards_lost": "Rewards of {arm} stopped arriving: {after} of its decisions since {began} have one, {before} before. "
     "Is the app still reporting them?",
     "behind_fallback": "{arm} earned {gap} less per decision than its fallback since {began}.",
+    "guardrail": "{text}",
 }
 
 
@@ -155,7 +156,7 @@ def close(engine: Engine, key: str, incident_id: int, actor: str) -> Incident:
             raise Conflict(
                 "fallback_decides", f"The fallback of arm {incident.arm!r} decides. Let the arm decide first."
             )
-        if incident.closed_at is None:
+        if incident.closed_at is None:  # what was done stays done
             store.act(connection, incident.id, "closed", actor)
             store.close(connection, incident.id)
         closed = store.find(connection, experiment.id, incident_id)
@@ -195,13 +196,22 @@ def described(incident: StoredIncident, key: str) -> Incident:
         strength=_number(evidence.get("strength")) or 0.0,
         actions=[Action.model_validate(action) for action in incident.actions],
         text=WORDS[incident.kind].format(**_words(incident.arm, incident.began_at, evidence)),
+        can_undo=undoable(incident),
     )
+
+
+def undoable(incident: StoredIncident) -> bool:
+    """True when something was done about a crossed guardrail that still holds."""
+    codes = {str(action["code"]) for action in incident.actions}
+    acted = bool(codes & {"paused", "stopped_arm", "fell_back"})
+    return incident.kind == "guardrail" and acted and "undone" not in codes
 
 
 def _words(arm: str, began_at: datetime, evidence: Mapping[str, object]) -> dict[str, str]:
     after = _number(evidence.get("after"))
     return {
         "arm": arm,
+        "text": str(evidence.get("text", "")),
         "began": began_at.strftime("%Y-%m-%d %H:%M UTC"),
         "before": _written(_number(evidence.get("before"))),
         "after": _written(after),

@@ -21,22 +21,19 @@ from app.foundation.isolation import each
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.guardian import guardrails
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
+from app.reporting.comparison import assumptions, decision_rule, rule_changes, sample_ratio
 from app.reporting.comparison import result_lines as lines
-from app.reporting.comparison import rule_changes, sample_ratio
 from app.reporting.comparison import stretches as shares
-from app.reporting.comparison.assumptions import assumptions_of
 from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
-from app.reporting.comparison.decision_rule import judge
 from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
     Results,
-    ResultsSummary,
     ResultsWindow,
-    RuleVerdict,
     StoredResults,
 )
 from app.reporting.store import excluded_units, reports, results, unit_sums
@@ -91,7 +88,7 @@ def get(
         compute(engine, key, segment)
         report = _newest(engine, key, method, segment)
         assert report is not None
-    return _served(report, method)
+    return served(report, method)
 
 
 def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Results | None:
@@ -101,26 +98,26 @@ def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
     report = _newest(engine, key, method, segment)
-    return None if report is None else _served(report, method)
+    return None if report is None else served(report, method)
 
 
 def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Report | None:
-    if method not in METHODS:
-        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        check_segment(experiment, segment)
-        return _last(connection, experiment.id, segment)
+        check(experiment, method, segment)
+        return last(connection, experiment.id, segment)
 
 
-def _last(connection: Connection, experiment_id: int, segment: str | None) -> Report | None:
-    newest = reports.newest(connection, experiment_id, KIND, segment)
+def last(connection: Connection, experiment_id: int, segment: str | None, kind: str = KIND) -> Report | None:
+    """The newest stored results, or those of another kind with their shape."""
+    newest = reports.newest(connection, experiment_id, kind, segment)
     if newest is None:
         return None
     return Report(StoredResults.model_validate(newest.body), newest.computed_at, newest.seconds)
 
 
-def _served(report: Report, method: str) -> Results:
+def served(report: Report, method: str) -> Results:
+    """Stored results as they are answered."""
     for metric in report.results.metrics:
         for line in metric.comparisons:
             line.headline = lines.headline(line, method)
@@ -151,14 +148,17 @@ def compute(engine: Engine, key: str, segment: str | None = None) -> None:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        before = _last(connection, experiment.id, segment)
+        before = last(connection, experiment.id, segment)
         computed = _compute(connection, experiment, segment, before.results if before else None)
         reports.thin(connection, experiment.id, KIND, segment)
         seconds = time.monotonic() - began
         reports.add(connection, experiment.id, KIND, segment, computed.as_json(), seconds)
         if computed.decision is not None:
-            summary = _summary(computed, computed.decision)
+            summary = lines.summary(computed, computed.decision)
             latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
+    if computed.decision is not None:  # in a transaction of its own: it takes the lock of all changes
+        believable = not computed.sample_ratio.alert
+        guardrails.settle(engine, key, decision_rule.crossings(computed), believable=believable)
 
 
 def compute_stale(engine: Engine, every_s: float) -> list[str]:
@@ -182,30 +182,19 @@ def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
     return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in looks]
 
 
+def check(experiment: StoredExperiment, method: str, segment: str | None) -> None:
+    """Refuse a method that does not exist, or a segment that was not declared."""
+    if method not in METHODS:
+        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
+    check_segment(experiment, segment)
+
+
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
     declared = ExperimentConfig.model_validate(experiment.config).segments
     if segment is not None and segment not in declared:
         if not declared:
             raise invalid((FieldError("/segment", "no_segments", {"segment": segment}),))
         raise invalid((FieldError("/segment", "unknown_segment", {"segment": segment, "known": declared}),))
-
-
-def _summary(results: StoredResults, decision: RuleVerdict) -> ResultsSummary:
-    """What the list of experiments shows: the first primary metric's best arm, and what is wrong."""
-    primary = results.primary()[0]
-    best = primary.best()
-    return ResultsSummary(
-        metric=primary.name,
-        direction=primary.direction,
-        arm=best.arm if best else None,
-        lift=best.relative_lift if best else None,
-        lift_interval=best.always_valid.relative_interval if best else None,
-        verdict=decision.verdict,
-        ship=decision.arm,
-        crossed=decision.crossed,
-        sample_ratio=results.sample_ratio.text if results.sample_ratio.alert else None,
-        units=sum(results.units.values()),
-    )
 
 
 def _compute(
@@ -237,7 +226,7 @@ def _compute(
         feedback_version=computation.feedback_version,
         sample_ratio=ratio,
         metrics=metrics,
-        assumptions=assumptions_of(config),
+        assumptions=assumptions.of(config),
         stretches=shares.described(connection, experiment.id, stretches),
         moved_units=shares.moved(connection) if len(stretches) > 1 else None,
         excluded_units=excluded_units.count(connection, experiment.id),
@@ -245,7 +234,9 @@ def _compute(
     if segment is not None:
         return computed
     days = (computation.as_of - (experiment.started_at or computation.as_of)).total_seconds() / 86_400
-    decided = {"decision": judge(config, computed, days, rule_changes.find(connection, experiment, before))}
+    decided = {
+        "decision": decision_rule.judge(config, computed, days, rule_changes.find(connection, experiment, before))
+    }
     return computed.model_copy(update=decided | _daily(computation, computed, before))
 
 

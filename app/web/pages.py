@@ -16,8 +16,10 @@ from app.foundation.running import disk
 from app.foundation.serving import process
 from app.guardian.pages import guardian
 from app.messaging.pages import deliveries, triggers
+from app.notices.pages import notices
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
+from app.promotion.pages import promotion
 from app.reporting.pages import (
     excluded_units,
     exports,
@@ -50,6 +52,7 @@ PAGES = (
     private_reports,
     policy,
     guardian,
+    promotion,
     decisions,
     integration,
     exports,
@@ -59,6 +62,7 @@ PAGES = (
     wizard_review,
     triggers,
     deliveries,
+    notices,
     people,
     keys,
     users,

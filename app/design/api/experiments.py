@@ -1,8 +1,8 @@
 """Experiments and their models: what product managers' tools and administrators call."""
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.content.composition_config import CompositionSpec
@@ -16,7 +16,7 @@ from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, Pro
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
-from app.foundation.fields import Model, invalid, pydantic_fields
+from app.foundation.fields import Model
 from app.foundation.serving import process
 from app.registry import versions as models
 
@@ -60,10 +60,6 @@ class Patch(Model):
     profile: ProfileSpec | None = None
     context_fields: list[ContextField] | None = None
     retention_s: float | None = None
-
-
-class Conclusion(Model):
-    conclusion: str | None = Field(default=None, max_length=10_000, description="What was decided, and why.")
 
 
 class Rollback(Model):
@@ -134,21 +130,8 @@ def pause(path: KeyPath) -> Response:
     return _moved(path.key, "pause")
 
 
-@blueprint.post("/<key>/conclude", responses={200: answers.ExperimentAnswer})
-@needs("manage")
-def conclude(path: KeyPath) -> Response:
-    """End the experiment for good. The body is optional: {"conclusion": "..."}."""
-    reason = None
-    if request.get_data():
-        try:
-            reason = Conclusion.model_validate(request.get_json()).conclusion
-        except ValidationError as error:
-            raise invalid(pydantic_fields(error)) from None
-    return _moved(path.key, "conclude", reason)
-
-
-def _moved(key: str, verb: str, reason: str | None = None) -> Response:
-    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id, reason)
+def _moved(key: str, verb: str) -> Response:
+    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id)
     process().refresh()
     return as_json(experiments.as_json(moved))
 

@@ -16,7 +16,7 @@ from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CandidateListAnswer, CapAnswer, EvaluationAnswer, EvaluationListAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
-from app.reporting import exclusions, feedback_report, health_checks, long_term, power, privacy, results
+from app.reporting import exclusions, feedback_report, frozen, health_checks, long_term, power, privacy, results
 from app.reporting.documents.feedback import FeedbackReport
 from app.reporting.documents.health import Health
 from app.reporting.documents.long_term import LongTerm
@@ -42,6 +42,7 @@ class ResultsQuery(BaseModel):
     method: str = Field(default="sequential", description="Which interval leads: sequential, fixed or bayes.")
     segment: str | None = Field(default=None, description="A declared context field to split by.")
     max_age_s: float | None = Field(default=None, ge=0, description="Compute them anew when they are older.")
+    live: bool = Field(default=False, description="True: the newest results, also after an arm was shipped.")
 
 
 class SegmentQuery(BaseModel):
@@ -77,8 +78,14 @@ class EvaluationPath(BaseModel):
 @blueprint.get("/experiments/<key>/results", responses={200: Results})
 @needs("read")
 def read_results(path: KeyPath, query: ResultsQuery) -> Response:
-    """Each arm against the control on each metric, and what the decision rule says."""
+    """Each arm against the control on each metric, and what the decision rule says.
+
+    While an arm is shipped these are the results at which it was shipped, unless `live` asks for the newest.
+    """
     key = bound_key(path.key)
+    kept = None if query.live else frozen.get(process().engine, key, method=query.method, segment=query.segment)
+    if kept is not None:
+        return as_json(kept)
     report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
     return as_json(report)
 

@@ -1,4 +1,4 @@
-"""What a report takes for granted, in words."""
+"""What every comparison of arms assumes, in words."""
 
 from app.design.experiment_config import ExperimentConfig
 from bandits.policy import BanditPolicy, parse_policy
@@ -22,7 +22,7 @@ THIS_RUN = (
 )
 
 
-def assumptions_of(config: ExperimentConfig) -> list[str]:
-    """Return the assumptions of a report on an experiment."""
+def of(config: ExperimentConfig) -> list[str]:
+    """The assumptions of an experiment's results, each a sentence or two."""
     learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
     return [*ASSUMPTIONS, *([THIS_RUN] if learns else [])]

@@ -42,7 +42,8 @@ def results(key: str) -> str:
     """Show the newest results of the worker."""
     method = request.args.get("method", "") or "sequential"
     segment = request.args.get("segment", "") or None
-    newest = findings.get(process().engine, key, method=method, segment=segment)
+    live = request.args.get("live", "") == "1"
+    newest = findings.get(process().engine, key, method=method, segment=segment, live=live)
     return experiment_page(
         "results.html",
         key,
@@ -52,6 +53,7 @@ def results(key: str) -> str:
         method=method,
         methods=sentences.METHODS,
         segment=segment,
+        live=live,
         health=newest.health,
         checks=[_check(check) for check in newest.health.checks] if newest.health else [],
         shown=_shown(newest, newest.results, method, segment) if newest.results else None,

@@ -268,7 +268,7 @@ def _prepared(
     counted = unit_sums.refresh(connection, experiment.id, until) if keep else None
     seen = results.overview(connection, experiment.id, until, counted)
     schema = feedback_schemas.applied_version(connection, experiment.id)
-    return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
+    return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema, counted)
 
 
 def _plain(moment: datetime | None) -> str | None:

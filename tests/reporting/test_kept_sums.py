@@ -1,5 +1,6 @@
 """Sums that are kept from report to report give what all outcomes give, whatever happens to these in between."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from app.design import experiments
 from app.foundation.store.engine import transaction
 from app.people import erasure
 from app.people.consent import record
@@ -107,6 +109,36 @@ def test_a_report_reads_the_kept_sums(lab: Lab, log: tuple[str, int]) -> None:
     )  # made anew every day
     assert lab.results(key)["metrics"][0]["arms"][0]["value"] < 5
     _same(Read(lab, made))
+
+
+def test_every_metric_of_the_reward_is_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = [
+        {"key": "reward", "role": "primary", "source": {"type": "reward"}},
+        {"key": "cut", "source": {"type": "reward"}, "winsorize": 0.9},
+        {"key": "unit", "source": {"type": "reward", "per": "unit"}},
+        {"key": "unit_cut", "source": {"type": "reward", "per": "unit"}, "winsorize": 0.8},
+        {"key": "spent", "source": {"type": "value", "metric": "spend"}},
+    ]
+    reward = {"window_s": 600.0, "min": 0.0, "max": 5.0, "aggregation": "sum"}
+    lab.make("many", arms=AB, control_arm="control", reward=reward, metrics=metrics)
+    for count in (300, 40, 40, 90):
+        lab.play(
+            "many", [{"unit_id": f"u{n % 71}"} for n in range(count)], lambda body, _: len(body["unit_id"]) ** 2 % 5 / 2
+        )
+        kept = lab.results("many")["metrics"]
+    _same(Read(lab, lab_id := experiments.get(lab.runtime.engine, "many").id))
+    assert query(lab.database_url, KEPT, lab_id) == [(470,)]
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "LONG", math.inf)
+        full = lab.results("many")["metrics"]
+    assert [metric["metric"] for metric in kept] == [metric["key"] for metric in metrics]
+    for one, other in zip(kept, full, strict=True):
+        for arm, same in zip(one["arms"], other["arms"], strict=True):
+            assert (arm["units"], arm["value"]) == (same["units"], pytest.approx(same["value"], rel=1e-9))
+            assert arm["std_error"] == pytest.approx(same["std_error"], rel=1e-9)
+    query(lab.database_url, "UPDATE unit_sums SET reward = reward + 1000 * decisions WHERE experiment_id = %s", lab_id)
+    wrong = [metric["arms"][0]["value"] > 50 for metric in lab.results("many")["metrics"]]
+    assert wrong == [True, True, True, True, False]
 
 
 def test_late_rewards_and_decisions_that_are_activated_long_after(lab: Lab, log: tuple[str, int]) -> None:

@@ -87,7 +87,7 @@ SEEN: Final = """
         SELECT arm, unit_id, count(*) AS decisions, sum(reward) AS reward, min(decided_at) AS first_at,
             max(decided_at) AS last_at
         FROM outcomes WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
-          AND settled_at >= :counted
+          AND settled_at >= CAST(:counted AS timestamptz)
         GROUP BY arm, unit_id
     ) n USING (unit_id, arm)
     WHERE unit_id NOT IN (SELECT r.unit_id FROM restrictions r WHERE 'analyse' = ANY(r.denied))

@@ -11,7 +11,7 @@ from app.foundation.isolation import in_turn
 from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
-from app.guardian import watching
+from app.guardian import anomalies, quarantine, watching
 from app.learning import rebuild as rebuilding
 from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
@@ -80,10 +80,13 @@ def refit_arm(experiment_id: int, arm: str) -> None:
 
 @app.task(name="worker.tasks.rebuild")
 def rebuild() -> None:
-    """Bring changed feedback schemas into force."""
+    """Bring changed feedback schemas into force, and let models follow what was excluded."""
     with alone(_engine(), "rebuild") as granted:
         if granted:
-            rebuilding.apply_waiting(_engine(), settings)
+            in_turn(
+                ("rebuild", lambda: rebuilding.apply_waiting(_engine(), settings)),
+                (quarantine.KIND, lambda: quarantine.run_waiting(_engine(), settings)),
+            )
 
 
 @app.task(name="worker.tasks.erase")
@@ -135,6 +138,7 @@ def watch() -> None:
                 (activity.KIND, lambda: activity.compute_due(_engine())),
                 (watching.KIND, lambda: watching.compute_due(_engine())),
                 (collecting.KIND, lambda: collecting.collect(_engine(), settings)),
+                (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
             )
 
 

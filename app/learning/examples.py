@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from app.deciding.snapshot import Candidates, compile_actions, compile_candidates
 from app.deciding.store import decisions
 from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
+from app.design.safety_config import SafetySpec
 from app.design.store import feedback_schemas
 from app.foundation.fields import JsonObject
 from app.learning.store.training import Due, Outcome
@@ -71,6 +72,11 @@ class Configs:
             by_id = dict(zip(candidates.ids, candidates.lines, strict=True))
             self._entries[version] = (config, candidates, by_id)
         return self._entries[version]
+
+
+def bounds_of(connection: Connection, experiment_id: int) -> SafetySpec:
+    """Return what the newest configuration of an experiment does about data that cannot be trusted."""
+    return ExperimentConfig.model_validate(experiments.by_id(connection, experiment_id).config).bounds
 
 
 def outcome_of(due: Due, spec: RewardSpec, schema: Mapping[str, Any]) -> Outcome:

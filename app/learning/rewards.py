@@ -24,6 +24,7 @@ from app.foundation.running.steps import Steps, run
 from app.foundation.store.engine import transaction
 from app.foundation.store.fragments import DecisionKey
 from app.foundation.times import iso
+from app.learning.reward_limits import RewardLimits
 from app.learning.reward_request import RewardRequest
 from app.learning.store import rewards as store
 from app.learning.store.rewards import NewReward, RewardKey, StoredReward
@@ -73,6 +74,7 @@ class _Batch(NamedTuple):
     stored: Mapping[RewardKey, StoredReward]
     new: dict[RewardKey, NewReward]
     counted: Counter[DecisionKey]  # rewards of each decision so far
+    limits: RewardLimits
 
 
 def reward(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -> list[Receipt]:
@@ -87,6 +89,7 @@ def rewarding(runtime: Runtime, caller: Caller, requests: list[RewardRequest]) -
     :raises Conflict: several experiments have a decision of that id, and the call names none.
     :raises Unprocessable: a value is outside the experiment's bounds.
     :raises Conflict: another value with the same reward_id is stored, or the decision has as many rewards as it may have.
+    :raises TooManyRequests: the unit has as many rewards as the experiment takes.
     """
     rows = [_Row(runtime, caller, request, _reward_id(request)) for request in requests]
     receipts = yield from runtime.log_writer.stored(HANDLER, rows)
@@ -131,7 +134,10 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     named = [_name(job, having) for job in jobs]
     rewarded = {new.decision for rewards in named if not isinstance(rewards, LoopwiseError) for new in rewards}
     stored = store.find_many(connection, rewarded)
-    batch = _Batch(stored, {}, Counter(key[:2] for key in stored))
+    runtime = next(row.runtime for job in jobs for row in job)
+    bounds = {id_: experiment_of(runtime, id_).config.bounds for id_, _ in rewarded}
+    limits = RewardLimits(connection, sorted(rewarded), bounds)
+    batch = _Batch(stored, {}, Counter(key[:2] for key in stored), limits)
     checked = [
         rewards if isinstance(rewards, LoopwiseError) else _check_job(job, rewards, batch)
         for job, rewards in zip(jobs, named, strict=True)
@@ -176,6 +182,7 @@ def _check_job(job: list[_Row], rewards: list[NewReward], batch: _Batch) -> list
             before = batch.stored.get(new.key) or batch.new.get(new.key) or job_rows.get(new.key)
             if before is None:
                 _check_count(row, batch.counted[new.decision] + sum(key[:2] == new.decision for key in job_rows))
+                batch.limits.check(new.decision, [key[:2] for key in job_rows])
                 job_rows[new.key] = new
             elif not _same(before, new):
                 message = f"reward_id {new.reward_id!r} of this decision has another value; use a new reward_id."
@@ -184,6 +191,7 @@ def _check_job(job: list[_Row], rewards: list[NewReward], batch: _Batch) -> list
             return _within(error, job, index)
     batch.new.update(job_rows)
     batch.counted.update(key[:2] for key in job_rows)
+    batch.limits.add([key[:2] for key in job_rows])
     return rewards
 
 

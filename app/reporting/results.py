@@ -32,6 +32,7 @@ from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
+    HeldOut,
     Results,
     ResultsWindow,
     StoredResults,
@@ -39,6 +40,7 @@ from app.reporting.documents.results import (
 from app.reporting.store import excluded_units, reports, results, unit_sums
 
 KIND = "results"
+KINDS: dict[HeldOut, str] = {"with": KIND, "without": f"{KIND}/without"}  # each has looks of its own
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
 LONG = 20_000  # decisions from which on sums are kept from report to report
@@ -75,18 +77,20 @@ def get(
     method: str = "sequential",
     segment: str | None = None,
     max_age_s: float | None = None,
+    held_out: HeldOut = "with",
 ) -> Results:
     """The newest results, with their age; computed now when there are none yet.
 
     :param max_age_s: compute results now when the stored ones are older. Only on logs of up to ``SMALL`` decisions;
         the worker alone computes longer logs.
+    :param held_out: whether decisions count that are held out of rounds for suspects.
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
-    report = _newest(engine, key, method, segment)
+    report = _newest(engine, key, method, segment, held_out)
     if report is None or _too_old(report, max_age_s):
-        compute(engine, key, segment)
-        report = _newest(engine, key, method, segment)
+        compute(engine, key, segment, held_out)
+        report = _newest(engine, key, method, segment, held_out)
         assert report is not None
     return served(report, method)
 
@@ -101,11 +105,11 @@ def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str
     return None if report is None else served(report, method)
 
 
-def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Report | None:
+def _newest(engine: Engine, key: str, method: str, segment: str | None, held_out: HeldOut = "with") -> Report | None:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check(experiment, method, segment)
-        return last(connection, experiment.id, segment)
+        return last(connection, experiment.id, segment, KINDS[held_out])
 
 
 def last(connection: Connection, experiment_id: int, segment: str | None, kind: str = KIND) -> Report | None:
@@ -139,24 +143,33 @@ def _too_old(report: Report, max_age_s: float | None) -> bool:
     return max_age_s is not None and report.age_s > max_age_s and report.results.window.decisions <= SMALL
 
 
-def compute(engine: Engine, key: str, segment: str | None = None) -> None:
+def compute(engine: Engine, key: str, segment: str | None = None, held_out: HeldOut = "with") -> None:
     """Compute and store the results of an experiment.
 
     :param segment: a declared context field to split by.
+    :param held_out: whether decisions count that are held out of rounds for suspects.
     """
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        before = last(connection, experiment.id, segment)
-        computed = _compute(connection, experiment, segment, before.results if before else None)
-        reports.thin(connection, experiment.id, KIND, segment)
+        before = last(connection, experiment.id, segment, KINDS[held_out])
+        apart = results.held_for_suspects(connection, experiment.id)
+        if held_out == "without":
+            results.leave_out_held(connection)
+        long = before is not None and before.results.window.decisions >= LONG
+        keep = long and segment is None and held_out == "with"
+        computed = _compute(connection, experiment, segment, before.results if before else None, keep=keep)
+        computed = computed.model_copy(update={"held_out": held_out, "held_out_decisions": apart})
+        reports.thin(connection, experiment.id, KINDS[held_out], segment)
         seconds = time.monotonic() - began
-        reports.add(connection, experiment.id, KIND, segment, computed.as_json(), seconds)
-        if computed.decision is not None:
+        reports.add(connection, experiment.id, KINDS[held_out], segment, computed.as_json(), seconds)
+        if computed.decision is not None and held_out == "with":
             summary = lines.summary(computed, computed.decision)
             latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
-    if computed.decision is not None:  # in a transaction of its own: it takes the lock of all changes
+    if (
+        computed.decision is not None and held_out == "with"
+    ):  # in a transaction of its own: it takes the lock of all changes
         believable = not computed.sample_ratio.alert
         guardrails.settle(engine, key, decision_rule.crossings(computed), believable=believable)
 
@@ -198,12 +211,16 @@ def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
 
 
 def _compute(
-    connection: Connection, experiment: StoredExperiment, segment: str | None, before: StoredResults | None
+    connection: Connection,
+    experiment: StoredExperiment,
+    segment: str | None,
+    before: StoredResults | None,
+    *,
+    keep: bool,
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    long = before is not None and before.window.decisions >= LONG
-    computation = _prepared(connection, experiment, config, segment, keep=long and segment is None)
+    computation = _prepared(connection, experiment, config, segment, keep=keep)
     seen, until, stretches = computation.seen, computation.until, computation.stretches
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
     metrics = [metric_results(computation, metric) for metric in config.all_metrics()]

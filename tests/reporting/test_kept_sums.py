@@ -141,6 +141,20 @@ def test_every_metric_of_the_reward_is_the_same(lab: Lab, monkeypatch: pytest.Mo
     assert wrong == [True, True, True, True, False]
 
 
+def test_results_without_held_out_decisions_are_read_from_all_outcomes(lab: Lab, log: tuple[str, int]) -> None:
+    key, made = log
+    hold = """
+        INSERT INTO held_out (experiment_id, decision_id, arm, rule, suspect_id, status)
+        SELECT experiment_id, decision_id, arm, 'test', 1, 'held' FROM outcomes WHERE experiment_id = %s LIMIT 3
+    """
+    query(lab.database_url, hold, made)
+    for _ in range(2):
+        results.compute(lab.runtime.engine, key, held_out="without")
+    without = results.get(lab.runtime.engine, key, held_out="without")
+    assert (without.window.decisions, without.held_out_decisions) == (197, 3)
+    assert lab.results(key)["window"]["decisions"] == 200
+
+
 def test_late_rewards_and_decisions_that_are_activated_long_after(lab: Lab, log: tuple[str, int]) -> None:
     from app.learning import rewards
 

@@ -27,3 +27,6 @@ def keys(of: Iterable[DecisionKey]) -> dict[str, list[int] | list[str]]:
 
 # How long work that failed waits for its next try: from 10 s, doubled each time, to an hour.
 RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
+
+# Within a transaction, lets the view ``analysed`` leave out what is held out of rounds for suspects.
+WITHOUT_HELD_OUT = "SELECT set_config('loopwise.held_out', 'without', true)"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain
 from app.foundation.store.fragments import its_decision
-from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds_of
+from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, rounds_of
 
 SLICE = 2000  # rows per query
 
@@ -29,6 +29,13 @@ _LINE = text(
     SELECT m.id, m.manifest->'rounds' AS rounds,
         CASE WHEN m.kind IN ('incremental', 'rebuild') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions
     FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
+    """
+)
+_OWNERS = text(
+    _UP
+    + f"""
+    SELECT {OWNER_COLUMNS} FROM line JOIN training_ledger l ON l.version_id = line.id JOIN decisions d ON {its_decision("l")}
+    WHERE d.unit_id <> '' ORDER BY line.id, l.position
     """
 )
 _CARRY = text(
@@ -59,6 +66,11 @@ def rounds(connection: Connection, version_id: int, most: int | None = None) -> 
     for id_, sizes, _ in line[first:]:
         for learned in rounds_of(connection, id_, sizes):
             yield [(reward, due) for reward, due in learned if due.unit_id]
+
+
+def owners(connection: Connection, version_id: int) -> list[Owner]:
+    """Return whose decisions ``rounds`` yields, in the same order."""
+    return [Owner._make(row) for row in connection.execute(_OWNERS, {"version_id": version_id})]
 
 
 def line_has_erased(connection: Connection, version_id: int) -> bool:

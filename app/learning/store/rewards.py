@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, text
 
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, KEYS, DecisionKey, keys
 from app.foundation.store.locks import Single, hold_single, share_single
 
 _r = tables.rewards
@@ -56,6 +56,13 @@ class StoredReward(NamedTuple):
     late: bool
 
 
+class Recent(NamedTuple):
+    """The recent rewards of a unit in one experiment."""
+
+    rewards: int
+    frees_s: float  # seconds until the oldest of them leaves the window
+
+
 _FIND = select(*[_r.c[name] for name in StoredReward._fields]).where(text(f"(experiment_id, decision_id) {IN_KEYS}"))
 
 # All rows of a batch have one time, which their link names: so the clock is read once, whatever the plan.
@@ -75,6 +82,38 @@ _INSERT = text(
     SELECT {", ".join(StoredReward._fields)} FROM stored WHERE {chain.ADDED}
     """
 )
+
+
+_RECENT = text(
+    """
+    SELECT count(r.received_at) AS rewards,
+        coalesce(extract(epoch FROM min(r.received_at) - n.now)::float8 + q.window_s, 0) AS frees_s
+    FROM json_to_recordset(:questions) AS q (place int, unit_id text, experiment_id bigint, window_s float8)
+    CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) n
+    LEFT JOIN (decisions d JOIN rewards r ON r.decision_id = d.id AND r.experiment_id = d.experiment_id) ON d.unit_id = q.unit_id
+      AND d.experiment_id = q.experiment_id AND r.received_at > n.now - make_interval(secs => q.window_s)
+    GROUP BY q.place, q.window_s, n.now ORDER BY q.place
+    """
+)
+
+
+def units_of(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionKey, str]:
+    """Return whose these decisions are."""
+    query = f"SELECT d.experiment_id, d.id, d.unit_id FROM {KEYS} JOIN decisions d USING (experiment_id, id)"
+    return {(row.experiment_id, row.id): row.unit_id for row in connection.execute(text(query), keys(of))}
+
+
+def recent(connection: Connection, windows: dict[tuple[str, int], float]) -> dict[tuple[str, int], Recent]:
+    """Count the recent rewards of units in experiments. Lock the units first.
+
+    :param windows: the length of the window in seconds, by (unit, experiment id).
+    """
+    questions = [
+        {"place": index, "unit_id": unit, "experiment_id": experiment_id, "window_s": window_s}
+        for index, ((unit, experiment_id), window_s) in enumerate(windows.items())
+    ]
+    rows = connection.execute(_RECENT, {"questions": orjson.dumps(questions).decode()})
+    return {asked: Recent._make(row) for asked, row in zip(windows, rows, strict=True)}
 
 
 def hold_gate_shared(connection: Connection) -> None:

@@ -23,6 +23,7 @@ class Due(NamedTuple):
 
     id: str
     unit_id: str
+    key_id: str
     decided_at: datetime
     config_version: int
     actions: Any  # the call's own candidates; null: the configuration's
@@ -33,6 +34,16 @@ class Due(NamedTuple):
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
     refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
+
+
+class Owner(NamedTuple):
+    """Whose decision it is: the part of ``Due`` that says whether it may be learned."""
+
+    id: str
+    unit_id: str
+    key_id: str
+    decided_at: datetime
+    refused: list[str]
 
 
 class Outcome(NamedTuple):
@@ -65,19 +76,23 @@ def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
     hold(connection, Kind.LINEAGES_OF_EXPERIMENT, str(experiment_id))
 
 
+_REFUSED = """
+    coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
+        || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
+"""
 # SQL only collects the rewards. Training joins them in Python, with the same rule as the audit.
-EXAMPLE_COLUMNS = """
-    d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
+OWNER_COLUMNS = f"d.id, d.unit_id, d.key_id, d.decided_at, {_REFUSED}"
+EXAMPLE_COLUMNS = f"""
+    d.id, d.unit_id, d.key_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
         coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
             WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward' AND NOT r.late
         ), '[]') AS rewards,
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
             WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id AND f.kind <> 'comment' AND NOT f.late
         ), '[]') AS feedback,
-        coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
-            || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
+        {_REFUSED}
 """
-_as_due = attrgetter(*Due._fields)
+as_due = attrgetter(*Due._fields)
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
@@ -114,7 +129,7 @@ def each_outcome(
     Imported decisions are left out.
     """
     for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
-        yield row.settled, row.feedback_version, Due._make(_as_due(row))
+        yield row.settled, row.feedback_version, Due._make(as_due(row))
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
@@ -133,7 +148,7 @@ def rounds_of(
     ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
     for first, until in pairwise(ends):
         values = {"version_id": version_id, "first": first, "until": until}
-        yield [(row.learned, Due._make(_as_due(row))) for row in connection.execute(_OF_VERSION, values)]
+        yield [(row.learned, Due._make(as_due(row))) for row in connection.execute(_OF_VERSION, values)]
 
 
 _SETTLE = text(

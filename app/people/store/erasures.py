@@ -195,8 +195,8 @@ def sample_again(connection: Connection) -> None:
 
 
 # In this order, no statement deletes rows that a later statement needs to find its own.
-_BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger")
-_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "decisions")
+_BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger", "held_out")
+_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "suspects", "decisions")
 
 
 def remove(connection: Connection, unit_id: str, decisions: list[DecisionKey]) -> dict[str, int]:

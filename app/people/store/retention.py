@@ -49,6 +49,12 @@ _WRITE = text(
     {chain.link(chain.DECISIONS, "resealed", 0)}
     """
 )
+_FORGET_SUSPECTS = text(
+    """
+    DELETE FROM suspects s WHERE s.experiment_id = :experiment_id AND s.unit_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM decisions d WHERE d.unit_id = s.unit_id AND d.experiment_id = s.experiment_id + 0)
+    """
+)
 _ITS_ROWS = "experiment_id + 0 = :experiment_id AND decision_id = ANY(:ids)"
 _BEFORE = (
     f"SELECT FROM deliveries WHERE {_ITS_ROWS} FOR UPDATE",  # writers of attempts have finished, or wait
@@ -84,6 +90,7 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
     rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
     values = {"rows": orjson.dumps(rows).decode(), "experiment_id": experiment_id} | chain.key(connection)
     connection.execute(_WRITE, values)
+    connection.execute(_FORGET_SUSPECTS, {"experiment_id": experiment_id})
 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:

@@ -22,7 +22,7 @@ from app.reporting.documents.health import Health
 from app.reporting.documents.long_term import LongTerm
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
-from app.reporting.documents.results import Results
+from app.reporting.documents.results import HeldOut, Results
 from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
@@ -42,6 +42,9 @@ class ResultsQuery(BaseModel):
     method: str = Field(default="sequential", description="Which interval leads: sequential, fixed or bayes.")
     segment: str | None = Field(default=None, description="A declared context field to split by.")
     max_age_s: float | None = Field(default=None, ge=0, description="Compute them anew when they are older.")
+    held_out: HeldOut = Field(
+        default="with", description="Whether decisions count that are held out of rounds for suspects: with or without."
+    )
     live: bool = Field(default=False, description="True: the newest results, also after an arm was shipped.")
 
 
@@ -83,11 +86,12 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
     While an arm is shipped these are the results at which it was shipped, unless `live` asks for the newest.
     """
     key = bound_key(path.key)
-    kept = None if query.live else frozen.get(process().engine, key, method=query.method, segment=query.segment)
+    asked = query.model_dump(include={"method", "segment"})
+    kept = None if query.live or query.held_out == "without" else frozen.get(process().engine, key, **asked)
     if kept is not None:
         return as_json(kept)
-    report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
-    return as_json(report)
+    asked |= {"max_age_s": query.max_age_s, "held_out": query.held_out}
+    return as_json(results.get(process().engine, key, **asked))
 
 
 @blueprint.get("/experiments/<key>/long-term", responses={200: LongTerm})

@@ -19,7 +19,7 @@ from app.reporting.documents.health import (
     ModelCheck,
     SampleRatioCheck,
 )
-from app.reporting.documents.results import MetricResults, Results
+from app.reporting.documents.results import HeldOut, MetricResults, Results
 from app.reporting.findings import Findings
 from app.reporting.pages import result_figures as figures
 from app.reporting.pages import sentences
@@ -43,7 +43,8 @@ def results(key: str) -> str:
     method = request.args.get("method", "") or "sequential"
     segment = request.args.get("segment", "") or None
     live = request.args.get("live", "") == "1"
-    newest = findings.get(process().engine, key, method=method, segment=segment, live=live)
+    held_out: HeldOut = "without" if request.args.get("held_out") == "without" else "with"
+    newest = findings.get(process().engine, key, method=method, segment=segment, live=live, held_out=held_out)
     return experiment_page(
         "results.html",
         key,

@@ -5,7 +5,7 @@ certain that no earlier outcome can appear: every transaction that may still sto
 adds what the sums do not count yet, so it is the same as one from all outcomes. Excluded units and units that deny analysis are
 left out when the sums are read.
 
-Two triggers (migration 0017) make the sums stale when an outcome changes or goes. They are then made again from all
+Two triggers (migration 0018) make the sums stale when an outcome changes or goes. They are then made again from all
 outcomes, as they are every day.
 """
 

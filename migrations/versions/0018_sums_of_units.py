@@ -4,8 +4,8 @@ from alembic import op
 
 from migrations import online
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 # Whoever changes or deletes outcomes waits for a report that counts them at the moment, and then makes its sums stale. The
 # sums of the units go at once: nothing of a unit may stay that was erased.

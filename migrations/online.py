@@ -14,9 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from app.foundation.store.old_keys import OLD_KEY
 
-LOCK_WAIT_S = (
-    1.0  # a statement that waits for its lock makes every later one wait behind it: so it gives up and comes back
-)
+# A statement that waits for its lock makes every later one wait behind it: so it gives up and comes back.
+LOCK_WAIT_S = 0.05
 PAUSE_S = 0.5
 PATIENCE_S = 600.0
 

@@ -118,8 +118,10 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         erasure = store.find(connection, erasure_id)
         if erasure is None or erasure.unit_id is None:
             return  # another process did it in the meantime
-        for experiment_id in store.experiments_of(connection, erasure.unit_id):
+        experiment_ids = store.experiments_of(connection, erasure.unit_id)
+        for experiment_id in experiment_ids:
             training.lock_every_lineage(connection, experiment_id)
+        store.hold_sums(connection, experiment_ids)
         decisions = store.decisions_of(connection, erasure.unit_id)
         learned = store.learned_from(connection, decisions)
         lessons = store.forget_lessons(connection, decisions)

@@ -37,12 +37,13 @@ from app.reporting.documents.results import (
     ResultsWindow,
     StoredResults,
 )
-from app.reporting.store import excluded_units, reports, results
+from app.reporting.store import excluded_units, reports, results, unit_sums
 
 KIND = "results"
 KINDS: dict[HeldOut, str] = {"with": KIND, "without": f"{KIND}/without"}  # each has looks of its own
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
+LONG = 20_000  # decisions from which on sums are kept from report to report
 DAILY_EVERY_S = 3600.0
 MOST_LOOKS = 200  # in a chart over time
 _LINES = TypeAdapter(list[ComparisonLine])
@@ -156,7 +157,9 @@ def compute(engine: Engine, key: str, segment: str | None = None, held_out: Held
         apart = results.held_for_suspects(connection, experiment.id)
         if held_out == "without":
             results.leave_out_held(connection)
-        computed = _compute(connection, experiment, segment, before.results if before else None)
+        long = before is not None and before.results.window.decisions >= LONG
+        keep = long and segment is None and held_out == "with"
+        computed = _compute(connection, experiment, segment, before.results if before else None, keep=keep)
         computed = computed.model_copy(update={"held_out": held_out, "held_out_decisions": apart})
         reports.thin(connection, experiment.id, KINDS[held_out], segment)
         seconds = time.monotonic() - began
@@ -208,11 +211,16 @@ def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
 
 
 def _compute(
-    connection: Connection, experiment: StoredExperiment, segment: str | None, before: StoredResults | None
+    connection: Connection,
+    experiment: StoredExperiment,
+    segment: str | None,
+    before: StoredResults | None,
+    *,
+    keep: bool,
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    computation = _prepared(connection, experiment, config, segment)
+    computation = _prepared(connection, experiment, config, segment, keep=keep)
     seen, until, stretches = computation.seen, computation.until, computation.stretches
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
     metrics = [metric_results(computation, metric) for metric in config.all_metrics()]
@@ -225,7 +233,7 @@ def _compute(
         control=config.control.key,
         window=ResultsWindow(
             decisions=seen.window.decisions,
-            settled=seen.window.decisions if until is None else results.settled(connection, experiment.id),
+            settled=seen.window.decisions + (results.settled(connection, experiment.id, until) if until else 0),
             units=sum(ratio.observed.values()),  # a unit that changed arms counts once
             first=_plain(seen.window.first),
             last=_plain(seen.window.last),
@@ -262,18 +270,22 @@ def _daily(computation: Computation, computed: StoredResults, before: StoredResu
 
 
 def _prepared(
-    connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None
+    connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None, *, keep: bool
 ) -> Computation:
-    """What all metrics share: who counts, until when, and in which stretches of constant shares."""
+    """What all metrics share: who counts, until when, and in which stretches of constant shares.
+
+    :param keep: read only what is new of the rewards, and keep their sums for the next report.
+    """
     most = config.decision_rule.max_decisions_per_day
     excluded_units.apply_rule(connection, experiment.id, most, f"more than {most} decisions on a day")
     until, as_of = results.horizon(connection, experiment.id), results.clock(connection)
     stretches = shares.of_experiment(connection, experiment)
     if len(stretches) > 1:
         shares.prepare(connection, experiment, stretches)
-    seen = results.overview(connection, experiment.id, until)
+    counted = unit_sums.refresh(connection, experiment.id, until) if keep else None
+    seen = results.overview(connection, experiment.id, until, counted)
     schema = feedback_schemas.applied_version(connection, experiment.id)
-    return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
+    return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema, counted)
 
 
 def _plain(moment: datetime | None) -> str | None:

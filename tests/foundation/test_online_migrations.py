@@ -10,6 +10,7 @@ from sqlalchemy import text
 from app.foundation.store import old_keys
 from app.foundation.store.migrate import upgrade
 from benchmarks.migration import BEFORE, DECISION, fill, waits_during
+from migrations import online
 from tests.service import engine_of, query
 
 ROWS = 20_000
@@ -42,6 +43,36 @@ def test_decisions_go_on_while_a_filled_log_is_upgraded(empty_database_url: str)
     assert query(empty_database_url, INDEXES) == EXPECTED
     assert query(empty_database_url, KEY, "training_ledger") == [("experiment_id, arm, generation, decision_id",)]
     assert query(empty_database_url, KEY, "decisions") == [("id, experiment_id",)]
+
+
+def test_keys_are_swapped_one_after_the_other_however_often_the_upgrade_is_killed(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(empty_database_url, 100)
+    upgrade(empty_database_url, "0015")
+    swap, swaps, killed = online.brief, [0], 0
+
+    def swap_once(*statements: str) -> None:
+        swaps[0] += 1
+        if swaps[0] > 1:
+            raise KeyboardInterrupt
+        swap(*statements)
+
+    monkeypatch.setattr(online, "brief", swap_once)
+    while query(empty_database_url, KEY, "decisions") == [("id",)]:
+        swaps[0] = 0
+        try:
+            upgrade(empty_database_url, "0016")
+        except KeyboardInterrupt:
+            killed += 1
+            query(empty_database_url, f"{SAME_ID} ON CONFLICT (id) DO NOTHING", "d-1")  # decisions go on
+    assert killed == 4
+    monkeypatch.undo()
+    upgrade(empty_database_url)
+    for table in ("decisions", "rewards", "feedback", "awaiting_outcome"):
+        ((key,),) = query(empty_database_url, KEY, table)
+        assert "experiment_id" in key.split(", "), table
+    assert query(empty_database_url, INDEXES) == EXPECTED
 
 
 SAME_ID = DECISION.format(id="%s", number="1").replace(" 1, 1,", " 2, 1,")

@@ -24,7 +24,17 @@ from bandits.policy import BanditPolicy, parse_policy
 from tests.messaging.trigger_support import Triggers
 from tests.service import Loop, bandit, definition, query
 
-TABLES = ("decisions", "outcomes", "feedback", "events", "firings", "deliveries", "consents", "restrictions")
+TABLES = (
+    "decisions",
+    "outcomes",
+    "unit_sums",
+    "feedback",
+    "events",
+    "firings",
+    "deliveries",
+    "consents",
+    "restrictions",
+)
 
 
 def serving(loop: Loop, made: int) -> Any:

@@ -79,13 +79,15 @@ def test_the_same_event_id_with_other_features_is_409(sdk: Any) -> None:
     _refused(409, "Conflict", sdk.rank, _request("reused", context_features=[{"timeOfDay": "night"}]))
 
 
-def test_an_event_id_of_another_experiment_is_409_and_shows_nothing_of_it(
+def test_an_event_id_of_another_experiment_is_free_and_shows_nothing_of_it(
     sdk: Any, web: Web, database_url: str
 ) -> None:
     sdk.rank(_request("ours"))
     other = _sdk(web, make_key(database_url, "decide", "reward", experiment="patient"))
-    _refused(409, "Conflict", other.rank, _request("ours"))
     _refused(404, "ResourceNotFound", other.events.reward, "ours", 1.0)
+    assert other.rank(_request("ours")).event_id == "ours"
+    other.events.reward("ours", 1.0)
+    assert query(database_url, "SELECT count(*) FROM rewards WHERE decision_id = 'ours'") == [(1,)]
 
 
 def test_excluded_actions_keep_their_place_and_are_never_the_reward_action(sdk: Any) -> None:

@@ -103,6 +103,15 @@ def experiments_of(connection: Connection, unit_id: str) -> list[int]:
     return list(connection.execute(text(query), {"unit_id": unit_id}).scalars())
 
 
+def hold_sums(connection: Connection, experiment_ids: list[int]) -> None:
+    """Wait for reports that count units' sums at the moment; reports after them read all outcomes until the transaction ends.
+
+    Otherwise the removal of outcomes would wait for them, while it holds all who store rewards.
+    """
+    query = "SELECT FROM unit_sum_states WHERE experiment_id = ANY(:ids) ORDER BY experiment_id FOR UPDATE"
+    connection.execute(text(query), {"ids": experiment_ids})
+
+
 def decisions_of(connection: Connection, unit_id: str) -> list[DecisionKey]:
     """The unit's decisions."""
     rows = connection.execute(text("SELECT experiment_id, id FROM decisions WHERE unit_id = :id"), {"id": unit_id})
@@ -172,7 +181,16 @@ def sample_again(connection: Connection) -> None:
 
     A table that PostgreSQL is cleaning is left out. It is sampled at the end of that anyway.
     """
-    names = ("delivery_attempts", "awaiting_match", "deliveries", "events", *_BY_DECISION, *_BY_UNIT, "erasures")
+    names = (
+        "delivery_attempts",
+        "awaiting_match",
+        "deliveries",
+        "events",
+        *_BY_DECISION,
+        *_BY_UNIT,
+        "unit_sums",
+        "erasures",
+    )
     connection.execute(text(f"ANALYZE (SKIP_LOCKED) {', '.join(names)}"))
 
 

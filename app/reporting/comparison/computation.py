@@ -24,6 +24,7 @@ class Computation(NamedTuple):
     seen: Overview
     stretches: Sequence[Stretch]
     feedback_version: int
+    counted: datetime | None  # what kept sums count, see ``app.reporting.store.unit_sums``; None: there are none
 
     @property
     def arms(self) -> list[str]:

@@ -38,10 +38,11 @@ class _Sums:
         computation, metric = self.computation, self.metric
         units, values = parts.units_of(metric)
         covariate, its_values = parts.covariate_of(metric)
-        plain = metric.winsorize is None and covariate is None
-        whole = computation.segment is None and plain and len(computation.stretches) == 1
-        if units == "reward" and whole:
+        whole = computation.segment is None and covariate is None and len(computation.stretches) == 1
+        if units == "reward" and whole and metric.winsorize is None:
             return computation.seen.reward
+        if whole and computation.counted is not None and f"kept {units}" in metric_sums.OF_KEPT_SUMS:
+            units, values = f"kept {units}", {"counted": computation.counted.isoformat()}
         return metric_sums.arm_sums(
             computation.connection,
             computation.scope(ends),

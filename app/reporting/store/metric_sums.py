@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import its_decision
+from app.reporting.store import unit_sums
 from app.reporting.store.counted_units import STRETCH
 
 
@@ -99,6 +100,14 @@ UNITS = {
     "ratio": _reported("sum(r.total)", "sum(r.base)"),
     "sessions": _VISITS,
     "retention": _RETURNED,
+}
+_OF_KEPT = f"""
+    SELECT arm, NULL::text AS segment, 0 AS stretch, unit_id, decisions, {{num}} AS num, {{den}} AS den
+    FROM ({unit_sums.SEEN}) seen
+"""
+OF_KEPT_SUMS = {  # of one stretch and no segment; ``counted`` is among their parameters
+    "kept reward": _OF_KEPT.format(num="num", den="decisions"),
+    "kept reward/unit": _OF_KEPT.format(num="num / decisions", den="1"),
 }
 # What is cut is a unit's value per decision (or per denominator), on both sides, and its weight at the top: a cut that
 # changed only the numerator would change the value of a unit whose every decision is worth the same.
@@ -215,7 +224,7 @@ def arm_sums(
 ) -> list[ArmSums]:
     """Sums of one metric per arm, segment and stretch.
 
-    :param units: a key of ``UNITS``.
+    :param units: a key of ``UNITS`` or of ``OF_KEPT_SUMS``.
     :param values: the parameters that its SQL names.
     :param winsorize: quantile over all units at which values per unit are cut, and one minus it at the lower side.
     :param covariate: a key of ``COVARIATES``; its parameters are among ``values``.
@@ -223,14 +232,14 @@ def arm_sums(
     """
     cut = "SELECT * FROM units" if winsorize is None else _CUT
     query = _SUMS.format(
-        scope=scope.query(),
-        units=UNITS[units],
+        scope="SELECT" if units in OF_KEPT_SUMS else scope.query(),
+        units=OF_KEPT_SUMS.get(units) or UNITS[units],
         cut=cut,
         pre="" if covariate is None else _PRE.format(known=COVARIATES[covariate]),
         pre_sums="" if covariate is None else _PRE_SUMS,
         rows="cut" if covariate is None else "adjusted",
     )
-    given = {**scope.values(), "winsorize": winsorize, "open": open_too, **values}
+    given = {**scope.values(), "id": scope.experiment_id, "winsorize": winsorize, "open": open_too, **values}
     return [_arm_sums(row._asdict()) for row in connection.execute(text(query), named(given, query))]
 
 

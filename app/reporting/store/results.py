@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import WITHOUT_HELD_OUT, its_decision
-from app.reporting.store.metric_sums import ArmSums
+from app.reporting.store import unit_sums
+from app.reporting.store.metric_sums import ArmSums, named
 
 
 class Window(NamedTuple):
@@ -50,10 +51,12 @@ def horizon(connection: Connection, experiment_id: int) -> datetime | None:
     return overdue_since
 
 
-def settled(connection: Connection, experiment_id: int) -> int:
-    """All settled decisions."""
+def settled(connection: Connection, experiment_id: int, since: datetime | None = None) -> int:
+    """All settled decisions, or those that were decided at a time or later: a decision is settled after it was made."""
     query = "SELECT count(*) FROM analysed WHERE experiment_id = :id"
-    return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())
+    if since is not None:
+        query += " AND settled_at >= :since AND decided_at >= :since"
+    return int(connection.execute(text(query), named({"id": experiment_id, "since": since}, query)).scalar_one())
 
 
 def give_memory(connection: Connection) -> None:
@@ -66,15 +69,13 @@ _SEEN = """
     FROM analysed WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
     GROUP BY arm, unit_id
 """
-_OVERVIEW = text(
-    f"""
+_OVERVIEW = """
     SELECT arm, count(*)::int AS units, sum(decisions)::bigint AS decisions, avg(num) AS mean_num,
         avg(decisions::float8) AS mean_den, var_pop(num) AS var_num, var_pop(decisions::float8) AS var_den,
         covar_pop(num, decisions::float8) AS cov, avg(abs(num)) AS mean_size,
         bool_and(num IN (0, 1) AND decisions = 1) AS binary, min(first) AS first, max(last) AS last
-    FROM ({_SEEN}) seen GROUP BY arm ORDER BY arm
-    """
-)
+    FROM ({seen}) seen GROUP BY arm ORDER BY arm
+"""
 
 
 class Overview(NamedTuple):
@@ -89,12 +90,17 @@ class Overview(NamedTuple):
         return {row.arm: row.units for row in self.reward}
 
 
-def overview(connection: Connection, experiment_id: int, until: datetime | None = None) -> Overview:
+def overview(
+    connection: Connection, experiment_id: int, until: datetime | None = None, counted: datetime | None = None
+) -> Overview:
     """Summarise all settled decisions.
 
     :param until: only decisions before it (see ``horizon``).
+    :param counted: what ``unit_sums.refresh`` returned for this time; None: all outcomes are read.
     """
-    rows = connection.execute(_OVERVIEW, {"id": experiment_id, "until": until}).all()
+    values = {"id": experiment_id, "until": until, "counted": counted}
+    query = _OVERVIEW.format(seen=_SEEN if counted is None else unit_sums.SEEN)
+    rows = connection.execute(text(query), named(values, query)).all()
     sums = [
         ArmSums(
             arm=row.arm,

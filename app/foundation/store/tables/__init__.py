@@ -44,6 +44,7 @@ from app.foundation.store.tables.people import (
     restrictions,
 )
 from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
+from app.foundation.store.tables.sums import unit_sum_states, unit_sums
 
 __all__ = [
     "api_keys",
@@ -88,6 +89,8 @@ __all__ = [
     "suspects",
     "training_ledger",
     "triggers",
+    "unit_sum_states",
+    "unit_sums",
     "users",
     "webhooks",
 ]

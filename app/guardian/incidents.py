@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design import experiments
-from app.design.experiment_config import ExperimentConfig
+from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
 from app.foundation.store import platform
@@ -17,9 +17,10 @@ from app.foundation.times import iso
 from app.guardian.documents import Action, Incident, Kind, WatchSummary
 from app.guardian.store import incidents as store
 from app.guardian.store.incidents import NewIncident, StoredIncident
-from app.learning.store import rebuilds
+from app.learning.store import challenges, rebuilds
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
+from bandits.policy import BanditPolicy, parse_policy
 
 ACTOR = "guardian"
 RESTORE_AT = 1000.0  # evidence that the learned policy is better than the fallback, at which it decides again
@@ -109,7 +110,7 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
     arm = next(arm for arm in config.arms if arm.key == alarm.arm)
     if not rule_of(arm).act:
         store.act(connection, incident_id, "told", ACTOR)
-    elif alarm.kind == "value_fell" and rebuilds.ask(connection, experiment.id, alarm.arm):
+    elif alarm.kind == "value_fell" and _relearns(connection, experiment.id, arm, alarm.began_at):
         store.act(connection, incident_id, "relearn", ACTOR)
     elif alarm.kind == "behind_fallback":
         reason = WORDS[alarm.kind].format(**_words(alarm.arm, alarm.began_at, evidence))
@@ -117,6 +118,18 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
         store.act(connection, incident_id, "fell_back", ACTOR)
     else:
         store.act(connection, incident_id, "told", ACTOR)
+
+
+def _relearns(connection: Connection, experiment_id: int, arm: ArmSpec, began_at: datetime) -> bool:
+    """Ask for the model to be learned again from the change on; False: the arm does not learn.
+
+    A policy with rebuilds finds the change in its log by itself. For any other, a challenger learns what came since then, and
+    serves once it is shown to be better.
+    """
+    policy = parse_policy(arm.policy)
+    if isinstance(policy, BanditPolicy) and policy.rebuilds:
+        return rebuilds.ask(connection, experiment_id, arm.key)
+    return challenges.ask(connection, experiment_id, arm.key, began_at)
 
 
 def open_anomaly(connection: Connection, experiment: StoredExperiment, anomaly: Anomaly) -> None:

@@ -1,4 +1,4 @@
-"""Quarantine: decisions that are held out of training rounds, and whose they are."""
+"""Quarantine: decisions that are held out of training rounds, and whose they are. Challengers of models."""
 
 from alembic import op
 
@@ -58,3 +58,7 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX IF NOT EXISTS suspects_experiment ON suspects (experiment_id, status)")
     op.execute(VIEW)
+    op.execute(
+        "ALTER TABLE lineages ADD COLUMN IF NOT EXISTS challenge_since TIMESTAMPTZ, "
+        "ADD COLUMN IF NOT EXISTS challenge_needed INTEGER, ADD COLUMN IF NOT EXISTS challenged_at TIMESTAMPTZ"
+    )

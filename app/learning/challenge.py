@@ -2,8 +2,8 @@
 
 Two occasions. After a change of the world, a challenger learns only what was decided since; rows of the time before count no
 more, also for later rebuilds. By the calendar, it learns the whole log. Both are scored on the newest rows, part by part, each
-by a challenger that learned what came before the part. A winner is a version of the kind ``challenger``. Like a refit, it learned no
-decision that its parent's line had not learned, so the ledger's rows of that line, and its manifest, give its bytes again.
+by a challenger that learned what came before the part. A winner is a version of the kind ``challenger``. Like a refit, it learned
+no decision that its parent's line had not learned, so the ledger's rows of that line, and its manifest, give its bytes again.
 """
 
 from collections import deque

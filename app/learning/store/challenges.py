@@ -17,7 +17,6 @@ class Asked(NamedTuple):
 FIRST = 200  # decisions: half of them are scored, and bandits.challenge wants 100
 MOST = 8  # times FIRST decisions after a change, at which the last challenger is tried
 
-# The newest ``needed`` learned decisions of the arm's current generation all have to lie after the change.
 _WAITING = text(
     """
     SELECT g.experiment_id, g.arm FROM lineages g
@@ -35,6 +34,7 @@ _SCHEDULED = text(
     JOIN model_versions m ON m.id = g.serving_version_id
     CROSS JOIN LATERAL (SELECT coalesce((c.config->'safety'->>'challenge_every_s')::float8, :every_s) AS every_s) s
     WHERE coalesce((c.config->'safety'->>'challenge')::boolean, true) AND m.examples >= :least AND g.problem IS NULL
+      AND g.challenge_since IS NULL
       AND coalesce(g.challenged_at, e.started_at) < clock_timestamp() - make_interval(secs => s.every_s)
     """
 )

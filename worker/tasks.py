@@ -11,7 +11,7 @@ from app.foundation.isolation import in_turn
 from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
-from app.guardian import anomalies, quarantine, watching
+from app.guardian import anomalies, context, quarantine, watching
 from app.learning import challenge, refit, training
 from app.learning import rebuild as rebuilding
 from app.messaging.delivery import sending as delivering
@@ -141,6 +141,7 @@ def watch() -> None:
                 (activity.KIND, lambda: activity.compute_due(_engine())),
                 (watching.KIND, lambda: watching.compute_due(_engine())),
                 (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
+                (context.KIND, lambda: context.compute_due(_engine())),
             )
 
 

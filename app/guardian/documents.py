@@ -7,8 +7,10 @@ from pydantic import Field
 from app.foundation.fields import Document
 from experiments.monitoring.falls import Watch
 
-Stream = Literal["value", "rewarded", "fallback"]
-Kind = Literal["value_fell", "rewards_lost", "behind_fallback", "anomaly"]
+Stream = Literal["value", "rewarded", "once", "fallback"]
+Kind = Literal[
+    "value_fell", "rewards_lost", "behind_fallback", "anomaly", "context_drift", "rewards_doubled", "stale_model"
+]
 
 
 class Point(Document):

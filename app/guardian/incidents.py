@@ -11,7 +11,6 @@ from app.design import experiments
 from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
-from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.guardian.documents import Action, Incident, Kind, WatchSummary
@@ -32,17 +31,10 @@ WORDS = {
     "Is the app still reporting them?",
     "behind_fallback": "{arm} earned {gap} less per decision than its fallback since {began}.",
     "anomaly": "{why}",
+    "context_drift": "{why}",
+    "rewards_doubled": "Decisions of {arm} have more reward events than before since {began}. Does the app report them twice?",
+    "stale_model": "{why}",
 }
-
-
-class Anomaly(NamedTuple):
-    """Somebody who stands out."""
-
-    arm: str  # of the unit; "": all arms
-    suspect: int
-    why: str  # in words, without the unit's id
-    strength: float
-    held: bool  # whether its decisions are held out of learning
 
 
 class Alarm(NamedTuple):
@@ -72,7 +64,7 @@ def settle(
     """
     for incident in store.still_open(connection, experiment.id):
         stream = "rewarded" if incident.kind == "rewards_lost" else "value"
-        if incident.kind != "behind_fallback" and _recovered(incident, values.get((incident.arm, stream))):
+        if incident.kind in ("value_fell", "rewards_lost") and _recovered(incident, values.get((incident.arm, stream))):
             store.act(connection, incident.id, "recovered", ACTOR)
             store.close(connection, incident.id)
     for alarm in alarms:
@@ -130,31 +122,6 @@ def _relearns(connection: Connection, experiment_id: int, arm: ArmSpec, began_at
     if isinstance(policy, BanditPolicy) and policy.rebuilds:
         return rebuilds.ask(connection, experiment_id, arm.key)
     return challenges.ask(connection, experiment_id, arm.key, began_at)
-
-
-def open_anomaly(connection: Connection, experiment: StoredExperiment, anomaly: Anomaly) -> None:
-    """Open an incident for somebody who stands out."""
-    evidence: dict[str, JsonValue] = {
-        "strength": anomaly.strength,
-        "suspect": anomaly.suspect,
-        "why": anomaly.why,
-    }
-    now: datetime = platform.now(connection)
-    incident_id = store.add(connection, NewIncident(experiment.id, anomaly.arm, "anomaly", now, evidence))
-    store.act(connection, incident_id, "held" if anomaly.held else "told", ACTOR)
-
-
-def close_of_suspects(
-    connection: Connection, experiment_id: int, suspects: Sequence[int], code: str, actor: str
-) -> None:
-    """End the incidents of suspects about whom a person decided.
-
-    :param code: released, or excluded.
-    """
-    for incident in store.still_open(connection, experiment_id):
-        if incident.kind == "anomaly" and incident.evidence.get("suspect") in suspects:
-            store.act(connection, incident.id, code, actor)
-            store.close(connection, incident.id)
 
 
 def restore_in(

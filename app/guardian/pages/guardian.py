@@ -25,6 +25,7 @@ from bandits.policy import FixedPolicy
 STREAMS = {
     "value": "Reward per decision",
     "rewarded": "Share of decisions with a reward event",
+    "once": "Reward events of a rewarded decision",
     "fallback": "Reward compared with the fallback",
 }
 ACTIONS = {

@@ -254,6 +254,10 @@ class Worker:
             self.processes[role] = _launch([role], self._folder.name, self._environment)
         return self
 
+    def start_with(self, role: str, *options: str) -> None:
+        """Start a role with options."""
+        self.processes[role] = _launch([role, *options], self._folder.name, self._environment)
+
     def kill(self, role: str = "worker") -> None:
         """SIGKILL a role and its children."""
         process = self.processes.pop(role)

@@ -17,6 +17,8 @@ from app.learning import rebuild as rebuilding
 from app.messaging.delivery import sending as delivering
 from app.messaging.triggers import firing as firings
 from app.messaging.triggers import matching
+from app.notices import collecting
+from app.notices import sending as notices
 from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
@@ -37,15 +39,20 @@ def _runtime() -> runtime.Runtime:
     return runtime.start(settings, bound_waits=False)  # as _engine; its threads, too, must not be made before the fork
 
 
-@cache
-def _courier() -> delivering.Courier:
-    return delivering.Courier(create(settings.database_url, settings, pool_size=2), settings)
+_couriers: dict[str, delivering.Courier] = {}
+
+
+def _courier(name: str, work: delivering.Work) -> delivering.Courier:
+    if name not in _couriers:
+        engine = create(settings.database_url, settings, pool_size=2)
+        _couriers[name] = delivering.Courier(engine, settings, work, name)
+    return _couriers[name]
 
 
 @worker_process_shutdown.connect
 def _stop(**_: object) -> None:
-    if _courier.cache_info().currsize:
-        _courier().stop()
+    for courier in _couriers.values():
+        courier.stop()
 
 
 @app.task(name="worker.tasks.train")
@@ -134,12 +141,13 @@ def report() -> None:
 
 @app.task(name="worker.tasks.watch")
 def watch() -> None:
-    """Compute the live figures of the pages and look at what runs, while another process may compute a long report."""
+    """Compute the live figures of the pages, look at what runs, and make the notices, whatever long report is computed."""
     with alone(_engine(), "watch") as granted:
         if granted:
             in_turn(
                 (activity.KIND, lambda: activity.compute_due(_engine())),
                 (watching.KIND, lambda: watching.compute_due(_engine())),
+                (collecting.KIND, lambda: collecting.collect(_engine(), settings)),
                 (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
                 (context.KIND, lambda: context.compute_due(_engine())),
             )
@@ -169,5 +177,6 @@ def fire() -> None:
 
 @app.task(name="worker.tasks.deliver")
 def deliver() -> None:
-    """Send due deliveries; one process at a time, so that the limit of calls in flight to a webhook holds."""
-    _courier().wake()
+    """Send due deliveries and notices; one process at a time, so that the limit of calls in flight to a webhook holds."""
+    _courier("deliver", delivering.deliver_due).wake()
+    _courier("notify", notices.send_due).wake()

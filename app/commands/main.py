@@ -115,7 +115,9 @@ def web(data_dir: Path, host: str, port: int, target: str) -> None:
     type=click.IntRange(1),
     help="Tasks at once; one of them may be a long report.",
 )
-def worker(data_dir: Path, concurrency: int) -> None:
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address of --metrics-port.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Answer GET /metrics there, with the worker's own.")
+def worker(data_dir: Path, concurrency: int, metrics_host: str, metrics_port: int | None) -> None:
     """Run a Celery worker: training rounds and other work outside requests.
 
     Any number of workers may run, here and on other machines. Needs REDIS_URL, or a running `loopwise up`.
@@ -123,7 +125,9 @@ def worker(data_dir: Path, concurrency: int) -> None:
     from app.commands import roles
 
     with servers(data_dir, redis=True, start=False) as settings:
-        roles.run_worker(exported(settings), concurrency)
+        if metrics_port is not None and not settings.metrics_token:
+            raise click.UsageError("--metrics-port needs LOOPWISE_METRICS_TOKEN, which scrapers show")
+        roles.run_worker(exported(settings), concurrency, (metrics_host, metrics_port) if metrics_port else None)
 
 
 @main.command()

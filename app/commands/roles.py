@@ -11,12 +11,14 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from app.embedded.process import claimed_port, die_with_parent
 from app.foundation.running import logs
 from app.foundation.settings import Settings
+from app.web import metrics_server
 
 WEB_TARGET = "app.web.front.create:create_front"
 
@@ -34,8 +36,11 @@ def run_web(settings: Settings, host: str, port: int, target: str = WEB_TARGET, 
         serve(settings, host, port, target, wsgi=wsgi)
 
 
-def run_worker(settings: Settings, concurrency: int) -> None:
-    """Run Celery's worker until a signal arrives. SIGTERM lets the running task finish."""
+def run_worker(settings: Settings, concurrency: int, metrics_at: tuple[str, int] | None = None) -> None:
+    """Run Celery's worker until a signal arrives. SIGTERM lets the running task finish.
+
+    :param metrics_at: where to answer ``GET /metrics`` with the worker's counters; null: nowhere.
+    """
     from celery.apps import worker as celery_worker
     from celery.signals import worker_process_init
 
@@ -43,7 +48,8 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     celery_worker.safe_say = lambda text, *_: logging.getLogger("celery").info(text)  # type: ignore[attr-defined]
     worker_process_init.connect(_follow_parent, weak=False)
     arguments = [f"--concurrency={concurrency}", f"--loglevel={settings.log_level}"]
-    with _shared_metrics("worker", settings):
+    answering = metrics_server.answering("worker", *metrics_at, settings.metrics_token) if metrics_at else nullcontext()
+    with _shared_metrics("worker", settings), answering:
         _celery().worker_main(["--quiet", "worker", *arguments, "--without-gossip", "--without-mingle"])
 
 
@@ -62,17 +68,20 @@ def _follow_parent(**_: object) -> None:
 
 @contextlib.contextmanager
 def _shared_metrics(role: str, settings: Settings) -> Iterator[None]:
-    """Empty this role's metrics folder and set it for prometheus-client. Files of old processes would be counted for ever.
+    """Empty this role's folder among those of the metrics, and set it for prometheus-client.
+
+    Files of old processes would be counted for ever.
 
     Call this before the first import of prometheus_client, which reads the variable then.
     """
-    folder = Path(settings.metrics_dir or tempfile.mkdtemp(prefix=f"loopwise-metrics-{role}-"))
+    every = Path(settings.metrics_dir or tempfile.mkdtemp(prefix=f"loopwise-metrics-{role}-"))
+    folder = every / role
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for stale in folder.glob("*.db"):
         stale.unlink(missing_ok=True)
-    os.environ["LOOPWISE_METRICS_DIR"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    os.environ["LOOPWISE_METRICS_DIR"], os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(every), str(folder)
     try:
         yield
     finally:
         if not settings.metrics_dir:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(every, ignore_errors=True)

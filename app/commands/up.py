@@ -228,7 +228,7 @@ class Supervisor:
         return f"web, worker, beat; logs in {_short(self._data_dir.logs)}"
 
     def _role(self, name: str, arguments: list[str], deadline_s: float) -> Child:
-        environment = {**self._environment, "LOOPWISE_METRICS_DIR": str(self._data_dir.path / "metrics" / name)}
+        environment = {**self._environment, "LOOPWISE_METRICS_DIR": str(self._data_dir.path / "metrics")}
         running: list[subprocess.Popen[bytes]] = []
 
         def start() -> None:

@@ -14,10 +14,9 @@ from app.content.composition_config import NOTHING
 from app.design.arm_rules import changed_arms, changed_lineages
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import ArmSpec, ExperimentConfig
-from app.design.fallbacks import trusted_policy
 from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
-from app.foundation.errors import Conflict, FieldError, NotFound, check_version
+from app.foundation.errors import Conflict, FieldError, check_version
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -89,14 +88,23 @@ def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredEx
         return store.newest(connection, after_id=after_id, limit=limit)
 
 
-def change(engine: Engine, settings: Settings, key: str, patch: JsonObject, actor: str) -> StoredExperiment:
+def change(
+    engine: Engine,
+    settings: Settings,
+    key: str,
+    patch: JsonObject,
+    actor: str,
+    *,
+    expected_version: int | None = None,
+) -> StoredExperiment:
     """Replace the given top-level fields of the configuration.
 
+    :param expected_version: the configuration that the change was made from.
     :raises Unprocessable: it names every wrong field.
     :raises Conflict: the experiment has run, so this change is not possible any more; the message says why.
     """
     with transaction(engine) as connection:
-        return change_in(connection, settings, key, patch, actor)
+        return change_in(connection, settings, key, patch, actor, expected_version=expected_version)
 
 
 def change_in(
@@ -142,40 +150,6 @@ def change_in(
     return stored_experiment(connection, key)
 
 
-def set_fallen_back(
-    connection: Connection, key: str, arm: str, fallen: bool, *, actor: str, reason: str
-) -> StoredExperiment:
-    """Let an arm's fallback decide, or its learned policy again: the next version of the configuration says so.
-
-    :raises NotFound: no such experiment, or it has no such arm.
-    :raises Conflict: that one decides already, or the arm has no fallback.
-    """
-    revision = platform.next_revision(connection)
-    before = stored_experiment(connection, key, lock=True)
-    config = ExperimentConfig.model_validate(before.config)
-    spec = next((each for each in config.arms if each.key == arm), None)
-    if spec is None:
-        raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
-    if trusted_policy(config, spec) is None:
-        raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
-    if spec.fallen_back == fallen:
-        raise Conflict(
-            "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
-        )
-    spec.fallen_back = fallen
-    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
-    platform.record_change(
-        connection,
-        actor=actor,
-        kind="fell_back" if fallen else "restored",
-        experiment_id=before.id,
-        before={"arm": arm, "fallen_back": not fallen},
-        after={"arm": arm, "fallen_back": fallen},
-        reason=reason,
-    )
-    return stored_experiment(connection, key)
-
-
 def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
     """The configuration after a change. A policy that means the same as before stays as it was written.
 
@@ -202,25 +176,30 @@ def move(engine: Engine, key: str, verb: str, actor: str, reason: str | None = N
 
     :raises Conflict: an experiment in this status cannot make the move.
     """
-    sources, target = MOVES[verb]
     with transaction(engine) as connection:
-        revision = platform.next_revision(connection)
-        before = stored_experiment(connection, key, lock=True)
-        if before.status == target:
-            return before
-        if before.status not in sources:
-            raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
-        store.set_status(connection, before.id, target, revision, reason)
-        platform.record_change(
-            connection,
-            actor=actor,
-            kind=f"experiment_{verb}",
-            experiment_id=before.id,
-            before={"status": before.status},
-            after={"status": target},
-            reason=reason,
-        )
-        return stored_experiment(connection, key)
+        return move_in(connection, key, verb, actor, reason)
+
+
+def move_in(connection: Connection, key: str, verb: str, actor: str, reason: str | None = None) -> StoredExperiment:
+    """Like ``move``, within the transaction of a larger use case."""
+    sources, target = MOVES[verb]
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    if before.status == target:
+        return before
+    if before.status not in sources:
+        raise Conflict("wrong_status", f"A {before.status} experiment cannot {verb}.")
+    store.set_status(connection, before.id, target, revision, reason)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind=f"experiment_{verb}",
+        experiment_id=before.id,
+        before={"status": before.status},
+        after={"status": target},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
 
 
 def as_json(experiment: StoredExperiment) -> JsonObject:

@@ -146,16 +146,22 @@ class MetricSpec(_Strict):
     min_effect: float = Field(
         default=0.0, ge=0, le=10, description="Relative change that matters; the margin of a guardrail."
     )
+    on_crossed: Literal["fall_back", "stop_arm", "pause", "tell"] = Field(
+        default="fall_back",
+        description="Of a guardrail that an arm crosses: its fallback decides, if it has one; the control gets its share; the "
+        "experiment pauses; or nothing is changed.",
+    )
     covariate: Covariate | None = Field(
         default=None,
         description="Known before a unit was assigned; what it explains is taken out of the noise (CUPED).",
     )
 
     @model_serializer(mode="wrap")
-    def _without_no_covariate(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """A metric from before covariates existed stays as it is."""
+    def _without_the_defaults(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        """A metric from before covariates, or rules of guardrails, existed stays as it is."""
         document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name != "covariate" or value is not None}
+        newer = {"covariate": None, "on_crossed": "fall_back"}
+        return {name: value for name, value in document.items() if name not in newer or value != newer[name]}
 
 
 class DecisionRule(_Strict):

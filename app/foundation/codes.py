@@ -3,20 +3,10 @@
 A code is stable; its words may change. ``{name}`` in a sentence is a parameter. A test compares the table with its uses.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Words(NamedTuple):
-    """The sentences of one code, without a capital letter at the beginning and a full stop at the end."""
-
-    api: str
-    page: str = ""  # empty: as for the API
-
-    @property
-    def shown(self) -> str:
-        """The sentence for the API with the names of its parameters in braces."""
-        return self.api.replace("{{", "{").replace("}}", "}")
-
+from app.foundation.wording.kinds import Words
+from app.foundation.wording.messaging import MESSAGING
 
 _KEY = "give letters, digits, dots, - or _ (at most 100), beginning with a letter or a digit; no spaces"
 _EARLY = "decisions were made under the old reward; create another experiment"
@@ -203,31 +193,6 @@ _DECIDING: Final[dict[str, Words]] = {
     "not_a_unit": Words("give the id of a unit as your app knows it: 1 to 500 characters"),
     "no_explanation": Words("say why, for people who read the trail later"),
 }
-_MESSAGING: Final[dict[str, Words]] = {
-    "trigger_exists": Words("there is a trigger {key!r} already; choose another key"),
-    "trigger_key_kept": Words("a trigger keeps its key; create another one"),
-    "webhook_exists": Words("there is a webhook {key!r} already; choose another key"),
-    "no_such_experiment": Words("there is no experiment with this key"),
-    "no_such_webhook": Words("there is no webhook with this key"),
-    "experiment_without_message": Words("this experiment has no message: give one of its actions a template"),
-    "cadence_without_wait": Words("each action's payload must carry wait_s, seconds from 0 to 30 days"),
-    "cadence_action_without_wait": Words(
-        "each action's payload must carry wait_s, seconds from 0 to 30 days; {action!r} does not"
-    ),
-    "property_or_profile": Words("give either property or profile"),
-    "in_takes_list": Words('"in" takes a list of 1 to 100 values'),
-    "exists_takes_bool": Words('"exists" takes true or false', '"exists" takes yes or no'),
-    "takes_one_value": Words('"{relation}" takes one value, not a list'),
-    "takes_number_or_text": Words('"{relation}" takes a number or a text'),
-    "count_takes_number": Words("a count is compared with a number, with eq, ne, gt, gte, lt or lte"),
-    "properties_too_large": Words("give at most {limit} bytes of properties for one event"),
-    "event_and_events": Words("give the fields of one event, or events with a list of them, not both"),
-    "no_event": Words("give unit_id and name of one event, or events with a list of them"),
-    "not_an_event_id": Words("give the id of the last event that was received"),
-    "not_a_webhook_step": Words("give url, pause, start, rotate or delete"),
-    "name_above": Words("an earlier row has this name already"),
-    "not_confirmed": Words("type {key} to delete it"),
-}
 _REPORTING: Final[dict[str, Words]] = {
     "unknown_segment": Words("{segment!r} is not a segment of this experiment; declared are {known}"),
     "no_segments": Words("{segment!r} is not a segment of this experiment; the experiment declares none"),
@@ -297,4 +262,4 @@ _ACCOUNTS: Final[dict[str, Words]] = {
         "give 1 to {limit} origins, each as https://shop.example without a path (http: localhost only)"
     ),
 }
-WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | _MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS
+WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS

@@ -1,4 +1,4 @@
-"""Prometheus metrics, correct across the processes of a role (the client library's multiprocess files).
+"""Prometheus metrics, correct across the processes and roles of a machine (the client library's multiprocess files).
 
 Never labelled by unit, decision or free text. ``docs/operations.md`` lists every name; a test compares the two.
 """
@@ -6,6 +6,7 @@ Never labelled by unit, decision or free text. ``docs/operations.md`` lists ever
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest, multiprocess
@@ -114,16 +115,35 @@ def observe_batch(rows: int) -> None:
     batch_rows.observe(rows)
 
 
-def render(gauges: Iterable[Metric]) -> bytes:
-    """All metrics of this role in Prometheus' text format; ``gauges`` are those that are read at this moment."""
-    registry = CollectorRegistry()
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    else:
-        registry = REGISTRY
+def render(gauges: Iterable[Metric], *, only: str | None = None) -> bytes:
+    """All metrics of this machine's roles in Prometheus' text format; ``gauges`` are those that are read at this moment.
+
+    Each counter has the label ``role``: the counters of a role begin again when it starts, and those of the others do not.
+
+    :param only: leave out the counters of all other roles.
+    """
     lines = CollectorRegistry()
-    lines.register(_Fixed(list(gauges)))
-    return generate_latest(registry) + generate_latest(lines)
+    lines.register(_Fixed([*_counted(only), *gauges]))
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        return generate_latest(lines)
+    return generate_latest(REGISTRY) + generate_latest(lines)
+
+
+def _counted(only: str | None) -> Iterable[Metric]:
+    """The counters of every role, from the folders that stand beside that of this one."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return ()
+    families: dict[str, Metric] = {}
+    for folder in sorted(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).parent.iterdir()):
+        if not folder.is_dir() or only not in (None, folder.name):
+            continue
+        collector = multiprocess.MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
+        for metric in collector.collect():  # type: ignore[no-untyped-call]
+            family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+            family.samples += [
+                sample._replace(labels={**sample.labels, "role": folder.name}) for sample in metric.samples
+            ]
+    return families.values()
 
 
 class _Fixed(Collector):

@@ -18,6 +18,7 @@ class Purpose(Enum):
     ERASED_UNIT = b"erased unit\0"
     FIRING = b"firing\n"  # the id of a triggered message's decision
     LOG_CHAIN = b"log chain\0"  # the key of the hashes over rows of the log
+    NOTICE = b"notice\n"  # the part of a mail's Message-ID that names this installation
     RECEIPT = b"receipt\0"  # of an erasure
     RETRY_PAUSE = b"pause\n"  # the random part of a delivery's pause
     SESSION_COOKIES = b"loopwise session cookies"

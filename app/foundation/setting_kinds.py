@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -88,6 +89,31 @@ def address(*schemes: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+SMTP_PORTS: Final = {"smtp": 25, "smtps": 465}
+
+
+def mail_server(text: str) -> str:
+    """The address of an SMTP server, or nothing. It may hold a password, so an error does not repeat it."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in SMTP_PORTS and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of an IPv6 address
+        good = False
+    if text and (not good or parts.path not in {"", "/"} or parts.query):
+        raise ValueError("give smtp://user:password@host:port, or smtps:// for TLS from the first byte")
+    return text
+
+
+MAIL_ADDRESS: Final = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,187}[A-Za-z0-9])?$"
+
+
+def mail_address(text: str) -> str:
+    """An e-mail address, or nothing."""
+    if text and re.fullmatch(MAIL_ADDRESS, text) is None:
+        raise ValueError("give an address as loopwise@example.com")
+    return text
 
 
 def site(text: str) -> str:

@@ -15,6 +15,8 @@ from app.foundation.setting_kinds import (
     TOKEN_BYTES,
     address,
     choice,
+    mail_address,
+    mail_server,
     networks,
     number,
     processes,
@@ -63,6 +65,8 @@ class Settings:
     event_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
+    smtp_url: str
+    smtp_from: str
     pgbouncer: int
     log_level: str
     access_log: int
@@ -191,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
         "LOOPWISE_METRICS_DIR",
         "",
         str,
-        "Folder in which the processes of one role share their Prometheus counters; empty: a temporary one.",
+        "Folder in which the processes of a machine share their Prometheus counters; empty: a temporary one for each role.",
     ),
     Setting(
         "LOOPWISE_METRICS_TOKEN",
@@ -236,6 +240,15 @@ SETTINGS: tuple[Setting, ...] = (
         switch,
         "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
     ),
+    Setting(
+        "LOOPWISE_SMTP_URL",
+        "",
+        mail_server,
+        "Mail server for notices, as smtp://user:password@host:587 (with TLS if it offers STARTTLS) or smtps://host; empty: "
+        "notices go to webhooks only.",
+        hidden=True,
+    ),
+    Setting("LOOPWISE_SMTP_FROM", "loopwise@localhost", mail_address, "Address that notices come from by e-mail."),
     Setting(
         "LOOPWISE_PGBOUNCER",
         "0",

@@ -9,7 +9,28 @@ from experiments.monitoring.falls import Watch
 
 Stream = Literal["value", "rewarded", "once", "fallback"]
 Kind = Literal[
-    "value_fell", "rewards_lost", "behind_fallback", "anomaly", "context_drift", "rewards_doubled", "stale_model"
+    "value_fell",
+    "rewards_lost",
+    "behind_fallback",
+    "guardrail",
+    "anomaly",
+    "context_drift",
+    "rewards_doubled",
+    "stale_model",
+]
+Code = Literal[
+    "relearn",
+    "fell_back",
+    "told",
+    "restored",
+    "closed",
+    "recovered",
+    "paused",
+    "stopped_arm",
+    "undone",
+    "held",
+    "released",
+    "excluded",
 ]
 
 
@@ -54,7 +75,7 @@ class Action(Document):
 
     at: str
     actor: str
-    code: Literal["relearn", "fell_back", "told", "restored", "closed", "recovered", "held", "released", "excluded"]
+    code: Code
 
 
 class Incident(Document):
@@ -72,6 +93,7 @@ class Incident(Document):
     strength: float  # of the evidence
     actions: list[Action]
     text: str  # in words
+    can_undo: bool = False  # what was done about it still holds, and can be taken back
 
 
 class Incidents(Document):

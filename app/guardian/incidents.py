@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
-from app.design import experiments
+from app.design import interventions
 from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
@@ -30,6 +30,7 @@ WORDS = {
     "rewards_lost": "Rewards of {arm} stopped arriving: {after} of its decisions since {began} have one, {before} before. "
     "Is the app still reporting them?",
     "behind_fallback": "{arm} earned {gap} less per decision than its fallback since {began}.",
+    "guardrail": "{text}",
     "anomaly": "{why}",
     "context_drift": "{why}",
     "rewards_doubled": "Decisions of {arm} have more reward events than before since {began}. Does the app report them twice?",
@@ -106,7 +107,7 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
         store.act(connection, incident_id, "relearn", ACTOR)
     elif alarm.kind == "behind_fallback":
         reason = WORDS[alarm.kind].format(**_words(alarm.arm, alarm.began_at, evidence))
-        experiments.set_fallen_back(connection, experiment.key, alarm.arm, True, actor=ACTOR, reason=reason)
+        interventions.set_fallen_back(connection, experiment.key, alarm.arm, True, actor=ACTOR, reason=reason)
         store.act(connection, incident_id, "fell_back", ACTOR)
     else:
         store.act(connection, incident_id, "told", ACTOR)
@@ -132,7 +133,7 @@ def restore_in(
         if (incident.arm, incident.kind) == (arm, "behind_fallback"):
             store.act(connection, incident.id, "restored", actor)
             store.close(connection, incident.id)
-    return experiments.set_fallen_back(connection, experiment.key, arm, False, actor=actor, reason=reason)
+    return interventions.set_fallen_back(connection, experiment.key, arm, False, actor=actor, reason=reason)
 
 
 def restore(engine: Engine, key: str, arm: str, reason: str, actor: str) -> StoredExperiment:
@@ -153,7 +154,7 @@ def fall_back(engine: Engine, key: str, arm: str, reason: str, actor: str) -> St
     :raises Conflict: it decides already, or the arm has no fallback.
     """
     with transaction(engine) as connection:
-        return experiments.set_fallen_back(connection, key, arm, True, actor=actor, reason=reason)
+        return interventions.set_fallen_back(connection, key, arm, True, actor=actor, reason=reason)
 
 
 def close(engine: Engine, key: str, incident_id: int, actor: str) -> Incident:
@@ -172,7 +173,7 @@ def close(engine: Engine, key: str, incident_id: int, actor: str) -> Incident:
             raise Conflict(
                 "fallback_decides", f"The fallback of arm {incident.arm!r} decides. Let the arm decide first."
             )
-        if incident.closed_at is None:
+        if incident.closed_at is None:  # what was done stays done
             store.act(connection, incident.id, "closed", actor)
             store.close(connection, incident.id)
         closed = store.find(connection, experiment.id, incident_id)
@@ -212,13 +213,22 @@ def described(incident: StoredIncident, key: str) -> Incident:
         strength=_number(evidence.get("strength")) or 0.0,
         actions=[Action.model_validate(action) for action in incident.actions],
         text=WORDS[incident.kind].format(**_words(incident.arm, incident.began_at, evidence)),
+        can_undo=undoable(incident),
     )
+
+
+def undoable(incident: StoredIncident) -> bool:
+    """True when something was done about a crossed guardrail that still holds."""
+    codes = {str(action["code"]) for action in incident.actions}
+    acted = bool(codes & {"paused", "stopped_arm", "fell_back"})
+    return incident.kind == "guardrail" and acted and "undone" not in codes
 
 
 def _words(arm: str, began_at: datetime, evidence: Mapping[str, object]) -> dict[str, str]:
     after = _number(evidence.get("after"))
     return {
         "arm": arm,
+        "text": str(evidence.get("text", "")),
         "began": began_at.strftime("%Y-%m-%d %H:%M UTC"),
         "before": _written(_number(evidence.get("before"))),
         "after": _written(after),

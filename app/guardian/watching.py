@@ -44,7 +44,7 @@ REWARDED_MARGIN = 0.5
 USUALLY_REWARDED = 0.9  # share of decisions with a reward event, above which a fall means that events are lost
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """What one look at an experiment works on."""
 
     connection: Connection
@@ -87,11 +87,11 @@ def look(engine: Engine, key: str) -> bool:
             rows[arm.key] = outcomes.new(connection, experiment.id, arm.key, since, MOST)
             if rows[arm.key]:
                 cursors[arm.key] = rows[arm.key][-1].settled_at.isoformat()
-        at = _Look(connection, experiment, config, Configs(connection, experiment.id), rows, threshold_of(len(arms)))
+        at = Look(connection, experiment, config, Configs(connection, experiment.id), rows, threshold_of(len(arms)))
         watches = {(watch.arm, watch.stream): watch for watch in before.watches}
         alarms = []
         for arm in arms:
-            alarms += _watch_arm(at, arm, watches)
+            alarms += watch_arm(at, arm, watches)
         incidents.settle(connection, experiment, config, alarms, _values(watches))
         openings.settle_stale(connection, experiment, staleness.why(connection, experiment.id))
         watched = Watched(watches=[*watches.values()], cursors=cursors)
@@ -100,7 +100,7 @@ def look(engine: Engine, key: str) -> bool:
     return True
 
 
-def _watch_arm(at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> list[Alarm]:
+def watch_arm(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> list[Alarm]:
     """Bring the watches of one arm up to date; returns what they noticed."""
     rows, most = at.rows.get(arm.key, []), at.config.reward.max
     alarms = []
@@ -120,7 +120,7 @@ def _watch_arm(at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchD
 
 
 def _watch_events(
-    at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], rows: Sequence[Row]
+    at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], rows: Sequence[Row]
 ) -> list[Alarm]:
     """Watch how many reward events a rewarded decision has: twice as many mean that the app reports them twice."""
     batch = streams.once(rows)
@@ -134,7 +134,7 @@ def _watch_events(
 
 
 def _watch_fallback(
-    at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], *, learns_again: bool
+    at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], *, learns_again: bool
 ) -> list[Alarm]:
     """Compare the learned policy with the fallback: is it worse by the margin; or, while the fallback decides, better again?"""
     key: tuple[str, Stream] = (arm.key, "fallback")
@@ -168,9 +168,9 @@ def _watch_fallback(
     return [_alarm("restored" if arm.fallen_back else "behind_fallback", arm, seen, difference.gap, worth)]
 
 
-def _difference(at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> streams.Difference | None:
+def _difference(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> streams.Difference | None:
     rows, value = at.rows.get(arm.key, []), watches.get((arm.key, "value"))
-    within = _range(at.config, value.state if value else Watch())
+    within = range_of(at.config, value.state if value else Watch())
     other = None if arm.fallen_back else streams.arm_of_fallback(at.config, arm)
     if other is None:
         return streams.within_arm(rows, at.configs.get, within) if rows else None
@@ -179,7 +179,7 @@ def _difference(at: _Look, arm: ArmSpec, watches: dict[tuple[str, Stream], Watch
     return streams.between_arms(rows, at.rows[other], at.configs.get, within)
 
 
-def _range(config: ExperimentConfig, past: Watch) -> streams.Range:
+def range_of(config: ExperimentConfig, past: Watch) -> streams.Range:
     """Where rewards lie: within the declared range, or, where it is wide, up to where the past says that outliers begin."""
     level, mean = falls.level_of(past.known, 0.0, config.reward.max), _mean(past)
     center = min(max(config.reward.default if mean is None else mean, config.reward.min), config.reward.max)
@@ -187,7 +187,7 @@ def _range(config: ExperimentConfig, past: Watch) -> streams.Range:
 
 
 def _observed(
-    at: _Look,
+    at: Look,
     watches: dict[tuple[str, Stream], WatchDocument],
     key: tuple[str, Stream],
     batch: Batch,

@@ -110,7 +110,7 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
     if spec.policy is None or spec.features_off:
         raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
     config = ExperimentConfig.model_validate(experiment.config)
-    arms = [{"key": arm.key, "share": arm.share * (1 - share), "policy": arm.policy} for arm in config.arms]
+    arms = [arm.model_dump(mode="json") | {"share": arm.share * (1 - share)} for arm in config.arms]
     arms.append({"key": candidate, "share": share, "policy": spec.policy})
     return experiments_service.change(engine, settings, key, {"arms": arms}, actor)
 

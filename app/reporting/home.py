@@ -27,6 +27,7 @@ class Badge(NamedTuple):
     text: str
     kind: str  # bad, warn, info
     tab: str  # the page that shows more
+    code: str  # what is wrong, however its text changes
 
 
 class Line(NamedTuple):
@@ -117,19 +118,21 @@ def badges(row: HomeRow, now: datetime) -> list[Badge]:
 
 def _untrustworthy(row: HomeRow, stored: Summaries) -> Iterator[Badge]:
     if stored.audit and not stored.audit.ok:
-        yield Badge(f"Audit failed: {stored.audit.text}", "bad", "overview")
+        yield Badge(f"Audit failed: {stored.audit.text}", "bad", "overview", "audit")
     if stored.guardian and stored.guardian.open:
-        yield Badge(f"Incident: {stored.guardian.text}", "bad", "guardian")
+        yield Badge(f"Incident: {stored.guardian.text}", "bad", "guardian", "incident")
     if stored.results and stored.results.sample_ratio:
-        yield Badge("Sample ratio mismatch: the arms' units do not match their shares", "bad", "results")
+        yield Badge(
+            "Sample ratio mismatch: the arms' units do not match their shares", "bad", "results", "sample_ratio"
+        )
     if stored.health and stored.health.choices:
-        yield Badge(f"Biased log: {stored.health.choices}", "bad", "results")
+        yield Badge(f"Biased log: {stored.health.choices}", "bad", "results", "biased_log")
     if stored.health and stored.health.units:
-        yield Badge(f"Uneven units: {stored.health.units}", "warn", "results")
+        yield Badge(f"Uneven units: {stored.health.units}", "warn", "results", "uneven_units")
     for text in stored.results.crossed if stored.results else []:
-        yield Badge(f"Guardrail crossed: {text}", "bad", "results")
+        yield Badge(f"Guardrail crossed: {text}", "bad", "results", f"guardrail/{text}")
     if row.schema_problem:
-        yield Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback")
+        yield Badge(f"Feedback schema not applied: {row.schema_problem}", "bad", "feedback", "schema")
 
 
 TABS = {
@@ -142,6 +145,7 @@ TABS = {
     "long_term": "results",
     "whom": "whom",
     "guardian": "guardian",
+    "notices": "overview",
 }
 
 
@@ -149,7 +153,7 @@ def _not_computed(row: HomeRow) -> Iterator[Badge]:
     for kind, tab in TABS.items():
         problem = (row.latest or {}).get(latest.PROBLEM + kind)
         if isinstance(problem, dict):
-            yield Badge(f"Not computed: the newest {kind} ({problem['text']})", "bad", tab)
+            yield Badge(f"Not computed: the newest {kind} ({problem['text']})", "bad", tab, f"not_computed/{kind}")
 
 
 def _behind(row: HomeRow, stored: Summaries, now: datetime) -> Iterator[Badge]:
@@ -157,8 +161,8 @@ def _behind(row: HomeRow, stored: Summaries, now: datetime) -> Iterator[Badge]:
         text = (
             f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
         )
-        yield Badge(text, "warn", "policy")
+        yield Badge(text, "warn", "policy", "waiting")
     if row.problem:
-        yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy")
+        yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy", "stale_model")
     if stored.activity and stored.activity.missing_rewards:
-        yield Badge(f"Missing rewards: {stored.activity.missing_rewards}", "warn", "overview")
+        yield Badge(f"Missing rewards: {stored.activity.missing_rewards}", "warn", "overview", "missing_rewards")

@@ -21,22 +21,20 @@ from app.foundation.isolation import each
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.guardian import guardrails
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
-from app.reporting.comparison import assumptions, rule_changes, sample_ratio
+from app.reporting.comparison import assumptions, decision_rule, rule_changes, sample_ratio
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.computation import Computation
 from app.reporting.comparison.daily import daily_effects
-from app.reporting.comparison.decision_rule import judge
 from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
     HeldOut,
     Results,
-    ResultsSummary,
     ResultsWindow,
-    RuleVerdict,
     StoredResults,
 )
 from app.reporting.store import excluded_units, reports, results
@@ -164,8 +162,13 @@ def compute(engine: Engine, key: str, segment: str | None = None, held_out: Held
         seconds = time.monotonic() - began
         reports.add(connection, experiment.id, KINDS[held_out], segment, computed.as_json(), seconds)
         if computed.decision is not None and held_out == "with":
-            summary = _summary(computed, computed.decision)
+            summary = lines.summary(computed, computed.decision)
             latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
+    if (
+        computed.decision is not None and held_out == "with"
+    ):  # in a transaction of its own: it takes the lock of all changes
+        believable = not computed.sample_ratio.alert
+        guardrails.settle(engine, key, decision_rule.crossings(computed), believable=believable)
 
 
 def compute_stale(engine: Engine, every_s: float) -> list[str]:
@@ -204,24 +207,6 @@ def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
         raise invalid((FieldError("/segment", "unknown_segment", {"segment": segment, "known": declared}),))
 
 
-def _summary(results: StoredResults, decision: RuleVerdict) -> ResultsSummary:
-    """What the list of experiments shows: the first primary metric's best arm, and what is wrong."""
-    primary = results.primary()[0]
-    best = primary.best()
-    return ResultsSummary(
-        metric=primary.name,
-        direction=primary.direction,
-        arm=best.arm if best else None,
-        lift=best.relative_lift if best else None,
-        lift_interval=best.always_valid.relative_interval if best else None,
-        verdict=decision.verdict,
-        ship=decision.arm,
-        crossed=decision.crossed,
-        sample_ratio=results.sample_ratio.text if results.sample_ratio.alert else None,
-        units=sum(results.units.values()),
-    )
-
-
 def _compute(
     connection: Connection, experiment: StoredExperiment, segment: str | None, before: StoredResults | None
 ) -> StoredResults:
@@ -258,7 +243,9 @@ def _compute(
     if segment is not None:
         return computed
     days = (computation.as_of - (experiment.started_at or computation.as_of)).total_seconds() / 86_400
-    decided = {"decision": judge(config, computed, days, rule_changes.find(connection, experiment, before))}
+    decided = {
+        "decision": decision_rule.judge(config, computed, days, rule_changes.find(connection, experiment, before))
+    }
     return computed.model_copy(update=decided | _daily(computation, computed, before))
 
 

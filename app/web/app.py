@@ -21,6 +21,7 @@ from app.guardian.api import guardian
 from app.learning.api import rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
+from app.notices.api import notices
 from app.people.api import people
 from app.promotion.api import promotion
 from app.web import headers
@@ -96,6 +97,7 @@ def _install(app: Any, settings: Settings) -> None:
         personalizer.blueprint,
         people.blueprint,
         events.blueprint,
+        notices.blueprint,
         webhooks.blueprint,  # triggers share this blueprint
     ):
         app.register_api(blueprint)

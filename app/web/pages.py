@@ -16,6 +16,7 @@ from app.foundation.running import disk
 from app.foundation.serving import process
 from app.guardian.pages import guardian, quarantine
 from app.messaging.pages import deliveries, triggers
+from app.notices.pages import notices
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
 from app.promotion.pages import promotion
@@ -62,6 +63,7 @@ PAGES = (
     wizard_review,
     triggers,
     deliveries,
+    notices,
     people,
     keys,
     users,

@@ -119,6 +119,7 @@ METRIC = Part(
     {
         **{"key": KEY, "name": KEY, "role": Text("secondary"), "source": SOURCE, "direction": Text("increase")},
         **{"window_s": Duration(), "winsorize": percent(), "min_effect": percent(), "covariate": COVARIATE},
+        "on_crossed": Text("fall_back"),
     }
 )
 RULE = Part(

@@ -5,7 +5,7 @@ from alembic import op
 from migrations import online
 
 revision = "0016"
-down_revision = "0013"
+down_revision = "0015"
 
 OLD = {  # what programs of before name in ON CONFLICT; they may still run for a while
     "rewards": "decision_id, reward_id",

@@ -25,8 +25,10 @@ def _listens(port: int) -> bool:
 
 def test_after_sigterm_accepted_requests_are_answered_and_the_server_ends_within_five_seconds(tmp_path: Path) -> None:
     port = free_port()
-    stale = tmp_path / "counter_1.db"
-    stale.touch()
+    stale, other = tmp_path / "web" / "counter_1.db", tmp_path / "worker" / "counter_1.db"
+    for file in (stale, other):
+        file.parent.mkdir()
+        file.touch()
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -53,6 +55,7 @@ def test_after_sigterm_accepted_requests_are_answered_and_the_server_ends_within
             assert client.recv(1000).startswith(b"HTTP/1.1 200")
         assert server.wait(5) == 0
         assert not stale.exists()  # counters of an earlier run would be added to this one's for ever
+        assert other.exists(), "those of another role that may be running are kept"
     finally:
         server.kill()
         server.wait(5)

@@ -92,7 +92,7 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
 
     :param text: the text of every field that users can write.
     :param unit: the unit that the trigger fired for.
-    :returns: names that addresses need: trigger, webhook, erasure.
+    :returns: names that addresses need: trigger, webhook, receiver, erasure.
     """
     actions = [{"id": "tip", "template": MESSAGE}, {"id": "nothing"}]
     site.client.make(
@@ -104,6 +104,7 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
         fatigue={"caps": [{"limit": 3, "window_s": 604_800.0, "across": "experiment"}]},
     )
     _made(site, "/v1/webhooks", {"key": "hook", "url": HOOK})
+    _made(site, "/v1/notices/receivers", {"key": "on-call", "webhook": "hook"})
     trigger = {
         "key": "fires",
         "name": text[:200],
@@ -130,7 +131,7 @@ def speak(site: Site, key: str = "speaks", text: str = "<b>news</b>", unit: str 
     wait_for(lambda: query(site.database_url, erased), 30, "the erasure")
     counted = "SELECT 1 FROM latest WHERE kind = 'consent' AND body::text LIKE '%%granted%%'"
     wait_for(lambda: query(site.database_url, counted), 60, "the counts of consent")
-    return {"trigger": "fires", "webhook": "hook", "erasure": str(erasure)}
+    return {"trigger": "fires", "webhook": "hook", "receiver": "on-call", "erasure": str(erasure)}
 
 
 def _consent(unit_id: str, text: str) -> dict[str, Any]:

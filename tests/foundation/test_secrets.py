@@ -29,6 +29,7 @@ DIGESTS = {
     Purpose.ERASED_UNIT: "79de13df48107de0",
     Purpose.LOG_CHAIN: "61958200784b5efc",
     Purpose.FIRING: "a7ee103138898d04",
+    Purpose.NOTICE: "06eca27ffddadc9a",
     Purpose.RECEIPT: "c0e6af5ad6535a8b",
     Purpose.RETRY_PAUSE: "6b6d22508b3adcfd",
     Purpose.SESSION_COOKIES: "b734ea4df8a741d9",

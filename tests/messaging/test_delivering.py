@@ -301,7 +301,7 @@ def test_a_unit_that_is_erased_while_its_message_is_being_sent_leaves_no_trace(s
 def test_a_courier_sends_when_it_is_woken_and_stops_without_leaving_a_call_behind(sending: Sending) -> None:
     with receiving() as receiver:
         sending.webhook("courier", receiver.url)
-        courier = delivering.Courier(sending.engine, sending.settings)
+        courier = delivering.Courier(sending.engine, sending.settings, delivering.deliver_due, "deliver")
         for count in (1, 2):
             sending.make("courier", f"c-{count}")
             courier.wake()

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.design import experiments
+from app.design import experiments, interventions
 from app.foundation.errors import Conflict, Unprocessable
+from app.foundation.store.engine import transaction
 from app.promotion import ramping, shipping
 from app.promotion.ramping import RampRequest
 from app.reporting import results
@@ -116,3 +117,11 @@ def test_the_routes_of_a_ramp(client: Client) -> None:
     gate = client.get(f"{path}/ramp")
     assert (gate.status, gate.body["says"], gate.body["next_share"]) == (200, "wait", 1.0)
     assert client.post(f"{path}/ramp/advance", {"reason": "x"}).body["shipped"]["arm"] == "treated"
+
+
+def test_an_arm_that_a_guardrail_stops_is_not_on_its_way_any_more(lab: Lab) -> None:
+    begin(lab, "stopped")
+    with transaction(lab.runtime.engine) as connection:
+        interventions.stop_arm(connection, "stopped", "treated", actor="worker", reason="a guardrail")
+    assert experiments.get(lab.runtime.engine, "stopped").config.get("ramp") is None
+    assert shares(lab, "stopped") == {"control": 1.0, "treated": 0.0}

@@ -26,7 +26,9 @@ FINE = {
 
 
 def row(**changes: Any) -> HomeRow:
-    plain = HomeRow("k", "", "running", "ada", NOW, NOW, None, [{"key": "a", "share": 1.0}], FINE, None, None, None)
+    plain = HomeRow(
+        "k", "", "running", "ada", NOW, NOW, None, None, [{"key": "a", "share": 1.0}], FINE, None, None, None
+    )
     return plain._replace(**changes)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.formats.intervals import IntervalDocument
-from app.reporting.comparison.decision_rule import judge
+from app.reporting.comparison.decision_rule import judge, speaks_against
 from app.reporting.documents.results import (
     AlwaysValid,
     ArmValue,
@@ -64,16 +64,15 @@ def metric(key: str, *lines: ComparisonLine, role: str = "primary", **parts: Any
     return MetricResults(**fields | parts)
 
 
-def ruling(
+def judged(
     *metrics: MetricResults,
     units: int = UNITS,
-    days: float = 1.0,
     few: dict[str, int] | None = None,
     idle: str | None = None,
     mismatch: bool = False,
     **rule: float,
-) -> RuleVerdict:
-    """The verdict on these metrics, of an experiment whose arms are those of the lines.
+) -> tuple[ExperimentConfig, StoredResults]:
+    """These metrics as the results of an experiment whose arms are those of the lines.
 
     :param few: arms with another number of units.
     :param idle: an arm that gets no units.
@@ -107,7 +106,12 @@ def ruling(
         metrics=list(metrics),
         assumptions=[],
     )
-    return judge(config, results, days)
+    return config, results
+
+
+def ruling(*metrics: MetricResults, days: float = 1.0, **parts: Any) -> RuleVerdict:
+    """The verdict on these metrics; ``parts`` as in ``judged``."""
+    return judge(*judged(*metrics, **parts), days)
 
 
 def test_an_arm_that_is_worse_on_one_goal_does_not_ship_for_another() -> None:
@@ -297,6 +301,19 @@ def test_a_gain_that_the_newest_interval_no_longer_holds_ships_nothing() -> None
     assert ruling(metric("clicks", line("a", 0.05))).verdict == "ship"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.01, 0.3, "ship"), (0.0, 0.3, "keep_running"), (None, 0.3, "ship"), (0.1, None, "ship"), (None, None, "ship")],
+)
+def test_an_arm_ships_only_if_the_newest_interval_leaves_0_out(
+    low: float | None, high: float | None, verdict: str
+) -> None:
+    """An interval that ends at 0 shows no gain; where an end is not known, the p-value alone decides."""
+    ends = IntervalDocument(low=low, high=high, reason="" if low and high else "one-sided")
+    shown = line("treated", 0.2, always_valid=AlwaysValid(p_value=SHOWN, interval=ends, relative_interval=ends))
+    assert ruling(metric("earned", shown)).verdict == verdict
+
+
 def test_a_difference_that_turned_since_it_was_shown_shows_nothing() -> None:
     turned = line("a", 0.01, running_sign=-1)
     assert ruling(metric("clicks", turned)).verdict == "keep_running"
@@ -401,3 +418,15 @@ def test_the_last_day_is_reached_exactly() -> None:
     quiet = metric("clicks", line("a", 0.1, NOT_SHOWN))
     assert ruling(quiet, days=2.0, max_days=2).verdict == "stop"
     assert ruling(quiet, days=1.999, max_days=2).verdict == "keep_running"
+
+
+def test_what_speaks_against_an_arm_is_its_losses_and_nobody_elses() -> None:
+    """Of the primary metrics and of guardrails, shown at every look; a gain, a doubt and a secondary metric say nothing."""
+    first = metric("earned", line("worse", -0.2), line("better", 0.2), line("open", -0.2, NOT_SHOWN))
+    guard = metric("calm", line("worse", 0.1), line("better", 0.0, NOT_SHOWN), line("open", -0.3), role="guardrail")
+    other = metric("seen", line("worse", -0.2), line("better", -0.2), line("open", -0.2), role="secondary")
+    config, results = judged(first, guard, other)
+    codes = {
+        name: [reason.code for reason in speaks_against(config, results, name)] for name in ("worse", "better", "open")
+    }
+    assert codes == {"worse": ["worse"], "better": [], "open": ["guardrail_crossed"]}

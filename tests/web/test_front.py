@@ -105,7 +105,7 @@ def test_more_calls_at_once_than_can_be_answered_in_time_are_refused_at_once(
         assert sum(b'"overloaded"' in answer for _, answer in told) >= 40
     wait_for(lambda: caller.decide("front").status == 201, 20, "recovery")
     metrics = front.client(caller.key).get("/metrics").raw.decode()
-    assert 'loopwise_http_requests_total{endpoint="apps.decide",status="503"}' in metrics
+    assert 'loopwise_http_requests_total{endpoint="apps.decide",role="web",status="503"}' in metrics
 
 
 def test_the_loop_answers_preflights_and_never_lets_a_strange_page_call(front: Web, database_url: str) -> None:
@@ -114,7 +114,7 @@ def test_the_loop_answers_preflights_and_never_lets_a_strange_page_call(front: W
     assert (answer.status, answer.raw, answer.headers["Access-Control-Allow-Origin"]) == (204, b"", None)
     assert answer.headers["X-Request-Id"] and answer.headers["X-Content-Type-Options"] == "nosniff"
     metrics = front.client(make_key(database_url)).get("/metrics").raw.decode()
-    assert 'loopwise_http_requests_total{endpoint="preflight",status="204"}' in metrics
+    assert 'loopwise_http_requests_total{endpoint="preflight",role="web",status="204"}' in metrics
 
 
 @contextlib.contextmanager

@@ -99,6 +99,14 @@ def _reward_words(reward: RewardSpec) -> str:
     )
 
 
+ON_CROSSED = {
+    "fall_back": "its fallback decides, if it has one",
+    "stop_arm": "the control gets its share",
+    "pause": "the experiment pauses",
+    "tell": "nothing is changed",
+}
+
+
 def _verdict(config: ExperimentConfig) -> list[str]:
     rule = config.decision_rule
     metrics = [metric for metric in config.all_metrics() if metric.role == "primary"]
@@ -114,6 +122,10 @@ def _verdict(config: ExperimentConfig) -> list[str]:
         sentences.append(
             f"It says stop when an arm makes {listed([metric.name or metric.key for metric in guardrails])} worse."
         )
+        sentences += [
+            f"When an arm crosses {metric.name or metric.key}, {ON_CROSSED[metric.on_crossed]}."
+            for metric in guardrails
+        ]
     if rule.max_days is not None:
         sentences.append(f"After {_days(rule.max_days)} it says stop, whatever is shown.")
     return sentences

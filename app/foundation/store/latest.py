@@ -127,7 +127,7 @@ _HOME = text(
         CASE WHEN e.status = 'running' AND json_typeof(e.config->'shipped') = 'object' THEN 'shipped'
              WHEN e.status = 'running' AND json_typeof(e.config->'ramp') = 'object' THEN 'ramping' ELSE e.status END AS status,
         e.owner, e.created_at, e.started_at, e.concluded_at,
-        e.config->'arms' AS arms, found.latest, waiting.since AS waiting_since, problems.text AS problem,
+        e.conclusion, e.config->'arms' AS arms, found.latest, waiting.since AS waiting_since, problems.text AS problem,
         schema.problem AS schema_problem
     FROM (SELECT x.*, c.config FROM experiments x
           JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version
@@ -180,6 +180,7 @@ class HomeRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     concluded_at: datetime | None
+    conclusion: str | None
     arms: list[dict[str, JsonValue]]
     latest: dict[str, JsonValue] | None  # by kind, the summary with computed_at
     waiting_since: datetime | None  # end of the oldest window whose outcome should be settled by now; null: none

@@ -6,12 +6,14 @@ from pydantic import BaseModel, Field
 from app.accounts.api.auth import caller, needs
 from app.design.api.answers import ExperimentAnswer
 from app.design.api.experiments import KeyPath, bound_key
+from app.design.experiment_config import FallbackSpec
 from app.design.experiments import as_json as experiment_json
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
 from app.foundation.serving import process
-from app.guardian import incidents, overview, quarantine
+from app.guardian import dry_run, guardrails, incidents, overview, quarantine
 from app.guardian.documents import Guarded, Incident
+from app.guardian.dry_run import DryRun
 from app.guardian.quarantine_documents import Quarantine, QuarantineRequest
 from app.learning.api.rebuilds import blueprint
 
@@ -23,6 +25,14 @@ class IncidentPath(BaseModel):
 
     key: str = Field(min_length=1, max_length=64)
     incident_id: int = Field(ge=1, le=2**63 - 1)
+
+
+class Trial(Model):
+    """A rule to play through the past."""
+
+    arm: str = Field(min_length=1, max_length=64)
+    fallback: FallbackSpec | None = Field(default=None, description="Null: the arm's own rule.")
+    days: float = Field(default=30, gt=0, le=365, description="Of the past, at most.")
 
 
 class Turn(Model):
@@ -50,12 +60,31 @@ def turn(path: KeyPath, body: Turn) -> Response:
     return as_json(experiment_json(changed))
 
 
+@blueprint.post("/<key>/guardian/dry-run", responses={200: DryRun})
+@needs("read")
+def try_rule(path: KeyPath, body: Trial) -> Response:
+    """Compute how often a rule would have fallen back over the newest part of the log. Nothing is changed."""
+    return as_json(
+        dry_run.try_rule(process().engine, bound_key(path.key), body.arm, body.fallback, body.days).as_json()
+    )
+
+
 @blueprint.post("/<key>/incidents/<int:incident_id>/close", responses={200: Incident})
 @needs("manage")
 def close(path: IncidentPath) -> Response:
     """End an incident that somebody has seen to."""
     key = bound_key(path.key)
     return as_json(incidents.close(process().engine, key, path.incident_id, caller().key_id).as_json())
+
+
+@blueprint.post("/<key>/incidents/<int:incident_id>/undo", responses={200: Incident})
+@needs("manage")
+def undo(path: IncidentPath) -> Response:
+    """Take back what was done about a crossed guardrail: start again, give the arm its share, or let it decide."""
+    key = bound_key(path.key)
+    undone = guardrails.undo(process().engine, key, path.incident_id, caller().key_id)
+    process().refresh()
+    return as_json(undone.as_json())
 
 
 @blueprint.get("/<key>/quarantine", responses={200: Quarantine})

@@ -7,7 +7,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
-from app.design.experiment_config import ArmSpec, ExperimentConfig
+from app.design.experiment_config import ArmSpec, ExperimentConfig, FallbackSpec
 from app.design.experiments import get
 from app.design.fallbacks import rule_of, trusted_policy
 from app.design.pages.experiment import experiment_page
@@ -18,10 +18,12 @@ from app.foundation.pages.charts import Figure, Point, Series
 from app.foundation.pages.format import moment, number, percent
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.guardian import incidents, overview, quarantine
+from app.guardian import dry_run, guardrails, incidents, overview, quarantine
 from app.guardian.documents import Incident, WatchDocument, WatchedNow
+from app.guardian.dry_run import DryRun
 from bandits.policy import FixedPolicy
 
+MOST_DAYS = 365
 STREAMS = {
     "value": "Reward per decision",
     "rewarded": "Share of decisions with a reward event",
@@ -34,6 +36,9 @@ ACTIONS = {
     "told": "nothing was changed",
     "restored": "the learned policy decides again",
     "closed": "closed",
+    "paused": "the experiment is paused",
+    "stopped_arm": "the control gets the arm's share",
+    "undone": "what was done is undone",
     "recovered": "it earns again what it earned",
     "held": "its decisions are held out of learning",
     "released": "released: it is learned after all",
@@ -48,6 +53,8 @@ class ArmRule(NamedTuple):
     words: str
     fallen_back: bool
     has_fallback: bool
+    margin: str  # in percent
+    probe: str
 
 
 @page("/experiments/<key>/health", "viewer")
@@ -67,8 +74,31 @@ def guardian(key: str) -> str:
         figures=_figures(overview.watches(process().engine, key)),
         rules=[_rule(config, arm) for arm in config.arms if arm.policy["type"] == "bandit"],
         timeline=_timeline,
+        trial=_trial(key),
         held=sum(quarantine.listed(process().engine, key).held.values()),
     )
+
+
+def _trial(key: str) -> DryRun | None:
+    """What the rule of the address would have done: ``?try=ARM&margin=10&probe=5&days=30``, in percent and days."""
+    arm, given = request.args.get("try", ""), {}
+    if not arm:
+        return None
+    for name, per in (("margin", 100.0), ("probe", 100.0), ("days", 1.0)):
+        if text := request.args.get(name, "").strip():
+            try:
+                given[name] = float(text.replace(",", ".")) / per
+            except ValueError:
+                raise invalid((FieldError(f"/{name}", "not_a_number"),)) from None
+    config = ExperimentConfig.model_validate(get(process().engine, key).config)
+    old = next((rule_of(each) for each in config.arms if each.key == arm), FallbackSpec())
+    days = given.pop("days", 30.0)
+    if not 0 < days <= MOST_DAYS:
+        raise invalid(
+            (FieldError("/days", "not_above" if days <= 0 else "too_large", {"limit": 0 if days <= 0 else MOST_DAYS}),)
+        )
+    rule = FallbackSpec.model_construct(**(old.model_dump() | given))
+    return dry_run.try_rule(process().engine, key, arm, rule, days)
 
 
 @page("/health", "viewer")
@@ -95,6 +125,15 @@ def turn_arm(key: str) -> ResponseReturnValue:
 def close_incident(key: str) -> ResponseReturnValue:
     """End an incident."""
     incidents.close(process().engine, key, whole_number(request.form.get("incident", "")) or 0, user().name)
+    return redirect(url_for("admin.guardian", key=key))
+
+
+@page("/experiments/<key>/health/undo", "editor", ("POST",))
+def undo_incident(key: str) -> ResponseReturnValue:
+    """Take back what was done about a crossed guardrail."""
+    guardrails.undo(process().engine, key, whole_number(request.form.get("incident", "")) or 0, user().name)
+    process().refresh()
+    flash("What was done is undone.")
     return redirect(url_for("admin.guardian", key=key))
 
 
@@ -140,7 +179,7 @@ def _rule(config: ExperimentConfig, arm: ArmSpec) -> ArmRule:
     trusted, rule = trusted_policy(config, arm), rule_of(arm)
     if trusted is None:
         words = "It has no fallback, because the control learns, too. Name one in its definition."
-        return ArmRule(arm.key, words, False, False)
+        return ArmRule(arm.key, words, False, False, "", "")
     to = f"always {trusted.action}" if isinstance(trusted, FixedPolicy) else "every action alike"
     words = (
         f"Falls back to: {to}, when it earns less by more than {percent(rule.margin, 0)} and learning again does not help. "
@@ -148,4 +187,4 @@ def _rule(config: ExperimentConfig, arm: ArmSpec) -> ArmRule:
     )
     if not rule.act:
         words = f"Only tells. Its fallback is: {to}."
-    return ArmRule(arm.key, words, arm.fallen_back, True)
+    return ArmRule(arm.key, words, arm.fallen_back, True, f"{rule.margin * 100:g}", f"{rule.probe * 100:g}")

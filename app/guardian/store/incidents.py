@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
 from pydantic import JsonValue
 from sqlalchemy import Connection, func, insert, select, text, update
 
@@ -71,6 +72,28 @@ def still_open(connection: Connection, experiment_id: int) -> list[StoredInciden
     return [
         StoredIncident._make(row) for row in connection.execute(select(*_columns).where(*here).order_by(_i.c.id.desc()))
     ]
+
+
+def of_late(connection: Connection) -> list[StoredIncident]:
+    """The open incidents of all experiments, and those that were closed within a day, oldest first."""
+    recent = _i.c.closed_at.is_(None) | (_i.c.closed_at > func.clock_timestamp() - text("INTERVAL '1 day'"))
+    rows = connection.execute(select(*_columns).where(recent).order_by(_i.c.id))
+    return [StoredIncident._make(row) for row in rows]
+
+
+def of_kind(connection: Connection, experiment_id: int, kind: str) -> list[StoredIncident]:
+    """The incidents of an experiment of one kind, newest first."""
+    here = (_i.c.experiment_id == experiment_id, _i.c.kind == kind)
+    rows = connection.execute(select(*_columns).where(*here).order_by(_i.c.id.desc()))
+    return [StoredIncident._make(row) for row in rows]
+
+
+_EVIDENCE = text("UPDATE incidents SET evidence = evidence || CAST(:more AS jsonb) WHERE id = :id")
+
+
+def add_evidence(connection: Connection, incident_id: int, more: dict[str, JsonValue]) -> None:
+    """Add fields to what is known of an incident."""
+    connection.execute(_EVIDENCE, {"id": incident_id, "more": orjson.dumps(more).decode()})
 
 
 def find(connection: Connection, experiment_id: int, incident_id: int) -> StoredIncident | None:

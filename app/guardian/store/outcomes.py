@@ -55,6 +55,22 @@ def new(connection: Connection, experiment_id: int, arm: str, since: datetime, m
     return [row for row in rows if row.settled_at < rows[-1].settled_at]
 
 
+_REACH = text(
+    """
+    SELECT min(settled_at) AS start, count(*) AS outcomes FROM (
+        SELECT settled_at FROM outcomes WHERE experiment_id = :id AND settled_at > :since
+        ORDER BY settled_at DESC LIMIT :most
+    ) newest
+    """
+)
+
+
+def reach(connection: Connection, experiment_id: int, since: datetime, most: int) -> tuple[datetime | None, bool]:
+    """Where the newest outcomes since a moment begin, None without any; and whether there are more than ``most``."""
+    row = connection.execute(_REACH, {"id": experiment_id, "since": since, "most": most + 1}).one()
+    return row.start, row.outcomes > most
+
+
 def start(connection: Connection, experiment_id: int, most: int) -> datetime | None:
     """Where the newest outcomes begin; None: there is none."""
     began: datetime | None = connection.execute(_START, {"id": experiment_id, "most": most}).scalar_one()

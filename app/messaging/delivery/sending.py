@@ -11,7 +11,7 @@ over; then one call at a time tests it. All silent webhooks together may use onl
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ PAUSE_FACTOR = 4.0
 LONGEST_SILENCE_S = 300.0  # between two calls to a silent webhook
 GIVE_UP_S = 43_200.0  # after so long a silence, deliveries that have been due for as long fail
 
+Work = Callable[[Engine, Settings, threading.Event | None], int]
 log = structlog.get_logger()
 
 
@@ -66,16 +67,19 @@ class Outcome(NamedTuple):
 class Courier:
     """A thread that sends when it is woken. A call that waits blocks no other work of the worker."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, work: Work, name: str) -> None:
         """Start the thread.
 
         :param engine: used by nothing else, because the courier keeps a connection while it sends.
+        :param work: sends until nothing is due; one process at a time calls it.
+        :param name: of that work.
         """
         self._engine = engine
         self._settings = settings
+        self._work, self._name = work, name
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._thread = Background("courier", self._turn, PASS_S + STUCK_S)
+        self._thread = Background(f"courier of {name}", self._turn, PASS_S + STUCK_S)
         self._thread.start()
 
     @property
@@ -100,11 +104,11 @@ class Courier:
         if woken:
             self._woken.clear()
             try:
-                with alone(self._engine, "deliver") as locked:
+                with alone(self._engine, self._name) as locked:
                     if locked:
-                        deliver_due(self._engine, self._settings, self._stopping)
+                        self._work(self._engine, self._settings, self._stopping)
             except Unavailable:
-                log.warning("deliveries_wait_for_the_database")
+                log.warning("messages_wait_for_the_database", courier=self._name)
         return True
 
 

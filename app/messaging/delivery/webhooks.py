@@ -121,13 +121,16 @@ def rotate(
 def delete(engine: Engine, key: str, actor: str) -> None:
     """Delete a webhook. Its waiting deliveries fail.
 
-    :raises Conflict: a trigger delivers to it.
+    :raises Conflict: a trigger delivers to it, or notices go to it.
     """
     with transaction(engine) as connection:
         before = _stored(connection, key, lock=True)
         using = triggers.using_webhook(connection, key)
         if using:
             message = f"The trigger {using[0]!r} delivers to this webhook; change or delete it first."
+            raise Conflict("webhook_in_use", message)
+        if receivers := store.receivers_of_notices(connection, key):
+            message = f"Notices of the receiver {receivers[0]!r} go to this webhook; change or delete it first."
             raise Conflict("webhook_in_use", message)
         store.remove(connection, before.id)
         platform.record_change(connection, actor=actor, kind="webhook_deleted", before=_shown(before))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
+from app.foundation.store.tables import notice_receivers
 from app.foundation.store.tables import webhooks as _w
 
 
@@ -55,6 +56,36 @@ def change(connection: Connection, webhook_id: int, **values: object) -> None:
 def remove(connection: Connection, webhook_id: int) -> None:
     """Delete a webhook; its deliveries stay."""
     connection.execute(delete(_w).where(_w.c.id == webhook_id))
+
+
+def receivers_of_notices(connection: Connection, key: str) -> list[str]:
+    """Keys of the receivers of notices that a webhook serves."""
+    query = select(notice_receivers.c.key).where(notice_receivers.c.webhook == key)
+    return list(connection.execute(query.order_by(notice_receivers.c.key)).scalars())
+
+
+class Trouble(NamedTuple):
+    """A running webhook that keeps failing."""
+
+    key: str
+    silent: bool  # it does not answer; false: it refuses what it gets
+
+
+_TROUBLED = text(
+    """
+    SELECT w.key, coalesce(w.silent_since < clock_timestamp() - make_interval(secs => :silent_s), false) AS silent
+    FROM webhooks w WHERE w.status = 'running' AND (
+        w.silent_since < clock_timestamp() - make_interval(secs => :silent_s)
+        OR EXISTS (SELECT FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting' AND d.attempts >= :attempts))
+    ORDER BY w.key
+    """
+)
+
+
+def troubled(connection: Connection, *, silent_s: float, attempts: int) -> list[Trouble]:
+    """Running webhooks that have been silent for so long, or refused the same delivery so often."""
+    rows = connection.execute(_TROUBLED, {"silent_s": silent_s, "attempts": attempts})
+    return [Trouble(row.key, row.silent) for row in rows]
 
 
 HEARD: dict[str, None] = {"silent_since": None, "retry_at": None}  # the webhook is not silent

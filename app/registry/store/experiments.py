@@ -67,6 +67,11 @@ def keys_of(connection: Connection, experiment_ids: Collection[int]) -> dict[int
     return {row.id: row.key for row in connection.execute(query)}
 
 
+def keys_of_all(connection: Connection) -> dict[int, str]:
+    """The keys of all experiments, by their ids."""
+    return {row.id: row.key for row in connection.execute(select(_e.c.id, _e.c.key))}
+
+
 def all_keys(connection: Connection) -> list[str]:
     """The keys of all experiments, oldest first."""
     return list(connection.execute(select(_e.c.key).order_by(_e.c.id)).scalars())

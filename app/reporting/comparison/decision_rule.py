@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.formats.intervals import IntervalDocument
+from app.guardian.guardrails import Crossing
 from app.reporting.documents.results import ComparisonLine, MetricResults, RuleChange, RuleVerdict, StoredResults
 
 # The words of each reason, on pages and in the API.
@@ -202,10 +203,22 @@ def _turned(difference: float, sign_then: int | None) -> bool:
     return sign_then == -copysign(1.0, difference)
 
 
-def _crossed_guardrails(results: StoredResults) -> list[Reason]:
+def crossings(results: StoredResults) -> list[Crossing]:
     """Guardrails on which an arm is shown, at every look together, to be worse by more than the margin."""
+    return [Crossing(line.arm, metric.metric, _crossed(metric, line).text) for metric, line in _crossing_lines(results)]
+
+
+def _crossed_guardrails(results: StoredResults) -> list[Reason]:
+    return [_crossed(metric, line) for metric, line in _crossing_lines(results)]
+
+
+def _crossed(metric: MetricResults, line: ComparisonLine) -> Reason:
+    return Reason("guardrail_crossed", {"arm": line.arm, "metric": metric.name, "control": line.control})
+
+
+def _crossing_lines(results: StoredResults) -> list[tuple[MetricResults, ComparisonLine]]:
     return [
-        Reason("guardrail_crossed", {"arm": line.arm, "metric": metric.name, "control": line.control})
+        (metric, line)
         for metric in results.metrics
         if metric.role == "guardrail"
         for line in metric.comparisons

@@ -21,6 +21,8 @@ from app.reporting.documents.results import (
     Headline,
     MetricResults,
     NonInferiority,
+    ResultsSummary,
+    RuleVerdict,
     StoredResults,
 )
 from app.reporting.store.metric_sums import ArmSums
@@ -264,3 +266,21 @@ def headline(line: ComparisonLine, method: str) -> Headline:
     if method == "fixed":
         return Headline(interval=line.interval, p_value=line.adjusted_p_value)
     return Headline(chance_to_win=line.chance_to_win)
+
+
+def summary(results: StoredResults, decision: RuleVerdict) -> ResultsSummary:
+    """What the list of experiments shows: the first primary metric's best arm, and what is wrong."""
+    primary = results.primary()[0]
+    best = primary.best()
+    return ResultsSummary(
+        metric=primary.name,
+        direction=primary.direction,
+        arm=best.arm if best else None,
+        lift=best.relative_lift if best else None,
+        lift_interval=best.always_valid.relative_interval if best else None,
+        verdict=decision.verdict,
+        ship=decision.arm,
+        crossed=decision.crossed,
+        sample_ratio=results.sample_ratio.text if results.sample_ratio.alert else None,
+        units=sum(results.units.values()),
+    )

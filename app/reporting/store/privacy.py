@@ -56,6 +56,15 @@ def spent(connection: Connection, experiment_id: int) -> list[Spent]:
     return [Spent(**row._asdict()) for row in connection.execute(text(query), {"id": experiment_id})]
 
 
+def spent_by_experiment(connection: Connection) -> dict[str, float]:
+    """By experiment, the sum of the epsilons of its reports; experiments without one are missing."""
+    query = """
+        SELECT e.key, sum(p.epsilon)::float8 AS epsilon FROM privacy_ledger p JOIN experiments e ON e.id = p.experiment_id
+        GROUP BY e.key
+    """
+    return {row.key: row.epsilon for row in connection.execute(text(query))}
+
+
 def lock(connection: Connection, experiment_id: int) -> None:
     """Allow only one report of an experiment at a time, so that two cannot spend the same budget."""
     hold(connection, Kind.PRIVACY_BUDGET, str(experiment_id))

@@ -34,6 +34,7 @@ from app.foundation.store.tables.messages import (
     triggers,
     webhooks,
 )
+from app.foundation.store.tables.notices import notice_messages, notice_receivers, notices
 from app.foundation.store.tables.people import (
     consents,
     erasures,
@@ -72,6 +73,9 @@ __all__ = [
     "log_links",
     "metadata",
     "model_versions",
+    "notice_messages",
+    "notice_receivers",
+    "notices",
     "outcomes",
     "platform",
     "privacy_ledger",

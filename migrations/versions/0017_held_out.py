@@ -1,8 +1,8 @@
-"""Quarantine: decisions that are held out of training rounds, and whose they are. Challengers of models."""
+"""Quarantine: decisions that are held out of training rounds, and whose they are."""
 
 from alembic import op
 
-revision = "0014"
+revision = "0017"
 down_revision = "0016"
 
 
@@ -58,7 +58,3 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX IF NOT EXISTS suspects_experiment ON suspects (experiment_id, status)")
     op.execute(VIEW)
-    op.execute(
-        "ALTER TABLE lineages ADD COLUMN IF NOT EXISTS challenge_since TIMESTAMPTZ, "
-        "ADD COLUMN IF NOT EXISTS challenge_needed INTEGER, ADD COLUMN IF NOT EXISTS challenged_at TIMESTAMPTZ"
-    )

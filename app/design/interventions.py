@@ -1,0 +1,108 @@
+"""Changes that the platform makes by a person's rule, each a version of the configuration, and the way back of each.
+
+They work within the transaction of a larger use case.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from app.design.experiment_config import ExperimentConfig
+from app.design.fallbacks import trusted_policy
+from app.foundation.errors import Conflict, NotFound
+from app.foundation.store import platform
+from app.registry.lookup import stored_experiment
+from app.registry.store import experiments as store
+from app.registry.store.experiments import StoredExperiment
+
+
+def set_fallen_back(
+    connection: Connection, key: str, arm: str, fallen: bool, *, actor: str, reason: str
+) -> StoredExperiment:
+    """Let an arm's fallback decide, or its learned policy again: the next version of the configuration says so.
+
+    :raises NotFound: no such experiment, or it has no such arm.
+    :raises Conflict: that one decides already, or the arm has no fallback.
+    """
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    config = ExperimentConfig.model_validate(before.config)
+    spec = next((each for each in config.arms if each.key == arm), None)
+    if spec is None:
+        raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
+    if trusted_policy(config, spec) is None:
+        raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
+    if spec.fallen_back == fallen:
+        raise Conflict(
+            "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
+        )
+    spec.fallen_back = fallen
+    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind="fell_back" if fallen else "restored",
+        experiment_id=before.id,
+        before={"arm": arm, "fallen_back": not fallen},
+        after={"arm": arm, "fallen_back": fallen},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
+
+
+def stop_arm(connection: Connection, key: str, arm: str, *, actor: str, reason: str) -> dict[str, float]:
+    """Give the share of an arm to the control, and those of the arms of its lineage, which have equal shares.
+
+    :returns: the shares that the stopped arms had.
+    :raises NotFound: no such experiment.
+    """
+    config = ExperimentConfig.model_validate(stored_experiment(connection, key, lock=True).config)
+    lineage = next(each.lineage_of for each in config.arms if each.key == arm)
+    stopped = {
+        each.key: each.share
+        for each in config.arms
+        if each.key == arm or (lineage is not None and each.lineage_of == lineage)
+    }
+    _move_shares(connection, key, dict.fromkeys(stopped, 0.0), kind="arm_stopped", actor=actor, reason=reason)
+    return stopped
+
+
+def resume_arms(connection: Connection, key: str, shares: Mapping[str, float], *, actor: str, reason: str) -> None:
+    """Give stopped arms their shares back, from the control's; less where the control has less by now.
+
+    :raises NotFound: no such experiment.
+    """
+    config = ExperimentConfig.model_validate(stored_experiment(connection, key, lock=True).config)
+    wanted = sum(shares.values())
+    scale = min(1.0, config.control.share / wanted) if wanted else 1.0
+    given = {arm: share * scale for arm, share in shares.items()}
+    _move_shares(connection, key, given, kind="arm_resumed", actor=actor, reason=reason)
+
+
+def _move_shares(
+    connection: Connection, key: str, shares: Mapping[str, float], *, kind: str, actor: str, reason: str
+) -> StoredExperiment:
+    """Set the shares of arms; the control gets, or gives, the difference."""
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    config = ExperimentConfig.model_validate(before.config)
+    old = {arm.key: arm.share for arm in config.arms}
+    for arm in config.arms:
+        arm.share = shares.get(arm.key, arm.share)
+    promoted = config.shipped or config.ramp
+    if promoted is not None and not shares.get(promoted.arm, 1.0):  # what is stopped is not on its way to everybody
+        config.shipped = config.ramp = None
+    others = sum(arm.share for arm in config.arms if arm.key != config.control.key)
+    next(arm for arm in config.arms if arm.key == config.control.key).share = max(0.0, 1.0 - others)
+    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
+    new = {arm.key: arm.share for arm in config.arms}
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind=kind,
+        experiment_id=before.id,
+        before={"shares": old},
+        after={"shares": new},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)

@@ -1,0 +1,1 @@
+"""Parts of the table of codes (``app/foundation/codes.py``)."""

@@ -14,6 +14,7 @@ from app.people import erasure
 from app.registry.versions import describe
 from tests.lab import Lab
 from tests.learning.street import AUTO
+from tests.page_client import Browser
 from tests.service import bandit, query
 
 UNIFORM_TOO = {"key": "even", "share": 0.3, "policy": {"type": "uniform"}}
@@ -73,7 +74,7 @@ class Turning:
 
 
 @pytest.mark.parametrize("algorithm", ["epsilon_greedy", "softmax"])
-def test_after_a_change_a_challenger_learns_what_came_since_and_wins(lab: Lab, algorithm: str) -> None:
+def test_after_a_change_a_challenger_learns_what_came_since_and_wins(lab: Lab, algorithm: str, viewer: Browser) -> None:
     world = Turning(lab, f"turns-{algorithm}", [*_learning(0.7, algorithm), UNIFORM_TOO])
     world.play(8, 1000)
     world.turned = True
@@ -86,6 +87,9 @@ def test_after_a_change_a_challenger_learns_what_came_since_and_wins(lab: Lab, a
     newest = world.newest()
     assert (newest["kind"], newest["serving"]) == ("challenger", True)
     assert newest["manifest"]["since"] and newest["manifest"]["decisions"] == done.decisions < 400
+    page = " ".join(viewer.get(f"/admin/experiments/{world.key}/policy").text.split())
+    assert "from nothing, and better on the newest" in page and "only what was decided since" in page
+    assert "tried a new model against the one that decided" in viewer.get(f"/admin/experiments/{world.key}/log").text
     after = world.play(8)
     assert after > before + 0.2
     kinds = [line.change.kind for line in history.newest(lab.runtime.engine, experiment_key=world.key).lines]

@@ -12,7 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from app.guardian.watching import ARM_AFTER, threshold_of
+from app.guardian.thresholds import threshold_of
+from app.guardian.watching import ARM_AFTER
 from experiments.monitoring import falls
 from experiments.monitoring.falls import Watch
 

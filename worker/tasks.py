@@ -11,9 +11,9 @@ from app.foundation.isolation import in_turn
 from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
-from app.guardian import anomalies, quarantine, watching
+from app.guardian import anomalies, context, quarantine, watching
+from app.learning import challenge, refit, training
 from app.learning import rebuild as rebuilding
-from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
 from app.messaging.triggers import firing as firings
 from app.messaging.triggers import matching
@@ -62,6 +62,8 @@ def train() -> None:
         train_arm.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
     for experiment_id, arm in refit.due_arms(_engine()):
         refit_arm.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
+    for experiment_id, arm in challenge.due_arms(_engine()):
+        challenge_arm.apply_async((experiment_id, arm), expires=settings.beat_interval_s)
 
 
 @app.task(name="worker.tasks.train_arm")
@@ -76,6 +78,14 @@ def refit_arm(experiment_id: int, arm: str) -> None:
     with alone(_engine(), f"refits on {socket.gethostname()}") as granted:
         if granted:
             refit.refit(_engine(), settings, experiment_id, arm)
+
+
+@app.task(name="worker.tasks.challenge_arm")
+def challenge_arm(experiment_id: int, arm: str) -> None:
+    """Try a challenger of one arm; one process of a machine at a time fits models from nothing."""
+    with alone(_engine(), f"refits on {socket.gethostname()}") as granted:
+        if granted:
+            challenge.challenge(_engine(), settings, experiment_id, arm)
 
 
 @app.task(name="worker.tasks.rebuild")
@@ -139,6 +149,7 @@ def watch() -> None:
                 (watching.KIND, lambda: watching.compute_due(_engine())),
                 (collecting.KIND, lambda: collecting.collect(_engine(), settings)),
                 (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
+                (context.KIND, lambda: context.compute_due(_engine())),
             )
 
 

@@ -26,6 +26,7 @@ WORDS = {
     "model_rollback": "rolled a model back",
     "model_rebuild": "asked for a model to be rebuilt",
     "model_pinned": "pinned which learner decides, or let the race decide again",
+    "challenger": "tried a new model against the one that decided",
     "quarantine_held": "held decisions out of what is learned",
     "quarantine_released": "released decisions that were held out",
     "quarantine_excluded": "excluded decisions from what is learned",

@@ -27,6 +27,10 @@ class SafetySpec(Model):
         description="Decisions of units and keys that stand out are held out of rounds until a person decides. "
         "False: only tell.",
     )
+    challenge: bool = Field(
+        default=True, description="Whether a challenger of each model is tried now and then; it serves only if it wins."
+    )
+    challenge_every_s: float = Field(default=7 * 86_400, ge=3600, le=366 * 86_400)
 
 
 DEFAULT_SAFETY = SafetySpec()  # of an experiment that says nothing

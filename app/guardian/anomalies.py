@@ -13,9 +13,10 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
-from app.guardian import incidents
+from app.guardian import openings
 from app.guardian.features import of_rows
-from app.guardian.incidents import Anomaly
+from app.guardian.incidents import ACTOR
+from app.guardian.openings import Anomaly
 from app.guardian.store import behaviour
 from app.guardian.store import quarantine as suspects
 from app.guardian.store.behaviour import Row
@@ -79,8 +80,8 @@ def _open(
     why = words(finding, total, "a unit" if criteria.key_id is None else "an API key")
     held = ExperimentConfig.model_validate(experiment.config).bounds.quarantine
     status = "held" if held else "released"
-    suspect = suspects.add(connection, experiment.id, criteria, status, why, incidents.ACTOR)
-    incidents.open_anomaly(connection, experiment, Anomaly(arm, suspect, why, finding.strength, held))
+    suspect = suspects.add(connection, experiment.id, criteria, status, why, ACTOR)
+    openings.open_anomaly(connection, experiment, Anomaly(arm, suspect, why, finding.strength, held))
 
 
 def words(finding: Finding, total: int, who: str) -> str:

@@ -7,8 +7,17 @@ from pydantic import Field
 from app.foundation.fields import Document
 from experiments.monitoring.falls import Watch
 
-Stream = Literal["value", "rewarded", "fallback"]
-Kind = Literal["value_fell", "rewards_lost", "behind_fallback", "guardrail", "anomaly"]
+Stream = Literal["value", "rewarded", "once", "fallback"]
+Kind = Literal[
+    "value_fell",
+    "rewards_lost",
+    "behind_fallback",
+    "guardrail",
+    "anomaly",
+    "context_drift",
+    "rewards_doubled",
+    "stale_model",
+]
 Code = Literal[
     "relearn",
     "fell_back",

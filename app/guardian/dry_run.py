@@ -23,6 +23,7 @@ from app.guardian import incidents, streams, watching
 from app.guardian.documents import Stream, WatchDocument
 from app.guardian.store import outcomes
 from app.guardian.store.outcomes import Row
+from app.guardian.thresholds import threshold_of
 from app.guardian.watching import Look
 from app.learning.examples import Configs
 from app.registry.lookup import stored_experiment
@@ -92,7 +93,7 @@ def try_rule(engine: Engine, key: str, arm: str, rule: FallbackSpec | None = Non
             for row in outcomes.new(connection, experiment.id, name, start - timedelta(microseconds=1), MOST)
         ]
         configs = Configs(connection, experiment.id)
-        at = Look(connection, experiment, config, configs, {}, watching.threshold_of(len(config.arms)))
+        at = Look(connection, experiment, config, configs, {}, threshold_of(len(config.arms)))
         played = _Played(at, spec, other)
         complete = played.play(rows) and not cut
     return played.told(days, complete=complete)
@@ -107,7 +108,7 @@ class _Played:
         self._fallen: Watch | None = None  # while the fallback would decide: the bet that the arm is not better
         self._rows: list[Row] = []
         self.fell_back: list[tuple[datetime, datetime | None]] = []
-        self.alarms: dict[str, list[datetime]] = {"value_fell": [], "rewards_lost": []}
+        self.alarms: dict[str, list[datetime]] = {"value_fell": [], "rewards_lost": [], "rewards_doubled": []}
 
     def play(self, rows: Sequence[Row]) -> bool:
         """Play everything, look by look; False: the time was over before the log."""

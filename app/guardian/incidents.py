@@ -8,18 +8,18 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design import interventions
-from app.design.experiment_config import ExperimentConfig
+from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
-from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.guardian.documents import Action, Incident, Kind, WatchSummary
 from app.guardian.store import incidents as store
 from app.guardian.store.incidents import NewIncident, StoredIncident
-from app.learning.store import rebuilds
+from app.learning.store import challenges, rebuilds
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
+from bandits.policy import BanditPolicy, parse_policy
 
 ACTOR = "guardian"
 RESTORE_AT = 1000.0  # evidence that the learned policy is better than the fallback, at which it decides again
@@ -32,17 +32,10 @@ WORDS = {
     "behind_fallback": "{arm} earned {gap} less per decision than its fallback since {began}.",
     "guardrail": "{text}",
     "anomaly": "{why}",
+    "context_drift": "{why}",
+    "rewards_doubled": "Decisions of {arm} have more reward events than before since {began}. Does the app report them twice?",
+    "stale_model": "{why}",
 }
-
-
-class Anomaly(NamedTuple):
-    """Somebody who stands out."""
-
-    arm: str  # of the unit; "": all arms
-    suspect: int
-    why: str  # in words, without the unit's id
-    strength: float
-    held: bool  # whether its decisions are held out of learning
 
 
 class Alarm(NamedTuple):
@@ -72,7 +65,7 @@ def settle(
     """
     for incident in store.still_open(connection, experiment.id):
         stream = "rewarded" if incident.kind == "rewards_lost" else "value"
-        if incident.kind != "behind_fallback" and _recovered(incident, values.get((incident.arm, stream))):
+        if incident.kind in ("value_fell", "rewards_lost") and _recovered(incident, values.get((incident.arm, stream))):
             store.act(connection, incident.id, "recovered", ACTOR)
             store.close(connection, incident.id)
     for alarm in alarms:
@@ -110,7 +103,7 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
     arm = next(arm for arm in config.arms if arm.key == alarm.arm)
     if not rule_of(arm).act:
         store.act(connection, incident_id, "told", ACTOR)
-    elif alarm.kind == "value_fell" and rebuilds.ask(connection, experiment.id, alarm.arm):
+    elif alarm.kind == "value_fell" and _relearns(connection, experiment.id, arm, alarm.began_at):
         store.act(connection, incident_id, "relearn", ACTOR)
     elif alarm.kind == "behind_fallback":
         reason = WORDS[alarm.kind].format(**_words(alarm.arm, alarm.began_at, evidence))
@@ -120,29 +113,16 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
         store.act(connection, incident_id, "told", ACTOR)
 
 
-def open_anomaly(connection: Connection, experiment: StoredExperiment, anomaly: Anomaly) -> None:
-    """Open an incident for somebody who stands out."""
-    evidence: dict[str, JsonValue] = {
-        "strength": anomaly.strength,
-        "suspect": anomaly.suspect,
-        "why": anomaly.why,
-    }
-    now: datetime = platform.now(connection)
-    incident_id = store.add(connection, NewIncident(experiment.id, anomaly.arm, "anomaly", now, evidence))
-    store.act(connection, incident_id, "held" if anomaly.held else "told", ACTOR)
+def _relearns(connection: Connection, experiment_id: int, arm: ArmSpec, began_at: datetime) -> bool:
+    """Ask for the model to be learned again from the change on; False: the arm does not learn.
 
-
-def close_of_suspects(
-    connection: Connection, experiment_id: int, suspects: Sequence[int], code: str, actor: str
-) -> None:
-    """End the incidents of suspects about whom a person decided.
-
-    :param code: released, or excluded.
+    A policy with rebuilds finds the change in its log by itself. For any other, a challenger learns what came since then, and
+    serves once it is shown to be better.
     """
-    for incident in store.still_open(connection, experiment_id):
-        if incident.kind == "anomaly" and incident.evidence.get("suspect") in suspects:
-            store.act(connection, incident.id, code, actor)
-            store.close(connection, incident.id)
+    policy = parse_policy(arm.policy)
+    if isinstance(policy, BanditPolicy) and policy.rebuilds:
+        return rebuilds.ask(connection, experiment_id, arm.key)
+    return challenges.ask(connection, experiment_id, arm.key, began_at)
 
 
 def restore_in(

@@ -8,7 +8,8 @@ from app.foundation.times import iso
 from app.guardian import incidents
 from app.guardian.documents import Guarded, Incident, WatchDocument, WatchedNow
 from app.guardian.store import incidents as store
-from app.guardian.watching import BETWEEN, KIND, stored, threshold_of
+from app.guardian.thresholds import BETWEEN, threshold_of
+from app.guardian.watching import KIND, stored
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments
 

@@ -16,7 +16,7 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.guardian import incidents
+from app.guardian import openings
 from app.guardian.quarantine_documents import (
     ExclusionReceipt,
     HeavyUnit,
@@ -88,7 +88,7 @@ def change(engine: Engine, key: str, asked: QuarantineRequest, actor: str) -> Qu
         if not count:
             raise NotFound("unknown_suspect", f"Nothing that fits is held out of the rounds of {key!r}.")
         if asked.do != "hold":
-            incidents.close_of_suspects(connection, experiment.id, known, f"{asked.do}d", actor)
+            openings.close_of_suspects(connection, experiment.id, known, f"{asked.do}d", actor)
         platform.record_change(
             connection,
             actor=actor,

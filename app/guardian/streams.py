@@ -1,7 +1,8 @@
 """Turns settled outcomes into the numbers that are watched. Each unit counts once a look, however many decisions it made."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,18 @@ from bandits.policy import FixedPolicy
 
 FloatArray = NDArray[np.float64]
 ConfigOf = Callable[[int], ExperimentConfig]
+
+
+class Decided(Protocol):
+    """A decision, as far as it is counted by unit."""
+
+    @property
+    def unit_id(self) -> str:
+        """Whose it is."""
+
+    @property
+    def decided_at(self) -> datetime:
+        """When it was made."""
 
 
 class Batch(NamedTuple):
@@ -36,7 +49,7 @@ class Difference(NamedTuple):
     least: float  # the smallest; minus infinity where it has no useful bound
 
 
-def per_unit(rows: Sequence[Row], values: Sequence[float]) -> Batch:
+def per_unit(rows: Sequence[Decided], values: Sequence[float]) -> Batch:
     """The mean value of each unit: a unit that decides a thousand times is one voice."""
     sums: dict[str, list[float]] = {}
     for row, value in zip(rows, values, strict=True):
@@ -56,6 +69,12 @@ def rewards(rows: Sequence[Row]) -> Batch:
 def rewarded(rows: Sequence[Row]) -> Batch:
     """The share of decisions for which a reward event came."""
     return per_unit(rows, [float(row.events > 0) for row in rows])
+
+
+def once(rows: Sequence[Row]) -> Batch:
+    """One over the number of reward events, of the decisions that have any."""
+    rewarded_rows = [row for row in rows if row.events]
+    return per_unit(rewarded_rows, [1.0 / row.events for row in rewarded_rows])
 
 
 class Range(NamedTuple):

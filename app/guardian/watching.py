@@ -7,6 +7,7 @@ the chances that were logged.
 """
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,12 +18,13 @@ from app.design.fallbacks import rule_of, trusted_policy
 from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
-from app.guardian import incidents, streams
+from app.guardian import incidents, openings, streams
 from app.guardian.documents import Point, Stream, WatchDocument, Watched
 from app.guardian.incidents import Alarm
-from app.guardian.store import outcomes
+from app.guardian.store import outcomes, staleness
 from app.guardian.store.outcomes import Row
 from app.guardian.streams import Batch
+from app.guardian.thresholds import threshold_of
 from app.learning.examples import Configs
 from app.learning.store import training
 from app.registry.lookup import stored_experiment
@@ -33,7 +35,6 @@ from experiments.monitoring.falls import Seen, Watch
 KIND = "guardian"
 EVERY_S = 5.0
 FACTOR = 20.0  # at most one part in so many of a worker's time
-BETWEEN = 400_000.0  # observations between two false alarms of an experiment, on the mean
 FIRST = 20_000  # outcomes of the past that a new watch reads
 MOST = 50_000  # outcomes of an arm at one look
 POINTS = 200  # looks whose evidence is kept
@@ -92,15 +93,11 @@ def look(engine: Engine, key: str) -> bool:
         for arm in arms:
             alarms += watch_arm(at, arm, watches)
         incidents.settle(connection, experiment, config, alarms, _values(watches))
+        openings.settle_stale(connection, experiment, staleness.why(connection, experiment.id))
         watched = Watched(watches=[*watches.values()], cursors=cursors)
         summary = incidents.summary(connection, experiment)
         latest.put(connection, experiment.id, KIND, summary.as_json(), watched.as_json(), time.monotonic() - began)
     return True
-
-
-def threshold_of(arms: int) -> float:
-    """The evidence at which one watch raises: with three watches an arm, all together keep the declared time."""
-    return BETWEEN * max(1, 3 * arms)
 
 
 def watch_arm(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> list[Alarm]:
@@ -116,9 +113,24 @@ def watch_arm(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDoc
             alarms.append(_alarm("value_fell", arm, seen, streams.rewards(rows)))
         if alarms:
             watches |= {(arm.key, stream): _begun(arm.key, stream) for stream in ("rewarded", "value")}
+        alarms += _watch_events(at, arm, watches, rows)
     if trusted_policy(at.config, arm) is not None:
         alarms += _watch_fallback(at, arm, watches, learns_again=bool(alarms))
     return alarms
+
+
+def _watch_events(
+    at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], rows: Sequence[Row]
+) -> list[Alarm]:
+    """Watch how many reward events a rewarded decision has: twice as many mean that the app reports them twice."""
+    batch = streams.once(rows)
+    if not len(batch.values):
+        return []
+    doubled, seen = _observed(at, watches, (arm.key, "once"), batch, REWARDED_MARGIN / 2, 1.0)
+    if not doubled:
+        return []
+    watches[arm.key, "once"] = _begun(arm.key, "once")
+    return [_alarm("rewards_doubled", arm, seen, batch)]
 
 
 def _watch_fallback(

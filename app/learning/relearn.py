@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
-from app.learning import refit
+from app.learning import challenge, refit
 from app.learning.examples import Configs, examples_of
 from app.learning.rebuild import rebuild_lineage
 from app.learning.store import training
@@ -84,7 +84,7 @@ class _Line:
     def due(self, tainted: set[int]) -> list[int]:
         """Ids of the versions to learn again, in the order of learning."""
         due = [id_ for id_, version in sorted(self.versions.items()) if id_ in tainted or version.forgotten]
-        own_start = [index for index, id_ in enumerate(due) if self.versions[id_].kind == "refit"]
+        own_start = [index for index, id_ in enumerate(due) if self.versions[id_].kind in ("refit", challenge.KIND)]
         first = max((index for index in own_start if index <= len(due) - MOST), default=0)
         for id_ in due[:first]:
             self._forget(id_)
@@ -129,6 +129,8 @@ class _Line:
             return _Lesson(self._bytes(parent), parent.examples, [], changed)
         if version.kind == "refit":
             return self._refitted(version, parent, policy, changed)
+        if version.kind == challenge.KIND:
+            return self._challenged(version, parent, policy, changed)
         # Positions keep their gaps, so the borders of a rebuild's rounds stay.
         rounds = [
             [(due, reward) for reward, due in part if due.unit_id]
@@ -160,6 +162,17 @@ class _Line:
         changed["incumbent"] = parent.manifest["learner"]["served"] or ""
         plain = refit.relearned(version.manifest | changed, policy, examples)
         return _Lesson(plain, parent.examples, examples, changed)
+
+    def _challenged(
+        self, version: VersionInfo, parent: VersionInfo, policy: BanditPolicy, changed: JsonObject
+    ) -> _Lesson:
+        since = challenge.since_of(version.manifest)
+        examples = [example for _, example in challenge.lessons(self._connection, parent, policy, since)]
+        if not examples:
+            raise _Gone("it has no decision left")
+        changed |= {"decisions": len(examples), "earlier": 0 if since else max(parent.examples - len(examples), 0)}
+        plain = challenge.relearned(version.manifest | changed, policy, examples)
+        return _Lesson(plain, changed["earlier"] + len(examples), examples, changed)
 
     def _bytes(self, version: VersionInfo) -> bytes:
         if version.forgotten:

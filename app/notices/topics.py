@@ -9,7 +9,7 @@ TOPICS: Final = MappingProxyType(
     {
         "verdict": "The decision rule says ship, stop or review",
         "guardrail": "A guardrail is crossed",
-        "drift": "An arm earns less than before, or than its fallback",
+        "drift": "An arm earns less than before or than its fallback, or the context changed",
         "anomaly": "Something unusual in the data",
         "audit": "The audit failed, or the log is biased",
         "stale_model": "Models do not learn, or do not serve",
@@ -19,7 +19,15 @@ TOPICS: Final = MappingProxyType(
     }
 )
 OF_INCIDENTS: Final = MappingProxyType(
-    {"value_fell": "drift", "behind_fallback": "drift", "rewards_lost": "pipeline", "guardrail": "guardrail"}
+    {
+        "value_fell": "drift",
+        "behind_fallback": "drift",
+        "context_drift": "drift",
+        "rewards_lost": "pipeline",
+        "rewards_doubled": "pipeline",
+        "stale_model": "stale_model",
+        "guardrail": "guardrail",
+    }
 )  # by kind; any other is an anomaly
 OF_BADGES: Final = MappingProxyType(
     {

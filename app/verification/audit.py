@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from app.deciding.store.decisions import StoredDecision
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
-from app.learning import refit
+from app.learning import challenge, refit
 from app.learning.examples import Configs, examples_of, joined_reward
 from app.learning.store import rebuilds, training
 from app.people import receipts
@@ -175,6 +175,8 @@ class _Auditor:
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
         if version.kind == "refit":
             return self._refitted(version, policy, plain)
+        if version.kind == challenge.KIND:
+            return self._challenged(version, policy, plain)
         _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
         return self._learned(version, policy, parent, plain)
 
@@ -211,4 +213,16 @@ class _Auditor:
         if len(examples) != version.manifest["decisions"]:
             return f"the ledger has {len(examples)} decisions, the manifest says {version.manifest['decisions']}"
         same = refit.relearned(version.manifest, policy, examples) == plain
+        return None if same else "learning the ledger again gives other bytes"
+
+    def _challenged(self, version: VersionInfo, policy: BanditPolicy, plain: bytes) -> str | None:
+        parent = models.by_id(self._connection, version.parent_id or 0)
+        since = challenge.since_of(version.manifest)
+        examples = [example for _, example in challenge.lessons(self._connection, parent, policy, since)]
+        if len(examples) < version.manifest["decisions"] and rebuilds.line_has_erased(self._connection, parent.id):
+            self._report.versions_erased += 1
+            return None
+        if len(examples) != version.manifest["decisions"]:
+            return f"the ledger has {len(examples)} decisions, the manifest says {version.manifest['decisions']}"
+        same = challenge.relearned(version.manifest, policy, examples) == plain
         return None if same else "learning the ledger again gives other bytes"

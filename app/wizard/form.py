@@ -87,6 +87,8 @@ SAFETY = Part(
         "reward_limit": Number(whole=True),
         "reward_limit_window_s": Duration("1", unit="hours"),
         "quarantine": Flag("yes"),
+        "challenge": Flag("yes"),
+        "challenge_every_s": Duration("7"),
     }
 )
 FATIGUE = Part(

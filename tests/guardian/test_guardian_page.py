@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.guardian import watching
+from app.guardian import thresholds
 from tests.guardian.world import TURNED, World
 from tests.lab import Lab
 from tests.page_client import Browser
@@ -64,10 +64,12 @@ def test_a_viewer_changes_nothing(world: World, viewer: Browser) -> None:
 
 def test_the_api_says_the_same(world: World, client: Client) -> None:
     guarded = client.get("/v1/experiments/watched/guardian").body
-    assert guarded["observations_between_false_alarms"] == watching.BETWEEN
+    assert guarded["observations_between_false_alarms"] == thresholds.BETWEEN
     assert {(watch["arm"], watch["stream"]) for watch in guarded["watched"]} == {
         ("control", "value"),
         ("control", "rewarded"),
+        ("control", "once"),
+        ("learned", "once"),
         ("learned", "value"),
         ("learned", "rewarded"),
         ("learned", "fallback"),

@@ -118,6 +118,8 @@ def _safety(spec: SafetySpec) -> list[str]:
         )
     if not spec.quarantine:
         lines.append("Users who stand out are reported, and still learned from.")
+    tried = f"every {exactly(spec.challenge_every_s)}" if spec.challenge else "only after a change"
+    lines.append(f"A new model is tried against the one that decides {tried}.")
     return lines
 
 

@@ -27,6 +27,7 @@ MOST_DAYS = 365
 STREAMS = {
     "value": "Reward per decision",
     "rewarded": "Share of decisions with a reward event",
+    "once": "Reward events of a rewarded decision",
     "fallback": "Reward compared with the fallback",
 }
 ACTIONS = {

@@ -1,12 +1,14 @@
 """Queries of a rebuild: what the serving version learned, all outcomes, and the next generation of the ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain
+from app.foundation.store.engine import AnyRow
 from app.foundation.store.fragments import its_decision
 from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, rounds_of
 
@@ -27,14 +29,16 @@ _LINE = text(
     _UP
     + """
     SELECT m.id, m.manifest->'rounds' AS rounds,
-        CASE WHEN m.kind IN ('incremental', 'rebuild') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions
+        CASE WHEN m.kind IN ('incremental', 'rebuild') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions,
+        CASE WHEN m.kind = 'challenger' THEN CAST(m.manifest->>'since' AS timestamptz) END AS since
     FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
     """
 )
 _OWNERS = text(
     _UP
     + f"""
-    SELECT {OWNER_COLUMNS} FROM line JOIN training_ledger l ON l.version_id = line.id JOIN decisions d ON {its_decision("l")}
+    SELECT line.id AS version_id, {OWNER_COLUMNS} FROM line
+    JOIN training_ledger l ON l.version_id = line.id JOIN decisions d ON {its_decision("l")}
     WHERE d.unit_id <> '' ORDER BY line.id, l.position
     """
 )
@@ -53,7 +57,7 @@ def rounds(connection: Connection, version_id: int, most: int | None = None) -> 
     """Yield what a version and its ancestors learned from, round by round, in the order of learning.
 
     Each decision comes with the reward in the ledger. Decisions that retention has stripped are left out, see
-    ``app.people.store.retention``.
+    ``app.people.store.retention``, and so are those from before a change after which a challenger learned anew.
 
     :param most: number of newest decisions to reach at least; earlier rounds are not read. None: all.
     """
@@ -63,14 +67,24 @@ def rounds(connection: Connection, version_id: int, most: int | None = None) -> 
     while first > 0 and (most is None or newest < most):
         first -= 1
         newest += line[first].decisions
-    for id_, sizes, _ in line[first:]:
+    for id_, sizes, *_ in line[first:]:
+        since = _since(line, id_)
         for learned in rounds_of(connection, id_, sizes):
-            yield [(reward, due) for reward, due in learned if due.unit_id]
+            yield [(reward, due) for reward, due in learned if due.unit_id and due.decided_at >= since]
+
+
+def _since(line: Sequence[AnyRow], version_id: int) -> datetime:
+    """The change of the world after which what a version learned still counts: a later challenger says so."""
+    changes = [version.since for version in line if version.since is not None and version.id > version_id]
+    return max(changes, default=datetime.min.replace(tzinfo=UTC))
 
 
 def owners(connection: Connection, version_id: int) -> list[Owner]:
     """Return whose decisions ``rounds`` yields, in the same order."""
-    return [Owner._make(row) for row in connection.execute(_OWNERS, {"version_id": version_id})]
+    line = connection.execute(_LINE, {"version_id": version_id}).all()
+    since = {version.id: _since(line, version.id) for version in line}
+    rows = [(row[0], Owner._make(row[1:])) for row in connection.execute(_OWNERS, {"version_id": version_id})]
+    return [owner for id_, owner in rows if owner.decided_at >= since[id_]]
 
 
 def line_has_erased(connection: Connection, version_id: int) -> bool:

@@ -21,7 +21,7 @@ class VersionInfo(NamedTuple):
     arm: str
     number: int
     parent_id: int | None  # null: the untrained model
-    kind: str  # initial, incremental, refit, rebuild, relearned
+    kind: str  # initial, incremental, refit, rebuild, relearned, challenger
     examples: int
     sha256: str
     signature: str

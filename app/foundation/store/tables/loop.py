@@ -77,7 +77,7 @@ model_versions = Table(
     Column("arm", Text, nullable=False),
     Column("number", Integer, nullable=False),  # 0 is the untrained model
     Column("parent_id", BigInteger, nullable=True),
-    Column("kind", Text, nullable=False),  # initial, incremental, refit, rebuild
+    Column("kind", Text, nullable=False),  # initial, incremental, refit, rebuild, relearned, challenger
     Column("examples", BigInteger, nullable=False),  # decisions learned from, ancestors' included
     Column("sha256", Text, nullable=False),  # hex, of the model's bytes
     Column("signature", Text, nullable=False),  # hex HMAC-SHA256 over lineage, number and sha256
@@ -104,6 +104,9 @@ lineages = Table(
     Column(
         "pinned", Text, nullable=True
     ),  # candidate of the race that a person pinned; takes effect with the next refit
+    time_column("challenge_since", nullable=True),  # when the world changed, while a challenger is asked for
+    Column("challenge_needed", Integer, nullable=True),  # decisions since then, from which it is tried
+    time_column("challenged_at", nullable=True),  # when the newest challenger was tried
     Index("lineages_revision", "revision"),
 )
 

@@ -1,0 +1,36 @@
+"""Reads the contexts of newly settled decisions."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from app.foundation.store.fragments import its_decision
+
+
+class Row(NamedTuple):
+    """One settled decision."""
+
+    unit_id: str
+    decided_at: datetime
+    settled_at: datetime
+    context: Any
+
+
+_NEWEST = text(
+    f"""
+    SELECT o.unit_id, o.decided_at, o.settled_at, d.context
+    FROM (
+        SELECT * FROM analysed WHERE experiment_id = :id AND settled_at > coalesce(CAST(:since AS timestamptz), '-infinity')
+        ORDER BY settled_at DESC LIMIT :most
+    ) o JOIN decisions d ON {its_decision("o")}
+    WHERE d.state <> 'imported' AND d.erased_at IS NULL AND NOT coalesce('personalise' = ANY(d.withheld), false)
+    ORDER BY o.settled_at, o.decided_at, o.decision_id
+    """
+)
+
+
+def newest(connection: Connection, experiment_id: int, since: datetime | None, most: int) -> list[Row]:
+    """The newest decisions that were settled after a moment, in the order of settling."""
+    values = {"id": experiment_id, "since": since, "most": most}
+    return [Row._make(row) for row in connection.execute(_NEWEST, values)]

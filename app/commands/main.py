@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from app.commands.checking import audit
-from app.commands.data import base_backup, dump, export, import_, restore, restore_to
+from app.commands.data import base_backup, bi_access, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
 from app.commands.models import pin, rebuild, rollback
 from app.commands.shared import data_dir_option, engine_for, exported, folder, servers
@@ -231,5 +231,19 @@ def demo_messages(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_messages(folder(data_dir), url, key)
 
 
-for command in (audit, dump, restore, base_backup, restore_to, import_, export, users, rollback, rebuild, pin, *LAZY):
+for command in (
+    audit,
+    dump,
+    restore,
+    base_backup,
+    restore_to,
+    bi_access,
+    import_,
+    export,
+    users,
+    rollback,
+    rebuild,
+    pin,
+    *LAZY,
+):
     main.add_command(command)

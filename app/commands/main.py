@@ -231,6 +231,21 @@ def demo_messages(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_messages(folder(data_dir), url, key)
 
 
+@demo.command("guardian")
+@data_dir_option
+@click.option("--url", help="Address of the web server; default: that of the running `up`.")
+@click.option("--key", help="API key; default: <data-dir>/admin-key.")
+def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
+    """Let three things go wrong, and show what was noticed, after how many decisions, and what was done.
+
+    Two minutes, through the HTTP API: the best actions change places, a bot decides thousands of times, and the rewards
+    of one arm stop. Needs a running `loopwise up`.
+    """
+    from app.commands import demo as cli_demo
+
+    cli_demo.play_guardian(folder(data_dir), url, key)
+
+
 for command in (
     audit,
     dump,

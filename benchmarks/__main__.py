@@ -3,6 +3,7 @@
 import argparse
 
 from benchmarks import (
+    anomalies,
     auto_rates,
     batch,
     decide,
@@ -46,6 +47,7 @@ SIMULATIONS = {
     "unit_coverage": unit_coverage.measure,
     "noise": noise.measure,
     "guardian": guardian.measure,
+    "anomalies": anomalies.measure,
     "whom": whom.measure,
     "learning_quality": learning_quality.measure,
     "predicted": predicted.measure,

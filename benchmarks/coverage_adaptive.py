@@ -52,7 +52,7 @@ def _log(rows: int, floor: float, decay: float, random: np.random.Generator) -> 
 
 def _by_row(logged: Floats, chosen: Ints, reward: Floats) -> list[ActionValue]:
     scores = adaptive.arm_scores(reward, chosen, logged, adaptive.running_means(reward, chosen, len(TRUTH)))
-    weights = adaptive.stable_weights(logged)
+    weights = np.sqrt(logged)
     return [
         ActionValue(value, adaptive.contrast(scores, weights, (k, 0)) if k else None)
         for k, value in enumerate(adaptive.arm_values(scores, weights))
@@ -105,7 +105,7 @@ def _one_bandit(truth: Floats, e: Floats, chosen: Ints, reward: Floats, decay: f
     scores = adaptive.arm_scores(reward, chosen, e, adaptive.running_means(reward, chosen, len(truth)))
     weights = {
         "unweighted AIPW": np.ones_like(e),
-        "StableVar": adaptive.stable_weights(e),
+        "StableVar": np.sqrt(e),
         "by stretch": _by_stretch(e),
         "two-point": adaptive.two_point_weights(e, decay),
     }

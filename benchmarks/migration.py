@@ -65,7 +65,7 @@ def waits_during(url: str, work: Callable[[], None]) -> Waits:
                 while not stop.is_set():
                     began = time.perf_counter()
                     number = time.monotonic_ns()
-                    cursor.execute(statement, {"id": f"w-{number}", "number": number})
+                    cursor.execute(statement + " ON CONFLICT (id) DO NOTHING", {"id": f"w-{number}", "number": number})
                     taken.append(time.perf_counter() - began)
         except psycopg2.Error as error:
             failed.append(error)

@@ -8,8 +8,11 @@ import time
 
 import psycopg2.errors
 from alembic import op
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
+from sqlalchemy import table as table_named
 from sqlalchemy.exc import OperationalError
+
+from app.foundation.store.old_keys import OLD_KEY
 
 LOCK_WAIT_S = (
     1.0  # a statement that waits for its lock makes every later one wait behind it: so it gives up and comes back
@@ -82,3 +85,30 @@ def replace_primary_key(table: str, columns: str) -> None:
         f"ALTER TABLE {table} DROP CONSTRAINT {name}",
         f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {new}",
     )
+
+
+def replace_unique_key(table: str, old: str, new: str, columns: str) -> None:
+    """Give a table another unique constraint in place of an old one, as ``replace_primary_key`` does."""
+    connection = op.get_bind()
+    made = "SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(:table) AND conname = :name"
+    if connection.execute(text(made), {"table": table, "name": new}).first():
+        return
+    create_index(new, f"{table} ({columns})", unique=True)
+    brief(
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {old}",
+        f"ALTER TABLE {table} ADD CONSTRAINT {new} UNIQUE USING INDEX {new}",
+    )
+
+
+def keep_unique(table: str, columns: str) -> None:
+    """Keep the columns of a key that is replaced unique for programs of before, which rely on it until they are restarted.
+
+    ``app.foundation.store.old_keys`` ends it. An empty table has no such programs.
+    """
+    connection = op.get_bind()
+    if connection.execute(select(literal(1)).select_from(table_named(table)).limit(1)).first() is None:
+        return
+    name = f"{table}_{OLD_KEY}"
+    create_index(name, f"{table} ({columns})", unique=True)
+    comment = "SELECT format('COMMENT ON INDEX %I IS %L', CAST(:name AS text), clock_timestamp())"
+    connection.execute(text(connection.execute(text(comment), {"name": name}).scalar_one()))

@@ -8,9 +8,10 @@ from sqlalchemy import Engine
 
 from app.deciding import runtime
 from app.foundation.isolation import in_turn
+from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
-from app.guardian import watching
+from app.guardian import anomalies, quarantine, watching
 from app.learning import rebuild as rebuilding
 from app.learning import refit, training
 from app.messaging.delivery import sending as delivering
@@ -21,6 +22,7 @@ from app.notices import sending as notices
 from app.off_policy import evaluations
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
+from app.promotion import ramping, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
@@ -78,10 +80,13 @@ def refit_arm(experiment_id: int, arm: str) -> None:
 
 @app.task(name="worker.tasks.rebuild")
 def rebuild() -> None:
-    """Bring changed feedback schemas into force."""
+    """Bring changed feedback schemas into force, and let models follow what was excluded."""
     with alone(_engine(), "rebuild") as granted:
         if granted:
-            rebuilding.apply_waiting(_engine(), settings)
+            in_turn(
+                ("rebuild", lambda: rebuilding.apply_waiting(_engine(), settings)),
+                (quarantine.KIND, lambda: quarantine.run_waiting(_engine(), settings)),
+            )
 
 
 @app.task(name="worker.tasks.erase")
@@ -94,12 +99,13 @@ def erase() -> None:
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Remove the units from decisions past their retention."""
+    """Remove what is past its time: the units from decisions, events, keys that an upgrade kept for programs of before."""
     with alone(_engine(), "retain") as granted:
         if granted:
             in_turn(
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
+                ("old keys", lambda: old_keys.drop_due(_engine())),
             )
 
 
@@ -118,6 +124,8 @@ def report() -> None:
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (shipping.KIND, lambda: ramping.advance_due(engine)),
+                (shipping.KIND, lambda: shipping.conclude_due(engine)),
             )
 
 
@@ -130,6 +138,7 @@ def watch() -> None:
                 (activity.KIND, lambda: activity.compute_due(_engine())),
                 (watching.KIND, lambda: watching.compute_due(_engine())),
                 (collecting.KIND, lambda: collecting.collect(_engine(), settings)),
+                (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
             )
 
 

@@ -1,4 +1,4 @@
-"""The commands that change which model serves."""
+"""The commands that change which model serves, and which arm decides for everybody."""
 
 import sys
 from pathlib import Path
@@ -63,3 +63,40 @@ def pin(data_dir: Path, experiment: str, arm: str, candidate: str) -> None:
     with servers(data_dir) as settings, engine_for(settings) as engine:
         refit.pin(engine, experiment, arm, candidate, "cli")
     click.echo(f"{experiment}/{arm} will decide by {candidate or 'what its policy or the race chooses'}.")
+
+
+@click.command()
+@data_dir_option
+@click.argument("experiment")
+@click.argument("arm")
+@click.option(
+    "--holdout", type=float, default=0.0, show_default=True, help="Share of the units that the control keeps."
+)
+@click.option("--reason", required=True, help="Why; kept in the experiment's history.")
+def ship(data_dir: Path, experiment: str, arm: str, holdout: float, reason: str) -> None:
+    """Let EXPERIMENT's ARM decide for everybody from now on.
+
+    The results of now are kept. `loopwise unship` leads back.
+    """
+    from app.foundation.fields import read
+    from app.promotion import shipping
+
+    request = read(shipping.ShipRequest, {"arm": arm, "holdout": holdout, "reason": reason})
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        shipping.ship(engine, experiment, request, "cli")
+    click.echo(
+        f"{experiment}: {arm} decides for everybody{f', but for {holdout:.0%} of the units' if holdout else ''}."
+    )
+
+
+@click.command()
+@data_dir_option
+@click.argument("experiment")
+@click.option("--reason", required=True, help="Why; kept in the experiment's history.")
+def unship(data_dir: Path, experiment: str, reason: str) -> None:
+    """Give EXPERIMENT's arms back the shares that they had before one was shipped, or began to be."""
+    from app.promotion import shipping
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        shipping.roll_back(engine, experiment, reason, "cli")
+    click.echo(f"{experiment}: the arms have the shares of before.")

@@ -13,21 +13,22 @@ from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
 from app.deciding.answer import Answer, answer_of
+from app.deciding.naming import experiment_of, find_experiment
 from app.deciding.plan import PlannedDecision, plan_all
 from app.deciding.prepare import PreparedDecision, position_id, prepare
 from app.deciding.requests import IdentifiedRequest
 from app.deciding.runtime import Runtime
-from app.deciding.snapshot import Experiment, Snapshot
+from app.deciding.snapshot import Experiment
 from app.deciding.store import decisions
 from app.deciding.store.decisions import StoredDecision
 from app.deciding.writing import PLANNED, PLANNED_LISTS, SEEN_BY_NOBODY, WITH_UNITS, QueuedDecision
 from app.foundation import metrics
-from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound, Unavailable, within
+from app.foundation.errors import Conflict, FieldError, LoopwiseError, Unavailable, within
 from app.foundation.fields import MAX_BATCH, JsonObject, invalid, repeated
 from app.foundation.running.steps import Blocking, Slices, Steps, run
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
-from app.registry.lookup import unknown_experiment
+from app.foundation.store.fragments import DecisionKey
 from app.registry.store import experiments
 
 
@@ -48,6 +49,7 @@ class AnsweredDecision(NamedTuple):
     answer: Answer
     created: bool  # False: a retry got the stored answer
     message: dict[str, str] | None  # the rendered message; None: no message was requested, or it says nothing
+    experiment_id: int
 
 
 def decide(runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedRequest]) -> list[AnsweredDecision]:
@@ -80,10 +82,14 @@ def deciding(runtime: Runtime, caller: Caller, requests: Sequence[IdentifiedRequ
 
 def disown(runtime: Runtime, answers: Sequence[AnsweredDecision]) -> None:
     """The caller was gone when the answer came: the new decisions do not count unless it asks again."""
-    new = [decided.answer for decided in answers if decided.created]
-    ids = [part["decision_id"] for answer in new for part in answer.get("positions", [answer])]
-    if ids:
-        runtime.log_writer.disown(SEEN_BY_NOBODY, ids)
+    keys = [
+        (decided.experiment_id, part["decision_id"])
+        for decided in answers
+        if decided.created
+        for part in decided.answer.get("positions", [decided.answer])
+    ]
+    if keys:
+        runtime.log_writer.disown(SEEN_BY_NOBODY, keys)
 
 
 class _Batch:
@@ -113,7 +119,7 @@ class _Batch:
                 try:
                     prepared[index] = yield from prepare(self._runtime, self._caller, experiment, identified)
                 except LoopwiseError as error:
-                    yield from self._stored_or(index, error)
+                    yield from self._stored_or(index, experiment, error)
         return prepared
 
     def decide_at_once(self, prepared: Mapping[int, PreparedDecision]) -> Steps[None]:
@@ -125,7 +131,7 @@ class _Batch:
             try:
                 planned[index] = plan_all(self._runtime, decision)
             except LoopwiseError as error:
-                yield from self._stored_or(index, error)
+                yield from self._stored_or(index, decision.experiment, error)
         if planned:
             handler = PLANNED_LISTS if any(self._requests[index].request.slots for index in planned) else PLANNED
             rows = [position.row for positions in planned.values() for position in positions]
@@ -142,33 +148,37 @@ class _Batch:
             for position in range(1, 1 + decision.identified.positions)
         ]
         planned, new, stored = yield from self._runtime.log_writer.stored(WITH_UNITS, queued)
-        ids = {index: decision.identified.decision_id for index, decision in prepared.items() if index not in planned}
-        yield from self._retry({index: stored[name] for index, name in ids.items() if name in stored})
+        keys = {decision.request_index: decision.first_key for decision in queued}
+        retried = {index: stored[key] for index, key in keys.items() if index not in planned and key in stored}
+        yield from self._retry(retried)
         yield from self._settle(planned, new, stored)
 
-    def _stored_or(self, index: int, error: LoopwiseError) -> Steps[None]:
+    def _stored_or(self, index: int, experiment: Experiment, error: LoopwiseError) -> Steps[None]:
         """Use the stored answer if the request fails now but was decided before; otherwise raise the error."""
-        stored: AnsweredDecision | None = yield Blocking(partial(self._stored_answer, index))
+        stored: AnsweredDecision | None = yield Blocking(partial(self._stored_answer, index, experiment))
         if stored is None:
             raise (error if len(self._requests) == 1 else within(error, f"/decisions/{index}")) from None
         self._answers[index] = stored
 
     def _settle(
-        self, planned: Mapping[int, list[PlannedDecision]], new: set[str], stored: Mapping[str, StoredDecision]
+        self,
+        planned: Mapping[int, list[PlannedDecision]],
+        new: set[DecisionKey],
+        stored: Mapping[DecisionKey, StoredDecision],
     ) -> Steps[None]:
         """Turn the writer's result into answers. A decision that is neither new nor stored has to be decided again."""
         slices = Slices()
         chances: dict[tuple[str, str], list[float]] = {}  # propensities by experiment and arm
         retried: dict[int, StoredDecision] = {}
         for index, positions in planned.items():
-            first_id = positions[0].row.id
-            if first_id in new:
+            first = positions[0].row.key
+            if first in new:
                 yield from slices.turn()
                 for position in positions:
                     chances.setdefault((position.experiment, position.row.arm), []).append(position.row.propensity)
                 self._answers[index] = self._created(index, positions)
-            elif first_id in stored:
-                retried[index] = stored[first_id]
+            elif first in stored:
+                retried[index] = stored[first]
         metrics.count_decisions(chances)
         yield from self._retry(retried)
 
@@ -178,15 +188,15 @@ class _Batch:
             metrics.count_dropped(first.experiment, first.row.dropped)
         rows, payloads = [position.row for position in positions], [position.payload for position in positions]
         answer = answer_of(rows, payloads, self._requests[index].request.slots, composed=first.composed)
-        return AnsweredDecision(answer, True, first.row.message)
+        return AnsweredDecision(answer, True, first.row.message, first.row.experiment_id)
 
-    def _stored_answer(self, index: int) -> AnsweredDecision | None:
+    def _stored_answer(self, index: int, experiment: Experiment) -> AnsweredDecision | None:
         """Return the stored answer to the caller's own id, or None if there is none."""
         identified = self._requests[index]
         if not identified.request.decision_id:
             return None
         with transaction(self._runtime.engine) as connection:
-            row = decisions.find(connection, identified.decision_id)
+            row = decisions.find(connection, (experiment.id, identified.decision_id))
         return None if row is None else self._answer_again({index: row})[index]
 
     def _retry(self, rows: Mapping[int, StoredDecision]) -> Steps[None]:
@@ -215,19 +225,22 @@ class _Batch:
         self, connection: Connection, rows: Mapping[int, StoredDecision]
     ) -> dict[int, list[StoredDecision]]:
         """Return the rows of the later positions of lists, by the request's index."""
-        ids = {
-            index: [position_id(row.id, position) for position in range(2, 1 + self._requests[index].positions)]
+        keys = {
+            index: [
+                (row.experiment_id, position_id(row.id, position))
+                for position in range(2, 1 + self._requests[index].positions)
+            ]
             for index, row in rows.items()
         }
-        wanted = [name for names in ids.values() for name in names]
+        wanted = [key for names in keys.values() for key in names]
         found = decisions.find_many(connection, wanted) if wanted else {}
-        return {index: [found[name] for name in names if name in found] for index, names in ids.items()}
+        return {index: [found[key] for key in names if key in found] for index, names in keys.items()}
 
     def _count_again(self, connection: Connection, rows: list[StoredDecision]) -> None:
         """Let decisions count whose caller got status 503 and retries."""
-        states = decisions.confirm(connection, [row.id for row in rows])
+        states = decisions.confirm(connection, [row.key for row in rows])
         for row in rows:
-            if states.get(row.id, row.state) == "unanswered":
+            if states.get(row.key, row.state) == "unanswered":
                 open_window(connection, experiment_of(self._runtime, row.experiment_id), row)
 
     def _stored_answer_of(self, index: int, rows: list[StoredDecision], config: JsonObject) -> AnsweredDecision:
@@ -237,7 +250,7 @@ class _Batch:
         payloads = [payload_of.get(row.eligible[row.chosen]) for row in rows]  # combinations have no payload
         composed = config.get("composition") is not None
         answer = answer_of(rows, payloads, self._requests[index].request.slots, composed=composed)
-        return AnsweredDecision(answer, False, first.message)
+        return AnsweredDecision(answer, False, first.message, first.experiment_id)
 
 
 def _keyed(secret: str, request: IdentifiedRequest) -> IdentifiedRequest:
@@ -247,42 +260,14 @@ def _keyed(secret: str, request: IdentifiedRequest) -> IdentifiedRequest:
     return request._replace(body_hash=derive(secret, Purpose.BODY_HASH, request.body_hash.encode()).hex())
 
 
-def find_experiment(runtime: Runtime, caller: Caller, key: str) -> Steps[Experiment]:
-    """Return the experiment with this key, if the caller may use it.
-
-    :raises NotFound: no experiment has this key.
-    :raises Forbidden: the caller's API key is bound to another experiment, or to none of that key: it does not learn which.
-    """
-    experiment = runtime.snapshots.current.experiments.get(key)
-    if experiment is None or experiment.status != "running":  # another process may just have started it
-        snapshot: Snapshot = yield Blocking(runtime.refresh)
-        experiment = snapshot.experiments.get(key)
-    if experiment is None:
-        caller.check_bound(None)
-        raise unknown_experiment(key)
-    caller.check_bound(experiment.id)
-    return experiment
-
-
-def experiment_of(runtime: Runtime, experiment_id: int) -> Experiment:
-    """Return the experiment of a stored decision, even if another process has just created it."""
-    experiment = runtime.snapshots.current.by_id.get(experiment_id)
-    return experiment or runtime.refresh().by_id[experiment_id]
-
-
-def unknown_decision(decision_id: str) -> NotFound:
-    """Return the error for an id that no decision has."""
-    return NotFound("unknown_decision", f"There is no decision {decision_id!r}.")
-
-
 def open_window(connection: Connection, experiment: Experiment, row: StoredDecision) -> bool:
     """Start the reward window of a deferred or unanswered decision; returns False if the window was open already."""
     window_s = experiment.config.reward.window_s
-    return decisions.activate(connection, row.id, from_states=["deferred", "unanswered"], window_s=window_s)
+    return decisions.activate(connection, row.key, from_states=["deferred", "unanswered"], window_s=window_s)
 
 
 def _refuse_repeated_ids(requests: Sequence[IdentifiedRequest]) -> None:
-    for index, first in repeated(identified.decision_id for identified in requests):
+    for index, first in repeated((identified.request.experiment, identified.decision_id) for identified in requests):
         params = {"first": f"/decisions/{first}"}
         raise invalid((FieldError(f"/decisions/{index}/decision_id", "decision_id_repeated", params),))
 

@@ -56,7 +56,7 @@ def prepare(
     """
     request = identified.request
     if experiment.status != "running":
-        raise Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; start it first.")
+        raise not_running(experiment)
     _check_fields(experiment, request)
     arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
     model = NO_MODEL
@@ -69,6 +69,14 @@ def prepare(
         fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)
     context = UsableContext(fields, encode(fields), dropped)  # refuses a wrong context whichever arm decides
     return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context)
+
+
+def not_running(experiment: Experiment) -> Conflict:
+    """The error where an experiment decides nothing, with what can be done about it."""
+    advice = "start it first."
+    if experiment.status == "concluded":
+        advice = "it decides nothing any more. Show a default of your own, or ask another experiment."
+    return Conflict("not_running", f"Experiment {experiment.key!r} is {experiment.status}; {advice}")
 
 
 def position_id(decision_id: str, position: int) -> str:

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 import orjson
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from app.content.message_config import Channel, LocaleKey, VariableName, VariableValue
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
@@ -14,12 +14,6 @@ from app.foundation.fields import MAX_BATCH, Id, JsonObject, Key, Model
 from app.foundation.ids import new_id
 
 MAX_SLOTS = 50
-
-
-class DecisionPath(BaseModel):
-    """The part of an address that names a decision."""
-
-    decision_id: str
 
 
 class DecideRequest(Model):

@@ -17,9 +17,10 @@ from app.deciding.store.decisions import NewDecision, StoredDecision
 from app.deciding.store.units import Contact
 from app.foundation.errors import Conflict, LoopwiseError, within
 from app.foundation.running.jobs import Handler
+from app.foundation.store.fragments import DecisionKey
 
 UnitAndExperiment = tuple[str, int]  # unit id, experiment id
-StoredById = dict[str, StoredDecision]  # by id
+StoredByKey = dict[DecisionKey, StoredDecision]
 
 
 class QueuedDecision(NamedTuple):
@@ -37,6 +38,16 @@ class QueuedDecision(NamedTuple):
         return position_id(self.prepared.identified.decision_id, self.position)
 
     @property
+    def key(self) -> DecisionKey:
+        """What names the decision."""
+        return self.prepared.experiment.id, self.id
+
+    @property
+    def first_key(self) -> DecisionKey:
+        """What names the decision, or the list that it belongs to."""
+        return self.prepared.experiment.id, self.prepared.identified.decision_id
+
+    @property
     def unit_and_experiment(self) -> UnitAndExperiment:
         """The unit and the experiment whose state the decision depends on."""
         return self.prepared.identified.request.unit_id, self.prepared.experiment.id
@@ -45,55 +56,58 @@ class QueuedDecision(NamedTuple):
 class StoredRows(NamedTuple):
     """The result of storing the rows of one job."""
 
-    new: set[str]  # ids of the rows that this job stored
-    stored: StoredById  # rows that others stored before
+    new: set[DecisionKey]  # of the rows that this job stored
+    stored: StoredByKey  # rows that others stored before
 
 
 class PlannedAndStored(NamedTuple):
     """The result of planning and storing the queued decisions of one job."""
 
     planned: dict[int, list[PlannedDecision]]  # by the request's index, its positions
-    new: set[str]
-    stored: StoredById
+    new: set[DecisionKey]
+    stored: StoredByKey
 
 
 def _store(connection: Connection, jobs: list[list[NewDecision]]) -> list[StoredRows | LoopwiseError]:
-    rows: dict[str, NewDecision] = {}
+    rows: dict[DecisionKey, NewDecision] = {}
     for job in jobs:
         for row in job:  # of two requests with the same id in one commit, the first is stored
-            rows.setdefault(row.id, row)
-    new_ids = decisions.insert_new(connection, list(rows.values()))
-    missing = [row.id for job in jobs for row in job if row.id not in new_ids or rows[row.id] is not row]
+            rows.setdefault(row.key, row)
+    new_keys = decisions.insert_new(connection, list(rows.values()))
+    missing = [row.key for job in jobs for row in job if row.key not in new_keys or rows[row.key] is not row]
     stored = decisions.find_many(connection, missing) if missing else {}
-    return [StoredRows({row.id for row in job if row.id in new_ids and rows[row.id] is row}, stored) for job in jobs]
+    return [StoredRows(_new_of(job, rows, new_keys), stored) for job in jobs]
+
+
+def _new_of(
+    job: list[NewDecision], rows: dict[DecisionKey, NewDecision], new_keys: set[DecisionKey]
+) -> set[DecisionKey]:
+    """Return the keys of the new rows that this job brought."""
+    return {row.key for row in job if row.key in new_keys and rows[row.key] is row}
 
 
 def _store_lists(connection: Connection, jobs: list[list[NewDecision]]) -> list[StoredRows | LoopwiseError]:
     """Store jobs that hold lists: either all positions of a list are stored, or none."""
-    ids = [row.id for job in jobs for row in job]
-    units.hold(
-        connection, [_list_lock(decision_id) for decision_id in ids]
-    )  # otherwise two lists with the same id could mix
-    stored = decisions.find_many(connection, ids)
-    rows: dict[str, NewDecision] = {}
+    keys = [row.key for job in jobs for row in job]
+    units.hold(connection, [_list_lock(key) for key in keys])  # otherwise two lists with the same id could mix
+    stored = decisions.find_many(connection, keys)
+    rows: dict[DecisionKey, NewDecision] = {}
     refused: list[Conflict | None] = []
     for job in jobs:
-        new = [row for row in job if _head(row.id) not in stored and _head(row.id) not in rows]
-        refused.append(next((_id_taken(row.id) for row in new if row.id in stored), None))
+        new = [row for row in job if _head(row.key) not in stored and _head(row.key) not in rows]
+        refused.append(next((_id_taken(row.id) for row in new if row.key in stored), None))
         if refused[-1] is None:
-            rows |= {row.id: row for row in new}
-    new_ids = decisions.insert_new(connection, list(rows.values())) if rows else set()
-    repeated = [row.id for job in jobs for row in job if row.id in new_ids and rows[row.id] is not row]
+            rows |= {row.key: row for row in new}
+    new_keys = decisions.insert_new(connection, list(rows.values())) if rows else set()
+    repeated = [row.key for job in jobs for row in job if row.key in new_keys and rows[row.key] is not row]
     stored |= decisions.find_many(connection, repeated) if repeated else {}
-    return [
-        error or StoredRows({row.id for row in job if row.id in new_ids and rows[row.id] is row}, stored)
-        for error, job in zip(refused, jobs, strict=True)
-    ]
+    return [error or StoredRows(_new_of(job, rows, new_keys), stored) for error, job in zip(refused, jobs, strict=True)]
 
 
-def _head(decision_id: str) -> str:
-    """Return the id of the list that a position belongs to."""
-    return LATER_POSITION.sub("", decision_id)
+def _head(key: DecisionKey) -> DecisionKey:
+    """Return the key of the list that a position belongs to."""
+    experiment_id, decision_id = key
+    return experiment_id, LATER_POSITION.sub("", decision_id)
 
 
 def _id_taken(decision_id: str) -> Conflict:
@@ -102,21 +116,22 @@ def _id_taken(decision_id: str) -> Conflict:
     return Conflict("decision_id_reused", message)
 
 
-def _list_lock(decision_id: str) -> str:
+def _list_lock(key: DecisionKey) -> str:
     """Return the name of a list's lock."""
-    return "list of decisions " + _head(decision_id)
+    experiment_id, decision_id = _head(key)
+    return f"list of decisions {experiment_id} {decision_id}"
 
 
 def _mark_rows(connection: Connection, rows: list[NewDecision], outcome: StoredRows | None) -> None:
     """Nobody saw these; but what was stored before them, a caller may have seen."""
-    decisions.mark_unanswered(connection, [row.id for row in rows if outcome is None or row.id in outcome.new])
+    decisions.mark_unanswered(connection, [row.key for row in rows if outcome is None or row.key in outcome.new])
 
 
-def _mark_seen_by_nobody(connection: Connection, ids: list[str], _outcome: None) -> None:
-    decisions.mark_unanswered(connection, ids)
+def _mark_seen_by_nobody(connection: Connection, keys: list[DecisionKey], _outcome: None) -> None:
+    decisions.mark_unanswered(connection, keys)
 
 
-def _nothing(_connection: Connection, jobs: list[list[str]]) -> list[LoopwiseError | None]:
+def _nothing(_connection: Connection, jobs: list[list[DecisionKey]]) -> list[LoopwiseError | None]:
     return [None for _ in jobs]  # these are only disowned
 
 
@@ -124,17 +139,17 @@ def _plan_and_store(connection: Connection, jobs: list[list[QueuedDecision]]) ->
     """Plan the decisions while their units are locked. A job with an error stores nothing."""
     queued = [decision for job in jobs for decision in job]
     states = _states(connection, queued)
-    commit = _Commit(states, decisions.find_many(connection, [decision.id for decision in queued]))
+    commit = _Commit(states, decisions.find_many(connection, [decision.key for decision in queued]))
     planned = [commit.plan_job(job) for job in jobs]
-    new_ids = decisions.insert_new(connection, list(commit.rows.values())) if commit.rows else set()
-    stored, repeated = commit.stored, [decision.id for decision in queued if decision.id in new_ids]
-    if len(repeated) > len(new_ids):  # two requests with the same id in one commit
+    new_keys = decisions.insert_new(connection, list(commit.rows.values())) if commit.rows else set()
+    stored, repeated = commit.stored, [decision.key for decision in queued if decision.key in new_keys]
+    if len(repeated) > len(new_keys):  # two requests with the same id in one commit
         stored = stored | decisions.find_many(connection, repeated)
     return [
         job
         if isinstance(job, LoopwiseError)
         else PlannedAndStored(
-            job, {position.row.id for positions in job.values() for position in positions} & new_ids, stored
+            job, {position.row.key for positions in job.values() for position in positions} & new_keys, stored
         )
         for job in planned
     ]
@@ -146,7 +161,7 @@ def _states(connection: Connection, queued: list[QueuedDecision]) -> dict[UnitAn
         decision.unit_and_experiment: question(decision.prepared.experiment, decision.unit_and_experiment[0])
         for decision in queued
     }
-    lists = {_list_lock(decision.id) for decision in queued if decision.prepared.identified.request.slots}
+    lists = {_list_lock(decision.key) for decision in queued if decision.prepared.identified.request.slots}
     units.hold(connection, sorted({unit for unit, _ in questions} | lists))
     rows = dict(zip(questions, units.read(connection, list(questions.values())), strict=True))
     contacts: dict[str, list[Contact]] = {}
@@ -158,9 +173,9 @@ def _states(connection: Connection, queued: list[QueuedDecision]) -> dict[UnitAn
 class _Commit:
     """The decisions of one commit. Each is planned with the contacts of those before it."""
 
-    def __init__(self, states: dict[UnitAndExperiment, UnitState], stored: StoredById) -> None:
+    def __init__(self, states: dict[UnitAndExperiment, UnitState], stored: StoredByKey) -> None:
         self.stored = stored
-        self.rows: dict[str, NewDecision] = {}  # to be stored, by id
+        self.rows: dict[DecisionKey, NewDecision] = {}  # to be stored
         self._states = states
 
     def plan_job(self, job: list[QueuedDecision]) -> dict[int, list[PlannedDecision]] | LoopwiseError:
@@ -168,9 +183,9 @@ class _Commit:
         planned: dict[int, list[PlannedDecision]] = {}
         sent: list[tuple[UnitState, Contact]] = []
         for queued in job:
-            above, first_id = planned.get(queued.request_index, []), queued.prepared.identified.decision_id
+            above, first = planned.get(queued.request_index, []), queued.first_key
             if (
-                first_id in self.stored or first_id in self.rows or len(above) < queued.position - 1
+                first in self.stored or first in self.rows or len(above) < queued.position - 1
             ):  # stored, or its list ended
                 continue
             state = self._states[queued.unit_and_experiment]
@@ -188,11 +203,11 @@ class _Commit:
                 contact = Contact(row.experiment_id, decision.action, row.channel, state.now)
                 state.contacts.append(contact)
                 sent.append((state, contact))
-        self.rows |= {position.row.id: position.row for positions in planned.values() for position in positions}
+        self.rows |= {position.row.key: position.row for positions in planned.values() for position in positions}
         return planned
 
     def _plan(self, queued: QueuedDecision, state: UnitState, above: list[PlannedDecision]) -> PlannedDecision:
-        if queued.id in self.stored:
+        if queued.key in self.stored:
             raise _id_taken(queued.id)
         return plan(queued.runtime, queued.prepared, state, [position.action for position in above])
 
@@ -205,11 +220,11 @@ def _undo(sent: list[tuple[UnitState, Contact]], queued: QueuedDecision, error: 
 
 
 def _mark_queued(connection: Connection, queued: list[QueuedDecision], outcome: PlannedAndStored | None) -> None:
-    ids = [decision.id for decision in queued if outcome is None or decision.id in outcome.new]
-    decisions.mark_unanswered(connection, ids)
+    keys = [decision.key for decision in queued if outcome is None or decision.key in outcome.new]
+    decisions.mark_unanswered(connection, keys)
 
 
 PLANNED: Handler[NewDecision, StoredRows] = Handler(_store, _mark_rows, one_statement=True)
 PLANNED_LISTS: Handler[NewDecision, StoredRows] = Handler(_store_lists, _mark_rows)
 WITH_UNITS: Handler[QueuedDecision, PlannedAndStored] = Handler(_plan_and_store, _mark_queued)
-SEEN_BY_NOBODY: Handler[str, None] = Handler(_nothing, _mark_seen_by_nobody)
+SEEN_BY_NOBODY: Handler[DecisionKey, None] = Handler(_nothing, _mark_seen_by_nobody)

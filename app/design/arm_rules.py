@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from app.design.experiment_config import SHARE_TOLERANCE, ArmSpec, FallbackSpec, lineages
+from app.design.experiment_config import SHARE_TOLERANCE, ArmSpec, ExperimentConfig, FallbackSpec, lineages
 from app.foundation.errors import FieldError
 from bandits.policy import FixedPolicy, PolicyError, parse_policy
 
@@ -21,8 +21,13 @@ class ArmParts(NamedTuple):
     fallback: FallbackSpec | None
 
 
-def problems(control: object, arms: Sequence[ArmParts], ids: set[str] | None, composed: bool) -> Iterator[FieldError]:
-    """Keys, policies, shares, the control, and lineages."""
+def problems(
+    control: object, arms: Sequence[ArmParts], ids: set[str] | None, composed: bool, *, promoted: bool = False
+) -> Iterator[FieldError]:
+    """Keys, policies, shares, the control, and lineages.
+
+    :param promoted: true: one arm is shipped or on its way there, so that equal runs need not have equal shares.
+    """
     keys = [arm.key for arm in arms]
     for index, arm in enumerate(arms):
         if arm.key is not None and keys.index(arm.key) != index:
@@ -37,10 +42,10 @@ def problems(control: object, arms: Sequence[ArmParts], ids: set[str] | None, co
         yield FieldError("/arms", "shares_sum", {"total": total, "whole": 1})
     if control is not None and None not in keys and control not in keys:
         yield FieldError("/control_arm", "unknown_arm", {"known": keys})
-    yield from _lineage_problems(control if control is not None else next(iter(keys), None), arms)
+    yield from _lineage_problems(control if control is not None else next(iter(keys), None), arms, promoted)
 
 
-def _lineage_problems(control: object, arms: Sequence[ArmParts]) -> Iterator[FieldError]:
+def _lineage_problems(control: object, arms: Sequence[ArmParts], promoted: bool) -> Iterator[FieldError]:
     """What keeps arms from being independent runs of one way of learning."""
     first: dict[str, ArmParts] = {}
     names = [arm.lineage_of for arm in arms]
@@ -56,7 +61,7 @@ def _lineage_problems(control: object, arms: Sequence[ArmParts]) -> Iterator[Fie
             yield FieldError(path, "lineage_is_control")
         elif names.count(name) < 2:
             yield FieldError(path, "lineage_alone", params)
-        elif (arm.share, arm.policy) != (of.share, of.policy):
+        elif arm.policy != of.policy or (arm.share != of.share and not promoted):
             yield FieldError(path, "lineage_differs", params)
 
 
@@ -69,6 +74,21 @@ def changed_lineages(old: Sequence[ArmSpec], new: Sequence[ArmSpec]) -> Iterator
             index = next((index for index, arm in enumerate(new) if arm.lineage_of == name), None)
             path = "/arms" if index is None else f"/arms/{index}/lineage_of"
             yield FieldError(path, "lineage_fixed", {"lineage": name})
+
+
+def changed_arms(old: ExperimentConfig, new: ExperimentConfig) -> Iterator[FieldError]:
+    """What a change may not do to arms that have run; while one is shipped or on its way there, shares are not to be changed."""
+    places = {arm.key: index for index, arm in enumerate(new.arms)}
+    promoted = old.shipped or old.ramp
+    for arm in old.arms:
+        index = places.get(arm.key)
+        if index is None:
+            yield FieldError("/arms", "arm_has_decisions", {"arm": arm.key})
+            continue
+        if new.arms[index].policy != arm.policy:
+            yield FieldError(f"/arms/{index}/policy", "policy_fixed", {"arm": arm.key})
+        if promoted and new.arms[index].share != arm.share:
+            yield FieldError(f"/arms/{index}/share", "shares_promoted", {"arm": promoted.arm})
 
 
 def _fallback_problems(path: str, arm: ArmParts, ids: set[str] | None, composed: bool) -> Iterator[FieldError]:

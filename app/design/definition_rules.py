@@ -161,7 +161,8 @@ def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
             yield FieldError("/actions", "actions_and_composition")
         yield from composition_rules.problems(document["composition"], parts.composition, parts.variables)
     yield from _action_problems(parts.actions)
-    yield from arm_rules.problems(document.get("control_arm"), parts.arms, ids, composed)
+    promoted = bool(document.get("shipped") or document.get("ramp"))
+    yield from arm_rules.problems(document.get("control_arm"), parts.arms, ids, composed, promoted=promoted)
     if parts.reward is not None:
         yield from _reward_problems(parts.reward)
         yield from _feedback_problems(document.get("feedback"), parts.reward)

@@ -20,6 +20,8 @@ from app.content.message_config import MessageTemplate, VariableSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.promotion_config import Ramp, Shipped
+from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
 from app.foundation.fields import Id, JsonObject, Key, Model
 
 MAX_ACTIONS = 1000
@@ -27,7 +29,10 @@ MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 # Absent parts are left out of the stored document, so that documents older than a part stay as they are.
-OPTIONAL_PARTS = ("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition")
+OPTIONAL_PARTS = (
+    *("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition"),
+    *("shipped", "ramp", "safety"),
+)
 
 
 Features = Annotated[
@@ -152,11 +157,26 @@ class ExperimentConfig(Model):
     composition: CompositionSpec | None = Field(
         default=None, description="A message made of slots; its combinations are the actions."
     )
+    safety: SafetySpec | None = Field(
+        default=None, description="What is done about data that cannot be trusted; by default the defaults."
+    )
+    shipped: Shipped | None = Field(
+        default=None,
+        description="The arm that decides for good. The platform sets it; what a caller sends is not used.",
+    )
+    ramp: Ramp | None = Field(
+        default=None, description="An arm on its way there. The platform sets it; what a caller sends is not used."
+    )
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
         document: JsonObject = inner(self)
         return {name: value for name, value in document.items() if name not in OPTIONAL_PARTS or value is not None}
+
+    @property
+    def bounds(self) -> SafetySpec:
+        """What is done about data that cannot be trusted: as declared, or the defaults."""
+        return self.safety or DEFAULT_SAFETY
 
     @property
     def control(self) -> ArmSpec:

@@ -6,17 +6,17 @@ The rewards of answers may change too: the worker joins all rewards, and learns 
 """
 
 import secrets
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine
 
 from app.content.composition_config import NOTHING
-from app.design.arm_rules import changed_lineages
+from app.design.arm_rules import changed_arms, changed_lineages
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import ArmSpec, ExperimentConfig
-from app.design.fallbacks import trusted_policy
 from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
-from app.foundation.errors import Conflict, FieldError, NotFound, check_version
+from app.foundation.errors import Conflict, FieldError, check_version
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -48,6 +48,8 @@ def create(engine: Engine, settings: Settings, document: object, actor: str) -> 
 
 def create_in(connection: Connection, settings: Settings, document: object, actor: str) -> StoredExperiment:
     """Like ``create``, within the transaction of a larger use case."""
+    if isinstance(document, Mapping):  # what app.promotion sets is not for callers to set
+        document = {name: part for name, part in document.items() if name not in ("shipped", "ramp")}
     config = parse_config(document)
     for arm in config.arms:
         arm.fallen_back = False
@@ -74,20 +76,35 @@ def get(engine: Engine, key: str) -> StoredExperiment:
         return stored_experiment(connection, key)
 
 
+def key_of(engine: Engine, experiment_id: int) -> str:
+    """The key of an experiment, which exists."""
+    with transaction(engine) as connection:
+        return store.key_of(connection, experiment_id)
+
+
 def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
     """Experiments, newest first; ``after_id`` continues a listing."""
     with transaction(engine) as connection:
         return store.newest(connection, after_id=after_id, limit=limit)
 
 
-def change(engine: Engine, settings: Settings, key: str, patch: JsonObject, actor: str) -> StoredExperiment:
+def change(
+    engine: Engine,
+    settings: Settings,
+    key: str,
+    patch: JsonObject,
+    actor: str,
+    *,
+    expected_version: int | None = None,
+) -> StoredExperiment:
     """Replace the given top-level fields of the configuration.
 
+    :param expected_version: the configuration that the change was made from.
     :raises Unprocessable: it names every wrong field.
     :raises Conflict: the experiment has run, so this change is not possible any more; the message says why.
     """
     with transaction(engine) as connection:
-        return change_in(connection, settings, key, patch, actor)
+        return change_in(connection, settings, key, patch, actor, expected_version=expected_version)
 
 
 def change_in(
@@ -133,47 +150,14 @@ def change_in(
     return stored_experiment(connection, key)
 
 
-def set_fallen_back(
-    connection: Connection, key: str, arm: str, fallen: bool, *, actor: str, reason: str
-) -> StoredExperiment:
-    """Let an arm's fallback decide, or its learned policy again: the next version of the configuration says so.
-
-    :raises NotFound: no such experiment, or it has no such arm.
-    :raises Conflict: that one decides already, or the arm has no fallback.
-    """
-    revision = platform.next_revision(connection)
-    before = stored_experiment(connection, key, lock=True)
-    config = ExperimentConfig.model_validate(before.config)
-    spec = next((each for each in config.arms if each.key == arm), None)
-    if spec is None:
-        raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
-    if trusted_policy(config, spec) is None:
-        raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
-    if spec.fallen_back == fallen:
-        raise Conflict(
-            "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
-        )
-    spec.fallen_back = fallen
-    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
-    platform.record_change(
-        connection,
-        actor=actor,
-        kind="fell_back" if fallen else "restored",
-        experiment_id=before.id,
-        before={"arm": arm, "fallen_back": not fallen},
-        after={"arm": arm, "fallen_back": fallen},
-        reason=reason,
-    )
-    return stored_experiment(connection, key)
-
-
 def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
     """The configuration after a change. A policy that means the same as before stays as it was written.
 
     :raises Unprocessable: it names every wrong field.
     """
-    after = parse_config(before.config | patch)
-    arms = {arm.key: arm for arm in ExperimentConfig.model_validate(before.config).arms}
+    after, old_config = parse_config(before.config | patch), ExperimentConfig.model_validate(before.config)
+    after.shipped, after.ramp = old_config.shipped, old_config.ramp  # app.promotion's to change
+    arms = {arm.key: arm for arm in old_config.arms}
     for arm in after.arms:
         old = arms.get(arm.key)
         arm.fallen_back = old is not None and old.fallen_back  # the platform's to change; see app.guardian
@@ -240,14 +224,7 @@ def refusals(before: StoredExperiment, new: ExperimentConfig) -> list[FieldError
         problems.append(FieldError("/reward", "reward_fixed"))
     if old.control_arm != new.control_arm:
         problems.append(FieldError("/control_arm", "control_fixed"))
-    places = {arm.key: index for index, arm in enumerate(new.arms)}
-    for arm in old.arms:
-        index = places.get(arm.key)
-        if index is None:
-            problems.append(FieldError("/arms", "arm_has_decisions", {"arm": arm.key}))
-        elif new.arms[index].policy != arm.policy:
-            problems.append(FieldError(f"/arms/{index}/policy", "policy_fixed", {"arm": arm.key}))
-    return [*problems, *changed_lineages(old.arms, new.arms)]
+    return [*problems, *changed_arms(old, new), *changed_lineages(old.arms, new.arms)]
 
 
 def bound_to_kind(before: StoredExperiment) -> list[str]:

@@ -1,6 +1,6 @@
 """Changes that the platform makes by a person's rule, each a version of the configuration, and the way back of each.
 
-Like ``experiments.set_fallen_back``, which is one of them, they work within the transaction of a larger use case.
+They work within the transaction of a larger use case.
 """
 
 from collections.abc import Mapping
@@ -8,10 +8,46 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
+from app.design.fallbacks import trusted_policy
+from app.foundation.errors import Conflict, NotFound
 from app.foundation.store import platform
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
 from app.registry.store.experiments import StoredExperiment
+
+
+def set_fallen_back(
+    connection: Connection, key: str, arm: str, fallen: bool, *, actor: str, reason: str
+) -> StoredExperiment:
+    """Let an arm's fallback decide, or its learned policy again: the next version of the configuration says so.
+
+    :raises NotFound: no such experiment, or it has no such arm.
+    :raises Conflict: that one decides already, or the arm has no fallback.
+    """
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    config = ExperimentConfig.model_validate(before.config)
+    spec = next((each for each in config.arms if each.key == arm), None)
+    if spec is None:
+        raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
+    if trusted_policy(config, spec) is None:
+        raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
+    if spec.fallen_back == fallen:
+        raise Conflict(
+            "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
+        )
+    spec.fallen_back = fallen
+    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind="fell_back" if fallen else "restored",
+        experiment_id=before.id,
+        before={"arm": arm, "fallen_back": not fallen},
+        after={"arm": arm, "fallen_back": fallen},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
 
 
 def stop_arm(connection: Connection, key: str, arm: str, *, actor: str, reason: str) -> dict[str, float]:
@@ -53,6 +89,9 @@ def _move_shares(
     old = {arm.key: arm.share for arm in config.arms}
     for arm in config.arms:
         arm.share = shares.get(arm.key, arm.share)
+    promoted = config.shipped or config.ramp
+    if promoted is not None and not shares.get(promoted.arm, 1.0):  # what is stopped is not on its way to everybody
+        config.shipped = config.ramp = None
     others = sum(arm.share for arm in config.arms if arm.key != config.control.key)
     next(arm for arm in config.arms if arm.key == config.control.key).share = max(0.0, 1.0 - others)
     store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)

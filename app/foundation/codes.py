@@ -56,9 +56,7 @@ VALUES: Final[dict[str, Words]] = {
     "not_a_time": Words("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z"),
     "time_out_of_range": Words("give a time between the years {first} and {last}"),
     "id_too_long": Words("give an id of at most {limit} bytes in UTF-8"),
-    "name_taken": Words(
-        "another {what} has this name; names are unique", "another {what} has this name; give each its own"
-    ),
+    "name_taken": Words("another {what} has this name; give each its own"),
     "address_refused": Words("{reason}"),
 }
 _DESIGN: Final[dict[str, Words]] = {
@@ -81,9 +79,7 @@ _DESIGN: Final[dict[str, Words]] = {
         "features must be an object, not {type}", 'give a JSON object, such as {{"size": 3}}'
     ),
     "unknown_action": Words("no action of this experiment has this id"),
-    "arm_key_repeated": Words(
-        "another arm has this key; keys are unique", "another arm has this key; give each its own"
-    ),
+    "arm_key_repeated": Words("another arm has this key; give each its own"),
     "shares_sum": Words("the shares sum to {total}; make them sum to {whole}"),
     "unknown_arm": Words("no arm has this key; give one of {known}"),
     "metric_key_repeated": Words("the key {key!r} appears twice; keys are unique"),
@@ -111,6 +107,10 @@ _DESIGN: Final[dict[str, Words]] = {
     "reward_fixed": Words(_EARLY),
     "control_fixed": Words("the control is fixed once an experiment has run"),
     "arm_has_decisions": Words("arm {arm!r} has decisions; keep it with share 0 instead"),
+    "shares_promoted": Words("arm {arm!r} is shipped or on its way, which sets the shares; roll back first"),
+    "holdout_of_control": Words("the control needs no holdout of itself; leave it at 0"),
+    "ramp_steps": Words("give growing shares above 0 and up to 1, such as 0.05, 0.25, 0.5, 1"),
+    "time_not_ahead": Words("give a time that lies ahead"),
     "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),
     "fallback_learns_not": Words("only a learning arm falls back; leave this out"),
     "fallback_learns": Words("a fallback does not learn; name a fixed action, or uniform"),
@@ -260,7 +260,7 @@ _ACCOUNTS: Final[dict[str, Words]] = {
     "scopes_unknown": Words("give one or more of {known}"),
     "scopes_not_publishable": Words("everybody can read a publishable key: it may have no scope but {known}"),
     "not_an_origin": Words(
-        "give 1 to {limit} origins as https://shop.example, without a path (http for localhost only)"
+        "give 1 to {limit} origins, each as https://shop.example without a path (http: localhost only)"
     ),
 }
 WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS

@@ -1,6 +1,6 @@
 """What every request and every definition is made of: strict models, keys, ids, and pydantic's errors as ours."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -22,6 +22,7 @@ from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.words import Params
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 MAX_ID_BYTES = 1000
 MAX_BATCH = 1000  # items of one call
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -142,9 +143,9 @@ class Readable(Generic[T]):
             return None
 
 
-def repeated(names: Iterable[str | None]) -> Iterator[tuple[int, int]]:
+def repeated(names: Iterable[Hashable | None]) -> Iterator[tuple[int, int]]:
     """For each name that an earlier item of the list has too: its index, and the first one's; null is no name."""
-    first_at: dict[str, int] = {}
+    first_at: dict[Hashable, int] = {}
     for index, name in enumerate(names):
         if name is not None and first_at.setdefault(name, index) != index:
             yield index, first_at[name]
@@ -155,6 +156,17 @@ def invalid(fields: tuple[FieldError, ...]) -> Unprocessable:
     first = fields[0]
     more = f" (and {len(fields) - 1} more, see errors)" if len(fields) > 1 else ""
     return Unprocessable("invalid_value", f"{first.path or 'The body'}: {first.message}{more}", fields)
+
+
+def read(model: type[M], document: object) -> M:
+    """A document as a model.
+
+    :raises Unprocessable: it names every wrong field.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise invalid(pydantic_fields(error)) from None
 
 
 def pydantic_fields(error: ValidationError, document: Any = None) -> tuple[FieldError, ...]:

@@ -8,7 +8,21 @@ from app.foundation.fields import Document
 from experiments.monitoring.falls import Watch
 
 Stream = Literal["value", "rewarded", "fallback"]
-Kind = Literal["value_fell", "rewards_lost", "behind_fallback", "guardrail"]
+Kind = Literal["value_fell", "rewards_lost", "behind_fallback", "guardrail", "anomaly"]
+Code = Literal[
+    "relearn",
+    "fell_back",
+    "told",
+    "restored",
+    "closed",
+    "recovered",
+    "paused",
+    "stopped_arm",
+    "undone",
+    "held",
+    "released",
+    "excluded",
+]
 
 
 class Point(Document):
@@ -52,7 +66,7 @@ class Action(Document):
 
     at: str
     actor: str
-    code: Literal["relearn", "fell_back", "told", "restored", "closed", "recovered", "paused", "stopped_arm", "undone"]
+    code: Code
 
 
 class Incident(Document):

@@ -97,7 +97,7 @@ def _undo(connection: Connection, experiment: StoredExperiment, incident: Stored
         shares = cast(dict[str, float], incident.evidence.get("shares") or {})
         interventions.resume_arms(connection, experiment.key, shares, actor=actor, reason=reason)
     if "fell_back" in codes and any(arm.key == incident.arm and arm.fallen_back for arm in config.arms):
-        experiments.set_fallen_back(connection, experiment.key, incident.arm, False, actor=actor, reason=reason)
+        interventions.set_fallen_back(connection, experiment.key, incident.arm, False, actor=actor, reason=reason)
 
 
 def _newest(connection: Connection, experiment_id: int) -> dict[tuple[str, str], StoredIncident]:
@@ -135,7 +135,7 @@ def _open(connection: Connection, key: str, crossing: Crossing, believable: bool
     if did == "paused":
         experiments.move_in(connection, key, "pause", incidents.ACTOR, crossing.text)
     elif did == "fell_back":
-        experiments.set_fallen_back(connection, key, crossing.arm, True, actor=incidents.ACTOR, reason=crossing.text)
+        interventions.set_fallen_back(connection, key, crossing.arm, True, actor=incidents.ACTOR, reason=crossing.text)
     elif did == "stopped_arm":
         stopped = interventions.stop_arm(connection, key, crossing.arm, actor=incidents.ACTOR, reason=crossing.text)
         store.add_evidence(connection, incident_id, {"shares": {**stopped}})

@@ -7,10 +7,11 @@ from typing import NamedTuple, cast
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
-from app.design import experiments
+from app.design import interventions
 from app.design.experiment_config import ExperimentConfig
 from app.design.fallbacks import rule_of
 from app.foundation.errors import Conflict, NotFound
+from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.guardian.documents import Action, Incident, Kind, WatchSummary
@@ -30,7 +31,18 @@ WORDS = {
     "Is the app still reporting them?",
     "behind_fallback": "{arm} earned {gap} less per decision than its fallback since {began}.",
     "guardrail": "{text}",
+    "anomaly": "{why}",
 }
+
+
+class Anomaly(NamedTuple):
+    """Somebody who stands out."""
+
+    arm: str  # of the unit; "": all arms
+    suspect: int
+    why: str  # in words, without the unit's id
+    strength: float
+    held: bool  # whether its decisions are held out of learning
 
 
 class Alarm(NamedTuple):
@@ -102,10 +114,35 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
         store.act(connection, incident_id, "relearn", ACTOR)
     elif alarm.kind == "behind_fallback":
         reason = WORDS[alarm.kind].format(**_words(alarm.arm, alarm.began_at, evidence))
-        experiments.set_fallen_back(connection, experiment.key, alarm.arm, True, actor=ACTOR, reason=reason)
+        interventions.set_fallen_back(connection, experiment.key, alarm.arm, True, actor=ACTOR, reason=reason)
         store.act(connection, incident_id, "fell_back", ACTOR)
     else:
         store.act(connection, incident_id, "told", ACTOR)
+
+
+def open_anomaly(connection: Connection, experiment: StoredExperiment, anomaly: Anomaly) -> None:
+    """Open an incident for somebody who stands out."""
+    evidence: dict[str, JsonValue] = {
+        "strength": anomaly.strength,
+        "suspect": anomaly.suspect,
+        "why": anomaly.why,
+    }
+    now: datetime = platform.now(connection)
+    incident_id = store.add(connection, NewIncident(experiment.id, anomaly.arm, "anomaly", now, evidence))
+    store.act(connection, incident_id, "held" if anomaly.held else "told", ACTOR)
+
+
+def close_of_suspects(
+    connection: Connection, experiment_id: int, suspects: Sequence[int], code: str, actor: str
+) -> None:
+    """End the incidents of suspects about whom a person decided.
+
+    :param code: released, or excluded.
+    """
+    for incident in store.still_open(connection, experiment_id):
+        if incident.kind == "anomaly" and incident.evidence.get("suspect") in suspects:
+            store.act(connection, incident.id, code, actor)
+            store.close(connection, incident.id)
 
 
 def restore_in(
@@ -116,7 +153,7 @@ def restore_in(
         if (incident.arm, incident.kind) == (arm, "behind_fallback"):
             store.act(connection, incident.id, "restored", actor)
             store.close(connection, incident.id)
-    return experiments.set_fallen_back(connection, experiment.key, arm, False, actor=actor, reason=reason)
+    return interventions.set_fallen_back(connection, experiment.key, arm, False, actor=actor, reason=reason)
 
 
 def restore(engine: Engine, key: str, arm: str, reason: str, actor: str) -> StoredExperiment:
@@ -137,7 +174,7 @@ def fall_back(engine: Engine, key: str, arm: str, reason: str, actor: str) -> St
     :raises Conflict: it decides already, or the arm has no fallback.
     """
     with transaction(engine) as connection:
-        return experiments.set_fallen_back(connection, key, arm, True, actor=actor, reason=reason)
+        return interventions.set_fallen_back(connection, key, arm, True, actor=actor, reason=reason)
 
 
 def close(engine: Engine, key: str, incident_id: int, actor: str) -> Incident:
@@ -216,6 +253,7 @@ def _words(arm: str, began_at: datetime, evidence: Mapping[str, object]) -> dict
         "before": _written(_number(evidence.get("before"))),
         "after": _written(after),
         "gap": _written(None if after is None else -after),
+        "why": str(evidence.get("why", "")),
     }
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from app.deciding.snapshot import Candidates, compile_actions, compile_candidates
 from app.deciding.store import decisions
 from app.design.experiment_config import ActionSpec, ExperimentConfig, RewardSpec
+from app.design.safety_config import SafetySpec
 from app.design.store import feedback_schemas
 from app.foundation.fields import JsonObject
 from app.learning.store.training import Due, Outcome
@@ -59,7 +60,7 @@ class Configs:
         """Return the logged distributions by decision id. They are arrays to save memory: a round holds thousands."""
         distributions: dict[str, FloatArray] = {}
         for first in range(0, len(ids), SLICE):
-            rows = decisions.distributions(self._connection, ids[first : first + SLICE])
+            rows = decisions.distributions(self._connection, self._experiment_id, ids[first : first + SLICE])
             distributions |= {name: np.array(chances) for name, chances in rows.items()}
         return distributions
 
@@ -71,6 +72,11 @@ class Configs:
             by_id = dict(zip(candidates.ids, candidates.lines, strict=True))
             self._entries[version] = (config, candidates, by_id)
         return self._entries[version]
+
+
+def bounds_of(connection: Connection, experiment_id: int) -> SafetySpec:
+    """Return what the newest configuration of an experiment does about data that cannot be trusted."""
+    return ExperimentConfig.model_validate(experiments.by_id(connection, experiment_id).config).bounds
 
 
 def outcome_of(due: Due, spec: RewardSpec, schema: Mapping[str, Any]) -> Outcome:

@@ -7,14 +7,14 @@ locked from counting to commit.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import NamedTuple, TypedDict
 
 import orjson
 from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
-from app.deciding.decide import experiment_of, unknown_decision
+from app.deciding.naming import experiment_of, find_decision
 from app.deciding.runtime import Runtime
 from app.deciding.store import units
 from app.design.feedback_config import DEFAULT_LIMITS, STARS, TOP_SCORE, FeedbackSpec
@@ -29,13 +29,13 @@ from app.foundation.errors import (
 from app.foundation.fields import invalid
 from app.foundation.running.jobs import Handler, keep
 from app.foundation.running.steps import Steps, run
+from app.foundation.store.fragments import DecisionKey
 from app.foundation.times import iso
 from app.learning.feedback_request import FeedbackRequest
 from app.learning.store import feedback as store
 from app.learning.store import rewards
-from app.learning.store.feedback import Answered, FeedbackValue, NewFeedback, Recent, StoredFeedback
+from app.learning.store.feedback import Answered, FeedbackKey, FeedbackValue, NewFeedback, Recent, StoredFeedback
 
-FeedbackKey = tuple[str, str]  # (decision id, feedback id)
 OWN_ID = "auto-"  # begins the ids of answers that came without one
 EVENT_ONLY = ("dismissed", "not_interested", "comment")  # kinds without a value
 
@@ -64,13 +64,15 @@ class Receipt(NamedTuple):
 class _Row(NamedTuple):
     runtime: Runtime
     caller: Caller
-    new: NewFeedback
+    request: FeedbackRequest
+    value: FeedbackValue
+    feedback_id: str
 
 
 class _Batch(NamedTuple):
     """What is read and collected while one batch is checked."""
 
-    decisions: Mapping[str, Answered]
+    decisions: Mapping[DecisionKey, Answered]
     stored: Mapping[FeedbackKey, StoredFeedback]
     recent: Mapping[tuple[str, int], Recent]
     new: dict[FeedbackKey, NewFeedback]
@@ -87,15 +89,16 @@ def answering(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest])
 
     :raises NotFound: a decision does not exist, or belongs to another experiment than the caller's API key.
     :raises Unprocessable: a value does not belong to its kind of answer.
+    :raises Conflict: several experiments have a decision of that id, and the call names none.
     :raises Conflict: another answer with the same feedback_id is stored.
     :raises TooManyRequests: the unit has given as many answers as the schema allows.
     """
     rows = []
     for index, request in enumerate(requests):
         try:
-            rows.append(_Row(runtime, caller, _new(request)))
+            rows.append(_row(runtime, caller, request))
         except LoopwiseError as error:
-            raise (error if len(requests) == 1 else within(error, f"/feedback/{index}")) from None
+            raise _within(error, requests, index) from None
     receipts = yield from runtime.log_writer.stored(HANDLER, rows)
     for receipt in receipts:
         if receipt.created:
@@ -103,7 +106,7 @@ def answering(runtime: Runtime, caller: Caller, requests: list[FeedbackRequest])
     return receipts
 
 
-def _new(request: FeedbackRequest) -> NewFeedback:
+def _row(runtime: Runtime, caller: Caller, request: FeedbackRequest) -> _Row:
     value = request.value
     if isinstance(value, int | float):
         if not 0 <= value <= TOP_SCORE:  # no kind allows it, and it may be too large to hash or store
@@ -114,73 +117,81 @@ def _new(request: FeedbackRequest) -> NewFeedback:
         # The time is no part of it: clients stamp each retry anew. None stands where the time of older versions was.
         identity = orjson.dumps([request.kind, value, request.comment, None])
         feedback_id = OWN_ID + hashlib.sha256(identity).hexdigest()[:24]
-    return NewFeedback(request.decision_id, feedback_id, request.kind, value, request.comment, request.occurred_at)
+    return _Row(runtime, caller, request, value, feedback_id)
 
 
 def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt] | LoopwiseError]:
     """Handle a group commit: return the receipts of each job, or its first error, and then store nothing of that job."""
     rewards.hold_gate_shared(connection)
-    rows = [row for job in jobs for row in job]
-    ids = list({row.new.decision_id for row in rows})
-    decisions = store.decisions_of(connection, ids)
-    units.hold(connection, sorted({decision.unit_id for decision in decisions.values()}))
-    stored = store.find_many(connection, ids)
-    batch = _Batch(decisions, stored, _recent(connection, rows, decisions), {}, {})
-    errors = [_first_error(job, batch) for job in jobs]
+    decisions = store.decisions_of(connection, {row.request.decision_id for job in jobs for row in job})
+    named = [_name(job, decisions) for job in jobs]
+    answered = {new.decision for answers in named if not isinstance(answers, LoopwiseError) for new in answers}
+    units.hold(connection, sorted({decisions[key].unit_id for key in answered}))
+    stored = store.find_many(connection, answered)
+    runtime = jobs[0][0].runtime  # of the process, the same in every row
+    windows = {(decisions[key].unit_id, key[0]): _spec(runtime, key[0]).limit_window_s for key in answered}
+    recent = store.recent(connection, windows) if windows else {}
+    batch = _Batch(decisions, stored, recent, {}, {})
+    checked = [
+        answers if isinstance(answers, LoopwiseError) else _check_job(job, answers, batch)
+        for job, answers in zip(jobs, named, strict=True)
+    ]
     inserted = store.insert_new(connection, list(batch.new.values())) if batch.new else {}
     all_stored, fresh = stored | inserted, set(inserted)  # if several jobs have the same answer, the first creates it
     return [
-        error or [_receipt(row, batch, all_stored, fresh) for row in job]
-        for job, error in zip(jobs, errors, strict=True)
+        answers
+        if isinstance(answers, LoopwiseError)
+        else [_receipt(row.runtime, new, all_stored, fresh) for row, new in zip(job, answers, strict=True)]
+        for job, answers in zip(jobs, checked, strict=True)
     ]
 
 
-def _recent(
-    connection: Connection, rows: list[_Row], decisions: Mapping[str, Answered]
-) -> dict[tuple[str, int], Recent]:
-    windows = {}
-    for row in rows:
-        decision = decisions.get(row.new.decision_id)
-        if decision is not None:
-            windows[decision.unit_id, decision.experiment_id] = _spec(row, decision).limit_window_s
-    return store.recent(connection, windows) if windows else {}
+def _name(job: list[_Row], decisions: Mapping[DecisionKey, Answered]) -> list[NewFeedback] | LoopwiseError:
+    """Find the decisions that the answers of a job mean."""
+    having: dict[str, list[int]] = {}
+    for experiment_id, decision_id in decisions:
+        having.setdefault(decision_id, []).append(experiment_id)
+    answers = []
+    for index, (runtime, caller, request, value, feedback_id) in enumerate(job):
+        experiments = having.get(request.decision_id, ())
+        try:
+            decision = find_decision(runtime, caller, request.decision_id, request.experiment, experiments)
+        except LoopwiseError as error:
+            return _within(error, job, index)
+        answers.append(NewFeedback(*decision, feedback_id, request.kind, value, request.comment, request.occurred_at))
+    return answers
 
 
-def _spec(row: _Row, decision: Answered) -> FeedbackSpec:
-    return experiment_of(row.runtime, decision.experiment_id).config.feedback or DEFAULT_LIMITS
+def _within(error: LoopwiseError, job: Sized, index: int) -> LoopwiseError:
+    return error if len(job) == 1 else within(error, f"/feedback/{index}")
 
 
-def _first_error(job: list[_Row], batch: _Batch) -> LoopwiseError | None:
+def _spec(runtime: Runtime, experiment_id: int) -> FeedbackSpec:
+    return experiment_of(runtime, experiment_id).config.feedback or DEFAULT_LIMITS
+
+
+def _check_job(job: list[_Row], answers: list[NewFeedback], batch: _Batch) -> list[NewFeedback] | LoopwiseError:
     """Check a job against the stored and the new rows of this batch. Add its new rows to the batch if all are valid."""
     job_rows: dict[FeedbackKey, NewFeedback] = {}
     added: dict[tuple[str, int], int] = {}
-    for index, row in enumerate(job):
+    for index, (row, new) in enumerate(zip(job, answers, strict=True)):
         try:
-            decision = _checked(row, batch)
-            key = (row.new.decision_id, row.new.feedback_id)
-            before = batch.stored.get(key) or batch.new.get(key) or job_rows.get(key)
+            before = batch.stored.get(new.key) or batch.new.get(new.key) or job_rows.get(new.key)
             if before is not None:
-                _refuse_another(before, row.new)
+                _refuse_another(before, new)
                 continue
-            spec = _spec(row, decision)
-            _check_value(row.new, spec)
-            unit = (decision.unit_id, decision.experiment_id)
+            spec = _spec(row.runtime, new.experiment_id)
+            _check_value(new, spec)
+            unit = (batch.decisions[new.decision].unit_id, new.experiment_id)
             _check_limit(spec, batch.recent[unit], batch.added.get(unit, 0) + added.get(unit, 0))
-            job_rows[key] = row.new
+            job_rows[new.key] = new
             added[unit] = added.get(unit, 0) + 1
         except LoopwiseError as error:
-            return error if len(job) == 1 else within(error, f"/feedback/{index}")
+            return _within(error, job, index)
     batch.new.update(job_rows)
     for unit, count in added.items():
         batch.added[unit] = batch.added.get(unit, 0) + count
-    return None
-
-
-def _checked(row: _Row, batch: _Batch) -> Answered:
-    decision = batch.decisions.get(row.new.decision_id)
-    if decision is None or not row.caller.sees(decision.experiment_id):
-        raise unknown_decision(row.new.decision_id)
-    return decision
+    return answers
 
 
 def _refuse_another(before: StoredFeedback | NewFeedback, new: NewFeedback) -> None:
@@ -228,10 +239,9 @@ def _check_limit(spec: FeedbackSpec, recent: Recent, added: int) -> None:
 
 
 def _receipt(
-    row: _Row, batch: _Batch, stored: Mapping[FeedbackKey, StoredFeedback], fresh: set[FeedbackKey]
+    runtime: Runtime, new: NewFeedback, stored: Mapping[FeedbackKey, StoredFeedback], fresh: set[FeedbackKey]
 ) -> Receipt:
-    key = (row.new.decision_id, row.new.feedback_id)
-    feedback_row = stored[key]
+    feedback_row = stored[new.key]
     answer: FeedbackAnswer = {
         "decision_id": feedback_row.decision_id,
         "feedback_id": feedback_row.feedback_id,
@@ -242,10 +252,9 @@ def _receipt(
         "received_at": iso(feedback_row.received_at),
         "late": feedback_row.late,
     }
-    experiment = experiment_of(row.runtime, batch.decisions[key[0]].experiment_id)
-    created = key in fresh
-    fresh.discard(key)
-    return Receipt(answer, created, experiment.key)
+    created = new.key in fresh
+    fresh.discard(new.key)
+    return Receipt(answer, created, experiment_of(runtime, new.experiment_id).key)
 
 
 HANDLER: Handler[_Row, list[Receipt]] = Handler(_store, keep)

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from app.design.feedback_config import Kind
-from app.foundation.fields import MAX_BATCH, Id, Model, Time
+from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time
+from app.learning.reward_request import EXPERIMENT
 
 AnswerText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -14,6 +15,7 @@ class FeedbackRequest(Model):
     """Report what somebody said of a decision."""
 
     decision_id: Id
+    experiment: Key | None = Field(default=None, description=EXPERIMENT)
     kind: Kind
     value: AnswerText | int | float | None = Field(
         default=None,

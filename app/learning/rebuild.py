@@ -19,10 +19,12 @@ from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
-from app.learning.examples import Configs, examples_of, joined_reward, outcome_of
-from app.learning.store import rebuilds, training
+from app.learning import holding
+from app.learning.examples import Configs, bounds_of, examples_of, joined_reward, outcome_of
+from app.learning.store import held_out, rebuilds, training
+from app.learning.store.held_out import HeldOut, Suspect
 from app.learning.store.training import Generation
-from app.learning.training import CANARIES, canaries, learnable, learner_part, promote
+from app.learning.training import CANARIES, canaries, held_part, learnable, learner_part, promote
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
@@ -147,7 +149,9 @@ def rebuild_lineage(
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
     schema = feedback_schemas.applied_version(connection, experiment_id)
     pinned = rebuilds.pinned(connection, experiment_id, arm)
-    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, pinned)
+    share = bounds_of(connection, experiment_id).unit_share
+    suspects = held_out.suspects(connection, experiment_id, excluded=True)
+    lesson = _Lesson(connection, serving.version_id, experiment_id, schema, pinned, share, suspects)
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))
     report = check_model(plain, policy, shown, trained=bool(lesson.learned))
@@ -159,6 +163,7 @@ def rebuild_lineage(
     version = NewVersion(experiment_id, arm, number, root.id, "rebuild", len(lesson.learned), manifest, checks)
     version_id, sha256 = model_bytes.store(connection, plain, settings.secret_key, version)
     _write_generation(connection, lesson, generation, version_id)
+    held_out.add(connection, experiment_id, arm, lesson.held)
     promote(connection, experiment_id, arm, version_id, revision, report)
     return Rebuilt(number, serving.sha256, sha256, len(lesson.learned), report.ok, report.problems)
 
@@ -172,6 +177,9 @@ class _Lesson:
     experiment_id: int
     feedback_version: int
     pinned: str  # the candidate that a person pinned; "" for none
+    share: float  # the largest of one unit
+    suspects: list[Suspect]  # nothing is learned from their decisions
+    held: list[HeldOut] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)  # number of decisions in each
     learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
     withheld: list[tuple[str, float]] = field(default_factory=list)  # their units refuse learning now
@@ -187,13 +195,16 @@ class _Lesson:
         """
         configs = Configs(self.connection, self.experiment_id)
         kept: deque[Example] = deque(maxlen=MOST_ROWS)
+        self._hold()
+        held = {row.decision_id for row in self.held}
         for decisions in rebuilds.rounds(self.connection, self.version_id):
             lessons = []
             for _, decision in decisions:
                 reward = joined_reward(decision, configs, self.feedback_version)
-                target = self.learned if learnable(decision) else self.withheld
+                learns = learnable(decision) and decision.id not in held
+                target = self.learned if learns else self.withheld
                 target.append((decision.id, reward))
-                if learnable(decision):
+                if learns:
                     lessons.append((decision, reward))
             examples = examples_of(policy, lessons, configs)
             if policy.rebuilds:
@@ -206,6 +217,14 @@ class _Lesson:
             self.rounds = [len(self.learned)]
             plain = learn_from_nothing(policy, list(kept), "", len(self.learned) - len(kept), self.pinned)
         return plain
+
+    def _hold(self) -> None:
+        """Find what is not learned this time: decisions of suspects, and what is more than one unit may teach."""
+        owners = [owner for owner in rebuilds.owners(self.connection, self.version_id) if learnable(owner)]
+        self.held = holding.of_suspects(owners, self.suspects)
+        held = {row.decision_id for row in self.held}
+        others = [owner for owner in owners if owner.id not in held]
+        self.held += holding.too_many(self.connection, None, others, self.share)
 
 
 def _write_generation(connection: Connection, lesson: _Lesson, before: Generation, version_id: int) -> None:
@@ -231,6 +250,7 @@ def _manifest(root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, generati
         "rounds": lesson.rounds,
         "decisions": len(lesson.learned),
         "pinned": lesson.pinned,
+        "held_out": held_part(lesson.held, lesson.share),
         "feedback_version": lesson.feedback_version,
         "encoding_version": ENCODING_VERSION,
         "policy": policy_to_json(policy),

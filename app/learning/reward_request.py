@@ -4,6 +4,7 @@ from pydantic import Field
 
 from app.foundation.fields import MAX_BATCH, Id, Key, Model, Time
 
+EXPERIMENT = "The decision's experiment. A key that may use several needs it if several have that id."
 LARGEST_VALUE = 1e12  # sums of squares keep enough digits up to there, and cannot overflow
 
 
@@ -11,6 +12,7 @@ class RewardRequest(Model):
     """Report what a decision was worth."""
 
     decision_id: Id
+    experiment: Key | None = Field(default=None, description=EXPERIMENT)
     value: float = Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)
     reward_id: Id | None = Field(
         default=None,

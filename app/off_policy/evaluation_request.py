@@ -1,5 +1,7 @@
 """Defines requests of analysts: candidate policies, and how to evaluate them on the log."""
 
+from typing import Literal
+
 from pydantic import Field, JsonValue
 
 from app.design.experiment_config import ExperimentConfig
@@ -39,6 +41,9 @@ class EvaluationRequest(Model):
     until: Time | None = Field(default=None, description="Only decisions before this time.")
     max_decisions: int = Field(default=100_000, ge=100, le=1_000_000, description="The newest so many are used.")
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    held_out: Literal["with", "without"] = Field(
+        default="with", description="Whether decisions that are held out of rounds for suspects are used."
+    )
 
 
 def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:

@@ -110,7 +110,7 @@ def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: f
     if spec.policy is None or spec.features_off:
         raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
     config = ExperimentConfig.model_validate(experiment.config)
-    arms = [{"key": arm.key, "share": arm.share * (1 - share), "policy": arm.policy} for arm in config.arms]
+    arms = [arm.model_dump(mode="json") | {"share": arm.share * (1 - share)} for arm in config.arms]
     arms.append({"key": candidate, "share": share, "policy": spec.policy})
     return experiments_service.change(engine, settings, key, {"arms": arms}, actor)
 
@@ -207,6 +207,8 @@ def _compute(
     config = ExperimentConfig.model_validate(experiment.config)
     policies = Policies(connection, settings, experiment, config)
     progress(0.01)
+    if request.held_out == "without":
+        store.leave_out_held(connection)
     rows = list(store.log_rows(connection, experiment.id, request.max_decisions, request.since, request.until))
     if len(rows) < MIN_ROWS:
         raise DataError(

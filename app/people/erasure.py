@@ -120,13 +120,13 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
             return  # another process did it in the meantime
         for experiment_id in store.experiments_of(connection, erasure.unit_id):
             training.lock_every_lineage(connection, experiment_id)
-        decisions = store.decision_ids(connection, erasure.unit_id)
+        decisions = store.decisions_of(connection, erasure.unit_id)
         learned = store.learned_from(connection, decisions)
         lessons = store.forget_lessons(connection, decisions)
         relearned = _relearn(connection, settings, learned)
         # Locked only now, and briefly, because writers of the unit's rows wait. Decisions in the meantime were never learned.
         store.hold_writers(connection, erasure.unit_id)
-        decisions = store.decision_ids(connection, erasure.unit_id)
+        decisions = store.decisions_of(connection, erasure.unit_id)
         counts = store.decisions_by_arm(connection, decisions)
         removed = store.remove(connection, erasure.unit_id, decisions)
         removed["training_ledger"] += lessons

@@ -11,14 +11,15 @@ from app.off_policy import evaluations
 from app.off_policy.documents import EvaluationAnswer
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
-from app.reporting import activity, health_checks, results
+from app.reporting import activity, frozen, health_checks, results
 from app.reporting.documents.activity import Activity
 from app.reporting.documents.health import StoredHealth
-from app.reporting.documents.results import Results
+from app.reporting.documents.results import HeldOut, Results
 from app.reporting.documents.whom import WhomReport
 from app.reporting.results import Look
 from app.reporting.whom import report as whom
 
+FRESH_S = 60.0
 NOTES = 200  # the newest notes; a report holds at most so many
 
 
@@ -43,16 +44,29 @@ class Whole(NamedTuple):
     notes: list[trail.Line]  # newest first
 
 
-def get(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Findings:
-    """The newest findings.
+def get(
+    engine: Engine,
+    key: str,
+    *,
+    method: str = "sequential",
+    segment: str | None = None,
+    live: bool = False,
+    held_out: HeldOut = "with",
+) -> Findings:
+    """The newest findings; while an arm is shipped, those at which it was shipped.
 
+    :param live: the newest in any case.
+    :param held_out: results without the decisions that are held out for suspects are computed now if they are old.
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-    overall = results.newest(engine, key, method=method)
-    split = results.newest(engine, key, method=method, segment=segment) if segment is not None else None
+    source = results.newest if live or frozen.get(engine, key) is None else frozen.get
+    overall = source(engine, key, method=method)
+    if held_out == "without":
+        overall = results.get(engine, key, method=method, max_age_s=FRESH_S, held_out=held_out)
+    split = source(engine, key, method=method, segment=segment) if segment is not None else None
     return Findings(experiment, overall, split, results.history(engine, key), health_checks.stored(engine, key))
 
 

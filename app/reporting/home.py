@@ -18,7 +18,7 @@ from app.reporting.documents.results import ResultsSummary
 
 STALE_S = 300.0  # when outcomes are overdue for longer than this, the worker is stopped or behind
 SORTS = ("newest", "name", "decisions", "lift", "problems")
-STATUSES = ("draft", "running", "paused", "concluded")
+STATUSES = ("draft", "running", "ramping", "shipped", "paused", "concluded")
 
 
 class Badge(NamedTuple):

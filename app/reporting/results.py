@@ -24,7 +24,7 @@ from app.foundation.times import iso
 from app.guardian import guardrails
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
-from app.reporting.comparison import decision_rule, rule_changes, sample_ratio
+from app.reporting.comparison import assumptions, decision_rule, rule_changes, sample_ratio
 from app.reporting.comparison import result_lines as lines
 from app.reporting.comparison import stretches as shares
 from app.reporting.comparison.computation import Computation
@@ -32,36 +32,20 @@ from app.reporting.comparison.daily import daily_effects
 from app.reporting.comparison.metric_results import metric_results
 from app.reporting.documents.results import (
     ComparisonLine,
+    HeldOut,
     Results,
     ResultsWindow,
     StoredResults,
 )
 from app.reporting.store import excluded_units, reports, results
-from bandits.policy import BanditPolicy, parse_policy
-from experiments.arms.arm_sequence import MIN_SEQUENCE_EVENTS, MIN_SEQUENCE_UNITS
 
 KIND = "results"
+KINDS: dict[HeldOut, str] = {"with": KIND, "without": f"{KIND}/without"}  # each has looks of its own
 METHODS = ("sequential", "fixed", "bayes")
 SMALL = 200_000  # decisions that can be summed while somebody waits
 DAILY_EVERY_S = 3600.0
 MOST_LOOKS = 200  # in a chart over time
 _LINES = TypeAdapter(list[ComparisonLine])
-ASSUMPTIONS = (
-    "Units were assigned to arms at random by a keyed hash; units, not decisions, are the independent observations.",
-    "A unit's outcome does not depend on the arms of other units. A learning arm breaks this in a small way: its units "
-    "share a model. The comparison is of the whole way of deciding, learning included.",
-    "Only decisions whose reward window closed count; a decision without a reward in time has the declared default. A "
-    "metric with a window of its own counts a decision when that window is over.",
-    "Arms are compared within stretches of constant shares, and the stretches are weighted by their units. A unit counts in "
-    "the arm where it was first seen; a unit that a change of shares moves to another arm is left out.",
-    "The always-valid interval and p-value hold at every look together: asymptotically, from "
-    f"{MIN_SEQUENCE_UNITS:.0f} effective units and {MIN_SEQUENCE_EVENTS:.0f} effective events per arm. The fixed interval and "
-    "p-value hold for one look chosen beforehand.",
-)
-THIS_RUN = (
-    "A learning arm's figures are about this run: how this model, which learned from these units, did. Another run would learn "
-    "from other units and end elsewhere; these intervals do not contain that spread."
-)
 
 
 class Look(NamedTuple):
@@ -92,20 +76,22 @@ def get(
     method: str = "sequential",
     segment: str | None = None,
     max_age_s: float | None = None,
+    held_out: HeldOut = "with",
 ) -> Results:
     """The newest results, with their age; computed now when there are none yet.
 
     :param max_age_s: compute results now when the stored ones are older. Only on logs of up to ``SMALL`` decisions;
         the worker alone computes longer logs.
+    :param held_out: whether decisions count that are held out of rounds for suspects.
     :raises NotFound: no such experiment.
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
-    report = _newest(engine, key, method, segment)
+    report = _newest(engine, key, method, segment, held_out)
     if report is None or _too_old(report, max_age_s):
-        compute(engine, key, segment)
-        report = _newest(engine, key, method, segment)
+        compute(engine, key, segment, held_out)
+        report = _newest(engine, key, method, segment, held_out)
         assert report is not None
-    return _served(report, method)
+    return served(report, method)
 
 
 def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str | None = None) -> Results | None:
@@ -115,26 +101,26 @@ def newest(engine: Engine, key: str, *, method: str = "sequential", segment: str
     :raises Unprocessable: unknown method, or a segment that was not declared.
     """
     report = _newest(engine, key, method, segment)
-    return None if report is None else _served(report, method)
+    return None if report is None else served(report, method)
 
 
-def _newest(engine: Engine, key: str, method: str, segment: str | None) -> Report | None:
-    if method not in METHODS:
-        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
+def _newest(engine: Engine, key: str, method: str, segment: str | None, held_out: HeldOut = "with") -> Report | None:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        check_segment(experiment, segment)
-        return _last(connection, experiment.id, segment)
+        check(experiment, method, segment)
+        return last(connection, experiment.id, segment, KINDS[held_out])
 
 
-def _last(connection: Connection, experiment_id: int, segment: str | None) -> Report | None:
-    newest = reports.newest(connection, experiment_id, KIND, segment)
+def last(connection: Connection, experiment_id: int, segment: str | None, kind: str = KIND) -> Report | None:
+    """The newest stored results, or those of another kind with their shape."""
+    newest = reports.newest(connection, experiment_id, kind, segment)
     if newest is None:
         return None
     return Report(StoredResults.model_validate(newest.body), newest.computed_at, newest.seconds)
 
 
-def _served(report: Report, method: str) -> Results:
+def served(report: Report, method: str) -> Results:
+    """Stored results as they are answered."""
     for metric in report.results.metrics:
         for line in metric.comparisons:
             line.headline = lines.headline(line, method)
@@ -156,24 +142,31 @@ def _too_old(report: Report, max_age_s: float | None) -> bool:
     return max_age_s is not None and report.age_s > max_age_s and report.results.window.decisions <= SMALL
 
 
-def compute(engine: Engine, key: str, segment: str | None = None) -> None:
+def compute(engine: Engine, key: str, segment: str | None = None, held_out: HeldOut = "with") -> None:
     """Compute and store the results of an experiment.
 
     :param segment: a declared context field to split by.
+    :param held_out: whether decisions count that are held out of rounds for suspects.
     """
     began = time.monotonic()
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         check_segment(experiment, segment)
-        before = _last(connection, experiment.id, segment)
+        before = last(connection, experiment.id, segment, KINDS[held_out])
+        apart = results.held_for_suspects(connection, experiment.id)
+        if held_out == "without":
+            results.leave_out_held(connection)
         computed = _compute(connection, experiment, segment, before.results if before else None)
-        reports.thin(connection, experiment.id, KIND, segment)
+        computed = computed.model_copy(update={"held_out": held_out, "held_out_decisions": apart})
+        reports.thin(connection, experiment.id, KINDS[held_out], segment)
         seconds = time.monotonic() - began
-        reports.add(connection, experiment.id, KIND, segment, computed.as_json(), seconds)
-        if computed.decision is not None:
+        reports.add(connection, experiment.id, KINDS[held_out], segment, computed.as_json(), seconds)
+        if computed.decision is not None and held_out == "with":
             summary = lines.summary(computed, computed.decision)
             latest.put(connection, experiment.id, KIND, summary.as_json(), None, seconds)
-    if computed.decision is not None:  # in a transaction of its own: it takes the lock of all changes
+    if (
+        computed.decision is not None and held_out == "with"
+    ):  # in a transaction of its own: it takes the lock of all changes
         believable = not computed.sample_ratio.alert
         guardrails.settle(engine, key, decision_rule.crossings(computed), believable=believable)
 
@@ -197,6 +190,13 @@ def history(engine: Engine, key: str, most: int = MOST_LOOKS) -> list[Look]:
     with transaction(engine) as connection:
         looks = reports.looks(connection, stored_experiment(connection, key).id, KIND, most)
     return [Look(look.computed_at, look.metric, look.name, _LINES.validate_python(look.comparisons)) for look in looks]
+
+
+def check(experiment: StoredExperiment, method: str, segment: str | None) -> None:
+    """Refuse a method that does not exist, or a segment that was not declared."""
+    if method not in METHODS:
+        raise invalid((FieldError("/method", "not_a_choice", {"expected": [*METHODS]}),))
+    check_segment(experiment, segment)
 
 
 def check_segment(experiment: StoredExperiment, segment: str | None) -> None:
@@ -235,7 +235,7 @@ def _compute(
         feedback_version=computation.feedback_version,
         sample_ratio=ratio,
         metrics=metrics,
-        assumptions=_assumptions(config),
+        assumptions=assumptions.of(config),
         stretches=shares.described(connection, experiment.id, stretches),
         moved_units=shares.moved(connection) if len(stretches) > 1 else None,
         excluded_units=excluded_units.count(connection, experiment.id),
@@ -274,11 +274,6 @@ def _prepared(
     seen = results.overview(connection, experiment.id, until)
     schema = feedback_schemas.applied_version(connection, experiment.id)
     return Computation(connection, experiment.id, config, segment, until, as_of, seen, stretches, schema)
-
-
-def _assumptions(config: ExperimentConfig) -> list[str]:
-    learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
-    return [*ASSUMPTIONS, *([THIS_RUN] if learns else [])]
 
 
 def _plain(moment: datetime | None) -> str | None:

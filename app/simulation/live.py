@@ -134,7 +134,7 @@ class _LiveRun:
         chances = np.array([self.course.world.lost.exposures.get(name, 0.0) for name in self.course.arms])
         kept = np.flatnonzero(self.random.random(len(arm)) >= chances[arm])
         for position in kept.tolist():
-            rewards.activate(self.stack.runtime, self.caller, ids[position])
+            rewards.activate(self.stack.runtime, self.caller, ids[position], self.key)
         return kept
 
     def _values(self, index: IntArray, arm: IntArray, ids: list[str]) -> _Reported:

@@ -100,8 +100,8 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        row = None if "\0" in decision_id else decisions.find(connection, decision_id)
-        if row is None or row.experiment_id != experiment.id:
+        row = None if "\0" in decision_id else decisions.find(connection, (experiment.id, decision_id))
+        if row is None:
             message = f"Experiment {key!r} has no decision {decision_id!r}, or it was erased with its unit."
             raise NotFound("unknown_decision", message)
         configs = Configs(connection, experiment.id)
@@ -190,13 +190,13 @@ def _predictor(
 
 
 def _rewards(connection: Connection, experiment: StoredExperiment, row: StoredDecision, configs: Configs) -> Rewards:
-    events = store.events(connection, row.id, EVENTS + 1)
+    events = store.events(connection, *row.key, EVENTS + 1)
     serving = {lineage.arm: lineage for lineage in models.serving(connection, experiment_id=experiment.id)}.get(row.arm)
     learned = store.learned(connection, experiment.id, row.arm, row.id)
     serves_it = None
     if learned is not None and serving is not None:
         serves_it = store.descends(connection, serving.version_id, learned.version_id)
-    feedback_rows = feedback.of_decision(connection, row.id, EVENTS + 1)
+    feedback_rows = feedback.of_decision(connection, row.key, EVENTS + 1)
     settled = store.settled(connection, experiment.id, row.id)
     so_far = None
     if len(events) <= EVENTS and len(feedback_rows) <= EVENTS:

@@ -23,7 +23,7 @@ from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
 from app.notices.api import notices
 from app.people.api import people
-from app.reporting.api import results
+from app.promotion.api import promotion
 from app.web import headers
 from app.web import pages as views
 from app.web.api import documentation as pages
@@ -93,7 +93,7 @@ def _install(app: Any, settings: Settings) -> None:
     for blueprint in (
         rewards.blueprint,  # deciding adds its routes to the same blueprint
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
-        results.blueprint,
+        promotion.blueprint,  # the analysts' routes, and those of promotion
         personalizer.blueprint,
         people.blueprint,
         events.blueprint,

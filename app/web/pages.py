@@ -14,11 +14,12 @@ from app.foundation.fields import JsonObject
 from app.foundation.pages import format
 from app.foundation.running import disk
 from app.foundation.serving import process
-from app.guardian.pages import guardian
+from app.guardian.pages import guardian, quarantine
 from app.messaging.pages import deliveries, triggers
 from app.notices.pages import notices
 from app.off_policy.pages import cap_question, off_policy
 from app.people.pages import people
+from app.promotion.pages import promotion
 from app.reporting.pages import (
     excluded_units,
     exports,
@@ -51,6 +52,8 @@ PAGES = (
     private_reports,
     policy,
     guardian,
+    quarantine,
+    promotion,
     decisions,
     integration,
     exports,

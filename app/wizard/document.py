@@ -10,6 +10,7 @@ from app.design.experiment_config import OPTIONAL_PARTS, FallbackSpec
 from app.design.feedback_config import DEFAULT_LIMITS
 from app.design.pages.definition_fields import POLICY, policy_of
 from app.design.people_config import PURPOSES
+from app.design.safety_config import DEFAULT_SAFETY
 from app.foundation.fields import JsonObject
 from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
 from app.wizard import form
@@ -33,6 +34,7 @@ _SILENT: Final[dict[str, Document]] = {  # parts of a definition that have no ef
     "fatigue": {"caps": [], "quiet_hours": None, "min_distance_s": None},
     "consent": dict.fromkeys(PURPOSES, "unless_denied"),
     "feedback": DEFAULT_LIMITS.model_dump(),
+    "safety": DEFAULT_SAFETY.model_dump(),
 }
 
 
@@ -47,6 +49,7 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
     document |= _actions(tree, findings) | _arms(tree, findings)
     document["reward"] = form.FORMS["reward"].fields["reward"].read(tree, "reward", "/reward", findings)
     document["feedback"] = _feedback(tree["feedback"], findings)
+    document["safety"] = _safety(tree["safety"], findings)
     document |= _people(tree, findings)
     document["metrics"] = [_metric(row, f"/metrics/{index}", findings) for index, row in enumerate(tree["metrics"])]
     document["segments"] = list(dict.fromkeys(listed_names(tree["segments"])))
@@ -221,6 +224,12 @@ def _feedback(typed: Typed, findings: Findings) -> Document | None:
     result["reasons"] = _reasons(typed["reasons"], result["reasons"], findings)
     result = {name: value for name, value in result.items() if name != "reasons" or value}
     return result if result.keys() - _LIMITS.keys() or _LIMITS | result != _LIMITS else None
+
+
+def _safety(typed: Typed, findings: Findings) -> Document | None:
+    """What is done about data that cannot be trusted; null if all is as by default."""
+    result: Document = form.SAFETY.values(typed, "/safety", findings)
+    return None if DEFAULT_SAFETY.model_dump() == DEFAULT_SAFETY.model_dump() | result else result
 
 
 def _reasons(rows: list[Typed], values: list[Document], findings: Findings) -> dict[str, float]:

@@ -81,6 +81,14 @@ FEEDBACK = Part(
         "limit_window_s": Duration("1", unit="hours"),
     }
 )
+SAFETY = Part(
+    {
+        "unit_share": percent("5", needed=True),
+        "reward_limit": Number(whole=True),
+        "reward_limit_window_s": Duration("1", unit="hours"),
+        "quarantine": Flag("yes"),
+    }
+)
 FATIGUE = Part(
     {
         "caps": Rows(CAP),
@@ -158,7 +166,7 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
             "arms:holdout_share": percent(needed=True),
         },
     ),
-    "reward": ("Reward", {"reward": REWARD, "reward:example": Text("1"), "feedback": FEEDBACK}),
+    "reward": ("Reward", {"reward": REWARD, "reward:example": Text("1"), "feedback": FEEDBACK, "safety": SAFETY}),
     "people": (
         "People",
         {

@@ -104,14 +104,6 @@ def part_weights(noise: FloatArray, part: IntArray) -> FloatArray:
     return weights
 
 
-def stable_weights(probabilities: FloatArray) -> FloatArray:
-    """StableVar: h = sqrt(e), any shape. Keeps the variance of h G steady as probabilities shrink.
-
-    Only for logs whose probabilities do not follow a context; `part_weights` holds on every log.
-    """
-    return np.sqrt(probabilities)
-
-
 def two_point_weights(probabilities: FloatArray, floor_decay: float) -> FloatArray:
     """Two-point allocation (Hadad et al. 2021, section 2.3): h = sqrt(g e), shape (T, K).
 

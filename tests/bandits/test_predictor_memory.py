@@ -39,6 +39,7 @@ print(json.dumps({"held": held, "counted": counted, "later": resident() - before
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     "policy",

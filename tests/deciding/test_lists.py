@@ -83,7 +83,8 @@ def test_an_unanswered_list_counts_as_a_whole_once_its_caller_retries(
 ) -> None:
     first = ask(client, decision_id="silent")
     with engine_of(database_url) as engine, transaction(engine) as connection:
-        decisions.mark_unanswered(connection, [position["decision_id"] for position in first["positions"]])
+        ((shelf,),) = query(database_url, "SELECT id FROM experiments WHERE key = 'shelf'")
+        decisions.mark_unanswered(connection, [(shelf, position["decision_id"]) for position in first["positions"]])
     waiting = "SELECT count(*) FROM awaiting_outcome WHERE decision_id LIKE 'silent%%'"
     assert {row[6] for row in query(database_url, STORED, "silent%")} == {"unanswered"}
     assert query(database_url, waiting) == [(0,)]
@@ -179,12 +180,13 @@ def test_a_list_is_refused_if_another_decision_has_the_id_of_a_later_position(
     client: Client, key: str, database_url: str
 ) -> None:
     client.make("governed-shelf", consent={})
-    client.decide("shelf", decision_id="old")
+    for experiment in ("shelf", "governed-shelf"):
+        assert client.decide(experiment, decision_id="old").status == 201
     query(database_url, "UPDATE decisions SET id = 'older#2' WHERE id = 'old'")
     for experiment in ("shelf", "governed-shelf"):
         answer = client.decide(experiment, slots=3, decision_id="older")
         assert answer.status == 409 and "older#2" in answer.body["detail"]
-    assert [row[0] for row in query(database_url, STORED, "older%")] == ["older#2"]
+    assert [row[0] for row in query(database_url, STORED, "older%")] == ["older#2"] * 2
 
 
 def test_lists_of_units_that_denied_something_are_whole_and_can_be_retried(

@@ -159,4 +159,24 @@ def test_every_part_of_a_definition_can_be_changed() -> None:
     from app.design.api.experiments import Patch
     from app.design.experiment_config import ExperimentConfig
 
-    assert set(Patch.model_fields) == set(ExperimentConfig.model_fields)
+    platforms_own = {"shipped", "ramp"}
+    assert set(Patch.model_fields) - {"version"} == set(ExperimentConfig.model_fields) - platforms_own
+
+
+def test_a_change_that_began_from_an_older_version_overwrites_nothing(client: Client) -> None:
+    client.make("raced")
+    path = "/v1/experiments/raced"
+    seen = client.get(path)
+    assert seen.headers["ETag"] == f'"{seen.body["config_version"]}"'
+    faster = client.patch(path, {"name": "faster", "version": seen.body["config_version"]})
+    assert (faster.status, faster.headers["ETag"]) == (200, f'"{seen.body["config_version"] + 1}"')
+    for slower in (
+        client.patch(path, {"name": "slower", "version": seen.body["config_version"]}),
+        client.call("PATCH", path, {"name": "slower"}, **{"If-Match": seen.headers["ETag"]}),
+        client.call("PATCH", path, {"name": "slower"}, **{"If-Match": '"something else"'}),
+    ):
+        assert (slower.status, slower.body["code"]) == (409, "experiment_changed")
+    assert client.get(path).body["name"] == "faster"
+    for tag in ("*", None):
+        newest = tag or client.get(path).headers["ETag"]
+        assert client.call("PATCH", path, {"name": f"with {newest}"}, **{"If-Match": newest}).status == 200

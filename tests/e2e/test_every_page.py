@@ -23,6 +23,8 @@ PAGES = (
     f"{ONE}/feedback",
     f"{ONE}/off-policy",
     f"{ONE}/policy",
+    f"{ONE}/health",
+    f"{ONE}/quarantine",
     f"{ONE}/decisions",
     f"{ONE}/replay?id={{decision}}",
     f"{ONE}/log",

@@ -96,6 +96,7 @@ def test_nothing_is_noticed_where_nothing_fell(world: str) -> None:
         assert seen.level is not None and seen.level.low < seen.level.mean
 
 
+@pytest.mark.slow
 def test_the_mean_time_between_false_alarms_is_at_least_the_threshold() -> None:
     """At the boundary, a mean exactly at the level that is bet on: the average time to a small threshold is above it."""
     rng, threshold, times = np.random.default_rng(6), 200.0, []

@@ -15,9 +15,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from app.foundation import group_commit
 from app.foundation.errors import TooManyRequests, Unavailable, Unprocessable
 from app.foundation.group_commit import GroupCommit
-from app.foundation.running.jobs import Handler
+from app.foundation.running.jobs import Handler, Job
 from app.web.front.waiting import Waiting
 from tests.service import Loop, bandit, query, runtime_of, settings, wait_for
 
@@ -203,7 +204,7 @@ def test_a_decision_that_was_learned_from_is_never_marked_unanswered(hasty: Loop
         database_url, "SELECT decision_id FROM training_ledger WHERE experiment_id = %s LIMIT 1", experiment_id
     )
     with hasty.runtime.engine.begin() as connection:
-        decisions.mark_unanswered(connection, [decision_id])
+        decisions.mark_unanswered(connection, [(experiment_id, decision_id)])
     assert query(database_url, "SELECT state FROM decisions WHERE id = %s", decision_id) == [("active",)]
     assert hasty.audit("learned-first").ok
 
@@ -220,7 +221,7 @@ def test_a_round_and_a_mark_at_once_agree_about_a_decision(hasty: Loop, database
         def mark(decision_id: str, together: threading.Barrier = together) -> None:
             together.wait()
             with hasty.runtime.engine.begin() as connection:
-                decisions.mark_unanswered(connection, [decision_id])
+                decisions.mark_unanswered(connection, [(experiment_id, decision_id)])
 
         def learn(together: threading.Barrier = together) -> None:
             together.wait()
@@ -291,13 +292,13 @@ def test_a_mark_that_comes_after_the_caller_got_its_answer_changes_nothing(loop:
     from app.deciding.store import decisions
     from app.foundation.store.engine import transaction
 
-    loop.make("late-mark")
+    made = loop.make("late-mark")
     body = {"decision_id": "late-mark-1"}
     first = loop.decide("late-mark", [body])
     assert loop.decide("late-mark", [body]) == first  # the retry, answered elsewhere
     loop.decide("late-mark", [{"decision_id": "late-mark-2"}])
     with transaction(loop.runtime.engine) as connection:
-        decisions.mark_unanswered(connection, ["late-mark-1", "late-mark-2"])
+        decisions.mark_unanswered(connection, [(made, "late-mark-1"), (made, "late-mark-2")])
     states = query(loop.database_url, "SELECT state FROM decisions WHERE id LIKE 'late-mark-%%' ORDER BY id")
     assert states == [("active",), ("unanswered",)]
 
@@ -351,3 +352,35 @@ def test_a_call_that_the_writer_refuses_is_told_at_once(database_url: str) -> No
 
         with pytest.raises(TooManyRequests):
             on_a_loop(call)
+
+
+def test_the_oldest_job_that_is_being_written_decides_whether_a_new_one_is_taken(loop: Loop) -> None:
+    patient = settings(loop.database_url, LOOPWISE_DECIDE_DEADLINE_S="50")  # refuses when a job has waited for 20 s
+    commit = GroupCommit(loop.runtime.engine, loop.runtime.log_writer._autocommit, patient, lambda _: None)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def store(_: Any, jobs: list[list[str]]) -> list[Any]:
+        begun.set()
+        assert go_on.wait(20)
+        return [list(job) for job in jobs]
+
+    handler: Handler[str, Any] = Handler(store, lambda *_: None)
+
+    def enqueued(came_s: float) -> Any:
+        waiter = threading.Lock()
+        waiter.acquire()
+        job = Job(handler, ["x"], group_commit._THREADS, waiter)
+        job.came_at += came_s
+        commit.enqueue([job])
+        return job
+
+    early, late = enqueued(-15.0), enqueued(0.0)
+    commit.start()
+    assert begun.wait(20)  # both are being written; nobody waits behind them
+    refused, taken = enqueued(+10.0), enqueued(+1.0)
+    assert isinstance(refused.error, Unavailable) and taken.error is None
+    go_on.set()
+    for job in (early, late, taken):
+        assert job.waiter.acquire(timeout=20) and job.error is None
+    assert enqueued(+10.0).error is None
+    commit.stop()

@@ -2,19 +2,22 @@
 
 from typing import Any
 
+import psycopg2
 import pytest
 from alembic import op
+from sqlalchemy import text
 
+from app.foundation.store import old_keys
 from app.foundation.store.migrate import upgrade
-from benchmarks.migration import BEFORE, fill, waits_during
-from tests.service import query
+from benchmarks.migration import BEFORE, DECISION, fill, waits_during
+from tests.service import engine_of, query
 
 ROWS = 20_000
 KEY = """
     SELECT string_agg(a.attname, ', ' ORDER BY k.place) FROM pg_constraint c
     CROSS JOIN unnest(c.conkey) WITH ORDINALITY AS k (number, place)
     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number
-    WHERE c.conrelid = 'training_ledger'::regclass AND c.contype = 'p'
+    WHERE c.conrelid = %s::regclass AND c.contype = 'p'
 """
 INDEXES = """
     SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -23,6 +26,7 @@ INDEXES = """
 EXPECTED = [
     ("decisions_contacts", True),
     ("decisions_experiment_time", True),
+    ("decisions_old_key", True),
     ("decisions_pkey", True),
     ("decisions_unit", True),
     ("training_ledger_pkey", True),
@@ -36,7 +40,39 @@ def test_decisions_go_on_while_a_filled_log_is_upgraded(empty_database_url: str)
     assert waits.decisions > 10
     assert query(empty_database_url, "SELECT count(*) FROM decisions") == [(ROWS + waits.decisions,)]
     assert query(empty_database_url, INDEXES) == EXPECTED
-    assert query(empty_database_url, KEY) == [("experiment_id, arm, generation, decision_id",)]
+    assert query(empty_database_url, KEY, "training_ledger") == [("experiment_id, arm, generation, decision_id",)]
+    assert query(empty_database_url, KEY, "decisions") == [("id, experiment_id",)]
+
+
+SAME_ID = DECISION.format(id="%s", number="1").replace(" 1, 1,", " 2, 1,")
+
+
+def test_ids_are_unique_per_experiment_once_the_programs_of_before_are_gone(empty_database_url: str) -> None:
+    """For an hour after the upgrade an id stays unique over all experiments: those programs join by it alone."""
+    fill(empty_database_url, 100)
+    upgrade(empty_database_url)
+    same_id = f"{SAME_ID} ON CONFLICT (id) DO NOTHING"  # as those programs say it
+    query(empty_database_url, same_id, "d-1")
+    assert query(empty_database_url, "SELECT experiment_id FROM decisions WHERE id = 'd-1'") == [(1,)]
+    with engine_of(empty_database_url) as engine:
+        assert old_keys.drop_due(engine) == []
+        query(empty_database_url, "COMMENT ON INDEX decisions_old_key IS '2020-01-01 00:00+00'")
+        with engine.begin() as reader:  # a report that takes long
+            reader.execute(text("SELECT 1 FROM decisions LIMIT 1"))
+            assert old_keys.drop_due(engine) == []
+        assert old_keys.drop_due(engine) == ["decisions_old_key"]
+        assert old_keys.drop_due(engine) == []
+    query(empty_database_url, SAME_ID, "d-1")
+    assert query(empty_database_url, "SELECT experiment_id FROM decisions WHERE id = 'd-1' ORDER BY 1") == [(1,), (2,)]
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        query(empty_database_url, SAME_ID, "d-1")
+
+
+def test_every_row_that_belongs_to_a_decision_has_a_key_with_its_experiment(database_url: str) -> None:
+    for table in ("decisions", "rewards", "feedback", "awaiting_outcome", "outcomes", "training_ledger"):
+        ((key,),) = query(database_url, KEY, table)
+        assert "experiment_id" in key.split(", "), table
+    assert query(database_url, "SELECT count(*) FROM pg_class WHERE relname LIKE '%old_key'") == [(0,)]
 
 
 def test_an_upgrade_that_was_killed_begins_again(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

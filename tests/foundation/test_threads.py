@@ -69,6 +69,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "says"), [("die", "thread victim is dead"), ("hang", "thread victim has not finished")]
 )

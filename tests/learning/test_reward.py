@@ -157,3 +157,21 @@ def test_an_event_that_many_clients_report_concurrently_is_stored_once(
         answers = list(pool.map(lambda _: client.reward(decision_id, 1, reward_id="raced"), range(32)))
     assert sorted(answer.status for answer in answers) == [200] * 31 + [201]
     assert len({answer.raw for answer in answers}) == 1
+
+
+def test_a_unit_with_too_many_rewards_gets_429_with_the_time_to_wait(client: Client, database_url: str) -> None:
+    client.make("limited", safety={"reward_limit": 3, "reward_limit_window_s": 900.0})
+    ids = [client.decide("limited", "keen").body["decision_id"] for _ in range(4)]
+    assert client.reward_many(dict.fromkeys(ids[:3], 1.0)).status == 201
+    answer = client.reward(ids[3], 1.0)
+    assert (answer.status, answer.body["code"]) == (429, "reward_limit")
+    assert 800 <= int(answer.headers["Retry-After"]) <= 900
+    assert client.reward(ids[0], 1.0).status == 200, "a retry is no new reward"
+    other = client.decide("limited", "another").body["decision_id"]
+    assert client.reward(other, 1.0).status == 201
+    batch = [{"decision_id": other, "value": float(n % 2), "reward_id": f"r{n}"} for n in range(4)]
+    assert client.post("/v1/rewards/batch", {"rewards": batch}).status == 429
+    assert query(database_url, "SELECT count(*) FROM rewards WHERE decision_id = %s", other) == [(1,)]
+    shift = "UPDATE rewards SET received_at = received_at - interval '16 minutes' WHERE decision_id = %s"
+    query(database_url, shift, ids[0])
+    assert client.reward(ids[3], 1.0).status == 201

@@ -235,3 +235,19 @@ def test_a_stream_ends_by_itself_and_a_server_with_listeners_stops(database_url:
             assert web.process is not None
             web.process.terminate()
             web.process.wait(30)
+
+
+def test_messages_of_two_experiments_may_have_the_same_id(client: Client, web: Web, database_url: str) -> None:
+    client.make("twin")
+    for experiment in ("tips", "twin"):
+        _hold(database_url, "twins", "held-by-both", experiment=experiment)
+    assert _pending(client, "twins") == ["held-by-both", "held-by-both"]
+    ambiguous = client.post("/v1/messages/held-by-both/received")
+    assert (ambiguous.status, ambiguous.body["code"]) == (409, "decision_id_ambiguous")
+    key = make_key(database_url, "decide", "reward", experiment="twin")
+    assert web.client(key).post("/v1/messages/held-by-both/received").body["received"] is True
+    assert web.client(key).post("/v1/messages/held-by-both/received").body["received"] is False
+    assert web.client(key).post("/v1/messages/held-by-both/received?experiment=tips").body["code"] == "unknown_delivery"
+    assert _pending(client, "twins") == ["held-by-both"]
+    assert client.post("/v1/messages/held-by-both/received?experiment=tips").body["received"] is True
+    assert _pending(client, "twins") == []

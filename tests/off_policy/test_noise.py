@@ -18,6 +18,7 @@ def test_on_noise_few_logs_have_a_winner_and_what_runs_is_worth_what_it_is(rows_
     assert found.always >= 0.97
 
 
+@pytest.mark.slow
 def test_scored_on_what_it_learned_noise_would_look_like_skill() -> None:
     found = said(40, in_sample=True)
     assert found.mean > 0.52 and found.covered < 0.85 and found.promoted > 0.05

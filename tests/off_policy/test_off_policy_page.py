@@ -26,7 +26,7 @@ LEARNS: dict[str, Any] = {
 def experiment(database_url: str) -> None:
     with runtime_of(database_url) as runtime:
         loop = Loop(runtime, database_url)
-        arms = [one | {"share": 0.5} for one in bandit("softmax", lambda_=3)]
+        arms = [one | {"share": 0.5, "fallback": {"margin": 0.2}} for one in bandit("softmax", lambda_=3)]
         arms.append({"key": "even", "share": 0.5, "policy": {"type": "uniform"}})
         made = loop.make("offline", arms=arms, control_arm="even")
         loop.make("young")
@@ -168,6 +168,7 @@ def test_a_candidate_becomes_an_arm_with_a_share(editor: Browser, database_url: 
         " AND c.version = e.config_version WHERE e.key = 'offline'",
     )
     assert {arm["key"]: round(arm["share"], 6) for arm in arms[0]} == {"learned": 0.45, "even": 0.45, "coin": 0.1}
+    assert arms[0][0]["fallback"]["margin"] == 0.2  # of other arms, nothing but the share changes
 
 
 def test_what_may_be_done_is_said_of_the_experiment_as_it_is_now(editor: Browser, database_url: str) -> None:

@@ -37,7 +37,7 @@ def meet(loop: Loop, key: str, made: int, unit: str) -> None:
 
 
 def test_versions_from_before_the_unit_stay_and_later_ones_never_saw_it(loop: Loop) -> None:
-    made = loop.make("history", arms=bandit())
+    made = loop.make("history", arms=bandit(), safety={"unit_share": 1.0})
     meet(loop, "history", made, "early")
     meet(loop, "history", made, "early")
     before = versions(loop, "history")

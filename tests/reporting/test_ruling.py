@@ -7,7 +7,7 @@ import pytest
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.formats.intervals import IntervalDocument
-from app.reporting.comparison.decision_rule import judge
+from app.reporting.comparison.decision_rule import judge, speaks_against
 from app.reporting.documents.results import (
     AlwaysValid,
     ArmValue,
@@ -64,16 +64,15 @@ def metric(key: str, *lines: ComparisonLine, role: str = "primary", **parts: Any
     return MetricResults(**fields | parts)
 
 
-def ruling(
+def judged(
     *metrics: MetricResults,
     units: int = UNITS,
-    days: float = 1.0,
     few: dict[str, int] | None = None,
     idle: str | None = None,
     mismatch: bool = False,
     **rule: float,
-) -> RuleVerdict:
-    """The verdict on these metrics, of an experiment whose arms are those of the lines.
+) -> tuple[ExperimentConfig, StoredResults]:
+    """These metrics as the results of an experiment whose arms are those of the lines.
 
     :param few: arms with another number of units.
     :param idle: an arm that gets no units.
@@ -107,7 +106,12 @@ def ruling(
         metrics=list(metrics),
         assumptions=[],
     )
-    return judge(config, results, days)
+    return config, results
+
+
+def ruling(*metrics: MetricResults, days: float = 1.0, **parts: Any) -> RuleVerdict:
+    """The verdict on these metrics; ``parts`` as in ``judged``."""
+    return judge(*judged(*metrics, **parts), days)
 
 
 def test_an_arm_that_is_worse_on_one_goal_does_not_ship_for_another() -> None:
@@ -401,3 +405,15 @@ def test_the_last_day_is_reached_exactly() -> None:
     quiet = metric("clicks", line("a", 0.1, NOT_SHOWN))
     assert ruling(quiet, days=2.0, max_days=2).verdict == "stop"
     assert ruling(quiet, days=1.999, max_days=2).verdict == "keep_running"
+
+
+def test_what_speaks_against_an_arm_is_its_losses_and_nobody_elses() -> None:
+    """Of the primary metrics and of guardrails, shown at every look; a gain, a doubt and a secondary metric say nothing."""
+    first = metric("earned", line("worse", -0.2), line("better", 0.2), line("open", -0.2, NOT_SHOWN))
+    guard = metric("calm", line("worse", 0.1), line("better", 0.0, NOT_SHOWN), line("open", -0.3), role="guardrail")
+    other = metric("seen", line("worse", -0.2), line("better", -0.2), line("open", -0.2), role="secondary")
+    config, results = judged(first, guard, other)
+    codes = {
+        name: [reason.code for reason in speaks_against(config, results, name)] for name in ("worse", "better", "open")
+    }
+    assert codes == {"worse": ["worse"], "better": [], "open": ["guardrail_crossed"]}

@@ -7,6 +7,8 @@ from app.simulation.claims import WORDS
 from app.simulation.report import ClaimLine, Simulation
 from app.simulation.simulate import simulate
 
+pytestmark = pytest.mark.slow
+
 RUNS = 30
 LARGE = {
     "rare_1": 5,

@@ -55,7 +55,7 @@ def stored(document: Mapping[str, object], created: bool, unseen: Callable[[], N
     return Answered(document, 201 if created else 200, unseen)
 
 
-Service = Callable[..., Steps[Answered]]  # takes asked, and path and body as far as it names them
+Service = Callable[..., Steps[Answered]]  # takes asked, and path, query and body as far as it names them
 
 
 class Route(NamedTuple):
@@ -65,6 +65,7 @@ class Route(NamedTuple):
     endpoint: str
     door: Door
     path: type[BaseModel] | None
+    query: type[BaseModel] | None
     body: type[BaseModel] | None
     service: Service
 
@@ -80,11 +81,12 @@ def hot(
     browsers: bool = False,
     responses: dict[int, type[BaseModel]] | None = None,
 ) -> Callable[[Service], Service]:
-    """Describe a POST route. Its service is the function below; the function's annotations of path and body are the models."""
+    """Describe a POST route. Its service is the function below; the function's annotations of path, query
+    and body are the models."""
 
     def describe(service: Service) -> Service:
         hints = get_type_hints(service)
-        models: JsonObject = {name: hints[name] for name in ("path", "body") if name in hints}
+        models: JsonObject = {name: hints[name] for name in ("path", "query", "body") if name in hints}
 
         @wraps(service)
         def view(**given: Any) -> Response:
@@ -100,7 +102,8 @@ def hot(
         blueprint.post(rule, responses=documented)(marked)
         endpoint, whole = f"{blueprint.name}.{view.__name__}", f"{blueprint.url_prefix}{rule}"
         door = Door(scope, browsers)
-        ROUTES.append(Route(whole, endpoint, door, models.get("path"), models.get("body"), service))
+        path, query, body = (models.get(name) for name in ("path", "query", "body"))
+        ROUTES.append(Route(whole, endpoint, door, path, query, body, service))
         return service
 
     return describe

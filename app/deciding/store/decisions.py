@@ -1,5 +1,6 @@
 """The decision log: written in batches, read by id, activated at most once."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -8,6 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from app.foundation.store import chain, tables
+from app.foundation.store.fragments import IN_KEYS, DecisionKey, keys
 
 _d = tables.decisions
 
@@ -51,6 +53,11 @@ class NewDecision(NamedTuple):
     window_s: float  # reward window, in seconds
     unit_known: bool  # True: planned with the unit's state; False: assumes that the unit denied nothing
 
+    @property
+    def key(self) -> DecisionKey:
+        """What names the decision."""
+        return self.experiment_id, self.id
+
 
 class StoredDecision(NamedTuple):
     """One stored row."""
@@ -84,6 +91,11 @@ class StoredDecision(NamedTuple):
     dropped: int | None
     erased_at: datetime | None  # when everything that identifies its unit was removed
 
+    @property
+    def key(self) -> DecisionKey:
+        """What names the decision."""
+        return self.experiment_id, self.id
+
 
 # A decision is used for learning and for analysis after its reward window. A decision that may be used for neither has no
 # window.
@@ -113,13 +125,13 @@ _INSERT = """
         FROM input i
         JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
         WHERE i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id)
-        ON CONFLICT (id) DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING id, experiment_id, arm, closes_at, seal, decided_at
     ), links AS ({link}), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
         SELECT id, experiment_id, arm, closes_at FROM stored WHERE closes_at IS NOT NULL
     )
-    SELECT id FROM stored WHERE {added}
+    SELECT experiment_id, id FROM stored WHERE {added}
 """.format(
     counts=_COUNTS.format(row="i"),
     added=chain.ADDED,
@@ -127,33 +139,47 @@ _INSERT = """
 )
 
 
-def insert_new(connection: Connection, rows: list[NewDecision]) -> set[str]:
-    """Store the rows and return the new ids. The others were stored before, or planned under an old configuration.
+def insert_new(connection: Connection, rows: list[NewDecision]) -> set[DecisionKey]:
+    """Store the rows and return the keys of the new ones. The others were stored before, or planned under an old configuration.
 
     This is one statement, so that all of it is stored or nothing, even outside a transaction.
     """
     document = orjson.dumps([row._asdict() for row in rows]).decode()
-    return set(connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection)).scalars())
+    stored = connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection))
+    return {(row.experiment_id, row.id) for row in stored}
 
 
 STORED = select(*[_d.c[name] for name in StoredDecision._fields])
+_FIND = STORED.where(text(f"(experiment_id, id) {IN_KEYS}"))
 
 
-def find_many(connection: Connection, ids: list[str]) -> dict[str, StoredDecision]:
-    """Return the whole rows of these decisions, by id. Unknown ids are missing."""
-    rows = connection.execute(STORED.where(_d.c.id.in_(bindparam("ids", expanding=True))), {"ids": ids})
-    return {row.id: StoredDecision._make(row) for row in rows}
+def find_many(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionKey, StoredDecision]:
+    """Return the whole rows of these decisions. Unknown ones are missing."""
+    stored = connection.execute(_FIND, keys(of))
+    return {row.key: row for row in map(StoredDecision._make, stored)}
 
 
-def find(connection: Connection, decision_id: str) -> StoredDecision | None:
+def find(connection: Connection, key: DecisionKey) -> StoredDecision | None:
     """Return the whole row of a decision, or None if there is none."""
-    return find_many(connection, [decision_id]).get(decision_id)
+    return find_many(connection, [key]).get(key)
 
 
-def distributions(connection: Connection, ids: list[str]) -> dict[str, list[float]]:
-    """Return the logged distributions of these decisions, by id."""
+def experiments_with(connection: Connection, ids: Iterable[str]) -> dict[str, list[int]]:
+    """Return the experiments that have a decision of these ids, by id, in order. Unknown ids are missing."""
+    query = select(_d.c.id, _d.c.experiment_id).where(_d.c.id == func.any(bindparam("ids")))
+    experiments: dict[str, list[int]] = {}
+    for row in connection.execute(query, {"ids": list(ids)}):
+        experiments.setdefault(row.id, []).append(row.experiment_id)
+    return {id_: sorted(having) for id_, having in experiments.items()}
+
+
+def distributions(connection: Connection, experiment_id: int, ids: list[str]) -> dict[str, list[float]]:
+    """Return the logged distributions of these decisions of an experiment, by id."""
     rows = connection.execute(
-        select(_d.c.id, _d.c.distribution).where(_d.c.id == func.any(bindparam("ids"))), {"ids": ids}
+        select(_d.c.id, _d.c.distribution).where(
+            _d.c.id == func.any(bindparam("ids")), _d.c.experiment_id + 0 == experiment_id
+        ),
+        {"ids": ids},
     )
     return {row.id: row.distribution for row in rows}
 
@@ -163,7 +189,7 @@ _ACTIVATE = text(
     WITH activated AS (
         UPDATE decisions d SET state = 'active',
             closes_at = CASE WHEN {counts} THEN clock_timestamp() + make_interval(secs => :window_s) END
-        WHERE id = :id AND state = ANY(:from_states)
+        WHERE id = :id AND experiment_id + 0 = :experiment_id AND state = ANY(:from_states)
         RETURNING id, experiment_id, arm, closes_at
     ), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
@@ -174,44 +200,51 @@ _ACTIVATE = text(
 )
 
 
-def activate(connection: Connection, decision_id: str, *, from_states: list[str], window_s: float) -> bool:
+def activate(connection: Connection, key: DecisionKey, *, from_states: list[str], window_s: float) -> bool:
     """Open the reward window of a decision that is in one of these states; returns False if it is in another state.
 
     :param window_s: the length of the reward window, in seconds.
     """
-    values = {"id": decision_id, "from_states": from_states, "window_s": window_s}
+    experiment_id, id_ = key
+    values = {"experiment_id": experiment_id, "id": id_, "from_states": from_states, "window_s": window_s}
     return bool(connection.execute(_ACTIVATE, values).scalar_one())
 
 
 _CONFIRM = text(
-    """
+    f"""
     UPDATE decisions SET confirmed = true
-    WHERE id = ANY(:ids) AND decided_at > clock_timestamp() - interval '1 minute' RETURNING id, state
+    WHERE (experiment_id, id) {IN_KEYS} AND decided_at > clock_timestamp() - interval '1 minute'
+    RETURNING experiment_id, id, state
     """
 )
 
 
-def confirm(connection: Connection, ids: list[str]) -> dict[str, str]:
+def confirm(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionKey, str]:
     """Protect decisions whose caller retried and gets the answer from a pending ``mark_unanswered``.
 
-    :returns: the states by id; without decisions that are so old that no mark can be pending.
+    :returns: the states; without decisions that are so old that no mark can be pending.
     """
-    return {row.id: row.state for row in connection.execute(_CONFIRM, {"ids": ids})}
+    return {(row.experiment_id, row.id): row.state for row in connection.execute(_CONFIRM, keys(of))}
 
 
 _UNANSWERED = text(
-    """
-    WITH silent AS (SELECT id FROM decisions WHERE id = ANY(:ids) AND NOT confirmed FOR UPDATE),
-    gone AS (DELETE FROM awaiting_outcome USING silent WHERE decision_id = silent.id RETURNING decision_id)
-    UPDATE decisions SET state = 'unanswered', closes_at = NULL FROM gone WHERE id = gone.decision_id
+    f"""
+    WITH silent AS (
+        SELECT experiment_id, id FROM decisions WHERE (experiment_id, id) {IN_KEYS} AND NOT confirmed FOR UPDATE
+    ), gone AS (
+        DELETE FROM awaiting_outcome a USING silent s WHERE a.decision_id = s.id AND a.experiment_id = s.experiment_id
+        RETURNING a.experiment_id, a.decision_id
+    )
+    UPDATE decisions d SET state = 'unanswered', closes_at = NULL FROM gone g
+    WHERE d.id = g.decision_id AND d.experiment_id = g.experiment_id
     """
 )
 
 
-def mark_unanswered(connection: Connection, ids: list[str]) -> None:
+def mark_unanswered(connection: Connection, of: Iterable[DecisionKey]) -> None:
     """Mark decisions that were stored although their caller got status 503. They do not count unless the caller retries.
 
     A decision that its caller has retried already counts. A decision that was settled in the meantime stays as it is:
     if its caller reopened it, it would be settled, and learned from, twice.
     """
-    connection.execute(_UNANSWERED, {"ids": ids})
+    connection.execute(_UNANSWERED, keys(of))

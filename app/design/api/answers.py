@@ -10,6 +10,8 @@ from app.design.experiment_config import ArmSpec, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.promotion_config import Ramp, Shipped
+from app.design.safety_config import SafetySpec
 from app.foundation.fields import JsonObject
 
 
@@ -35,12 +37,15 @@ class ExperimentAnswer(BaseModel):
     metrics: list[MetricSpec]
     segments: list[str]
     decision_rule: DecisionRule
-    fatigue: FatigueSpec | None = Field(default=None, description="This and the next five are not there if not set.")
+    fatigue: FatigueSpec | None = Field(default=None, description="This and the next eight are not there if not set.")
     consent: ConsentSpec | None = None
     profile: ProfileSpec | None = None
     context_fields: list[ContextField] | None = None
     retention_s: float | None = None
     feedback: FeedbackSpec | None = None
+    safety: SafetySpec | None = None
+    shipped: Shipped | None = None
+    ramp: Ramp | None = None
 
 
 class ExperimentListAnswer(BaseModel):

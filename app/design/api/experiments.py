@@ -2,7 +2,7 @@
 
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.content.composition_config import CompositionSpec
@@ -13,12 +13,14 @@ from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, 
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
-from app.foundation.fields import Model, invalid, pydantic_fields
+from app.foundation.fields import Model
 from app.foundation.serving import process
 from app.registry import versions as models
+from app.registry.store.experiments import StoredExperiment
 
 blueprint = APIBlueprint(
     "experiments",
@@ -60,10 +62,10 @@ class Patch(Model):
     profile: ProfileSpec | None = None
     context_fields: list[ContextField] | None = None
     retention_s: float | None = None
-
-
-class Conclusion(Model):
-    conclusion: str | None = Field(default=None, max_length=10_000, description="What was decided, and why.")
+    version: int | None = Field(
+        default=None, ge=0, lt=2**31, description="The `config_version` that this change began from; or send If-Match."
+    )
+    safety: SafetySpec | None = None
 
 
 class Rollback(Model):
@@ -73,9 +75,10 @@ class Rollback(Model):
 
 
 def bound_key(key: str) -> str:
-    """A key that is bound to one experiment sees only that experiment."""
-    if caller().experiment_id is not None:
-        caller().check_bound(experiments.get(process().engine, key).id)
+    """A key that is bound to one experiment sees only that experiment, and does not learn which others there are."""
+    bound = caller().experiment_id
+    if bound is not None and experiments.key_of(process().engine, bound) != key:
+        caller().check_bound(None)
     return key
 
 
@@ -87,7 +90,7 @@ def create(body: ExperimentConfig) -> Response:
         raise Forbidden("wrong_experiment", "This API key is bound to one experiment and cannot create another.")
     made = experiments.create(process().engine, process().settings, body.model_dump(mode="json"), caller().key_id)
     process().refresh()
-    return as_json(experiments.as_json(made), 201)
+    return _answered(made, 201)
 
 
 @blueprint.get("", responses={200: answers.ExperimentListAnswer})
@@ -105,18 +108,39 @@ def newest(query: Page) -> Response:
 @needs("read")
 def get(path: KeyPath) -> Response:
     """One experiment."""
-    return as_json(experiments.as_json(experiments.get(process().engine, bound_key(path.key))))
+    return _answered(experiments.get(process().engine, bound_key(path.key)))
 
 
 @blueprint.patch("/<key>", responses={200: answers.ExperimentAnswer})
 @needs("manage")
 def change(path: KeyPath, body: Patch) -> Response:
-    """Replace top-level fields. Once the experiment has run, reward, control and the policies of arms are fixed."""
-    patch = body.model_dump(mode="json", exclude_unset=True)
-    key = bound_key(path.key)
-    changed = experiments.change(process().engine, process().settings, key, patch, caller().key_id)
+    """Replace top-level fields. Once the experiment has run, reward, control and the policies of arms are fixed.
+
+    With `version`, or with `If-Match` and the ETag of an answer, nothing is changed if somebody else was faster (409).
+    """
+    patch = body.model_dump(mode="json", exclude_unset=True, exclude={"version"})
+    key, began_from = bound_key(path.key), _began_from(body.version)
+    changed = experiments.change(
+        process().engine, process().settings, key, patch, caller().key_id, expected_version=began_from
+    )
     process().refresh()
-    return as_json(experiments.as_json(changed))
+    return _answered(changed)
+
+
+def _began_from(version: int | None) -> int | None:
+    """The version of the body, or else of the header; null: the caller does not mind."""
+    sent = request.if_match
+    if version is not None or sent.star_tag or not sent:
+        return version
+    tags = sent.as_set()
+    tag = tags.pop() if len(tags) == 1 else ""
+    return int(tag) if tag.isascii() and tag.isdecimal() and len(tag) < 10 else -1
+
+
+def _answered(experiment: StoredExperiment, status: int = 200) -> Response:
+    response = as_json(experiments.as_json(experiment), status)
+    response.set_etag(str(experiment.config_version))
+    return response
 
 
 @blueprint.post("/<key>/start", responses={200: answers.ExperimentAnswer})
@@ -133,23 +157,10 @@ def pause(path: KeyPath) -> Response:
     return _moved(path.key, "pause")
 
 
-@blueprint.post("/<key>/conclude", responses={200: answers.ExperimentAnswer})
-@needs("manage")
-def conclude(path: KeyPath) -> Response:
-    """End the experiment for good. The body is optional: {"conclusion": "..."}."""
-    reason = None
-    if request.get_data():
-        try:
-            reason = Conclusion.model_validate(request.get_json()).conclusion
-        except ValidationError as error:
-            raise invalid(pydantic_fields(error)) from None
-    return _moved(path.key, "conclude", reason)
-
-
-def _moved(key: str, verb: str, reason: str | None = None) -> Response:
-    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id, reason)
+def _moved(key: str, verb: str) -> Response:
+    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id)
     process().refresh()
-    return as_json(experiments.as_json(moved))
+    return _answered(moved)
 
 
 @blueprint.get("/<key>/policy", responses={200: answers.PolicyAnswer})

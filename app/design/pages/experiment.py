@@ -22,6 +22,7 @@ TABS = (
     ("off_policy", "Off-policy"),
     ("policy", "Policy"),
     ("guardian", "Health"),
+    ("promotion", "Ship"),
     ("decisions", "Decisions"),
     ("log", "Log"),
     ("integration", "Integration"),
@@ -39,9 +40,17 @@ def experiment_page(
     """
     stored = service.get(process().engine, key) if experiment is None else experiment
     config = ExperimentConfig.model_validate(stored.config)
-    return render_template(
-        template, section="experiments", experiment=stored, config=config, key=key, tab=tab, tabs=TABS, **values
-    )
+    promoted = "shipped" if config.shipped else "ramping" if config.ramp else "running"
+    frame = {
+        "section": "experiments",
+        "experiment": stored,
+        "config": config,
+        "key": key,
+        "tab": tab,
+        "tabs": TABS,
+        "state": promoted if stored.status == "running" else stored.status,
+    }
+    return render_template(template, **frame, **values)
 
 
 @page("/experiments/<key>/move", "editor", ("POST",))
@@ -71,19 +80,6 @@ def add_note(key: str) -> ResponseReturnValue:
     except LoopwiseError as error:
         return _log(key, {"note": text}, mistakes(error)), error.status
     flash("The note is written.")
-    return redirect(url_for("admin.log", key=key))
-
-
-@page("/experiments/<key>/conclude", "editor", ("POST",))
-def conclude(key: str) -> ResponseReturnValue:
-    """End it for good, with the decision in words."""
-    text = request.form.get("conclusion", "").strip()
-    if not 0 < len(text) <= trail.MAX_NOTE:
-        errors = {"conclusion": "Write what was decided and why: those who come later have only this."}
-        return _log(key, {"conclusion": text}, errors), 422
-    service.move(process().engine, key, "conclude", user().name, text)
-    process().refresh()
-    flash("The experiment is concluded; its log and reports stay.")
     return redirect(url_for("admin.log", key=key))
 
 

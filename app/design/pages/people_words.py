@@ -6,6 +6,7 @@ from app.design.experiment_config import ExperimentConfig
 from app.design.feedback_config import FeedbackSpec
 from app.design.pages.channel_words import NOUNS
 from app.design.people_config import CapSpec, ConsentSpec, FatigueSpec
+from app.design.safety_config import SafetySpec
 from app.foundation.pages.format import plural
 from app.foundation.pages.typed import span, text
 
@@ -40,6 +41,8 @@ def sentences(config: ExperimentConfig) -> list[str]:
         lines.append(f"After {exactly(config.retention_s)} it is forgotten whose decision it was.")
     if config.feedback is not None:
         lines += _answers(config.feedback, noun_of(config))
+    if config.safety is not None:
+        lines += _safety(config.safety)
     return lines
 
 
@@ -103,6 +106,18 @@ def _answers(spec: FeedbackSpec, noun: str) -> list[str]:
         lines.append(f"{worths[0].upper()}{worths[1:]}{believed}.")
     if spec.mute_s:
         lines.append(f"“Not interested” keeps the {noun} from that user for {exactly(spec.mute_s)}.")
+    return lines
+
+
+def _safety(spec: SafetySpec) -> list[str]:
+    bound = f"at most {text(spec.unit_share, 100)}%" if spec.unit_share < 1 else "any part"
+    lines = [f"One user may make up {bound} of what a model learns."]
+    if spec.reward_limit is not None:
+        lines.append(
+            f"A user gets at most {plural(spec.reward_limit, 'reward')} in {exactly(spec.reward_limit_window_s)}."
+        )
+    if not spec.quarantine:
+        lines.append("Users who stand out are reported, and still learned from.")
     return lines
 
 

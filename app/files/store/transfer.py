@@ -9,14 +9,14 @@ from sqlalchemy import Connection, text
 
 from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, its_decision
 from bandits.encoding import ENCODING_VERSION
 
 _SETTLED = text(
-    """
+    f"""
     SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context, d.actions, d.eligible,
         d.distribution, d.chosen, d.propensity, o.reward
-    FROM analysed o JOIN decisions d ON d.id = o.decision_id
+    FROM analysed o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)

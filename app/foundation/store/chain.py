@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.settings import no_key
+from app.foundation.store.fragments import its_decision
 
 CHAIN_KEY: Final = "chain_key"  # execution option of every engine, and parameter of statements with a link
 
@@ -92,11 +93,10 @@ ADDED: Final = "(SELECT count(*) FROM links) >= 0"  # a condition that reads the
 def removing(kind: Kind, delete: str) -> str:
     """SQL that deletes rows and takes them out of the chain; it returns the number of deleted rows.
 
-    :param delete: a DELETE without RETURNING, of the table or of an alias ``t`` of it.
+    :param delete: a DELETE without RETURNING, of the table without an alias.
     """
-    table = "t" if f" {kind.table} t " in delete else kind.table
     return f"""
-        WITH gone AS ({delete} RETURNING {table}.*), links AS ({link(kind, "gone", -1)})
+        WITH gone AS ({delete} RETURNING *), links AS ({link(kind, "gone", -1)})
         SELECT count(*) FROM gone WHERE {ADDED}
     """
 
@@ -170,28 +170,35 @@ def compare(connection: Connection, kind: Kind, experiment_id: int, since: datet
     return Compared(int(row.moments), int(row.before), [Difference(*found) for found in row.differences])
 
 
+_ITS = its_decision("r")
 # Rows from before the chain belong to decisions from before it.
 _BACKDATED = """
-    SELECT '{table}' AS name, r.decision_id AS id FROM {table} r JOIN decisions d ON d.id = r.decision_id
+    SELECT '{table}' AS name, r.decision_id AS id FROM {table} r
+    JOIN decisions d ON {its_decision}
     WHERE r.experiment_id = :id AND r.{at} >= coalesce(CAST(:since AS timestamptz), '-infinity')
         AND d.decided_at > start.at AND r.{at} <= start.at
 """
 _ORPHANED = """
     SELECT '{table}' AS name, r.decision_id AS id FROM {table} r
-    WHERE r.experiment_id = :id {since} AND NOT EXISTS (SELECT FROM decisions d WHERE d.id = r.decision_id)
+    WHERE r.experiment_id = :id {since}
+        AND NOT EXISTS (SELECT FROM decisions d WHERE {its_decision})
 """
 _TIMED = {kind.table: kind.at for kind in (REWARDS, FEEDBACK, OUTCOMES)}
 _SINCE = "AND r.{at} >= coalesce(CAST(:since AS timestamptz), '-infinity')"
 _ORPHANS = text(
     "SELECT name, id FROM ("
     + " UNION ALL ".join(
-        [_ORPHANED.format(table=table, since=_SINCE.format(at=at)) for table, at in _TIMED.items()]
-        + [_ORPHANED.format(table="awaiting_outcome", since="")]
-        + [_ORPHANED.format(table="training_ledger", since="AND CAST(:since AS timestamptz) IS NULL")]
+        [_ORPHANED.format(table=table, since=_SINCE.format(at=at), its_decision=_ITS) for table, at in _TIMED.items()]
+        + [_ORPHANED.format(table="awaiting_outcome", since="", its_decision=_ITS)]
+        + [
+            _ORPHANED.format(
+                table="training_ledger", since="AND CAST(:since AS timestamptz) IS NULL", its_decision=_ITS
+            )
+        ]
     )
     + ") orphans UNION ALL SELECT name, id FROM ("
     + f"SELECT at + {GRACE} AS at FROM log_anchors WHERE number = 0) start CROSS JOIN LATERAL ("
-    + " UNION ALL ".join(_BACKDATED.format(table=table, at=at) for table, at in _TIMED.items())
+    + " UNION ALL ".join(_BACKDATED.format(table=table, at=at, its_decision=_ITS) for table, at in _TIMED.items())
     + ") backdated"
 )
 

@@ -1,9 +1,32 @@
 """Pieces of SQL that several stores write into their statements."""
 
+from collections.abc import Iterable
+
 # How a decision d is joined to its outcome o. "+ 0" hides from the planner that these are one experiment's outcomes: it takes
 # an experiment that began after its statistics were gathered to have one row, and would read them all for each decision.
 # Other statements that find an experiment's rows by another key have "+ 0" for the same reason.
 ITS_OUTCOME = "o.experiment_id = d.experiment_id + 0 AND o.decision_id = d.id"
 
+
+def its_decision(row: str) -> str:
+    """How a row of the log, by its alias, is joined to its decision d."""
+    return f"d.id = {row}.decision_id AND d.experiment_id = {row}.experiment_id + 0"
+
+
+# An id is unique within its experiment. So a decision is named by both, and every join compares both.
+DecisionKey = tuple[int, str]  # (experiment id, decision id)
+KEYS = "unnest(CAST(:experiment_ids AS bigint[]), CAST(:ids AS text[])) AS k (experiment_id, id)"
+IN_KEYS = f"IN (SELECT k.experiment_id, k.id FROM {KEYS})"
+
+
+def keys(of: Iterable[DecisionKey]) -> dict[str, list[int] | list[str]]:
+    """Return the parameters of ``KEYS``."""
+    pairs = list(of)
+    return {"experiment_ids": [experiment_id for experiment_id, _ in pairs], "ids": [id_ for _, id_ in pairs]}
+
+
 # How long work that failed waits for its next try: from 10 s, doubled each time, to an hour.
 RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
+
+# Within a transaction, lets the view ``analysed`` leave out what is held out of rounds for suspects.
+WITHOUT_HELD_OUT = "SELECT set_config('loopwise.held_out', 'without', true)"

@@ -123,7 +123,10 @@ def failed(connection: Connection, kind: str) -> dict[str, bool]:
 
 _HOME = text(
     """
-    SELECT e.key, e.config->>'name' AS name, e.status, e.owner, e.created_at, e.started_at, e.concluded_at,
+    SELECT e.key, e.config->>'name' AS name,
+        CASE WHEN e.status = 'running' AND json_typeof(e.config->'shipped') = 'object' THEN 'shipped'
+             WHEN e.status = 'running' AND json_typeof(e.config->'ramp') = 'object' THEN 'ramping' ELSE e.status END AS status,
+        e.owner, e.created_at, e.started_at, e.concluded_at,
         e.conclusion, e.config->'arms' AS arms, found.latest, waiting.since AS waiting_since, problems.text AS problem,
         schema.problem AS schema_problem
     FROM (SELECT x.*, c.config FROM experiments x
@@ -172,7 +175,7 @@ class HomeRow(NamedTuple):
 
     key: str
     name: str
-    status: str
+    status: str  # shipped or ramping, too: a running experiment with an arm that is, or is on its way there
     owner: str
     created_at: datetime
     started_at: datetime | None

@@ -11,9 +11,10 @@ from app.design.experiments import as_json as experiment_json
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
 from app.foundation.serving import process
-from app.guardian import dry_run, guardrails, incidents, overview
+from app.guardian import dry_run, guardrails, incidents, overview, quarantine
 from app.guardian.documents import Guarded, Incident
 from app.guardian.dry_run import DryRun
+from app.guardian.quarantine_documents import Quarantine, QuarantineRequest
 from app.learning.api.rebuilds import blueprint
 
 __all__ = ["blueprint"]  # these routes join those of app.design.api and app.learning.api
@@ -84,3 +85,18 @@ def undo(path: IncidentPath) -> Response:
     undone = guardrails.undo(process().engine, key, path.incident_id, caller().key_id)
     process().refresh()
     return as_json(undone.as_json())
+
+
+@blueprint.get("/<key>/quarantine", responses={200: Quarantine})
+@needs("read")
+def read_quarantine(path: KeyPath) -> Response:
+    """What is held out of rounds, for whom and why."""
+    return as_json(quarantine.listed(process().engine, bound_key(path.key)).as_json())
+
+
+@blueprint.post("/<key>/quarantine", responses={200: Quarantine})
+@needs("manage")
+def change_quarantine(path: KeyPath, body: QuarantineRequest) -> Response:
+    """Hold decisions out of rounds, release them, or exclude them from what was learned, too."""
+    changed = quarantine.change(process().engine, bound_key(path.key), body, caller().key_id)
+    return as_json(changed.as_json())

@@ -18,7 +18,7 @@ from app.foundation.pages.charts import Figure, Point, Series
 from app.foundation.pages.format import moment, number, percent
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.guardian import dry_run, guardrails, incidents, overview
+from app.guardian import dry_run, guardrails, incidents, overview, quarantine
 from app.guardian.documents import Incident, WatchDocument, WatchedNow
 from app.guardian.dry_run import DryRun
 from bandits.policy import FixedPolicy
@@ -39,6 +39,9 @@ ACTIONS = {
     "stopped_arm": "the control gets the arm's share",
     "undone": "what was done is undone",
     "recovered": "it earns again what it earned",
+    "held": "its decisions are held out of learning",
+    "released": "released: it is learned after all",
+    "excluded": "excluded: the models are learned again without it",
 }
 
 
@@ -71,6 +74,7 @@ def guardian(key: str) -> str:
         rules=[_rule(config, arm) for arm in config.arms if arm.policy["type"] == "bandit"],
         timeline=_timeline,
         trial=_trial(key),
+        held=sum(quarantine.listed(process().engine, key).held.values()),
     )
 
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
+
 
 class Row(NamedTuple):
     """One settled decision."""
@@ -22,13 +24,13 @@ class Row(NamedTuple):
 
 
 _NEW = text(
-    """
+    f"""
     SELECT o.arm, o.unit_id, o.reward, o.events, o.settled_at, o.decided_at, d.config_version, d.eligible, d.distribution,
         d.chosen
     FROM (
         SELECT * FROM analysed a WHERE a.experiment_id = :id AND a.arm = :arm AND a.settled_at > :since
         ORDER BY a.settled_at, a.decided_at LIMIT :most
-    ) o JOIN decisions d ON d.id = o.decision_id
+    ) o JOIN decisions d ON {its_decision("o")}
     WHERE d.state <> 'imported' ORDER BY o.settled_at, o.decided_at, o.decision_id
     """
 )

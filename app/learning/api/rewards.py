@@ -4,7 +4,7 @@ from functools import partial
 
 from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.deciding.api.decide import blueprint
-from app.deciding.requests import DecisionPath
+from app.deciding.naming import DecisionPath, ExperimentQuery
 from app.deciding.serving import runtime_of
 from app.foundation.running.steps import Blocking, Steps
 from app.learning import feedback as feedback_service
@@ -63,9 +63,9 @@ def feedback_batch(asked: Asked, body: FeedbackBatch) -> Steps[Answered]:
     browsers=True,
     responses={200: answers.ActivationAnswer},
 )
-def activate(asked: Asked, path: DecisionPath) -> Steps[Answered]:
+def activate(asked: Asked, path: DecisionPath, query: ExperimentQuery) -> Steps[Answered]:
     """A deferred decision was shown: its reward window opens now. Without this it is never learned from."""
     answer: ActivationAnswer = yield Blocking(
-        partial(rewards.activate, runtime_of(asked), asked.caller, path.decision_id)
+        partial(rewards.activate, runtime_of(asked), asked.caller, path.decision_id, query.experiment)
     )
     return Answered(answer, 200)

@@ -1,5 +1,6 @@
 """Store explicit answers in the order of arrival, under the same gate as rewards."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.foundation.store import chain, tables
+from app.foundation.store.fragments import IN_KEYS, DecisionKey, keys
 
 _f = tables.feedback
 
@@ -14,9 +16,13 @@ _f = tables.feedback
 FeedbackValue = str | int | float | None  # as given; null: this kind has no value
 
 
+FeedbackKey = tuple[int, str, str]  # (experiment id, decision id, feedback id)
+
+
 class NewFeedback(NamedTuple):
     """One answer to store."""
 
+    experiment_id: int
     decision_id: str
     feedback_id: str
     kind: str
@@ -24,10 +30,21 @@ class NewFeedback(NamedTuple):
     comment: str | None
     occurred_at: datetime | None  # null: the time of arrival
 
+    @property
+    def decision(self) -> DecisionKey:
+        """The decision that it belongs to."""
+        return self.experiment_id, self.decision_id
+
+    @property
+    def key(self) -> FeedbackKey:
+        """What names the answer."""
+        return self.experiment_id, self.decision_id, self.feedback_id
+
 
 class StoredFeedback(NamedTuple):
     """One stored answer."""
 
+    experiment_id: int
     decision_id: str
     feedback_id: str
     kind: str
@@ -54,19 +71,22 @@ class Recent(NamedTuple):
 
 
 _stored_columns = [_f.c[name] for name in StoredFeedback._fields]
+_FIND = select(*_stored_columns).where(text(f"(experiment_id, decision_id) {IN_KEYS}"))
 _DECISIONS = text("SELECT id, experiment_id, unit_id FROM decisions WHERE id = ANY(:ids) AND erased_at IS NULL")
+# All rows of a batch have one time, which their link names: so the clock is read once, whatever the plan.
 _INSERT = text(
     f"""
-    WITH stored AS (
+    WITH n AS MATERIALIZED (SELECT clock_timestamp() AS now), stored AS (
     INSERT INTO feedback (decision_id, feedback_id, experiment_id, unit_id, action, kind, value, comment,
         occurred_at, received_at, late)
     SELECT i.decision_id, i.feedback_id, d.experiment_id, d.unit_id, d.eligible[d.chosen + 1], i.kind, i.value, i.comment,
         coalesce(i.occurred_at, n.now), n.now, coalesce(n.now > d.closes_at, false)
     FROM json_to_recordset(:rows) AS i (
-        decision_id text, feedback_id text, kind text, value json, comment text, occurred_at timestamptz)
-    JOIN decisions d ON d.id = i.decision_id
-    CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) n
-    ON CONFLICT (decision_id, feedback_id) DO NOTHING
+        experiment_id bigint, decision_id text, feedback_id text, kind text, value json, comment text,
+        occurred_at timestamptz)
+    JOIN decisions d ON d.id = i.decision_id AND d.experiment_id = i.experiment_id
+    CROSS JOIN n
+    ON CONFLICT DO NOTHING
     RETURNING *
     ), links AS ({chain.link(chain.FEEDBACK, "stored")})
     SELECT {", ".join(StoredFeedback._fields)} FROM stored WHERE {chain.ADDED}
@@ -85,15 +105,15 @@ _RECENT = text(
 )
 
 
-def decisions_of(connection: Connection, ids: list[str]) -> dict[str, Answered]:
-    """Return the decisions with these ids, without unknown and erased ones."""
-    return {row.id: Answered._make(row) for row in connection.execute(_DECISIONS, {"ids": ids})}
+def decisions_of(connection: Connection, ids: Iterable[str]) -> dict[DecisionKey, Answered]:
+    """Return the decisions with these ids, of any experiment, without unknown and erased ones."""
+    rows = connection.execute(_DECISIONS, {"ids": list(ids)})
+    return {(row.experiment_id, row.id): Answered._make(row) for row in rows}
 
 
-def find_many(connection: Connection, decision_ids: list[str]) -> dict[tuple[str, str], StoredFeedback]:
-    """Return all stored answers for these decisions, by (decision id, feedback id)."""
-    query = select(*_stored_columns).where(_f.c.decision_id.in_(decision_ids))
-    return {(row.decision_id, row.feedback_id): StoredFeedback._make(row) for row in connection.execute(query)}
+def find_many(connection: Connection, of: Iterable[DecisionKey]) -> dict[FeedbackKey, StoredFeedback]:
+    """Return all stored answers for these decisions."""
+    return {row[:3]: StoredFeedback._make(row) for row in connection.execute(_FIND, keys(of))}
 
 
 def recent(connection: Connection, windows: dict[tuple[str, int], float]) -> dict[tuple[str, int], Recent]:
@@ -109,15 +129,16 @@ def recent(connection: Connection, windows: dict[tuple[str, int], float]) -> dic
     return {unit_and_experiment: Recent._make(row) for unit_and_experiment, row in zip(windows, rows, strict=True)}
 
 
-def insert_new(connection: Connection, rows: list[NewFeedback]) -> dict[tuple[str, str], StoredFeedback]:
+def insert_new(connection: Connection, rows: list[NewFeedback]) -> dict[FeedbackKey, StoredFeedback]:
     """Store answers under the gate, and return those that are new."""
     documents = orjson.dumps([row._asdict() for row in rows]).decode()
     stored = connection.execute(_INSERT, {"rows": documents} | chain.key(connection))
-    return {(row.decision_id, row.feedback_id): StoredFeedback._make(row) for row in stored}
+    return {row[:3]: StoredFeedback._make(row) for row in stored}
 
 
-def of_decision(connection: Connection, decision_id: str, most: int) -> list[StoredFeedback]:
+def of_decision(connection: Connection, key: DecisionKey, most: int) -> list[StoredFeedback]:
     """Return up to ``most`` answers for a decision, in the order of arrival."""
-    query = select(*_stored_columns).where(_f.c.decision_id == decision_id)
+    experiment_id, decision_id = key
+    query = select(*_stored_columns).where(_f.c.decision_id == decision_id, _f.c.experiment_id + 0 == experiment_id)
     rows = connection.execute(query.order_by(_f.c.received_at, _f.c.feedback_id).limit(most))
     return [StoredFeedback._make(row) for row in rows]

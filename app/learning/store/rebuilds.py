@@ -7,7 +7,8 @@ from sqlalchemy import Connection, text
 
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain
-from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, rounds_of
+from app.foundation.store.fragments import its_decision
+from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, rounds_of
 
 SLICE = 2000  # rows per query
 
@@ -28,6 +29,13 @@ _LINE = text(
     SELECT m.id, m.manifest->'rounds' AS rounds,
         CASE WHEN m.kind IN ('incremental', 'rebuild') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions
     FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
+    """
+)
+_OWNERS = text(
+    _UP
+    + f"""
+    SELECT {OWNER_COLUMNS} FROM line JOIN training_ledger l ON l.version_id = line.id JOIN decisions d ON {its_decision("l")}
+    WHERE d.unit_id <> '' ORDER BY line.id, l.position
     """
 )
 _CARRY = text(
@@ -60,11 +68,17 @@ def rounds(connection: Connection, version_id: int, most: int | None = None) -> 
             yield [(reward, due) for reward, due in learned if due.unit_id]
 
 
+def owners(connection: Connection, version_id: int) -> list[Owner]:
+    """Return whose decisions ``rounds`` yields, in the same order."""
+    return [Owner._make(row) for row in connection.execute(_OWNERS, {"version_id": version_id})]
+
+
 def line_has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version or an ancestor learned from was erased or stripped by retention."""
-    query = """
+    query = f"""
         SELECT EXISTS (SELECT FROM line JOIN training_ledger l ON l.version_id = line.id
-            JOIN decisions d ON d.id = l.decision_id WHERE d.erased_at IS NOT NULL OR d.unit_id = '')
+            JOIN decisions d ON {its_decision("l")}
+            WHERE d.erased_at IS NOT NULL OR d.unit_id = '')
     """
     return bool(connection.execute(text(_UP + query), {"version_id": version_id}).scalar_one())
 
@@ -80,7 +94,7 @@ def begin_generation(connection: Connection, after: Generation) -> None:
 _OUTCOMES = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
-    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    FROM outcomes o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported' AND o.decision_id > :after
     ORDER BY o.decision_id LIMIT :most
     """

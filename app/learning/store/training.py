@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from app.foundation.store import chain, tables
+from app.foundation.store.fragments import its_decision
 from app.foundation.store.locks import Kind, hold, try_hold, try_share
 
 PATIENCE_S = 120  # longest wait for running rounds
@@ -22,6 +23,7 @@ class Due(NamedTuple):
 
     id: str
     unit_id: str
+    key_id: str
     decided_at: datetime
     config_version: int
     actions: Any  # the call's own candidates; null: the configuration's
@@ -32,6 +34,16 @@ class Due(NamedTuple):
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
     refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
+
+
+class Owner(NamedTuple):
+    """Whose decision it is: the part of ``Due`` that says whether it may be learned."""
+
+    id: str
+    unit_id: str
+    key_id: str
+    decided_at: datetime
+    refused: list[str]
 
 
 class Outcome(NamedTuple):
@@ -64,21 +76,27 @@ def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
     hold(connection, Kind.LINEAGES_OF_EXPERIMENT, str(experiment_id))
 
 
-# SQL only collects the rewards. Training joins them in Python, with the same rule as the audit.
-EXAMPLE_COLUMNS = """
-    d.id, d.unit_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
-        coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
-            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') AS rewards,
-        coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
-            WHERE f.decision_id = d.id AND f.kind <> 'comment' AND NOT f.late), '[]') AS feedback,
-        coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
-            || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
+_REFUSED = """
+    coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
+        || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
 """
-_as_due = attrgetter(*Due._fields)
+# SQL only collects the rewards. Training joins them in Python, with the same rule as the audit.
+OWNER_COLUMNS = f"d.id, d.unit_id, d.key_id, d.decided_at, {_REFUSED}"
+EXAMPLE_COLUMNS = f"""
+    d.id, d.unit_id, d.key_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
+        coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
+            WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward' AND NOT r.late
+        ), '[]') AS rewards,
+        coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
+            WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id AND f.kind <> 'comment' AND NOT f.late
+        ), '[]') AS feedback,
+        {_REFUSED}
+"""
+as_due = attrgetter(*Due._fields)
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
-    FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
+    FROM awaiting_outcome a JOIN decisions d ON {its_decision("a")}
     WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
     ORDER BY d.decided_at, d.id LIMIT :most
     FOR UPDATE OF a
@@ -87,7 +105,7 @@ _DUE = text(
 _OF_VERSION = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, l.reward AS learned
-    FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+    FROM training_ledger l JOIN decisions d ON {its_decision("l")}
     WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
     """
 )
@@ -96,7 +114,7 @@ _OF_VERSION = text(
 _SETTLED = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, o.reward AS settled, o.feedback_version
-    FROM outcomes o JOIN decisions d ON d.id = o.decision_id
+    FROM outcomes o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
       AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     """
@@ -111,7 +129,7 @@ def each_outcome(
     Imported decisions are left out.
     """
     for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
-        yield row.settled, row.feedback_version, Due._make(_as_due(row))
+        yield row.settled, row.feedback_version, Due._make(as_due(row))
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
@@ -130,7 +148,7 @@ def rounds_of(
     ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
     for first, until in pairwise(ends):
         values = {"version_id": version_id, "first": first, "until": until}
-        yield [(row.learned, Due._make(_as_due(row))) for row in connection.execute(_OF_VERSION, values)]
+        yield [(row.learned, Due._make(as_due(row))) for row in connection.execute(_OF_VERSION, values)]
 
 
 _SETTLE = text(
@@ -145,10 +163,12 @@ _SETTLE = text(
         SELECT :experiment_id, i.decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version,
             config_version, greatest(decided_at, a.closes_at - make_interval(secs => window_s)),
             statement_timestamp()
-        FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id WHERE analysed
+        FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id AND a.experiment_id + 0 = :experiment_id
+        WHERE analysed
         RETURNING *
     ), links AS ({chain.link(chain.OUTCOMES, "settled")})
-    DELETE FROM awaiting_outcome a USING input i WHERE a.decision_id = i.decision_id AND {chain.ADDED}
+    DELETE FROM awaiting_outcome a USING input i
+    WHERE a.decision_id = i.decision_id AND a.experiment_id + 0 = :experiment_id AND {chain.ADDED}
     """
 )
 _LEDGER = text(
@@ -240,8 +260,9 @@ def lag(connection: Connection) -> tuple[int, float]:
 
 def has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version learned from was erased, so that it cannot be learned from again."""
-    query = """
-        SELECT EXISTS (SELECT FROM training_ledger l JOIN decisions d ON d.id = l.decision_id
+    query = f"""
+        SELECT EXISTS (SELECT FROM training_ledger l
+            JOIN decisions d ON {its_decision("l")}
             WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
     """
     return bool(connection.execute(text(query), {"id": version_id}).scalar_one())

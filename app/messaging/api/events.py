@@ -14,7 +14,7 @@ from app.accounts.api.browsers import check_unit
 from app.accounts.api.hot import Answered, Asked, hot, stored
 from app.accounts.keys import check_id
 from app.deciding.api.answers import Message
-from app.deciding.requests import DecisionPath
+from app.deciding.naming import DecisionPath, ExperimentQuery
 from app.deciding.serving import runtime, runtime_of
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
@@ -104,10 +104,11 @@ def pending(query: UnitQuery) -> Response:
 
 @blueprint.post("/messages/<path:decision_id>/received", responses={200: ReceivedAnswer})
 @needs("reward", browsers=True)
-def received(path: DecisionPath) -> Response:
+def received(path: DecisionPath, query: ExperimentQuery) -> Response:
     """Mark a held message as shown. It is not given out again."""
-    check_unit(caller(), deliveries.unit_of(runtime().engine, caller(), path.decision_id))
-    return as_json(deliveries.received(runtime().engine, caller(), path.decision_id))
+    named = path.decision_id, query.experiment
+    check_unit(caller(), deliveries.unit_of(runtime(), caller(), *named))
+    return as_json(deliveries.received(runtime(), caller(), *named))
 
 
 @blueprint.get(

@@ -2,10 +2,12 @@
 
 from itertools import groupby
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.accounts.keys import Caller
-from app.foundation.errors import Conflict, FieldError, NotFound
+from app.deciding.naming import find_decision
+from app.deciding.runtime import Runtime
+from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import AnyRow, transaction
@@ -85,30 +87,45 @@ def held(engine: Engine, caller: Caller, unit_id: str, *, after_id: int = 0) -> 
     return [row for row in rows if caller.experiment_id in (None, row.experiment_id)]
 
 
-def unit_of(engine: Engine, caller: Caller, decision_id: str) -> str:
+def unit_of(runtime: Runtime, caller: Caller, decision_id: str, experiment: str | None) -> str:
     """Return the unit whose message is held under a decision's id.
 
     For a web page it is empty when there is none, so that a page without a proof does not learn what is held.
 
+    :param experiment: key of the decision's experiment; None: ``find_decision`` says which.
     :raises NotFound: no message is held under that id.
+    :raises Conflict: messages of several experiments are, and the call names none.
     """
-    with transaction(engine) as connection:
-        unit_id = store.held_for(connection, decision_id)
-    if unit_id is None and not caller.publishable:
-        raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
-    return unit_id or ""
+    with transaction(runtime.engine) as connection:
+        try:
+            return _held_for(connection, runtime, caller, decision_id, experiment).unit_id
+        except LoopwiseError:
+            if caller.publishable:
+                return ""
+            raise
 
 
-def received(engine: Engine, caller: Caller, decision_id: str) -> JsonObject:
+def received(runtime: Runtime, caller: Caller, decision_id: str, experiment: str | None) -> JsonObject:
     """Record that a held message was shown to its unit. Repeating the call changes nothing.
 
+    :param experiment: key of the decision's experiment; None: ``find_decision`` says which.
     :raises NotFound: no message is held under that decision's id.
+    :raises Conflict: messages of several experiments are, and the call names none.
     """
-    with transaction(engine) as connection:
-        row = store.receive(connection, decision_id)
-        if row is None or not caller.sees(row.experiment_id):
-            raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.")
-    return {"decision_id": decision_id, "status": "delivered", "received": row.status == "waiting"}
+    with transaction(runtime.engine) as connection:
+        status = store.receive(connection, _held_for(connection, runtime, caller, decision_id, experiment).id)
+    return {"decision_id": decision_id, "status": "delivered", "received": status == "waiting"}
+
+
+def _held_for(
+    connection: Connection, runtime: Runtime, caller: Caller, decision_id: str, experiment: str | None
+) -> store.HeldFor:
+    held_for = store.held_for(connection, decision_id)
+    try:
+        experiment_id, _ = find_decision(runtime, caller, decision_id, experiment, held_for)
+    except NotFound:
+        raise NotFound("unknown_delivery", f"No message is held under the decision {decision_id!r}.") from None
+    return held_for[experiment_id]
 
 
 def content(row: Held | store.Claimed) -> JsonObject:

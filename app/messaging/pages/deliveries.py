@@ -5,12 +5,11 @@ from typing import TypeVar
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
 
 from app.accounts.pages.access import page, user
 from app.deciding.serving import runtime
 from app.foundation.errors import FieldError, LoopwiseError, NotFound
-from app.foundation.fields import Model, invalid, pydantic_fields
+from app.foundation.fields import Model, invalid, read
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import posted_version, whole_number
 from app.foundation.words import as_sentence
@@ -137,10 +136,7 @@ def _page(stored: StoredWebhook, *, errors: dict[str, str] | None = None, **valu
 
 
 def _checked(model: type[Spec], **given: str) -> Spec:
-    try:
-        return model.model_validate({name: value.replace("\0", "") for name, value in given.items()})
-    except ValidationError as error:
-        raise invalid(pydantic_fields(error)) from None
+    return read(model, {name: value.replace("\0", "") for name, value in given.items()})
 
 
 def _errors(error: LoopwiseError, verb: str = "key") -> dict[str, str]:

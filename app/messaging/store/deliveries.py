@@ -35,7 +35,7 @@ def add(
         "status": "waiting",
         "next_at": None if webhook_id is None else func.clock_timestamp(),
     }
-    stored = connection.execute(upsert(_d).values(**values).on_conflict_do_nothing(index_elements=["decision_id"]))
+    stored = connection.execute(upsert(_d).values(**values).on_conflict_do_nothing())
     return stored.rowcount == 1
 
 
@@ -259,19 +259,25 @@ def held(connection: Connection, after: list[tuple[str, int]], *, most: int) -> 
     return [Held._make(row) for row in rows]
 
 
-def held_for(connection: Connection, decision_id: str) -> str | None:
-    """Return the unit for which a decision's message is or was held; null when no message is."""
-    query = select(_d.c.unit_id).where(_d.c.decision_id == decision_id, _d.c.webhook_id.is_(None))
-    unit_id: str | None = connection.execute(query).scalar_one_or_none()
-    return unit_id
+class HeldFor(NamedTuple):
+    """A message that is or was held."""
+
+    id: int
+    unit_id: str
 
 
-def receive(connection: Connection, decision_id: str) -> AnyRow | None:
-    """Mark a held message as delivered; return its row as it was before, null when there is none."""
-    query = select(_d.c.id, _d.c.experiment_id, _d.c.status).where(
+def held_for(connection: Connection, decision_id: str) -> dict[int, HeldFor]:
+    """Return the messages that are or were held under a decision's id, by experiment."""
+    query = select(_d.c.experiment_id, _d.c.id, _d.c.unit_id).where(
         _d.c.decision_id == decision_id, _d.c.webhook_id.is_(None)
     )
-    row = connection.execute(query.with_for_update()).first()
-    if row is not None and row.status == "waiting":
-        finish(connection, row.id, "delivered")
-    return row
+    return {row.experiment_id: HeldFor(row.id, row.unit_id) for row in connection.execute(query)}
+
+
+def receive(connection: Connection, delivery_id: int) -> str | None:
+    """Mark a held message as delivered; return its status as it was before, null when it is gone."""
+    query = select(_d.c.status).where(_d.c.id == delivery_id)
+    status: str | None = connection.execute(query.with_for_update()).scalar_one_or_none()
+    if status == "waiting":
+        finish(connection, delivery_id, "delivered")
+    return status

@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import structlog
-from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
@@ -17,7 +16,7 @@ from app.deciding.decide import AnsweredDecision, decide
 from app.deciding.requests import DecideRequest, MessageRequest, identify
 from app.deciding.runtime import Runtime
 from app.foundation.errors import LoopwiseError, TooManyRequests, Unavailable
-from app.foundation.fields import JsonObject, invalid, pydantic_fields
+from app.foundation.fields import JsonObject, read
 from app.foundation.secrets import Purpose, derive
 from app.foundation.store.engine import transaction
 from app.messaging.store import deliveries, triggers, webhooks
@@ -132,11 +131,7 @@ def _webhook_id(runtime: Runtime, config: TriggerConfig) -> int | None:
 
 
 def _decide(runtime: Runtime, caller: Caller, model: type[DecideRequest], body: JsonObject) -> AnsweredDecision:
-    try:
-        request = model.model_validate(body)
-    except ValidationError as error:
-        raise invalid(pydantic_fields(error)) from None
-    return decide(runtime, caller, [identify(request, body)])[0]
+    return decide(runtime, caller, [identify(read(model, body), body)])[0]
 
 
 def _finish(runtime: Runtime, firing: DueFiring, decided: AnsweredDecision, webhook_id: int | None) -> bool:

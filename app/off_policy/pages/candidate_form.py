@@ -2,12 +2,10 @@
 
 from typing import Final, NamedTuple
 
-from pydantic import ValidationError
-
 from app.design.pages.definition_fields import GROUPS, KEY, POLICY, policy_of, range_of
 from app.design.pages.policy_words import ALGORITHMS, PARAMETERS, candidate
 from app.foundation.errors import LoopwiseError
-from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.fields import invalid, read
 from app.foundation.pages.fields import trees
 from app.foundation.pages.fields.kinds import Boxes, Findings, Number, Text, Typed
 from app.foundation.pages.fields.trees import Part, texts_of
@@ -82,10 +80,7 @@ def parse(typed: Typed, findings: Findings) -> CandidateSpec:
         document["policy"] = policy_of(CANDIDATE_POLICY, typed["policy"], "/policy", findings)
     if findings.problems:
         raise invalid(tuple(findings.problems.values()))
-    try:
-        return CandidateSpec.model_validate(document)
-    except ValidationError as error:
-        raise invalid(pydantic_fields(error)) from None
+    return read(CandidateSpec, document)
 
 
 def told(error: LoopwiseError, typed: Typed, findings: Findings) -> dict[str, str]:

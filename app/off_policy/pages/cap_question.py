@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from flask import request
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
 
 from app.accounts.pages.access import page
 from app.design import experiments
@@ -14,7 +13,7 @@ from app.design.pages.definition_fields import CAP
 from app.design.pages.experiment import experiment_page
 from app.design.people_config import CapSpec
 from app.foundation.errors import LoopwiseError
-from app.foundation.fields import invalid, pydantic_fields
+from app.foundation.fields import read
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
@@ -89,10 +88,7 @@ def _question(typed: Typed, findings: Findings) -> CapQuestion:
     :raises Unprocessable: the error names every field that has the wrong shape.
     """
     cap = CAP.values(typed["cap"], "/cap", findings)
-    try:
-        return CapQuestion.model_validate({"cap": cap, "max_decisions": MOST})
-    except ValidationError as error:
-        raise invalid(pydantic_fields(error)) from None
+    return read(CapQuestion, {"cap": cap, "max_decisions": MOST})
 
 
 def _rounded(answer: CapAnswer) -> CapAnswer:

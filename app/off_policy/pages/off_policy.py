@@ -1,6 +1,6 @@
 """Shows what policies that never ran would have earned, by the log; stores candidates and queues evaluations."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -79,7 +79,8 @@ def evaluate(key: str) -> ResponseReturnValue:
     since, until = (time_of(typed[name], name, errors) for name in typed)
     try:
         if not errors:
-            asked = EvaluationRequest(since=since, until=until)
+            held_out: Literal["with", "without"] = "without" if request.form.get("without") else "with"
+            asked = EvaluationRequest(since=since, until=until, held_out=held_out)
             evaluations.ask(process().engine, key, asked, user().name)
     except LoopwiseError as error:
         if error.status != 422:

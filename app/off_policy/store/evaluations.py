@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store import tables
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
 
 _e = tables.evaluations
@@ -162,11 +162,11 @@ def finish(
 
 
 _LOG = text(
-    """
+    f"""
     SELECT * FROM (
         SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution,
             d.chosen, d.propensity, d.context, o.reward, d.decided_at
-        FROM analysed o JOIN decisions d ON d.id = o.decision_id
+        FROM analysed o JOIN decisions d ON {its_decision("o")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
             AND d.decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
@@ -212,3 +212,8 @@ def newest_choices(connection: Connection, experiment_id: int, most: int) -> lis
     """The settled decisions among the newest ``most`` decisions."""
     rows = connection.execute(_CHOICES, {"experiment_id": experiment_id, "most": most})
     return [LoggedChoice(row.action, row.propensity, row.reward) for row in rows]
+
+
+def leave_out_held(connection: Connection) -> None:
+    """Until the transaction ends, read no decision that is held out of rounds for a suspect."""
+    connection.execute(text(WITHOUT_HELD_OUT))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import RETRY_PAUSE
+from app.foundation.store.fragments import IN_KEYS, RETRY_PAUSE, DecisionKey, keys
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
 
@@ -103,9 +103,10 @@ def experiments_of(connection: Connection, unit_id: str) -> list[int]:
     return list(connection.execute(text(query), {"unit_id": unit_id}).scalars())
 
 
-def decision_ids(connection: Connection, unit_id: str) -> list[str]:
+def decisions_of(connection: Connection, unit_id: str) -> list[DecisionKey]:
     """The unit's decisions."""
-    return list(connection.execute(text("SELECT id FROM decisions WHERE unit_id = :id"), {"id": unit_id}).scalars())
+    rows = connection.execute(text("SELECT experiment_id, id FROM decisions WHERE unit_id = :id"), {"id": unit_id})
+    return [(row.experiment_id, row.id) for row in rows]
 
 
 class ArmCount(NamedTuple):
@@ -116,24 +117,24 @@ class ArmCount(NamedTuple):
     decisions: int
 
 
-def decisions_by_arm(connection: Connection, decisions: list[str]) -> list[ArmCount]:
+def decisions_by_arm(connection: Connection, decisions: list[DecisionKey]) -> list[ArmCount]:
     """How many of these decisions each arm made; an audit does not find them any more."""
-    query = """
+    query = f"""
         SELECT e.key AS experiment, d.arm, count(*) AS decisions FROM decisions d JOIN experiments e ON e.id = d.experiment_id
-        WHERE d.id = ANY(:ids) GROUP BY e.key, d.arm ORDER BY e.key, d.arm
+        WHERE (d.experiment_id, d.id) {IN_KEYS} GROUP BY e.key, d.arm ORDER BY e.key, d.arm
     """
-    return [ArmCount(**row._asdict()) for row in connection.execute(text(query), {"ids": decisions})]
+    return [ArmCount(**row._asdict()) for row in connection.execute(text(query), keys(decisions))]
 
 
-def learned_from(connection: Connection, decisions: list[str]) -> list[Learned]:
+def learned_from(connection: Connection, decisions: list[DecisionKey]) -> list[Learned]:
     """Every version that learned from one of these decisions, in any generation of the ledger."""
-    query = """
+    query = f"""
         SELECT DISTINCT m.experiment_id, m.arm, m.id AS version_id FROM decisions d
         JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
         JOIN model_versions m ON m.id = l.version_id
-        WHERE d.id = ANY(:ids) ORDER BY 1, 2, 3
+        WHERE (d.experiment_id, d.id) {IN_KEYS} ORDER BY 1, 2, 3
     """
-    return [Learned(**row._asdict()) for row in connection.execute(text(query), {"ids": decisions})]
+    return [Learned(**row._asdict()) for row in connection.execute(text(query), keys(decisions))]
 
 
 def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
@@ -149,10 +150,10 @@ def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
     return set(connection.execute(text(query), {"ids": version_ids}).scalars())
 
 
-def forget_lessons(connection: Connection, decisions: list[str]) -> int:
+def forget_lessons(connection: Connection, decisions: list[DecisionKey]) -> int:
     """Take these decisions out of the ledger; returns how many rows there were."""
-    query = "DELETE FROM training_ledger t USING decisions d WHERE t.decision_id = d.id AND d.id = ANY(:ids)"
-    return connection.execute(text(query), {"ids": decisions}).rowcount
+    query = f"DELETE FROM training_ledger WHERE (experiment_id, decision_id) {IN_KEYS}"
+    return connection.execute(text(query), keys(decisions)).rowcount
 
 
 def hold_writers(connection: Connection, unit_id: str) -> None:
@@ -176,15 +177,15 @@ def sample_again(connection: Connection) -> None:
 
 
 # In this order, no statement deletes rows that a later statement needs to find its own.
-_BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger")
-_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "decisions")
+_BY_DECISION = ("rewards", "outcomes", "awaiting_outcome", "training_ledger", "held_out")
+_BY_UNIT = ("feedback", "firings", "consents", "restrictions", "excluded_units", "suspects", "decisions")
 
 
-def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[str, int]:
+def remove(connection: Connection, unit_id: str, decisions: list[DecisionKey]) -> dict[str, int]:
     """Delete all rows of a unit; by table, how many there were."""
     counts: dict[str, int] = {}
 
-    def delete(table: str, query: str, **values: str | list[str]) -> None:
+    def delete(table: str, query: str, **values: str | list[str] | list[int]) -> None:
         kind = next((kind for kind in chain.KINDS if kind.table == table), None)
         if kind is None:
             counts[table] = connection.execute(text(query), values).rowcount
@@ -211,15 +212,11 @@ def remove(connection: Connection, unit_id: str, decisions: list[str]) -> dict[s
     # Health checks name the heaviest units, and "What works for whom" quotes contexts; the worker computes both again.
     health = """
         DELETE FROM latest WHERE kind IN ('health', 'whom')
-          AND experiment_id IN (SELECT experiment_id FROM decisions WHERE id = ANY(:ids))
+          AND experiment_id = ANY(:experiment_ids)
     """
-    connection.execute(text(health), {"ids": decisions})
+    connection.execute(text(health), {"experiment_ids": sorted({experiment_id for experiment_id, _ in decisions})})
     for table in _BY_DECISION:
-        delete(
-            table,
-            f"DELETE FROM {table} t USING decisions d WHERE t.decision_id = d.id AND d.id = ANY(:ids)",
-            ids=decisions,
-        )
+        delete(table, f"DELETE FROM {table} WHERE (experiment_id, decision_id) {IN_KEYS}", **keys(decisions))
     for table in _BY_UNIT:
         delete(table, f"DELETE FROM {table} WHERE unit_id = :unit_id", unit_id=unit_id)
     return counts

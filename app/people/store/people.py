@@ -15,7 +15,7 @@ _QUERIES = {
     """,
     "rewards": """
         SELECT r.decision_id, r.reward_id, r.metric, r.value, r.occurred_at, r.received_at
-        FROM decisions d JOIN rewards r ON r.decision_id = d.id
+        FROM decisions d JOIN rewards r ON r.decision_id = d.id AND r.experiment_id = d.experiment_id
         WHERE d.unit_id = :unit_id ORDER BY r.received_at DESC LIMIT :most
     """,
     "feedback": """

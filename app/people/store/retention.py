@@ -8,6 +8,7 @@ from app.foundation.store import chain, tables
 
 _d = tables.decisions
 _f = tables.firings
+_a = tables.awaiting_outcome
 
 
 def blanked(row: StoredDecision) -> StoredDecision:
@@ -22,7 +23,7 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
             _d.c.experiment_id == experiment_id,
             text("decided_at < clock_timestamp() - make_interval(secs => :age)"),
             _d.c.erased_at.is_(None),
-            ~select(1).where(tables.awaiting_outcome.c.decision_id == _d.c.id).exists(),
+            ~select(1).where(_a.c.decision_id == _d.c.id, _a.c.experiment_id == _d.c.experiment_id).exists(),
             ~select(1)
             .where(_f.c.unit_id == _d.c.unit_id, _f.c.wait_decision_id == _d.c.id, _f.c.status == "waiting")
             .exists(),
@@ -37,25 +38,33 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
 _WRITE = text(
     f"""
     WITH input AS (SELECT * FROM json_to_recordset(:rows) AS i (id text, seal text)), before AS (
-        SELECT d.* FROM decisions d JOIN input i ON i.id = d.id
+        SELECT d.* FROM decisions d JOIN input i ON i.id = d.id WHERE d.experiment_id + 0 = :experiment_id
     ), blanked AS (
     UPDATE decisions d SET unit_id = '', body_hash = '', context = '{{}}', actions = NULL, ineligible = NULL, message = NULL,
         seal = i.seal, erased_at = clock_timestamp()
-    FROM input i JOIN before ON before.id = i.id WHERE d.id = i.id RETURNING d.*
+    FROM input i JOIN before ON before.id = i.id WHERE d.id = i.id AND d.experiment_id + 0 = :experiment_id RETURNING d.*
     ), resealed AS (
         SELECT * FROM before UNION ALL SELECT * FROM blanked
     )
     {chain.link(chain.DECISIONS, "resealed", 0)}
     """
 )
+_FORGET_SUSPECTS = text(
+    """
+    DELETE FROM suspects s WHERE s.experiment_id = :experiment_id AND s.unit_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM decisions d WHERE d.unit_id = s.unit_id AND d.experiment_id = s.experiment_id + 0)
+    """
+)
+_ITS_ROWS = "experiment_id + 0 = :experiment_id AND decision_id = ANY(:ids)"
 _BEFORE = (
-    "SELECT FROM deliveries WHERE decision_id = ANY(:ids) FOR UPDATE",  # writers of attempts have finished, or wait
-    "DELETE FROM delivery_attempts a USING deliveries d WHERE a.delivery_id = d.id AND d.decision_id = ANY(:ids)",
-    "DELETE FROM deliveries WHERE decision_id = ANY(:ids)",
+    f"SELECT FROM deliveries WHERE {_ITS_ROWS} FOR UPDATE",  # writers of attempts have finished, or wait
+    f"DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE {_ITS_ROWS})",
+    f"DELETE FROM deliveries WHERE {_ITS_ROWS}",
     # A cause that must not fire again is kept in a new row, because the old row's id gives the decision's id.
     """
     WITH gone AS (
-        DELETE FROM firings f USING decisions d WHERE d.id = ANY(:ids) AND f.unit_id = d.unit_id
+        DELETE FROM firings f USING decisions d
+        WHERE d.id = ANY(:ids) AND d.experiment_id + 0 = :experiment_id AND f.unit_id = d.unit_id
             AND (f.decision_id = d.id OR f.wait_decision_id = d.id)
         RETURNING f.*
     )
@@ -65,10 +74,8 @@ _BEFORE = (
     FROM gone g JOIN triggers t ON t.id = g.trigger_id
     WHERE t.definition->'pattern'->>'type' IN ('milestone', 'count')
     """,
-    chain.removing(chain.FEEDBACK, "DELETE FROM feedback WHERE decision_id = ANY(:ids)"),
-    chain.removing(
-        chain.OUTCOMES, "DELETE FROM outcomes WHERE experiment_id = :experiment_id AND decision_id = ANY(:ids)"
-    ),
+    chain.removing(chain.FEEDBACK, f"DELETE FROM feedback WHERE {_ITS_ROWS}"),
+    chain.removing(chain.OUTCOMES, f"DELETE FROM outcomes WHERE {_ITS_ROWS}"),
 )
 
 
@@ -81,7 +88,9 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
         values: dict[str, object] = {"ids": list(seals), "experiment_id": experiment_id} | chain.key(connection)
         connection.execute(text(statement), values)
     rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
-    connection.execute(_WRITE, {"rows": orjson.dumps(rows).decode()} | chain.key(connection))
+    values = {"rows": orjson.dumps(rows).decode(), "experiment_id": experiment_id} | chain.key(connection)
+    connection.execute(_WRITE, values)
+    connection.execute(_FORGET_SUSPECTS, {"experiment_id": experiment_id})
 
 
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:

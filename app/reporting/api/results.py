@@ -16,13 +16,13 @@ from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.documents import CandidateListAnswer, CapAnswer, EvaluationAnswer, EvaluationListAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
-from app.reporting import exclusions, feedback_report, health_checks, long_term, power, privacy, results
+from app.reporting import exclusions, feedback_report, frozen, health_checks, long_term, power, privacy, results
 from app.reporting.documents.feedback import FeedbackReport
 from app.reporting.documents.health import Health
 from app.reporting.documents.long_term import LongTerm
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
-from app.reporting.documents.results import Results
+from app.reporting.documents.results import HeldOut, Results
 from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
@@ -42,6 +42,10 @@ class ResultsQuery(BaseModel):
     method: str = Field(default="sequential", description="Which interval leads: sequential, fixed or bayes.")
     segment: str | None = Field(default=None, description="A declared context field to split by.")
     max_age_s: float | None = Field(default=None, ge=0, description="Compute them anew when they are older.")
+    held_out: HeldOut = Field(
+        default="with", description="Whether decisions count that are held out of rounds for suspects: with or without."
+    )
+    live: bool = Field(default=False, description="True: the newest results, also after an arm was shipped.")
 
 
 class SegmentQuery(BaseModel):
@@ -77,10 +81,17 @@ class EvaluationPath(BaseModel):
 @blueprint.get("/experiments/<key>/results", responses={200: Results})
 @needs("read")
 def read_results(path: KeyPath, query: ResultsQuery) -> Response:
-    """Each arm against the control on each metric, and what the decision rule says."""
+    """Each arm against the control on each metric, and what the decision rule says.
+
+    While an arm is shipped these are the results at which it was shipped, unless `live` asks for the newest.
+    """
     key = bound_key(path.key)
-    report = results.get(process().engine, key, method=query.method, segment=query.segment, max_age_s=query.max_age_s)
-    return as_json(report)
+    asked = query.model_dump(include={"method", "segment"})
+    kept = None if query.live or query.held_out == "without" else frozen.get(process().engine, key, **asked)
+    if kept is not None:
+        return as_json(kept)
+    asked |= {"max_age_s": query.max_age_s, "held_out": query.held_out}
+    return as_json(results.get(process().engine, key, **asked))
 
 
 @blueprint.get("/experiments/<key>/long-term", responses={200: LongTerm})

@@ -86,6 +86,17 @@ def judge(
     )
 
 
+def speaks_against(config: ExperimentConfig, results: StoredResults, arm: str) -> list[Reason]:
+    """Why an arm should get no larger share: losses on a guardrail or a primary metric that every look together shows."""
+    losses = [
+        change.reason
+        for metric in results.primary()
+        for change in _shown(metric, config.decision_rule.alpha)
+        if change.arm == arm and change.says("worse")
+    ]
+    return [*(reason for reason in _crossed_guardrails(results) if reason.params["arm"] == arm), *losses]
+
+
 def _ruling(config: ExperimentConfig, results: StoredResults, crossed: list[Reason], days: float) -> Ruling:
     rule = config.decision_rule
     if results.sample_ratio.alert:

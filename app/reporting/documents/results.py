@@ -232,6 +232,9 @@ class MovedUnits(Document):
     share: float  # seen in more than one arm, of all units
 
 
+HeldOut = Literal["with", "without"]
+
+
 class StoredResults(Document):
     """The results of an experiment as the worker computed them."""
 
@@ -249,6 +252,8 @@ class StoredResults(Document):
     daily_at: str | None = None  # when they were computed
     moved_units: MovedUnits | None = None  # null: the shares never changed
     excluded_units: int = 0
+    held_out: HeldOut = Field(default="with", description="Whether decisions that are held out for suspects count.")
+    held_out_decisions: int = Field(default=0, description="Decisions that are held out for suspects, in all arms.")
     decision: RuleVerdict | None = None  # null for results that are split
 
     def primary(self) -> list[MetricResults]:

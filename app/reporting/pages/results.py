@@ -19,7 +19,7 @@ from app.reporting.documents.health import (
     ModelCheck,
     SampleRatioCheck,
 )
-from app.reporting.documents.results import MetricResults, Results
+from app.reporting.documents.results import HeldOut, MetricResults, Results
 from app.reporting.findings import Findings
 from app.reporting.pages import result_figures as figures
 from app.reporting.pages import sentences
@@ -42,7 +42,9 @@ def results(key: str) -> str:
     """Show the newest results of the worker."""
     method = request.args.get("method", "") or "sequential"
     segment = request.args.get("segment", "") or None
-    newest = findings.get(process().engine, key, method=method, segment=segment)
+    live = request.args.get("live", "") == "1"
+    held_out: HeldOut = "without" if request.args.get("held_out") == "without" else "with"
+    newest = findings.get(process().engine, key, method=method, segment=segment, live=live, held_out=held_out)
     return experiment_page(
         "results.html",
         key,
@@ -52,6 +54,7 @@ def results(key: str) -> str:
         method=method,
         methods=sentences.METHODS,
         segment=segment,
+        live=live,
         health=newest.health,
         checks=[_check(check) for check in newest.health.checks] if newest.health else [],
         shown=_shown(newest, newest.results, method, segment) if newest.results else None,

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
+
 SLICE = 20_000
 NEVER = 1_000_000
 """The stretch at which a unit moves that never moves."""
 
 # The version of a decision that was settled before outcomes held it is looked up.
-_VERSION = "coalesce(o.config_version, (SELECT d.config_version FROM decisions d WHERE d.id = o.decision_id))"
+_VERSION = f"coalesce(o.config_version, (SELECT d.config_version FROM decisions d WHERE {its_decision('o')}))"
 STRETCH = f"width_bucket({_VERSION}, CAST(:first_versions AS int[])) - 1"
 
 

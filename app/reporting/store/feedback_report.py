@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, its_decision
 
 _OPEN = "NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = f.unit_id AND 'analyse' = ANY(r.denied))"
 
@@ -68,7 +68,7 @@ class Comment(NamedTuple):
 _COUNTS = text(
     f"""
     SELECT f.kind, d.arm, count(*) AS answers, count(*) FILTER (WHERE f.late) AS late
-    FROM feedback f JOIN decisions d ON d.id = f.decision_id
+    FROM feedback f JOIN decisions d ON {its_decision("f")}
     WHERE f.experiment_id = :id AND {_OPEN} AND NOT coalesce('analyse' = ANY(d.withheld), false)
     GROUP BY f.kind, d.arm ORDER BY f.kind, d.arm
     """
@@ -80,7 +80,8 @@ _SETTLED = text(
         o.reward, s.said,
         CASE WHEN s.said IS NULL THEN '[]' ELSE coalesce((
             SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
-            WHERE r.decision_id = d.id AND r.metric = 'reward' AND NOT r.late), '[]') END AS rewards
+            WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward' AND NOT r.late
+        ), '[]') END AS rewards
     FROM (
         SELECT id, experiment_id, config_version, context, decided_at FROM decisions
         WHERE experiment_id = :id AND state <> 'imported' ORDER BY decided_at DESC LIMIT :most
@@ -88,7 +89,7 @@ _SETTLED = text(
     JOIN analysed o ON {ITS_OUTCOME}
     CROSS JOIN LATERAL (
         SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id, f.late)) AS said
-        FROM feedback f WHERE f.decision_id = d.id
+        FROM feedback f WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id
     ) s
     ORDER BY d.decided_at, d.id
     """

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
+
 NEWEST_REPORTS = 200_000
 
 
@@ -60,11 +62,11 @@ class Clocks(NamedTuple):
 
 
 _CLOCKS = text(
-    """
+    f"""
     SELECT count(*) AS reports,
         count(*) FILTER (WHERE r.occurred_at > r.received_at OR r.occurred_at < d.decided_at) AS impossible
     FROM (SELECT * FROM rewards WHERE experiment_id = :id ORDER BY received_at DESC LIMIT :most) r
-    JOIN decisions d ON d.id = r.decision_id
+    JOIN decisions d ON {its_decision("r")}
     """
 )
 

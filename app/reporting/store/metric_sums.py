@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
 from app.reporting.store.counted_units import STRETCH
 
 
@@ -58,7 +59,8 @@ _REPORTED = f"""
                count(*) FILTER (WHERE r.metric = :numerator) AS reports,
                coalesce(sum(r.value) FILTER (WHERE r.metric = :denominator), 0) AS base
         FROM rewards r
-        WHERE r.decision_id = o.decision_id AND r.metric IN (:numerator, :denominator)
+        WHERE r.decision_id = o.decision_id AND r.experiment_id + 0 = :experiment_id
+          AND r.metric IN (:numerator, :denominator)
           AND (CAST(:window_s AS float8) IS NULL OR {_HAPPENED} <= o.opened_at + make_interval(secs => :window_s))
     ) r ON true
 """
@@ -152,7 +154,8 @@ LARGEST = 1e12  # a context's number beyond it is none
 COVARIATES = {
     "context": f"""
         SELECT f.unit_id, CASE WHEN abs(n.value) <= {LARGEST} THEN n.value END AS pre
-        FROM first f JOIN decisions d ON d.id = f.decision_id CROSS JOIN LATERAL (
+        FROM first f JOIN decisions d ON d.id = f.decision_id AND d.experiment_id + 0 = :experiment_id
+        CROSS JOIN LATERAL (
             SELECT CASE WHEN json_typeof(d.context -> :field) = 'number' THEN (d.context ->> :field)::numeric::float8 END AS value
         ) n
     """,
@@ -185,7 +188,7 @@ class Scope(NamedTuple):
         template = _SCOPE_OF_STRETCHES if len(self.first_versions) > 1 else _SCOPE
         return template.format(
             segment=self._segment(),
-            join="JOIN decisions d ON d.id = o.decision_id" if self.segment is not None and not self.by_day else "",
+            join=f"JOIN decisions d ON {its_decision('o')}" if self.segment is not None and not self.by_day else "",
             until="" if self.until is None else "AND o.decided_at < :until",
         )
 

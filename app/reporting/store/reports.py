@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 
 from app.foundation.store import tables
 
@@ -27,10 +27,21 @@ def add(
     segment: str | None,
     body: Mapping[str, JsonValue],
     seconds: float,
+    *,
+    computed_at: datetime | None = None,
 ) -> None:
-    """Store a report."""
+    """Store a report.
+
+    :param computed_at: null: now.
+    """
     values = {"experiment_id": experiment_id, "kind": kind, "segment": segment, "body": body, "seconds": seconds}
-    connection.execute(insert(_r).values(**values))
+    given = {} if computed_at is None else {"computed_at": computed_at}
+    connection.execute(insert(_r).values(**values, **given))
+
+
+def forget(connection: Connection, experiment_id: int, kind: str) -> None:
+    """Delete the reports of a kind."""
+    connection.execute(delete(_r).where(_r.c.experiment_id == experiment_id, _r.c.kind == kind))
 
 
 # Keeps all looks of the last hour and the last look of each hour before: enough for a chart over months.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import WITHOUT_HELD_OUT, its_decision
 from app.reporting.store.metric_sums import ArmSums
 
 
@@ -32,8 +33,8 @@ def clock(connection: Connection) -> datetime:
 
 
 _OVERDUE = text(
-    """
-    SELECT min(d.decided_at) FROM awaiting_outcome a JOIN decisions d ON d.id = a.decision_id
+    f"""
+    SELECT min(d.decided_at) FROM awaiting_outcome a JOIN decisions d ON {its_decision("a")}
     WHERE a.experiment_id = :id AND a.closes_at <= clock_timestamp()
     """
 )
@@ -169,3 +170,16 @@ def rewarded_per_arm(connection: Connection, experiment_id: int) -> list[Rewarde
     """
     rows = connection.execute(text(query), {"id": experiment_id})
     return [Rewarded(row.arm, row.settled, row.rewarded) for row in rows]
+
+
+def leave_out_held(connection: Connection) -> None:
+    """Until the transaction ends, count no decision that is held out of rounds for a suspect."""
+    connection.execute(text(WITHOUT_HELD_OUT))
+
+
+def held_for_suspects(connection: Connection, experiment_id: int) -> int:
+    """How many decisions are held out of rounds for suspects."""
+    query = """
+        SELECT count(*) FROM held_out WHERE experiment_id = :id AND suspect_id IS NOT NULL AND status = 'held'
+    """
+    return int(connection.execute(text(query), {"id": experiment_id}).scalar_one())

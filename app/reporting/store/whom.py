@@ -5,17 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, its_decision
 from app.off_policy.store.evaluations import LoggedRow
 
 # The first line of each arm by the end of its window: all earlier decisions are settled, in this arm and in the others.
 _COMPLETE_UNTIL = text(
-    """
+    f"""
     SELECT min(d.decided_at) FROM unnest(CAST(:arms AS text[])) AS own (arm)
     CROSS JOIN LATERAL (
-        SELECT a.decision_id FROM awaiting_outcome a
+        SELECT a.decision_id, a.experiment_id FROM awaiting_outcome a
         WHERE a.experiment_id = :experiment_id AND a.arm = own.arm ORDER BY a.closes_at LIMIT 1
-    ) first JOIN decisions d ON d.id = first.decision_id
+    ) first JOIN decisions d ON {its_decision("first")}
     """
 )
 _NEWEST = text(

@@ -69,7 +69,7 @@ _UNACCOUNTED = text(
     LEFT JOIN outcomes o ON {ITS_OUTCOME}
     WHERE d.experiment_id = :id AND d.closes_at IS NOT NULL AND d.erased_at IS NULL
       AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
-      AND CASE WHEN EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id)
+      AND CASE WHEN EXISTS (SELECT FROM awaiting_outcome a WHERE a.decision_id = d.id AND a.experiment_id = d.experiment_id + 0)
         THEN o.decision_id IS NOT NULL OR l.decision_id IS NOT NULL
         ELSE (d.arm = ANY(:arms) AND l.decision_id IS NULL)
           OR (o.decision_id IS NULL AND NOT coalesce('analyse' = ANY(d.withheld), false) AND NOT EXISTS (

@@ -166,19 +166,20 @@ def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most:
                 SELECT id, arm, decided_at, erased_at FROM decisions WHERE experiment_id = :id
                 ORDER BY decided_at DESC LIMIT :scanned
             ) looked WHERE arm = :arm AND erased_at IS NULL ORDER BY decided_at DESC LIMIT :most
-        ) found ON found.id = d.id ORDER BY d.decided_at DESC, d.id
+        ) found ON found.id = d.id AND d.experiment_id + 0 = :id ORDER BY d.decided_at DESC, d.id
     """
     parameters = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}
     return [ContextRow(**row._asdict()) for row in connection.execute(text(query), parameters)]
 
 
-def events(connection: Connection, decision_id: str, most: int) -> list[StoredReward]:
+def events(connection: Connection, experiment_id: int, decision_id: str, most: int) -> list[StoredReward]:
     """Reward events of one decision, in the order of their arrival."""
     query = f"""
         SELECT {", ".join(StoredReward._fields)} FROM rewards
-        WHERE decision_id = :id ORDER BY received_at, reward_id LIMIT :most
+        WHERE decision_id = :id AND experiment_id + 0 = :experiment_id ORDER BY received_at, reward_id LIMIT :most
     """
-    return [StoredReward(**row._asdict()) for row in connection.execute(text(query), {"id": decision_id, "most": most})]
+    values = {"experiment_id": experiment_id, "id": decision_id, "most": most}
+    return [StoredReward(**row._asdict()) for row in connection.execute(text(query), values)]
 
 
 def settled(connection: Connection, experiment_id: int, decision_id: str) -> Settled | None:

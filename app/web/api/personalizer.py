@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.accounts.api.hot import Answered, Asked, hot
 from app.deciding import decide as decisions
+from app.deciding import naming
 from app.deciding.answer import Answer
 from app.deciding.requests import DecideRequest, identify
 from app.deciding.serving import runtime_of
@@ -143,7 +144,7 @@ def _experiment(asked: Asked) -> Steps[Experiment]:
         )
     experiment: Experiment | None = runtime_of(asked).snapshots.current.by_id.get(bound)
     if experiment is None:
-        experiment = yield Blocking(partial(decisions.experiment_of, runtime_of(asked), bound))
+        experiment = yield Blocking(partial(naming.experiment_of, runtime_of(asked), bound))
     assert experiment is not None
     return experiment
 

@@ -192,7 +192,7 @@ class Front:
         auth.check_door(route.door, caller, self._runtime, address)
         limit = self._settings.browser_body_bytes if caller.publishable else self._settings.max_body_bytes
         body = await self._bodies.collect(proto, _length(scope), limit)
-        document, models = self._read(found, body)
+        document, models = self._read(found, scope.query_string, body)
         token = sent(browsers.TOKEN_HEADER.lower()) or _in_query(scope.query_string, "unit_token")
         asked = Asked(self._runtime, self._runtime, caller, document, token, self._settings.secret_key)
         ends_at = time.monotonic() + deadline_s - self._lag_s
@@ -201,8 +201,8 @@ class Front:
             return Written(answered.status, b"", {}), answered.unseen
         return Written(answered.status, as_bytes(answered.document), {"Content-Type": JSON}), answered.unseen
 
-    def _read(self, found: Found, body: bytes) -> tuple[JsonObject, JsonObject]:
-        """The document that a body holds, and the path and the body as the route's models.
+    def _read(self, found: Found, query: str, body: bytes) -> tuple[JsonObject, JsonObject]:
+        """The document that a body holds, and path, query and body as the route's models.
 
         :raises LoopwiseError: they do not fit.
         """
@@ -211,6 +211,10 @@ class Front:
         try:
             if route.path is not None:
                 models["path"] = route.path.model_validate(found.given)
+            if route.query is not None:
+                models["query"] = route.query.model_validate(
+                    {name: values[0] for name, values in parse_qs(query, True).items()}
+                )
             if route.body is not None:
                 document = strict_json.parse_body(body, self._settings.max_json_depth)
                 models["body"] = route.body.model_validate(document)

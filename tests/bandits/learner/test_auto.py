@@ -153,6 +153,7 @@ def test_what_came_before_a_turn_of_the_world_is_not_learned_any_more() -> None:
     assert chances(model, {"x": 1.5, "plan": "pro"})[0] > 0.8
 
 
+@pytest.mark.slow
 def test_a_steady_world_is_learned_whole() -> None:
     for seed in range(8):
         model = learn_from_nothing(policy(), log(800, plain, seed), "", 0)
@@ -216,6 +217,7 @@ def test_a_log_of_one_decision_can_be_learned() -> None:
     assert State.from_bytes(learn(model, used, log(1, plain, 1))).examples == 2
 
 
+@pytest.mark.slow
 def test_five_thousand_features_are_bounded() -> None:
     used = policy()
 
@@ -228,6 +230,7 @@ def test_five_thousand_features_are_bounded() -> None:
     assert chances(model, wide(np.random.default_rng(5))).min() > 0.0
 
 
+@pytest.mark.slow
 def test_action_sets_that_differ_in_every_call_are_learned_by_their_features() -> None:
     """Each action exists once; only its price says what it is worth."""
     random = np.random.default_rng(1)
@@ -261,6 +264,7 @@ def test_a_pinned_candidate_decides_whatever_the_race_says() -> None:
     assert described["served"] == "linear" and len(described["candidates"]) > 5  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_scaled_features_make_up_for_what_raw_ones_cost() -> None:
     """Columns of the size of a temperature and of a revenue: the default learns, and squarecb of raw features does not."""
     random = np.random.default_rng(2)
@@ -276,6 +280,7 @@ def test_scaled_features_make_up_for_what_raw_ones_cost() -> None:
     assert ours > 0.8 and ours > theirs + 0.1, (ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_turned_world_is_relearned_within_five_hundred_decisions() -> None:
     random = np.random.default_rng(3)
     x = random.normal(size=2400)

@@ -39,6 +39,7 @@ TWINS: dict[str, tuple[Callable[[int], World], int, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_it_earns_most_of_what_could_be_earned(name: str) -> None:
     make, seed, least = TWINS[name]

@@ -124,8 +124,8 @@ changes = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
+    Column("id", Text, primary_key=True),  # unique within its experiment, and found without it, too
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("config_version", Integer, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("body_hash", Text, nullable=False),  # hex, keyed: tells a retry from a reuse; empty: its id was made here
@@ -161,8 +161,8 @@ rewards = Table(
     "rewards",
     metadata,
     Column("decision_id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("reward_id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
     Column("metric", Text, nullable=False),
     Column("value", Double, nullable=False),
     time_column("occurred_at"),
@@ -175,7 +175,7 @@ awaiting_outcome = Table(
     "awaiting_outcome",
     metadata,
     Column("decision_id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("arm", Text, nullable=False),
     time_column("closes_at"),
     Index("awaiting_outcome_arm", "experiment_id", "arm", "closes_at"),
@@ -205,8 +205,43 @@ training_ledger = Table(
     Column("arm", Text, primary_key=True),
     Column("generation", Integer, primary_key=True, autoincrement=False, server_default="0"),
     Column("decision_id", Text, primary_key=True),
-    Column("version_id", BigInteger, nullable=False),  # 0: not learned, because the unit does not consent to learning
+    Column("version_id", BigInteger, nullable=False),  # 0: not learned: its unit does not consent, or see held_out
     Column("position", Integer, nullable=False),  # order within the round, from 0
     Column("reward", Double, nullable=False),  # the joined reward that was learned
     Index("training_ledger_version", "version_id", "position"),
+)
+
+held_out = (
+    Table(  # decisions of learning and other arms that are not learned for now: their rows in the ledger have version 0
+        "held_out",
+        metadata,
+        Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+        Column("decision_id", Text, primary_key=True),
+        Column("arm", Text, nullable=False),
+        Column("rule", Text, nullable=False),  # unit_share, or that of its suspect
+        Column("suspect_id", BigInteger, nullable=True),  # null: held by unit_share alone
+        Column("status", Text, nullable=False),  # held; released: the next round learns it, and removes the line
+        time_column("held_at", now=True),
+        Index("held_out_released", "experiment_id", "arm", postgresql_where=text("status = 'released'")),
+        Index("held_out_suspect", "suspect_id"),
+    )
+)
+
+suspects = Table(  # whose decisions are held out of rounds
+    "suspects",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("rule", Text, nullable=False),  # why: anomaly, or person
+    Column("unit_id", Text, nullable=True),  # null: any unit
+    Column("key_id", Text, nullable=True),  # the API key of the decisions; null: any key
+    time_column("since", nullable=True),  # decided then or later; null: from the beginning
+    time_column("until", nullable=True),  # decided before; null: without an end
+    Column("status", Text, nullable=False),  # held, released, excluded
+    Column("why", Text, nullable=False),  # in words, without the unit's id
+    Column("actor", Text, nullable=False),
+    time_column("opened_at", now=True),
+    time_column("decided_at", nullable=True),  # when a person released or excluded it
+    Column("receipt", JSONB, nullable=True),  # of an exclusion; null: the models have not followed yet
+    Index("suspects_experiment", "experiment_id", "status"),
 )

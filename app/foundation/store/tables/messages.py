@@ -85,7 +85,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("decision_id", Text, nullable=False, unique=True),
+    Column("decision_id", Text, nullable=False),
     Column("experiment_id", BigInteger, nullable=False),
     Column("unit_id", Text, nullable=False),
     Column("webhook_id", BigInteger, nullable=True),  # null: held for the stream and for polling
@@ -95,6 +95,7 @@ deliveries = Table(
     time_column("next_at", nullable=True),
     time_column("created_at", now=True),
     time_column("finished_at", nullable=True),
+    UniqueConstraint("decision_id", "experiment_id"),
     Index(
         "deliveries_due",
         "webhook_id",

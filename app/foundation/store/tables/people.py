@@ -35,8 +35,8 @@ feedback = Table(
     "feedback",
     metadata,
     Column("decision_id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
     Column("feedback_id", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
     Column("unit_id", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("kind", Text, nullable=False),  # thumbs, stars, score, reason, comment, dismissed, not_interested

@@ -1,0 +1,1 @@
+"""Promotion: from a verdict to what every caller gets; shipping, ramps, and the way back."""

@@ -1,0 +1,1 @@
+"""The JSON routes of this feature: parse, authorise, call one service, render."""

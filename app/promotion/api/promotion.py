@@ -1,0 +1,77 @@
+"""The routes that turn a verdict into what callers get: ship, ramp, roll back, conclude."""
+
+from flask import Response, request
+from pydantic import Field
+
+from app.accounts.api.auth import caller, needs
+from app.design.api.answers import ExperimentAnswer
+from app.design.api.experiments import KeyPath, bound_key
+from app.design.experiments import as_json as experiment_json
+from app.foundation.api.respond import as_json
+from app.foundation.errors import NotFound
+from app.foundation.fields import Model, read
+from app.foundation.serving import process
+from app.promotion import ramping, shipping
+from app.promotion.ramping import Gate, RampRequest
+from app.promotion.shipping import Ending, ShipRequest
+from app.registry.store.experiments import StoredExperiment
+from app.reporting.api.results import blueprint
+
+__all__ = ["blueprint"]  # these routes join those of app.reporting.api
+
+
+class Reason(Model):
+    """Why a step is taken."""
+
+    reason: str = Field(min_length=1, max_length=10_000, description="It is kept in the history.")
+
+
+@blueprint.post("/experiments/<key>/ship", responses={200: ExperimentAnswer})
+@needs("manage")
+def ship(path: KeyPath, body: ShipRequest) -> Response:
+    """Let one arm decide for everybody, for good. The results of now are kept, and `roll-back` leads back."""
+    return _changed(shipping.ship(process().engine, bound_key(path.key), body, caller().key_id))
+
+
+@blueprint.post("/experiments/<key>/ramp", responses={200: ExperimentAnswer})
+@needs("manage")
+def ramp(path: KeyPath, body: RampRequest) -> Response:
+    """Give an arm a larger share step by step, each behind a gate."""
+    return _changed(ramping.begin(process().engine, bound_key(path.key), body, caller().key_id))
+
+
+@blueprint.get("/experiments/<key>/ramp", responses={200: Gate})
+@needs("read")
+def gate(path: KeyPath) -> Response:
+    """What the newest results say about the next step of the ramp. 404: no arm is on its way."""
+    seen = ramping.gate(process().engine, bound_key(path.key))
+    if seen is None:
+        raise NotFound("no_ramp", f"No arm of experiment {path.key!r} is on its way.")
+    return as_json(seen)
+
+
+@blueprint.post("/experiments/<key>/ramp/advance", responses={200: ExperimentAnswer})
+@needs("manage")
+def advance(path: KeyPath, body: Reason) -> Response:
+    """Take the next step of the ramp, whatever its gate says. After the last one the arm is shipped."""
+    return _changed(ramping.advance(process().engine, bound_key(path.key), body.reason, caller().key_id))
+
+
+@blueprint.post("/experiments/<key>/roll-back", responses={200: ExperimentAnswer})
+@needs("manage")
+def roll_back(path: KeyPath, body: Reason) -> Response:
+    """Give the arms back the shares that they had before an arm was shipped, or began to be."""
+    return _changed(shipping.roll_back(process().engine, bound_key(path.key), body.reason, caller().key_id))
+
+
+@blueprint.post("/experiments/<key>/conclude", responses={200: ExperimentAnswer})
+@needs("manage")
+def conclude(path: KeyPath) -> Response:
+    """End the experiment. The body is optional, and says why, and what callers get from now on."""
+    ending = read(Ending, request.get_json()) if request.get_data() else Ending()
+    return _changed(shipping.conclude(process().engine, bound_key(path.key), ending, caller().key_id))
+
+
+def _changed(experiment: StoredExperiment) -> Response:
+    process().refresh()
+    return as_json(experiment_json(experiment))

@@ -1,0 +1,151 @@
+"""The page Ship: what decides for everybody, the gate of a ramp, the way back, and how the experiment ends."""
+
+from typing import NamedTuple
+
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.accounts.pages.access import page, user
+from app.design.experiment_config import ExperimentConfig
+from app.design.experiments import get
+from app.design.pages.experiment import experiment_page
+from app.foundation.errors import FieldError, LoopwiseError
+from app.foundation.fields import JsonObject, invalid, read
+from app.foundation.pages.format import percent
+from app.foundation.pages.forms import mistakes, time_of
+from app.foundation.serving import process
+from app.promotion import ramping, shipping
+from app.promotion.ramping import Gate, RampRequest
+from app.promotion.shipping import Ending, ShipRequest
+from app.reporting import findings
+from app.reporting.pages import sentences
+
+TOLD = {"advance": ("The gate is open", "good"), "wait": ("The gate is shut", "wait"), "back": ("Roll back", "bad")}
+
+
+class ShownStep(NamedTuple):
+    """One step of a ramp."""
+
+    share: str
+    state: str  # done, in force, to come
+
+
+@page("/experiments/<key>/ship", "viewer")
+def promotion(key: str) -> str:
+    """Show where the experiment stands on its way from a verdict to what everybody gets."""
+    return _page(key, {"arm": request.args.get("arm", "")}, {})
+
+
+@page("/experiments/<key>/ship", "editor", ("POST",))
+def ship(key: str) -> ResponseReturnValue:
+    """Ship an arm at once, or let it grow step by step."""
+    typed, errors = request.form.to_dict(), dict[str, str]()
+    document: JsonObject = {
+        "arm": typed.get("arm", ""),
+        "reason": typed.get("reason", "").strip(),
+        "holdout": _number("holdout", typed, errors, 100),
+    }
+    how = typed.get("how", "ramp")
+    if how == "ramp":
+        document |= {"min_hours": _number("min_hours", typed, errors), "automatic": typed.get("by") != "hand"}
+    if not document["reason"]:
+        errors["reason"] = "Say why: those who come later have only this."
+    try:
+        if errors:
+            return _page(key, typed, errors), 422
+        if how == "ramp":
+            ramping.begin(process().engine, key, read(RampRequest, document), user().name)
+        else:
+            shipping.ship(process().engine, key, read(ShipRequest, document), user().name)
+    except LoopwiseError as error:
+        return _refused(key, typed, error)
+    return _done(key, f"{document['arm']} {'is on its way' if how == 'ramp' else 'decides for everybody now'}.")
+
+
+@page("/experiments/<key>/ship/turn", "editor", ("POST",))
+def turn_promotion(key: str) -> ResponseReturnValue:
+    """Take the next step of a ramp, or go back to the shares of before."""
+    do, reason = request.form.get("do", ""), request.form.get("reason", "").strip()
+    if do not in ("advance", "back"):
+        raise invalid((FieldError("/do", "not_a_choice", {"expected": ["advance", "back"]}),))
+    change = ramping.advance if do == "advance" else shipping.roll_back
+    try:
+        change(process().engine, key, reason or "a person asked for it", user().name)
+    except LoopwiseError as error:
+        return _refused(key, {}, error)
+    return _done(key, "The next step is in force." if do == "advance" else "The arms have the shares of before.")
+
+
+@page("/experiments/<key>/conclude", "editor", ("POST",))
+def conclude(key: str) -> ResponseReturnValue:
+    """End it, with the decision in words and with what callers get from then on."""
+    typed, errors = request.form.to_dict(), dict[str, str]()
+    text, callers = typed.get("conclusion", "").strip(), typed.get("callers", "")
+    if not 0 < len(text) <= 10_000:
+        errors["conclusion"] = "Write what was decided and why: those who come later have only this."
+    if callers not in ("control", "error", "later"):
+        errors["callers"] = "Choose what your app gets from now on."
+    until = time_of(typed.get("error_from", ""), "error_from", errors) if callers == "later" else None
+    if callers == "later" and until is None:
+        errors.setdefault("error_from", "Write the time from which calls are refused, such as 2026-12-31.")
+    if errors:
+        return _page(key, typed, errors), 422
+    ending = Ending(conclusion=text, callers="control" if callers == "control" else "error", error_from=until)
+    try:
+        shipping.conclude(process().engine, key, ending, user().name)
+    except LoopwiseError as error:
+        return _refused(key, typed, error)
+    return _done(
+        key, "The experiment is concluded." if callers == "error" else "The control decides for everybody now."
+    )
+
+
+def _done(key: str, words: str) -> ResponseReturnValue:
+    process().refresh()
+    flash(words)
+    return redirect(url_for("admin.promotion", key=key))
+
+
+def _refused(key: str, typed: dict[str, str], error: LoopwiseError) -> ResponseReturnValue:
+    if error.status not in (409, 422):
+        raise error
+    return _page(key, typed, mistakes(error) or {"form": error.detail}), error.status
+
+
+def _number(name: str, typed: dict[str, str], errors: dict[str, str], parts: float = 1) -> float:
+    """A number as typed; one of percent is divided."""
+    try:
+        return float(typed.get(name, "").strip().removesuffix("%") or 0) / parts
+    except ValueError:
+        errors[name] = "Write a number, such as 5."
+        return 0.0
+
+
+def _page(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
+    stored = get(process().engine, key)
+    config = ExperimentConfig.model_validate(stored.config)
+    newest = findings.get(process().engine, key).results
+    gate = ramping.gate(process().engine, key)
+    suggested = newest.decision.arm if newest and newest.decision and newest.decision.verdict == "ship" else None
+    others = [arm.key for arm in config.arms if arm.key != config.control.key]
+    return experiment_page(
+        "promotion.html",
+        key,
+        "promotion",
+        experiment=stored,
+        verdict=sentences.verdict(newest) if newest else None,
+        arms=[(arm.key, arm.key) for arm in config.arms],
+        suggested=typed.get("arm") or suggested or next(iter(others), config.control.key),
+        gate=gate,
+        told=TOLD[gate.says] if gate else None,
+        steps=_steps(config, gate),
+        typed=typed,
+        errors=errors,
+    )
+
+
+def _steps(config: ExperimentConfig, gate: Gate | None) -> list[ShownStep]:
+    if gate is None or config.ramp is None:
+        return []
+    states = ["done"] * config.ramp.step + ["in force"] + ["to come"] * len(config.ramp.steps)
+    return [ShownStep(percent(share, 0), state) for share, state in zip(config.ramp.steps, states, strict=False)]

@@ -1,0 +1,1 @@
+"""All SQL of this feature. Its functions take an open connection and never open a transaction."""

@@ -4,13 +4,14 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
-from app.design import action_csv, drafts
-from app.design.action_csv import Imported
+from app.design import drafts
 from app.design.experiment_config import MAX_ACTIONS
 from app.foundation.errors import Conflict
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
+from app.wizard import action_csv
+from app.wizard.action_csv import Imported
 from app.wizard.buttons import new_row
 from app.wizard.form import ACTION
 from app.wizard.frame import DRAFT, Opened, open_draft, render

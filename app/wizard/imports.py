@@ -6,12 +6,12 @@ from flask.typing import ResponseReturnValue
 from app.accounts.pages.access import page, user
 from app.design import drafts
 from app.design.experiment_config import MAX_ACTIONS
+from app.design.pages import action_csv
+from app.design.pages.action_csv import Imported
 from app.foundation.errors import Conflict
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
-from app.wizard import action_csv
-from app.wizard.action_csv import Imported
 from app.wizard.buttons import new_row
 from app.wizard.form import ACTION
 from app.wizard.frame import DRAFT, Opened, open_draft, render

@@ -301,6 +301,19 @@ def test_a_gain_that_the_newest_interval_no_longer_holds_ships_nothing() -> None
     assert ruling(metric("clicks", line("a", 0.05))).verdict == "ship"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.01, 0.3, "ship"), (0.0, 0.3, "keep_running"), (None, 0.3, "ship"), (0.1, None, "ship"), (None, None, "ship")],
+)
+def test_an_arm_ships_only_if_the_newest_interval_leaves_0_out(
+    low: float | None, high: float | None, verdict: str
+) -> None:
+    """An interval that ends at 0 shows no gain; where an end is not known, the p-value alone decides."""
+    ends = IntervalDocument(low=low, high=high, reason="" if low and high else "one-sided")
+    shown = line("treated", 0.2, always_valid=AlwaysValid(p_value=SHOWN, interval=ends, relative_interval=ends))
+    assert ruling(metric("earned", shown)).verdict == verdict
+
+
 def test_a_difference_that_turned_since_it_was_shown_shows_nothing() -> None:
     turned = line("a", 0.01, running_sign=-1)
     assert ruling(metric("clicks", turned)).verdict == "keep_running"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.wizard.action_csv import decode, read
+from app.design.pages.action_csv import decode, read
 
 
 def test_columns_become_payload_and_features() -> None:

@@ -27,7 +27,7 @@ from app.registry.store import models
 from app.web.api import health
 from app.web.app import create_app
 from app.web.store import backlog
-from tests.service import settings
+from tests.service import query, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
@@ -199,6 +199,17 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[
 def test_the_table_of_metrics_is_the_one_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     written = {name: (kind, INLINE.findall(cell)) for name, kind, cell in METRIC.findall(TEXTS["docs/operations.md"])}
     assert written == {name: (kind, labels) for name, kind, labels in _exported(monkeypatch)}
+
+
+def test_the_table_of_views_is_the_one_of_the_database(database_url: str) -> None:
+    rows = re.findall(r"^\| `bi\.(\w+)` \|[^|]*\| ([^|]*) \|$", TEXTS["docs/operations.md"], re.MULTILINE)
+    columns = query(
+        database_url,
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'bi' ORDER BY 1, ordinal_position",
+    )
+    assert {name: INLINE.findall(cell) for name, cell in rows} == {
+        name: [column for view, column in columns if view == name] for name, _ in columns
+    }
 
 
 # Bodies of requests

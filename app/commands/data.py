@@ -73,6 +73,24 @@ def restore_to(data_dir: Path, until: datetime, base: Path, archive: Path) -> No
     click.echo(f"Prepared. `loopwise up --data-dir {data_dir}` recovers to {until:%Y-%m-%d %H:%M:%S} UTC.")
 
 
+@click.command("bi-access")
+@data_dir_option
+@click.argument("name")
+def bi_access(data_dir: Path, name: str) -> None:
+    """Make a role NAME in PostgreSQL that may read the views for BI tools, and nothing else; prints its address.
+
+    The address holds the password, which is not shown again.
+    """
+    from sqlalchemy import make_url
+
+    from app.foundation.store import views
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        password = views.give_access(engine, name)
+    address = make_url(settings.database_url).set(username=name, password=password)
+    click.echo(address.render_as_string(hide_password=False))
+
+
 @click.command("import")
 @data_dir_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))

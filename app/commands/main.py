@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from app.commands.checking import audit
-from app.commands.data import base_backup, dump, export, import_, restore, restore_to
+from app.commands.data import base_backup, bi_access, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
 from app.commands.models import pin, rebuild, rollback, ship, unship
 from app.commands.shared import data_dir_option, engine_for, exported, folder, servers
@@ -231,6 +231,22 @@ def demo_messages(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_messages(folder(data_dir), url, key)
 
 
+@demo.command("guardian")
+@data_dir_option
+@click.option("--url", help="Address of the web server; default: that of the running `up`.")
+@click.option("--key", help="API key; default: <data-dir>/admin-key.")
+def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
+    """Let three things go wrong, and show what was noticed, after how many decisions, and what was done.
+
+    Two minutes, through the HTTP API: the best actions change places, a bot decides thousands of times, and the rewards
+    of one arm stop. Needs a running `loopwise up`.
+    """
+    from app.commands import demo as cli_demo
+
+    cli_demo.play_guardian(folder(data_dir), url, key)
+
+
 _MODELS = (rollback, rebuild, pin, ship, unship)
-for command in (audit, dump, restore, base_backup, restore_to, import_, export, users, *_MODELS, *LAZY):
+_DATA = (dump, restore, base_backup, restore_to, bi_access, import_, export)
+for command in (audit, *_DATA, users, *_MODELS, *LAZY):
     main.add_command(command)

@@ -56,6 +56,7 @@ WORDS = {
     "note": "wrote a note",
     "key_created": "made an API key",
     "key_revoked": "revoked an API key",
+    "reader_created": "let a tool read the views",
     "user_created": "invited a user",
     "user_link": "made a new sign-in link",
     "user_role": "changed a role",

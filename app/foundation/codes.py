@@ -250,6 +250,7 @@ _WIZARD: Final[dict[str, Words]] = {
     "plan_means": Words("give the expected reward of two actions or more, one a line; the control's first"),
 }
 _ACCOUNTS: Final[dict[str, Words]] = {
+    "reader_name": Words("give 3 to 63 small letters, digits or _, beginning with a letter"),
     "user_name_taken": Words("somebody has this name already; choose another"),
     "user_name_shape": Words(
         "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"

@@ -94,6 +94,7 @@ CODES = {
     "webhook_in_use": "A trigger delivers to the webhook, or notices go to it. Change or delete these first.",
     "unknown_receiver": "There is no receiver of notices with that key. `GET /v1/notices/receivers` lists them.",
     "receiver_exists": "The key of a receiver of notices is unique. Choose another.",
+    "reader_exists": "There is a role of that name in PostgreSQL already. Choose another.",
     "no_mail_server": "LOOPWISE_SMTP_URL is empty, so no e-mail can be sent. Give a webhook, or set it.",
     "unknown_delivery": "There is no delivery with that id, or no message that is held under that decision_id.",
     "delivery_held": "A message that is held for its unit is fetched, not sent: there is nothing to replay.",

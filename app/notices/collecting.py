@@ -32,7 +32,11 @@ KIND = "notices"
 SETTLED = timedelta(minutes=2)  # a badge that comes and goes is told of once; then it has to stay away for so long
 SILENT_S = 600.0
 REFUSED = 4  # times that a webhook refused the same delivery: some three minutes
-FIRM = ("incident/", "verdict/")  # the end of such a condition is known; of others it is only not seen any more
+FIRM = (
+    "incident/",
+    "verdict/",
+    "shipped/",
+)  # the end of such a condition is known; of others it is only not seen any more
 VERDICTS = {
     "ship": "Verdict: ship {arm}.",
     "stop": "Verdict: stop.",
@@ -92,6 +96,7 @@ def _of_experiment(engine: Engine, settings: Settings, known: _Known, key: str) 
             *_incidents(known.incidents, experiment_id, key),
             *_badges(row),
             *_verdict(row),
+            *_shipped(row),
             *_budget(known.spent.get(key, 0.0), settings.privacy_budget),
         ]
     _settle(engine, experiment_id, current, known.open)
@@ -116,6 +121,12 @@ def _verdict(row: HomeRow) -> Iterator[Condition]:
     if results is not None and results.verdict in VERDICTS:
         words = VERDICTS[results.verdict].format(arm=results.ship)
         yield Condition(f"verdict/{results.verdict}/{results.ship or ''}", "verdict", words)
+
+
+def _shipped(row: HomeRow) -> Iterator[Condition]:
+    if row.status == "shipped":
+        arm = max(row.arms, key=lambda arm: float(str(arm["share"])))
+        yield Condition(f"shipped/{arm['key']}", "shipped", f"Shipped: {arm['key']} decides for everybody it shall.")
 
 
 def _budget(spent: float, budget: float) -> Iterator[Condition]:

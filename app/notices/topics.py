@@ -14,7 +14,7 @@ TOPICS: Final = MappingProxyType(
         "audit": "The audit failed, or the log is biased",
         "stale_model": "Models do not learn, or do not serve",
         "pipeline": "Rewards, figures or webhooks fail",
-        "shipped": "An experiment was concluded",
+        "shipped": "An arm was shipped, or an experiment concluded",
         "budget": "A budget is spent",
     }
 )

@@ -7,6 +7,8 @@ import pytest
 from app.design import experiments
 from app.foundation.isolation import in_turn
 from app.notices.topics import OF_BADGES, OF_INCIDENTS, TOPICS, Topic
+from app.promotion import shipping
+from tests.lab import arm
 from tests.notices.desk import Desk
 from tests.service import Loop, query
 
@@ -99,6 +101,16 @@ def test_what_concludes_an_experiment_ends_its_notices(desk: Desk) -> None:
     desk.collect()
     assert [(topic, over) for topic, _, over in desk.told()] == [("drift", True), ("shipped", False)]
     assert desk.told()[1][1] == "Concluded: The new page is better."
+
+
+def test_an_arm_that_is_shipped_and_rolled_back_is_told(desk: Desk) -> None:
+    desk.loop.make("wins", arms=[arm("control", 0.5, "a"), arm("new", 0.5, "b")], control_arm="control")
+    shipping.ship(desk.engine, "wins", shipping.ShipRequest(arm="new", reason="It is better.", holdout=0.1), "ann")
+    desk.collect()
+    assert desk.told() == [("shipped", "Shipped: new decides for everybody it shall.", False)]
+    shipping.roll_back(desk.engine, "wins", "It is not.", "ann")
+    desk.collect()
+    assert [over for *_, over in desk.told()] == [True]
 
 
 def test_a_spent_budget_of_privacy_is_told(desk: Desk) -> None:

@@ -5,6 +5,8 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
@@ -12,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.foundation.errors import Conflict
 from app.foundation.running.log_errors import words_of
+from app.foundation.store import views
 from app.foundation.store.locks import Single, one_session_holds
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "migrations"
@@ -43,7 +46,13 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         with one_session_holds(engine, Single.MIGRATION), engine.connect() as connection:
             config.attributes["connection"] = connection
             _append_only(connection, "GRANT", "TO")
+            if _pending(connection, config):
+                views.drop(connection)
+                connection.commit()
             command.upgrade(config, revision)
+            if revision == "head" and views.stale(connection):
+                views.create(connection)
+                connection.commit()
             _append_only(connection, "REVOKE", "FROM")
     except CommandError as error:
         raise Conflict(
@@ -56,6 +65,12 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         ) from error
     finally:
         engine.dispose()
+
+
+def _pending(connection: Connection, config: Config) -> bool:
+    """Whether a migration is to be run."""
+    at = MigrationContext.configure(connection).get_current_heads()
+    return set(at) != set(ScriptDirectory.from_config(config).get_heads())
 
 
 def _append_only(connection: Connection, verb: str, preposition: str) -> None:

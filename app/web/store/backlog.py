@@ -11,6 +11,11 @@ _WAITED = text(
         ('deliveries', (SELECT min(first.next_at) FROM webhooks w CROSS JOIN LATERAL (
             SELECT d.next_at FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'waiting'
             ORDER BY d.next_at LIMIT 1) first WHERE w.status = 'running' AND w.silent_since IS NULL)),
+        ('notices', (SELECT min(first.next_at) FROM notice_receivers r
+            LEFT JOIN webhooks w ON w.key = r.webhook CROSS JOIN LATERAL (
+            SELECT m.next_at FROM notice_messages m WHERE m.receiver_id = r.id AND m.status = 'waiting'
+            ORDER BY m.id LIMIT 1) first
+            WHERE r.status = 'running' AND r.quiet_from IS NULL AND w.silent_since IS NULL)),
         ('erasures', (SELECT min(requested_at) FROM erasures WHERE status = 'waiting')),
         ('feedback_schemas', (SELECT min(created_at) FROM (
             SELECT DISTINCT ON (experiment_id) created_at, applied_at FROM feedback_schemas

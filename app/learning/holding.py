@@ -15,7 +15,7 @@ from app.learning.store.training import Due, Owner
 from bandits.unit_share import kept
 
 UNIT_SHARE: Final = "unit_share"
-LATELY: Final = 2000  # newest learned decisions among which a unit's share is bounded
+LATELY: Final = 1000  # newest learned decisions among which a unit's share is bounded
 
 
 def of_suspects(rows: Sequence[Due | Owner], suspects: Sequence[Suspect]) -> list[HeldOut]:

@@ -40,7 +40,9 @@ class _Payload(BaseModel):
 
 
 _PAYLOADS = TypeAdapter(list[_Payload])
-ATTEMPTS = 5  # another attempt is needed only if the experiment's configuration changes within milliseconds
+# Another attempt is needed only if the experiment's configuration changes within milliseconds. Somebody who ships and rolls back
+# in quick succession on a busy machine must not cost a caller its answer; the deadline ends the attempts anyway.
+ATTEMPTS = 20
 
 
 class AnsweredDecision(NamedTuple):

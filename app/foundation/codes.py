@@ -56,7 +56,9 @@ VALUES: Final[dict[str, Words]] = {
     "not_a_time": Words("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z"),
     "time_out_of_range": Words("give a time between the years {first} and {last}"),
     "id_too_long": Words("give an id of at most {limit} bytes in UTF-8"),
-    "name_taken": Words("another {what} has this name; give each its own"),
+    "name_taken": Words(
+        "another {what} has this name; names are unique", "another {what} has this name; give each its own"
+    ),
     "address_refused": Words("{reason}"),
 }
 _DESIGN: Final[dict[str, Words]] = {
@@ -260,7 +262,7 @@ _ACCOUNTS: Final[dict[str, Words]] = {
     "scopes_unknown": Words("give one or more of {known}"),
     "scopes_not_publishable": Words("everybody can read a publishable key: it may have no scope but {known}"),
     "not_an_origin": Words(
-        "give 1 to {limit} origins, each as https://shop.example without a path (http: localhost only)"
+        "give 1 to {limit} origins as https://shop.example, without a path (http for localhost only)"
     ),
 }
 WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS

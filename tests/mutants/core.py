@@ -46,11 +46,8 @@ LEDGER = (
     ("l.position >= :first", "l.position > :first"),
     ("l.position < :until", "l.position <= :until"),
     ("ORDER BY l.position", "ORDER BY l.position DESC"),
-    ("a.decision_id = i.decision_id WHERE analysed", "a.decision_id = i.decision_id"),
-    (
-        "USING input i WHERE a.decision_id = i.decision_id",
-        "USING input i WHERE a.decision_id = i.decision_id AND i.analysed",
-    ),
+    ("\n        WHERE analysed\n", "\n"),
+    ("\n    WHERE a.decision_id = i.decision_id AND", "\n    WHERE a.decision_id = i.decision_id AND i.analysed AND"),
 )
 
 _TRAINING = "tests/learning/test_training.py::test_"
@@ -124,7 +121,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
     },
     "app/learning/training.py": {
-        "train_round: policy = _policy(configs, rows[-0].config_version, arm)": "an arm that has run keeps its policy",
+        "train_round: newest = (rows or released)[-0].config_version": "an arm that has run keeps its policy",
     },
     "app/learning/store/training.py": {
         "rounds_of: ends = [-1, *accumulate(sizes)] if sizes is not None else _ALL": "positions begin with 0",

@@ -99,7 +99,7 @@ def test_a_draft_is_not_shipped_and_a_paused_experiment_runs_again(client: Clien
 def test_nobody_is_refused_while_an_arm_is_shipped_and_rolled_back_and_the_control_kept(client: Client) -> None:
     """Decisions under load, on both fronts, through every step that steers."""
     client.make("load", arms=ARMS, control_arm="control")
-    statuses: list[int] = []
+    answered: list[tuple[int, str | None]] = []
     stop = threading.Event()
 
     def call(worker: int) -> None:
@@ -107,7 +107,8 @@ def test_nobody_is_refused_while_an_arm_is_shipped_and_rolled_back_and_the_contr
         while not stop.is_set():
             number += 1
             body = {"experiment": "load", "unit_id": f"{worker}-{number}"}
-            statuses.append(client.post("/v1/decide", body).status)
+            answer = client.post("/v1/decide", body)
+            answered.append((answer.status, answer.body.get("code")))
 
     threads = [threading.Thread(target=call, args=(worker,)) for worker in range(4)]
     for thread in threads:
@@ -118,13 +119,13 @@ def test_nobody_is_refused_while_an_arm_is_shipped_and_rolled_back_and_the_contr
             assert client.post("/v1/experiments/load/roll-back", {"reason": "back"}).status == 200
         ended = client.post("/v1/experiments/load/conclude", {"conclusion": "nothing helped", "callers": "control"})
         assert ended.body["shipped"]["arm"] == "control" and ended.body["shipped"]["until"] is None
-        seen = len(statuses)
-        wait_for(lambda: len(statuses) > seen + 20, 20, "decisions after the end")
+        seen = len(answered)
+        wait_for(lambda: len(answered) > seen + 20, 20, "decisions after the end")
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    assert set(statuses) == {201}
+    assert set(answered) == {(201, None)}
     assert set(arms_of(client, "load")) == {"control"}
 
 

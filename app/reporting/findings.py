@@ -62,8 +62,9 @@ def get(
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-    source = results.newest if live or frozen.get(engine, key) is None else frozen.get
-    overall = source(engine, key, method=method)
+    kept = None if live else frozen.get(engine, key, method=method)
+    source = results.newest if kept is None else frozen.get
+    overall = kept or results.newest(engine, key, method=method)
     if held_out == "without":
         overall = results.get(engine, key, method=method, max_age_s=FRESH_S, held_out=held_out)
     split = source(engine, key, method=method, segment=segment) if segment is not None else None

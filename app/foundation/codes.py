@@ -110,6 +110,7 @@ _DESIGN: Final[dict[str, Words]] = {
     "control_fixed": Words("the control is fixed once an experiment has run"),
     "arm_has_decisions": Words("arm {arm!r} has decisions; keep it with share 0 instead"),
     "shares_promoted": Words("arm {arm!r} is shipped or on its way, which sets the shares; roll back first"),
+    "ramp_of_control": Words("the control is what other arms are compared with; choose one of those"),
     "holdout_of_control": Words("the control needs no holdout of itself; leave it at 0"),
     "ramp_steps": Words("give growing shares above 0 and up to 1, such as 0.05, 0.25, 0.5, 1"),
     "time_not_ahead": Words("give a time that lies ahead"),

@@ -83,7 +83,7 @@ def begin(engine: Engine, key: str, request: RampRequest, actor: str) -> StoredE
         if config.shipped or config.ramp:
             raise Conflict("already_promoted", "An arm is shipped or on its way there already: roll back first.")
         if request.arm == config.control.key:
-            raise invalid((FieldError("/arm", "holdout_of_control"),))
+            raise invalid((FieldError("/arm", "ramp_of_control"),))
         config.ramp = Ramp(
             **request.model_dump(exclude={"steps"}),
             steps=steps if steps[-1] == 1 else [*steps, 1.0],
@@ -122,6 +122,9 @@ def advance_due(engine: Engine) -> list[str]:
 
 
 def _follow(engine: Engine, key: str) -> None:
+    seen = gate(engine, key)
+    if seen is None or seen.says == "wait":  # as almost always: nothing is locked and no revision is taken
+        return
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
         experiment = stored_experiment(connection, key, lock=True)

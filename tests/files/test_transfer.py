@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import vowpalwabbit
 
-from app.files import log_files, transfer
+from app.files import dsjson, log_files, transfer
+from app.files.context_columns import Mapping
+from app.files.exporting import export_log
 from app.files.log_files import FORMATS
-from app.files.records import AS_EXPORTED, Mapping, read_decisions
+from app.files.records import AS_EXPORTED, read_decisions
 from app.files.refused import FileRefused
 from app.foundation.errors import Conflict, NotFound
 from app.off_policy import evaluations
@@ -59,17 +61,15 @@ def records(path: Path, kind: str) -> list[dict[str, Any]]:
 def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: Path, kind: str) -> None:
     engine = lab.runtime.engine
     first, second = tmp_path / f"first.{kind}", tmp_path / f"second.{kind}"
-    assert transfer.export_log(engine, log, first) == 180
+    assert export_log(engine, lab.settings, log, first) == 180
     done = transfer.import_log(engine, first, f"copy-{kind}", reward_range=(-2.0, 3.0))
     assert (done.decisions, done.actions) == (180, 9)
-    assert transfer.export_log(engine, f"copy-{kind}", second) == 180
+    assert export_log(engine, lab.settings, f"copy-{kind}", second) == 180
     before, after = records(first, kind), records(second, kind)
     for old, new in zip(before, after, strict=True):
         assert new["decision_id"].endswith(str(old["decision_id"]))
-        if "arm" in new:
-            assert (new["arm"], int(new["policy_version"])) == ("imported", 0)
-            assert float(old["arm_probability"]) == {"learned": 0.6, "control": 0.4}[old["arm"]]
-        renamed = ("decision_id", "arm", "arm_probability", "policy_version")
+        assert float(old["arm_probability"]) == {"learned": 0.6, "control": 0.4}[old["arm"]]
+        renamed = ("decision_id", "policy_version")
         assert {k: v for k, v in new.items() if k not in renamed} == {k: v for k, v in old.items() if k not in renamed}
     source, copy = lab.outcomes(log), lab.outcomes(f"copy-{kind}")
     for column in ("unit_id", "reward", "propensity", "decided_at", "context"):
@@ -82,7 +82,7 @@ def test_dsjson_has_the_negative_reward_as_cost_and_vowpal_wabbit_learns_from_it
     lab: Lab, log: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.dsjson"
-    transfer.export_log(lab.runtime.engine, log, path)
+    export_log(lab.runtime.engine, lab.settings, log, path)
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     rewards = lab.outcomes(log).reward
     assert [event["_label_cost"] for event in events] == [-reward for reward in rewards]
@@ -115,7 +115,7 @@ def test_an_event_that_vowpal_wabbit_wrote_is_read() -> None:
         "c": {"user": {"age": 3}, "_multi": [{"_tag": "x", "f": 1}, {"f": 2}, {"id": "named"}]},
         "EventId": "e1",
     }
-    record = log_files.from_dsjson(event)
+    (record,) = dsjson.records(event)
     assert (record["reward"], record["propensity"], record["action"]) == (0.75, 0.2, "2")
     assert record["distribution"] == [0.5, 0.2, 0.3]
     assert [action["id"] for action in record["actions"]] == ["x", "2", "named"]
@@ -211,7 +211,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "no event": ("dsjson", b'{"_label_cost": 1}\n', "line 1: not a dsjson event"),
     "an event without its actions": (
         "dsjson",
-        b'{"c":{"_multi":[{}]},"a":[1,2],"p":[1,0]}\n',
+        b'{"c":{"_multi":[{}]},"a":[1,2],"p":[1,0],"_label_cost":1}\n',
         "line 1: not a dsjson event",
     ),
     "no Parquet": ("parquet", b"PAR1 not really", "cannot be read"),
@@ -242,9 +242,9 @@ def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: 
     path, engine = tmp_path / "log.csv", lab.runtime.engine
     path.write_bytes(PLAIN)
     with pytest.raises(FileRefused, match="line 2: there is no column 'pscore'; there are action, propensity, reward"):
-        transfer.import_log(engine, path, "k", mapping=transfer.Mapping({"propensity": "pscore"}, ()))
+        transfer.import_log(engine, path, "k", mapping=Mapping({"propensity": "pscore"}, ()))
     with pytest.raises(FileRefused, match="line 2: there is no column 'age'"):
-        transfer.import_log(engine, path, "k", mapping=transfer.Mapping({}, ("age",)))
+        transfer.import_log(engine, path, "k", mapping=Mapping({}, ("age",)))
     with pytest.raises(FileRefused, match=r"rewards go from 1 to 1, outside of 0 to 0\.5"):
         transfer.import_log(engine, path, "k", reward_range=(0.0, 0.5))
     with pytest.raises(FileRefused, match="name the format"):
@@ -252,7 +252,7 @@ def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: 
     with pytest.raises(FileRefused, match="there is no file"):
         transfer.import_log(engine, tmp_path / "none.csv", "k")
     with pytest.raises(NotFound):
-        transfer.export_log(engine, "nobody", tmp_path / "out.csv")
+        export_log(engine, lab.settings, "nobody", tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -270,7 +270,7 @@ def test_a_parquet_file_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> 
     path = tmp_path / "log.parquet"
     table = {"a": ["x", "y"] * 3, "p": [0.5] * 6, "r": [0, 1] * 3, "age": [1.5, 2.5] * 3, "who": ["u1", "u2", "u3"] * 2}
     pq.write_table(pa.table(table), path)
-    mapping = transfer.Mapping({"action": "a", "propensity": "p", "reward": "r", "unit_id": "who"}, ("age",))
+    mapping = Mapping({"action": "a", "propensity": "p", "reward": "r", "unit_id": "who"}, ("age",))
     seen: list[tuple[int, int]] = []
     done = transfer.import_log(
         lab.runtime.engine, path, "columns", mapping=mapping, progress=lambda *done: seen.append(done)
@@ -282,7 +282,7 @@ def test_a_parquet_file_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> 
 
 def test_the_open_bandit_sample_is_imported_and_evaluated(lab: Lab) -> None:
     path = REFERENCE / "obd_rows_men_random_to_bts.csv"
-    mapping = transfer.Mapping({"propensity": "pscore"}, ("position",))
+    mapping = Mapping({"propensity": "pscore"}, ("position",))
     done = transfer.import_log(lab.runtime.engine, path, "obd", mapping=mapping, reward_range=(0.0, 1.0))
     assert (done.decisions, done.actions) == (10_000, 34)
     request = EvaluationRequest(candidates=[], train_share=0.3)

@@ -228,6 +228,7 @@ def _slots(event: Event, base: Record, actions: list[Record]) -> list[Record]:
         record = base | _slot_choice(outcome, actions)
         if key is not None:
             record["decision_id"] = key if number == 1 else f"{key}#{number}"
+            record.setdefault("unit_id", key)  # slots of one event depend on each other
         if record["reward"] is None:
             raise NotAnEvent(f"slot {number} has no _label_cost")
         if isinstance(base["context"], dict):

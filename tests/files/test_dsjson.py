@@ -167,6 +167,7 @@ def test_the_slots_of_an_event_are_positions_of_a_list(tmp_path: Path) -> None:
     found, left_out = read(saved(tmp_path / "log.json", SLOTS))
     assert [(one.decision_id, one.action, one.reward) for one in found] == [("two", "b", 1.0), ("two#2", "c", 0.0)]
     assert [[action["id"] for action in one.actions or ()] for one in found] == [["b", "c", "a"], ["c", "a"]]
+    assert {one.unit_id for one in found} == {"two"}
     assert found[0].context == {"day": "mon", "slot": {"size": "l"}} and found[1].context == {
         "day": "mon",
         "position": "2",

@@ -22,7 +22,7 @@ from app.off_policy import evaluations
 from app.off_policy.evaluation_request import EvaluationRequest
 from app.verification.audit import audit_experiment
 from tests.lab import Lab, arm, sound
-from tests.service import counts
+from tests.service import counts, query
 
 REFERENCE = Path(__file__).resolve().parents[1] / "experiments" / "reference"
 BANDIT = {"type": "bandit", "algorithm": "squarecb", "parameters": {"bits": 12}, "exploration_floor": 0.1}
@@ -76,6 +76,65 @@ def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: P
         assert list(copy[column]) == list(source[column]), column
     audit = audit_experiment(engine, lab.settings, f"copy-{kind}")
     assert audit.ok and audit.decisions == 0
+
+
+def _evaluated(lab: Lab, key: str) -> dict[str, Any]:
+    request = EvaluationRequest(candidates=[], train_share=0.3)
+    evaluation = evaluations.ask(lab.runtime.engine, key, request, "test")
+    evaluations.run_waiting(lab.runtime.engine, lab.settings)
+    document = sound(evaluations.get(lab.runtime.engine, key, evaluation.id).as_json())
+    assert document["status"] == "done", document["error"]
+    return dict(document["result"])
+
+
+def _numbers(value: Any, path: str = "") -> dict[str, float]:
+    if isinstance(value, dict):
+        return {name: number for key, item in value.items() for name, number in _numbers(item, f"{path}/{key}").items()}
+    if isinstance(value, list):
+        return {name: n for index, item in enumerate(value) for name, n in _numbers(item, f"{path}/{index}").items()}
+    return {path: float(value)} if isinstance(value, int | float) and not isinstance(value, bool) else {}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_exported_log_is_evaluated_as_its_source_is(lab: Lab, log: str, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"log.{kind}"
+    export_log(lab.runtime.engine, lab.settings, log, path)
+    transfer.import_log(lab.runtime.engine, path, f"valued-{kind}")
+    source, copy = _evaluated(lab, log), _evaluated(lab, f"valued-{kind}")
+    assert [line["policy"] for line in copy["policies"]] == [line["policy"] for line in source["policies"]]
+    assert {"running", "uniform", "control"} <= {line["policy"] for line in copy["policies"]}
+    before, after = _numbers(source), _numbers(copy)
+    assert len(before) > 50 and after == pytest.approx(before, rel=1e-9, abs=1e-9)
+    results, again = (_numbers(lab.results(key)["metrics"]) for key in (log, f"valued-{kind}"))
+    assert again == pytest.approx(results, rel=1e-9, abs=1e-9)
+
+
+def test_a_propensity_that_is_exported_is_the_platforms(lab: Lab, log: str, tmp_path: Path) -> None:
+    export_log(lab.runtime.engine, lab.settings, log, tmp_path / "log.jsonl")
+    rows = records(tmp_path / "log.jsonl", "jsonl")
+    for row in rows:
+        chosen = [action["id"] for action in row["actions"]].index(row["action"])
+        shares = {arm["key"]: arm["share"] for arm in row["experiment"]["arms"]}
+        over_arms = sum(shares[arm] * chances[chosen] for arm, chances in row["arm_distributions"].items())
+        assert row["propensity"] == pytest.approx(over_arms, abs=1e-12) == row["distribution"][chosen]
+        assert row["arm_propensity"] == row["arm_distributions"][row["arm"]][chosen]
+    assert any(row["propensity"] != row["arm_propensity"] for row in rows)
+    weights = [1 / len(row["actions"]) / row["propensity"] for row in rows]
+    assert sum(weights) / len(weights) == pytest.approx(1, abs=0.3)
+
+
+def test_a_distribution_that_the_file_does_not_hold_stays_unknown(lab: Lab, tmp_path: Path) -> None:
+    path, back = tmp_path / "log.csv", tmp_path / "back.jsonl"
+    path.write_text("action,propensity,reward\n" + "a,0.5,1\nb,0.25,0\n" * 60, encoding="utf-8")
+    transfer.import_log(lab.runtime.engine, path, "unknown")
+    stored = query(lab.database_url, "SELECT DISTINCT distribution FROM decisions d JOIN experiments e ON"
+                   " e.id = d.experiment_id WHERE e.key = 'unknown'")  # fmt: skip
+    assert sorted(map(repr, stored)) == ["([0.5, None],)", "([None, 0.25],)"]
+    assert _evaluated(lab, "unknown")["logged_value"] == pytest.approx(0.5, abs=0.01)
+    export_log(lab.runtime.engine, lab.settings, "unknown", back)
+    assert {(row["distribution"], row["propensity"]) for row in records(back, "jsonl")} == {(None, 0.5), (None, 0.25)}
+    again = transfer.import_log(lab.runtime.engine, back, "unknown-again")
+    assert again.decisions == 120
 
 
 def test_dsjson_has_the_negative_reward_as_cost_and_vowpal_wabbit_learns_from_it(

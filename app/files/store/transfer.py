@@ -84,6 +84,54 @@ def newest_page(
     return [ExportedDecision._make(row) for row in connection.execute(text(query), named | {"most": most})]
 
 
+class Wanted(NamedTuple):
+    """Which decisions are read; null: any."""
+
+    unit_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, str] | None = None  # (decided at, id) of the last line on the previous page
+
+
+class ReadablePage(NamedTuple):
+    """Decisions that reports may use."""
+
+    decisions: list[ExportedDecision]
+    cut: bool  # True: their contexts are so large that the page ended before it was full
+
+
+# As the view of decisions for BI tools: who is not to be analysed, and who is left out of reports, is not here.
+_READABLE = """AND d.erased_at IS NULL AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
+    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied))
+    AND NOT EXISTS (
+        SELECT FROM excluded_units x WHERE x.experiment_id = d.experiment_id AND x.unit_id = d.unit_id)"""
+
+
+def readable_page(
+    connection: Connection, experiment_id: int, wanted: Wanted, *, most: int, most_bytes: int
+) -> ReadablePage:
+    """Return up to ``most`` decisions that reports may use, newest first.
+
+    :param most_bytes: of all contexts together, unless the first one is larger.
+    """
+    parts = {name: part if getattr(wanted, name) is not None else "" for name, part in _PARTS.items()}
+    more = _READABLE + ("" if wanted.unit_id is None else " AND d.unit_id = :unit_id")
+    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts | {"before": f"{parts['before']} {more}"})
+    at, last = wanted.before or (None, None)
+    values = wanted._asdict() | {"experiment_id": experiment_id, "before_at": at, "before_id": last}
+    named = {name: value for name, value in values.items() if f":{name}" in query and name != "before"}
+    found, size = list[ExportedDecision](), 0
+    streamed = text(query).execution_options(stream_results=True, max_row_buffer=50)
+    with connection.execute(streamed, named | {"most": most}) as rows:
+        for row in rows:
+            decision = ExportedDecision._make(row)
+            size += len(decision.context)
+            if found and size > most_bytes:
+                return ReadablePage(found, True)
+            found.append(decision)
+    return ReadablePage(found, False)
+
+
 _IMPORT = text(
     f"""
     WITH input AS (

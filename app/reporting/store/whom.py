@@ -21,7 +21,8 @@ _COMPLETE_UNTIL = text(
 _NEWEST = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
-        {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at
+        {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at,
+        d.arm_distributions
     FROM (
         SELECT * FROM decisions WHERE experiment_id = :experiment_id
             AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')

@@ -23,6 +23,7 @@ from app.foundation.formats.csv_rows import CsvError, CsvRow, csv_rows
 from experiments.validation import DataError, FloatArray, IntArray
 
 BLOCK_BYTES = 1 << 22
+LARGEST = 1e50
 
 
 class TextStyle(NamedTuple):
@@ -94,6 +95,23 @@ def read_columns(path: Path, numbers: list[str], texts: list[str], style: TextSt
     empty_lines = _check_text(path)
     _check_header(path, _header(path, style), numbers, texts)
     return _collect(path, _csv_batches(path, numbers, texts, style), numbers, texts, Position("line", empty_lines))
+
+
+def refuse_extremes(path: Path, columns: Columns, names: list[str]) -> None:
+    """Refuse numbers whose squares and ratios cannot be computed.
+
+    :raises FileRefused: a number of these columns is beyond ``LARGEST``, or closer to 0 than its inverse.
+    """
+    for name in names:
+        size = np.abs(columns.numbers[name])
+        bad = (size > LARGEST) | ((size > 0) & (size < 1 / LARGEST))
+        if bad.any():
+            row = int(np.argmax(bad))
+            value = columns.numbers[name][row]
+            raise FileRefused(
+                f"{path.name}: {name} is {value:g} {columns.position.of(row)}: numbers beyond {LARGEST:g}, or closer to 0 than "
+                f"{1 / LARGEST:g}, cannot be squared."
+            )
 
 
 def _collect(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.files.file_columns import Columns, TextStyle, located, read_columns
+from app.files.file_columns import Columns, TextStyle, located, read_columns, refuse_extremes
 from app.files.log_columns import ACTION, PROPENSITY, REWARD, TARGET, UNIT, Names, is_log, log_columns
 from app.files.refused import FileRefused
 from app.files.streams import beginning
@@ -80,6 +80,7 @@ def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
         )
     else:
         columns, distribution = _table(path, request, style)
+    refuse_extremes(path, columns, [name for name in (request.reward, request.q, request.v) if name is not None])
     return _evaluation(path, request, columns, distribution)
 
 
@@ -265,7 +266,7 @@ def _line_document(line: EstimatorReport) -> dict[str, object]:
     available = {name: interval for name, interval in line.intervals.items() if interval.exists}
     return {
         "value": line.value,
-        "std_error": line.std_error,
+        "std_error": line.std_error if line.std_error is not None and np.isfinite(line.std_error) else None,
         "intervals": {name: [interval.low, interval.high] for name, interval in available.items()},
         "not_available": {name: i.reason for name, i in line.intervals.items() if not i.exists},
         "notes": {name: interval.note for name, interval in available.items() if interval.note},

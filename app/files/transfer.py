@@ -25,6 +25,7 @@ from app.files.records import AS_EXPORTED, LoggedAction, LoggedDecision, read_de
 from app.files.refused import FileRefused
 from app.files.store import transfer
 from app.files.store.transfer import ImportedDecision
+from app.files.values import number_of
 from app.foundation.errors import Conflict
 from app.foundation.fields import JsonObject
 from app.foundation.store import platform
@@ -103,8 +104,8 @@ def _configs(
     if reward_range is not None:
         low, high = reward_range
     elif {"min", "max"} <= own.keys():
-        low, high = own["min"], own["max"]
-    if summary.low < low or summary.high > high:
+        low, high = (math.nan if (end := number_of(own[name])) is None else end for name in ("min", "max"))
+    if not low <= summary.low <= summary.high <= high:
         raise FileRefused(
             f"{path.name}: rewards go from {summary.low:g} to {summary.high:g}, outside of {low:g} to {high:g}"
         )

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
 
@@ -246,11 +247,12 @@ def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
 def _write_parquet(path: Path, records: Iterable[Record]) -> int:
     numbers = ("arm_probability", "propensity", "arm_propensity", "reward")
     types = dict.fromkeys(numbers, pa.float64()) | {"policy_version": pa.int64()}
+    types |= {"decided_at": pa.timestamp("us", "UTC")}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in FIELDS])
     count, part = 0, []
     with pq.ParquetWriter(path, schema) as writer:
         for record in records:
-            part.append(_flat(record))
+            part.append(_flat(record) | {"decided_at": datetime.fromisoformat(str(record["decided_at"]))})
             count += 1
             if len(part) == 5000:
                 writer.write_table(pa.Table.from_pylist(part, schema))

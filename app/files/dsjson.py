@@ -40,9 +40,10 @@ def reason_to_leave_out(event: Event) -> str | None:
     return None if "_outcomes" in event or _reward(event) is not None else NO_REWARD
 
 
-def records(event: Event) -> list[Record]:
+def records(event: Event, name: str | None = None) -> list[Record]:
     """Convert an event to records, one per slot. The cost is the negative reward.
 
+    :param name: of the event if it has no ``EventId``, so that its slots stay together.
     :raises NotAnEvent: it cannot be converted; the text says why.
     """
     context, multi = _context(event)
@@ -59,7 +60,7 @@ def records(event: Event) -> list[Record]:
     if "_unit" in event:
         base["unit_id"] = event["_unit"]
     if "_outcomes" in event:
-        return _slots(event, base, features)
+        return _slots(event, base, features, id_of(event.get("EventId")) or name)
     return [base | _choice(event, features)]
 
 
@@ -216,12 +217,12 @@ def _was_shown(event: Event) -> bool:
     return any(seen.get("ActionTaken") is True for part in parts for seen in _observations(part))
 
 
-def _slots(event: Event, base: Record, actions: list[Record]) -> list[Record]:
+def _slots(event: Event, base: Record, actions: list[Record], key: str | None) -> list[Record]:
     """Convert a multi-slot event: each slot chooses among the actions that are left, like a position of a list."""
     outcomes, slots = event["_outcomes"], event["c"].get("_slots")
     if not isinstance(outcomes, list) or not isinstance(slots, list) or len(outcomes) != len(slots) or not slots:
         raise NotAnEvent("_outcomes and c._slots must be lists of the same length, one entry per slot")
-    found, key = [], id_of(event.get("EventId"))
+    found = []
     for number, (outcome, slot) in enumerate(zip(outcomes, slots, strict=True), start=1):
         if not isinstance(outcome, dict) or not isinstance(slot, dict):
             raise NotAnEvent("every entry of _outcomes and _slots must be an object")

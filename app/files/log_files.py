@@ -189,7 +189,7 @@ def _read_dsjson(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Reco
                 left_out[reason] += 1
                 continue
             chance = dsjson.drop_probability(event)
-            converted = dsjson.records(event)
+            converted = dsjson.records(event, position)
         except NotAnEvent as error:
             raise FileRefused(f"{where}: not a dsjson event of Vowpal Wabbit that can be read: {error}") from None
         dropped = chance if dropped is None else dropped

@@ -175,6 +175,13 @@ def test_the_slots_of_an_event_are_positions_of_a_list(tmp_path: Path) -> None:
     assert sum(found[1].distribution or ()) == pytest.approx(1, abs=1e-15) and left_out == {}
 
 
+def test_the_slots_of_an_event_without_an_id_stay_together(tmp_path: Path) -> None:
+    nameless = {name: value for name, value in SLOTS.items() if name != "EventId"}
+    found, _ = read(saved(tmp_path / "log.dsjson", nameless, nameless))
+    assert [one.decision_id for one in found] == ["line 1", "line 1#2", "line 2", "line 2#2"]
+    assert [one.unit_id for one in found] == ["line 1", "line 1", "line 2", "line 2"]
+
+
 def test_actions_without_tags_have_their_id_or_their_number_and_stay_apart(tmp_path: Path) -> None:
     multi = [{"i": {"constant": 1, "id": "x"}}, {"id": 7}, {"f": 1}, {"_tag": "x"}, {"_tag": "x", "_expires": "soon"}]
     shape = event(

@@ -15,8 +15,8 @@ def record(number: int, features: list[Any] | None = None, context: Any = None) 
     """One of three actions was taken; the second is worth 1, the others 0."""
     chosen, given = number % 3, features or [{}, {}, {}]
     return {
-        "decision_id": f"d{number}", "decided_at": "2026-01-01T00:00:00+00:00", "unit_id": "u", "arm": "on", "arm_probability": 0.5,
-        "policy_version": 3, "context": {} if context is None else context,
+        "decision_id": f"d{number}", "decided_at": "2026-01-01T00:00:00+00:00", "unit_id": "u", "arm": "on",
+        "arm_probability": 0.5, "policy_version": 3, "context": {} if context is None else context,
         "actions": [{"id": name, "features": part} for name, part in zip("abc", given, strict=True)],
         "distribution": [1 / 3] * 3, "action": "abc"[chosen], "propensity": 1 / 3, "arm_propensity": 0.25,
         "arm_distributions": {"on": [0.25, 0.25, 0.5]}, "experiment": {"arms": []}, "reward": float(chosen == 1),

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from app.design.life.beginning import OVERDUE_S
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.store.latest import HomeRow
 from app.reporting.documents.home import Summaries
 from app.reporting.documents.results import ResultsSummary
 
-STALE_S = 300.0  # when outcomes are overdue for longer than this, the worker is stopped or behind
 SORTS = ("newest", "name", "decisions", "lift", "problems")
 STATUSES = ("draft", "running", "ramping", "shipped", "paused", "concluded")
 
@@ -157,10 +157,11 @@ def _not_computed(row: HomeRow) -> Iterator[Badge]:
 
 
 def _behind(row: HomeRow, stored: Summaries, now: datetime) -> Iterator[Badge]:
-    if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > STALE_S:
-        text = (
-            f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
-        )
+    if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > OVERDUE_S:
+        minutes = f"{waited_s / 60:.0f} minutes"
+        text = f"Behind: reward windows closed up to {minutes} ago and are still being settled"
+        if not row.settling:
+            text = f"Stale: nothing was settled or learned for {minutes}. Check that a worker runs (`loopwise worker`)"
         yield Badge(text, "warn", "policy", "waiting")
     if row.problem:
         yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy", "stale_model")

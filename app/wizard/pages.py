@@ -4,8 +4,6 @@ A save redirects to the next page. Only if somebody else saved in the meantime, 
 page with the typed texts.
 """
 
-from zoneinfo import available_timezones
-
 from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
@@ -18,6 +16,7 @@ from app.foundation.errors import Conflict, LoopwiseError
 from app.foundation.pages.fields.kinds import Findings, Number, Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
+from app.foundation.times import zones
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
@@ -163,7 +162,7 @@ def _shown(
         more["rehearsed"] = more["answer"] is not None
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
-        more["zones"] = sorted(available_timezones()) if step == "people" else []
+        more["zones"] = sorted(zones()) if step == "people" else []
     return render(f"wizard_{step}.html", opened, step, tree, errors, clash=clash, **more)
 
 

@@ -112,7 +112,7 @@ def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(
 
 def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(editor: Browser, database_url: str) -> None:
     asked = editor.post(f"{PAGE}/evaluate")
-    assert "waits for the worker" in asked.text
+    assert "is waiting and starts within seconds" in asked.text
     (where,) = re.findall(r'data-poll="([^"]+)"', asked.html)
     waiting = editor.get(where.replace("&amp;", "&"))
     assert waiting.status == 200 and "<progress" in waiting.html and "<html" not in waiting.html
@@ -182,7 +182,10 @@ def test_what_may_be_done_is_said_of_the_experiment_as_it_is_now(editor: Browser
 
 
 def test_a_stretch_of_the_log_is_asked_for_and_a_wrong_one_is_refused(editor: Browser, database_url: str) -> None:
-    for since, until, words in (("never", "", "Write a time as"), ("2026-02-01", "2026-01-01", "Give a time after")):
+    for since, until, words in (
+        ("never", "", "Write a time such as"),
+        ("2026-02-01", "2026-01-01", "Give a time after"),
+    ):
         refused = editor.post(f"{PAGE}/evaluate", {"since": since, "until": until})
         assert refused.status == 422 and words in refused.text and "Nothing is evaluated." in refused.text
         assert f'value="{since}"' in refused.html

@@ -115,7 +115,7 @@ def test_figures_without_results_say_when_they_come(lab: Lab, viewer: Browser) -
     lab.play("young", units(5), settled=False)
     activity.compute(lab.runtime.engine, "young")
     text = viewer.get("/admin/experiments/young/").text
-    assert "the worker computes the first results within half a minute" in text
+    assert "No result yet." in text and "the first results follow within a minute" in text
     assert "5 wait for rewards" in text
 
 

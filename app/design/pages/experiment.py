@@ -7,6 +7,7 @@ from app.accounts.pages.access import page, user
 from app.design import experiments as service
 from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
+from app.design.life.beginning import first_window
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid
 from app.foundation.pages.forms import mistakes
@@ -49,6 +50,7 @@ def experiment_page(
         "tab": tab,
         "tabs": TABS,
         "state": promoted if stored.status == "running" else stored.status,
+        "first_window": first_window(process().engine, stored),
     }
     return render_template(template, **frame, **values)
 

@@ -152,7 +152,7 @@ def learning(result: Learning) -> str:
 def serving(model: Serving | None) -> str:
     """Say which model version serves, how old it is and what it learned from."""
     if model is None or model.number == 0:
-        return "No model was trained yet: the first is, when rewards have come in."
+        return "No model has been trained yet. The first is trained when reward windows close."
     text = f"Version {model.number} serves, trained {roughly_ago(model.created_at)} on {plural(model.examples, 'decision')}."
     return text if model.problem is None else f"{text} The newest round does not serve: {model.problem}."
 

@@ -15,6 +15,8 @@ users = Table(
     time_column("created_at", now=True),
     time_column("disabled_at", nullable=True),
     time_column("signed_in_at", nullable=True),
+    Column("time_zone", Text, nullable=True),  # as in Europe/Vienna; null: that of the browser
+    Column("theme", Text, nullable=True),  # auto, light, dark; null: not chosen
 )
 
 sign_in_links = Table(

@@ -1,68 +1,85 @@
 """Models of every kind of learner: bytes in, a distribution or better bytes out.
 
-The functions dispatch on the policy: `bandits.learner.auto` knows the learners that Loopwise adds, `bandits.vw_model`
-Vowpal Wabbit's own algorithms, `bandits.learner.scaled` these with scaled features. The same inputs give the same bytes.
+`bandits.learner.auto` knows the learners that Loopwise adds, `bandits.learner.standardised` Vowpal Wabbit's own algorithms with
+centred costs and scaled features, `bandits.vw_model` these as they are: models that began without centred costs go on without.
+The same inputs give the same bytes.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.examples import Example
-from bandits.learner import auto, scaled
+from bandits.learner import auto, standardised
 from bandits.learner.predictor import AutoPredictor
+from bandits.learner.standardised import ScaledPredictor
 from bandits.learner.state import MOST_ROWS, State
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
+from bandits.vw_model import VwPredictor
 
 
-class Predictor(Protocol):
-    """A model loaded for serving. It is thread-safe and never learns; no call changes a later answer."""
+class Predictor:
+    """A model of any kind loaded for serving. It is thread-safe and never learns; no call changes a later answer.
+
+    Raises `ModelError` when the bytes are damaged or do not fit the policy.
+    """
+
+    def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
+        self._model = _load(model_bytes, policy)
 
     @property
     def examples(self) -> int:
         """Decisions that the model has learned from, each counted once."""
+        return self._model.examples
 
     @property
     def memory_bytes(self) -> int:
         """Estimate of the memory that the model takes."""
+        return self._model.memory_bytes
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, shape (K,). Raises `ValueError` on unusable lines."""
+        return self._model.distribution(shared_line, action_lines, floor)
 
     def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
         """Every distribution that the model gives before the floor: a single one, or one per slot for slates."""
+        return self._model.own(shared_line, action_lines)
 
     def close(self) -> None:
         """Frees memory. Further calls do nothing."""
+        self._model.close()
+
+
+def _load(model_bytes: bytes, policy: BanditPolicy) -> AutoPredictor | VwPredictor | ScaledPredictor:
+    if policy.rebuilds:
+        return AutoPredictor(model_bytes, policy)
+    return (
+        VwPredictor(model_bytes, policy) if _is_plain(model_bytes, policy) else standardised.load(model_bytes, policy)
+    )
+
+
+def _is_plain(model_bytes: bytes, policy: BanditPolicy) -> bool:
+    """Whether it is a model of Vowpal Wabbit alone, which began before costs were centred."""
+    return not policy.scaling and not standardised.is_standardised(model_bytes)
 
 
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
-    if policy.rebuilds:
-        return auto.untrained()
-    return scaled.initial_model(policy) if policy.scaling else vw_model.initial_model(policy)
+    return auto.untrained() if policy.rebuilds else standardised.initial_model(policy)
 
 
-def load_predictor(model_bytes: bytes, policy: BanditPolicy) -> Predictor:
-    """A model loaded for serving. Raises `ModelError` when the bytes are damaged or do not fit the policy."""
-    if policy.rebuilds:
-        return AutoPredictor(model_bytes, policy)
-    return (scaled.ScaledPredictor if policy.scaling else vw_model.VwPredictor)(model_bytes, policy)
+def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example], passes: int = 1) -> bytes:
+    """The child model: the parent after the examples in their order, `passes` times. The same bytes every time.
 
-
-def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]) -> bytes:
-    """The child model: the parent after the examples in their order. The same bytes every time.
-
-    From an untrained parent, a policy with `rebuilds` learns in several passes; this is a rebuild. All examples are checked
+    A policy with `rebuilds` chooses the passes itself: several from an untrained parent, which is a rebuild. All examples are checked
     first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises `TrainingDataError`
     (an example) and `ModelError` (the parent).
     """
     if policy.rebuilds:
         return auto.learn(parent_bytes, policy, examples)
-    if policy.scaling:
-        return scaled.learn(parent_bytes, policy, examples)
-    return vw_model.learn(parent_bytes, policy, examples)
+    if _is_plain(parent_bytes, policy):
+        return vw_model.learn(parent_bytes, policy, examples, passes)
+    return standardised.learn(parent_bytes, policy, examples, passes)
 
 
 def learn_from_nothing(
@@ -91,10 +108,10 @@ def learn_onwards(parent_bytes: bytes, policy: BanditPolicy, log: Sequence[Examp
 
 
 def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:
-    """What a person should know of a model of a policy with `rebuilds` or `scaling`; empty for other policies."""
+    """What a person should know of a model of a policy that scales its features; empty for other policies."""
     if policy.rebuilds:
         return State.from_bytes(model_bytes).describe()
-    return scaled.describe(model_bytes) if policy.scaling else {}
+    return {} if _is_plain(model_bytes, policy) else standardised.describe(model_bytes, policy)
 
 
 def distribution(

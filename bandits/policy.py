@@ -3,7 +3,7 @@
 This module turns JSON into policies, and reports everything that is wrong with a description.
 
 `bandits.parameters` lists the parameters of each algorithm. With `scaling`, each number of a context or an action is learned
-at its own scale (bandits/learner/scaled.py); Loopwise's own learners always do so. A policy with `slates` fills the slots of
+at its own scale (bandits/learner/standardised.py); Loopwise's own learners always do so. A policy with `slates` fills the slots of
 a composed message (`bandits.slates`); every algorithm but cover can.
 """
 

@@ -171,7 +171,8 @@ class _Line:
         if not examples:
             raise _Gone("it has no decision left")
         changed |= {"decisions": len(examples), "earlier": 0 if since else max(parent.examples - len(examples), 0)}
-        plain = challenge.relearned(version.manifest | changed, policy, examples)
+        root = challenge.untrained(self._connection, parent, self._secret)
+        plain = challenge.relearned(root, version.manifest | changed, policy, examples)
         return _Lesson(plain, changed["earlier"] + len(examples), examples, changed)
 
     def _bytes(self, version: VersionInfo) -> bytes:

@@ -24,7 +24,7 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
-from bandits.model import Predictor, initial_model, learn, learn_onwards, load_predictor
+from bandits.model import Predictor, initial_model, learn, learn_onwards
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
 
@@ -55,7 +55,7 @@ class Forward:
         model = learn(initial_model(self.policy), self.policy, log)
         for rows in late.blocks(STAGES):
             part = late.take(rows)
-            predictor = load_predictor(model, self.policy)
+            predictor = Predictor(model, self.policy)
             try:
                 yield rows, part, predictor
             finally:
@@ -185,7 +185,7 @@ class Policies:
             _, plain = model_bytes.load(self._connection, info.id, self._secret)
         except ModelRefused as error:
             raise DataError(str(error), fix="use the LOOPWISE_SECRET_KEY that signed it") from None
-        return load_predictor(plain, policy)
+        return Predictor(plain, policy)
 
     def _info(self, arm: str, number: int) -> VersionInfo:
         info = models.find(self._connection, self._experiment.id, arm, number)

@@ -224,5 +224,6 @@ class _Auditor:
             return None
         if len(examples) != version.manifest["decisions"]:
             return f"the ledger has {len(examples)} decisions, the manifest says {version.manifest['decisions']}"
-        same = challenge.relearned(version.manifest, policy, examples) == plain
+        root = challenge.untrained(self._connection, parent, self._secret)
+        same = challenge.relearned(root, version.manifest, policy, examples) == plain
         return None if same else "learning the ledger again gives other bytes"

@@ -18,7 +18,7 @@ from app.reporting.documents.home import Summaries
 from app.reporting.documents.results import ResultsSummary
 
 SORTS = ("newest", "name", "decisions", "lift", "problems")
-STATUSES = ("draft", "running", "ramping", "shipped", "paused", "concluded")
+STATUSES = ("draft", "running", "ramping", "shipped", "paused", "concluded", "archived")
 
 
 class Badge(NamedTuple):
@@ -62,7 +62,7 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
     matching = [
         _line(row, now)
         for row in rows
-        if status in ("", row.status)
+        if _listed(row, status)
         and all(word in f"{row.key} {row.name} {row.owner} {texts[row.key]}".lower() for word in words)
     ]
     if sort == "name":
@@ -74,6 +74,13 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
     elif sort == "problems":
         matching.sort(key=lambda line: [-sum(badge.kind == kind for badge in line.badges) for kind in ("bad", "warn")])
     return matching
+
+
+def _listed(row: HomeRow, status: str) -> bool:
+    """Whether a list of that status shows it; archived experiments are in a list of their own."""
+    if row.archived_at is not None or status == "archived":
+        return status == "archived" and row.archived_at is not None
+    return status in ("", row.status)
 
 
 def _gain(line: Line) -> float:
@@ -146,6 +153,7 @@ TABS = {
     "whom": "whom",
     "guardian": "guardian",
     "notices": "overview",
+    "schedule": "promotion",
 }
 
 

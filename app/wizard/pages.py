@@ -20,6 +20,7 @@ from app.foundation.times import zones
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
+from app.wizard import cloning
 from app.wizard import composed as wizard_composed
 from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
@@ -44,6 +45,14 @@ def edit(key: str) -> ResponseReturnValue:
     experiment = experiments.get(process().engine, key)
     typed = {"saved": [step for step in FORMS if step != "plan"], "document": typed_of(experiment.config)}
     draft_id = drafts.create_change(process().engine, key, experiment.config_version, typed, user().name)
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page("/experiments/<key>/clone", "editor", ("POST",))
+def clone_experiment(key: str) -> ResponseReturnValue:
+    """Begin a new experiment with everything that this one says."""
+    draft_id = drafts.create(process().engine, cloning.copy_of(process().engine, key), user().name)
+    flash(f"This is a copy of {key}. Nothing is decided before you start it.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
 
 

@@ -27,7 +27,21 @@ FINE = {
 
 def row(**changes: Any) -> HomeRow:
     plain = HomeRow(
-        "k", "", "running", "ada", NOW, NOW, None, None, [{"key": "a", "share": 1.0}], FINE, None, False, None, None
+        "k",
+        "",
+        "running",
+        "ada",
+        NOW,
+        NOW,
+        None,
+        None,
+        None,
+        [{"key": "a", "share": 1.0}],
+        FINE,
+        None,
+        False,
+        None,
+        None,
     )
     return plain._replace(**changes)
 

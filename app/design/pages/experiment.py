@@ -7,6 +7,7 @@ from app.accounts.pages.access import page, user
 from app.design import experiments as service
 from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
+from app.design.life import archiving
 from app.design.life.beginning import first_window
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid
@@ -51,6 +52,7 @@ def experiment_page(
         "tabs": TABS,
         "state": promoted if stored.status == "running" else stored.status,
         "first_window": first_window(process().engine, stored),
+        "paused": trail.last_pause(process().engine, stored) if stored.status == "paused" else None,
     }
     return render_template(template, **frame, **values)
 
@@ -61,9 +63,33 @@ def move(key: str) -> ResponseReturnValue:
     verb = request.form.get("do", "")
     if verb not in ("start", "pause"):
         raise invalid((FieldError("/do", "not_start_or_pause"),))
-    moved = service.move(process().engine, key, verb, user().name)
+    reason = request.form.get("reason", "").strip()
+    if len(reason) > trail.MAX_NOTE or "\0" in reason:
+        raise invalid((FieldError("/reason", "wrong_length", {"low": 0, "high": trail.MAX_NOTE}),))
+    moved = service.move(process().engine, key, verb, user().name, reason or None)
     process().refresh()
     flash(f"The experiment is {moved.status} now.")
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/shelve", "editor", ("POST",))
+def shelve_experiment(key: str) -> ResponseReturnValue:
+    """Archive an experiment, take it out of the archive, or delete a draft."""
+    engine, do = process().engine, request.form.get("do", "")
+    if do == "delete":
+        archiving.delete_draft(engine, key, user().name)
+        process().refresh()
+        flash(f"The draft {key} is deleted.")
+        return redirect(url_for("admin.home"))
+    if do not in ("archive", "restore"):
+        raise invalid((FieldError("/do", "not_a_choice", {"expected": ["archive", "restore", "delete"]}),))
+    change = archiving.archive if do == "archive" else archiving.restore
+    change(engine, key, user().name)
+    flash(
+        "The experiment is archived. Find it with the status archived."
+        if do == "archive"
+        else "It is in the list again."
+    )
     return redirect(url_for("admin.overview", key=key))
 
 

@@ -60,7 +60,9 @@ def _live(key: str, newest: Overview) -> str:
             (arm.arm, sentences.learning(arm), sentences.serving(newest.models.get(arm.arm)))
             for arm in (activity.learning if activity else [])
         ],
-        verdict=sentences.verdict(newest.results) if newest.results else None,
+        verdict=sentences.verdict(newest.results, concluded=newest.experiment.status == "concluded")
+        if newest.results
+        else None,
         first_window=first_window(process().engine, newest.experiment),
         so_far=figures.so_far(activity, config),
         results_age=sentences.roughly_ago(newest.results.computed_at) if newest.results else "",

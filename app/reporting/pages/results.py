@@ -106,7 +106,7 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
     config = ExperimentConfig.model_validate(newest.experiment.config)
     split = newest.by_segment
     return Shown(
-        verdict=sentences.verdict(results),
+        verdict=sentences.verdict(results, concluded=newest.experiment.status == "concluded"),
         rule=sentences.rule(config.decision_rule, results.control),
         metrics=metrics(results, method),
         looks=looks(newest),

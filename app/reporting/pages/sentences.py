@@ -54,9 +54,12 @@ class Verdict(NamedTuple):
 TEN_PERCENT, ALMOST_SURE = 0.1, 0.999
 
 
-def verdict(results: Results) -> Verdict:
-    """Compare the best arm with the control, with its peek-safe interval, and give the verdict of the rule."""
-    rule_words = [rule_says(results.decision)] if results.decision else []
+def verdict(results: Results, *, concluded: bool = False) -> Verdict:
+    """Compare the best arm with the control, with its peek-safe interval, and give the verdict of the rule.
+
+    :param concluded: nothing can be done any more, so the verdict is told as what the rule said.
+    """
+    rule_words = [rule_says(results.decision, concluded=concluded)] if results.decision else []
     kind = {"ship": "good", "stop": "bad"}.get(results.decision.verdict if results.decision else "", "wait")
     return Verdict(kind, [earned(results), *rule_words])
 
@@ -93,25 +96,26 @@ def lift(value: float, given: IntervalDocument) -> str:
 def _no_comparison(metric: MetricResults, results: Results) -> str:
     control = results.control
     if len(results.sample_ratio.observed) < 2:
-        return (
-            f"There is one arm, {control}, and so nothing to compare it with. Add an arm to see what a policy is worth."
-        )
+        return f"There is one arm, {control}, so there is nothing to compare. A second arm would show what a policy is worth."
     if not metric.comparisons:
         return f"Nothing can be compared yet: {control} and another arm need settled decisions first."
     return f"Nothing can be compared yet: {metric.comparisons[0].always_valid.interval.reason}."
 
 
-def rule_says(decision: RuleVerdict) -> str:
+def rule_says(decision: RuleVerdict, *, concluded: bool = False) -> str:
     """State the verdict of the rule with its reasons."""
     words = VERDICTS[decision.verdict].format(arm=decision.arm)
     if not decision.changes:
-        return f"The rule written down at launch says: {words}. {' '.join(decision.reasons)}"
+        says = "When the experiment was concluded, the rule written down at launch said"
+        says = says if concluded else "The rule written down at launch says"
+        return f"{says}: {words}. {' '.join(decision.reasons)}"
+    says = "When the experiment was concluded, the rule said" if concluded else "The rule says"
     changes = (
         f"After {plural(change.decisions, 'decision')} ({change.at[:10]}): {'; '.join(change.differences)}."
         for change in decision.changes
     )
     return (
-        f"The rule says: {words}. {' '.join(decision.reasons)} It is not the rule of the launch: people who see results "
+        f"{says}: {words}. {' '.join(decision.reasons)} It is not the rule of the launch: people who see results "
         f"before they choose a rule can get any verdict. {' '.join(changes)}"
     )
 
@@ -257,9 +261,7 @@ def effect_over_time(results: Results) -> list[str]:
         if change.low <= 0 <= change.high:
             said.append(f"{effect.arm}: no change of the effect over time is visible: {ends}.")
         else:
-            said.append(
-                f"{effect.arm}: the effect changes by {ends}. A new thing may attract or disturb for a while only: run longer."
-            )
+            said.append(f"{effect.arm}: the effect changes by {ends}. Novelty may attract or disturb for a while only.")
     return said
 
 

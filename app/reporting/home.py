@@ -14,6 +14,7 @@ from app.design.life.beginning import OVERDUE_S
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.store.latest import HomeRow
+from app.reporting.comparison.progress import Progress, progress
 from app.reporting.documents.home import Summaries
 from app.reporting.documents.results import ResultsSummary
 
@@ -46,6 +47,63 @@ class Line(NamedTuple):
     verdict: str | None
     badges: list[Badge]
     computed_at: datetime | None  # of the figures; null: none yet
+    progress: Progress | None  # null: not started
+
+    @property
+    def shown(self) -> ResultsSummary | None:
+        """The best arm's result, once there is an interval; before that a number would be noise."""
+        given = self.lift.lift_interval if self.lift else None
+        return self.lift if given is not None and given.low is not None and given.high is not None else None
+
+
+class Totals(NamedTuple):
+    """The whole platform, without archived experiments."""
+
+    running: int
+    decisions: int
+    decisions_today: int
+    rewards_today: int
+
+
+class Home(NamedTuple):
+    """What the first page shows before anybody searches."""
+
+    needs: list[tuple[Line, list[Badge]]]  # experiments with a verdict or a problem, the worst first
+    own: list[Line]
+    others: list[Line]
+    totals: Totals
+
+
+MOVES = {"ship": ("good", "results"), "stop": ("bad", "results"), "review": ("info", "results")}
+
+
+def home(engine: Engine, name: str) -> Home:
+    """What needs somebody, then the person's own experiments, then the others.
+
+    :param name: the person's.
+    """
+    every = lines(engine)
+    needs = [(line, found) for line in every if (found := [*_verdicts(line), *line.badges])]
+    return Home(
+        needs=sorted(needs, key=lambda pair: -sum(badge.kind == "bad" for badge in pair[1])),
+        own=[line for line in every if line.owner == name],
+        others=[line for line in every if line.owner != name],
+        totals=Totals(
+            running=sum(line.status in ("running", "ramping", "shipped") for line in every),
+            decisions=sum(line.decisions for line in every),
+            decisions_today=sum(line.decisions_today for line in every),
+            rewards_today=sum(line.rewards_today for line in every),
+        ),
+    )
+
+
+def _verdicts(line: Line) -> Iterator[Badge]:
+    """What the rule asks somebody to do now; nothing where it is done, or cannot be done any more."""
+    if line.status != "running" or line.verdict not in MOVES:
+        return
+    kind, tab = MOVES[line.verdict]
+    arm = f" {line.lift.ship}" if line.lift and line.lift.ship else ""
+    yield Badge(f"The rule says: {line.verdict}{arm}", kind, tab, "verdict")
 
 
 def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "newest") -> list[Line]:
@@ -107,6 +165,15 @@ def _line(row: HomeRow, now: datetime) -> Line:
         verdict=results.verdict if results else None,
         badges=badges(row, now),
         computed_at=activity.computed_at if activity else None,
+        progress=None
+        if row.started_at is None
+        else progress(
+            row.rule or {},
+            sum(float(str(arm["share"])) > 0 for arm in row.arms),
+            results.units if results else 0,
+            row.started_at,
+            ended,
+        ),
     )
 
 

@@ -37,6 +37,7 @@ def row(**changes: Any) -> HomeRow:
         None,
         None,
         [{"key": "a", "share": 1.0}],
+        {"min_units": 100},
         FINE,
         None,
         False,

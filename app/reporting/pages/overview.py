@@ -64,6 +64,8 @@ def _live(key: str, newest: Overview) -> str:
         if newest.results
         else None,
         first_window=first_window(process().engine, newest.experiment),
+        progress=sentences.progress(newest.progress) if newest.progress else "",
+        share=newest.progress.share if newest.progress else 0,
         so_far=figures.so_far(activity, config),
         results_age=sentences.roughly_ago(newest.results.computed_at) if newest.results else "",
     )

@@ -18,8 +18,10 @@ from app.foundation.pages.format import (
     signed,
     signed_percent,
     when,
+    zone,
 )
 from app.registry.store.models import Serving
+from app.reporting.comparison.progress import Progress
 from app.reporting.documents.activity import Learning
 from app.reporting.documents.results import MetricResults, NonInferiority, Results, RuleVerdict
 
@@ -134,6 +136,22 @@ def rule(given: DecisionRule, control: str) -> list[str]:
     if given.max_days is not None:
         lines.append(f"Stop after {duration(given.max_days * 86_400)}, whatever it shows.")
     return lines
+
+
+def progress(given: Progress) -> str:
+    """Say how far the sample is, and when it is complete at the pace so far."""
+    what = "planned" if given.chosen else "that the rule asks for"
+    counted = f"{number(given.units)} of {plural(given.planned, 'user')} {what} ({percent(given.share, 0)})"
+    if given.share >= 1:
+        return f"The sample is complete: {number(given.units)} users settled, {number(given.planned)} {what}."
+    if given.ends_at is None:
+        return f"{counted} are settled."
+    day = given.ends_at.astimezone(zone()).strftime("%Y-%m-%d")
+    text = f"{counted} are settled. At the pace so far, the sample is complete on {day}."
+    if given.too_slow and given.stops_at is not None:
+        stop = given.stops_at.astimezone(zone()).strftime("%Y-%m-%d")
+        text += f" The rule stops the experiment earlier, on {stop}: change the rule's length, or give the experiment more users."
+    return text
 
 
 def learning(result: Learning) -> str:

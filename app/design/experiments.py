@@ -211,6 +211,7 @@ def as_json(experiment: StoredExperiment) -> JsonObject:
         "config_version": experiment.config_version,
         "conclusion": experiment.conclusion,
         "owner": experiment.owner,
+        "tags": experiment.tags,
         **{name: None if moment is None else iso(moment) for name, moment in times.items()},
     }
 

@@ -26,6 +26,7 @@ WORDS = {
     "experiment_archived": "archived the experiment",
     "experiment_restored": "took the experiment out of the archive",
     "experiment_deleted": "deleted the draft",
+    "experiment_labelled": "changed the tags or the owner",
     "experiment_scheduled": "scheduled the start or the end",
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",

@@ -4,7 +4,7 @@ The figures are those that the worker computed, with their age. A stopped worker
 module looks up at each request whether rewards wait to be learned from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ class Line(NamedTuple):
     badges: list[Badge]
     computed_at: datetime | None  # of the figures; null: none yet
     progress: Progress | None  # null: not started
+    tags: list[str]
 
     @property
     def shown(self) -> ResultsSummary | None:
@@ -69,7 +70,7 @@ class Home(NamedTuple):
     """What the first page shows before anybody searches."""
 
     needs: list[tuple[Line, list[Badge]]]  # experiments with a verdict or a problem, the worst first
-    own: list[Line]
+    own: list[Line]  # and starred ones
     others: list[Line]
     totals: Totals
 
@@ -77,17 +78,18 @@ class Home(NamedTuple):
 MOVES = {"ship": ("good", "results"), "stop": ("bad", "results"), "review": ("info", "results")}
 
 
-def home(engine: Engine, name: str) -> Home:
+def home(engine: Engine, name: str, starred: Collection[str] = ()) -> Home:
     """What needs somebody, then the person's own experiments, then the others.
 
     :param name: the person's.
+    :param starred: keys of the experiments that the person has starred.
     """
     every = lines(engine)
     needs = [(line, found) for line in every if (found := [*_verdicts(line), *line.badges])]
     return Home(
         needs=sorted(needs, key=lambda pair: -sum(badge.kind == "bad" for badge in pair[1])),
-        own=[line for line in every if line.owner == name],
-        others=[line for line in every if line.owner != name],
+        own=[line for line in every if line.owner == name or line.key in starred],
+        others=[line for line in every if line.owner != name and line.key not in starred],
         totals=Totals(
             running=sum(line.status in ("running", "ramping", "shipped") for line in every),
             decisions=sum(line.decisions for line in every),
@@ -121,7 +123,10 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
         _line(row, now)
         for row in rows
         if _listed(row, status)
-        and all(word in f"{row.key} {row.name} {row.owner} {texts[row.key]}".lower() for word in words)
+        and all(
+            word in f"{row.key} {row.name} {row.owner} {' '.join(row.tags)} {texts.get(row.key, '')}".lower()
+            for word in words
+        )
     ]
     if sort == "name":
         matching.sort(key=lambda line: (line.name or line.key).lower())
@@ -174,6 +179,7 @@ def _line(row: HomeRow, now: datetime) -> Line:
             row.started_at,
             ended,
         ),
+        tags=row.tags,
     )
 
 

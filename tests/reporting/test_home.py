@@ -35,6 +35,7 @@ def row(**changes: Any) -> HomeRow:
         NOW,
         None,
         None,
+        [],
         None,
         [{"key": "a", "share": 1.0}],
         {"min_units": 100},

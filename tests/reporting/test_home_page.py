@@ -58,7 +58,7 @@ def test_ones_own_experiments_come_first_with_a_small_line(better: str, lab: Lab
     lab.make("not-mine")
     html = browser.get("/admin/").html
     own, _, others = html.partition("All other experiments")
-    assert "Your experiments" in own and "<code>better</code>" in own and "<code>not-mine</code>" in others
+    assert "Your and starred experiments" in own and "<code>better</code>" in own and "<code>not-mine</code>" in others
     assert 'class="chart spark"' in own and 'class="chart spark"' not in others
     assert own.count("<code>better</code>") == 1
 

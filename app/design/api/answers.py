@@ -28,7 +28,8 @@ class ExperimentAnswer(BaseModel):
     starts_at: str | None = Field(description="When it starts by itself; null: a person starts it.")
     ends_at: str | None = Field(description="When it is concluded by itself; null: a person concludes it.")
     conclusion: str | None
-    owner: str = Field(description="Who created it: a user, an API key, or cli.")
+    owner: str = Field(description="Who created it, or was made its owner: a user, an API key, or cli.")
+    tags: list[str]
     name: str
     hypothesis: str
     actions: list[VariantSpec]

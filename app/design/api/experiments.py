@@ -11,7 +11,7 @@ from app.design import experiments
 from app.design.api import answers
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
-from app.design.life import archiving
+from app.design.life import archiving, labels
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.safety_config import SafetySpec
@@ -175,6 +175,13 @@ def archive(path: KeyPath) -> Response:
 def restore(path: KeyPath) -> Response:
     """Take the experiment out of the archive."""
     return _answered(archiving.restore(process().engine, bound_key(path.key), caller().key_id))
+
+
+@blueprint.put("/<key>/labels", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def label(path: KeyPath, body: labels.Labels) -> Response:
+    """Replace the tags or the owner. They change no decision, so this works in every status."""
+    return _answered(labels.label(process().engine, bound_key(path.key), body, caller().key_id))
 
 
 @blueprint.delete("/<key>", responses={200: answers.DeletedAnswer})

@@ -1,5 +1,7 @@
 """What all pages of one experiment share: head, tabs, moves; and its log with notes and the conclusion."""
 
+import re
+
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -7,10 +9,11 @@ from app.accounts.pages.access import page, user
 from app.design import experiments as service
 from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
-from app.design.life import archiving
+from app.design.life import archiving, labels
 from app.design.life.beginning import first_window
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.fields import invalid
+from app.foundation.fields import invalid, read
+from app.foundation.pages.format import plural
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
@@ -52,6 +55,7 @@ def experiment_page(
         "tabs": TABS,
         "state": promoted if stored.status == "running" else stored.status,
         "first_window": first_window(process().engine, stored),
+        "starred": key in labels.starred(process().engine, user().id),
         "paused": trail.last_pause(process().engine, stored) if stored.status == "paused" else None,
     }
     return render_template(template, **frame, **values)
@@ -91,6 +95,31 @@ def shelve_experiment(key: str) -> ResponseReturnValue:
         else "It is in the list again."
     )
     return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/star", "viewer", ("POST",))
+def star(key: str) -> ResponseReturnValue:
+    """Star an experiment for oneself, or take the star away."""
+    labels.star(process().engine, user().id, key, request.form.get("do") == "star")
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/labels", "editor", ("POST",))
+def label(key: str) -> ResponseReturnValue:
+    """Replace the tags and the owner."""
+    tags = re.split(r"[\s,]+", request.form.get("tags", "").strip())
+    document = {"tags": [tag for tag in tags if tag], "owner": request.form.get("owner", "").strip() or None}
+    labels.label(process().engine, key, read(labels.Labels, document), user().name)
+    flash("Tags and owner are saved.")
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/archive", "editor", ("POST",))
+def archive_several() -> ResponseReturnValue:
+    """Archive the experiments that were ticked in the list, or none of them."""
+    done = archiving.archive_all(process().engine, request.form.getlist("key"), user().name)
+    flash(f"{plural(done, 'experiment')} archived." if done else "Tick the experiments that you want to archive.")
+    return redirect(url_for("admin.home"))
 
 
 @page("/experiments/<key>/log", "viewer")

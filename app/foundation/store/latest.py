@@ -129,7 +129,7 @@ _HOME = text(
         CASE WHEN e.status = 'running' AND json_typeof(e.config->'shipped') = 'object' THEN 'shipped'
              WHEN e.status = 'running' AND json_typeof(e.config->'ramp') = 'object' THEN 'ramping' ELSE e.status END AS status,
         e.owner, e.created_at, e.started_at, e.concluded_at,
-        e.archived_at, e.conclusion, e.config->'arms' AS arms, e.config->'decision_rule' AS rule,
+        e.archived_at, e.tags, e.conclusion, e.config->'arms' AS arms, e.config->'decision_rule' AS rule,
         found.latest, waiting.since AS waiting_since,
         waiting.since IS NOT NULL AND coalesce((SELECT max(o.settled_at) > clock_timestamp() - interval '1 minute'
             FROM outcomes o WHERE o.experiment_id = e.id), false) AS settling, problems.text AS problem,
@@ -186,6 +186,7 @@ class HomeRow(NamedTuple):
     started_at: datetime | None
     concluded_at: datetime | None
     archived_at: datetime | None
+    tags: list[str]
     conclusion: str | None
     arms: list[dict[str, JsonValue]]
     rule: dict[str, JsonValue] | None  # the decision rule; null in imported logs

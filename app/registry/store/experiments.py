@@ -33,6 +33,7 @@ class StoredExperiment(NamedTuple):
     ends_at: datetime | None  # when the worker concludes it; null: a person does
     ends_with: str | None  # what callers get from then on: error, control
     scheduled_by: str | None
+    tags: list[str]
     config: JsonObject
 
 
@@ -140,6 +141,11 @@ def set_archived(connection: Connection, experiment_id: int, archived: bool) -> 
     connection.execute(update(_e).where(_e.c.id == experiment_id).values(archived_at=at))
 
 
+def set_labels(connection: Connection, experiment_id: int, tags: list[str], owner: str) -> None:
+    """Replace the tags and the owner."""
+    connection.execute(update(_e).where(_e.c.id == experiment_id).values(tags=tags, owner=owner))
+
+
 class Schedule(NamedTuple):
     """When an experiment begins and ends by itself."""
 
@@ -169,6 +175,13 @@ def to_end(connection: Connection) -> list[str]:
 
 def remove_draft(connection: Connection, experiment_id: int) -> None:
     """Delete an experiment that never ran. Its configurations stay, as every change of the past does."""
-    for table in (tables.lineages, tables.latest, tables.candidates, tables.feedback_schemas, tables.drafts):
+    for table in (
+        tables.stars,
+        tables.lineages,
+        tables.latest,
+        tables.candidates,
+        tables.feedback_schemas,
+        tables.drafts,
+    ):
         connection.execute(delete(table).where(table.c.experiment_id == experiment_id))
     connection.execute(delete(_e).where(_e.c.id == experiment_id))

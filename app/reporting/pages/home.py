@@ -5,6 +5,7 @@ from markupsafe import Markup
 
 from app.accounts.pages.access import may, page, user
 from app.design import drafts
+from app.design.life import labels
 from app.foundation.pages.charts.spark import spark
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
@@ -25,7 +26,7 @@ def home() -> str:
     given = {name: request.args.get(name, "").strip() for name in ("search", "status", "sort")}
     start = whole_number(request.args.get("from", "")) or 0
     first = not any(given.values()) and start == 0
-    seen = service.home(process().engine, user().name) if first else None
+    seen = _home() if first else None
     lines = seen.others if seen else service.lines(process().engine, **given)
     start = min(start, max(0, len(lines) - 1))
     return render_template(
@@ -45,6 +46,11 @@ def home() -> str:
         statuses=service.STATUSES,
         drafts=drafts.unfinished(process().engine) if may("editor") and not any(given.values()) else [],
     )
+
+
+def _home() -> service.Home:
+    engine = process().engine
+    return service.home(engine, user().name, labels.starred(engine, user().id))
 
 
 def _spark(line: Line) -> Markup:

@@ -19,6 +19,13 @@ users = Table(
     Column("theme", Text, nullable=True),  # auto, light, dark; null: not chosen
 )
 
+stars = Table(  # experiments that a person wants to see first
+    "stars",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
 sign_in_links = Table(
     "sign_in_links",
     metadata,

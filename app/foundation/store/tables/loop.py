@@ -45,6 +45,7 @@ experiments = Table(
     time_column("ends_at", nullable=True),  # when the worker concludes it; null: a person does
     Column("ends_with", Text, nullable=True),  # what callers get from then on: error, control
     Column("scheduled_by", Text, nullable=True),
+    Column("tags", ARRAY(Text), nullable=False, server_default="{}"),
     Index("experiments_revision", "revision"),
 )
 

@@ -1,8 +1,7 @@
 """Models of every kind of learner: bytes in, a distribution or better bytes out.
 
-`bandits.learner.auto` knows the learners that Loopwise adds, `bandits.learner.standardised` Vowpal Wabbit's own algorithms with
-centred costs and scaled features, `bandits.vw_model` these as they are: models that began without centred costs go on without.
-The same inputs give the same bytes.
+`bandits.learner.auto` knows the learners that Loopwise adds, `bandits.learner.vw_learner` Vowpal Wabbit's algorithms with what
+Loopwise adds to them, `bandits.vw_model` these alone: models that began so go on so. The same inputs give the same bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.examples import Example
-from bandits.learner import auto, standardised
+from bandits.learner import auto, vw_learner
 from bandits.learner.predictor import AutoPredictor
-from bandits.learner.standardised import ScaledPredictor
 from bandits.learner.state import MOST_ROWS, State
+from bandits.learner.vw_learner import ScaledPredictor
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
 from bandits.vw_model import VwPredictor
 
@@ -53,33 +52,31 @@ class Predictor:
 def _load(model_bytes: bytes, policy: BanditPolicy) -> AutoPredictor | VwPredictor | ScaledPredictor:
     if policy.rebuilds:
         return AutoPredictor(model_bytes, policy)
-    return (
-        VwPredictor(model_bytes, policy) if _is_plain(model_bytes, policy) else standardised.load(model_bytes, policy)
-    )
+    return VwPredictor(model_bytes, policy) if _is_plain(model_bytes, policy) else vw_learner.load(model_bytes, policy)
 
 
 def _is_plain(model_bytes: bytes, policy: BanditPolicy) -> bool:
-    """Whether it is a model of Vowpal Wabbit alone, which began before costs were centred."""
-    return not policy.scaling and not standardised.is_standardised(model_bytes)
+    """Whether it is a model of Vowpal Wabbit alone, which began before `bandits.learner.vw_learner`."""
+    return not policy.scaling and not vw_learner.is_framed(model_bytes)
 
 
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
-    return auto.untrained() if policy.rebuilds else standardised.initial_model(policy)
+    return auto.untrained() if policy.rebuilds else vw_learner.initial_model(policy)
 
 
 def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example], passes: int = 1) -> bytes:
     """The child model: the parent after the examples in their order, `passes` times. The same bytes every time.
 
-    A policy with `rebuilds` chooses the passes itself: several from an untrained parent, which is a rebuild. All examples are checked
-    first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises `TrainingDataError`
-    (an example) and `ModelError` (the parent).
+    A policy with `rebuilds` chooses the passes itself: several from an untrained parent, which is a rebuild. All examples
+    are checked first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises
+    `TrainingDataError` (an example) and `ModelError` (the parent).
     """
     if policy.rebuilds:
         return auto.learn(parent_bytes, policy, examples)
     if _is_plain(parent_bytes, policy):
         return vw_model.learn(parent_bytes, policy, examples, passes)
-    return standardised.learn(parent_bytes, policy, examples, passes)
+    return vw_learner.learn(parent_bytes, policy, examples, passes)
 
 
 def learn_from_nothing(
@@ -111,7 +108,7 @@ def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:
     """What a person should know of a model of a policy that scales its features; empty for other policies."""
     if policy.rebuilds:
         return State.from_bytes(model_bytes).describe()
-    return {} if _is_plain(model_bytes, policy) else standardised.describe(model_bytes, policy)
+    return {} if _is_plain(model_bytes, policy) else vw_learner.describe(model_bytes, policy)
 
 
 def distribution(

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bandits.learner.standardised import inner_model, is_standardised
 from bandits.learner.state import State
+from bandits.learner.vw_learner import inner_model, is_framed
 from bandits.model import Predictor
 from bandits.model_file import ModelError, read_header, read_weights, unseal
 from bandits.policy import BanditPolicy
@@ -60,8 +60,8 @@ def check_model(
 
 
 def _inner(model_bytes: bytes, policy: BanditPolicy) -> bytes:
-    standardised = policy.scaling or is_standardised(model_bytes)
-    return inner_model(model_bytes, policy) if standardised else model_bytes
+    framed = policy.scaling or is_framed(model_bytes)
+    return inner_model(model_bytes, policy) if framed else model_bytes
 
 
 def _check_learner(

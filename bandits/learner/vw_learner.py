@@ -1,26 +1,28 @@
-"""Vowpal Wabbit's algorithms with costs around their mean and, with `"scaling": true`, features at their own scale.
+"""Vowpal Wabbit's algorithms, knowing which actions they tried and, with `"scaling": true`, features at their own scale.
 
-A regression that knows nothing of an action predicts 0. Where rewards are rare, nearly every cost is close to 1, so an action that
-nobody has tried would look perfect. So a round learns from each cost less the mean cost of all decisions so far: what is unknown
-is taken for average. `regcb` keeps its costs, because it needs their range.
+A regression that knows nothing of an action predicts a cost of about 0. Where rewards are rare, nearly every cost is close
+to 1, so an action that nobody has tried would look perfect and take over. So a model keeps which actions it has learned
+from, and gives each other one exactly 1/K (`bandits.untried`).
 
-With scaling, a model is Vowpal Wabbit's own model and the statistics of every feature so far. A round counts its decisions first,
-then scales their features with the new statistics, and learns. So learning, serving and an audit need the model's bytes alone.
-As mean and statistics settle, the scale moves ever less; the weights follow it. `regcb` always scales, because the confidence
-bounds of an unscaled number do not shrink.
+With scaling, a model also keeps the statistics of every feature so far. A round counts its decisions first, then scales
+their features with the new statistics, and learns. So learning, serving and an audit need the model's bytes alone. As the
+statistics settle, the scale moves ever less; the weights follow it. `regcb` always scales, because the confidence bounds
+of an unscaled number do not shrink.
 
     offset 0   8 bytes  b"LOOPSC2\\n"
            8  32 bytes  SHA-256 of everything from 40 on
-          40   8 bytes  sum of the costs learned so far, a little-endian double
-          48   4 bytes  length of the statistics, little-endian, 0 without scaling; then they, and the model with its own envelope
+          40   4 bytes  number of actions learned from, or 2^32 - 1: too many to keep; then 8 bytes of each
+               4 bytes  length of the statistics, 0 without scaling; then they, and the model with its own envelope
 
-Models with scaling that began before costs were centred are `b"LOOPSC1\\n"`, without the sum, and go on so.
+Models with scaling that began before actions were kept are `b"LOOPSC1\\n"`, without them, and go on so. Numbers are
+little-endian.
 """
 
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from bandits import slates, vw_model
@@ -30,12 +32,15 @@ from bandits.learner.columns import LINES, Columns, text_of
 from bandits.learner.feature_stats import LogStats
 from bandits.learner.scaling import Scaler
 from bandits.learner.stats_file import stats_from_bytes, stats_to_bytes
-from bandits.model_file import ModelError, unseal
+from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy
+from bandits.untried import KEY_BYTES, key_of
 
 FIRST_MAGIC: Final = b"LOOPSC1\n"
 MAGIC: Final = b"LOOPSC2\n"
 _ENVELOPE: Final = 40
+MOST_TRIED: Final = 4096  # actions; where there are more, ids differ in every call and say nothing
+_TOO_MANY: Final = 2**32 - 1
 MOST_NUMBERS: Final = 256  # of contexts and of actions, whose statistics a model keeps; about 12 kB each
 _LINE_BYTES: Final = 500  # of a scaled line that is kept
 
@@ -43,42 +48,42 @@ _LINE_BYTES: Final = 500  # of a scaled line that is kept
 class Opened(NamedTuple):
     """The parts of a model."""
 
-    cost_sum: float | None  # None: costs are not centred
+    tried: frozenset[bytes] | None  # keys of the actions learned from; None: not known, or too many
     stats: LogStats | None  # None: features are not scaled
     inner: bytes  # Vowpal Wabbit's model in its envelope
 
 
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy."""
-    return seal(Opened(0.0, LogStats() if _scales(policy) else None, vw_model.initial_model(policy)))
+    return seal(Opened(frozenset(), LogStats() if _scales(policy) else None, vw_model.initial_model(policy)))
 
 
-def is_standardised(model_bytes: bytes) -> bool:
+def is_framed(model_bytes: bytes) -> bool:
     """Whether these are bytes of this module; otherwise they are a model of Vowpal Wabbit alone, or of another learner."""
     return model_bytes[:8] in (FIRST_MAGIC, MAGIC)
 
 
 def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example], passes: int = 1) -> bytes:
-    """The child model: the parent after the examples in their order, `passes` times, once without a mean of costs.
+    """The child model: the parent after the examples in their order, `passes` times, once where actions are not kept.
 
     The same inputs give the same bytes.
     All examples are checked first, so that a bad example changes nothing. Without examples the parent's bytes return.
     Raises `TrainingDataError` (an example) and `ModelError` (the parent).
     """
-    cost_sum, stats, inner = _open(parent_bytes, policy)
+    tried, stats, inner = _open(parent_bytes, policy)
     examples = list(examples)
     if not examples:
         return parent_bytes
     for index, example in enumerate(examples):
         checked(index, example, as_slates=policy.slates)
-    if cost_sum is not None and policy.algorithm != "regcb":
-        for example in examples:
-            cost_sum += example.cost
-        mean = cost_sum / (unseal(inner).examples + len(examples))
-        examples = [example._replace(cost=example.cost - mean) for example in examples]
+    if tried is not None:
+        chosen = {example.action_lines[example.chosen] for example in examples}
+        tried |= {key_of(part) for line in chosen for part in _parts(line, policy)}
+        tried = tried if len(tried) <= MOST_TRIED else None
     if stats is not None:
         examples = _scaled(stats, policy, examples)
-    return seal(Opened(cost_sum, stats, vw_model.learn(inner, policy, examples, 1 if cost_sum is None else passes)))
+    child = vw_model.learn(inner, policy, examples, 1 if _is_first(parent_bytes) else passes)
+    return seal(Opened(tried, stats, child), parent_bytes[:8])
 
 
 def _scaled(stats: LogStats, policy: BanditPolicy, examples: list[Example]) -> list[Example]:
@@ -116,16 +121,17 @@ def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:
 
 def load(model_bytes: bytes, policy: BanditPolicy) -> "ScaledPredictor | vw_model.VwPredictor":
     """A model loaded for serving. Raises `ModelError` when the bytes are damaged or do not fit the policy."""
-    _, stats, inner = _open(model_bytes, policy)
-    return vw_model.VwPredictor(inner, policy) if stats is None else ScaledPredictor(stats, inner, policy)
+    tried, stats, inner = _open(model_bytes, policy)
+    predictor = vw_model.VwPredictor(inner, policy, tried)
+    return predictor if stats is None else ScaledPredictor(stats, predictor, policy)
 
 
 class ScaledPredictor:
     """A model with scaled features. It is thread-safe and never learns; no call changes a later answer."""
 
-    def __init__(self, stats: LogStats, inner: bytes, policy: BanditPolicy) -> None:
+    def __init__(self, stats: LogStats, inner: vw_model.VwPredictor, policy: BanditPolicy) -> None:
         self._lines = _Lines(Scaler.learn(stats), policy)
-        self._inner = vw_model.VwPredictor(inner, policy)
+        self._inner = inner
 
     @property
     def examples(self) -> int:
@@ -177,28 +183,43 @@ def _scales(policy: BanditPolicy) -> bool:
     return policy.scaling or policy.algorithm == "regcb"
 
 
-def seal(opened: Opened) -> bytes:
-    cost_sum, stats, inner = opened
+def _is_first(model_bytes: bytes) -> bool:
+    return model_bytes[:8] == FIRST_MAGIC
+
+
+def seal(opened: Opened, magic: bytes = MAGIC) -> bytes:
+    """The bytes of a model."""
+    tried, stats, inner = opened
     counted = b"" if stats is None else stats_to_bytes(stats)
-    first = b"" if cost_sum is None else struct.pack("<d", cost_sum)
-    body = b"".join((first, struct.pack("<I", len(counted)), counted, inner))
-    return b"".join((FIRST_MAGIC if cost_sum is None else MAGIC, hashlib.sha256(body).digest(), body))
+    keys = sorted(tried or ())
+    first = struct.pack("<I", _TOO_MANY if tried is None else len(keys)) + b"".join(keys)
+    body = b"".join((b"" if magic == FIRST_MAGIC else first, struct.pack("<I", len(counted)), counted, inner))
+    return b"".join((magic, hashlib.sha256(body).digest(), body))
 
 
 def _open(model_bytes: bytes, policy: BanditPolicy) -> Opened:
     """The parts of a model. Raises `ModelError` on damage, and where the model scales and the policy does not, or the reverse."""
     body = model_bytes[_ENVELOPE:]
-    if len(body) < 12 or not is_standardised(model_bytes):
+    if len(body) < 12 or not is_framed(model_bytes):
         raise ModelError("not a model of a policy of this kind: the first bytes are wrong or missing")
     if hashlib.sha256(body).digest() != model_bytes[8:_ENVELOPE]:
         raise ModelError("the model is damaged: truncated or changed after it was written")
-    cost_sum, at = (None, 0) if model_bytes[:8] == FIRST_MAGIC else (struct.unpack_from("<d", body)[0], 8)
-    (size,) = struct.unpack_from("<I", body, at)
-    begin, end = at + 4, at + 4 + size
     try:
+        tried, at = (None, 0) if _is_first(model_bytes) else _keys(body)
+        (size,) = struct.unpack_from("<I", body, at)
+        begin, end = at + 4, at + 4 + size
         stats = stats_from_bytes(body[begin:end]) if size else None
-    except ValueError as error:
+    except (ValueError, struct.error) as error:
         raise ModelError(f"the model cannot be read: {error}") from None
     if _scales(policy) != (stats is not None):
         raise ModelError("the model's features are scaled and the policy's are not, or the reverse")
-    return Opened(cost_sum, stats, body[end:])
+    return Opened(tried, stats, body[end:])
+
+
+def _keys(body: bytes) -> tuple[frozenset[bytes] | None, int]:
+    """The keys, and where they end."""
+    (count,) = struct.unpack_from("<I", body)
+    if count == _TOO_MANY:
+        return None, 4
+    ends = [4 + KEY_BYTES * place for place in range(count + 1)]
+    return frozenset(body[begin:end] for begin, end in pairwise(ends)), ends[-1]

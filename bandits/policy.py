@@ -8,10 +8,11 @@ learned at its own scale (bandits/learner/vw_learner.py); Loopwise's own learner
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
+from bandits.exposure import Exposure, exposure_to_json, parse_exposure
 from bandits.parameters import (
     ALGORITHMS,
     CANDIDATES,
@@ -81,6 +82,7 @@ class BanditPolicy:
     # sets it while an arm stays behind what a person trusts.
     instead: FixedPolicy | UniformPolicy | None = None
     probe: float = 0.0
+    exposure: Exposure | None = None  # what each group of actions gets, at least and at most, in every decision
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -111,7 +113,10 @@ class BanditPolicy:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
     def _rest(self) -> tuple[object, ...]:
-        return self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe
+        return (
+            *(self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe),
+            self.exposure,
+        )
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -150,7 +155,16 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "fixed": frozenset({"type", "action"}),
     "uniform": frozenset({"type"}),
     "bandit": frozenset(
-        {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
+        {
+            "type",
+            "algorithm",
+            "parameters",
+            "exploration_floor",
+            "exploration_floor_start",
+            "slates",
+            "scaling",
+            "exposure",
+        }
     ),
 }
 
@@ -189,7 +203,34 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
-    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, scaling)
+    return BanditPolicy(
+        algorithm,
+        obj.get("parameters", {}),
+        floor,
+        slates,
+        start,
+        scaling,
+        exposure=_exposure(obj, slates=bool(slates)),
+    )
+
+
+def _exposure(obj: Mapping[str, Any], *, slates: bool) -> Exposure | None:  # Any: JSON that a person or a client wrote
+    value = obj.get("exposure")
+    if value is None:
+        return None
+    if slates:
+        raise PolicyError([Problem("/exposure", "policy_exposure_slates")])
+    if not isinstance(value, Mapping):
+        raise PolicyError([Problem("/exposure", "not_an_object")])
+    try:
+        return parse_exposure(value)
+    except ValueError as error:
+        raise PolicyError([Problem(f"/exposure/{error}", "policy_exposure")]) from None
+
+
+def learning_part(policy: Policy) -> Policy:
+    """The policy without what may change while it runs, because no model depends on it: its exposure."""
+    return replace(policy, exposure=None) if isinstance(policy, BanditPolicy) else policy
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -207,6 +248,7 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
         **({"scaling": True} if policy.scaling else {}),
+        **({} if policy.exposure is None else {"exposure": exposure_to_json(policy.exposure)}),
     }
 
 

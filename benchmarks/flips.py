@@ -83,7 +83,9 @@ def measure(runs: int = 100) -> None:
     for name in ("noticed", "recovered", "later"):
         values = np.array([getattr(row, name) for row in found])
         middle, low, high = np.percentile(values, [50, 5, 95])
-        print(f"{name:10} median {middle:.2f}, 5% {low:.2f}, 95% {high:.2f}, worst {values.max():.2f}, {values.min():.2f}")
+        print(
+            f"{name:10} median {middle:.2f}, 5% {low:.2f}, 95% {high:.2f}, worst {values.max():.2f}, {values.min():.2f}"
+        )
     print(f"noticed within 150: {sum(row.noticed <= 150 for row in found)}")
     print(f"90% again within 750: {sum(row.recovered <= 750 for row in found)}")
     print(f"raised before the change: {sum(row.early for row in found)}", flush=True)

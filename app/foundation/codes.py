@@ -134,6 +134,11 @@ _DESIGN: Final[dict[str, Words]] = {
     "quiet_hours_of_no_length": Words(
         "quiet hours that begin and end at the same minute hold no time; give two different times"
     ),
+    "policy_exposure": Words(
+        "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
+        "to 1), or only parity (0 to 0.5)"
+    ),
+    "policy_exposure_slates": Words("composed messages take no exposure; leave it out"),
     "policy_scaling": Words("{algorithm} always scales its features; leave scaling out"),
     "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),
     "policy_interactions": Words("give a list without repeats of names from: {names}"),

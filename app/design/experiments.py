@@ -18,6 +18,7 @@ from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
 from app.foundation.errors import Conflict, FieldError, check_version
 from app.foundation.fields import JsonObject, invalid
+from app.foundation.formats.same_json import same
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -128,7 +129,7 @@ def change_in(
     check_version("experiment_changed", before.config_version, expected_version)
     after = changed(before, patch)
     plain = after.model_dump(mode="json")
-    if plain == before.config:
+    if same(plain, before.config):
         return before
     if before.status == "concluded":
         raise concluded()

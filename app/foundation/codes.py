@@ -53,6 +53,7 @@ VALUES: Final[dict[str, Words]] = {
     "path_shape": Words("give a property's name without spaces; dots lead into nested objects, as cart.total"),
     "clock_shape": Words("give a time of day, such as 22:00"),
     "not_a_time_zone": Words("give a time zone's name as in Europe/Vienna"),
+    "not_a_cursor": Words("give the `next` of the page before, as it was"),
     "not_a_time": Words("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z"),
     "time_out_of_range": Words("give a time between the years {first} and {last}"),
     "id_too_long": Words("give an id of at most {limit} bytes in UTF-8"),

@@ -19,7 +19,7 @@ from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 
-ROLES = ("viewer", "editor", "admin")  # each may do what those before it may
+ROLES = ("viewer", "analyst", "editor", "admin")  # each may do what those before it may
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 RESERVED = ("cli", "worker")
 LINK_VALID_S = 3 * 86_400.0

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.off_policy import evaluations
-from tests.page_client import Browser
-from tests.service import Loop, bandit, engine_of, query, runtime_of, settings
+from tests.page_client import Browser, signed_in
+from tests.service import Loop, Web, bandit, engine_of, query, runtime_of, settings
 
 PAGE = "/admin/experiments/offline/off-policy"
 LEARNS: dict[str, Any] = {
@@ -201,3 +201,18 @@ def test_an_evaluation_from_before_the_rule_names_no_winner(editor: Browser, dat
         " WHERE status = 'done')",
     )
     assert "too good to be true: evaluate again" in editor.get(PAGE).text
+
+
+def test_an_analyst_evaluates_and_steers_nothing(web: Web, database_url: str) -> None:
+    analyst = signed_in(web, database_url, "analyst")
+    page = analyst.get(PAGE)
+    assert "Define a candidate" in page.text and "Stage as a new arm" not in page.text
+    assert analyst.post(f"{PAGE}/evaluate", {"since": "", "until": ""}).status == 200
+    for address in (
+        f"{PAGE}/stage",
+        "/admin/experiments/offline/move",
+        "/admin/experiments/offline/ship",
+        "/admin/drafts",
+    ):
+        assert analyst.post(address, {"do": "pause", "candidate": "bagging"}).status == 403, address
+    assert analyst.get("/admin/users").status == 403

@@ -18,7 +18,7 @@ class StoredUser(NamedTuple):
 
     id: int
     name: str
-    role: str  # viewer, editor, admin
+    role: str  # viewer, analyst, editor, admin
     password_hash: str | None  # null: has not chosen a password yet
     created_at: datetime
     disabled_at: datetime | None  # null: may sign in

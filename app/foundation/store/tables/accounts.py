@@ -10,7 +10,7 @@ users = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),  # lower case
-    Column("role", Text, nullable=False),  # viewer, editor, admin
+    Column("role", Text, nullable=False),  # viewer, analyst, editor, admin
     Column("password_hash", Text, nullable=True),  # argon2id; null: the person has not chosen one yet
     time_column("created_at", now=True),
     time_column("disabled_at", nullable=True),

@@ -16,7 +16,7 @@ from bandits import reward_model, vw_model
 from bandits.distribution import FloatArray
 from bandits.examples import Example
 from bandits.learner import scaled
-from bandits.model import initial_model, learn_from_nothing, load_predictor
+from bandits.model import initial_model, learn_from_nothing, load_predictor, seen
 from bandits.policy import BanditPolicy
 
 PARTS: Final = 4
@@ -47,9 +47,10 @@ def learned(policy: BanditPolicy, examples: Sequence[Example], passes: int, earl
     """
     if policy.rebuilds:
         return learn_from_nothing(policy, examples, "", earlier)
+    rows = seen(policy, examples)
     if policy.scaling:
-        return scaled.learn(initial_model(policy), policy, examples)
-    return vw_model.learn(initial_model(policy), policy, examples, passes)
+        return scaled.learn(initial_model(policy), policy, rows)
+    return vw_model.learn(initial_model(policy), policy, rows, passes)
 
 
 def score(policy: BanditPolicy, examples: Sequence[Example], chances: Sequence[FloatArray], passes: int) -> Score:

@@ -2,6 +2,7 @@
 
 The functions dispatch on the policy: `bandits.learner.auto` knows the learners that Loopwise adds, `bandits.vw_model`
 Vowpal Wabbit's own algorithms, `bandits.learner.scaled` these with scaled features. The same inputs give the same bytes.
+A policy with `features_off` is hidden these fields here, for learning and for deciding alike.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
+from bandits.encoding import hide
 from bandits.examples import Example
 from bandits.learner import auto, scaled
 from bandits.learner.predictor import AutoPredictor
@@ -46,9 +48,36 @@ def initial_model(policy: BanditPolicy) -> bytes:
 
 def load_predictor(model_bytes: bytes, policy: BanditPolicy) -> Predictor:
     """A model loaded for serving. Raises `ModelError` when the bytes are damaged or do not fit the policy."""
+    predictor: Predictor
     if policy.rebuilds:
-        return AutoPredictor(model_bytes, policy)
-    return (scaled.ScaledPredictor if policy.scaling else vw_model.VwPredictor)(model_bytes, policy)
+        predictor = AutoPredictor(model_bytes, policy)
+    else:
+        predictor = (scaled.ScaledPredictor if policy.scaling else vw_model.VwPredictor)(model_bytes, policy)
+    return _Blinkered(predictor, policy.features_off) if policy.features_off else predictor
+
+
+class _Blinkered:
+    """A predictor that does not see some fields of the context."""
+
+    def __init__(self, predictor: Predictor, off: Sequence[str]) -> None:
+        self._predictor, self._off = predictor, off
+
+    @property
+    def examples(self) -> int:
+        return self._predictor.examples
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._predictor.memory_bytes
+
+    def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
+        return self._predictor.distribution(hide(shared_line, self._off), action_lines, floor)
+
+    def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
+        return self._predictor.own(hide(shared_line, self._off), action_lines)
+
+    def close(self) -> None:
+        self._predictor.close()
 
 
 def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]) -> bytes:
@@ -58,6 +87,7 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises `TrainingDataError`
     (an example) and `ModelError` (the parent).
     """
+    examples = seen(policy, examples)
     if policy.rebuilds:
         return auto.learn(parent_bytes, policy, examples)
     if policy.scaling:
@@ -74,7 +104,27 @@ def learn_from_nothing(
     :param earlier: decisions that count as learned and are not among the examples.
     :param pinned: the candidate that a person pinned; "" for none.
     """
-    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, examples)
+    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, seen(policy, examples))
+
+
+def seen(policy: BanditPolicy, examples: Iterable[Example]) -> Iterable[Example]:
+    """Examples as the policy sees them."""
+    if not policy.features_off:
+        return examples
+    return [example._replace(shared_line=hide(example.shared_line, policy.features_off)) for example in examples]
+
+
+def learn_forward(policy: BanditPolicy, log: Sequence[Example], rounds: Sequence[int]) -> bytes:
+    """The model after a log, learned as the policy would have learned if it had run: round by round, oldest first.
+
+    :param rounds: the number of examples in each round; the first is learned by the untrained model.
+    """
+    model, done = initial_model(policy), 0
+    for size in rounds:
+        done += size
+        if size:
+            model = learn_onwards(model, policy, log[:done], size)
+    return model
 
 
 def learn_onwards(parent_bytes: bytes, policy: BanditPolicy, log: Sequence[Example], new: int) -> bytes:

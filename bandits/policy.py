@@ -30,6 +30,7 @@ DEFAULT_ALGORITHM: Final = "auto"
 DEFAULT_FOR_SLATES: Final = "squarecb"
 # Where the floor of `auto` and `thompson` begins and where it ends. They explore by uncertainty, so little is needed for good.
 LEARNER_FLOORS: Final = (0.02, 0.01)
+MOST_OFF: Final = 100  # features that a policy may not see
 FLOOR_HALVES_AFTER: Final = 100  # learned decisions until half of the way from the start to the end is done
 
 
@@ -81,6 +82,8 @@ class BanditPolicy:
     # sets it while an arm stays behind what a person trusts.
     instead: FixedPolicy | UniformPolicy | None = None
     probe: float = 0.0
+    features_off: tuple[str, ...] = ()  # top-level context fields that it neither learns from nor decides by, sorted
+    learns: bool = True  # False: it decides with the model that it was given, for good
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -98,11 +101,15 @@ class BanditPolicy:
             problems.append(Problem("/scaling", "not_true_or_false"))
         elif self.scaling and str(self.algorithm) in LEARNERS:
             problems.append(Problem("/scaling", "policy_scaling", {"algorithm": self.algorithm}))
+        off = _features_off(self.features_off, problems)
+        if not isinstance(self.learns, bool):
+            problems.append(Problem("/learns", "not_true_or_false"))
         if problems:
             raise PolicyError(problems)
         object.__setattr__(self, "parameters", MappingProxyType(complete))
         object.__setattr__(self, "exploration_floor", floor)
         object.__setattr__(self, "floor_start", start)
+        object.__setattr__(self, "features_off", off)
 
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
@@ -111,7 +118,8 @@ class BanditPolicy:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
     def _rest(self) -> tuple[object, ...]:
-        return self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe
+        floors = self.exploration_floor, self.slates, self.floor_start
+        return *floors, self.scaling, self.instead, self.probe, self.features_off, self.learns
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -151,6 +159,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "uniform": frozenset({"type"}),
     "bandit": frozenset(
         {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
+        | {"features_off", "learns"}
     ),
 }
 
@@ -189,7 +198,16 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
-    return BanditPolicy(algorithm, obj.get("parameters", {}), floor, slates, start, scaling)
+    return BanditPolicy(
+        algorithm,
+        obj.get("parameters", {}),
+        floor,
+        slates,
+        start,
+        scaling,
+        features_off=obj.get("features_off", ()),
+        learns=obj.get("learns", True),
+    )
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -207,6 +225,8 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
         **({"scaling": True} if policy.scaling else {}),
+        **({"features_off": list(policy.features_off)} if policy.features_off else {}),
+        **({} if policy.learns else {"learns": False}),
     }
 
 
@@ -250,6 +270,18 @@ def _number(path: str, value: object, spec: Parameter, problems: list[Problem]) 
         Problem(path, "not_whole_in_range" if whole else "out_of_range", {"low": spec.low, "high": spec.high})
     )
     return spec.default
+
+
+def _features_off(value: object, problems: list[Problem]) -> tuple[str, ...]:
+    names = value if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value) else None
+    if names is None or len(set(names)) != len(names) or len(names) > MOST_OFF or any(map(_is_no_text, names)):
+        problems.append(Problem("/features_off", "policy_features_off", {"limit": MOST_OFF}))
+        return ()
+    return tuple(sorted(names))
+
+
+def _is_no_text(name: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in name)  # half of a surrogate pair
 
 
 def _interactions(value: object, problems: list[Problem]) -> tuple[str, ...]:

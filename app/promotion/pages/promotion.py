@@ -14,7 +14,8 @@ from app.foundation.fields import JsonObject, invalid, read
 from app.foundation.pages.format import percent
 from app.foundation.pages.forms import mistakes, time_of
 from app.foundation.serving import process
-from app.promotion import ramping, shipping
+from app.promotion import challengers, ramping, shipping
+from app.promotion.pages import challenger_table
 from app.promotion.ramping import Gate, RampRequest
 from app.promotion.shipping import Ending, ShipRequest
 from app.reporting import findings
@@ -100,6 +101,17 @@ def conclude(key: str) -> ResponseReturnValue:
     )
 
 
+@page("/experiments/<key>/ship/challenger-back", "editor", ("POST",))
+def turn_challenger(key: str) -> ResponseReturnValue:
+    """Take a challenger one step back."""
+    name = request.form.get("name", "")
+    try:
+        challengers.back(process().engine, key, name, user().name, "a person asked for it")
+    except LoopwiseError as error:
+        return _refused(key, {}, error)
+    return _done(key, f"{name} is one step back.")
+
+
 def _done(key: str, words: str) -> ResponseReturnValue:
     process().refresh()
     flash(words)
@@ -141,6 +153,7 @@ def _page(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
         steps=_steps(config, gate),
         typed=typed,
         errors=errors,
+        lives=challenger_table.shown(challengers.get(process().engine, key)),
     )
 
 

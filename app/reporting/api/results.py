@@ -32,6 +32,8 @@ from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
 from app.reporting.whom import report as whom
+from app.verification import scorecards
+from app.verification.scorecards import Scorecards
 
 blueprint = APIBlueprint(
     "analysts",
@@ -55,6 +57,10 @@ class ResultsQuery(BaseModel):
 
 class SegmentQuery(BaseModel):
     segment: str | None = Field(default=None, description="A declared context field.")
+
+
+class ArmQuery(BaseModel):
+    arm: str | None = Field(default=None, description="A learning arm; without it all of them.")
 
 
 class CandidatePath(BaseModel):
@@ -150,6 +156,13 @@ def read_health(path: KeyPath, query: SegmentQuery) -> Response:
 def read_feedback(path: KeyPath) -> Response:
     """What people say against what they do: counts, answer rates, agreement, and who answers."""
     return as_json(feedback_report.get(process().engine, bound_key(path.key)))
+
+
+@blueprint.get("/experiments/<key>/policy/scorecards", responses={200: Scorecards})
+@needs("read")
+def read_scorecards(path: KeyPath, query: ArmQuery) -> Response:
+    """How each model version did while it served: progressive reward, loss, share explored."""
+    return as_json(scorecards.get(process().engine, bound_key(path.key), query.arm))
 
 
 @blueprint.get("/experiments/<key>/candidates", responses={200: CandidateListAnswer})

@@ -12,11 +12,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from bandits import reward_model, vw_model
+from bandits import reward_model
 from bandits.distribution import FloatArray
 from bandits.examples import Example
-from bandits.learner import scaled
-from bandits.model import initial_model, learn_from_nothing, load_predictor, seen
+from bandits.model import Predictor, learn, learn_from_nothing
 from bandits.policy import BanditPolicy
 
 PARTS: Final = 4
@@ -39,21 +38,23 @@ class Score(NamedTuple):
         return self.rows >= LEAST and self.difference > LEAD * self.error
 
 
-def learned(policy: BanditPolicy, examples: Sequence[Example], passes: int, earlier: int = 0) -> bytes:
+def learned(
+    untrained: bytes, policy: BanditPolicy, examples: Sequence[Example], passes: int, earlier: int = 0
+) -> bytes:
     """The challenger: learned from nothing over these rows. The same bytes every time. Raises as ``bandits.model.learn``.
 
-    :param passes: over the rows, for Vowpal Wabbit's own algorithms without scaling; others choose their own.
+    :param untrained: the model that the challenger's lineage began with.
+    :param passes: over the rows, for Vowpal Wabbit's own algorithms; others choose their own.
     :param earlier: decisions that count as learned and are not among the rows, for policies with `rebuilds`.
     """
     if policy.rebuilds:
         return learn_from_nothing(policy, examples, "", earlier)
-    rows = seen(policy, examples)
-    if policy.scaling:
-        return scaled.learn(initial_model(policy), policy, rows)
-    return vw_model.learn(initial_model(policy), policy, rows, passes)
+    return learn(untrained, policy, examples, passes)
 
 
-def score(policy: BanditPolicy, examples: Sequence[Example], chances: Sequence[FloatArray], passes: int) -> Score:
+def score(
+    untrained: bytes, policy: BanditPolicy, examples: Sequence[Example], chances: Sequence[FloatArray], passes: int
+) -> Score:
     """Score the challenger that learns these rows on the newest of them, each part by one that learned what came before.
 
     :param examples: oldest first; at most half of them, and MOST_SCORED, are scored.
@@ -64,7 +65,13 @@ def score(policy: BanditPolicy, examples: Sequence[Example], chances: Sequence[F
         return Score(0, 0.0, math.inf)
     borders = np.linspace(len(examples) - scored, len(examples), PARTS + 1).astype(int)
     gaps = [
-        _gaps(policy, examples[:first], examples[first:until], chances[first:until], passes)
+        _gaps(
+            Predictor(learned(untrained, policy, examples[:first], passes), policy),
+            policy,
+            examples[:first],
+            examples[first:until],
+            chances[first:until],
+        )
         for first, until in pairwise(borders.tolist())
     ]
     values = np.concatenate(gaps)
@@ -72,9 +79,12 @@ def score(policy: BanditPolicy, examples: Sequence[Example], chances: Sequence[F
 
 
 def _gaps(
-    policy: BanditPolicy, before: Sequence[Example], part: Sequence[Example], chances: Sequence[FloatArray], passes: int
+    predictor: Predictor,
+    policy: BanditPolicy,
+    before: Sequence[Example],
+    part: Sequence[Example],
+    chances: Sequence[FloatArray],
 ) -> FloatArray:
-    predictor = load_predictor(learned(policy, before, passes), policy)
     floor = policy.floor_at(predictor.examples)
     try:
         chosen = [predictor.distribution(row.shared_line, list(row.action_lines), floor) for row in part]

@@ -77,6 +77,8 @@ def drop_features(context: Features, off: Collection[str]) -> Features:
 
 def hide(shared_line: str, names: Collection[str]) -> str:
     """A context's line without some top-level fields: the line of `drop_features(context, names)`, to the byte."""
+    if not names:
+        return shared_line
     hidden = {escape(name) for name in names}
     head, *tokens = shared_line.split(" |c", 1)
     kept = [

@@ -1,98 +1,86 @@
 """Models of every kind of learner: bytes in, a distribution or better bytes out.
 
-The functions dispatch on the policy: `bandits.learner.auto` knows the learners that Loopwise adds, `bandits.vw_model`
-Vowpal Wabbit's own algorithms, `bandits.learner.scaled` these with scaled features. The same inputs give the same bytes.
+`bandits.learner.auto` knows the learners that Loopwise adds, `bandits.learner.vw_learner` Vowpal Wabbit's algorithms with what
+Loopwise adds to them, `bandits.vw_model` these alone: models that began so go on so. The same inputs give the same bytes.
 A policy with `features_off` is hidden these fields here, for learning and for deciding alike.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.encoding import hide
 from bandits.examples import Example
-from bandits.learner import auto, scaled
+from bandits.learner import auto, vw_learner
 from bandits.learner.predictor import AutoPredictor
 from bandits.learner.state import MOST_ROWS, State
+from bandits.learner.vw_learner import ScaledPredictor
 from bandits.policy import BanditPolicy, FixedPolicy, Policy
+from bandits.vw_model import VwPredictor
 
 
-class Predictor(Protocol):
-    """A model loaded for serving. It is thread-safe and never learns; no call changes a later answer."""
+class Predictor:
+    """A model of any kind loaded for serving. It is thread-safe and never learns; no call changes a later answer.
+
+    Raises `ModelError` when the bytes are damaged or do not fit the policy.
+    """
+
+    def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
+        self._model = _load(model_bytes, policy)
+        self._off = policy.features_off
 
     @property
     def examples(self) -> int:
         """Decisions that the model has learned from, each counted once."""
+        return self._model.examples
 
     @property
     def memory_bytes(self) -> int:
         """Estimate of the memory that the model takes."""
+        return self._model.memory_bytes
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, shape (K,). Raises `ValueError` on unusable lines."""
+        return self._model.distribution(hide(shared_line, self._off), action_lines, floor)
 
     def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
         """Every distribution that the model gives before the floor: a single one, or one per slot for slates."""
+        return self._model.own(hide(shared_line, self._off), action_lines)
 
     def close(self) -> None:
         """Frees memory. Further calls do nothing."""
+        self._model.close()
+
+
+def _load(model_bytes: bytes, policy: BanditPolicy) -> AutoPredictor | VwPredictor | ScaledPredictor:
+    if policy.rebuilds:
+        return AutoPredictor(model_bytes, policy)
+    return VwPredictor(model_bytes, policy) if _is_plain(model_bytes, policy) else vw_learner.load(model_bytes, policy)
+
+
+def _is_plain(model_bytes: bytes, policy: BanditPolicy) -> bool:
+    """Whether it is a model of Vowpal Wabbit alone, which began before `bandits.learner.vw_learner`."""
+    return not policy.scaling and not vw_learner.is_framed(model_bytes)
 
 
 def initial_model(policy: BanditPolicy) -> bytes:
     """The bytes of an untrained model of this policy: the parent of a lineage's first round."""
-    if policy.rebuilds:
-        return auto.untrained()
-    return scaled.initial_model(policy) if policy.scaling else vw_model.initial_model(policy)
+    return auto.untrained() if policy.rebuilds else vw_learner.initial_model(policy)
 
 
-def load_predictor(model_bytes: bytes, policy: BanditPolicy) -> Predictor:
-    """A model loaded for serving. Raises `ModelError` when the bytes are damaged or do not fit the policy."""
-    predictor: Predictor
-    if policy.rebuilds:
-        predictor = AutoPredictor(model_bytes, policy)
-    else:
-        predictor = (scaled.ScaledPredictor if policy.scaling else vw_model.VwPredictor)(model_bytes, policy)
-    return _Blinkered(predictor, policy.features_off) if policy.features_off else predictor
+def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example], passes: int = 1) -> bytes:
+    """The child model: the parent after the examples in their order, `passes` times. The same bytes every time.
 
-
-class _Blinkered:
-    """A predictor that does not see some fields of the context."""
-
-    def __init__(self, predictor: Predictor, off: Sequence[str]) -> None:
-        self._predictor, self._off = predictor, off
-
-    @property
-    def examples(self) -> int:
-        return self._predictor.examples
-
-    @property
-    def memory_bytes(self) -> int:
-        return self._predictor.memory_bytes
-
-    def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
-        return self._predictor.distribution(hide(shared_line, self._off), action_lines, floor)
-
-    def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
-        return self._predictor.own(hide(shared_line, self._off), action_lines)
-
-    def close(self) -> None:
-        self._predictor.close()
-
-
-def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]) -> bytes:
-    """The child model: the parent after the examples in their order. The same bytes every time.
-
-    From an untrained parent, a policy with `rebuilds` learns in several passes; this is a rebuild. All examples are checked
-    first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises `TrainingDataError`
-    (an example) and `ModelError` (the parent).
+    A policy with `rebuilds` chooses the passes itself: several from an untrained parent, which is a rebuild. All examples
+    are checked first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises
+    `TrainingDataError` (an example) and `ModelError` (the parent).
     """
-    examples = seen(policy, examples)
+    examples = _seen(policy, examples)
     if policy.rebuilds:
         return auto.learn(parent_bytes, policy, examples)
-    if policy.scaling:
-        return scaled.learn(parent_bytes, policy, examples)
-    return vw_model.learn(parent_bytes, policy, examples)
+    if _is_plain(parent_bytes, policy):
+        return vw_model.learn(parent_bytes, policy, examples, passes)
+    return vw_learner.learn(parent_bytes, policy, examples, passes)
 
 
 def learn_from_nothing(
@@ -104,22 +92,23 @@ def learn_from_nothing(
     :param earlier: decisions that count as learned and are not among the examples.
     :param pinned: the candidate that a person pinned; "" for none.
     """
-    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, seen(policy, examples))
+    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, _seen(policy, examples))
 
 
-def seen(policy: BanditPolicy, examples: Iterable[Example]) -> Iterable[Example]:
+def _seen(policy: BanditPolicy, examples: Iterable[Example]) -> Iterable[Example]:
     """Examples as the policy sees them."""
     if not policy.features_off:
         return examples
     return [example._replace(shared_line=hide(example.shared_line, policy.features_off)) for example in examples]
 
 
-def learn_forward(policy: BanditPolicy, log: Sequence[Example], rounds: Sequence[int]) -> bytes:
+def learn_forward(untrained: bytes, policy: BanditPolicy, log: Sequence[Example], rounds: Sequence[int]) -> bytes:
     """The model after a log, learned as the policy would have learned if it had run: round by round, oldest first.
 
-    :param rounds: the number of examples in each round; the first is learned by the untrained model.
+    :param untrained: the bytes of the model that it begins with; see `initial_model`.
+    :param rounds: the number of examples in each round.
     """
-    model, done = initial_model(policy), 0
+    model, done = untrained, 0
     for size in rounds:
         done += size
         if size:
@@ -141,10 +130,10 @@ def learn_onwards(parent_bytes: bytes, policy: BanditPolicy, log: Sequence[Examp
 
 
 def describe(model_bytes: bytes, policy: BanditPolicy) -> dict[str, object]:
-    """What a person should know of a model of a policy with `rebuilds` or `scaling`; empty for other policies."""
+    """What a person should know of a model of a policy that scales its features; empty for other policies."""
     if policy.rebuilds:
         return State.from_bytes(model_bytes).describe()
-    return scaled.describe(model_bytes) if policy.scaling else {}
+    return {} if _is_plain(model_bytes, policy) else vw_learner.describe(model_bytes, policy)
 
 
 def distribution(

@@ -2,9 +2,9 @@
 
 This module turns JSON into policies, and reports everything that is wrong with a description.
 
-`bandits.parameters` lists the parameters of each algorithm. With `scaling`, each number of a context or an action is learned
-at its own scale (bandits/learner/scaled.py); Loopwise's own learners always do so. A policy with `slates` fills the slots of
-a composed message (`bandits.slates`); every algorithm but cover can.
+`bandits.parameters` lists the parameters of each algorithm. With `scaling`, each number of a context or an action is
+learned at its own scale (bandits/learner/vw_learner.py); Loopwise's own learners always do so. A policy with
+`slates` fills the slots of a composed message (`bandits.slates`); every algorithm but cover can.
 """
 
 from collections.abc import Mapping

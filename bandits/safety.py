@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bandits.learner.scaled import inner_model
 from bandits.learner.state import State
-from bandits.model import load_predictor
+from bandits.learner.vw_learner import inner_model, is_framed
+from bandits.model import Predictor
 from bandits.model_file import ModelError, read_header, read_weights, unseal
 from bandits.policy import BanditPolicy
 from bandits.vw_model import initial_model, options_problem
@@ -44,7 +44,7 @@ def check_model(
     if policy.rebuilds:
         return _check_learner(model_bytes, policy, canaries, trained=trained)
     try:
-        examples, payload = unseal(inner_model(model_bytes) if policy.scaling else model_bytes)
+        examples, payload = unseal(_inner(model_bytes, policy))
         problem = options_problem(payload, policy)
         if problem:
             return ModelReport(False, (problem,), examples, 0)
@@ -57,6 +57,11 @@ def check_model(
     if not problems:
         problems += _check_canaries(model_bytes, policy, canaries)
     return ModelReport(not problems, tuple(problems), examples, weights)
+
+
+def _inner(model_bytes: bytes, policy: BanditPolicy) -> bytes:
+    framed = policy.scaling or is_framed(model_bytes)
+    return inner_model(model_bytes, policy) if framed else model_bytes
 
 
 def _check_learner(
@@ -96,7 +101,7 @@ def _check_canaries(
     model_bytes: bytes, policy: BanditPolicy, canaries: Sequence[tuple[str, Sequence[str]]]
 ) -> list[str]:
     problems = []
-    predictor = load_predictor(model_bytes, policy)
+    predictor = Predictor(model_bytes, policy)
     try:
         for index, (shared_line, action_lines) in enumerate(canaries):
             try:

@@ -19,8 +19,10 @@ from bandits.distribution import FloatArray, mix_floor
 from bandits.examples import Example, write_examples
 from bandits.model_file import ModelError, parse_options, read_header, seal, unseal
 from bandits.policy import BanditPolicy
+from bandits.untried import key_of, share_untried
 from bandits.vw import SERVING, Scorer, open_workspace
 
+_LINES: Final = 4096  # actions of which it is kept whether they were tried
 _SEED: Final = re.compile(r"--random_seed \d{1,20}(?= |$)")
 
 
@@ -57,7 +59,9 @@ class VwPredictor:
     Raises `ModelError` when the bytes are damaged or their options differ from the policy's.
     """
 
-    def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
+    def __init__(self, model_bytes: bytes, policy: BanditPolicy, tried: frozenset[bytes] | None = None) -> None:
+        """Load a model; `tried` holds the keys of the actions that it has learned from, if that is known."""
+        self._tried = None if tried is None else lru_cache(_LINES)(lambda line: key_of(line) in tried)
         self._examples, payload = unseal(model_bytes)
         self._uniform = self._examples < policy.explore_first
         self._slates = policy.slates
@@ -95,7 +99,7 @@ class VwPredictor:
             raise ValueError("a model of composed messages has a distribution per slot")
         if self._uniform:
             return [1.0 / len(action_lines)] * len(action_lines)
-        return self._scorer.scores(shared_line, action_lines)
+        return self._shared(self._scorer.scores(shared_line, action_lines), action_lines)
 
     def close(self) -> None:
         """Frees VW's memory. Further calls do nothing."""
@@ -123,7 +127,13 @@ class VwPredictor:
         text = slates.question_text(table, shared_line)
         answer = self._scorer.answer(text, 1 + sum(sizes) + len(sizes))
         # Per slot, (possibility, probability) pairs. VW puts its own draw first; Loopwise does not use it.
-        return [[chance for _, chance in sorted(pairs)] for pairs in answer]
+        first, *others = ([chance for _, chance in sorted(pairs)] for pairs in answer)
+        return [first, *(self._shared(p, lines) for p, lines in zip(others, table.slots[1:], strict=True))]
+
+    def _shared(self, probabilities: list[float], lines: Sequence[str]) -> list[float]:
+        if self._tried is None:
+            return probabilities
+        return share_untried(probabilities, [self._tried(line) for line in lines])
 
 
 def learn(

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from app.registry import versions
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import initial_model, learn, load_predictor
+from bandits.model import Predictor, initial_model, learn
 from bandits.policy import BanditPolicy
 from benchmarks import figures
 from benchmarks.load import Load, closed_loop
@@ -72,7 +72,7 @@ def _growth_mb(count: int, model: bytes) -> float:
     lines, contexts = _lines(count)
     before, predictors = _resident_mb(), []
     for _ in range(COPIES):
-        predictors.append(load_predictor(model, POLICY))
+        predictors.append(Predictor(model, POLICY))
         for shared in contexts[:50]:
             predictors[-1].distribution(shared, lines, 0.01)
     return (_resident_mb() - before) / COPIES

@@ -24,7 +24,7 @@ from bandits.cost import cost_of
 from bandits.distribution import uniform
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import distribution, initial_model, learn, load_predictor
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import BanditPolicy
 from benchmarks.coverage import ACTIONS, CONTEXTS, Floats, Ints, Logs, World, make_world, score_run
 from benchmarks.tally import Tally, print_tally
@@ -57,7 +57,7 @@ def serve(model: bytes | None, policy: BanditPolicy = SQUARECB) -> Floats:
     """The platform's distribution in each context, shape (contexts, actions); uniform without a model."""
     if model is None:
         return np.tile(uniform(ACTIONS), (CONTEXTS, 1))
-    predictor = load_predictor(model, policy)
+    predictor = Predictor(model, policy)
     try:
         distributions = [distribution(policy, predictor, line, ACTION_LINES, ACTION_IDS) for line in SHARED_LINES]
     finally:

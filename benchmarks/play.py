@@ -12,7 +12,7 @@ import numpy as np
 from bandits.distribution import sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn_onwards, load_predictor
+from bandits.model import Predictor, distribution, initial_model, learn_onwards
 from bandits.policy import BanditPolicy
 
 ROUND = 100  # decisions that are learned at once
@@ -53,7 +53,7 @@ class Platform:
         self.model = learn_onwards(self.model, self.policy, self.log, len(examples))
         if self._predictor is not None:
             self._predictor.close()
-        self._predictor = load_predictor(self.model, self.policy)
+        self._predictor = Predictor(self.model, self.policy)
 
 
 def play(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
+from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.parameters import ALGORITHMS, NOT_FOR_SLATES
 from bandits.policy import BanditPolicy
 
@@ -56,7 +56,7 @@ class Learner:
         """Learn the kept outcomes."""
         self._model = learn(self._model, self._policy, self._round)
         self.close()
-        self._predictor, self._round = load_predictor(self._model, self._policy), []
+        self._predictor, self._round = Predictor(self._model, self._policy), []
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -158,7 +158,7 @@ def uniform_log(algorithm: str, seed: int, slates: bool, decisions: int = 4000) 
         mood, chosen = generator.choice("ab"), generator.randrange(len(EASY))
         cost = float(generator.random() >= worth[mood, EASY[chosen]])
         examples.append(Example(encode_context({"mood": mood}), lines, chosen, even[chosen], cost, even))
-    predictor = load_predictor(learn(initial_model(policy), policy, examples), policy)
+    predictor = Predictor(learn(initial_model(policy), policy, examples), policy)
     total = 0.0
     for mood in "ab":
         p = distribution(policy, predictor, encode_context({"mood": mood}), lines, list(map(str, EASY)))

@@ -20,10 +20,10 @@ from bandits.arguments import runtime_arguments, vw_arguments
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example, example_text
-from bandits.model import distribution
+from bandits.model import Predictor, distribution
 from bandits.model_file import unseal
 from bandits.policy import BanditPolicy
-from bandits.vw_model import VwPredictor, initial_model, learn
+from bandits.vw_model import initial_model, learn
 
 ACTIONS = 10
 POLICY = BanditPolicy("squarecb", {}, 0.05)
@@ -80,10 +80,10 @@ def predict_rates(model: bytes, data: list[Example], title: str) -> None:
     own = rate(lambda: [bare.predict(text) for text in texts], len(data))
     bare.finish()
     show("Vowpal Wabbit, bare loop over ready texts", own)
-    predictor = VwPredictor(model, POLICY)
+    predictor = Predictor(model, POLICY)
     show(
-        "Predictor.probabilities",
-        rate(lambda: [predictor.probabilities(e.shared_line, e.action_lines) for e in data], len(data)),
+        "Predictor.own",
+        rate(lambda: [predictor.own(e.shared_line, e.action_lines) for e in data], len(data)),
         own,
     )
     json_contexts = contexts(len(data))

@@ -20,7 +20,7 @@ from app.foundation.store.engine import patience_s, transaction, unavailable
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store.models import Serving
-from bandits.model import Predictor, load_predictor
+from bandits.model import Predictor
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy
 
@@ -112,7 +112,7 @@ class ModelCache:
             return Loaded(serving.number, serving.sha256, None)
         with transaction(self._engine) as connection:
             info, plain = model_bytes.load(connection, serving.version_id, self._secret)
-        return Loaded(info.number, info.sha256, load_predictor(plain, policy))
+        return Loaded(info.number, info.sha256, Predictor(plain, policy))
 
     def _shrink(self) -> None:
         sizes = {key: entry[1].predictor.memory_bytes for key, entry in self._loaded.items() if entry[1].predictor}

@@ -90,9 +90,14 @@ def lessons(
     return list(kept)
 
 
-def relearned(manifest: JsonObject, policy: BanditPolicy, examples: list[Example]) -> bytes:
-    """The bytes of a challenger, from its manifest and its examples. The audit and erasures call this, too."""
-    return learned(policy, examples, manifest["passes"], manifest["earlier"])
+def untrained(connection: Connection, version: VersionInfo, secret_key: str) -> bytes:
+    """The bytes of the model that a version's lineage began with. Raises ``ModelRefused`` if its signature does not match."""
+    return model_bytes.load(connection, models.root_of(connection, version.id).id, secret_key)[1]
+
+
+def relearned(root: bytes, manifest: JsonObject, policy: BanditPolicy, examples: list[Example]) -> bytes:
+    """The bytes of a challenger, from its lineage's first model, manifest and examples. Audit and erasures call this, too."""
+    return learned(root, policy, examples, manifest["passes"], manifest["earlier"])
 
 
 def since_of(manifest: JsonObject) -> datetime | None:
@@ -110,7 +115,8 @@ def _challenge(connection: Connection, settings: Settings, parent: VersionInfo, 
     configs = Configs(connection, parent.experiment_id)
     chances = configs.distributions([due.id for due, _ in pairs if due.mixture is None])
     logged = [chances[due.id] if due.mixture is None else np.array(due.mixture) for due, _ in pairs]
-    found = score(policy, examples, logged, PASSES)
+    root = untrained(connection, parent, settings.secret_key)
+    found = score(root, policy, examples, logged, PASSES)
     if not found.wins:
         return Challenged(found, len(examples), None, False)
     manifest: JsonObject = {
@@ -127,19 +133,20 @@ def _challenge(connection: Connection, settings: Settings, parent: VersionInfo, 
         "encoding_version": ENCODING_VERSION,
         "policy": policy_to_json(policy),
     }
-    return _serve(connection, settings, parent, _Winner(policy, manifest, examples, found))
+    return _serve(connection, settings, parent, _Winner(policy, root, manifest, examples, found))
 
 
 class _Winner(NamedTuple):
     policy: BanditPolicy
+    root: bytes  # the model that its lineage began with
     manifest: JsonObject
     examples: list[Example]
     score: Score
 
 
 def _serve(connection: Connection, settings: Settings, parent: VersionInfo, winner: _Winner) -> Challenged:
-    policy, manifest, examples, found = winner
-    plain = relearned(manifest, policy, examples)
+    policy, root, manifest, examples, found = winner
+    plain = relearned(root, manifest, policy, examples)
     shown = canaries(examples)
     report = check_model(plain, policy, shown)
     revision = platform.next_revision(connection)

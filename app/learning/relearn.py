@@ -145,7 +145,7 @@ class _Line:
             ids = [due.id for part in rounds for due, _ in part] or [""]
             changed |= {"first": ids[0], "last": ids[-1]}
         if version.kind == STAGED:
-            plain = learn_forward(policy, examples, [len(part) for part in lessons])
+            plain = learn_forward(self._bytes(parent), policy, examples, [len(part) for part in lessons])
         elif policy.rebuilds and version.kind == "rebuild" and examples:
             pinned, newest = version.manifest.get("pinned", ""), examples[-MOST_ROWS:]
             plain = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
@@ -180,7 +180,8 @@ class _Line:
         if not examples:
             raise _Gone("it has no decision left")
         changed |= {"decisions": len(examples), "earlier": 0 if since else max(parent.examples - len(examples), 0)}
-        plain = challenge.relearned(version.manifest | changed, policy, examples)
+        root = challenge.untrained(self._connection, parent, self._secret)
+        plain = challenge.relearned(root, version.manifest | changed, policy, examples)
         return _Lesson(plain, changed["earlier"] + len(examples), examples, changed)
 
     def _bytes(self, version: VersionInfo) -> bytes:

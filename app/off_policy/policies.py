@@ -24,7 +24,7 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
-from bandits.model import Predictor, learn_forward, learn_onwards, load_predictor
+from bandits.model import Predictor, initial_model, learn_forward, learn_onwards
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
 
@@ -54,10 +54,10 @@ class Forward:
         """Parts of the later rows, each with a model that learned every row before the part and none of it."""
         log = self.early.examples(self.config)
         self.rounds = [len(log)]
-        model = learn_forward(self.policy, log, self.rounds)
+        model = learn_forward(initial_model(self.policy), self.policy, log, self.rounds)
         for rows in late.blocks(STAGES):
             part = late.take(rows)
-            predictor = load_predictor(model, self.policy)
+            predictor = Predictor(model, self.policy)
             try:
                 yield rows, part, predictor
             finally:
@@ -77,7 +77,7 @@ class Forward:
             new = late.take(rows).examples(self.config)
             log += new
             self.rounds.append(len(new))
-        self.model = learn_forward(self.policy, log, self.rounds)
+        self.model = learn_forward(initial_model(self.policy), self.policy, log, self.rounds)
         return self.model
 
 
@@ -219,7 +219,7 @@ class Policies:
             _, plain = model_bytes.load(self._connection, info.id, self._secret)
         except ModelRefused as error:
             raise DataError(str(error), fix="use the LOOPWISE_SECRET_KEY that signed it") from None
-        return load_predictor(plain, policy)
+        return Predictor(plain, policy)
 
     def _info(self, arm: str, number: int) -> VersionInfo:
         info = models.find(self._connection, self._experiment.id, arm, number)

@@ -204,7 +204,7 @@ class _Auditor:
             count += len(rows)
         if forward:
             relearned = learn_forward(
-                policy, [row for part in forward for row in part], [len(part) for part in forward]
+                parent, policy, [row for part in forward for row in part], [len(part) for part in forward]
             )
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
@@ -234,5 +234,6 @@ class _Auditor:
             return None
         if len(examples) != version.manifest["decisions"]:
             return f"the ledger has {len(examples)} decisions, the manifest says {version.manifest['decisions']}"
-        same = challenge.relearned(version.manifest, policy, examples) == plain
+        root = challenge.untrained(self._connection, parent, self._secret)
+        same = challenge.relearned(root, version.manifest, policy, examples) == plain
         return None if same else "learning the ledger again gives other bytes"

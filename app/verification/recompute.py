@@ -18,7 +18,7 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store.models import VersionInfo
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, encode_context
-from bandits.model import Predictor, distribution, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, Policy
 
 PERSONALISE = "personalise"
@@ -139,7 +139,7 @@ def load_model(
     """
     check_named(version, row)
     _, plain = model_bytes.load(connection, version.id, secret)
-    return load_predictor(plain, policy) if version.examples else None
+    return Predictor(plain, policy) if version.examples else None
 
 
 def check_named(version: VersionInfo, row: StoredDecision) -> None:

@@ -27,7 +27,7 @@ from app.registry.store.models import Serving, VersionInfo
 from app.verification.store import browse
 from app.verification.store.browse import ContextRow
 from bandits.encoding import encode_context
-from bandits.model import Predictor, distribution, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, parse_policy
 
 FloatArray = NDArray[np.float64]
@@ -153,7 +153,7 @@ def _load(connection: Connection, secret: str, version: VersionInfo) -> _Loaded:
     policy = parse_policy(version.manifest["policy"])
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
     _, plain = model_bytes.load(connection, version.id, secret)
-    return _Loaded(policy, load_predictor(plain, policy) if version.examples else None)
+    return _Loaded(policy, Predictor(plain, policy) if version.examples else None)
 
 
 def _choices(loaded: list[_Loaded], rows: list[ContextRow], configs: Configs) -> list[_Choice]:

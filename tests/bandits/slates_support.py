@@ -6,10 +6,11 @@ import random
 from bandits.distribution import draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import (
     BanditPolicy,
 )
+from bandits.vw_model import initial_model, learn
 
 SUBJECTS = ["progress", "question", "news"]
 
@@ -85,7 +86,7 @@ def online(used: BanditPolicy, rounds: int, size: int) -> tuple[bytes, list[list
         model = learn(model, used, logged[-1])
         if predictor:
             predictor.close()
-        predictor = load_predictor(model, used)
+        predictor = Predictor(model, used)
     if predictor:
         predictor.close()
     return model, logged

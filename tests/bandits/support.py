@@ -9,8 +9,9 @@ from bandits.cost import cost_of
 from bandits.distribution import FloatArray, draw, sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy
+from bandits.vw_model import initial_model, learn
 
 IDS = [f"a{i}" for i in range(5)]
 ACTIONS = [encode_action(action_id, {"group": index % 2}) for index, action_id in enumerate(IDS)]
@@ -46,7 +47,7 @@ def online(chosen_policy: BanditPolicy, rounds: int = 12, size: int = 80) -> tup
         model = learn(model, chosen_policy, logged[-1])
         if predictor:
             predictor.close()
-        predictor = load_predictor(model, chosen_policy)
+        predictor = Predictor(model, chosen_policy)
     if predictor:
         predictor.close()
     return model, logged

@@ -5,8 +5,9 @@ import pytest
 from bandits.contributions import Choice, contributions, names_of
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, UniformPolicy
+from bandits.vw_model import initial_model, learn
 
 POLICY = BanditPolicy("softmax", {"bits": 12, "lambda_": 5}, 0.01)
 ACTIONS = {"a": {"size": 1}, "b": {"size": 2}}
@@ -21,7 +22,7 @@ def predictor() -> Predictor:
         time, weather, chosen = "evening" if n % 2 else "morning", f"w{n % 3}", n // 2 % 2
         context = encode_context({"time": time, "weather": weather})
         examples.append(Example(context, LINES, chosen, 0.5, float((time == "evening") != (chosen == 1))))
-    return load_predictor(learn(initial_model(POLICY), POLICY, examples), POLICY)
+    return Predictor(learn(initial_model(POLICY), POLICY, examples), POLICY)
 
 
 def test_each_change_is_the_difference_of_two_distributions_of_the_policy(predictor: Predictor) -> None:

@@ -11,7 +11,7 @@ import gc, json, random, sys
 from app.foundation.running.memory import give_memory_back
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import initial_model, learn, load_predictor
+from bandits.model import initial_model, learn, Predictor
 from bandits.policy import parse_policy
 
 def resident():
@@ -23,16 +23,16 @@ actions = [encode_action(f"a{k}", {"price": k * 1.5}) for k in range(3)]
 context = lambda: encode_context({"user": str(generator.randrange(2000)), "x": generator.random()})
 examples = [Example(context(), actions, generator.randrange(3), 1 / 3, generator.random()) for _ in range(2000)]
 model = learn(initial_model(policy), policy, examples)
-first = load_predictor(model, policy)
+first = Predictor(model, policy)
 first.distribution(context(), actions, 0.05)
 gc.collect()
 before = resident()
-kept = [load_predictor(model, policy) for _ in range(80)]
+kept = [Predictor(model, policy) for _ in range(80)]
 for predictor in kept:
     predictor.distribution(context(), actions, 0.05)
 held, counted = resident() - before, sum(predictor.memory_bytes for predictor in kept)
 for n in range(240):
-    kept[n % 80] = predictor = load_predictor(model, policy)
+    kept[n % 80] = predictor = Predictor(model, policy)
     predictor.distribution(context(), actions, 0.05)
 gc.collect()
 print(json.dumps({"held": held, "counted": counted, "later": resident() - before}))

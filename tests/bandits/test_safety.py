@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from bandits.arguments import SEED, vw_arguments
-from bandits.model import initial_model, learn, load_predictor
+from bandits.model import Predictor
 from bandits.model_file import ENVELOPE_BYTES, ModelError, parse_options, read_header, seal, unseal
 from bandits.parameters import ALGORITHMS
 from bandits.safety import check_model
+from bandits.vw_model import initial_model, learn
 from tests.bandits.support import CANARIES, online, policy, round_of
 
 POLICY = policy("squarecb", l2=1e-6)
@@ -64,7 +65,7 @@ def test_a_crafted_header_is_refused_and_writes_nothing(model: bytes, extra: str
     report = check_model(forged, POLICY, CANARIES)
     assert not report.ok
     assert "option" in report.problems[0]
-    for use in (lambda: load_predictor(forged, POLICY), lambda: learn(forged, POLICY, round_of(0, 3, POLICY, None))):
+    for use in (lambda: Predictor(forged, POLICY), lambda: learn(forged, POLICY, round_of(0, 3, POLICY, None))):
         with pytest.raises(ModelError):
             use()
     assert list(tmp_path.iterdir()) == []
@@ -75,7 +76,7 @@ def test_a_truncated_model_is_refused_wherever_it_is_cut(model: bytes, cut: int)
     for damaged in (model[:-cut] if cut < len(model) else b"", model[: max(0, cut % 61)]):
         assert not check_model(damaged, POLICY, CANARIES).ok
         with pytest.raises(ModelError):
-            load_predictor(damaged, POLICY)
+            Predictor(damaged, POLICY)
 
 
 def test_a_flipped_bit_anywhere_is_detected(model: bytes) -> None:

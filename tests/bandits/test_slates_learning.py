@@ -9,11 +9,12 @@ import pytest
 
 from bandits.encoding import encode_context
 from bandits.examples import Example, TrainingDataError
-from bandits.model import distribution, initial_model, learn, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.model_file import ModelError, parse_options, read_header, unseal
 from bandits.parameters import ALGORITHMS, NOT_FOR_SLATES
 from bandits.policy import BanditPolicy
 from bandits.safety import check_model
+from bandits.vw_model import initial_model, learn
 from tests.bandits.slates_support import (
     IDS,
     LINES,
@@ -45,7 +46,7 @@ def test_every_usable_algorithm_learns_and_replays_bit_for_bit(algorithm: str) -
     canaries = [(encode_context({"mood": mood}), LINES) for mood in MOODS]
     report = check_model(model, used, canaries)
     assert report.ok, report.problems
-    predictor = load_predictor(model, used)
+    predictor = Predictor(model, used)
     for shared, lines in canaries:
         p = distribution(used, predictor, shared, lines, IDS)
         assert p.dtype == np.float64
@@ -68,7 +69,7 @@ def test_two_rounds_of_slates_leave_the_weights_of_one(algorithm: str) -> None:
 def test_a_prediction_of_slates_does_not_depend_on_earlier_predictions(algorithm: str) -> None:
     used = policy(algorithm)
     model = learn(initial_model(used), used, round_of(0, 100, used, None))
-    asked, fresh = load_predictor(model, used), load_predictor(model, used)
+    asked, fresh = Predictor(model, used), Predictor(model, used)
     generator = random.Random(5)
     for _ in range(200):
         some = generator.sample(LINES, generator.randint(1, len(LINES)))
@@ -85,7 +86,7 @@ def test_a_model_that_learned_only_silence_always_answers_the_same() -> None:
     used = policy()
     silent = [Example(encode_context({"mood": "tired"}), [NOTHING], 0, 1.0, 0.3, [1.0])] * 30
     model = learn(initial_model(used), used, silent)
-    predictor = load_predictor(model, used)
+    predictor = Predictor(model, used)
     first = predictor.distribution(encode_context({"mood": "tired"}), LINES, 0.05)
     assert predictor.distribution(encode_context({"mood": "tired"}), [NOTHING], 0.05).tolist() == [1.0]
     assert (predictor.distribution(encode_context({"mood": "tired"}), LINES, 0.05) == first).all()
@@ -95,7 +96,7 @@ def test_a_model_that_learned_only_silence_always_answers_the_same() -> None:
 def test_saying_nothing_has_a_learned_value_of_its_own() -> None:
     used = policy()
     model, _ = online(used, 10, 150)
-    predictor = load_predictor(model, used)
+    predictor = Predictor(model, used)
     silence = {mood: distribution(used, predictor, encode_context({"mood": mood}), LINES, IDS)[-1] for mood in MOODS}
     predictor.close()
     assert silence["tired"] > 0.8
@@ -134,15 +135,15 @@ def test_the_error_names_an_example_that_slates_cannot_learn_and_nothing_is_lear
 def test_models_of_slates_and_of_actions_are_not_interchangeable() -> None:
     used, other = policy(), BanditPolicy("squarecb", {"bits": 14})
     with pytest.raises(ModelError, match="slates"):
-        load_predictor(initial_model(used), other)
+        Predictor(initial_model(used), other)
     with pytest.raises(ModelError, match="slates"):
-        load_predictor(initial_model(other), used)
+        Predictor(initial_model(other), used)
 
 
 def test_threads_share_a_predictor_of_slates_and_it_does_not_leak() -> None:
     used = policy()
     model, _ = online(used, 2, 100)
-    predictor = load_predictor(model, used)
+    predictor = Predictor(model, used)
     questions = [(encode_context({"mood": mood}), LINES, 0.05) for mood in MOODS]
     expected = [predictor.distribution(*question).tolist() for question in questions]
 

@@ -60,6 +60,8 @@ ROUNDS = (
     f"{_TRAINING}a_round_leaves_an_arm_to_the_process_that_trains_it",
     f"{_TRAINING}a_round_of_an_arm_that_does_not_learn_settles_and_promotes_nothing",
     "tests/learning/test_withheld.py",
+    "tests/learning/test_held_out.py::test_an_erasure_takes_what_is_held_out_with_it",
+    "tests/guardian/test_quarantine.py::test_a_round_of_released_decisions_alone",
 )
 
 CORE = (

@@ -20,7 +20,7 @@ from app.off_policy.store import evaluations as store
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import experiments
 from bandits.encoding import encode_action, encode_context
-from bandits.model import distribution, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, parse_policy
 from experiments.logs.choices import choice_balance, choice_sums
 from tests.lab import Lab, arm, sound
@@ -159,7 +159,7 @@ def test_propensities_are_the_arms_shares_times_what_each_arm_would_have_done(la
         policy = parse_policy(BANDIT)
         assert isinstance(policy, BanditPolicy)
         load = {n: model_bytes.load(connection, versions[n], lab.settings.secret_key)[1] for n in versions if n}
-        predictors = {number: load_predictor(model, policy) for number, model in load.items()}
+        predictors = {number: Predictor(model, policy) for number, model in load.items()}
     last, wanted = 0, []
     for _, name, version, config, context, eligible, _, logged in rows:
         last = version if name == "learned" else last

@@ -14,7 +14,7 @@ from app.off_policy.store import evaluations as store
 from app.off_policy.store.learned import last_learned
 from app.registry import versions
 from app.registry.store import experiments, models
-from bandits.model import describe, initial_model, learn, learn_from_nothing, load_predictor
+from bandits.model import Predictor, describe, initial_model, learn, learn_from_nothing
 from tests.lab import Lab, arm
 from tests.off_policy.test_evaluations import ask, table_of
 
@@ -165,7 +165,7 @@ def test_a_candidate_with_a_race_is_trained_forward_as_it_would_have_run(lab: La
     model = learn(initial_model(policy), policy, before)
     for _, part, predictor in target.forward.stages(late):
         assert predictor.examples == len(before)
-        expected = load_predictor(model, policy)
+        expected = Predictor(model, policy)
         question = before[-1].shared_line, before[-1].action_lines, 0.02
         assert predictor.distribution(*question).tolist() == expected.distribution(*question).tolist()
         expected.close()

@@ -11,6 +11,7 @@ import pytest
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import Conflict, Unprocessable
 from app.foundation.store.engine import transaction
+from app.learning import refit
 from app.learning.examples import Configs
 from app.off_policy import evaluations
 from app.off_policy.documents import StagingAnswer
@@ -20,10 +21,12 @@ from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
 from app.off_policy.store import evaluations as store
 from app.people import erasure
+from app.people.consent import record
+from app.people.consent_request import ConsentRequest
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import experiments, models
 from bandits.encoding import encode_action, encode_context
-from bandits.model import distribution, load_predictor
+from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, parse_policy
 from tests.lab import Lab, arm
 from tests.off_policy.test_evaluations import BANDIT, bodies, world
@@ -120,7 +123,7 @@ def test_its_first_decisions_have_exactly_the_evaluated_distribution(lab: Lab, s
     assert done.status == "staged" and done.sha256 == line["model"]["sha256"] == version.sha256
     assert version.manifest["evaluation"] == done.evaluation and version.manifest["decisions"] == 800
     lab.play(key, NEW, settled=False)
-    rows, predictor = decided(lab, key, name), load_predictor(plain, policy)
+    rows, predictor = decided(lab, key, name), Predictor(plain, policy)
     assert len(rows) > 15
     for context, chances, number, sha256 in rows:
         expected = distribution(policy, predictor, encode_context(context), LINES, list("abc"))
@@ -172,7 +175,7 @@ def test_a_stored_version_becomes_an_arm_that_serves_it_and_learns_nothing(lab: 
         _, plain = model_bytes.load(connection, source.id, lab.settings.secret_key)
     policy = parse_policy(BANDIT)
     assert isinstance(policy, BanditPolicy)
-    predictor = load_predictor(plain, policy)
+    predictor = Predictor(plain, policy)
     for context, chances, *_ in rows:
         seen = encode_context({"group": context["group"]})
         assert chances == distribution(policy, predictor, seen, LINES, list("abc")).tolist()
@@ -240,3 +243,30 @@ def query_arms(lab: Lab, key: str) -> list[dict[str, Any]]:
         experiment = experiments.find(connection, key)
     assert experiment is not None
     return list(experiment.config["arms"])
+
+
+def test_a_rebuild_of_a_staged_arm_learns_the_same_decisions_with_the_same_propensities(lab: Lab) -> None:
+    made = filled(lab, "stage-rebuilt", {"key": "square", "policy": SQUARE})
+    staged = stage(lab, "stage-rebuilt", "square")
+    refit.rebuild_now(lab.runtime.engine, lab.settings, "stage-rebuilt", "square", "test")
+    with transaction(lab.runtime.engine) as connection:
+        (serving,) = (row for row in models.serving(connection, experiment_id=made) if row.arm == "square")
+    assert (serving.number, serving.examples, serving.sha256) == (2, 800, staged.sha256)
+    sound_audit(lab, "stage-rebuilt")
+
+
+def test_what_a_unit_forbids_to_learn_from_is_valued_and_not_learned(lab: Lab) -> None:
+    made = filled(lab, "stage-denied")
+    denied = {"unit_id": "stage-denied0-0", "purposes": {"learn": "denied"}, "text_version": "1", "source": "x"}
+    record(lab.runtime.engine, lab.caller, ConsentRequest.model_validate(denied))
+    spec = CandidateSpec.model_validate({"key": "square", "policy": SQUARE})
+    evaluations.add_candidate(lab.runtime.engine, "stage-denied", spec, "test")
+    asked = evaluations.ask(lab.runtime.engine, "stage-denied", EvaluationRequest(), "test")
+    evaluations.run_waiting(lab.runtime.engine, lab.settings)
+    result = evaluations.get(lab.runtime.engine, "stage-denied", asked.id).result
+    assert result is not None and result.window.trained_on + result.window.evaluated_on == 800
+    assert stage(lab, "stage-denied", "square").status == "staged"
+    with transaction(lab.runtime.engine) as connection:
+        version = models.find(connection, made, "square", 1)
+    assert version is not None and version.manifest["decisions"] == version.examples == 798
+    sound_audit(lab, "stage-denied")

@@ -12,7 +12,7 @@ from app.promotion import challengers, shipping
 from app.promotion.challengers import Challenger, LifeStep
 from app.promotion.shipping import ShipRequest
 from bandits.encoding import encode_context
-from bandits.model import distribution, load_predictor
+from bandits.model import Predictor, distribution
 from tests.lab import Lab, sound
 from tests.off_policy.test_evaluations import bodies, world
 from tests.off_policy.test_staging import LINES, SQUARE, filled, query_arms, stage, valued_model
@@ -81,7 +81,7 @@ def test_every_step_stands_in_one_table(life: dict[str, Any]) -> None:
 def test_the_numbers_of_the_shadow_are_those_of_the_log(lab: Lab, life: dict[str, Any]) -> None:
     """By brute force: the valued model asked on every decision of the shadow, with the mixture of the three arms."""
     policy, plain = life["model"]
-    predictor = load_predictor(plain, policy)
+    predictor = Predictor(plain, policy)
     rows = query(
         lab.database_url,
         "SELECT d.context, d.eligible, d.chosen, o.reward, d.arm, d.distribution FROM decisions d JOIN outcomes o"

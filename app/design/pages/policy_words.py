@@ -8,7 +8,7 @@ ALGORITHMS = {
     "softmax": "chooses in proportion to how good actions look",
     "bag": "several models vote; where they disagree, it tries more",
     "cover": "several policies that try different actions where it is unclear",
-    "regcb": "tries every action that could still be the best; numbers in the context stop it unless they are scaled",
+    "regcb": "tries every action that could still be the best, and new ones first",
     "first": "tries all alike for a while, then takes the best",
 }
 PARAMETERS = {

@@ -12,9 +12,10 @@ import pytest
 
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example, TrainingDataError
+from bandits.learner.predictor import AutoPredictor
 from bandits.learner.state import State
 from bandits.learner.thompson import best_probabilities
-from bandits.model import distribution, initial_model, learn, learn_from_nothing, load_predictor
+from bandits.model import Predictor, distribution, initial_model, learn, learn_from_nothing
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, parse_policy
 from bandits.safety import check_model
@@ -48,7 +49,7 @@ def plain(random: np.random.Generator) -> dict[str, Any]:
 
 def chances(model: bytes, features: dict[str, Any], used: BanditPolicy | None = None) -> np.ndarray:
     used = used or policy()
-    predictor = load_predictor(model, used)
+    predictor = Predictor(model, used)
     try:
         return np.asarray(distribution(used, predictor, encode_context(features), ACTIONS, list("abc")))
     finally:
@@ -75,7 +76,7 @@ def test_another_process_learns_the_same_bytes_and_gives_the_same_probabilities(
         "policy, examples, shared, lines = pickle.load(sys.stdin.buffer)\n"
         "model = learn(learn(initial_model(policy), policy, examples[:150]), policy, examples[150:])\n"
         "again = learn_from_nothing(policy, examples, 'kernel', 7)\n"
-        "p = load_predictor(model, policy).distribution(shared, lines, 0.02).tolist()\n"
+        "p = Predictor(model, policy).distribution(shared, lines, 0.02).tolist()\n"
         "sys.stdout.buffer.write(pickle.dumps((model, again, p)))\n"
     )
     import pickle
@@ -91,16 +92,16 @@ def test_another_process_learns_the_same_bytes_and_gives_the_same_probabilities(
     )
     theirs = pickle.loads(done.stdout)  # noqa: S301 - written by the lines above
     assert theirs[0] == model and theirs[1] == again
-    assert load_predictor(model, used).distribution(shared, ACTIONS, 0.02) == pytest.approx(theirs[2], abs=1e-12)
+    assert Predictor(model, used).distribution(shared, ACTIONS, 0.02) == pytest.approx(theirs[2], abs=1e-12)
 
 
 def test_probabilities_are_those_of_a_million_draws_from_its_beliefs() -> None:
     used = policy(parameters={"exploration": 1.0})
     noise = np.random.default_rng(6)
     model = learn(initial_model(used), used, log(40, plain, 0, lambda _f, _c: float(noise.random() < 0.5)))
-    predictor = load_predictor(model, used)
+    predictor = AutoPredictor(model, used)
     shared = encode_context({"x": 0.1, "plan": "free"})
-    means, deviations = predictor.beliefs(shared, ACTIONS)  # type: ignore[attr-defined]
+    means, deviations = predictor.beliefs(shared, ACTIONS)
     exact = np.array(predictor.own(shared, ACTIONS)[0])
     draws = np.random.default_rng(2).normal(means, deviations, (1_000_000, 3)).argmax(axis=1)
     shares = np.bincount(draws, minlength=3) / 1e6
@@ -114,13 +115,13 @@ def test_bytes_that_are_damaged_or_of_another_learner_are_refused() -> None:
     model = learn(initial_model(used), used, log(60, plain))
     for broken in (model[:-1], model[:100], b"", model[:60] + bytes([model[60] ^ 1]) + model[61:], b"x" + model[1:]):
         with pytest.raises(ModelError):
-            load_predictor(broken, used)
+            Predictor(broken, used)
         assert not check_model(broken, used, []).ok
     squarecb = policy(algorithm="squarecb")
     with pytest.raises(ModelError):
-        load_predictor(initial_model(squarecb), used)
+        Predictor(initial_model(squarecb), used)
     with pytest.raises(ModelError):
-        load_predictor(model, squarecb)
+        Predictor(model, squarecb)
 
 
 def test_options_of_a_regression_that_are_not_its_own_are_refused() -> None:
@@ -129,7 +130,7 @@ def test_options_of_a_regression_that_are_not_its_own_are_refused() -> None:
     state = State.from_bytes(learn(initial_model(used), used, log(60, plain)))
     state.regressions["ca"] = state.regressions["ca"].replace(b"--interactions ca", b"--interactions cc")
     with pytest.raises(ModelError, match="options"):
-        load_predictor(state.to_bytes(), used)
+        Predictor(state.to_bytes(), used)
 
 
 def test_a_round_scores_before_it_learns() -> None:
@@ -166,7 +167,7 @@ def test_a_new_action_is_tried_and_does_not_take_over() -> None:
         noise = np.random.default_rng(3)
         examples = log(2000, plain, 1, lambda _f, _c, rate=rate, noise=noise: float(noise.random() < rate))  # type: ignore[misc]
         model = learn_from_nothing(policy(), examples, "", 0)
-        predictor = load_predictor(model, policy())
+        predictor = Predictor(model, policy())
         lines = [*ACTIONS, encode_action("new")]
         share = predictor.distribution(encode_context({"x": 0.0, "plan": "pro"}), lines, 0.01)[3]
         assert 0.05 < share < 0.7, (rate, share)

@@ -1,19 +1,21 @@
-"""Vowpal Wabbit's algorithms with features at their own scale."""
+"""Vowpal Wabbit's algorithms and what they add: actions that were tried, and features at their own scale."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bandits import vw_model
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example, TrainingDataError
 from bandits.learner.feature_stats import LogStats
-from bandits.learner.scaled import MOST_NUMBERS
 from bandits.learner.stats_file import stats_from_bytes, stats_to_bytes
-from bandits.model import describe, distribution, initial_model, learn, load_predictor
+from bandits.learner.vw_learner import FIRST_MAGIC, MOST_NUMBERS, MOST_TRIED, Opened, seal
+from bandits.model import Predictor, describe, distribution, initial_model, learn
 from bandits.model_file import ModelError
 from bandits.policy import ALGORITHMS, NOT_FOR_SLATES, BanditPolicy, PolicyError, parse_policy, policy_to_json
 from bandits.safety import check_model
+from bandits.untried import share_untried
 from benchmarks.play import Call, play
 
 NAMES = ["a", "b", "c"]
@@ -56,13 +58,88 @@ def test_one_ordinary_number_does_not_stop_regcb() -> None:
     calls = [Call({"plan": plan, "age": age}, NAMES) for plan, age in zip(plans, ages, strict=True)]
     pays = {"x": 0, "y": 1}
 
-    def earned(used: BanditPolicy) -> float:
-        return float(
-            play(used, calls, lambda row, chosen: float(chosen == pays[plans[row]]), round_size=250)[-500:].mean()
-        )
+    rewards = play(
+        BanditPolicy("regcb", {}), calls, lambda row, chosen: float(chosen == pays[plans[row]]), round_size=250
+    )
+    assert rewards[-500:].mean() > 0.9
 
-    assert earned(policy("regcb")) > 0.9
-    assert earned(BanditPolicy("regcb", {})) < 0.5
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("rate", [0.03, 0.97])
+def test_an_action_that_nobody_tried_gets_its_share(algorithm: str, rate: float) -> None:
+    """Its cost is unknown, which is neither 0 nor 1: it neither takes over where rewards are rare, nor starves."""
+    used = BanditPolicy(algorithm, {})
+    random = np.random.default_rng(4)
+    model = initial_model(used)
+    for _ in range(5):
+        chosen, paid = random.integers(2, size=500).tolist(), (random.random((500, 2)) < [rate - 0.02, rate + 0.02])
+        model = learn(
+            model,
+            used,
+            [
+                Example(encode_context({}), ACTIONS[:2], action, 0.5, 1.0 - float(row[action]), [0.5, 0.5])
+                for action, row in zip(chosen, paid, strict=True)
+            ],
+        )
+    predictor = Predictor(model, used)
+    shares = predictor.distribution(encode_context({}), [*ACTIONS[:2], encode_action("new", {"price": 9})], 0.02)
+    predictor.close()
+    assert shares[2] == pytest.approx(1 / 3) and sum(shares) == pytest.approx(1.0)
+
+
+def test_a_new_possibility_of_a_slot_gets_its_share() -> None:
+    used = BanditPolicy("squarecb", {}, slates=True)
+    lines = ["|a =a |a =x", "|a =b |a =x"]
+    shown = [Example("shared |c", lines, n % 2, 0.5, float(n % 20 != 0), [0.5, 0.5]) for n in range(400)]
+    predictor = Predictor(learn(initial_model(used), used, shown), used)
+    assert predictor.own("shared |c", [*lines, "|a =c |a =x"])[1][2] == pytest.approx(1 / 3)
+    predictor.close()
+
+
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        ([True, True, True], [0.7, 0.2, 0.1]),
+        ([True, True, False], [14 / 27, 4 / 27, 1 / 3]),
+        ([True, False, False], [0.7, 0.2, 0.1]),
+        ([False, False, False], [0.7, 0.2, 0.1]),
+    ],
+)
+def test_what_was_not_tried_gets_its_share_unless_it_is_most(tried: list[bool], expected: list[float]) -> None:
+    assert share_untried([0.7, 0.2, 0.1], tried) == pytest.approx(expected)
+
+
+def test_an_action_without_any_chance_leaves_the_rest_to_the_others_alike() -> None:
+    assert share_untried([0.0, 0.0, 1.0], [True, True, False]) == [1 / 3] * 3
+
+
+def test_ids_that_differ_in_every_call_are_not_kept() -> None:
+    used = parse_plain()
+    shown = [
+        Example("shared |c", [f"|a =n{row} good:{row % 2}", f"|a =m{row} good:0"], 0, 0.5, 1.0 - row % 2, [0.5, 0.5])
+        for row in range(MOST_TRIED + 1)
+    ]
+    model = learn(initial_model(used), used, shown)
+    before = learn(initial_model(used), used, shown[:-1])
+    assert len(before) - len(model) > 8 * MOST_TRIED - 1000
+    predictor = Predictor(learn(model, used, shown[:1]), used)
+    good = predictor.distribution("shared |c", ["|a =n1 good:0", "|a =new good:1"], 0.02)[1]
+    predictor.close()
+    assert good > 0.6, "features decide between an old and a new action"
+
+
+@pytest.mark.parametrize("scaling", [False, True])
+def test_models_from_before_actions_were_kept_go_on_as_they_were(scaling: bool) -> None:
+    used = policy() if scaling else parse_plain()
+    plain = vw_model.initial_model(used)
+    before = seal(Opened(None, LogStats(), plain), FIRST_MAGIC) if scaling else plain
+    child = learn(before, used, round_of(50, 1))
+    assert child[:8] == (FIRST_MAGIC if scaling else plain[:8]) and child != learn(
+        initial_model(used), used, round_of(50, 1)
+    )
+    assert scaling or child == vw_model.learn(plain, used, round_of(50, 1))
+    assert check_model(child, used, [(encode_context({"income": 1.0}), ACTIONS)]).ok
+    assert Predictor(child, used).examples == 50
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -88,7 +165,7 @@ def test_what_is_left_out_is_said_and_cannot_change_a_choice() -> None:
     used = policy()
     model = learn(initial_model(used), used, round_of(200, 1, same=3))
     assert {"code": "constant", "feature": "same", "line": "context"} in describe(model, used)["notes"]  # type: ignore[operator]
-    predictor = load_predictor(model, used)
+    predictor = Predictor(model, used)
     answers = [
         distribution(used, predictor, encode_context({"income": 60_000, "same": same}), ACTIONS, NAMES).tolist()
         for same in (3, 1e9)
@@ -100,9 +177,15 @@ def test_what_is_left_out_is_said_and_cannot_change_a_choice() -> None:
 def test_damaged_bytes_and_bad_examples_are_refused() -> None:
     used = policy()
     model = learn(initial_model(used), used, round_of(20, 1))
-    for damaged in (b"", model[:-1], model[:60] + bytes([model[60] ^ 1]) + model[61:], initial_model(parse_plain())):
+    for damaged in (
+        b"",
+        model[:-1],
+        model[:60] + bytes([model[60] ^ 1]) + model[61:],
+        initial_model(parse_plain()),
+        vw_model.initial_model(used),
+    ):
         with pytest.raises(ModelError):
-            load_predictor(damaged, used)
+            Predictor(damaged, used)
         assert not check_model(damaged, used, []).ok
     bad = round_of(3, 1)
     bad[1] = bad[1]._replace(shared_line="shared |c income:many")

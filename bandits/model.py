@@ -11,6 +11,7 @@ from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.encoding import hide
 from bandits.examples import Example
+from bandits.exposure import constrained
 from bandits.learner import auto, vw_learner
 from bandits.learner.predictor import AutoPredictor
 from bandits.learner.state import MOST_ROWS, State
@@ -146,8 +147,9 @@ def distribution(
     """The distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
     Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
-    learned yet), otherwise the model's distribution with the exploration floor mixed in; with a policy `instead`, that one's
-    but for a share of `probe`. Raises `ValueError` when there is no action or the lines and ids differ in number.
+    learned yet), otherwise the model's distribution with the exploration floor mixed in, both within the bounds of its
+    `exposure`; with a policy `instead`, that one's but for a share of `probe`. Raises `ValueError` when there is no action
+    or the lines and ids differ in number.
     """
     if len(action_ids) != len(action_lines):
         raise ValueError(f"{len(action_lines)} action lines for {len(action_ids)} action ids")
@@ -161,6 +163,8 @@ def distribution(
     learned = uniform(len(action_ids))
     if predictor is not None:
         learned = predictor.distribution(shared_line, action_lines, policy.floor_at(predictor.examples))
+    if policy.exposure is not None:
+        learned = constrained(learned, action_lines, policy.exposure)
     if policy.instead is None:
         return learned
     trusted = distribution(policy.instead, None, shared_line, action_lines, action_ids)

@@ -8,10 +8,11 @@ learned at its own scale (bandits/learner/vw_learner.py); Loopwise's own learner
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
+from bandits.exposure import Exposure, exposure_to_json, parse_exposure
 from bandits.parameters import (
     ALGORITHMS,
     CANDIDATES,
@@ -84,6 +85,7 @@ class BanditPolicy:
     probe: float = 0.0
     features_off: tuple[str, ...] = ()  # top-level context fields that it neither learns from nor decides by, sorted
     learns: bool = True  # False: it decides with the model that it was given, for good
+    exposure: Exposure | None = None  # what each group of actions gets, at least and at most, in every decision
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -119,7 +121,8 @@ class BanditPolicy:
 
     def _rest(self) -> tuple[object, ...]:
         floors = self.exploration_floor, self.slates, self.floor_start
-        return *floors, self.scaling, self.instead, self.probe, self.features_off, self.learns
+        rest = self.scaling, self.instead, self.probe, self.features_off, self.learns
+        return (*floors, *rest, self.exposure)
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -159,7 +162,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "uniform": frozenset({"type"}),
     "bandit": frozenset(
         {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
-        | {"features_off", "learns"}
+        | {"features_off", "learns", "exposure"}
     ),
 }
 
@@ -207,7 +210,27 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
         scaling,
         features_off=obj.get("features_off", ()),
         learns=obj.get("learns", True),
+        exposure=_exposure(obj, slates=bool(slates)),
     )
+
+
+def _exposure(obj: Mapping[str, Any], *, slates: bool) -> Exposure | None:  # Any: JSON that a person or a client wrote
+    value = obj.get("exposure")
+    if value is None:
+        return None
+    if slates:
+        raise PolicyError([Problem("/exposure", "policy_exposure_slates")])
+    if not isinstance(value, Mapping):
+        raise PolicyError([Problem("/exposure", "not_an_object")])
+    try:
+        return parse_exposure(value)
+    except ValueError as error:
+        raise PolicyError([Problem(f"/exposure/{error}", "policy_exposure")]) from None
+
+
+def learning_part(policy: Policy) -> Policy:
+    """The policy without what may change while it runs, because no model depends on it: its exposure."""
+    return replace(policy, exposure=None) if isinstance(policy, BanditPolicy) else policy
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -227,6 +250,7 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         **({"scaling": True} if policy.scaling else {}),
         **({"features_off": list(policy.features_off)} if policy.features_off else {}),
         **({} if policy.learns else {"learns": False}),
+        **({} if policy.exposure is None else {"exposure": exposure_to_json(policy.exposure)}),
     }
 
 

@@ -51,6 +51,10 @@ class Platform:
         """One round, and a refit if the model wants one."""
         self.log += examples
         self.model = learn_onwards(self.model, self.policy, self.log, len(examples))
+        self.serve()
+
+    def serve(self) -> None:
+        """Let the newest model decide from now on."""
         if self._predictor is not None:
             self._predictor.close()
         self._predictor = Predictor(self.model, self.policy)

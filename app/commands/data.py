@@ -102,6 +102,13 @@ def bi_access(data_dir: Path, name: str) -> None:
     "--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Such as propensity=pscore; repeatable."
 )
 @click.option("--context-columns", default="", help="Comma-separated columns that become context fields.")
+@click.option(
+    "--number-columns", default="", help="Those of them that are numbers whatever they look like: 007 becomes 7."
+)
+@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV file.")
+@click.option(
+    "--decimal", type=click.Choice([".", ","]), default=".", show_default=True, help="Decimal mark of a CSV file."
+)
 @click.option("--reward-range", nargs=2, type=float, help="Smallest and largest possible reward; default: as seen.")
 def import_(
     data_dir: Path,
@@ -110,22 +117,23 @@ def import_(
     kind: str | None,
     columns: tuple[str, ...],
     context_columns: str,
+    number_columns: str,
+    delimiter: str,
+    decimal: str,
     reward_range: tuple[float, float] | None,
 ) -> None:
     """Import a log of decisions as a concluded experiment, to evaluate policies on it.
 
     Fields: action, propensity, reward; and, where the file has them, decision_id, decided_at, unit_id, context (JSON),
     actions (JSON list of ids or of {id, features}), distribution (JSON list). Everything is checked before anything is
-    stored. `loopwise export` writes the same fields.
+    stored. `loopwise export` writes the same fields, and its files come back with their arms and shares.
     """
-    from app.files import records, transfer
+    from app.files import transfer
+    from app.files.context_columns import Mapping
 
-    bad = [item for item in columns if "=" not in item]
-    if bad:
-        raise click.UsageError(f"--column {bad[0]}: write FIELD=COLUMN")
-    mapping = records.Mapping(
-        dict(item.split("=", 1) for item in columns), tuple(name for name in context_columns.split(",") if name)
-    )
+    mapping = Mapping(_columns(columns), _names(context_columns), _names(number_columns), delimiter, decimal)
+    if len(delimiter) != 1 or delimiter in f'"\r\n{decimal}':
+        raise click.UsageError("--delimiter: give one character that is no quote, no line end and not the decimal mark")
     with (
         servers(data_dir) as settings,
         engine_for(settings) as engine,
@@ -141,6 +149,22 @@ def import_(
         click.echo(f"Left out, {count:,} times: {reason}.")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in text.split(",") if name))
+
+
+def _columns(items: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in items:
+        field, equals, column = item.partition("=")
+        if not (field and equals and column):
+            raise click.UsageError(f"--column {item}: write FIELD=COLUMN")
+        if field in found:
+            raise click.UsageError(f"--column {item}: {field} is given twice")
+        found[field] = column
+    return found
+
+
 @click.command("export")
 @data_dir_option
 @click.argument("experiment")
@@ -151,11 +175,12 @@ def import_(
 def export(data_dir: Path, experiment: str, file: Path, kind: str | None) -> None:
     """Write EXPERIMENT's settled decisions with their rewards to FILE: CSV, Parquet, JSON Lines or dsjson.
 
-    The data are exact, so that `loopwise import` reads them back: a text that a spreadsheet would take for a formula stays
-    as it is. For spreadsheets, take the CSV of the experiment's Export section, which neutralises such texts.
+    `propensity` and `distribution` are the platform's: over all arms, by their shares. `arm_propensity` is that of the
+    unit's arm. The data are exact, so that `loopwise import` reads them back: a text that a spreadsheet would take for a
+    formula stays as it is. For spreadsheets, take the CSV of the experiment's Export section, which neutralises such texts.
     """
-    from app.files import transfer
+    from app.files.exporting import export_log
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
-        count = transfer.export_log(engine, experiment, file, kind=kind)
+        count = export_log(engine, settings, experiment, file, kind=kind)
     click.echo(f"{file}: {count:,} decisions.")

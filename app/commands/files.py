@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console
@@ -22,18 +23,26 @@ from app.files.refused import FileRefused
 from app.foundation.fields import JsonObject
 
 BAD_INPUT = 2
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def text_style(command: Command) -> Command:
+    """Add the options that say how a CSV file writes its cells."""
+    style = click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV file.")
+    mark = click.option("--decimal", type=click.Choice([".", ","]), default=".", help="Decimal mark of a CSV file.")
+    return style(mark(command))
 
 
 @click.command("evaluate")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--propensity", required=True, metavar="COLUMN", help="Logged probability of the chosen action.")
+@click.option("--propensity", metavar="COLUMN", help="Logged probability of the chosen action.")
 @click.option(
     "--target-probability",
-    required=True,
     metavar="COLUMN",
     help="Target policy's probability of that action; the policy must not have learned the row.",
 )
-@click.option("--reward", required=True, metavar="COLUMN", help="Reward, higher is better.")
+@click.option("--reward", metavar="COLUMN", help="Reward, higher is better.")
+@click.option("--target", metavar="POLICY", help="Of a log: the policy to value, uniform (default) or fixed:ACTION.")
 @click.option("--q", metavar="COLUMN", help="Reward model's prediction for the chosen action.")
 @click.option("--v", metavar="COLUMN", help="That model's average under the target policy.")
 @click.option("--unit", metavar="COLUMN", help="Unit (such as the user) whose rows depend on each other.")
@@ -48,9 +57,14 @@ BAD_INPUT = 2
 @click.option("--shrinkage-lambda", type=float, metavar="L", help="DR shrinkage; default the number of rows.")
 @click.option("--clip", type=float, metavar="C", help="Clip of clipped IPS; default sqrt(rows).")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="1 - confidence level.")
+@text_style
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(file: Path, as_json: bool, **options: Any) -> None:
-    """Value a policy that never ran, from a CSV or Parquet FILE with one row per logged decision, in time order."""
+    """Value a policy that never ran, from a FILE with one row per logged decision, in time order.
+
+    A table (CSV, Parquet) has columns of any name, which options give. A log (JSON Lines, dsjson; with --target also a CSV or
+    Parquet file that `loopwise import` reads) has fields that are known.
+    """
     try:
         answer = evaluation_document(evaluate_file(file, EvaluateRequest(**options)))
     except FileRefused as error:
@@ -87,6 +101,7 @@ def evaluate(file: Path, as_json: bool, **options: Any) -> None:
     help="Shares of the planned sample at the planned looks so far, this one last: group-sequential bounds.",
 )
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="1 - confidence level.")
+@text_style
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(file: Path, as_json: bool, **options: Any) -> None:
     """Compare the variants of an A/B test, from a CSV or Parquet FILE with one row per unit."""

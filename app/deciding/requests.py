@@ -1,16 +1,15 @@
 """The shapes of decide calls, independent of any web framework."""
 
 import hashlib
-import re
 from typing import NamedTuple
 
-import orjson
 from pydantic import Field, JsonValue
 
 from app.content.message_config import Channel, LocaleKey, VariableName, VariableValue
 from app.design.experiment_config import MAX_ACTIONS, ActionSpec
 from app.design.people_config import TimeZone
 from app.foundation.fields import MAX_BATCH, Id, JsonObject, Key, Model
+from app.foundation.formats.same_json import canonical
 from app.foundation.ids import new_id
 
 MAX_SLOTS = 50
@@ -52,10 +51,6 @@ class MessageRequest(DecideRequest):
     channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
 
 
-_MAYBE_WHOLE = re.compile(rb"\.0[,\]}]")  # so ends a float without a fraction, and some texts
-EXACT = 2**53  # whole numbers below have one value in every JSON reader
-
-
 class IdentifiedRequest(NamedTuple):
     """One request for a decision with its identity."""
 
@@ -73,21 +68,9 @@ class IdentifiedRequest(NamedTuple):
 def identify(request: DecideRequest, body: JsonObject) -> IdentifiedRequest:
     """Give a request its id, and the hash that distinguishes a retry from another request with the same id.
 
-    :param body: the request as parsed JSON; the order of keys does not matter, and 1.0 is 1, as many writers of JSON have it.
+    :param body: the request as parsed JSON; two bodies are the same by the rule of ``same_json``.
     """
     if request.decision_id is None:  # nobody else knows the new id, so no retry is compared with this request
         return IdentifiedRequest(request, "", new_id(), body.get("actions"))
-    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    if _MAYBE_WHOLE.search(canonical):
-        canonical = orjson.dumps(_plain(body), option=orjson.OPT_SORT_KEYS)
-    body_hash = hashlib.sha256(canonical).hexdigest()
+    body_hash = hashlib.sha256(canonical(body)).hexdigest()
     return IdentifiedRequest(request, body_hash, request.decision_id, body.get("actions"))
-
-
-def _plain(value: JsonValue) -> JsonValue:
-    """The same JSON with whole numbers written as such."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < EXACT else value
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value

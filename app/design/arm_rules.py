@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from app.design.experiment_config import SHARE_TOLERANCE, ArmSpec, ExperimentConfig, FallbackSpec, lineages
 from app.foundation.errors import FieldError
-from bandits.policy import FixedPolicy, PolicyError, parse_policy
+from bandits.policy import FixedPolicy, PolicyError, learning_part, parse_policy
 
 
 class ArmParts(NamedTuple):
@@ -85,7 +85,7 @@ def changed_arms(old: ExperimentConfig, new: ExperimentConfig) -> Iterator[Field
         if index is None:
             yield FieldError("/arms", "arm_has_decisions", {"arm": arm.key})
             continue
-        if new.arms[index].policy != arm.policy:
+        if learning_part(parse_policy(new.arms[index].policy)) != learning_part(parse_policy(arm.policy)):
             yield FieldError(f"/arms/{index}/policy", "policy_fixed", {"arm": arm.key})
         if promoted and new.arms[index].share != arm.share:
             yield FieldError(f"/arms/{index}/share", "shares_promoted", {"arm": promoted.arm})

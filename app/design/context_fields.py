@@ -4,10 +4,9 @@ import hashlib
 import hmac
 from typing import Any
 
-import orjson
-
 from app.design.people_config import ContextField
 from app.foundation.fields import JsonObject
+from app.foundation.formats.same_json import canonical
 from app.foundation.secrets import Purpose, derive
 
 HASH_CHARACTERS = 22  # hexadecimal digits: 88 bits, so that no two of a billion values have the same hash
@@ -34,5 +33,4 @@ def hash_key(secret: str, salt: bytes) -> bytes:
 def _hash(value: Any, key: bytes) -> str | None:
     if value is None:
         return None
-    plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return hmac.new(key, plain, hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
+    return hmac.new(key, canonical(value), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]

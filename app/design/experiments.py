@@ -18,6 +18,7 @@ from app.design.feedback_config import worth_of
 from app.design.store import feedback_schemas
 from app.foundation.errors import Conflict, FieldError, check_version
 from app.foundation.fields import JsonObject, invalid
+from app.foundation.formats.same_json import same
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
@@ -30,7 +31,7 @@ from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import NewVersion
 from bandits.model import initial_model
-from bandits.policy import BanditPolicy, parse_policy, policy_to_json
+from bandits.policy import BanditPolicy, learning_part, parse_policy, policy_to_json
 
 MOVES = {"start": ({"draft", "paused"}, "running"), "pause": ({"running"}, "paused")}
 MOVES["conclude"] = ({"draft", "running", "paused"}, "concluded")
@@ -128,7 +129,7 @@ def change_in(
     check_version("experiment_changed", before.config_version, expected_version)
     after = changed(before, patch)
     plain = after.model_dump(mode="json")
-    if plain == before.config:
+    if same(plain, before.config):
         return before
     if before.status == "concluded":
         raise concluded()
@@ -260,10 +261,10 @@ def _start_lineages(
     revision: int,
 ) -> None:
     """Store an untrained model, which decides uniformly, for each learning arm that is new or (in a draft) changed."""
-    policies = {arm.key: arm.policy for arm in old_arms}
+    policies = {arm.key: learning_part(parse_policy(arm.policy)) for arm in old_arms}
     for arm in config.arms:
         policy = parse_policy(arm.policy)
-        if policies.get(arm.key) == arm.policy or not isinstance(policy, BanditPolicy):
+        if policies.get(arm.key) == learning_part(policy) or not isinstance(policy, BanditPolicy):
             continue
         number = models.next_number(connection, experiment_id, arm.key)
         manifest = {"kind": "initial", "policy": arm.policy}

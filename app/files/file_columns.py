@@ -17,10 +17,24 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from app.files.refused import FileRefused
+from app.files.streams import beginning, byte_lines, text_lines, unpacked
+from app.files.values import number_of
 from app.foundation.formats.csv_rows import CsvError, CsvRow, csv_rows
 from experiments.validation import DataError, FloatArray, IntArray
 
 BLOCK_BYTES = 1 << 22
+LARGEST = 1e50
+
+
+class TextStyle(NamedTuple):
+    """How a text file writes its cells."""
+
+    delimiter: str = ","
+    decimal: str = "."
+    """The decimal mark of numbers."""
+
+
+COMMAS = TextStyle()
 
 
 class Columns(NamedTuple):
@@ -40,14 +54,18 @@ class Position(NamedTuple):
     """Translates a row index into words."""
 
     kind: str
-    """"line" for text files, "row" for Parquet."""
+    """"line" for text files, "row" for Parquet, "named" for logs."""
     empty_lines: tuple[int, ...] = ()
     """Numbers, from 1, of the empty lines, which have no row."""
+    names: tuple[str, ...] = ()
+    """Of a log: each row's position, such as "line 7, slot 2"."""
 
     def of(self, row: int) -> str:
         """Return "on line 7" for text (the header is line 1), or "in row 6" for Parquet (rows count from 1)."""
         if self.kind == "row":
             return f"in row {row + 1}"
+        if self.kind == "named":
+            return f"in {self.names[row]}" if self.names[row].startswith("row") else f"on {self.names[row]}"
         line = row + 2
         for empty in self.empty_lines:
             line += empty <= line
@@ -60,27 +78,40 @@ def located(path: Path, error: DataError, position: Position) -> FileRefused:
     return FileRefused(f"{path.name}: {sentence}")
 
 
-def read_columns(path: Path, numbers: list[str], texts: list[str]) -> Columns:
+def read_columns(path: Path, numbers: list[str], texts: list[str], style: TextStyle = COMMAS) -> Columns:
     """Read these columns of a file.
 
     :param numbers: names of columns of numbers.
     :param texts: names of columns of texts.
     :raises FileRefused: a column or a value is missing, or the file is not a clean table.
     """
-    if not path.is_file():
-        raise FileRefused(f"There is no file {path}: give the path of a CSV or Parquet file.")
-    with path.open("rb") as stream:
-        start = stream.read(4)
+    if len(style.delimiter) != 1 or style.delimiter in f'"\r\n{style.decimal}':
+        raise FileRefused("The delimiter must be one character: no quote, no line end, and not the decimal mark.")
+    start = beginning(path)
     if not start:
         raise FileRefused(f"{path.name} is empty: give a file with a header line and at least one row.")
-    try:
-        if start == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
-            return _collect(path, _parquet_batches(path, numbers, texts), numbers, texts, Position("row"))
-        empty_lines = _check_text(path)
-        _check_header(path, _header(path), numbers, texts)
-        return _collect(path, _csv_batches(path, numbers, texts), numbers, texts, Position("line", empty_lines))
-    except UnicodeDecodeError as error:
-        raise FileRefused(f"{path.name} is not UTF-8 text (byte {error.start}): save it as UTF-8 CSV.") from error
+    if start == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
+        return _collect(path, _parquet_batches(path, numbers, texts), numbers, texts, Position("row"))
+    empty_lines = _check_text(path)
+    _check_header(path, _header(path, style), numbers, texts)
+    return _collect(path, _csv_batches(path, numbers, texts, style), numbers, texts, Position("line", empty_lines))
+
+
+def refuse_extremes(path: Path, columns: Columns, names: list[str]) -> None:
+    """Refuse numbers whose squares and ratios cannot be computed.
+
+    :raises FileRefused: a number of these columns is beyond ``LARGEST``, or closer to 0 than its inverse.
+    """
+    for name in names:
+        size = np.abs(columns.numbers[name])
+        bad = (size > LARGEST) | ((size > 0) & (size < 1 / LARGEST))
+        if bad.any():
+            row = int(np.argmax(bad))
+            value = columns.numbers[name][row]
+            raise FileRefused(
+                f"{path.name}: {name} is {value:g} {columns.position.of(row)}: numbers beyond {LARGEST:g}, or closer to 0 than "
+                f"{1 / LARGEST:g}, cannot be squared."
+            )
 
 
 def _collect(
@@ -108,7 +139,7 @@ def _collect(
 def _floats(path: Path, name: str, values: pa.Array, rows_before: int, position: Position) -> FloatArray:
     try:
         array = np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, TypeError, ValueError) as error:
         raise FileRefused(f"{path.name}: column {name} is not numeric: give a column of numbers.") from error
     bad = ~np.isfinite(array)
     if bad.any():
@@ -120,7 +151,12 @@ def _floats(path: Path, name: str, values: pa.Array, rows_before: int, position:
 
 
 def _words(path: Path, name: str, values: pa.Array, rows_before: int, position: Position) -> pa.Array:
-    text = values.cast(pa.string())
+    try:
+        text = values.cast(pa.string())
+    except pa.ArrowException as error:
+        raise FileRefused(
+            f"{path.name}: column {name} holds lists or objects: give a column of plain values."
+        ) from error
     bad = np.asarray(pc.or_kleene(pc.is_null(text), pc.equal(text, "")).to_numpy(zero_copy_only=False), dtype=bool)
     if bad.any():
         where = position.of(rows_before + int(np.argmax(bad)))
@@ -131,42 +167,44 @@ def _words(path: Path, name: str, values: pa.Array, rows_before: int, position: 
 def _parquet_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise FileRefused(f"{path.name} is not a readable Parquet file: write it again or give a CSV.") from error
     _check_header(path, list(file.schema_arrow.names), numbers, texts)
     try:
         yield from file.iter_batches(batch_size=1 << 17, columns=list(dict.fromkeys(numbers + texts)))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise FileRefused(f"{path.name} is damaged and stops being readable: write it again.") from error
 
 
-def _csv_batches(path: Path, numbers: list[str], texts: list[str]) -> Iterator[pa.RecordBatch]:
+def _csv_batches(path: Path, numbers: list[str], texts: list[str], style: TextStyle) -> Iterator[pa.RecordBatch]:
     wanted = list(dict.fromkeys(numbers + texts))
     types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
     try:
-        reader = pa_csv.open_csv(
-            path,
-            read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-            convert_options=pa_csv.ConvertOptions(include_columns=wanted, column_types=types),
-        )
-        yield from reader
-    except pa.ArrowInvalid as error:
-        raise _first_bad_line(path, numbers) or FileRefused(
+        with unpacked(path) as stream:
+            yield from pa_csv.open_csv(
+                stream,
+                read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+                parse_options=pa_csv.ParseOptions(delimiter=style.delimiter),
+                convert_options=pa_csv.ConvertOptions(
+                    include_columns=wanted, column_types=types, decimal_point=style.decimal
+                ),
+            )
+    except pa.ArrowException as error:
+        raise _first_bad_line(path, numbers, style) or FileRefused(
             f"{path.name} is not a clean CSV table ({str(error).splitlines()[0]}): repair or re-export it."
         ) from error
 
 
-def _first_bad_line(path: Path, numbers: list[str]) -> FileRefused | None:
+def _first_bad_line(path: Path, numbers: list[str], style: TextStyle) -> FileRefused | None:
     """Find the first line that has a wrong number of fields or a value that is not a number."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = (row for row in csv_rows(stream) if row.cells)
-        try:
-            return _bad_line(path, rows, numbers)
-        except CsvError as error:
-            return FileRefused(f"{path.name} is not CSV from line {error.line} on ({error}): repair the quotes there.")
+    rows = (row for row in csv_rows(text_lines(path), style.delimiter) if row.cells)
+    try:
+        return _bad_line(path, rows, numbers, style)
+    except CsvError as error:
+        return FileRefused(f"{path.name} is not CSV from line {error.line} on ({error}): repair the quotes there.")
 
 
-def _bad_line(path: Path, rows: Iterator[CsvRow], numbers: list[str]) -> FileRefused | None:
+def _bad_line(path: Path, rows: Iterator[CsvRow], numbers: list[str], style: TextStyle) -> FileRefused | None:
     header = next(rows).cells
     wanted = [(name, header.index(name)) for name in numbers]
     for row in rows:
@@ -176,7 +214,7 @@ def _bad_line(path: Path, rows: Iterator[CsvRow], numbers: list[str]) -> FileRef
                 "repair that line (a comma or a quote is missing or too many)."
             )
         for name, index in wanted:
-            if not _is_number(row.cells[index]):
+            if row.cells[index].strip() and number_of(row.cells[index], style.decimal) is None:
                 return FileRefused(
                     f"{path.name}: {name} is {row.cells[index]!r} on line {row.last}, which is not a number: "
                     "repair the value or drop the row."
@@ -184,17 +222,11 @@ def _bad_line(path: Path, rows: Iterator[CsvRow], numbers: list[str]) -> FileRef
     return None
 
 
-def _is_number(text: str) -> bool:
+def _header(path: Path, style: TextStyle) -> list[str]:
     try:
-        float(text)
-    except ValueError:
-        return text.strip() == ""
-    return True
-
-
-def _header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        return next((row.cells for row in csv_rows(stream)), [])
+        return next((row.cells for row in csv_rows(text_lines(path), style.delimiter)), [])
+    except CsvError as error:
+        raise FileRefused(f"{path.name} is not CSV from line 1 on ({error}): repair the quotes there.") from error
 
 
 def _check_header(path: Path, header: list[str], numbers: list[str], texts: list[str]) -> None:
@@ -203,7 +235,11 @@ def _check_header(path: Path, header: list[str], numbers: list[str], texts: list
         raise FileRefused(f"{path.name} has two columns named {twice}: rename one of them on line 1.")
     for name in numbers + texts:
         if name not in header:
-            names = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
+            names = ", ".join(header[:30])[:1000] + (", ..." if len(header) > 30 else "")
+            if len(header) == 1 and ";" in header[0]:
+                raise FileRefused(
+                    f"{path.name} has one column only: if semicolons part the cells, give --delimiter ';'."
+                )
             raise FileRefused(f"{path.name} has no column {name}: choose one of those on line 1 ({names}).")
 
 
@@ -214,7 +250,7 @@ def _check_text(path: Path) -> tuple[int, ...]:
     """
     newlines = returns = pairs = quotes = blanks = 0
     last = b""
-    with path.open("rb") as stream:
+    with unpacked(path) as stream:
         while block := stream.read(BLOCK_BYTES):
             joined = last + block
             newlines += block.count(b"\n")
@@ -235,20 +271,19 @@ def _check_text(path: Path) -> tuple[int, ...]:
 def _check_lines(path: Path, *, check_ends: bool) -> tuple[int, ...]:
     empty: list[int] = []
     first_end = b""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            body = line.rstrip(b"\r\n")
-            end = line[len(body) :]
-            first_end = first_end or end
-            if check_ends and (b"\r" in body or (end and end != first_end)):
-                raise FileRefused(
-                    f"{path.name} mixes line ends (the first other one is on line {number}): save it with one kind."
-                )
-            if line.count(b'"') % 2:
-                raise FileRefused(
-                    f"{path.name} has a quote that is not closed on line {number}: close it, or remove line breaks "
-                    "from quoted text."
-                )
-            if not body:
-                empty.append(number)
+    for number, line in byte_lines(path):
+        body = line.rstrip(b"\r\n")
+        end = line[len(body) :]
+        first_end = first_end or end
+        if check_ends and (b"\r" in body or (end and end != first_end)):
+            raise FileRefused(
+                f"{path.name} mixes line ends (the first other one is on line {number}): save it with one kind."
+            )
+        if line.count(b'"') % 2:
+            raise FileRefused(
+                f"{path.name} has a quote that is not closed on line {number}: close it, or remove line breaks "
+                "from quoted text."
+            )
+        if not body:
+            empty.append(number)
     return tuple(empty)

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from app.files.file_columns import located, read_columns
+from app.files.file_columns import TextStyle, located, read_columns, refuse_extremes
 from app.files.refused import FileRefused
 from experiments import ab_report
 from experiments.arms.arm_cells import Kind
@@ -41,6 +41,10 @@ class CompareRequest(NamedTuple):
     """Information fractions of the planned looks up to this look, such as 0.25,0.5. None: no looks are planned."""
     alpha: float = 0.05
     """1 - confidence level."""
+    delimiter: str = ","
+    """Between the cells of a CSV file."""
+    decimal: str = "."
+    """The decimal mark of a CSV file's numbers."""
 
 
 class _Spec(NamedTuple):
@@ -58,7 +62,8 @@ def compare_file(path: Path, request: CompareRequest) -> dict[str, object]:
     """
     specs = _specs(request)
     names = list(dict.fromkeys(c for spec in specs for c in (*spec.columns, *spec.covariate)))
-    columns = read_columns(path, names, [request.variant])
+    columns = read_columns(path, names, [request.variant], TextStyle(request.delimiter, request.decimal))
+    refuse_extremes(path, columns, names)
     labels = columns.labels[request.variant]
     order = sorted(range(len(labels)), key=lambda code: _label_key(labels[code]))
     rank = np.argsort(np.array(order))

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.files.file_columns import Columns, located, read_columns
+from app.files.file_columns import Columns, TextStyle, located, read_columns, refuse_extremes
+from app.files.log_columns import ACTION, PROPENSITY, REWARD, TARGET, UNIT, Names, is_log, log_columns
 from app.files.refused import FileRefused
+from app.files.streams import beginning
 from experiments.off_policy.adaptive import ActionValue, WeightedEstimate, action_values
 from experiments.off_policy.verdict_words import sentences
 from experiments.policy_reports.report import Assumptions, ModelColumns, OffPolicyReport, evaluate_rows
@@ -24,9 +26,11 @@ from experiments.validation import DISTRIBUTION_TOLERANCE, DataError, refuse_fir
 class EvaluateRequest(NamedTuple):
     """The options of `loopwise evaluate`: names of columns, and the assumptions of a report."""
 
-    propensity: str
-    target_probability: str
-    reward: str
+    propensity: str | None = None
+    target_probability: str | None = None
+    reward: str | None = None
+    target: str | None = None
+    """Of a log: the policy to value, uniform or fixed:ACTION."""
     q: str | None = None
     v: str | None = None
     unit: str | None = None
@@ -42,6 +46,10 @@ class EvaluateRequest(NamedTuple):
     shrinkage_lambda: float | None = None
     clip: float | None = None
     alpha: float = 0.05
+    delimiter: str = ","
+    """Between the cells of a CSV file."""
+    decimal: str = "."
+    """The decimal mark of a CSV file's numbers."""
 
 
 class Evaluation(NamedTuple):
@@ -53,15 +61,55 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
-    """Return the off-policy report of a CSV or Parquet file.
+    """Return the off-policy report of a table (CSV or Parquet) with named columns, or of a log, which is read as an import is.
 
     :raises FileRefused: the file or an option cannot be used.
     """
     if (request.q is None) != (request.v is None):
         raise FileRefused("Only one of --q and --v is given: pass both columns of the reward model, or neither.")
+    style = TextStyle(request.delimiter, request.decimal)
+    beginning(path)
+    if is_log(path, request.target):
+        columns, distribution = _log(path, request, style)
+        request = request._replace(
+            propensity=PROPENSITY,
+            target_probability=TARGET,
+            reward=REWARD,
+            unit=UNIT if UNIT in columns.codes else None,
+            action=ACTION if ACTION in columns.codes else None,
+        )
+    else:
+        columns, distribution = _table(path, request, style)
+    refuse_extremes(path, columns, [name for name in (request.reward, request.q, request.v) if name is not None])
+    return _evaluation(path, request, columns, distribution)
+
+
+def _log(path: Path, request: EvaluateRequest, style: TextStyle) -> tuple[Columns, dict[str, str]]:
+    for option in ("target_probability", "q", "v", "possible_weight", "probabilities"):
+        if getattr(request, option) is not None:
+            text = f"--{option.replace('_', '-')}"
+            raise FileRefused(
+                f"{path.name} is a log, for which there is no {text}: give --target, or a table (CSV, Parquet)."
+            )
+    names = Names(request.propensity, request.reward, request.unit, request.action)
+    return log_columns(path, request.target or "uniform", names, style)
+
+
+def _table(path: Path, request: EvaluateRequest, style: TextStyle) -> tuple[Columns, dict[str, str]]:
+    for option in ("propensity", "target_probability", "reward"):
+        if getattr(request, option) is None:
+            raise FileRefused(f"{path.name}: name the column with --{option.replace('_', '-')}; logs need no names.")
     if (request.action is None) != (request.probabilities is None):
         raise FileRefused("Only one of --action and --probabilities is given: values by action need both.")
-    roles = {
+    distribution = _distribution(request.probabilities)
+    names = [*_roles(request).values(), *distribution.values()]
+    texts = [name for name in (request.unit, request.action) if name is not None]
+    numbers = list(dict.fromkeys(name for name in names if name is not None))
+    return read_columns(path, numbers, texts, style), distribution
+
+
+def _roles(request: EvaluateRequest) -> dict[str, str | None]:
+    return {
         "propensity": request.propensity,
         "target probability": request.target_probability,
         "reward": request.reward,
@@ -69,16 +117,15 @@ def evaluate_file(path: Path, request: EvaluateRequest) -> Evaluation:
         "v": request.v,
         "possible weight": request.possible_weight,
     }
-    distribution = _distribution(request.probabilities)
-    names = [name for name in (*roles.values(), *distribution.values()) if name is not None]
-    texts = [name for name in (request.unit, request.action) if name is not None]
-    columns = read_columns(path, list(dict.fromkeys(names)), texts)
+
+
+def _evaluation(path: Path, request: EvaluateRequest, columns: Columns, distribution: dict[str, str]) -> Evaluation:
     try:
         report = _report(request, columns)
         actions = None if request.action is None else _by_action(request, distribution, columns)
     except DataError as error:
         # The error of a pure function names a role; people need the name of the column.
-        for role, name in roles.items():
+        for role, name in _roles(request).items():
             if error.problem.startswith(f"{role} is "):
                 error.problem = f"{role} (column {name}){error.problem.removeprefix(role)}"
         raise located(path, error, columns.position) from error
@@ -91,9 +138,9 @@ def _report(request: EvaluateRequest, columns: Columns) -> OffPolicyReport:
     if request.q is not None and request.v is not None:
         model = ModelColumns(numbers[request.q], numbers[request.v])
     return evaluate_rows(
-        numbers[request.propensity],
-        numbers[request.target_probability],
-        numbers[request.reward],
+        numbers[str(request.propensity)],
+        numbers[str(request.target_probability)],
+        numbers[str(request.reward)],
         model=model,
         unit=None if request.unit is None else columns.codes[request.unit],
         assumptions=Assumptions(
@@ -127,7 +174,7 @@ def _by_action(request: EvaluateRequest, distribution: dict[str, str], columns: 
             raise DataError(f"the action {label} has no column of probabilities", fix="name it in --probabilities")
     chosen = np.array([order.index(label) for label in labels])[columns.codes[action]]
     probabilities = np.column_stack([columns.numbers[column] for column in distribution.values()])
-    propensity = columns.numbers[request.propensity]
+    propensity = columns.numbers[str(request.propensity)]
     own = probabilities[np.arange(len(chosen)), chosen]
     refuse_first(
         np.abs(own - propensity) > DISTRIBUTION_TOLERANCE,
@@ -136,7 +183,7 @@ def _by_action(request: EvaluateRequest, distribution: dict[str, str], columns: 
         "the column of probabilities of the logged action says otherwise; find out which is right",
     )
     unit = None if request.unit is None else columns.codes[request.unit]
-    values = action_values(columns.numbers[request.reward], chosen, probabilities, request.alpha, unit)
+    values = action_values(columns.numbers[str(request.reward)], chosen, probabilities, request.alpha, unit)
     return dict(zip(order, values, strict=True))
 
 
@@ -219,7 +266,7 @@ def _line_document(line: EstimatorReport) -> dict[str, object]:
     available = {name: interval for name, interval in line.intervals.items() if interval.exists}
     return {
         "value": line.value,
-        "std_error": line.std_error,
+        "std_error": line.std_error if line.std_error is not None and np.isfinite(line.std_error) else None,
         "intervals": {name: [interval.low, interval.high] for name, interval in available.items()},
         "not_available": {name: i.reason for name, i in line.intervals.items() if not i.exists},
         "notes": {name: interval.note for name, interval in available.items() if interval.note},

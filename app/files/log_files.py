@@ -5,18 +5,24 @@ One record is one decision with its reward. Reading yields (position, record), a
 """
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.files import dsjson
+from app.files.dsjson import NotAnEvent
+from app.files.dsjson_writing import to_dsjson
 from app.files.refused import FileRefused
-from app.foundation.fields import JsonObject
+from app.files.streams import beginning, byte_lines, text_lines
+from app.foundation.fields import Json, JsonObject
 from app.foundation.formats.csv_rows import CsvError, csv_rows
 
 FIELDS: Final = (
@@ -31,44 +37,61 @@ FIELDS: Final = (
     "distribution",
     "action",
     "propensity",
+    "arm_propensity",
+    "arm_distributions",
+    "experiment",
     "reward",
 )
-JSON_FIELDS: Final = ("context", "actions", "distribution")  # stored as JSON text in CSV and Parquet
+# Stored as JSON text in CSV and Parquet.
+JSON_FIELDS: Final = ("context", "actions", "distribution", "arm_distributions", "experiment")
 FORMATS: Final = ("csv", "parquet", "jsonl", "dsjson")
+CUT_OFF: Final = "a last line that was cut off"
+TWICE: Final = "an event that the file holds twice, word for word"
+SNIFFED = 1 << 16  # bytes of a file that tell dsjson from JSON Lines
 Record = JsonObject
 
 
 def format_of(path: Path, given: str | None) -> str:
-    """Return the given format, or else the format of the file's ending.
+    """Return the given format, or else that of the file's ending; an ending of JSON is decided by the content.
 
     :raises FileRefused: it is not one of ``FORMATS``.
     """
-    ending = path.suffix.lower().lstrip(".")
-    format_ = given or {"pq": "parquet", "ndjson": "jsonl"}.get(ending, ending)
+    name = path.with_suffix("") if path.suffix.lower() in (".gz", ".gzip") else path
+    ending = name.suffix.lower().lstrip(".")
+    format_ = given or {"pq": "parquet", "ndjson": "jsonl", "json": "jsonl"}.get(ending, ending)
     if format_ not in FORMATS:
         raise FileRefused(f"{path.name}: name the format with --format ({', '.join(FORMATS)})")
-    return format_
+    return "dsjson" if format_ == "jsonl" and given is None and path.is_file() and _holds_events(path) else format_
 
 
-def read(path: Path, kind: str) -> Iterator[tuple[str, Record]]:
+def _holds_events(path: Path) -> bool:
+    lines = beginning(path, SNIFFED).removeprefix(b"\xef\xbb\xbf").strip().splitlines()
+    return bool(lines) and lines[0].startswith(b"{") and (b'"_multi"' in lines[0] or b'"_label_c' in lines[0])
+
+
+def read(
+    path: Path, kind: str, *, delimiter: str = ",", left_out: Counter[str] | None = None
+) -> Iterator[tuple[str, Record]]:
     """Yield the records with their position ("line 7", "row 6").
 
+    :param delimiter: between the cells of a CSV file.
+    :param left_out: counts what the file holds beside decisions, by the reason for leaving it out.
     :raises FileRefused: the file does not exist or does not have this format.
     """
-    readers: dict[str, Callable[[Path], Iterator[tuple[str, Record]]]] = {
-        "csv": _read_csv,
-        "parquet": _read_parquet,
-        "jsonl": _read_lines,
-        "dsjson": _read_dsjson,
+    counted = Counter[str]() if left_out is None else left_out
+    readers: dict[str, Callable[[], Iterator[tuple[str, Record]]]] = {
+        "csv": lambda: _read_csv(path, delimiter),
+        "parquet": lambda: _read_parquet(path),
+        "jsonl": lambda: _read_lines(path, counted),
+        "dsjson": lambda: _read_dsjson(path, counted),
     }
+    beginning(path)
     try:
-        yield from readers[kind](path)
-    except FileNotFoundError:
-        raise FileRefused(f"there is no file {path}") from None
-    except UnicodeDecodeError:
-        raise FileRefused(f"{path.name}, line {_undecodable(path)}: not UTF-8 text; save it as UTF-8") from None
-    except pa.ArrowException as error:
-        raise FileRefused(f"{path.name} cannot be read: {error}") from None
+        yield from readers[kind]()
+    except (pa.ArrowException, OSError, UnicodeError, OverflowError, ValueError) as error:
+        raise FileRefused(f"{path.name} cannot be read: {str(error).splitlines()[0] if str(error) else kind}") from None
+    except RecursionError:
+        raise FileRefused(f"{path.name} cannot be read: a value nests too deep; flatten it") from None
 
 
 def write(path: Path, kind: str, records: Iterable[Record]) -> int:
@@ -86,172 +109,113 @@ def write(path: Path, kind: str, records: Iterable[Record]) -> int:
     return count
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = (row for row in csv_rows(file) if row.cells)
-        try:
-            header = next(rows, None)
-            for row in rows:
-                line = f"line {row.last}"
-                if header is None or len(row.cells) != len(header.cells):
-                    raise FileRefused(
-                        f"{path.name}, {line}: the line does not have as many fields as the header; fix it"
-                    )
-                yield line, dict(zip(header.cells, row.cells, strict=True))
-        except CsvError as error:
-            raise FileRefused(f"{path.name}, line {error.line}: {error}; quotes may be broken there") from None
+def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[str, Record]]:
+    rows = (row for row in csv_rows(text_lines(path), delimiter) if row.cells)
+    try:
+        header = next(rows, None)
+        if header is not None:
+            _check_header(path, header.cells)
+        for row in rows:
+            line = f"line {row.last}"
+            if header is None or len(row.cells) != len(header.cells):
+                raise FileRefused(f"{path.name}, {line}: the line does not have as many fields as the header; fix it")
+            yield line, dict(zip(header.cells, row.cells, strict=True))
+    except CsvError as error:
+        raise FileRefused(f"{path.name}, line {error.line}: {error}; quotes may be broken there") from None
 
 
-def _undecodable(path: Path) -> int:
-    """Return the number of the first line that is not UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 1
+def _check_header(path: Path, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise FileRefused(f"{path.name}, line 1: two columns are named {twice[0]!r}; rename one of them")
+    if len(names) == 1 and ";" in names[0]:
+        raise FileRefused(f"{path.name}, line 1: one column only; if semicolons part the cells, give --delimiter ';'")
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Record]]:
     row = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=5000):
-        for record in _whole_microseconds(batch).to_pylist():
+    file = pq.ParquetFile(path)
+    _check_header(path, file.schema_arrow.names)
+    for batch in file.iter_batches(batch_size=5000):
+        for record in _plain(batch).to_pylist():
             row += 1
             yield f"row {row}", record
 
 
-def _whole_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times in nanoseconds, which pandas writes, in the microseconds that the log holds."""
-    columns = [
-        column.cast(pa.timestamp("us", column.type.tz), safe=False)
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns"
-        else column
-        for column in batch.columns
-    ]
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Times in nanoseconds, which pandas writes, in the microseconds that the log holds; categories as their values."""
+    columns = []
+    for column in batch.columns:
+        plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        if pa.types.is_timestamp(plain.type) and plain.type.unit == "ns":
+            plain = plain.cast(pa.timestamp("us", plain.type.tz), safe=False)
+        columns.append(plain)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                try:
-                    yield f"line {number}", orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    raise FileRefused(f"{path.name}, line {number}: not JSON: {error}") from None
+def _json_lines(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Json]]:
+    count = 0
+    for number, line in byte_lines(path):
+        if not line.strip():
+            continue
+        try:
+            document = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            if count and not line.endswith(b"\n"):
+                left_out[CUT_OFF] += 1
+                return
+            raise FileRefused(f"{path.name}, line {number}: not JSON: {error}") from None
+        count += 1
+        yield f"line {number}", document
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, Record]]:
-    for position, record in _json_lines(path):
+def _read_lines(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Record]]:
+    for position, record in _json_lines(path, left_out):
         if not isinstance(record, dict):
             raise FileRefused(f"{path.name}, {position}: give one JSON object per line")
         yield position, record
 
 
-def _read_dsjson(path: Path) -> Iterator[tuple[str, Record]]:
-    for position, record in _json_lines(path):
-        if no_decision(record):
-            continue
-        if isinstance(record, dict) and record.get("pdrop"):
-            raise FileRefused(
-                f"{path.name}, {position}: the log was thinned out (pdrop is {record['pdrop']}), so its means would be "
-                "wrong; write it again without dropping events"
-            )
+def _read_dsjson(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Record]]:
+    seen: dict[str, bytes] = {}
+    dropped: float | None = None
+    for position, event in _json_lines(path, left_out):
+        where = f"{path.name}, {position}"
+        if not isinstance(event, dict):
+            raise FileRefused(f"{where}: give one JSON object per line")
         try:
-            yield position, from_dsjson(record)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise FileRefused(f"{path.name}, {position}: not a dsjson event of Vowpal Wabbit: {error!r}") from None
+            reason = dsjson.reason_to_leave_out(event) or _repeats(event, seen)
+            if reason:
+                left_out[reason] += 1
+                continue
+            chance = dsjson.drop_probability(event)
+            converted = dsjson.records(event, position)
+        except NotAnEvent as error:
+            raise FileRefused(f"{where}: not a dsjson event of Vowpal Wabbit that can be read: {error}") from None
+        dropped = chance if dropped is None else dropped
+        if chance != dropped:
+            raise FileRefused(
+                f"{where}: the log was thinned out unevenly (pdrop is {chance:g} here and {dropped:g} before), so its means "
+                "would be wrong; write it again without dropping events"
+            )
+        for number, record in enumerate(converted, start=1):
+            yield position if len(converted) == 1 else f"{position}, slot {number}", record
 
 
-def no_decision(event: object) -> str | None:
-    """Why an event of a decision service is no decision with a reward, in words; null if it is one."""
-    if not isinstance(event, dict):
+def _repeats(event: Record, seen: dict[str, bytes]) -> str | None:
+    """Say that the file holds an event twice. Services that deliver at least once write such files."""
+    key = event.get("EventId")
+    if not isinstance(key, str):
         return None
-    if "c" not in event and "RewardValue" in event:
-        return "a reward of a decision that is not in the file"
-    never = event.get("_skipLearn") or (event.get("DeferredAction") and "_label_cost" not in event)
-    return "a decision that was deferred and never shown" if never else None
-
-
-def skipped(path: Path, kind: str) -> dict[str, int]:
-    """What a file holds beside decisions, counted by the reason for leaving it out."""
-    if kind != "dsjson":
-        return {}
-    return Counter(reason for _, event in _json_lines(path) if (reason := no_decision(event)))
-
-
-def from_dsjson(event: Record) -> Record:
-    """Convert an event of Vowpal Wabbit's decision service format. Its cost is the negative reward."""
-    multi = event["c"]["_multi"]
-    order, chances = event["a"], event["p"]
-    if sorted(order) != list(range(1, len(multi) + 1)) or len(chances) != len(order):
-        raise ValueError("a and p must name every action of _multi once")
-    distribution = [0.0] * len(multi)
-    for index, chance in zip(order, chances, strict=True):
-        distribution[index - 1] = float(chance)
-    chosen = int(event["_labelIndex"]) if "_labelIndex" in event else int(event["_label_Action"]) - 1
-    names = [str(action.get("_tag") or action.get("id") or index + 1) for index, action in enumerate(multi)]
-    exact = event.get("_loopwise", {})
-    actions = [
-        {"id": name, "features": {k: v for k, v in action.items() if k != "_tag"}}
-        for name, action in zip(names, multi, strict=True)
-    ]
-    return {
-        "decision_id": event.get("EventId"),
-        "decided_at": event.get("Timestamp"),
-        "unit_id": event.get("_unit"),
-        "context": exact.get("context", {key: value for key, value in event["c"].items() if key != "_multi"}),
-        "actions": exact.get("actions", actions),
-        "distribution": distribution,
-        "action": names[chosen],
-        "propensity": float(event["_label_probability"]),
-        "reward": -float(event["_label_cost"]),
-    }
-
-
-def to_dsjson(record: Record) -> Record:
-    """Convert a record to an event. Values that Vowpal Wabbit cannot read are also stored under a name that it ignores."""
-    actions = record["actions"]
-    names = [action["id"] for action in actions]
-    chosen = names.index(record["action"])
-    multi = [{"_tag": action["id"], **_readable(action["features"])} for action in actions]
-    order = [chosen, *(index for index in range(len(names)) if index != chosen)]
-    context = _readable(record["context"])
-    event = {
-        "_label_cost": 0.0 - record["reward"],
-        "_label_probability": record["propensity"],
-        "_label_Action": chosen + 1,
-        "_labelIndex": chosen,
-        "_unit": record["unit_id"],
-        "Timestamp": record["decided_at"],
-        "Version": "1",
-        "EventId": record["decision_id"],
-        "a": [index + 1 for index in order],
-        "c": {**context, "_multi": multi},
-        "p": [record["distribution"][index] for index in order],
-    }
-    if from_dsjson(event)["context"] != record["context"] or from_dsjson(event)["actions"] != actions:
-        event["_loopwise"] = {"context": record["context"], "actions": actions}
-    return event
-
-
-def _readable(features: Any) -> Record:
-    """Convert features for Vowpal Wabbit's JSON reader, which accepts one object, with lists of numbers only."""
-    if isinstance(features, dict):
-        return {
-            name.lstrip("_") or "-": _readable_value(value) for name, value in features.items() if value is not None
-        }
-    return {name: value for part in features for name, value in _readable(part).items()}
-
-
-def _readable_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _readable(value)
-    if not isinstance(value, list) or all(type(item) in (int, float) for item in value):
-        return value
-    named = {item: True for item in value if isinstance(item, str)}
-    return named | {str(n): _readable_value(item) for n, item in enumerate(value) if not isinstance(item, str | None)}
+    try:
+        plain = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # of what was read, only the depth can be wrong
+        raise NotAnEvent("a value nests too deep; flatten it") from None
+    digest = hashlib.sha256(plain).digest()[:16]
+    if key in seen:
+        return TWICE if seen[key] == digest else None
+    seen[key] = digest
+    return None
 
 
 def _write_lines(file: IO[str], records: Iterable[Record], kind: str) -> int:
@@ -263,7 +227,11 @@ def _write_lines(file: IO[str], records: Iterable[Record], kind: str) -> int:
 
 
 def _flat(record: Record) -> Record:
-    return {name: json.dumps(record[name]) if name in JSON_FIELDS else record[name] for name in FIELDS}
+    def cell(name: str) -> Json:
+        value = record[name]
+        return json.dumps(value) if name in JSON_FIELDS and value is not None else value
+
+    return {name: cell(name) for name in FIELDS}
 
 
 def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
@@ -277,12 +245,14 @@ def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> int:
-    types = dict.fromkeys(("arm_probability", "propensity", "reward"), pa.float64()) | {"policy_version": pa.int64()}
+    numbers = ("arm_probability", "propensity", "arm_propensity", "reward")
+    types = dict.fromkeys(numbers, pa.float64()) | {"policy_version": pa.int64()}
+    types |= {"decided_at": pa.timestamp("us", "UTC")}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in FIELDS])
     count, part = 0, []
     with pq.ParquetWriter(path, schema) as writer:
         for record in records:
-            part.append(_flat(record))
+            part.append(_flat(record) | {"decided_at": datetime.fromisoformat(str(record["decided_at"]))})
             count += 1
             if len(part) == 5000:
                 writer.write_table(pa.Table.from_pylist(part, schema))

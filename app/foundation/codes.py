@@ -53,6 +53,7 @@ VALUES: Final[dict[str, Words]] = {
     "path_shape": Words("give a property's name without spaces; dots lead into nested objects, as cart.total"),
     "clock_shape": Words("give a time of day, such as 22:00"),
     "not_a_time_zone": Words("give a time zone's name as in Europe/Vienna"),
+    "not_a_cursor": Words("give the `next` of the page before, as it was"),
     "not_a_time": Words("give a time as ISO 8601 with an offset, such as 2026-01-31T12:00:00Z"),
     "time_out_of_range": Words("give a time between the years {first} and {last}"),
     "id_too_long": Words("give an id of at most {limit} bytes in UTF-8"),
@@ -135,6 +136,11 @@ _DESIGN: Final[dict[str, Words]] = {
         "quiet hours that begin and end at the same minute hold no time; give two different times"
     ),
     "policy_features_off": Words("give a list without repeats of at most {limit} names of context fields"),
+    "policy_exposure": Words(
+        "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
+        "to 1), or only parity (0 to 0.5)"
+    ),
+    "policy_exposure_slates": Words("composed messages take no exposure; leave it out"),
     "policy_scaling": Words("{algorithm} always scales its features; leave scaling out"),
     "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),
     "policy_interactions": Words("give a list without repeats of names from: {names}"),

@@ -24,6 +24,8 @@ from app.foundation.words import Params, api_sentence, page_sentence, plain
 
 CODES = {
     "malformed_json": "The body is not valid JSON. NaN, Infinity and numbers beyond float64 are not JSON either.",
+    "malformed_gzip": "The body says that it is gzip, and is not, or is cut off. Send it again, or unpacked.",
+    "unknown_encoding": "The body is packed in a way that is not read. Send gzip, or the plain body.",
     "duplicate_key": "One object of the body has the same key twice. Keep one of them.",
     "too_deep": "The body nests deeper than LOOPWISE_MAX_JSON_DEPTH. Flatten it.",
     "nul_character": "A text holds the character NUL, which PostgreSQL cannot store. Remove it.",

@@ -101,6 +101,7 @@ def _parse_time(value: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
 
 
+Json = Any  # one JSON value, of any kind
 JsonObject = dict[str, Any]  # a JSON object that somebody sent or stored: only its reader knows what its values are
 
 

@@ -111,7 +111,7 @@ def _row(runtime: Runtime, caller: Caller, request: FeedbackRequest) -> _Row:
     if isinstance(value, int | float):
         if not 0 <= value <= TOP_SCORE:  # no kind allows it, and it may be too large to hash or store
             raise invalid((FieldError("/value", "out_of_range", {"low": 0, "high": TOP_SCORE}),))
-        value = float(value) if request.kind == "score" else value
+        value = float(value) + 0.0 if request.kind == "score" else value  # -0.0 and 0.0 are one value
     feedback_id = request.feedback_id
     if feedback_id is None:
         # The time is no part of it: clients stamp each retry anew. None stands where the time of older versions was.

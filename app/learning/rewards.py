@@ -123,7 +123,7 @@ def _reward_id(request: RewardRequest) -> str:
     if request.reward_id is not None:
         return request.reward_id
     # The time is no part of it: clients stamp each retry anew. "None" stands where the time of older versions was.
-    identity = f"{request.metric}\n{request.value!r}\nNone"
+    identity = f"{request.metric}\n{request.value + 0.0!r}\nNone"  # -0.0 and 0.0 are one value
     return OWN_ID + hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 

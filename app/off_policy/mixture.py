@@ -20,17 +20,26 @@ LoadVersion = Callable[[str, int], Predictor | None]
 
 
 def arm_probabilities(
-    rows: list[LoggedRow], shared: list[str], lines: list[list[str]], configs: Configs, load: LoadVersion
+    rows: list[LoggedRow],
+    shared: list[str],
+    lines: list[list[str]],
+    configs: Configs,
+    load: LoadVersion,
+    versions: dict[str, int] | None = None,
 ) -> dict[str, FloatArray]:
     """Each arm's distribution on every row, shape (n, K): logged on its own rows, recomputed on the others.
 
-    A learning arm is recomputed with the model version that it used last before the row.
+    A learning arm is recomputed with the model version that it used last before the row. Imported logs hold them all.
+
+    :param versions: by arm, the version that it used last before these rows; it is set to the last one of these rows.
     """
+    versions = {} if versions is None else versions
     width = max(len(row.eligible) for row in rows)
     arms: dict[str, FloatArray] = {}
     for arm in dict.fromkeys(spec.key for row in rows[-1:] for spec in configs.get(row.config_version).arms):
         table = np.zeros((len(rows), width))
-        for (version, policy), indexes in _by_version(rows, arm, configs).items():
+        _fill_imported(table, rows, arm)
+        for (version, policy), indexes in _by_version(rows, arm, configs, versions).items():
             predictor = load(arm, version) if isinstance(policy, BanditPolicy) else None
             for index in indexes:
                 row = rows[index]
@@ -43,6 +52,13 @@ def arm_probabilities(
                 predictor.close()
         arms[arm] = table
     return arms
+
+
+def _fill_imported(table: FloatArray, rows: list[LoggedRow], arm: str) -> None:
+    for index, row in enumerate(rows):
+        if row.arm_distributions is not None:
+            known = row.arm_distributions.get(arm, [])
+            table[index, : len(known)] = known
 
 
 def shares(rows: list[LoggedRow], configs: Configs, arms: list[str]) -> FloatArray:
@@ -65,10 +81,12 @@ def mixed(arms: dict[str, FloatArray], share: FloatArray) -> FloatArray:
     return total
 
 
-def _by_version(rows: list[LoggedRow], arm: str, configs: Configs) -> dict[tuple[int, Policy], list[int]]:
+def _by_version(
+    rows: list[LoggedRow], arm: str, configs: Configs, versions: dict[str, int]
+) -> dict[tuple[int, Policy], list[int]]:
     """Indexes of rows by the model version of the arm at that time, and its policy."""
     indexes: dict[tuple[int, Policy], list[int]] = {}
-    version = next((row.policy_version for row in rows if row.arm == arm), 0)
+    version = versions.get(arm, next((row.policy_version for row in rows if row.arm == arm), 0))
     policies: dict[int, Policy | None] = {}
     for index, row in enumerate(rows):
         if row.config_version not in policies:
@@ -77,7 +95,10 @@ def _by_version(rows: list[LoggedRow], arm: str, configs: Configs) -> dict[tuple
             policies[row.config_version] = policy_in_force(config, specs[arm]) if arm in specs else None
         if row.arm == arm:
             version = row.policy_version
+        if row.arm_distributions is not None:
+            continue
         policy = policies[row.config_version]
         if policy is not None:
             indexes.setdefault((version, policy), []).append(index)
+    versions[arm] = version
     return indexes

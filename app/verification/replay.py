@@ -116,7 +116,7 @@ def replay(engine: Engine, settings: Settings, key: str, decision_id: str) -> Re
                 connection, settings.secret_key, experiment, configs, row=row, version=version, action=action
             )
         key_row = keys.find(connection, row.key_id)
-        chances = row.distribution
+        chances = [chance or 0.0 for chance in row.distribution]  # an imported log may not hold them all
         return Replay(
             row=row,
             config=config,

@@ -154,7 +154,7 @@ def _support(d: Diagnostics) -> Reason | None:
 
 def _disagreement(d: Diagnostics) -> Reason | None:
     gap = d.disagreement
-    if gap is None or gap <= MAX_DISAGREEMENT:
+    if gap is None or not gap > MAX_DISAGREEMENT:  # NaN: both errors are 0 or beyond computing, as in one row
         return None
     return Reason("estimator_disagreement", {"errors": gap}, gap, MAX_DISAGREEMENT, False)
 

@@ -11,16 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 import vowpalwabbit
 
-from app.files import log_files, transfer
+from app.files import dsjson, log_files, transfer
+from app.files.context_columns import Mapping
+from app.files.exporting import export_log
 from app.files.log_files import FORMATS
-from app.files.records import AS_EXPORTED, Mapping, read_decisions
+from app.files.records import AS_EXPORTED, read_decisions
 from app.files.refused import FileRefused
 from app.foundation.errors import Conflict, NotFound
 from app.off_policy import evaluations
 from app.off_policy.evaluation_request import EvaluationRequest
 from app.verification.audit import audit_experiment
 from tests.lab import Lab, arm, sound
-from tests.service import counts
+from tests.service import counts, query
 
 REFERENCE = Path(__file__).resolve().parents[1] / "experiments" / "reference"
 BANDIT = {"type": "bandit", "algorithm": "squarecb", "parameters": {"bits": 12}, "exploration_floor": 0.1}
@@ -59,17 +61,15 @@ def records(path: Path, kind: str) -> list[dict[str, Any]]:
 def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: Path, kind: str) -> None:
     engine = lab.runtime.engine
     first, second = tmp_path / f"first.{kind}", tmp_path / f"second.{kind}"
-    assert transfer.export_log(engine, log, first) == 180
+    assert export_log(engine, lab.settings, log, first) == 180
     done = transfer.import_log(engine, first, f"copy-{kind}", reward_range=(-2.0, 3.0))
     assert (done.decisions, done.actions) == (180, 9)
-    assert transfer.export_log(engine, f"copy-{kind}", second) == 180
+    assert export_log(engine, lab.settings, f"copy-{kind}", second) == 180
     before, after = records(first, kind), records(second, kind)
     for old, new in zip(before, after, strict=True):
         assert new["decision_id"].endswith(str(old["decision_id"]))
-        if "arm" in new:
-            assert (new["arm"], int(new["policy_version"])) == ("imported", 0)
-            assert float(old["arm_probability"]) == {"learned": 0.6, "control": 0.4}[old["arm"]]
-        renamed = ("decision_id", "arm", "arm_probability", "policy_version")
+        assert float(old["arm_probability"]) == {"learned": 0.6, "control": 0.4}[old["arm"]]
+        renamed = ("decision_id", "policy_version")
         assert {k: v for k, v in new.items() if k not in renamed} == {k: v for k, v in old.items() if k not in renamed}
     source, copy = lab.outcomes(log), lab.outcomes(f"copy-{kind}")
     for column in ("unit_id", "reward", "propensity", "decided_at", "context"):
@@ -78,11 +78,70 @@ def test_export_import_export_gives_the_same_log(lab: Lab, log: str, tmp_path: P
     assert audit.ok and audit.decisions == 0
 
 
+def _evaluated(lab: Lab, key: str) -> dict[str, Any]:
+    request = EvaluationRequest(candidates=[], train_share=0.3)
+    evaluation = evaluations.ask(lab.runtime.engine, key, request, "test")
+    evaluations.run_waiting(lab.runtime.engine, lab.settings)
+    document = sound(evaluations.get(lab.runtime.engine, key, evaluation.id).as_json())
+    assert document["status"] == "done", document["error"]
+    return dict(document["result"])
+
+
+def _numbers(value: Any, path: str = "") -> dict[str, float]:
+    if isinstance(value, dict):
+        return {name: number for key, item in value.items() for name, number in _numbers(item, f"{path}/{key}").items()}
+    if isinstance(value, list):
+        return {name: n for index, item in enumerate(value) for name, n in _numbers(item, f"{path}/{index}").items()}
+    return {path: float(value)} if isinstance(value, int | float) and not isinstance(value, bool) else {}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_exported_log_is_evaluated_as_its_source_is(lab: Lab, log: str, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"log.{kind}"
+    export_log(lab.runtime.engine, lab.settings, log, path)
+    transfer.import_log(lab.runtime.engine, path, f"valued-{kind}")
+    source, copy = _evaluated(lab, log), _evaluated(lab, f"valued-{kind}")
+    assert [line["policy"] for line in copy["policies"]] == [line["policy"] for line in source["policies"]]
+    assert {"running", "uniform", "control"} <= {line["policy"] for line in copy["policies"]}
+    before, after = _numbers(source), _numbers(copy)
+    assert len(before) > 50 and after == pytest.approx(before, rel=1e-9, abs=1e-9)
+    results, again = (_numbers(lab.results(key)["metrics"]) for key in (log, f"valued-{kind}"))
+    assert again == pytest.approx(results, rel=1e-9, abs=1e-9)
+
+
+def test_a_propensity_that_is_exported_is_the_platforms(lab: Lab, log: str, tmp_path: Path) -> None:
+    export_log(lab.runtime.engine, lab.settings, log, tmp_path / "log.jsonl")
+    rows = records(tmp_path / "log.jsonl", "jsonl")
+    for row in rows:
+        chosen = [action["id"] for action in row["actions"]].index(row["action"])
+        shares = {arm["key"]: arm["share"] for arm in row["experiment"]["arms"]}
+        over_arms = sum(shares[arm] * chances[chosen] for arm, chances in row["arm_distributions"].items())
+        assert row["propensity"] == pytest.approx(over_arms, abs=1e-12) == row["distribution"][chosen]
+        assert row["arm_propensity"] == row["arm_distributions"][row["arm"]][chosen]
+    assert any(row["propensity"] != row["arm_propensity"] for row in rows)
+    weights = [1 / len(row["actions"]) / row["propensity"] for row in rows]
+    assert sum(weights) / len(weights) == pytest.approx(1, abs=0.3)
+
+
+def test_a_distribution_that_the_file_does_not_hold_stays_unknown(lab: Lab, tmp_path: Path) -> None:
+    path, back = tmp_path / "log.csv", tmp_path / "back.jsonl"
+    path.write_text("action,propensity,reward\n" + "a,0.5,1\nb,0.25,0\n" * 60, encoding="utf-8")
+    transfer.import_log(lab.runtime.engine, path, "unknown")
+    stored = query(lab.database_url, "SELECT DISTINCT distribution FROM decisions d JOIN experiments e ON"
+                   " e.id = d.experiment_id WHERE e.key = 'unknown'")  # fmt: skip
+    assert sorted(map(repr, stored)) == ["([0.5, None],)", "([None, 0.25],)"]
+    assert _evaluated(lab, "unknown")["logged_value"] == pytest.approx(0.5, abs=0.01)
+    export_log(lab.runtime.engine, lab.settings, "unknown", back)
+    assert {(row["distribution"], row["propensity"]) for row in records(back, "jsonl")} == {(None, 0.5), (None, 0.25)}
+    again = transfer.import_log(lab.runtime.engine, back, "unknown-again")
+    assert again.decisions == 120
+
+
 def test_dsjson_has_the_negative_reward_as_cost_and_vowpal_wabbit_learns_from_it(
     lab: Lab, log: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.dsjson"
-    transfer.export_log(lab.runtime.engine, log, path)
+    export_log(lab.runtime.engine, lab.settings, log, path)
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     rewards = lab.outcomes(log).reward
     assert [event["_label_cost"] for event in events] == [-reward for reward in rewards]
@@ -115,7 +174,7 @@ def test_an_event_that_vowpal_wabbit_wrote_is_read() -> None:
         "c": {"user": {"age": 3}, "_multi": [{"_tag": "x", "f": 1}, {"f": 2}, {"id": "named"}]},
         "EventId": "e1",
     }
-    record = log_files.from_dsjson(event)
+    (record,) = dsjson.records(event)
     assert (record["reward"], record["propensity"], record["action"]) == (0.75, 0.2, "2")
     assert record["distribution"] == [0.5, 0.2, 0.3]
     assert [action["id"] for action in record["actions"]] == ["x", "2", "named"]
@@ -211,7 +270,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "no event": ("dsjson", b'{"_label_cost": 1}\n', "line 1: not a dsjson event"),
     "an event without its actions": (
         "dsjson",
-        b'{"c":{"_multi":[{}]},"a":[1,2],"p":[1,0]}\n',
+        b'{"c":{"_multi":[{}]},"a":[1,2],"p":[1,0],"_label_cost":1}\n',
         "line 1: not a dsjson event",
     ),
     "no Parquet": ("parquet", b"PAR1 not really", "cannot be read"),
@@ -242,9 +301,9 @@ def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: 
     path, engine = tmp_path / "log.csv", lab.runtime.engine
     path.write_bytes(PLAIN)
     with pytest.raises(FileRefused, match="line 2: there is no column 'pscore'; there are action, propensity, reward"):
-        transfer.import_log(engine, path, "k", mapping=transfer.Mapping({"propensity": "pscore"}, ()))
+        transfer.import_log(engine, path, "k", mapping=Mapping({"propensity": "pscore"}, ()))
     with pytest.raises(FileRefused, match="line 2: there is no column 'age'"):
-        transfer.import_log(engine, path, "k", mapping=transfer.Mapping({}, ("age",)))
+        transfer.import_log(engine, path, "k", mapping=Mapping({}, ("age",)))
     with pytest.raises(FileRefused, match=r"rewards go from 1 to 1, outside of 0 to 0\.5"):
         transfer.import_log(engine, path, "k", reward_range=(0.0, 0.5))
     with pytest.raises(FileRefused, match="name the format"):
@@ -252,7 +311,7 @@ def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: 
     with pytest.raises(FileRefused, match="there is no file"):
         transfer.import_log(engine, tmp_path / "none.csv", "k")
     with pytest.raises(NotFound):
-        transfer.export_log(engine, "nobody", tmp_path / "out.csv")
+        export_log(engine, lab.settings, "nobody", tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -270,7 +329,7 @@ def test_a_parquet_file_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> 
     path = tmp_path / "log.parquet"
     table = {"a": ["x", "y"] * 3, "p": [0.5] * 6, "r": [0, 1] * 3, "age": [1.5, 2.5] * 3, "who": ["u1", "u2", "u3"] * 2}
     pq.write_table(pa.table(table), path)
-    mapping = transfer.Mapping({"action": "a", "propensity": "p", "reward": "r", "unit_id": "who"}, ("age",))
+    mapping = Mapping({"action": "a", "propensity": "p", "reward": "r", "unit_id": "who"}, ("age",))
     seen: list[tuple[int, int]] = []
     done = transfer.import_log(
         lab.runtime.engine, path, "columns", mapping=mapping, progress=lambda *done: seen.append(done)
@@ -282,7 +341,7 @@ def test_a_parquet_file_with_mixed_columns_is_read(lab: Lab, tmp_path: Path) -> 
 
 def test_the_open_bandit_sample_is_imported_and_evaluated(lab: Lab) -> None:
     path = REFERENCE / "obd_rows_men_random_to_bts.csv"
-    mapping = transfer.Mapping({"propensity": "pscore"}, ("position",))
+    mapping = Mapping({"propensity": "pscore"}, ("position",))
     done = transfer.import_log(lab.runtime.engine, path, "obd", mapping=mapping, reward_range=(0.0, 1.0))
     assert (done.decisions, done.actions) == (10_000, 34)
     request = EvaluationRequest(candidates=[], train_share=0.3)

@@ -12,7 +12,7 @@ from app.foundation.errors import Forbidden
 from app.foundation.serving import process
 
 TOKEN_HEADER = "Loopwise-Unit-Token"  # noqa: S105 - a name
-HEADERS = f"Authorization, Content-Type, If-None-Match, Last-Event-ID, {TOKEN_HEADER}"
+HEADERS = f"Authorization, Content-Encoding, Content-Type, If-None-Match, Last-Event-ID, {TOKEN_HEADER}"
 ASKED_METHOD = "access-control-request-method"  # only preflights have this header
 PREFLIGHT_S = 600
 

@@ -14,8 +14,8 @@ from bandits.encoding import ENCODING_VERSION
 
 _SETTLED = text(
     f"""
-    SELECT d.id, d.decided_at, d.unit_id, d.arm, d.policy_version, d.config_version, d.context, d.actions, d.eligible,
-        d.distribution, d.chosen, d.propensity, o.reward
+    SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution, d.chosen,
+        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions
     FROM analysed o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
@@ -84,22 +84,72 @@ def newest_page(
     return [ExportedDecision._make(row) for row in connection.execute(text(query), named | {"most": most})]
 
 
+class Wanted(NamedTuple):
+    """Which decisions are read; null: any."""
+
+    unit_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, str] | None = None  # (decided at, id) of the last line on the previous page
+
+
+class ReadablePage(NamedTuple):
+    """Decisions that reports may use."""
+
+    decisions: list[ExportedDecision]
+    cut: bool  # True: their contexts are so large that the page ended before it was full
+
+
+# As the view of decisions for BI tools: who is not to be analysed, and who is left out of reports, is not here.
+_READABLE = """AND d.erased_at IS NULL AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
+    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied))
+    AND NOT EXISTS (
+        SELECT FROM excluded_units x WHERE x.experiment_id = d.experiment_id AND x.unit_id = d.unit_id)"""
+
+
+def readable_page(
+    connection: Connection, experiment_id: int, wanted: Wanted, *, most: int, most_bytes: int
+) -> ReadablePage:
+    """Return up to ``most`` decisions that reports may use, newest first.
+
+    :param most_bytes: of all contexts together, unless the first one is larger.
+    """
+    parts = {name: part if getattr(wanted, name) is not None else "" for name, part in _PARTS.items()}
+    more = _READABLE + ("" if wanted.unit_id is None else " AND d.unit_id = :unit_id")
+    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts | {"before": f"{parts['before']} {more}"})
+    at, last = wanted.before or (None, None)
+    values = wanted._asdict() | {"experiment_id": experiment_id, "before_at": at, "before_id": last}
+    named = {name: value for name, value in values.items() if f":{name}" in query and name != "before"}
+    found, size = list[ExportedDecision](), 0
+    streamed = text(query).execution_options(stream_results=True, max_row_buffer=50)
+    with connection.execute(streamed, named | {"most": most}) as rows:
+        for row in rows:
+            decision = ExportedDecision._make(row)
+            size += len(decision.context)
+            if found and size > most_bytes:
+                return ReadablePage(found, True)
+            found.append(decision)
+    return ReadablePage(found, False)
+
+
 _IMPORT = text(
     f"""
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
             id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
-            context json, reward float8, decided_at timestamptz)
+            context json, reward float8, decided_at timestamptz, arm text, config_version int, arm_distributions json)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
-            eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at)
-        SELECT id, :experiment_id, 1, 'import', '', unit_id, :arm, 0, own, eligible, distribution, chosen, propensity, 0,
-            context, :encoding, 'imported', '', decided_at, decided_at
+            eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at,
+            arm_distributions)
+        SELECT id, :experiment_id, config_version, 'import', '', unit_id, arm, 0, own, eligible, distribution, chosen,
+            propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions
         FROM input
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at,
             settled_at)
-        SELECT :experiment_id, id, :arm, unit_id, reward, 1, decided_at, 1, decided_at, statement_timestamp() FROM input
+        SELECT :experiment_id, id, arm, unit_id, reward, 1, decided_at, config_version, decided_at, statement_timestamp()
+        FROM input
         RETURNING *
     )
     {chain.link(chain.OUTCOMES, "settled")}
@@ -116,19 +166,22 @@ class ImportedDecision(NamedTuple):
     """One decision of another log, to store with its outcome."""
 
     decision_id: str | None
-    unit_id: str
+    unit_id: str | None  # None: the file has no units, so each row is a unit of its own
     decided_at: datetime | None  # None: the position in the file replaces it
     context: Any  # JSON, as the file has it
     own: Sequence[Any] | None  # the call's own candidates; None: those of the configuration
     eligible: list[str]
-    distribution: list[float]  # over the eligible actions; 0: unknown
+    distribution: list[float | None]  # over the eligible actions; None: the file does not hold it
     chosen: int
     propensity: float
     reward: float
+    arm: str
+    config_version: int
+    arm_distributions: dict[str, list[float]] | None  # by arm; None: the file does not hold them
 
 
 def add_imported(
-    connection: Connection, experiment_id: int, arm: str, rows: list[ImportedDecision], start: datetime, before: int
+    connection: Connection, experiment_id: int, rows: list[ImportedDecision], start: datetime, before: int
 ) -> None:
     """Store imported decisions with their outcomes. The experiment's number in their ids keeps ids of several logs apart.
 
@@ -139,9 +192,10 @@ def add_imported(
         row._asdict()
         | {
             "id": f"import-{experiment_id}-{row.decision_id or index}",
+            "unit_id": row.unit_id or row.decision_id or f"row {index + 1}",
             "decided_at": row.decided_at or start + timedelta(microseconds=index),
         }
         for index, row in enumerate(rows, start=before)
     ]
-    values = {"experiment_id": experiment_id, "arm": arm, "encoding": ENCODING_VERSION}
+    values = {"experiment_id": experiment_id, "encoding": ENCODING_VERSION}
     connection.execute(_IMPORT, values | {"rows": orjson.dumps(documents).decode()} | chain.key(connection))

@@ -28,5 +28,8 @@ def keys(of: Iterable[DecisionKey]) -> dict[str, list[int] | list[str]]:
 # How long work that failed waits for its next try: from 10 s, doubled each time, to an hour.
 RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
 
+# The distribution of a decision d, with 0 where an imported log does not hold the probability.
+KNOWN_CHANCES = "array_replace(d.distribution, NULL, 0::float8)"
+
 # Within a transaction, lets the view ``analysed`` leave out what is held out of rounds for suspects.
 WITHOUT_HELD_OUT = "SELECT set_config('loopwise.held_out', 'without', true)"

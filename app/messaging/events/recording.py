@@ -4,15 +4,16 @@ An event that lies too far in the past or the future is stored with the reason a
 """
 
 import hashlib
+from datetime import UTC
 from typing import NamedTuple, TypedDict
 
-import orjson
 from sqlalchemy import Connection
 
 from app.accounts.keys import Caller
 from app.deciding.runtime import Runtime
 from app.foundation import metrics
 from app.foundation.errors import Conflict, LoopwiseError, within
+from app.foundation.formats.same_json import canonical
 from app.foundation.running.jobs import Handler, keep
 from app.foundation.running.steps import Steps, run
 from app.foundation.times import iso
@@ -57,8 +58,9 @@ def taking(runtime: Runtime, caller: Caller, requests: list[EventRequest]) -> St
 
 
 def _new(request: EventRequest) -> NewEvent:
-    content = [request.unit_id, request.name, request.properties, request.occurred_at]
-    body_hash = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    at = None if request.occurred_at is None else request.occurred_at.astimezone(UTC)
+    content = [request.unit_id, request.name, request.properties, at]
+    body_hash = hashlib.sha256(canonical(content)).hexdigest()
     event_id = f"auto-{body_hash[:32]}" if request.event_id is None else request.event_id
     return NewEvent(event_id, request.unit_id, request.name, request.properties, body_hash, request.occurred_at)
 

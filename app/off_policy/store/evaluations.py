@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store import tables
-from app.foundation.store.fragments import ITS_OUTCOME, WITHOUT_HELD_OUT, its_decision
+from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
 
 _e = tables.evaluations
@@ -31,6 +31,7 @@ class LoggedRow(NamedTuple):
     context: dict[str, JsonValue]
     reward: float
     decided_at: datetime
+    arm_distributions: dict[str, list[float]] | None = None  # of an imported log: every arm's, by arm
     learns: bool = True  # False: its unit refuses learning, or it is held out of rounds
 
 
@@ -145,8 +146,9 @@ def finish(
 _LOG = text(
     f"""
     SELECT * FROM (
-        SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution,
-            d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.erased_at IS NULL
+        SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
+            {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions,
+            d.erased_at IS NULL
             AND NOT coalesce('learn' = ANY(d.withheld), false)
             AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))
             AND NOT EXISTS (SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id

@@ -94,16 +94,17 @@ def changed_choices(comparison: Comparison) -> Figure:
 
 def distribution(row: StoredDecision) -> Figure:
     """The probabilities from which a decision was drawn, the most likely action first."""
-    order = sorted(range(len(row.eligible)), key=lambda index: -row.distribution[index])
+    known = known_chances(row)
+    order = sorted(range(len(row.eligible)), key=lambda index: -known.get(index, 0.0))
     drawn = order[:BARS] if row.chosen in order[:BARS] else [*order[: BARS - 1], row.chosen]
     chart = charts.bars(
-        [Row(row.eligible[index], row.distribution[index], strong=index == row.chosen) for index in drawn],
+        [Row(row.eligible[index], known[index], strong=index == row.chosen) for index in drawn if index in known],
         title="Probability of each action",
         unit="probability",
         high=1.0,
     )
     rows = [
-        [clipped(row.eligible[index]), number(row.distribution[index], 4), "yes" if index == row.chosen else "no"]
+        [clipped(row.eligible[index]), number(known.get(index), 4), "yes" if index == row.chosen else "no"]
         for index in order[:TABLED]
     ]
     note = f"The chart shows the {BARS} most likely actions." if len(order) > BARS else ""
@@ -111,10 +112,17 @@ def distribution(row: StoredDecision) -> Figure:
     return Figure("distribution", caption, chart, ["Action", "Probability", "Chosen"], rows, note)
 
 
+def known_chances(row: StoredDecision) -> dict[int, float]:
+    """The probabilities by index; an imported log may not hold them all."""
+    return {index: chance for index, chance in enumerate(row.distribution) if chance is not None}
+
+
 def draw(replayed: Replay) -> Figure:
     """Where the drawn number fell."""
     row = replayed.row
-    chart = charts.cumulative(row.distribution, row.chosen, row.draw, title="The draw on the cumulative scale")
+    known = known_chances(row)
+    chances = [known.get(index, 0.0) for index in range(len(row.eligible))]
+    chart = charts.cumulative(chances, row.chosen, row.draw, title="The draw on the cumulative scale")
     rows = [
         ["draw", number(row.draw, 6)],
         ["the chosen action lies from", number(replayed.below, 6)],

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from app.accounts.api import auth, browsers
 from app.accounts.api.hot import ROUTES, Answered, Asked, Route
 from app.deciding.runtime import Runtime
+from app.foundation.api.packed import unpack
 from app.foundation.api.written import JSON, OFREP, PERSONALIZER, Written, as_bytes, failure, family, fault
 from app.foundation.errors import BadRequest, LoopwiseError, TooLarge, TooSlow
 from app.foundation.fields import JsonObject, invalid, pydantic_fields
@@ -191,7 +192,7 @@ class Front:
         address = self._peer(scope)[0] if caller.publishable else ""
         auth.check_door(route.door, caller, self._runtime, address)
         limit = self._settings.browser_body_bytes if caller.publishable else self._settings.max_body_bytes
-        body = await self._bodies.collect(proto, _length(scope), limit)
+        body = unpack(await self._bodies.collect(proto, _length(scope), limit), sent("content-encoding"), limit)
         document, models = self._read(found, scope.query_string, body)
         token = sent(browsers.TOKEN_HEADER.lower()) or _in_query(scope.query_string, "unit_token")
         asked = Asked(self._runtime, self._runtime, caller, document, token, self._settings.secret_key)

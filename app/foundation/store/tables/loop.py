@@ -139,7 +139,7 @@ decisions = Table(
     Column("actions", JSON, nullable=True),  # the call's own candidates; null: those of the configuration
     Column("eligible", ARRAY(Text), nullable=False),  # action ids, in the order of the distribution
     Column("ineligible", JSON, nullable=True),  # [{id, reason}]
-    Column("distribution", ARRAY(Double), nullable=False),
+    Column("distribution", ARRAY(Double), nullable=False),  # imported: null elements where the file does not hold it
     Column("chosen", Integer, nullable=False),  # index into eligible and distribution, from 0
     Column("propensity", Double, nullable=False),  # distribution[chosen]
     Column("draw", Double, nullable=False),  # in [0, 1)
@@ -148,6 +148,7 @@ decisions = Table(
     Column("message", JSON, nullable=True),  # as the person got it; null: none was asked for, or it says nothing
     Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
     Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
+    Column("arm_distributions", JSON, nullable=True),  # imported: every arm's distribution, by arm; null: not known
     Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported
     time_column("decided_at", now=True),
     time_column("closes_at", nullable=True),  # end of the reward window; null while not activated

@@ -1,0 +1,111 @@
+"""Bounds on what groups of actions get: exact, the closest that there is, and part of what is logged."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from bandits.distribution import mix_floor
+from bandits.encoding import encode_action, encode_context
+from bandits.exposure import ACTION, Exposure, constrained, groups_of
+from bandits.model import distribution
+from bandits.policy import BanditPolicy, PolicyError, learning_part, parse_policy, policy_to_json
+
+SUPPLIERS = ["x", "x", "y", "z", "y", "x"]
+LINES = [encode_action(f"a{n}", {"supplier": name, "price": n}) for n, name in enumerate(SUPPLIERS)]
+
+
+def sums(q: "np.ndarray[tuple[int], np.dtype[np.float64]]", by: str = "supplier") -> list[float]:
+    groups = np.array(groups_of(LINES, by))
+    return [math.fsum(q[groups == group].tolist()) for group in range(groups.max() + 1)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_it_is_the_closest_distribution_within_the_bounds(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    p = mix_floor(random.dirichlet(np.full(6, 0.3)), 0.02)
+    rules = [
+        Exposure("supplier", 0.3 * random.random(), 0.35 + 0.6 * random.random()),
+        Exposure("supplier", parity=0.3 * random.random()),
+        Exposure(ACTION, 0.15 * random.random(), 0.2 + 0.7 * random.random()),
+    ]
+    rule = rules[seed % 3]
+    q = constrained(p, LINES, rule)
+    groups = np.array(groups_of(LINES, rule.by))
+    low, high = rule.bounds(groups.max() + 1)
+    assert math.fsum(q.tolist()) == pytest.approx(1.0, abs=1e-12)
+    assert all(low - 1e-12 <= share <= high + 1e-12 for share in sums(q, rule.by))
+    for group in range(groups.max() + 1):  # within a group the proportions stay
+        inside = groups == group
+        assert q[inside] / q[inside].sum() == pytest.approx(p[inside] / p[inside].sum(), abs=1e-12)
+    constraints = [{"type": "eq", "fun": lambda x: x.sum() - 1.0}]
+    for group in range(groups.max() + 1):
+        constraints += [
+            {"type": "ineq", "fun": lambda x, g=group: x[groups == g].sum() - low},
+            {"type": "ineq", "fun": lambda x, g=group: high - x[groups == g].sum()},
+        ]
+    found = minimize(
+        lambda x: float(np.sum(x * np.log(np.maximum(x, 1e-300) / p))),
+        q * 0.9 + np.full(6, 0.1 / 6),
+        jac=lambda x: np.log(np.maximum(x, 1e-300) / p) + 1.0,
+        bounds=[(1e-12, 1.0)] * 6,
+        constraints=constraints,
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    ours = float(np.sum(q * np.log(q / p)))
+    assert ours <= found.fun + 1e-7
+
+
+def test_what_is_within_the_bounds_stays_bit_for_bit() -> None:
+    p = mix_floor([0.2, 0.1, 0.2, 0.3, 0.1, 0.1], 0.02)
+    assert constrained(p, LINES, Exposure("supplier", 0.1, 0.6)) is p
+
+
+def test_bounds_open_as_far_as_the_eligible_groups_need() -> None:
+    p = np.array([0.9, 0.1])
+    assert constrained(p, LINES[:2], Exposure("supplier", 0.2, 0.3)) == pytest.approx(p), "one group gets everything"
+    assert sums(constrained(mix_floor([1.0, 0, 0, 0, 0, 0], 0.02), LINES, Exposure(ACTION, 0.5, 1.0)), ACTION) == (
+        pytest.approx([1 / 6] * 6)
+    )
+    plain = [encode_action(f"a{n}") for n in range(3)]
+    assert constrained(np.array([0.8, 0.1, 0.1]), plain, Exposure("supplier", 0.3, 0.5)).tolist() == [0.8, 0.1, 0.1]
+
+
+def test_a_policy_keeps_its_bounds_trained_or_not_and_leaves_its_fallback_alone() -> None:
+    policy = parse_policy({"type": "bandit", "exposure": {"by": "supplier", "parity": 0.0}})
+    assert isinstance(policy, BanditPolicy)
+    ids = [f"a{n}" for n in range(6)]
+    q = distribution(policy, None, encode_context({}), LINES, ids)
+    assert sums(q) == pytest.approx([1 / 3] * 3)
+    assert q[0] == pytest.approx(1 / 9) and q[3] == pytest.approx(1 / 3)
+    assert parse_policy(policy_to_json(policy)) == policy and hash(policy)
+    assert learning_part(policy) == parse_policy({"type": "bandit"})
+
+
+@pytest.mark.parametrize(
+    ("exposure", "path"),
+    [
+        ({}, "/exposure/by"),
+        ({"by": ""}, "/exposure/by"),
+        ({"by": "supplier", "least": 0.6}, "/exposure/least"),
+        ({"by": "supplier", "least": True}, "/exposure/least"),
+        ({"by": "supplier", "least": float("nan")}, "/exposure/least"),
+        ({"by": "supplier", "least": 0.3, "most": 0.3}, "/exposure/most"),
+        ({"by": "supplier", "most": "1"}, "/exposure/most"),
+        ({"by": "supplier", "parity": 0.1, "least": 0.1}, "/exposure/parity"),
+        ({"by": "supplier", "parity": -0.1}, "/exposure/parity"),
+        ({"by": "supplier", "slack": 1}, "/exposure/slack"),
+        ([], "/exposure"),
+    ],
+)
+def test_a_wrong_constraint_is_refused_by_name(exposure: object, path: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy({"type": "bandit", "exposure": exposure})
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_composed_messages_take_no_constraint() -> None:
+    with pytest.raises(PolicyError, match="policy_exposure_slates"):
+        parse_policy({"type": "bandit", "slates": True, "exposure": {"by": "supplier", "least": 0.1}})

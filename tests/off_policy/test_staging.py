@@ -11,6 +11,7 @@ import pytest
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import Conflict, Unprocessable
 from app.foundation.store.engine import transaction
+from app.guardian.store import staleness
 from app.learning import refit
 from app.learning.examples import Configs
 from app.off_policy import evaluations
@@ -161,7 +162,9 @@ def test_another_process_replays_the_model_to_the_same_hash(lab: Lab) -> None:
     assert ok and differ == 0 and versions == 7  # untrained and two rounds; untrained and staged, twice
 
 
-def test_a_stored_version_becomes_an_arm_that_serves_it_and_learns_nothing(lab: Lab) -> None:
+def test_a_stored_version_becomes_an_arm_that_serves_it_and_learns_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = {"key": "second", "model": {"arm": "learned", "version": 2}, "features_off": ["noise"]}
     made = filled(lab, "stage-version", spec)
     done = stage(lab, "stage-version", "second")
@@ -182,6 +185,10 @@ def test_a_stored_version_becomes_an_arm_that_serves_it_and_learns_nothing(lab: 
     with transaction(lab.runtime.engine) as connection:
         (serving,) = (row for row in models.serving(connection, experiment_id=made) if row.arm == "second")
     assert serving.number == 1
+    monkeypatch.setattr(staleness, "STALE_S", 0.0)
+    monkeypatch.setattr(staleness, "LEAST", 0)
+    with transaction(lab.runtime.engine) as connection:
+        assert list(staleness.why(connection, made)) == ["learned"]  # what is not to learn does not lag behind
     sound_audit(lab, "stage-version")
 
 

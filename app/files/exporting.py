@@ -47,7 +47,7 @@ def _records(
     configs, versions = Configs(connection, experiment_id), dict[str, int]()
     described: dict[int, JsonObject] = {}
     stored = transfer.settled(connection, experiment_id)
-    while rows := [LoggedRow._make(row) for row in islice(stored, SLICE)]:
+    while rows := [LoggedRow(*row) for row in islice(stored, SLICE)]:
         known = [row for row in rows if None not in row.distribution]
         chances = iter(_chances(known, configs, load, versions) if known else ())
         for row in rows:

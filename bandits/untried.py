@@ -8,9 +8,12 @@ KEY_BYTES: Final = 8
 
 
 def key_of(line: str) -> bytes:
-    """The key of an action's line: a hash of its id, whatever its other features are and wherever they stand."""
-    (action_id,) = (token for token in line.split(" ") if token.startswith("="))
-    return blake2b(action_id.encode(), digest_size=KEY_BYTES).digest()
+    """The key of an action's line: a hash of its id, whatever its other features are and wherever they stand.
+
+    A combination of parts that is learned as one action has the ids of all parts.
+    """
+    ids = " ".join(token for token in line.split(" ") if token.startswith("="))
+    return blake2b(ids.encode(), digest_size=KEY_BYTES).digest()
 
 
 def share_untried(probabilities: list[float], tried: list[bool]) -> list[float]:

@@ -23,7 +23,7 @@ from app.off_policy import evaluations
 from app.off_policy.life import attaching
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
-from app.promotion import challengers, ramping, shipping
+from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
@@ -153,6 +153,7 @@ def watch() -> None:
                 (collecting.KIND, lambda: collecting.collect(_engine(), settings)),
                 (anomalies.KIND, lambda: anomalies.compute_due(_engine())),
                 (context.KIND, lambda: context.compute_due(_engine())),
+                (schedule.KIND, lambda: schedule.run_due(_engine())),
             )
 
 

@@ -19,7 +19,7 @@ from app.foundation.fields import invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 
-ROLES = ("viewer", "editor", "admin")  # each may do what those before it may
+ROLES = ("viewer", "analyst", "editor", "admin")  # each may do what those before it may
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 RESERVED = ("cli", "worker")
 LINK_VALID_S = 3 * 86_400.0
@@ -57,7 +57,7 @@ def new_link(engine: Engine, name: str, actor: str) -> str:
     :raises NotFound: no user of that name may sign in.
     """
     with transaction(engine) as connection:
-        user = _known(connection, name)
+        user = known_user(connection, name)
         if user.disabled_at is not None:
             raise unknown_user(name)
         platform.record_change(connection, actor=actor, kind="user_link", after={"name": user.name})
@@ -88,7 +88,7 @@ def set_role(engine: Engine, name: str, role: str, actor: str) -> None:
     _check_role(role)
     with transaction(engine) as connection:
         store.take_turns(connection)
-        user = _known(connection, name)
+        user = known_user(connection, name)
         if user.role == role:
             return
         if role != "admin":
@@ -106,7 +106,7 @@ def set_disabled(engine: Engine, name: str, disabled: bool, actor: str) -> None:
     """
     with transaction(engine) as connection:
         store.take_turns(connection)
-        user = _known(connection, name)
+        user = known_user(connection, name)
         if (user.disabled_at is not None) == disabled:
             return
         if disabled:
@@ -151,7 +151,7 @@ def use_link(engine: Engine, token: str, password: str, name: str = "") -> str:
         store.change(connection, user_id, password_hash=hashed)
         store.end_sessions_of(connection, user_id)
         platform.record_change(connection, actor=name, kind="password_chosen", after={"name": name})
-        return _new_session(connection, user_id)
+        return new_session(connection, user_id)
 
 
 def sign_in(engine: Engine, name: str, password: str, source: Source) -> str:
@@ -176,7 +176,7 @@ def _sign_in(engine: Engine, name: str, password: str, source: Source) -> str:
         if user is not None and right:
             store.forget_failures(connection, name, source.text)
             platform.record_change(connection, actor=user.name, kind="signed_in", after={"address": source.text})
-            return _new_session(connection, user.id)
+            return new_session(connection, user.id)
         store.add_failure(connection, name, source.text)
     raise Unauthorized("sign_in_failed", "That name and password do not belong together.")
 
@@ -207,7 +207,11 @@ def unknown_user(name: str) -> NotFound:
     return NotFound("unknown_user", f"There is no user {name!r}; `loopwise users list` shows them.")
 
 
-def _known(connection: Connection, name: str) -> StoredUser:
+def known_user(connection: Connection, name: str) -> StoredUser:
+    """The user of that name.
+
+    :raises NotFound: there is none.
+    """
     user = store.find(connection, name.strip().lower())
     if user is None:
         raise unknown_user(name)
@@ -253,7 +257,8 @@ def _new_link(connection: Connection, user_id: int | None) -> str:
     return token
 
 
-def _new_session(connection: Connection, user_id: int) -> str:
+def new_session(connection: Connection, user_id: int) -> str:
+    """Begin a session; return its token."""
     token = secrets.token_urlsafe(32)
     store.add_session(connection, _digest(token), user_id)
     store.change(connection, user_id, signed_in_at=platform.now(connection))

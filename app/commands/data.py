@@ -176,8 +176,9 @@ def export(data_dir: Path, experiment: str, file: Path, kind: str | None) -> Non
     """Write EXPERIMENT's settled decisions with their rewards to FILE: CSV, Parquet, JSON Lines or dsjson.
 
     `propensity` and `distribution` are the platform's: over all arms, by their shares. `arm_propensity` is that of the
-    unit's arm. The data are exact, so that `loopwise import` reads them back: a text that a spreadsheet would take for a
-    formula stays as it is. For spreadsheets, take the CSV of the experiment's Export section, which neutralises such texts.
+    unit's arm. Where a model that decided is gone, `propensity` is empty. The data are exact, so that `loopwise import`
+    reads them back: a text that a spreadsheet would take for a formula stays as it is. For spreadsheets, take the CSV of
+    the experiment's Export section, which neutralises such texts.
     """
     from app.files.exporting import export_log
 

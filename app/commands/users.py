@@ -22,7 +22,7 @@ def users() -> None:
 @users.command("create")
 @data_dir_option
 @click.argument("name")
-@click.option("--role", default="viewer", show_default=True, help="viewer, editor or admin.")
+@click.option("--role", default="viewer", show_default=True, help="viewer, analyst, editor or admin.")
 def users_create(data_dir: Path, name: str, role: str) -> None:
     """Make a user; the last line printed is a one-time link over which the person chooses a password."""
     from app.accounts import users as service
@@ -58,7 +58,7 @@ def users_list(data_dir: Path) -> None:
     for user in all_users:
         state = "locked out" if user.disabled_at else "active" if user.password_hash else "invited"
         last = f"{user.signed_in_at:%Y-%m-%d %H:%M}" if user.signed_in_at else "never signed in"
-        click.echo(f"{user.name:<32}  {user.role:<6}  {state:<10}  {last}")
+        click.echo(f"{user.name:<32}  {user.role:<7}  {state:<10}  {last}")
 
 
 @users.command("set-role")

@@ -109,7 +109,11 @@ class Snapshots:
                 changed = experiments.changed_since(connection, old.revision)
                 new_keys = keys.changed_since(connection, old.revision)
                 serving = models.serving(connection, since_revision=old.revision)
-            new = _merge(replace(old, revision=revision), changed, new_keys, serving)
+                ids = experiments.all_ids(connection)
+            known = {id_: experiment for id_, experiment in old.by_id.items() if id_ in ids}  # a draft may be deleted
+            by_key = {experiment.key: experiment for experiment in known.values()}
+            base = replace(old, revision=revision, experiments=by_key, by_id=known)
+            new = _merge(base, changed, new_keys, serving)
             self._before_publishing(old, new)
             self.current, self._read_at = new, began
             return new

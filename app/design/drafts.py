@@ -28,20 +28,22 @@ class Unfinished(NamedTuple):
     id: int
     title: str
     experiment: str | None  # key of the experiment that it changes
+    version: int
     updated_by: str
     updated_at: Any
 
 
 def unfinished(engine: Engine) -> list[Unfinished]:
-    """Every draft, the last saved first."""
+    """Every draft into which somebody typed something, the last saved first."""
     with transaction(engine) as connection:
         return [Unfinished(*row) for row in store.newest(connection)]
 
 
 def create(engine: Engine, typed: JsonObject, actor: str) -> int:
-    """A draft of a new experiment; returns its id."""
+    """A draft of a new experiment; returns its id. Without texts, an untouched draft of the same actor is reused."""
     with transaction(engine) as connection:
-        return store.add(connection, typed, actor, None, None)
+        untouched = None if typed else store.untouched(connection, actor, None, None)
+        return untouched or store.add(connection, typed, actor, None, None)
 
 
 def create_change(engine: Engine, key: str, base_version: int, typed: JsonObject, actor: str) -> int:

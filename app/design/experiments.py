@@ -78,9 +78,9 @@ def get(engine: Engine, key: str) -> StoredExperiment:
 
 
 def key_of(engine: Engine, experiment_id: int) -> str:
-    """The key of an experiment, which exists."""
+    """The key of an experiment; empty where it was deleted."""
     with transaction(engine) as connection:
-        return store.key_of(connection, experiment_id)
+        return store.keys_of(connection, {experiment_id}).get(experiment_id, "")
 
 
 def newest(engine: Engine, *, after_id: int | None, limit: int) -> list[StoredExperiment]:
@@ -205,12 +205,14 @@ def move_in(connection: Connection, key: str, verb: str, actor: str, reason: str
 
 def as_json(experiment: StoredExperiment) -> JsonObject:
     """The experiment as the API shows it."""
-    times = {name: getattr(experiment, name) for name in ("created_at", "started_at", "concluded_at")}
+    names = ("created_at", "started_at", "concluded_at", "archived_at", "starts_at", "ends_at")
+    times = {name: getattr(experiment, name) for name in names}
     return experiment.config | {
         "status": experiment.status,
         "config_version": experiment.config_version,
         "conclusion": experiment.conclusion,
         "owner": experiment.owner,
+        "tags": experiment.tags,
         **{name: None if moment is None else iso(moment) for name, moment in times.items()},
     }
 

@@ -11,6 +11,7 @@ from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
+from app.registry.store.experiments import StoredExperiment
 
 PAGE = 50
 MAX_NOTE = 10_000
@@ -22,6 +23,11 @@ WORDS = {
     "experiment_start": "started the experiment",
     "experiment_pause": "paused the experiment",
     "experiment_conclude": "concluded the experiment",
+    "experiment_archived": "archived the experiment",
+    "experiment_restored": "took the experiment out of the archive",
+    "experiment_deleted": "deleted the draft",
+    "experiment_labelled": "changed the tags or the owner",
+    "experiment_scheduled": "scheduled the start or the end",
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
     "model_rebuild": "asked for a model to be rebuilt",
@@ -64,6 +70,7 @@ WORDS = {
     "user_disabled": "locked a user out",
     "user_enabled": "let a user in again",
     "password_chosen": "chose a password",
+    "password_changed": "changed their password",
     "signed_in": "signed in",
 }
 
@@ -114,6 +121,13 @@ def newest(
         for change in rows[:most]
     ]
     return Page(lines, rows[most - 1].id if len(rows) > most else None)
+
+
+def last_pause(engine: Engine, experiment: StoredExperiment) -> Change | None:
+    """Who paused an experiment last, when and why; null: nobody did."""
+    with transaction(engine) as connection:
+        rows = changes.newest(connection, experiment_id=experiment.id, kind="experiment_pause", most=1)
+    return rows[0] if rows else None
 
 
 def add_note(engine: Engine, experiment_key: str, text: str, actor: str) -> None:

@@ -1,12 +1,13 @@
 """What an experiment owes to the people in it: how often they are spoken to, what they agreed to, what is kept of them."""
 
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.content.message_config import Channel
 from app.foundation.fields import shaped, wrong
+from app.foundation.times import is_zone
 
 MAX_WINDOW_S: Final = 90 * 86_400
 MAX_CAP: Final = 1000
@@ -17,7 +18,7 @@ ClockTime = Annotated[str, shaped(r"^([01]\d|2[0-3]):[0-5]\d$", "clock_shape")]
 
 
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if not is_zone(name):
         raise wrong("not_a_time_zone")
     return name
 

@@ -23,15 +23,19 @@ from app.off_policy.store.evaluations import LoggedRow
 from app.registry.lookup import stored_experiment
 from bandits.encoding import encode_context
 from bandits.model import Predictor
+from experiments.validation import DataError
 
 SLICE = 20_000  # decisions whose distributions are computed at once
+FEW = 100  # decisions that are given up together when a model is gone
+Load = Callable[[str, int], Predictor | None]
+Chances = tuple[FloatArray, dict[str, FloatArray]]
 
 
 def export_log(engine: Engine, settings: Settings, experiment_key: str, path: Path, *, kind: str | None = None) -> int:
     """Write the settled decisions of an experiment to a file, and return their number.
 
     :raises NotFound: the experiment does not exist.
-    :raises DataError: a model that decided is not there any more, so what the platform did cannot be said.
+    :raises FileRefused: the file cannot be written.
     """
     format_ = format_of(path, kind)
     with transaction(engine) as connection:
@@ -49,7 +53,7 @@ def _records(
     stored = transfer.settled(connection, experiment_id)
     while rows := [LoggedRow(*row) for row in islice(stored, SLICE)]:
         known = [row for row in rows if None not in row.distribution]
-        chances = iter(_chances(known, configs, load, versions) if known else ())
+        chances = iter(_chances_or_none(known, configs, load, versions))
         for row in rows:
             config = configs.get(row.config_version)
             if row.config_version not in described:
@@ -59,9 +63,25 @@ def _records(
             )
 
 
-def _chances(
-    rows: list[LoggedRow], configs: Configs, load: Callable[[str, int], Predictor | None], versions: dict[str, int]
-) -> Iterator[tuple[FloatArray, dict[str, FloatArray]]]:
+def _chances_or_none(
+    rows: list[LoggedRow], configs: Configs, load: Load, versions: dict[str, int]
+) -> list[Chances | None]:
+    """Return what ``_chances`` yields; None for rows whose models are gone, and for a few around them."""
+    before = dict(versions)
+    try:
+        return list(_chances(rows, configs, load, versions)) if rows else []
+    except DataError:
+        versions.clear()
+        versions.update(before)
+    if len(rows) <= FEW:
+        versions.update({row.arm: row.policy_version for row in rows})
+        return [None] * len(rows)
+    middle = len(rows) // 2
+    early = _chances_or_none(rows[:middle], configs, load, versions)
+    return early + _chances_or_none(rows[middle:], configs, load, versions)
+
+
+def _chances(rows: list[LoggedRow], configs: Configs, load: Load, versions: dict[str, int]) -> Iterator[Chances]:
     """Yield the platform's distribution of each row, shape (K,), and each arm's."""
     lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in rows]
     shared = [encode_context(row.context) for row in rows]
@@ -86,7 +106,7 @@ def _record(
     row: LoggedRow,
     config: ExperimentConfig,
     experiment: JsonObject,
-    chances: tuple[FloatArray, dict[str, FloatArray]] | None,
+    chances: Chances | None,
 ) -> Record:
     own: JsonObject = {action.id: action.features for action in config.all_actions()}
     if row.actions is not None:
@@ -110,7 +130,8 @@ def _record(
         "reward": row.reward,
     }
     if chances is None or not chances[0].any():
-        return record
+        # With several arms, the arm's propensity is not the platform's: a model that decided is gone, so that is unknown.
+        return record | {"propensity": row.propensity if len(config.arms) == 1 else None}
     logged, arms = chances
     return record | {
         "distribution": logged.tolist(),

@@ -15,6 +15,7 @@ import numpy as np
 
 from app.files.file_columns import TextStyle, located, read_columns, refuse_extremes
 from app.files.refused import FileRefused
+from app.files.values import number_of
 from experiments import ab_report
 from experiments.arms.arm_cells import Kind
 from experiments.arms.comparison import Comparison
@@ -138,10 +139,8 @@ def _metric(spec: _Spec, numbers: dict[str, FloatArray]) -> ab_report.Metric:
 
 
 def _label_key(label: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(label), label)
-    except ValueError:
-        return (1, 0.0, label)
+    number = number_of(label)
+    return (1, 0.0, label) if number is None else (0, number, label)
 
 
 def _control(wanted: str | None, labels: list[str]) -> int:

@@ -4,6 +4,7 @@ One record is one decision with its reward. Reading yields (position, record), a
 "line 7". Values are checked strictly and written without loss.
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -95,7 +96,10 @@ def read(
 
 
 def write(path: Path, kind: str, records: Iterable[Record]) -> int:
-    """Write records and return their number. The file appears only when it is complete."""
+    """Write records and return their number. The file appears only when it is complete.
+
+    :raises FileRefused: the file cannot be written.
+    """
     draft = path.with_name(path.name + ".part")
     try:
         if kind == "parquet":
@@ -104,8 +108,11 @@ def write(path: Path, kind: str, records: Iterable[Record]) -> int:
             with draft.open("w", encoding="utf-8", newline="") as file:
                 count = _write_csv(file, records) if kind == "csv" else _write_lines(file, records, kind)
         draft.replace(path)
+    except OSError as error:
+        raise FileRefused(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return count
 
 

@@ -21,6 +21,7 @@ from bandits.encoding import FeatureError, encode_action, encode_context
 SUM_TOLERANCE: Final = 1e-4
 PROPENSITY_TOLERANCE: Final = 1e-4  # relative
 EXACT: Final = 1e-12
+MODEL_GONE: Final = "a decision of which the export does not have the propensity, because a model is gone"
 IMPORTED_FIELDS: Final = (
     "decision_id", "decided_at", "unit_id", "arm", "context", "actions", "distribution", "action", "propensity", "reward",
     "arm_distributions", "experiment",
@@ -65,7 +66,11 @@ def read_decisions(
             raise FileRefused(f"There is no field {field!r} to fill; the fields are {', '.join(IMPORTED_FIELDS)}.")
     numbers = number_columns(path, mapping) if kind == "csv" else frozenset[str]()
     first: LoggedDecision | None = None
-    for position, raw in read(path, kind, delimiter=mapping.delimiter, left_out=left_out):
+    counted = Counter[str]() if left_out is None else left_out
+    for position, raw in read(path, kind, delimiter=mapping.delimiter, left_out=counted):
+        if raw.get("experiment") and raw.get("propensity") in (None, "") and "propensity" not in mapping.columns:
+            counted[MODEL_GONE] += 1
+            continue
         reader = _Reader(path, position, raw, mapping, numbers)
         try:
             decision = reader.decision()

@@ -267,6 +267,8 @@ _ACCOUNTS: Final[dict[str, Words]] = {
         "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"
     ),
     "password_length": Words("give {low} to {high} characters; a few words are easier to remember than signs"),
+    "owner_unknown": Words("give the name of a user, as the page Users lists it"),
+    "password_wrong": Words("this is not your current password"),
     "password_easy": Words("choose one that nobody would try first"),
     "scopes_unknown": Words("give one or more of {known}"),
     "scopes_not_publishable": Words("everybody can read a publishable key: it may have no scope but {known}"),

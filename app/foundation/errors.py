@@ -74,6 +74,8 @@ CODES = {
     "fallback_decides": "The fallback of the incident's arm still decides. Let the arm decide first.",
     "nothing_to_undo": "Nothing was done about the incident, or it was undone already.",
     "wrong_status": "An experiment in this status cannot take that step.",
+    "archive_running": "A running experiment cannot be archived. Pause or conclude it first.",
+    "not_a_draft": "Only an experiment that was never started can be deleted, because a log has to stay. Archive it instead.",
     "not_running": "Decisions are made only while an experiment is running. Start a draft or a paused one; a concluded one "
     "decides nothing any more, so show a default of your own.",
     "nothing_promoted": "No arm is shipped or on its way there, so there is nothing to roll back or to advance.",

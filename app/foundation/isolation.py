@@ -24,14 +24,23 @@ def each(engine: Engine, kind: str, keys: Sequence[str], work: Callable[[str], o
     return [key for key in keys if not failed.get(key, False) and _one(engine, kind, key, work, key in failed)]
 
 
-def each_due(engine: Engine, kind: str, work: Callable[[str], object], *, every_s: float, factor: float) -> list[str]:
+def each_due(
+    engine: Engine,
+    kind: str,
+    work: Callable[[str], object],
+    *,
+    every_s: float,
+    factor: float,
+    rewards: bool = False,
+) -> list[str]:
     """Call ``work``, as `each` does, with the key of each experiment whose document of a kind is due.
 
     :param every_s: the least time between two documents of an experiment.
     :param factor: at most one part in so many of a worker's time goes into one experiment's document.
+    :param rewards: a reward makes it due, too, before its decision is settled.
     """
     with transaction(engine) as connection:
-        keys = latest.due(connection, kind, every_s=every_s, factor=factor)
+        keys = latest.due(connection, kind, every_s=every_s, factor=factor, rewards=rewards)
     return each(engine, kind, keys, work)
 
 

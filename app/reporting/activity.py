@@ -21,6 +21,7 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.isolation import each_due
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
+from app.foundation.times import iso
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.activity import (
@@ -29,12 +30,14 @@ from app.reporting.documents.activity import (
     ArmChoices,
     Chosen,
     Learning,
+    Provisional,
     Rate,
     StoredActivity,
     Volume,
+    Waiting,
 )
 from app.reporting.store import activity as store
-from app.reporting.store.activity import Span, Stretch
+from app.reporting.store.activity import Joining, OpenArm, Span, Stretch
 from bandits.policy import BanditPolicy, parse_policy
 from experiments.arms.comparison import ArmEstimate, arm_estimate
 from experiments.sums import Moments
@@ -44,6 +47,7 @@ EVERY_S = 4.0  # the least time between two computations
 FACTOR = 20.0  # computing takes at most 1 / FACTOR of a worker's time
 STRETCHES = 40  # equally long for counts of decisions; with equally many decisions for reward rates
 CHOICES = 500  # decisions in each of the two runs that are compared
+MOST_OPEN = 50_000  # decisions of an arm that are read, whose window is open
 MIN_UNITS = 30  # in each of the two thirds, before we say whether an arm learns
 MIN_SETTLED = 100  # decisions, before missing rewards are reported
 LEVEL = 0.05
@@ -64,7 +68,7 @@ def get(engine: Engine, key: str) -> Activity | None:
 
 def compute_due(engine: Engine) -> list[str]:
     """Compute the activity of every experiment that is due; returns their keys."""
-    return each_due(engine, KIND, lambda key: compute(engine, key), every_s=EVERY_S, factor=FACTOR)
+    return each_due(engine, KIND, lambda key: compute(engine, key), every_s=EVERY_S, factor=FACTOR, rewards=True)
 
 
 def compute(engine: Engine, key: str) -> None:
@@ -123,7 +127,32 @@ def _figures(connection: Connection, experiment: StoredExperiment) -> StoredActi
         choices=[_choices(connection, experiment.id, arm) for arm in learning],
         learning=[_learning(arm, config.control.key, times.thirds if times else []) for arm in learning],
         missing_rewards=_missing(rows),
+        waiting=_waiting(connection, experiment.id, config),
     )
+
+
+def _waiting(connection: Connection, experiment_id: int, config: ExperimentConfig) -> Waiting:
+    """What the decisions with an open window have earned so far: as if every window closed now.
+
+    It rises as rewards come in, and younger decisions had less time. So pages show it as provisional, and nothing tests it.
+    """
+    given, keys = config.reward, [arm.key for arm in config.arms]
+    joining = Joining(given.aggregation, given.default, given.min, given.max)
+    rows = {row.arm: row for row in store.open_arms(connection, experiment_id, keys, joining, most=MOST_OPEN)}
+    first = [row.first_closes for row in rows.values() if row.first_closes]
+    last = [row.last_closes for row in rows.values() if row.last_closes]
+    return Waiting(
+        arms=[_provisional(key, rows.get(key)) for key in keys],
+        first_closes=iso(min(first)) if first else None,
+        last_closes=iso(max(last)) if last else None,
+    )
+
+
+def _provisional(arm: str, row: OpenArm | None) -> Provisional:
+    if row is None:
+        return Provisional(arm=arm, open=0, units=0, rewarded=0, rate=None, limited=False)
+    counts = {"open": row.open, "units": row.units, "rewarded": row.rewarded}
+    return Provisional(arm=arm, **counts, rate=row.rate, limited=row.read >= MOST_OPEN)
 
 
 def _arm(arm: str, times: _Times | None, learns: bool) -> ArmActivity:

@@ -4,21 +4,22 @@ The figures are those that the worker computed, with their age. A stopped worker
 module looks up at each request whether rewards wait to be learned from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from app.design.life.beginning import OVERDUE_S
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.store.latest import HomeRow
+from app.reporting.comparison.progress import Progress, progress
 from app.reporting.documents.home import Summaries
 from app.reporting.documents.results import ResultsSummary
 
-STALE_S = 300.0  # when outcomes are overdue for longer than this, the worker is stopped or behind
 SORTS = ("newest", "name", "decisions", "lift", "problems")
-STATUSES = ("draft", "running", "ramping", "shipped", "paused", "concluded")
+STATUSES = ("draft", "running", "ramping", "shipped", "paused", "concluded", "archived")
 
 
 class Badge(NamedTuple):
@@ -46,6 +47,65 @@ class Line(NamedTuple):
     verdict: str | None
     badges: list[Badge]
     computed_at: datetime | None  # of the figures; null: none yet
+    progress: Progress | None  # null: not started
+    tags: list[str]
+
+    @property
+    def shown(self) -> ResultsSummary | None:
+        """The best arm's result, once there is an interval; before that a number would be noise."""
+        given = self.lift.lift_interval if self.lift else None
+        return self.lift if given is not None and given.low is not None and given.high is not None else None
+
+
+class Totals(NamedTuple):
+    """The whole platform, without archived experiments."""
+
+    running: int
+    decisions: int
+    decisions_today: int
+    rewards_today: int
+
+
+class Home(NamedTuple):
+    """What the first page shows before anybody searches."""
+
+    needs: list[tuple[Line, list[Badge]]]  # experiments with a verdict or a problem, the worst first
+    own: list[Line]  # and starred ones
+    others: list[Line]
+    totals: Totals
+
+
+MOVES = {"ship": ("good", "results"), "stop": ("bad", "results"), "review": ("info", "results")}
+
+
+def home(engine: Engine, name: str, starred: Collection[str] = ()) -> Home:
+    """What needs somebody, then the person's own experiments, then the others.
+
+    :param name: the person's.
+    :param starred: keys of the experiments that the person has starred.
+    """
+    every = lines(engine)
+    needs = [(line, found) for line in every if (found := [*_verdicts(line), *line.badges])]
+    return Home(
+        needs=sorted(needs, key=lambda pair: -sum(badge.kind == "bad" for badge in pair[1])),
+        own=[line for line in every if line.owner == name or line.key in starred],
+        others=[line for line in every if line.owner != name and line.key not in starred],
+        totals=Totals(
+            running=sum(line.status in ("running", "ramping", "shipped") for line in every),
+            decisions=sum(line.decisions for line in every),
+            decisions_today=sum(line.decisions_today for line in every),
+            rewards_today=sum(line.rewards_today for line in every),
+        ),
+    )
+
+
+def _verdicts(line: Line) -> Iterator[Badge]:
+    """What the rule asks somebody to do now; nothing where it is done, or cannot be done any more."""
+    if line.status != "running" or line.verdict not in MOVES:
+        return
+    kind, tab = MOVES[line.verdict]
+    arm = f" {line.lift.ship}" if line.lift and line.lift.ship else ""
+    yield Badge(f"The rule says: {line.verdict}{arm}", kind, tab, "verdict")
 
 
 def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "newest") -> list[Line]:
@@ -62,8 +122,11 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
     matching = [
         _line(row, now)
         for row in rows
-        if status in ("", row.status)
-        and all(word in f"{row.key} {row.name} {row.owner} {texts[row.key]}".lower() for word in words)
+        if _listed(row, status)
+        and all(
+            word in f"{row.key} {row.name} {row.owner} {' '.join(row.tags)} {texts.get(row.key, '')}".lower()
+            for word in words
+        )
     ]
     if sort == "name":
         matching.sort(key=lambda line: (line.name or line.key).lower())
@@ -74,6 +137,13 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
     elif sort == "problems":
         matching.sort(key=lambda line: [-sum(badge.kind == kind for badge in line.badges) for kind in ("bad", "warn")])
     return matching
+
+
+def _listed(row: HomeRow, status: str) -> bool:
+    """Whether a list of that status shows it; archived experiments are in a list of their own."""
+    if row.archived_at is not None or status == "archived":
+        return status == "archived" and row.archived_at is not None
+    return status in ("", row.status)
 
 
 def _gain(line: Line) -> float:
@@ -100,6 +170,16 @@ def _line(row: HomeRow, now: datetime) -> Line:
         verdict=results.verdict if results else None,
         badges=badges(row, now),
         computed_at=activity.computed_at if activity else None,
+        progress=None
+        if row.started_at is None
+        else progress(
+            row.rule or {},
+            sum(float(str(arm["share"])) > 0 for arm in row.arms),
+            results.units if results else 0,
+            row.started_at,
+            ended,
+        ),
+        tags=row.tags,
     )
 
 
@@ -146,6 +226,7 @@ TABS = {
     "whom": "whom",
     "guardian": "guardian",
     "notices": "overview",
+    "schedule": "promotion",
 }
 
 
@@ -157,10 +238,11 @@ def _not_computed(row: HomeRow) -> Iterator[Badge]:
 
 
 def _behind(row: HomeRow, stored: Summaries, now: datetime) -> Iterator[Badge]:
-    if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > STALE_S:
-        text = (
-            f"Stale: nothing was learned for {waited_s / 60:.0f} minutes although rewards wait; is the worker running?"
-        )
+    if row.waiting_since and (waited_s := (now - row.waiting_since).total_seconds()) > OVERDUE_S:
+        minutes = f"{waited_s / 60:.0f} minutes"
+        text = f"Behind: reward windows closed up to {minutes} ago and are still being settled"
+        if not row.settling:
+            text = f"Stale: nothing was settled or learned for {minutes}. Check that a worker runs (`loopwise worker`)"
         yield Badge(text, "warn", "policy", "waiting")
     if row.problem:
         yield Badge(f"Stale model: the newest round does not serve ({row.problem})", "warn", "policy", "stale_model")

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from app.design.experiment_config import ExperimentConfig
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import Serving
 from app.reporting import activity, home, results
+from app.reporting.comparison.progress import Progress, progress
 from app.reporting.documents.activity import Activity
 from app.reporting.documents.results import Results
 from app.reporting.home import Badge
@@ -24,6 +26,7 @@ class Overview(NamedTuple):
     activity: Activity | None  # null: nothing was computed yet
     results: Results | None  # null: nothing was computed yet
     models: dict[str, Serving]  # by learning arm
+    progress: Progress | None  # null: not running
 
 
 def get(engine: Engine, key: str) -> Overview:
@@ -38,4 +41,15 @@ def get(engine: Engine, key: str) -> Overview:
     if figures is not None and figures.day != datetime.now(UTC).date().isoformat():
         # Computed before midnight: a decision since then would have made the figures due again.
         figures = figures.model_copy(update={"decisions_today": 0, "rewards_today": 0})
-    return Overview(experiment, home.badges_of(engine, key), figures, results.newest(engine, key), serving)
+    newest = results.newest(engine, key)
+    return Overview(experiment, home.badges_of(engine, key), figures, newest, serving, _progress(experiment, newest))
+
+
+def _progress(experiment: StoredExperiment, newest: Results | None) -> Progress | None:
+    config = ExperimentConfig.model_validate(experiment.config)
+    if experiment.status not in ("running", "paused") or config.shipped:
+        return None
+    arms = sum(arm.share > 0 for arm in config.arms)
+    units = sum(newest.units.values()) if newest else 0
+    rule = config.decision_rule.model_dump(mode="json")
+    return progress(rule, arms, units, experiment.started_at, datetime.now(UTC))

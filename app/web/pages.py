@@ -83,7 +83,9 @@ def install(app: Flask) -> None:
 
 @access.blueprint.context_processor
 def _frame() -> JsonObject:
-    theme = read_cookie("loopwise_theme")
+    somebody = g.get("user")
+    theme = (somebody.theme if somebody else None) or read_cookie("loopwise_theme")
     space = disk.look(process().settings)
     shown = space.words() if space.low else ""
-    return {"theme": theme if theme in ("light", "dark") else "auto", "somebody": g.get("user"), "disk": shown}
+    appearance = theme if theme in ("light", "dark") else "auto"
+    return {"theme": appearance, "somebody": somebody, "disk": shown, "zone_name": format.zone().key}

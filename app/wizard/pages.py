@@ -4,8 +4,6 @@ A save redirects to the next page. Only if somebody else saved in the meantime, 
 page with the typed texts.
 """
 
-from zoneinfo import available_timezones
-
 from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
@@ -18,9 +16,11 @@ from app.foundation.errors import Conflict, LoopwiseError
 from app.foundation.pages.fields.kinds import Findings, Number, Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
+from app.foundation.times import zones
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
+from app.wizard import cloning
 from app.wizard import composed as wizard_composed
 from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
@@ -45,6 +45,14 @@ def edit(key: str) -> ResponseReturnValue:
     experiment = experiments.get(process().engine, key)
     typed = {"saved": [step for step in FORMS if step != "plan"], "document": typed_of(experiment.config)}
     draft_id = drafts.create_change(process().engine, key, experiment.config_version, typed, user().name)
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page("/experiments/<key>/clone", "editor", ("POST",))
+def clone_experiment(key: str) -> ResponseReturnValue:
+    """Begin a new experiment with everything that this one says."""
+    draft_id = drafts.create(process().engine, cloning.copy_of(process().engine, key), user().name)
+    flash(f"This is a copy of {key}. Nothing is decided before you start it.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
 
 
@@ -163,7 +171,7 @@ def _shown(
         more["rehearsed"] = more["answer"] is not None
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
-        more["zones"] = sorted(available_timezones()) if step == "people" else []
+        more["zones"] = sorted(zones()) if step == "people" else []
     return render(f"wizard_{step}.html", opened, step, tree, errors, clash=clash, **more)
 
 

@@ -35,7 +35,7 @@ def test_a_user_is_made_gets_in_changes_role_and_is_locked_out(tmp_path: Path, w
 def test_a_wrong_command_ends_with_an_error_of_one_sentence(tmp_path: Path, database_url: str) -> None:
     for arguments, words in (
         (("create", "two words"), "give 1 to 100 letters"),
-        (("create", "x", "--role", "god"), "give one of viewer, editor, admin"),
+        (("create", "x", "--role", "god"), "give one of viewer, analyst, editor, admin"),
         (("set-role", "nobody", "admin"), "no user 'nobody'"),
         (("link", "nobody"), "loopwise users list"),
         (("disable", "nobody"), "no user 'nobody'"),

@@ -11,7 +11,7 @@ import pytest
 from app.deciding import decide as decide_service
 from app.deciding.requests import MessageRequest, identify
 from app.design.experiments import get
-from app.files.transfer import export_log
+from app.files.exporting import export_log
 from app.off_policy import evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.verification.replay import replay
@@ -173,7 +173,7 @@ def test_off_policy_evaluation_takes_composed_messages_and_learners_of_both_kind
 
 
 def test_the_log_is_exported_with_the_parts_of_every_combination(loop: Loop, played: int, tmp_path: Any) -> None:
-    assert export_log(loop.runtime.engine, "composed", tmp_path / "log.jsonl") >= 1500
+    assert export_log(loop.runtime.engine, loop.settings, "composed", tmp_path / "log.jsonl") >= 1500
     text = (tmp_path / "log.jsonl").read_text()
     assert '"part":"question"' in text.replace(" ", "")
 

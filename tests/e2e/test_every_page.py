@@ -59,6 +59,8 @@ PAGES = (
     "/admin/experiments/speaks/off-policy/cap",
     "/admin/experiments/speaks/private-reports",
     "/admin/experiments/speaks/decisions",
+    "/admin/account",
+    f"{ONE}/ship",
     "/admin/keys",
     "/admin/users",
     "/admin/settings",

@@ -137,6 +137,28 @@ def test_a_distribution_that_the_file_does_not_hold_stays_unknown(lab: Lab, tmp_
     assert again.decisions == 120
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_propensity_that_cannot_be_computed_is_not_made_up(lab: Lab, tmp_path: Path, kind: str) -> None:
+    key, path = f"gone-{kind}", tmp_path / f"log.{kind}"
+    lab.make(key, arms=[arm("learned", 0.5, BANDIT), arm("control", 0.5)])
+    for turn in range(2):
+        bodies = [{"unit_id": f"{turn}/{n}"} for n in range(150)]
+        lab.play(key, bodies, lambda _, row: float(row["action"]["id"] == "b"))
+    query(
+        lab.database_url,
+        "WITH gone AS (UPDATE model_versions v SET erased_at = now() FROM experiments e WHERE e.id = v.experiment_id"
+        " AND e.key = %s AND v.number >= 1 RETURNING 1) SELECT count(*) FROM gone",
+        key,
+    )
+    assert export_log(lab.runtime.engine, lab.settings, key, path) == 300
+    rows = records(path, kind)
+    unknown = [row for row in rows if row["propensity"] in (None, "")]
+    assert 100 <= len(unknown) < 300 and all(row["distribution"] in (None, "") for row in unknown)
+    assert all(float(row["arm_propensity"]) > 0 for row in rows)
+    done = transfer.import_log(lab.runtime.engine, path, f"{key}-copy")
+    assert done.decisions == 300 - len(unknown) and list(done.skipped.values()) == [len(unknown)]
+
+
 def test_dsjson_has_the_negative_reward_as_cost_and_vowpal_wabbit_learns_from_it(
     lab: Lab, log: str, tmp_path: Path
 ) -> None:
@@ -297,7 +319,7 @@ def test_a_bad_file_is_refused_with_its_line_and_nothing_is_stored(lab: Lab, tmp
 
 
 @pytest.mark.usefixtures("untouched")
-def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: Path) -> None:
+def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, log: str, tmp_path: Path) -> None:
     path, engine = tmp_path / "log.csv", lab.runtime.engine
     path.write_bytes(PLAIN)
     with pytest.raises(FileRefused, match="line 2: there is no column 'pscore'; there are action, propensity, reward"):
@@ -310,6 +332,8 @@ def test_wrong_mappings_ranges_formats_and_keys_are_refused(lab: Lab, tmp_path: 
         transfer.import_log(engine, tmp_path / "log.txt", "k")
     with pytest.raises(FileRefused, match="there is no file"):
         transfer.import_log(engine, tmp_path / "none.csv", "k")
+    with pytest.raises(FileRefused, match="cannot be written: No such file"):
+        export_log(engine, lab.settings, log, tmp_path / "no folder" / "out.csv")
     with pytest.raises(NotFound):
         export_log(engine, lab.settings, "nobody", tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == [path]

@@ -66,6 +66,7 @@ ROUNDS = (
 
 CORE = (
     Target("bandits/distribution.py", ("tests/bandits/test_distribution.py",)),
+    Target("bandits/untried.py", ("tests/bandits/learner/test_vw_learner.py",)),
     Target("bandits/rewards.py", ("tests/bandits/test_rewards_and_cost.py",)),
     Target("bandits/encoding.py", ("tests/bandits/test_encoding.py",)),
     Target("experiments/off_policy/verdict.py", ("tests/experiments/test_verdict.py",)),
@@ -96,6 +97,11 @@ CORE = (
 )
 
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "bandits/untried.py": {
+        "share_untried: total = math.fsum((p for p, known in zip(probabilities, tried, strict=False) if known))": (
+            "the last line finds other lengths"
+        ),
+    },
     "bandits/encoding.py": {
         "_encode_object: if kind is float and kind is int:": "numbers then take the longer way, which writes the same",
         "escape: delete if text.isidentifier():": "an identifier holds nothing that is escaped: this only saves time",

@@ -7,8 +7,8 @@ import pytest
 
 from app.off_policy import evaluations
 from app.off_policy.life import attaching
-from tests.page_client import Browser
-from tests.service import Loop, bandit, engine_of, query, runtime_of, settings
+from tests.page_client import Browser, signed_in
+from tests.service import Loop, Web, bandit, engine_of, query, runtime_of, settings
 
 PAGE = "/admin/experiments/offline/off-policy"
 LEARNS: dict[str, Any] = {
@@ -113,7 +113,7 @@ def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(
 
 def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(editor: Browser, database_url: str) -> None:
     asked = editor.post(f"{PAGE}/evaluate")
-    assert "waits for the worker" in asked.text
+    assert "is waiting and starts within seconds" in asked.text
     (where,) = re.findall(r'data-poll="([^"]+)"', asked.html)
     waiting = editor.get(where.replace("&amp;", "&"))
     assert waiting.status == 200 and "<progress" in waiting.html and "<html" not in waiting.html
@@ -193,7 +193,10 @@ def test_what_may_be_done_is_said_of_the_experiment_as_it_is_now(editor: Browser
 
 
 def test_a_stretch_of_the_log_is_asked_for_and_a_wrong_one_is_refused(editor: Browser, database_url: str) -> None:
-    for since, until, words in (("never", "", "Write a time as"), ("2026-02-01", "2026-01-01", "Give a time after")):
+    for since, until, words in (
+        ("never", "", "Write a time such as"),
+        ("2026-02-01", "2026-01-01", "Give a time after"),
+    ):
         refused = editor.post(f"{PAGE}/evaluate", {"since": since, "until": until})
         assert refused.status == 422 and words in refused.text and "Nothing is evaluated." in refused.text
         assert f'value="{since}"' in refused.html
@@ -209,3 +212,18 @@ def test_an_evaluation_from_before_the_rule_names_no_winner(editor: Browser, dat
         " WHERE status = 'done')",
     )
     assert "too good to be true: evaluate again" in editor.get(PAGE).text
+
+
+def test_an_analyst_evaluates_and_steers_nothing(web: Web, database_url: str) -> None:
+    analyst = signed_in(web, database_url, "analyst")
+    page = analyst.get(PAGE)
+    assert "Define a candidate" in page.text and "Stage as a new arm" not in page.text
+    assert analyst.post(f"{PAGE}/evaluate", {"since": "", "until": ""}).status == 200
+    for address in (
+        f"{PAGE}/stage",
+        "/admin/experiments/offline/move",
+        "/admin/experiments/offline/ship",
+        "/admin/drafts",
+    ):
+        assert analyst.post(address, {"do": "pause", "candidate": "bagging"}).status == 403, address
+    assert analyst.get("/admin/users").status == 403

@@ -27,7 +27,7 @@ def empty(admin: Browser) -> Page:
 
 
 def test_an_empty_page_says_where_consent_comes_from(empty: Page, admin: Browser, loop: Loop) -> None:
-    assert empty.status == 200 and "has not counted yet" in empty.text and "Nobody was erased yet" in empty.text
+    assert empty.status == 200 and "has not been counted yet" in empty.text and "Nobody was erased yet" in empty.text
     consent_counts.compute(loop.runtime.engine)
     assert "Nobody said anything yet" in admin.get("/admin/people").text
 
@@ -80,8 +80,8 @@ def test_an_erasure_needs_the_id_typed_and_shows_its_receipt(admin: Browser, loo
     assert refused.status == 422 and "This is not the same id" in refused.text and 'value="Leaver"' in refused.html
     assert query(database_url, "SELECT 1 FROM erasures") == []
     page = admin.post("/admin/people/erasures", {"id": "leaver", "confirm": "leaver"})
-    assert "It waits for the worker" in page.text
-    assert "waiting for the worker leaver" in admin.get("/admin/people").text
+    assert "The erasure is waiting." in page.text
+    assert "waiting leaver" in admin.get("/admin/people").text
     assert query(database_url, "SELECT actor LIKE 'admin-%%' FROM erasures") == [(True,)]
     erasure.run_waiting(loop.runtime.engine, loop.settings)
     done = admin.get(page.address)

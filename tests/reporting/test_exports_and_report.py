@@ -135,7 +135,7 @@ def test_a_stretch_of_time_can_be_taken(taken: str, lab: Lab, viewer: Browser) -
 
 def test_a_time_that_cannot_be_read_is_a_mistake_beside_its_field(taken: str, viewer: Browser) -> None:
     page = download(viewer, kind="decisions", format="csv", since="yesterday")
-    assert page.status == 422 and "Write a time as 2026-01-31" in page.text and 'value="yesterday"' in page.html
+    assert page.status == 422 and "Write a time such as 2026-01-31" in page.text and 'value="yesterday"' in page.html
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,23 @@ FINE = {
 
 def row(**changes: Any) -> HomeRow:
     plain = HomeRow(
-        "k", "", "running", "ada", NOW, NOW, None, None, [{"key": "a", "share": 1.0}], FINE, None, None, None
+        "k",
+        "",
+        "running",
+        "ada",
+        NOW,
+        NOW,
+        None,
+        None,
+        [],
+        None,
+        [{"key": "a", "share": 1.0}],
+        {"min_units": 100},
+        FINE,
+        None,
+        False,
+        None,
+        None,
     )
     return plain._replace(**changes)
 
@@ -54,7 +70,7 @@ def test_nothing_is_said_where_nothing_is_wrong() -> None:
         ),
         (with_("results", crossed=["b crosses the guardrail Returns"]), "Guardrail crossed: b crosses", "bad"),
         (with_("activity", missing_rewards="none of 200 settled"), "Missing rewards: none of 200", "warn"),
-        ({"waiting_since": NOW - timedelta(minutes=20)}, "nothing was learned for 20 minutes", "warn"),
+        ({"waiting_since": NOW - timedelta(minutes=20)}, "nothing was settled or learned for 20 minutes", "warn"),
         ({"problem": "not finite"}, "Stale model: the newest round does not serve (not finite)", "warn"),
     ],
 )
@@ -112,7 +128,7 @@ def test_a_stopped_worker_is_noticed_without_the_worker(loop: Loop) -> None:
         experiment_id,
     )
     (line,) = [one for one in home.lines(loop.runtime.engine) if one.key == "stopped"]
-    assert "is the worker running?" in line.badges[0].text
+    assert "Check that a worker runs" in line.badges[0].text
     query(loop.database_url, "DELETE FROM awaiting_outcome WHERE experiment_id = %s", experiment_id)
 
 

@@ -62,7 +62,7 @@ def test_the_page_shows_both_curves_and_says_what_the_first_day_tells(
     assert page.html.count("<figure") >= 2
     assert "is told by the first day" in page.text
     lab.make("young", arms=AB, control_arm="control")
-    assert "Nothing yet" in viewer.get("/admin/experiments/young/long-term").text
+    assert "This report needs users" in viewer.get("/admin/experiments/young/long-term").text
 
 
 def test_a_young_experiment_says_that_it_is_too_early(lab: Lab) -> None:

@@ -115,7 +115,7 @@ def test_figures_without_results_say_when_they_come(lab: Lab, viewer: Browser) -
     lab.play("young", units(5), settled=False)
     activity.compute(lab.runtime.engine, "young")
     text = viewer.get("/admin/experiments/young/").text
-    assert "the worker computes the first results within half a minute" in text
+    assert "No result yet." in text and "the first results follow within a minute" in text
     assert "5 wait for rewards" in text
 
 
@@ -127,11 +127,28 @@ def test_the_decision_of_a_concluded_experiment_stands_on_top(lab: Lab, viewer: 
     assert re.search(r"UTC · concluded [\d-]+ [\d:]+ UTC · configuration 1", text)
 
 
+def test_a_concluded_experiment_gives_no_advice_that_cannot_be_followed(lab: Lab, viewer: Browser) -> None:
+    lab.make("ended", arms=LEARNING, control_arm="control", decision_rule={"min_days": 7.0})
+    lab.play("ended", units(300), lambda *_: 1.0)
+    compute(lab, "ended")
+    before = viewer.get("/admin/experiments/ended/").text
+    assert "The rule written down at launch says: keep running." in before and "They are updated" in before
+    experiments.move(lab.runtime.engine, "ended", "conclude", "test", "Enough.")
+    for tab in ("", "results", "ship", "integration", "policy", "health", "feedback", "off-policy", "report?show=1"):
+        text = viewer.get(f"/admin/experiments/ended/{tab}").text
+        for advice in ("launch says", "The rule says", "They are updated", "start it", "Start it", "run longer"):
+            assert advice not in text, (tab, advice)
+    assert (
+        "When the experiment was concluded, the rule written down at launch said"
+        in viewer.get("/admin/experiments/ended/").text
+    )
+
+
 def test_a_single_arm_has_nothing_to_compare_with(lab: Lab, viewer: Browser) -> None:
     lab.make("single")
     lab.play("single", units(5), lambda *_: 1.0)
     compute(lab, "single")
-    assert "nothing to compare it with" in viewer.get("/admin/experiments/single/").text
+    assert "there is nothing to compare" in viewer.get("/admin/experiments/single/").text
 
 
 def test_yesterdays_counts_are_not_todays(lab: Lab, viewer: Browser) -> None:

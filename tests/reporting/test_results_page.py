@@ -136,7 +136,7 @@ def test_nothing_is_computed_while_somebody_waits(lab: Lab, viewer: Browser) -> 
     lab.make("wait", arms=AB, control_arm="control")
     lab.play("wait", [{"unit_id": f"u{n}"} for n in range(20)], lambda *_: 1.0)
     page = viewer.get("/admin/experiments/wait/results")
-    assert "No results yet" in page.text and "within half a minute" in page.text
+    assert "No results yet" in page.text and "results appear within a minute" in page.text
     stored = f"SELECT count(*) {REPORTS} e.key = 'wait'"
     assert query(lab.database_url, stored) == [(0,)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.files.transfer import export_log
+from app.files.exporting import export_log
 from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
@@ -88,7 +88,7 @@ def test_nothing_reads_an_unknown_experiment_once_for_each_of_its_rows(lab: Lab,
     def exported() -> None:
         with (tmp_path / "decisions").open("wb") as file:
             exports.write(engine, key, file, kind="decisions", form="csv")
-        export_log(engine, key, tmp_path / "log.jsonl")
+        export_log(engine, settings(url), key, tmp_path / "log.jsonl")
 
     uses: dict[str, Callable[[], Any]] = {
         "decide, reward, learn": lambda: lab.play(key, _bodies(COUNT), lambda *_: 1.0),

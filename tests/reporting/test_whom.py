@@ -170,7 +170,7 @@ def test_only_decisions_that_are_settled_in_every_arm_count(lab: Lab) -> None:
 def test_a_short_log_says_why_and_an_empty_one_that_there_is_nothing(lab: Lab, viewer: Browser) -> None:
     lab.make("short", arms=arms(0.5, 0.3, 0.2), control_arm="control")
     page = "/admin/experiments/short/what-works-for-whom"
-    assert "Nothing yet" in viewer.get(page).text
+    assert "This report appears once decisions are settled" in viewer.get(page).text
     lab.play("short", bodies(50, "u"), world(1))
     found = whom.get(lab.runtime.engine, lab.settings, "short")
     assert found.computed_at is not None and found.reason.startswith("the log has fewer than 100 settled decisions")

@@ -65,7 +65,7 @@ def query_count(viewer: Browser, given: str) -> int:
 
 def test_a_time_that_cannot_be_read_is_explained_beside_its_field(viewer: Browser) -> None:
     page = viewer.get("/admin/experiments/paged/decisions?since=yesterday")
-    assert page.status == 422 and "Write a time as" in page.text and 'value="yesterday"' in page.html
+    assert page.status == 422 and "Write a time such as" in page.text and 'value="yesterday"' in page.html
 
 
 def test_an_unknown_decision_and_an_unknown_experiment_are_not_found(viewer: Browser) -> None:

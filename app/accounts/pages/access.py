@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 from flask import (
     Blueprint,
@@ -36,6 +38,7 @@ from app.foundation.errors import (
 from app.foundation.secrets import Purpose, derive
 from app.foundation.serving import PUBLIC, process
 from app.foundation.settings import Settings
+from app.foundation.times import is_zone
 
 PREFIX = "/admin"
 CSP = (
@@ -43,6 +46,7 @@ CSP = (
     "frame-ancestors 'none'"
 )
 ANYBODY = "anybody"
+ZONE = "loopwise_zone"  # the cookie in which theme.js tells the browser's time zone; it proves nothing, and is checked
 TITLES = {  # by status, where the API's title speaks of keys and requests
     400: "That cannot be taken",
     401: "Please sign in",
@@ -153,6 +157,7 @@ def _enter() -> ResponseReturnValue | None:
     role = getattr(view, "role", None)
     token = session.get("token")
     g.user = users.user_of(process().engine, token) if token else None
+    g.zone = _zone()
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         _csrf.protect()
     if role == ANYBODY:
@@ -165,6 +170,12 @@ def _enter() -> ResponseReturnValue | None:
         needed = f"It needs the role {role}; yours is {g.user.role}. An administrator can change that."
         raise Forbidden("missing_role", needed if role else "This page is closed.")
     return None
+
+
+def _zone() -> ZoneInfo | None:
+    """The reader's time zone: as the person chose it, or as the browser's script told; null where neither is known."""
+    name = (g.user.time_zone if g.user else None) or unquote(request.cookies.get(ZONE, ""))
+    return ZoneInfo(name) if is_zone(name) else None
 
 
 @blueprint.after_request

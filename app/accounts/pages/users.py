@@ -11,6 +11,7 @@ from app.foundation.serving import process
 
 ROLES = (
     ("viewer", "Viewer: reads everything"),
+    ("analyst", "Analyst: also evaluates policies, without steering experiments"),
     ("editor", "Editor: defines and steers experiments"),
     ("admin", "Administrator: also users, keys, settings"),
 )

@@ -52,3 +52,10 @@ def revoke(connection: Connection, key_id: str, revision: int) -> bool:
     """Make a key invalid; False when there is no such valid key."""
     query = update(_k).where(_k.c.id == key_id, _k.c.revoked_at.is_(None))
     return connection.execute(query.values(revoked_at=func.clock_timestamp(), revision=revision)).rowcount == 1
+
+
+def revoke_of(connection: Connection, experiment_id: int, revision: int) -> list[str]:
+    """Make the keys of an experiment invalid; returns their ids."""
+    query = update(_k).where(_k.c.experiment_id == experiment_id, _k.c.revoked_at.is_(None))
+    values = query.values(revoked_at=func.clock_timestamp(), revision=revision)
+    return list(connection.execute(values.returning(_k.c.id)).scalars())

@@ -18,11 +18,13 @@ class StoredUser(NamedTuple):
 
     id: int
     name: str
-    role: str  # viewer, editor, admin
+    role: str  # viewer, analyst, editor, admin
     password_hash: str | None  # null: has not chosen a password yet
     created_at: datetime
     disabled_at: datetime | None  # null: may sign in
     signed_in_at: datetime | None  # null: never
+    time_zone: str | None  # null: that of the browser
+    theme: str | None  # null: not chosen
 
 
 _columns = [_u.c[name] for name in StoredUser._fields]
@@ -92,7 +94,7 @@ def add_session(connection: Connection, token_hash: bytes, user_id: int) -> None
 
 _USER_OF = text(
     """
-    SELECT u.id, u.name, u.role, s.used_at < clock_timestamp() - interval '1 minute' AS idle
+    SELECT u.id, u.name, u.role, u.time_zone, u.theme, s.used_at < clock_timestamp() - interval '1 minute' AS idle
     FROM sessions s JOIN users u ON u.id = s.user_id
     WHERE s.token_hash = :token_hash AND u.disabled_at IS NULL
       AND s.used_at > clock_timestamp() - make_interval(secs => :idle_s)
@@ -107,6 +109,8 @@ class SignedIn(NamedTuple):
     id: int
     name: str
     role: str
+    time_zone: str | None  # as in Europe/Vienna; null: that of the browser
+    theme: str | None  # auto, light, dark; null: not chosen
     idle: bool  # unused for more than a minute, so its time of use has to be updated
 
 

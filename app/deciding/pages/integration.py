@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from flask import render_template, url_for
+from markupsafe import Markup
+
 from app.accounts import keys
 from app.accounts.keys import NewKey
 from app.accounts.pages.access import page, user
+from app.deciding.arrivals import arrivals
 from app.deciding.pages.snippets import LISTED, snippets
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
@@ -30,6 +34,16 @@ def integration_key(key: str) -> str:
     new = keys.create_key(process().engine, scopes=SCOPES, experiment_key=key, name=name, actor=user().name)
     process().refresh()
     return _page(key, new)
+
+
+@page("/experiments/<key>/integration/live", "viewer")
+def integration_live(key: str) -> str:
+    """Serve what arrived from the app so far, alone."""
+    return _live(key, ExperimentConfig.model_validate(experiments.get(process().engine, key).config))
+
+
+def _live(key: str, config: ExperimentConfig) -> str:
+    return render_template("integration_live.html", key=key, config=config, **arrivals(process().engine, key)._asdict())
 
 
 def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
@@ -73,4 +87,6 @@ def _page(key: str, new: NewKey | None) -> str:
         snippets=shown,
         new=new,
         expected=expected(config),
+        live=Markup(_live(key, config)),  # noqa: S704 - rendered, and with that escaped, by the fragment's own template
+        address=url_for("admin.integration_live", key=key, fragment=1),
     )

@@ -24,8 +24,12 @@ class ExperimentAnswer(BaseModel):
     created_at: str
     started_at: str | None
     concluded_at: str | None
+    archived_at: str | None = Field(description="Lists of the pages leave it out since then.")
+    starts_at: str | None = Field(description="When it starts by itself; null: a person starts it.")
+    ends_at: str | None = Field(description="When it is concluded by itself; null: a person concludes it.")
     conclusion: str | None
-    owner: str = Field(description="Who created it: a user, an API key, or cli.")
+    owner: str = Field(description="Who created it, or was made its owner: a user, an API key, or cli.")
+    tags: list[str]
     name: str
     hypothesis: str
     actions: list[VariantSpec]
@@ -51,6 +55,11 @@ class ExperimentAnswer(BaseModel):
 class ExperimentListAnswer(BaseModel):
     experiments: list[ExperimentAnswer]
     next: str | None = Field(description="Give it as `after` to go on; null at the end.")
+
+
+class DeletedAnswer(BaseModel):
+    key: str
+    deleted: bool
 
 
 class ModelVersionAnswer(BaseModel):

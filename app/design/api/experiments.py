@@ -11,13 +11,14 @@ from app.design import experiments
 from app.design.api import answers
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
+from app.design.life import archiving, labels
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Forbidden
-from app.foundation.fields import Model
+from app.foundation.fields import Model, read
 from app.foundation.serving import process
 from app.registry import versions as models
 from app.registry.store.experiments import StoredExperiment
@@ -66,6 +67,10 @@ class Patch(Model):
         default=None, ge=0, lt=2**31, description="The `config_version` that this change began from; or send If-Match."
     )
     safety: SafetySpec | None = None
+
+
+class Pause(Model):
+    reason: str | None = Field(default=None, max_length=10_000, description="It is kept in the history.")
 
 
 class Rollback(Model):
@@ -153,12 +158,43 @@ def start(path: KeyPath) -> Response:
 @blueprint.post("/<key>/pause", responses={200: answers.ExperimentAnswer})
 @needs("manage")
 def pause(path: KeyPath) -> Response:
-    """Stop deciding for now; rewards of earlier decisions are still taken."""
-    return _moved(path.key, "pause")
+    """Stop deciding for now; rewards of earlier decisions are still taken. The body is optional, and says why."""
+    given = read(Pause, request.get_json()) if request.get_data() else Pause()
+    return _moved(path.key, "pause", given.reason)
 
 
-def _moved(key: str, verb: str) -> Response:
-    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id)
+@blueprint.post("/<key>/archive", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def archive(path: KeyPath) -> Response:
+    """Let the lists of the pages leave the experiment out. Starting it shows it again. A running one is refused (409)."""
+    return _answered(archiving.archive(process().engine, bound_key(path.key), caller().key_id))
+
+
+@blueprint.post("/<key>/restore", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def restore(path: KeyPath) -> Response:
+    """Take the experiment out of the archive."""
+    return _answered(archiving.restore(process().engine, bound_key(path.key), caller().key_id))
+
+
+@blueprint.put("/<key>/labels", responses={200: answers.ExperimentAnswer})
+@needs("manage")
+def label(path: KeyPath, body: labels.Labels) -> Response:
+    """Replace the tags or the owner. They change no decision, so this works in every status."""
+    return _answered(labels.label(process().engine, bound_key(path.key), body, caller().key_id))
+
+
+@blueprint.delete("/<key>", responses={200: answers.DeletedAnswer})
+@needs("manage")
+def delete(path: KeyPath) -> Response:
+    """Delete a draft that was never started; its key is free again. Any other experiment is refused (409)."""
+    archiving.delete_draft(process().engine, bound_key(path.key), caller().key_id)
+    process().refresh()
+    return as_json({"key": path.key, "deleted": True})
+
+
+def _moved(key: str, verb: str, reason: str | None = None) -> Response:
+    moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id, reason)
     process().refresh()
     return _answered(moved)
 

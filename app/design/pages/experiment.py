@@ -1,5 +1,7 @@
 """What all pages of one experiment share: head, tabs, moves; and its log with notes and the conclusion."""
 
+import re
+
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -7,8 +9,11 @@ from app.accounts.pages.access import page, user
 from app.design import experiments as service
 from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
+from app.design.life import archiving, labels
+from app.design.life.beginning import first_window
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.fields import invalid
+from app.foundation.fields import invalid, read
+from app.foundation.pages.format import plural
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
@@ -49,6 +54,9 @@ def experiment_page(
         "tab": tab,
         "tabs": TABS,
         "state": promoted if stored.status == "running" else stored.status,
+        "first_window": first_window(process().engine, stored),
+        "starred": key in labels.starred(process().engine, user().id),
+        "paused": trail.last_pause(process().engine, stored) if stored.status == "paused" else None,
     }
     return render_template(template, **frame, **values)
 
@@ -59,10 +67,59 @@ def move(key: str) -> ResponseReturnValue:
     verb = request.form.get("do", "")
     if verb not in ("start", "pause"):
         raise invalid((FieldError("/do", "not_start_or_pause"),))
-    moved = service.move(process().engine, key, verb, user().name)
+    reason = request.form.get("reason", "").strip()
+    if len(reason) > trail.MAX_NOTE or "\0" in reason:
+        raise invalid((FieldError("/reason", "wrong_length", {"low": 0, "high": trail.MAX_NOTE}),))
+    moved = service.move(process().engine, key, verb, user().name, reason or None)
     process().refresh()
     flash(f"The experiment is {moved.status} now.")
     return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/shelve", "editor", ("POST",))
+def shelve_experiment(key: str) -> ResponseReturnValue:
+    """Archive an experiment, take it out of the archive, or delete a draft."""
+    engine, do = process().engine, request.form.get("do", "")
+    if do == "delete":
+        archiving.delete_draft(engine, key, user().name)
+        process().refresh()
+        flash(f"The draft {key} is deleted.")
+        return redirect(url_for("admin.home"))
+    if do not in ("archive", "restore"):
+        raise invalid((FieldError("/do", "not_a_choice", {"expected": ["archive", "restore", "delete"]}),))
+    change = archiving.archive if do == "archive" else archiving.restore
+    change(engine, key, user().name)
+    flash(
+        "The experiment is archived. Find it with the status archived."
+        if do == "archive"
+        else "It is in the list again."
+    )
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/star", "viewer", ("POST",))
+def star(key: str) -> ResponseReturnValue:
+    """Star an experiment for oneself, or take the star away."""
+    labels.star(process().engine, user().id, key, request.form.get("do") == "star")
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/<key>/labels", "editor", ("POST",))
+def label(key: str) -> ResponseReturnValue:
+    """Replace the tags and the owner."""
+    tags = re.split(r"[\s,]+", request.form.get("tags", "").strip())
+    document = {"tags": [tag for tag in tags if tag], "owner": request.form.get("owner", "").strip() or None}
+    labels.label(process().engine, key, read(labels.Labels, document), user().name)
+    flash("Tags and owner are saved.")
+    return redirect(url_for("admin.overview", key=key))
+
+
+@page("/experiments/archive", "editor", ("POST",))
+def archive_several() -> ResponseReturnValue:
+    """Archive the experiments that were ticked in the list, or none of them."""
+    done = archiving.archive_all(process().engine, request.form.getlist("key"), user().name)
+    flash(f"{plural(done, 'experiment')} archived." if done else "Tick the experiments that you want to archive.")
+    return redirect(url_for("admin.home"))
 
 
 @page("/experiments/<key>/log", "viewer")

@@ -26,12 +26,17 @@ class StoredDraft(NamedTuple):
 
 
 def newest(connection: Connection) -> list[tuple[Any, ...]]:
-    """(id, title, key of the experiment that it changes, updated by, updated at), the last saved first."""
+    """(id, title, key of the experiment that it changes, version, updated by, updated at), the last saved first.
+
+    Drafts into which nobody typed anything are left out.
+    """
     query = """
         SELECT d.id,
-            coalesce(nullif(d.typed #>> '{document,name}', ''), nullif(d.typed #>> '{document,key}', ''), 'Without a name'),
-            e.key, d.updated_by, d.updated_at
-        FROM drafts d LEFT JOIN experiments e ON e.id = d.experiment_id ORDER BY d.updated_at DESC LIMIT :most
+            coalesce(nullif(d.typed #>> '{document,name}', ''), nullif(d.typed #>> '{document,key}', ''), 'Untitled experiment'),
+            e.key, d.version, d.updated_by, d.updated_at
+        FROM drafts d LEFT JOIN experiments e ON e.id = d.experiment_id
+        WHERE d.version > 1 OR (d.experiment_id IS NULL AND d.typed->'document' IS NOT NULL)
+        ORDER BY d.updated_at DESC LIMIT :most
     """
     return [tuple(row) for row in connection.execute(text(query), {"most": LISTED})]
 
@@ -45,14 +50,16 @@ def add(
     return int(connection.execute(query).scalar_one())
 
 
-def untouched(connection: Connection, actor: str, experiment_id: int, base_version: int) -> int | None:
-    """Id of somebody's draft of a change into which nothing was typed yet."""
+def untouched(connection: Connection, actor: str, experiment_id: int | None, base_version: int | None) -> int | None:
+    """Id of somebody's draft into which nothing was typed yet: of a change, or (null) of a new experiment."""
     query = select(func.max(_d.c.id)).where(
         _d.c.created_by == actor,
-        _d.c.experiment_id == experiment_id,
-        _d.c.base_version == base_version,
+        _d.c.experiment_id.is_not_distinct_from(experiment_id),
+        _d.c.base_version.is_not_distinct_from(base_version),
         _d.c.version == 1,
     )
+    if experiment_id is None:
+        query = query.where(_d.c.typed.op("->")("document").is_(None))
     draft_id: int | None = connection.execute(query).scalar_one()
     return draft_id
 

@@ -1,13 +1,15 @@
-"""How numbers, times and names look on every page."""
+"""How numbers, times and names look on every page. Times are those of the reader's clock: see ``zone``."""
 
 import json
 import math
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
-from flask import Flask
+from flask import Flask, g, has_app_context
 from markupsafe import Markup
 
+from app.foundation.times import iso
 from app.foundation.words import WHOLE_NUMBERS
 
 MINUS = "\N{MINUS SIGN}"
@@ -79,15 +81,23 @@ def moment(value: Any) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def zone() -> ZoneInfo:
+    """The time zone of the reader: chosen by the person, or that of the browser; UTC where neither is known."""
+    known: ZoneInfo | None = g.get("zone") if has_app_context() else None
+    return known or ZoneInfo("UTC")
+
+
+def local(at: datetime) -> str:
+    """A time on the reader's clock, to the second, with its zone."""
+    return at.astimezone(zone()).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
 def when(value: Any) -> Markup:
-    """A time as UTC to the second, machine-readable."""
+    """A time on the reader's clock to the second, machine-readable."""
     at = moment(value)
     if at is None:
         return Markup(NO_VALUE)  # noqa: S704 - a constant
-    plain = at.astimezone(UTC)
-    return Markup('<time datetime="{}">{} UTC</time>').format(
-        plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S")
-    )
+    return Markup('<time datetime="{}">{}</time>').format(iso(at.astimezone(UTC)), local(at))
 
 
 def ago(value: Any, now: datetime | None = None) -> Markup:
@@ -97,10 +107,7 @@ def ago(value: Any, now: datetime | None = None) -> Markup:
         return Markup(NO_VALUE)  # noqa: S704 - a constant
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
     words = "just now" if seconds < 2 else f"{duration(seconds)} ago"
-    plain = at.astimezone(UTC)
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        plain.isoformat().replace("+00:00", "Z"), plain.strftime("%Y-%m-%d %H:%M:%S"), words
-    )
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at.astimezone(UTC)), local(at), words)
 
 
 class Ends(Protocol):

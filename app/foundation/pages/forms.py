@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from flask import request
 
 from app.foundation.errors import LoopwiseError
+from app.foundation.pages.format import zone
 from app.foundation.serving import process
 
 
@@ -17,14 +18,14 @@ def mistakes(error: LoopwiseError) -> dict[str, str]:
 
 
 def time_of(text: str, name: str, errors: dict[str, str]) -> datetime | None:
-    """A time as typed; without an offset it is UTC. A text that is not a time becomes the error of its field."""
+    """A time as typed; without an offset it is on the reader's clock. A text that is no time becomes the error of its field."""
     if not text.strip():
         return None
     try:
         moment = datetime.fromisoformat(text.strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return (moment.replace(tzinfo=zone()) if moment.tzinfo is None else moment).astimezone(UTC)
     except (ValueError, OverflowError):
-        errors[name] = "Write a time as 2026-01-31 or 2026-01-31 14:30, in UTC."
+        errors[name] = f"Write a time such as 2026-01-31 or 2026-01-31 14:30, in {zone().key}."
         return None
 
 

@@ -63,7 +63,8 @@ _DUE = text(
     LEFT JOIN LATERAL (
         SELECT greatest(
             (SELECT max(decided_at) FROM decisions d WHERE d.experiment_id = e.id),
-            (SELECT max(settled_at) FROM outcomes o WHERE o.experiment_id = e.id)) AS at
+            (SELECT max(settled_at) FROM outcomes o WHERE o.experiment_id = e.id),
+            (SELECT max(received_at) FROM rewards r WHERE :rewards AND r.experiment_id = e.id)) AS at
     ) newest ON true
     WHERE newest.at IS NOT NULL
       AND (l.computed_at IS NULL OR (
@@ -74,12 +75,13 @@ _DUE = text(
 )
 
 
-def due(connection: Connection, kind: str, *, every_s: float, factor: float) -> list[str]:
+def due(connection: Connection, kind: str, *, every_s: float, factor: float, rewards: bool = False) -> list[str]:
     """Keys of the experiments whose document of a kind is due, the oldest first.
 
     :param factor: at most one part in so many of a worker's time goes into one experiment's document.
+    :param rewards: a reward makes it due, too, before its decision is settled.
     """
-    parameters = {"kind": kind, "every_s": every_s, "factor": factor}
+    parameters = {"kind": kind, "every_s": every_s, "factor": factor, "rewards": rewards}
     return list(connection.execute(_DUE, parameters).scalars())
 
 
@@ -127,7 +129,10 @@ _HOME = text(
         CASE WHEN e.status = 'running' AND json_typeof(e.config->'shipped') = 'object' THEN 'shipped'
              WHEN e.status = 'running' AND json_typeof(e.config->'ramp') = 'object' THEN 'ramping' ELSE e.status END AS status,
         e.owner, e.created_at, e.started_at, e.concluded_at,
-        e.conclusion, e.config->'arms' AS arms, found.latest, waiting.since AS waiting_since, problems.text AS problem,
+        e.archived_at, e.tags, e.conclusion, e.config->'arms' AS arms, e.config->'decision_rule' AS rule,
+        found.latest, waiting.since AS waiting_since,
+        waiting.since IS NOT NULL AND coalesce((SELECT max(o.settled_at) > clock_timestamp() - interval '1 minute'
+            FROM outcomes o WHERE o.experiment_id = e.id), false) AS settling, problems.text AS problem,
         schema.problem AS schema_problem
     FROM (SELECT x.*, c.config FROM experiments x
           JOIN experiment_configs c ON c.experiment_id = x.id AND c.version = x.config_version
@@ -180,10 +185,14 @@ class HomeRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     concluded_at: datetime | None
+    archived_at: datetime | None
+    tags: list[str]
     conclusion: str | None
     arms: list[dict[str, JsonValue]]
+    rule: dict[str, JsonValue] | None  # the decision rule; null in imported logs
     latest: dict[str, JsonValue] | None  # by kind, the summary with computed_at
     waiting_since: datetime | None  # end of the oldest window whose outcome should be settled by now; null: none
+    settling: bool  # something of what waits was settled within the last minute
     problem: str | None  # why a learning arm's newest round does not serve
     schema_problem: str | None  # why the newest feedback schema is not in force
 

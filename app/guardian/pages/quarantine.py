@@ -94,5 +94,5 @@ def _line(suspect: Suspect) -> Line:
         )
         receipt = receipt or "No model had learned from it."
     elif suspect.status == "excluded":
-        receipt = "The worker learns the models again soon."
+        receipt = "The models are learned again soon."
     return Line(suspect, ", ".join(part for part in who if part), when(suspect.opened_at), receipt)

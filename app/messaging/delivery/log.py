@@ -1,6 +1,7 @@
 """The log of deliveries, and the messages that units fetch themselves."""
 
 from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -18,6 +19,19 @@ from app.messaging.store.deliveries import Held
 
 STATUSES = ("waiting", "delivered", "failed")
 MOST_HELD = 50  # messages that are shown to a unit at once
+
+
+class Failing(NamedTuple):
+    """What somebody should look at."""
+
+    deliveries: int  # that failed within the last day, at most ``store.MOST_FAILED``
+    webhooks: list[str]  # keys of those that do not answer
+
+
+def failing(engine: Engine) -> Failing:
+    """Deliveries that failed of late, and webhooks that do not answer."""
+    with transaction(engine) as connection:
+        return Failing(store.failed_today(connection), webhooks.silent(connection))
 
 
 def newest(

@@ -127,6 +127,19 @@ def finish(connection: Connection, delivery_id: int, status: str) -> None:
     connection.execute(update(_d).where(_d.c.id == delivery_id, _d.c.status == "waiting").values(**values))
 
 
+MOST_FAILED = 1000  # that are counted
+
+
+def failed_today(connection: Connection) -> int:
+    """How many of the newest deliveries failed within the last day."""
+    query = """
+        SELECT count(*) FROM (
+            SELECT finished_at FROM deliveries WHERE status = 'failed' ORDER BY id DESC LIMIT :most
+        ) newest WHERE finished_at > clock_timestamp() - interval '1 day'
+    """
+    return int(connection.execute(text(query), {"most": MOST_FAILED}).scalar_one())
+
+
 _LATER = text(
     """
     UPDATE deliveries SET attempts = attempts + 1, next_at = clock_timestamp() + make_interval(secs => :wait_s)

@@ -116,3 +116,9 @@ def answered(connection: Connection, webhook_id: int) -> None:
 def hurry(connection: Connection, webhook_id: int) -> None:
     """Allow the next call to a silent webhook at once."""
     connection.execute(update(_w).where(_w.c.id == webhook_id, _w.c.retry_at.is_not(None)).values(retry_at=None))
+
+
+def silent(connection: Connection) -> list[str]:
+    """Keys of the running webhooks whose last call was not answered."""
+    query = "SELECT key FROM webhooks WHERE silent_since IS NOT NULL AND status = 'running' ORDER BY key"
+    return list(connection.execute(text(query)).scalars())

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Point, Row, Series
-from app.foundation.pages.format import interval, number, percent, plural
+from app.foundation.pages.format import interval, number, percent, plural, zone
 from app.off_policy.documents import ArmActions, CalibrationBin, EvaluationResult, PolicyLine
 
 MOST_COURSES = 6  # lines that a chart can tell apart
@@ -35,11 +35,11 @@ def course(result: EvaluationResult, alpha: float) -> Figure:
     ]
     chart = charts.lines(series, title="Values over time with their intervals", unit=unit_of(result))
     rows = [
-        [line.policy, at.at[:16].replace("T", " "), number(at.decisions), number(at.value), interval(at.interval)]
+        [line.policy, _minute(at.at), number(at.decisions), number(at.value), interval(at.interval)]
         for line in lines
         for at in line.course
     ]
-    head = ["Policy", "Until (UTC)", "Decisions scored", "Value", "Interval at every look"]
+    head = ["Policy", "Until", "Decisions scored", "Value", "Interval at every look"]
     note = (
         f"Band: {percent(1 - alpha, 0)} interval at every look; all points of all times hold together. Each policy is "
         "scored on decisions that it had not learned from, so lines may begin at different times."
@@ -132,3 +132,7 @@ def _actions(arm: ArmActions, index: int, alpha: float) -> Actions:
     return Actions(
         arm.arm, "", Figure(f"actions-{index}", f"What each action of {arm.arm} is worth", chart, head, rows, note)
     )
+
+
+def _minute(at: str) -> str:
+    return datetime.fromisoformat(at).astimezone(zone()).strftime("%Y-%m-%d %H:%M")

@@ -48,7 +48,7 @@ def evaluation_progress(key: str) -> ResponseReturnValue:
     ), FINISHED if evaluation.finished_at else 200
 
 
-@page("/experiments/<key>/off-policy/candidates", "editor", ("POST",))
+@page("/experiments/<key>/off-policy/candidates", "analyst", ("POST",))
 def store_candidate(key: str) -> ResponseReturnValue:
     """Store a new candidate, or a new definition of a candidate."""
     typed, findings = candidate_form.FORM.of_form(request.form, ""), Findings()
@@ -63,7 +63,7 @@ def store_candidate(key: str) -> ResponseReturnValue:
     return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
 
 
-@page("/experiments/<key>/off-policy/remove", "editor", ("POST",))
+@page("/experiments/<key>/off-policy/remove", "analyst", ("POST",))
 def remove_candidate(key: str) -> ResponseReturnValue:
     """Remove a candidate."""
     name = request.form.get("candidate", "")
@@ -72,7 +72,7 @@ def remove_candidate(key: str) -> ResponseReturnValue:
     return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
 
 
-@page("/experiments/<key>/off-policy/evaluate", "editor", ("POST",))
+@page("/experiments/<key>/off-policy/evaluate", "analyst", ("POST",))
 def evaluate(key: str) -> ResponseReturnValue:
     """Ask for an evaluation of every candidate; the worker computes it."""
     typed = {name: request.form.get(name, "") for name in ("since", "until")}
@@ -136,7 +136,7 @@ def _page(
     """Render the whole page. A refused form comes back as it was typed, with its errors."""
     report = service.report(process().engine, key, whole_number(request.args.get("evaluation", "")))
     alert = NOT_EVALUATED if stretch else NOT_STORED if typed else NOT_STAGED
-    choices = service.choices(process().engine, key) if may("editor") else None
+    choices = service.choices(process().engine, key) if may("analyst") else None
     return experiment_page(
         "off_policy.html",
         key,

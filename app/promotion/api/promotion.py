@@ -11,9 +11,10 @@ from app.foundation.api.respond import as_json
 from app.foundation.errors import NotFound
 from app.foundation.fields import Model, read
 from app.foundation.serving import process
-from app.promotion import challengers, ramping, shipping
+from app.promotion import challengers, ramping, schedule, shipping
 from app.promotion.challengers import Challengers
 from app.promotion.ramping import Gate, RampRequest
+from app.promotion.schedule import ScheduleRequest
 from app.promotion.shipping import Ending, ShipRequest
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.api.results import blueprint
@@ -93,6 +94,13 @@ def conclude(path: KeyPath) -> Response:
     """End the experiment. The body is optional, and says why, and what callers get from now on."""
     ending = read(Ending, request.get_json()) if request.get_data() else Ending()
     return _changed(shipping.conclude(process().engine, bound_key(path.key), ending, caller().key_id))
+
+
+@blueprint.put("/experiments/<key>/schedule", responses={200: ExperimentAnswer})
+@needs("manage")
+def schedule_experiment(path: KeyPath, body: ScheduleRequest) -> Response:
+    """Replace when the experiment starts and ends by itself. A time that is left out is a person's to choose."""
+    return _changed(schedule.plan(process().engine, bound_key(path.key), body, caller().key_id))
 
 
 def _changed(experiment: StoredExperiment) -> Response:

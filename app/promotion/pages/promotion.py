@@ -11,13 +11,16 @@ from app.design.experiments import get
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import JsonObject, invalid, read
-from app.foundation.pages.format import percent
+from app.foundation.pages.format import percent, zone
 from app.foundation.pages.forms import mistakes, time_of
 from app.foundation.serving import process
-from app.promotion import challengers, ramping, shipping
+from app.foundation.times import iso
+from app.promotion import challengers, ramping, schedule, shipping
 from app.promotion.pages import challenger_table
 from app.promotion.ramping import Gate, RampRequest
+from app.promotion.schedule import ScheduleRequest
 from app.promotion.shipping import Ending, ShipRequest
+from app.registry.store.experiments import StoredExperiment
 from app.reporting import findings
 from app.reporting.pages import sentences
 
@@ -112,6 +115,22 @@ def turn_challenger(key: str) -> ResponseReturnValue:
     return _done(key, f"{name} is one step back.")
 
 
+@page("/experiments/<key>/schedule", "editor", ("POST",))
+def schedule_experiment(key: str) -> ResponseReturnValue:
+    """Set when it starts and ends by itself, on the person's clock."""
+    typed, errors = request.form.to_dict(), dict[str, str]()
+    times = {name: time_of(typed.get(name, ""), name, errors) for name in ("starts_at", "ends_at")}
+    if errors:
+        return _page(key, typed, errors), 422
+    try:
+        document = {name: None if time is None else iso(time) for name, time in times.items()}
+        asked = read(ScheduleRequest, document | {"callers": typed.get("ends_with", "control")})
+        schedule.plan(process().engine, key, asked, user().name)
+    except LoopwiseError as error:
+        return _refused(key, typed, error)
+    return _done(key, "The schedule is saved." if any(times.values()) else "The schedule is cleared.")
+
+
 def _done(key: str, words: str) -> ResponseReturnValue:
     process().refresh()
     flash(words)
@@ -145,16 +164,24 @@ def _page(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
         key,
         "promotion",
         experiment=stored,
-        verdict=sentences.verdict(newest) if newest else None,
+        verdict=sentences.verdict(newest, concluded=stored.status == "concluded") if newest else None,
         arms=[(arm.key, arm.key) for arm in config.arms],
         suggested=typed.get("arm") or suggested or next(iter(others), config.control.key),
         gate=gate,
         told=TOLD[gate.says] if gate else None,
         steps=_steps(config, gate),
         typed=typed,
+        scheduled=_scheduled(stored),
         errors=errors,
         lives=challenger_table.shown(challengers.get(process().engine, key)),
     )
+
+
+def _scheduled(stored: StoredExperiment) -> dict[str, str]:
+    """The times of the schedule as its form has them, on the person's clock."""
+    times = {"starts_at": stored.starts_at, "ends_at": stored.ends_at}
+    shown = {name: time.astimezone(zone()).strftime("%Y-%m-%dT%H:%M") for name, time in times.items() if time}
+    return shown | {"ends_with": stored.ends_with or "control"}
 
 
 def _steps(config: ExperimentConfig, gate: Gate | None) -> list[ShownStep]:

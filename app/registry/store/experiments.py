@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from app.foundation.fields import JsonObject
 from app.foundation.store import tables
@@ -28,6 +28,12 @@ class StoredExperiment(NamedTuple):
     concluded_at: datetime | None  # null: not concluded
     conclusion: str | None
     owner: str  # who created it: a user's name, an API key's id, or cli
+    archived_at: datetime | None  # null: lists show it
+    starts_at: datetime | None  # when the worker starts it; null: a person does
+    ends_at: datetime | None  # when the worker concludes it; null: a person does
+    ends_with: str | None  # what callers get from then on: error, control
+    scheduled_by: str | None
+    tags: list[str]
     config: JsonObject
 
 
@@ -70,6 +76,11 @@ def keys_of(connection: Connection, experiment_ids: Collection[int]) -> dict[int
 def keys_of_all(connection: Connection) -> dict[int, str]:
     """The keys of all experiments, by their ids."""
     return {row.id: row.key for row in connection.execute(select(_e.c.id, _e.c.key))}
+
+
+def all_ids(connection: Connection) -> frozenset[int]:
+    """The ids of all experiments."""
+    return frozenset(connection.execute(select(_e.c.id)).scalars())
 
 
 def all_keys(connection: Connection) -> list[str]:
@@ -118,6 +129,59 @@ def set_status(connection: Connection, experiment_id: int, status: str, revision
     values: JsonObject = {"status": status, "revision": revision}
     if status == "running":
         values["started_at"] = func.coalesce(_e.c.started_at, func.clock_timestamp())
+        values["archived_at"] = None
     if status == "concluded":
         values |= {"concluded_at": func.clock_timestamp(), "conclusion": conclusion}
     connection.execute(update(_e).where(_e.c.id == experiment_id).values(**values))
+
+
+def set_archived(connection: Connection, experiment_id: int, archived: bool) -> None:
+    """Let lists leave the experiment out, or show it again."""
+    at = func.clock_timestamp() if archived else None
+    connection.execute(update(_e).where(_e.c.id == experiment_id).values(archived_at=at))
+
+
+def set_labels(connection: Connection, experiment_id: int, tags: list[str], owner: str) -> None:
+    """Replace the tags and the owner."""
+    connection.execute(update(_e).where(_e.c.id == experiment_id).values(tags=tags, owner=owner))
+
+
+class Schedule(NamedTuple):
+    """When an experiment begins and ends by itself."""
+
+    starts_at: datetime | None  # null: a person starts it
+    ends_at: datetime | None  # null: a person concludes it
+    ends_with: str | None  # what callers get from then on: error, control
+    scheduled_by: str | None
+
+
+def set_schedule(connection: Connection, experiment_id: int, schedule: Schedule) -> None:
+    """Replace when the experiment begins and ends."""
+    connection.execute(update(_e).where(_e.c.id == experiment_id).values(**schedule._asdict()))
+
+
+def to_start(connection: Connection) -> list[str]:
+    """Keys of the drafts whose time to start has come."""
+    query = select(_e.c.key).where(_e.c.status == "draft", _e.c.starts_at <= func.clock_timestamp()).order_by(_e.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def to_end(connection: Connection) -> list[str]:
+    """Keys of the started experiments whose time to end has come."""
+    over = _e.c.ends_at <= func.clock_timestamp()
+    query = select(_e.c.key).where(_e.c.status.in_(("running", "paused")), over).order_by(_e.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def remove_draft(connection: Connection, experiment_id: int) -> None:
+    """Delete an experiment that never ran. Its configurations stay, as every change of the past does."""
+    for table in (
+        tables.stars,
+        tables.lineages,
+        tables.latest,
+        tables.candidates,
+        tables.feedback_schemas,
+        tables.drafts,
+    ):
+        connection.execute(delete(table).where(table.c.experiment_id == experiment_id))
+    connection.execute(delete(_e).where(_e.c.id == experiment_id))

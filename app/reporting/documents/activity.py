@@ -44,6 +44,29 @@ class ArmActivity(Document):
     learns: bool = False
 
 
+class Provisional(Document):
+    """What one arm's decisions with an open reward window have earned so far. Nothing of it is tested."""
+
+    arm: str
+    open: int  # decisions whose window is open
+    units: int
+    rewarded: int  # of them with a reward so far
+    rate: float | None  # reward per open decision, if every window closed now; null: none is open
+    limited: bool  # only the decisions that close first were read
+
+
+class Waiting(Document):
+    """The decisions whose reward window is open."""
+
+    arms: list[Provisional]
+    first_closes: str | None  # null: no window is open
+    last_closes: str | None
+
+    @property
+    def open(self) -> int:
+        return sum(arm.open for arm in self.arms)
+
+
 class Chosen(Document):
     """What an arm chose in a run of decisions."""
 
@@ -83,12 +106,12 @@ class ActivitySummary(Document):
     rewards_today: int
     decisions: int
     missing_rewards: str | None = None  # in words, when rewards do not arrive
+    settled: int = 0
 
 
 class StoredActivity(ActivitySummary):
     """What an experiment does now."""
 
-    settled: int
     rewarded: int
     first: str | None
     last: str | None
@@ -96,6 +119,7 @@ class StoredActivity(ActivitySummary):
     arms: list[ArmActivity]
     choices: list[ArmChoices]
     learning: list[Learning]
+    waiting: Waiting | None = None  # null: computed before there was one
 
     def summary(self) -> ActivitySummary:
         return ActivitySummary(
@@ -104,6 +128,7 @@ class StoredActivity(ActivitySummary):
             rewards_today=self.rewards_today,
             decisions=self.decisions,
             missing_rewards=self.missing_rewards,
+            settled=self.settled,
         )
 
 

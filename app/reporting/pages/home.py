@@ -1,25 +1,41 @@
-"""The list of experiments."""
+"""The first page: what needs somebody, the person's own experiments, the others; and the list for a search."""
 
 from flask import render_template, request
+from markupsafe import Markup
 
-from app.accounts.pages.access import may, page
+from app.accounts.pages.access import may, page, user
 from app.design import drafts
+from app.design.life import labels
+from app.foundation.pages.charts.spark import spark
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
+from app.messaging.delivery import log as deliveries
+from app.reporting import activity
 from app.reporting import home as service
+from app.reporting.home import Line
 
 SHOWN = 50
+MOST_NEEDS = 8
+MOST_SPARKS = 10  # experiments with a small line of the reward
+SPARK_ARMS = 4
 
 
 @page("/", "viewer")
 def home() -> str:
-    """List every experiment with its state and its problems."""
+    """Show the home page; with a search, a filter or a later page of the list, the list alone."""
     given = {name: request.args.get(name, "").strip() for name in ("search", "status", "sort")}
-    lines = service.lines(process().engine, search=given["search"], status=given["status"], sort=given["sort"])
-    start = min(whole_number(request.args.get("from", "")) or 0, max(0, len(lines) - 1))
+    start = whole_number(request.args.get("from", "")) or 0
+    first = not any(given.values()) and start == 0
+    seen = _home() if first else None
+    lines = seen.others if seen else service.lines(process().engine, **given)
+    start = min(start, max(0, len(lines) - 1))
     return render_template(
         "home.html",
         section="experiments",
+        home=seen,
+        most_needs=MOST_NEEDS,
+        failing=deliveries.failing(process().engine) if seen else None,
+        sparks={line.key: _spark(line) for line in seen.own[:MOST_SPARKS]} if seen else {},
         lines=lines[start : start + SHOWN],
         count=len(lines),
         start=start,
@@ -28,5 +44,22 @@ def home() -> str:
         filtered=any(given[name] for name in ("search", "status")),
         sorts=service.SORTS,
         statuses=service.STATUSES,
-        drafts=drafts.unfinished(process().engine) if may("editor") else [],
+        drafts=drafts.unfinished(process().engine) if may("editor") and not any(given.values()) else [],
     )
+
+
+def _home() -> service.Home:
+    engine = process().engine
+    return service.home(engine, user().name, labels.starred(engine, user().id))
+
+
+def _spark(line: Line) -> Markup:
+    """The reward per decision over time of an experiment's largest arms."""
+    newest = activity.get(process().engine, line.key)
+    if newest is None:
+        return Markup("")
+    arms = sorted(newest.arms, key=lambda arm: -arm.decisions)[:SPARK_ARMS]
+    series = [
+        (f"c{index}", [point.rate for point in arm.rates if point.rate is not None]) for index, arm in enumerate(arms)
+    ]
+    return spark(f"Reward per decision over time in {line.name or line.key}", series)

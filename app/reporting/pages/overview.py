@@ -7,6 +7,7 @@ from werkzeug.http import generate_etag, quote_etag
 
 from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
+from app.design.life.beginning import first_window
 from app.design.pages.experiment import experiment_page
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.format import NO_VALUE, duration, number, percent, plural
@@ -48,6 +49,7 @@ def _live(key: str, newest: Overview) -> str:
     return render_template(
         "overview_live.html",
         key=key,
+        tab="overview",
         experiment=newest.experiment,
         config=config,
         badges=newest.badges,
@@ -58,7 +60,13 @@ def _live(key: str, newest: Overview) -> str:
             (arm.arm, sentences.learning(arm), sentences.serving(newest.models.get(arm.arm)))
             for arm in (activity.learning if activity else [])
         ],
-        verdict=sentences.verdict(newest.results) if newest.results else None,
+        verdict=sentences.verdict(newest.results, concluded=newest.experiment.status == "concluded")
+        if newest.results
+        else None,
+        first_window=first_window(process().engine, newest.experiment),
+        progress=sentences.progress(newest.progress) if newest.progress else "",
+        share=newest.progress.share if newest.progress else 0,
+        so_far=figures.so_far(activity, config),
         results_age=sentences.roughly_ago(newest.results.computed_at) if newest.results else "",
     )
 
@@ -66,7 +74,7 @@ def _live(key: str, newest: Overview) -> str:
 def _figures(activity: Activity, config: ExperimentConfig) -> list[Figure]:
     chosen = enumerate(activity.choices)
     return [
-        figures.rates(activity, config),
+        *([figures.rates(activity, config)] if activity.settled else []),
         figures.decisions(activity),
         *(figures.choices(arm, number) for number, arm in chosen if arm.now.decisions),
     ]
@@ -74,14 +82,23 @@ def _figures(activity: Activity, config: ExperimentConfig) -> list[Figure]:
 
 def _tiles(activity: Activity, config: ExperimentConfig) -> list[tuple[str, str, str]]:
     """For each tile: the figure, what it counts, and a second line."""
-    rewarded = percent(activity.rewarded / activity.settled) if activity.settled else NO_VALUE
+    rewarded = (
+        percent(activity.rewarded / activity.settled) if activity.settled else NO_VALUE,
+        "of settled decisions had a reward",
+        plural(activity.settled, "settled decision"),
+    )
+    waiting = activity.waiting
+    if waiting and waiting.open and not activity.settled:
+        with_reward = sum(arm.rewarded for arm in waiting.arms)
+        share = percent(with_reward / waiting.open)
+        rewarded = (share, "of open decisions have a reward so far", "provisional")
     return [
         (number(activity.decisions), "decisions", plural(activity.decisions_today, "today", "today")),
         (number(activity.rewards_today), "rewards today", ""),
-        (rewarded, "of settled decisions had a reward", plural(activity.settled, "settled decision")),
+        rewarded,
         (
             number(activity.decisions - activity.settled),
             "wait for rewards",
-            f"window: {duration(config.reward.window_s)}",
+            f"reward window: {duration(config.reward.window_s)}",
         ),
     ]

@@ -1,10 +1,14 @@
 """Charts and tables of an experiment's overview, from its ``app.reporting.documents.activity``."""
 
+from typing import NamedTuple
+
 from app.design.experiment_config import ExperimentConfig
+from app.design.feedback_config import worth_of
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
-from app.foundation.pages.format import duration, interval, number, percent, plural
+from app.foundation.pages.format import NO_VALUE, duration, interval, number, percent, plural
+from app.reporting.activity import MOST_OPEN
 from app.reporting.documents.activity import Activity, ArmActivity, ArmChoices
 from app.reporting.pages.sentences import moment_of
 
@@ -58,6 +62,44 @@ def decisions(activity: Activity) -> Figure:
     ]
     head = ["Arm", "Stretch from", "Decisions", "Of them settled"]
     return Figure("decisions", caption, chart, head, rows, left_out.strip())
+
+
+class SoFar(NamedTuple):
+    """What open reward windows hold, before anything is tested."""
+
+    open: str  # decisions
+    first_closes: str
+    last_closes: str
+    head: list[str]
+    rows: list[list[str]]
+    note: str
+
+
+def so_far(activity: Activity | None, config: ExperimentConfig) -> SoFar | None:
+    """Provisional rates by arm; null when no reward window is open."""
+    waiting = activity.waiting if activity else None
+    if waiting is None or waiting.first_closes is None or waiting.last_closes is None or not waiting.open:
+        return None
+    rows = [
+        [
+            arm.arm,
+            number(arm.open),
+            number(arm.units),
+            number(arm.rewarded),
+            NO_VALUE if arm.rate is None else f"{arm.rate:.3f}",
+        ]
+        for arm in waiting.arms
+    ]
+    head = ["Arm", "Open decisions", "Units", "With a reward so far", "Reward per decision so far"]
+    note = (
+        "Each rate is what the arm would have earned if every open window closed now: a decision without a reward so far counts "
+        f"as {number(config.reward.default)}. Newer decisions have had less time, so do not compare arms by these rates."
+    )
+    if any(arm.limited for arm in waiting.arms):
+        note += f" Of each arm, the {number(MOST_OPEN)} decisions that close first are counted."
+    if config.feedback and worth_of(config.feedback):
+        note += " Feedback counts once a window has closed."
+    return SoFar(plural(waiting.open, "decision"), waiting.first_closes, waiting.last_closes, head, rows, note)
 
 
 def choices(arm: ArmChoices, index: int) -> Figure:

@@ -132,7 +132,7 @@ class Shown(NamedTuple):
 
 def _shown(contents: Whole, results: Results, config: ExperimentConfig) -> Shown:
     return Shown(
-        verdict=sentences.verdict(results),
+        verdict=sentences.verdict(results, concluded=contents.findings.experiment.status == "concluded"),
         rule=sentences.rule(config.decision_rule, results.control),
         metrics=metrics(results, "sequential"),
         looks=looks(contents.findings),

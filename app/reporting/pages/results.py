@@ -10,7 +10,7 @@ from app.design.pages.experiment import experiment_page
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.format import interval, number, plural, signed
 from app.foundation.serving import process
-from app.reporting import findings
+from app.reporting import activity, findings
 from app.reporting.documents.health import (
     Check,
     ChoicesCheck,
@@ -21,8 +21,8 @@ from app.reporting.documents.health import (
 )
 from app.reporting.documents.results import HeldOut, MetricResults, Results
 from app.reporting.findings import Findings
+from app.reporting.pages import overview_figures, sentences
 from app.reporting.pages import result_figures as figures
-from app.reporting.pages import sentences
 
 ORDER = ("primary", "guardrail", "secondary")
 CHECKS = {
@@ -58,7 +58,13 @@ def results(key: str) -> str:
         health=newest.health,
         checks=[_check(check) for check in newest.health.checks] if newest.health else [],
         shown=_shown(newest, newest.results, method, segment) if newest.results else None,
+        so_far=None if newest.results else _so_far(newest),
     )
+
+
+def _so_far(newest: Findings) -> overview_figures.SoFar | None:
+    config = ExperimentConfig.model_validate(newest.experiment.config)
+    return overview_figures.so_far(activity.get(process().engine, config.key), config)
 
 
 class ShownMetric(NamedTuple):
@@ -100,7 +106,7 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
     config = ExperimentConfig.model_validate(newest.experiment.config)
     split = newest.by_segment
     return Shown(
-        verdict=sentences.verdict(results),
+        verdict=sentences.verdict(results, concluded=newest.experiment.status == "concluded"),
         rule=sentences.rule(config.decision_rule, results.control),
         metrics=metrics(results, method),
         looks=looks(newest),

@@ -18,8 +18,10 @@ from app.foundation.pages.format import (
     signed,
     signed_percent,
     when,
+    zone,
 )
 from app.registry.store.models import Serving
+from app.reporting.comparison.progress import Progress
 from app.reporting.documents.activity import Learning
 from app.reporting.documents.results import MetricResults, NonInferiority, Results, RuleVerdict
 
@@ -54,9 +56,12 @@ class Verdict(NamedTuple):
 TEN_PERCENT, ALMOST_SURE = 0.1, 0.999
 
 
-def verdict(results: Results) -> Verdict:
-    """Compare the best arm with the control, with its peek-safe interval, and give the verdict of the rule."""
-    rule_words = [rule_says(results.decision)] if results.decision else []
+def verdict(results: Results, *, concluded: bool = False) -> Verdict:
+    """Compare the best arm with the control, with its peek-safe interval, and give the verdict of the rule.
+
+    :param concluded: nothing can be done any more, so the verdict is told as what the rule said.
+    """
+    rule_words = [rule_says(results.decision, concluded=concluded)] if results.decision else []
     kind = {"ship": "good", "stop": "bad"}.get(results.decision.verdict if results.decision else "", "wait")
     return Verdict(kind, [earned(results), *rule_words])
 
@@ -93,25 +98,26 @@ def lift(value: float, given: IntervalDocument) -> str:
 def _no_comparison(metric: MetricResults, results: Results) -> str:
     control = results.control
     if len(results.sample_ratio.observed) < 2:
-        return (
-            f"There is one arm, {control}, and so nothing to compare it with. Add an arm to see what a policy is worth."
-        )
+        return f"There is one arm, {control}, so there is nothing to compare. A second arm would show what a policy is worth."
     if not metric.comparisons:
         return f"Nothing can be compared yet: {control} and another arm need settled decisions first."
     return f"Nothing can be compared yet: {metric.comparisons[0].always_valid.interval.reason}."
 
 
-def rule_says(decision: RuleVerdict) -> str:
+def rule_says(decision: RuleVerdict, *, concluded: bool = False) -> str:
     """State the verdict of the rule with its reasons."""
     words = VERDICTS[decision.verdict].format(arm=decision.arm)
     if not decision.changes:
-        return f"The rule written down at launch says: {words}. {' '.join(decision.reasons)}"
+        says = "When the experiment was concluded, the rule written down at launch said"
+        says = says if concluded else "The rule written down at launch says"
+        return f"{says}: {words}. {' '.join(decision.reasons)}"
+    says = "When the experiment was concluded, the rule said" if concluded else "The rule says"
     changes = (
         f"After {plural(change.decisions, 'decision')} ({change.at[:10]}): {'; '.join(change.differences)}."
         for change in decision.changes
     )
     return (
-        f"The rule says: {words}. {' '.join(decision.reasons)} It is not the rule of the launch: people who see results "
+        f"{says}: {words}. {' '.join(decision.reasons)} It is not the rule of the launch: people who see results "
         f"before they choose a rule can get any verdict. {' '.join(changes)}"
     )
 
@@ -130,6 +136,22 @@ def rule(given: DecisionRule, control: str) -> list[str]:
     if given.max_days is not None:
         lines.append(f"Stop after {duration(given.max_days * 86_400)}, whatever it shows.")
     return lines
+
+
+def progress(given: Progress) -> str:
+    """Say how far the sample is, and when it is complete at the pace so far."""
+    what = "planned" if given.chosen else "that the rule asks for"
+    counted = f"{number(given.units)} of {plural(given.planned, 'user')} {what} ({percent(given.share, 0)})"
+    if given.share >= 1:
+        return f"The sample is complete: {number(given.units)} users settled, {number(given.planned)} {what}."
+    if given.ends_at is None:
+        return f"{counted} are settled."
+    day = given.ends_at.astimezone(zone()).strftime("%Y-%m-%d")
+    text = f"{counted} are settled. At the pace so far, the sample is complete on {day}."
+    if given.too_slow and given.stops_at is not None:
+        stop = given.stops_at.astimezone(zone()).strftime("%Y-%m-%d")
+        text += f" The rule stops the experiment earlier, on {stop}: change the rule's length, or give the experiment more users."
+    return text
 
 
 def learning(result: Learning) -> str:
@@ -152,7 +174,7 @@ def learning(result: Learning) -> str:
 def serving(model: Serving | None) -> str:
     """Say which model version serves, how old it is and what it learned from."""
     if model is None or model.number == 0:
-        return "No model was trained yet: the first is, when rewards have come in."
+        return "No model has been trained yet. The first is trained when reward windows close."
     text = f"Version {model.number} serves, trained {roughly_ago(model.created_at)} on {plural(model.examples, 'decision')}."
     return text if model.problem is None else f"{text} The newest round does not serve: {model.problem}."
 
@@ -257,9 +279,7 @@ def effect_over_time(results: Results) -> list[str]:
         if change.low <= 0 <= change.high:
             said.append(f"{effect.arm}: no change of the effect over time is visible: {ends}.")
         else:
-            said.append(
-                f"{effect.arm}: the effect changes by {ends}. A new thing may attract or disturb for a while only: run longer."
-            )
+            said.append(f"{effect.arm}: the effect changes by {ends}. Novelty may attract or disturb for a while only.")
     return said
 
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import its_decision
+
 
 class Stretch(NamedTuple):
     """One arm in one stretch of time. Moments are over the units that have settled decisions in it."""
@@ -70,6 +72,70 @@ def stretches(connection: Connection, experiment_id: int, *, edges: list[datetim
     """
     given = {"id": experiment_id, "edges": edges, "window_s": window_s}
     return [Stretch(**row._asdict()) for row in connection.execute(_STRETCHES, given)]
+
+
+class OpenArm(NamedTuple):
+    """One arm's decisions whose reward window is open, with what was reported for them so far."""
+
+    arm: str
+    read: int  # of them at most as many as were asked for
+    open: int  # without those that reports leave out
+    units: int
+    rewarded: int  # with a reward so far
+    rate: float | None  # reward per decision, if every window closed now; null: none is open
+    first_closes: datetime | None
+    last_closes: datetime | None
+
+
+class Joining(NamedTuple):
+    """How the rewards of a decision become one: those of ``bandits.rewards.join``."""
+
+    aggregation: str
+    default: float
+    low: float
+    high: float
+
+
+_OPEN = text(
+    f"""
+    WITH waiting AS (
+        SELECT a.experiment_id, a.arm, a.decision_id, a.closes_at, d.unit_id,
+            NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[])) AND d.erased_at IS NULL
+            AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied))
+            AND NOT EXISTS (SELECT FROM excluded_units x WHERE x.experiment_id = :id AND x.unit_id = d.unit_id) AS counts
+        FROM unnest(CAST(:arms AS text[])) AS named (arm)
+        CROSS JOIN LATERAL (
+            SELECT * FROM awaiting_outcome w
+            WHERE w.experiment_id = :id AND w.arm = named.arm AND w.closes_at > clock_timestamp()
+            ORDER BY w.closes_at LIMIT :most
+        ) a
+        JOIN decisions d ON {its_decision("a")}
+    ), reported AS (
+        SELECT r.decision_id, CASE :aggregation
+            WHEN 'sum' THEN sum(r.value) WHEN 'max' THEN max(r.value) WHEN 'mean' THEN avg(r.value)
+            WHEN 'first' THEN (array_agg(r.value ORDER BY r.occurred_at, r.reward_id))[1]
+            ELSE (array_agg(r.value ORDER BY r.occurred_at DESC, r.reward_id DESC))[1] END AS value
+        FROM waiting w JOIN rewards r ON r.decision_id = w.decision_id AND r.experiment_id = w.experiment_id + 0
+        WHERE r.metric = 'reward' AND NOT r.late GROUP BY 1
+    )
+    SELECT w.arm, count(*)::int AS read, count(*) FILTER (WHERE counts)::int AS open,
+        count(DISTINCT w.unit_id) FILTER (WHERE counts)::int AS units, count(e.value) FILTER (WHERE counts)::int AS rewarded,
+        avg(least(greatest(coalesce(e.value, :default), :low), :high)) FILTER (WHERE counts)::float8 AS rate,
+        min(w.closes_at) AS first_closes, max(w.closes_at) AS last_closes
+    FROM waiting w LEFT JOIN reported e ON e.decision_id = w.decision_id GROUP BY 1
+    """
+)
+
+
+def open_arms(
+    connection: Connection, experiment_id: int, arms: list[str], joining: Joining, *, most: int
+) -> list[OpenArm]:
+    """What the decisions with an open window have earned so far, by arm; an arm without one is left out.
+
+    :param most: decisions of an arm that are read at most, those that close first.
+    """
+    given = {"id": experiment_id, "arms": arms, "most": most, **joining._asdict()}
+    return [OpenArm(**row._asdict()) for row in connection.execute(_OPEN, given)]
 
 
 _PARTS = text(

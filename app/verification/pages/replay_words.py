@@ -222,7 +222,7 @@ class ReplayWords:
         if self._row.state != "active":
             return Markup("Its state is “{}”: {}.").format(self._row.state, STATES.get(self._row.state, ""))
         closes = Markup("closes {}").format(when(self._row.closes_at)) if self._row.closes_at else "has no end"
-        words = Markup("So far that is {}. The window {}; soon after, the worker makes it final.")
+        words = Markup("So far that is {}. The window {}; soon after, it becomes final.")
         return words.format(number(self._rewards.so_far), closes)
 
     def _settled(self) -> Markup:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final, Literal
 
-import orjson
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -28,6 +27,7 @@ from app.foundation.api.respond import as_json
 from app.foundation.api.written import flag_error
 from app.foundation.errors import FieldError, LoopwiseError, NotFound, Unavailable, Unprocessable
 from app.foundation.fields import MAX_BATCH, JsonObject, invalid, read
+from app.foundation.formats.same_json import canonical
 from app.foundation.running.steps import Steps
 
 POLL_EVERY_MS: Final = 30_000  # how often a client may ask whether flags have changed
@@ -145,7 +145,7 @@ def _running(runtime: Runtime) -> Iterator[Experiment]:
 
 def _tag(running: list[Experiment], context: JsonObject) -> str:
     versions = [(experiment.key, experiment.config_version) for experiment in running]
-    return hashlib.sha256(orjson.dumps([versions, context], option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    return hashlib.sha256(canonical([versions, context])).hexdigest()[:32]
 
 
 def _evaluated(runtime: Runtime, experiment: Experiment, context: JsonObject) -> JsonObject:

@@ -15,7 +15,7 @@ from bandits.model import Predictor, describe, distribution, initial_model, lear
 from bandits.model_file import ModelError
 from bandits.policy import ALGORITHMS, NOT_FOR_SLATES, BanditPolicy, PolicyError, parse_policy, policy_to_json
 from bandits.safety import check_model
-from bandits.untried import share_untried
+from bandits.untried import key_of, share_untried
 from benchmarks.play import Call, play
 
 NAMES = ["a", "b", "c"]
@@ -107,6 +107,16 @@ def test_a_new_possibility_of_a_slot_gets_its_share() -> None:
 )
 def test_what_was_not_tried_gets_its_share_unless_it_is_most(tried: list[bool], expected: list[float]) -> None:
     assert share_untried([0.7, 0.2, 0.1], tried) == pytest.approx(expected)
+
+
+def test_half_of_the_actions_may_be_new() -> None:
+    assert share_untried([0.9, 0.1], [True, False]) == pytest.approx([0.5, 0.5])
+    assert share_untried([0.6, 0.2, 0.1, 0.1], [True, True, False, False]) == pytest.approx([0.375, 0.125, 0.25, 0.25])
+
+
+def test_a_key_is_made_of_ids_alone() -> None:
+    assert key_of("|a price:3 =x") == key_of("|a =x") != key_of("|a =y") and len(key_of("|a =x")) == 8
+    assert key_of("|a =x |a =y") not in (key_of("|a =x"), key_of("|a =y |a =x"))
 
 
 def test_an_action_without_any_chance_leaves_the_rest_to_the_others_alike() -> None:

@@ -25,10 +25,10 @@ from app.foundation.pages.charts.parts import (
     words,
     y_axis,
 )
-from app.foundation.pages.format import number
+from app.foundation.pages.format import number, zone
 
 HEIGHT = 260
-TIME = "time, UTC"  # of an axis below
+TIME = "time"  # of an axis below, on the reader's clock
 MOST_MARKS = 12  # on an axis, where each has its point
 MOST_DOTS = 40  # points of a series that have a dot and a tooltip
 
@@ -101,7 +101,9 @@ def _x_axis(series: Sequence[Series], plane: _Plane, x_unit: str) -> list[Markup
     for index, (x, text) in enumerate(ticks):
         anchor = "start" if index == 0 else "end" if index == len(ticks) - 1 else "middle"
         parts.append(words(plane.x(x), HEIGHT - 22, text, "tick", anchor))
-    parts.append(words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_unit, "tick"))
+    parts.append(
+        words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, f"{x_unit}, {zone().key}" if x_unit == TIME else x_unit, "tick")
+    )
     return parts
 
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
+
+from app.foundation.pages.format import zone
 
 WIDTH = 480
 TOP, BOTTOM, LEFT, RIGHT = 12, 40, 66, 12
@@ -131,7 +133,7 @@ def time_ticks(first: float, last: float) -> list[tuple[float, str]]:
     span = last - first
     form = "%H:%M:%S" if span < 600 else "%m-%d %H:%M" if span < 5 * 86_400 else "%Y-%m-%d"
     places = [first] if span == 0 else [first, (first + last) / 2, last]
-    return [(at, datetime.fromtimestamp(at, UTC).strftime(form)) for at in places]
+    return [(at, datetime.fromtimestamp(at, zone()).strftime(form)) for at in places]
 
 
 def short(text: str, most: int) -> str:

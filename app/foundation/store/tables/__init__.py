@@ -6,7 +6,7 @@ rewards, outcomes, the training ledger) is append-only but for a decision's acti
 can be partitioned and distributed.
 """
 
-from app.foundation.store.tables.accounts import drafts, sessions, sign_in_failures, sign_in_links, users
+from app.foundation.store.tables.accounts import drafts, sessions, sign_in_failures, sign_in_links, stars, users
 from app.foundation.store.tables.base import metadata
 from app.foundation.store.tables.chain import log_anchors, log_links
 from app.foundation.store.tables.loop import (
@@ -86,6 +86,7 @@ __all__ = [
     "sessions",
     "sign_in_failures",
     "sign_in_links",
+    "stars",
     "suspects",
     "training_ledger",
     "triggers",

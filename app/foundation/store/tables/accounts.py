@@ -10,11 +10,20 @@ users = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),  # lower case
-    Column("role", Text, nullable=False),  # viewer, editor, admin
+    Column("role", Text, nullable=False),  # viewer, analyst, editor, admin
     Column("password_hash", Text, nullable=True),  # argon2id; null: the person has not chosen one yet
     time_column("created_at", now=True),
     time_column("disabled_at", nullable=True),
     time_column("signed_in_at", nullable=True),
+    Column("time_zone", Text, nullable=True),  # as in Europe/Vienna; null: that of the browser
+    Column("theme", Text, nullable=True),  # auto, light, dark; null: not chosen
+)
+
+stars = Table(  # experiments that a person wants to see first
+    "stars",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
 )
 
 sign_in_links = Table(

@@ -40,6 +40,12 @@ experiments = Table(
     time_column("concluded_at", nullable=True),
     Column("conclusion", Text, nullable=True),
     Column("owner", Text, nullable=False, server_default=""),  # the user, or the API key, that created it
+    time_column("archived_at", nullable=True),  # lists leave it out; null: they show it
+    time_column("starts_at", nullable=True),  # when the worker starts it; null: a person does
+    time_column("ends_at", nullable=True),  # when the worker concludes it; null: a person does
+    Column("ends_with", Text, nullable=True),  # what callers get from then on: error, control
+    Column("scheduled_by", Text, nullable=True),
+    Column("tags", ARRAY(Text), nullable=False, server_default="{}"),
     Index("experiments_revision", "revision"),
 )
 

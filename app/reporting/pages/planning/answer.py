@@ -1,10 +1,12 @@
 """Words the answer to a planning question, and draws its chart and table."""
 
+import math
 from typing import Literal, NamedTuple
 
 from pydantic import JsonValue
 from sqlalchemy import Engine
 
+from app.foundation.fields import JsonObject
 from app.foundation.pages import charts
 from app.foundation.pages.charts.parts import Figure, Point
 from app.foundation.pages.format import number, percent, plural
@@ -28,10 +30,11 @@ class Answer(NamedTuple):
     assumptions: list[str]
 
 
-def metric_answer(engine: Engine, spec: Asked) -> Answer:
+def metric_answer(engine: Engine, spec: Asked, rule: JsonObject) -> Answer:
     """Say how many users and days it takes to compare two arms.
 
     :param spec: a ``MetricPlan`` that gives a relative effect.
+    :param rule: the decision rule of the definition, with which the plan is compared.
     :raises ValidationError: naming what is wrong below ``metric``.
     """
     request = PowerRequest.model_validate({"metric": spec})
@@ -53,8 +56,37 @@ def metric_answer(engine: Engine, spec: Asked) -> Answer:
         words.append(
             f"With that many users a day this takes about {plural(plan.days, 'day')}. Run whole weeks: weekdays differ."
         )
+    words += against_rule(plan.days, total, rule)
     assumptions = [text.replace("`sequential_factor`", number(factor, 2)) for text in answer.assumptions]
     return Answer(words, _over_weeks(engine, question, plan), assumptions)
+
+
+def against_rule(days: float | None, units: int, rule: JsonObject) -> list[str]:
+    """Compare a plan with the length and the sample that the decision rule names.
+
+    :param days: that the plan takes; null: not known.
+    :param units: of the two arms that are compared.
+    """
+    longest, least, planned = (_number(rule.get(name)) for name in ("max_days", "min_days", "planned_units"))
+    words = []
+    if days is not None and longest is not None and days > longest:
+        words.append(
+            f"Your decision rule stops after {plural(round(longest), 'day')}, before this plan is complete. In the step Metrics, "
+            f"let it run for {number(math.ceil(days))} days or more, or plan for a larger change."
+        )
+    elif days is not None and least is not None and days < least:
+        words.append(
+            f"Your decision rule waits for {plural(round(least), 'day')} in any case, longer than this plan needs."
+        )
+    if planned is not None and planned < units:
+        words.append(
+            f"Your decision rule plans {number(planned)} users in all arms. This plan needs {number(units)} in two."
+        )
+    return words
+
+
+def _number(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _over_weeks(engine: Engine, question: MetricPlan, plan: ComparisonPlan) -> Figure | None:

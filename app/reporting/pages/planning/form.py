@@ -29,7 +29,7 @@ def answer(engine: Engine, typed: Typed, document: JsonObject) -> tuple[Answer |
     try:
         if typed["mode"] == "bandit":
             return bandit_answer(engine, question), {}
-        return metric_answer(engine, question), {}
+        return metric_answer(engine, question, document["decision_rule"]), {}
     except ValidationError as error:
         return None, _by_field(pydantic_fields(error))
     except Unavailable:

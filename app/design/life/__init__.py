@@ -1,0 +1,1 @@
+"""An experiment from its first call to its archive."""

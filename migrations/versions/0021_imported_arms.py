@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision = "0024"
+revision = "0021"
 down_revision = "0020"
 
 

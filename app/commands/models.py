@@ -78,11 +78,13 @@ def ship(data_dir: Path, experiment: str, arm: str, holdout: float, reason: str)
 
     The results of now are kept. `loopwise unship` leads back.
     """
+    from app.design.life import approvals
     from app.foundation.fields import read
     from app.promotion import shipping
 
     request = read(shipping.ShipRequest, {"arm": arm, "holdout": holdout, "reason": reason})
     with servers(data_dir) as settings, engine_for(settings) as engine:
+        approvals.refuse_alone(settings)
         shipping.ship(engine, experiment, request, "cli")
     click.echo(
         f"{experiment}: {arm} decides for everybody{f', but for {holdout:.0%} of the units' if holdout else ''}."

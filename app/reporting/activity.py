@@ -113,7 +113,7 @@ def parts_that_tell_apart(thirds: Sequence[Stretch]) -> int:
     """How many parts of equally many decisions a chart of reward rates has: as many as keep the arms' intervals apart.
 
     An interval of one of n parts is about sqrt(n / 3) times as wide as that of a third. So we take the largest n at which two
-    intervals are no wider than the distance of the best arm from the worst, within ``FEWEST_PARTS`` and ``STRETCHES``.
+    intervals are no wider than the distance of the best arm from the next, within ``FEWEST_PARTS`` and ``STRETCHES``.
 
     :param thirds: every arm's sums in each third of the settled decisions.
     """
@@ -122,12 +122,12 @@ def parts_that_tell_apart(thirds: Sequence[Stretch]) -> int:
         estimate = _estimate(row)
         if estimate is not None:
             rates.setdefault(row.arm, []).append(estimate)
-    means = [sum(estimate.value for estimate in given) / len(given) for given in rates.values()]
+    means = sorted(sum(estimate.value for estimate in given) / len(given) for given in rates.values())
     variances = [estimate.variance for given in rates.values() for estimate in given]
     if len(means) < 2 or not any(variances):
         return FEWEST_PARTS
     halves = 2 * float(norm.isf(LEVEL / 2))
-    apart = 3 * (max(means) - min(means)) ** 2 / (halves**2 * sum(variances) / len(variances))
+    apart = 3 * (means[-1] - means[-2]) ** 2 / (halves**2 * sum(variances) / len(variances))
     return int(min(STRETCHES, max(FEWEST_PARTS, apart)))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.foundation.formats.intervals import IntervalDocument
 from app.reporting import health_checks, results
-from app.reporting.pages.result_figures import tone
+from app.reporting.pages.sentences import tone
 from tests.lab import AB, Lab, arm
 from tests.page_client import Browser
 from tests.service import query
@@ -123,9 +123,9 @@ def test_the_rule_is_shown_as_written_and_what_it_says(shop: str, viewer: Browse
 def test_looks_checks_and_shares_are_there(shop: str, viewer: Browser) -> None:
     text = viewer.get("/admin/experiments/shop/results").text
     assert "the difference to control as it became known" in text
-    assert "units match the shares" in text and "Units expected from the shares" in text
+    assert "units match the shares" in text and "Units expected" in text
     assert "all well" in text and "choices match their logged propensities" in text
-    assert "Choices against their probabilities" in text
+    assert "Choices match their probabilities" in text
 
 
 def test_a_split_shows_every_segment_and_warns(shop: str, viewer: Browser) -> None:
@@ -172,7 +172,7 @@ def test_too_few_units_give_reasons_instead_of_numbers(lab: Lab, viewer: Browser
     lab.play("thin", [{"unit_id": f"u{n}"} for n in range(20)], lambda _, one: float(one["action"]["id"] == "a"))
     results.compute(lab.runtime.engine, "thin")
     text = viewer.get("/admin/experiments/thin/results").text
-    assert "opens at 100 effective units per arm" in text
+    assert "needs 100 effective units per arm" in text
     assert "nan" not in text.lower().split()
 
 

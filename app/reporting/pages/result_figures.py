@@ -187,7 +187,7 @@ def ratio(sample_ratio: SampleRatio) -> Table:
         [arm, number(units), number(round(sample_ratio.expected[arm], 1)), percent(units / total if total else None, 2)]
         for arm, units in sample_ratio.observed.items()
     ]
-    return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
+    return ["Arm", "Units seen", "Units expected", "Share seen"], rows
 
 
 def daily(results: Results) -> Figure | None:
@@ -226,16 +226,7 @@ def stretches(results: Results) -> Table:
 
 def _row(label: str, line: ComparisonLine, method: str, direction: Direction) -> Row:
     given = _interval(line, method)
-    return Row(label, line.difference, given.low, given.high, tone=tone(given, direction))
-
-
-def tone(given: IntervalDocument, direction: Direction) -> Tone:
-    """Better or worse where the interval does not touch 0; open otherwise."""
-    if given.low is not None and given.low > 0:
-        return "better" if direction == "increase" else "worse"
-    if given.high is not None and given.high < 0:
-        return "worse" if direction == "increase" else "better"
-    return "open"
+    return Row(label, line.difference, given.low, given.high, tone=sentences.tone(given, direction))
 
 
 def _chart(rows: Sequence[Row], lines: Sequence[ComparisonLine], method: str, title: str) -> Markup:

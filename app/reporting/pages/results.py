@@ -26,8 +26,8 @@ from app.reporting.pages import result_figures as figures
 
 ORDER = ("primary", "guardrail", "secondary")
 CHECKS = {
-    "sample_ratio": "Units against shares",
-    "choices": "Choices against their probabilities",
+    "sample_ratio": "Sample ratio",
+    "choices": "Choices match their probabilities",
     "concentration": "How evenly actions are shown",
     "missing_rewards": "Missing rewards",
     "heavy_units": "Units with many decisions",

@@ -18,7 +18,8 @@ GUIDES = ("README.md", "docs/guide-product-manager.md", "docs/guide-analyst.md")
 def banned() -> list[str]:
     """The regular expressions in the section "Banned" of docs/voice.md."""
     section = VOICE.split("## Banned", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)
+    rows = re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)
+    return [row.replace("\\|", "|") for row in rows]  # as a Markdown table writes it
 
 
 def _of_templates() -> Iterator[tuple[str, str]]:

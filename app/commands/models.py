@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from app.commands.shared import data_dir_option, engine_for, servers
+from app.commands.shared import Command, data_dir_option, engine_for, servers
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -26,7 +26,7 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -48,7 +48,7 @@ def rebuild(data_dir: Path, experiment: str, arm: str) -> None:
         sys.exit(1)
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -65,7 +65,7 @@ def pin(data_dir: Path, experiment: str, arm: str, candidate: str) -> None:
     click.echo(f"{experiment}/{arm} will decide by {candidate or 'what its policy or the race chooses'}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -91,7 +91,7 @@ def ship(data_dir: Path, experiment: str, arm: str, holdout: float, reason: str)
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.option("--reason", required=True, help="Why; kept in the experiment's history.")
@@ -101,4 +101,4 @@ def unship(data_dir: Path, experiment: str, reason: str) -> None:
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
         shipping.roll_back(engine, experiment, reason, "cli")
-    click.echo(f"{experiment}: the arms have the shares of before.")
+    click.echo(f"{experiment}: the arms have their previous shares again.")

@@ -51,7 +51,7 @@ WORDS = {
     "fell_back": "let an arm's fallback decide",
     "shipped": "shipped an arm",
     "ramped": "gave an arm a larger share on its way to everybody",
-    "rolled_back": "rolled back to the shares of before",
+    "rolled_back": "rolled back to the previous shares",
     "restored": "let a learned policy decide again",
     "arm_stopped": "gave an arm's share to the control",
     "arm_resumed": "gave an arm its share back",

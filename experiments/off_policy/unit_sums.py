@@ -206,7 +206,9 @@ def shut(weighted: UnitSums, reward_range: tuple[float, float]) -> str:
     sides = weighted.amount - low * weighted.weight, high * weighted.weight - weighted.amount
     rewarded = min(kish(side) for side in sides)
     if rewarded < MIN_REWARDED:
-        return f"needs {MIN_REWARDED:.0f} effective units with rewards (and with less than the best), has {rewarded:.1f}"
+        return (
+            f"needs {MIN_REWARDED:.0f} effective units with rewards (and with less than the best), has {rewarded:.1f}"
+        )
     return ""
 
 

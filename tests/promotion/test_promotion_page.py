@@ -38,7 +38,7 @@ def test_a_verdict_leads_to_everybody_and_back(better: str, editor: Browser, vie
     back = editor.post(f"{PAGE.format(better)}/turn", {"do": "back", "reason": "a complaint"})
     assert "Ship an arm" in back.text
     log = editor.get(f"/admin/experiments/{better}/log").text
-    assert "shipped an arm" in log and "rolled back to the shares of before" in log and "a complaint" in log
+    assert "shipped an arm" in log and "rolled back to the previous shares" in log and "a complaint" in log
 
 
 def test_a_ramp_shows_its_gate_and_its_steps(lab: Lab, editor: Browser) -> None:

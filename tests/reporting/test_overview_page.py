@@ -138,10 +138,7 @@ def test_a_concluded_experiment_gives_no_advice_that_cannot_be_followed(lab: Lab
         text = viewer.get(f"/admin/experiments/ended/{tab}").text
         for advice in ("launch says", "The rule says", "They are updated", "start it", "Start it", "run longer"):
             assert advice not in text, (tab, advice)
-    assert (
-        "When the experiment was concluded, the decision rule said"
-        in viewer.get("/admin/experiments/ended/").text
-    )
+    assert "When the experiment was concluded, the decision rule said" in viewer.get("/admin/experiments/ended/").text
 
 
 def test_a_single_arm_has_nothing_to_compare_with(lab: Lab, viewer: Browser) -> None:

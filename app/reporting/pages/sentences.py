@@ -24,7 +24,14 @@ from app.foundation.pages.format import (
 from app.registry.store.models import Serving
 from app.reporting.comparison.progress import Progress
 from app.reporting.documents.activity import Learning
-from app.reporting.documents.results import ComparisonLine, Direction, MetricResults, NonInferiority, Results, RuleVerdict
+from app.reporting.documents.results import (
+    ComparisonLine,
+    Direction,
+    MetricResults,
+    NonInferiority,
+    Results,
+    RuleVerdict,
+)
 
 METHODS = {
     "sequential": (

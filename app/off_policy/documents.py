@@ -179,6 +179,19 @@ class ArmActions(Document):
     actions: list[ActionLine] = Field(default_factory=list)
 
 
+class TunedLine(Document):
+    """One policy of a search, with its last score on the part that was chosen by."""
+
+    candidate: str | None  # key of the candidate that it became; null: it is no finalist
+    policy: dict[str, object]  # every default written out
+    learned: int  # decisions that it had learned for this score
+    value: float | None  # doubly robust; null: see reason
+    std_error: float | None
+    ips: float | None
+    effective_sample_size: float | None
+    reason: str = ""  # why it has no score
+
+
 class EvaluationResult(Document):
     """The result of an evaluation as the worker computed it."""
 
@@ -192,6 +205,7 @@ class EvaluationResult(Document):
     calibration: list[CalibrationBin] = Field(default_factory=list)
     actions: list[ArmActions] = Field(default_factory=list)
     assumptions: list[str]
+    leaderboard: list[TunedLine] = Field(default_factory=list)  # of a search, best first
 
 
 class EvaluationAnswer(Document):

@@ -19,20 +19,30 @@ from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.examples import Configs
-from app.off_policy.documents import EvaluationAnswer, EvaluationResult
-from app.off_policy.evaluation_request import MAX_CANDIDATES, CandidateSpec, EvaluationRequest, check_candidate
+from app.off_policy.documents import EvaluationAnswer, EvaluationResult, TunedLine
+from app.off_policy.evaluation_request import (
+    MAX_CANDIDATES,
+    CandidateSpec,
+    EvaluationRequest,
+    TuneRequest,
+    check_candidate,
+)
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
 from app.off_policy.store import candidates as candidates_store
 from app.off_policy.store import evaluations as store
+from app.off_policy.tuning.halving import search
+from app.off_policy.tuning.space import policies as policies_of
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments, models
 from app.registry.store.experiments import StoredExperiment
+from bandits.policy import PolicyError
 from experiments.validation import DataError
 
 LISTED = 100
 MIN_ROWS = 100
+TUNING = 0.7  # share of a search's progress that the choice takes
 
 log = structlog.get_logger()
 
@@ -47,15 +57,24 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
         check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
         if spec.model is not None:
             _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
-        plain = spec.model_dump(mode="json")
         before = stored_candidate(connection, experiment.id, spec.key)
-        if before is None and len(candidates_store.of_experiment(connection, experiment.id)) >= MAX_CANDIDATES:
-            raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
-        candidates_store.put(connection, experiment.id, spec.key, plain)
-        platform.record_change(
-            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
-        )
+        if before is None:
+            _check_room(connection, experiment.id, 1)
+        _store(connection, experiment.id, spec, actor)
     return spec
+
+
+def _check_room(connection: Connection, experiment_id: int, more: int) -> None:
+    if len(candidates_store.of_experiment(connection, experiment_id)) + more > MAX_CANDIDATES:
+        raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
+
+
+def _store(connection: Connection, experiment_id: int, spec: CandidateSpec, actor: str) -> None:
+    before, plain = stored_candidate(connection, experiment_id, spec.key), spec.model_dump(mode="json")
+    candidates_store.put(connection, experiment_id, spec.key, plain)
+    platform.record_change(
+        connection, actor=actor, kind="candidate_stored", experiment_id=experiment_id, before=before, after=plain
+    )
 
 
 def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
@@ -121,6 +140,30 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
         return answer_of(key, store.by_id(connection, evaluation_id))
 
 
+def tune(engine: Engine, key: str, request: TuneRequest, actor: str) -> EvaluationAnswer:
+    """Queue a search for a better policy: an evaluation whose candidates are the best of many, chosen on its earlier part.
+
+    :raises Unprocessable: a setting cannot be used, or there is no room for the candidates.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        _check_room(connection, experiment.id, request.tune.finalists)
+    composed = ExperimentConfig.model_validate(experiment.config).composition is not None
+    try:
+        policies_of(request.tune.space, request.tune.points, request.tune.seed, slates=composed)
+    except PolicyError as error:
+        raise invalid((FieldError("/tune/space", error.problems[0].code, error.problems[0].params),)) from None
+    asked = EvaluationRequest(
+        train_share=1.0 - request.test_share,
+        since=request.since,
+        until=request.until,
+        max_decisions=request.max_decisions,
+        alpha=request.alpha,
+        tune=request.tune,
+    )
+    return ask(engine, key, asked, actor)
+
+
 def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
     """One evaluation.
 
@@ -166,9 +209,9 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             with transaction(engine) as other:  # so that readers see it while the outer transaction is open
                 store.advance(other, evaluation_id, share)
 
-        result, error = None, None
+        result, error, found = None, None, list[CandidateSpec]()
         try:
-            result = _compute(connection, settings, row, progress)
+            result, found = _compute(connection, settings, row, progress)
         except (DataError, LoopwiseError) as failure:
             error = str(failure)
             log.warning("evaluation_failed", evaluation=evaluation_id, error=failure)
@@ -176,13 +219,16 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)
         with transaction(engine) as other:  # before the lock ends, or another worker would start it again
+            for spec in found:
+                _store(other, row.experiment_id, spec, row.actor)
             store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 
 
 def _compute(
     connection: Connection, settings: Settings, row: store.Evaluation, progress: Callable[[float], None]
-) -> EvaluationResult:
+) -> tuple[EvaluationResult, list[CandidateSpec]]:
+    """Return the result, and the candidates that a search found and that are to be stored."""
     request = EvaluationRequest.model_validate(row.request)
     experiment = experiments.by_id(connection, row.experiment_id)
     config = ExperimentConfig.model_validate(experiment.config)
@@ -199,7 +245,17 @@ def _compute(
     specs = [CandidateSpec.model_validate(spec) for spec in candidates_store.of_experiment(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
-    return evaluate(table, policies, specs, request, progress, settled_until.isoformat())
+    board, found, begun = list[TunedLine](), list[CandidateSpec](), 0.0
+    if request.tune is not None:
+        early, begun = table.split(request.train_share)[0], TUNING
+        board, found = search(early, config, request.tune, row.id, lambda share: progress(begun * share))
+        specs = found
+
+    def rest(share: float) -> None:
+        progress(begun + (1.0 - begun) * share)
+
+    result = evaluate(table, policies, specs, request, rest, settled_until.isoformat())
+    return result.model_copy(update={"leaderboard": board}), found
 
 
 def log_of(

@@ -95,6 +95,12 @@ class LogTable:
             self.position[indexes],
         )
 
+    def with_arms(self, names: Iterable[str]) -> "LogTable":
+        """The same log, with these arms also where they had no share yet, as right after they were added."""
+        new = [name for name in names if name not in self.arms]
+        share = np.hstack([self.share, np.zeros((len(self), len(new)))])
+        return replace(self, arms=self.arms | {name: np.zeros_like(self.logged) for name in new}, share=share)
+
     def without(self, arm: str) -> "LogTable":
         """The rows of the other arms, with the distribution of the other arms as the logged one."""
         share = self.share.copy()

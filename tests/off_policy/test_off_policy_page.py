@@ -227,3 +227,16 @@ def test_an_analyst_evaluates_and_steers_nothing(web: Web, database_url: str) ->
     ):
         assert analyst.post(address, {"do": "pause", "candidate": "bagging"}).status == 403, address
     assert analyst.get("/admin/users").status == 403
+
+
+def test_a_person_searches_for_a_better_policy_and_sees_what_was_tried(
+    editor: Browser, viewer: Browser, database_url: str
+) -> None:
+    assert viewer.post(f"{PAGE}/search", {"points": "4"}).status == 403
+    wrong = editor.post(f"{PAGE}/search", {"points": "1"})
+    assert wrong.status == 422 and "greater than or equal to 2" not in wrong.text
+    assert editor.post(f"{PAGE}/search", {"points": "4"}).status == 200
+    compute(database_url)
+    page = editor.get(PAGE)
+    assert "What was tried" in page.text and len(re.findall(r"tuned-\d+-\d", page.text)) >= 3
+    assert {name for name in stored(database_url) if name.startswith("tuned-")}

@@ -9,7 +9,7 @@ from app.accounts.pages.access import may, page, user
 from app.design.life import approvals
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.fields import invalid
+from app.foundation.fields import invalid, read
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.pages.fields.trees import texts_of
@@ -19,10 +19,10 @@ from app.foundation.serving import process
 from app.off_policy import evaluations
 from app.off_policy import logged_values as service
 from app.off_policy.documents import EvaluationResult, StagingAnswer
-from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest, TuneRequest
 from app.off_policy.life import staging
 from app.off_policy.logged_values import Report
-from app.off_policy.pages import candidate_form, cap_question
+from app.off_policy.pages import candidate_form, cap_question, leaderboard
 from app.off_policy.pages import evaluation_course as course
 from app.off_policy.pages import evaluation_figures as figures
 from app.off_policy.pages import evaluation_words as words
@@ -93,6 +93,20 @@ def evaluate(key: str) -> ResponseReturnValue:
     return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
 
 
+@page("/experiments/<key>/off-policy/search", "analyst", ("POST",))
+def search_policies(key: str) -> ResponseReturnValue:
+    """Ask for a search over many policies; the worker does it."""
+    points = whole_number(request.form.get("points", ""))
+    try:
+        asked = read(TuneRequest, {"tune": {"points": points}})
+        evaluations.tune(process().engine, key, asked, user().name)
+    except LoopwiseError as error:
+        if error.status != 422:
+            raise
+        return _page(key, errors={"points": error.fields[0].on_page()}, stretch={"since": "", "until": ""}), 422
+    return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
+
+
 @page("/experiments/<key>/off-policy/stage", "editor", ("POST",))
 def stage_candidate(key: str) -> ResponseReturnValue:
     """Make a candidate a new arm."""
@@ -154,10 +168,19 @@ def _page(
         choices=choices,
         form=candidate_form.shown(choices) if choices else None,
         shown=_shown(report),
+        board=board_of(report),
         candidates=[_candidate(spec, report) for spec in report.candidates],
         asked_first=cap_question.asked_first,
         caps=cap_question.choices(),
     )
+
+
+def board_of(report: Report) -> list[leaderboard.BoardLine]:
+    """The leaderboard of the evaluation that is shown; empty where it did not search."""
+    row = report.shown
+    if row is None or row.result is None:
+        return []
+    return leaderboard.lines(row.result.leaderboard)
 
 
 class Alert(NamedTuple):

@@ -20,7 +20,7 @@ from app.off_policy.documents import (
     EvaluationListAnswer,
     StagingAnswer,
 )
-from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest, TuneRequest
 from app.off_policy.life import staging
 from app.reporting import exclusions, feedback_report, frozen, health_checks, long_term, power, privacy, results
 from app.reporting.documents.feedback import FeedbackReport
@@ -206,6 +206,13 @@ def staging_of(path: CandidatePath) -> Response:
 def evaluate(path: KeyPath, body: EvaluationRequest) -> Response:
     """Ask for an off-policy evaluation; the worker computes it, and its answer is at `GET .../evaluations/{id}`."""
     return as_json(evaluations.ask(process().engine, bound_key(path.key), body, caller().key_id), 202)
+
+
+@blueprint.post("/experiments/<key>/policy/search", responses={202: EvaluationAnswer})
+@needs("manage")
+def search_policy(path: KeyPath, body: TuneRequest) -> Response:
+    """Search many policies for a better one; the worker does it, and its answer is at `GET .../evaluations/{id}`."""
+    return as_json(evaluations.tune(process().engine, bound_key(path.key), body, caller().key_id), 202)
 
 
 @blueprint.get("/experiments/<key>/evaluations", responses={200: EvaluationListAnswer})

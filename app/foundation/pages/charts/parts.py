@@ -75,7 +75,7 @@ def legend(names: Sequence[str]) -> Markup:
 def fluid(kind: str, height: float, title: str, parts: Sequence[Markup]) -> Markup:
     """The frame of a chart that is as wide as its card. In it, 0% is the left edge of the plot and 100% the right one.
 
-    :param kind: which gutters the style sheet leaves: time (for an axis of values), rows (for labels), bars (and for values), cell.
+    :param kind: which gutters the style sheet leaves: time (for an axis of values), rows (for labels), bars (and values), cell.
     """
     return Markup(
         '<svg class="chart fluid {}" width="100%" height="{:.0f}" role="img" aria-label="{}" '

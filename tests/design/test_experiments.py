@@ -197,5 +197,5 @@ def test_a_window_longer_than_the_experiment_is_refused(client: Client, fields: 
     refused = client.post("/v1/experiments", definition("too-long", decision_rule=rule, **fields))
     assert refused.status == 422
     assert ("window_longer_than_rule", path) in [(error["code"], error["path"]) for error in refused.body["errors"]]
-    longer = definition("just-right", decision_rule=rule | {"max_days": 3.0}, **fields)
+    longer = definition(f"just-right-{len(path)}", decision_rule=rule | {"max_days": 3.0}, **fields)
     assert client.post("/v1/experiments", longer).status == 201

@@ -23,7 +23,7 @@ NAMES = {
 def name_of(path: str) -> str:
     """A path such as ``arms/learned/share`` as "Arms, learned: share"."""
     if not path:
-        return "Everything"
+        return "Details"
     *parents, last = [NAMES.get(part, part) for part in path.split("/")]
     words = last.removesuffix("_s").replace("_", " ")
     if not parents:
@@ -43,8 +43,9 @@ def value_of(path: str, value: object) -> str:
         if last in SHARES or of_shares:
             return percent(value)
         return duration(value) if last.endswith("_s") else number(value)
-    if isinstance(value, dict) and value and all(not isinstance(item, dict | list) for item in value.values()):
-        return ", ".join(f"{name_of(key).lower()} {value_of(f'{path}/{key}', item)}" for key, item in value.items())
+    if isinstance(value, dict):
+        known = {key: item for key, item in value.items() if item not in (None, "", [], {})}
+        return ", ".join(f"{name_of(key).lower()} {value_of(f'{path}/{key}', item)}" for key, item in known.items())
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
         return ", ".join(map(str, value)) or NO_VALUE
     return value if isinstance(value, str) else json_text(value)

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from app.design.metric_config import DecisionRule
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages.charts import Tone
+from app.foundation.pages.charts.parts import tone_of
 from app.foundation.pages.format import (
     duration,
     interval,
@@ -100,11 +101,7 @@ def _compared(line: ComparisonLine, metric: MetricResults) -> str:
 
 def tone(given: IntervalDocument, direction: Direction) -> Tone:
     """Better or worse where the interval does not touch 0; open otherwise."""
-    if given.low is not None and given.low > 0:
-        return "better" if direction == "increase" else "worse"
-    if given.high is not None and given.high < 0:
-        return "worse" if direction == "increase" else "better"
-    return "open"
+    return tone_of(given.low, given.high, higher_is_better=direction == "increase")
 
 
 def lift(value: float, given: IntervalDocument) -> str:

@@ -44,6 +44,15 @@ class Row(NamedTuple):
     tone: Tone | None = None  # null: nothing is better or worse here
 
 
+def tone_of(low: float | None, high: float | None, *, higher_is_better: bool = True) -> Tone:
+    """Better or worse where the interval of a difference does not touch 0; open otherwise."""
+    if low is not None and low > 0:
+        return "better" if higher_is_better else "worse"
+    if high is not None and high < 0:
+        return "worse" if higher_is_better else "better"
+    return "open"
+
+
 class Figure(NamedTuple):
     """A chart with the same figures as a table, for macro ``figure``."""
 

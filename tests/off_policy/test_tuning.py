@@ -15,6 +15,8 @@ from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
 from app.off_policy.tuning import halving
 from app.off_policy.tuning.space import OWN, policies
+from bandits.examples import Example
+from bandits.model import initial_model, learn_forward
 from bandits.parameters import ALGORITHMS, LEARNERS
 from bandits.policy import BanditPolicy, parse_policy, policy_to_json
 from tests.lab import Lab, arm
@@ -142,3 +144,17 @@ def test_the_command_line_asks_and_shows_the_leaderboard(lab: Lab, log: str, tmp
     assert f"tuned-{number}-1" in shown.stdout and "auto" in shown.stdout
     wrong = loopwise(tmp_path, lab.database_url, "tune", log, "--points", "1", LOOPWISE_SECRET_KEY=SECRET)
     assert wrong.returncode == 2 and "points" in wrong.stderr
+
+
+def test_how_a_learner_explores_changes_no_model() -> None:
+    """A search learns one model for all of them."""
+    log = [
+        Example("shared |c x:1", ["|a =a", "|a =b"], row % 2, 0.5, float(row % 3 == 0), [0.5, 0.5])
+        for row in range(200)
+    ]
+    models = set()
+    for settings in ({}, {"parameters": {"exploration": 0.3}}, {"exploration_floor": 0.3}):
+        policy = parse_policy({"type": "bandit", **settings})
+        assert isinstance(policy, BanditPolicy)
+        models.add(learn_forward(initial_model(policy), policy, log, [len(log)]))
+    assert len(models) == 1

@@ -11,7 +11,7 @@ from tests.page_client import Browser
 from tests.service import Client, query
 
 TABS = (
-    "", "decisions", "live", "results", "health", "what-works-for-whom", "long-term", "policy", "off-policy", "feedback",
+    "", "decisions", "live", "results", "health", "what-works-for-whom", "long-term", "fairness", "policy", "off-policy", "feedback",
     "quarantine", "log", "ship",
 )  # fmt: skip
 REPORTS = (
@@ -19,6 +19,7 @@ REPORTS = (
     "health-checks",
     "what-works-for-whom",
     "long-term",
+    "fairness",
     "policy",
     "guardian",
     "quarantine",

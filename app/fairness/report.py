@@ -5,6 +5,7 @@ The worker computes it and stores the newest (``latest``); the page and the API 
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -19,11 +20,13 @@ from app.foundation.settings import Settings
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.off_policy.policies import learning_arms
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.store import results
 from app.reporting.store import whom as sizes
-from bandits.policy import BanditPolicy, UniformPolicy, parse_policy
+from bandits.exposure import ACTION
+from bandits.policy import UniformPolicy, parse_policy
 from experiments.fairness.paths import STAGE
 from experiments.multiplicity import adjust
 
@@ -87,6 +90,24 @@ def stored(engine: Engine, key: str) -> FairnessReport:
     )
 
 
+class Choices(NamedTuple):
+    """What a question about bounds may name."""
+
+    arms: list[str]  # that learn
+    by: list[str]  # text features of the actions, then "action"
+
+
+def choices(engine: Engine, key: str) -> Choices:
+    """The arms and features that a question about bounds may name.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        config = ExperimentConfig.model_validate(experiment.config)
+        return Choices(learning_arms(config), [*groupings(connection, experiment.id, config), ACTION])
+
+
 def compute_due(engine: Engine, settings: Settings) -> list[str]:
     """Compute the reports that are due; returns the experiments' keys."""
     return each_due(
@@ -126,11 +147,10 @@ def _of_log(connection: Connection, settings: Settings, experiment: StoredExperi
         _curves(connection, experiment.id, groups, empty.reference, alpha),
         alpha,
     )
-    learning = [arm.key for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
     report = empty.model_copy(
         update={
             "exposure": spreading.exposure(rows, groups, [action.id for action in config.all_actions()]),
-            "popularity": spreading.popular(rows, store.units(connection, experiment.id, most), learning),
+            "popularity": spreading.popular(rows, store.units(connection, experiment.id, most), learning_arms(config)),
             "gaps": gaps,
             "calibration": people_groups.calibration(connection, settings, experiment, config),
             "paths": curves,

@@ -17,6 +17,7 @@ from app.off_policy.log_table import LogTable
 from app.off_policy.policies import BASIS, Policies, Target
 from app.off_policy.policy_line import impossible
 from app.off_policy.predictions import calibration, predict
+from app.off_policy.pricing import price
 from app.off_policy.realised import actions, realised
 from app.off_policy.search import Baseline, corrected, difference, search
 from app.off_policy.valued import Sample, Valued, value
@@ -85,6 +86,7 @@ def evaluate(
         search=searched,
         calibration=calibration(late, sample.predictions, bounds),
         actions=[actions(table, arm, request.alpha) for arm in policies.learning()],
+        **({} if request.price is None else {"price": price(sample, policies, request.price)}),
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],
     )
 

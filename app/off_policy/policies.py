@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
+from app.learning.examples import Configs
 from app.off_policy.evaluation_request import CandidateSpec
 from app.off_policy.log_table import LogTable
 from app.off_policy.store.learned import Place, last_learned
@@ -104,6 +105,11 @@ def _shifted(tick: Callable[[int], None], done: int, row: int) -> None:
     tick(done + row)
 
 
+def learning_arms(config: ExperimentConfig) -> list[str]:
+    """Keys of the learning arms of a configuration."""
+    return [arm.key for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
+
+
 class Policies:
     """Builds targets for one experiment."""
 
@@ -114,6 +120,7 @@ class Policies:
         self._secret = settings.secret_key
         self._experiment = experiment
         self.config = config
+        self.configs = Configs(connection, experiment.id)
 
     def standing(self, training: LogTable) -> list[Target]:
         """The policies in every table: each learning arm as it ran, the control, uniform, best fixed action.
@@ -137,7 +144,7 @@ class Policies:
 
     def learning(self) -> list[str]:
         """Keys of the learning arms."""
-        return [arm.key for arm in self.config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
+        return learning_arms(self.config)
 
     def candidate(self, spec: CandidateSpec, training: LogTable) -> Target:
         """Make the target of a stored candidate; a policy that learns begins with the earlier part.
@@ -160,10 +167,11 @@ class Policies:
         predictor, info = self.version(arm, number), self._info(arm, number)
         after = last_learned(self._connection, info.id)
         text = f"model version {number} of arm {arm}, unchanged"
-        policy = self._policy(arm)
+        policy = self.policy(arm)
         return Target(key, text, "later_decisions", policy, off, True, predictor=predictor, after=after)
 
-    def _policy(self, arm: str) -> BanditPolicy:
+    def policy(self, arm: str) -> BanditPolicy:
+        """A learning arm's policy. Raises `DataError` for any other name."""
         for spec in self.config.arms:
             policy = parse_policy(spec.policy)
             if spec.key == arm and isinstance(policy, BanditPolicy):
@@ -175,7 +183,7 @@ class Policies:
 
         :raises DataError: the version does not exist or is refused.
         """
-        policy, info = self._policy(arm), self._info(arm, number)
+        policy, info = self.policy(arm), self._info(arm, number)
         if info.forgotten:
             gone = f"version {number} of arm {arm!r} was forgotten: a unit that it had learned from was erased"
             raise DataError(gone, fix="name a version that is still there")

@@ -1,15 +1,23 @@
 """Shows *Fairness and diversity*: exposure, gaps between groups of people, and the filter-bubble curve."""
 
-from app.accounts.pages.access import page
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.accounts.pages.access import page, user
 from app.design.pages.experiment import experiment_page
 from app.fairness import report as service
 from app.fairness.documents import ExposureReport, GroupGap, PathArm, StoredFairness
+from app.fairness.pages.frontier import BOUNDS, frontier
 from app.fairness.words import by_name, group_name
+from app.foundation.errors import LoopwiseError
+from app.foundation.fields import read
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
 from app.foundation.pages.format import interval, number, p_value, percent, signed
 from app.foundation.serving import process
+from app.off_policy import evaluations
+from app.off_policy.evaluation_request import EvaluationRequest
 from bandits.exposure import ACTION
 
 MOST_ROWS = 20  # lines of a chart; the table has all
@@ -18,9 +26,43 @@ Z = 1.96
 
 @page("/experiments/<key>/fairness", "viewer")
 def fairness(key: str) -> str:
-    """Show the newest report of the worker."""
+    """Show the newest report of the worker, and the newest answer to what a bound would cost."""
+    return _page(key, {}, {})
+
+
+@page("/experiments/<key>/fairness/price", "analyst", ("POST",))
+def ask_price(key: str) -> ResponseReturnValue:
+    """Ask what bounds on exposure would cost; the worker computes it."""
+    typed = {name: request.form.get(name, "").strip() for name in ("arm", "by", "bound")}
+    try:
+        question = read(EvaluationRequest, {"candidates": [], "price": typed})
+        evaluations.ask(process().engine, key, question, user().name)
+    except LoopwiseError as error:
+        if error.status != 422:
+            raise
+        errors = {field.path.removeprefix("/price/"): field.on_page() for field in error.fields}
+        return _page(key, typed, errors), error.status
+    flash("The worker computes what bounds would cost.")
+    return redirect(url_for("admin.fairness", key=key, _anchor="price"))
+
+
+def _page(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
     report = service.stored(process().engine, key)
-    return experiment_page("fairness.html", key, "fairness", report=report, shown=drawn(report))
+    priced = evaluations.newest_price(process().engine, key)
+    found = priced.result.price if priced is not None and priced.result is not None else None
+    return experiment_page(
+        "fairness.html",
+        key,
+        "fairness",
+        report=report,
+        shown=drawn(report),
+        priced=priced,
+        price=None if found is None else frontier(found),
+        choices=service.choices(process().engine, key),
+        bounds=BOUNDS,
+        typed=typed,
+        errors=errors,
+    )
 
 
 def drawn(report: StoredFairness) -> dict[str, object]:

@@ -98,6 +98,14 @@ def newest_done(connection: Connection, experiment_id: int) -> Evaluation | None
     return None if row is None else Evaluation(**row._asdict())
 
 
+def newest_price(connection: Connection, experiment_id: int) -> Evaluation | None:
+    """The newest evaluation that asks for a price, done or not."""
+    asks = _e.c.request["price"].as_string().is_not(None)
+    query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, asks).order_by(_e.c.id.desc()).limit(1)
+    row = connection.execute(query).first()
+    return None if row is None else Evaluation(**row._asdict())
+
+
 class Listed(NamedTuple):
     """One evaluation without its result, which may be large."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
+from bandits.diversity import MAX_WEIGHT
 from bandits.exposure import Exposure, exposure_to_json, parse_exposure
 from bandits.parameters import (
     ALGORITHMS,
@@ -83,6 +84,7 @@ class BanditPolicy:
     instead: FixedPolicy | UniformPolicy | None = None
     probe: float = 0.0
     exposure: Exposure | None = None  # what each group of actions gets, at least and at most, in every decision
+    diversity: float = 0.0  # how strongly a position of a list avoids what is like the actions above it; 0: not at all
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -116,6 +118,7 @@ class BanditPolicy:
         return (
             *(self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe),
             self.exposure,
+            self.diversity,
         )
 
     def floor_at(self, examples: int) -> float:
@@ -164,6 +167,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
             "slates",
             "scaling",
             "exposure",
+            "diversity",
         }
     ),
 }
@@ -211,6 +215,7 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
         start,
         scaling,
         exposure=_exposure(obj, slates=bool(slates)),
+        diversity=_diversity(obj, slates=bool(slates)),
     )
 
 
@@ -228,9 +233,18 @@ def _exposure(obj: Mapping[str, Any], *, slates: bool) -> Exposure | None:  # An
         raise PolicyError([Problem(f"/exposure/{error}", "policy_exposure")]) from None
 
 
+def _diversity(obj: Mapping[str, Any], *, slates: bool) -> float:  # Any: JSON that a person or a client wrote
+    value = obj.get("diversity", 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= MAX_WEIGHT:
+        raise PolicyError([Problem("/diversity", "out_of_range", {"low": 0.0, "high": MAX_WEIGHT})])
+    if slates and value:
+        raise PolicyError([Problem("/diversity", "policy_diversity_slates")])
+    return float(value)
+
+
 def learning_part(policy: Policy) -> Policy:
-    """The policy without what may change while it runs, because no model depends on it: its exposure."""
-    return replace(policy, exposure=None) if isinstance(policy, BanditPolicy) else policy
+    """The policy without what may change while it runs, because no model depends on it: its exposure and diversity."""
+    return replace(policy, exposure=None, diversity=0.0) if isinstance(policy, BanditPolicy) else policy
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -248,6 +262,7 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
         **({"scaling": True} if policy.scaling else {}),
+        **({"diversity": policy.diversity} if policy.diversity else {}),
         **({} if policy.exposure is None else {"exposure": exposure_to_json(policy.exposure)}),
     }
 

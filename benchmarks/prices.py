@@ -89,6 +89,7 @@ def _table(rows: list[LoggedRow], free: Floats) -> LogTable:
         rows,
         [encode_context(row.context) for row in rows],
         [LINES] * count,
+        [[]] * count,
         np.array([row.chosen for row in rows]),
         arms,
         share,

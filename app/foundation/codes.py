@@ -139,6 +139,7 @@ _DESIGN: Final[dict[str, Words]] = {
         "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
         "to 1), or only parity (0 to 0.5)"
     ),
+    "policy_diversity_slates": Words("composed messages are no lists and take no diversity; leave it out"),
     "policy_exposure_slates": Words("composed messages take no exposure; leave it out"),
     "policy_scaling": Words("{algorithm} always scales its features; leave scaling out"),
     "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),

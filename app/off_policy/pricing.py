@@ -127,7 +127,8 @@ def _recompute(
     predictor = load()
     try:
         for index in rows:
-            chances = distribution(policy, predictor, late.shared[index], late.lines[index], late.rows[index].eligible)
+            eligible, above = late.rows[index].eligible, late.above[index]
+            chances = distribution(policy, predictor, late.shared[index], late.lines[index], eligible, above)
             table[index, : len(chances)] = chances
     finally:
         if predictor is not None:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store import tables
-from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
+from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
 
 _e = tables.evaluations
@@ -34,6 +34,7 @@ class LoggedRow(NamedTuple):
     reward: float
     decided_at: datetime
     arm_distributions: dict[str, list[float]] | None = None  # of an imported log: every arm's, by arm
+    above: list[str] | None = None  # the actions at earlier positions of its list
 
 
 def put_candidate(connection: Connection, experiment_id: int, key: str, definition: Mapping[str, JsonValue]) -> None:
@@ -174,7 +175,8 @@ _LOG = text(
     f"""
     SELECT * FROM (
         SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
-            {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions
+            {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions,
+            {ABOVE} AS above
         FROM analysed o JOIN decisions d ON {its_decision("o")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')

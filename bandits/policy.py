@@ -207,6 +207,10 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
+    problems: list[Problem] = []
+    exposure, diversity = _exposure(obj, bool(slates), problems), _diversity(obj, bool(slates), problems)
+    if problems:
+        raise PolicyError(problems)
     return BanditPolicy(
         algorithm,
         obj.get("parameters", {}),
@@ -214,31 +218,35 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
         slates,
         start,
         scaling,
-        exposure=_exposure(obj, slates=bool(slates)),
-        diversity=_diversity(obj, slates=bool(slates)),
+        exposure=exposure,
+        diversity=diversity,
     )
 
 
-def _exposure(obj: Mapping[str, Any], *, slates: bool) -> Exposure | None:  # Any: JSON that a person or a client wrote
+# Any: JSON that a person or a client wrote
+def _exposure(obj: Mapping[str, Any], slates: bool, problems: list[Problem]) -> Exposure | None:
     value = obj.get("exposure")
     if value is None:
         return None
     if slates:
-        raise PolicyError([Problem("/exposure", "policy_exposure_slates")])
-    if not isinstance(value, Mapping):
-        raise PolicyError([Problem("/exposure", "not_an_object")])
-    try:
-        return parse_exposure(value)
-    except ValueError as error:
-        raise PolicyError([Problem(f"/exposure/{error}", "policy_exposure")]) from None
+        problems.append(Problem("/exposure", "policy_exposure_slates"))
+    elif not isinstance(value, Mapping):
+        problems.append(Problem("/exposure", "not_an_object"))
+    else:
+        try:
+            return parse_exposure(value)
+        except ValueError as error:
+            problems.append(Problem(f"/exposure/{error}", "policy_exposure"))
+    return None
 
 
-def _diversity(obj: Mapping[str, Any], *, slates: bool) -> float:  # Any: JSON that a person or a client wrote
+def _diversity(obj: Mapping[str, Any], slates: bool, problems: list[Problem]) -> float:
     value = obj.get("diversity", 0.0)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= MAX_WEIGHT:
-        raise PolicyError([Problem("/diversity", "out_of_range", {"low": 0.0, "high": MAX_WEIGHT})])
+        problems.append(Problem("/diversity", "out_of_range", {"low": 0.0, "high": MAX_WEIGHT}))
+        return 0.0
     if slates and value:
-        raise PolicyError([Problem("/diversity", "policy_diversity_slates")])
+        problems.append(Problem("/diversity", "policy_diversity_slates"))
     return float(value)
 
 

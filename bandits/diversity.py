@@ -17,6 +17,7 @@ from bandits.distribution import FloatArray
 
 MAX_WEIGHT: Final = 0.99
 LINES: Final = 4096
+PAIRS: Final = 16_384
 
 
 def diversified(
@@ -27,9 +28,10 @@ def diversified(
     :param above: encoded lines of the actions at earlier positions.
     :param weight: at least 0 and at most `MAX_WEIGHT`.
     """
-    placed = [_features(line) for line in above]
-    penalties = [max((_similarity(_features(line), other) for other in placed), default=0.0) for line in action_lines]
-    if weight <= 0.0 or max(penalties, default=0.0) <= 0.0:
+    if weight <= 0.0 or not above:
+        return probabilities
+    penalties = [max([similarity(line, other) for other in above]) for line in action_lines]
+    if max(penalties) <= 0.0:
         return probabilities
     chances = [
         chance * (1.0 - weight * penalty) for chance, penalty in zip(probabilities.tolist(), penalties, strict=True)
@@ -38,12 +40,10 @@ def diversified(
     return np.array([chance / total for chance in chances])
 
 
+@lru_cache(PAIRS)
 def similarity(line: str, other: str) -> float:
     """Jaccard's similarity of the features of two encoded actions, between 0 and 1; 0 where neither has any."""
-    return _similarity(_features(line), _features(other))
-
-
-def _similarity(features: frozenset[str], others: frozenset[str]) -> float:
+    features, others = _features(line), _features(other)
     either = len(features | others)
     return len(features & others) / either if either else 0.0
 

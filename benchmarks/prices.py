@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from app.off_policy.bounds.pricing import along, within
 from app.off_policy.evaluation_request import PriceQuestion
 from app.off_policy.log_table import LogTable
 from app.off_policy.mixture import mixed
 from app.off_policy.policies import Target
-from app.off_policy.pricing import along, within
 from app.off_policy.store.evaluations import LoggedRow
 from app.off_policy.valued import Sample
 from bandits.encoding import encode_action, encode_context

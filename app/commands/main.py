@@ -11,7 +11,7 @@ import click
 from app.commands.checking import audit
 from app.commands.data import base_backup, bi_access, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
-from app.commands.models import pin, rebuild, rollback, ship, unship
+from app.commands.models import pin, rebuild, rollback, ship, tune, unship
 from app.commands.shared import data_dir_option, engine_for, exported, folder, servers
 from app.commands.users import users
 from app.embedded.errors import ServerError
@@ -246,7 +246,7 @@ def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_guardian(folder(data_dir), url, key)
 
 
-_MODELS = (rollback, rebuild, pin, ship, unship)
+_MODELS = (rollback, rebuild, pin, ship, unship, tune)
 _DATA = (dump, restore, base_backup, restore_to, bi_access, import_, export)
 for command in (audit, *_DATA, users, *_MODELS, *LAZY):
     main.add_command(command)

@@ -70,6 +70,16 @@ class PositionLine(Document):
     one_look: IntervalDocument
 
 
+class ValuedModel(Document):
+    """The model that a candidate ended with: it had learned every decision of the evaluation that may be learned."""
+
+    sha256: str
+    decisions: int
+    rounds: list[int]  # how many of them it learned at a time, oldest first
+    settled_until: str  # the log as it was then
+    policy: dict[str, object]  # every default written out
+
+
 class PolicyLine(Document):
     """One policy: its value, if the log identifies it, and the reasons against it.
 
@@ -101,6 +111,7 @@ class PolicyLine(Document):
     estimators: dict[str, EstimatorLine]
     course: list[CoursePoint] = Field(default_factory=list)  # the headline over time; empty: not identified
     positions: list[PositionLine] = Field(default_factory=list)  # of lists
+    model: ValuedModel | None = None  # of a candidate that learns
     against_running: ValueDifference | None = None
 
 
@@ -191,6 +202,19 @@ class Price(Document):
     points: list[PricePoint]  # the first without a bound
 
 
+class TunedLine(Document):
+    """One policy of a search, with its last score on the part that was chosen by."""
+
+    candidate: str | None  # key of the candidate that it became; null: it is no finalist
+    policy: dict[str, object]  # every default written out
+    learned: int  # decisions that it had learned for this score
+    value: float | None  # doubly robust; null: see reason
+    std_error: float | None
+    ips: float | None
+    effective_sample_size: float | None
+    reason: str = ""  # why it has no score
+
+
 class EvaluationResult(Document):
     """The result of an evaluation as the worker computed it."""
 
@@ -205,6 +229,7 @@ class EvaluationResult(Document):
     actions: list[ArmActions] = Field(default_factory=list)
     price: Price | None = None  # only where it was asked for
     assumptions: list[str]
+    leaderboard: list[TunedLine] = Field(default_factory=list)  # of a search, best first
 
 
 class EvaluationAnswer(Document):
@@ -223,6 +248,19 @@ class EvaluationAnswer(Document):
 
 class EvaluationListAnswer(Document):
     evaluations: list[EvaluationAnswer]
+
+
+class StagingAnswer(Document):
+    """Where a candidate stands on its way to an arm."""
+
+    candidate: str
+    status: Literal["candidate", "waiting", "failed", "staged"] = Field(
+        description="waiting: the worker learns its model; failed: see problem; staged: it is an arm."
+    )
+    share: float | None = Field(description="Share of the units that was asked for, or that the arm has now.")
+    evaluation: int | None = Field(description="That valued the model; null: it needs none.")
+    sha256: str | None = Field(description="Of the valued model, or of the model that the arm began with.")
+    problem: str | None
 
 
 class CandidateListAnswer(Document):

@@ -11,13 +11,13 @@ from functools import partial
 
 import numpy as np
 
+from app.off_policy.bounds.pricing import price
 from app.off_policy.documents import EvaluationResult, EvaluationWindow, PolicyLine
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import BASIS, Policies, Target
 from app.off_policy.policy_line import impossible
 from app.off_policy.predictions import calibration, predict
-from app.off_policy.pricing import price
 from app.off_policy.realised import actions, realised
 from app.off_policy.search import Baseline, corrected, difference, search
 from app.off_policy.valued import Sample, Valued, value
@@ -30,7 +30,8 @@ NOT_POSSIBLE = (DataError, ModelError, TrainingDataError)
 PER_DECISION = "the mean reward per decision that a policy would have earned on the contexts of the scored decisions"
 ASSUMPTIONS = (
     "No model is scored on a decision that it learned from. An arm that learns is scored as it ran: "
-    f"{BASIS['as_it_ran']}. A candidate that learns is {BASIS['trained_forward']}. A stored version is "
+    f"{BASIS['as_it_ran']}. A candidate that learns is {BASIS['trained_forward']}; what a unit forbids to learn from, and what "
+    "is held out of rounds, it does not learn. A stored version is "
     f"{BASIS['later_decisions']}. A difference uses the decisions that both policies were scored on.",
     "A row's propensity is that of the platform as a whole: its unit's arm was drawn by share, then the action by that "
     "arm. Logged distributions are those that were drawn with (the audit checks it); on rows of other arms a learning arm "
@@ -55,12 +56,16 @@ def evaluate(
     specs: list[CandidateSpec],
     request: EvaluationRequest,
     progress: Callable[[float], None],
+    settled_until: str = "",
 ) -> EvaluationResult:
-    """Evaluate the standing policies and the candidates on the later part of the log."""
-    early, late = table.split(request.train_share)
+    """Evaluate the standing policies and the candidates on the later part of the log.
+
+    :param settled_until: the log is what was settled then.
+    """
+    early, late = table.with_arms(policies.learning()).split(request.train_share)
     bounds = policies.config.reward.min, policies.config.reward.max
     progress(0.05)
-    sample = Sample(late, predict(early, late, bounds), bounds, request.alpha)
+    sample = Sample(late, predict(early, late, bounds), bounds, request.alpha, settled_until)
     progress(0.2)
     standing = policies.standing(early)
     steps = len(standing) + len(specs)
@@ -85,7 +90,7 @@ def evaluate(
         realised=[realised(sample, arm) for arm in policies.learning()],
         search=searched,
         calibration=calibration(late, sample.predictions, bounds),
-        actions=[actions(table, arm, request.alpha) for arm in policies.learning()],
+        actions=[actions(table, arm, request.alpha) for arm in policies.learning() if arm in table.arms],
         **({} if request.price is None else {"price": price(sample, policies, request.price)}),
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],
     )

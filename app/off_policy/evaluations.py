@@ -4,13 +4,13 @@ Policies are evaluated on the later part of the log, each on decisions that it h
 nothing that runs: you may stage a winner as a new arm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import structlog
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
-from app.design import experiments as experiments_service
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid
@@ -18,25 +18,31 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.off_policy.documents import EvaluationAnswer, EvaluationResult
+from app.off_policy.documents import EvaluationAnswer, EvaluationResult, TunedLine
 from app.off_policy.evaluation_request import (
     MAX_CANDIDATES,
     CandidateSpec,
     EvaluationRequest,
+    TuneRequest,
     check_candidate,
     check_price,
 )
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import build
 from app.off_policy.policies import Policies, learning_arms
+from app.off_policy.store import candidates as candidates_store
 from app.off_policy.store import evaluations as store
+from app.off_policy.tuning.halving import search
+from app.off_policy.tuning.space import policies as policies_of
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments, models
 from app.registry.store.experiments import StoredExperiment
+from bandits.policy import PolicyError
 from experiments.validation import DataError
 
 LISTED = 100
 MIN_ROWS = 100
+TUNING = 0.7  # share of a search's progress that the choice takes
 
 log = structlog.get_logger()
 
@@ -51,15 +57,24 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
         check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
         if spec.model is not None:
             _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
-        plain = spec.model_dump(mode="json")
-        before = _candidate(connection, experiment.id, spec.key)
-        if before is None and len(store.candidates(connection, experiment.id)) >= MAX_CANDIDATES:
-            raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
-        store.put_candidate(connection, experiment.id, spec.key, plain)
-        platform.record_change(
-            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
-        )
+        before = stored_candidate(connection, experiment.id, spec.key)
+        if before is None:
+            _check_room(connection, experiment.id, 1)
+        _store(connection, experiment.id, spec, actor)
     return spec
+
+
+def _check_room(connection: Connection, experiment_id: int, more: int) -> None:
+    if len(candidates_store.of_experiment(connection, experiment_id)) + more > MAX_CANDIDATES:
+        raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
+
+
+def _store(connection: Connection, experiment_id: int, spec: CandidateSpec, actor: str) -> None:
+    before, plain = stored_candidate(connection, experiment_id, spec.key), spec.model_dump(mode="json")
+    candidates_store.put(connection, experiment_id, spec.key, plain)
+    platform.record_change(
+        connection, actor=actor, kind="candidate_stored", experiment_id=experiment_id, before=before, after=plain
+    )
 
 
 def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
@@ -69,10 +84,10 @@ def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> No
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        before = _candidate(connection, experiment.id, candidate)
+        before = stored_candidate(connection, experiment.id, candidate)
         if before is None:
-            raise _unknown_candidate(key, candidate)
-        store.remove_candidate(connection, experiment.id, candidate)
+            raise unknown_candidate(key, candidate)
+        candidates_store.remove(connection, experiment.id, candidate)
         platform.record_change(
             connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
         )
@@ -90,40 +105,20 @@ def _check_model(connection: Connection, experiment: StoredExperiment, arm: str,
         raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
 
 
-def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
-    return next((spec for spec in store.candidates(connection, experiment_id) if spec["key"] == candidate), None)
+def stored_candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
+    return next(
+        (spec for spec in candidates_store.of_experiment(connection, experiment_id) if spec["key"] == candidate), None
+    )
 
 
-def _unknown_candidate(key: str, candidate: str) -> NotFound:
+def unknown_candidate(key: str, candidate: str) -> NotFound:
     return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
-
-
-def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> StoredExperiment:
-    """Make a candidate a new arm with a share of the units; the shares of the other arms shrink in proportion.
-
-    The new arm starts untrained and learns from its own decisions, so that the comparison with it is fair.
-
-    :raises NotFound: no such candidate.
-    :raises Unprocessable: the candidate is a stored model or does not see all features; an arm can be neither.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        stored = _candidate(connection, experiment.id, candidate)
-    if stored is None:
-        raise _unknown_candidate(key, candidate)
-    spec = CandidateSpec.model_validate(stored)
-    if spec.policy is None or spec.features_off:
-        raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
-    config = ExperimentConfig.model_validate(experiment.config)
-    arms = [arm.model_dump(mode="json") | {"share": arm.share * (1 - share)} for arm in config.arms]
-    arms.append({"key": candidate, "share": share, "policy": spec.policy})
-    return experiments_service.change(engine, settings, key, {"arms": arms}, actor)
 
 
 def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
     """The stored candidates of an experiment, oldest first."""
     with transaction(engine) as connection:
-        stored = store.candidates(connection, stored_experiment(connection, key).id)
+        stored = candidates_store.of_experiment(connection, stored_experiment(connection, key).id)
     return [CandidateSpec.model_validate(spec) for spec in stored]
 
 
@@ -136,7 +131,7 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
         raise invalid((FieldError("/until", "ends_before_it_begins"),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        stored = [spec["key"] for spec in store.candidates(connection, experiment.id)]
+        stored = [spec["key"] for spec in candidates_store.of_experiment(connection, experiment.id)]
         for index, name in enumerate(request.candidates or []):
             if name not in stored:
                 params = {"key": name, "known": stored}
@@ -145,6 +140,30 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
             check_price(request.price, learning_arms(ExperimentConfig.model_validate(experiment.config)))
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return answer_of(key, store.by_id(connection, evaluation_id))
+
+
+def tune(engine: Engine, key: str, request: TuneRequest, actor: str) -> EvaluationAnswer:
+    """Queue a search for a better policy: an evaluation whose candidates are the best of many, chosen on its earlier part.
+
+    :raises Unprocessable: a setting cannot be used, or there is no room for the candidates.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        _check_room(connection, experiment.id, request.tune.finalists)
+    composed = ExperimentConfig.model_validate(experiment.config).composition is not None
+    try:
+        policies_of(request.tune.space, request.tune.points, request.tune.seed, slates=composed)
+    except PolicyError as error:
+        raise invalid((FieldError("/tune/space", error.problems[0].code, error.problems[0].params),)) from None
+    asked = EvaluationRequest(
+        train_share=1.0 - request.test_share,
+        since=request.since,
+        until=request.until,
+        max_decisions=request.max_decisions,
+        alpha=request.alpha,
+        tune=request.tune,
+    )
+    return ask(engine, key, asked, actor)
 
 
 def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
@@ -199,9 +218,9 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             with transaction(engine) as other:  # so that readers see it while the outer transaction is open
                 store.advance(other, evaluation_id, share)
 
-        result, error = None, None
+        result, error, found = None, None, list[CandidateSpec]()
         try:
-            result = _compute(connection, settings, row, progress)
+            result, found = _compute(connection, settings, row, progress)
         except (DataError, LoopwiseError) as failure:
             error = str(failure)
             log.warning("evaluation_failed", evaluation=evaluation_id, error=failure)
@@ -209,31 +228,53 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)
         with transaction(engine) as other:  # before the lock ends, or another worker would start it again
+            for spec in found:
+                _store(other, row.experiment_id, spec, row.actor)
             store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 
 
 def _compute(
     connection: Connection, settings: Settings, row: store.Evaluation, progress: Callable[[float], None]
-) -> EvaluationResult:
+) -> tuple[EvaluationResult, list[CandidateSpec]]:
+    """Return the result, and the candidates that a search found and that are to be stored."""
     request = EvaluationRequest.model_validate(row.request)
     experiment = experiments.by_id(connection, row.experiment_id)
     config = ExperimentConfig.model_validate(experiment.config)
     policies = Policies(connection, settings, experiment, config)
     progress(0.01)
-    if request.held_out == "without":
-        store.leave_out_held(connection)
-    rows = list(store.log_rows(connection, experiment.id, request.max_decisions, request.since, request.until))
+    settled_until = platform.now(connection)
+    rows = list(log_of(connection, experiment.id, request, settled_until))
     if len(rows) < MIN_ROWS:
         raise DataError(
             f"the log has {len(rows)} settled decisions{_stretch(request)}",
             fix=f"an evaluation needs at least {MIN_ROWS}; wait",
         )
     table = build(rows, policies.configs, policies.version)
-    specs = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
+    specs = [CandidateSpec.model_validate(spec) for spec in candidates_store.of_experiment(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
-    return evaluate(table, policies, specs, request, progress)
+    board, found, begun = list[TunedLine](), list[CandidateSpec](), 0.0
+    if request.tune is not None:
+        early, begun = table.split(request.train_share)[0], TUNING
+        board, found = search(early, config, request.tune, row.id, lambda share: progress(begun * share))
+        specs = found
+
+    def rest(share: float) -> None:
+        progress(begun + (1.0 - begun) * share)
+
+    result = evaluate(table, policies, specs, request, rest, settled_until.isoformat())
+    return result.model_copy(update={"leaderboard": board}), found
+
+
+def log_of(
+    connection: Connection, experiment_id: int, request: EvaluationRequest, settled_until: datetime
+) -> Iterator[store.LoggedRow]:
+    """The log that an evaluation reads, as it was settled at a time."""
+    if request.held_out == "without":
+        store.leave_out_held(connection)
+    most, since, until = request.max_decisions, request.since, request.until
+    return store.log_rows(connection, experiment_id, most, since, until, settled_until)
 
 
 def _stretch(request: EvaluationRequest) -> str:

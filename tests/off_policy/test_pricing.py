@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.off_policy import evaluations
-from app.off_policy.pricing import bounds
+from app.off_policy.bounds.pricing import bounds
 from benchmarks.prices import BOUNDS, covered, drift
 from tests.lab import Lab, arm, sound
 from tests.page_client import Browser, signed_in

@@ -124,7 +124,7 @@ def test_the_decision_of_a_concluded_experiment_stands_on_top(lab: Lab, viewer: 
     experiments.move(lab.runtime.engine, "over", "conclude", "test", "We keep <b>a</b>.")
     text = viewer.get("/admin/experiments/over/").text
     assert "What was decided: We keep <b>a</b>." in text
-    assert re.search(r"UTC · concluded [\d-]+ [\d:]+ UTC · configuration 1", text)
+    assert re.search(r"UTC ?·? ?concluded [\d-]+ [\d:]+ UTC ?·? ?configuration 1", text)
 
 
 def test_a_concluded_experiment_gives_no_advice_that_cannot_be_followed(lab: Lab, viewer: Browser) -> None:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from app.accounts.pages.access import may, page, user
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.fields import invalid
+from app.foundation.fields import invalid, read
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.pages.fields.trees import texts_of
@@ -17,10 +17,11 @@ from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.off_policy import evaluations
 from app.off_policy import logged_values as service
-from app.off_policy.documents import EvaluationResult
-from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.documents import EvaluationResult, StagingAnswer
+from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest, TuneRequest
+from app.off_policy.life import staging
 from app.off_policy.logged_values import Report
-from app.off_policy.pages import candidate_form, cap_question
+from app.off_policy.pages import candidate_form, cap_question, leaderboard
 from app.off_policy.pages import evaluation_course as course
 from app.off_policy.pages import evaluation_figures as figures
 from app.off_policy.pages import evaluation_words as words
@@ -91,20 +92,41 @@ def evaluate(key: str) -> ResponseReturnValue:
     return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
 
 
+@page("/experiments/<key>/off-policy/search", "analyst", ("POST",))
+def search_policies(key: str) -> ResponseReturnValue:
+    """Ask for a search over many policies; the worker does it."""
+    points = whole_number(request.form.get("points", ""))
+    try:
+        asked = read(TuneRequest, {"tune": {"points": points}})
+        evaluations.tune(process().engine, key, asked, user().name)
+    except LoopwiseError as error:
+        if error.status != 422:
+            raise
+        return _page(key, errors={"points": error.fields[0].on_page()}, stretch={"since": "", "until": ""}), 422
+    return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
+
+
 @page("/experiments/<key>/off-policy/stage", "editor", ("POST",))
 def stage_candidate(key: str) -> ResponseReturnValue:
     """Make a candidate a new arm."""
     at, form = process(), request.form
     name = form.get("candidate", "")
     try:
-        evaluations.stage(at.engine, at.settings, key, name, _share(form.get("share", "")), user().name)
+        share = 0.0 if form.get("shadow") else _share(form.get("share", ""))
+        staged = staging.stage(at.engine, at.settings, key, name, share, user().name)
     except LoopwiseError as error:
         if error.status not in (409, 422):
             raise
         errors = {f"stage-{name}": error.fields[0].on_page() if error.fields else error.detail}
         return _page(key, errors=errors, shares={name: form.get("share", "")}), error.status
     at.refresh()
-    flash(f"{name} is an arm now, with {form.get('share', '').strip()}% of the units. It starts untrained.")
+    if staged.status == "waiting":
+        flash(f"{name} becomes an arm as soon as the worker has learned the model that was valued.")
+        return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
+    if share == 0:
+        flash(f"{name} is in shadow: it decides nothing, and is scored on what the others decide.")
+        return redirect(url_for("admin.promotion", key=key, _anchor="challengers"))
+    flash(f"{name} is an arm now, with {form.get('share', '').strip()}% of the units.")
     return redirect(url_for("admin.overview", key=key))
 
 
@@ -143,10 +165,19 @@ def _page(
         choices=choices,
         form=candidate_form.shown(choices) if choices else None,
         shown=_shown(report),
+        board=board_of(report),
         candidates=[_candidate(spec, report) for spec in report.candidates],
         asked_first=cap_question.asked_first,
         caps=cap_question.choices(),
     )
+
+
+def board_of(report: Report) -> list[leaderboard.BoardLine]:
+    """The leaderboard of the evaluation that is shown; empty where it did not search."""
+    row = report.shown
+    if row is None or row.result is None:
+        return []
+    return leaderboard.lines(row.result.leaderboard)
 
 
 class Alert(NamedTuple):
@@ -191,6 +222,7 @@ class ShownCandidate(NamedTuple):
     definition: dict[str, object]
     stageable: bool
     state: str  # why it cannot be staged; empty when it can
+    stage: StagingAnswer
 
 
 def _shown(report: Report) -> Shown | None:
@@ -226,15 +258,27 @@ def _candidate(spec: CandidateSpec, report: Report) -> ShownCandidate:
     else:
         text = "Every eligible action alike"
     state = _why_not_staged(spec, report)
-    return ShownCandidate(spec.key, text, named, spec.features_off, spec.model_dump(mode="json"), not state, state)
+    return ShownCandidate(
+        spec.key,
+        text,
+        named,
+        spec.features_off,
+        spec.model_dump(mode="json"),
+        not state,
+        state,
+        report.stagings[spec.key],
+    )
 
 
 def _why_not_staged(spec: CandidateSpec, report: Report) -> str:
     """Why a candidate cannot become an arm now; empty when it can."""
-    if spec.key in report.arms:
+    staged = report.stagings[spec.key]
+    if staged.status == "staged":
         return "It is an arm of the experiment now."
     if report.status == "concluded":
         return "The experiment is concluded: it takes no new arm."
-    if spec.policy is None or spec.features_off:
-        return "It cannot be staged as it is: an arm learns anew, and from all features."
+    if staged.status == "waiting":
+        return "It is staged: the worker learns the model that was valued, and makes it an arm."
+    if spec.policy is not None and spec.policy.get("type") == "bandit" and staged.evaluation is None:
+        return "Evaluate it first: what is staged is the very model that was valued."
     return ""

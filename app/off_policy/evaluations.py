@@ -18,7 +18,6 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.learning.examples import Configs
 from app.off_policy.documents import EvaluationAnswer, EvaluationResult, TunedLine
 from app.off_policy.evaluation_request import (
     MAX_CANDIDATES,
@@ -26,10 +25,11 @@ from app.off_policy.evaluation_request import (
     EvaluationRequest,
     TuneRequest,
     check_candidate,
+    check_price,
 )
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import build
-from app.off_policy.policies import Policies
+from app.off_policy.policies import Policies, learning_arms
 from app.off_policy.store import candidates as candidates_store
 from app.off_policy.store import evaluations as store
 from app.off_policy.tuning.halving import search
@@ -136,6 +136,8 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
             if name not in stored:
                 params = {"key": name, "known": stored}
                 raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
+        if request.price is not None:
+            check_price(request.price, learning_arms(ExperimentConfig.model_validate(experiment.config)))
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return answer_of(key, store.by_id(connection, evaluation_id))
 
@@ -190,6 +192,13 @@ def newest_done(engine: Engine, key: str) -> EvaluationAnswer | None:
     return None if row is None else answer_of(key, row)
 
 
+def newest_price(engine: Engine, key: str) -> EvaluationAnswer | None:
+    """The newest evaluation that asks what bounds on exposure would cost; null when there is none."""
+    with transaction(engine) as connection:
+        row = store.newest_price(connection, stored_experiment(connection, key).id)
+    return None if row is None else answer_of(key, row)
+
+
 def run_waiting(engine: Engine, settings: Settings) -> int:
     """Compute every evaluation that waits or whose worker died; returns the number of evaluations that it finished."""
     with transaction(engine) as connection:
@@ -241,7 +250,7 @@ def _compute(
             f"the log has {len(rows)} settled decisions{_stretch(request)}",
             fix=f"an evaluation needs at least {MIN_ROWS}; wait",
         )
-    table = build(rows, Configs(connection, experiment.id), policies.version)
+    table = build(rows, policies.configs, policies.version)
     specs = [CandidateSpec.model_validate(spec) for spec in candidates_store.of_experiment(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]

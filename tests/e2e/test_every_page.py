@@ -20,6 +20,7 @@ PAGES = (
     f"{ONE}/results",
     f"{ONE}/results?segment=region",
     f"{ONE}/what-works-for-whom",
+    f"{ONE}/fairness",
     f"{ONE}/feedback",
     f"{ONE}/off-policy",
     f"{ONE}/policy",

@@ -32,6 +32,8 @@ MAX_ABS: Final = 1e9
 # VW's separators, this module's own separators, and every character that str.strip() or a terminal could remove.
 _UNSAFE: Final = re.compile(r"[\s\x00-\x1f\x7f|:=%/*\ud800-\udfff]")
 
+_TOP: Final = re.compile(r"[=:/]")  # what ends the name of a top-level field in a token
+
 # Any: JSON that a caller sent. This module refuses every value that cannot be a feature.
 Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -71,6 +73,18 @@ def drop_features(context: Features, off: Collection[str]) -> Features:
     if isinstance(context, Mapping):
         return {name: value for name, value in context.items() if name not in off}
     return [{name: value for name, value in part.items() if name not in off} for part in context]
+
+
+def hide(shared_line: str, names: Collection[str]) -> str:
+    """A context's line without some top-level fields: the line of `drop_features(context, names)`, to the byte."""
+    if not names:
+        return shared_line
+    hidden = {escape(name) for name in names}
+    head, *tokens = shared_line.split(" |c", 1)
+    kept = [
+        token for token in "".join(tokens).split(" ") if _TOP.split(token, maxsplit=1)[0] not in hidden or not token
+    ]
+    return f"{head} |c{' '.join(kept)}"
 
 
 @lru_cache(maxsize=65536)

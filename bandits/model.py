@@ -2,12 +2,14 @@
 
 `bandits.learner.auto` knows the learners that Loopwise adds, `bandits.learner.vw_learner` Vowpal Wabbit's algorithms with what
 Loopwise adds to them, `bandits.vw_model` these alone: models that began so go on so. The same inputs give the same bytes.
+A policy with `features_off` is hidden these fields here, for learning and for deciding alike.
 """
 
 from collections.abc import Iterable, Sequence
 
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
+from bandits.encoding import hide
 from bandits.examples import Example
 from bandits.exposure import constrained
 from bandits.learner import auto, vw_learner
@@ -26,6 +28,7 @@ class Predictor:
 
     def __init__(self, model_bytes: bytes, policy: BanditPolicy) -> None:
         self._model = _load(model_bytes, policy)
+        self._off = policy.features_off
 
     @property
     def examples(self) -> int:
@@ -39,11 +42,11 @@ class Predictor:
 
     def distribution(self, shared_line: str, action_lines: Sequence[str], floor: float) -> FloatArray:
         """The distribution over the lines with the floor mixed in, shape (K,). Raises `ValueError` on unusable lines."""
-        return self._model.distribution(shared_line, action_lines, floor)
+        return self._model.distribution(hide(shared_line, self._off), action_lines, floor)
 
     def own(self, shared_line: str, action_lines: Sequence[str]) -> list[list[float]]:
         """Every distribution that the model gives before the floor: a single one, or one per slot for slates."""
-        return self._model.own(shared_line, action_lines)
+        return self._model.own(hide(shared_line, self._off), action_lines)
 
     def close(self) -> None:
         """Frees memory. Further calls do nothing."""
@@ -73,6 +76,7 @@ def learn(parent_bytes: bytes, policy: BanditPolicy, examples: Iterable[Example]
     are checked first, so that a bad example changes nothing. Without examples the parent's bytes return. Raises
     `TrainingDataError` (an example) and `ModelError` (the parent).
     """
+    examples = _seen(policy, examples)
     if policy.rebuilds:
         return auto.learn(parent_bytes, policy, examples)
     if _is_plain(parent_bytes, policy):
@@ -89,7 +93,28 @@ def learn_from_nothing(
     :param earlier: decisions that count as learned and are not among the examples.
     :param pinned: the candidate that a person pinned; "" for none.
     """
-    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, examples)
+    return auto.learn(auto.untrained(incumbent, earlier, pinned), policy, _seen(policy, examples))
+
+
+def _seen(policy: BanditPolicy, examples: Iterable[Example]) -> Iterable[Example]:
+    """Examples as the policy sees them."""
+    if not policy.features_off:
+        return examples
+    return [example._replace(shared_line=hide(example.shared_line, policy.features_off)) for example in examples]
+
+
+def learn_forward(untrained: bytes, policy: BanditPolicy, log: Sequence[Example], rounds: Sequence[int]) -> bytes:
+    """The model after a log, learned as the policy would have learned if it had run: round by round, oldest first.
+
+    :param untrained: the bytes of the model that it begins with; see `initial_model`.
+    :param rounds: the number of examples in each round.
+    """
+    model, done = untrained, 0
+    for size in rounds:
+        done += size
+        if size:
+            model = learn_onwards(model, policy, log[:done], size)
+    return model
 
 
 def learn_onwards(parent_bytes: bytes, policy: BanditPolicy, log: Sequence[Example], new: int) -> bytes:

@@ -31,6 +31,7 @@ DEFAULT_ALGORITHM: Final = "auto"
 DEFAULT_FOR_SLATES: Final = "squarecb"
 # Where the floor of `auto` and `thompson` begins and where it ends. They explore by uncertainty, so little is needed for good.
 LEARNER_FLOORS: Final = (0.02, 0.01)
+MOST_OFF: Final = 100  # features that a policy may not see
 FLOOR_HALVES_AFTER: Final = 100  # learned decisions until half of the way from the start to the end is done
 
 
@@ -82,6 +83,8 @@ class BanditPolicy:
     # sets it while an arm stays behind what a person trusts.
     instead: FixedPolicy | UniformPolicy | None = None
     probe: float = 0.0
+    features_off: tuple[str, ...] = ()  # top-level context fields that it neither learns from nor decides by, sorted
+    learns: bool = True  # False: it decides with the model that it was given, for good
     exposure: Exposure | None = None  # what each group of actions gets, at least and at most, in every decision
 
     def __post_init__(self) -> None:
@@ -100,11 +103,15 @@ class BanditPolicy:
             problems.append(Problem("/scaling", "not_true_or_false"))
         elif self.scaling and str(self.algorithm) in LEARNERS:
             problems.append(Problem("/scaling", "policy_scaling", {"algorithm": self.algorithm}))
+        off = _features_off(self.features_off, problems)
+        if not isinstance(self.learns, bool):
+            problems.append(Problem("/learns", "not_true_or_false"))
         if problems:
             raise PolicyError(problems)
         object.__setattr__(self, "parameters", MappingProxyType(complete))
         object.__setattr__(self, "exploration_floor", floor)
         object.__setattr__(self, "floor_start", start)
+        object.__setattr__(self, "features_off", off)
 
     def __hash__(self) -> int:
         return hash((self.algorithm, tuple(self.parameters.items()), *self._rest()))
@@ -113,10 +120,9 @@ class BanditPolicy:
         return BanditPolicy, (self.algorithm, dict(self.parameters), *self._rest())
 
     def _rest(self) -> tuple[object, ...]:
-        return (
-            *(self.exploration_floor, self.slates, self.floor_start, self.scaling, self.instead, self.probe),
-            self.exposure,
-        )
+        floors = self.exploration_floor, self.slates, self.floor_start
+        rest = self.scaling, self.instead, self.probe, self.features_off, self.learns
+        return (*floors, *rest, self.exposure)
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -155,16 +161,8 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "fixed": frozenset({"type", "action"}),
     "uniform": frozenset({"type"}),
     "bandit": frozenset(
-        {
-            "type",
-            "algorithm",
-            "parameters",
-            "exploration_floor",
-            "exploration_floor_start",
-            "slates",
-            "scaling",
-            "exposure",
-        }
+        {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
+        | {"features_off", "learns", "exposure"}
     ),
 }
 
@@ -210,6 +208,8 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
         slates,
         start,
         scaling,
+        features_off=obj.get("features_off", ()),
+        learns=obj.get("learns", True),
         exposure=_exposure(obj, slates=bool(slates)),
     )
 
@@ -248,6 +248,8 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         **({"exploration_floor_start": policy.floor_start} if policy.floor_start > policy.exploration_floor else {}),
         **({"slates": True} if policy.slates else {}),
         **({"scaling": True} if policy.scaling else {}),
+        **({"features_off": list(policy.features_off)} if policy.features_off else {}),
+        **({} if policy.learns else {"learns": False}),
         **({} if policy.exposure is None else {"exposure": exposure_to_json(policy.exposure)}),
     }
 
@@ -292,6 +294,18 @@ def _number(path: str, value: object, spec: Parameter, problems: list[Problem]) 
         Problem(path, "not_whole_in_range" if whole else "out_of_range", {"low": spec.low, "high": spec.high})
     )
     return spec.default
+
+
+def _features_off(value: object, problems: list[Problem]) -> tuple[str, ...]:
+    names = value if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value) else None
+    if names is None or len(set(names)) != len(names) or len(names) > MOST_OFF or any(map(_is_no_text, names)):
+        problems.append(Problem("/features_off", "policy_features_off", {"limit": MOST_OFF}))
+        return ()
+    return tuple(sorted(names))
+
+
+def _is_no_text(name: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in name)  # half of a surrogate pair
 
 
 def _interactions(value: object, problems: list[Problem]) -> tuple[str, ...]:

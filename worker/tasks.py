@@ -20,9 +20,10 @@ from app.messaging.triggers import matching
 from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
+from app.off_policy.life import attaching
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
-from app.promotion import ramping, schedule, shipping
+from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
@@ -127,6 +128,7 @@ def report() -> None:
             engine, every_s = _engine(), settings.report_interval_s
             in_turn(
                 ("evaluations", lambda: evaluations.run_waiting(engine, settings)),
+                (attaching.KIND, lambda: attaching.run_waiting(engine, settings)),
                 (results.KIND, lambda: results.compute_stale(engine, every_s)),
                 (health_checks.KIND, lambda: health_checks.compute_due(engine, every_s)),
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
@@ -134,6 +136,7 @@ def report() -> None:
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (challengers.KIND, lambda: challengers.compute_due(engine, settings, every_s)),
                 (shipping.KIND, lambda: ramping.advance_due(engine)),
                 (shipping.KIND, lambda: shipping.conclude_due(engine)),
             )

@@ -51,7 +51,7 @@ def _records(
     configs, versions = Configs(connection, experiment_id), dict[str, int]()
     described: dict[int, JsonObject] = {}
     stored = transfer.settled(connection, experiment_id)
-    while rows := [LoggedRow._make(row) for row in islice(stored, SLICE)]:
+    while rows := [LoggedRow(*row) for row in islice(stored, SLICE)]:
         known = [row for row in rows if None not in row.distribution]
         chances = iter(_chances_or_none(known, configs, load, versions))
         for row in rows:

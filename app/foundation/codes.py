@@ -135,6 +135,7 @@ _DESIGN: Final[dict[str, Words]] = {
     "quiet_hours_of_no_length": Words(
         "quiet hours that begin and end at the same minute hold no time; give two different times"
     ),
+    "policy_features_off": Words("give a list without repeats of at most {limit} names of context fields"),
     "policy_exposure": Words(
         "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
         "to 1), or only parity (0 to 0.5)"
@@ -225,8 +226,9 @@ _REPORTING: Final[dict[str, Words]] = {
     "arm_does_not_learn": Words("{arm!r} is not a learning arm; those are {known}"),
     "unknown_version": Words("arm {arm!r} has no model version {version}"),
     "version_forgotten": Words("version {version} was forgotten: a unit that it had learned from was erased"),
-    "candidate_not_stageable": Words(
-        "an arm learns anew from all features; store the candidate as a policy without features_off"
+    "candidate_not_valued": Words(
+        "no evaluation has valued {key!r} as it is defined now; ask for one, and stage the model that it valued",
+        "evaluate it first: what is staged is the model that was valued",
     ),
     "unknown_candidate": Words("no candidate {key!r} is stored; known are {known}"),
     "candidate_key_reserved": Words("{key!r} names a built-in policy; choose another key"),

@@ -83,6 +83,8 @@ CODES = {
     "decides nothing any more, so show a default of your own.",
     "nothing_promoted": "No arm is shipped or on its way there, so there is nothing to roll back or to advance.",
     "no_ramp": "No arm of the experiment is on its way to everybody.",
+    "already_an_arm": "The candidate is an arm of the experiment already.",
+    "no_step_back": "The challenger has no step back from where it stands: an arm that has decided stays, without a share.",
     "already_promoted": "An arm is on its way already. Roll it back, or ship.",
     "decision_id_ambiguous": "Several experiments have a decision with that id, and the key may use them. Name the `experiment`.",
     "targeting_key_missing": "A flag is evaluated for somebody: the context needs a `targetingKey`.",

@@ -10,6 +10,7 @@ from collections import deque
 from datetime import datetime
 from typing import NamedTuple
 
+import numpy as np
 import structlog
 from sqlalchemy import Connection, Engine
 
@@ -107,12 +108,15 @@ def since_of(manifest: JsonObject) -> datetime | None:
 def _challenge(connection: Connection, settings: Settings, parent: VersionInfo, asked: Asked) -> Challenged | None:
     policy = parse_policy(parent.manifest["policy"])
     assert isinstance(policy, BanditPolicy), "only learning arms have versions"
+    if not policy.learns:
+        return None
     pairs = lessons(connection, parent, policy, asked.since)
     examples = [example for _, example in pairs]
     configs = Configs(connection, parent.experiment_id)
-    chances = configs.distributions([due.id for due, _ in pairs])
+    chances = configs.distributions([due.id for due, _ in pairs if due.mixture is None])
+    logged = [chances[due.id] if due.mixture is None else np.array(due.mixture) for due, _ in pairs]
     root = untrained(connection, parent, settings.secret_key)
-    found = score(root, policy, examples, [chances[due.id] for due, _ in pairs], PASSES)
+    found = score(root, policy, examples, logged, PASSES)
     if not found.wins:
         return Challenged(found, len(examples), None, False)
     manifest: JsonObject = {

@@ -103,16 +103,20 @@ def answers(due: Due) -> list[Answer]:
 
 def examples_of(policy: BanditPolicy, learned: Sequence[tuple[Due, float]], configs: Configs) -> list[Example]:
     """Build training examples from decisions and their rewards. Slates learn from the whole logged distribution."""
-    chances = configs.distributions([due.id for due, _ in learned]) if policy.slates else {}
+    own = [due.id for due, _ in learned if due.mixture is None]
+    chances = configs.distributions(own) if policy.slates else {}
     return [example_of(due, reward, configs, chances.get(due.id)) for due, reward in learned]
 
 
 def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | None = None) -> Example:
-    """Build one training example.
+    """Build one training example, with the distribution of the decision's own arm, or with that of all arms if it has one.
 
     :param chances: the whole logged distribution; only slates need it.
     """
     spec = configs.get(due.config_version).reward
     lines = configs.lines(due.config_version, due.actions, due.eligible)
     cost = cost_of(reward, spec.min, spec.max)
-    return Example(encode_context(due.context), lines, due.chosen, due.propensity, cost, chances)
+    shared = encode_context(due.context)
+    if due.mixture is not None:
+        return Example(shared, lines, due.chosen, due.mixture[due.chosen], cost, np.array(due.mixture))
+    return Example(shared, lines, due.chosen, due.propensity, cost, chances)

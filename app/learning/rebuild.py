@@ -28,7 +28,7 @@ from app.learning.training import CANARIES, canaries, held_part, learnable, lear
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
-from app.registry.store.models import NewVersion, VersionInfo
+from app.registry.store.models import NewVersion, Serving, VersionInfo
 from bandits.encoding import ENCODING_VERSION
 from bandits.examples import Example, TrainingDataError
 from bandits.learner.state import MOST_ROWS
@@ -104,10 +104,15 @@ def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Appl
         outcomes = _settle_again(connection, experiment_id, configs, newest.version)
         rebuilt = {}
         for serving in sorted(models.serving(connection, experiment_id=experiment_id), key=lambda row: row.arm):
-            if rebuilds.has_ledger(connection, experiment_id, serving.arm):
+            if _learns(connection, serving) and rebuilds.has_ledger(connection, experiment_id, serving.arm):
                 reason = f"feedback schema {newest.version}"
                 rebuilt[serving.arm] = rebuild_lineage(connection, settings, experiment_id, serving.arm, reason=reason)
         return Applied(experiment_id, newest.version, outcomes, rebuilt)
+
+
+def _learns(connection: Connection, serving: Serving) -> bool:
+    policy = parse_policy(models.by_id(connection, serving.version_id).manifest["policy"])
+    return isinstance(policy, BanditPolicy) and policy.learns
 
 
 def _settle_again(connection: Connection, experiment_id: int, configs: Configs, version: int) -> int:
@@ -183,6 +188,7 @@ class _Lesson:
     rounds: list[int] = field(default_factory=list)  # number of decisions in each
     learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
     withheld: list[tuple[str, float]] = field(default_factory=list)  # their units refuse learning now
+    mixtures: dict[str, list[float]] = field(default_factory=dict)  # by decision, of those of other arms
     newest: deque[Example] = field(default_factory=lambda: deque(maxlen=CANARIES))
 
     def learn(self, plain: bytes, policy: BanditPolicy) -> bytes:
@@ -204,6 +210,8 @@ class _Lesson:
                 learns = learnable(decision) and decision.id not in held
                 target = self.learned if learns else self.withheld
                 target.append((decision.id, reward))
+                if decision.mixture is not None:
+                    self.mixtures[decision.id] = decision.mixture
                 if learns:
                     lessons.append((decision, reward))
             examples = examples_of(policy, lessons, configs)
@@ -231,7 +239,7 @@ def _write_generation(connection: Connection, lesson: _Lesson, before: Generatio
     def write(version: int, rows: list[tuple[str, float]]) -> None:
         for first in range(0, len(rows), rebuilds.SLICE):
             part = rows[first : first + rebuilds.SLICE]
-            training.write_ledger(connection, before.following(), version, part, first=first)
+            training.write_ledger(connection, before.following(), version, part, first, lesson.mixtures)
 
     write(version_id, lesson.learned)
     write(training.NOT_LEARNED, lesson.withheld)

@@ -129,6 +129,8 @@ def refit(engine: Engine, settings: Settings, experiment_id: int, arm: str) -> R
             return None
         policy = parse_policy(parent.manifest["policy"])
         assert isinstance(policy, BanditPolicy), "only learning arms have versions"
+        if not policy.learns:
+            return None
         try:
             if policy.rebuilds:
                 return _refit(connection, settings, parent, policy, pinned)

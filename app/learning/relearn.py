@@ -20,15 +20,17 @@ from app.learning.store import training
 from app.learning.training import canaries, learner_part
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
-from app.registry.store.models import NewVersion, Serving, VersionInfo
+from app.registry.store.models import COPIED, STAGED, NewVersion, Serving, VersionInfo
 from bandits.examples import Example, TrainingDataError
 from bandits.learner.state import MOST_ROWS
-from bandits.model import learn, learn_from_nothing
+from bandits.model import learn, learn_forward, learn_from_nothing
 from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, parse_policy
 from bandits.safety import check_model
 
 MOST: Final = 1000  # newest versions of a line with refits; it is learned again from the refit before them
+
+OWN_START: Final = ("refit", challenge.KIND, STAGED, COPIED)  # versions that need no earlier one of their arm
 
 log = structlog.get_logger()
 
@@ -84,7 +86,7 @@ class _Line:
     def due(self, tainted: set[int]) -> list[int]:
         """Ids of the versions to learn again, in the order of learning."""
         due = [id_ for id_, version in sorted(self.versions.items()) if id_ in tainted or version.forgotten]
-        own_start = [index for index, id_ in enumerate(due) if self.versions[id_].kind in ("refit", challenge.KIND)]
+        own_start = [index for index, id_ in enumerate(due) if self.versions[id_].kind in OWN_START]
         first = max((index for index in own_start if index <= len(due) - MOST), default=0)
         for id_ in due[:first]:
             self._forget(id_)
@@ -123,9 +125,9 @@ class _Line:
         self._newest = (version.id, lesson.plain)
 
     def _learned(self, version: VersionInfo, policy: BanditPolicy) -> _Lesson:
-        parent = self.versions[version.parent_id or 0]
+        parent = self._parent(version)
         changed: JsonObject = {"parent_sha256": parent.sha256}
-        if version.kind == "relearned":
+        if version.kind in ("relearned", COPIED):
             return _Lesson(self._bytes(parent), parent.examples, [], changed)
         if version.kind == "refit":
             return self._refitted(version, parent, policy, changed)
@@ -142,7 +144,9 @@ class _Line:
         if "first" in version.manifest:
             ids = [due.id for part in rounds for due, _ in part] or [""]
             changed |= {"first": ids[0], "last": ids[-1]}
-        if policy.rebuilds and version.kind == "rebuild" and examples:
+        if version.kind == STAGED:
+            plain = learn_forward(self._bytes(parent), policy, examples, [len(part) for part in lessons])
+        elif policy.rebuilds and version.kind == "rebuild" and examples:
             pinned, newest = version.manifest.get("pinned", ""), examples[-MOST_ROWS:]
             plain = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
         else:
@@ -151,6 +155,11 @@ class _Line:
                 plain = learn(plain, policy, part)
         earlier = 0 if version.kind == "rebuild" else parent.examples
         return _Lesson(plain, earlier + len(examples), examples, changed)
+
+    def _parent(self, version: VersionInfo) -> VersionInfo:
+        """The version that it was learned from; of a copy it is another arm's."""
+        parent_id = version.parent_id or 0
+        return self.versions.get(parent_id) or models.by_id(self._connection, parent_id)
 
     def _refitted(
         self, version: VersionInfo, parent: VersionInfo, policy: BanditPolicy, changed: JsonObject

@@ -83,7 +83,12 @@ def train_round(engine: Engine, settings: Settings, experiment_id: int, arm: str
         newest = (rows or released)[-1].config_version
         policy, share = _policy(configs, newest, arm), configs.get(newest).bounds.unit_share
         done = Round(experiment_id, arm, None, len(rows), False, ())
-        if isinstance(policy, BanditPolicy):
+        if isinstance(policy, BanditPolicy) and not policy.learns:
+            generation = training.current_generation(connection, experiment_id, arm)
+            passed = [(row.decision.id, row.reward) for row in outcomes]
+            training.write_ledger(connection, generation, training.NOT_LEARNED, passed)
+            held_out.forget(connection, experiment_id, [row.decision.id for row in waited])
+        elif isinstance(policy, BanditPolicy):
             lesson = _Lesson(policy, outcomes, waited, configs, schema, share, held)
             learned = _teach(connection, settings, lesson, done)
             if learned is None:

@@ -70,6 +70,16 @@ class PositionLine(Document):
     one_look: IntervalDocument
 
 
+class ValuedModel(Document):
+    """The model that a candidate ended with: it had learned every decision of the evaluation that may be learned."""
+
+    sha256: str
+    decisions: int
+    rounds: list[int]  # how many of them it learned at a time, oldest first
+    settled_until: str  # the log as it was then
+    policy: dict[str, object]  # every default written out
+
+
 class PolicyLine(Document):
     """One policy: its value, if the log identifies it, and the reasons against it.
 
@@ -101,6 +111,7 @@ class PolicyLine(Document):
     estimators: dict[str, EstimatorLine]
     course: list[CoursePoint] = Field(default_factory=list)  # the headline over time; empty: not identified
     positions: list[PositionLine] = Field(default_factory=list)  # of lists
+    model: ValuedModel | None = None  # of a candidate that learns
     against_running: ValueDifference | None = None
 
 
@@ -199,6 +210,19 @@ class EvaluationAnswer(Document):
 
 class EvaluationListAnswer(Document):
     evaluations: list[EvaluationAnswer]
+
+
+class StagingAnswer(Document):
+    """Where a candidate stands on its way to an arm."""
+
+    candidate: str
+    status: Literal["candidate", "waiting", "failed", "staged"] = Field(
+        description="waiting: the worker learns its model; failed: see problem; staged: it is an arm."
+    )
+    share: float | None = Field(description="Share of the units that was asked for, or that the arm has now.")
+    evaluation: int | None = Field(description="That valued the model; null: it needs none.")
+    sha256: str | None = Field(description="Of the valued model, or of the model that the arm began with.")
+    problem: str | None
 
 
 class CandidateListAnswer(Document):

@@ -1,5 +1,7 @@
 """Defines requests of analysts: candidate policies, and how to evaluate them on the log."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -7,7 +9,7 @@ from pydantic import Field, JsonValue
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
 from app.foundation.fields import Key, Model, Time, invalid
-from bandits.policy import BanditPolicy, FixedPolicy, PolicyError, parse_policy
+from bandits.policy import BanditPolicy, FixedPolicy, Policy, PolicyError, parse_policy
 
 MAX_CANDIDATES = 100
 RESERVED = ("logged", "running", "control", "uniform", "best_fixed")
@@ -50,6 +52,20 @@ class EvaluationRequest(Model):
     )
 
 
+def policy_of(spec: CandidateSpec) -> Policy:
+    """The policy of a candidate that is none of a stored model. One that learns does not see the fields that are off.
+
+    :raises PolicyError: it cannot be used.
+    """
+    policy = parse_policy(spec.policy or {})
+    return blinkered(policy, spec.features_off) if isinstance(policy, BanditPolicy) else policy
+
+
+def blinkered(policy: BanditPolicy, off: Iterable[str]) -> BanditPolicy:
+    """A policy that does not see these fields either."""
+    return replace(policy, features_off=tuple({*policy.features_off, *off}))
+
+
 def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
     """Refuse a candidate that cannot be evaluated.
 
@@ -70,7 +86,7 @@ def check_candidate(spec: CandidateSpec, config: ExperimentConfig) -> None:
     if composed and spec.policy and spec.policy.get("type") == "bandit":
         spec.policy = {**spec.policy, "slates": spec.policy.get("slates", True)}
     try:
-        policy = parse_policy(spec.policy or {})
+        policy = policy_of(spec)
     except PolicyError as error:
         raise invalid(
             tuple(FieldError(f"/policy{problem.path}", problem.code, problem.params) for problem in error.problems)

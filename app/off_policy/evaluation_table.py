@@ -29,7 +29,8 @@ NOT_POSSIBLE = (DataError, ModelError, TrainingDataError)
 PER_DECISION = "the mean reward per decision that a policy would have earned on the contexts of the scored decisions"
 ASSUMPTIONS = (
     "No model is scored on a decision that it learned from. An arm that learns is scored as it ran: "
-    f"{BASIS['as_it_ran']}. A candidate that learns is {BASIS['trained_forward']}. A stored version is "
+    f"{BASIS['as_it_ran']}. A candidate that learns is {BASIS['trained_forward']}; what a unit forbids to learn from, and what "
+    "is held out of rounds, it does not learn. A stored version is "
     f"{BASIS['later_decisions']}. A difference uses the decisions that both policies were scored on.",
     "A row's propensity is that of the platform as a whole: its unit's arm was drawn by share, then the action by that "
     "arm. Logged distributions are those that were drawn with (the audit checks it); on rows of other arms a learning arm "
@@ -54,12 +55,16 @@ def evaluate(
     specs: list[CandidateSpec],
     request: EvaluationRequest,
     progress: Callable[[float], None],
+    settled_until: str = "",
 ) -> EvaluationResult:
-    """Evaluate the standing policies and the candidates on the later part of the log."""
+    """Evaluate the standing policies and the candidates on the later part of the log.
+
+    :param settled_until: the log is what was settled then.
+    """
     early, late = table.split(request.train_share)
     bounds = policies.config.reward.min, policies.config.reward.max
     progress(0.05)
-    sample = Sample(late, predict(early, late, bounds), bounds, request.alpha)
+    sample = Sample(late, predict(early, late, bounds), bounds, request.alpha, settled_until)
     progress(0.2)
     standing = policies.standing(early)
     steps = len(standing) + len(specs)

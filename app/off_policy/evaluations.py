@@ -4,13 +4,13 @@ Policies are evaluated on the later part of the log, each on decisions that it h
 nothing that runs: you may stage a winner as a new arm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import structlog
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
-from app.design import experiments as experiments_service
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid
@@ -24,6 +24,7 @@ from app.off_policy.evaluation_request import MAX_CANDIDATES, CandidateSpec, Eva
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
+from app.off_policy.store import candidates as candidates_store
 from app.off_policy.store import evaluations as store
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments, models
@@ -48,10 +49,10 @@ def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> 
         if spec.model is not None:
             _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
         plain = spec.model_dump(mode="json")
-        before = _candidate(connection, experiment.id, spec.key)
-        if before is None and len(store.candidates(connection, experiment.id)) >= MAX_CANDIDATES:
+        before = stored_candidate(connection, experiment.id, spec.key)
+        if before is None and len(candidates_store.of_experiment(connection, experiment.id)) >= MAX_CANDIDATES:
             raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
-        store.put_candidate(connection, experiment.id, spec.key, plain)
+        candidates_store.put(connection, experiment.id, spec.key, plain)
         platform.record_change(
             connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
         )
@@ -65,10 +66,10 @@ def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> No
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        before = _candidate(connection, experiment.id, candidate)
+        before = stored_candidate(connection, experiment.id, candidate)
         if before is None:
-            raise _unknown_candidate(key, candidate)
-        store.remove_candidate(connection, experiment.id, candidate)
+            raise unknown_candidate(key, candidate)
+        candidates_store.remove(connection, experiment.id, candidate)
         platform.record_change(
             connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
         )
@@ -86,40 +87,20 @@ def _check_model(connection: Connection, experiment: StoredExperiment, arm: str,
         raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
 
 
-def _candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
-    return next((spec for spec in store.candidates(connection, experiment_id) if spec["key"] == candidate), None)
+def stored_candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
+    return next(
+        (spec for spec in candidates_store.of_experiment(connection, experiment_id) if spec["key"] == candidate), None
+    )
 
 
-def _unknown_candidate(key: str, candidate: str) -> NotFound:
+def unknown_candidate(key: str, candidate: str) -> NotFound:
     return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
-
-
-def stage(engine: Engine, settings: Settings, key: str, candidate: str, share: float, actor: str) -> StoredExperiment:
-    """Make a candidate a new arm with a share of the units; the shares of the other arms shrink in proportion.
-
-    The new arm starts untrained and learns from its own decisions, so that the comparison with it is fair.
-
-    :raises NotFound: no such candidate.
-    :raises Unprocessable: the candidate is a stored model or does not see all features; an arm can be neither.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        stored = _candidate(connection, experiment.id, candidate)
-    if stored is None:
-        raise _unknown_candidate(key, candidate)
-    spec = CandidateSpec.model_validate(stored)
-    if spec.policy is None or spec.features_off:
-        raise invalid((FieldError("/candidate", "candidate_not_stageable"),))
-    config = ExperimentConfig.model_validate(experiment.config)
-    arms = [arm.model_dump(mode="json") | {"share": arm.share * (1 - share)} for arm in config.arms]
-    arms.append({"key": candidate, "share": share, "policy": spec.policy})
-    return experiments_service.change(engine, settings, key, {"arms": arms}, actor)
 
 
 def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
     """The stored candidates of an experiment, oldest first."""
     with transaction(engine) as connection:
-        stored = store.candidates(connection, stored_experiment(connection, key).id)
+        stored = candidates_store.of_experiment(connection, stored_experiment(connection, key).id)
     return [CandidateSpec.model_validate(spec) for spec in stored]
 
 
@@ -133,7 +114,7 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
         raise invalid((FieldError("/until", "ends_before_it_begins"),))
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        stored = [spec["key"] for spec in store.candidates(connection, experiment.id)]
+        stored = [spec["key"] for spec in candidates_store.of_experiment(connection, experiment.id)]
         for index, name in enumerate(request.candidates or []):
             if name not in stored:
                 params = {"key": name, "known": stored}
@@ -246,19 +227,28 @@ def _compute(
     config = ExperimentConfig.model_validate(experiment.config)
     policies = Policies(connection, settings, experiment, config)
     progress(0.01)
-    if request.held_out == "without":
-        store.leave_out_held(connection)
-    rows = list(store.log_rows(connection, experiment.id, request.max_decisions, request.since, request.until))
+    settled_until = platform.now(connection)
+    rows = list(log_of(connection, experiment.id, request, settled_until))
     if len(rows) < MIN_ROWS:
         raise DataError(
             f"the log has {len(rows)} settled decisions{_stretch(request)}",
             fix=f"an evaluation needs at least {MIN_ROWS}; wait",
         )
     table = build(rows, Configs(connection, experiment.id), policies.version)
-    specs = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
+    specs = [CandidateSpec.model_validate(spec) for spec in candidates_store.of_experiment(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
-    return evaluate(table, policies, specs, request, progress)
+    return evaluate(table, policies, specs, request, progress, settled_until.isoformat())
+
+
+def log_of(
+    connection: Connection, experiment_id: int, request: EvaluationRequest, settled_until: datetime
+) -> Iterator[store.LoggedRow]:
+    """The log that an evaluation reads, as it was settled at a time."""
+    if request.held_out == "without":
+        store.leave_out_held(connection)
+    most, since, until = request.max_decisions, request.since, request.until
+    return store.log_rows(connection, experiment_id, most, since, until, settled_until)
 
 
 def _stretch(request: EvaluationRequest) -> str:

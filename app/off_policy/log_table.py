@@ -17,7 +17,7 @@ from app.learning.examples import Configs
 from app.off_policy.mixture import LoadVersion, arm_probabilities, mixed, shares
 from app.off_policy.store.evaluations import LoggedRow
 from bandits.cost import cost_of
-from bandits.encoding import drop_features, encode_context
+from bandits.encoding import encode_context
 from bandits.examples import Example
 from bandits.model import Predictor, distribution
 from bandits.policy import FixedPolicy, Policy
@@ -102,31 +102,25 @@ class LogTable:
         rest = replace(self, share=share, logged=mixed(self.arms, share))
         return rest.take(np.array([index for index, row in enumerate(self.rows) if row.arm != arm], dtype=np.int64))
 
-    def probabilities(
-        self, policy: Policy, predictor: Predictor | None, off: Iterable[str], tick: Callable[[int], None]
-    ) -> FloatArray:
+    def probabilities(self, policy: Policy, predictor: Predictor | None, tick: Callable[[int], None]) -> FloatArray:
         """A policy's distribution on every row, shape (n, K); rows sum to 1 over the eligible actions.
 
-        :param off: top-level context fields that the policy does not see.
         :param tick: called now and then with the number of rows done.
         """
         table = np.zeros_like(self.logged)
-        hidden = frozenset(off)
         for index, row in enumerate(self.rows):
-            shared = encode_context(drop_features(row.context, hidden)) if hidden else self.shared[index]
-            chances = distribution(policy, predictor, shared, self.lines[index], row.eligible)
+            chances = distribution(policy, predictor, self.shared[index], self.lines[index], row.eligible)
             table[index, : len(chances)] = chances
             if index % 500 == 0:
                 tick(index)
         return table
 
-    def examples(self, config: ExperimentConfig, off: Iterable[str]) -> list[Example]:
-        """Training examples of all rows, for a learner that does not see the fields in ``off``."""
-        hidden = frozenset(off)
+    def examples(self, config: ExperimentConfig) -> list[Example]:
+        """Training examples of all rows that may be learned, oldest first."""
         low, high = config.reward.min, config.reward.max
         return [
             Example(
-                encode_context(drop_features(row.context, hidden)) if hidden else shared,
+                shared,
                 lines,
                 row.chosen,
                 float(chance),
@@ -136,6 +130,7 @@ class LogTable:
             for row, shared, lines, chance, chances in zip(
                 self.rows, self.shared, self.lines, self.propensity, self.logged, strict=True
             )
+            if row.learns
         ]
 
     def chosen_lines(self) -> list[str]:

@@ -8,8 +8,10 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import NotFound
 from app.foundation.store.engine import transaction
 from app.off_policy import evaluations
-from app.off_policy.documents import EvaluationAnswer, PolicyLine
+from app.off_policy.documents import EvaluationAnswer, PolicyLine, StagingAnswer
 from app.off_policy.evaluation_request import CandidateSpec
+from app.off_policy.life import staging
+from app.off_policy.store import candidates as candidates_store
 from app.off_policy.store import evaluations as store
 from app.off_policy.store.evaluations import Listed
 from app.registry.lookup import stored_experiment
@@ -57,6 +59,7 @@ class Report(NamedTuple):
     candidates: list[CandidateSpec]  # stored now
     status: str  # of the experiment, now
     arms: list[str]  # of the experiment, now
+    stagings: dict[str, StagingAnswer]  # by candidate, where it stands now
 
 
 class Choices(NamedTuple):
@@ -76,7 +79,10 @@ def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report
         experiment = stored_experiment(connection, key)
         row = _row(connection, experiment.id, key, evaluation_id)
         listed = store.listed(connection, experiment.id, LISTED)
-        candidates = [CandidateSpec.model_validate(spec) for spec in store.candidates(connection, experiment.id)]
+        candidates = [
+            CandidateSpec.model_validate(spec) for spec in candidates_store.of_experiment(connection, experiment.id)
+        ]
+        stagings = {spec.key: staging.answer_of(connection, key, spec.key) for spec in candidates}
     waiting = [evaluation for evaluation in listed if evaluation.status in ("queued", "running")]
     shown = None if row is None else evaluations.answer_of(key, row)
     stored_keys = {spec.key for spec in candidates}
@@ -92,6 +98,7 @@ def report(engine: Engine, key: str, evaluation_id: int | None = None) -> Report
         candidates,
         experiment.status,
         arms,
+        stagings,
     )
 
 

@@ -6,7 +6,7 @@ of the evaluated rows, on the rows before it. A stored version is scored on the 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
-from app.off_policy.evaluation_request import CandidateSpec
+from app.off_policy.evaluation_request import CandidateSpec, blinkered, policy_of
 from app.off_policy.log_table import LogTable
 from app.off_policy.store.learned import Place, last_learned
 from app.registry import signed_bytes as model_bytes
@@ -24,7 +24,7 @@ from app.registry.signed_bytes import ModelRefused
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
-from bandits.model import Predictor, initial_model, learn, learn_onwards
+from bandits.model import Predictor, initial_model, learn_forward, learn_onwards
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
 
@@ -40,19 +40,21 @@ BASIS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Forward:
     """A policy that learns, trained forward in time as it would learn if it ran: in rounds, and from nothing when it wants to."""
 
     policy: BanditPolicy
     config: ExperimentConfig
-    off: tuple[str, ...]
     early: LogTable  # the earlier part
+    rounds: list[int] = field(default_factory=list)  # how many decisions it learned at a time
+    model: bytes = b""  # after all stages: it has learned all rows
 
     def stages(self, late: LogTable) -> Iterator[tuple[NDArray[np.int64], LogTable, Predictor]]:
         """Parts of the later rows, each with a model that learned every row before the part and none of it."""
-        log = self.early.examples(self.config, self.off)
-        model = learn(initial_model(self.policy), self.policy, log)
+        log = self.early.examples(self.config)
+        self.rounds = [len(log)]
+        model = learn_forward(initial_model(self.policy), self.policy, log, self.rounds)
         for rows in late.blocks(STAGES):
             part = late.take(rows)
             predictor = Predictor(model, self.policy)
@@ -60,8 +62,23 @@ class Forward:
                 yield rows, part, predictor
             finally:
                 predictor.close()
-            log += part.examples(self.config, self.off)
-            model = learn_onwards(model, self.policy, log, len(rows))
+            new = part.examples(self.config)
+            log += new
+            self.rounds.append(len(new))
+            if new:
+                model = learn_onwards(model, self.policy, log, len(new))
+        self.model = model
+
+    def learn_all(self, late: LogTable) -> bytes:
+        """The model that an evaluation over these rows ends with. It is learned again, and nothing is scored."""
+        log = self.early.examples(self.config)
+        self.rounds = [len(log)]
+        for rows in late.blocks(STAGES):
+            new = late.take(rows).examples(self.config)
+            log += new
+            self.rounds.append(len(new))
+        self.model = learn_forward(initial_model(self.policy), self.policy, log, self.rounds)
+        return self.model
 
 
 class Target(NamedTuple):
@@ -91,10 +108,10 @@ class Target(NamedTuple):
         if self.arm is not None:
             return late.arms[self.arm]
         if self.forward is None:
-            return late.probabilities(self.policy, self.predictor, self.features_off, tick)
+            return late.probabilities(self.policy, self.predictor, tick)
         table, done = np.zeros_like(late.logged), 0
         for rows, part, predictor in self.forward.stages(late):
-            chances = part.probabilities(self.policy, predictor, self.features_off, partial(_shifted, tick, done))
+            chances = part.probabilities(self.policy, predictor, partial(_shifted, tick, done))
             table[rows] = chances
             done += len(rows)
         return table
@@ -147,21 +164,28 @@ class Policies:
         off = tuple(spec.features_off)
         if spec.model is not None:
             return self._stored(spec.key, str(spec.model["arm"]), int(str(spec.model["version"])), off)
-        defined = parse_policy(spec.policy or {})
+        defined = policy_of(spec)
         if isinstance(defined, FixedPolicy):
             return Target(spec.key, f"always {defined.action}", "does_not_learn", defined, off, True)
         if not isinstance(defined, BanditPolicy):
             return Target(spec.key, "every eligible action alike", "does_not_learn", defined, off, True)
-        forward = Forward(defined, self.config, off, training)
+        off = defined.features_off
+        forward = Forward(defined, self.config, training)
         text = f"learns with {defined.algorithm}"
         return Target(spec.key, text, "trained_forward", defined, off, True, forward=forward)
 
     def _stored(self, key: str, arm: str, number: int, off: tuple[str, ...]) -> Target:
-        predictor, info = self.version(arm, number), self._info(arm, number)
-        after = last_learned(self._connection, info.id)
+        policy, info = self.served(arm, off), self._info(arm, number)
+        predictor, after = self._load(info, policy), last_learned(self._connection, info.id)
         text = f"model version {number} of arm {arm}, unchanged"
-        policy = self._policy(arm)
         return Target(key, text, "later_decisions", policy, off, True, predictor=predictor, after=after)
+
+    def served(self, arm: str, off: tuple[str, ...]) -> BanditPolicy:
+        """The policy of an arm that serves one of another arm's versions, and learns nothing.
+
+        :raises DataError: the other is not a learning arm.
+        """
+        return replace(blinkered(self._policy(arm), off), learns=False)
 
     def _policy(self, arm: str) -> BanditPolicy:
         for spec in self.config.arms:
@@ -175,9 +199,19 @@ class Policies:
 
         :raises DataError: the version does not exist or is refused.
         """
-        policy, info = self._policy(arm), self._info(arm, number)
+        return self._load(self._first(self._info(arm, number)), self._policy(arm))
+
+    def _first(self, info: VersionInfo) -> VersionInfo:
+        """The version that an arm began with: a staged candidate never served untrained."""
+        if info.number or info.parent_id is not None:
+            return info
+        return models.begun_with(self._connection, info.experiment_id, info.arm) or info
+
+    def _load(self, info: VersionInfo, policy: BanditPolicy) -> Predictor | None:
         if info.forgotten:
-            gone = f"version {number} of arm {arm!r} was forgotten: a unit that it had learned from was erased"
+            gone = (
+                f"version {info.number} of arm {info.arm!r} was forgotten: a unit that it had learned from was erased"
+            )
             raise DataError(gone, fix="name a version that is still there")
         if info.examples == 0:
             return None

@@ -1,5 +1,6 @@
 """Values one policy on the rows that it had not learned: its line in the table, and what each decision contributes."""
 
+import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.foundation.formats.intervals import document_of
-from app.off_policy.documents import CoursePoint, PolicyLine
+from app.off_policy.documents import CoursePoint, PolicyLine, ValuedModel
 from app.off_policy.list_values import value_lists
 from app.off_policy.log_table import LogTable
 from app.off_policy.policies import Target
 from app.off_policy.policy_line import described, policy_line, too_few
+from bandits.policy import policy_to_json
 from experiments.off_policy.estimators import importance_weights
 from experiments.off_policy.verdict import Verdict
 from experiments.policy_reports import value_course
@@ -29,6 +31,7 @@ class Sample(NamedTuple):
     predictions: FloatArray  # (n, K) of each eligible action, out of fold
     bounds: tuple[float, float]  # of rewards
     alpha: float
+    settled_until: str = ""  # the log is what was settled then
 
 
 class Valued(NamedTuple):
@@ -55,9 +58,25 @@ def value(sample: Sample, target: Target, tick: Callable[[int], None]) -> Valued
     if late.answers_lists:
         lists = value_lists(part, target, chances, predictions, (sample.bounds, sample.alpha))
         contributions[late.group[rows[lists.first_rows]]] = lists.contributions
+        lists.line.model = _model(sample, target)
         return Valued(lists.line, contributions, lists.verdict)
     line, verdict, contributions[rows] = _decisions(part, target, chances, sample._replace(predictions=predictions))
+    line.model = _model(sample, target)
     return Valued(line, contributions, verdict)
+
+
+def _model(sample: Sample, target: Target) -> ValuedModel | None:
+    """The model that a policy which learns forward ends with: what it would serve with, and a stage attaches."""
+    forward = target.forward
+    if forward is None or not forward.model:
+        return None
+    return ValuedModel(
+        sha256=hashlib.sha256(forward.model).hexdigest(),
+        decisions=sum(forward.rounds),
+        rounds=forward.rounds,
+        settled_until=sample.settled_until,
+        policy=policy_to_json(forward.policy),
+    )
 
 
 def _decisions(

@@ -145,14 +145,17 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
 
 
 def _relearn(connection: Connection, settings: Settings, learned: list[Learned]) -> list[RelearnedModel]:
-    """Replace the models of every arm that learned from the unit, and their descendants, by models without it."""
-    by_arm: dict[tuple[int, str], list[int]] = {}
-    for version in learned:
-        by_arm.setdefault((version.experiment_id, version.arm), []).append(version.version_id)
+    """Replace the models of every arm that learned from the unit, and their descendants, by models without it.
+
+    An arm may begin with a copy of another's version. Arms come in the order of their oldest such version, so that the one
+    that was copied is learned again before its copy.
+    """
+    by_arm: dict[tuple[int, str], set[int]] = {}
+    for version in store.descendants(connection, [version.version_id for version in learned]):
+        by_arm.setdefault((version.experiment_id, version.arm), set()).add(version.version_id)
     models_without = []
-    for (experiment_id, arm), version_ids in sorted(by_arm.items()):
+    for (experiment_id, arm), tainted in by_arm.items():
         old = _serving(connection, experiment_id, arm)
-        tainted = store.descendants(connection, version_ids)
         done = relearn(connection, settings, experiment_id, arm, tainted)
         new = _serving(connection, experiment_id, arm)
         models_without.append(
@@ -165,7 +168,7 @@ def _relearn(connection: Connection, settings: Settings, learned: list[Learned])
                 relearned_versions=done.relearned,
             )
         )
-    return models_without
+    return sorted(models_without, key=lambda model: (model.experiment, model.arm))
 
 
 def _serving(connection: Connection, experiment_id: int, arm: str) -> Serving:

@@ -22,7 +22,7 @@ from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
 from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
-from app.registry.store.models import VersionInfo
+from app.registry.store.models import COPIED, STAGED, VersionInfo
 from app.verification.audit_report import SHOWN, AuditReport
 from app.verification.chain import check_chain, check_links
 from app.verification.recompute import (
@@ -38,8 +38,9 @@ from app.verification.recompute import (
     policy_of,
 )
 from app.verification.store import audit as store
+from bandits.examples import Example
 from bandits.learner.state import MOST_ROWS
-from bandits.model import Predictor, learn, learn_from_nothing
+from bandits.model import Predictor, learn, learn_forward, learn_from_nothing
 from bandits.policy import BanditPolicy, Policy, parse_policy
 
 
@@ -178,10 +179,13 @@ class _Auditor:
         if version.kind == challenge.KIND:
             return self._challenged(version, policy, plain)
         _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
+        if version.kind == COPIED:
+            return None if parent == plain else "it is a copy of a version, and has other bytes than that one"
         return self._learned(version, policy, parent, plain)
 
     def _learned(self, version: VersionInfo, policy: BanditPolicy, parent: bytes, plain: bytes) -> str | None:
         relearned, count = parent, 0
+        forward: list[list[Example]] = []  # of a staged candidate, round by round
         feedback_version = version.manifest.get("feedback_version", 0)
         for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
             for reward, due in rows:
@@ -189,13 +193,19 @@ class _Auditor:
                 if expected != reward:
                     return f"decision {due.id!r} was learned with reward {reward!r}, the log gives {expected!r}"
             examples = examples_of(policy, [(due, reward) for reward, due in rows], self._configs)
-            if policy.rebuilds and version.kind == "rebuild":
+            if version.kind == STAGED:
+                forward.append(examples)
+            elif policy.rebuilds and version.kind == "rebuild":
                 newest = examples[-MOST_ROWS:]
                 pinned = version.manifest.get("pinned", "")
                 relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
             elif examples:
                 relearned = learn(relearned, policy, examples)
             count += len(rows)
+        if forward:
+            relearned = learn_forward(
+                parent, policy, [row for part in forward for row in part], [len(part) for part in forward]
+            )
         if count != version.manifest["decisions"]:
             return f"the ledger has {count} decisions, the manifest says {version.manifest['decisions']}"
         return None if relearned == plain else "replaying the ledger gives other bytes"

@@ -17,6 +17,7 @@ from bandits.encoding import (
     encode_action,
     encode_context,
     escape,
+    hide,
 )
 from bandits.examples import Example
 from bandits.policy import BanditPolicy
@@ -290,3 +291,24 @@ def test_vw_counts_as_many_features_as_the_encoder_wrote_even_for_odd_names() ->
     assert p[3] < min(others)
     assert max(others) - min(others) < 1e-6
     predictor.close()
+
+
+@pytest.mark.parametrize(
+    "off", [["a"], ["b", "shared"], ["", "%"], ["a b", "v"], ["tags", "cart", "ä"], ["missing"], ["n"], []]
+)
+def test_a_line_without_fields_is_the_line_of_the_context_without_them(off: list[str]) -> None:
+    context = {
+        **{
+            "a": 1,
+            "b": {"a": 2, "x y": "q"},
+            "": "e",
+            "tags": ["a", "b"],
+            "v": [1, 2],
+            "shared": 3,
+            "a b": True,
+            "%": 1,
+        },
+        **{"ä": "x", "cart": [{"sku": "a/b=c:d"}], "n": None, "c": "|c"},
+    }
+    assert hide(encode_context(context), off) == encode_context(drop_features(context, off))
+    assert hide(encode_context(context), list(context)) == encode_context({})

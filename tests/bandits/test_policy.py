@@ -104,3 +104,17 @@ def test_every_parameter_is_in_the_documented_table_with_its_default() -> None:
             assert special[algorithm, name][3] == f"{spec.default:g}"
             low, high = special[algorithm, name][2].split(" - ")
             assert (float(low), float(high)) == (spec.low, spec.high)
+
+
+def test_features_off_and_a_policy_that_does_not_learn_are_written_back() -> None:
+    given = {"type": "bandit", "algorithm": "squarecb", "features_off": ["b", "a"], "learns": False}
+    policy = parse_policy(given)
+    assert isinstance(policy, BanditPolicy) and policy.features_off == ("a", "b") and not policy.learns
+    assert parse_policy(policy_to_json(policy)) == policy == copy.deepcopy(policy)
+    assert not {"features_off", "learns"} & set(policy_to_json(parse_policy({"type": "bandit"})))
+    wrong: list[tuple[str, object]] = [("features_off", "a"), ("features_off", ["a", "a"]), ("features_off", ["\ud800"]),
+        ("features_off", [1]), ("features_off", [str(n) for n in range(101)]), ("learns", "no")]  # fmt: skip
+    for name, value in wrong:
+        with pytest.raises(PolicyError) as error:
+            parse_policy(given | {name: value})
+        assert [problem.path for problem in error.value.problems] == [f"/{name}"]

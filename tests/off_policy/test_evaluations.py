@@ -15,6 +15,7 @@ from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import LogTable, build
 from app.off_policy.policies import Policies
+from app.off_policy.store import candidates
 from app.off_policy.store import evaluations as store
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import experiments
@@ -256,7 +257,7 @@ def test_too_few_rows_fail_with_a_sentence_and_a_lost_model_costs_only_its_own_l
     with pytest.raises(Unprocessable, match="no model version 99"):
         evaluations.add_candidate(lab.runtime.engine, "small", lost, "test")
     with transaction(lab.runtime.engine) as connection:  # as if it had been stored before it was lost
-        store.put_candidate(connection, experiments.find(connection, "small").id, "lost", lost.model_dump(mode="json"))
+        candidates.put(connection, experiments.find(connection, "small").id, "lost", lost.model_dump(mode="json"))
     coin = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "uniform"}})
     evaluations.add_candidate(lab.runtime.engine, "small", coin, "test")
     found = ask(lab, "small")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.off_policy import evaluations
+from app.off_policy.life import attaching
 from tests.page_client import Browser, signed_in
 from tests.service import Loop, Web, bandit, engine_of, query, runtime_of, settings
 
@@ -158,8 +159,6 @@ def test_a_candidate_becomes_an_arm_with_a_share(editor: Browser, database_url: 
         refused = editor.post(f"{PAGE}/stage", {"candidate": "coin", "share": share})
         assert refused.status == 422 and "Give a percentage above 0 and below 100." in refused.text
         assert f'value="{share}"' in refused.html
-    unfit = editor.post(f"{PAGE}/stage", {"candidate": "bagging", "share": "10"})
-    assert unfit.status == 422
     done = editor.post(f"{PAGE}/stage", {"candidate": "coin", "share": "10"})
     assert done.status == 200 and "coin is an arm now" in done.text
     (arms,) = query(
@@ -169,6 +168,18 @@ def test_a_candidate_becomes_an_arm_with_a_share(editor: Browser, database_url: 
     )
     assert {arm["key"]: round(arm["share"], 6) for arm in arms[0]} == {"learned": 0.45, "even": 0.45, "coin": 0.1}
     assert arms[0][0]["fallback"]["margin"] == 0.2  # of other arms, nothing but the share changes
+
+
+def test_a_candidate_that_learns_becomes_an_arm_with_the_model_that_was_valued(
+    editor: Browser, database_url: str
+) -> None:
+    assert "It begins with the very model that evaluation" in editor.get(PAGE).text
+    waits = editor.post(f"{PAGE}/stage", {"candidate": "bagging", "share": "10"})
+    assert waits.status == 200 and "the worker learns the model that was valued" in waits.text
+    with engine_of(database_url) as engine:
+        assert attaching.run_waiting(engine, settings(database_url)) == ["bagging"]
+    versions = editor.get("/admin/experiments/offline/policy?arm=bagging").text
+    assert "the model that evaluation" in versions and "from the decisions of all arms" in versions
 
 
 def test_what_may_be_done_is_said_of_the_experiment_as_it_is_now(editor: Browser, database_url: str) -> None:

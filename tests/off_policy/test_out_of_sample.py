@@ -161,7 +161,7 @@ def test_a_candidate_with_a_race_is_trained_forward_as_it_would_have_run(lab: La
         early, late = table.split(0.5)
         target = policies.candidate(spec, early)
     assert target.forward is not None and target.basis == "trained_forward"
-    policy, fits, before = target.forward.policy, 0, early.examples(policies.config, ())
+    policy, fits, before = target.forward.policy, 0, early.examples(policies.config)
     model = learn(initial_model(policy), policy, before)
     for _, part, predictor in target.forward.stages(late):
         assert predictor.examples == len(before)
@@ -169,7 +169,7 @@ def test_a_candidate_with_a_race_is_trained_forward_as_it_would_have_run(lab: La
         question = before[-1].shared_line, before[-1].action_lines, 0.02
         assert predictor.distribution(*question).tolist() == expected.distribution(*question).tolist()
         expected.close()
-        before += part.examples(policies.config, ())
+        before += part.examples(policies.config)
         model = learn(model, policy, before[-len(part) :])
         known = describe(model, policy)
         if known["wants_fit"]:

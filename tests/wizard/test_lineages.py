@@ -40,3 +40,15 @@ def test_an_algorithm_learns_numbers_at_their_own_scale_where_the_box_is_ticked(
     change = Draft(editor, editor.post("/admin/experiments/scaled-by-hand/edit").address)
     change.save("arms")
     assert "Nothing would change" in change.show("review").text
+
+
+def test_a_change_keeps_what_a_staged_arm_does_not_see_and_that_it_learns_nothing(
+    editor: Browser, client: Client
+) -> None:
+    policy = {"type": "bandit", "algorithm": "squarecb", "features_off": ["mood", "plan"], "learns": False}
+    arms = [{"key": "a", "share": 0.5, "policy": policy}, {"key": "b", "share": 0.5, "policy": {"type": "uniform"}}]
+    client.make("staged-arms", arms=arms)
+    change = Draft(editor, editor.post("/admin/experiments/staged-arms/edit").address)
+    assert "It does not see mood, plan." in change.show("arms").text
+    change.save("arms")
+    assert "Nothing would change" in change.show("review").text

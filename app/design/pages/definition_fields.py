@@ -25,6 +25,7 @@ POLICY: Final = Part(
         **{"type": Text("bandit"), "action": KEY, "algorithm": Text(DEFAULT_ALGORITHM)},
         **{"exploration_floor": percent(FLOOR), "exploration_floor_start": percent("")},
         **{"parameters": PARAMETERS, "scaling": Flag()},
+        **{"features_off": Boxes(), "learns": Text()},  # of staged arms; no form offers them, and a change keeps them
     }
 )
 CAP: Final = Part(
@@ -61,5 +62,7 @@ def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> d
     else:
         names = [*COMMON, *ALGORITHMS.get(algorithm, {}), "interactions"]
         result |= {"scaling": True} if typed["scaling"] else {}
+    result |= {"features_off": typed["features_off"]} if typed.get("features_off") else {}
+    result |= {"learns": False} if typed.get("learns") == str(False) else {}
     parameters = PARAMETERS.values(typed["parameters"], f"{pointer}/parameters", findings, names)
     return result | {"parameters": parameters}

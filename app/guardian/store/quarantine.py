@@ -108,7 +108,7 @@ _HOLD_PAST = text(
 )
 _TAUGHT = text(
     """
-    SELECT DISTINCT l.arm FROM held_out h JOIN lineages g ON g.experiment_id = h.experiment_id AND g.arm = h.arm
+    SELECT DISTINCT l.arm FROM held_out h JOIN lineages g ON g.experiment_id = h.experiment_id
     JOIN training_ledger l ON l.experiment_id = g.experiment_id + 0 AND l.arm = g.arm AND l.generation = g.generation
         AND l.decision_id = h.decision_id
     WHERE h.suspect_id = :suspect AND l.version_id <> 0 ORDER BY 1

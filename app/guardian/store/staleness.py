@@ -11,7 +11,8 @@ _STALE = text(
         (SELECT count(*) FROM outcomes o WHERE o.experiment_id = g.experiment_id AND o.arm = g.arm
             AND o.settled_at > m.created_at) AS settled
     FROM lineages g JOIN model_versions m ON m.id = g.serving_version_id
-    WHERE g.experiment_id = :id AND m.created_at < clock_timestamp() - make_interval(secs => :stale_s)
+    WHERE g.experiment_id = :id AND m.manifest->'policy'->>'learns' IS DISTINCT FROM 'false'
+      AND m.created_at < clock_timestamp() - make_interval(secs => :stale_s)
     """
 )
 

@@ -45,11 +45,11 @@ class Suspect(NamedTuple):
 _LATELY = text(
     f"""
     WITH RECURSIVE line AS (
-        SELECT id, parent_id, kind, CASE WHEN kind IN ('incremental', 'rebuild')
+        SELECT id, parent_id, kind, CASE WHEN kind IN ('incremental', 'rebuild', 'staged')
             THEN (manifest->>'decisions')::int ELSE 0 END AS learned
         FROM model_versions WHERE id = :version_id
         UNION ALL
-        SELECT m.id, m.parent_id, m.kind, line.learned + CASE WHEN m.kind IN ('incremental', 'rebuild')
+        SELECT m.id, m.parent_id, m.kind, line.learned + CASE WHEN m.kind IN ('incremental', 'rebuild', 'staged')
             THEN (m.manifest->>'decisions')::int ELSE 0 END
         FROM line JOIN model_versions m ON m.id = line.parent_id
         WHERE line.kind <> 'rebuild' AND line.learned < :most
@@ -69,8 +69,9 @@ _SUSPECTS = text(
 _ADD = text(
     """
     INSERT INTO held_out (experiment_id, decision_id, arm, rule, suspect_id, status)
-    SELECT :experiment_id, decision_id, :arm, rule, suspect_id, 'held'
+    SELECT :experiment_id, t.decision_id, :arm, t.rule, t.suspect_id, 'held'
     FROM json_to_recordset(:rows) AS t (decision_id text, rule text, suspect_id bigint)
+    JOIN decisions d ON d.id = t.decision_id AND d.experiment_id + 0 = :experiment_id AND d.arm = :arm
     ON CONFLICT (experiment_id, decision_id) DO UPDATE SET rule = excluded.rule, suspect_id = excluded.suspect_id,
         status = excluded.status, held_at = clock_timestamp()
     """
@@ -109,7 +110,10 @@ def suspects(connection: Connection, experiment_id: int, *, excluded: bool = Fal
 
 
 def add(connection: Connection, experiment_id: int, arm: str, rows: Sequence[HeldOut]) -> None:
-    """Hold decisions of an arm out. One that is held out already, or was released, is now held by this rule."""
+    """Hold decisions of an arm out. One that is held out already, or was released, is now held by this rule.
+
+    Decisions of other arms, which a staged arm has learned, are that arm's to hold.
+    """
     if rows:
         values = {"experiment_id": experiment_id, "arm": arm}
         connection.execute(_ADD, values | {"rows": orjson.dumps([row._asdict() for row in rows]).decode()})
@@ -124,7 +128,7 @@ def arms_with_released(connection: Connection) -> list[tuple[int, str]]:
 def released(connection: Connection, experiment_id: int, arm: str, most: int) -> list[Due]:
     """Return up to ``most`` decisions of an arm that were released and not learned since, oldest first."""
     values = {"experiment_id": experiment_id, "arm": arm, "most": most}
-    return [Due._make(as_due(row)) for row in connection.execute(_RELEASED, values)]
+    return [Due(*as_due(row)) for row in connection.execute(_RELEASED, values)]
 
 
 def forget(connection: Connection, experiment_id: int, decisions: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ _LINE = text(
     _UP
     + """
     SELECT m.id, m.manifest->'rounds' AS rounds,
-        CASE WHEN m.kind IN ('incremental', 'rebuild') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions,
+        CASE WHEN m.kind IN ('incremental', 'rebuild', 'staged') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions,
         CASE WHEN m.kind = 'challenger' THEN CAST(m.manifest->>'since' AS timestamptz) END AS since
     FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
     """
@@ -137,7 +137,7 @@ def outcomes(connection: Connection, experiment_id: int) -> Iterator[list[Due]]:
     after = ""
     while True:
         values = {"experiment_id": experiment_id, "after": after, "most": SLICE}
-        rows = [Due._make(row) for row in connection.execute(_OUTCOMES, values)]
+        rows = [Due(*row) for row in connection.execute(_OUTCOMES, values)]
         if not rows:
             return
         yield rows

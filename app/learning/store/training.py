@@ -34,6 +34,8 @@ class Due(NamedTuple):
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
     refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
+    # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
+    mixture: list[float] | None = None
 
 
 class Owner(NamedTuple):
@@ -92,7 +94,7 @@ EXAMPLE_COLUMNS = f"""
         ), '[]') AS feedback,
         {_REFUSED}
 """
-as_due = attrgetter(*Due._fields)
+as_due = attrgetter(*Due._fields[:-1])  # the mixture is the ledger's
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
@@ -104,7 +106,7 @@ _DUE = text(
 )
 _OF_VERSION = text(
     f"""
-    SELECT {EXAMPLE_COLUMNS}, l.reward AS learned
+    SELECT {EXAMPLE_COLUMNS}, l.reward AS learned, l.mixture
     FROM training_ledger l JOIN decisions d ON {its_decision("l")}
     WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
     """
@@ -129,13 +131,13 @@ def each_outcome(
     Imported decisions are left out.
     """
     for row in connection.execute(_SETTLED, {"experiment_id": experiment_id, "since": since}):
-        yield row.settled, row.feedback_version, Due._make(as_due(row))
+        yield row.settled, row.feedback_version, Due(*as_due(row))
 
 
 def due(connection: Connection, experiment_id: int, arm: str, until: datetime, most: int) -> list[Due]:
     """Return up to ``most`` unsettled decisions whose window closed by ``until``, oldest first."""
     values = {"experiment_id": experiment_id, "arm": arm, "until": until, "most": most}
-    return [Due._make(row) for row in connection.execute(_DUE, values)]
+    return [Due(*row) for row in connection.execute(_DUE, values)]
 
 
 def rounds_of(
@@ -148,7 +150,8 @@ def rounds_of(
     ends = [0, *accumulate(sizes)] if sizes is not None else _ALL
     for first, until in pairwise(ends):
         values = {"version_id": version_id, "first": first, "until": until}
-        yield [(row.learned, Due._make(as_due(row))) for row in connection.execute(_OF_VERSION, values)]
+        rows = connection.execute(_OF_VERSION, values)
+        yield [(row.learned, Due(*as_due(row))._replace(mixture=row.mixture)) for row in rows]
 
 
 _SETTLE = text(
@@ -173,9 +176,9 @@ _SETTLE = text(
 )
 _LEDGER = text(
     """
-    INSERT INTO training_ledger (experiment_id, arm, generation, decision_id, version_id, position, reward)
-    SELECT :experiment_id, :arm, :generation, decision_id, :version_id, position, reward
-    FROM json_to_recordset(:rows) AS t (decision_id text, position int, reward float8)
+    INSERT INTO training_ledger (experiment_id, arm, generation, decision_id, version_id, position, reward, mixture)
+    SELECT :experiment_id, :arm, :generation, decision_id, :version_id, position, reward, mixture
+    FROM json_to_recordset(:rows) AS t (decision_id text, position int, reward float8, mixture float8[])
     """
 )
 _ALL = [-(2**31), 2**31 - 1]  # every position
@@ -231,6 +234,7 @@ def write_ledger(
     version_id: int,
     rewards: Sequence[tuple[str, float]],
     first: int = 0,
+    mixtures: Mapping[str, Sequence[float]] = {},
 ) -> None:
     """Record what a version learned, or with ``NOT_LEARNED`` which decisions are not learned from.
 
@@ -238,9 +242,10 @@ def write_ledger(
 
     :param rewards: (decision id, reward) in the order of learning.
     :param first: the position of the first decision.
+    :param mixtures: by decision, the distribution that it is learned with, where that is not its own.
     """
     documents = [
-        {"decision_id": decision_id, "position": position, "reward": reward}
+        {"decision_id": decision_id, "position": position, "reward": reward, "mixture": mixtures.get(decision_id)}
         for position, (decision_id, reward) in enumerate(rewards, first)
     ]
     experiment_id, arm, number = generation

@@ -29,9 +29,9 @@ def _next_step(report: Report, winner: str) -> str:
         return "The experiment is concluded, so nothing can be staged; a new experiment may put it to the test."
     if not any(spec.key == winner for spec in report.candidates):
         return "The candidate has been removed since."
-    if not any(spec.key == winner and spec.policy is not None and not spec.features_off for spec in report.candidates):
-        return "It cannot be staged as it is: an arm learns anew, and from all features."
-    return "Stage it as a new arm to be sure."
+    if report.stagings[winner].status == "waiting":
+        return "It is staged, and becomes an arm when the worker has learned the model that was valued."
+    return "Stage it as a new arm to be sure: the arm begins with the model that was valued."
 
 
 def window(result: EvaluationResult) -> str:

@@ -17,8 +17,9 @@ from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.off_policy import evaluations
 from app.off_policy import logged_values as service
-from app.off_policy.documents import EvaluationResult
+from app.off_policy.documents import EvaluationResult, StagingAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.life import staging
 from app.off_policy.logged_values import Report
 from app.off_policy.pages import candidate_form, cap_question
 from app.off_policy.pages import evaluation_course as course
@@ -97,14 +98,21 @@ def stage_candidate(key: str) -> ResponseReturnValue:
     at, form = process(), request.form
     name = form.get("candidate", "")
     try:
-        evaluations.stage(at.engine, at.settings, key, name, _share(form.get("share", "")), user().name)
+        share = 0.0 if form.get("shadow") else _share(form.get("share", ""))
+        staged = staging.stage(at.engine, at.settings, key, name, share, user().name)
     except LoopwiseError as error:
         if error.status not in (409, 422):
             raise
         errors = {f"stage-{name}": error.fields[0].on_page() if error.fields else error.detail}
         return _page(key, errors=errors, shares={name: form.get("share", "")}), error.status
     at.refresh()
-    flash(f"{name} is an arm now, with {form.get('share', '').strip()}% of the units. It starts untrained.")
+    if staged.status == "waiting":
+        flash(f"{name} becomes an arm as soon as the worker has learned the model that was valued.")
+        return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
+    if share == 0:
+        flash(f"{name} is in shadow: it decides nothing, and is scored on what the others decide.")
+        return redirect(url_for("admin.promotion", key=key, _anchor="challengers"))
+    flash(f"{name} is an arm now, with {form.get('share', '').strip()}% of the units.")
     return redirect(url_for("admin.overview", key=key))
 
 
@@ -191,6 +199,7 @@ class ShownCandidate(NamedTuple):
     definition: dict[str, object]
     stageable: bool
     state: str  # why it cannot be staged; empty when it can
+    stage: StagingAnswer
 
 
 def _shown(report: Report) -> Shown | None:
@@ -226,15 +235,27 @@ def _candidate(spec: CandidateSpec, report: Report) -> ShownCandidate:
     else:
         text = "Every eligible action alike"
     state = _why_not_staged(spec, report)
-    return ShownCandidate(spec.key, text, named, spec.features_off, spec.model_dump(mode="json"), not state, state)
+    return ShownCandidate(
+        spec.key,
+        text,
+        named,
+        spec.features_off,
+        spec.model_dump(mode="json"),
+        not state,
+        state,
+        report.stagings[spec.key],
+    )
 
 
 def _why_not_staged(spec: CandidateSpec, report: Report) -> str:
     """Why a candidate cannot become an arm now; empty when it can."""
-    if spec.key in report.arms:
+    staged = report.stagings[spec.key]
+    if staged.status == "staged":
         return "It is an arm of the experiment now."
     if report.status == "concluded":
         return "The experiment is concluded: it takes no new arm."
-    if spec.policy is None or spec.features_off:
-        return "It cannot be staged as it is: an arm learns anew, and from all features."
+    if staged.status == "waiting":
+        return "It is staged: the worker learns the model that was valued, and makes it an arm."
+    if spec.policy is not None and spec.policy.get("type") == "bandit" and staged.evaluation is None:
+        return "Evaluate it first: what is staged is the very model that was valued."
     return ""

@@ -1,13 +1,12 @@
-"""Stores candidate policies and evaluation jobs, and reads the log rows of an evaluation."""
+"""Stores evaluation jobs, and reads the log rows of an evaluation."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.foundation.store import tables
 from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
@@ -15,7 +14,6 @@ from app.foundation.store.locks import Kind, try_hold
 from app.foundation.store.locks import hold as hold_lock
 
 _e = tables.evaluations
-_c = tables.candidates
 
 
 class LoggedRow(NamedTuple):
@@ -35,24 +33,7 @@ class LoggedRow(NamedTuple):
     reward: float
     decided_at: datetime
     arm_distributions: dict[str, list[float]] | None = None  # of an imported log: every arm's, by arm
-
-
-def put_candidate(connection: Connection, experiment_id: int, key: str, definition: Mapping[str, JsonValue]) -> None:
-    """Store a candidate, or replace the candidate with that key."""
-    query = upsert(_c).values(experiment_id=experiment_id, key=key, definition=definition)
-    columns = ["experiment_id", "key"]
-    connection.execute(query.on_conflict_do_update(index_elements=columns, set_={"definition": definition}))
-
-
-def remove_candidate(connection: Connection, experiment_id: int, key: str) -> None:
-    """Remove a candidate. Evaluations that are done keep their lines."""
-    connection.execute(delete(_c).where(_c.c.experiment_id == experiment_id, _c.c.key == key))
-
-
-def candidates(connection: Connection, experiment_id: int) -> list[dict[str, JsonValue]]:
-    """Definitions of the stored candidates, oldest first."""
-    query = select(_c.c.definition).where(_c.c.experiment_id == experiment_id).order_by(_c.c.created_at, _c.c.key)
-    return [dict(row) for row in connection.execute(query).scalars()]
+    learns: bool = True  # False: its unit refuses learning, or it is held out of rounds
 
 
 def add(connection: Connection, experiment_id: int, request: Mapping[str, JsonValue], actor: str) -> int:
@@ -191,11 +172,17 @@ _LOG = text(
     f"""
     SELECT * FROM (
         SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
-            {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions
+            {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions,
+            d.erased_at IS NULL
+            AND NOT coalesce('learn' = ANY(d.withheld), false)
+            AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))
+            AND NOT EXISTS (SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id
+                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns
         FROM analysed o JOIN decisions d ON {its_decision("o")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
             AND d.decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+            AND o.settled_at <= coalesce(CAST(:settled_until AS timestamptz), 'infinity')
         ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
     ) newest ORDER BY decided_at, id
     """
@@ -208,9 +195,14 @@ def log_rows(
     most: int,
     since: datetime | None = None,
     until: datetime | None = None,
+    settled_until: datetime | None = None,
 ) -> Iterator[LoggedRow]:
-    """The newest settled decisions of an experiment from one time and before another, oldest first."""
+    """The newest settled decisions of an experiment from one time and before another, oldest first.
+
+    :param settled_until: leave out what was settled later: the same log again.
+    """
     given = {"experiment_id": experiment_id, "most": most, "since": since, "until": until}
+    given |= {"settled_until": settled_until}
     for row in connection.execute(_LOG, given):
         yield LoggedRow._make(row)
 
@@ -243,3 +235,12 @@ def newest_choices(connection: Connection, experiment_id: int, most: int) -> lis
 def leave_out_held(connection: Connection) -> None:
     """Until the transaction ends, read no decision that is held out of rounds for a suspect."""
     connection.execute(text(WITHOUT_HELD_OUT))
+
+
+def last_version(connection: Connection, experiment_id: int, arm: str, before: datetime) -> int:
+    """The model version with which an arm decided last before a time; 0: it had not decided."""
+    query = """
+        SELECT policy_version FROM decisions WHERE experiment_id = :id AND arm = :arm AND decided_at < :before
+        ORDER BY decided_at DESC LIMIT 1
+    """
+    return int(connection.execute(text(query), {"id": experiment_id, "arm": arm, "before": before}).scalar() or 0)

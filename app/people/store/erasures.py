@@ -139,24 +139,24 @@ def learned_from(connection: Connection, decisions: list[DecisionKey]) -> list[L
     """Every version that learned from one of these decisions, in any generation of the ledger."""
     query = f"""
         SELECT DISTINCT m.experiment_id, m.arm, m.id AS version_id FROM decisions d
-        JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.arm = d.arm AND l.decision_id = d.id
+        JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.decision_id = d.id
         JOIN model_versions m ON m.id = l.version_id
         WHERE (d.experiment_id, d.id) {IN_KEYS} ORDER BY 1, 2, 3
     """
     return [Learned(**row._asdict()) for row in connection.execute(text(query), keys(decisions))]
 
 
-def descendants(connection: Connection, version_ids: list[int]) -> set[int]:
-    """These versions and all their descendants."""
+def descendants(connection: Connection, version_ids: list[int]) -> list[Learned]:
+    """These versions and all their descendants, oldest first; an arm that began with another's version has some, too."""
     query = """
         WITH RECURSIVE down AS (
             SELECT id FROM model_versions WHERE id = ANY(:ids)
             UNION
             SELECT m.id FROM down JOIN model_versions m ON m.parent_id = down.id
         )
-        SELECT id FROM down
+        SELECT m.experiment_id, m.arm, m.id AS version_id FROM down JOIN model_versions m ON m.id = down.id ORDER BY m.id
     """
-    return set(connection.execute(text(query), {"ids": version_ids}).scalars())
+    return [Learned(**row._asdict()) for row in connection.execute(text(query), {"ids": version_ids})]
 
 
 def forget_lessons(connection: Connection, decisions: list[DecisionKey]) -> int:

@@ -1,7 +1,7 @@
 """The routes that turn a verdict into what callers get: ship, ramp, roll back, conclude."""
 
 from flask import Response, request
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.design.api.answers import ExperimentAnswer
@@ -11,7 +11,8 @@ from app.foundation.api.respond import as_json
 from app.foundation.errors import NotFound
 from app.foundation.fields import Model, read
 from app.foundation.serving import process
-from app.promotion import ramping, schedule, shipping
+from app.promotion import challengers, ramping, schedule, shipping
+from app.promotion.challengers import Challengers
 from app.promotion.ramping import Gate, RampRequest
 from app.promotion.schedule import ScheduleRequest
 from app.promotion.shipping import Ending, ShipRequest
@@ -25,6 +26,11 @@ class Reason(Model):
     """Why a step is taken."""
 
     reason: str = Field(min_length=1, max_length=10_000, description="It is kept in the history.")
+
+
+class ChallengerPath(BaseModel):
+    key: str
+    name: str
 
 
 @blueprint.post("/experiments/<key>/ship", responses={200: ExperimentAnswer})
@@ -63,6 +69,23 @@ def advance(path: KeyPath, body: Reason) -> Response:
 def roll_back(path: KeyPath, body: Reason) -> Response:
     """Give the arms back the shares that they had before an arm was shipped, or began to be."""
     return _changed(shipping.roll_back(process().engine, bound_key(path.key), body.reason, caller().key_id))
+
+
+@blueprint.get("/experiments/<key>/challengers", responses={200: Challengers})
+@needs("read")
+def list_challengers(path: KeyPath) -> Response:
+    """Every candidate and staged arm, with the numbers of each step: valued, in shadow, with a share, in production."""
+    return as_json(challengers.get(process().engine, bound_key(path.key)))
+
+
+@blueprint.post("/experiments/<key>/challengers/<name>/back", responses={200: Challengers})
+@needs("manage")
+def challenger_back(path: ChallengerPath, body: Reason) -> Response:
+    """Take a challenger one step back, as `back` of its entry says."""
+    key, at = bound_key(path.key), process()
+    challengers.back(at.engine, key, path.name, caller().key_id, body.reason)
+    at.refresh()
+    return as_json(challengers.get(at.engine, key))
 
 
 @blueprint.post("/experiments/<key>/conclude", responses={200: ExperimentAnswer})

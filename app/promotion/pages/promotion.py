@@ -15,7 +15,8 @@ from app.foundation.pages.format import percent, zone
 from app.foundation.pages.forms import mistakes, time_of
 from app.foundation.serving import process
 from app.foundation.times import iso
-from app.promotion import ramping, schedule, shipping
+from app.promotion import challengers, ramping, schedule, shipping
+from app.promotion.pages import challenger_table
 from app.promotion.ramping import Gate, RampRequest
 from app.promotion.schedule import ScheduleRequest
 from app.promotion.shipping import Ending, ShipRequest
@@ -103,6 +104,17 @@ def conclude(key: str) -> ResponseReturnValue:
     )
 
 
+@page("/experiments/<key>/ship/challenger-back", "editor", ("POST",))
+def turn_challenger(key: str) -> ResponseReturnValue:
+    """Take a challenger one step back."""
+    name = request.form.get("name", "")
+    try:
+        challengers.back(process().engine, key, name, user().name, "a person asked for it")
+    except LoopwiseError as error:
+        return _refused(key, {}, error)
+    return _done(key, f"{name} is one step back.")
+
+
 @page("/experiments/<key>/schedule", "editor", ("POST",))
 def schedule_experiment(key: str) -> ResponseReturnValue:
     """Set when it starts and ends by itself, on the person's clock."""
@@ -161,6 +173,7 @@ def _page(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
         typed=typed,
         scheduled=_scheduled(stored),
         errors=errors,
+        lives=challenger_table.shown(challengers.get(process().engine, key)),
     )
 
 

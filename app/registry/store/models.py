@@ -9,6 +9,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.foundation.fields import JsonObject
 from app.foundation.store import tables
 
+# How the lineage of a staged candidate begins: with what was learned from the decisions of all arms, or with a copy of a version.
+STAGED, COPIED = "staged", "copied"
 _m = tables.model_versions
 _l = tables.lineages
 
@@ -21,7 +23,7 @@ class VersionInfo(NamedTuple):
     arm: str
     number: int
     parent_id: int | None  # null: the untrained model
-    kind: str  # initial, incremental, refit, rebuild, relearned, challenger
+    kind: str  # initial, incremental, refit, rebuild, relearned, challenger, staged, copied
     examples: int
     sha256: str
     signature: str
@@ -141,6 +143,13 @@ def find(connection: Connection, experiment_id: int, arm: str, number: int) -> V
     """One version by its number."""
     query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm, _m.c.number == number)
     row = connection.execute(query).first()
+    return None if row is None else VersionInfo._make(row)
+
+
+def begun_with(connection: Connection, experiment_id: int, arm: str) -> VersionInfo | None:
+    """The version that an arm began with as a staged candidate; null: it began untrained."""
+    query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm)
+    row = connection.execute(query.where(_m.c.kind.in_([STAGED, COPIED])).order_by(_m.c.number.desc()).limit(1)).first()
     return None if row is None else VersionInfo._make(row)
 
 

@@ -5,8 +5,6 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
-from app.design import experiments
-from app.design.api.answers import ExperimentAnswer
 from app.design.api.experiments import KeyPath, bound_key
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
@@ -14,8 +12,15 @@ from app.foundation.fields import Model
 from app.foundation.serving import process
 from app.off_policy import cap_evaluation, evaluations
 from app.off_policy.cap_evaluation import CapQuestion
-from app.off_policy.documents import CandidateListAnswer, CapAnswer, EvaluationAnswer, EvaluationListAnswer
+from app.off_policy.documents import (
+    CandidateListAnswer,
+    CapAnswer,
+    EvaluationAnswer,
+    EvaluationListAnswer,
+    StagingAnswer,
+)
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.life import staging
 from app.reporting import exclusions, feedback_report, frozen, health_checks, long_term, power, privacy, results
 from app.reporting.documents.feedback import FeedbackReport
 from app.reporting.documents.health import Health
@@ -27,6 +32,8 @@ from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
 from app.reporting.whom import report as whom
+from app.verification import scorecards
+from app.verification.scorecards import Scorecards
 
 blueprint = APIBlueprint(
     "analysts",
@@ -52,6 +59,10 @@ class SegmentQuery(BaseModel):
     segment: str | None = Field(default=None, description="A declared context field.")
 
 
+class ArmQuery(BaseModel):
+    arm: str | None = Field(default=None, description="A learning arm; without it all of them.")
+
+
 class CandidatePath(BaseModel):
     key: str
     candidate: str
@@ -60,7 +71,9 @@ class CandidatePath(BaseModel):
 class Stage(Model):
     """How many units the new arm gets."""
 
-    share: float = Field(gt=0, lt=1)
+    share: float = Field(
+        ge=0, lt=1, description="0: in shadow. It is scored on what others decide, and decides nothing."
+    )
 
 
 class PrivateReportRequest(Model):
@@ -145,6 +158,13 @@ def read_feedback(path: KeyPath) -> Response:
     return as_json(feedback_report.get(process().engine, bound_key(path.key)))
 
 
+@blueprint.get("/experiments/<key>/policy/scorecards", responses={200: Scorecards})
+@needs("read")
+def read_scorecards(path: KeyPath, query: ArmQuery) -> Response:
+    """How each model version did while it served: progressive reward, loss, share explored."""
+    return as_json(scorecards.get(process().engine, bound_key(path.key), query.arm))
+
+
 @blueprint.get("/experiments/<key>/candidates", responses={200: CandidateListAnswer})
 @needs("read")
 def candidates(path: KeyPath) -> Response:
@@ -160,15 +180,21 @@ def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
     return as_json(stored.model_dump(mode="json"), 201)
 
 
-@blueprint.post("/experiments/<key>/candidates/<candidate>/stage", responses={200: ExperimentAnswer})
+@blueprint.post("/experiments/<key>/candidates/<candidate>/stage", responses={200: StagingAnswer, 202: StagingAnswer})
 @needs("manage")
 def stage(path: CandidatePath, body: Stage) -> Response:
-    """Make a candidate a new arm, which learns from its own decisions."""
-    key = bound_key(path.key)
+    """Make a candidate a new arm with the model that was valued. 202: it learns; the worker attaches its model soon."""
     at = process()
-    staged = evaluations.stage(at.engine, at.settings, key, path.candidate, body.share, caller().key_id)
+    staged = staging.stage(at.engine, at.settings, bound_key(path.key), path.candidate, body.share, caller().key_id)
     at.refresh()
-    return as_json(experiments.as_json(staged))
+    return as_json(staged, 202 if staged.status == "waiting" else 200)
+
+
+@blueprint.get("/experiments/<key>/candidates/<candidate>/stage", responses={200: StagingAnswer})
+@needs("read")
+def staging_of(path: CandidatePath) -> Response:
+    """Where a candidate stands on its way to an arm."""
+    return as_json(staging.get(process().engine, bound_key(path.key), path.candidate))
 
 
 @blueprint.post("/experiments/<key>/evaluations", responses={202: EvaluationAnswer})

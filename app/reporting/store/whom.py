@@ -47,7 +47,7 @@ def complete_until(connection: Connection, experiment_id: int, arms: Sequence[st
 def newest(connection: Connection, experiment_id: int, most: int, until: datetime | None) -> list[LoggedRow]:
     """The settled ones among the newest ``most`` decisions before a time, oldest first."""
     given = {"experiment_id": experiment_id, "most": most, "until": until}
-    return [LoggedRow._make(row) for row in connection.execute(_NEWEST, given)]
+    return [LoggedRow(*row) for row in connection.execute(_NEWEST, given)]
 
 
 def is_small(connection: Connection, experiment_id: int, most: int) -> bool:

@@ -17,8 +17,10 @@ from app.foundation.serving import process
 from app.learning import refit
 from app.learning.learner_report import LearnerReport, feature_notes, learner_report
 from app.registry import versions as models
+from app.verification import scorecards
 from app.verification import version_history as model_history
 from app.verification.pages import figures, learner_words
+from app.verification.scorecards import Scorecard
 from app.verification.version_history import History
 
 MOST_VERSIONS = 2**31 - 1  # the database's largest version number
@@ -34,8 +36,16 @@ def policy(key: str) -> str:
     return experiment_page(
         "policy.html", key, "policy", history=history, lineage=figures.lineage(history.lines), wanted=number,
         paged=before is not None, race=_race(manifest),
-        notes=[(each.feature, learner_words.note(each)) for each in feature_notes(manifest)],
+        cards=_cards(key, history), notes=[(each.feature, learner_words.note(each)) for each in feature_notes(manifest)],
     )  # fmt: skip
+
+
+def _cards(key: str, history: History) -> dict[int, Scorecard]:
+    """By version, how it did while it served."""
+    if not history.arm:
+        return {}
+    cards = scorecards.get(process().engine, key, history.arm, scorecards.NEWEST_ON_PAGE).scorecards
+    return {card.version: card for card in cards}
 
 
 def _serving_manifest(key: str, history: History) -> JsonObject:

@@ -83,7 +83,7 @@ model_versions = Table(
     Column("arm", Text, nullable=False),
     Column("number", Integer, nullable=False),  # 0 is the untrained model
     Column("parent_id", BigInteger, nullable=True),
-    Column("kind", Text, nullable=False),  # initial, incremental, refit, rebuild, relearned, challenger
+    Column("kind", Text, nullable=False),  # initial, incremental, refit, rebuild, relearned, challenger, staged, copied
     Column("examples", BigInteger, nullable=False),  # decisions learned from, ancestors' included
     Column("sha256", Text, nullable=False),  # hex, of the model's bytes
     Column("signature", Text, nullable=False),  # hex HMAC-SHA256 over lineage, number and sha256
@@ -218,6 +218,9 @@ training_ledger = Table(
     Column("version_id", BigInteger, nullable=False),  # 0: not learned: its unit does not consent, or see held_out
     Column("position", Integer, nullable=False),  # order within the round, from 0
     Column("reward", Double, nullable=False),  # the joined reward that was learned
+    Column(
+        "mixture", ARRAY(Double), nullable=True
+    ),  # the platform's distribution that it was learned with, from the log of all arms; null: that of its own arm
     Index("training_ledger_version", "version_id", "position"),
 )
 

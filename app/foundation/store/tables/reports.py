@@ -68,6 +68,9 @@ candidates = Table(
     Column("key", Text, primary_key=True),
     Column("definition", JSONB, nullable=False),
     time_column("created_at", now=True),
+    Column(
+        "staging", JSONB(none_as_null=True), nullable=True
+    ),  # {share, evaluation, actor, asked_at, problem}, from when a person staged it until it is an arm
 )
 
 latest = Table(

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.errors import FieldError, LoopwiseError, NotFound
+from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -43,6 +43,7 @@ from experiments.validation import DataError
 LISTED = 100
 MIN_ROWS = 100
 TUNING = 0.7  # share of a search's progress that the choice takes
+LONGEST_NUMBER = 18  # digits of an evaluation's number, which is a bigint
 
 log = structlog.get_logger()
 
@@ -126,6 +127,7 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
     """Queue an evaluation.
 
     :raises Unprocessable: a requested candidate is not stored, or the stretch of the log ends before it begins.
+    :raises Conflict: another evaluation has that ``own_id``.
     """
     if request.since is not None and request.until is not None and request.until <= request.since:
         raise invalid((FieldError("/until", "ends_before_it_begins"),))
@@ -138,6 +140,10 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
                 raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
         if request.price is not None:
             check_price(request.price, learning_arms(ExperimentConfig.model_validate(experiment.config)))
+        if request.own_id is not None:
+            store.hold_own_id(connection, experiment.id, request.own_id)
+            if store.find_own(connection, experiment.id, request.own_id) is not None:
+                raise Conflict("evaluation_exists", f"Evaluation {request.own_id!r} exists; choose another id.")
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return answer_of(key, store.by_id(connection, evaluation_id))
 
@@ -178,6 +184,39 @@ def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
         return answer_of(key, row)
 
 
+def get_own(engine: Engine, key: str, own_id: str) -> EvaluationAnswer:
+    """One evaluation by the id that its caller gave it, or by its number.
+
+    :raises NotFound: the experiment has no such evaluation.
+    """
+    with transaction(engine) as connection:
+        return answer_of(key, _own(connection, key, own_id))
+
+
+def remove(engine: Engine, key: str, own_id: str, actor: str) -> None:
+    """Remove an evaluation, with its result. The candidates stay.
+
+    :raises NotFound: the experiment has no such evaluation.
+    """
+    with transaction(engine) as connection:
+        row = _own(connection, key, own_id)
+        store.remove(connection, row.id)
+        before: dict[str, JsonValue] = {"evaluation": row.id, "request": row.request}
+        platform.record_change(
+            connection, actor=actor, kind="evaluation_removed", experiment_id=row.experiment_id, before=before
+        )
+
+
+def _own(connection: Connection, key: str, own_id: str) -> store.Evaluation:
+    experiment = stored_experiment(connection, key)
+    row = store.find_own(connection, experiment.id, own_id)
+    if row is None and own_id.isascii() and own_id.isdigit() and len(own_id) <= LONGEST_NUMBER:
+        row = store.find(connection, experiment.id, int(own_id))
+    if row is None:
+        raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {own_id!r}.")
+    return row
+
+
 def newest(engine: Engine, key: str) -> list[EvaluationAnswer]:
     """The evaluations of an experiment, newest first."""
     with transaction(engine) as connection:
@@ -210,8 +249,8 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
     with transaction(engine) as connection:  # holds the lock while we compute; the lock ends with the process
         if not store.hold(connection, evaluation_id):
             return False
-        row = store.by_id(connection, evaluation_id)
-        if row.status not in ("queued", "running"):
+        row = store.waiting(connection, evaluation_id)
+        if row is None:  # done by another worker, or removed
             return False
 
         def progress(share: float) -> None:

@@ -101,7 +101,7 @@ _DESIGN: Final[dict[str, Words]] = {
     ),
     "nothing_not_allowed": Words(
         "give true: people who must not get a message now get none",
-        "let saying nothing be a choice: people who must not get a message now are told nothing",
+        "let saying nothing be a choice: people who must not get a message now get none",
     ),
     "retention_too_short": Words(
         "caps and distance look back {lookback} s; keep the unit of a decision at least that long"

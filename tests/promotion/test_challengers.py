@@ -168,8 +168,7 @@ def test_the_tab_shows_every_step_and_one_click_leads_back(
     ):
         assert words in shown
     assert (
-        "Roll back to the shares of before" not in shown
-        and "Roll back to the shares of before" in editor.get(page).text
+        "Roll back to the previous shares" not in shown and "Roll back to the previous shares" in editor.get(page).text
     )
     assert viewer.post(f"{page}/challenger-back", {"name": "square"}).status == 403
     refused = editor.post(f"{page}/challenger-back", {"name": "always-b", "reason": ""})

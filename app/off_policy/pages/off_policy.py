@@ -6,6 +6,7 @@ from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import may, page, user
+from app.design.life import approvals
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid, read
@@ -113,6 +114,8 @@ def stage_candidate(key: str) -> ResponseReturnValue:
     name = form.get("candidate", "")
     try:
         share = 0.0 if form.get("shadow") else _share(form.get("share", ""))
+        if share > 0:
+            approvals.refuse_alone(at.settings)
         staged = staging.stage(at.engine, at.settings, key, name, share, user().name)
     except LoopwiseError as error:
         if error.status not in (409, 422):

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.design.api.experiments import KeyPath, bound_key
+from app.design.life import approvals
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
@@ -185,7 +186,10 @@ def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
 def stage(path: CandidatePath, body: Stage) -> Response:
     """Make a candidate a new arm with the model that was valued. 202: it learns; the worker attaches its model soon."""
     at = process()
-    staged = staging.stage(at.engine, at.settings, bound_key(path.key), path.candidate, body.share, caller().key_id)
+    key = bound_key(path.key)
+    if body.share > 0:
+        approvals.refuse_alone(at.settings)
+    staged = staging.stage(at.engine, at.settings, key, path.candidate, body.share, caller().key_id)
     at.refresh()
     return as_json(staged, 202 if staged.status == "waiting" else 200)
 

@@ -18,13 +18,12 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.off_policy import candidate_policies
 from app.off_policy.documents import EvaluationAnswer, EvaluationResult, TunedLine
 from app.off_policy.evaluation_request import (
-    MAX_CANDIDATES,
     CandidateSpec,
     EvaluationRequest,
     TuneRequest,
-    check_candidate,
     check_price,
 )
 from app.off_policy.evaluation_table import evaluate
@@ -35,8 +34,7 @@ from app.off_policy.store import evaluations as store
 from app.off_policy.tuning.halving import search
 from app.off_policy.tuning.space import policies as policies_of
 from app.registry.lookup import stored_experiment
-from app.registry.store import experiments, models
-from app.registry.store.experiments import StoredExperiment
+from app.registry.store import experiments
 from bandits.policy import PolicyError
 from experiments.validation import DataError
 
@@ -46,81 +44,6 @@ TUNING = 0.7  # share of a search's progress that the choice takes
 LONGEST_NUMBER = 18  # digits of an evaluation's number, which is a bigint
 
 log = structlog.get_logger()
-
-
-def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> CandidateSpec:
-    """Store a candidate policy.
-
-    :raises Unprocessable: the candidate cannot be evaluated; the error says why.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
-        if spec.model is not None:
-            _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
-        before = stored_candidate(connection, experiment.id, spec.key)
-        if before is None:
-            _check_room(connection, experiment.id, 1)
-        _store(connection, experiment.id, spec, actor)
-    return spec
-
-
-def _check_room(connection: Connection, experiment_id: int, more: int) -> None:
-    if len(candidates_store.of_experiment(connection, experiment_id)) + more > MAX_CANDIDATES:
-        raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
-
-
-def _store(connection: Connection, experiment_id: int, spec: CandidateSpec, actor: str) -> None:
-    before, plain = stored_candidate(connection, experiment_id, spec.key), spec.model_dump(mode="json")
-    candidates_store.put(connection, experiment_id, spec.key, plain)
-    platform.record_change(
-        connection, actor=actor, kind="candidate_stored", experiment_id=experiment_id, before=before, after=plain
-    )
-
-
-def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
-    """Remove a candidate. Evaluations that are done keep their lines on it.
-
-    :raises NotFound: no such candidate.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        before = stored_candidate(connection, experiment.id, candidate)
-        if before is None:
-            raise unknown_candidate(key, candidate)
-        candidates_store.remove(connection, experiment.id, candidate)
-        platform.record_change(
-            connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
-        )
-
-
-def _check_model(connection: Connection, experiment: StoredExperiment, arm: str, number: int) -> None:
-    """Refuse a model version that is not stored: such a candidate could never be evaluated."""
-    learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
-    if arm not in learning:
-        raise invalid((FieldError("/model/arm", "arm_does_not_learn", {"arm": arm, "known": learning}),))
-    version = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
-    if version is None:
-        raise invalid((FieldError("/model/version", "unknown_version", {"arm": arm, "version": number}),))
-    if version.forgotten:
-        raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
-
-
-def stored_candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
-    return next(
-        (spec for spec in candidates_store.of_experiment(connection, experiment_id) if spec["key"] == candidate), None
-    )
-
-
-def unknown_candidate(key: str, candidate: str) -> NotFound:
-    return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
-
-
-def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
-    """The stored candidates of an experiment, oldest first."""
-    with transaction(engine) as connection:
-        stored = candidates_store.of_experiment(connection, stored_experiment(connection, key).id)
-    return [CandidateSpec.model_validate(spec) for spec in stored]
 
 
 def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> EvaluationAnswer:
@@ -155,7 +78,7 @@ def tune(engine: Engine, key: str, request: TuneRequest, actor: str) -> Evaluati
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        _check_room(connection, experiment.id, request.tune.finalists)
+        candidate_policies.check_room(connection, experiment.id, request.tune.finalists)
     composed = ExperimentConfig.model_validate(experiment.config).composition is not None
     try:
         policies_of(request.tune.space, request.tune.points, request.tune.seed, slates=composed)
@@ -268,7 +191,7 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             log.exception("evaluation_failed", evaluation=evaluation_id)
         with transaction(engine) as other:  # before the lock ends, or another worker would start it again
             for spec in found:
-                _store(other, row.experiment_id, spec, row.actor)
+                candidate_policies.put(other, row.experiment_id, spec, row.actor)
             store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.foundation.errors import Unprocessable
 from app.learning.examples import Configs
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.documents import EvaluationAnswer
 from app.off_policy.evaluation_request import Algorithm, EvaluationRequest, Space, TuneRequest
 from app.off_policy.life import staging
@@ -56,7 +56,7 @@ def test_a_search_finds_a_policy_that_is_valued_and_can_be_staged(lab: Lab, log:
     assert [line.learned for line in board] == [whole] * 4 + [whole // 3] * 8
     assert board[0].value == max(line.value or 0 for line in board[:4])
     assert board[0].value == pytest.approx(board[0].ips, abs=0.2) and board[0].std_error
-    stored = {spec.key: spec for spec in evaluations.candidates(lab.runtime.engine, log)}
+    stored = {spec.key: spec for spec in candidate_policies.listed(lab.runtime.engine, log)}
     assert [stored[name].policy for name in names] == [line.policy for line in board[:2]]
     lines = {line.policy: line for line in found.result.policies}
     assert lines[names[0]].value and lines[names[0]].value > (lines["uniform"].value or 1)
@@ -64,7 +64,7 @@ def test_a_search_finds_a_policy_that_is_valued_and_can_be_staged(lab: Lab, log:
     staged = staging.stage(lab.runtime.engine, lab.settings, log, names[0], 0.2, "ann")
     assert staged.status == "waiting"
     again = tuned(lab, log, tune={"points": 2, "finalists": 1, "space": SMALL})
-    now = {spec.key: spec for spec in evaluations.candidates(lab.runtime.engine, log)}
+    now = {spec.key: spec for spec in candidate_policies.listed(lab.runtime.engine, log)}
     assert {**stored, f"tuned-{again.id}-1": now[f"tuned-{again.id}-1"]} == now, "nothing is overwritten"
 
 
@@ -113,7 +113,7 @@ def test_a_log_that_is_too_short_is_refused_in_words(lab: Lab) -> None:
     filled(lab, "short-log", rows=70)
     found = tuned(lab, "short-log", tune={"points": 2})
     assert found.status == "failed" and found.error is not None and "too few" in found.error
-    assert evaluations.candidates(lab.runtime.engine, "short-log") == []
+    assert candidate_policies.listed(lab.runtime.engine, "short-log") == []
 
 
 def test_wrong_settings_are_refused_before_anything_runs(lab: Lab, log: str) -> None:

@@ -55,8 +55,8 @@ from app.foundation.store.tables.reports import candidates, evaluations, exclude
 from app.foundation.store.tables.sums import unit_sum_states, unit_sums
 
 __all__ = [
-    "approvals",
     "api_keys",
+    "approvals",
     "awaiting_match",
     "awaiting_outcome",
     "candidates",

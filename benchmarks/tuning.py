@@ -68,7 +68,18 @@ def world(rows: int, seed: int = 1) -> LogTable:
     places, ones = np.arange(rows), np.ones(rows, dtype=np.int64)
     rewards: np.ndarray[tuple[int], np.dtype[np.float64]] = np.asarray(reward, dtype=np.float64)
     return LogTable(
-        logged, shared, [lines] * rows, chosen, {"all": table}, np.ones((rows, 1)), table, rewards, places, places, ones
+        logged,
+        shared,
+        [lines] * rows,
+        [[]] * rows,
+        chosen,
+        {"all": table},
+        np.ones((rows, 1)),
+        table,
+        rewards,
+        places,
+        places,
+        ones,
     )
 
 

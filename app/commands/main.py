@@ -36,12 +36,14 @@ class _Commands(Group):
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    """Print the version of this checkout, which need not be installed as a package."""
+    """Print the version of this checkout, which need not be installed as a package, or of the installed wheel."""
     if wanted and not ctx.resilient_parsing:
         import tomllib
+        from importlib.metadata import version
 
         project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-        click.echo(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+        checkout = project.exists() and tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+        click.echo(checkout or version("loopwise"))
         ctx.exit()
 
 

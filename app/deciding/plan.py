@@ -14,8 +14,8 @@ from app.content.reasons import Reason
 from app.deciding import profile
 from app.deciding.answer import ineligible_answer
 from app.deciding.eligibility import Eligible, UnitState, reasons_against, withheld
-from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, PreparedDecision, UsableContext, encode, position_id
-from app.deciding.requests import MessageRequest
+from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, SLOT, PreparedDecision, UsableContext, encode, position_id
+from app.deciding.requests import MessageRequest, SlottedRequest
 from app.deciding.runtime import Runtime
 from app.deciding.seal import seal
 from app.deciding.snapshot import Candidates, Experiment, plain_arm
@@ -24,6 +24,7 @@ from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION
+from bandits.filling import kept_for_later
 from bandits.model import distribution
 
 _SEAL = NewDecision._fields.index("seal")
@@ -93,7 +94,7 @@ def plan(
         prepared = prepared._replace(arm=plain_arm(experiment.config), model=NO_MODEL, context=context)
     eligible, messages = _eligible(prepared, state, denied, above)
     context = _context(prepared, state, denied, position=len(above) + 1)
-    drawn = _draw(prepared, eligible.candidates, context.line, position=len(above) + 1)
+    drawn = _draw(prepared, eligible.candidates, context.line, above)
     row = _row(prepared, _Parts(eligible, messages, context, drawn, denied, state is not None))
     row = NewDecision._make((*row[:_SEAL], seal(runtime.settings.secret_key, row), *row[_SEAL + 1 :]))
     payload = eligible.candidates.payloads[row.eligible[row.chosen]]
@@ -111,6 +112,8 @@ def _eligible(
     eligible = prepared.eligible.without(above_reasons)
     if state is not None:
         eligible = eligible.without(reasons_against(experiment, request, eligible.candidates.ids, state, denied))
+    if isinstance(request, SlottedRequest):
+        eligible = _for_slot(request, eligible, len(above))
     messages: Messages = {}
     if isinstance(request, MessageRequest):
         messages, unusable = _messages(experiment, request, eligible.candidates)
@@ -118,6 +121,16 @@ def _eligible(
     if not eligible.candidates.ids:
         raise _nothing_eligible(eligible)
     return eligible, messages
+
+
+def _for_slot(request: SlottedRequest, eligible: Eligible, index: int) -> Eligible:
+    """Leave out the actions that a slot excludes, and those that a later slot needs."""
+    own, *later = (slot.excluded_actions for slot in request.places[index:])
+    ids = eligible.candidates.ids
+    reasons = {action: Reason("excluded", {}) for action in own}
+    for action, at in kept_for_later(ids, own, later).items():
+        reasons.setdefault(action, Reason("later_slot", {"slot": request.places[index + 1 + at].id}))
+    return eligible.without(reasons)
 
 
 def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[str], *, position: int) -> UsableContext:
@@ -128,16 +141,20 @@ def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[s
         added[PROFILE] = profile.features(config.profile, state.past, state.now, tags)
     if prepared.identified.request.slots is not None:
         added[POSITION] = str(position)
+    if prepared.places:
+        place = prepared.places[position - 1]
+        added[SLOT] = {"id": place["id"]} if "personalise" in denied else place
     if not added:
         return prepared.context
     fields = prepared.context.fields | added
     return UsableContext(fields, encode(fields), prepared.context.dropped)
 
 
-def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, *, position: int) -> _Drawn:
+def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, above: Sequence[str]) -> _Drawn:
     policy, predictor = prepared.arm.policy, prepared.model.predictor
-    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids).tolist()
-    decision_id = position_id(prepared.identified.decision_id, position)
+    placed = prepared.eligible.candidates.lines_of(above)
+    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids, placed).tolist()
+    decision_id = position_id(prepared.identified.decision_id, len(above) + 1)
     draw = draws.draw(prepared.experiment.salt, decision_id)
     return _Drawn(decision_id, chances, draw, draws.sample(chances, draw))
 

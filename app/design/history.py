@@ -56,6 +56,7 @@ WORDS = {
     "arm_stopped": "gave an arm's share to the control",
     "arm_resumed": "gave an arm its share back",
     "candidate_stored": "stored a candidate policy",
+    "evaluation_removed": "removed an evaluation",
     "candidate_staged": "staged a candidate: it becomes an arm with the model that was valued",
     "candidate_removed": "removed a candidate policy",
     "trigger_created": "created a trigger",

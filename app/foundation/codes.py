@@ -146,8 +146,11 @@ _DESIGN: Final[dict[str, Words]] = {
     "policy_features_off": Words("give a list without repeats of at most {limit} names of context fields"),
     "policy_exposure": Words(
         "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
-        "to 1), or only parity (0 to 0.5)"
+        "to 1), or only parity (0 to 0.5)",
+        "Give at least (0 to 50) and at most (more than that, up to 100), or only equal shares, give or take (0 to 50).",
     ),
+    "policy_diversity_slates": Words("composed messages are no lists and take no diversity; leave it out"),
+    "exposure_without_by": Words("Name a feature of the actions, or action."),
     "policy_exposure_slates": Words("composed messages take no exposure; leave it out"),
     "policy_scaling": Words("{algorithm} always scales its features; leave scaling out"),
     "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),
@@ -194,6 +197,11 @@ _DECIDING: Final[dict[str, Words]] = {
     ),
     "no_list_of_messages": Words("this route decides one message; ask /v1/decide for a list"),
     "position_filled": Words("Loopwise fills this field in lists; leave it out"),
+    "policy_name_repeated": Words("the policy at {first} has the same name; names are unique within an evaluation"),
+    "slot_id_repeated": Words("the same slot is also at {first}; ids of slots are unique within an event"),
+    "slots_not_fillable": Words(
+        "the slots cannot all have an action of their own: give at least as many actions as slots, and exclude fewer"
+    ),
     "decision_id_repeated": Words("the same decision_id is also at {first}; ids are unique within a batch"),
     "too_many_decisions": Words(
         "{total} decisions, with all positions of lists counted; one call makes at most {limit}"

@@ -1,6 +1,6 @@
 """Defines requests of analysts: candidate policies, and how to evaluate them on the log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
 from app.foundation.fields import Key, Model, Time, invalid
+from bandits.exposure import parse_exposure
 from bandits.parameters import INTERACTIONS
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, PolicyError, parse_policy
 
@@ -28,6 +29,22 @@ class CandidateSpec(Model):
     )
     features_off: list[str] = Field(
         default_factory=list, max_length=100, description="Top-level context fields that a learned policy does not see."
+    )
+
+
+class PriceQuestion(Model):
+    """What bounds on exposure would cost: an arm's own choices as they were, moved into each of these bounds."""
+
+    arm: Key = Field(description="A learning arm.")
+    by: str = Field(min_length=1, max_length=200, description='A text feature of the actions, or "action".')
+    bound: Literal["least", "most", "parity"] = Field(
+        default="least", description="Which member of a policy's `exposure` is varied."
+    )
+    values: list[float] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=12,
+        description="The bounds to value; without it eight steps from no bound to equal shares.",
     )
 
 
@@ -92,6 +109,10 @@ class TuneRequest(Model):
 class EvaluationRequest(Model):
     """Begin on the earlier part of the log, evaluate on the later one, and score no model on what it learned."""
 
+    name: str = Field(default="", max_length=256, description="What you call it.")
+    own_id: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Your own id, unique within the experiment."
+    )
     candidates: list[Key] | None = Field(
         default=None, max_length=MAX_CANDIDATES, description="Keys of stored candidates; without it all of them."
     )
@@ -108,6 +129,22 @@ class EvaluationRequest(Model):
     tune: Tune | None = Field(
         default=None, description="Search policies on the earlier part first; `POST .../policy/search` sets it."
     )
+    price: PriceQuestion | None = Field(default=None, description="Also say what bounds on exposure would cost.")
+
+
+def check_price(question: PriceQuestion, learning: Sequence[str]) -> None:
+    """Refuse a question about an arm that does not learn, or about bounds that no policy may have.
+
+    :param learning: keys of the learning arms.
+    :raises Unprocessable: the error names the field.
+    """
+    if question.arm not in learning:
+        raise invalid((FieldError("/price/arm", "arm_does_not_learn", {"arm": question.arm, "known": [*learning]}),))
+    for index, value in enumerate(question.values or []):
+        try:
+            parse_exposure({"by": question.by, question.bound: value})
+        except ValueError:
+            raise invalid((FieldError(f"/price/values/{index}", "policy_exposure"),)) from None
 
 
 def policy_of(spec: CandidateSpec) -> Policy:

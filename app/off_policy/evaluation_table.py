@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from app.off_policy.bounds.pricing import price
 from app.off_policy.documents import EvaluationResult, EvaluationWindow, PolicyLine
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
@@ -90,6 +91,7 @@ def evaluate(
         search=searched,
         calibration=calibration(late, sample.predictions, bounds),
         actions=[actions(table, arm, request.alpha) for arm in policies.learning() if arm in table.arms],
+        price=None if request.price is None else price(sample, policies, request.price),
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],
     )
 

@@ -54,6 +54,15 @@ MIN_SETTLED = 100  # decisions, before missing rewards are reported
 LEVEL = 0.05
 
 
+def span(engine: Engine, key: str) -> Span | None:
+    """When the first and the last decision were made; null: none was.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        return store.span(connection, stored_experiment(connection, key).id)
+
+
 def get(engine: Engine, key: str) -> Activity | None:
     """The newest figures with their age; null when nothing was computed yet.
 

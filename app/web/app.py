@@ -12,6 +12,7 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
+from app.fairness.api import fairness
 from app.files.api import decisions as logged_decisions
 from app.foundation.api import problems
 from app.foundation.api.problem_schema import PROBLEM_STATUSES, Problem
@@ -27,8 +28,10 @@ from app.people.api import people
 from app.promotion.api import promotion
 from app.web import headers
 from app.web import pages as views
+from app.web.addresses import with_every_version
 from app.web.api import documentation as pages
-from app.web.api import health, ofrep, personalizer
+from app.web.api import health, ofrep
+from app.web.api.personalizer.routes import blueprint as personalizer
 
 DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
 
@@ -76,6 +79,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.openapi_version = "3.1.0"
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
+    app.wsgi_app = with_every_version(app.wsgi_app)  # type: ignore[method-assign,assignment]
     if settings.trusted_proxies:
         app.wsgi_app = wrap_wsgi_with_proxy_headers(app.wsgi_app, settings.trusted_proxies.split(","))  # type: ignore[method-assign]
     serving = app.extensions["loopwise"] = runtime or start(settings)
@@ -96,7 +100,8 @@ def _install(app: Any, settings: Settings) -> None:
         rewards.blueprint,  # deciding adds its routes to the same blueprint
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         promotion.blueprint,  # the analysts' routes, and those of promotion
-        personalizer.blueprint,
+        fairness.blueprint,
+        personalizer,
         ofrep.blueprint,
         people.blueprint,
         events.blueprint,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.foundation.errors import Conflict, NotFound
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies
 from app.off_policy.life import attaching, staging
 from app.promotion import challengers, shipping
 from app.promotion.challengers import Challenger, LifeStep
@@ -148,7 +148,7 @@ def test_there_is_a_way_back_at_every_step(lab: Lab) -> None:
     assert computed(lab, key, "square").steps[-1].decisions == 150
     assert lab.audit(key).ok
     assert back(lab, key, "coin") is None
-    assert [spec.key for spec in evaluations.candidates(lab.runtime.engine, key)] == ["square"]
+    assert [spec.key for spec in candidate_policies.listed(lab.runtime.engine, key)] == ["square"]
     with pytest.raises(NotFound):
         back(lab, key, "control")
 

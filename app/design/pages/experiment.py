@@ -23,6 +23,7 @@ TABS = (
     ("overview", "Overview"),
     ("results", "Results"),
     ("whom", "What works for whom"),
+    ("fairness", "Fairness"),
     ("feedback", "Feedback"),
     ("off_policy", "Off-policy"),
     ("policy", "Policy"),

@@ -11,8 +11,9 @@ from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
 from app.foundation.serving import process
-from app.off_policy import cap_evaluation, evaluations
-from app.off_policy.cap_evaluation import CapQuestion
+from app.off_policy import candidate_policies, evaluations
+from app.off_policy.caps import cap_evaluation
+from app.off_policy.caps.cap_evaluation import CapQuestion
 from app.off_policy.documents import (
     CandidateListAnswer,
     CapAnswer,
@@ -170,14 +171,14 @@ def read_scorecards(path: KeyPath, query: ArmQuery) -> Response:
 @needs("read")
 def candidates(path: KeyPath) -> Response:
     """The stored candidate policies."""
-    return as_json(CandidateListAnswer(candidates=evaluations.candidates(process().engine, bound_key(path.key))))
+    return as_json(CandidateListAnswer(candidates=candidate_policies.listed(process().engine, bound_key(path.key))))
 
 
 @blueprint.post("/experiments/<key>/candidates", responses={201: CandidateSpec})
 @needs("manage")
 def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
     """Store a candidate policy, to be evaluated on the log; it decides nothing."""
-    stored = evaluations.add_candidate(process().engine, bound_key(path.key), body, caller().key_id)
+    stored = candidate_policies.add(process().engine, bound_key(path.key), body, caller().key_id)
     return as_json(stored.model_dump(mode="json"), 201)
 
 

@@ -1,14 +1,13 @@
 """Charts and tables of results, for the page and for the report, from ``app.reporting.documents.results``."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from markupsafe import Markup
 
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
-from app.foundation.pages.charts import Figure, Row, Series, Tone
-from app.foundation.pages.charts.parts import SERIES, Point, Write
+from app.foundation.pages.charts import Figure, Row, Tone
+from app.foundation.pages.charts.parts import Write
 from app.foundation.pages.format import (
     decimals,
     fixed,
@@ -23,7 +22,6 @@ from app.foundation.pages.format import (
 from app.reporting.documents.results import (
     ArmValue,
     ComparisonLine,
-    DailyEffect,
     Direction,
     MetricResults,
     Results,
@@ -31,7 +29,6 @@ from app.reporting.documents.results import (
     ShrunkEffect,
 )
 from app.reporting.pages import sentences
-from app.reporting.results import Look
 
 HEAD = [
     "Arm",

@@ -46,14 +46,14 @@ function poll(element, every) {
       if (answer.ok) {
         const text = await answer.text();
         const open = [...element.querySelectorAll("details[open][id]")].map((one) => one.id);
-        const set = [...element.querySelectorAll("input.toggle, .view-switch input")].map((input) => input.checked);
+        const set = new Map(switches(element).map((input) => [nameOf(input), input.checked]));
         const place = stops(element).indexOf(document.activeElement);
         element.innerHTML = text;
         for (const id of open) {
           element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
         }
-        for (const [index, input] of [...element.querySelectorAll("input.toggle, .view-switch input")].entries()) {
-          input.checked = set[index] ?? input.checked;
+        for (const input of switches(element)) {
+          input.checked = set.get(nameOf(input)) ?? input.checked;
         }
         if (place >= 0) {
           stops(element)[place]?.focus({ preventScroll: true });
@@ -71,6 +71,15 @@ function poll(element, every) {
     setTimeout(look, wait * 1000);
   }
   setTimeout(look, wait * 1000);
+}
+
+// What switches lines and views of charts, each by a name that stays when others come.
+function switches(element) {
+  return [...element.querySelectorAll("input.toggle, .view-switch input")];
+}
+
+function nameOf(input) {
+  return input.id || `${input.closest("figure")?.id} ${input.className}`;
 }
 
 // Where the keyboard can stop, in order.

@@ -22,6 +22,7 @@ class Choice(NamedTuple):
     action_lines: Sequence[str]  # encode_action(...) of each eligible action
     action_ids: Sequence[str]  # in the same order
     chosen: int  # index in both
+    above: Sequence[str] = ()  # lines of the actions at a list's earlier positions
 
 
 class Contribution(NamedTuple):
@@ -41,12 +42,12 @@ def names_of(features: Features) -> list[str]:
 
 def contributions(policy: Policy, predictor: Predictor | None, choice: Choice, most: int = MOST) -> list[Contribution]:
     """Contributions of the first ``most`` fields, context before action, with the largest changes first."""
-    context, action_features, lines, ids, chosen = choice
+    context, action_features, lines, ids, chosen, above = choice
     shared = encode_context(context)
 
     def chance(shared_line: str, line: str) -> float:
         changed = [*lines[:chosen], line, *lines[chosen + 1 :]]
-        return float(distribution(policy, predictor, shared_line, changed, ids)[chosen])
+        return float(distribution(policy, predictor, shared_line, changed, ids, above)[chosen])
 
     now = chance(shared, lines[chosen])
     fields = [("context", name) for name in names_of(context)] + [

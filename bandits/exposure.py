@@ -20,6 +20,7 @@ from bandits.encoding import escape
 
 ACTION: Final = "action"  # every action is a group of its own
 LINES: Final = 4096
+LISTS: Final = 64  # of actions; a call may bring a thousand with long lines
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,15 @@ def exposure_to_json(exposure: Exposure) -> dict[str, object]:
 
 def groups_of(action_lines: Sequence[str], by: str) -> list[int]:
     """The group of each action, numbered from 0 as they occur. Actions without the feature are one group."""
+    return list(_groups(tuple(action_lines), by))
+
+
+@lru_cache(LISTS)
+def _groups(action_lines: tuple[str, ...], by: str) -> tuple[int, ...]:
     if by == ACTION:
-        return list(range(len(action_lines)))
+        return tuple(range(len(action_lines)))
     numbers: dict[str, int] = {}
-    return [numbers.setdefault(_value(line, by), len(numbers)) for line in action_lines]
+    return tuple(numbers.setdefault(_value(line, by), len(numbers)) for line in action_lines)
 
 
 def constrained(probabilities: FloatArray, action_lines: Sequence[str], exposure: Exposure) -> FloatArray:
@@ -78,7 +84,7 @@ def constrained(probabilities: FloatArray, action_lines: Sequence[str], exposure
 
     :param probabilities: positive where a group has to get something; a group without any stays without.
     """
-    groups, chances = groups_of(action_lines, exposure.by), probabilities.tolist()
+    groups, chances = _groups(tuple(action_lines), exposure.by), probabilities.tolist()
     members: list[list[float]] = [[] for _ in range(max(groups) + 1)]
     for group, chance in zip(groups, chances, strict=True):
         members[group].append(chance)

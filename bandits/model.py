@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from bandits import vw_model
 from bandits.distribution import FloatArray, mix_floor, uniform
+from bandits.diversity import diversified
 from bandits.encoding import hide
 from bandits.examples import Example
 from bandits.exposure import constrained
@@ -143,13 +144,16 @@ def distribution(
     shared_line: str,
     action_lines: Sequence[str],
     action_ids: Sequence[str],
+    above: Sequence[str] = (),
 ) -> FloatArray:
     """The distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
     Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
-    learned yet), otherwise the model's distribution with the exploration floor mixed in, both within the bounds of its
-    `exposure`; with a policy `instead`, that one's but for a share of `probe`. Raises `ValueError` when there is no action
-    or the lines and ids differ in number.
+    learned yet), otherwise the model's distribution with the exploration floor mixed in. Both are moved away from what is
+    like the actions `above` by its `diversity`, and then within the bounds of its `exposure`. With a policy `instead`, that
+    one's but for a share of `probe`. Raises `ValueError` when there is no action or the lines and ids differ in number.
+
+    :param above: encoded actions at earlier positions of the list.
     """
     if len(action_ids) != len(action_lines):
         raise ValueError(f"{len(action_lines)} action lines for {len(action_ids)} action ids")
@@ -163,6 +167,8 @@ def distribution(
     learned = uniform(len(action_ids))
     if predictor is not None:
         learned = predictor.distribution(shared_line, action_lines, policy.floor_at(predictor.examples))
+    if policy.diversity and above:
+        learned = diversified(learned, action_lines, above, policy.diversity)
     if policy.exposure is not None:
         learned = constrained(learned, action_lines, policy.exposure)
     if policy.instead is None:

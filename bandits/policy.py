@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
+from bandits.diversity import MAX_WEIGHT
 from bandits.exposure import Exposure, exposure_to_json, parse_exposure
 from bandits.parameters import (
     ALGORITHMS,
@@ -86,6 +87,7 @@ class BanditPolicy:
     features_off: tuple[str, ...] = ()  # top-level context fields that it neither learns from nor decides by, sorted
     learns: bool = True  # False: it decides with the model that it was given, for good
     exposure: Exposure | None = None  # what each group of actions gets, at least and at most, in every decision
+    diversity: float = 0.0  # how strongly a position of a list avoids what is like the actions above it; 0: not at all
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -122,7 +124,7 @@ class BanditPolicy:
     def _rest(self) -> tuple[object, ...]:
         floors = self.exploration_floor, self.slates, self.floor_start
         rest = self.scaling, self.instead, self.probe, self.features_off, self.learns
-        return (*floors, *rest, self.exposure)
+        return (*floors, *rest, self.exposure, self.diversity)
 
     def floor_at(self, examples: int) -> float:
         """The floor of a model that has learned so many decisions: exploration_floor + (start - it) / (1 + examples / 100)."""
@@ -162,7 +164,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "uniform": frozenset({"type"}),
     "bandit": frozenset(
         {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
-        | {"features_off", "learns", "exposure"}
+        | {"features_off", "learns", "exposure", "diversity"}
     ),
 }
 
@@ -201,6 +203,10 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
     if "exploration_floor" in obj:  # who sets only the end means a floor that does not fall
         start = 0.0
     start = obj.get("exploration_floor_start", start)
+    problems: list[Problem] = []
+    exposure, diversity = _exposure(obj, bool(slates), problems), _diversity(obj, bool(slates), problems)
+    if problems:
+        raise PolicyError(problems)
     return BanditPolicy(
         algorithm,
         obj.get("parameters", {}),
@@ -210,27 +216,41 @@ def _bandit(obj: Mapping[str, Any]) -> BanditPolicy:  # Any: JSON that a person 
         scaling,
         features_off=obj.get("features_off", ()),
         learns=obj.get("learns", True),
-        exposure=_exposure(obj, slates=bool(slates)),
+        exposure=exposure,
+        diversity=diversity,
     )
 
 
-def _exposure(obj: Mapping[str, Any], *, slates: bool) -> Exposure | None:  # Any: JSON that a person or a client wrote
+# Any: JSON that a person or a client wrote
+def _exposure(obj: Mapping[str, Any], slates: bool, problems: list[Problem]) -> Exposure | None:
     value = obj.get("exposure")
     if value is None:
         return None
     if slates:
-        raise PolicyError([Problem("/exposure", "policy_exposure_slates")])
-    if not isinstance(value, Mapping):
-        raise PolicyError([Problem("/exposure", "not_an_object")])
-    try:
-        return parse_exposure(value)
-    except ValueError as error:
-        raise PolicyError([Problem(f"/exposure/{error}", "policy_exposure")]) from None
+        problems.append(Problem("/exposure", "policy_exposure_slates"))
+    elif not isinstance(value, Mapping):
+        problems.append(Problem("/exposure", "not_an_object"))
+    else:
+        try:
+            return parse_exposure(value)
+        except ValueError as error:
+            problems.append(Problem(f"/exposure/{error}", "policy_exposure"))
+    return None
+
+
+def _diversity(obj: Mapping[str, Any], slates: bool, problems: list[Problem]) -> float:
+    value = obj.get("diversity", 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= MAX_WEIGHT:
+        problems.append(Problem("/diversity", "out_of_range", {"low": 0.0, "high": MAX_WEIGHT}))
+        return 0.0
+    if slates and value:
+        problems.append(Problem("/diversity", "policy_diversity_slates"))
+    return float(value)
 
 
 def learning_part(policy: Policy) -> Policy:
-    """The policy without what may change while it runs, because no model depends on it: its exposure."""
-    return replace(policy, exposure=None) if isinstance(policy, BanditPolicy) else policy
+    """The policy without what may change while it runs, because no model depends on it: its exposure and diversity."""
+    return replace(policy, exposure=None, diversity=0.0) if isinstance(policy, BanditPolicy) else policy
 
 
 def policy_to_json(policy: Policy) -> dict[str, object]:
@@ -250,6 +270,7 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         **({"scaling": True} if policy.scaling else {}),
         **({"features_off": list(policy.features_off)} if policy.features_off else {}),
         **({} if policy.learns else {"learns": False}),
+        **({"diversity": policy.diversity} if policy.diversity else {}),
         **({} if policy.exposure is None else {"exposure": exposure_to_json(policy.exposure)}),
     }
 

@@ -75,7 +75,18 @@ def world(seed: int, rows_of_a_unit: int = 1) -> World:
     logged = [_row(n, bool(own[n]), int(unit[n]), int(chosen[n]), reward[n]) for n in range(ROWS)]
     ones = np.ones(ROWS, dtype=np.int64)
     table = LogTable(
-        logged, [], [], chosen, arms, share, mixed(arms, share), reward, unit.astype(np.int64), np.arange(ROWS), ones
+        logged,
+        [],
+        [],
+        [],
+        chosen,
+        arms,
+        share,
+        mixed(arms, share),
+        reward,
+        unit.astype(np.int64),
+        np.arange(ROWS),
+        ones,
     )
     return World(table, context, np.stack(versions), learned)
 

@@ -7,6 +7,7 @@ from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine
 
 from app.deciding import runtime
+from app.fairness import report as fairness
 from app.foundation.isolation import in_turn
 from app.foundation.store import old_keys
 from app.foundation.store.engine import create
@@ -134,6 +135,7 @@ def report() -> None:
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
                 (long_term.KIND, lambda: long_term.compute_due(engine)),
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
+                (fairness.KIND, lambda: fairness.compute_due(engine, settings)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
                 (challengers.KIND, lambda: challengers.compute_due(engine, settings, every_s)),

@@ -1,14 +1,26 @@
-"""The commands that change which model serves, and which arm decides for everybody."""
+"""The commands that change which model serves, and which arm decides for everybody, and the search for a better policy."""
 
+import json
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.shared import data_dir_option, engine_for, servers
+from app.commands.shared import Command, data_dir_option, engine_for, servers
+from app.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from app.off_policy.documents import EvaluationAnswer, TunedLine
+
+POLL_S = 0.5
+SHOWN = 10  # lines of the leaderboard
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -26,7 +38,7 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -48,7 +60,7 @@ def rebuild(data_dir: Path, experiment: str, arm: str) -> None:
         sys.exit(1)
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -65,7 +77,7 @@ def pin(data_dir: Path, experiment: str, arm: str, candidate: str) -> None:
     click.echo(f"{experiment}/{arm} will decide by {candidate or 'what its policy or the race chooses'}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -78,18 +90,20 @@ def ship(data_dir: Path, experiment: str, arm: str, holdout: float, reason: str)
 
     The results of now are kept. `loopwise unship` leads back.
     """
+    from app.design.life import approvals
     from app.foundation.fields import read
     from app.promotion import shipping
 
     request = read(shipping.ShipRequest, {"arm": arm, "holdout": holdout, "reason": reason})
     with servers(data_dir) as settings, engine_for(settings) as engine:
+        approvals.refuse_alone(settings)
         shipping.ship(engine, experiment, request, "cli")
     click.echo(
         f"{experiment}: {arm} decides for everybody{f', but for {holdout:.0%} of the units' if holdout else ''}."
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.option("--reason", required=True, help="Why; kept in the experiment's history.")
@@ -99,4 +113,80 @@ def unship(data_dir: Path, experiment: str, reason: str) -> None:
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
         shipping.roll_back(engine, experiment, reason, "cli")
-    click.echo(f"{experiment}: the arms have the shares of before.")
+    click.echo(f"{experiment}: the arms have their previous shares again.")
+
+
+@click.command("tune", cls=Command)
+@data_dir_option
+@click.argument("experiment")
+@click.option("--points", type=click.IntRange(2, 200), default=50, show_default=True, help="Policies to try.")
+@click.option("--finalists", type=click.IntRange(1, 5), default=3, show_default=True, help="Candidates to evaluate.")
+@click.option("--algorithm", "algorithms", multiple=True, help="Try this algorithm; several times for several.")
+@click.option("--max-decisions", type=int, default=100_000, show_default=True, help="Newest decisions to read.")
+@click.option("--budget-s", type=float, default=300, show_default=True, help="Try no more policies after this time.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of policies.")
+@click.option("--no-wait", is_flag=True, help="Leave the search to the worker of `loopwise up`.")
+@click.option("--show", type=int, help="Show an earlier search instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole evaluation as JSON.")
+def tune(
+    data_dir: Path,
+    experiment: str,
+    algorithms: tuple[str, ...],
+    max_decisions: int,
+    no_wait: bool,
+    show: int | None,
+    as_json: bool,
+    **settings: int | float,
+) -> None:
+    """Try many policies on EXPERIMENT's log, and value the best ones on the part that chose none of them.
+
+    The best become candidates; stage one on the tab Off-policy. Nothing that runs is changed.
+    """
+    from app.foundation.fields import read
+    from app.off_policy import evaluations
+    from app.off_policy.evaluation_request import TuneRequest
+
+    space = {"space": {"algorithms": list(algorithms)}} if algorithms else {}
+    request = read(TuneRequest, {"max_decisions": max_decisions, "tune": settings | space})
+    with servers(data_dir) as known, engine_for(known) as engine:
+        if show is None:
+            asked = evaluations.tune(engine, experiment, request, "cli")
+            if no_wait:
+                click.echo(
+                    f"Evaluation {asked.id}: the worker searches. `loopwise tune {experiment} --show {asked.id}`"
+                )
+                return
+            answer = _waited(engine, known, experiment, asked.id)
+        else:
+            answer = evaluations.get(engine, experiment, show)
+    click.echo(json.dumps(answer.as_json()) if as_json else _words(answer), nl=True)
+
+
+def _waited(engine: "Engine", settings: Settings, experiment: str, number: int) -> "EvaluationAnswer":
+    """Search in this process, unless a worker is already at it."""
+    from app.off_policy import evaluations
+
+    while (answer := evaluations.get(engine, experiment, number)).finished_at is None:
+        if not evaluations.run_waiting(engine, settings):
+            time.sleep(POLL_S)
+    return answer
+
+
+def _words(answer: "EvaluationAnswer") -> str:
+    if answer.error is not None:
+        return f"Evaluation {answer.id} has no answer: {answer.error}"
+    if answer.result is None:
+        return f"Evaluation {answer.id} is {answer.status}: {answer.progress:.0%} done."
+    board = answer.result.leaderboard
+    lines = [f"Evaluation {answer.id}: {len(board)} policies tried. Scores chose; they value nothing."]
+    lines += [_line(place, line) for place, line in enumerate(board[:SHOWN], start=1)]
+    lines += ["", f"On the {answer.result.window.evaluated_on:,} newest decisions, which chose nothing:"]
+    values = {line.policy: line.value for line in answer.result.policies}
+    lines += [f"  {name:<16}{'refused' if value is None else f'{value:.4f}'}" for name, value in values.items()]
+    return "\n".join([*lines, "", answer.result.search.text])
+
+
+def _line(place: int, line: "TunedLine") -> str:
+    score = line.reason or f"{line.value:.4f} ({line.learned:,} learned)"
+    own = line.policy.get("parameters")
+    return f"  {place:>2}  {line.candidate or '':<14} {line.policy['algorithm']:<15} {score}  {json.dumps(own)}"

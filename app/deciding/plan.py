@@ -94,7 +94,7 @@ def plan(
         prepared = prepared._replace(arm=plain_arm(experiment.config), model=NO_MODEL, context=context)
     eligible, messages = _eligible(prepared, state, denied, above)
     context = _context(prepared, state, denied, position=len(above) + 1)
-    drawn = _draw(prepared, eligible.candidates, context.line, position=len(above) + 1)
+    drawn = _draw(prepared, eligible.candidates, context.line, above)
     row = _row(prepared, _Parts(eligible, messages, context, drawn, denied, state is not None))
     row = NewDecision._make((*row[:_SEAL], seal(runtime.settings.secret_key, row), *row[_SEAL + 1 :]))
     payload = eligible.candidates.payloads[row.eligible[row.chosen]]
@@ -150,10 +150,11 @@ def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[s
     return UsableContext(fields, encode(fields), prepared.context.dropped)
 
 
-def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, *, position: int) -> _Drawn:
+def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, above: Sequence[str]) -> _Drawn:
     policy, predictor = prepared.arm.policy, prepared.model.predictor
-    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids).tolist()
-    decision_id = position_id(prepared.identified.decision_id, position)
+    placed = prepared.eligible.candidates.lines_of(above)
+    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids, placed).tolist()
+    decision_id = position_id(prepared.identified.decision_id, len(above) + 1)
     draw = draws.draw(prepared.experiment.salt, decision_id)
     return _Drawn(decision_id, chances, draw, draws.sample(chances, draw))
 

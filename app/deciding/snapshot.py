@@ -43,6 +43,10 @@ class Candidates(NamedTuple):
     lines: list[str]  # one per id
     payloads: dict[str, JsonValue]
 
+    def lines_of(self, actions: Sequence[str]) -> list[str]:
+        """The lines of some of them, in the order of ``actions``."""
+        return [self.lines[self.ids.index(action)] for action in actions]
+
 
 @dataclass(frozen=True)
 class Experiment:

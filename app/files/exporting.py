@@ -17,11 +17,10 @@ from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs
-from app.off_policy.mixture import FloatArray, arm_probabilities, mixed, shares
+from app.off_policy.mixture import FloatArray, arm_probabilities, encoded, mixed, shares
 from app.off_policy.policies import Policies
 from app.off_policy.store.evaluations import LoggedRow
 from app.registry.lookup import stored_experiment
-from bandits.encoding import encode_context
 from bandits.model import Predictor
 from experiments.validation import DataError
 
@@ -83,9 +82,7 @@ def _chances_or_none(
 
 def _chances(rows: list[LoggedRow], configs: Configs, load: Load, versions: dict[str, int]) -> Iterator[Chances]:
     """Yield the platform's distribution of each row, shape (K,), and each arm's."""
-    lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in rows]
-    shared = [encode_context(row.context) for row in rows]
-    arms = arm_probabilities(rows, shared, lines, configs, load, versions)
+    arms = arm_probabilities(rows, encoded(rows, configs), configs, load, versions)
     logged = mixed(arms, shares(rows, configs, list(arms)))
     for index, row in enumerate(rows):
         size = len(row.eligible)

@@ -101,7 +101,7 @@ _DESIGN: Final[dict[str, Words]] = {
     ),
     "nothing_not_allowed": Words(
         "give true: people who must not get a message now get none",
-        "let saying nothing be a choice: people who must not get a message now are told nothing",
+        "let saying nothing be a choice: people who must not get a message now get none",
     ),
     "retention_too_short": Words(
         "caps and distance look back {lookback} s; keep the unit of a decision at least that long"
@@ -138,8 +138,11 @@ _DESIGN: Final[dict[str, Words]] = {
     "policy_features_off": Words("give a list without repeats of at most {limit} names of context fields"),
     "policy_exposure": Words(
         "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
-        "to 1), or only parity (0 to 0.5)"
+        "to 1), or only parity (0 to 0.5)",
+        "Give at least (0 to 50) and at most (more than that, up to 100), or only equal shares, give or take (0 to 50).",
     ),
+    "policy_diversity_slates": Words("composed messages are no lists and take no diversity; leave it out"),
+    "exposure_without_by": Words("Name a feature of the actions, or action."),
     "policy_exposure_slates": Words("composed messages take no exposure; leave it out"),
     "policy_scaling": Words("{algorithm} always scales its features; leave scaling out"),
     "policy_no_slates": Words("{algorithm} does not learn composed messages; use one of {usable}"),

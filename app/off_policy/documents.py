@@ -179,6 +179,42 @@ class ArmActions(Document):
     actions: list[ActionLine] = Field(default_factory=list)
 
 
+class PricePoint(Document):
+    """An arm's value within one bound on exposure, and what the bound costs."""
+
+    bound: float | None  # of each group's share of a decision; null: without a bound
+    smallest: float | None  # the smallest group's mean exposure under it, in the scored decisions
+    value: float | None  # null: the log does not identify it
+    interval: IntervalDocument | None  # holds at every look
+    cost: float | None  # value without the bound minus value with it, paired on the same decisions
+    cost_interval: IntervalDocument | None  # for one look
+    reasons: list[str]
+
+
+class Price(Document):
+    """What bounds on the exposure of groups of actions would cost an arm."""
+
+    arm: str
+    by: str
+    bound: str  # least, most, parity
+    groups: int  # the most that a scored decision has
+    decisions: int  # scored
+    points: list[PricePoint]  # the first without a bound
+
+
+class TunedLine(Document):
+    """One policy of a search, with its last score on the part that was chosen by."""
+
+    candidate: str | None  # key of the candidate that it became; null: it is no finalist
+    policy: dict[str, object]  # every default written out
+    learned: int  # decisions that it had learned for this score
+    value: float | None  # doubly robust; null: see reason
+    std_error: float | None
+    ips: float | None
+    effective_sample_size: float | None
+    reason: str = ""  # why it has no score
+
+
 class EvaluationResult(Document):
     """The result of an evaluation as the worker computed it."""
 
@@ -191,7 +227,9 @@ class EvaluationResult(Document):
     search: Search
     calibration: list[CalibrationBin] = Field(default_factory=list)
     actions: list[ArmActions] = Field(default_factory=list)
+    price: Price | None = None  # only where it was asked for
     assumptions: list[str]
+    leaderboard: list[TunedLine] = Field(default_factory=list)  # of a search, best first
 
 
 class EvaluationAnswer(Document):

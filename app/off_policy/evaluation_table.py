@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from app.off_policy.bounds.pricing import price
 from app.off_policy.documents import EvaluationResult, EvaluationWindow, PolicyLine
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.log_table import LogTable
@@ -61,7 +62,7 @@ def evaluate(
 
     :param settled_until: the log is what was settled then.
     """
-    early, late = table.split(request.train_share)
+    early, late = table.with_arms(policies.learning()).split(request.train_share)
     bounds = policies.config.reward.min, policies.config.reward.max
     progress(0.05)
     sample = Sample(late, predict(early, late, bounds), bounds, request.alpha, settled_until)
@@ -89,7 +90,8 @@ def evaluate(
         realised=[realised(sample, arm) for arm in policies.learning()],
         search=searched,
         calibration=calibration(late, sample.predictions, bounds),
-        actions=[actions(table, arm, request.alpha) for arm in policies.learning()],
+        actions=[actions(table, arm, request.alpha) for arm in policies.learning() if arm in table.arms],
+        price=None if request.price is None else price(sample, policies, request.price),
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],
     )
 

@@ -18,90 +18,32 @@ from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.learning.examples import Configs
-from app.off_policy.documents import EvaluationAnswer, EvaluationResult
-from app.off_policy.evaluation_request import MAX_CANDIDATES, CandidateSpec, EvaluationRequest, check_candidate
+from app.off_policy import candidate_policies
+from app.off_policy.documents import EvaluationAnswer, EvaluationResult, TunedLine
+from app.off_policy.evaluation_request import (
+    CandidateSpec,
+    EvaluationRequest,
+    TuneRequest,
+    check_price,
+)
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import build
-from app.off_policy.policies import Policies
+from app.off_policy.policies import Policies, learning_arms
 from app.off_policy.store import candidates as candidates_store
 from app.off_policy.store import evaluations as store
+from app.off_policy.tuning.halving import search
+from app.off_policy.tuning.space import policies as policies_of
 from app.registry.lookup import stored_experiment
-from app.registry.store import experiments, models
-from app.registry.store.experiments import StoredExperiment
+from app.registry.store import experiments
+from bandits.policy import PolicyError
 from experiments.validation import DataError
 
 LISTED = 100
 MIN_ROWS = 100
+TUNING = 0.7  # share of a search's progress that the choice takes
 LONGEST_NUMBER = 18  # digits of an evaluation's number, which is a bigint
 
 log = structlog.get_logger()
-
-
-def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> CandidateSpec:
-    """Store a candidate policy.
-
-    :raises Unprocessable: the candidate cannot be evaluated; the error says why.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
-        if spec.model is not None:
-            _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
-        plain = spec.model_dump(mode="json")
-        before = stored_candidate(connection, experiment.id, spec.key)
-        if before is None and len(candidates_store.of_experiment(connection, experiment.id)) >= MAX_CANDIDATES:
-            raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
-        candidates_store.put(connection, experiment.id, spec.key, plain)
-        platform.record_change(
-            connection, actor=actor, kind="candidate_stored", experiment_id=experiment.id, before=before, after=plain
-        )
-    return spec
-
-
-def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
-    """Remove a candidate. Evaluations that are done keep their lines on it.
-
-    :raises NotFound: no such candidate.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        before = stored_candidate(connection, experiment.id, candidate)
-        if before is None:
-            raise unknown_candidate(key, candidate)
-        candidates_store.remove(connection, experiment.id, candidate)
-        platform.record_change(
-            connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
-        )
-
-
-def _check_model(connection: Connection, experiment: StoredExperiment, arm: str, number: int) -> None:
-    """Refuse a model version that is not stored: such a candidate could never be evaluated."""
-    learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
-    if arm not in learning:
-        raise invalid((FieldError("/model/arm", "arm_does_not_learn", {"arm": arm, "known": learning}),))
-    version = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
-    if version is None:
-        raise invalid((FieldError("/model/version", "unknown_version", {"arm": arm, "version": number}),))
-    if version.forgotten:
-        raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
-
-
-def stored_candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
-    return next(
-        (spec for spec in candidates_store.of_experiment(connection, experiment_id) if spec["key"] == candidate), None
-    )
-
-
-def unknown_candidate(key: str, candidate: str) -> NotFound:
-    return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
-
-
-def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
-    """The stored candidates of an experiment, oldest first."""
-    with transaction(engine) as connection:
-        stored = candidates_store.of_experiment(connection, stored_experiment(connection, key).id)
-    return [CandidateSpec.model_validate(spec) for spec in stored]
 
 
 def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> EvaluationAnswer:
@@ -119,12 +61,38 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
             if name not in stored:
                 params = {"key": name, "known": stored}
                 raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
+        if request.price is not None:
+            check_price(request.price, learning_arms(ExperimentConfig.model_validate(experiment.config)))
         if request.own_id is not None:
             store.hold_own_id(connection, experiment.id, request.own_id)
             if store.find_own(connection, experiment.id, request.own_id) is not None:
                 raise Conflict("evaluation_exists", f"Evaluation {request.own_id!r} exists; choose another id.")
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return answer_of(key, store.by_id(connection, evaluation_id))
+
+
+def tune(engine: Engine, key: str, request: TuneRequest, actor: str) -> EvaluationAnswer:
+    """Queue a search for a better policy: an evaluation whose candidates are the best of many, chosen on its earlier part.
+
+    :raises Unprocessable: a setting cannot be used, or there is no room for the candidates.
+    """
+    with transaction(engine) as connection:
+        experiment = stored_experiment(connection, key)
+        candidate_policies.check_room(connection, experiment.id, request.tune.finalists)
+    composed = ExperimentConfig.model_validate(experiment.config).composition is not None
+    try:
+        policies_of(request.tune.space, request.tune.points, request.tune.seed, slates=composed)
+    except PolicyError as error:
+        raise invalid((FieldError("/tune/space", error.problems[0].code, error.problems[0].params),)) from None
+    asked = EvaluationRequest(
+        train_share=1.0 - request.test_share,
+        since=request.since,
+        until=request.until,
+        max_decisions=request.max_decisions,
+        alpha=request.alpha,
+        tune=request.tune,
+    )
+    return ask(engine, key, asked, actor)
 
 
 def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
@@ -186,6 +154,13 @@ def newest_done(engine: Engine, key: str) -> EvaluationAnswer | None:
     return None if row is None else answer_of(key, row)
 
 
+def newest_price(engine: Engine, key: str) -> EvaluationAnswer | None:
+    """The newest evaluation that asks what bounds on exposure would cost; null when there is none."""
+    with transaction(engine) as connection:
+        row = store.newest_price(connection, stored_experiment(connection, key).id)
+    return None if row is None else answer_of(key, row)
+
+
 def run_waiting(engine: Engine, settings: Settings) -> int:
     """Compute every evaluation that waits or whose worker died; returns the number of evaluations that it finished."""
     with transaction(engine) as connection:
@@ -205,9 +180,9 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             with transaction(engine) as other:  # so that readers see it while the outer transaction is open
                 store.advance(other, evaluation_id, share)
 
-        result, error = None, None
+        result, error, found = None, None, list[CandidateSpec]()
         try:
-            result = _compute(connection, settings, row, progress)
+            result, found = _compute(connection, settings, row, progress)
         except (DataError, LoopwiseError) as failure:
             error = str(failure)
             log.warning("evaluation_failed", evaluation=evaluation_id, error=failure)
@@ -215,13 +190,16 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             error = "This is a fault of Loopwise; the worker's log says more."
             log.exception("evaluation_failed", evaluation=evaluation_id)
         with transaction(engine) as other:  # before the lock ends, or another worker would start it again
+            for spec in found:
+                candidate_policies.put(other, row.experiment_id, spec, row.actor)
             store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 
 
 def _compute(
     connection: Connection, settings: Settings, row: store.Evaluation, progress: Callable[[float], None]
-) -> EvaluationResult:
+) -> tuple[EvaluationResult, list[CandidateSpec]]:
+    """Return the result, and the candidates that a search found and that are to be stored."""
     request = EvaluationRequest.model_validate(row.request)
     experiment = experiments.by_id(connection, row.experiment_id)
     config = ExperimentConfig.model_validate(experiment.config)
@@ -234,11 +212,21 @@ def _compute(
             f"the log has {len(rows)} settled decisions{_stretch(request)}",
             fix=f"an evaluation needs at least {MIN_ROWS}; wait",
         )
-    table = build(rows, Configs(connection, experiment.id), policies.version)
+    table = build(rows, policies.configs, policies.version)
     specs = [CandidateSpec.model_validate(spec) for spec in candidates_store.of_experiment(connection, experiment.id)]
     if request.candidates is not None:
         specs = [spec for spec in specs if spec.key in request.candidates]
-    return evaluate(table, policies, specs, request, progress, settled_until.isoformat())
+    board, found, begun = list[TunedLine](), list[CandidateSpec](), 0.0
+    if request.tune is not None:
+        early, begun = table.split(request.train_share)[0], TUNING
+        board, found = search(early, config, request.tune, row.id, lambda share: progress(begun * share))
+        specs = found
+
+    def rest(share: float) -> None:
+        progress(begun + (1.0 - begun) * share)
+
+    result = evaluate(table, policies, specs, request, rest, settled_until.isoformat())
+    return result.model_copy(update={"leaderboard": board}), found
 
 
 def log_of(

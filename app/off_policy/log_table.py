@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from app.deciding.prepare import LATER_POSITION, POSITION
 from app.design.experiment_config import ExperimentConfig
 from app.learning.examples import Configs
-from app.off_policy.mixture import LoadVersion, arm_probabilities, mixed, shares
+from app.off_policy.mixture import LoadVersion, arm_probabilities, encoded, mixed, shares
 from app.off_policy.store.evaluations import LoggedRow
 from bandits.cost import cost_of
-from bandits.encoding import encode_context
 from bandits.examples import Example
 from bandits.model import Predictor, distribution
 from bandits.policy import FixedPolicy, Policy
@@ -34,6 +33,7 @@ class LogTable:
     rows: list[LoggedRow]
     shared: list[str]  # encoded contexts
     lines: list[list[str]]  # encoded eligible actions
+    above: list[list[str]]  # encoded actions at earlier positions of the row's list
     chosen: NDArray[np.int64]  # (n,)
     arms: dict[str, FloatArray]  # by arm, (n, K): its distribution on every row
     share: FloatArray  # (n, arms): the arms' shares of the units
@@ -85,6 +85,7 @@ class LogTable:
             [self.rows[index] for index in indexes],
             [self.shared[index] for index in indexes],
             [self.lines[index] for index in indexes],
+            [self.above[index] for index in indexes],
             self.chosen[indexes],
             {arm: table[indexes] for arm, table in self.arms.items()},
             self.share[indexes],
@@ -94,6 +95,12 @@ class LogTable:
             _codes(self.group[indexes]),
             self.position[indexes],
         )
+
+    def with_arms(self, names: Iterable[str]) -> "LogTable":
+        """The same log, with these arms also where they had no share yet, as right after they were added."""
+        new = [name for name in names if name not in self.arms]
+        share = np.hstack([self.share, np.zeros((len(self), len(new)))])
+        return replace(self, arms=self.arms | {name: np.zeros_like(self.logged) for name in new}, share=share)
 
     def without(self, arm: str) -> "LogTable":
         """The rows of the other arms, with the distribution of the other arms as the logged one."""
@@ -109,7 +116,9 @@ class LogTable:
         """
         table = np.zeros_like(self.logged)
         for index, row in enumerate(self.rows):
-            chances = distribution(policy, predictor, self.shared[index], self.lines[index], row.eligible)
+            chances = distribution(
+                policy, predictor, self.shared[index], self.lines[index], row.eligible, self.above[index]
+            )
             table[index, : len(chances)] = chances
             if index % 500 == 0:
                 tick(index)
@@ -169,14 +178,12 @@ def build(rows: Iterable[LoggedRow], configs: Configs, load: LoadVersion) -> Log
     :param load: returns the predictor of an arm's model version (null: untrained).
     """
     logged = list(rows)
-    lines = [configs.lines(row.config_version, row.actions, row.eligible) for row in logged]
-    shared = [encode_context(row.context) for row in logged]
-    arms = arm_probabilities(logged, shared, lines, configs, load)
+    written = encoded(logged, configs)
+    arms = arm_probabilities(logged, written, configs, load)
     share = shares(logged, configs, list(arms))
     return LogTable(
         logged,
-        shared,
-        lines,
+        *written,
         np.array([row.chosen for row in logged], dtype=np.int64),
         arms,
         share,

@@ -5,6 +5,7 @@ With it, the rows of a fixed arm serve the evaluation of a learner, and the reve
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from app.design.fallbacks import policy_in_force
 from app.learning.examples import Configs
 from app.off_policy.store.evaluations import LoggedRow
+from bandits.encoding import encode_context
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, Policy
 
@@ -19,10 +21,30 @@ FloatArray = NDArray[np.float64]
 LoadVersion = Callable[[str, int], Predictor | None]
 
 
+class Encoded(NamedTuple):
+    """The encoded contexts and actions of rows."""
+
+    shared: list[str]
+    lines: list[list[str]]  # of the eligible actions
+    above: list[list[str]]  # of the actions at earlier positions
+
+
+def encoded(rows: list[LoggedRow], configs: Configs) -> Encoded:
+    """Encode rows as they were decided."""
+
+    def lines(row: LoggedRow, names: list[str]) -> list[str]:
+        return configs.lines(row.config_version, row.actions, names)
+
+    return Encoded(
+        [encode_context(row.context) for row in rows],
+        [lines(row, row.eligible) for row in rows],
+        [lines(row, row.above) if row.above else [] for row in rows],
+    )
+
+
 def arm_probabilities(
     rows: list[LoggedRow],
-    shared: list[str],
-    lines: list[list[str]],
+    encoded: Encoded,
     configs: Configs,
     load: LoadVersion,
     versions: dict[str, int] | None = None,
@@ -34,6 +56,7 @@ def arm_probabilities(
     :param versions: by arm, the version that it used last before these rows; it is set to the last one of these rows.
     """
     versions = {} if versions is None else versions
+    shared, lines, above = encoded
     width = max(len(row.eligible) for row in rows)
     arms: dict[str, FloatArray] = {}
     for arm in dict.fromkeys(spec.key for row in rows[-1:] for spec in configs.get(row.config_version).arms):
@@ -46,7 +69,7 @@ def arm_probabilities(
                 if row.arm == arm:
                     table[index, : len(row.distribution)] = row.distribution
                 else:
-                    chances = distribution(policy, predictor, shared[index], lines[index], row.eligible)
+                    chances = distribution(policy, predictor, shared[index], lines[index], row.eligible, above[index])
                     table[index, : len(chances)] = chances
             if predictor is not None:
                 predictor.close()

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
+from app.learning.examples import Configs
 from app.off_policy.evaluation_request import CandidateSpec, blinkered, policy_of
 from app.off_policy.log_table import LogTable
 from app.off_policy.store.learned import Place, last_learned
@@ -121,6 +122,11 @@ def _shifted(tick: Callable[[int], None], done: int, row: int) -> None:
     tick(done + row)
 
 
+def learning_arms(config: ExperimentConfig) -> list[str]:
+    """Keys of the learning arms of a configuration."""
+    return [arm.key for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
+
+
 class Policies:
     """Builds targets for one experiment."""
 
@@ -131,6 +137,7 @@ class Policies:
         self._secret = settings.secret_key
         self._experiment = experiment
         self.config = config
+        self.configs = Configs(connection, experiment.id)
 
     def standing(self, training: LogTable) -> list[Target]:
         """The policies in every table: each learning arm as it ran, the control, uniform, best fixed action.
@@ -154,7 +161,7 @@ class Policies:
 
     def learning(self) -> list[str]:
         """Keys of the learning arms."""
-        return [arm.key for arm in self.config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
+        return learning_arms(self.config)
 
     def candidate(self, spec: CandidateSpec, training: LogTable) -> Target:
         """Make the target of a stored candidate; a policy that learns begins with the earlier part.
@@ -185,9 +192,10 @@ class Policies:
 
         :raises DataError: the other is not a learning arm.
         """
-        return replace(blinkered(self._policy(arm), off), learns=False)
+        return replace(blinkered(self.policy(arm), off), learns=False)
 
-    def _policy(self, arm: str) -> BanditPolicy:
+    def policy(self, arm: str) -> BanditPolicy:
+        """A learning arm's policy. Raises `DataError` for any other name."""
         for spec in self.config.arms:
             policy = parse_policy(spec.policy)
             if spec.key == arm and isinstance(policy, BanditPolicy):
@@ -199,7 +207,7 @@ class Policies:
 
         :raises DataError: the version does not exist or is refused.
         """
-        return self._load(self._first(self._info(arm, number)), self._policy(arm))
+        return self._load(self._first(self._info(arm, number)), self.policy(arm))
 
     def _first(self, info: VersionInfo) -> VersionInfo:
         """The version that an arm began with: a staged candidate never served untrained."""

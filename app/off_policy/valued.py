@@ -44,6 +44,14 @@ class Valued(NamedTuple):
 
 def value(sample: Sample, target: Target, tick: Callable[[int], None]) -> Valued:
     """Value a policy on the rows that it may score."""
+    return value_of(sample, target, lambda part, _: target.probabilities(part, tick))
+
+
+def value_of(sample: Sample, target: Target, chances_of: Callable[[LogTable, NDArray[np.int64]], FloatArray]) -> Valued:
+    """Value a policy whose distribution on the rows that it may score is made from the target's.
+
+    :param chances_of: of these rows, and of their indexes in the sample; shape (rows, K).
+    """
     late = sample.late
     allowed = target.may_score(late)
     if late.answers_lists:  # a list counts as a whole
@@ -54,7 +62,7 @@ def value(sample: Sample, target: Target, tick: Callable[[int], None]) -> Valued
     if len(rows) < MIN_SCORED:
         return Valued(too_few(target, len(rows), len(late), MIN_SCORED), contributions, None)
     part = late if len(rows) == len(late) else late.take(rows)
-    chances, predictions = target.probabilities(part, tick), sample.predictions[rows]
+    chances, predictions = chances_of(part, rows), sample.predictions[rows]
     if late.answers_lists:
         lists = value_lists(part, target, chances, predictions, (sample.bounds, sample.alpha))
         contributions[late.group[rows[lists.first_rows]]] = lists.contributions

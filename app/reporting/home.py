@@ -224,6 +224,7 @@ TABS = {
     "retention": "overview",
     "long_term": "results",
     "whom": "whom",
+    "fairness": "fairness",
     "guardian": "guardian",
     "notices": "overview",
     "schedule": "promotion",

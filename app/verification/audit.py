@@ -35,6 +35,7 @@ from app.verification.recompute import (
     check_seal,
     load_model,
     needs_model,
+    offered,
     policy_of,
 )
 from app.verification.store import audit as store
@@ -124,9 +125,9 @@ class _Auditor:
             self._report.decisions_erased += 1
             return [*check_identity(self._secret, salt, config, row), *check_drawn(row)]
         policy = policy_of(config, row)
-        lines = self._configs.lines(row.config_version, row.actions, row.eligible)
+        actions = offered(self._configs, row)
         predictor = self._model(row, policy)
-        _, of_choice = check_choice(salt, policy, predictor, lines, row)
+        _, of_choice = check_choice(salt, policy, predictor, actions, row)
         return check_identity(self._secret, salt, config, row) + of_choice
 
     def _model(self, row: StoredDecision, policy: Policy) -> Predictor | None:

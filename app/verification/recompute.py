@@ -13,6 +13,7 @@ from app.deciding.snapshot import plain_arm
 from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig, shares
 from app.design.fallbacks import policy_in_force
+from app.learning.examples import Configs
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
 from app.registry.store.models import VersionInfo
@@ -22,6 +23,7 @@ from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, Policy
 
 PERSONALISE = "personalise"
+EARLIER_POSITION = "earlier_position"  # the code of the reason against an action that stands above
 FAILURES = (
     ModelRefused,
     LookupError,
@@ -91,14 +93,34 @@ def check_drawn(row: StoredDecision) -> list[Check]:
     ]
 
 
+def above(row: StoredDecision) -> list[str]:
+    """The actions at the earlier positions of a decision's list, in their order, as the row names them."""
+    placed = [reason for reason in row.ineligible or () if reason.get("code") == EARLIER_POSITION]
+    return [reason["id"] for reason in sorted(placed, key=lambda reason: float(str(reason["params"]["position"])))]
+
+
+class Offered(NamedTuple):
+    """Encoded lines of the actions of a decision."""
+
+    lines: Sequence[str]  # of the eligible ones
+    above: Sequence[str]  # of those at the list's earlier positions
+
+
+def offered(configs: Configs, row: StoredDecision) -> Offered:
+    """The encoded actions that a decision chose among, and those above it. Raises `LookupError` for an unknown action."""
+    lines, placed = configs.lines(row.config_version, row.actions, row.eligible), above(row)
+    return Offered(lines, configs.lines(row.config_version, row.actions, placed) if placed else ())
+
+
 def check_choice(
-    salt: bytes, policy: Policy, predictor: Predictor | None, lines: Sequence[str], row: StoredDecision
+    salt: bytes, policy: Policy, predictor: Predictor | None, actions: Offered, row: StoredDecision
 ) -> tuple[list[float], list[Check]]:
     """Check everything that depends on the model: the distribution (returned too), the action, its propensity.
 
     :raises ValueError: the context or the actions cannot be encoded.
     """
-    chances: list[float] = distribution(policy, predictor, encode_context(row.context), lines, row.eligible).tolist()
+    line = encode_context(row.context)
+    chances: list[float] = distribution(policy, predictor, line, actions.lines, row.eligible, actions.above).tolist()
     same_size = len(chances) == len(row.distribution)
     allowed = TOLERANCE if isinstance(policy, BanditPolicy) and policy.rebuilds else 0.0
     off = [

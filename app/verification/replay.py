@@ -34,6 +34,7 @@ from app.verification.recompute import (
     check_seal,
     load_model,
     needs_model,
+    offered,
     policy_of,
 )
 from app.verification.store import browse as store
@@ -164,13 +165,14 @@ def _recomputed(
     try:
         policy = policy_of(config, row)
         predictor = _predictor(connection, secret, policy, version, row)
-        lines = configs.lines(row.config_version, row.actions, row.eligible)
-        _, of_choice = check_choice(salt, policy, predictor, lines, row)
+        actions = offered(configs, row)
+        _, of_choice = check_choice(salt, policy, predictor, actions, row)
         checks += of_choice
         if predictor is not None and action is not None:
             features = {} if config.composition else action.features  # a part's features do not come without the part
             fields = len(names_of(row.context)) + len(names_of(features))
-            shares = contributions(policy, predictor, Choice(row.context, features, lines, row.eligible, row.chosen))
+            choice = Choice(row.context, features, actions.lines, row.eligible, row.chosen, actions.above)
+            shares = contributions(policy, predictor, choice)
     except FAILURES as error:
         problem = str(error.args[0]) if error.args else str(error)
     finally:

@@ -12,6 +12,7 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
+from app.fairness.api import fairness
 from app.files.api import decisions as logged_decisions
 from app.foundation.api import problems
 from app.foundation.api.problem_schema import PROBLEM_STATUSES, Problem
@@ -100,6 +101,7 @@ def _install(app: Any, settings: Settings) -> None:
         rewards.blueprint,  # deciding adds its routes to the same blueprint
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         promotion.blueprint,  # the analysts' routes, and those of promotion
+        fairness.blueprint,
         personalizer,
         ofrep.blueprint,
         people.blueprint,

@@ -10,6 +10,7 @@ from app.accounts.pages.access import read_cookie
 from app.deciding.pages import integration
 from app.design.pages import experiment, settings
 from app.design.pages import history as trail
+from app.fairness.pages import fairness
 from app.foundation.fields import JsonObject
 from app.foundation.pages import format
 from app.foundation.running import disk
@@ -44,6 +45,7 @@ PAGES = (
     overview,
     results,
     whom,
+    fairness,
     excluded_units,
     long_term,
     feedback,

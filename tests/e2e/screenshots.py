@@ -22,6 +22,7 @@ OF_AN_EXPERIMENT = (
     "",
     "results",
     "what-works-for-whom",
+    "fairness",
     "feedback",
     "off-policy",
     "policy",

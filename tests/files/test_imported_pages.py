@@ -11,14 +11,15 @@ from tests.page_client import Browser
 from tests.service import Client, query
 
 TABS = (
-    "", "decisions", "live", "results", "health", "what-works-for-whom", "long-term", "policy", "off-policy", "feedback",
-    "quarantine", "log", "ship",
+    "", "decisions", "live", "results", "health", "what-works-for-whom", "long-term", "fairness", "policy", "off-policy",
+    "feedback", "quarantine", "log", "ship",
 )  # fmt: skip
 REPORTS = (
     "results",
     "health-checks",
     "what-works-for-whom",
     "long-term",
+    "fairness",
     "policy",
     "guardian",
     "quarantine",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.life import attaching
 from tests.page_client import Browser, signed_in
 from tests.service import Loop, Web, bandit, engine_of, query, runtime_of, settings
@@ -49,7 +49,7 @@ def compute(database_url: str) -> None:
 
 def stored(database_url: str) -> dict[str, Any]:
     with engine_of(database_url) as engine:
-        return {spec.key: spec.model_dump(mode="json") for spec in evaluations.candidates(engine, "offline")}
+        return {spec.key: spec.model_dump(mode="json") for spec in candidate_policies.listed(engine, "offline")}
 
 
 def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:
@@ -227,3 +227,16 @@ def test_an_analyst_evaluates_and_steers_nothing(web: Web, database_url: str) ->
     ):
         assert analyst.post(address, {"do": "pause", "candidate": "bagging"}).status == 403, address
     assert analyst.get("/admin/users").status == 403
+
+
+def test_a_person_searches_for_a_better_policy_and_sees_what_was_tried(
+    editor: Browser, viewer: Browser, database_url: str
+) -> None:
+    assert viewer.post(f"{PAGE}/search", {"points": "4"}).status == 403
+    wrong = editor.post(f"{PAGE}/search", {"points": "1"})
+    assert wrong.status == 422 and "greater than or equal to 2" not in wrong.text
+    assert editor.post(f"{PAGE}/search", {"points": "4"}).status == 200
+    compute(database_url)
+    page = editor.get(PAGE)
+    assert "What was tried" in page.text and len(re.findall(r"tuned-\d+-\d", page.text)) >= 3
+    assert {name for name in stored(database_url) if name.startswith("tuned-")}

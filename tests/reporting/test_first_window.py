@@ -13,6 +13,7 @@ DAY_S = 86_400.0
 TABS = (
     "results",
     "what-works-for-whom",
+    "fairness",
     "feedback",
     "off-policy",
     "policy",

@@ -192,6 +192,19 @@ SEVERAL = definition(
 )
 
 
+def bounded() -> list[dict[str, Any]]:
+    """Learning arms with bounds on exposure, of both kinds, and one with diverse lists."""
+    policies = (
+        {"exposure": {"by": "supplier", "least": 0.07, "most": 0.6}},
+        {"exposure": {"by": "action", "parity": 0.125}},
+        {"diversity": 0.35, "exposure": {"by": "a topic", "least": 1 / 3}},
+    )
+    return [
+        {"key": f"learned-{number}", "share": 1 / 3, "policy": bandit()[0]["policy"] | policy}
+        for number, policy in enumerate(policies)
+    ]
+
+
 def _stored(document: dict[str, Any]) -> dict[str, Any]:
     return parse_config(document).model_dump(mode="json")
 
@@ -200,6 +213,7 @@ def _stored(document: dict[str, Any]) -> dict[str, Any]:
     "document",
     [
         *(EVERYTHING, MESSAGES, EMPTY, PARTLY, NO_REASON, COMPOSED, SEVERAL),
+        definition("bounded", arms=bounded()),
         *(definition("small"), definition("learns", arms=bandit(), actions=[])),
     ],
 )
@@ -494,3 +508,14 @@ def test_each_text_of_a_composed_message_has_its_field() -> None:
 )
 def test_a_field_is_named_in_words(pointer: str, words: str) -> None:
     assert where(pointer) == words
+
+
+def test_bounds_are_typed_in_rows_and_their_errors_stand_beside_them() -> None:
+    policy = {"type": "bandit", "exposure": {"by": "supplier", "least": "5", "parity": "10"}, "diversity": "100"}
+    arms = [
+        {"key": "a", "share": "50", "policy": policy},
+        {"key": "b", "share": "50", "policy": {"type": "bandit", "exposure": {"most": "40"}}},
+    ]
+    problems = check(draft(key="fair", arms=arms)).problems
+    assert "/arms/0/policy/diversity" in problems and "/arms/0/policy/exposure/parity" in problems
+    assert problems["/arms/1/policy/exposure/by"] == "Name a feature of the actions, or action."

@@ -20,11 +20,12 @@ PARAMETERS: Final = Part(
     {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
     | {"interactions": Boxes(DEFAULT_INTERACTIONS), "candidate": Text()}
 )
+EXPOSURE: Final = Part({"by": Text(), "least": percent(""), "most": percent(""), "parity": percent("")})
 POLICY: Final = Part(
     {
         **{"type": Text("bandit"), "action": KEY, "algorithm": Text(DEFAULT_ALGORITHM)},
         **{"exploration_floor": percent(FLOOR), "exploration_floor_start": percent("")},
-        **{"parameters": PARAMETERS, "scaling": Flag()},
+        **{"parameters": PARAMETERS, "scaling": Flag(), "exposure": EXPOSURE, "diversity": percent("")},
         **{"features_off": Boxes(), "learns": Text()},  # of staged arms; no form offers them, and a change keeps them
     }
 )
@@ -55,7 +56,12 @@ def policy_of(fields: Part, typed: Typed, pointer: str, findings: Findings) -> d
     if kind != "bandit":
         return fields.values(typed, pointer, findings, ["type", *(["action"] if kind == "fixed" else [])])
     floors = ["exploration_floor", "exploration_floor_start"]
-    result = fields.values(typed, pointer, findings, ["type", "algorithm", *floors])
+    result = fields.values(typed, pointer, findings, ["type", "algorithm", *floors, "diversity"])
+    exposure = EXPOSURE.values(typed["exposure"], f"{pointer}/exposure", findings)
+    if exposure:
+        result["exposure"] = exposure
+    if exposure and "by" not in exposure:
+        findings.add(f"{pointer}/exposure/by", "exposure_without_by")
     algorithm = typed["algorithm"]
     if algorithm in LEARNERS:
         names = [*LEARNERS[algorithm], *(["candidate"] if algorithm == "auto" else [])]

@@ -31,5 +31,13 @@ RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
 # The distribution of a decision d, with 0 where an imported log does not hold the probability.
 KNOWN_CHANCES = "array_replace(d.distribution, NULL, 0::float8)"
 
+# The actions at the earlier positions of a decision d's list, in their order; null where there are none.
+ABOVE = """
+    CASE WHEN d.ineligible IS NOT NULL THEN (
+        SELECT array_agg(i.value ->> 'id' ORDER BY (i.value -> 'params' ->> 'position')::float8)
+        FROM json_array_elements(d.ineligible) i WHERE i.value ->> 'code' = 'earlier_position'
+    ) END
+"""
+
 # Within a transaction, lets the view ``analysed`` leave out what is held out of rounds for suspects.
 WITHOUT_HELD_OUT = "SELECT set_config('loopwise.held_out', 'without', true)"

@@ -6,22 +6,23 @@ from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import may, page, user
+from app.design.life import approvals
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.fields import invalid
+from app.foundation.fields import invalid, read
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.pages.fields.trees import texts_of
 from app.foundation.pages.forms import time_of
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy import logged_values as service
 from app.off_policy.documents import EvaluationResult, StagingAnswer
-from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
+from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest, TuneRequest
 from app.off_policy.life import staging
 from app.off_policy.logged_values import Report
-from app.off_policy.pages import candidate_form, cap_question
+from app.off_policy.pages import candidate_form, cap_question, leaderboard
 from app.off_policy.pages import evaluation_course as course
 from app.off_policy.pages import evaluation_figures as figures
 from app.off_policy.pages import evaluation_words as words
@@ -54,7 +55,7 @@ def store_candidate(key: str) -> ResponseReturnValue:
     typed, findings = candidate_form.FORM.of_form(request.form, ""), Findings()
     try:
         spec = candidate_form.parse(typed, findings)
-        stored = evaluations.add_candidate(process().engine, key, spec, user().name)
+        stored = candidate_policies.add(process().engine, key, spec, user().name)
     except LoopwiseError as error:
         if error.status != 422:
             raise
@@ -67,7 +68,7 @@ def store_candidate(key: str) -> ResponseReturnValue:
 def remove_candidate(key: str) -> ResponseReturnValue:
     """Remove a candidate."""
     name = request.form.get("candidate", "")
-    evaluations.remove_candidate(process().engine, key, name, user().name)
+    candidate_policies.remove(process().engine, key, name, user().name)
     flash(f"The candidate {name} is removed; evaluations that were made keep its line.")
     return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
 
@@ -92,6 +93,20 @@ def evaluate(key: str) -> ResponseReturnValue:
     return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
 
 
+@page("/experiments/<key>/off-policy/search", "analyst", ("POST",))
+def search_policies(key: str) -> ResponseReturnValue:
+    """Ask for a search over many policies; the worker does it."""
+    points = whole_number(request.form.get("points", ""))
+    try:
+        asked = read(TuneRequest, {"tune": {"points": points}})
+        evaluations.tune(process().engine, key, asked, user().name)
+    except LoopwiseError as error:
+        if error.status != 422:
+            raise
+        return _page(key, errors={"points": error.fields[0].on_page()}, stretch={"since": "", "until": ""}), 422
+    return redirect(url_for("admin.off_policy", key=key, _anchor="evaluation"))
+
+
 @page("/experiments/<key>/off-policy/stage", "editor", ("POST",))
 def stage_candidate(key: str) -> ResponseReturnValue:
     """Make a candidate a new arm."""
@@ -99,6 +114,8 @@ def stage_candidate(key: str) -> ResponseReturnValue:
     name = form.get("candidate", "")
     try:
         share = 0.0 if form.get("shadow") else _share(form.get("share", ""))
+        if share > 0:
+            approvals.refuse_alone(at.settings)
         staged = staging.stage(at.engine, at.settings, key, name, share, user().name)
     except LoopwiseError as error:
         if error.status not in (409, 422):
@@ -151,10 +168,19 @@ def _page(
         choices=choices,
         form=candidate_form.shown(choices) if choices else None,
         shown=_shown(report),
+        board=board_of(report),
         candidates=[_candidate(spec, report) for spec in report.candidates],
         asked_first=cap_question.asked_first,
         caps=cap_question.choices(),
     )
+
+
+def board_of(report: Report) -> list[leaderboard.BoardLine]:
+    """The leaderboard of the evaluation that is shown; empty where it did not search."""
+    row = report.shown
+    if row is None or row.result is None:
+        return []
+    return leaderboard.lines(row.result.leaderboard)
 
 
 class Alert(NamedTuple):

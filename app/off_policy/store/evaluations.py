@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store import tables
-from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
+from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
 from app.foundation.store.locks import hold as hold_lock
 
@@ -33,6 +33,7 @@ class LoggedRow(NamedTuple):
     reward: float
     decided_at: datetime
     arm_distributions: dict[str, list[float]] | None = None  # of an imported log: every arm's, by arm
+    above: list[str] | None = None  # the actions at earlier positions of its list
     learns: bool = True  # False: its unit refuses learning, or it is held out of rounds
 
 
@@ -94,6 +95,14 @@ def newest_done(connection: Connection, experiment_id: int) -> Evaluation | None
     """The newest evaluation that has a result."""
     query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, _e.c.status == "done")
     row = connection.execute(query.order_by(_e.c.id.desc()).limit(1)).first()
+    return None if row is None else Evaluation(**row._asdict())
+
+
+def newest_price(connection: Connection, experiment_id: int) -> Evaluation | None:
+    """The newest evaluation that asks for a price, done or not."""
+    asks = _e.c.request["price"].as_string().is_not(None)
+    query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, asks).order_by(_e.c.id.desc()).limit(1)
+    row = connection.execute(query).first()
     return None if row is None else Evaluation(**row._asdict())
 
 
@@ -173,6 +182,7 @@ _LOG = text(
     SELECT * FROM (
         SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
             {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions,
+            {ABOVE} AS above,
             d.erased_at IS NULL
             AND NOT coalesce('learn' = ANY(d.withheld), false)
             AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))

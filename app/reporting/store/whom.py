@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, its_decision
+from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, its_decision
 from app.off_policy.store.evaluations import LoggedRow
 
 # The first line of each arm by the end of its window: all earlier decisions are settled, in this arm and in the others.
@@ -22,7 +22,7 @@ _NEWEST = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
         {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at,
-        d.arm_distributions
+        d.arm_distributions, {ABOVE} AS above
     FROM (
         SELECT * FROM decisions WHERE experiment_id = :experiment_id
             AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')

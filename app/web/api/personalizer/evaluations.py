@@ -17,7 +17,7 @@ from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import JsonObject, invalid, read, repeated
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.serving import process
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.documents import EvaluationAnswer, PolicyLine
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.web.api.personalizer.configuration import PolicyContract
@@ -159,7 +159,7 @@ def _ask(body: EvaluationContract, own_id: str | None) -> EvaluationAnswer:
     }
     wanted = read(EvaluationRequest, asked)
     for spec in specs:
-        evaluations.add_candidate(engine, key, spec, caller().key_id)
+        candidate_policies.add(engine, key, spec, caller().key_id)
     return evaluations.ask(engine, key, wanted, caller().key_id)
 
 

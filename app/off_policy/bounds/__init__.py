@@ -1,0 +1,1 @@
+"""What bounds on exposure would cost, asked of the log."""

@@ -120,7 +120,7 @@ export class Loopwise {
     value?: string | number,
     comment?: string,
   ): void;
-  /** Report what the unit did; needs a unitToken. The same event counts once. */
+  /** Report what the unit did; needs a unitToken. The same event counts once; its own id is a UUID. */
   event(name: string, properties?: Features, options?: { eventId?: string }): void;
   /** Write what the person agreed to; needs a unitToken. */
   consent(

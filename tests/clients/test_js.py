@@ -135,7 +135,7 @@ def test_each_fallback_has_its_reason(context: BrowserContext, shop: Shop) -> No
 def test_an_event_of_the_browser_counts_once(context: BrowserContext, shop: Shop) -> None:
     page = opened(context, shop, unitId="js-10", unitToken=shop.token("js-10"))
     for _ in range(2):
-        page.evaluate("loopwise.event('lesson-done', {minutes: 5}, {eventId: 'once'})")
+        page.evaluate("loopwise.event('lesson-done', {minutes: 5}, {eventId: '00000000-0000-4000-8000-000000000001'})")
     page.evaluate("loopwise.event('lesson-done')")
     statement = "SELECT name, properties FROM events WHERE unit_id = 'js-10'"
     wait_for(lambda: len(query(shop.database_url, statement)) == 2, 20, "the events")

@@ -15,7 +15,7 @@ from bandits.model import Predictor, distribution, initial_model, learn
 from bandits.policy import BanditPolicy, parse_policy
 
 ROUNDS, CALLS, ACTIONS, DECISION_US = 9, 2_000, 10, 246.0
-KINDS = {
+KINDS: dict[str, dict[str, object]] = {
     "without": {},
     "exposure": {"exposure": {"by": "supplier", "least": 0.25}},
     "diversity": {"diversity": 0.5},

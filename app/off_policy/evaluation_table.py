@@ -91,7 +91,7 @@ def evaluate(
         search=searched,
         calibration=calibration(late, sample.predictions, bounds),
         actions=[actions(table, arm, request.alpha) for arm in policies.learning() if arm in table.arms],
-        **({} if request.price is None else {"price": price(sample, policies, request.price)}),
+        price=None if request.price is None else price(sample, policies, request.price),
         assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],
     )
 

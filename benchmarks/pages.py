@@ -18,7 +18,7 @@ from sqlalchemy import text
 from app.accounts import users
 from app.design import experiments
 from app.foundation.store.engine import transaction
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.reporting import activity, health_checks, results
 from app.reporting.whom import report as whom
@@ -117,7 +117,7 @@ def _worker(rig: Rig) -> dict[str, Callable[[], Any]]:
 
 def _evaluate(rig: Rig) -> None:
     spec = CandidateSpec.model_validate({"key": "always-1", "policy": {"type": "fixed", "action": "a-1"}})
-    evaluations.add_candidate(rig.engine, BIG, spec, "benchmark")
+    candidate_policies.add(rig.engine, BIG, spec, "benchmark")
     evaluations.ask(rig.engine, BIG, EvaluationRequest(), "benchmark")
     evaluations.run_waiting(rig.engine, rig.settings)
 

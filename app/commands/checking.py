@@ -1,21 +1,127 @@
-"""The command that audits."""
+"""The commands that look: what runs, the experiments, and the audit."""
 
+import os
+import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.shared import data_dir_option, engine_for, progress, servers
+from app.commands.shared import Command, data_dir_option, engine_for, folder, progress, servers
 from app.foundation.settings import Settings, signing
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from app.embedded.state import Running
     from app.verification.audit_report import AuditReport
 
 
-@click.command()
+@click.command(cls=Command)
+@data_dir_option
+def status(data_dir: Path) -> None:
+    """Show what runs, where and since when, and how long the oldest entry of each queue has waited.
+
+    Exit code 0: the web server, the database and Redis answer; 1: one of them does not.
+    """
+    running = folder(data_dir).running()
+    if running is None and not os.environ.get("DATABASE_URL"):
+        click.echo(f"Nothing runs on {data_dir}. Start it with `loopwise up --data-dir {data_dir}`.")
+        sys.exit(1)
+    with servers(data_dir, redis=True, start=False) as settings:
+        well = _addresses(running, settings)
+        for role, age in _roles(running.pid) if running else []:
+            click.echo(f"{role:<12}running for {age}")
+        with engine_for(settings) as engine:
+            _queues(engine)
+    sys.exit(0 if well else 1)
+
+
+def _addresses(running: "Running | None", settings: Settings) -> bool:
+    """Print where each server is; False if one does not answer."""
+    from app.embedded import locate
+    from app.embedded.errors import ServerError
+
+    well = True
+    for name, url, check in (
+        ("postgres", settings.database_url, locate.check_database),
+        ("redis", settings.redis_url, locate.check_redis),
+    ):
+        try:
+            click.echo(f"{name:<12}{check(url)} at {locate.without_password(url)}")
+        except ServerError as error:
+            well = False
+            click.echo(f"{name:<12}does not answer: {error}")
+    if running is not None:
+        answers = _answers(f"{running.url}/readyz")
+        well = well and answers
+        click.echo(f"{'pages':<12}{running.url}/admin/{'' if answers else ' does not answer'}")
+    return well
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _roles(pid: int) -> list[tuple[str, str]]:
+    """The processes that `up` started, each with its age as ``ps`` writes it: days-hours:minutes:seconds."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,etime=,args="],  # noqa: S607 - a system's own tool
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    ages = {row[0]: row[2] for row in rows if len(row) == 4}
+    roles = [("up", ages.get(str(pid), "?"))]
+    for role in ("web", "worker", "beat"):
+        roles += [
+            (role, row[2]) for row in rows if len(row) == 4 and row[1] == str(pid) and f"app.commands {role} " in row[3]
+        ]
+    return roles
+
+
+def _queues(engine: "Engine") -> None:
+    """Print how long the oldest entry of each queue has waited."""
+    from app.foundation.pages.format import duration
+    from app.foundation.store.engine import transaction
+    from app.web.store import backlog
+
+    with transaction(engine) as connection:
+        waited = backlog.waited(connection)
+    for queue, seconds in waited.items():
+        words = f"the oldest entry has waited {duration(seconds)}" if seconds else "nothing waits"
+        click.echo(f"{queue.replace('_', ' '):<18}{words}")
+
+
+@click.command(cls=Command)
+@data_dir_option
+def experiments(data_dir: Path) -> None:
+    """List the experiments: key, status, decisions, the best arm's lift, and the verdict."""
+    from app.foundation.pages.format import number, signed_percent
+    from app.reporting import home
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        lines = home.lines(engine)
+    if not lines:
+        click.echo("There is no experiment yet. Define one at /admin/ (`loopwise open` prints a link).")
+        return
+    click.echo(f"{'EXPERIMENT':<32}  {'STATUS':<10}  {'DECISIONS':>10}  {'LIFT':>9}  VERDICT")
+    for line in lines:
+        lift = signed_percent(line.shown.lift) if line.shown else "no result"
+        click.echo(
+            f"{line.key:<32}  {line.status:<10}  {number(line.decisions):>10}  {lift:>9}  "
+            f"{(line.verdict or '').replace('_', ' ')}".rstrip()
+        )
+
+
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment", required=False)
 @click.option("--full", is_flag=True, help="Audit every experiment, the trail of changes, and the whole chain.")

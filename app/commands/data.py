@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from app.commands.shared import data_dir_option, engine_for, folder, progress, servers
+from app.commands.shared import Command, data_dir_option, engine_for, folder, progress, servers
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def dump(data_dir: Path, file: Path) -> None:
@@ -24,7 +24,7 @@ def dump(data_dir: Path, file: Path) -> None:
     click.echo(f"{file}: {file.stat().st_size:,} bytes. Keep {data_dir / 'secret-key'} with it: it signs the models.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 def restore(data_dir: Path, file: Path) -> None:
@@ -38,7 +38,7 @@ def restore(data_dir: Path, file: Path) -> None:
     click.echo("Restored.")
 
 
-@click.command("base-backup")
+@click.command("base-backup", cls=Command)
 @data_dir_option
 @click.argument("target", type=click.Path(path_type=Path))
 def base_backup(data_dir: Path, target: Path) -> None:
@@ -53,7 +53,7 @@ def base_backup(data_dir: Path, target: Path) -> None:
     click.echo(f"{target} is a base backup. Keep secret-key and postgres-password of {data_dir} with it.")
 
 
-@click.command("restore-to")
+@click.command("restore-to", cls=Command)
 @data_dir_option
 @click.argument("until", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]), metavar="UNTIL")
 @click.option(
@@ -73,7 +73,7 @@ def restore_to(data_dir: Path, until: datetime, base: Path, archive: Path) -> No
     click.echo(f"Prepared. `loopwise up --data-dir {data_dir}` recovers to {until:%Y-%m-%d %H:%M:%S} UTC.")
 
 
-@click.command("bi-access")
+@click.command("bi-access", cls=Command)
 @data_dir_option
 @click.argument("name")
 def bi_access(data_dir: Path, name: str) -> None:
@@ -91,7 +91,7 @@ def bi_access(data_dir: Path, name: str) -> None:
     click.echo(address.render_as_string(hide_password=False))
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @data_dir_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--experiment", required=True, metavar="KEY", help="Key of the new experiment that holds the log.")
@@ -165,7 +165,7 @@ def _columns(items: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))

@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from app.commands.shared import Command as PlainCommand
 from app.files.file_comparison import CompareRequest, compare_file
 from app.files.file_evaluation import EvaluateRequest, evaluate_file, evaluation_document
 from app.files.refused import FileRefused
@@ -33,7 +34,7 @@ def text_style(command: Command) -> Command:
     return style(mark(command))
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=PlainCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--propensity", metavar="COLUMN", help="Logged probability of the chosen action.")
 @click.option(
@@ -75,7 +76,7 @@ def evaluate(file: Path, as_json: bool, **options: Any) -> None:
         print_evaluation(answer)
 
 
-@click.command("compare")
+@click.command("compare", cls=PlainCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--variant", required=True, metavar="COLUMN", help="Variant of each unit.")
 @click.option(

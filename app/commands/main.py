@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from app.commands.checking import audit
+from app.commands.checking import audit, experiments, status
 from app.commands.data import base_backup, bi_access, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
 from app.commands.models import pin, rebuild, rollback, ship, tune, unship
-from app.commands.shared import data_dir_option, engine_for, exported, folder, servers
-from app.commands.users import users
+from app.commands.shared import Group, data_dir_option, engine_for, exported, folder, servers
+from app.commands.users import open_, users
 from app.embedded.errors import ServerError
 from app.foundation.errors import LoopwiseError
 from app.foundation.settings import SettingError
@@ -21,7 +21,7 @@ from app.foundation.settings import SettingError
 _FAILED = 2  # exit code of a failed command; 1 is for an audit that found differences
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Print errors that a user can fix as one sentence."""
 
     def invoke(self, ctx: click.Context) -> object:
@@ -36,12 +36,14 @@ class _Commands(click.Group):
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    """Print the version of this checkout, which need not be installed as a package."""
+    """Print the version of this checkout, which need not be installed as a package, or of the installed wheel."""
     if wanted and not ctx.resilient_parsing:
         import tomllib
+        from importlib.metadata import version
 
         project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-        click.echo(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+        checkout = project.exists() and tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+        click.echo(checkout or version("loopwise"))
         ctx.exit()
 
 
@@ -248,5 +250,5 @@ def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
 
 _MODELS = (rollback, rebuild, pin, ship, unship, tune)
 _DATA = (dump, restore, base_backup, restore_to, bi_access, import_, export)
-for command in (audit, *_DATA, users, *_MODELS, *LAZY):
+for command in (status, experiments, open_, audit, *_DATA, users, *_MODELS, *LAZY):
     main.add_command(command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.shared import data_dir_option, engine_for, servers
+from app.commands.shared import Command, data_dir_option, engine_for, servers
 from app.foundation.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ POLL_S = 0.5
 SHOWN = 10  # lines of the leaderboard
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -38,7 +38,7 @@ def rollback(data_dir: Path, experiment: str, arm: str, version: int, reason: st
     click.echo(f"{experiment}/{arm} serves version {version}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -60,7 +60,7 @@ def rebuild(data_dir: Path, experiment: str, arm: str) -> None:
         sys.exit(1)
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -77,7 +77,7 @@ def pin(data_dir: Path, experiment: str, arm: str, candidate: str) -> None:
     click.echo(f"{experiment}/{arm} will decide by {candidate or 'what its policy or the race chooses'}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.argument("arm")
@@ -90,18 +90,20 @@ def ship(data_dir: Path, experiment: str, arm: str, holdout: float, reason: str)
 
     The results of now are kept. `loopwise unship` leads back.
     """
+    from app.design.life import approvals
     from app.foundation.fields import read
     from app.promotion import shipping
 
     request = read(shipping.ShipRequest, {"arm": arm, "holdout": holdout, "reason": reason})
     with servers(data_dir) as settings, engine_for(settings) as engine:
+        approvals.refuse_alone(settings)
         shipping.ship(engine, experiment, request, "cli")
     click.echo(
         f"{experiment}: {arm} decides for everybody{f', but for {holdout:.0%} of the units' if holdout else ''}."
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.option("--reason", required=True, help="Why; kept in the experiment's history.")
@@ -111,10 +113,10 @@ def unship(data_dir: Path, experiment: str, reason: str) -> None:
 
     with servers(data_dir) as settings, engine_for(settings) as engine:
         shipping.roll_back(engine, experiment, reason, "cli")
-    click.echo(f"{experiment}: the arms have the shares of before.")
+    click.echo(f"{experiment}: the arms have their previous shares again.")
 
 
-@click.command("tune")
+@click.command("tune", cls=Command)
 @data_dir_option
 @click.argument("experiment")
 @click.option("--points", type=click.IntRange(2, 200), default=50, show_default=True, help="Policies to try.")

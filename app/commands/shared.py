@@ -18,6 +18,26 @@ if TYPE_CHECKING:
     from app.embedded.state import DataDir
 
 
+class Command(click.Command):
+    """A command whose usage line shows the options that it cannot do without."""
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the parts of the usage line."""
+        needed = [
+            f"{parameter.opts[0]} {parameter.make_metavar(ctx)}"
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, click.Option) and parameter.required
+        ]
+        return [*needed, *super().collect_usage_pieces(ctx)]
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+    group_class = type
+
+
 def data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option ``--data-dir``, which every command has."""
     return click.option(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.commands.shared import data_dir_option, progress
+from app.commands.shared import Command, data_dir_option, progress
 from app.simulation import world_files
 from app.simulation.report import ClaimLine, Simulation
 from app.simulation.simulate import MAX_RUNS, simulate
@@ -21,7 +21,7 @@ BAD_INPUT = 2
 RUNS = 500
 
 
-@click.command("simulate")
+@click.command("simulate", cls=Command)
 @data_dir_option
 @click.argument("worlds", metavar="[WORLD]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All worlds that come with Loopwise.")

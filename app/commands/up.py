@@ -125,6 +125,8 @@ class Supervisor:
                     self._say(f"the demo ended with exit code {self._demo.returncode}; `loopwise demo` repeats it")
                 self._demo = None
                 self._say("Everything keeps running; Ctrl-C stops it.")
+                link = self._first_admin_link()  # the last line, where it is found again after the demo's tables
+                self._say(f"sign in for the first time (works once): {link}" if link else f"pages: {self.url}/admin/")
             time.sleep(_POLL_S)
 
     def stop(self) -> None:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.shared import data_dir_option, engine_for, folder, servers
+from app.commands.shared import Command, Group, data_dir_option, engine_for, folder, servers
 
 if TYPE_CHECKING:
+    from app.accounts.store.users import StoredUser
     from app.foundation.settings import Settings
 
 
-@click.group()
+@click.group(cls=Group)
 def users() -> None:
     """Invite people to the pages, change their roles, lock them out.
 
@@ -47,6 +48,30 @@ def users_link(data_dir: Path, name: str) -> None:
     click.echo(_address(data_dir, settings, token))
 
 
+@click.command("open", cls=Command)
+@data_dir_option
+@click.argument("name", required=False)
+def open_(data_dir: Path, name: str | None) -> None:
+    """Print a fresh one-time link to the pages; with NAME, for that user.
+
+    Without NAME it is for the first administrator, or for the only one there is.
+    """
+    from app.accounts import users as service
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        token = None if name else service.first_admin_link(engine)
+        if token is None:
+            token = service.new_link(engine, name or _only_admin(service.list_users(engine)), "cli")
+    click.echo(_address(data_dir, settings, token))
+
+
+def _only_admin(everybody: "list[StoredUser]") -> str:
+    admins = [user.name for user in everybody if user.role == "admin" and user.disabled_at is None]
+    if len(admins) > 1:
+        raise click.UsageError(f"There are several administrators ({', '.join(admins)}). Name one.")
+    return admins[0]
+
+
 @users.command("list")
 @data_dir_option
 def users_list(data_dir: Path) -> None:
@@ -66,7 +91,7 @@ def users_list(data_dir: Path) -> None:
 @click.argument("name")
 @click.argument("role")
 def users_set_role(data_dir: Path, name: str, role: str) -> None:
-    """Give user NAME another ROLE: viewer, editor or admin. It holds from the person's next click."""
+    """Give user NAME another ROLE: viewer, analyst, editor or admin. It holds from the person's next click."""
     from app.accounts import users as service
 
     with servers(data_dir) as settings, engine_for(settings) as engine:

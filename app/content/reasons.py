@@ -39,6 +39,7 @@ def _part(params: Params) -> str:
 WORDS: Mapping[str, Words] = {
     "excluded": "excluded",
     "earlier_position": "shown at position {position}",
+    "later_slot": "kept for slot {slot}",
     "muted": "not interested",
     "no_consent": "no consent to messages",
     "quiet_hours": "quiet hours",

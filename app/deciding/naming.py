@@ -7,13 +7,18 @@ bound to none means the one experiment that has such a decision.
 from collections.abc import Collection
 
 from pydantic import BaseModel, Field
+from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
+from app.deciding.prepare import SLOT, position_id
+from app.deciding.requests import MAX_SLOTS
 from app.deciding.runtime import Runtime
 from app.deciding.snapshot import Experiment, Snapshot
+from app.deciding.store import decisions
 from app.foundation.errors import Conflict, NotFound
 from app.foundation.fields import Key
 from app.foundation.running.steps import Blocking, Steps
+from app.foundation.store.engine import transaction
 from app.foundation.store.fragments import DecisionKey
 from app.registry.lookup import unknown_experiment
 
@@ -86,3 +91,21 @@ def find_decision(
 def unknown_decision(decision_id: str) -> NotFound:
     """Return the error for an id that no decision has."""
     return NotFound("unknown_decision", f"There is no decision {decision_id!r}.")
+
+
+def slots_of_list(engine: Engine, experiment_id: int, decision_id: str) -> dict[str, str]:
+    """Return the id of each slot's decision, by the id of the slot, from the top.
+
+    :raises NotFound: the experiment has no list of slots with that id.
+    """
+    keys = [(experiment_id, position_id(decision_id, position)) for position in range(1, 1 + MAX_SLOTS)]
+    with transaction(engine) as connection:
+        rows = decisions.find_many(connection, keys)
+    by_slot: dict[str, str] = {}
+    for key in keys:
+        place = rows[key].context.get(SLOT) if key in rows else None
+        if isinstance(place, dict) and isinstance(name := place.get("id"), str):
+            by_slot[name] = key[1]
+    if not by_slot:
+        raise unknown_decision(decision_id)
+    return by_slot

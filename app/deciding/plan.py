@@ -14,8 +14,8 @@ from app.content.reasons import Reason
 from app.deciding import profile
 from app.deciding.answer import ineligible_answer
 from app.deciding.eligibility import Eligible, UnitState, reasons_against, withheld
-from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, PreparedDecision, UsableContext, encode, position_id
-from app.deciding.requests import MessageRequest
+from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, SLOT, PreparedDecision, UsableContext, encode, position_id
+from app.deciding.requests import MessageRequest, SlottedRequest
 from app.deciding.runtime import Runtime
 from app.deciding.seal import seal
 from app.deciding.snapshot import Candidates, Experiment, plain_arm
@@ -24,6 +24,7 @@ from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION
+from bandits.filling import kept_for_later
 from bandits.model import distribution
 
 _SEAL = NewDecision._fields.index("seal")
@@ -111,6 +112,8 @@ def _eligible(
     eligible = prepared.eligible.without(above_reasons)
     if state is not None:
         eligible = eligible.without(reasons_against(experiment, request, eligible.candidates.ids, state, denied))
+    if isinstance(request, SlottedRequest):
+        eligible = _for_slot(request, eligible, len(above))
     messages: Messages = {}
     if isinstance(request, MessageRequest):
         messages, unusable = _messages(experiment, request, eligible.candidates)
@@ -118,6 +121,16 @@ def _eligible(
     if not eligible.candidates.ids:
         raise _nothing_eligible(eligible)
     return eligible, messages
+
+
+def _for_slot(request: SlottedRequest, eligible: Eligible, index: int) -> Eligible:
+    """Leave out the actions that a slot excludes, and those that a later slot needs."""
+    own, *later = (slot.excluded_actions for slot in request.places[index:])
+    ids = eligible.candidates.ids
+    reasons = {action: Reason("excluded", {}) for action in own}
+    for action, at in kept_for_later(ids, own, later).items():
+        reasons.setdefault(action, Reason("later_slot", {"slot": request.places[index + 1 + at].id}))
+    return eligible.without(reasons)
 
 
 def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[str], *, position: int) -> UsableContext:
@@ -128,6 +141,9 @@ def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[s
         added[PROFILE] = profile.features(config.profile, state.past, state.now, tags)
     if prepared.identified.request.slots is not None:
         added[POSITION] = str(position)
+    if prepared.places:
+        place = prepared.places[position - 1]
+        added[SLOT] = {"id": place["id"]} if "personalise" in denied else place
     if not added:
         return prepared.context
     fields = prepared.context.fields | added

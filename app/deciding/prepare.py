@@ -9,20 +9,23 @@ from app.accounts.keys import Caller
 from app.content.reasons import Reason
 from app.deciding.eligibility import Eligible
 from app.deciding.model_cache import Loaded
-from app.deciding.requests import DecideRequest, IdentifiedRequest, MessageRequest
+from app.deciding.requests import DecideRequest, IdentifiedRequest, MessageRequest, Slot, SlottedRequest
 from app.deciding.runtime import Runtime
 from app.deciding.snapshot import Arm, Experiment, compile_actions
 from app.design.context_fields import hash_key, keep_declared
 from app.design.definition_rules import action_problems
+from app.design.people_config import ContextField
 from app.foundation.errors import Conflict, FieldError, Unprocessable
-from app.foundation.fields import invalid
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.running.steps import Steps
 from bandits import distribution as draws
 from bandits.encoding import FeatureError, encode_context
+from bandits.filling import fillable
 from bandits.policy import BanditPolicy
 
-PROFILE = "profile"  # Loopwise fills these two fields of the context
+PROFILE = "profile"  # Loopwise fills these three fields of the context
 POSITION = "position"
+SLOT = "slot"
 LATER_POSITION = re.compile(r"#[0-9]+\Z")  # how the ids of a list's later positions end
 NO_MODEL = Loaded(0, None, None)  # for arms that do not learn
 
@@ -45,6 +48,7 @@ class PreparedDecision(NamedTuple):
     model: Loaded
     eligible: Eligible  # among the actions of the call or the experiment, without those that the call excludes
     context: UsableContext
+    places: tuple[JsonObject, ...] = ()  # what the context says of each slot of a list whose slots differ
 
 
 def prepare(
@@ -63,12 +67,29 @@ def prepare(
     if isinstance(arm.policy, BanditPolicy):
         model = yield from runtime.models.fetch(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
     eligible = _not_excluded(experiment, request)
-    fields, dropped = request.context, 0
-    if experiment.config.context_fields is not None:
-        key = hash_key(runtime.settings.secret_key, experiment.salt)
-        fields, dropped = keep_declared(experiment.config.context_fields, request.context, key)
+    key = hash_key(runtime.settings.secret_key, experiment.salt)
+    declared = experiment.config.context_fields
+    fields, dropped = keep_declared(declared, request.context, key)
     context = UsableContext(fields, encode(fields), dropped)  # refuses a wrong context whichever arm decides
-    return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context)
+    places: tuple[JsonObject, ...] = ()
+    if isinstance(request, SlottedRequest):
+        _check_fillable(request, eligible)
+        places = tuple(_place(declared, slot, key) for slot in request.places)
+    return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context, places)
+
+
+def _place(declared: list[ContextField] | None, slot: Slot, key: bytes) -> JsonObject:
+    """What the context says of a slot: its id, and its features if the field ``slot`` may be used."""
+    kept, _ = keep_declared(declared, {SLOT: slot.features} if slot.features else {}, key)
+    place: JsonObject = {"id": slot.id} | ({"features": kept[SLOT]} if SLOT in kept else {})
+    encode({SLOT: place})
+    return place
+
+
+def _check_fillable(request: SlottedRequest, eligible: Eligible) -> None:
+    """Refuse slots that cannot all have an action of their own, whatever is drawn."""
+    if not fillable(eligible.candidates.ids, [slot.excluded_actions for slot in request.places]):
+        raise _field_error("/slots", "slots_not_fillable")
 
 
 def not_running(experiment: Experiment) -> Conflict:
@@ -109,6 +130,8 @@ def _check_fields(experiment: Experiment, request: DecideRequest) -> None:
         problems.append(FieldError("/slots", "no_list_of_messages"))
     if request.slots is not None and POSITION in request.context:
         problems.append(FieldError(f"/context/{POSITION}", "position_filled"))
+    if isinstance(request, SlottedRequest) and SLOT in request.context:
+        problems.append(FieldError(f"/context/{SLOT}", "position_filled"))
     if problems:
         raise invalid(tuple(problems))
 

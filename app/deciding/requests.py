@@ -51,6 +51,20 @@ class MessageRequest(DecideRequest):
     channel: Channel | None = Field(default=None, description="Only variants of this channel; without it any.")
 
 
+class Slot(NamedTuple):
+    """One position of a list that differs from the others."""
+
+    id: str  # the caller's own name for it
+    features: JsonObject  # what is known of this place; empty: nothing
+    excluded_actions: frozenset[str]  # actions that it does not take
+
+
+class SlottedRequest(DecideRequest):
+    """Ask for a list whose positions differ, as clients of Azure Personalizer do."""
+
+    places: list[Slot] = Field(default_factory=list, description="One for each of the slots, from the top.")
+
+
 class IdentifiedRequest(NamedTuple):
     """One request for a decision with its identity."""
 

@@ -10,11 +10,13 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from app.design import experiments
+from app.design.life import approvals
 from app.design.store import drafts as store
 from app.design.store.drafts import StoredDraft
 from app.foundation.errors import FieldError, NotFound, check_version
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.settings import Settings
+from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
@@ -117,6 +119,24 @@ def publish(
             )
         store.remove(connection, draft_id)
         return made
+
+
+def ask_to_publish(engine: Engine, draft_id: int, version: int, document: JsonObject, actor: str) -> StoredExperiment:
+    """Ask a second person for the draft's change, and delete the draft, in one transaction.
+
+    :param document: the configuration that was typed.
+    :raises Unprocessable: it names every wrong field.
+    :raises Conflict: somebody saved the draft or changed the experiment in the meantime, or the change is not possible.
+    """
+    with transaction(engine) as connection:
+        platform.next_revision(connection)
+        draft = _unchanged(connection, draft_id, version)
+        before = stored_experiment(connection, str(draft.experiment), lock=True)
+        check_version("experiment_changed", before.config_version, draft.base_version)
+        approvals.check_change(before, document)
+        approvals.ask_in(connection, before, "change", document, actor)
+        store.remove(connection, draft_id)
+        return before
 
 
 def rebase(engine: Engine, draft_id: int, version: int, base_version: int, actor: str) -> None:

@@ -23,6 +23,17 @@ WORDS = {
     "experiment_start": "started the experiment",
     "experiment_pause": "paused the experiment",
     "experiment_conclude": "concluded the experiment",
+    **{
+        f"{verb}_to_{action}": f"{words} {thing}"
+        for verb, words in (("asked", "asked for"), ("approved", "approved"), ("declined", "declined"))
+        for action, thing in (
+            ("start", "the start"),
+            ("change", "a change"),
+            ("ship", "shipping an arm"),
+            ("ramp", "a ramp"),
+            ("schedule", "a schedule"),
+        )
+    },
     "experiment_archived": "archived the experiment",
     "experiment_restored": "took the experiment out of the archive",
     "experiment_deleted": "deleted the draft",
@@ -40,11 +51,12 @@ WORDS = {
     "fell_back": "let an arm's fallback decide",
     "shipped": "shipped an arm",
     "ramped": "gave an arm a larger share on its way to everybody",
-    "rolled_back": "rolled back to the shares of before",
+    "rolled_back": "rolled back to the previous shares",
     "restored": "let a learned policy decide again",
     "arm_stopped": "gave an arm's share to the control",
     "arm_resumed": "gave an arm its share back",
     "candidate_stored": "stored a candidate policy",
+    "evaluation_removed": "removed an evaluation",
     "candidate_staged": "staged a candidate: it becomes an arm with the model that was valued",
     "candidate_removed": "removed a candidate policy",
     "trigger_created": "created a trigger",

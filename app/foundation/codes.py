@@ -101,7 +101,7 @@ _DESIGN: Final[dict[str, Words]] = {
     ),
     "nothing_not_allowed": Words(
         "give true: people who must not get a message now get none",
-        "let saying nothing be a choice: people who must not get a message now are told nothing",
+        "let saying nothing be a choice: people who must not get a message now get none",
     ),
     "retention_too_short": Words(
         "caps and distance look back {lookback} s; keep the unit of a decision at least that long"
@@ -189,6 +189,11 @@ _DECIDING: Final[dict[str, Words]] = {
     ),
     "no_list_of_messages": Words("this route decides one message; ask /v1/decide for a list"),
     "position_filled": Words("Loopwise fills this field in lists; leave it out"),
+    "policy_name_repeated": Words("the policy at {first} has the same name; names are unique within an evaluation"),
+    "slot_id_repeated": Words("the same slot is also at {first}; ids of slots are unique within an event"),
+    "slots_not_fillable": Words(
+        "the slots cannot all have an action of their own: give at least as many actions as slots, and exclude fewer"
+    ),
     "decision_id_repeated": Words("the same decision_id is also at {first}; ids are unique within a batch"),
     "too_many_decisions": Words(
         "{total} decisions, with all positions of lists counted; one call makes at most {limit}"

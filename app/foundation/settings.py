@@ -65,6 +65,7 @@ class Settings:
     event_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
+    approvals: int
     smtp_url: str
     smtp_from: str
     pgbouncer: int
@@ -239,6 +240,12 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         switch,
         "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
+    ),
+    Setting(
+        "LOOPWISE_APPROVALS",
+        "0",
+        switch,
+        "1: starting, changing and shipping an experiment need a second person, who approves on the experiment's page.",
     ),
     Setting(
         "LOOPWISE_SMTP_URL",

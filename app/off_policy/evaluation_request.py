@@ -109,6 +109,10 @@ class TuneRequest(Model):
 class EvaluationRequest(Model):
     """Begin on the earlier part of the log, evaluate on the later one, and score no model on what it learned."""
 
+    name: str = Field(default="", max_length=256, description="What you call it.")
+    own_id: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Your own id, unique within the experiment."
+    )
     candidates: list[Key] | None = Field(
         default=None, max_length=MAX_CANDIDATES, description="Keys of stored candidates; without it all of them."
     )

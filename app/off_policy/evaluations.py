@@ -12,19 +12,18 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.errors import FieldError, LoopwiseError, NotFound
+from app.foundation.errors import Conflict, FieldError, LoopwiseError, NotFound
 from app.foundation.fields import invalid
 from app.foundation.settings import Settings
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
+from app.off_policy import candidate_policies
 from app.off_policy.documents import EvaluationAnswer, EvaluationResult, TunedLine
 from app.off_policy.evaluation_request import (
-    MAX_CANDIDATES,
     CandidateSpec,
     EvaluationRequest,
     TuneRequest,
-    check_candidate,
     check_price,
 )
 from app.off_policy.evaluation_table import evaluate
@@ -35,97 +34,23 @@ from app.off_policy.store import evaluations as store
 from app.off_policy.tuning.halving import search
 from app.off_policy.tuning.space import policies as policies_of
 from app.registry.lookup import stored_experiment
-from app.registry.store import experiments, models
-from app.registry.store.experiments import StoredExperiment
+from app.registry.store import experiments
 from bandits.policy import PolicyError
 from experiments.validation import DataError
 
 LISTED = 100
 MIN_ROWS = 100
 TUNING = 0.7  # share of a search's progress that the choice takes
+LONGEST_NUMBER = 18  # digits of an evaluation's number, which is a bigint
 
 log = structlog.get_logger()
-
-
-def add_candidate(engine: Engine, key: str, spec: CandidateSpec, actor: str) -> CandidateSpec:
-    """Store a candidate policy.
-
-    :raises Unprocessable: the candidate cannot be evaluated; the error says why.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        check_candidate(spec, ExperimentConfig.model_validate(experiment.config))
-        if spec.model is not None:
-            _check_model(connection, experiment, str(spec.model["arm"]), int(str(spec.model["version"])))
-        before = stored_candidate(connection, experiment.id, spec.key)
-        if before is None:
-            _check_room(connection, experiment.id, 1)
-        _store(connection, experiment.id, spec, actor)
-    return spec
-
-
-def _check_room(connection: Connection, experiment_id: int, more: int) -> None:
-    if len(candidates_store.of_experiment(connection, experiment_id)) + more > MAX_CANDIDATES:
-        raise invalid((FieldError("/key", "too_many_candidates", {"limit": MAX_CANDIDATES}),))
-
-
-def _store(connection: Connection, experiment_id: int, spec: CandidateSpec, actor: str) -> None:
-    before, plain = stored_candidate(connection, experiment_id, spec.key), spec.model_dump(mode="json")
-    candidates_store.put(connection, experiment_id, spec.key, plain)
-    platform.record_change(
-        connection, actor=actor, kind="candidate_stored", experiment_id=experiment_id, before=before, after=plain
-    )
-
-
-def remove_candidate(engine: Engine, key: str, candidate: str, actor: str) -> None:
-    """Remove a candidate. Evaluations that are done keep their lines on it.
-
-    :raises NotFound: no such candidate.
-    """
-    with transaction(engine) as connection:
-        experiment = stored_experiment(connection, key)
-        before = stored_candidate(connection, experiment.id, candidate)
-        if before is None:
-            raise unknown_candidate(key, candidate)
-        candidates_store.remove(connection, experiment.id, candidate)
-        platform.record_change(
-            connection, actor=actor, kind="candidate_removed", experiment_id=experiment.id, before=before
-        )
-
-
-def _check_model(connection: Connection, experiment: StoredExperiment, arm: str, number: int) -> None:
-    """Refuse a model version that is not stored: such a candidate could never be evaluated."""
-    learning = [row.arm for row in models.serving(connection, experiment_id=experiment.id)]
-    if arm not in learning:
-        raise invalid((FieldError("/model/arm", "arm_does_not_learn", {"arm": arm, "known": learning}),))
-    version = models.find(connection, experiment.id, arm, number) if 0 <= number < 2**31 else None
-    if version is None:
-        raise invalid((FieldError("/model/version", "unknown_version", {"arm": arm, "version": number}),))
-    if version.forgotten:
-        raise invalid((FieldError("/model/version", "version_forgotten", {"version": number}),))
-
-
-def stored_candidate(connection: Connection, experiment_id: int, candidate: str) -> dict[str, JsonValue] | None:
-    return next(
-        (spec for spec in candidates_store.of_experiment(connection, experiment_id) if spec["key"] == candidate), None
-    )
-
-
-def unknown_candidate(key: str, candidate: str) -> NotFound:
-    return NotFound("unknown_candidate", f"Experiment {key!r} has no candidate {candidate!r}.")
-
-
-def candidates(engine: Engine, key: str) -> list[CandidateSpec]:
-    """The stored candidates of an experiment, oldest first."""
-    with transaction(engine) as connection:
-        stored = candidates_store.of_experiment(connection, stored_experiment(connection, key).id)
-    return [CandidateSpec.model_validate(spec) for spec in stored]
 
 
 def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> EvaluationAnswer:
     """Queue an evaluation.
 
     :raises Unprocessable: a requested candidate is not stored, or the stretch of the log ends before it begins.
+    :raises Conflict: another evaluation has that ``own_id``.
     """
     if request.since is not None and request.until is not None and request.until <= request.since:
         raise invalid((FieldError("/until", "ends_before_it_begins"),))
@@ -138,6 +63,10 @@ def ask(engine: Engine, key: str, request: EvaluationRequest, actor: str) -> Eva
                 raise invalid((FieldError(f"/candidates/{index}", "unknown_candidate", params),))
         if request.price is not None:
             check_price(request.price, learning_arms(ExperimentConfig.model_validate(experiment.config)))
+        if request.own_id is not None:
+            store.hold_own_id(connection, experiment.id, request.own_id)
+            if store.find_own(connection, experiment.id, request.own_id) is not None:
+                raise Conflict("evaluation_exists", f"Evaluation {request.own_id!r} exists; choose another id.")
         evaluation_id = store.add(connection, experiment.id, request.model_dump(mode="json"), actor)
         return answer_of(key, store.by_id(connection, evaluation_id))
 
@@ -149,7 +78,7 @@ def tune(engine: Engine, key: str, request: TuneRequest, actor: str) -> Evaluati
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        _check_room(connection, experiment.id, request.tune.finalists)
+        candidate_policies.check_room(connection, experiment.id, request.tune.finalists)
     composed = ExperimentConfig.model_validate(experiment.config).composition is not None
     try:
         policies_of(request.tune.space, request.tune.points, request.tune.seed, slates=composed)
@@ -176,6 +105,39 @@ def get(engine: Engine, key: str, evaluation_id: int) -> EvaluationAnswer:
         if row is None:
             raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {evaluation_id}.")
         return answer_of(key, row)
+
+
+def get_own(engine: Engine, key: str, own_id: str) -> EvaluationAnswer:
+    """One evaluation by the id that its caller gave it, or by its number.
+
+    :raises NotFound: the experiment has no such evaluation.
+    """
+    with transaction(engine) as connection:
+        return answer_of(key, _own(connection, key, own_id))
+
+
+def remove(engine: Engine, key: str, own_id: str, actor: str) -> None:
+    """Remove an evaluation, with its result. The candidates stay.
+
+    :raises NotFound: the experiment has no such evaluation.
+    """
+    with transaction(engine) as connection:
+        row = _own(connection, key, own_id)
+        store.remove(connection, row.id)
+        before: dict[str, JsonValue] = {"evaluation": row.id, "request": row.request}
+        platform.record_change(
+            connection, actor=actor, kind="evaluation_removed", experiment_id=row.experiment_id, before=before
+        )
+
+
+def _own(connection: Connection, key: str, own_id: str) -> store.Evaluation:
+    experiment = stored_experiment(connection, key)
+    row = store.find_own(connection, experiment.id, own_id)
+    if row is None and own_id.isascii() and own_id.isdigit() and len(own_id) <= LONGEST_NUMBER:
+        row = store.find(connection, experiment.id, int(own_id))
+    if row is None:
+        raise NotFound("unknown_evaluation", f"Experiment {key!r} has no evaluation {own_id!r}.")
+    return row
 
 
 def newest(engine: Engine, key: str) -> list[EvaluationAnswer]:
@@ -210,8 +172,8 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
     with transaction(engine) as connection:  # holds the lock while we compute; the lock ends with the process
         if not store.hold(connection, evaluation_id):
             return False
-        row = store.by_id(connection, evaluation_id)
-        if row.status not in ("queued", "running"):
+        row = store.waiting(connection, evaluation_id)
+        if row is None:  # done by another worker, or removed
             return False
 
         def progress(share: float) -> None:
@@ -229,7 +191,7 @@ def _run(engine: Engine, settings: Settings, evaluation_id: int) -> bool:
             log.exception("evaluation_failed", evaluation=evaluation_id)
         with transaction(engine) as other:  # before the lock ends, or another worker would start it again
             for spec in found:
-                _store(other, row.experiment_id, spec, row.actor)
+                candidate_policies.put(other, row.experiment_id, spec, row.actor)
             store.finish(other, evaluation_id, result.as_json() if result else None, error)
     return True
 

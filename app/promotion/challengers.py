@@ -23,7 +23,7 @@ from app.foundation.settings import Settings
 from app.foundation.store import latest, platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies
 from app.off_policy.life import staging
 from app.off_policy.life.shadow import ALPHA, shadow_of
 from app.off_policy.store import candidates
@@ -145,7 +145,7 @@ def back(engine: Engine, key: str, name: str, actor: str, reason: str) -> Challe
         elif now.back == "candidate":
             candidates.set_staging(connection, experiment.id, name, None)
     if now.back == "removed":
-        evaluations.remove_candidate(engine, key, name, actor)
+        candidate_policies.remove(engine, key, name, actor)
         return None
     return next(one for one in get(engine, key).challengers if one.name == name)
 

@@ -72,27 +72,43 @@ def begin(engine: Engine, key: str, request: RampRequest, actor: str) -> StoredE
     :raises Conflict: a draft, concluded, or an arm is shipped or on its way already.
     :raises Unprocessable: steps that do not grow, or an experiment without another arm.
     """
+    with transaction(engine) as connection:
+        revision = platform.next_revision(connection)
+        return begin_in(connection, stored_experiment(connection, key, lock=True), request, actor, revision)
+
+
+def begin_in(
+    connection: Connection, before: StoredExperiment, request: RampRequest, actor: str, revision: int
+) -> StoredExperiment:
+    """Like ``begin``, within the transaction of a larger use case.
+
+    :param before: the experiment, locked.
+    """
+    config = possible(before, request)
+    steps = request.steps
+    config.ramp = Ramp(
+        **request.model_dump(exclude={"steps"}),
+        steps=steps if steps[-1] == 1 else [*steps, 1.0],
+        step=0,
+        at=iso(datetime.now(UTC)),
+        by=actor,
+        before=shares_before(config),
+    )
+    return _step(connection, before, config, revision, actor, request.reason)
+
+
+def possible(before: StoredExperiment, request: RampRequest) -> ExperimentConfig:
+    """The configuration that a ramp begins from, where one can begin. See ``begin`` for the errors."""
     steps = request.steps
     if not all(0 < share <= 1 for share in steps) or any(high <= low for low, high in pairwise(steps)):
         raise invalid((FieldError("/steps", "ramp_steps"),))
-    with transaction(engine) as connection:
-        revision = platform.next_revision(connection)
-        before = stored_experiment(connection, key, lock=True)
-        config = steerable(before)
-        find_arm(config, request.arm)
-        if config.shipped or config.ramp:
-            raise Conflict("already_promoted", "An arm is shipped or on its way there already: roll back first.")
-        if request.arm == config.control.key:
-            raise invalid((FieldError("/arm", "ramp_of_control"),))
-        config.ramp = Ramp(
-            **request.model_dump(exclude={"steps"}),
-            steps=steps if steps[-1] == 1 else [*steps, 1.0],
-            step=0,
-            at=iso(datetime.now(UTC)),
-            by=actor,
-            before=shares_before(config),
-        )
-        return _step(connection, before, config, revision, actor, request.reason)
+    config = steerable(before)
+    find_arm(config, request.arm)
+    if config.shipped or config.ramp:
+        raise Conflict("already_promoted", "An arm is ramping or shipped already. Roll back first.")
+    if request.arm == config.control.key:
+        raise invalid((FieldError("/arm", "ramp_of_control"),))
+    return config
 
 
 def advance(engine: Engine, key: str, reason: str, actor: str) -> StoredExperiment:

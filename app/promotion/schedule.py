@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.experiments import concluded, move, move_in
@@ -40,6 +40,32 @@ def plan(engine: Engine, key: str, request: ScheduleRequest, actor: str) -> Stor
     :raises Conflict: it is concluded, or it is to start and has started already.
     :raises Unprocessable: a time does not lie ahead, or the end comes before the start.
     """
+    with transaction(engine) as connection:
+        return plan_in(connection, stored_experiment(connection, key, lock=True), request, actor)
+
+
+def plan_in(connection: Connection, before: StoredExperiment, request: ScheduleRequest, actor: str) -> StoredExperiment:
+    """Like ``plan``, within the transaction of a larger use case.
+
+    :param before: the experiment, locked.
+    """
+    _check_times(request)
+    if before.status == "concluded":
+        raise concluded()
+    if request.starts_at is not None and before.status != "draft":
+        raise Conflict("wrong_status", "It has started already. Only the start of a draft can be scheduled.")
+    ends_with = request.callers if request.ends_at else None
+    times = (request.starts_at, request.ends_at)
+    store.set_schedule(connection, before.id, Schedule(*times, ends_with, actor if any(times) else None))
+    after = {"starts_at": _text(request.starts_at), "ends_at": _text(request.ends_at), "callers": ends_with}
+    was = {"starts_at": _text(before.starts_at), "ends_at": _text(before.ends_at), "callers": before.ends_with}
+    platform.record_change(
+        connection, actor=actor, kind="experiment_scheduled", experiment_id=before.id, before=was, after=after
+    )
+    return stored_experiment(connection, before.key)
+
+
+def _check_times(request: ScheduleRequest) -> None:
     now = datetime.now(UTC)
     problems = [
         FieldError(f"/{name}", "time_not_ahead")
@@ -50,22 +76,6 @@ def plan(engine: Engine, key: str, request: ScheduleRequest, actor: str) -> Stor
         problems = [FieldError("/ends_at", "ends_before_it_begins")]
     if problems:
         raise invalid(tuple(problems))
-    with transaction(engine) as connection:
-        before = stored_experiment(connection, key, lock=True)
-        if before.status == "concluded":
-            raise concluded()
-        if request.starts_at is not None and before.status != "draft":
-            raise Conflict("wrong_status", "It has started already. Only the start of a draft can be scheduled.")
-        ends_with = request.callers if request.ends_at else None
-        times = (request.starts_at, request.ends_at)
-        schedule = Schedule(*times, ends_with, actor if any(times) else None)
-        store.set_schedule(connection, before.id, schedule)
-        after = {"starts_at": _text(request.starts_at), "ends_at": _text(request.ends_at), "callers": ends_with}
-        was = {"starts_at": _text(before.starts_at), "ends_at": _text(before.ends_at), "callers": before.ends_with}
-        platform.record_change(
-            connection, actor=actor, kind="experiment_scheduled", experiment_id=before.id, before=was, after=after
-        )
-        return stored_experiment(connection, key)
 
 
 def run_due(engine: Engine) -> list[str]:

@@ -45,12 +45,22 @@ from experiments.sums import Moments
 KIND = "activity"
 EVERY_S = 4.0  # the least time between two computations
 FACTOR = 20.0  # computing takes at most 1 / FACTOR of a worker's time
-STRETCHES = 40  # equally long for counts of decisions; with equally many decisions for reward rates
+STRETCHES = 40  # equally long for counts of decisions; at most so many for reward rates
+FEWEST_PARTS = 8  # with equally many decisions, for reward rates
 CHOICES = 500  # decisions in each of the two runs that are compared
 MOST_OPEN = 50_000  # decisions of an arm that are read, whose window is open
 MIN_UNITS = 30  # in each of the two thirds, before we say whether an arm learns
 MIN_SETTLED = 100  # decisions, before missing rewards are reported
 LEVEL = 0.05
+
+
+def span(engine: Engine, key: str) -> Span | None:
+    """When the first and the last decision were made; null: none was.
+
+    :raises NotFound: no such experiment.
+    """
+    with transaction(engine) as connection:
+        return store.span(connection, stored_experiment(connection, key).id)
 
 
 def get(engine: Engine, key: str) -> Activity | None:
@@ -98,13 +108,36 @@ def _times(connection: Connection, experiment_id: int, window_s: float) -> _Time
         return None
     width_s = max((span.last - span.first).total_seconds() / STRETCHES, 1.0)
     edges = [span.first + timedelta(seconds=width_s * number) for number in range(1, STRETCHES)]
-    cuts = sorted(set(store.parts(connection, experiment_id, [n / STRETCHES for n in range(1, STRETCHES)])))
     thirds = store.parts(connection, experiment_id, [1 / 3, 2 / 3])
-    equal, parts, in_thirds = (
-        store.stretches(connection, experiment_id, edges=borders, window_s=window_s)
-        for borders in (edges, cuts, thirds)
+    equal, in_thirds = (
+        store.stretches(connection, experiment_id, edges=borders, window_s=window_s) for borders in (edges, thirds)
     )
+    count = parts_that_tell_apart(in_thirds)
+    cuts = sorted(set(store.parts(connection, experiment_id, [n / count for n in range(1, count)])))
+    parts = store.stretches(connection, experiment_id, edges=cuts, window_s=window_s)
     return _Times(span, width_s, equal, parts, [span.first, *cuts, span.last], in_thirds)
+
+
+def parts_that_tell_apart(thirds: Sequence[Stretch]) -> int:
+    """How many parts of equally many decisions a chart of reward rates has: as many as keep the arms' intervals apart.
+
+    An interval of one of n parts is about sqrt(n / 3) times as wide as that of a third. So we take the largest n at which two
+    intervals are no wider than the distance of the best arm from the next, within ``FEWEST_PARTS`` and ``STRETCHES``.
+
+    :param thirds: every arm's sums in each third of the settled decisions.
+    """
+    rates: dict[str, list[ArmEstimate]] = {}
+    for row in thirds:
+        estimate = _estimate(row)
+        if estimate is not None:
+            rates.setdefault(row.arm, []).append(estimate)
+    means = sorted(sum(estimate.value for estimate in given) / len(given) for given in rates.values())
+    variances = [estimate.variance for given in rates.values() for estimate in given]
+    if len(means) < 2 or not any(variances):
+        return FEWEST_PARTS
+    halves = 2 * float(norm.isf(LEVEL / 2))
+    apart = 3 * (means[-1] - means[-2]) ** 2 / (halves**2 * sum(variances) / len(variances))
+    return int(min(STRETCHES, max(FEWEST_PARTS, apart)))
 
 
 def _figures(connection: Connection, experiment: StoredExperiment) -> StoredActivity:

@@ -28,8 +28,10 @@ from app.people.api import people
 from app.promotion.api import promotion
 from app.web import headers
 from app.web import pages as views
+from app.web.addresses import with_every_version
 from app.web.api import documentation as pages
-from app.web.api import health, ofrep, personalizer
+from app.web.api import health, ofrep
+from app.web.api.personalizer.routes import blueprint as personalizer
 
 DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
 
@@ -77,6 +79,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.openapi_version = "3.1.0"
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_JSON_DEPTH"] = settings.max_json_depth
+    app.wsgi_app = with_every_version(app.wsgi_app)  # type: ignore[method-assign,assignment]
     if settings.trusted_proxies:
         app.wsgi_app = wrap_wsgi_with_proxy_headers(app.wsgi_app, settings.trusted_proxies.split(","))  # type: ignore[method-assign]
     serving = app.extensions["loopwise"] = runtime or start(settings)
@@ -98,7 +101,7 @@ def _install(app: Any, settings: Settings) -> None:
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         promotion.blueprint,  # the analysts' routes, and those of promotion
         fairness.blueprint,
-        personalizer.blueprint,
+        personalizer,
         ofrep.blueprint,
         people.blueprint,
         events.blueprint,

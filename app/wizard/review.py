@@ -27,6 +27,11 @@ def publish_draft(draft_id: int) -> ResponseReturnValue:
     """Create the experiment, or apply the change."""
     engine, settings, opened = process().engine, process().settings, open_draft(draft_id)
     try:
+        if opened.before is not None and opened.before.started_at is not None and settings.approvals:
+            document = opened.checked.document
+            before = drafts.ask_to_publish(engine, draft_id, posted_version(), document, user().name)
+            flash("You have asked for the change. It happens once a second person approves it on this page.")
+            return redirect(url_for("admin.overview", key=before.key))
         made = drafts.publish(engine, settings, draft_id, posted_version(), opened.checked.document, user().name)
     except LoopwiseError as error:
         return show(open_draft(draft_id), error), error.status

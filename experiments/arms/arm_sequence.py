@@ -96,9 +96,11 @@ def always_valid(
 
 def _closed(support: Support) -> str:
     if support.units < MIN_SEQUENCE_UNITS:
-        return f"opens at {MIN_SEQUENCE_UNITS:.0f} effective units per arm, now {support.units:.1f}"
+        return f"needs {MIN_SEQUENCE_UNITS:.0f} effective units per arm; the smallest arm has {support.units:.1f}"
     if support.events < MIN_SEQUENCE_EVENTS:
-        return f"opens at {MIN_SEQUENCE_EVENTS:.0f} effective events per arm, now {support.events:.1f}"
+        return (
+            f"needs {MIN_SEQUENCE_EVENTS:.0f} effective events per arm; the smallest arm expects {support.events:.1f}"
+        )
     return ""
 
 

@@ -201,12 +201,14 @@ def shut(weighted: UnitSums, reward_range: tuple[float, float]) -> str:
     """Why the sequence of units may not be read yet; empty when it may. `weighted` has sums of w r and of w."""
     size = kish(weighted.weight)
     if size < MIN_EFFECTIVE_UNITS:
-        return f"opens at {MIN_EFFECTIVE_UNITS:.0f} effective units, now {size:.1f}"
+        return f"needs {MIN_EFFECTIVE_UNITS:.0f} effective units, has {size:.1f}"
     low, high = reward_range
     sides = weighted.amount - low * weighted.weight, high * weighted.weight - weighted.amount
     rewarded = min(kish(side) for side in sides)
     if rewarded < MIN_REWARDED:
-        return f"opens at {MIN_REWARDED:.0f} effective units with rewards (and with less than the best), now {rewarded:.1f}"
+        return (
+            f"needs {MIN_REWARDED:.0f} effective units with rewards (and with less than the best), has {rewarded:.1f}"
+        )
     return ""
 
 

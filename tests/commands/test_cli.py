@@ -120,3 +120,43 @@ def test_a_failed_command_explains_itself_in_one_sentence(
     result = CliRunner().invoke(main, [*arguments, "--data-dir", str(tmp_path)])
     assert result.exit_code == 2
     assert says in result.output
+
+
+def test_usage_lines_show_what_a_command_needs() -> None:
+    for path, needed in (
+        (["keys", "create"], "--scopes TEXT"),
+        (["ship"], "--reason TEXT"),
+        (["rollback"], "--reason"),
+    ):
+        usage = CliRunner().invoke(main, [*path, "--help"]).output.split("\n\n", 1)[0]
+        assert needed in usage and "[OPTIONS]" in usage, usage
+
+
+def test_status_names_what_answers_and_what_waits(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    nothing = CliRunner().invoke(main, ["status", "--data-dir", str(tmp_path)])
+    assert nothing.exit_code == 1 and "Nothing runs on" in nothing.output and "loopwise up" in nothing.output
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    found = CliRunner().invoke(main, ["status", "--data-dir", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    assert "postgres" in found.output and "deliveries        " in found.output
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    without = CliRunner().invoke(main, ["status", "--data-dir", str(tmp_path)])
+    assert without.exit_code in (1, 2) and "redis" in without.output.lower()
+
+
+def test_experiments_are_listed_and_open_prints_a_fresh_link(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("LOOPWISE_SECRET_KEY", SECRET)
+    data_dir = ["--data-dir", str(tmp_path)]
+    listed = CliRunner().invoke(main, ["experiments", *data_dir])
+    assert listed.exit_code == 0 and ("EXPERIMENT" in listed.output or "There is no experiment yet" in listed.output)
+    CliRunner().invoke(main, ["users", "create", "opener", "--role", "viewer", *data_dir])
+    links = [CliRunner().invoke(main, ["open", "opener", *data_dir]).output.strip() for _ in range(2)]
+    assert all("/admin/link/" in link for link in links) and links[0] != links[1]
+    assert CliRunner().invoke(main, ["open", "nobody", *data_dir]).exit_code == 2

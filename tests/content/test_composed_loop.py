@@ -12,7 +12,7 @@ from app.deciding import decide as decide_service
 from app.deciding.requests import MessageRequest, identify
 from app.design.experiments import get
 from app.files.exporting import export_log
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.verification.replay import replay
 from experiments.off_policy.slates import pseudo_inverse, standard_ips
@@ -158,7 +158,7 @@ def test_off_policy_evaluation_takes_composed_messages_and_learners_of_both_kind
         {"key": "whole", "policy": {"type": "bandit", "algorithm": "softmax", "slates": False}},
         {"key": "always", "policy": {"type": "fixed", "action": name}},
     ):
-        evaluations.add_candidate(engine, "composed", CandidateSpec.model_validate(spec), "test")
+        candidate_policies.add(engine, "composed", CandidateSpec.model_validate(spec), "test")
     asked = evaluations.ask(engine, "composed", EvaluationRequest(), "test")
     evaluations.run_waiting(engine, loop.settings)
     result = evaluations.get(engine, "composed", asked.id).as_json()["result"]

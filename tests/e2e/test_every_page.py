@@ -73,14 +73,14 @@ PAGES = (
 @pytest.fixture(scope="module")
 def seen(site: Site, chromium: Browser) -> Iterator[dict[str, str]]:
     """An experiment with a history, and the names that addresses need."""
-    from app.off_policy import evaluations
+    from app.off_policy import candidate_policies, evaluations
     from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
     from tests.service import engine_of, query, wait_for
 
     ids, names = fill(site), speak(site)
     with engine_of(site.database_url) as engine:
         spec = CandidateSpec(key="always-b", policy={"type": "fixed", "action": "b"})
-        evaluations.add_candidate(engine, KEY, spec, "test")
+        candidate_policies.add(engine, KEY, spec, "test")
         evaluations.ask(engine, KEY, EvaluationRequest(), "test")
     wait_for(lambda: query(site.database_url, "SELECT 1 FROM evaluations WHERE status = 'done'"), 60, "the evaluation")
     context = chromium.new_context()

@@ -65,7 +65,7 @@ def window(site: Site, chromium: Browser) -> Iterator[tuple[Page, str]]:
 def _fill(site: Site) -> None:
     from app.accounts import keys
     from app.design import history as trail
-    from app.off_policy import evaluations
+    from app.off_policy import candidate_policies, evaluations
     from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 
     action = EVIL[:400]
@@ -95,7 +95,7 @@ def _fill(site: Site) -> None:
         trail.add_note(engine, KEY, LONG, "test")
         keys.create_key(engine, scopes=["read"], name=EVIL)
         spec = CandidateSpec(key="fixed", policy={"type": "fixed", "action": action}, features_off=[])
-        evaluations.add_candidate(engine, KEY, spec, "test")
+        candidate_policies.add(engine, KEY, spec, "test")
         settled = "SELECT count(*) = 240 FROM outcomes"
         wait_for(lambda: query(site.database_url, settled)[0][0], 30, "settling")
         evaluations.ask(engine, KEY, EvaluationRequest(), "test")

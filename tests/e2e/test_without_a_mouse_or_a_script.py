@@ -26,7 +26,7 @@ def test_an_experiment_is_defined_and_started_without_javascript(chromium: Brows
     page.get_by_label("The one action (its id)").first.fill("one")
     page.get_by_role("button", name="Save and go on").click()
     page.goto(page.url.rsplit("/", 1)[0] + "/review")
-    expect(page.locator("main")).to_contain_text("to mend first")
+    expect(page.locator("main")).to_contain_text("fixing first")
     assert "110" in page.locator(".verdict.bad").inner_text()
     page.goto(page.url.rsplit("/", 1)[0] + "/arms")
     page.locator("input[data-share]").nth(0).fill("20")

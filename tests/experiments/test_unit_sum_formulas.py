@@ -237,9 +237,9 @@ def test_the_sequence_opens_at_ten_units_and_fifteen_with_rewards_and_with_short
 
     bounds = (-1.0, 3.0)
     assert unit_sums.shut(of(15, 15), bounds) == ""
-    assert unit_sums.shut(of(5, 4), bounds) == "opens at 10 effective units, now 9.0"
-    words = "opens at 15 effective units with rewards (and with less than the best), now 14.0"
+    assert unit_sums.shut(of(5, 4), bounds) == "needs 10 effective units, has 9.0"
+    words = "needs 15 effective units with rewards (and with less than the best), has 14.0"
     assert unit_sums.shut(of(14, 30), bounds) == words
     assert unit_sums.shut(of(30, 14), bounds) == words
     ten = UnitSums(np.zeros(10), np.ones(10))
-    assert unit_sums.shut(ten, bounds).startswith("opens at 15"), "ten units are enough, and too few have rewards"
+    assert unit_sums.shut(ten, bounds).startswith("needs 15"), "ten units are enough, and too few have rewards"

@@ -10,7 +10,7 @@ from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import NotFound, Unprocessable
 from app.foundation.store.engine import transaction
 from app.learning.examples import Configs
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.evaluation_table import evaluate
 from app.off_policy.log_table import LogTable, build
@@ -68,7 +68,7 @@ def learned(lab: Lab) -> str:
             lab.change("loop", arms=three(0.6, 0.2, 0.2))
         lab.play("loop", bodies(900, f"turn{turn}-"), world(turn))
     for spec in CANDIDATES:
-        evaluations.add_candidate(lab.runtime.engine, "loop", CandidateSpec.model_validate(spec), "test")
+        candidate_policies.add(lab.runtime.engine, "loop", CandidateSpec.model_validate(spec), "test")
     return "loop"
 
 
@@ -208,7 +208,7 @@ def test_a_planted_better_policy_is_found_and_its_interval_covers_its_value(lab:
         {"key": "blind", "policy": BANDIT, "features_off": ["group", "noise"]},
     ]
     for spec in specs:
-        evaluations.add_candidate(lab.runtime.engine, "planted", CandidateSpec.model_validate(spec), "test")
+        candidate_policies.add(lab.runtime.engine, "planted", CandidateSpec.model_validate(spec), "test")
     found = ask(lab, "planted")["result"]
     assert found["search"]["winner"] == "planted" and "planted is shown to be better" in found["search"]["text"]
     real = truths(lab, "planted", specs)
@@ -226,7 +226,7 @@ def test_a_log_of_one_action_identifies_no_other(lab: Lab) -> None:
     lab.make("one-armed", arms=[arm("only", 1.0, "a")])
     lab.play("one-armed", bodies(600, "u"), world(3))
     other = CandidateSpec.model_validate({"key": "other", "policy": {"type": "fixed", "action": "b"}})
-    evaluations.add_candidate(lab.runtime.engine, "one-armed", other, "test")
+    candidate_policies.add(lab.runtime.engine, "one-armed", other, "test")
     found = ask(lab, "one-armed")
     lines = {line["policy"]: line for line in found["result"]["policies"]}
     for name in ("uniform", "other"):
@@ -255,11 +255,11 @@ def test_too_few_rows_fail_with_a_sentence_and_a_lost_model_costs_only_its_own_l
     assert ask(lab, "small")["status"] == "done"
     lost = CandidateSpec.model_validate({"key": "lost", "model": {"arm": "learned", "version": 99}})
     with pytest.raises(Unprocessable, match="no model version 99"):
-        evaluations.add_candidate(lab.runtime.engine, "small", lost, "test")
+        candidate_policies.add(lab.runtime.engine, "small", lost, "test")
     with transaction(lab.runtime.engine) as connection:  # as if it had been stored before it was lost
         candidates.put(connection, experiments.find(connection, "small").id, "lost", lost.model_dump(mode="json"))
     coin = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "uniform"}})
-    evaluations.add_candidate(lab.runtime.engine, "small", coin, "test")
+    candidate_policies.add(lab.runtime.engine, "small", coin, "test")
     found = ask(lab, "small")
     assert found["status"] == "done"
     line = {one["policy"]: one for one in found["result"]["policies"]}["lost"]
@@ -272,13 +272,13 @@ def test_too_few_rows_fail_with_a_sentence_and_a_lost_model_costs_only_its_own_l
 def test_a_removed_candidate_is_gone_from_the_next_evaluation_and_stays_in_the_trail(lab: Lab) -> None:
     lab.make("removing")
     spec = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "uniform"}})
-    stored = evaluations.add_candidate(lab.runtime.engine, "removing", spec, "test")
+    stored = candidate_policies.add(lab.runtime.engine, "removing", spec, "test")
     other = CandidateSpec.model_validate({"key": "coin", "policy": {"type": "fixed", "action": "a"}})
-    evaluations.add_candidate(lab.runtime.engine, "removing", other, "test")
-    evaluations.remove_candidate(lab.runtime.engine, "removing", "coin", "ann")
-    assert evaluations.candidates(lab.runtime.engine, "removing") == []
+    candidate_policies.add(lab.runtime.engine, "removing", other, "test")
+    candidate_policies.remove(lab.runtime.engine, "removing", "coin", "ann")
+    assert candidate_policies.listed(lab.runtime.engine, "removing") == []
     with pytest.raises(NotFound, match="no candidate 'coin'"):
-        evaluations.remove_candidate(lab.runtime.engine, "removing", "coin", "ann")
+        candidate_policies.remove(lab.runtime.engine, "removing", "coin", "ann")
     lines = trail.newest(lab.runtime.engine, experiment_key="removing").lines
     assert [line.change.kind for line in lines[:3]] == ["candidate_removed", "candidate_stored", "candidate_stored"]
     assert lines[0].change.actor == "ann" and lines[1].change.before == stored.model_dump(mode="json")
@@ -302,7 +302,7 @@ def test_a_candidate_that_cannot_be_evaluated_is_refused(
     lab: Lab, learned: str, spec: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(Unprocessable, match=words):
-        evaluations.add_candidate(lab.runtime.engine, learned, CandidateSpec.model_validate(spec), "test")
+        candidate_policies.add(lab.runtime.engine, learned, CandidateSpec.model_validate(spec), "test")
 
 
 def test_unknown_candidates_experiments_and_evaluations_are_refused(lab: Lab, learned: str) -> None:
@@ -344,7 +344,7 @@ def test_results_and_the_log_s_own_estimate_of_two_arms_agree_through_a_ramp(lab
     lab.change("both-ways", arms=[arm("control", 0.4, "a"), arm("treated", 0.6, "b")])
     lab.play("both-ways", bodies(1200, "late", per_unit=1), reward(0.6))
     spec = CandidateSpec.model_validate({"key": "always-b", "policy": {"type": "fixed", "action": "b"}})
-    evaluations.add_candidate(lab.runtime.engine, "both-ways", spec, "test")
+    candidate_policies.add(lab.runtime.engine, "both-ways", spec, "test")
     lines = {line["policy"]: line for line in ask(lab, "both-ways")["result"]["policies"]}
     by_log = lines["always-b"]["value"] - lines["control"]["value"]
     (line,) = lab.results("both-ways")["metrics"][0]["comparisons"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies
 from app.off_policy.evaluation_request import CandidateSpec
 from tests.lab import Lab, arm
 from tests.off_policy.test_evaluations import BANDIT, ask
@@ -42,9 +42,9 @@ def listed(lab: Lab) -> str:
         "always-b": {"type": "fixed", "action": "b"},
     }.items():
         spec = CandidateSpec.model_validate({"key": key, "policy": policy})
-        evaluations.add_candidate(lab.runtime.engine, "lists", spec, "test")
+        candidate_policies.add(lab.runtime.engine, "lists", spec, "test")
     square = {"key": "square", "policy": BANDIT | {"algorithm": "squarecb", "parameters": {"bits": 12}}}
-    evaluations.add_candidate(lab.runtime.engine, "lists", CandidateSpec.model_validate(square), "test")
+    candidate_policies.add(lab.runtime.engine, "lists", CandidateSpec.model_validate(square), "test")
     return "lists"
 
 

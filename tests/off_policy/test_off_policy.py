@@ -4,7 +4,7 @@ import pytest
 
 from app.foundation.errors import NotFound
 from app.foundation.formats.intervals import IntervalDocument
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy import logged_values as off_policy
 from app.off_policy.documents import EstimatorLine
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
@@ -30,7 +30,7 @@ def evaluated(loop: Loop) -> int:
         loop.train(made, "even")
         loop.runtime.snapshots.refresh()
     spec = CandidateSpec.model_validate({"key": "always-b", "policy": {"type": "fixed", "action": "b"}})
-    evaluations.add_candidate(loop.runtime.engine, "offline", spec, "test")
+    candidate_policies.add(loop.runtime.engine, "offline", spec, "test")
     first = evaluations.ask(loop.runtime.engine, "offline", EvaluationRequest(), "test")
     evaluations.run_waiting(loop.runtime.engine, loop.settings)
     evaluations.ask(loop.runtime.engine, "offline", EvaluationRequest(), "test")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.life import attaching
 from tests.page_client import Browser, signed_in
 from tests.service import Loop, Web, bandit, engine_of, query, runtime_of, settings
@@ -49,7 +49,7 @@ def compute(database_url: str) -> None:
 
 def stored(database_url: str) -> dict[str, Any]:
     with engine_of(database_url) as engine:
-        return {spec.key: spec.model_dump(mode="json") for spec in evaluations.candidates(engine, "offline")}
+        return {spec.key: spec.model_dump(mode="json") for spec in candidate_policies.listed(engine, "offline")}
 
 
 def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from app.foundation.store.engine import transaction
 from app.learning.rebuild import rebuild_lineage
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.policies import BASIS
 from app.off_policy.store import evaluations as store
@@ -41,13 +41,13 @@ def noisy(lab: Lab) -> str:
     for number in (1, 2, TURNS):
         store_version(lab, "noise", number)
     other = {"key": "square", "policy": MEMORISES | {"algorithm": "squarecb", "parameters": {"bits": 16}}}
-    evaluations.add_candidate(lab.runtime.engine, "noise", CandidateSpec.model_validate(other), "test")
+    candidate_policies.add(lab.runtime.engine, "noise", CandidateSpec.model_validate(other), "test")
     return "noise"
 
 
 def store_version(lab: Lab, key: str, number: int) -> None:
     spec = {"key": f"v{number}", "model": {"arm": "learned", "version": number}}
-    evaluations.add_candidate(lab.runtime.engine, key, CandidateSpec.model_validate(spec), "test")
+    candidate_policies.add(lab.runtime.engine, key, CandidateSpec.model_validate(spec), "test")
 
 
 def lines_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:

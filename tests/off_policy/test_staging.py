@@ -14,7 +14,7 @@ from app.foundation.store.engine import transaction
 from app.guardian.store import staleness
 from app.learning import refit
 from app.learning.examples import Configs
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.documents import StagingAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.off_policy.life import attaching, staging
@@ -46,7 +46,7 @@ def filled(lab: Lab, key: str, *specs: dict[str, Any], turns: int = 2, rows: int
     for turn in range(turns):
         lab.play(key, bodies(rows, f"{key}{turn}-"), world(turn))
     for spec in specs:
-        evaluations.add_candidate(lab.runtime.engine, key, CandidateSpec.model_validate(spec), "test")
+        candidate_policies.add(lab.runtime.engine, key, CandidateSpec.model_validate(spec), "test")
     if specs:
         evaluate(lab, key)
     return made
@@ -76,7 +76,7 @@ def valued_model(lab: Lab, key: str, name: str) -> tuple[BanditPolicy, bytes]:
         policies = Policies(connection, lab.settings, experiment, ExperimentConfig.model_validate(experiment.config))
         rows = store.log_rows(connection, experiment.id, 100_000)
         early, late = build(rows, Configs(connection, experiment.id), policies.version).split(0.5)
-        spec = next(one for one in evaluations.candidates(lab.runtime.engine, key) if one.key == name)
+        spec = next(one for one in candidate_policies.listed(lab.runtime.engine, key) if one.key == name)
         forward = policies.candidate(spec, early).forward
     assert forward is not None
     for _ in forward.stages(late):
@@ -225,7 +225,7 @@ def test_what_was_not_valued_is_refused_and_a_changed_log_too(lab: Lab) -> None:
     filled(lab, "stage-refused", {"key": "square", "policy": SQUARE})
     engine, key = lab.runtime.engine, "stage-refused"
     for spec in ({"key": "fresh", "policy": SQUARE}, {"key": "square", "policy": SQUARE | {"exploration_floor": 0.2}}):
-        evaluations.add_candidate(engine, key, CandidateSpec.model_validate(spec), "test")
+        candidate_policies.add(engine, key, CandidateSpec.model_validate(spec), "test")
         with pytest.raises(Unprocessable, match="no evaluation has valued"):
             staging.stage(engine, lab.settings, key, spec["key"], 0.1, "test")
     lines = evaluate(lab, key)
@@ -267,7 +267,7 @@ def test_what_a_unit_forbids_to_learn_from_is_valued_and_not_learned(lab: Lab) -
     denied = {"unit_id": "stage-denied0-0", "purposes": {"learn": "denied"}, "text_version": "1", "source": "x"}
     record(lab.runtime.engine, lab.caller, ConsentRequest.model_validate(denied))
     spec = CandidateSpec.model_validate({"key": "square", "policy": SQUARE})
-    evaluations.add_candidate(lab.runtime.engine, "stage-denied", spec, "test")
+    candidate_policies.add(lab.runtime.engine, "stage-denied", spec, "test")
     asked = evaluations.ask(lab.runtime.engine, "stage-denied", EvaluationRequest(), "test")
     evaluations.run_waiting(lab.runtime.engine, lab.settings)
     result = evaluations.get(lab.runtime.engine, "stage-denied", asked.id).result

@@ -7,7 +7,7 @@ import pytest
 
 from app.foundation.errors import Unprocessable
 from app.learning.examples import Configs
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy.documents import EvaluationAnswer
 from app.off_policy.evaluation_request import Algorithm, EvaluationRequest, Space, TuneRequest
 from app.off_policy.life import staging
@@ -15,6 +15,8 @@ from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
 from app.off_policy.tuning import halving
 from app.off_policy.tuning.space import OWN, policies
+from bandits.examples import Example
+from bandits.model import initial_model, learn_forward
 from bandits.parameters import ALGORITHMS, LEARNERS
 from bandits.policy import BanditPolicy, parse_policy, policy_to_json
 from tests.lab import Lab, arm
@@ -54,7 +56,7 @@ def test_a_search_finds_a_policy_that_is_valued_and_can_be_staged(lab: Lab, log:
     assert [line.learned for line in board] == [whole] * 4 + [whole // 3] * 8
     assert board[0].value == max(line.value or 0 for line in board[:4])
     assert board[0].value == pytest.approx(board[0].ips, abs=0.2) and board[0].std_error
-    stored = {spec.key: spec for spec in evaluations.candidates(lab.runtime.engine, log)}
+    stored = {spec.key: spec for spec in candidate_policies.listed(lab.runtime.engine, log)}
     assert [stored[name].policy for name in names] == [line.policy for line in board[:2]]
     lines = {line.policy: line for line in found.result.policies}
     assert lines[names[0]].value and lines[names[0]].value > (lines["uniform"].value or 1)
@@ -62,7 +64,7 @@ def test_a_search_finds_a_policy_that_is_valued_and_can_be_staged(lab: Lab, log:
     staged = staging.stage(lab.runtime.engine, lab.settings, log, names[0], 0.2, "ann")
     assert staged.status == "waiting"
     again = tuned(lab, log, tune={"points": 2, "finalists": 1, "space": SMALL})
-    now = {spec.key: spec for spec in evaluations.candidates(lab.runtime.engine, log)}
+    now = {spec.key: spec for spec in candidate_policies.listed(lab.runtime.engine, log)}
     assert {**stored, f"tuned-{again.id}-1": now[f"tuned-{again.id}-1"]} == now, "nothing is overwritten"
 
 
@@ -111,7 +113,7 @@ def test_a_log_that_is_too_short_is_refused_in_words(lab: Lab) -> None:
     filled(lab, "short-log", rows=70)
     found = tuned(lab, "short-log", tune={"points": 2})
     assert found.status == "failed" and found.error is not None and "too few" in found.error
-    assert evaluations.candidates(lab.runtime.engine, "short-log") == []
+    assert candidate_policies.listed(lab.runtime.engine, "short-log") == []
 
 
 def test_wrong_settings_are_refused_before_anything_runs(lab: Lab, log: str) -> None:
@@ -142,3 +144,17 @@ def test_the_command_line_asks_and_shows_the_leaderboard(lab: Lab, log: str, tmp
     assert f"tuned-{number}-1" in shown.stdout and "auto" in shown.stdout
     wrong = loopwise(tmp_path, lab.database_url, "tune", log, "--points", "1", LOOPWISE_SECRET_KEY=SECRET)
     assert wrong.returncode == 2 and "points" in wrong.stderr
+
+
+def test_how_a_learner_explores_changes_no_model() -> None:
+    """A search learns one model for all of them."""
+    log = [
+        Example("shared |c x:1", ["|a =a", "|a =b"], row % 2, 0.5, float(row % 3 == 0), [0.5, 0.5])
+        for row in range(200)
+    ]
+    models = set()
+    for settings in ({}, {"parameters": {"exploration": 0.3}}, {"exploration_floor": 0.3}):
+        policy = parse_policy({"type": "bandit", **settings})
+        assert isinstance(policy, BanditPolicy)
+        models.add(learn_forward(initial_model(policy), policy, log, [len(log)]))
+    assert len(models) == 1

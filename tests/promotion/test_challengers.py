@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.foundation.errors import Conflict, NotFound
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies
 from app.off_policy.life import attaching, staging
 from app.promotion import challengers, shipping
 from app.promotion.challengers import Challenger, LifeStep
@@ -148,7 +148,7 @@ def test_there_is_a_way_back_at_every_step(lab: Lab) -> None:
     assert computed(lab, key, "square").steps[-1].decisions == 150
     assert lab.audit(key).ok
     assert back(lab, key, "coin") is None
-    assert [spec.key for spec in evaluations.candidates(lab.runtime.engine, key)] == ["square"]
+    assert [spec.key for spec in candidate_policies.listed(lab.runtime.engine, key)] == ["square"]
     with pytest.raises(NotFound):
         back(lab, key, "control")
 
@@ -168,8 +168,7 @@ def test_the_tab_shows_every_step_and_one_click_leads_back(
     ):
         assert words in shown
     assert (
-        "Roll back to the shares of before" not in shown
-        and "Roll back to the shares of before" in editor.get(page).text
+        "Roll back to the previous shares" not in shown and "Roll back to the previous shares" in editor.get(page).text
     )
     assert viewer.post(f"{page}/challenger-back", {"name": "square"}).status == 403
     refused = editor.post(f"{page}/challenger-back", {"name": "always-b", "reason": ""})

@@ -25,7 +25,7 @@ def test_a_verdict_leads_to_everybody_and_back(better: str, editor: Browser, vie
     results = editor.get(f"/admin/experiments/{better}/results")
     assert "Ship treated" in results.text
     page = editor.get(PAGE.format(better) + "?arm=treated")
-    assert "Ship an arm" in page.text and "The rule written down at launch says: ship treated" in page.text
+    assert "Ship an arm" in page.text and "The decision rule says: ship treated" in page.text
     sent = {"arm": "treated", "how": "now", "holdout": "5", "reason": "It earns twice as much."}
     assert viewer.post(PAGE.format(better), sent).status == 403
     done = editor.post(PAGE.format(better), sent)
@@ -38,7 +38,7 @@ def test_a_verdict_leads_to_everybody_and_back(better: str, editor: Browser, vie
     back = editor.post(f"{PAGE.format(better)}/turn", {"do": "back", "reason": "a complaint"})
     assert "Ship an arm" in back.text
     log = editor.get(f"/admin/experiments/{better}/log").text
-    assert "shipped an arm" in log and "rolled back to the shares of before" in log and "a complaint" in log
+    assert "shipped an arm" in log and "rolled back to the previous shares" in log and "a complaint" in log
 
 
 def test_a_ramp_shows_its_gate_and_its_steps(lab: Lab, editor: Browser) -> None:
@@ -66,7 +66,7 @@ def test_what_was_typed_stays_beside_what_is_wrong(lab: Lab, editor: Browser) ->
 def test_an_end_asks_what_callers_get(lab: Lab, editor: Browser) -> None:
     lab.make("ends", arms=ARMS, control_arm="control")
     page = editor.post("/admin/experiments/ends/conclude", {"conclusion": "Nothing helped."})
-    assert page.status == 422 and "Choose what your app gets from now on." in page.text
+    assert page.status == 422 and "Choose what your app receives from now on." in page.text
     page = editor.post("/admin/experiments/ends/conclude", {"conclusion": "Nothing helped.", "callers": "control"})
     assert "control decides for everybody" in page.text and "Nothing helped." in page.text
     page = editor.post("/admin/experiments/ends/conclude", {"conclusion": "Removed from the app.", "callers": "error"})

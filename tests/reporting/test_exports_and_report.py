@@ -185,7 +185,7 @@ def test_the_report_tells_everything_that_was_found(taken: str, lab: Lab, viewer
     for part in (
         f"It helps {HOSTILE}",
         "learned earns",
-        "The rule written down at launch says: ship learned.",
+        "The decision rule says: ship learned.",
         "control (control)",
         "always chooses a",
         "learns (epsilon_greedy), with 5.0% of its choices spread evenly",

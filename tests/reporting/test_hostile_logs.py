@@ -62,7 +62,7 @@ def test_an_arm_in_which_nothing_works_is_shown_before_any_interval_opens(lab: L
     lab.play("broken", people(90), lambda _, decided: float(decided["arm"] == "control" and random.random() < 0.7))
     report = lab.results("broken")
     compared = line(report)
-    assert "opens at 100 effective units" in compared["always_valid"]["interval"]["reason"]
+    assert "needs 100 effective units" in compared["always_valid"]["interval"]["reason"]
     assert compared["running_p"] < 1e-6
     assert (report["decision"]["verdict"], report["decision"]["arm"]) == ("stop", "control")
 

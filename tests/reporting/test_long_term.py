@@ -60,7 +60,7 @@ def test_the_page_shows_both_curves_and_says_what_the_first_day_tells(
 ) -> None:
     page = viewer.get("/admin/experiments/course/long-term")
     assert page.html.count("<figure") >= 2
-    assert "is told by the first day" in page.text
+    assert "are already visible in the first day" in page.text
     lab.make("young", arms=AB, control_arm="control")
     assert "This report needs users" in viewer.get("/admin/experiments/young/long-term").text
 

@@ -62,7 +62,7 @@ def test_it_opens_with_the_differences_own() -> None:
     random = np.random.default_rng(2)
     found = line(random.random(99), random.random(500))["always_valid"]
     assert found["relative_interval"] == found["interval"]
-    assert "opens at 100 effective units per arm" in found["interval"]["reason"]
+    assert "needs 100 effective units per arm" in found["interval"]["reason"]
 
 
 def test_it_has_no_bounds_where_the_control_is_not_clearly_different_from_zero() -> None:

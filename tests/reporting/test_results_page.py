@@ -2,11 +2,14 @@
 
 import re
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
 
+from app.foundation.formats.intervals import IntervalDocument
 from app.reporting import health_checks, results
+from app.reporting.pages.sentences import tone
 from tests.lab import AB, Lab, arm
 from tests.page_client import Browser
 from tests.service import query
@@ -69,14 +72,37 @@ def cells(html: str, row: str) -> list[str]:
 def test_the_table_holds_every_figure_of_the_report(shop: str, lab: Lab, viewer: Browser) -> None:
     line = lab.results("shop", fresh=False)["metrics"][0]["comparisons"][0]
     page = viewer.get("/admin/experiments/shop/results")
-    row = cells(page.html, "treated")
+    row = cells(page.html[page.html.index("metric-0-figures") :], "treated")
     assert row[2] == f"+{line['difference']:.3f}\n{line['relative_lift']:+.1%}"
     for place, given in ((3, line["always_valid"]), (4, line)):
         absolute = " to ".join(f"{given['interval'][end]:+.3f}" for end in ("low", "high"))
         relative = " to ".join(f"{given['relative_interval'][end]:+.1%}" for end in ("low", "high"))
         assert row[place] == f"{absolute}\n{relative}"
-    assert row[5:8] == ["&lt; 0.0001", "&lt; 0.0001", "over 99.9%"]
+    assert row[5:8] == ["&lt;0.0001", "&lt;0.0001", "over 99.9%"]
     assert cells(page.html, "control (control)")[1].startswith("0.")
+
+
+def test_each_arm_has_its_interval_in_its_row_with_a_sign_for_better_or_worse(
+    shop: str, lab: Lab, viewer: Browser
+) -> None:
+    clicks = lab.results("shop", fresh=False)["metrics"][0]["comparisons"][0]
+    row = cells(viewer.get("/admin/experiments/shop/results").html, "treated")
+    assert "\N{BLACK UP-POINTING TRIANGLE}" in row[2] and ">better<" in row[2]
+    drawn = fromstring(re.sub(r"^.*?(<svg.*</svg>).*$", r"\1", row[3], flags=re.DOTALL))
+    lines = [element for element in drawn.iter() if element.get("class") == "whisker better"]
+    ends = sorted(float((line.get("x1") or "").rstrip("%")) for line in lines[1:])
+    (point,) = [element for element in drawn.iter() if "dot better" in (element.get("class") or "")]
+    assert len(lines) == 3 and ends[0] < ends[1] and point.tag.endswith("polygon")
+    reference = next(element for element in drawn.iter() if element.get("class") == "reference")
+    assert float((reference.get("x1") or "").rstrip("%")) < ends[0]  # the interval lies right of 0
+    assert row[4].startswith(f"{clicks['difference']:+.3f}\n")
+
+
+def test_a_metric_that_should_fall_is_better_where_its_interval_is_below_zero() -> None:
+    below, above = (IntervalDocument(low=low, high=low + 1, reason="") for low in (-2.0, 1.0))
+    across = IntervalDocument(low=-1.0, high=1.0, reason="")
+    assert [tone(given, "decrease") for given in (below, above, across)] == ["better", "worse", "open"]
+    assert [tone(given, "increase") for given in (below, above, across)] == ["worse", "better", "open"]
 
 
 def test_metrics_stand_by_role_with_what_must_be_known_of_them(shop: str, viewer: Browser) -> None:
@@ -97,9 +123,9 @@ def test_the_rule_is_shown_as_written_and_what_it_says(shop: str, viewer: Browse
 def test_looks_checks_and_shares_are_there(shop: str, viewer: Browser) -> None:
     text = viewer.get("/admin/experiments/shop/results").text
     assert "the difference to control as it became known" in text
-    assert "units match the shares" in text and "Units expected from the shares" in text
+    assert "units match the shares" in text and "Units expected" in text
     assert "all well" in text and "choices match their logged propensities" in text
-    assert "Choices against their probabilities" in text
+    assert "Choices match their probabilities" in text
 
 
 def test_a_split_shows_every_segment_and_warns(shop: str, viewer: Browser) -> None:
@@ -146,7 +172,7 @@ def test_too_few_units_give_reasons_instead_of_numbers(lab: Lab, viewer: Browser
     lab.play("thin", [{"unit_id": f"u{n}"} for n in range(20)], lambda _, one: float(one["action"]["id"] == "a"))
     results.compute(lab.runtime.engine, "thin")
     text = viewer.get("/admin/experiments/thin/results").text
-    assert "opens at 100 effective units per arm" in text
+    assert "needs 100 effective units per arm" in text
     assert "nan" not in text.lower().split()
 
 

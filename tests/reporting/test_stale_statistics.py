@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from app.files.exporting import export_log
-from app.off_policy import cap_evaluation, evaluations
-from app.off_policy.cap_evaluation import CapQuestion
+from app.off_policy import candidate_policies, evaluations
+from app.off_policy.caps import cap_evaluation
+from app.off_policy.caps.cap_evaluation import CapQuestion
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest
 from app.reporting import activity, exports, feedback_report
 from app.verification import browse, standing_audit
@@ -80,7 +81,7 @@ def test_nothing_reads_an_unknown_experiment_once_for_each_of_its_rows(lab: Lab,
         lab.results(key, segment="device")
 
     def evaluated() -> None:
-        evaluations.add_candidate(engine, key, CandidateSpec.model_validate(
+        candidate_policies.add(engine, key, CandidateSpec.model_validate(
             {"key": "always", "policy": {"type": "fixed", "action": "a"}}), "test")  # fmt: skip
         evaluations.ask(engine, key, EvaluationRequest(), "test")
         evaluations.run_waiting(engine, settings(url))

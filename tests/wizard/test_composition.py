@@ -227,7 +227,7 @@ def test_errors_of_a_message_are_beside_their_fields_and_nothing_typed_is_lost(d
         **{"/composition/slots/1/parts/1/texts/0/text": "", "/composition/slots:languages/0/locale": "EN us"},
     }
     page = composed(draft).save("actions", MESSAGE | wrong)
-    assert "to mend in this step" in page.text
+    assert "fixing in this step" in page.text
     for name, words in (
         ("/composition/slots/0/name", "Give small letters, digits and _ (at most 30)"),
         ("/composition/slots/0/parts/0/id", "Give letters, digits, dots, - or _ (at most 40)"),
@@ -302,7 +302,7 @@ def test_more_than_a_thousand_combinations_are_refused_with_their_number(draft: 
         for name, value in (("name", f"s{slot}"), ("place", "body"))
     }
     page = composed(draft).save("actions", parts | names)
-    assert "to mend in this step" in page.text
+    assert "fixing in this step" in page.text
     assert "There are 1,331 combinations; at most 1,000 can be decided among" in page.text
     assert 'value="p10"' in page.html
 

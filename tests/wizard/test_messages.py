@@ -232,7 +232,7 @@ def test_errors_about_people_are_beside_their_fields_and_nothing_typed_is_lost(d
         "/retention_s:unit": "hours",
     }
     page = draft.save("people", typed, "next")
-    assert "to mend in this step" in page.text
+    assert "fixing in this step" in page.text
     for name, words in (
         ("/fatigue/caps/0/limit", "Write a whole number"),
         ("/fatigue/caps/0/window_s", "at most 90 days"),

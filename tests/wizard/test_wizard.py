@@ -110,7 +110,7 @@ def test_the_wizard_makes_an_experiment_that_decides(draft: Draft, client: Clien
 
 def test_an_untouched_draft_says_what_is_missing_and_where(draft: Draft) -> None:
     page = draft.show("review")
-    assert "2 things are to mend first" in page.text
+    assert "2 fields need fixing first" in page.text
     assert "Purpose, key : Give letters" in page.text
     assert "Arms and traffic, arm 1, action : Choose which action" in page.text
     assert re.search(r"<button[^>]*value=\"publish\"[^>]*disabled", page.html)
@@ -128,7 +128,7 @@ def test_errors_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) 
         "/arms/2/key": NASTY,
     }
     page = draft.save("arms", typed, "next")
-    assert "to mend in this step" in page.text
+    assert "fixing in this step" in page.text
     sent = fields(page)
     for name, value in typed.items():
         assert sent[name] in (value, [value])  # a choice is one value

@@ -48,7 +48,7 @@ CSP = (
 ANYBODY = "anybody"
 ZONE = "loopwise_zone"  # the cookie in which theme.js tells the browser's time zone; it proves nothing, and is checked
 TITLES = {  # by status, where the API's title speaks of keys and requests
-    400: "That cannot be taken",
+    400: "This request cannot be read",
     401: "Please sign in",
     403: "Your role may not do that",
     409: "That is not possible now",

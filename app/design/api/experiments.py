@@ -11,7 +11,7 @@ from app.design import experiments
 from app.design.api import answers
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
-from app.design.life import archiving, labels
+from app.design.life import approvals, archiving, labels
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.safety_config import SafetySpec
@@ -125,6 +125,8 @@ def change(path: KeyPath, body: Patch) -> Response:
     """
     patch = body.model_dump(mode="json", exclude_unset=True, exclude={"version"})
     key, began_from = bound_key(path.key), _began_from(body.version)
+    if experiments.get(process().engine, key).started_at is not None:
+        approvals.refuse_alone(process().settings)
     changed = experiments.change(
         process().engine, process().settings, key, patch, caller().key_id, expected_version=began_from
     )
@@ -194,6 +196,9 @@ def delete(path: KeyPath) -> Response:
 
 
 def _moved(key: str, verb: str, reason: str | None = None) -> Response:
+    if verb == "start":
+        bound_key(key)  # a key of another experiment gets its own answer
+        approvals.refuse_alone(process().settings)
     moved = experiments.move(process().engine, bound_key(key), verb, caller().key_id, reason)
     process().refresh()
     return _answered(moved)

@@ -32,7 +32,7 @@ PURPOSES = (
     ),
     ("learn", "Learning from their decisions", "Without it they are decided for as anybody, and nothing is learned."),
     ("analyse", "Counting them in reports", "Without it they are in no report."),
-    ("message", "Sending them messages", "Without it nothing is said to them."),
+    ("message", "Sending them messages", "Without it, they get no messages."),
 )
 PROFILE = (
     ("counts", "how often something was chosen for them, and said"),

@@ -9,10 +9,10 @@ from app.accounts.pages.access import page, user
 from app.design import experiments as service
 from app.design import history as trail
 from app.design.experiment_config import ExperimentConfig
-from app.design.life import archiving, labels
+from app.design.life import approvals, archiving, labels
 from app.design.life.beginning import first_window
 from app.foundation.errors import FieldError, LoopwiseError
-from app.foundation.fields import invalid, read
+from app.foundation.fields import JsonObject, invalid, read
 from app.foundation.pages.format import plural
 from app.foundation.pages.forms import mistakes
 from app.foundation.pages.typed import whole_number
@@ -57,9 +57,18 @@ def experiment_page(
         "state": promoted if stored.status == "running" else stored.status,
         "first_window": first_window(process().engine, stored),
         "starred": key in labels.starred(process().engine, user().id),
+        "approvals": approvals.waiting(process().engine, key),
+        "myself": user().name,
         "paused": trail.last_pause(process().engine, stored) if stored.status == "paused" else None,
     }
     return render_template(template, **frame, **values)
+
+
+def asked(key: str, action: approvals.Action, document: JsonObject) -> ResponseReturnValue:
+    """Ask a second person for a step, and say so."""
+    approvals.ask(process().engine, key, action, document, user().name)
+    flash("You have asked for it. It happens once a second person approves it on this page.")
+    return redirect(url_for("admin.overview", key=key))
 
 
 @page("/experiments/<key>/move", "editor", ("POST",))
@@ -71,6 +80,8 @@ def move(key: str) -> ResponseReturnValue:
     reason = request.form.get("reason", "").strip()
     if len(reason) > trail.MAX_NOTE or "\0" in reason:
         raise invalid((FieldError("/reason", "wrong_length", {"low": 0, "high": trail.MAX_NOTE}),))
+    if verb == "start" and process().settings.approvals:
+        return asked(key, "start", {"reason": reason} if reason else {})
     moved = service.move(process().engine, key, verb, user().name, reason or None)
     process().refresh()
     flash(f"The experiment is {moved.status} now.")

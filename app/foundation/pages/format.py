@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -14,7 +15,9 @@ from app.foundation.words import WHOLE_NUMBERS
 
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EM DASH}"
-SMALLEST_P = 0.0001  # smaller p-values are shown as "below" it
+SMALLEST = 0.0001  # smaller numbers and p-values are shown as below it
+MOST_LIFT = 10.0  # larger relative changes are shown as above it: their control is next to nothing
+MOST_DIGITS = 4  # decimals of a column
 TWO_DIGITS_P = 0.1  # and from here on two decimals are enough
 
 
@@ -26,8 +29,8 @@ def number(value: float | None, digits: int = 3) -> str:
         text = f"{int(value):,}"
     elif abs(value) >= 10 ** (digits - 1):
         text = f"{value:,.0f}"
-    elif abs(value) < 10**-4:
-        text = f"{value:.{digits - 1}e}"
+    elif abs(value) < SMALLEST:
+        return f"<{SMALLEST}" if value > 0 else f">{MINUS}{SMALLEST}"
     else:
         text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
     return text.replace("-", MINUS)
@@ -36,7 +39,27 @@ def number(value: float | None, digits: int = 3) -> str:
 def signed(value: float | None, digits: int = 3) -> str:
     """A difference: with its sign."""
     text = number(value, digits)
-    return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
+    return f"+{text}" if value is not None and math.isfinite(value) and value > 0 and text[0] != "<" else text
+
+
+def fixed(value: float | None, digits: int, *, sign: bool = False) -> str:
+    """A number with so many decimals, thousands apart; as an axis or a column needs it."""
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    text = (
+        f"{value:+,.{digits}f}"
+        if sign and round(value, digits)
+        else f"{abs(value) if not round(value, digits) else value:,.{digits}f}"
+    )
+    return text.replace("-", MINUS)
+
+
+def decimals(values: Iterable[float | None], digits: int = 3) -> int:
+    """The decimals of a column: as many as its largest value needs for so many significant digits, 4 at most."""
+    sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    if not sizes or all(size == int(size) for size in sizes):
+        return 0
+    return min(MOST_DIGITS, max(0, digits - 1 - math.floor(math.log10(max(sizes)))))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -47,7 +70,9 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def signed_percent(value: float | None, digits: int = 1) -> str:
-    """A relative change as a percentage with its sign."""
+    """A relative change as a percentage with its sign; no more than that it is above +1,000%."""
+    if value is not None and math.isfinite(value) and value > MOST_LIFT:
+        return f"over +{MOST_LIFT:,.0%}"
     text = percent(value, digits)
     return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
 
@@ -56,8 +81,8 @@ def p_value(value: float | None) -> str:
     """A p-value; below a ten-thousandth only that it is."""
     if value is None:
         return NO_VALUE
-    if value < SMALLEST_P:
-        return f"< {SMALLEST_P}"
+    if value < SMALLEST:
+        return f"<{SMALLEST}"
     return f"{value:.2g}" if value < TWO_DIGITS_P else f"{value:.2f}"
 
 
@@ -123,16 +148,17 @@ class Ends(Protocol):
     def reason(self) -> str: ...
 
 
-def interval(ends: Ends | None, style: str = "number") -> str:
+def interval(ends: Ends | None, style: str | Callable[[float | None], str] = "number") -> str:
     """An interval as "low to high", or why there is none.
 
-    :param style: number, signed, percent or signed_percent.
+    :param style: number, signed, percent or signed_percent; or how one of its ends is written.
     """
     if ends is None:
         return NO_VALUE
     if ends.low is None and ends.high is None:
         return ends.reason or NO_VALUE
-    write = {"number": number, "signed": signed, "percent": percent, "signed_percent": signed_percent}[style]
+    styles = {"number": number, "signed": signed, "percent": percent, "signed_percent": signed_percent}
+    write = styles[style] if isinstance(style, str) else style
     if ends.low is None:
         return f"at most {write(ends.high)}"
     if ends.high is None:

@@ -24,6 +24,7 @@ class Kind(IntEnum):
     ALONE = 7_205_761  # work that one process at a time does
     UNIT = 7_205_762  # a unit's state, from reading it until its consequences are stored
     LINEAGES_OF_EXPERIMENT = 7_205_763  # rounds share it, a rebuild has it alone
+    EVALUATION_ID = 7_205_765  # an id that a caller gives an evaluation
     PRIVACY_BUDGET = 7_205_764  # an experiment's private reports
 
 

@@ -10,8 +10,8 @@ from app.foundation.errors import Conflict
 from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
+from app.off_policy import candidate_policies
 from app.off_policy.evaluation_request import CandidateSpec, policy_of
-from app.off_policy.evaluations import stored_candidate, unknown_candidate
 from app.off_policy.store import candidates as store
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
@@ -34,9 +34,9 @@ def spec_of(connection: Connection, experiment: StoredExperiment, candidate: str
 
     :raises NotFound: no such candidate.
     """
-    stored = stored_candidate(connection, experiment.id, candidate)
+    stored = candidate_policies.find(connection, experiment.id, candidate)
     if stored is None:
-        raise unknown_candidate(experiment.key, candidate)
+        raise candidate_policies.unknown(experiment.key, candidate)
     return CandidateSpec.model_validate(stored)
 
 

@@ -22,8 +22,8 @@ from app.foundation.pages.fields.trees import Part, texts_of, told
 from app.foundation.pages.format import interval, number, percent, plural, signed
 from app.foundation.pages.typed import UNITS
 from app.foundation.serving import process
-from app.off_policy import cap_evaluation
-from app.off_policy.cap_evaluation import CapQuestion
+from app.off_policy.caps import cap_evaluation
+from app.off_policy.caps.cap_evaluation import CapQuestion
 from app.off_policy.documents import CapAnswer
 
 DAY_S = 86_400

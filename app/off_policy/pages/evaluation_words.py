@@ -43,7 +43,7 @@ def window(result: EvaluationResult) -> str:
     per = "a decision" if part.lists is None else "a list"
     return (
         f"Evaluated on {scored} of {plural(part.units, 'unit')}, after {plural(part.trained_on, 'decision')} of the earlier "
-        f"part. What ran in all arms together earned {number(result.logged_value)} {per}."
+        f"part. What ran, across all arms, earned {number(result.logged_value)} {per}."
     )
 
 

@@ -6,6 +6,7 @@ from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import may, page, user
+from app.design.life import approvals
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import invalid, read
@@ -15,7 +16,7 @@ from app.foundation.pages.fields.trees import texts_of
 from app.foundation.pages.forms import time_of
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
-from app.off_policy import evaluations
+from app.off_policy import candidate_policies, evaluations
 from app.off_policy import logged_values as service
 from app.off_policy.documents import EvaluationResult, StagingAnswer
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest, TuneRequest
@@ -54,7 +55,7 @@ def store_candidate(key: str) -> ResponseReturnValue:
     typed, findings = candidate_form.FORM.of_form(request.form, ""), Findings()
     try:
         spec = candidate_form.parse(typed, findings)
-        stored = evaluations.add_candidate(process().engine, key, spec, user().name)
+        stored = candidate_policies.add(process().engine, key, spec, user().name)
     except LoopwiseError as error:
         if error.status != 422:
             raise
@@ -67,7 +68,7 @@ def store_candidate(key: str) -> ResponseReturnValue:
 def remove_candidate(key: str) -> ResponseReturnValue:
     """Remove a candidate."""
     name = request.form.get("candidate", "")
-    evaluations.remove_candidate(process().engine, key, name, user().name)
+    candidate_policies.remove(process().engine, key, name, user().name)
     flash(f"The candidate {name} is removed; evaluations that were made keep its line.")
     return redirect(url_for("admin.off_policy", key=key, _anchor="candidates"))
 
@@ -113,6 +114,8 @@ def stage_candidate(key: str) -> ResponseReturnValue:
     name = form.get("candidate", "")
     try:
         share = 0.0 if form.get("shadow") else _share(form.get("share", ""))
+        if share > 0:
+            approvals.refuse_alone(at.settings)
         staged = staging.stage(at.engine, at.settings, key, name, share, user().name)
     except LoopwiseError as error:
         if error.status not in (409, 422):

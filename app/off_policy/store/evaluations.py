@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store import tables
 from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
+from app.foundation.store.locks import hold as hold_lock
 
 _e = tables.evaluations
 
@@ -65,6 +66,23 @@ def find(connection: Connection, experiment_id: int, evaluation_id: int) -> Eval
     query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, _e.c.id == evaluation_id)
     row = connection.execute(query).first()
     return None if row is None else Evaluation(**row._asdict())
+
+
+def find_own(connection: Connection, experiment_id: int, own_id: str) -> Evaluation | None:
+    """One evaluation of an experiment by the id that its caller gave it."""
+    query = select(*_COLUMNS).where(_e.c.experiment_id == experiment_id, _e.c.request["own_id"].astext == own_id)
+    row = connection.execute(query).first()
+    return None if row is None else Evaluation(**row._asdict())
+
+
+def hold_own_id(connection: Connection, experiment_id: int, own_id: str) -> None:
+    """Let nobody else use an id of a caller's until the transaction ends."""
+    hold_lock(connection, Kind.EVALUATION_ID, f"{experiment_id} {own_id}")
+
+
+def remove(connection: Connection, evaluation_id: int) -> None:
+    """Remove an evaluation."""
+    connection.execute(delete(_e).where(_e.c.id == evaluation_id))
 
 
 def newest(connection: Connection, experiment_id: int, most: int) -> list[Evaluation]:
@@ -123,6 +141,13 @@ def by_id(connection: Connection, evaluation_id: int) -> Evaluation:
     """One evaluation."""
     row = connection.execute(select(*_COLUMNS).where(_e.c.id == evaluation_id)).one()
     return Evaluation(**row._asdict())
+
+
+def waiting(connection: Connection, evaluation_id: int) -> Evaluation | None:
+    """One evaluation that is to be computed; null: it was, or it was removed."""
+    query = select(*_COLUMNS).where(_e.c.id == evaluation_id, _e.c.status.in_(["queued", "running"]))
+    row = connection.execute(query).first()
+    return None if row is None else Evaluation(**row._asdict())
 
 
 def advance(connection: Connection, evaluation_id: int, progress: float) -> None:

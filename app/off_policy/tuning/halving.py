@@ -8,7 +8,7 @@ of the later part of the log is seen, so what the finalists earn there is valued
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, cast
 
 import numpy as np
@@ -53,6 +53,7 @@ class Halving:
     first: LogTable
     sample: Sample  # of the second part
     deadline: float  # of ``time.monotonic``
+    models: dict[tuple[str, str, int], bytes] = field(default_factory=dict)  # of the platform's own learners
 
     def run(self, wanted: Sequence[Policy], progress: Callable[[float], None]) -> list[Tried]:
         """Every policy by its last score, those that came furthest first."""
@@ -80,9 +81,7 @@ class Halving:
         target, predictor = Target("tried", "", "does_not_learn", policy), None
         try:
             if isinstance(policy, BanditPolicy):
-                part = self.first.take(np.arange(max(0, len(self.first) - learned), len(self.first)))
-                log = part.examples(self.config)
-                predictor = Predictor(learn_forward(initial_model(policy), policy, log, [len(log)]), policy)
+                predictor = Predictor(self._model(policy, learned), policy)
                 target = target._replace(predictor=predictor)
             valued = value(self.sample, target, lambda _: None)
         except (DataError, ModelError, TrainingDataError) as error:
@@ -92,6 +91,18 @@ class Halving:
                 predictor.close()
         score = float(np.nanmean(valued.contributions)) if np.isfinite(valued.contributions).any() else -math.inf
         return Tried(policy, learned, valued.line, score)
+
+    def _model(self, policy: BanditPolicy, learned: int) -> bytes:
+        """The model after the newest rows of the first part. The platform's own learners learn alike, however they explore."""
+        key = (policy.algorithm, policy.pinned, learned)
+        if key in self.models:
+            return self.models[key]
+        part = self.first.take(np.arange(max(0, len(self.first) - learned), len(self.first)))
+        log = part.examples(self.config)
+        model = learn_forward(initial_model(policy), policy, log, [len(log)])
+        if policy.rebuilds:
+            self.models[key] = model
+        return model
 
 
 def search(

@@ -7,6 +7,7 @@ from app.accounts.api.auth import caller, needs
 from app.design.api.answers import ExperimentAnswer
 from app.design.api.experiments import KeyPath, bound_key
 from app.design.experiments import as_json as experiment_json
+from app.design.life import approvals
 from app.foundation.api.respond import as_json
 from app.foundation.errors import NotFound
 from app.foundation.fields import Model, read
@@ -37,14 +38,18 @@ class ChallengerPath(BaseModel):
 @needs("manage")
 def ship(path: KeyPath, body: ShipRequest) -> Response:
     """Let one arm decide for everybody, for good. The results of now are kept, and `roll-back` leads back."""
-    return _changed(shipping.ship(process().engine, bound_key(path.key), body, caller().key_id))
+    key = bound_key(path.key)
+    approvals.refuse_alone(process().settings)
+    return _changed(shipping.ship(process().engine, key, body, caller().key_id))
 
 
 @blueprint.post("/experiments/<key>/ramp", responses={200: ExperimentAnswer})
 @needs("manage")
 def ramp(path: KeyPath, body: RampRequest) -> Response:
     """Give an arm a larger share step by step, each behind a gate."""
-    return _changed(ramping.begin(process().engine, bound_key(path.key), body, caller().key_id))
+    key = bound_key(path.key)
+    approvals.refuse_alone(process().settings)
+    return _changed(ramping.begin(process().engine, key, body, caller().key_id))
 
 
 @blueprint.get("/experiments/<key>/ramp", responses={200: Gate})
@@ -100,7 +105,10 @@ def conclude(path: KeyPath) -> Response:
 @needs("manage")
 def schedule_experiment(path: KeyPath, body: ScheduleRequest) -> Response:
     """Replace when the experiment starts and ends by itself. A time that is left out is a person's to choose."""
-    return _changed(schedule.plan(process().engine, bound_key(path.key), body, caller().key_id))
+    key = bound_key(path.key)
+    if body.starts_at is not None:
+        approvals.refuse_alone(process().settings)
+    return _changed(schedule.plan(process().engine, key, body, caller().key_id))
 
 
 def _changed(experiment: StoredExperiment) -> Response:

@@ -22,7 +22,7 @@ STEPS: Final = {
 BACK: Final = {
     "candidate": "Back to a candidate",
     "shadow": "Back to shadow",
-    "before": "Roll back to the shares of before",
+    "before": "Roll back to the previous shares",
     "removed": "Remove the candidate",
 }
 

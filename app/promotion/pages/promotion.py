@@ -8,14 +8,17 @@ from flask.typing import ResponseReturnValue
 from app.accounts.pages.access import page, user
 from app.design.experiment_config import ExperimentConfig
 from app.design.experiments import get
+from app.design.life import approvals
+from app.design.pages.experiment import asked as ask
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import FieldError, LoopwiseError
 from app.foundation.fields import JsonObject, invalid, read
 from app.foundation.pages.format import percent, zone
 from app.foundation.pages.forms import mistakes, time_of
+from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.foundation.times import iso
-from app.promotion import challengers, ramping, schedule, shipping
+from app.promotion import approving, challengers, ramping, schedule, shipping
 from app.promotion.pages import challenger_table
 from app.promotion.ramping import Gate, RampRequest
 from app.promotion.schedule import ScheduleRequest
@@ -53,10 +56,12 @@ def ship(key: str) -> ResponseReturnValue:
     if how == "ramp":
         document |= {"min_hours": _number("min_hours", typed, errors), "automatic": typed.get("by") != "hand"}
     if not document["reason"]:
-        errors["reason"] = "Say why: those who come later have only this."
+        errors["reason"] = "Give a reason. It is kept in the experiment's history."
     try:
         if errors:
             return _page(key, typed, errors), 422
+        if process().settings.approvals:
+            return _ask(key, how, document)
         if how == "ramp":
             ramping.begin(process().engine, key, read(RampRequest, document), user().name)
         else:
@@ -64,6 +69,32 @@ def ship(key: str) -> ResponseReturnValue:
     except LoopwiseError as error:
         return _refused(key, typed, error)
     return _done(key, f"{document['arm']} {'is on its way' if how == 'ramp' else 'decides for everybody now'}.")
+
+
+def _ask(key: str, how: str, document: JsonObject) -> ResponseReturnValue:
+    """Ask a second person to ship; what cannot work is refused before anybody is asked."""
+    before = get(process().engine, key)
+    if how == "ramp":
+        ramping.possible(before, read(RampRequest, document))
+        return ask(key, "ramp", document)
+    shipping.find_arm(shipping.steerable(before), read(ShipRequest, document).arm)
+    return ask(key, "ship", document)
+
+
+@page("/experiments/<key>/approve", "editor", ("POST",))
+def approve(key: str) -> ResponseReturnValue:
+    """Approve what somebody asked for, or decline it."""
+    do, number = request.form.get("do", ""), whole_number(request.form.get("request", ""))
+    if do not in ("approve", "decline") or number is None:
+        raise invalid((FieldError("/do", "not_a_choice", {"expected": ["approve", "decline"]}),))
+    if do == "decline":
+        approvals.decline(process().engine, number, user().name)
+        flash("The request is closed. Nothing has changed.")
+    else:
+        approving.approve(process().engine, process().settings, number, user().name)
+        process().refresh()
+        flash("You have approved it, and it is done.")
+    return redirect(url_for("admin.overview", key=key))
 
 
 @page("/experiments/<key>/ship/turn", "editor", ("POST",))
@@ -77,7 +108,7 @@ def turn_promotion(key: str) -> ResponseReturnValue:
         change(process().engine, key, reason or "a person asked for it", user().name)
     except LoopwiseError as error:
         return _refused(key, {}, error)
-    return _done(key, "The next step is in force." if do == "advance" else "The arms have the shares of before.")
+    return _done(key, "The next step is in force." if do == "advance" else "The arms have their previous shares again.")
 
 
 @page("/experiments/<key>/conclude", "editor", ("POST",))
@@ -86,9 +117,9 @@ def conclude(key: str) -> ResponseReturnValue:
     typed, errors = request.form.to_dict(), dict[str, str]()
     text, callers = typed.get("conclusion", "").strip(), typed.get("callers", "")
     if not 0 < len(text) <= 10_000:
-        errors["conclusion"] = "Write what was decided and why: those who come later have only this."
+        errors["conclusion"] = "Write what you decided and why. It is kept with the experiment."
     if callers not in ("control", "error", "later"):
-        errors["callers"] = "Choose what your app gets from now on."
+        errors["callers"] = "Choose what your app receives from now on."
     until = time_of(typed.get("error_from", ""), "error_from", errors) if callers == "later" else None
     if callers == "later" and until is None:
         errors.setdefault("error_from", "Write the time from which calls are refused, such as 2026-12-31.")
@@ -125,6 +156,8 @@ def schedule_experiment(key: str) -> ResponseReturnValue:
     try:
         document = {name: None if time is None else iso(time) for name, time in times.items()}
         asked = read(ScheduleRequest, document | {"callers": typed.get("ends_with", "control")})
+        if process().settings.approvals and asked.starts_at is not None:
+            return ask(key, "schedule", asked.model_dump(mode="json"))
         schedule.plan(process().engine, key, asked, user().name)
     except LoopwiseError as error:
         return _refused(key, typed, error)

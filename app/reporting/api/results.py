@@ -6,12 +6,14 @@ from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
 from app.design.api.experiments import KeyPath, bound_key
+from app.design.life import approvals
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.fields import Model
 from app.foundation.serving import process
-from app.off_policy import cap_evaluation, evaluations
-from app.off_policy.cap_evaluation import CapQuestion
+from app.off_policy import candidate_policies, evaluations
+from app.off_policy.caps import cap_evaluation
+from app.off_policy.caps.cap_evaluation import CapQuestion
 from app.off_policy.documents import (
     CandidateListAnswer,
     CapAnswer,
@@ -169,14 +171,14 @@ def read_scorecards(path: KeyPath, query: ArmQuery) -> Response:
 @needs("read")
 def candidates(path: KeyPath) -> Response:
     """The stored candidate policies."""
-    return as_json(CandidateListAnswer(candidates=evaluations.candidates(process().engine, bound_key(path.key))))
+    return as_json(CandidateListAnswer(candidates=candidate_policies.listed(process().engine, bound_key(path.key))))
 
 
 @blueprint.post("/experiments/<key>/candidates", responses={201: CandidateSpec})
 @needs("manage")
 def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
     """Store a candidate policy, to be evaluated on the log; it decides nothing."""
-    stored = evaluations.add_candidate(process().engine, bound_key(path.key), body, caller().key_id)
+    stored = candidate_policies.add(process().engine, bound_key(path.key), body, caller().key_id)
     return as_json(stored.model_dump(mode="json"), 201)
 
 
@@ -185,7 +187,10 @@ def add_candidate(path: KeyPath, body: CandidateSpec) -> Response:
 def stage(path: CandidatePath, body: Stage) -> Response:
     """Make a candidate a new arm with the model that was valued. 202: it learns; the worker attaches its model soon."""
     at = process()
-    staged = staging.stage(at.engine, at.settings, bound_key(path.key), path.candidate, body.share, caller().key_id)
+    key = bound_key(path.key)
+    if body.share > 0:
+        approvals.refuse_alone(at.settings)
+    staged = staging.stage(at.engine, at.settings, key, path.candidate, body.share, caller().key_id)
     at.refresh()
     return as_json(staged, 202 if staged.status == "waiting" else 200)
 

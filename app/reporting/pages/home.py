@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from app.accounts.pages.access import may, page, user
 from app.design import drafts
-from app.design.life import labels
+from app.design.life import approvals, labels
 from app.foundation.pages.charts.spark import spark
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
@@ -34,6 +34,7 @@ def home() -> str:
         section="experiments",
         home=seen,
         most_needs=MOST_NEEDS,
+        approvals=approvals.waiting(process().engine) if seen else [],
         failing=deliveries.failing(process().engine) if seen else None,
         sparks={line.key: _spark(line) for line in seen.own[:MOST_SPARKS]} if seen else {},
         lines=lines[start : start + SHOWN],

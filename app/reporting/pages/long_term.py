@@ -74,7 +74,7 @@ def told(check: SurrogateCheck | None, step: str) -> list[str]:
     words = (
         f"Over {plural(check.units, 'unit')}, the reward in the first {step} and the rewards of the {check.last} {step}s "
         f"after it: {ends}. "
-        f"So {percent(check.correlation**2, 0)} of how units differ later is told by the first {step}."
+        f"So {percent(check.correlation**2, 0)} of the later differences between units are already visible in the first {step}."
     )
     if check.interval.low <= 0:
         return [words, "A reward that is earned early says little here of what comes later: do not decide by it alone."]

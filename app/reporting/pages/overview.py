@@ -16,7 +16,7 @@ from app.reporting import overview as service
 from app.reporting.documents.activity import Activity
 from app.reporting.overview import Overview
 from app.reporting.pages import overview_figures as figures
-from app.reporting.pages import sentences
+from app.reporting.pages import sentences, time_range
 
 
 @page("/experiments/<key>/", "viewer")
@@ -31,7 +31,7 @@ def overview(key: str) -> str:
         experiment=newest.experiment,
         live=Markup(live),  # noqa: S704 - rendered, and with that escaped, by the fragment's own template
         etag=quote_etag(generate_etag(live.encode())),
-        address=url_for("admin.overview_live", key=key, fragment=1),
+        address=url_for("admin.overview_live", key=key, fragment=1, days=time_range.chosen()),
     )
 
 
@@ -55,7 +55,11 @@ def _live(key: str, newest: Overview) -> str:
         badges=newest.badges,
         activity=activity,
         tiles=_tiles(activity, config) if activity else [],
-        figures=_figures(activity, config) if activity else [],
+        rates=_rates(activity, config) if activity and activity.settled else None,
+        figures=_figures(activity) if activity else [],
+        range_address=lambda days: url_for("admin.overview", key=key, days=days or None),
+        ranges=time_range.ranges(activity.first, activity.last) if activity else {},
+        days=time_range.chosen(),
         learning=[
             (arm.arm, sentences.learning(arm), sentences.serving(newest.models.get(arm.arm)))
             for arm in (activity.learning if activity else [])
@@ -71,11 +75,16 @@ def _live(key: str, newest: Overview) -> str:
     )
 
 
-def _figures(activity: Activity, config: ExperimentConfig) -> list[Figure]:
+def _rates(activity: Activity, config: ExperimentConfig) -> tuple[Figure, Figure]:
+    """The reward rates by part, and of everything so far."""
+    newest = time_range.newest_activity(activity, time_range.chosen())
+    return figures.rates(newest, config), figures.cumulative_rates(newest, config)
+
+
+def _figures(activity: Activity) -> list[Figure]:
     chosen = enumerate(activity.choices)
     return [
-        *([figures.rates(activity, config)] if activity.settled else []),
-        figures.decisions(activity),
+        figures.decisions(time_range.newest_activity(activity, time_range.chosen())),
         *(figures.choices(arm, number) for number, arm in chosen if arm.now.decisions),
     ]
 

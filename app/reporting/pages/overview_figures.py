@@ -1,5 +1,7 @@
 """Charts and tables of an experiment's overview, from its ``app.reporting.documents.activity``."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
@@ -7,9 +9,9 @@ from app.design.feedback_config import worth_of
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
-from app.foundation.pages.format import NO_VALUE, duration, interval, number, percent, plural
+from app.foundation.pages.format import NO_VALUE, duration, interval, local, number, percent, plural
 from app.reporting.activity import MOST_OPEN
-from app.reporting.documents.activity import Activity, ArmActivity, ArmChoices
+from app.reporting.documents.activity import Activity, ArmActivity, ArmChoices, Rate
 from app.reporting.pages.sentences import moment_of
 
 MOST_ACTIONS = 12
@@ -21,7 +23,7 @@ def rates(activity: Activity, config: ExperimentConfig) -> Figure:
     caption = "Reward per decision by arm over time"
     low, high = _axis(shown, config)
     chart = charts.lines(
-        [Series(arm.arm, [Point(p.so_far, p.rate, p.low, p.high) for p in arm.rates]) for arm in shown],
+        [Series(arm.arm, [_rate_point(p) for p in arm.rates]) for arm in shown],
         title=caption,
         unit="reward per decision",
         x_unit="settled decisions so far, all arms",
@@ -35,6 +37,39 @@ def rates(activity: Activity, config: ExperimentConfig) -> Figure:
     ]
     head = ["Arm", "From", "Until", "Settled decisions", "Reward per decision", "95% interval"]
     return Figure("rates", caption, chart, head, rows, note + left_out)
+
+
+def cumulative_rates(activity: Activity, config: ExperimentConfig) -> Figure:
+    """Draw the reward per settled decision of everything up to each point, by arm."""
+    shown, left_out = _shown(activity)
+    caption = "Reward per decision by arm, all decisions so far"
+    curves = {arm.arm: _so_far(arm.rates) for arm in activity.arms}
+    chart = charts.lines(
+        [Series(arm.arm, curves[arm.arm]) for arm in shown],
+        title=caption,
+        unit="reward per decision",
+        x_unit="settled decisions so far, all arms",
+        edges=_axis(shown, config),
+    )
+    rows = [[arm, point.label, number(point.y), point.size] for arm, points in curves.items() for point in points]
+    head = ["Arm", "Until", "Reward per decision so far", "Settled decisions so far"]
+    return Figure("rates-so-far", caption, chart, head, rows, left_out.strip())
+
+
+def _so_far(rates: Sequence[Rate]) -> list[Point]:
+    total, settled, points = 0.0, 0, []
+    for rate in rates:
+        total += (rate.rate or 0.0) * rate.settled
+        settled += rate.settled if rate.rate is not None else 0
+        if settled:
+            until = local(datetime.fromtimestamp(rate.end, UTC))
+            points.append(Point(rate.so_far, total / settled, size=plural(settled, "decision"), label=until))
+    return points
+
+
+def _rate_point(rate: Rate) -> Point:
+    until = local(datetime.fromtimestamp(rate.end, UTC))
+    return Point(rate.so_far, rate.rate, rate.low, rate.high, plural(rate.settled, "decision"), f"until {until}")
 
 
 def _axis(arms: list[ArmActivity], config: ExperimentConfig) -> tuple[float | None, float | None]:

@@ -19,7 +19,7 @@ from app.off_policy.pages import evaluation_words
 from app.reporting import findings
 from app.reporting.documents.results import Results
 from app.reporting.findings import Whole
-from app.reporting.pages import overview_figures, result_figures, sentences
+from app.reporting.pages import definitions, overview_figures, result_figures, sentences
 from app.reporting.pages.results import ShownMetric, in_order, looks, metrics
 from app.reporting.pages.whom import drawn
 from bandits.policy import BanditPolicy, FixedPolicy, parse_policy
@@ -55,6 +55,7 @@ def report(key: str) -> Response:
         whom=contents.whom if contents.whom.computed_at else None,
         drawn_whom=drawn(contents.whom),
         notes=contents.notes,
+        definitions=definitions.TERMS,
     )
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = CSP

@@ -5,14 +5,26 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
-from app.foundation.pages.charts import Figure, Row, Series
-from app.foundation.pages.charts.parts import SERIES, Point
-from app.foundation.pages.format import interval, number, p_value, percent, signed, signed_percent, when
+from app.foundation.pages.charts import Figure, Row, Series, Tone
+from app.foundation.pages.charts.parts import SERIES, Point, Write
+from app.foundation.pages.format import (
+    decimals,
+    fixed,
+    interval,
+    number,
+    p_value,
+    percent,
+    signed,
+    signed_percent,
+    when,
+)
 from app.reporting.documents.results import (
     ArmValue,
     ComparisonLine,
     DailyEffect,
+    Direction,
     MetricResults,
     Results,
     SampleRatio,
@@ -40,11 +52,10 @@ LIKELY = 0.95  # higher chances to win are drawn in colour
 
 def metric(results: MetricResults, method: str, index: int) -> Figure:
     """Draw every arm's difference to the control on one metric, with a table of all its figures."""
-    direction = "higher is better" if results.direction == "increase" else "lower is better"
     caption = f"{results.name}: {_what(method)}"
-    rows = [_row(line.arm, line, method) for line in results.comparisons]
+    rows = [_row(line.arm, line, method, results.direction) for line in results.comparisons]
     chart = _chart(rows, results.comparisons, method, caption)
-    return Figure(f"metric-{index}", caption, chart, *table(results, None), note=f"{_drawn(method)}; {direction}.")
+    return Figure(f"metric-{index}", caption, chart, *table(results, None), note=f"{_drawn(method)}.")
 
 
 def segments(results: MetricResults, method: str, field: str) -> Figure:
@@ -55,9 +66,65 @@ def segments(results: MetricResults, method: str, field: str) -> Figure:
     if len(lines) > MOST_ROWS:
         note += f" The chart has the first {MOST_ROWS} lines, the table all {len(lines)}."
     drawn = lines[:MOST_ROWS]
-    rows = [_row(_named(line.arm, line.segment, field), line, method) for line in drawn]
+    rows = [_row(_named(line.arm, line.segment, field), line, method, results.direction) for line in drawn]
     chart = _chart(rows, drawn, method, caption)
     return Figure(f"segments-{results.metric}", caption, chart, *table(results, field), note)
+
+
+def summary(results: MetricResults, method: str) -> Table:
+    """One row per arm with its interval drawn in the row, all on one scale: what a reader decides by."""
+    lines = [line for line in results.comparisons if line.segment is None]
+    rows = [_row(line.arm, line, method, results.direction) for line in lines]
+    scale = charts.scale_of(rows, 0.0)
+    axis: str = charts.cell_axis(scale, signed) if scale else Markup("")
+    by_arm = {row.arm: row for row in results.arms if row.segment is None}
+    value, difference = _value(results), _difference(results)
+    body = [
+        [f"{arm.arm} (control)", number(arm.units), value(arm.value), "", "", "", ""]
+        for arm in by_arm.values()
+        if arm.arm not in {line.arm for line in lines}
+    ]
+    for line, row in zip(lines, rows, strict=True):
+        arm = by_arm.get(line.arm)
+        won = line.chance_to_win
+        body.append(
+            [
+                line.arm,
+                number(arm.units) if arm else "",
+                value(arm.value) if arm else "",
+                _toned(signed_percent(line.relative_lift), row.tone),
+                charts.cell(row, scale, difference) if scale and row.value is not None else "",
+                f"{difference(line.difference)}\n{interval(_interval(line, method), difference)}",
+                sentences.chance(won.probability) if won else "",
+            ]
+        )
+    drawn = Markup("{}<br>{}").format(f"Difference to {lines[0].control}" if lines else "Difference", axis)
+    name = "interval for one look" if method == "fixed" else "peek-safe interval"
+    return ["Arm", "Units", "Estimate", "Lift", drawn, f"Difference, {name}", "Chance to win"], body
+
+
+def _interval(line: ComparisonLine, method: str) -> IntervalDocument:
+    return line.interval if method == "fixed" else line.always_valid.interval
+
+
+def _toned(text: str, tone: Tone | None) -> Markup:
+    """A figure with its sign for better or worse, which does not rest on the colour alone."""
+    signs = {"better": "\N{BLACK UP-POINTING TRIANGLE} ", "worse": "\N{BLACK DOWN-POINTING TRIANGLE} "}
+    sign = signs.get(tone or "", "")
+    words = f'<span class="visually-hidden">{tone}</span>' if sign else ""
+    return Markup('<span class="{}-text">{}{}</span>{}').format(tone or "open", sign, text, Markup(words))  # noqa: S704
+
+
+def _value(results: MetricResults) -> Write:
+    """How the estimates of one metric look: all with the same decimals."""
+    digits = decimals(row.value for row in results.arms)
+    return lambda value: fixed(value, digits)
+
+
+def _difference(results: MetricResults) -> Write:
+    """How the differences and their intervals look: all with the same decimals."""
+    digits = decimals(line.difference for line in results.comparisons)
+    return lambda value: fixed(value, digits, sign=True)
 
 
 def table(results: MetricResults, field: str | None) -> Table:
@@ -73,10 +140,10 @@ def table(results: MetricResults, field: str | None) -> Table:
     rows: list[list[str]] = []
     for segment in dict.fromkeys([line.segment for line in lines] + [row.segment for row in results.arms]):
         controls = [row for row in results.arms if row.segment == segment and row.arm not in compared]
-        rows += [_control_row(row, field) for row in controls]
+        rows += [_control_row(row, field, _value(results)) for row in controls]
         for line in lines:
             if line.segment == segment:
-                cells = _cells(line, by_arm.get((line.arm, segment)), field)
+                cells = _cells(line, by_arm.get((line.arm, segment)), field, _value(results), _difference(results))
                 cells += [sentences.margin(line.non_inferiority)] if guarded else []
                 rows.append(cells + ([_shrunk(line.shrunk)] if shrunk else []))
     head = [
@@ -90,7 +157,8 @@ def table(results: MetricResults, field: str | None) -> Table:
 def looks(history: list[Look]) -> Figure:
     """Draw the peek-safe interval of the primary metric over time."""
     arms = list(dict.fromkeys(line.arm for look in history for line in look.comparisons))[:SERIES]
-    series = [Series(arm, [_point(look, arm) for look in history]) for arm in arms]
+    opened = _opened(history)
+    series = [Series(arm, [_point(look, arm) for look in opened]) for arm in arms]
     name = history[-1].name if history else "The metric that decides"
     low, high = _room(series)
     chart = charts.lines(
@@ -106,6 +174,12 @@ def looks(history: list[Look]) -> Figure:
     return Figure("looks", f"{name}: the difference to control as it became known", chart, head, rows, note)
 
 
+def _opened(history: list[Look]) -> list[Look]:
+    """The looks from the first that has an interval on: before, a line would show nothing but noise."""
+    known = [any(line.always_valid.interval.low is not None for line in look.comparisons) for look in history]
+    return history[known.index(True) :] if True in known else []
+
+
 def ratio(sample_ratio: SampleRatio) -> Table:
     """Compare the units of each arm with those that its share promises."""
     total = sum(sample_ratio.observed.values())
@@ -113,7 +187,7 @@ def ratio(sample_ratio: SampleRatio) -> Table:
         [arm, number(units), number(round(sample_ratio.expected[arm], 1)), percent(units / total if total else None, 2)]
         for arm, units in sample_ratio.observed.items()
     ]
-    return ["Arm", "Units seen", "Units expected from the shares", "Share seen"], rows
+    return ["Arm", "Units seen", "Units expected", "Share seen"], rows
 
 
 def daily(results: Results) -> Figure | None:
@@ -137,7 +211,7 @@ def daily(results: Results) -> Figure | None:
 
 def _day_point(day: DailyEffect) -> Point:
     at = datetime.fromisoformat(day.day).replace(tzinfo=UTC).timestamp()
-    return Point(at, day.difference, day.interval.low, day.interval.high)
+    return Point(at, day.difference, day.interval.low, day.interval.high, label=day.day)
 
 
 def stretches(results: Results) -> Table:
@@ -150,10 +224,9 @@ def stretches(results: Results) -> Table:
     return ["Since", *arms], rows
 
 
-def _row(label: str, line: ComparisonLine, method: str) -> Row:
-    given = line.interval if method == "fixed" else line.always_valid.interval
-    apart = given.low is not None and given.high is not None and (given.low > 0 or given.high < 0)
-    return Row(label, line.difference, given.low, given.high, strong=apart)
+def _row(label: str, line: ComparisonLine, method: str, direction: Direction) -> Row:
+    given = _interval(line, method)
+    return Row(label, line.difference, given.low, given.high, tone=sentences.tone(given, direction))
 
 
 def _chart(rows: Sequence[Row], lines: Sequence[ComparisonLine], method: str, title: str) -> Markup:
@@ -170,11 +243,11 @@ def _what(method: str) -> str:
 
 
 def _drawn(method: str) -> str:
-    apart = "; blue where the interval does not touch 0"
+    tones = "green triangles up are better than the control, red triangles down are worse, grey circles are still open"
     return {
-        "sequential": f"Drawn: peek-safe intervals{apart}",
-        "fixed": f"Drawn: fixed-horizon intervals, for one look{apart}",
-        "bayes": "Drawn: chance to be the best of all arms, control included; blue above 95%",
+        "sequential": f"Peek-safe intervals: {tones}",
+        "fixed": f"Fixed-horizon intervals, for one look: {tones}",
+        "bayes": "Chance to be the best of all arms, control included; blue above 95%",
     }[method]
 
 
@@ -184,19 +257,19 @@ def _named(arm: str, segment: str | None, field: str | None) -> str:
     return f"{arm}, {'all, weighted alike' if segment is None else f'{field} = ' + (segment or '(none)')}"
 
 
-def _control_row(row: ArmValue, field: str | None) -> list[str]:
-    return [f"{_named(row.arm, row.segment, field)} (control)", number(row.units), number(row.value)]
+def _control_row(row: ArmValue, field: str | None, value: Write) -> list[str]:
+    return [f"{_named(row.arm, row.segment, field)} (control)", number(row.units), value(row.value)]
 
 
-def _cells(line: ComparisonLine, arm: ArmValue | None, field: str | None) -> list[str]:
+def _cells(line: ComparisonLine, arm: ArmValue | None, field: str | None, value: Write, difference: Write) -> list[str]:
     sequence = line.always_valid
     return [
         _named(line.arm, line.segment, field),
         number(arm.units) if arm else "",
-        number(arm.value) if arm else "",
-        _two_lines(signed(line.difference), signed_percent(line.relative_lift)),
-        _two_lines(interval(sequence.interval, "signed"), interval(sequence.relative_interval, "signed_percent")),
-        _two_lines(interval(line.interval, "signed"), interval(line.relative_interval, "signed_percent")),
+        value(arm.value) if arm else "",
+        _two_lines(difference(line.difference), signed_percent(line.relative_lift)),
+        _two_lines(interval(sequence.interval, difference), interval(sequence.relative_interval, "signed_percent")),
+        _two_lines(interval(line.interval, difference), interval(line.relative_interval, "signed_percent")),
         p_value(line.adjusted_running_p),
         p_value(line.adjusted_p_value),
         sentences.chance(line.chance_to_win.probability) if line.chance_to_win else "",
@@ -223,7 +296,8 @@ def _point(look: Look, arm: str) -> Point:
     if line is None or line.difference is None:
         return Point(at, None)
     given = line.always_valid.interval
-    return Point(at, line.difference, given.low, given.high)
+    units = sum(line.units.values()) if line.units else None
+    return Point(at, line.difference, given.low, given.high, size=f"{number(units)} units" if units else "")
 
 
 def _room(series: list[Series]) -> tuple[float | None, float | None]:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from flask import request
+from flask import request, url_for
 
 from app.accounts.pages.access import page
 from app.design.experiment_config import ExperimentConfig
@@ -21,13 +21,13 @@ from app.reporting.documents.health import (
 )
 from app.reporting.documents.results import HeldOut, MetricResults, Results
 from app.reporting.findings import Findings
-from app.reporting.pages import overview_figures, sentences
+from app.reporting.pages import definitions, overview_figures, sentences, time_range
 from app.reporting.pages import result_figures as figures
 
 ORDER = ("primary", "guardrail", "secondary")
 CHECKS = {
-    "sample_ratio": "Units against shares",
-    "choices": "Choices against their probabilities",
+    "sample_ratio": "Sample ratio",
+    "choices": "Choices match their probabilities",
     "concentration": "How evenly actions are shown",
     "missing_rewards": "Missing rewards",
     "heavy_units": "Units with many decisions",
@@ -59,6 +59,12 @@ def results(key: str) -> str:
         checks=[_check(check) for check in newest.health.checks] if newest.health else [],
         shown=_shown(newest, newest.results, method, segment) if newest.results else None,
         so_far=None if newest.results else _so_far(newest),
+        ranges=time_range.ranges(newest.looks[0].computed_at, newest.looks[-1].computed_at) if newest.looks else {},
+        days=time_range.chosen(),
+        helps=definitions.COLUMNS,
+        range_address=lambda days: url_for(
+            "admin.results", key=key, method=method, segment=segment, live=int(live) or None, days=days or None
+        ),
     )
 
 
@@ -73,6 +79,7 @@ class ShownMetric(NamedTuple):
     name: str
     role: str
     figure: Figure
+    summary: figures.Table
     notes: list[str]
 
 
@@ -109,7 +116,7 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
         verdict=sentences.verdict(results, concluded=newest.experiment.status == "concluded"),
         rule=sentences.rule(config.decision_rule, results.control),
         metrics=metrics(results, method),
-        looks=looks(newest),
+        looks=looks(newest, time_range.chosen()),
         split=[figures.segments(metric, method, segment or "") for metric in in_order(split)] if split else [],
         split_at=split.computed_at if split else None,
         ratio=figures.ratio(results.sample_ratio),
@@ -120,9 +127,10 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
     )
 
 
-def looks(newest: Findings) -> Figure | None:
-    """Draw the first primary metric over all looks; null before the second look."""
-    return figures.looks(newest.looks) if len(newest.looks) > 1 and newest.looks[-1].comparisons else None
+def looks(newest: Findings, days: str = "") -> Figure | None:
+    """Draw the first primary metric over all looks, or those of the newest days; null before the second look."""
+    history = time_range.newest_looks(newest.looks, days)
+    return figures.looks(history) if len(history) > 1 and history[-1].comparisons else None
 
 
 def in_order(results: Results) -> list[MetricResults]:
@@ -137,6 +145,7 @@ def metrics(results: Results, method: str) -> list[ShownMetric]:
             name=metric.name,
             role=sentences.ROLES[metric.role],
             figure=figures.metric(metric, method, index),
+            summary=figures.summary(metric, method),
             notes=[*_lineages(metric), *sentences.metric_notes(metric)],
         )
         for index, metric in enumerate(in_order(results))

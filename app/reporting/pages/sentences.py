@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from app.design.metric_config import DecisionRule
 from app.foundation.formats.intervals import IntervalDocument
+from app.foundation.pages.charts import Tone
 from app.foundation.pages.format import (
     duration,
     interval,
@@ -23,21 +24,28 @@ from app.foundation.pages.format import (
 from app.registry.store.models import Serving
 from app.reporting.comparison.progress import Progress
 from app.reporting.documents.activity import Learning
-from app.reporting.documents.results import MetricResults, NonInferiority, Results, RuleVerdict
+from app.reporting.documents.results import (
+    ComparisonLine,
+    Direction,
+    MetricResults,
+    NonInferiority,
+    Results,
+    RuleVerdict,
+)
 
 METHODS = {
     "sequential": (
         "Peek-safe",
-        "Intervals and p-values that hold at every look together: look as often as you like and stop when you like.",
+        "Intervals and p-values that stay valid however often you look. You can stop at any time.",
     ),
     "fixed": (
         "Fixed horizon",
-        "Narrower intervals for one look at a time that was chosen beforehand. Whoever looks more often and stops at a good "
-        "moment is wrong far more often than the level says.",
+        "Narrower intervals for a single look at a time that you chose beforehand. If you look more often and stop at a good "
+        "moment, you are wrong far more often than the level says.",
     ),
     "bayes": (
         "Chance to win",
-        "How likely each arm is the best of all, from these data alone, with no opinion beforehand. It is no guard against "
+        "How likely each arm is the best, given these data alone. It does not protect you from "
         "stopping at a lucky moment.",
     ),
 }
@@ -73,16 +81,30 @@ def earned(results: Results) -> str:
     if line is None:
         return _no_comparison(metric, results)
     values = metric.values()
-    value, control = number(values.get(line.arm)), number(values.get(line.control))
-    control_words = f"{control} of the control" + ("" if line.control == "control" else f", {line.control}")
-    if metric.source["type"] == "reward":
-        per = metric.source.get("per", "decision")
-        text = f"{line.arm} earns {value} per {per} against {control_words}"
-    else:
-        text = f"{metric.name}: {line.arm} has {value} against {control_words}"
+    per = f" per {metric.source.get('per', 'decision')}" if metric.source["type"] == "reward" else ""
+    figures = f"{number(values.get(line.arm))} against {number(values.get(line.control))}{per}"
     if line.relative_lift is not None:
-        return f"{text}: {lift(line.relative_lift, line.always_valid.relative_interval)}."
-    return f"{text}: {signed(line.difference)} ({interval(line.always_valid.interval, 'signed')})."
+        change = lift(line.relative_lift, line.always_valid.relative_interval)
+    else:
+        change = f"{signed(line.difference)} ({interval(line.always_valid.interval, 'signed')})"
+    return f"{_compared(line, metric)} on {metric.name}: {change}. {figures[:1].upper()}{figures[1:]}."
+
+
+def _compared(line: ComparisonLine, metric: MetricResults) -> str:
+    """Say which arm is ahead, as far as the peek-safe interval shows it."""
+    shown = tone(line.always_valid.interval, metric.direction)
+    if shown == "open":
+        return f"{line.arm} and {line.control} are still too close to call"
+    return f"{line.arm} {'beats' if shown == 'better' else 'loses to'} {line.control}"
+
+
+def tone(given: IntervalDocument, direction: Direction) -> Tone:
+    """Better or worse where the interval does not touch 0; open otherwise."""
+    if given.low is not None and given.low > 0:
+        return "better" if direction == "increase" else "worse"
+    if given.high is not None and given.high < 0:
+        return "worse" if direction == "increase" else "better"
+    return "open"
 
 
 def lift(value: float, given: IntervalDocument) -> str:
@@ -108,8 +130,8 @@ def rule_says(decision: RuleVerdict, *, concluded: bool = False) -> str:
     """State the verdict of the rule with its reasons."""
     words = VERDICTS[decision.verdict].format(arm=decision.arm)
     if not decision.changes:
-        says = "When the experiment was concluded, the rule written down at launch said"
-        says = says if concluded else "The rule written down at launch says"
+        says = "When the experiment was concluded, the decision rule said"
+        says = says if concluded else "The decision rule says"
         return f"{says}: {words}. {' '.join(decision.reasons)}"
     says = "When the experiment was concluded, the rule said" if concluded else "The rule says"
     changes = (
@@ -117,8 +139,8 @@ def rule_says(decision: RuleVerdict, *, concluded: bool = False) -> str:
         for change in decision.changes
     )
     return (
-        f"{says}: {words}. {' '.join(decision.reasons)} It is not the rule of the launch: people who see results "
-        f"before they choose a rule can get any verdict. {' '.join(changes)}"
+        f"{says}: {words}. {' '.join(decision.reasons)} The rule was changed after launch. If you choose a rule after you "
+        f"see results, you can get any verdict. {' '.join(changes)}"
     )
 
 

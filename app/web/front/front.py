@@ -28,6 +28,7 @@ from app.foundation.formats import strict_json
 from app.foundation.running import request_ids
 from app.foundation.store.engine import MOST_RETRY_S, is_outage, overloaded, unavailable
 from app.web import headers as shared
+from app.web.addresses import routed
 from app.web.front.behind import Pool, environ_of
 from app.web.front.bodies import Bodies
 from app.web.front.connections import Connections
@@ -92,7 +93,7 @@ class Front:
         if method == "OPTIONS" and browsers.ASKED_METHOD in scope.headers:
             self._preflight(scope, proto)
             return
-        found = self._routes.find(_readable(scope.path)) if method == "POST" else None
+        found = self._routes.find(routed(_readable(scope.path))) if method == "POST" else None
         if found is not None and (self._inside - self._slow >= MOST_INSIDE or self._lag_s > SHED_LAG_S):
             self._refuse(found, scope.path, proto)
             return

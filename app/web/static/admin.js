@@ -33,10 +33,14 @@ function poll(element, every) {
       if (answer.ok) {
         const text = await answer.text();
         const open = [...element.querySelectorAll("details[open][id]")].map((one) => one.id);
+        const set = [...element.querySelectorAll("input.toggle, .view-switch input")].map((input) => input.checked);
         const place = stops(element).indexOf(document.activeElement);
         element.innerHTML = text;
         for (const id of open) {
           element.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+        }
+        for (const [index, input] of [...element.querySelectorAll("input.toggle, .view-switch input")].entries()) {
+          input.checked = set[index] ?? input.checked;
         }
         if (place >= 0) {
           stops(element)[place]?.focus({ preventScroll: true });
@@ -66,7 +70,8 @@ function busy(element) {
   const focused = document.activeElement;
   const marked = document.getSelection();
   return (
-    (element.contains(focused) && focused.matches("input, select, textarea, .table-scroll")) ||
+    (element.contains(focused) &&
+      focused.matches("input:not(.toggle, .view-switch input), select, textarea, .table-scroll")) ||
     (marked !== null && !marked.isCollapsed && element.contains(marked.anchorNode))
   );
 }

@@ -6,20 +6,24 @@ same figures under it (``macros.html``: figure). Numbers outside of what is draw
 
 from app.foundation.pages.charts.bars import bars, histogram
 from app.foundation.pages.charts.decisions import Version, cumulative, lineage
-from app.foundation.pages.charts.forest import forest
+from app.foundation.pages.charts.forest import cell, cell_axis, forest, scale_of
 from app.foundation.pages.charts.lines import Series, lines
-from app.foundation.pages.charts.parts import Figure, Point, Row
+from app.foundation.pages.charts.parts import Figure, Point, Row, Tone
 
 __all__ = [
     "Figure",
     "Point",
     "Row",
     "Series",
+    "Tone",
     "Version",
     "bars",
+    "cell",
+    "cell_axis",
     "cumulative",
     "forest",
     "histogram",
     "lineage",
     "lines",
+    "scale_of",
 ]

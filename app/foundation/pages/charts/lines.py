@@ -1,28 +1,29 @@
 """Values over time, or over another number, each with its band."""
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from app.foundation.pages.charts.parts import (
     BOTTOM,
-    LEFT,
-    RIGHT,
     SERIES,
     TOP,
-    WIDTH,
     Point,
     Write,
     axis,
+    caption,
     empty,
+    fluid,
+    labels,
     legend,
-    line,
     mark,
+    placed,
     runs,
-    svg,
+    stroke,
     time_ticks,
-    words,
     y_axis,
 )
 from app.foundation.pages.format import number, zone
@@ -31,6 +32,8 @@ HEIGHT = 260
 TIME = "time"  # of an axis below, on the reader's clock
 MOST_MARKS = 12  # on an axis, where each has its point
 MOST_DOTS = 40  # points of a series that have a dot and a tooltip
+UNITS = 1000  # the plane of lines and bands is stretched: this many units each way
+MANY = 3  # numbers of an axis that fit side by side on a phone
 
 
 class Series(NamedTuple):
@@ -41,7 +44,7 @@ class Series(NamedTuple):
 
 
 class _Plane(NamedTuple):
-    """Where a point lies in the picture."""
+    """Where a point lies in the picture: x from 0 to 1 of its width, y in pixels."""
 
     first: float  # smallest and largest x
     last: float
@@ -49,16 +52,15 @@ class _Plane(NamedTuple):
     top: float
 
     def x(self, value: float) -> float:
-        if self.last == self.first:
-            return (LEFT + WIDTH - RIGHT) / 2
-        return LEFT + (value - self.first) / (self.last - self.first) * (WIDTH - LEFT - RIGHT)
+        return 0.5 if self.last == self.first else (value - self.first) / (self.last - self.first)
 
     def y(self, value: float) -> float:
         share = (min(max(value, self.bottom), self.top) - self.bottom) / (self.top - self.bottom)
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     def path(self, points: Sequence[tuple[float, float | None]]) -> str:
-        return " ".join(f"{self.x(x):.1f},{self.y(y or 0):.1f}" for x, y in points)
+        scale = UNITS / (HEIGHT - TOP - BOTTOM)
+        return " ".join(f"{self.x(x) * UNITS:.1f},{(self.y(y or 0) - TOP) * scale:.1f}" for x, y in points)
 
 
 def lines(
@@ -86,12 +88,12 @@ def lines(
     low, high = edges
     bottom, top, ticks = axis(min(ys) if low is None else low, max(ys) if high is None else high)
     plane = _Plane(min(point.x for point in points), max(point.x for point in points), bottom, top)
-    parts = [y_axis(ticks, plane.y, unit, write), *_x_axis(series, plane, x_unit)]
+    inner = _x_axis(series, plane, x_unit)
     if line_at is not None:
-        parts.append(line(LEFT, plane.y(line_at), WIDTH - RIGHT, plane.y(line_at), "reference"))
-    for index, curve in enumerate(series):
-        parts += [*_bands(curve, plane, index), *_dots(curve, plane, index, write)]
-    return Markup("{}{}").format(svg(HEIGHT, title, parts), legend([curve.name for curve in series]))
+        inner.append(stroke(0, plane.y(line_at), 1, plane.y(line_at), "reference"))
+    inner += [_curve(curve, plane, index, write, x_unit) for index, curve in enumerate(series)]
+    picture = fluid("time", HEIGHT, title, [y_axis(ticks, plane.y, unit, labels(ticks, write)), *inner])
+    return Markup('<div class="plotted">{}{}</div>').format(picture, legend([curve.name for curve in series]))
 
 
 def _x_axis(series: Sequence[Series], plane: _Plane, x_unit: str) -> list[Markup]:
@@ -99,11 +101,12 @@ def _x_axis(series: Sequence[Series], plane: _Plane, x_unit: str) -> list[Markup
     ticks = time_ticks(first, last) if x_unit == TIME else [(x, number(x)) for x in _marks(series, first, last)]
     parts = []
     for index, (x, text) in enumerate(ticks):
-        anchor = "start" if index == 0 else "end" if index == len(ticks) - 1 else "middle"
-        parts.append(words(plane.x(x), HEIGHT - 22, text, "tick", anchor))
-    parts.append(
-        words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, f"{x_unit}, {zone().key}" if x_unit == TIME else x_unit, "tick")
-    )
+        anchor = "middle"
+        if x_unit == TIME:
+            anchor = "start" if index == 0 else "end" if index == len(ticks) - 1 else "middle"
+        style = "tick" if len(ticks) <= MANY or index % 2 == 0 else "tick seldom"
+        parts.append(caption(plane.x(x), HEIGHT - 22, text, style, anchor))
+    parts.append(caption(0.5, HEIGHT - 5, f"{x_unit}, {zone().key}" if x_unit == TIME else x_unit, "tick"))
     return parts
 
 
@@ -113,7 +116,30 @@ def _marks(series: Sequence[Series], first: float, last: float) -> list[float]:
     return points if len(points) <= MOST_MARKS else [x for x in axis(first, last)[2] if first <= x <= last]
 
 
-def _bands(series: Series, plane: _Plane, index: int) -> list[Markup]:
+def _curve(series: Series, plane: _Plane, index: int, write: Write, x_unit: str) -> Markup:
+    """One series, which its box in the legend hides, with what the script shows of the nearest point."""
+    return Markup('<g class="series series-{}" data-points="{}">{}{}</g>').format(
+        index,
+        json.dumps([_near(point, plane, write, x_unit, series.name) for point in series.points if point.y is not None]),
+        _bands(series, plane, index),
+        Markup("").join(_dots(series, plane, index, write)),
+    )
+
+
+def _near(point: Point, plane: _Plane, write: Write, x_unit: str, name: str) -> tuple[float, str, str]:
+    """A point as the script shows it: where it is, where that is on the axis, and its figures."""
+    at = datetime.fromtimestamp(point.x, zone()).strftime("%Y-%m-%d %H:%M") if x_unit == TIME else point.label
+    return round(plane.x(point.x), 4), at or f"{number(point.x)} {x_unit}", _said(point, write, name)
+
+
+def _said(point: Point, write: Write, name: str) -> str:
+    text = f"{name}: {write(point.y)}"
+    if point.low is not None and point.high is not None:
+        text += f" ({write(point.low)} to {write(point.high)})"
+    return f"{text}, {point.size}" if point.size else text
+
+
+def _bands(series: Series, plane: _Plane, index: int) -> Markup:
     """The bands of a series, and its lines over them; both break where nothing is known."""
     style, bands, paths = f"c{index % SERIES}", [], []
     for run in runs(series.points):
@@ -124,7 +150,9 @@ def _bands(series: Series, plane: _Plane, index: int) -> list[Markup]:
             bands.append(Markup('<polygon class="band {}" points="{} {}"/>').format(style, upper, lower))
         path = plane.path([(point.x, point.y) for point in run])
         paths.append(Markup('<polyline class="line {}" points="{}"/>').format(style, path))
-    return [*bands, *paths]
+    return Markup(
+        '<svg y="{0}" width="100%" height="{1}" viewBox="0 0 {2} {2}" preserveAspectRatio="none" overflow="visible">{3}</svg>'
+    ).format(TOP, HEIGHT - TOP - BOTTOM, UNITS, Markup("").join([*bands, *paths]))
 
 
 def _dots(series: Series, plane: _Plane, index: int, write: Write) -> list[Markup]:
@@ -132,11 +160,8 @@ def _dots(series: Series, plane: _Plane, index: int, write: Write) -> list[Marku
     shown = [point for point in series.points if point.y is not None]
     parts = []
     for point in shown[:: max(1, len(shown) // MOST_DOTS)]:
-        text = f"{series.name}: {write(point.y)}"
-        if point.low is not None and point.high is not None:
-            text += f" ({write(point.low)} to {write(point.high)})"
-            if len(shown) == 1:
-                x = plane.x(point.x)
-                parts.append(line(x, plane.y(point.low), x, plane.y(point.high), f"whisker c{index % SERIES}"))
-        parts.append(mark(index, plane.x(point.x), plane.y(point.y or 0), text))
+        x = plane.x(point.x)
+        if point.low is not None and point.high is not None and len(shown) == 1:
+            parts.append(stroke(x, plane.y(point.low), x, plane.y(point.high), f"whisker c{index % SERIES}"))
+        parts.append(placed(x, plane.y(point.y or 0), mark(index, 0, 0, _said(point, write, series.name))))
     return parts

@@ -1,19 +1,25 @@
-"""What charts are drawn from: the frame, axes, lines, words and marks, as SVG; and the rows that several charts draw."""
+"""What charts are drawn from: the frame, axes, lines, words and marks, as SVG; and the rows that several charts draw.
+
+A fluid chart has no view box: it is as wide as its card, places things from left to right by percent, and keeps the size of its
+words. What stands in its gutters lies outside of its frame, for which the style sheet leaves room. ``svg`` makes the frame of
+the few pictures that scale as a whole.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
-from app.foundation.pages.format import zone
+from app.foundation.pages.format import fixed, number, signed, zone
 
 WIDTH = 480
-TOP, BOTTOM, LEFT, RIGHT = 12, 40, 66, 12
+TOP, BOTTOM, LEFT = 12, 40, 66
 SERIES = 6  # styles in admin.css: c0 to c5, told apart by dashes and marks as well as by colour
 NOTHING = 1e-9  # an axis around a smaller value is drawn as around 0
 Write = Callable[[float | None], str]
+Tone = Literal["better", "worse", "open"]  # green, red or grey; and a triangle up, a triangle down or a circle
 
 
 class Point(NamedTuple):
@@ -23,6 +29,8 @@ class Point(NamedTuple):
     y: float | None  # null: nothing is known here; the line breaks
     low: float | None = None
     high: float | None = None
+    size: str = ""  # what the value is computed from, as in "400 decisions"
+    label: str = ""  # of its place on the axis below, where the number itself does not say it
 
 
 class Row(NamedTuple):
@@ -33,6 +41,7 @@ class Row(NamedTuple):
     low: float | None = None
     high: float | None = None
     strong: bool = False  # emphasised: chosen, running, best
+    tone: Tone | None = None  # null: nothing is better or worse here
 
 
 class Figure(NamedTuple):
@@ -52,14 +61,55 @@ def empty(title: str, why: str) -> Markup:
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """The names of the lines, each with its mark in the chart."""
+    """The names of the lines, each with its mark in the chart and a box that hides the line; style sheets do it, no script."""
     items = [
         Markup(
-            '<li><svg class="chart key" viewBox="0 0 26 12" width="26" height="12" aria-hidden="true">{}{}</svg>{}</li>'
-        ).format(line(1, 6, 25, 6, f"line c{index % SERIES}"), mark(index, 13, 6, ""), name)
+            '<li><label><input type="checkbox" class="toggle toggle-{}" checked>'
+            '<svg class="chart key" viewBox="0 0 26 12" width="26" height="12" aria-hidden="true">{}{}</svg>{}</label></li>'
+        ).format(index, line(1, 6, 25, 6, f"line c{index % SERIES}"), mark(index, 13, 6, ""), name)
         for index, name in enumerate(names)
     ]
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
+
+
+def fluid(kind: str, height: float, title: str, parts: Sequence[Markup]) -> Markup:
+    """The frame of a chart that is as wide as its card. In it, 0% is the left edge of the plot and 100% the right one.
+
+    :param kind: which gutters the style sheet leaves: time (for an axis of values), rows (for labels), bars (and for values), cell.
+    """
+    return Markup(
+        '<svg class="chart fluid {}" width="100%" height="{:.0f}" role="img" aria-label="{}" '
+        'xmlns="http://www.w3.org/2000/svg"><title>{}</title>{}</svg>'
+    ).format(kind, height, title, title, Markup("").join(parts))
+
+
+def stroke(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
+    """A line; x from 0 to 1 of the plot's width, y in pixels."""
+    return Markup('<line class="{}" x1="{:.2f}%" y1="{:.1f}" x2="{:.2f}%" y2="{:.1f}"/>').format(
+        style, 100 * x1, y1, 100 * x2, y2
+    )
+
+
+def caption(x: float, y: float, text: str, style: str, anchor: str = "middle") -> Markup:
+    """Words at ``x`` from 0 to 1 of the plot's width."""
+    return Markup('<text class="{}" x="{:.2f}%" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        style, 100 * x, y, anchor, text
+    )
+
+
+def placed(x: float, y: float, shape: Markup) -> Markup:
+    """A shape around the origin, at ``x`` from 0 to 1 of the plot's width."""
+    return Markup('<svg x="{:.2f}%" y="{:.1f}" width="1" height="1" overflow="visible">{}</svg>').format(
+        100 * x, y, shape
+    )
+
+
+def dot(tone: Tone | None, style: str, tooltip: str) -> Markup:
+    """The mark of an estimate around the origin: better is a green triangle up, worse a red one down, all else a circle."""
+    if tone in ("better", "worse"):
+        corners = "0,-6 5.5,4.5 -5.5,4.5" if tone == "better" else "0,6 5.5,-4.5 -5.5,-4.5"
+        return Markup('<polygon class="dot {}" points="{}"><title>{}</title></polygon>').format(tone, corners, tooltip)
+    return Markup('<circle class="dot {}" r="4.5"><title>{}</title></circle>').format(tone or style, tooltip)
 
 
 def svg(height: float, title: str, parts: Sequence[Markup]) -> Markup:
@@ -70,15 +120,14 @@ def svg(height: float, title: str, parts: Sequence[Markup]) -> Markup:
 
 
 def y_axis(ticks: Sequence[float], at_y: Callable[[float], float], unit: str, write: Write) -> Markup:
-    parts = []
-    for tick in ticks:
-        parts.append(line(LEFT, at_y(tick), WIDTH - RIGHT, at_y(tick), "grid"))
-        parts.append(words(LEFT - 6, at_y(tick) + 4, write(tick), "tick", "end"))
+    """The axis of values in the gutter, with a line across the plot at each of its numbers."""
+    grid = [stroke(0, at_y(tick), 1, at_y(tick), "grid") for tick in ticks]
+    numbers = [words(-6, at_y(tick) + 4, write(tick), "tick", "end") for tick in ticks]
     middle = (at_y(ticks[0]) + at_y(ticks[-1])) / 2
     turned = Markup(
         '<text class="tick" x="{0:.1f}" y="{1:.1f}" text-anchor="middle" transform="rotate(-90 {0:.1f} {1:.1f})">{2}</text>'
     )
-    return Markup("").join([*parts, turned.format(12.0, middle, unit)])
+    return Markup("").join([*grid, *numbers, turned.format(12.0 - LEFT, middle, unit)])
 
 
 def line(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
@@ -126,6 +175,15 @@ def axis(low: float, high: float) -> tuple[float, float, list[float]]:
     start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = [round(multiple * step, 12) for multiple in range(start, end + 1)]
     return ticks[0], ticks[-1], ticks
+
+
+def labels(ticks: Sequence[float], write: Write) -> Callable[[float | None], str]:
+    """How the numbers of one axis look: all with the same decimals. Percentages and other words stay as ``write`` has them."""
+    if write not in (number, signed):
+        return write
+    step = ticks[1] - ticks[0]
+    digits = next((count for count in range(12) if abs(round(step, count) - step) < step * 1e-6), 12)
+    return lambda value: fixed(value, digits, sign=write is signed)
 
 
 def time_ticks(first: float, last: float) -> list[tuple[float, str]]:

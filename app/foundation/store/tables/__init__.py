@@ -6,7 +6,15 @@ rewards, outcomes, the training ledger) is append-only but for a decision's acti
 can be partitioned and distributed.
 """
 
-from app.foundation.store.tables.accounts import drafts, sessions, sign_in_failures, sign_in_links, stars, users
+from app.foundation.store.tables.accounts import (
+    approvals,
+    drafts,
+    sessions,
+    sign_in_failures,
+    sign_in_links,
+    stars,
+    users,
+)
 from app.foundation.store.tables.base import metadata
 from app.foundation.store.tables.chain import log_anchors, log_links
 from app.foundation.store.tables.loop import (
@@ -48,6 +56,7 @@ from app.foundation.store.tables.sums import unit_sum_states, unit_sums
 
 __all__ = [
     "api_keys",
+    "approvals",
     "awaiting_match",
     "awaiting_outcome",
     "candidates",

@@ -1,6 +1,6 @@
 """People who sign in, and their drafts."""
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSON
 
 from app.foundation.store.tables.base import metadata, time_column
@@ -24,6 +24,22 @@ stars = Table(  # experiments that a person wants to see first
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
+approvals = Table(  # what one person asked for and a second one has to approve
+    "approvals",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),  # start, change, ship, ramp, schedule
+    Column("document", JSON, nullable=False),  # what the action needs
+    Column("config_version", Integer, nullable=False),  # of the experiment when it was asked for
+    Column("asked_by", Text, nullable=False),
+    time_column("asked_at", now=True),
+    Column("decided_by", Text, nullable=True),
+    time_column("decided_at", nullable=True),  # null: it waits
+    Column("approved", Boolean, nullable=True),
+    Index("approvals_open", "experiment_id", "action", unique=True, postgresql_where=text("decided_at IS NULL")),
 )
 
 sign_in_links = Table(

@@ -1,13 +1,11 @@
-"""The API of Azure Personalizer for its clients: its routes, field names, error body and status codes, on our services.
+"""Rank, reward and activate, for events with one slot.
 
 The API key is bound to one experiment (``loopwise keys create --experiment KEY``); the actions come with each call.
 """
 
 from functools import partial
-from typing import Annotated, Any
 
-from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, JsonValue
 
 from app.accounts.api.hot import Answered, Asked, hot
 from app.deciding import decide as decisions
@@ -16,52 +14,26 @@ from app.deciding.answer import Answer
 from app.deciding.requests import DecideRequest, identify
 from app.deciding.serving import runtime_of
 from app.deciding.snapshot import Experiment
-from app.design.experiment_config import MAX_ACTIONS, ActionSpec, Features
-from app.foundation.api.problem_schema import PROBLEM_STATUSES
-from app.foundation.errors import Forbidden
-from app.foundation.fields import JsonObject
+from app.design.experiment_config import MAX_ACTIONS
 from app.foundation.ids import new_id
 from app.foundation.running.steps import Blocking, Steps
 from app.learning import rewards
 from app.learning.reward_request import RewardRequest
-
-
-class PersonalizerErrorBody(BaseModel):
-    code: str
-    message: str
-    target: str | None = Field(default=None, description="Loopwise's own code; see /docs/errors.")
-
-
-class PersonalizerError(BaseModel):
-    """That service's error body."""
-
-    error: PersonalizerErrorBody
-
-
-blueprint = APIBlueprint(
-    "personalizer",
-    __name__,
-    url_prefix="/personalizer/v1.0",
-    abp_security=[{"subscription": []}],
-    abp_tags=[Tag(name="personalizer", description="For clients of Azure Personalizer, unchanged.")],
-    abp_responses=dict.fromkeys(list[Any](PROBLEM_STATUSES), PersonalizerError),
+from app.web.api.personalizer.shapes import (
+    Actions,
+    EventId,
+    EventPath,
+    Theirs,
+    blueprint,
+    bound_id,
+    context_of,
+    specs_of,
 )
 
-EventId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
-
-class RankableAction(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    id: EventId
-    features: Features = Field(default_factory=list)
-
-
-class RankRequest(BaseModel):
-    """The service's own field names; fields that it does not know are ignored, as that service did."""
-
-    model_config = ConfigDict(extra="ignore")
-    contextFeatures: list[Any] = Field(default_factory=list)
-    actions: list[RankableAction] = Field(min_length=1, max_length=MAX_ACTIONS)
+class RankRequest(Theirs):
+    contextFeatures: list[JsonValue] = Field(default_factory=list)
+    actions: Actions
     excludedActions: list[EventId] = Field(default_factory=list, max_length=MAX_ACTIONS)
     eventId: EventId | None = None
     deferActivation: bool = False
@@ -82,19 +54,15 @@ class RewardBody(BaseModel):
     value: float = Field(allow_inf_nan=False, strict=True)
 
 
-class EventPath(BaseModel):
-    event_id: EventId
-
-
 @hot(blueprint, "/rank", "decide", responses={201: RankAnswer})
 def rank(asked: Asked, body: RankRequest) -> Steps[Answered]:
     """Rank actions; the same event id gives the same ranking again."""
-    experiment = yield from _experiment(asked)
-    actions = [ActionSpec(id=action.id, features=action.features) for action in body.actions]
+    experiment = yield from experiment_of(asked)
+    actions = specs_of(body.actions)
     asked_request = DecideRequest(
         experiment=experiment.key,
         unit_id=body.eventId or new_id(),  # that service knows no units: each event is its own
-        context=_context(experiment, body.contextFeatures),
+        context=context_of(body.contextFeatures),
         actions=actions,
         excluded_actions=body.excludedActions,
         decision_id=body.eventId,
@@ -111,17 +79,10 @@ def rank(asked: Asked, body: RankRequest) -> Steps[Answered]:
     return Answered(ranked, 201, partial(decisions.disown, runtime_of(asked), decided))
 
 
-def _context(experiment: Experiment, features: list[Any]) -> JsonObject:
-    """The context of a call. Declared fields stand at its top, where declarations look for them."""
-    if experiment.config.context_fields is None:
-        return {"context": features}
-    return {name: value for part in features if isinstance(part, dict) for name, value in part.items()}
-
-
 @hot(blueprint, "/events/<path:event_id>/reward", "reward")
 def reward(asked: Asked, path: EventPath, body: RewardBody) -> Steps[Answered]:
     """Report a reward between 0 and 1 (or the experiment's own bounds)."""
-    yield from _experiment(asked)
+    bound_id(asked.caller)
     request = RewardRequest(decision_id=path.event_id, value=body.value)
     yield from rewards.rewarding(runtime_of(asked), asked.caller, [request])
     return Answered(None, 204)
@@ -130,18 +91,14 @@ def reward(asked: Asked, path: EventPath, body: RewardBody) -> Steps[Answered]:
 @hot(blueprint, "/events/<path:event_id>/activate", "reward")
 def activate(asked: Asked, path: EventPath) -> Steps[Answered]:
     """Record that a deferred event was shown to its user."""
-    yield from _experiment(asked)
+    bound_id(asked.caller)
     yield Blocking(partial(rewards.activate, runtime_of(asked), asked.caller, path.event_id))
     return Answered(None, 204)
 
 
-def _experiment(asked: Asked) -> Steps[Experiment]:
-    bound = asked.caller.experiment_id
-    if bound is None:
-        raise Forbidden(
-            "key_not_bound",
-            "These routes need a key that is bound to an experiment: `loopwise keys create --experiment KEY`.",
-        )
+def experiment_of(asked: Asked) -> Steps[Experiment]:
+    """The experiment of a call's key, ready to decide."""
+    bound = bound_id(asked.caller)
     experiment: Experiment | None = runtime_of(asked).snapshots.current.by_id.get(bound)
     if experiment is None:
         experiment = yield Blocking(partial(naming.experiment_of, runtime_of(asked), bound))

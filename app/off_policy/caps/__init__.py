@@ -1,0 +1,1 @@
+"""What another cap on messages would have been worth."""

@@ -42,6 +42,7 @@ _CONTEXT_FIELDS: Readable[list[ContextField]] = Readable(list[ContextField])
 _FALLBACK: Readable[FallbackSpec] = Readable(FallbackSpec)
 _KEY: Readable[str] = Readable(Key)
 _NUMBER: Readable[float] = Readable(float)
+DAY_S = 86_400.0
 
 
 class Parts(NamedTuple):
@@ -166,6 +167,7 @@ def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
     if parts.reward is not None:
         yield from _reward_problems(parts.reward)
         yield from _feedback_problems(document.get("feedback"), parts.reward)
+        yield from _window_problems(document, parts)
     if None not in parts.metrics:
         yield from _metric_problems([metric for metric in parts.metrics if metric is not None])
     yield from _template_problems(parts)
@@ -220,6 +222,19 @@ def _people_problems(document: Json, parts: Parts, ids: set[str] | None, compose
         yield FieldError(f"/context_fields/{index}/name", "name_taken", {"what": "field"})
     if parts.profile and "profile" in names:
         yield FieldError("/context_fields", "profile_field_reserved")
+
+
+def _window_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
+    """Windows that are longer than the experiment: no decision would be settled before the rule ends it."""
+    rule = document.get("decision_rule")
+    days = _NUMBER.of(rule.get("max_days")) if isinstance(rule, dict) else None
+    if days is None or days <= 0:
+        return
+    if parts.reward is not None and parts.reward.window_s > days * DAY_S:
+        yield FieldError("/reward/window_s", "window_longer_than_rule", {"days": days})
+    for index, metric in enumerate(parts.metrics):
+        if metric is not None and metric.window_s is not None and metric.window_s > days * DAY_S:
+            yield FieldError(f"/metrics/{index}/window_s", "window_longer_than_rule", {"days": days})
 
 
 def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError]:

@@ -113,6 +113,14 @@ _DESIGN: Final[dict[str, Words]] = {
     "shares_promoted": Words("arm {arm!r} is shipped or on its way, which sets the shares; roll back first"),
     "ramp_of_control": Words("the control is what other arms are compared with; choose one of those"),
     "holdout_of_control": Words("the control needs no holdout of itself; leave it at 0"),
+    "holdout_of_no_unit": Words(
+        "of the {units} units so far, this holdout keeps none; give a larger one, or 0",
+        "of the {units} units so far, this keeps none: give a larger share, or 0",
+    ),
+    "window_longer_than_rule": Words(
+        "this window is longer than the experiment, which the rule ends after {days} days; shorten it, or raise max_days",
+        "this is longer than the experiment, which the decision rule ends after {days} days",
+    ),
     "ramp_steps": Words("give growing shares above 0 and up to 1, such as 0.05, 0.25, 0.5, 1"),
     "time_not_ahead": Words("give a time that lies ahead"),
     "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),

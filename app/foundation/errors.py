@@ -60,7 +60,8 @@ CODES = {
     "sign_in_failed": "The name and the password do not match, or the user may not sign in.",
     "too_many_attempts": "Too many sign-ins failed, or too many at once. Wait as long as the message says.",
     "not_signed_in": "Sign in to see this page.",
-    "missing_role": "Your role does not allow this. Viewers read, analysts evaluate, editors run experiments, administrators do the rest.",
+    "missing_role": "Your role does not allow this. Viewers read, analysts evaluate, editors run experiments, "
+    "administrators do the rest.",
     "form_expired": "This form is older than your last sign-in. Reload the page and submit it again.",
     "unknown_page": "There is no such page.",
     "unknown_draft": "There is no such draft: it was discarded, or made into an experiment.",

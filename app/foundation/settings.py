@@ -226,9 +226,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Addresses or networks of your reverse proxies, separated by commas: X-Forwarded-For is believed from these only. Behind "
         "a proxy without it, all sign-ins seem to come from one address.",
     ),
-    Setting(
-        "LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds after which behaviour events are forgotten."
-    ),
+    Setting("LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds after which events are forgotten."),
     Setting(
         "LOOPWISE_PRIVACY_BUDGET",
         "3.0",
@@ -241,12 +239,7 @@ SETTINGS: tuple[Setting, ...] = (
         switch,
         "1: webhooks may lead to this machine itself (127.0.0.1, ::1), also over plain http; for development only.",
     ),
-    Setting(
-        "LOOPWISE_APPROVALS",
-        "0",
-        switch,
-        "1: starting, changing and shipping an experiment need a second person, who approves on the experiment's page.",
-    ),
+    Setting("LOOPWISE_APPROVALS", "0", switch, "1: starting, changing and shipping need a second person who approves."),
     Setting(
         "LOOPWISE_SMTP_URL",
         "",

@@ -25,6 +25,7 @@ from app.promotion.shipping import (
     WORKER,
     ShipRequest,
     Step,
+    check_holdout,
     find_arm,
     give,
     nothing_promoted,
@@ -85,6 +86,8 @@ def begin_in(
     :param before: the experiment, locked.
     """
     config = possible(before, request)
+    last = results.last(connection, before.id, None)
+    check_holdout(request.holdout, last.results if last else None)
     steps = request.steps
     config.ramp = Ramp(
         **request.model_dump(exclude={"steps"}),

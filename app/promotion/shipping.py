@@ -26,6 +26,7 @@ from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
 from app.registry.store.experiments import StoredExperiment
 from app.reporting import frozen
+from app.reporting.documents.results import StoredResults
 
 KIND = "promotion"
 WORKER = "worker"
@@ -94,6 +95,7 @@ def ship_in(
     if request.holdout and request.arm == config.control.key:
         raise invalid((FieldError("/holdout", "holdout_of_control"),))
     newest = frozen.freeze(connection, before)
+    check_holdout(request.holdout, newest)
     shipped = Shipped(
         arm=request.arm,
         holdout=request.holdout,
@@ -108,6 +110,16 @@ def ship_in(
     give(config, {config.control.key: request.holdout, request.arm: 1 - request.holdout})
     said = {"arm": request.arm, "holdout": request.holdout} | ({"until": shipped.until} if until else {})
     return store_next(connection, before, config, revision, Step(actor, "shipped", said, request.reason))
+
+
+def check_holdout(holdout: float, newest: StoredResults | None) -> None:
+    """Refuse a holdout that would keep nobody of the units seen so far.
+
+    :raises Unprocessable: it is so small.
+    """
+    units = newest.window.units if newest else 0
+    if holdout and 0 < units * holdout < 1:
+        raise invalid((FieldError("/holdout", "holdout_of_no_unit", {"units": units}),))
 
 
 def roll_back(engine: Engine, key: str, reason: str, actor: str) -> StoredExperiment:

@@ -118,10 +118,8 @@ def _times(connection: Connection, experiment_id: int, window_s: float) -> _Time
 def parts_that_tell_apart(thirds: Sequence[Stretch]) -> int:
     """How many parts of equally many decisions a chart of reward rates has: as many as keep the arms' intervals apart.
 
-    An interval of one of n parts is about sqrt(n / 3) times as wide as that of a third. So we take the largest n at which two
-    intervals are no wider than the distance of the best arm from the next, within ``FEWEST_PARTS`` and ``STRETCHES``.
-
-    :param thirds: every arm's sums in each third of the settled decisions.
+    An interval of one of n parts is about sqrt(n / 3) times as wide as that of a third of the settled decisions. So we take the
+    largest n at which two intervals are no wider than the distance of the best arm from the next.
     """
     rates: dict[str, list[ArmEstimate]] = {}
     for row in thirds:

@@ -8,7 +8,7 @@ from jinja2 import FileSystemLoader
 from app.accounts.pages import access, account, keys, users
 from app.accounts.pages.access import read_cookie
 from app.deciding.pages import integration
-from app.design.pages import experiment, settings
+from app.design.pages import change_words, experiment, settings
 from app.design.pages import history as trail
 from app.fairness.pages import fairness
 from app.foundation.fields import JsonObject
@@ -79,6 +79,8 @@ def install(app: Flask) -> None:
     """Give the templates the values that every page shows; each feature has its own templates."""
     app.jinja_loader = FileSystemLoader(sorted(FEATURES.glob("**/templates")))
     format.install(app)
+    app.jinja_env.filters["change_name"] = change_words.name_of
+    app.jinja_env.filters["change_value"] = lambda value, path: change_words.value_of(path, value)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(may=access.may)
 

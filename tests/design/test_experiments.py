@@ -180,3 +180,22 @@ def test_a_change_that_began_from_an_older_version_overwrites_nothing(client: Cl
     for tag in ("*", None):
         newest = tag or client.get(path).headers["ETag"]
         assert client.call("PATCH", path, {"name": f"with {newest}"}, **{"If-Match": newest}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"reward": {"window_s": 3 * 86_400.0}}, "/reward/window_s"),
+        (
+            {"metrics": [{"key": "bought", "role": "primary", "source": {"type": "reward"}, "window_s": 3 * 86_400.0}]},
+            "/metrics/0/window_s",
+        ),
+    ],
+)
+def test_a_window_longer_than_the_experiment_is_refused(client: Client, fields: dict[str, Any], path: str) -> None:
+    rule = {"max_days": 2.0, "min_days": 0.0}
+    refused = client.post("/v1/experiments", definition("too-long", decision_rule=rule, **fields))
+    assert refused.status == 422
+    assert ("window_longer_than_rule", path) in [(error["code"], error["path"]) for error in refused.body["errors"]]
+    longer = definition(f"just-right-{len(path)}", decision_rule=rule | {"max_days": 3.0}, **fields)
+    assert client.post("/v1/experiments", longer).status == 201

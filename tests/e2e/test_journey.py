@@ -113,7 +113,9 @@ def test_the_snippets_run_as_they_are_shown_and_overview_changes_by_itself(
     boss.goto(f"{site.url}{ONE}/integration")
     boss.get_by_role("button", name="Make a key for this experiment").click()
     expect(boss.locator("#new-key")).to_be_visible()
-    snippets = {name: boss.locator(f"#snippet-{name}").inner_text() for name in ("curl", "python", "javascript")}
+    snippets = {
+        name: boss.locator(f"#snippet-{name}").text_content() or "" for name in ("curl", "python", "javascript")
+    }
     boss.goto(f"{site.url}{ONE}/")
     boss.evaluate("window.notReloaded = true")
     before = boss.locator("#content").inner_text()

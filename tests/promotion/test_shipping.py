@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.foundation.errors import Unprocessable
 from app.promotion import shipping
 from app.reporting import frozen, results
 from tests.lab import Lab, arm
@@ -48,6 +49,18 @@ def test_a_shipped_arm_decides_for_everybody_but_the_holdout_and_the_way_back_is
     assert shares(back) == {"control": 0.5, "treated": 0.3, "third": 0.2} and "shipped" not in back
     assert arms_of(client, "ship") == before  # every unit is in its arm again
     assert client.post("/v1/experiments/ship/roll-back", {"reason": "x"}).body["code"] == "nothing_promoted"
+
+
+def test_a_holdout_that_keeps_nobody_is_refused(lab: Lab) -> None:
+    lab.make("nobody", arms=ARMS, control_arm="control")
+    lab.play("nobody", [{"unit_id": f"u{number}"} for number in range(60)], lambda *_: 1.0)
+    results.compute(lab.runtime.engine, "nobody")
+    request = shipping.ShipRequest(arm="treated", reason="it is better", holdout=0.01)
+    with pytest.raises(Unprocessable) as refused:
+        shipping.ship(lab.runtime.engine, "nobody", request, "ann")
+    assert refused.value.fields[0].code == "holdout_of_no_unit" and "60 units" in refused.value.fields[0].message
+    larger = request.model_copy(update={"holdout": 0.05})
+    assert shipping.ship(lab.runtime.engine, "nobody", larger, "ann").config["shipped"]["holdout"] == 0.05
 
 
 def test_what_is_shipped_is_not_steered_past_the_way_back(client: Client) -> None:

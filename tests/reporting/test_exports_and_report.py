@@ -184,7 +184,7 @@ def test_the_report_tells_everything_that_was_found(taken: str, lab: Lab, viewer
     text = viewer.get("/admin/experiments/taken/report").text
     for part in (
         f"It helps {HOSTILE}",
-        "learned earns",
+        "learned beats",
         "The decision rule says: ship learned.",
         "control (control)",
         "always chooses a",

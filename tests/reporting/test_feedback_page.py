@@ -56,7 +56,7 @@ def test_the_page_says_who_answers_and_whether_the_signals_agree(heard: str, vie
         "settled decisions of 90 units",
     ):
         assert words in page.text, words
-    assert page.html.count("<svg") == 2
+    assert page.html.count("chart fluid") == 2
     assert "Confidence 50%" in page.text
 
 

@@ -144,7 +144,7 @@ def test_any_combination_is_previewed_for_the_sample_user(draft: Draft) -> None:
         "pair",
     )
     page = draft.save("actions", picked, "preview")
-    assert "Two of these parts are never together" in seen(page)
+    assert "Two of these parts are never combined" in seen(page)
     page = draft.save("actions", {"/composition/slots/1/parts/1/id": ""}, "preview")
     assert "There is no preview before" in seen(page)
 

@@ -122,7 +122,7 @@ def test_errors_of_texts_are_beside_them_with_their_line_and_nothing_typed_is_lo
     assert "'nobody' is not a declared variable" in beside(page, "/actions/-/template/texts/0/body")
     assert "Line 2" in beside(page, "/actions/-/template/texts/0/body")
     assert "annot be read" in beside(page, "/actions/-/template/texts/0/title")
-    assert "There is no preview before" in page.text
+    assert "Fix the errors above to see the preview" in page.text
     assert "<script>alert" not in page.html
     reopened = fields(page)
     assert reopened["/actions/-/template/texts/0/body"] == wrong["/actions/-/template/texts/0/body"]

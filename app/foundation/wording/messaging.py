@@ -11,6 +11,10 @@ MESSAGING: Final[dict[str, Words]] = {
     "no_such_experiment": Words("there is no experiment with this key"),
     "no_such_webhook": Words("there is no webhook with this key"),
     "experiment_without_message": Words("this experiment has no message: give one of its actions a template"),
+    "trigger_variable_missing": Words(
+        "a message of this experiment needs the variable {variable!r}; name the event's property that holds it",
+        "add the variable {variable}: a message of this experiment needs it",
+    ),
     "cadence_without_wait": Words("each action's payload must carry wait_s, seconds from 0 to 30 days"),
     "cadence_action_without_wait": Words(
         "each action's payload must carry wait_s, seconds from 0 to 30 days; {action!r} does not"

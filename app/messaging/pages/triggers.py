@@ -16,12 +16,14 @@ from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure
 from app.foundation.pages.fields.kinds import Findings, Typed
 from app.foundation.pages.fields.trees import texts_of
+from app.foundation.pages.format import duration, plural
 from app.foundation.pages.typed import UNITS, posted_version, whole_number
 from app.messaging.delivery import webhooks
 from app.messaging.pages import trigger_form, trigger_words
 from app.messaging.pages.trigger_form import FORM
 from app.messaging.triggers import dry_run as dry_runs
 from app.messaging.triggers import lifecycle as service
+from app.messaging.triggers import references
 from app.messaging.triggers.definition import Cadence, TriggerConfig, parse_trigger
 
 PAGE = 25
@@ -171,6 +173,11 @@ def _shown(key: str, **values: object) -> str:
         older=rows[PAGE - 1].id if len(rows) > PAGE else None,
         first_page=after is None,
         reasons=trigger_words.REASONS,
+        warnings=[
+            f"This trigger can fire every {duration(tight.every_s)} for one unit, but {config.experiment} allows at most "
+            f"{plural(tight.limit, 'message')} within {duration(tight.window_s)}. Firings beyond that send nothing."
+            for tight in references.tighter_limits(runtime().engine, config)
+        ],
         cadence=config.delay_s.experiment if isinstance(config.delay_s, Cadence) else None,
         **values,
     )

@@ -14,6 +14,7 @@ from app.foundation.words import as_sentence
 from app.messaging.store import triggers as store
 from app.messaging.store import webhooks
 from app.messaging.store.triggers import StoredFiring, StoredTrigger
+from app.messaging.triggers import references
 from app.messaging.triggers.definition import DAY_S, Cadence, ToWebhook, TriggerConfig, parse_trigger, plain
 from app.messaging.triggers.firing import wait_of
 from app.registry.store import experiments
@@ -165,6 +166,8 @@ def _check_references(connection: Connection, config: TriggerConfig) -> None:
         problems.append(FieldError("/experiment", "no_such_experiment"))
     elif not ExperimentConfig.model_validate(experiment.config).channels():
         problems.append(FieldError("/experiment", "experiment_without_message"))
+    else:
+        problems += references.variable_problems(config, ExperimentConfig.model_validate(experiment.config))
     if isinstance(config.delay_s, Cadence):
         problems += _cadence_problems(connection, config.delay_s.experiment)
     if isinstance(config.delivery, ToWebhook) and webhooks.find(connection, config.delivery.webhook) is None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row
+from app.foundation.pages.charts.parts import tone_of
 from app.foundation.pages.format import interval, number, p_value, percent, plural, signed
 from app.foundation.words import as_sentence
 from app.off_policy.documents import EvaluationResult, PolicyLine, Realised, SearchLine
@@ -97,7 +98,10 @@ def differences(evaluated: list[Policy]) -> Figure:
     lines = [policy.line for policy in evaluated if policy.line.value is not None]
     gaps = [(line.policy, line.against_running) for line in lines if line.against_running is not None]
     chart = charts.forest(
-        [_row(name, gap.difference, gap.interval) for name, gap in gaps],
+        [
+            _row(name, gap.difference, gap.interval)._replace(tone=tone_of(gap.interval.low, gap.interval.high))
+            for name, gap in gaps
+        ],
         title="Difference of each policy to the running one with its interval",
         unit="difference of the mean reward",
         line_at=0,

@@ -16,7 +16,8 @@ from app.reporting import overview as service
 from app.reporting.documents.activity import Activity
 from app.reporting.overview import Overview
 from app.reporting.pages import overview_figures as figures
-from app.reporting.pages import sentences, time_range
+from app.reporting.pages import sentences
+from app.reporting.pages.shown import time_range
 
 
 @page("/experiments/<key>/", "viewer")

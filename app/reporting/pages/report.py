@@ -19,8 +19,9 @@ from app.off_policy.pages import evaluation_words
 from app.reporting import findings
 from app.reporting.documents.results import Results
 from app.reporting.findings import Whole
-from app.reporting.pages import definitions, overview_figures, result_figures, sentences
+from app.reporting.pages import overview_figures, result_figures, sentences
 from app.reporting.pages.results import ShownMetric, in_order, looks, metrics
+from app.reporting.pages.shown import definitions
 from app.reporting.pages.whom import drawn
 from bandits.policy import BanditPolicy, FixedPolicy, parse_policy
 

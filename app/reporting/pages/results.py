@@ -21,8 +21,9 @@ from app.reporting.documents.health import (
 )
 from app.reporting.documents.results import HeldOut, MetricResults, Results
 from app.reporting.findings import Findings
-from app.reporting.pages import definitions, overview_figures, sentences, time_range
+from app.reporting.pages import overview_figures, sentences
 from app.reporting.pages import result_figures as figures
+from app.reporting.pages.shown import definitions, effects, over_time, time_range
 
 ORDER = ("primary", "guardrail", "secondary")
 CHECKS = {
@@ -120,9 +121,9 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
         split=[figures.segments(metric, method, segment or "") for metric in in_order(split)] if split else [],
         split_at=split.computed_at if split else None,
         ratio=figures.ratio(results.sample_ratio),
-        daily=figures.daily(results),
-        over_time=sentences.effect_over_time(results),
-        shares_changed=sentences.shares_changed(results),
+        daily=over_time.daily(results),
+        over_time=effects.effect_over_time(results),
+        shares_changed=effects.shares_changed(results),
         stretches=figures.stretches(results),
     )
 
@@ -130,7 +131,7 @@ def _shown(newest: Findings, results: Results, method: str, segment: str | None)
 def looks(newest: Findings, days: str = "") -> Figure | None:
     """Draw the first primary metric over all looks, or those of the newest days; null before the second look."""
     history = time_range.newest_looks(newest.looks, days)
-    return figures.looks(history) if len(history) > 1 and history[-1].comparisons else None
+    return over_time.looks(history) if len(history) > 1 and history[-1].comparisons else None
 
 
 def in_order(results: Results) -> list[MetricResults]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from app.design.metric_config import DecisionRule
 from app.foundation.formats.intervals import IntervalDocument
 from app.foundation.pages.charts import Tone
+from app.foundation.pages.charts.parts import tone_of
 from app.foundation.pages.format import (
     duration,
     interval,
@@ -100,11 +101,7 @@ def _compared(line: ComparisonLine, metric: MetricResults) -> str:
 
 def tone(given: IntervalDocument, direction: Direction) -> Tone:
     """Better or worse where the interval does not touch 0; open otherwise."""
-    if given.low is not None and given.low > 0:
-        return "better" if direction == "increase" else "worse"
-    if given.high is not None and given.high < 0:
-        return "worse" if direction == "increase" else "better"
-    return "open"
+    return tone_of(given.low, given.high, higher_is_better=direction == "increase")
 
 
 def lift(value: float, given: IntervalDocument) -> str:
@@ -287,33 +284,3 @@ def _who_counts(metric: MetricResults) -> list[str]:
             f"{plural(left_out, 'unit')} are left out of a comparison: they came while the arm or the control got no units."
         )
     return notes
-
-
-def effect_over_time(results: Results) -> list[str]:
-    """Say of each arm whether its effect fades or grows from day to day."""
-    said = []
-    for effect in results.daily:
-        change = effect.change_interval
-        if change is None or change.low is None or change.high is None or effect.change_per_day is None:
-            said.append(f"{effect.arm}: too few days to see whether the effect changes.")
-            continue
-        ends = f"{signed(effect.change_per_day)} a day ({signed(change.low)} to {signed(change.high)})"
-        if change.low <= 0 <= change.high:
-            said.append(f"{effect.arm}: no change of the effect over time is visible: {ends}.")
-        else:
-            said.append(f"{effect.arm}: the effect changes by {ends}. Novelty may attract or disturb for a while only.")
-    return said
-
-
-def shares_changed(results: Results) -> list[str]:
-    """What changes of the shares mean for the comparison; nothing where the shares never changed."""
-    moved = results.moved_units
-    if len(results.stretches) < 2 or moved is None:
-        return []
-    return [
-        "Shares changed while the experiment ran. Arms are compared within each stretch of constant shares, and the stretches "
-        "are weighted by their units: otherwise an arm that got its units at a better time would look better.",
-        f"{plural(moved.moved, 'unit')} ({percent(moved.share)}) were seen in more than one arm. "
-        f"{plural(moved.left_out, 'unit')} that a change moves to another arm are left out of comparisons, whether they came "
-        "back or not.",
-    ]

@@ -4,6 +4,19 @@
 // and the next try comes later. Opened tables stay open, and the keyboard stays where it was.
 "use strict";
 
+// Buttons that copy a text: without a script they stay hidden, and the text can be marked.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const words = button.textContent;
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+    setTimeout(() => {
+      button.textContent = words;
+    }, 2000);
+  });
+}
+
 for (const element of document.querySelectorAll("[data-poll]")) {
   poll(element, Number(element.dataset.every || "5"));
 }

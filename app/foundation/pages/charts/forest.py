@@ -25,6 +25,7 @@ from app.foundation.pages.format import number
 
 STEP = 30  # height of a row
 CELL = 34  # height of a plot in a row of a table
+ROOM = 0.2  # of the width, between the numbers of the scale in a table's head
 LONGEST = 24  # letters of a label in the gutter; its tooltip has all
 
 
@@ -94,7 +95,7 @@ def cell_axis(scale: Scale, write: Write) -> Markup:
     """The scale of such a column, for its head: both ends and 0."""
     short_write = labels(scale.ticks, write)
     marks = [(0.0, scale.low, "start"), (1.0, scale.high, "end")]
-    if scale.low < 0 < scale.high and 0.2 < scale.x(0.0) < 0.8:
+    if scale.low < 0 < scale.high and ROOM < scale.x(0.0) < 1 - ROOM:
         marks.append((scale.x(0.0), 0.0, "middle"))
     inner = [caption(x, 12, short_write(value), "tick", anchor) for x, value, anchor in marks]
     return Markup('<span class="cell-plot" aria-hidden="true">{}</span>').format(fluid("cell", 16, "scale", inner))

@@ -44,6 +44,15 @@ class Row(NamedTuple):
     tone: Tone | None = None  # null: nothing is better or worse here
 
 
+def tone_of(low: float | None, high: float | None, *, higher_is_better: bool = True) -> Tone:
+    """Better or worse where the interval of a difference does not touch 0; open otherwise."""
+    if low is not None and low > 0:
+        return "better" if higher_is_better else "worse"
+    if high is not None and high < 0:
+        return "worse" if higher_is_better else "better"
+    return "open"
+
+
 class Figure(NamedTuple):
     """A chart with the same figures as a table, for macro ``figure``."""
 
@@ -75,7 +84,7 @@ def legend(names: Sequence[str]) -> Markup:
 def fluid(kind: str, height: float, title: str, parts: Sequence[Markup]) -> Markup:
     """The frame of a chart that is as wide as its card. In it, 0% is the left edge of the plot and 100% the right one.
 
-    :param kind: which gutters the style sheet leaves: time (for an axis of values), rows (for labels), bars (and for values), cell.
+    :param kind: which gutters the style sheet leaves: time (for an axis of values), rows (for labels), bars (and values), cell.
     """
     return Markup(
         '<svg class="chart fluid {}" width="100%" height="{:.0f}" role="img" aria-label="{}" '

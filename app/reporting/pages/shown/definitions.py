@@ -12,19 +12,22 @@ PEEK_SAFE = (
     "at most 5% of experiments, unless your rule sets another share. It is wider than an interval for one look. It starts once "
     "each arm has 100 effective units and expects 10 effective events."
 )
-FIXED = "An interval for one look, at a time that you chose before you saw any data. If you look again and again, it misses more often."
+FIXED = (
+    "An interval for one look, at a time that you chose before you saw any data. If you look again and again, it misses "
+    "more often."
+)
 ANY_LOOK = (
     "How often arms that do not differ would look at least this different at some look so far. A small p means that chance is a "
     "poor explanation. Adjusted: corrected for the number of comparisons."
 )
 ONE_LOOK = "The same for a single look that you chose beforehand."
 CHANCE = (
-    "How likely this arm is the best of all arms, given these data alone. It does not say that the difference is large, it is not "
-    "corrected for many looks or metrics, and on its own it is no reason to stop."
+    "How likely this arm is the best of all arms, given these data alone. It does not say that the difference is large, it is "
+    "not corrected for many looks or metrics, and on its own it is no reason to stop."
 )
 GUARDRAIL = (
-    "A metric that must not get worse by more than its margin. It is crossed once the peek-safe interval shows a larger loss. It is "
-    "within its margin once a test for one look shows that."
+    "A metric that must not get worse by more than its margin. It is crossed once the peek-safe interval shows a larger loss. It "
+    "is within its margin once a test for one look shows that."
 )
 
 TERMS = {

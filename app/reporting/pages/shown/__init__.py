@@ -1,0 +1,1 @@
+"""What results look like over time, and what their columns mean."""

@@ -8,7 +8,7 @@ learned at its own scale (bandits/learner/vw_learner.py); Loopwise's own learner
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
@@ -72,7 +72,7 @@ class BanditPolicy:
 
     algorithm: str  # a key of ALGORITHMS
     # Complete after construction: every parameter of the algorithm and the common ones.
-    parameters: Mapping[str, ParameterValue]
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     # Share f in [0.001, 1] given to uniform choice: logged = (1-f)*p + f/K. Several algorithms give exact zeros, which no
     # estimator can divide by, so f is never 0. The default of 0.05 bounds the importance weights by 20 K and costs at
     # most 5% of the gap between the best policy and uniform.

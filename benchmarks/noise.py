@@ -183,7 +183,9 @@ def _row(number: int, own: bool, unit: int, chosen: int, reward: float) -> Logge
 
 def _part(table: LogTable, rows: NDArray[np.int64]) -> LogTable:
     """Some rows; the twin has no encoded lines."""
-    blank = table.__class__(**{**table.__dict__, "shared": [""] * len(table), "lines": [[]] * len(table)})
+    blank = table.__class__(
+        **{**table.__dict__, "shared": [""] * len(table), "lines": [[]] * len(table), "above": [[]] * len(table)}
+    )
     return blank.take(rows)
 
 

@@ -26,7 +26,7 @@ from experiments.arms.proportions import compare_proportions
 from experiments.arms.strata import Level, compare_strata
 from experiments.logs.health import RatioCheck, sample_ratio
 from experiments.multiplicity import adjust
-from experiments.validation import BoolArray, DataError, FloatArray, IntArray, refuse_first
+from experiments.validation import BoolArray, DataError, FloatArray, IntArray, codes, refuse_first
 
 Pair = tuple[BoolArray, BoolArray]
 """Which rows belong to control, and which to the treatment. Shape (units,) each."""
@@ -109,9 +109,10 @@ def compare_variants(
     Raises `DataError` for fewer than two variants, for looks that do not ascend, and for values that a metric type does
     not allow, with the row.
     """
-    counts = np.bincount(variant, minlength=variants)
     if variants < 2:
         raise DataError("there is only one variant", fix="a comparison needs at least two")
+    variant = codes("variant", variant, variants)
+    counts = np.bincount(variant, minlength=variants)
     for metric in metrics:
         _check(metric)
     if looks:

@@ -121,6 +121,9 @@ def codes(name: str, values: ArrayLike, upper: int) -> IntArray:
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise DataError(f"{name} has shape {array.shape}", fix="pass one integer per row")
+    if array.dtype.kind not in "biuf":
+        fix = "pass whole numbers from 0, or use experiments.frames, which takes labels"
+        raise DataError(f"{name} holds labels and not codes", fix=fix)
     whole = vector(name, array)
     bad = (whole != np.floor(whole)) | (whole < 0) | (whole >= upper)
     refuse_first(bad, whole, f"{name} is {{value}}", f"it must be a whole number from 0 to {upper - 1}")

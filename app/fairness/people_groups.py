@@ -36,7 +36,13 @@ def gaps(rows: Sequence[PeopleRow], reference: str, alpha: float) -> list[GroupG
         if not mine[1].units or not world[1].units:
             continue
         lines.append(_line(arm, field, value, mine[0], excess_gap(mine, world, alpha=alpha)))
-    return lines
+    return [line for line in lines if not _mirrors(line, lines)]
+
+
+def _mirrors(line: GroupGap, lines: Sequence[GroupGap]) -> bool:
+    """Whether a line says again what the other of two groups says: of two, the one that does worse is reported."""
+    others = [other for other in lines if (other.arm, other.field) == (line.arm, line.field) and other is not line]
+    return len(others) == 1 and (line.excess, line.group) > (others[0].excess, others[0].group)
 
 
 def _others(cells: dict[tuple[str, str, str], Cell], field: str, arm: str, value: str) -> Cell:

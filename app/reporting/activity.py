@@ -55,10 +55,7 @@ LEVEL = 0.05
 
 
 def span(engine: Engine, key: str) -> Span | None:
-    """When the first and the last decision were made; null: none was.
-
-    :raises NotFound: no such experiment.
-    """
+    """When the first and the last decision were made; null: none was. Raises NotFound for an unknown experiment."""
     with transaction(engine) as connection:
         return store.span(connection, stored_experiment(connection, key).id)
 

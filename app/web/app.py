@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
-from flask_openapi.models import SecurityScheme
+from flask_openapi.models import SecurityScheme, Server
 from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
 from app.accounts.api import auth, browsers
@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     logs.configure(settings.log_level)
     app = Api(
         "loopwise",
+        servers=[Server(url="/", description="This server.")],
         info=Info(title="Loopwise", version="1", description=DESCRIPTION),
         security_schemes={
             "key": SecurityScheme(type="http", scheme="bearer", description="Authorization: Bearer lw_..."),

@@ -4,13 +4,14 @@
  *   const loopwise = new Loopwise({ url, key, unitId, unitToken });
  *   const { action, logged } = await loopwise.decide("onboarding-tip", { fallback: "checklist" });
  *
- * Whatever fails, the page goes on: a decision that cannot be had in time is the given fallback with `logged: false`, and
- * reports wait in `localStorage` until they can be sent, always with the same ids, so that each counts once.
+ * Whatever fails, the page goes on: a decision that cannot be had in time is the given fallback with `logged: false` and a
+ * `reason`, and reports wait in `localStorage` until they can be sent, always with the same ids, so that each counts once.
  */
 
 const QUEUE_MOST = 200; // reports that wait; older ones are dropped first
 const RETRY_MS = 5000;
 const SEEN_MS = 1000; // half of an element on screen for this long is "seen"
+const BROWSER = typeof document !== "undefined"; // false: a server renders the page
 
 export class Loopwise {
   /**
@@ -26,10 +27,11 @@ export class Loopwise {
     this.url = url.replace(/\/$/, "");
     this.key = key;
     this.unitToken = unitToken;
-    this.allowed = consent;
+    this.allowed = consent && BROWSER;
     this.deadlineMs = deadlineMs;
     this.givenUnit = unitId;
     this.queueName = `loopwise-queue-${key.slice(0, 15)}`;
+    if (!BROWSER) return;
     addEventListener("online", () => this.flush());
     addEventListener("pagehide", () => this.flush());
     this.flush();
@@ -38,7 +40,7 @@ export class Loopwise {
   /** Whom this page is shown to. */
   get unitId() {
     if (!this.givenUnit) {
-      this.givenUnit = (this.allowed && read("loopwise-unit")) || crypto.randomUUID();
+      this.givenUnit = (this.allowed && read("loopwise-unit")) || newId();
       if (this.allowed) write("loopwise-unit", this.givenUnit);
     }
     return this.givenUnit;
@@ -57,14 +59,23 @@ export class Loopwise {
   }
 
   /** Report what a decision was worth. Sent when it can be; the same event counts once. */
-  reward(decision, value = 1, { metric = "reward", rewardId = crypto.randomUUID() } = {}) {
+  reward(decision, value = 1, { metric = "reward", rewardId = newId() } = {}) {
     this.#report("/v1/reward", decision, { value, metric, reward_id: rewardId });
   }
 
   /** Report what somebody said: thumbs "up" or "down", stars 1 to 5, score 0 to 10, reason, comment, dismissed, not_interested. */
   feedback(decision, kind, value, comment) {
     const said = { ...(value === undefined ? {} : { value }), ...(comment ? { comment } : {}) };
-    this.#report("/v1/feedback", decision, { kind, ...said, feedback_id: crypto.randomUUID() });
+    this.#report("/v1/feedback", decision, { kind, ...said, feedback_id: newId() });
+  }
+
+  /** Report what the unit did, such as "lesson-done"; needs a unitToken. Sent when it can be; the same event counts once. */
+  event(name, properties = {}, { eventId = newId() } = {}) {
+    const occurred_at = new Date().toISOString();
+    this.#queue({
+      path: "/v1/events",
+      body: { unit_id: this.unitId, name, properties, event_id: eventId, occurred_at },
+    });
   }
 
   /** Write what the person agreed to, as { personalise: "granted", message: "denied", ... }; needs a unitToken. */
@@ -77,7 +88,7 @@ export class Loopwise {
 
   /** Stop everything (false), or begin (true). Stopping forgets what waits and this browser's own unit id. */
   allow(yes) {
-    this.allowed = yes;
+    this.allowed = yes && BROWSER;
     if (yes) return;
     this.stop();
     for (const name of [this.queueName, "loopwise-unit"]) write(name, null);
@@ -232,12 +243,21 @@ export class Loopwise {
   }
 
   async #ask(path, body, fallback, deadlineMs = this.deadlineMs) {
-    const none = { decisionId: null, action: fallback, payload: null, message: null, logged: false };
-    if (!this.allowed) return none;
+    const none = (reason, status) => ({
+      decisionId: null,
+      action: fallback,
+      payload: null,
+      message: null,
+      logged: false,
+      reason,
+      status,
+    });
+    if (!this.allowed) return none(BROWSER ? "consent" : "server");
+    const signal = AbortSignal.timeout(deadlineMs);
     try {
-      const asked = { decision_id: crypto.randomUUID(), unit_id: this.unitId, ...body };
-      const response = await this.#send(path, asked, AbortSignal.timeout(deadlineMs));
-      if (!response.ok) return none;
+      const asked = { decision_id: newId(), unit_id: this.unitId, ...body };
+      const response = await this.#send(path, asked, signal);
+      if (!response.ok) return none((await response.json().catch(() => ({}))).code ?? "refused", response.status);
       const { decision_id: decisionId, action, message = null, propensity, arm, positions } = await response.json();
       return {
         decisionId,
@@ -250,8 +270,18 @@ export class Loopwise {
         logged: true,
       };
     } catch {
-      return none; // too late, no network: the page shows its own default, and nothing will be reported for it
+      return none(await this.#why(signal)); // the page shows its own default, and nothing will be reported for it
     }
+  }
+
+  /** Why nothing came. Browsers do not say, so ask for what needs no origin. */
+  async #why(signal) {
+    if (signal.aborted) return "timeout";
+    if (navigator.onLine === false) return "offline";
+    return fetch(`${this.url}/healthz`, { mode: "no-cors", signal }).then(
+      () => "cors", // it answers, but not to this page
+      () => (signal.aborted ? "timeout" : "unreachable"),
+    );
   }
 
   #report(path, decision, body) {
@@ -296,6 +326,12 @@ function write(name, value) {
   } catch {
     // full, or refused: memory has it
   }
+}
+
+/** A random UUID, also on pages without https, where browsers have no randomUUID. */
+function newId() {
+  const random = (digit) => (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16);
+  return crypto.randomUUID?.() ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, random);
 }
 
 function snake(fields) {

@@ -33,6 +33,7 @@ from experiments.validation import (
     DataError,
     FloatArray,
     IntArray,
+    codes,
     refuse_first,
     rewards,
     same_length,
@@ -127,6 +128,7 @@ def evaluate_rows(
     refuse_first(
         np.abs(r) > LARGEST_WEIGHT, r, "reward is {value}", f"rewards beyond {LARGEST_WEIGHT:g} cannot be squared"
     )
+    unit = None if unit is None else codes("unit", unit, len(np.atleast_1d(unit)))
     same_length(weight=w, reward=r, unit=unit)
     q, v = _checked_model(model, len(w))
     settings = _settings(r, assumptions)

@@ -118,3 +118,11 @@ def test_features_off_and_a_policy_that_does_not_learn_are_written_back() -> Non
         with pytest.raises(PolicyError) as error:
             parse_policy(given | {name: value})
         assert [problem.path for problem in error.value.problems] == [f"/{name}"]
+
+
+def test_missing_parameters_get_their_defaults() -> None:
+    assert (
+        BanditPolicy("squarecb")
+        == BanditPolicy("squarecb", {})
+        == parse_policy({"type": "bandit", "algorithm": "squarecb"})
+    )

@@ -111,7 +111,35 @@ def test_a_late_decision_is_the_default_and_is_not_reported(context: BrowserCont
     assert (decision["action"], decision["logged"], decision["decisionId"]) == ("mine", False, None)
     page.evaluate("decision => loopwise.reward(decision, 1)", decision)
     assert page.evaluate("localStorage.length") == 0
-    assert page.evaluate("loopwise.decide('no-such-experiment', {fallback: 'mine'})")["action"] == "mine"
+    assert decision["reason"] == "timeout"
+    unknown = page.evaluate("loopwise.decide('no-such-experiment', {fallback: 'mine'})")
+    assert (unknown["action"], unknown["reason"], unknown["status"]) == ("mine", "unknown_experiment", 404)
+
+
+def test_each_fallback_has_its_reason(context: BrowserContext, shop: Shop) -> None:
+    page = opened(context, shop, unitId="js-9", consent=False)
+    assert page.evaluate("loopwise.decide('choose')")["reason"] == "consent"
+    page = opened(context, shop, unitId="js-9", url="http://127.0.0.1:9")
+    assert page.evaluate("loopwise.decide('choose')")["reason"] == "unreachable"
+    page = opened(context, shop, unitId="js-9")
+    assert page.evaluate("loopwise.decide('choose')")["logged"] is True
+    page.goto(shop.url.replace("localhost", "127.0.0.1"))  # another origin than the key's
+    page.wait_for_function("'Loopwise' in window")
+    options = {"url": shop.server, "key": shop.key, "deadlineMs": 10_000}
+    page.evaluate("options => { window.loopwise = new Loopwise(options); }", options)
+    assert page.evaluate("loopwise.decide('choose')")["reason"] == "cors"
+    context.set_offline(True)
+    assert page.evaluate("loopwise.decide('choose')")["reason"] == "offline"
+
+
+def test_an_event_of_the_browser_counts_once(context: BrowserContext, shop: Shop) -> None:
+    page = opened(context, shop, unitId="js-10", unitToken=shop.token("js-10"))
+    for _ in range(2):
+        page.evaluate("loopwise.event('lesson-done', {minutes: 5}, {eventId: '00000000-0000-4000-8000-000000000001'})")
+    page.evaluate("loopwise.event('lesson-done')")
+    statement = "SELECT name, properties FROM events WHERE unit_id = 'js-10'"
+    wait_for(lambda: len(query(shop.database_url, statement)) == 2, 20, "the events")
+    assert ("lesson-done", {"minutes": 5}) in query(shop.database_url, statement)
 
 
 def test_elements_report_clicks_and_being_seen_once(context: BrowserContext, shop: Shop) -> None:

@@ -61,8 +61,6 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert {name for name in added if not name.endswith(".dist-info")} == {"loopwise", "bin"}
     # A path in a .pth file is searched, and its own .pth files, which name this checkout, are not read.
     (packages / "third_party.pth").write_text(sysconfig.get_path("purelib"))
-    for program in Path(sysconfig.get_path("scripts")).glob("*valkey*"):  # wheels with programs look for them there
-        (folder / "bin" / program.name).symlink_to(program)
     return folder / "bin"
 
 

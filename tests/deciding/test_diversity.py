@@ -84,11 +84,11 @@ def test_the_log_is_valued_with_it_on_rows_of_every_arm(lab: Lab, lists: int) ->
         version = max(row.policy_version for row in table.rows)
         part = table.take(np.array([i for i in own if table.rows[i].policy_version == version]))
         predictor = policies.version("learned", version)
-        again = part.probabilities(parse_policy(arms(0.99)[0]["policy"]), predictor, (), lambda _: None)
+        again = part.probabilities(parse_policy(arms(0.99)[0]["policy"]), predictor, lambda _: None)
     assert len(part) > 20 and {len(above) for above in part.above} == {0, 1, 2}
     assert again == pytest.approx(part.arms["learned"], abs=1e-12)
     control = table.take(np.array([i for i, row in enumerate(table.rows) if row.arm == "control" and row.above]))
-    plain = control.probabilities(parse_policy(BANDIT), None, (), lambda _: None)
+    plain = control.probabilities(parse_policy(BANDIT), None, lambda _: None)
     assert np.abs(control.arms["learned"] - plain).max() > 0.05, "rows of other arms know what stood above, too"
 
 

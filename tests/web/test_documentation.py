@@ -71,3 +71,14 @@ def test_the_document_is_openapi_3_1_and_names_every_route_of_the_api(web: Web) 
         for method, operation in operations.items():
             assert operation.get("summary") or operation.get("description"), (method, path)
             assert {"401", "422", "503"} <= set(operation["responses"]), (method, path)
+
+
+def test_every_operation_has_a_server_a_success_and_its_own_id(web: Web) -> None:
+    document = web.client().get("/openapi.json").body
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    operations = [(path, item[method]) for path, item in document["paths"].items() for method in item]
+    lacking = [
+        path for path, operation in operations if not any(status[0] in "23" for status in operation["responses"])
+    ]
+    ids = [operation["operationId"] for _, operation in operations]
+    assert lacking == [] and len(set(ids)) == len(ids)

@@ -79,7 +79,7 @@ def hot(
     scope: str,
     *,
     browsers: bool = False,
-    responses: dict[int, type[BaseModel]] | None = None,
+    responses: Mapping[int, type[BaseModel] | None] | None = None,  # null: an answer without a body
 ) -> Callable[[Service], Service]:
     """Describe a POST route. Its service is the function below; the function's annotations of path, query
     and body are the models."""

@@ -29,7 +29,7 @@ def frontier(price: Price) -> Priced:
     caption = f"Arm {price.arm} by its bound on {by_name(price.by)}"
     points = [
         Point(
-            UNBOUND[price.bound] if point.bound is None else point.bound,
+            100.0 * (UNBOUND[price.bound] if point.bound is None else point.bound),
             point.value,
             point.interval.low if point.interval else None,
             point.interval.high if point.interval else None,
@@ -41,7 +41,7 @@ def frontier(price: Price) -> Priced:
         [Series(price.arm, points)],
         title=caption,
         unit="reward per decision",
-        x_unit=f"{BOUNDS[price.bound]} (share of a decision)",
+        x_unit=f"{BOUNDS[price.bound]} (% of a decision)",
     )
     head = ["Bound", "Smallest exposure", "Value", "Interval at every look", "Cost", "95% interval of the cost"]
     rows = [

@@ -94,7 +94,7 @@ def rank_slots(asked: Asked, body: MultiSlotRankRequest) -> Steps[Answered]:
     return Answered(ranked, 201, partial(decisions.disown, runtime_of(asked), decided))
 
 
-@hot(blueprint, "/multislot/events/<path:event_id>/reward", "reward")
+@hot(blueprint, "/multislot/events/<path:event_id>/reward", "reward", responses={204: None})
 def reward_slots(asked: Asked, path: EventPath, body: MultiSlotRewards) -> Steps[Answered]:
     """Report a reward for each slot that earned one: all are stored, or none."""
     by_slot = yield from _slots(asked, path.event_id)
@@ -107,7 +107,7 @@ def reward_slots(asked: Asked, path: EventPath, body: MultiSlotRewards) -> Steps
     return Answered(None, 204)
 
 
-@hot(blueprint, "/multislot/events/<path:event_id>/activate", "reward")
+@hot(blueprint, "/multislot/events/<path:event_id>/activate", "reward", responses={204: None})
 def activate_slots(asked: Asked, path: EventPath) -> Steps[Answered]:
     """Record that the slots of a deferred event were shown to their user."""
     by_slot = yield from _slots(asked, path.event_id)

@@ -79,7 +79,7 @@ def rank(asked: Asked, body: RankRequest) -> Steps[Answered]:
     return Answered(ranked, 201, partial(decisions.disown, runtime_of(asked), decided))
 
 
-@hot(blueprint, "/events/<path:event_id>/reward", "reward")
+@hot(blueprint, "/events/<path:event_id>/reward", "reward", responses={204: None})
 def reward(asked: Asked, path: EventPath, body: RewardBody) -> Steps[Answered]:
     """Report a reward between 0 and 1 (or the experiment's own bounds)."""
     bound_id(asked.caller)
@@ -88,7 +88,7 @@ def reward(asked: Asked, path: EventPath, body: RewardBody) -> Steps[Answered]:
     return Answered(None, 204)
 
 
-@hot(blueprint, "/events/<path:event_id>/activate", "reward")
+@hot(blueprint, "/events/<path:event_id>/activate", "reward", responses={204: None})
 def activate(asked: Asked, path: EventPath) -> Steps[Answered]:
     """Record that a deferred event was shown to its user."""
     bound_id(asked.caller)

@@ -27,7 +27,7 @@ def test_the_pointer_shows_every_arm_at_the_nearest_point(page: Page, site: Site
     chart.scroll_into_view_if_needed()
     chart.hover()
     tip = page.locator(".chart-tip")
-    expect(tip).to_contain_text("settled decisions so far")
+    expect(tip).to_contain_text("until 20")
     for arm in ARMS:
         expect(tip).to_contain_text(f"{arm['key']}: ")
     expect(tip).to_contain_text("decisions")

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.shared import Command, data_dir_option, engine_for, folder, progress, servers
+from app.commands.shared import Command, answers, data_dir_option, engine_for, folder, progress, servers
 from app.foundation.settings import Settings, signing
 
 if TYPE_CHECKING:
@@ -55,18 +54,10 @@ def _addresses(running: "Running | None", settings: Settings) -> bool:
             well = False
             click.echo(f"{name:<12}does not answer: {error}")
     if running is not None:
-        answers = _answers(f"{running.url}/readyz")
-        well = well and answers
-        click.echo(f"{'pages':<12}{running.url}/admin/{'' if answers else ' does not answer'}")
+        ready = answers(f"{running.url}/readyz")
+        well = well and ready
+        click.echo(f"{'pages':<12}{running.url}/admin/{'' if ready else ' does not answer'}")
     return well
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 def _roles(pid: int) -> list[tuple[str, str]]:

@@ -106,3 +106,14 @@ def progress(bar: Any) -> Callable[[int, int], None]:
         bar.update(max(0, round(1000 * done / max(total, 1)) - bar.pos))
 
     return show
+
+
+def answers(url: str) -> bool:
+    """Whether our own web server answers an address with 200."""
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

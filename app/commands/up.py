@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import click
 
 import app
+from app.commands.shared import answers
 from app.embedded import locate, process, secret
 from app.embedded.children import Child
 from app.embedded.errors import ServerError
@@ -113,7 +112,7 @@ class Supervisor:
             self._data_dir.path,
             self._data_dir.logs,
             self._children,
-            partial(_answers, f"{self.url}/healthz"),
+            partial(answers, f"{self.url}/healthz"),
             self._say,
         )
         while not self._stopping:
@@ -245,7 +244,7 @@ class Supervisor:
         :raises ServerError: a child ends, or the deadline passes.
         """
         end = time.monotonic() + _READY_DEADLINE_S
-        while not _answers(f"{self.url}/readyz"):
+        while not answers(f"{self.url}/readyz"):
             if self._stopping:
                 raise _Stopped
             ended = next((child.name for child in self._children if not child.alive()), None)
@@ -255,14 +254,6 @@ class Supervisor:
                 raise ServerError(f"{ended} did not start:\n{process.log_tail(self._data_dir.log(ended))}")
             time.sleep(0.05)
         return f"answers at {self.url}"
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _loopwise() -> list[str]:

@@ -10,7 +10,8 @@ def upgrade() -> None:
     op.execute(
         "CREATE TABLE IF NOT EXISTS approvals (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
         "experiment_id BIGINT NOT NULL, action TEXT NOT NULL, document JSON NOT NULL, config_version INTEGER NOT NULL, "
-        "asked_by TEXT NOT NULL, asked_at TIMESTAMPTZ NOT NULL DEFAULT now(), decided_by TEXT, decided_at TIMESTAMPTZ, "
+        "asked_by TEXT NOT NULL, asked_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), "
+        "decided_by TEXT, decided_at TIMESTAMPTZ, "
         "approved BOOLEAN)"
     )
     op.execute(

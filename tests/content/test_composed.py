@@ -268,5 +268,7 @@ def test_a_trigger_may_request_a_composed_message(client: Client, key: str) -> N
         "pattern": {"type": "event", "event": "done"},
         "delivery": {"to": "unit"},
     }
-    answer = client.post("/v1/triggers", definition)
+    refused = client.post("/v1/triggers", definition)
+    assert [error["code"] for error in refused.body["errors"]] == ["trigger_variable_missing"]
+    answer = client.post("/v1/triggers", definition | {"variables": {"name": "user.name"}})
     assert answer.status == 201, answer.raw

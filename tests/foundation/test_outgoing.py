@@ -222,7 +222,7 @@ ALLOWED = {
     "foundation/outgoing.py",
     "foundation/outgoing_mail.py",  # to the one server that the operator named
     "commands/demo.py",
-    "commands/up.py",
+    "commands/shared.py",
     "demo/client.py",
 }  # the others talk to this machine's own server
 CLIENTS = {"http.client", "urllib.request", "requests", "httpx", "aiohttp", "urllib3", "smtplib"}

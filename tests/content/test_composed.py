@@ -269,6 +269,7 @@ def test_a_trigger_may_request_a_composed_message(client: Client, key: str) -> N
         "delivery": {"to": "unit"},
     }
     refused = client.post("/v1/triggers", definition)
-    assert [error["code"] for error in refused.body["errors"]] == ["trigger_variable_missing"]
-    answer = client.post("/v1/triggers", definition | {"variables": {"name": "user.name"}})
+    assert [error["code"] for error in refused.body["errors"]] == ["trigger_variable_missing"] * 2
+    supplied = {"name": "user.name", "progress": "progress"}
+    answer = client.post("/v1/triggers", definition | {"variables": supplied})
     assert answer.status == 201, answer.raw

@@ -174,11 +174,12 @@ def test_results_compare_each_arm_with_the_control(boss: Page, site: Site) -> No
     boss.goto(f"{site.url}{ONE}/results")
     expect(boss.locator("#content")).to_contain_text("learned")
     expect(boss.locator("svg.chart").first).to_be_visible()
-    assert re.search(r"[−+\d.]+%? to [−+\d.]+", boss.locator("#content").inner_text())
+    assert re.search(r"[−+\d.]+%? to [−+\d.]+", boss.locator("#content").text_content() or "")
 
 
 def test_a_candidate_policy_is_defined_and_evaluated_with_progress(boss: Page, site: Site) -> None:
     boss.goto(f"{site.url}{ONE}/off-policy")
+    boss.locator("#define > summary").click()
     form = boss.locator("#candidate-form")
     form.get_by_label("Name of the candidate").fill("always-news")
     form.get_by_label("What it does").select_option("fixed")

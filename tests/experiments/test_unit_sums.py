@@ -60,7 +60,7 @@ def test_the_sequence_is_wider_than_the_look_and_shut_before_enough_units_have_r
     few = UnitSums(np.r_[np.ones(9), np.zeros(91)], np.full(100, 20.0))
     assert "units with rewards" in unit_sums.shut(few, UNIT)
     assert "15 effective units" in unit_sums.shut(UnitSums(few.weight - few.amount, few.weight), UNIT)
-    assert "10 effective units, now 8.0" in unit_sums.shut(UnitSums(np.ones(8), np.full(8, 9.0)), UNIT)
+    assert "10 effective units, has 8.0" in unit_sums.shut(UnitSums(np.ones(8), np.full(8, 9.0)), UNIT)
 
 
 def test_units_that_tell_nothing_exclude_nothing() -> None:

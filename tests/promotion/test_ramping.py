@@ -93,7 +93,7 @@ def test_a_step_waits_for_its_hours_its_decisions_and_its_units(lab: Lab) -> Non
 def test_a_ramp_by_hand_is_left_to_people(lab: Lab) -> None:
     begin(lab, "hand", automatic=False)
     assert "hand" not in ramping.advance_due(lab.runtime.engine)
-    with pytest.raises(Conflict, match="on its way"):
+    with pytest.raises(Conflict, match="ramping or shipped already"):
         ramping.begin(lab.runtime.engine, "hand", RampRequest(arm="treated", reason="twice"), "ann")
     ramping.advance(lab.runtime.engine, "hand", "looks fine", "ann")
     assert shares(lab, "hand") == {"control": 0.75, "treated": 0.25}

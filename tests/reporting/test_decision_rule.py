@@ -68,7 +68,7 @@ def test_a_verdict_says_how_the_rule_was_changed_after_the_launch(lab: Lab) -> N
     assert (alpha["version"], alpha["decisions"], alpha["differences"]) == (3, 300, ["alpha from 0.05 to 0.49"])
     assert (turned["decisions"], turned["differences"]) == (400, ["clicks: direction from increase to decrease"])
     sentence = rule_says(RuleVerdict.model_validate(lab.results("rewritten")["decision"]))
-    assert "at launch" not in sentence and "After 300 decisions" in sentence and "alpha from 0.05 to 0.49" in sentence
+    assert "changed after launch" in sentence and "After 300 decisions" in sentence and "alpha from 0.05 to 0.49" in sentence
     lab.change("rewritten", metrics=[])
     assert lab.results("rewritten")["decision"]["changes"][-1]["differences"] == [
         "the primary metric clicks was removed"
@@ -83,7 +83,7 @@ def test_changes_before_the_launch_are_no_changes_of_the_rule(lab: Lab) -> None:
     lab.play("drafted", units(50))
     decision = lab.results("drafted")["decision"]
     assert decision["changes"] == [] and decision["rule"]["min_days"] == 7, "a week, unless the rule says otherwise"
-    assert "at launch" in rule_says(RuleVerdict.model_validate(decision))
+    assert "changed after launch" not in rule_says(RuleVerdict.model_validate(decision))
 
 
 def test_arms_that_differ_in_nothing_keep_running_until_the_last_day(lab: Lab) -> None:

@@ -146,7 +146,7 @@ def test_any_combination_is_previewed_for_the_sample_user(draft: Draft) -> None:
     page = draft.save("actions", picked, "preview")
     assert "Two of these parts are never combined" in seen(page)
     page = draft.save("actions", {"/composition/slots/1/parts/1/id": ""}, "preview")
-    assert "There is no preview before" in seen(page)
+    assert "to see the preview" in seen(page)
 
 
 def test_slots_and_parts_are_added_copied_moved_and_removed_and_pairs_follow(draft: Draft) -> None:

@@ -116,7 +116,7 @@ def test_an_untouched_draft_says_what_is_missing_and_where(draft: Draft) -> None
     assert re.search(r"<button[^>]*value=\"publish\"[^>]*disabled", page.html)
     page = draft.save("review", do="publish")
     assert page.status == 422
-    assert "mend" in page.text
+    assert "fixing first" in page.text
 
 
 def test_errors_are_beside_their_fields_and_nothing_typed_is_lost(draft: Draft) -> None:

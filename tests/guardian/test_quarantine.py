@@ -196,7 +196,7 @@ def test_the_page_shows_whose_and_why_and_an_editor_decides(
     assert editor.post(where, {"do": "release", "suspect": "x", "reason": "x"}).status == 422
     (suspect,) = quarantine.listed(lab.runtime.engine, "on-page").suspects
     page = editor.post(where, {"do": "exclude", "suspect": str(suspect.id), "reason": "it is a script"})
-    assert page.status == 200 and "That is excluded." in page.text and "The worker learns the models again" in page.text
+    assert page.status == 200 and "That is excluded." in page.text and "The models are learned again soon" in page.text
     quarantine.run_waiting(lab.runtime.engine, lab.settings)
     assert "learned from 110 decisions" in editor.get(where).text
     results.compute(lab.runtime.engine, "on-page")

@@ -56,7 +56,7 @@ def test_what_was_typed_stays_beside_what_is_wrong(lab: Lab, editor: Browser) ->
     lab.make("typed", arms=ARMS, control_arm="control")
     page = editor.post(PAGE.format("typed"), {"arm": "treated", "how": "now", "holdout": "many", "reason": ""})
     assert page.status == 422 and "Write a number, such as 5." in page.text and 'value="many"' in page.html
-    assert "Say why" in page.text
+    assert "Give a reason" in page.text
     page = editor.post(PAGE.format("typed"), {"arm": "control", "how": "now", "holdout": "5", "reason": "x"})
     assert page.status == 422 and "The control needs no holdout of itself" in page.text
     page = editor.post("/admin/experiments/typed/conclude", {"conclusion": "nothing", "callers": "later"})

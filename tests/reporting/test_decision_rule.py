@@ -68,7 +68,11 @@ def test_a_verdict_says_how_the_rule_was_changed_after_the_launch(lab: Lab) -> N
     assert (alpha["version"], alpha["decisions"], alpha["differences"]) == (3, 300, ["alpha from 0.05 to 0.49"])
     assert (turned["decisions"], turned["differences"]) == (400, ["clicks: direction from increase to decrease"])
     sentence = rule_says(RuleVerdict.model_validate(lab.results("rewritten")["decision"]))
-    assert "changed after launch" in sentence and "After 300 decisions" in sentence and "alpha from 0.05 to 0.49" in sentence
+    assert (
+        "changed after launch" in sentence
+        and "After 300 decisions" in sentence
+        and "alpha from 0.05 to 0.49" in sentence
+    )
     lab.change("rewritten", metrics=[])
     assert lab.results("rewritten")["decision"]["changes"][-1]["differences"] == [
         "the primary metric clicks was removed"

@@ -79,4 +79,6 @@ def test_the_keyboard_reaches_everything(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/admin/experiments/keyboard/")
     _tab_to(page, "Pause")
     page.keyboard.press("Enter")
+    _tab_to(page, "Pause now")
+    page.keyboard.press("Enter")
     expect(page.locator(".pill", has_text="paused").first).to_be_visible()

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from pydantic import JsonValue
 
 from app.design.experiment_config import ExperimentConfig
 from app.off_policy.evaluation_request import Tune
@@ -41,29 +42,12 @@ def world(rows: int, seed: int = 1) -> LogTable:
     chances = 1 / (1 + np.exp(-scores / 2))
     chosen = rng.integers(len(ACTIONS), size=rows)
     reward = (rng.random(rows) < chances[np.arange(rows), chosen]) * 1.0
-    begin, even, lines = datetime(2026, 1, 1, tzinfo=UTC), [1 / 6] * 6, [encode_action(name) for name in ACTIONS]
-    logged, shared = [], []
-    for row in range(rows):
-        context = {f"x{n}": float(numbers[row, n]) for n in range(8)} | {f"w{n}": f"v{words[row, n]}" for n in range(2)}
-        shared.append(encode_context(context))
-        at = begin + timedelta(seconds=row)
-        logged.append(
-            LoggedRow(
-                f"d{row}",
-                "all",
-                f"u{row}",
-                1,
-                0,
-                None,
-                ACTIONS,
-                even,
-                int(chosen[row]),
-                1 / 6,
-                dict(context),
-                reward[row],
-                at,
-            )
-        )
+    contexts = [
+        {f"x{n}": value for n, value in enumerate(own)} | {f"w{n}": f"v{word}" for n, word in enumerate(said)}
+        for own, said in zip(numbers.tolist(), words.tolist(), strict=True)
+    ]
+    logged = [_row(row, contexts[row], int(chosen[row]), float(reward[row])) for row in range(rows)]
+    shared, lines = [encode_context(context) for context in contexts], [encode_action(name) for name in ACTIONS]
     table = np.full((rows, 6), 1 / 6)
     places, ones = np.arange(rows), np.ones(rows, dtype=np.int64)
     rewards: np.ndarray[tuple[int], np.dtype[np.float64]] = np.asarray(reward, dtype=np.float64)
@@ -81,6 +65,12 @@ def world(rows: int, seed: int = 1) -> LogTable:
         places,
         ones,
     )
+
+
+def _row(number: int, context: dict[str, JsonValue], chosen: int, reward: float) -> LoggedRow:
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+    even = [1 / 6] * 6
+    return LoggedRow(f"d{number}", "all", f"u{number}", 1, 0, None, ACTIONS, even, chosen, 1 / 6, context, reward, at)
 
 
 def measure(rows: int = 100_000, points: int = 50) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from app.files.store import transfer
 from app.files.store.transfer import ExportedDecision, Wanted
-from app.foundation.errors import FieldError
+from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import JsonObject, invalid
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
@@ -88,11 +88,15 @@ def _place(cursor: str) -> tuple[datetime, str]:
     try:
         at, decision_id = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
         moment = datetime.fromisoformat(at)
-        if moment.tzinfo is not None and isinstance(decision_id, str) and "\0" not in decision_id:
-            return moment, decision_id
     except (ValueError, TypeError, binascii.Error):
-        pass
-    raise invalid((FieldError("/after", "not_a_cursor"),))
+        raise _not_a_cursor() from None
+    if moment.tzinfo is None or not isinstance(decision_id, str) or "\0" in decision_id:
+        raise _not_a_cursor()
+    return moment, decision_id
+
+
+def _not_a_cursor() -> Unprocessable:
+    return invalid((FieldError("/after", "not_a_cursor"),))
 
 
 def _arrow(decisions: list[JsonObject]) -> bytes:

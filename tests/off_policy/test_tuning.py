@@ -10,7 +10,7 @@ from app.learning.examples import Configs
 from app.off_policy import candidate_policies, evaluations
 from app.off_policy.documents import EvaluationAnswer
 from app.off_policy.evaluation_request import Algorithm, EvaluationRequest, Space, TuneRequest
-from app.off_policy.life import staging
+from app.off_policy.life import attaching, staging
 from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
 from app.off_policy.tuning import halving
@@ -63,6 +63,8 @@ def test_a_search_finds_a_policy_that_is_valued_and_can_be_staged(lab: Lab, log:
     assert {line.name: line.difference > 0.1 for line in found.result.search.candidates} == dict.fromkeys(names, True)
     staged = staging.stage(lab.runtime.engine, lab.settings, log, names[0], 0.2, "ann")
     assert staged.status == "waiting"
+    assert attaching.run_waiting(lab.runtime.engine, lab.settings) == [names[0]]
+    assert lab.audit(log).ok, "its model is the one that was valued"
     again = tuned(lab, log, tune={"points": 2, "finalists": 1, "space": SMALL})
     now = {spec.key: spec for spec in candidate_policies.listed(lab.runtime.engine, log)}
     assert {**stored, f"tuned-{again.id}-1": now[f"tuned-{again.id}-1"]} == now, "nothing is overwritten"

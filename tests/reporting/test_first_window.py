@@ -5,23 +5,13 @@ import re
 import pytest
 
 from app.reporting import activity, results
+from tests.e2e.screenshots import OF_AN_EXPERIMENT
 from tests.lab import AB, Lab
 from tests.page_client import Browser, signed_in
 from tests.service import Web, query
 
 DAY_S = 86_400.0
-TABS = (
-    "results",
-    "what-works-for-whom",
-    "fairness",
-    "feedback",
-    "off-policy",
-    "policy",
-    "health",
-    "ship",
-    "decisions",
-    "log",
-)
+TABS = tuple(tab for tab in OF_AN_EXPERIMENT if tab not in ("", "integration"))
 
 
 def rewards_of(answers: list[dict[str, object]], every: int) -> list[dict[str, object]]:

@@ -1,7 +1,6 @@
 """OpenFeature's provider for web pages (npm), unmodified, in node: all flags in one call, and again for another unit."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.lab import arm
 from tests.service import Client, Web, make_key, query
+from tests.web.npm import installed
 
 PACKAGES = ("@openfeature/ofrep-web-provider", "@openfeature/web-sdk")
 SCRIPT = """
@@ -52,16 +52,7 @@ const fetchImplementation = async (request, init) => {
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("npm")
-    (folder / "package.json").write_text("{}")
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch the packages: {done.stderr.strip().splitlines()[-1:]}")
-    return folder
+    return installed(tmp_path_factory.mktemp("npm"), PACKAGES)
 
 
 def test_the_provider_for_web_pages(modules: Path, web: Web, client: Client, database_url: str) -> None:

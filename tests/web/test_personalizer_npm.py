@@ -1,7 +1,6 @@
 """The npm clients of Personalizer, unmodified, in node: the old one (v1.0) and the newer one (v1.1-preview.3)."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.service import Client, Web, make_key, query
+from tests.web.npm import installed
 from tests.web.personalizer import ALL, make
 
 PACKAGES = (
@@ -72,16 +72,7 @@ const done = async (answer) => {
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the packages. Skips where npm or its registry is not there."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("npm")
-    (folder / "package.json").write_text("{}")
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch the packages: {done.stderr.strip().splitlines()[-1:]}")
-    return folder
+    return installed(tmp_path_factory.mktemp("npm"), PACKAGES)
 
 
 def _run(folder: Path, script: str, web: Web, database_url: str, experiment: str) -> Any:

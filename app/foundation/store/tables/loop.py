@@ -155,6 +155,7 @@ decisions = Table(
     Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
     Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
     Column("arm_distributions", JSON, nullable=True),  # imported: every arm's distribution, by arm; null: not known
+    Column("stands_for", Double, nullable=True),  # imported: decisions of which only this one was logged; null: 1
     Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported
     time_column("decided_at", now=True),
     time_column("closes_at", nullable=True),  # end of the reward window; null while not activated

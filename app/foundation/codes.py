@@ -251,6 +251,9 @@ _REPORTING: Final[dict[str, Words]] = {
 }
 _WIZARD: Final[dict[str, Words]] = {
     "not_json": Words("{reason}"),
+    "member_without_name": Words("give the value a name, or empty it"),
+    "member_repeated": Words("another row has this name; give each its own"),
+    "member_without_value": Words('give it a value; "" is an empty text. To leave it out, empty its name, too'),
     "number_too_large": Words("this number is too large"),
     "texts_without_channel": Words("choose where the message is shown, or empty its texts"),
     "locale_repeated": Words("another text has this language; give each its own"),

@@ -81,11 +81,7 @@ def _actions(tree: Typed, findings: Findings) -> Document:
 
 
 def _action(row: Typed, pointer: str, findings: Findings) -> Document:
-    as_json = row["payload:kind"] == "json"
-    result = form.ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
-    if not as_json:
-        typed = {name: row[f"payload:{name}"] for name in ("title", "text")}
-        result["payload"] = {name: text for name, text in typed.items() if text} or None
+    result = form.ACTION.values(row, pointer, findings, ["id", "features", "payload"])
     template = _template(row["template"], f"{pointer}/template", findings)
     return result if template is None else result | {"template": template}
 

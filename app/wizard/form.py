@@ -12,7 +12,6 @@ from app.foundation.pages.fields.kinds import (
     Boxes,
     Duration,
     Flag,
-    Json,
     Kind,
     Names,
     Number,
@@ -21,7 +20,7 @@ from app.foundation.pages.fields.kinds import (
     percent,
     percentage,
 )
-from app.foundation.pages.fields.trees import Part, Rows
+from app.foundation.pages.fields.trees import Members, Part, Rows
 from app.foundation.pages.format import duration
 
 NAME = Text(empty="", strip=False)
@@ -31,21 +30,19 @@ ARM = Part(
 )
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
+FEATURES = Members(empty={}, without={})
 ACTION = Part(
     {
         ":row": Text(),
         "id": KEY,
-        "payload:kind": Text("text"),
-        "payload:title": NAME,
-        "payload:text": NAME,
-        "payload": Json(empty=None),
-        "features": Json(empty={}, without={}),
+        "payload": Members(empty=None, texts=("title", "text")),
+        "features": FEATURES,
         "template": TEMPLATE,
     }
 )
 VARIABLE = Part({"name": KEY, "sample:kind": Text("text"), "sample": NAME, "required": Flag()})
 PART_TEXT = Part({"text": NAME, "nothing": Flag()})
-PART = Part({":row": Text(), "id": KEY, "features": Json(empty={}, without={}), "texts": Rows(PART_TEXT, ({},))})
+PART = Part({":row": Text(), "id": KEY, "features": FEATURES, "texts": Rows(PART_TEXT, ({},))})
 SLOT = Part({"name": KEY, "place": Text("body"), "parts": Rows(PART, ({},))})
 COMPOSITION = Part(
     {

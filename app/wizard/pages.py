@@ -27,6 +27,7 @@ from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
 from app.wizard.form import FORMS, NAMES
 from app.wizard.frame import DRAFT, Clash, Look, Opened, clash_of, open_draft, opened_of, render
+from app.wizard.naming import fill_ids
 from app.wizard.typed import typed_of
 
 STEP = f"{DRAFT}/<any({', '.join(NAMES)}):step>"
@@ -91,6 +92,7 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     else:
         tree = FORMS[step].of_form(request.form, "")
         more = _touched(do, pressed(tree, do))
+        fill_ids(tree)
     try:
         saved = drafts.save(process().engine, opened.draft.id, posted_version(), step, tree, user().name)
     except Conflict:
@@ -101,6 +103,12 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
         return _shown(opened, step, FORMS[step].complete(tree), problem=error.detail), error.status
     newest = opened_of(saved)
     return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
+
+
+@page(f"{DRAFT}/actions/preview", "editor", ("POST",))
+def preview_action(draft_id: int) -> ResponseReturnValue:
+    """The action in the form as people and the app get it, for the script that shows it while somebody types."""
+    return wizard_actions.preview(open_draft(draft_id))
 
 
 @page(f"{DRAFT}/world.json", "editor")

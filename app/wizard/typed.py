@@ -33,17 +33,10 @@ def typed_of(config: Document) -> Typed:
 
 def typed_action(action: Document, row: str) -> Typed:
     """One action of a definition as it is typed."""
-    payload = action["payload"]
-    plain = isinstance(payload, dict) and bool(payload) and set(payload) <= {"title", "text"}
-    plain = plain and all(isinstance(text, str) and text and "\r" not in text for text in payload.values())
-    plain = plain and list(payload) == sorted(payload, reverse=True)
     template = action.get("template") or {"channel": "", "texts": {}}
     texts = [{"locale": locale, **text} for locale, text in template["texts"].items()]
     tree = ACTION.of_document(action | {"template": template | {"texts": texts or [{"locale": "en"}]}})
-    tree[":row"] = row
-    if plain:
-        return tree | {"payload": "", **{f"payload:{name}": text for name, text in payload.items()}}
-    return tree | {"payload:kind": "text" if payload is None else "json"}
+    return tree | {":row": row}
 
 
 def _typed_variable(variable: Document) -> Typed:

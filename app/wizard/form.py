@@ -10,10 +10,10 @@ from app.design.pages.definition_fields import CAP, KEY, POLICY
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import (
     Boxes,
+    Chosen,
     Duration,
     Flag,
     Kind,
-    Names,
     Number,
     Text,
     Typed,
@@ -95,6 +95,7 @@ FATIGUE = Part(
         "min_distance_s": Duration(unit="hours"),
     }
 )
+SCHEMA = Part({"name": NAME, "type": Text("text"), "example": Text()})
 PROFILE = Part(
     {
         **{name: Flag("yes") for name in ("counts", "recency", "actions")},
@@ -173,13 +174,14 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
             "consent": Part({name: Text("unless_denied") for name in PURPOSES}),
             "profile:kept": Flag(),
             "profile": PROFILE,
+            "context_schema": Rows(SCHEMA),
             "context_fields:kind": Text("all"),
-            "context_fields:names": Names(),
-            "context_fields:hashed": Names(),
+            "context_fields:names": Chosen(),
+            "context_fields:hashed": Chosen(),
             "retention_s": Duration(),
         },
     ),
-    "metrics": ("Metrics and rule", {"metrics": Rows(METRIC), "segments": Names(), "decision_rule": RULE}),
+    "metrics": ("Metrics and rule", {"metrics": Rows(METRIC), "segments": Chosen(), "decision_rule": RULE}),
     "plan": ("How long", {"plan": PLAN}),
     "review": ("Review", {}),
 }

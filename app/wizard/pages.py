@@ -17,6 +17,7 @@ from app.foundation.pages.fields.kinds import Findings, Number, Typed
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.foundation.times import zones
+from app.messaging.events.known import known_events
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
@@ -169,6 +170,8 @@ def _shown(
     if step == "plan" and "rehearsal" in request.args:
         more["answer"], errors = rehearsal_form.answer(tree["plan"], opened.checked.config)
         more["rehearsed"] = more["answer"] is not None
+    if step == "metrics":
+        more["known"] = known_events(process().engine)
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
         more["zones"] = sorted(zones()) if step == "people" else []

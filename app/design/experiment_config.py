@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from app.content import composition as composed
 from app.content.composition_config import NOTHING, CompositionSpec
 from app.content.message_config import MessageTemplate, VariableSpec
+from app.design.context.schema import MAX_FIELDS, SchemaField
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
@@ -25,7 +26,8 @@ MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 # Absent parts are left out of the stored document, so that documents older than a part stay as they are.
 OPTIONAL_PARTS = (
-    *("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition"),
+    *("fatigue", "consent", "profile", "context_schema", "context_fields"),
+    *("retention_s", "feedback", "composition"),
     *("shipped", "ramp", "safety"),
 )
 
@@ -134,6 +136,11 @@ class ExperimentConfig(Sparse):
     fatigue: FatigueSpec | None = Field(default=None, description="Caps, quiet hours and distance between messages.")
     consent: ConsentSpec | None = Field(default=None, description="The purposes that need a yes; by default none does.")
     profile: ProfileSpec | None = Field(default=None, description="What the unit's own history adds to the context.")
+    context_schema: list[SchemaField] | None = Field(
+        default=None,
+        max_length=MAX_FIELDS,
+        description="The fields that apps send, with type and example; segments, context_fields and covariates name only these.",
+    )
     context_fields: list[ContextField] | None = Field(
         default=None,
         max_length=200,

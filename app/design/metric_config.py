@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from app.foundation.fields import Key, Model, Sparse, wrong
+from app.foundation.fields import Key, Model, PropertyPath, Sparse, wrong
 
 MAX_METRICS = 30
 
@@ -84,8 +84,36 @@ class QuantileSource(Model):
     quantile: float = Field(gt=0, lt=1, description="0.5 is the median, 0.9 what nine of ten units stay below.")
 
 
+class EventSource(Model):
+    """What a unit's own events say (``POST /v1/events``), within the metric's window from its first exposure.
+
+    An event needs no decision. It belongs to the arm where the unit was first seen, and counts if it happened in the
+    window. A unit counts once its window, and the time that reports may take, are over.
+    """
+
+    type: Literal["event"]
+    event: Key
+    value: Literal["happened", "count", "sum"] = Field(
+        default="happened", description="Whether there was such an event, how many, or the sum of a property."
+    )
+    field: PropertyPath | None = Field(default=None, description="The property that is summed, for value sum alone.")
+    late_s: float = Field(
+        default=3600,
+        ge=0,
+        le=30 * 86_400,
+        description="Seconds after the window during which a report of an event in it still counts.",
+    )
+
+
 Source = Annotated[
-    RewardSource | ValueSource | CountSource | RatioSource | RetentionSource | SessionsSource | QuantileSource,
+    RewardSource
+    | ValueSource
+    | CountSource
+    | RatioSource
+    | RetentionSource
+    | SessionsSource
+    | QuantileSource
+    | EventSource,
     Field(discriminator="type"),
 ]
 
@@ -118,7 +146,10 @@ class MetricSpec(Sparse):
     source: Source
     direction: Literal["increase", "decrease"] = Field(default="increase", description="Which way is better.")
     window_s: float | None = Field(
-        default=None, ge=1, le=365 * 86_400, description="Seconds after the decision during which reports count."
+        default=None,
+        ge=1,
+        le=365 * 86_400,
+        description="Seconds after the decision during which reports count; of an event, after a unit's first exposure.",
     )
     winsorize: float | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     JsonValue,
     SerializerFunctionWrapHandler,
@@ -84,6 +85,11 @@ def wrong(code: str, params: dict[str, object] | None = None) -> PydanticCustomE
 
 
 Key = Annotated[str, shaped(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", "key_shape")]
+PropertyPath = Annotated[
+    str,
+    shaped(r"^[^.\s]{1,100}(\.[^.\s]{1,100}){0,9}$", "path_shape"),
+    Field(description="A property's name; names joined by dots lead into nested objects, as cart.total."),
+]
 
 
 def _indexable(text: str) -> str:

@@ -20,6 +20,7 @@ from app.foundation.api.strict_request import StrictRequest
 from app.foundation.running import logs, request_ids
 from app.foundation.settings import Settings, from_environment, signing
 from app.guardian.api import guardian
+from app.impact.api import impact
 from app.learning.api import rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
@@ -103,6 +104,7 @@ def _install(app: Any, settings: Settings) -> None:
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         promotion.blueprint,  # the analysts' routes, and those of promotion
         fairness.blueprint,
+        impact.blueprint,
         personalizer,
         ofrep.blueprint,
         people.blueprint,

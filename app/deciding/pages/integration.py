@@ -8,11 +8,11 @@ from markupsafe import Markup
 from app.accounts import keys
 from app.accounts.keys import NewKey
 from app.accounts.pages.access import page, user
-from app.deciding.arrivals import arrivals
+from app.deciding.arrivals import arrivals, seen_context
 from app.deciding.pages.snippets import LISTED, snippets
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import CountSource, MetricSpec, RatioSource, ValueSource
+from app.design.metric_config import CountSource, EventSource, MetricSpec, RatioSource, ValueSource
 from app.design.pages.experiment import experiment_page
 from app.foundation.pages.format import duration, number
 from app.foundation.pages.forms import public_url
@@ -59,6 +59,9 @@ def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
     names = sorted({name for metric in config.metrics for name in _reported(metric)})
     if names:
         lines.append(("Also reported", f"{', '.join(names)}: as a reward is, with its name as metric"))
+    events = sorted({metric.source.event for metric in config.metrics if isinstance(metric.source, EventSource)})
+    if events:
+        lines.append(("Events", f"{', '.join(events)}: for the same unit, with POST /v1/events, and no decision's id"))
     if config.segments:
         lines.append(("In the context", f"{', '.join(config.segments)}: results are split by it"))
     if config.context_fields is not None:
@@ -87,6 +90,7 @@ def _page(key: str, new: NewKey | None) -> str:
         snippets=shown,
         new=new,
         expected=expected(config),
+        context=seen_context(process().engine, key),
         live=Markup(_live(key, config)),  # noqa: S704 - rendered, and with that escaped, by the fragment's own template
         address=url_for("admin.integration_live", key=key, fragment=1),
     )

@@ -109,7 +109,7 @@ def test_a_draft_is_not_shipped_and_a_paused_experiment_runs_again(client: Clien
     assert shipped(client, "resumed")["status"] == "running"
 
 
-def test_nobody_is_refused_while_an_arm_is_shipped_and_rolled_back_and_the_control_kept(client: Client) -> None:
+def test_nobody_is_refused_from_candidate_through_ship_and_roll_back_to_conclude_and_archive(client: Client) -> None:
     """Decisions under load, on both fronts, through every step that steers."""
     client.make("load", arms=ARMS, control_arm="control")
     answered: list[tuple[int, str | None]] = []
@@ -127,11 +127,16 @@ def test_nobody_is_refused_while_an_arm_is_shipped_and_rolled_back_and_the_contr
     for thread in threads:
         thread.start()
     try:
+        candidate = {"key": "always-c", "policy": {"type": "fixed", "action": "c"}}
+        assert client.post("/v1/experiments/load/candidates", candidate).status == 201
+        assert client.post("/v1/experiments/load/candidates/always-c/stage", {"share": 0.1}).status == 200
+        assert client.post("/v1/experiments/load/challengers/always-c/back", {"reason": "back"}).status == 200
         for _ in range(5):
             shipped(client, "load", holdout=0.05)
             assert client.post("/v1/experiments/load/roll-back", {"reason": "back"}).status == 200
         ended = client.post("/v1/experiments/load/conclude", {"conclusion": "nothing helped", "callers": "control"})
         assert ended.body["shipped"]["arm"] == "control" and ended.body["shipped"]["until"] is None
+        assert client.post("/v1/experiments/load/archive").body["code"] == "archive_running"  # it answers for ever
         seen = len(answered)
         wait_for(lambda: len(answered) > seen + 20, 20, "decisions after the end")
     finally:

@@ -124,7 +124,8 @@ def overview(
 
 
 # A decision's time tells its configuration, except in a configuration's first minute: a decision under the previous one may
-# have been in progress. For that minute, the query reads the decision itself.
+# have been in progress. For that minute, the query reads the decision itself. For an imported log it always does: its
+# configurations were stored after its decisions.
 _ASSIGNED = text(
     f"""
     WITH first AS (
@@ -134,12 +135,15 @@ _ASSIGNED = text(
             CASE WHEN version = 1 THEN '-infinity' ELSE created_at END AS low,
             coalesce(lead(created_at) OVER (ORDER BY version), 'infinity') AS high
         FROM experiment_configs WHERE experiment_id = :id
+    ), kind AS (
+        SELECT coalesce((SELECT state = 'imported' FROM decisions WHERE experiment_id = :id LIMIT 1), false) AS imported
     )
     SELECT coalesce(d.config_version, s.version) AS config_version, f.arm, count(*)::int AS units
     FROM first f JOIN spans s ON f.decided_at >= s.low AND f.decided_at < s.high
     LEFT JOIN LATERAL (
         SELECT d.config_version FROM decisions d
-        WHERE s.version > 1 AND f.decided_at < s.start + interval '1 minute' AND d.unit_id = f.unit_id
+        WHERE (s.version > 1 AND f.decided_at < s.start + interval '1 minute' OR (SELECT imported FROM kind))
+          AND d.unit_id = f.unit_id
           AND d.experiment_id = :id AND d.decided_at = f.decided_at AND d.arm = f.arm
         LIMIT 1
     ) d ON true

@@ -1,5 +1,6 @@
 """An arm begins with what another log teaches: what it learned is shown, replayed, erased, and counted as nobody else's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from app.off_policy.life.warm_start import WarmStart, WarmStartRequest
 from app.people import erasure
 from app.registry.store import models
 from tests.lab import Lab
+from tests.page_client import Browser
 from tests.service import Client, bandit, make_key, query
 
 AUTO = [{"key": "learned", "share": 1.0, "policy": {"type": "bandit"}}]
@@ -198,3 +200,45 @@ def test_over_http_a_dry_run_shows_what_agrees_and_changes_nothing(
 
 def client_of(client: Client, key: str) -> Client:
     return Client(client.port, key)
+
+
+def test_the_page_shows_what_agrees_before_anything_is_asked(
+    lab: Lab, taught: str, editor: Browser, viewer: Browser
+) -> None:
+    lab.make("paged", arms=bandit())
+    address = "/admin/experiments/paged/policy/warm-start"
+    assert address in editor.get("/admin/experiments/paged/policy").html
+    form = {"arm": "learned", "experiment": taught, "of_arm": "", "version": ""}
+    seen = editor.post(address, form)
+    assert seen.status == 200 and "Begin with this log" in seen.text and "Same actions" in seen.text
+    assert warm_start.of_experiment(lab.runtime.engine, "paged") == []
+    for wrong in (
+        {"of_arm": "ghost"},
+        {"version": "1"},
+        {"version": "one"},
+        {"of_arm": "learned", "version": "9" * 30},
+    ):
+        refused = editor.post(address, form | wrong)
+        assert refused.status == 422 and "is-invalid" in refused.html, wrong
+    done = editor.post(address, form | {"begin": "1"})
+    assert "waits for the worker" in done.text
+    assert "learned" in warming.run_waiting(lab.runtime.engine, lab.settings)
+    assert "began with it" in editor.get(address).text
+    assert "the log of experiment old" in editor.get("/admin/experiments/paged/policy").text
+    assert viewer.get(address).status == 403
+
+
+def test_of_many_who_ask_at_once_one_model_is_made(lab: Lab, taught: str, client: Client, database_url: str) -> None:
+    made = lab.make("rush", arms=bandit("squarecb", bits=12))
+    body = {"arm": "learned", "source": {"experiment": taught}}
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            one.status
+            for one in pool.map(lambda _: client.post("/v1/experiments/rush/policy/warm-start", body), range(8))
+        ]
+        assert set(asked) == {202}
+        done = list(pool.map(lambda _: warming.run_waiting(lab.runtime.engine, lab.settings), range(4)))
+    assert any(done)
+    assert query(database_url, "SELECT count(*) FROM model_versions WHERE experiment_id = %s", made) == [(2,)]
+    assert client.post("/v1/experiments/rush/policy/warm-start", body).status == 409
+    clean(lab, "rush")

@@ -67,8 +67,10 @@ def _tried(engine: Engine, settings: Settings, row: store.Waiting) -> bool:
 def _begin(engine: Engine, settings: Settings, row: store.Waiting) -> bool:
     """Learn the model and let it serve. Both experiments are held, so that an erasure comes before or after."""
     with transaction(engine) as connection:
+        if not training.lock_lineage(connection, row.experiment_id, row.arm):
+            return False
         asked = store.asked(connection, row.experiment_id, row.arm)
-        if asked is None or not training.lock_lineage(connection, row.experiment_id, row.arm):
+        if asked is None or asked.get("problem"):
             return False
         wanted = Source.model_validate(asked["source"])
         source = stored_experiment(connection, wanted.experiment)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+HOLDOUT = b"holdout\0"  # what comes before the unit in the message whose hash decides about the holdout
 
 
 class DistributionError(ValueError):
@@ -91,6 +92,14 @@ def arm_draws(salt: bytes, unit_id: str, arms: Iterable[str]) -> dict[str, float
 def first_arm(draws: Mapping[str, float], shares: Mapping[str, float]) -> str:
     """The arm with a positive share whose draw, divided by its share, is the smallest: the unit's arm."""
     return min((arm for arm, share in shares.items() if share > 0.0), key=lambda arm: draws[arm] / shares[arm])
+
+
+def held_back(salt: bytes, unit_id: str, share: float) -> bool:
+    """Whether a unit is in the holdout of this share, from 0 to 1: its keyed number in [0, 1) lies below the share.
+
+    So a larger share keeps everybody who was held back under a smaller one.
+    """
+    return _keyed_uniform(salt, HOLDOUT + unit_id.encode()) < share
 
 
 def _keyed_uniform(salt: bytes, message: bytes) -> float:

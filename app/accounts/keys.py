@@ -88,6 +88,12 @@ def person(name: str) -> Caller:
     return Caller(name, frozenset({"people"}), None)
 
 
+def check_unbound(caller: Caller) -> None:
+    """:raises Forbidden: the key is bound to one experiment, and this concerns all of them."""
+    if caller.experiment_id is not None:
+        raise Forbidden("wrong_experiment", "This key is bound to one experiment; this concerns all of them.")
+
+
 def create_key(
     engine: Engine,
     *,

@@ -190,3 +190,28 @@ def _line(place: int, line: "TunedLine") -> str:
     score = line.reason or f"{line.value:.4f} ({line.learned:,} learned)"
     own = line.policy.get("parameters")
     return f"  {place:>2}  {line.candidate or '':<14} {line.policy['algorithm']:<15} {score}  {json.dumps(own)}"
+
+
+@click.command(cls=Command)
+@data_dir_option
+@click.option(
+    "--share", type=click.FloatRange(0, 50), help="Percent of all units that no experiment touches; 0 ends it."
+)
+@click.option("--reason", default="", help="Why; kept in the audit log. Needed with --share.")
+def holdout(data_dir: Path, share: float | None, reason: str) -> None:
+    """Show the global holdout, or set its share: the control decides for these units in every experiment.
+
+    The same units stay in it when the share grows.
+    """
+    from app.foundation.fields import read
+    from app.registry import holdout as service
+    from app.registry.holdout import HoldoutRequest
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        if share is None:
+            standing = service.standing(engine)
+        else:
+            request = read(HoldoutRequest, {"share": share / 100, "reason": reason})
+            standing = service.change(engine, settings, request, "cli")
+    since = f", since {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
+    click.echo(f"{standing.share:.2%} of all units are held back{since}.")

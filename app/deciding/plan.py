@@ -18,7 +18,7 @@ from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, SLOT, PreparedDeci
 from app.deciding.requests import MessageRequest, SlottedRequest
 from app.deciding.runtime import Runtime
 from app.deciding.seal import seal
-from app.deciding.snapshot import Candidates, Experiment, plain_arm
+from app.deciding.snapshot import Candidates, Experiment
 from app.deciding.store.decisions import NewDecision
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
@@ -91,7 +91,7 @@ def plan(
     denied = [] if state is None else withheld(experiment.config.consent, state.consent)
     if "personalise" in denied:
         context = UsableContext({}, encode({}), prepared.context.dropped)
-        prepared = prepared._replace(arm=plain_arm(experiment.config), model=NO_MODEL, context=context)
+        prepared = prepared._replace(arm=experiment.plain, model=NO_MODEL, context=context)
     eligible, messages = _eligible(prepared, state, denied, above)
     context = _context(prepared, state, denied, position=len(above) + 1)
     drawn = _draw(prepared, eligible.candidates, context.line, above)
@@ -187,6 +187,8 @@ def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
         channel=None if request.actions is not None else experiment.channels.get(action),
         withheld=parts.denied or None,
         dropped=parts.context.dropped or None,
+        holdout_version=prepared.holdout_version,
+        holdout=prepared.held_back or None,
         seal="",
         window_s=experiment.config.reward.window_s,
         unit_known=parts.unit_known,

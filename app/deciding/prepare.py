@@ -49,6 +49,8 @@ class PreparedDecision(NamedTuple):
     eligible: Eligible  # among the actions of the call or the experiment, without those that the call excludes
     context: UsableContext
     places: tuple[JsonObject, ...] = ()  # what the context says of each slot of a list whose slots differ
+    holdout_version: int | None = None  # of the global holdout that is in force; None: there is none
+    held_back: bool = False  # its unit is in the holdout
 
 
 def prepare(
@@ -62,7 +64,9 @@ def prepare(
     if experiment.status != "running":
         raise not_running(experiment)
     _check_fields(experiment, request)
-    arm = experiment.arms[draws.assign(experiment.salt, request.unit_id, experiment.shares)]
+    holdout = runtime.snapshots.current.holdout
+    held_back = holdout is not None and draws.held_back(holdout.salt, request.unit_id, holdout.share)
+    arm = experiment.plain if held_back else _assigned(experiment, request.unit_id)
     model = NO_MODEL
     if isinstance(arm.policy, BanditPolicy):
         model = yield from runtime.models.fetch(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
@@ -75,7 +79,14 @@ def prepare(
     if isinstance(request, SlottedRequest):
         _check_fillable(request, eligible)
         places = tuple(_place(declared, slot, key) for slot in request.places)
-    return PreparedDecision(identified, experiment, caller.key_id, arm, model, eligible, context, places)
+    version = None if holdout is None else holdout.version
+    return PreparedDecision(
+        identified, experiment, caller.key_id, arm, model, eligible, context, places, version, held_back
+    )
+
+
+def _assigned(experiment: Experiment, unit_id: str) -> Arm:
+    return experiment.arms[draws.assign(experiment.salt, unit_id, experiment.shares)]
 
 
 def _place(declared: list[ContextField] | None, slot: Slot, key: bytes) -> JsonObject:

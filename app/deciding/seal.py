@@ -34,7 +34,14 @@ FIELDS: Final = (
     "context",
     "encoding_version",
 )
-OPTIONAL_FIELDS: Final = ("message", "channel", "withheld", "dropped")  # sealed with their names, if they have a value
+OPTIONAL_FIELDS: Final = (
+    "message",
+    "channel",
+    "withheld",
+    "dropped",
+    "holdout_version",
+    "holdout",
+)  # sealed with their names, if they have a value
 _CLAIMS: Final = attrgetter(*FIELDS)
 VERSION: Final = "2:"  # every new seal begins with it; the oldest seals have no version
 
@@ -54,7 +61,7 @@ def holds(secret: str, row: StoredDecision) -> bool:
 def _seal_1(secret: str, row: StoredDecision) -> str:
     """Compute a seal of the first form, which has no tag and holds the message without its name."""
     fields = FIELDS if row.message is None else (*FIELDS, "message")
-    claims = [getattr(row, name) for name in fields] + _named(row, ("channel", "withheld", "dropped"))
+    claims = [getattr(row, name) for name in fields] + _named(row, OPTIONAL_FIELDS[1:])
     return derive(secret, Purpose.UNTAGGED, _document(claims)).hex()
 
 

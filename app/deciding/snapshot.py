@@ -22,8 +22,9 @@ from app.design.experiment_config import ActionSpec, ExperimentConfig, shares
 from app.design.fallbacks import policy_in_force
 from app.foundation.store import platform
 from app.foundation.store.engine import patience_s, transaction, unavailable
-from app.registry.store import experiments, models
+from app.registry.store import experiments, holdouts, models
 from app.registry.store.experiments import StoredExperiment
+from app.registry.store.holdouts import Holdout
 from app.registry.store.models import Serving
 from bandits.encoding import encode_action
 from bandits.policy import BanditPolicy, Policy, UniformPolicy, parse_policy
@@ -63,6 +64,7 @@ class Experiment:
     candidates: Candidates
     channels: Mapping[str, str]  # by action, the channel of its message; actions without a message are missing
     governed: bool  # True: every decision depends on its unit's state
+    plain: Arm  # decides for people without consent to personalisation, and for units in the global holdout
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Snapshot:
     by_id: Mapping[int, Experiment]
     keys: Mapping[str, StoredKey]  # by public id
     serving: Mapping[tuple[int, str], Serving]  # by (experiment id, arm key)
+    holdout: Holdout | None = None  # the global holdout; null: there was never one
 
 
 REFRESH_S = 60.0  # longest wait for another thread that is reading; requests have an earlier deadline
@@ -114,9 +117,10 @@ class Snapshots:
                 new_keys = keys.changed_since(connection, old.revision)
                 serving = models.serving(connection, since_revision=old.revision)
                 ids = experiments.all_ids(connection)
+                holdout = holdouts.newest(connection)
             known = {id_: experiment for id_, experiment in old.by_id.items() if id_ in ids}  # a draft may be deleted
             by_key = {experiment.key: experiment for experiment in known.values()}
-            base = replace(old, revision=revision, experiments=by_key, by_id=known)
+            base = replace(old, revision=revision, experiments=by_key, by_id=known, holdout=holdout)
             new = _merge(base, changed, new_keys, serving)
             self._before_publishing(old, new)
             self.current, self._read_at = new, began
@@ -157,12 +161,13 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         shares=shares(config),
         candidates=compile_candidates(config),
         channels=config.channels(),
+        plain=plain_arm(config),
         governed=any((config.fatigue, config.consent, config.profile, config.feedback)),
     )
 
 
 def plain_arm(config: ExperimentConfig) -> Arm:
-    """Return the arm that decides for people who do not consent to personalisation.
+    """Return the arm that decides for people who do not consent to personalisation, and for units in the global holdout.
 
     This is the control if it does not learn, or else the first arm that does not learn. If all arms learn, a uniform policy
     decides in the name of the control, or of the first arm if there is no control.

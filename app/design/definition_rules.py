@@ -25,7 +25,7 @@ from app.design.experiment_config import (
     VariantSpec,
     with_reward,
 )
-from app.design.metric_config import MetricSpec
+from app.design.metric_config import EventSource, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, silent_needed
 from app.foundation.errors import FieldError
 from app.foundation.fields import JsonObject, Key, Readable, invalid, pydantic_fields, repeated
@@ -264,6 +264,12 @@ def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError
 
 
 def _metric_problems(declared: list[MetricSpec]) -> Iterator[FieldError]:
+    for index, metric in enumerate(declared):
+        source = metric.source
+        if isinstance(source, EventSource) and metric.window_s is None:
+            yield FieldError(f"/metrics/{index}/window_s", "event_without_window")
+        if isinstance(source, EventSource) and (source.value == "sum") != (source.field is not None):
+            yield FieldError(f"/metrics/{index}/source/field", "event_sum_field")
     metrics = with_reward(declared)
     keys = [metric.key for metric in metrics]
     for key in sorted({key for key in keys if keys.count(key) > 1}):

@@ -5,14 +5,9 @@ it was made under.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import Field, JsonValue
 
 from app.content import composition as composed
 from app.content.composition_config import NOTHING, CompositionSpec
@@ -23,7 +18,7 @@ from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, 
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.promotion_config import Ramp, Shipped
 from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
-from app.foundation.fields import Id, JsonObject, Key, Model
+from app.foundation.fields import Id, JsonObject, Key, Model, Sparse
 
 MAX_ACTIONS = 1000
 MAX_ARMS = 50
@@ -51,17 +46,14 @@ class ActionSpec(Model):
     payload: JsonValue = Field(default=None, description="Handed back with the decision, never read by Loopwise.")
 
 
-class VariantSpec(ActionSpec):
+class VariantSpec(ActionSpec, Sparse):
     """An action of the experiment, which may have a message, rendered for each person."""
+
+    newer: ClassVar = {"template": None}
 
     template: MessageTemplate | None = Field(
         default=None, description="The message; without one, /v1/messages/decide says nothing when it is chosen."
     )
-
-    @model_serializer(mode="wrap")
-    def _without_no_template(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name != "template" or value is not None}
 
 
 class FallbackSpec(Model):
@@ -83,8 +75,10 @@ class FallbackSpec(Model):
     act: bool = Field(default=True, description="False: only tell.")
 
 
-class ArmSpec(Model):
+class ArmSpec(Sparse):
     """One policy and its share of the units."""
+
+    newer: ClassVar = {"lineage_of": None, "fallback": None, "fallen_back": False}
 
     key: Key
     share: float = Field(ge=0, le=1, description="Share of the units; all arms' shares sum to 1.")
@@ -104,13 +98,6 @@ class ArmSpec(Model):
         description="True: the fallback decides. The platform sets it, and what a caller sends is not used.",
     )
 
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """An arm from before these fields existed stays as it is."""
-        document: JsonObject = inner(self)
-        newer = ("lineage_of", "fallback", "fallen_back")
-        return {name: value for name, value in document.items() if name not in newer or value not in (None, False)}
-
 
 class RewardSpec(Model):
     """How the rewards that arrive for a decision become the number that models learn."""
@@ -124,8 +111,10 @@ class RewardSpec(Model):
     max: float = Field(default=1.0, description="Largest reward; a reported value above it is refused.")
 
 
-class ExperimentConfig(Model):
+class ExperimentConfig(Sparse):
     """The whole definition of an experiment."""
+
+    newer: ClassVar = dict.fromkeys(OPTIONAL_PARTS)
 
     key: Key
     name: str = Field(default="", max_length=200)
@@ -174,11 +163,6 @@ class ExperimentConfig(Model):
     ramp: Ramp | None = Field(
         default=None, description="An arm on its way there. The platform sets it; what a caller sends is not used."
     )
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name not in OPTIONAL_PARTS or value is not None}
 
     @property
     def bounds(self) -> SafetySpec:

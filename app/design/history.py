@@ -39,6 +39,7 @@ WORDS = {
     "experiment_deleted": "deleted the draft",
     "experiment_labelled": "changed the tags or the owner",
     "experiment_scheduled": "scheduled the start or the end",
+    "holdout_changed": "changed the global holdout",
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
     "model_rebuild": "asked for a model to be rebuilt",

@@ -6,6 +6,7 @@ A code is stable; its words may change. ``{name}`` in a sentence is a parameter.
 from typing import Final
 
 from app.foundation.wording.kinds import Words
+from app.foundation.wording.measuring import MEASURING
 from app.foundation.wording.messaging import MESSAGING
 from app.foundation.wording.wizard import WIZARD
 
@@ -271,4 +272,6 @@ _ACCOUNTS: Final[dict[str, Words]] = {
         "give 1 to {limit} origins as https://shop.example, without a path (http for localhost only)"
     ),
 }
-WORDS: Final[dict[str, Words]] = VALUES | _DESIGN | _CONTENT | _DECIDING | MESSAGING | _REPORTING | WIZARD | _ACCOUNTS
+WORDS: Final[dict[str, Words]] = (
+    VALUES | _DESIGN | _CONTENT | _DECIDING | MEASURING | MESSAGING | _REPORTING | WIZARD | _ACCOUNTS
+)

@@ -17,6 +17,7 @@ class Purpose(Enum):
     DEVICE = b"device\0"  # a browser in which somebody signed in
     ERASED_UNIT = b"erased unit\0"
     FIRING = b"firing\n"  # the id of a triggered message's decision
+    HOLDOUT = b"global holdout\0"  # the seal of a version of the global holdout
     LOG_CHAIN = b"log chain\0"  # the key of the hashes over rows of the log
     NOTICE = b"notice\n"  # the part of a mail's Message-ID that names this installation
     RECEIPT = b"receipt\0"  # of an erasure

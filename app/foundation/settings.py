@@ -226,7 +226,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Addresses or networks of your reverse proxies, separated by commas: X-Forwarded-For is believed from these only. Behind "
         "a proxy without it, all sign-ins seem to come from one address.",
     ),
-    Setting("LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds after which events are forgotten."),
+    Setting("LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds that events stay; those of metrics too."),
     Setting(
         "LOOPWISE_PRIVACY_BUDGET",
         "3.0",

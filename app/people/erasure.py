@@ -8,7 +8,7 @@ hash before and after; it names the unit only by a keyed hash.
 import structlog
 from sqlalchemy import Connection, Engine
 
-from app.accounts.keys import Caller
+from app.accounts.keys import Caller, check_unbound
 from app.deciding.store import units
 from app.design.people_config import PURPOSES
 from app.foundation.errors import NotFound, Unavailable
@@ -22,7 +22,6 @@ from app.learning.rebuild import why_not
 from app.learning.relearn import relearn
 from app.learning.store import training
 from app.people.documents import ErasedDecisions, ErasureAnswer, Receipt, ReceiptVersion, RelearnedModel
-from app.people.people import check_unbound
 from app.people.receipts import sign
 from app.people.store import erasures as store
 from app.people.store.erasures import Erasure, Learned

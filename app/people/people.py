@@ -5,8 +5,7 @@ from datetime import datetime
 from pydantic import JsonValue
 from sqlalchemy import Engine
 
-from app.accounts.keys import Caller
-from app.foundation.errors import Forbidden
+from app.accounts.keys import Caller, check_unbound
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.people import consent
@@ -46,14 +45,6 @@ def consent_of(engine: Engine, caller: Caller, unit_id: str) -> ConsentLedger:
     """
     check_unbound(caller)
     return consent.look_up(engine, unit_id)
-
-
-def check_unbound(caller: Caller) -> None:
-    """:raises Forbidden: the key is bound to one experiment, and people are in all of them."""
-    if caller.experiment_id is not None:
-        raise Forbidden(
-            "wrong_experiment", "This key is bound to one experiment; what concerns people is in all of them."
-        )
 
 
 def _newest(rows: list[Row]) -> Rows:

@@ -34,6 +34,7 @@ _ASSUMED: Final[dict[str, tuple[Kind, float, float]]] = {
     "count": ("count", 1.0, 1.0),
     "retention": ("binary", 0.3, 1.0),
     "sessions": ("count", 2.0, 1.0),
+    "event": ("binary", 0.1, 1.0),
 }
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from app.deciding.store.decisions import StoredDecision
+from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
 from app.learning import challenge, refit
@@ -20,7 +21,7 @@ from app.learning.store import rebuilds, training
 from app.people import receipts
 from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
-from app.registry.store import models
+from app.registry.store import holdouts, models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import COPIED, STAGED, VersionInfo
 from app.verification.audit_report import SHOWN, AuditReport
@@ -30,6 +31,7 @@ from app.verification.recompute import (
     Check,
     check_choice,
     check_drawn,
+    check_holdout,
     check_identity,
     check_named,
     check_seal,
@@ -103,6 +105,7 @@ class _Auditor:
             None  # the predictor in use: rows are grouped by model
         )
         self._receipted = receipts.forgotten(connection, settings.secret_key, experiment.key)
+        self._holdouts = {version.version: version for version in holdouts.versions(connection)}
         self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
 
     def check_decision(self, row: StoredDecision) -> None:
@@ -123,12 +126,18 @@ class _Auditor:
             return [check_seal(self._secret, row)]
         if self._is_forgotten(row):
             self._report.decisions_erased += 1
-            return [*check_identity(self._secret, salt, config, row), *check_drawn(row)]
+            return [*self._identity(salt, config, row), *check_drawn(row)]
         policy = policy_of(config, row)
         actions = offered(self._configs, row)
         predictor = self._model(row, policy)
         _, of_choice = check_choice(salt, policy, predictor, actions, row)
-        return check_identity(self._secret, salt, config, row) + of_choice
+        return self._identity(salt, config, row) + of_choice
+
+    def _identity(self, salt: bytes, config: ExperimentConfig, row: StoredDecision) -> list[Check]:
+        return [
+            *check_identity(self._secret, salt, config, row),
+            check_holdout(self._secret, self._holdouts, row),
+        ]
 
     def _model(self, row: StoredDecision, policy: Policy) -> Predictor | None:
         if not isinstance(policy, BanditPolicy) or not needs_model(policy, row):
@@ -152,6 +161,12 @@ class _Auditor:
             if expected != reward:
                 self._report.outcomes_differ += 1
                 self._report.add(f"decision {due.id!r}: the outcome is {reward!r}, its rewards give {expected!r}")
+        misplaced = store.misplaced(self._connection, self._experiment.id, since)
+        self._report.outcomes_differ += len(misplaced)
+        for decision_id in misplaced[:SHOWN]:
+            self._report.add(
+                f"decision {decision_id!r}: its outcome is in results, or not, against what the global holdout says"
+            )
 
     def replay(self, version: VersionInfo) -> None:
         """Learn a version again from its parent and compare the hash."""

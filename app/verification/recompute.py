@@ -3,7 +3,7 @@
 The audit does this for the whole log, a replay for one decision. Nothing is rounded: equal means equal bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -14,14 +14,17 @@ from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig, shares
 from app.design.fallbacks import policy_in_force
 from app.learning.examples import Configs
+from app.registry import holdout
 from app.registry import signed_bytes as model_bytes
 from app.registry.signed_bytes import ModelRefused
+from app.registry.store.holdouts import Holdout
 from app.registry.store.models import VersionInfo
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION, encode_context
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy, Policy
 
+Holdouts = Mapping[int, Holdout]  # by version
 PERSONALISE = "personalise"
 EARLIER_POSITION = "earlier_position"  # the code of the reason against an action that stands above
 FAILURES = (
@@ -34,7 +37,7 @@ FAILURES = (
 class Check(NamedTuple):
     """One recomputed part of a decision."""
 
-    part: str  # seal, encoding, arm, draw, distribution, action, propensity
+    part: str  # seal, encoding, arm, draw, holdout, distribution, action, propensity
     difference: str  # the difference in words; empty: equal
 
     @property
@@ -48,7 +51,7 @@ def policy_of(config: ExperimentConfig, row: StoredDecision) -> Policy:
 
     :raises LookupError: its configuration has no such arm.
     """
-    if PERSONALISE in (row.withheld or ()):
+    if _is_plain(row):
         return plain_arm(config).policy
     for spec in config.arms:
         if spec.key == row.arm:
@@ -56,10 +59,26 @@ def policy_of(config: ExperimentConfig, row: StoredDecision) -> Policy:
     raise LookupError(f"its configuration has no arm {row.arm!r}")
 
 
+def _is_plain(row: StoredDecision) -> bool:
+    """True when the arm decided that does not look at the person: there was no consent, or the unit was held back."""
+    return bool(row.holdout) or PERSONALISE in (row.withheld or ())
+
+
+def check_holdout(secret: str, holdouts: Holdouts, row: StoredDecision) -> Check:
+    """Check that the unit was held back exactly if the version of the global holdout that the row names holds it back."""
+    if row.holdout_version is None:
+        return _check("holdout", bool(row.holdout), "it names no version of the global holdout")
+    version = holdouts.get(row.holdout_version)
+    if version is None or not holdout.holds(secret, version):
+        return Check("holdout", f"version {row.holdout_version} of the global holdout is missing, or was changed")
+    expected = draws.held_back(version.salt, row.unit_id, version.share)
+    words = "is" if expected else "is not"
+    return _check("holdout", expected != bool(row.holdout), f"its unit {words} in the global holdout")
+
+
 def check_identity(secret: str, salt: bytes, config: ExperimentConfig, row: StoredDecision) -> list[Check]:
     """Check everything that depends on the row and its ids alone: the seal, the encoding's version, the arm, the draw."""
-    plain = PERSONALISE in (row.withheld or ())
-    arm = plain_arm(config).key if plain else draws.assign(salt, row.unit_id, shares(config))
+    arm = plain_arm(config).key if _is_plain(row) else draws.assign(salt, row.unit_id, shares(config))
     draw = draws.draw(salt, row.id)
     return [
         check_seal(secret, row),

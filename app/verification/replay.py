@@ -22,7 +22,7 @@ from app.learning.store.feedback import StoredFeedback
 from app.learning.store.rewards import StoredReward
 from app.learning.store.training import Due
 from app.registry.lookup import stored_experiment
-from app.registry.store import models
+from app.registry.store import holdouts, models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
 from app.verification.recompute import (
@@ -30,6 +30,7 @@ from app.verification.recompute import (
     Check,
     check_choice,
     check_drawn,
+    check_holdout,
     check_identity,
     check_seal,
     load_model,
@@ -155,7 +156,8 @@ def _recomputed(
     config, salt = configs.get(row.config_version), bytes(experiment.salt)
     if row.erased_at is not None:
         return Recomputed([check_seal(secret, row), *check_drawn(row)], "", [], 0, False, "person")
-    checks = check_identity(secret, salt, config, row)
+    held = {version.version: version for version in holdouts.versions(connection)}
+    checks = [*check_identity(secret, salt, config, row), check_holdout(secret, held, row)]
     if version is not None and version.erased_at is not None:
         return Recomputed([*checks, *check_drawn(row)], "", [], 0, True, "model")
     predictor: Predictor | None = None

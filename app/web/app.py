@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
-from flask_openapi.models import SecurityScheme, Server
+from flask_openapi.models import License, SecurityScheme, Server
 from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
 from app.accounts.api import auth, browsers
@@ -20,6 +20,7 @@ from app.foundation.api.strict_request import StrictRequest
 from app.foundation.running import logs, request_ids
 from app.foundation.settings import Settings, from_environment, signing
 from app.guardian.api import guardian
+from app.impact.api import impact
 from app.learning.api import rewards
 from app.messaging.api import events, webhooks
 from app.messaging.delivery.streams import Listeners
@@ -34,6 +35,7 @@ from app.web.api import health, ofrep
 from app.web.api.personalizer.routes import blueprint as personalizer
 
 DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
+LICENSE = License(name="Apache-2.0", identifier="Apache-2.0")
 
 
 class Api(OpenAPI):
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app = Api(
         "loopwise",
         servers=[Server(url="/", description="This server.")],
-        info=Info(title="Loopwise", version="1", description=DESCRIPTION),
+        info=Info(title="Loopwise", version="1", description=DESCRIPTION, license=LICENSE),
         security_schemes={
             "key": SecurityScheme(type="http", scheme="bearer", description="Authorization: Bearer lw_..."),
             "subscription": {"type": "apiKey", "name": "Ocp-Apim-Subscription-Key", "in": "header"},
@@ -102,6 +104,7 @@ def _install(app: Any, settings: Settings) -> None:
         guardian.blueprint,  # design's routes, and those of learning (rebuilds) and of the guardian
         promotion.blueprint,  # the analysts' routes, and those of promotion
         fairness.blueprint,
+        impact.blueprint,
         personalizer,
         ofrep.blueprint,
         people.blueprint,

@@ -16,6 +16,7 @@ from app.foundation.pages import format
 from app.foundation.running import disk
 from app.foundation.serving import process
 from app.guardian.pages import guardian, quarantine
+from app.impact.pages import holdout
 from app.messaging.pages import deliveries, triggers
 from app.notices.pages import notices
 from app.off_policy.pages import cap_question, off_policy
@@ -46,6 +47,7 @@ PAGES = (
     results,
     whom,
     fairness,
+    holdout,
     excluded_units,
     long_term,
     feedback,

@@ -28,6 +28,7 @@ _SOURCES: Final = {  # by type, the fields of a metric's source
     "retention": ("days", "until_days"),
     "sessions": ("gap_s",),
     "quantile": ("metric", "quantile"),
+    "event": ("event", "value", "field", "late_s"),
 }
 _COVARIATES: Final = {"context": ("field",), "history": ("days",)}  # by type, the fields of a metric's covariate
 _LIMITS: Final = DEFAULT_LIMITS.model_dump(exclude_none=True)

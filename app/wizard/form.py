@@ -110,6 +110,7 @@ SOURCE = Part(
         **{"metric": KEY, "per": Text("decision"), "numerator": KEY, "denominator": KEY},
         **{"days": Number(needed=True), "until_days": Number(), "quantile": Number(needed=True)},
         "gap_s": Number(times=Number.times * 60, written=duration),
+        **{"event": KEY, "value": Text("happened"), "field": KEY, "late_s": Duration(unit="hours")},
     }
 )
 COVARIATE = Part({"type": Text(""), "field": KEY, "days": Number("28")})

@@ -19,6 +19,7 @@ from app.foundation.pages.fields.kinds import Findings, Number, Typed, listed_na
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.foundation.times import zones
+from app.messaging.events.known import known_events
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
@@ -193,6 +194,8 @@ def _shown(
         more["rehearsed"] = more["answer"] is not None
     if step in ("people", "metrics"):
         more["names"] = _names(opened, tree)
+    if step == "metrics":
+        more["known"] = known_events(process().engine)
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
         more["zones"] = sorted(zones()) if step == "people" else []

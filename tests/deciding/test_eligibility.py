@@ -9,7 +9,7 @@ import pytest
 from app.content.reasons import Reason
 from app.deciding.eligibility import Eligible, UnitState, is_quiet, question, reasons_against, withheld
 from app.deciding.requests import DecideRequest
-from app.deciding.snapshot import Candidates, Experiment
+from app.deciding.snapshot import Candidates, Experiment, plain_arm
 from app.deciding.store.units import Contact, Past, Question, UnitRow
 from app.design.definition_rules import parse_config
 from app.design.people_config import PURPOSES, ConsentSpec, QuietHours
@@ -33,7 +33,9 @@ def experiment(**fields: Any) -> Experiment:
         {"id": "nothing"},
     ]
     config = parse_config(definition("speaking", **{"actions": actions, **fields}))
-    return Experiment(HERE, "speaking", "running", b"", 1, config, {}, {}, Candidates([], [], {}), CHANNELS, True)
+    return Experiment(
+        HERE, "speaking", "running", b"", 1, config, {}, {}, Candidates([], [], {}), CHANNELS, True, plain_arm(config)
+    )
 
 
 def state(*contacts: Contact, **fields: Any) -> UnitState:

@@ -41,6 +41,8 @@ ROW = StoredDecision(
     channel="push",
     withheld=["learn"],
     dropped=2,
+    holdout_version=3,
+    holdout=True,
     erased_at=None,
 )
 OTHER: dict[str, Any] = {
@@ -66,6 +68,8 @@ OTHER: dict[str, Any] = {
     "channel": None,
     "withheld": None,
     "dropped": 3,
+    "holdout_version": 4,
+    "holdout": None,
 }
 
 
@@ -90,7 +94,7 @@ def test_a_change_of_one_sealed_field_breaks_the_seal(field: str) -> None:
 
 @pytest.mark.parametrize("field", OPTIONAL_FIELDS)
 def test_adding_a_field_that_was_absent_breaks_the_seal(field: str) -> None:
-    absent = _sealed(ROW._replace(message=None, channel=None, withheld=None, dropped=None))
+    absent = _sealed(ROW._replace(**dict.fromkeys(OPTIONAL_FIELDS)))
     assert holds(SECRET, absent)
     assert not holds(SECRET, absent._replace(**{field: getattr(ROW, field)}))
 
@@ -103,13 +107,19 @@ def test_activating_and_settling_a_decision_keeps_its_seal_valid() -> None:
 @pytest.mark.parametrize("message", [None, {"title": "Hello"}])
 def test_a_seal_of_the_first_form_verifies_and_breaks_with_a_change(message: dict[str, str] | None) -> None:
     """The first form had no version and no tag; a message followed the other fields without its name."""
-    row = ROW._replace(message=message, ineligible=[{"id": "c", "reason": "excluded"}])
+    row = ROW._replace(
+        message=message, ineligible=[{"id": "c", "reason": "excluded"}], holdout_version=None, holdout=None
+    )
     claims: list[Any] = [getattr(row, name) for name in FIELDS] + ([] if message is None else [message])
     claims += [[name, getattr(row, name)] for name in ("channel", "withheld", "dropped")]
     document = orjson.dumps(claims, option=orjson.OPT_SORT_KEYS)
     old = row._replace(seal=hmac.new(SECRET.encode(), document, hashlib.sha256).hexdigest())
     assert holds(SECRET, old)
-    assert [field for field in OTHER if holds(SECRET, old._replace(**{field: OTHER[field]}))] == []
+    assert [
+        field
+        for field in OTHER
+        if OTHER[field] != getattr(old, field) and holds(SECRET, old._replace(**{field: OTHER[field]}))
+    ] == []
     assert not holds(SECRET, old._replace(seal=VERSION + old.seal))
 
 

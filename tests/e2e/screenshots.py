@@ -39,6 +39,7 @@ OF_THE_PLATFORM = (
     "deliveries",
     "webhooks",
     "health",
+    "holdout",
     "notices",
     "people",
     "keys",

@@ -40,6 +40,7 @@ PAGES = (
     "/admin/drafts/{draft}/review",
     "/admin/drafts/{composed}/actions",
     "/admin/drafts/{composed}/actions?pick=0.1+1.1",
+    "/admin/holdout",
     "/admin/triggers",
     "/admin/triggers/new",
     "/admin/triggers/{trigger}",

@@ -254,15 +254,23 @@ def test_after_its_time_a_decision_names_nobody_and_the_audit_knows(loop: Loop) 
     assert not audit_experiment(loop.runtime.engine, loop.settings, "kept-a-day").ok
 
 
-def test_events_and_ended_firings_go_after_their_time(loop: Loop) -> None:
+def test_events_and_ended_firings_go_after_their_time_but_for_those_that_a_metric_counts(loop: Loop) -> None:
     url = loop.settings.database_url
+    counted = {"type": "event", "event": "purchase"}
+    loop.make("counts-purchases", metrics=[{"key": "bought", "source": counted, "window_s": 86_400.0}])
+    query(
+        url,
+        "INSERT INTO events (event_id, unit_id, name, properties, body_hash, occurred_at, received_at)"
+        " VALUES ('bought', 'u', 'purchase', '{}', '', now(), now() - interval '200 days')",
+    )
     query(
         url,
         "INSERT INTO events (event_id, unit_id, name, properties, body_hash, occurred_at, received_at)"
         " SELECT 'e' || n, 'u', 'x', '{}', '', now(), now() - n * interval '50 days' FROM generate_series(0, 3) n",
     )
     assert retention.forget_events(loop.runtime.engine, loop.settings) == 2
-    assert query(url, "SELECT event_id FROM events ORDER BY 1") == [("e0",), ("e1",)]
+    assert query(url, "SELECT event_id FROM events ORDER BY 1") == [("bought",), ("e0",), ("e1",)]
+    query(url, "DELETE FROM events WHERE event_id = 'bought'")
 
 
 def test_a_milestone_fires_no_second_time_after_its_decision_was_forgotten(loop: Loop) -> None:

@@ -47,7 +47,7 @@ def test_a_decision_of_a_learned_model_is_recomputed_bit_for_bit(loop: Loop, lea
     recomputed = replayed.recomputed
     assert recomputed is not None and recomputed.same and recomputed.learns
     assert [check.part for check in recomputed.checks] == [
-        "seal", "encoding", "arm", "draw", "distribution", "action", "propensity",
+        "seal", "encoding", "arm", "draw", "holdout", "distribution", "action", "propensity",
     ]  # fmt: skip
     assert replayed.version is not None and replayed.version.number == answer["policy_version"] == 2
     assert replayed.row.ineligible == [{"id": "c", "code": "excluded", "params": {}}]
@@ -158,7 +158,7 @@ def test_a_lost_model_is_a_reason_in_words_and_the_rest_is_still_checked(
         and words in recomputed.problem
         and recomputed.contributions == []
     )
-    assert [check.part for check in recomputed.checks] == ["seal", "encoding", "arm", "draw"]
+    assert [check.part for check in recomputed.checks] == ["seal", "encoding", "arm", "draw", "holdout"]
 
 
 def test_an_imported_decision_is_shown_and_not_recomputed(loop: Loop, learned: int) -> None:

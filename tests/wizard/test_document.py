@@ -62,6 +62,11 @@ EVERYTHING = definition(
             "covariate": {"type": "history", "days": 14.0},
         },
         {"key": "m4", "source": {"type": "sessions", "gap_s": 100.0}},
+        {
+            "key": "bought",
+            "source": {"type": "event", "event": "purchase", "value": "sum", "field": "cart.total", "late_s": 7200.0},
+            "window_s": 604_800.0,
+        },
         {"key": "m5", "name": "Mine", "source": {"type": "reward", "per": "unit"}, "role": "primary"},
         {
             "key": "m6",

@@ -12,7 +12,7 @@ from app.deciding.arrivals import arrivals, seen_context
 from app.deciding.pages.snippets import LISTED, snippets
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import CountSource, MetricSpec, RatioSource, ValueSource
+from app.design.metric_config import CountSource, EventSource, MetricSpec, RatioSource, ValueSource
 from app.design.pages.experiment import experiment_page
 from app.foundation.pages.format import duration, number
 from app.foundation.pages.forms import public_url
@@ -59,6 +59,9 @@ def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
     names = sorted({name for metric in config.metrics for name in _reported(metric)})
     if names:
         lines.append(("Also reported", f"{', '.join(names)}: as a reward is, with its name as metric"))
+    events = sorted({metric.source.event for metric in config.metrics if isinstance(metric.source, EventSource)})
+    if events:
+        lines.append(("Events", f"{', '.join(events)}: for the same unit, with POST /v1/events, and no decision's id"))
     if config.segments:
         lines.append(("In the context", f"{', '.join(config.segments)}: results are split by it"))
     if config.context_fields is not None:

@@ -49,6 +49,8 @@ class NewDecision(NamedTuple):
     channel: str | None  # of the chosen message; null: the action sends no message
     withheld: list[str] | None  # purposes without consent; null: none
     dropped: int | None  # context fields that were not declared; null: none
+    holdout_version: int | None  # of the global holdout that was in force; null: none was
+    holdout: bool | None  # true: its unit is in it; null: not
     seal: str  # over the fields above, see app.deciding.seal
     window_s: float  # reward window, in seconds
     unit_known: bool  # True: planned with the unit's state; False: assumes that the unit denied nothing
@@ -89,6 +91,8 @@ class StoredDecision(NamedTuple):
     channel: str | None
     withheld: list[str] | None
     dropped: int | None
+    holdout_version: int | None
+    holdout: bool | None
     erased_at: datetime | None  # when everything that identifies its unit was removed
 
     @property
@@ -104,27 +108,30 @@ _COUNTS = """
 """
 # One JSON document carries the batch. Writing it with orjson and reading it in PostgreSQL is faster than quoting each
 # parameter in Python. The join drops rows whose experiment was paused or changed after they were planned. The condition
-# drops rows that were planned without the state of their unit although the unit denied something.
+# drops rows that were planned without the state of their unit although the unit denied something, and rows that were planned
+# under another version of the global holdout.
 _INSERT = """
     WITH input AS (
         SELECT * FROM json_to_recordset(%(rows)s) AS t (
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
-            message json, state text, channel text, withheld text[], dropped smallint, seal text, window_s float8,
-            unit_known boolean)
+            message json, state text, channel text, withheld text[], dropped smallint, holdout_version int,
+            holdout boolean, seal text, window_s float8, unit_known boolean)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
             policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
-            encoding_version, message, state, channel, withheld, dropped, seal, decided_at, closes_at)
+            encoding_version, message, state, channel, withheld, dropped, holdout_version, holdout, seal, decided_at,
+            closes_at)
         SELECT i.id, i.experiment_id, i.config_version, i.key_id, i.body_hash, i.unit_id, i.arm, i.policy_version,
             i.policy_sha256, i.actions, i.eligible, i.ineligible, i.distribution, i.chosen, i.propensity, i.draw,
-            i.context, i.encoding_version, i.message, i.state, i.channel, i.withheld, i.dropped, i.seal,
-            statement_timestamp(),
+            i.context, i.encoding_version, i.message, i.state, i.channel, i.withheld, i.dropped, i.holdout_version,
+            i.holdout, i.seal, statement_timestamp(),
             CASE WHEN i.state = 'active' AND {counts} THEN statement_timestamp() + make_interval(secs => i.window_s) END
         FROM input i
         JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
-        WHERE i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id)
+        WHERE (i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id))
+          AND i.holdout_version IS NOT DISTINCT FROM (SELECT max(version) FROM holdouts)
         ON CONFLICT DO NOTHING
         RETURNING id, experiment_id, arm, closes_at, seal, decided_at
     ), links AS ({link}), waiting AS (

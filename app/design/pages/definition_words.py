@@ -21,6 +21,7 @@ SOURCES = (
     ("ratio", "one reported metric divided by another"),
     ("retention", "whether users come back after some days"),
     ("sessions", "visits per user"),
+    ("event", "what users do later: their events"),
     ("quantile", "what a share of users stays below"),
 )
 

@@ -101,7 +101,7 @@ class ReadablePage(NamedTuple):
 
 
 # As the view of decisions for BI tools: who is not to be analysed, and who is left out of reports, is not here.
-_READABLE = """AND d.erased_at IS NULL AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
+_READABLE = """AND d.erased_at IS NULL AND d.holdout IS NULL AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
     AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied))
     AND NOT EXISTS (
         SELECT FROM excluded_units x WHERE x.experiment_id = d.experiment_id AND x.unit_id = d.unit_id)"""

@@ -32,7 +32,8 @@ VIEWS: Final = {
     """,
     "decisions": """
         SELECT e.key AS experiment, d.id AS decision_id, d.unit_id, d.arm, d.eligible[d.chosen + 1] AS action, d.propensity,
-            d.context, d.channel, d.state, d.config_version, d.policy_version, d.decided_at
+            d.context, d.channel, d.state, d.config_version, d.policy_version, d.decided_at,
+            coalesce(d.holdout, false) AS global_holdout
         FROM decisions d JOIN experiments e ON e.id = d.experiment_id
         WHERE d.erased_at IS NULL AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
             AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied))

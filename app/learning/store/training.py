@@ -34,6 +34,7 @@ class Due(NamedTuple):
     rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
     refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
+    holdout: bool | None  # true: its unit was in the global holdout; nobody learns from it, and it is in no result
     # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
     mixture: list[float] | None = None
 
@@ -80,7 +81,8 @@ def lock_every_lineage(connection: Connection, experiment_id: int) -> None:
 
 _REFUSED = """
     coalesce(d.withheld, '{}') || coalesce((SELECT denied FROM restrictions u WHERE u.unit_id = d.unit_id), '{}')
-        || CASE WHEN d.erased_at IS NULL THEN '{}' ELSE ARRAY['learn', 'analyse'] END AS refused
+        || CASE WHEN d.erased_at IS NOT NULL THEN ARRAY['learn', 'analyse'] WHEN d.holdout THEN ARRAY['learn'] ELSE '{}' END
+        AS refused
 """
 # SQL only collects the rewards. Training joins them in Python, with the same rule as the audit.
 OWNER_COLUMNS = f"d.id, d.unit_id, d.key_id, d.decided_at, {_REFUSED}"
@@ -92,7 +94,7 @@ EXAMPLE_COLUMNS = f"""
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
             WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id AND f.kind <> 'comment' AND NOT f.late
         ), '[]') AS feedback,
-        {_REFUSED}
+        {_REFUSED}, d.holdout
 """
 as_due = attrgetter(*Due._fields[:-1])  # the mixture is the ledger's
 _DUE = text(
@@ -159,13 +161,13 @@ _SETTLE = text(
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
             decision_id text, unit_id text, reward float8, events int, decided_at timestamptz, analysed boolean,
-            config_version int, window_s float8)
+            config_version int, window_s float8, holdout boolean)
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, feedback_version,
-            config_version, opened_at, settled_at)
+            config_version, opened_at, settled_at, holdout)
         SELECT :experiment_id, i.decision_id, :arm, unit_id, reward, events, decided_at, :feedback_version,
             config_version, greatest(decided_at, a.closes_at - make_interval(secs => window_s)),
-            statement_timestamp()
+            statement_timestamp(), holdout
         FROM input i JOIN awaiting_outcome a ON a.decision_id = i.decision_id AND a.experiment_id + 0 = :experiment_id
         WHERE analysed
         RETURNING *
@@ -209,6 +211,7 @@ def settle(
             "analysed": "analyse" not in due.refused,
             "config_version": due.config_version,
             "window_s": windows_s[due.config_version],
+            "holdout": bool(due.holdout),
         }
         for due, reward, events in outcomes
     ]

@@ -4,6 +4,7 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
 from app.accounts.api.auth import caller, needs
+from app.accounts.keys import check_unbound
 from app.design.api.experiments import KeyPath, Page
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json, next_page, request_document
@@ -19,7 +20,6 @@ from app.messaging.api.answers import (
 from app.messaging.triggers import dry_run
 from app.messaging.triggers import lifecycle as triggers
 from app.messaging.triggers.definition import TriggerConfig
-from app.people.people import check_unbound
 
 blueprint = APIBlueprint(
     "triggers",

@@ -3,6 +3,7 @@
 from flask import Response
 
 from app.accounts.api.auth import caller, needs
+from app.accounts.keys import check_unbound
 from app.design.api.experiments import KeyPath, Page
 from app.foundation.api.respond import as_json, next_page
 from app.foundation.serving import process
@@ -20,7 +21,6 @@ from app.messaging.api.triggers import blueprint
 from app.messaging.delivery import log as deliveries
 from app.messaging.delivery import webhooks
 from app.messaging.delivery.webhooks import WebhookPatch, WebhookSpec
-from app.people.people import check_unbound
 
 __all__ = ["blueprint"]  # the blueprint of triggers; this module adds its routes to it
 

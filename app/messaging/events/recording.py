@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 
 from sqlalchemy import Connection
 
-from app.accounts.keys import Caller
+from app.accounts.keys import Caller, check_unbound
 from app.deciding.runtime import Runtime
 from app.foundation import metrics
 from app.foundation.errors import Conflict, LoopwiseError, within
@@ -20,7 +20,6 @@ from app.foundation.times import iso
 from app.messaging.events.request import EventRequest
 from app.messaging.store import events as store
 from app.messaging.store.events import NewEvent, StoredEvent
-from app.people.people import check_unbound
 
 
 class EventAnswer(TypedDict):

@@ -234,3 +234,30 @@ _BETWEEN = text(
 def between(connection: Connection, *, name: str, since: datetime, until: datetime, most: int) -> list[AnyRow]:
     """Return the events of a name in the order of their times."""
     return list(connection.execute(_BETWEEN, {"name": name, "since": since, "until": until, "most": most}))
+
+
+# One look into the index for each name, however many events there are.
+_NAMES = text(
+    f"""
+    WITH RECURSIVE n AS (
+        (SELECT name FROM events e WHERE {_OF_ALL_UNITS} ORDER BY name LIMIT 1)
+        UNION ALL
+        SELECT (SELECT name FROM events e WHERE e.name > n.name AND {_OF_ALL_UNITS} ORDER BY name LIMIT 1)
+        FROM n WHERE n.name IS NOT NULL
+    )
+    SELECT name FROM n WHERE name IS NOT NULL LIMIT :most
+    """
+)
+_NEWEST = text(
+    f"SELECT properties FROM events e WHERE name = :name AND {_OF_ALL_UNITS} ORDER BY occurred_at DESC LIMIT :most"
+)
+
+
+def names(connection: Connection, most: int) -> list[str]:
+    """Return the names of events, in their order."""
+    return list(connection.execute(_NAMES, {"most": most}).scalars())
+
+
+def newest_properties(connection: Connection, name: str, most: int) -> list[JsonObject]:
+    """Return the properties of the newest events of a name."""
+    return list(connection.execute(_NEWEST, {"name": name, "most": most}).scalars())

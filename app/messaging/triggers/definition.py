@@ -7,7 +7,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from app.content.message_config import Channel, VariableName
-from app.foundation.fields import JsonObject, Key, Model, invalid, pydantic_fields, shaped, wrong
+from app.foundation.fields import (
+    JsonObject,
+    Key,
+    Model,
+    PropertyPath,
+    invalid,
+    names_by_pattern,
+    pydantic_fields,
+    wrong,
+)
 
 DAY_S: Final = 86_400
 MAX_WINDOW_S: Final = 90 * DAY_S
@@ -16,11 +25,6 @@ MAX_COUNT: Final = 100
 MOST_COUNTED: Final = 10_000  # counting a unit's events stops here
 MISSING: Final = object()
 
-Path = Annotated[
-    str,
-    shaped(r"^[^.\s]{1,100}(\.[^.\s]{1,100}){0,9}$", "path_shape"),
-    Field(description="A property's name; names joined by dots lead into nested objects, as cart.total."),
-]
 Relation = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 Scalar = Annotated[str, StringConstraints(max_length=500)] | bool | int | float | None
 
@@ -54,7 +58,7 @@ class MilestonePattern(Model):
 
     type: Literal["milestone"]
     event: Key
-    property: Path
+    property: PropertyPath
     at_least: float = Field(ge=-1e15, le=1e15)
 
 
@@ -71,7 +75,7 @@ class ProfileCount(Model):
 class Condition(Model):
     """A property of the event, or a count of the unit's events, compared with a value."""
 
-    property: Path | None = None
+    property: PropertyPath | None = None
     profile: ProfileCount | None = None
     relation: Relation = Field(alias="is")
     value: Scalar | list[Scalar] = None
@@ -147,15 +151,18 @@ class TriggerConfig(Model):
     priority: int = Field(
         default=0, ge=-1000, le=1000, description="Of several that are due for one unit, the highest goes first."
     )
-    variables: dict[VariableName, Path] = Field(
-        default_factory=dict, max_length=50, description="Of the message, from the event's properties."
+    variables: dict[VariableName, PropertyPath] = Field(
+        json_schema_extra=names_by_pattern,
+        default_factory=dict,
+        max_length=50,
+        description="Of the message, from the event's properties.",
     )
-    context: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], Path] = Field(
+    context: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], PropertyPath] = Field(
         default_factory=dict, max_length=50, description="Of the decision, from the event's properties."
     )
     channel: Channel | None = None
-    locale: Path | None = Field(default=None, description="The property that holds the unit's language.")
-    time_zone: Path | None = Field(default=None, description="The property that holds the unit's time zone.")
+    locale: PropertyPath | None = Field(default=None, description="The property that holds the unit's language.")
+    time_zone: PropertyPath | None = Field(default=None, description="The property that holds the unit's time zone.")
     delivery: Annotated[ToWebhook | ToUnit, Field(discriminator="to")]
 
 

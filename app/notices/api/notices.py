@@ -5,13 +5,13 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
+from app.accounts.keys import check_unbound
 from app.design.api.experiments import KeyPath
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
 from app.foundation.serving import process
 from app.notices import log, receivers
 from app.notices.receivers import ReceiverPatch, ReceiverSpec
-from app.people.people import check_unbound
 
 blueprint = APIBlueprint(
     "notices",
@@ -64,7 +64,7 @@ class ReceiverListAnswer(BaseModel):
     receivers: list[ReceiverAnswer]
 
 
-class DeletedAnswer(BaseModel):
+class DeletedReceiver(BaseModel):
     key: str
     deleted: bool
 
@@ -118,7 +118,7 @@ def change_receiver(path: KeyPath, body: ReceiverPatch) -> Response:
     return as_json(receivers.as_json(changed))
 
 
-@blueprint.delete("/receivers/<key>", responses={200: DeletedAnswer})
+@blueprint.delete("/receivers/<key>", responses={200: DeletedReceiver})
 @needs("manage")
 def delete_receiver(path: KeyPath) -> Response:
     """Delete a receiver; what waits for it has failed."""

@@ -93,13 +93,24 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
     connection.execute(_FORGET_SUSPECTS, {"experiment_id": experiment_id})
 
 
+# Results of an experiment would change if the events that its metrics count went.
+_COUNTED_EVENTS = """
+    SELECT m->'source'->>'event' AS name FROM experiments e
+    JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
+    CROSS JOIN LATERAL json_array_elements(c.config->'metrics') m
+    WHERE e.archived_at IS NULL AND m->'source'->>'type' = 'event'
+"""
+
+
 def delete_events(connection: Connection, older_than_s: float, most: int) -> int:
-    """Delete events that are older; returns their number."""
+    """Delete events that are older, except those that a metric of an experiment counts; returns their number."""
     events = tables.events
     query = f"""
+        WITH counted AS ({_COUNTED_EVENTS})
         DELETE FROM {events.name} WHERE event_id IN (
             SELECT event_id FROM {events.name} e WHERE received_at < clock_timestamp() - make_interval(secs => :age)
-              AND NOT EXISTS (SELECT FROM awaiting_match a WHERE a.event_id = e.event_id) LIMIT :most)
+              AND NOT EXISTS (SELECT FROM awaiting_match a WHERE a.event_id = e.event_id)
+              AND NOT EXISTS (SELECT FROM counted WHERE counted.name = e.name) LIMIT :most)
     """
     return connection.execute(text(query), {"age": older_than_s, "most": most}).rowcount
 

@@ -33,4 +33,5 @@ class Computation(NamedTuple):
     def scope(self, ends: Ends) -> Scope:
         """The outcomes that count for some arms."""
         versions = tuple(stretch.first_version for stretch in self.stretches)
-        return Scope(self.experiment_id, self.as_of, self.segment, self.until, versions, ends.by_stretch)
+        times = tuple(self.stretches[end].began_at if end < len(self.stretches) else None for end in ends.by_stretch)
+        return Scope(self.experiment_id, self.as_of, self.segment, self.until, versions, ends.by_stretch, times)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.design.metric_config import MetricSpec, QuantileSource
+from app.design.metric_config import EventSource, MetricSpec, QuantileSource
 from app.foundation.formats.intervals import document_of
 from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import result_lines as lines
@@ -22,7 +22,7 @@ def daily_effects(computation: Computation, metric: MetricSpec) -> list[DailyEff
     """Every other arm against the control on each day of decisions (UTC), for one look, and how the effect changes."""
     plain = metric.model_copy(update={"covariate": None})
     units, values = parts.units_of(plain)
-    if units in ("sessions", "retention") or isinstance(metric.source, QuantileSource):
+    if units in ("sessions", "retention") or isinstance(metric.source, QuantileSource | EventSource):
         return []  # of a unit over days, not of a day
     control = computation.config.control.key
     by_ends: dict[Ends, list[ArmSums]] = {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import (
     ContextCovariate,
+    EventSource,
     HistoryCovariate,
     MetricSpec,
     QuantileSource,
@@ -13,15 +14,20 @@ from app.design.metric_config import (
     RewardSource,
     SessionsSource,
 )
+from app.reporting.store.metric_sums import Values
 
 
-def units_of(metric: MetricSpec) -> tuple[str, Mapping[str, str | float | None]]:
+def units_of(metric: MetricSpec) -> tuple[str, Values]:
     """Which sums a metric needs (a key of ``app.reporting.store.metric_sums.UNITS``), and their parameters."""
     source = metric.source
     if isinstance(source, RetentionSource):
         return "retention", {"after_s": source.days * 86_400, "until_s": source.end_days * 86_400}
     if isinstance(source, SessionsSource):
         return "sessions", {"gap_s": source.gap_s}
+    if isinstance(source, EventSource):
+        path = None if source.field is None else source.field.split(".")
+        given = {"event": source.event, "path": path, "window_s": metric.window_s, "late_s": source.late_s}
+        return f"event/{source.value}", given
     if isinstance(source, RewardSource):
         return ("reward" if source.per == "decision" else "reward/unit"), {}
     if isinstance(source, QuantileSource):
@@ -49,7 +55,8 @@ def value_range(config: ExperimentConfig, metric: MetricSpec) -> tuple[float, fl
     """The range of a metric's single values where it is known."""
     if isinstance(metric.source, RewardSource):
         return config.reward.min, config.reward.max
-    return (0.0, 1.0) if isinstance(metric.source, RetentionSource) else None
+    happened = isinstance(metric.source, EventSource) and metric.source.value == "happened"
+    return (0.0, 1.0) if happened or isinstance(metric.source, RetentionSource) else None
 
 
 def comparisons(config: ExperimentConfig, metric: MetricSpec) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import MetricSpec, QuantileSource, RewardSource
+from app.design.metric_config import EventSource, MetricSpec, QuantileSource, RewardSource
 from app.design.store import feedback_schemas
 from app.reporting.comparison import metric_parts as parts
 from app.reporting.comparison import quantile_results, standing
@@ -15,7 +15,7 @@ from app.reporting.comparison.result_lines import Compared, Pair, StratumKey
 from app.reporting.comparison.stretches import Ends, Stretch
 from app.reporting.documents.results import ArmValue, MetricResults
 from app.reporting.store import metric_sums
-from app.reporting.store.metric_sums import ArmSums
+from app.reporting.store.metric_sums import ArmSums, EventCounts
 
 WHOLE = "all segments"  # key of the strata that hold every segment
 
@@ -57,9 +57,9 @@ class _Sums:
 def metric_results(computation: Computation, metric: MetricSpec) -> MetricResults:
     """Compute a metric's arms and comparisons."""
     sums = _Sums(computation, metric, open_too=False)
-    waiting = _open_decisions(computation, metric)
+    waiting, events = _open_decisions(computation, metric), _event_counts(computation, metric)
     alone = {arm: sums.of(arm) for arm in computation.arms}
-    preliminary = waiting > 0 and not any(alone.values())
+    preliminary = waiting + events.waiting > 0 and not any(alone.values())
     if preliminary:
         sums = _Sums(computation, metric, open_too=True)
         alone = {arm: sums.of(arm) for arm in computation.arms}
@@ -86,6 +86,9 @@ def metric_results(computation: Computation, metric: MetricSpec) -> MetricResult
         source=metric.source.model_dump(mode="json"),
         feedback_version=_feedback_version(computation, metric),
         open_decisions=waiting,
+        open_units=events.waiting,
+        late_events=events.late,
+        unreadable_events=events.unreadable,
         preliminary=preliminary,
         arms=[_with_compared(value, compared) for value in values],
         comparisons=sorted(compared_lines, key=lambda line: (line.segment is None, line.segment or "")),
@@ -106,13 +109,25 @@ def _others(computation: Computation) -> list[str]:
     return [arm for arm in computation.arms if arm != computation.config.control.key]
 
 
+def _every(computation: Computation) -> Ends:
+    return Ends(tuple([len(computation.stretches)] * len(computation.stretches)))
+
+
+def _event_counts(computation: Computation, metric: MetricSpec) -> EventCounts:
+    if not isinstance(metric.source, EventSource):
+        return EventCounts(0, 0, 0)
+    _, values = parts.units_of(metric)
+    return metric_sums.event_counts(computation.connection, computation.scope(_every(computation)), values)
+
+
 def _open_decisions(computation: Computation, metric: MetricSpec) -> int:
     _, values = parts.units_of(metric)
+    if isinstance(metric.source, EventSource):
+        return 0
     window_s = values.get("window_s")
     if not isinstance(window_s, float | int) or window_s <= computation.config.reward.window_s:
         return 0  # a decision is settled when its reward window is over
-    every = Ends(tuple([len(computation.stretches)] * len(computation.stretches)))
-    return metric_sums.count_open(computation.connection, computation.scope(every), float(window_s))
+    return metric_sums.count_open(computation.connection, computation.scope(_every(computation)), float(window_s))
 
 
 def _of_arm(computation: Computation, sums: _Sums, arm: str, preliminary: bool) -> list[Compared]:
@@ -125,7 +140,8 @@ def _of_arm(computation: Computation, sums: _Sums, arm: str, preliminary: bool) 
     if computation.segment is not None:
         segments = [*dict.fromkeys(row.segment for row in rows), None]
     if preliminary:
-        reason = f"no decision's window of {sums.metric.window_s:g} s is over yet"
+        what = "unit" if isinstance(sums.metric.source, EventSource) else "decision"
+        reason = f"no {what}'s window of {sums.metric.window_s:g} s is over yet"
         return [lines.no_line(Pair(arm, control, segment), reason) for segment in segments]
     return [
         compare_pair(computation.config, sums.metric, computation.stretches, Pair(arm, control, segment), rows)

@@ -59,7 +59,7 @@ def values(computation: Computation, metric: MetricSpec, source: QuantileSource)
 def _rows(computation: Computation, metric: MetricSpec, source: QuantileSource, ends: Ends) -> Sequence[ArmQuantile]:
     _, given = parts.units_of(metric)
     z = float(norm.isf(0.025))
-    return quantiles.arm_quantiles(computation.connection, computation.scope(ends), dict(given), source.quantile, z)
+    return quantiles.arm_quantiles(computation.connection, computation.scope(ends), given, source.quantile, z)
 
 
 def _value(row: ArmQuantile, source: QuantileSource) -> ArmValue:

@@ -8,6 +8,7 @@ such units out selects nobody.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -29,6 +30,7 @@ class Stretch(NamedTuple):
 
     first_version: int
     shares: Mapping[str, float]  # of arms that get units; they sum to 1
+    began_at: datetime | None = None  # null: of a log that was only planned
 
 
 class Ends(NamedTuple):
@@ -40,11 +42,12 @@ class Ends(NamedTuple):
 def of_experiment(connection: Connection, experiment: StoredExperiment) -> list[Stretch]:
     """The stretches of an experiment, oldest first."""
     stretches: list[Stretch] = []
+    began = experiments.config_times(connection, experiment.id)
     for version in range(1, experiment.config_version + 1):
         config = ExperimentConfig.model_validate(experiments.config_of(connection, experiment.id, version))
         given = _normalised(shares(config))
         if not stretches or stretches[-1].shares != given:
-            stretches.append(Stretch(version, given))
+            stretches.append(Stretch(version, given, began[version]))
     return stretches
 
 

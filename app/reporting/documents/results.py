@@ -157,6 +157,9 @@ class MetricResults(Document):
     source: dict[str, JsonValue]  # as in the metric's definition
     feedback_version: int = 0
     open_decisions: int = 0  # settled decisions whose window of this metric is not over yet: they do not count
+    open_units: int = 0  # of a metric of events: units whose window is not over yet: they do not count
+    late_events: int = 0  # in the window of a unit, and reported after that unit was counted: they do not count
+    unreadable_events: int = 0  # in the window of a unit, without a number in the property that is summed
     preliminary: bool = False  # no window is over yet: values so far, and no comparison
     arms: list[ArmValue]
     comparisons: list[ComparisonLine]

@@ -33,6 +33,7 @@ from app.reporting.documents.results import (
     Results,
     RuleVerdict,
 )
+from app.reporting.pages.shown.counting import who_counts
 
 METHODS = {
     "sequential": (
@@ -248,9 +249,9 @@ def metric_notes(metric: MetricResults) -> list[str]:
         notes.append(
             f"Guardrail: an arm may be worse than control by at most {percent(metric.min_effect)} of the control's value."
         )
-    if metric.window_s is not None:
+    if metric.window_s is not None and metric.source["type"] != "event":
         notes.append(f"Reports count up to {duration(metric.window_s)} after their decision.")
-    return notes + _who_counts(metric)
+    return notes + who_counts(metric)
 
 
 def _together(metric: MetricResults) -> list[str]:
@@ -262,25 +263,3 @@ def _together(metric: MetricResults) -> list[str]:
         if sequence.simultaneous_interval.low not in (None, sequence.interval.low)
     ]
     return [f"Peek-safe intervals that all hold together: {'; '.join(wider)}."] if wider else []
-
-
-def _who_counts(metric: MetricResults) -> list[str]:
-    """Which decisions and units a metric leaves out, and whose voice counts how often."""
-    notes = []
-    if metric.preliminary:
-        notes.append(
-            "Preliminary: no decision's window is over yet. The values are those so far, and nothing is compared."
-        )
-    elif metric.open_decisions:
-        notes.append(
-            f"{plural(metric.open_decisions, 'settled decision')} wait for the end of this metric's window and do not count "
-            "yet."
-        )
-    if metric.source["type"] == "reward" and metric.source.get("per") == "unit":
-        notes.append("Each unit has one voice: the mean of the units' own means, however often a unit came.")
-    left_out = max((line.left_out for line in metric.comparisons), default=0)
-    if left_out:
-        notes.append(
-            f"{plural(left_out, 'unit')} are left out of a comparison: they came while the arm or the control got no units."
-        )
-    return notes

@@ -22,7 +22,7 @@ def newest(connection: Connection, experiment_id: int, segment: str | None, most
     field = "NULL" if segment is None else "coalesce(context ->> :segment, '')"
     query = f"""
         SELECT arm, policy_version, {field} AS segment, eligible, distribution, chosen FROM decisions
-        WHERE experiment_id = :id AND state = 'active' ORDER BY decided_at DESC LIMIT :most
+        WHERE experiment_id = :id AND state = 'active' AND holdout IS NULL ORDER BY decided_at DESC LIMIT :most
     """
     given: dict[str, str | int] = {"id": experiment_id, "most": most}
     if segment is not None:

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import its_decision
-from app.reporting.store import unit_sums
+from app.reporting.store import event_sums, unit_sums
 from app.reporting.store.counted_units import STRETCH
+
+Values = Mapping[str, str | float | list[str] | None]
+"""The parameters that the SQL of a metric's sums names."""
 
 
 class ArmSums(NamedTuple):
@@ -42,6 +45,14 @@ class CovariateSums(NamedTuple):
     cov_num: float
     cov_den: float
     known: int  # units that have one; the others count as the mean
+
+
+class EventCounts(NamedTuple):
+    """What a metric of events does not count (yet)."""
+
+    waiting: int  # units whose window is not over
+    late: int  # events in a window that were reported after their unit was counted
+    unreadable: int  # events in a window whose property is not a number
 
 
 # Each fragment gives one row per unit, with num and den, from the outcomes `o` of one experiment.
@@ -81,7 +92,8 @@ _RETURNED = """
                decided_at BETWEEN first + make_interval(secs => :after_s) AND first + make_interval(secs => :until_s)
            ) THEN 1 ELSE 0 END AS num, 1 AS den
     FROM (SELECT o.*, min(decided_at) OVER (PARTITION BY unit_id) AS first FROM scope o) v
-    WHERE first + make_interval(secs => :until_s) <= least(:as_of, coalesce(CAST(:until AS timestamptz), 'infinity'))
+    WHERE first + make_interval(secs => :until_s)
+        <= least(:as_of, coalesce(CAST(:until AS timestamptz), 'infinity'), ends_at)
     GROUP BY arm, segment, stretch, unit_id
 """
 
@@ -100,6 +112,7 @@ UNITS = {
     "ratio": _reported("sum(r.total)", "sum(r.base)"),
     "sessions": _VISITS,
     "retention": _RETURNED,
+    **event_sums.UNITS,
 }
 _OF_KEPT = f"""
     SELECT arm, NULL::text AS segment, 0 AS stretch, unit_id, decisions, {{num}} AS num, {{den}} AS den
@@ -127,12 +140,12 @@ _COLUMNS = """
     coalesce(o.opened_at, o.decided_at) AS opened_at
 """
 _SCOPE = f"""
-    SELECT {_COLUMNS}, 0 AS stretch
+    SELECT {_COLUMNS}, 0 AS stretch, CAST('infinity' AS timestamptz) AS ends_at
     FROM analysed o {{join}} WHERE o.experiment_id = :experiment_id {{until}}
 """
 # Only units that stay in the arm where they were first seen, and until one of the compared arms gets no units any more.
 _SCOPE_OF_STRETCHES = f"""
-    SELECT {_COLUMNS}, u.stretch
+    SELECT {_COLUMNS}, u.stretch, coalesce((CAST(:end_times AS timestamptz[]))[u.stretch + 1], 'infinity') AS ends_at
     FROM analysed o JOIN counted_units u ON u.unit_id = o.unit_id AND u.arm = o.arm {{join}}
     WHERE o.experiment_id = :experiment_id {{until}}
       AND u.moved_at >= (CAST(:ends AS int[]))[u.stretch + 1] AND {STRETCH} < (CAST(:ends AS int[]))[u.stretch + 1]
@@ -190,6 +203,7 @@ class Scope(NamedTuple):
     until: datetime | None = None  # only decisions before it (see ``horizon``)
     first_versions: tuple[int, ...] = (1,)  # the first configuration of each stretch of constant shares
     ends: tuple[int, ...] = (1,)  # by stretch, see ``app.reporting.comparison.stretches.Ends``
+    end_times: tuple[datetime | None, ...] = (None,)  # by stretch: when its units stop to count; null: they do not
     by_day: bool = False  # split by the day of the decision (UTC): a unit counts on every day on which it decided
 
     def query(self) -> str:
@@ -208,7 +222,7 @@ class Scope(NamedTuple):
 
     def values(self) -> dict[str, Any]:
         """The parameters that its query may name."""
-        lists = {"first_versions": list(self.first_versions), "ends": list(self.ends)}
+        lists = {name: list(getattr(self, name)) for name in ("first_versions", "ends", "end_times")}
         return self._asdict() | lists
 
 
@@ -216,7 +230,7 @@ def arm_sums(
     connection: Connection,
     scope: Scope,
     units: str,
-    values: Mapping[str, str | float | None],
+    values: Values,
     *,
     winsorize: float | None = None,
     covariate: str | None = None,
@@ -246,6 +260,13 @@ def arm_sums(
 def _arm_sums(row: dict[str, Any]) -> ArmSums:
     pre = {name: row.pop(f"pre_{name}") for name in CovariateSums._fields if f"pre_{name}" in row}
     return ArmSums(**row, pre=CovariateSums(**pre) if pre else None)
+
+
+def event_counts(connection: Connection, scope: Scope, values: Values) -> "EventCounts":
+    """What a metric of events does not count (yet)."""
+    query = event_sums.COUNTS.format(scope=scope.query())
+    row = connection.execute(text(query), named({**scope.values(), **values}, query)).one()
+    return EventCounts(**row._asdict())
 
 
 def count_open(connection: Connection, scope: Scope, window_s: float) -> int:

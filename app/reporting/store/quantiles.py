@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.reporting.store.metric_sums import UNITS, Scope, named
+from app.reporting.store.metric_sums import UNITS, Scope, Values, named
 
 
 class ArmQuantile(NamedTuple):
@@ -38,7 +38,7 @@ _QUANTILES = """
 def arm_quantiles(
     connection: Connection,
     scope: Scope,
-    values: dict[str, str | float | None],
+    values: Values,
     quantile: float,
     z: float,
     *,

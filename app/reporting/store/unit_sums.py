@@ -48,7 +48,7 @@ _CERTAIN = text(
 _ADD = """
     WITH settled AS (
         SELECT arm, unit_id, reward, decided_at, settled_at FROM outcomes
-        WHERE experiment_id = :id AND settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+        WHERE experiment_id = :id AND NOT holdout AND settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
           AND settled_at < :certain
     ), added AS (
         SELECT arm, unit_id, count(*) AS decisions, sum(reward) AS reward, min(decided_at) AS first_at,
@@ -72,7 +72,7 @@ _ADD = """
 _EARLIER = """
     UNION ALL
     SELECT arm, unit_id, reward, decided_at FROM outcomes
-    WHERE experiment_id = :id AND settled_at >= :decided AND settled_at < :since AND decided_at >= :decided
+    WHERE experiment_id = :id AND NOT holdout AND settled_at >= :decided AND settled_at < :since AND decided_at >= :decided
 """
 _FORGET = text("DELETE FROM unit_sums WHERE experiment_id = :id")
 _START = text("UPDATE unit_sum_states SET newest_at = NULL, ahead = false WHERE experiment_id = :id")
@@ -86,7 +86,8 @@ SEEN: Final = """
     FROM (SELECT * FROM unit_sums WHERE experiment_id = :id) k FULL JOIN (
         SELECT arm, unit_id, count(*) AS decisions, sum(reward) AS reward, min(decided_at) AS first_at,
             max(decided_at) AS last_at
-        FROM outcomes WHERE experiment_id = :id AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+        FROM outcomes WHERE experiment_id = :id AND NOT holdout
+          AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
           AND settled_at >= CAST(:counted AS timestamptz)
         GROUP BY arm, unit_id
     ) n USING (unit_id, arm)

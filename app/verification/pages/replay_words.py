@@ -29,6 +29,7 @@ PARTS: Final = {
     "encoding": "The encoding of features is the same",
     "arm": "The unit hashes to this arm",
     "draw": "The id hashes to this draw",
+    "holdout": "The global holdout holds this unit back, or not, as the log says",
     "distribution": "The model gives this distribution",
     "action": "The draw chooses this action",
     "propensity": "The action has this propensity",
@@ -127,6 +128,12 @@ class ReplayWords:
         """How the unit came to its arm. Except for a forgotten unit, the page shows its id first."""
         if self._row.erased_at:
             words = Markup("Its unit, which is forgotten, was in arm <strong>{}</strong>. The shares then:")
+            return words.format(self._row.arm)
+        if self._row.holdout:
+            words = Markup(
+                "Its unit is in the global holdout, which no experiment touches: the control decided, <strong>{}</strong>. The "
+                "shares for all others then:"
+            )
             return words.format(self._row.arm)
         if "personalise" in self._refused:
             words = Markup(

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text, tuple_
 
 from app.deciding.store.decisions import STORED, StoredDecision
 from app.foundation.store import tables
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, its_decision
 
 _d = tables.decisions
 
@@ -58,6 +58,20 @@ def each_decision(
         if len(rows) < slice_rows:
             return
         last = (rows[-1].arm, rows[-1].policy_version, rows[-1].id)
+
+
+_FLAGS = text(
+    f"""
+    SELECT d.id FROM outcomes o JOIN decisions d ON {its_decision("o")}
+    WHERE o.experiment_id = :id AND o.holdout <> coalesce(d.holdout, false) AND d.erased_at IS NULL
+      AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity') ORDER BY d.id
+    """
+)
+
+
+def misplaced(connection: Connection, experiment_id: int, since: datetime | None = None) -> list[str]:
+    """Decisions that are in results although the global holdout held their unit back, or the reverse."""
+    return list(connection.execute(_FLAGS, {"id": experiment_id, "since": since}).scalars())
 
 
 _UNACCOUNTED = text(

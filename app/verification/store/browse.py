@@ -30,6 +30,7 @@ class Listed(NamedTuple):
     closes_at: datetime | None
     channel: str | None  # of the message; null: nothing was said
     withheld: list[str] | None  # purposes without consent when it was made; null: none
+    holdout: bool | None  # true: its unit was in the global holdout
     erased_at: datetime | None  # when its unit was forgotten
     reward: float | None  # joined when the window closed; null: not yet, or never
 
@@ -80,7 +81,7 @@ class ContextRow(NamedTuple):
 
 _COLUMNS = """
     d.id, d.unit_id, d.arm, coalesce(d.eligible[d.chosen + 1], '') AS action, d.propensity, d.policy_version, d.state,
-    d.decided_at, d.closes_at, d.channel, d.withheld, d.erased_at
+    d.decided_at, d.closes_at, d.channel, d.withheld, d.holdout, d.erased_at
 """
 _LISTED = ", ".join(f"d.{name}" for name in Listed._fields[:-1])
 _PARTS = {

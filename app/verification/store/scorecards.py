@@ -22,7 +22,8 @@ _SCORED = text(
     f"""
     WITH newest AS (
         SELECT id, experiment_id, arm, policy_version, distribution, chosen, propensity FROM decisions
-        WHERE experiment_id = :experiment_id AND state <> 'imported' ORDER BY decided_at DESC, id DESC LIMIT :most
+        WHERE experiment_id = :experiment_id AND state <> 'imported' AND holdout IS NULL
+        ORDER BY decided_at DESC, id DESC LIMIT :most
     ), scored AS (
         SELECT d.policy_version, o.reward, d.propensity,
             d.distribution[d.chosen + 1] >= (SELECT max(p) FROM unnest(d.distribution) p) AS liked

@@ -26,6 +26,18 @@ platform = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
+holdouts = Table(  # versions of the global holdout; the newest is in force
+    "holdouts",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("share", Double, nullable=False),  # of the units that no experiment touches; 0: none
+    Column("salt", LargeBinary, nullable=False),  # 32 random bytes, the same in every version
+    Column("seal", Text, nullable=False),  # hex HMAC over the three columns before
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    time_column("created_at", now=True),
+)
+
 experiments = Table(
     "experiments",
     metadata,
@@ -161,6 +173,8 @@ decisions = Table(
     Column("channel", Text, nullable=True),  # of the message that was chosen; null: nothing was said
     Column("withheld", ARRAY(Text), nullable=True),  # purposes without consent when it was made; null: none
     Column("dropped", SmallInteger, nullable=True),  # context fields that were not declared, and not stored
+    Column("holdout_version", Integer, nullable=True),  # of the global holdout that was in force; null: none was
+    Column("holdout", Boolean, nullable=True),  # true: its unit was in it, and the control decided
     time_column("erased_at", nullable=True),  # since then everything that pointed to its unit is gone
     Index("decisions_experiment_time", "experiment_id", "decided_at"),
     Index("decisions_unit", "unit_id", "decided_at"),
@@ -205,6 +219,9 @@ outcomes = Table(
     Column("feedback_version", Integer, nullable=False, server_default="0"),  # feedback schema of the reward; 0: none
     Column("config_version", Integer, nullable=True),  # of the decision; null in rows from before the column
     time_column("opened_at", nullable=True),  # when its windows opened: decided, or activated; null: decided_at
+    Column(
+        "holdout", Boolean, nullable=False, server_default=text("false")
+    ),  # of a unit in the global holdout: in no result
     Index("outcomes_settled", "experiment_id", "settled_at"),
 )
 

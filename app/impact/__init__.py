@@ -1,0 +1,1 @@
+"""What all experiments did together: the global holdout."""

@@ -22,6 +22,7 @@ from benchmarks import (
     sequences,
     unit_coverage,
     units,
+    watching,
     whom,
     worlds,
     writer,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "overload": overload.measure,
     "idle": idle.measure,
     "auto_rates": auto_rates.measure,
+    "watching": watching.measure,
 }
 # They need no server, and run only when they are named.
 SIMULATIONS = {

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.content.message_config import Channel, LocaleKey
-from app.foundation.fields import JsonObject, shaped
+from app.foundation.fields import JsonObject, Model, names_by_pattern, shaped
 
 MAX_COMBINATIONS: Final = 1000
 MAX_TRIED: Final = 200_000  # partial combinations that are tried before giving up
@@ -21,21 +21,20 @@ SlotName = Annotated[str, shaped(r"^[a-z_][a-z0-9_]{0,29}$", "slot_shape")]
 PartId = Annotated[str, shaped(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", "part_shape")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class PartSpec(_Strict):
+class PartSpec(Model):
     """A text that may fill a slot."""
 
     id: PartId
     features: JsonObject | list[JsonObject] = Field(default_factory=dict)
     texts: dict[LocaleKey, Annotated[str, StringConstraints(max_length=5000)]] = Field(
-        min_length=1, max_length=50, description="By locale, in Liquid. An empty text adds nothing."
+        json_schema_extra=names_by_pattern,
+        min_length=1,
+        max_length=50,
+        description="By locale, in Liquid. An empty text adds nothing.",
     )
 
 
-class SlotSpec(_Strict):
+class SlotSpec(Model):
     """A gap in the message that one part fills."""
 
     name: SlotName
@@ -45,7 +44,7 @@ class SlotSpec(_Strict):
     parts: list[PartSpec] = Field(min_length=1, max_length=20)
 
 
-class PartRef(_Strict):
+class PartRef(Model):
     """A reference to a part of a slot."""
 
     slot: str = Field(max_length=30)
@@ -69,7 +68,7 @@ class TooMany(Exception):
         self.count = count
 
 
-class CompositionSpec(_Strict):
+class CompositionSpec(Model):
     """A message made of slots, chosen together. The allowed combinations are the experiment's actions."""
 
     slots: list[SlotSpec] = Field(min_length=2, max_length=6)

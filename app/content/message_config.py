@@ -1,17 +1,10 @@
 """The definition of a message variant: texts by language for a channel, and the variables that they may name."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    model_serializer,
-)
+from pydantic import Field, StringConstraints
 
-from app.foundation.fields import JsonObject, shaped
+from app.foundation.fields import Model, Sparse, names_by_pattern, shaped
 
 PARTS: Final = ("title", "body", "call_to_action")
 Channel = Literal["in_app", "push", "email", "sms"]
@@ -20,11 +13,7 @@ VariableName = Annotated[str, shaped(r"^[a-z_][a-z0-9_]{0,49}$", "variable_shape
 VariableValue = Annotated[str, StringConstraints(max_length=2000)] | bool | int | float
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class MessageText(_Strict):
+class MessageText(Model):
     """The text in one language, in Liquid."""
 
     title: str = Field(default="", max_length=2000)
@@ -32,24 +21,24 @@ class MessageText(_Strict):
     call_to_action: str = Field(default="", max_length=500, description="What the button says.")
 
 
-class MessageTemplate(_Strict):
+class MessageTemplate(Sparse):
     """A message variant: what an action says, by language."""
+
+    newer: ClassVar = {"asks": None}
 
     channel: Channel = "in_app"
     asks: Literal["thumbs", "stars", "score", "reason", "comment"] | None = Field(
         default=None, description="A survey prompt: the kind of feedback that the message asks for."
     )
     texts: dict[LocaleKey, MessageText] = Field(
-        min_length=1, max_length=50, description="By locale, such as en or de-AT; the first is used for all others."
+        json_schema_extra=names_by_pattern,
+        min_length=1,
+        max_length=50,
+        description="By locale, such as en or de-AT; the first is used for all others.",
     )
 
-    @model_serializer(mode="wrap")
-    def _without_no_question(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name != "asks" or value is not None}
 
-
-class VariableSpec(_Strict):
+class VariableSpec(Model):
     """A placeholder that templates may name."""
 
     name: VariableName

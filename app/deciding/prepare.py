@@ -12,7 +12,7 @@ from app.deciding.model_cache import Loaded
 from app.deciding.requests import DecideRequest, IdentifiedRequest, MessageRequest, Slot, SlottedRequest
 from app.deciding.runtime import Runtime
 from app.deciding.snapshot import Arm, Experiment, compile_actions
-from app.design.context_fields import hash_key, keep_declared
+from app.design.context.kept import hash_key, keep_declared
 from app.design.definition_rules import action_problems
 from app.design.people_config import ContextField
 from app.foundation.errors import Conflict, FieldError, Unprocessable

@@ -15,6 +15,8 @@ from app.content.message_config import VariableSpec
 from app.content.message_templates import problems as template_problems
 from app.design import arm_rules
 from app.design.arm_rules import ArmParts
+from app.design.context import schema
+from app.design.context.schema import SchemaField
 from app.design.experiment_config import (
     ActionSpec,
     ExperimentConfig,
@@ -41,6 +43,7 @@ _FATIGUE: Readable[FatigueSpec] = Readable(FatigueSpec)
 _CONSENT: Readable[ConsentSpec] = Readable(ConsentSpec)
 _PROFILE: Readable[ProfileSpec] = Readable(ProfileSpec)
 _CONTEXT_FIELDS: Readable[list[ContextField]] = Readable(list[ContextField])
+_CONTEXT_SCHEMA: Readable[list[SchemaField]] = Readable(list[SchemaField])
 _FALLBACK: Readable[FallbackSpec] = Readable(FallbackSpec)
 _KEY: Readable[str] = Readable(Key)
 _NUMBER: Readable[float] = Readable(float)
@@ -60,6 +63,7 @@ class Parts(NamedTuple):
     consent: ConsentSpec | None
     profile: ProfileSpec | None
     context_fields: list[ContextField] | None
+    context_schema: list[SchemaField] | None
 
     def action_ids(self, composed: bool) -> set[str] | None:
         """The ids that can be chosen; null where they are not known."""
@@ -141,6 +145,7 @@ def _readable_parts(document: Json) -> Parts:
         consent=_CONSENT.of(document.get("consent")),
         profile=_PROFILE.of(document.get("profile")),
         context_fields=_CONTEXT_FIELDS.of(document.get("context_fields")),
+        context_schema=_CONTEXT_SCHEMA.of(document.get("context_schema")),
     )
 
 
@@ -174,6 +179,10 @@ def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
     if None not in parts.metrics:
         yield from _metric_problems([metric for metric in parts.metrics if metric is not None])
     yield from _template_problems(parts)
+    if parts.context_schema is not None:
+        segments = document.get("segments")
+        listed = segments if isinstance(segments, list) else []
+        yield from schema.problems(parts.context_schema, listed, parts.context_fields or [], parts.metrics)
     yield from _people_problems(document, parts, ids, composed)
 
 

@@ -5,24 +5,20 @@ it was made under.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import Field, JsonValue
 
 from app.content import composition as composed
 from app.content.composition_config import NOTHING, CompositionSpec
 from app.content.message_config import MessageTemplate, VariableSpec
+from app.design.context.schema import MAX_FIELDS, SchemaField
 from app.design.feedback_config import FeedbackSpec, answers_worth
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.promotion_config import Ramp, Shipped
 from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
-from app.foundation.fields import Id, JsonObject, Key, Model
+from app.foundation.fields import Id, JsonObject, Key, Model, Sparse
 
 MAX_ACTIONS = 1000
 MAX_ARMS = 50
@@ -31,7 +27,8 @@ SHARE_TOLERANCE = 1e-6
 # Absent parts are left out of the stored document, so that documents older than a part stay as they are.
 OPTIONAL_PARTS = (
     "reward_formula",
-    *("fatigue", "consent", "profile", "context_fields", "retention_s", "feedback", "composition"),
+    *("fatigue", "consent", "profile", "context_schema", "context_fields"),
+    *("retention_s", "feedback", "composition"),
     *("shipped", "ramp", "safety"),
 )
 
@@ -50,17 +47,14 @@ class ActionSpec(Model):
     payload: JsonValue = Field(default=None, description="Handed back with the decision, never read by Loopwise.")
 
 
-class VariantSpec(ActionSpec):
+class VariantSpec(ActionSpec, Sparse):
     """An action of the experiment, which may have a message, rendered for each person."""
+
+    newer: ClassVar = {"template": None}
 
     template: MessageTemplate | None = Field(
         default=None, description="The message; without one, /v1/messages/decide says nothing when it is chosen."
     )
-
-    @model_serializer(mode="wrap")
-    def _without_no_template(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name != "template" or value is not None}
 
 
 class FallbackSpec(Model):
@@ -82,8 +76,10 @@ class FallbackSpec(Model):
     act: bool = Field(default=True, description="False: only tell.")
 
 
-class ArmSpec(Model):
+class ArmSpec(Sparse):
     """One policy and its share of the units."""
+
+    newer: ClassVar = {"lineage_of": None, "fallback": None, "fallen_back": False}
 
     key: Key
     share: float = Field(ge=0, le=1, description="Share of the units; all arms' shares sum to 1.")
@@ -102,13 +98,6 @@ class ArmSpec(Model):
         default=False,
         description="True: the fallback decides. The platform sets it, and what a caller sends is not used.",
     )
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """An arm from before these fields existed stays as it is."""
-        document: JsonObject = inner(self)
-        newer = ("lineage_of", "fallback", "fallen_back")
-        return {name: value for name, value in document.items() if name not in newer or value not in (None, False)}
 
 
 class RewardSpec(Model):
@@ -137,8 +126,10 @@ class RewardFormula(Model):
     )
 
 
-class ExperimentConfig(Model):
+class ExperimentConfig(Sparse):
     """The whole definition of an experiment."""
+
+    newer: ClassVar = dict.fromkeys(OPTIONAL_PARTS)
 
     key: Key
     name: str = Field(default="", max_length=200)
@@ -160,6 +151,11 @@ class ExperimentConfig(Model):
     fatigue: FatigueSpec | None = Field(default=None, description="Caps, quiet hours and distance between messages.")
     consent: ConsentSpec | None = Field(default=None, description="The purposes that need a yes; by default none does.")
     profile: ProfileSpec | None = Field(default=None, description="What the unit's own history adds to the context.")
+    context_schema: list[SchemaField] | None = Field(
+        default=None,
+        max_length=MAX_FIELDS,
+        description="The fields that apps send, with type and example; segments, context_fields and covariates name only these.",
+    )
     context_fields: list[ContextField] | None = Field(
         default=None,
         max_length=200,
@@ -183,11 +179,6 @@ class ExperimentConfig(Model):
     ramp: Ramp | None = Field(
         default=None, description="An arm on its way there. The platform sets it; what a caller sends is not used."
     )
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if name not in OPTIONAL_PARTS or value is not None}
 
     @property
     def bounds(self) -> SafetySpec:

@@ -3,40 +3,25 @@
 Metrics and rule are written down before the data is seen; reports only evaluate them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from app.foundation.fields import JsonObject, Key, PropertyPath, wrong
+from app.foundation.fields import Key, Model, PropertyPath, Sparse, wrong
 
 MAX_METRICS = 30
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class RewardSource(_Strict):
+class RewardSource(Sparse):
     """The joined reward: its mean over decisions, or over units (each unit's own mean, so that each has one voice)."""
+
+    newer: ClassVar = {"per": "decision"}
 
     type: Literal["reward"]
     per: Literal["decision", "unit"] = "decision"
 
-    @model_serializer(mode="wrap")
-    def _without_the_default(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """A definition from before ``per`` existed stays as it is."""
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if (name, value) != ("per", "decision")}
 
-
-class ValueSource(_Strict):
+class ValueSource(Model):
     """Sum of a reported metric's values, per decision or per unit."""
 
     type: Literal["value"]
@@ -44,7 +29,7 @@ class ValueSource(_Strict):
     per: Literal["decision", "unit"] = "decision"
 
 
-class CountSource(_Strict):
+class CountSource(Model):
     """Number of reports of a metric, per decision or per unit."""
 
     type: Literal["count"]
@@ -52,7 +37,7 @@ class CountSource(_Strict):
     per: Literal["decision", "unit"] = "decision"
 
 
-class RatioSource(_Strict):
+class RatioSource(Model):
     """Sum of one reported metric over the sum of another."""
 
     type: Literal["ratio"]
@@ -60,11 +45,13 @@ class RatioSource(_Strict):
     denominator: Key
 
 
-class RetentionSource(_Strict):
+class RetentionSource(Sparse):
     """Share of units that are seen again from so many days after they were first seen until so many.
 
     All units are followed for the same time; a unit counts when that time is over.
     """
+
+    newer: ClassVar = {"until_days": None}
 
     type: Literal["retention"]
     days: float = Field(gt=0, le=365)
@@ -76,26 +63,20 @@ class RetentionSource(_Strict):
             raise wrong("retention_ends_early", {"days": self.days})
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_the_default(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """A definition from before ``until_days`` existed stays as it is."""
-        document: JsonObject = inner(self)
-        return {name: value for name, value in document.items() if (name, value) != ("until_days", None)}
-
     @property
     def end_days(self) -> float:
         """Until how many days after it was first seen a unit may return."""
         return 2 * self.days if self.until_days is None else self.until_days
 
 
-class SessionsSource(_Strict):
+class SessionsSource(Model):
     """Visits per unit: runs of decisions with gaps of at most ``gap_s``."""
 
     type: Literal["sessions"]
     gap_s: float = Field(default=1800, ge=1, le=86_400 * 7)
 
 
-class QuantileSource(_Strict):
+class QuantileSource(Model):
     """A quantile over units of the sum of a reported metric's values per unit: the median, or the slowest tenth."""
 
     type: Literal["quantile"]
@@ -103,7 +84,7 @@ class QuantileSource(_Strict):
     quantile: float = Field(gt=0, lt=1, description="0.5 is the median, 0.9 what nine of ten units stay below.")
 
 
-class EventSource(_Strict):
+class EventSource(Model):
     """What a unit's own events say (``POST /v1/events``), within the metric's window from its first exposure.
 
     An event needs no decision. It belongs to the arm where the unit was first seen, and counts if it happened in the
@@ -137,14 +118,14 @@ Source = Annotated[
 ]
 
 
-class ContextCovariate(_Strict):
+class ContextCovariate(Model):
     """A number in the context of a unit's first decision, which the arm cannot have changed."""
 
     type: Literal["context"]
     field: str = Field(min_length=1, max_length=200)
 
 
-class HistoryCovariate(_Strict):
+class HistoryCovariate(Model):
     """What the unit's decisions in other experiments earned in so many days before its first decision in this one."""
 
     type: Literal["history"]
@@ -154,8 +135,10 @@ class HistoryCovariate(_Strict):
 Covariate = Annotated[ContextCovariate | HistoryCovariate, Field(discriminator="type")]
 
 
-class MetricSpec(_Strict):
+class MetricSpec(Sparse):
     """One metric."""
+
+    newer: ClassVar = {"covariate": None, "on_crossed": "fall_back"}
 
     key: Key
     name: str = Field(default="", max_length=200)
@@ -187,16 +170,11 @@ class MetricSpec(_Strict):
         description="Known before a unit was assigned; what it explains is taken out of the noise (CUPED).",
     )
 
-    @model_serializer(mode="wrap")
-    def _without_the_defaults(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """A metric from before covariates, or rules of guardrails, existed stays as it is."""
-        document: JsonObject = inner(self)
-        newer = {"covariate": None, "on_crossed": "fall_back"}
-        return {name: value for name, value in document.items() if name not in newer or value != newer[name]}
 
-
-class DecisionRule(_Strict):
+class DecisionRule(Sparse):
     """When to ship and when to stop, written down at launch."""
+
+    newer: ClassVar = {"planned_units": None, "max_decisions_per_day": None}
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Share of false alarms that is accepted.")
     min_units: int = Field(default=100, ge=2, description="Smallest number of units per arm for a verdict.")
@@ -216,13 +194,6 @@ class DecisionRule(_Strict):
         ge=1,
         description="Reports leave out units with more decisions than that on a day (UTC).",
     )
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_set(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
-        """A rule from before these existed stays as it is."""
-        document: JsonObject = inner(self)
-        newer = ("planned_units", "max_decisions_per_day")
-        return {name: value for name, value in document.items() if name not in newer or value is not None}
 
 
 DEFAULT_METRIC = MetricSpec(

@@ -8,6 +8,7 @@ from typing import Final
 from app.foundation.wording.kinds import Words
 from app.foundation.wording.measuring import MEASURING
 from app.foundation.wording.messaging import MESSAGING
+from app.foundation.wording.wizard import WIZARD
 
 _KEY = "give letters, digits, dots, - or _ (at most 100), beginning with a letter or a digit; no spaces"
 _EARLY = "decisions were made under the old reward; create another experiment"
@@ -81,6 +82,11 @@ _DESIGN: Final[dict[str, Words]] = {
     "feature_too_large": Words("beyond 1e9 in size: scale it, or send it as a string if it is an identifier"),
     "features_not_an_object": Words(
         "features must be an object, not {type}", 'give a JSON object, such as {{"size": 3}}'
+    ),
+    "example_of_other_type": Words("give an example of the type {type}, or leave it out"),
+    "not_in_context_schema": Words(
+        "the context schema has no field {field!r}; it has {known}",
+        "the context schema has no field {field}: add it in the step People, or choose one of {known}",
     ),
     "unknown_action": Words("no action of this experiment has this id"),
     "arm_key_repeated": Words("another arm has this key; give each its own"),
@@ -250,33 +256,6 @@ _REPORTING: Final[dict[str, Words]] = {
     "no_settled_decisions": Words("there are no settled decisions yet to answer from"),
     "log_cannot_answer": Words("{reason}"),
 }
-_WIZARD: Final[dict[str, Words]] = {
-    "not_json": Words("{reason}"),
-    "number_too_large": Words("this number is too large"),
-    "texts_without_channel": Words("choose where the message is shown, or empty its texts"),
-    "locale_repeated": Words("another text has this language; give each its own"),
-    "language_repeated": Words("this language appears twice; keep one of its texts"),
-    "part_without_text": Words("write its text, or say that it adds nothing"),
-    "half_a_pair": Words("choose the other part of the pair, or none"),
-    "holdout_without_control": Words("a holdout gets what the control gets: choose the control first"),
-    "both_values": Words("give both values, or none"),
-    "all_values": Words("give all five values, or none"),
-    "reason_without_name": Words("give the reason a name, as your app sends it"),
-    "reason_repeated": Words("another reason has this name; give each its own"),
-    "names_without_choice": Words("choose that only these fields are used, or empty the two lists of names"),
-    "plan_experiment": Words("give the key of an experiment"),
-    "plan_value": Words("say what the control is expected to reach"),
-    "rehearse_draft": Words("a rehearsal needs a draft without errors: the step Review lists them"),
-    "rehearse_mode": Words("a rehearsal answers the question about two arms: choose it first"),
-    "rehearse_source": Words("a rehearsal needs typed values: choose to type them"),
-    "plan_std": Words("say how much the value varies between users"),
-    "plan_effect": Words("say which improvement you must not miss"),
-    "plan_power": Words("give a chance, mostly 80"),
-    "plan_arms": Words("two arms are compared: give the control and another arm a share first"),
-    "plan_rounds": Words("give {low} to {high} decisions"),
-    "plan_floor": Words("give a share, mostly 5"),
-    "plan_means": Words("give the expected reward of two actions or more, one a line; the control's first"),
-}
 _ACCOUNTS: Final[dict[str, Words]] = {
     "reader_name": Words("give 3 to 63 small letters, digits or _, beginning with a letter"),
     "user_name_taken": Words("somebody has this name already; choose another"),
@@ -294,5 +273,5 @@ _ACCOUNTS: Final[dict[str, Words]] = {
     ),
 }
 WORDS: Final[dict[str, Words]] = (
-    VALUES | _DESIGN | _CONTENT | _DECIDING | MEASURING | MESSAGING | _REPORTING | _WIZARD | _ACCOUNTS
+    VALUES | _DESIGN | _CONTENT | _DECIDING | MEASURING | MESSAGING | _REPORTING | WIZARD | _ACCOUNTS
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -11,12 +11,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_serializer,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from app.foundation.codes import WORDS
 from app.foundation.errors import FieldError, Unprocessable
@@ -24,6 +28,8 @@ from app.foundation.words import Params
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+Json = Any  # one JSON value, of any kind
+JsonObject = dict[str, Any]  # a JSON object that somebody sent or stored: only its reader knows what its values are
 MAX_ID_BYTES = 1000
 MAX_BATCH = 1000  # items of one call
 EARLIEST_YEAR, LATEST_YEAR = 1900, 3000
@@ -68,6 +74,11 @@ def shaped(pattern: str, code: str) -> StringConstraints:
     return StringConstraints(pattern=pattern)
 
 
+def names_by_pattern(schema: JsonObject) -> None:
+    """Describe the values of an object whose names match a pattern, as generators of clients read it (``json_schema_extra``)."""
+    (schema["additionalProperties"],) = schema.pop("patternProperties").values()
+
+
 def wrong(code: str, params: dict[str, object] | None = None) -> PydanticCustomError:
     """What a validator of a model raises: a code of ``codes.WORDS`` with its parameters."""
     return PydanticCustomError(code, "see app/foundation/codes.py", params)
@@ -107,14 +118,29 @@ def _parse_time(value: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=str)]
 
 
-Json = Any  # one JSON value, of any kind
-JsonObject = dict[str, Any]  # a JSON object that somebody sent or stored: only its reader knows what its values are
-
-
 class Model(BaseModel):
     """Strict: no unknown fields, no conversion of a string into a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Sparse(Model):
+    """A model whose newer fields are not written while they have the values that older documents mean by their absence.
+
+    So a document that was stored before a field existed stays as it is.
+    """
+
+    newer: ClassVar[Mapping[str, JsonValue]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_what_older_documents_lack(self, inner: SerializerFunctionWrapHandler) -> JsonObject:
+        document: JsonObject = inner(self)
+        return {name: value for name, value in document.items() if name not in self.newer or value != self.newer[name]}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the fields: Pydantic would describe what the serializer returns, which is any object."""
+        return handler({name: value for name, value in schema.items() if name != "serialization"})
 
 
 class Document(BaseModel):

@@ -19,7 +19,7 @@ from app.foundation.times import iso
 from app.guardian import openings
 from app.guardian.quarantine_documents import (
     ExclusionReceipt,
-    HeavyUnit,
+    HeldUnit,
     ModelVersion,
     Quarantine,
     QuarantineRequest,
@@ -56,7 +56,7 @@ def listed(engine: Engine, key: str) -> Quarantine:
             held=store.counts(connection, experiment.id),
             suspects=[_document(row) for row in store.listed(connection, experiment.id, MOST)],
             units=[
-                HeavyUnit(unit_id=row.unit_id, held=row.held)
+                HeldUnit(unit_id=row.unit_id, held=row.held)
                 for row in store.heavy(connection, experiment.id, UNIT_SHARE, MOST)
             ],
         )

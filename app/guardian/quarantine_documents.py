@@ -71,7 +71,7 @@ class Suspect(Document):
     receipt: ExclusionReceipt | None  # of an exclusion, once the models followed
 
 
-class HeavyUnit(Document):
+class HeldUnit(Document):
     """A unit that made more decisions than it may teach."""
 
     unit_id: str
@@ -84,4 +84,4 @@ class Quarantine(Document):
     experiment: str
     held: dict[str, int]  # decisions now, by rule
     suspects: list[Suspect]  # newest first
-    units: list[HeavyUnit]  # held out by the bound on a unit's share, the heaviest first
+    units: list[HeldUnit]  # held out by the bound on a unit's share, the heaviest first

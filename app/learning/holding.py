@@ -38,6 +38,6 @@ def too_many(
     """
     if share >= 1.0:
         return []
-    before = {} if version_id is None else store.learned_lately(connection, version_id, lately)
+    before = None if version_id is None else store.learned_lately(connection, version_id, lately)
     keep = kept([due.unit_id for due in rows], share, before)
     return [HeldOut(due.id, UNIT_SHARE, None) for due, kept_ in zip(rows, keep, strict=True) if not kept_]

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from flask_openapi import Info, OpenAPI
-from flask_openapi.models import SecurityScheme, Server
+from flask_openapi.models import License, SecurityScheme, Server
 from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
 from app.accounts.api import auth, browsers
@@ -35,6 +35,7 @@ from app.web.api import health, ofrep
 from app.web.api.personalizer.routes import blueprint as personalizer
 
 DESCRIPTION = "Decide, reward, learn. Errors are RFC 9457 problem documents; /docs/errors explains every code."
+LICENSE = License(name="Apache-2.0", identifier="Apache-2.0")
 
 
 class Api(OpenAPI):
@@ -67,7 +68,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app = Api(
         "loopwise",
         servers=[Server(url="/", description="This server.")],
-        info=Info(title="Loopwise", version="1", description=DESCRIPTION),
+        info=Info(title="Loopwise", version="1", description=DESCRIPTION, license=LICENSE),
         security_schemes={
             "key": SecurityScheme(type="http", scheme="bearer", description="Authorization: Bearer lw_..."),
             "subscription": {"type": "apiKey", "name": "Ocp-Apim-Subscription-Key", "in": "header"},

@@ -6,6 +6,7 @@ import http.server
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PATIENCE_S = 5.0  # for a scraper that connects and says nothing
 
 
@@ -45,7 +46,7 @@ def _handler(role: str, token: str) -> type[http.server.BaseHTTPRequestHandler]:
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Type", CONTENT_TYPE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

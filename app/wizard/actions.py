@@ -6,31 +6,34 @@ of parts, ``composed`` has the form.
 
 from copy import deepcopy
 
-from flask import request
+from flask import render_template, request
 
 from app.content.previews import previews
-from app.foundation.pages.fields.kinds import Typed, clean
+from app.foundation.pages.fields.kinds import Findings, Typed, clean
 from app.wizard.buttons import new_row, pressed
-from app.wizard.document import says_something
+from app.wizard.document import document_of, says_something
 from app.wizard.form import ACTION, COMPOSITION, FORMS
 from app.wizard.frame import Clash, Look, Opened, render
+from app.wizard.naming import fill_ids
 
 SHOWN = 50  # actions on a page
 ONE = "/actions/-"
+PASTED = "/actions:pasted"
 _FIRST = "/actions/0"  # the address of the form's action while a button changes it
 
 
 def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
     """The fields of the step after its form was posted, and the view to show next."""
     stored, among = opened.tree("actions"), request.form.get("/actions:among", "list")
-    tree = {
-        "variables": FORMS["actions"].fields["variables"].posted(request.form, "/variables", "variables")["variables"]
-    }
+    tree: Typed = {"variables": _posted_variables()}
     if among == "composed":
         tree["composition"] = COMPOSITION.of_form(request.form, "/composition")
     else:
         tree["actions"] = [ACTION.of_form(request.form, ONE)]
     look = pressed(tree, do.replace(ONE, _FIRST))
+    if do == "paste":
+        stored["actions"] = stored["actions"] + _pasted(request.form.get(PASTED, ""))
+    _fill_ids(tree, stored["actions"])
     verb, _, wanted = do.partition(" ")
     kind = wanted if verb == "among" and wanted in ("list", "composed") else among
     begins = kind == "composed" and "composition" not in opened.document and "composition" not in tree
@@ -54,6 +57,32 @@ def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
     if begins:
         more = {"new": "/composition/slots"}
     return stored | tree | {"actions:among": kind}, more
+
+
+def _fill_ids(tree: Typed, stored: list[Typed]) -> None:
+    """Give new actions, and parts, the ids that nobody typed; those of the stored actions are taken."""
+    posted = tree.get("actions", [])
+    others = [row for row in stored if row[":row"] not in {action[":row"] for action in posted}]
+    fill_ids({"actions": others + posted})
+    fill_ids({name: part for name, part in tree.items() if name != "actions"})
+
+
+def _posted_variables() -> list[Typed]:
+    rows: list[Typed] = (
+        FORMS["actions"].fields["variables"].posted(request.form, "/variables", "variables")["variables"]
+    )
+    return rows
+
+
+def _pasted(lines: str) -> list[Typed]:
+    """An action for each line: its text, or its id and its text with a tab between, as a spreadsheet copies them."""
+    rows: list[Typed] = []
+    for line in clean(lines).split("\n"):
+        first, tab, second = line.strip().partition("\t")
+        if first or second:
+            typed = {":row": new_row(), "id": first.strip() if tab else "", "payload:text": second.strip() or first}
+            rows.append(ACTION.tree() | typed)
+    return rows
 
 
 def _with(rows: list[Typed], action: Typed, verb: str, wanted: str) -> tuple[list[Typed], str]:
@@ -84,6 +113,8 @@ def _with(rows: list[Typed], action: Typed, verb: str, wanted: str) -> tuple[lis
 def _is_empty(action: Typed) -> bool:
     """True when nothing was typed into the form of an action."""
     names = ("id", "payload:title", "payload:text", "payload", "features")
+    if action["payload:rows"] or action["features:rows"]:
+        return False
     template = action["template"]
     more = template["channel"] or len(template["texts"]) > 1 or says_something(template)
     return not more and not any(action[name].strip() for name in names)
@@ -113,6 +144,16 @@ def settled(saved: Opened, more: Look) -> Look:
     return more | {"from": index // SHOWN * SHOWN or None}
 
 
+def preview(opened: Opened) -> str:
+    """The posted action as the sample user and the app get it; nothing is stored."""
+    action = ACTION.of_form(request.form, ONE)
+    pressed({"actions": [action]}, "")
+    tree = {"variables": _posted_variables(), "actions": [action], "actions:among": "list"}
+    document = document_of(opened.tree("actions") | tree, Findings())
+    seen = previews(document["actions"][0].get("template"), document["variables"])
+    return render_template("wizard_preview.html", action=action, previews=seen)
+
+
 def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | None) -> str:
     """The page."""
     rows = opened.tree("actions")["actions"] if clash else tree["actions"]
@@ -137,6 +178,9 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
         {"actions": {"-": action}, "variables": tree["variables"]},
         {pointer: words for pointer, words in own_errors.items() if not _of_a_row(pointer)},
         clash=clash,
+        missing={
+            pointer.replace(f"/actions/{index}/", f"{ONE}/"): name for pointer, name in opened.checked.missing.items()
+        },
         rows=rows,
         wrong=len(errors),
         start=start,

@@ -1,7 +1,7 @@
 """Applies the buttons of a form to the typed tree: adds, removes and moves rows, and updates everything that refers to them.
 
 A button names an action and the pointer of its rows: ``add /arms``, ``copy /arms/1``, ``remove /fatigue/caps/0``,
-``up /composition/slots/1``, ``down /composition/slots/0``, ``pair``.
+``up /composition/slots/1``, ``down /composition/slots/0``, ``pair``, ``as json /actions/0/features``, ``variable items``.
 """
 
 import secrets
@@ -11,8 +11,8 @@ from typing import Final
 
 from app.design.pages.shares import without
 from app.foundation.pages.fields.kinds import Typed
-from app.foundation.pages.fields.trees import Rows, kind_at, rows_at
-from app.wizard.form import WHOLE
+from app.foundation.pages.fields.trees import Members, Rows, kind_at, rows_at, tree_at
+from app.wizard.form import VARIABLE, WHOLE
 
 LANGUAGES: Final = "/composition/slots:languages"
 
@@ -26,8 +26,8 @@ def pressed(tree: Typed, do: str) -> str:
     if verb == "pair":
         return "/composition/forbidden"
     rows_pointer, _, last = pointer.rpartition("/")
-    if verb == "add":
-        return _add(tree, pointer)
+    if verb in ("as", "variable", "add"):
+        return {"as": _switch, "variable": _add_variable, "add": _add}[verb](tree, pointer)
     rows = rows_at(tree, rows_pointer)
     if verb not in ("copy", "remove", "up", "down") or rows is None or not last.isdecimal() or int(last) >= len(rows):
         return ""
@@ -49,6 +49,28 @@ def pressed(tree: Typed, do: str) -> str:
 def new_row() -> str:
     """A name for a row, which it keeps when it moves."""
     return secrets.token_hex(4)
+
+
+def _switch(tree: Typed, wanted: str) -> str:
+    """Type an object in another way: ``as rows /actions/0/features``."""
+    how, _, pointer = wanted.partition(" ")
+    around, _, name = pointer.rpartition("/")
+    kind, holder = kind_at(WHOLE, pointer), tree_at(tree, around)
+    if not isinstance(kind, Members) or not isinstance(holder, dict):
+        return ""
+    holder.update(kind.switched(holder, name, how))
+    return pointer
+
+
+def _add_variable(tree: Typed, name: str) -> str:
+    """Declare a variable that a text names: ``variable items``. Its sample is its name until somebody types another.
+
+    It is required, so that a text without a default for it has no error any more.
+    """
+    rows = tree["variables"]
+    if name not in {row["name"].strip() for row in rows}:
+        rows.append(VARIABLE.tree() | {"name": name, "sample": name.replace("_", " "), "required": "yes"})
+    return f"/variables/{len(rows) - 1}"
 
 
 def _add(tree: Typed, pointer: str) -> str:

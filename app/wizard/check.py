@@ -26,6 +26,7 @@ class Checked(NamedTuple):
     document: Document
     config: ExperimentConfig | None  # null: the draft has errors
     problems: dict[str, str]  # by field, a sentence
+    missing: dict[str, str]  # by field, the variable that its text names, and nobody declared
 
     def of(self, step: str) -> dict[str, str]:
         """The errors of a step."""
@@ -50,7 +51,12 @@ def check(draft: Typed, before: StoredExperiment | None = None) -> Checked:
         for problem in problems:
             findings.beside(problem, fields)
     sentences = told(WHOLE, findings)
-    return Checked(document, None if sentences else config, sentences)
+    missing = {
+        pointer: str(problem.params["name"])
+        for pointer, problem in findings.problems.items()
+        if problem.code == "text_unknown_variable"
+    }
+    return Checked(document, None if sentences else config, sentences, missing)
 
 
 def told_by(error_fields: tuple[FieldError, ...]) -> list[tuple[str, str, str]]:

@@ -12,7 +12,8 @@ from app.design.pages.definition_fields import POLICY, policy_of
 from app.design.people_config import PURPOSES
 from app.design.safety_config import DEFAULT_SAFETY
 from app.foundation.fields import JsonObject
-from app.foundation.pages.fields.kinds import ABSENT, Findings, Number, Typed, listed_names
+from app.foundation.formats.typed_values import single_value
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Json, Number, Typed
 from app.wizard import form
 from bandits.parameters import LEARNERS
 
@@ -55,8 +56,7 @@ def document_of(draft: Typed, findings: Findings, before: Document | None = None
     document["safety"] = _safety(tree["safety"], findings)
     document |= _people(tree, findings)
     document["metrics"] = [_metric(row, f"/metrics/{index}", findings) for index, row in enumerate(tree["metrics"])]
-    document["segments"] = list(dict.fromkeys(listed_names(tree["segments"])))
-    document |= form.FORMS["metrics"].values(tree, "", findings, ["decision_rule"])
+    document |= form.FORMS["metrics"].values(tree, "", findings, ["segments", "decision_rule"])
     if before is None:
         return document
     typed_names = {name.partition(":")[0] for name in draft}
@@ -84,11 +84,7 @@ def _actions(tree: Typed, findings: Findings) -> Document:
 
 
 def _action(row: Typed, pointer: str, findings: Findings) -> Document:
-    as_json = row["payload:kind"] == "json"
-    result = form.ACTION.values(row, pointer, findings, ["id", "features", *(["payload"] if as_json else [])])
-    if not as_json:
-        typed = {name: row[f"payload:{name}"] for name in ("title", "text")}
-        result["payload"] = {name: text for name, text in typed.items() if text} or None
+    result = form.ACTION.values(row, pointer, findings, ["id", "features", "payload"])
     template = _template(row["template"], f"{pointer}/template", findings)
     return result if template is None else result | {"template": template}
 
@@ -253,18 +249,33 @@ def _people(tree: Typed, findings: Findings) -> Document:
     fatigue = result["fatigue"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
+    schema = [*enumerate(tree["context_schema"])]
     consent_set = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
         "consent": result["consent"] if consent_set else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
+        "context_schema": [_schema_field(row, f"/context_schema/{index}", findings) for index, row in schema] or None,
         "context_fields": _context_fields(tree, findings),
         "retention_s": result.get("retention_s"),
     }
 
 
+def _schema_field(row: Typed, pointer: str, findings: Findings) -> Document:
+    result: Document = form.SCHEMA.values(row, pointer, findings, ["name", "type"])
+    example = single_value(row["example"])
+    if result["type"] == "other":
+        example = Json(empty=None).read(row, "example", f"{pointer}/example", findings)
+    elif result["type"] == "text" and example is not None and not isinstance(example, str):
+        example = row["example"].strip()
+    return result | {"example": example}
+
+
 def _context_fields(tree: Typed, findings: Findings) -> list[Document] | None:
-    names, hashed = (listed_names(tree[f"context_fields:{kind}"]) for kind in ("names", "hashed"))
+    names, hashed = (
+        form.FORMS["people"].fields[name].read(tree, name, f"/{name}", findings)
+        for name in ("context_fields:names", "context_fields:hashed")
+    )
     findings.moved["/context_fields"] = "/context_fields:names"
     if tree["context_fields:kind"] != "only":
         if names or hashed:

@@ -10,18 +10,17 @@ from app.design.pages.definition_fields import CAP, KEY, POLICY
 from app.design.people_config import PURPOSES
 from app.foundation.pages.fields.kinds import (
     Boxes,
+    Chosen,
     Duration,
     Flag,
-    Json,
     Kind,
-    Names,
     Number,
     Text,
     Typed,
     percent,
     percentage,
 )
-from app.foundation.pages.fields.trees import Part, Rows
+from app.foundation.pages.fields.trees import Members, Part, Rows
 from app.foundation.pages.format import duration
 
 NAME = Text(empty="", strip=False)
@@ -31,21 +30,19 @@ ARM = Part(
 )
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
+FEATURES = Members(empty={}, without={})
 ACTION = Part(
     {
         ":row": Text(),
         "id": KEY,
-        "payload:kind": Text("text"),
-        "payload:title": NAME,
-        "payload:text": NAME,
-        "payload": Json(empty=None),
-        "features": Json(empty={}, without={}),
+        "payload": Members(empty=None, texts=("title", "text")),
+        "features": FEATURES,
         "template": TEMPLATE,
     }
 )
 VARIABLE = Part({"name": KEY, "sample:kind": Text("text"), "sample": NAME, "required": Flag()})
 PART_TEXT = Part({"text": NAME, "nothing": Flag()})
-PART = Part({":row": Text(), "id": KEY, "features": Json(empty={}, without={}), "texts": Rows(PART_TEXT, ({},))})
+PART = Part({":row": Text(), "id": KEY, "features": FEATURES, "texts": Rows(PART_TEXT, ({},))})
 SLOT = Part({"name": KEY, "place": Text("body"), "parts": Rows(PART, ({},))})
 COMPOSITION = Part(
     {
@@ -99,6 +96,7 @@ FATIGUE = Part(
         "min_distance_s": Duration(unit="hours"),
     }
 )
+SCHEMA = Part({"name": NAME, "type": Text("text"), "example": Text()})
 PROFILE = Part(
     {
         **{name: Flag("yes") for name in ("counts", "recency", "actions")},
@@ -184,13 +182,14 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
             "consent": Part({name: Text("unless_denied") for name in PURPOSES}),
             "profile:kept": Flag(),
             "profile": PROFILE,
+            "context_schema": Rows(SCHEMA),
             "context_fields:kind": Text("all"),
-            "context_fields:names": Names(),
-            "context_fields:hashed": Names(),
+            "context_fields:names": Chosen(),
+            "context_fields:hashed": Chosen(),
             "retention_s": Duration(),
         },
     ),
-    "metrics": ("Metrics and rule", {"metrics": Rows(METRIC), "segments": Names(), "decision_rule": RULE}),
+    "metrics": ("Metrics and rule", {"metrics": Rows(METRIC), "segments": Chosen(), "decision_rule": RULE}),
     "plan": ("How long", {"plan": PLAN}),
     "review": ("Review", {}),
 }

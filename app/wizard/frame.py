@@ -123,6 +123,7 @@ def render(
     new = request.args.get("new")
     if new:  # fields that nobody could fill yet have no errors
         errors = {pointer: words for pointer, words in errors.items() if not pointer.startswith(new)}
+    values.setdefault("missing", opened.checked.missing)
     return render_template(
         template,
         section="experiments",

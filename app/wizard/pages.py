@@ -9,11 +9,13 @@ from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
 from app.accounts.pages.access import page, user
+from app.deciding.arrivals import proposed
 from app.design import drafts, experiments
 from app.design.experiment_config import RewardSpec
 from app.design.pages import definition_words
 from app.foundation.errors import Conflict, LoopwiseError
-from app.foundation.pages.fields.kinds import Findings, Number, Typed
+from app.foundation.fields import JsonObject
+from app.foundation.pages.fields.kinds import Findings, Number, Typed, listed_names, names_as_text
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
 from app.foundation.times import zones
@@ -28,6 +30,7 @@ from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
 from app.wizard.form import FORMS, NAMES
 from app.wizard.frame import DRAFT, Clash, Look, Opened, clash_of, open_draft, opened_of, render
+from app.wizard.naming import fill_ids
 from app.wizard.typed import typed_of
 
 STEP = f"{DRAFT}/<any({', '.join(NAMES)}):step>"
@@ -55,6 +58,18 @@ def clone_experiment(key: str) -> ResponseReturnValue:
     draft_id = drafts.create(process().engine, cloning.copy_of(process().engine, key), user().name)
     flash(f"This is a copy of {key}. Nothing is decided before you start it.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page("/experiments/<key>/context-schema", "editor", ("POST",))
+def confirm_context(key: str) -> ResponseReturnValue:
+    """Begin a change that takes the fields which the newest calls carry into the context schema."""
+    experiment, engine = experiments.get(process().engine, key), process().engine
+    fields = [field.model_dump(mode="json") for field in proposed(engine, key)]
+    document = typed_of({**experiment.config, "context_schema": fields or None})
+    typed = {"saved": [step for step in FORMS if step != "plan"], "document": document}
+    draft_id = drafts.create_change(engine, key, experiment.config_version, typed, user().name)
+    flash("These are the fields that your app sends. Correct them, then apply the change in the step Review.")
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="people", _anchor="/context_schema"))
 
 
 @page(DRAFT, "editor")
@@ -92,6 +107,7 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     else:
         tree = FORMS[step].of_form(request.form, "")
         more = _touched(do, pressed(tree, do))
+        fill_ids(tree)
     try:
         saved = drafts.save(process().engine, opened.draft.id, posted_version(), step, tree, user().name)
     except Conflict:
@@ -102,6 +118,12 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
         return _shown(opened, step, FORMS[step].complete(tree), problem=error.detail), error.status
     newest = opened_of(saved)
     return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
+
+
+@page(f"{DRAFT}/actions/preview", "editor", ("POST",))
+def preview_action(draft_id: int) -> ResponseReturnValue:
+    """The action in the form as people and the app get it, for the script that shows it while somebody types."""
+    return wizard_actions.preview(open_draft(draft_id))
 
 
 @page(f"{DRAFT}/world.json", "editor")
@@ -171,12 +193,28 @@ def _shown(
     if step == "plan" and "rehearsal" in request.args:
         more["answer"], errors = rehearsal_form.answer(tree["plan"], opened.checked.config)
         more["rehearsed"] = more["answer"] is not None
+    if step in ("people", "metrics"):
+        more["names"] = _names(opened, tree)
     if step == "metrics":
         more["known"] = known_events(process().engine)
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
         more["zones"] = sorted(zones()) if step == "people" else []
     return render(f"wizard_{step}.html", opened, step, tree, errors, clash=clash, **more)
+
+
+def _names(opened: Opened, tree: Typed) -> JsonObject:
+    """The fields of the context schema, and of each list of fields those that are chosen and those that it does not have."""
+    declared = opened.checked.document.get("context_schema") or []
+    known = [field["name"] for field in declared if field.get("name")]
+    lists: JsonObject = {}
+    for name in ("segments", "context_fields:names", "context_fields:hashed"):
+        if name in tree:
+            listed = [*tree[f"{name}:of"], *listed_names(tree[name])]
+            others = names_as_text([field for field in listed if field not in known]) if known else tree[name]
+            lists[f"/{name}"] = {"chosen": listed, "others": others}
+    numbers = [field["name"] for field in declared if field.get("type") == "number"]
+    return {"known": known, "numbers": numbers, "lists": lists}
 
 
 def _action_ids(opened: Opened) -> list[str]:

@@ -3,9 +3,10 @@
 import json
 
 from app.design.experiment_config import ExperimentConfig
+from app.foundation.formats.typed_values import as_text
 from app.foundation.pages.fields.kinds import Typed, names_as_text
 from app.wizard.document import HOLDOUT, Document
-from app.wizard.form import ACTION, ARM, COMPOSITION, FALLBACK, FEEDBACK, FORMS, PART, VARIABLE, WHOLE
+from app.wizard.form import ACTION, ARM, COMPOSITION, FALLBACK, FEEDBACK, FORMS, PART, SCHEMA, VARIABLE, WHOLE
 
 
 def typed_of(config: Document) -> Typed:
@@ -23,6 +24,7 @@ def typed_of(config: Document) -> Typed:
     stars = {str(index): value for index, value in enumerate(feedback.get("stars") or [])}
     reasons = [{"name": name, "value": value} for name, value in (feedback.get("reasons") or {}).items()]
     tree["feedback"] = FEEDBACK.of_document(feedback | {"stars": stars, "reasons": reasons})
+    tree["context_schema"] = [_typed_field(field) for field in known.get("context_schema") or []]
     fields = known.get("context_fields")
     tree["profile:kept"] = "yes" if known.get("profile") else ""
     tree["context_fields:kind"] = "all" if fields is None else "only"
@@ -33,17 +35,16 @@ def typed_of(config: Document) -> Typed:
 
 def typed_action(action: Document, row: str) -> Typed:
     """One action of a definition as it is typed."""
-    payload = action["payload"]
-    plain = isinstance(payload, dict) and bool(payload) and set(payload) <= {"title", "text"}
-    plain = plain and all(isinstance(text, str) and text and "\r" not in text for text in payload.values())
-    plain = plain and list(payload) == sorted(payload, reverse=True)
     template = action.get("template") or {"channel": "", "texts": {}}
     texts = [{"locale": locale, **text} for locale, text in template["texts"].items()]
     tree = ACTION.of_document(action | {"template": template | {"texts": texts or [{"locale": "en"}]}})
-    tree[":row"] = row
-    if plain:
-        return tree | {"payload": "", **{f"payload:{name}": text for name, text in payload.items()}}
-    return tree | {"payload:kind": "text" if payload is None else "json"}
+    return tree | {":row": row}
+
+
+def _typed_field(field: Document) -> Typed:
+    example = field["example"]
+    text = as_text(example) if field["type"] != "other" or example is None else json.dumps(example, ensure_ascii=False)
+    return SCHEMA.of_document(field | {"example": text})
 
 
 def _typed_variable(variable: Document) -> Typed:

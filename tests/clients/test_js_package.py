@@ -1,14 +1,13 @@
 """The JavaScript client as a package: packed by npm, imported by node as a server that renders pages does, and typed."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.service import ROOT
+from tests.tools import tool
 
 FOLDER = ROOT / "clients" / "js"
 TYPESCRIPT = "typescript@5.9.3"
@@ -37,13 +36,13 @@ loopwise.feedback(decision, "shrug");
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that has the packed client as its only package."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("npm is not installed")
+    npm = tool("npm")
+    tool("node")
     folder = tmp_path_factory.mktemp("project")
-    packed = json.loads(_run(folder, "npm", "pack", "--json", str(FOLDER)))[0]
+    packed = json.loads(_run(folder, npm, "pack", "--json", str(FOLDER)))[0]
     assert {item["path"] for item in packed["files"]} == {"README.md", "loopwise.d.ts", "loopwise.js", "package.json"}
     (folder / "package.json").write_text('{"type": "module"}')
-    _run(folder, "npm", "install", "--offline", "--no-audit", "--no-fund", f"./{packed['filename']}")
+    _run(folder, npm, "install", "--offline", "--no-audit", "--no-fund", f"./{packed['filename']}")
     return folder
 
 
@@ -61,8 +60,7 @@ def test_a_server_that_renders_pages_sends_nothing_and_gets_the_fallback(project
 
 
 def test_the_types_are_those_of_the_code(project: Path) -> None:
-    npm: Any = shutil.which("npm")
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save", TYPESCRIPT]
+    command = [tool("npm"), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save", TYPESCRIPT]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=180, check=False)
     if done.returncode:
         pytest.skip(f"npm cannot fetch TypeScript: {done.stderr.strip().splitlines()[-1:]}")

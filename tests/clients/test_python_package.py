@@ -66,6 +66,12 @@ def test_the_wheel_is_whole_typed_and_described(wheel: Path) -> None:
     assert (described["Name"], described["License-Expression"]) == ("loopwise-client", "Apache-2.0")
     assert described["Description-Content-Type"] == "text/markdown"
     assert described.get_all("Requires-Dist") == ["httpx<1,>=0.28"]
+    assert described["Requires-Python"] == ">=3.9"
+
+
+def test_nothing_in_it_is_newer_than_python_3_9() -> None:
+    """Ruff reads the folder for Python 3.9, too (its ``target-version``), which finds newer syntax."""
+    _run(Path(sys.executable).parent / "vermin", "--no-tips", "-t=3.9-", FOLDER / "loopwise_client", cwd=ROOT)
 
 
 def test_the_installed_wheel_decides_with_threads_and_with_asyncio(

@@ -7,7 +7,7 @@ import pytest
 from app.deciding import profile
 from app.deciding.requests import DecideRequest, identify
 from app.deciding.store.units import Past
-from app.design.context_fields import hash_key, keep_declared
+from app.design.context.kept import hash_key, keep_declared
 from app.design.people_config import ContextField, ProfileSpec
 from app.foundation.errors import Conflict
 from app.foundation.store.engine import transaction

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -61,8 +61,8 @@ class Ledger:
 class Stage:
     """The installation that faults are done to."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.port, self.environment = free_port(), environment
         self.up = Installation(folder)
         self.client: Client
         self.url = ""
@@ -70,7 +70,8 @@ class Stage:
 
     def start(self) -> None:
         """Start `up`, or start it again in the same folder and at the same address."""
-        self.up.start("--port", str(self.port), LOOPWISE_BEAT_INTERVAL_S="0.5", LOOPWISE_LOG_LEVEL="warning")
+        environment = {"LOOPWISE_BEAT_INTERVAL_S": "0.5", "LOOPWISE_LOG_LEVEL": "warning", **self.environment}
+        self.up.start("--port", str(self.port), **environment)
         runtime = self.up.runtime()
         self.url = runtime["database_url"]
         key = Path(self.up.data_dir, "admin-key").read_text(encoding="ascii").strip()
@@ -192,14 +193,15 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(parent: str | None = None) -> Iterator[Stage]:
+def stage(parent: str | None = None, **environment: str) -> Iterator[Stage]:
     """A new installation for the duration of a block.
 
     :param parent: the folder to make it in; null: the usual one for temporary files.
+    :param environment: more settings.
     """
     with tempfile.TemporaryDirectory(prefix="loopwise-faults-", dir=parent) as folder:
         Path(folder).chmod(0o755)
-        made = Stage(Path(folder))
+        made = Stage(Path(folder), environment)
         made.start()
         try:
             yield made

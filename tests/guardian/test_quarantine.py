@@ -110,9 +110,9 @@ def test_an_exclusion_learns_again_without_and_leaves_a_receipt(lab: Lab, key: s
 def test_decisions_are_chosen_by_key_time_and_rule(lab: Lab) -> None:
     street = Street(lab, "chosen", arms=bandit())
     street.play(100, 200)
-    assert street.held() == {"unit_share": 180}
+    assert street.held() == {"unit_share": 195}
     (heavy,) = quarantine.listed(lab.runtime.engine, "chosen").units
-    assert (heavy.unit_id, heavy.held) == ("bot", 180)
+    assert (heavy.unit_id, heavy.held) == ("bot", 195)
     future = datetime.now(UTC) + timedelta(days=1)
     with pytest.raises(NotFound, match="Nothing that fits"):
         change(lab, "chosen", "release", rule="unit_share", since=future.isoformat())
@@ -183,11 +183,11 @@ def test_the_page_shows_whose_and_why_and_an_editor_decides(
 ) -> None:
     where = "/admin/experiments/on-page/quarantine"
     page = viewer.get(where)
-    for words in ("unit bot", "looks like a script", "210 decisions", "180 more than one unit may teach"):
+    for words in ("unit bot", "looks like a script", "225 decisions", "195 more than one unit may teach"):
         assert words in page.text, words
     assert "Exclude" not in page.html.split("</table>")[0].split("<table")[-1], "a viewer reads"
     health = " ".join(viewer.get("/admin/experiments/on-page/health").text.split())
-    assert "Held out of learning" in health and "210 decisions" in health
+    assert "Held out of learning" in health and "225 decisions" in health
     assert viewer.post(where, {"do": "release", "rule": "person", "reason": "x"}).status == 403
     assert editor.post(where, {"do": "hold", "reason": "nobody"}).status == 422
     assert editor.post(where, {"do": "hold", "unit_id": "x", "since": "soon", "reason": "when"}).status == 422

@@ -18,10 +18,9 @@ def test_a_bot_with_three_thousand_decisions_leaves_people_what_is_right(
     street = Street(lab, key, arms=arms)
     for _ in range(3):
         street.play(100, 0)
-    for _ in range(10):
-        street.play(30, 300)
+    meanwhile = [street.play(15, 150) for _ in range(20)]
     right = street.play(300, 0)
-    assert right >= 0.9, right
+    assert right >= 0.9 and sum(meanwhile) / len(meanwhile) >= 0.85, (right, meanwhile)
     learned, held = street.learned(), street.held()
     assert learned[False] == 900 and learned[True] + held["unit_share"] == 3000
     assert learned[True] <= 0.05 * (learned[True] + 600) + 20
@@ -76,8 +75,8 @@ def test_an_erasure_takes_what_is_held_out_with_it(lab: Lab) -> None:
 def test_the_bound_may_change_while_the_experiment_runs(lab: Lab) -> None:
     street = Street(lab, "opened", arms=bandit())
     street.play(100, 200)
-    assert street.held()["unit_share"] == 180
+    assert street.held()["unit_share"] == 195
     lab.change("opened", safety={"unit_share": 1.0})
     street.play(100, 200)
-    assert street.held()["unit_share"] == 180 and street.learned()[True] == 220
+    assert street.held()["unit_share"] == 195 and street.learned()[True] == 205
     assert experiments.get(lab.runtime.engine, "opened").config["safety"]["unit_share"] == 1.0

@@ -16,7 +16,7 @@ class Desk:
 
     def __init__(self, loop: Loop, **environment: str) -> None:
         self.loop, self.url, self.engine = loop, loop.database_url, loop.runtime.engine
-        self.settings: Settings = settings(self.url, LOOPWISE_ALLOW_HTTP_LOOPBACK="1", **environment)
+        self.settings: Settings = settings(self.url, **{"LOOPWISE_ALLOW_HTTP_LOOPBACK": "1"} | environment)
 
     def webhook(self, key: str, url: str) -> str:
         """Returns its secret."""

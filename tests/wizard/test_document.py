@@ -76,6 +76,13 @@ EVERYTHING = definition(
         {"key": "m7", "source": {"type": "quantile", "metric": "seconds", "quantile": 0.9}, "direction": "decrease"},
     ],
     segments=["device", "land"],
+    context_schema=[
+        {"name": "device", "type": "text", "example": "007"},
+        {"name": "land", "type": "text", "example": None},
+        {"name": "spent", "type": "number", "example": 0.5},
+        {"name": "new", "type": "yes_no", "example": False},
+        {"name": "cart", "type": "other", "example": {"total": [1, "x"]}},
+    ],
     decision_rule={"alpha": 0.1, "min_units": 7, "min_days": 0.5, "max_days": 28.0, "planned_units": 900},
 )
 

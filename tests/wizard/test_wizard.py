@@ -23,7 +23,8 @@ def type_purpose_and_actions(draft: Draft) -> None:
             "/actions/-/id": "video",
             "/actions/-/payload:title": NASTY,
             "/actions/-/payload:text": "Watch",
-            "/actions/-/features": '{"minutes": 3}',
+            "/actions/-/features:rows/0/name": "minutes",
+            "/actions/-/features:rows/0/value": "3",
         },
     )
     assert "1 action" in page.text
@@ -166,7 +167,7 @@ def test_rows_are_added_duplicated_and_removed_without_a_script(draft: Draft) ->
     assert "/arms/3/key" not in typed
     page = draft.save("arms", do="add /arms")
     assert 'id="/arms/3/key"' in page.html
-    assert "/arms/3/key-help" not in page.html  # a new row has no errors yet
+    assert 'class="mistake"' not in page.html  # a new row has no errors yet
 
 
 def test_actions_are_edited_duplicated_and_removed(draft: Draft) -> None:

@@ -8,6 +8,7 @@ from app.accounts.pages.access import page, user
 from app.foundation.errors import LoopwiseError
 from app.foundation.pages.forms import mistakes
 from app.foundation.serving import process
+from app.registry import lookup
 
 SCOPES = (
     ("decide", "ask for decisions"),
@@ -44,6 +45,7 @@ def keys() -> ResponseReturnValue:
         "keys.html",
         section="keys",
         keys=listed,
+        known=lookup.every_key(engine),
         experiments=service.bound_experiments(engine, listed),
         scopes=SCOPES,
         typed={} if new else form,

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from app.accounts import keys
 from app.accounts.keys import NewKey
 from app.accounts.pages.access import page, user
-from app.deciding.arrivals import arrivals
+from app.deciding.arrivals import arrivals, seen_context
 from app.deciding.pages.snippets import LISTED, snippets
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
@@ -90,6 +90,7 @@ def _page(key: str, new: NewKey | None) -> str:
         snippets=shown,
         new=new,
         expected=expected(config),
+        context=seen_context(process().engine, key),
         live=Markup(_live(key, config)),  # noqa: S704 - rendered, and with that escaped, by the fragment's own template
         address=url_for("admin.integration_live", key=key, fragment=1),
     )

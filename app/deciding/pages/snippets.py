@@ -38,6 +38,8 @@ class _Inputs(NamedTuple):
     @property
     def context(self) -> JsonObject:
         """An example of a context, with the declared fields if the experiment declares any."""
+        if self.config.context_schema:
+            return {field.name: field.sample for field in self.config.context_schema}
         declared = self.config.context_fields
         names = self.config.segments if declared is None else [field.name for field in declared]
         return {name: CONTEXT.get(name, "...") for name in names} if declared is not None or names else CONTEXT

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
 
@@ -32,6 +33,13 @@ class Arrivals(NamedTuple):
     report: Report | None  # the newest
 
 
+_CONTEXTS = text(
+    """
+    SELECT unit_id, context FROM decisions
+    WHERE experiment_id = :id AND erased_at IS NULL AND NOT coalesce('personalise' = ANY(withheld), false)
+    ORDER BY decided_at DESC LIMIT :most
+    """
+)
 _FIRST = text("SELECT min(decided_at) FROM decisions WHERE experiment_id = :id")
 _CALL = text(
     """
@@ -53,3 +61,9 @@ def arrivals(connection: Connection, experiment_id: int) -> Arrivals:
         Call(**call._asdict()) if call else None,
         Report(**report._asdict()) if report else None,
     )
+
+
+def contexts(connection: Connection, experiment_id: int, most: int) -> list[tuple[str, JsonValue]]:
+    """(unit, context) of the newest decisions, without those of people who declined or were erased."""
+    rows = connection.execute(_CONTEXTS, {"id": experiment_id, "most": most})
+    return [(row.unit_id, row.context) for row in rows]

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.content.composition_config import CompositionSpec
 from app.content.message_config import VariableSpec
+from app.design.context.schema import SchemaField
 from app.design.experiment_config import ArmSpec, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
@@ -41,9 +42,10 @@ class ExperimentAnswer(BaseModel):
     metrics: list[MetricSpec]
     segments: list[str]
     decision_rule: DecisionRule
-    fatigue: FatigueSpec | None = Field(default=None, description="This and the next eight are not there if not set.")
+    fatigue: FatigueSpec | None = Field(default=None, description="This and the next nine are not there if not set.")
     consent: ConsentSpec | None = None
     profile: ProfileSpec | None = None
+    context_schema: list[SchemaField] | None = None
     context_fields: list[ContextField] | None = None
     retention_s: float | None = None
     feedback: FeedbackSpec | None = None

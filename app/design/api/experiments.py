@@ -9,6 +9,7 @@ from app.content.composition_config import CompositionSpec
 from app.content.message_config import VariableSpec
 from app.design import experiments
 from app.design.api import answers
+from app.design.context.schema import SchemaField
 from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.life import approvals, archiving, labels
@@ -61,6 +62,7 @@ class Patch(Model):
     fatigue: FatigueSpec | None = None
     consent: ConsentSpec | None = None
     profile: ProfileSpec | None = None
+    context_schema: list[SchemaField] | None = None
     context_fields: list[ContextField] | None = None
     retention_s: float | None = None
     version: int | None = Field(

@@ -7,6 +7,7 @@ NAMES = {
     "actions": "Actions",
     "arms": "Arms",
     "context_fields": "Context fields",
+    "context_schema": "Context schema",
     "decision_rule": "Decision rule",
     "hypothesis": "Hypothesis",
     "metrics": "Metrics",

@@ -10,6 +10,7 @@ from app.design.history import Page
 from app.foundation.errors import NotFound
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
+from app.registry import lookup
 
 
 @page("/audit-log", "admin")
@@ -37,6 +38,7 @@ def trail() -> ResponseReturnValue:
         older=changes.older,
         given=given,
         errors=errors,
+        experiments=lookup.every_key(engine),
         kinds=[("", "anything"), *service.WORDS.items()],
         people=[*(account.name for account in users.list_users(engine)), "cli", "worker"],
     )

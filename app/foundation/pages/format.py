@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from flask import Flask, g, has_app_context
 from markupsafe import Markup
 
+from app.foundation.formats.typed_values import kind_of
 from app.foundation.times import iso
 from app.foundation.words import WHOLE_NUMBERS
 
@@ -195,5 +196,6 @@ def install(app: Flask) -> None:
         ("interval", interval),
         ("plural", plural),
         ("json_text", json_text),
+        ("value_kind", kind_of),
     ):
         app.jinja_env.filters[name] = function

@@ -4,14 +4,15 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from app.accounts.api.auth import caller, needs
-from app.design.api.experiments import KeyPath, blueprint, bound_key
+from app.deciding.api.context import blueprint
+from app.design.api.experiments import KeyPath, bound_key
 from app.foundation.api.respond import as_json
 from app.foundation.serving import process
 from app.learning import formula_preview, refit
 from app.learning.api import answers
 from app.learning.formula_preview import Preview, PreviewRequest
 
-__all__ = ["blueprint"]  # these routes join those of app.design.api
+__all__ = ["blueprint"]  # these routes join those of app.design.api and app.deciding.api
 
 
 class Rebuild(BaseModel):

@@ -4,10 +4,10 @@ import re
 from typing import Final
 
 from app.foundation.errors import LoopwiseError
+from app.foundation.formats.typed_values import as_text, listed_values, single_value
 from app.foundation.pages.fields import trees
 from app.foundation.pages.fields.kinds import Duration, Findings, Form, Number, Text, Typed, Value
 from app.foundation.pages.fields.trees import Part, Rows, change_rows, texts_of
-from app.messaging.pages.trigger_values import as_text, listed_values, single_value
 from app.messaging.triggers.definition import Cadence, ToWebhook, TriggerConfig, plain
 
 KINDS: Final = {

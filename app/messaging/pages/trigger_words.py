@@ -1,7 +1,7 @@
 """Triggers in words: what each waits for, on which conditions, when it speaks and where to."""
 
+from app.foundation.formats.typed_values import as_text
 from app.foundation.pages.format import duration, number
-from app.messaging.pages.trigger_values import as_text
 from app.messaging.triggers.definition import (
     AbsencePattern,
     Cadence,

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from app.content.message_config import Channel, VariableName
-from app.foundation.fields import JsonObject, Key, Model, PropertyPath, invalid, pydantic_fields, wrong
+from app.foundation.fields import (
+    JsonObject,
+    Key,
+    Model,
+    PropertyPath,
+    invalid,
+    names_by_pattern,
+    pydantic_fields,
+    wrong,
+)
 
 DAY_S: Final = 86_400
 MAX_WINDOW_S: Final = 90 * DAY_S
@@ -143,7 +152,10 @@ class TriggerConfig(Model):
         default=0, ge=-1000, le=1000, description="Of several that are due for one unit, the highest goes first."
     )
     variables: dict[VariableName, PropertyPath] = Field(
-        default_factory=dict, max_length=50, description="Of the message, from the event's properties."
+        json_schema_extra=names_by_pattern,
+        default_factory=dict,
+        max_length=50,
+        description="Of the message, from the event's properties.",
     )
     context: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], PropertyPath] = Field(
         default_factory=dict, max_length=50, description="Of the decision, from the event's properties."

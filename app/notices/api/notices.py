@@ -64,7 +64,7 @@ class ReceiverListAnswer(BaseModel):
     receivers: list[ReceiverAnswer]
 
 
-class DeletedAnswer(BaseModel):
+class DeletedReceiver(BaseModel):
     key: str
     deleted: bool
 
@@ -118,7 +118,7 @@ def change_receiver(path: KeyPath, body: ReceiverPatch) -> Response:
     return as_json(receivers.as_json(changed))
 
 
-@blueprint.delete("/receivers/<key>", responses={200: DeletedAnswer})
+@blueprint.delete("/receivers/<key>", responses={200: DeletedReceiver})
 @needs("manage")
 def delete_receiver(path: KeyPath) -> Response:
     """Delete a receiver; what waits for it has failed."""

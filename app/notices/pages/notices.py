@@ -19,6 +19,7 @@ from app.notices import log, receivers
 from app.notices.receivers import ReceiverPatch, ReceiverSpec
 from app.notices.store.receivers import StoredReceiver
 from app.notices.topics import TOPICS
+from app.registry import lookup
 
 PAGE = 25
 STATES = {"waiting": ("waiting", "info"), "delivered": ("delivered", "ok"), "failed": ("failed", "bad")}
@@ -119,7 +120,7 @@ def _delete(stored: StoredReceiver) -> ResponseReturnValue:
 def _typed() -> JsonObject:
     """The form as it was sent."""
     names = ("key", "webhook", "email", "form", "experiments", "person", "quiet_from", "quiet_until", "time_zone")
-    typed: JsonObject = {name: request.form.get(name, "").replace("\0", "").strip() for name in names}
+    typed: JsonObject = {name: "\n".join(request.form.getlist(name)).replace("\0", "").strip() for name in names}
     return typed | {"topics": request.form.getlist("topics")}
 
 
@@ -149,6 +150,7 @@ def _choices(typed: JsonObject) -> JsonObject:
         "webhooks": [("", "none"), *((webhook.key, webhook.key) for webhook in webhooks.newest(engine))],
         "people": [("", "nobody in particular"), *((name, name) for name in people)],
         "time_zones": receivers.time_zones(engine),
+        "experiments": lookup.every_key(engine),
         "mails": bool(runtime().settings.smtp_url),
     }
 

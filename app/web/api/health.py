@@ -25,6 +25,7 @@ from app.guardian.store import incidents
 from app.learning.store import training
 from app.registry.store import models
 from app.web.api.prompt import Prompt
+from app.web.metrics_server import CONTENT_TYPE
 from app.web.store import backlog
 
 READY_S: Final = 1.0  # a database that answered so lately counts as one that answers
@@ -58,7 +59,7 @@ def prometheus() -> Response:
     """Prometheus' text format; asks for LOOPWISE_METRICS_TOKEN, or for a key with the scope read."""
     _check_metrics_access(runtime().settings.metrics_token)
     gauges = [*_of_process(runtime()), *(prompts()[1].answer() or ())]  # missing: the database does not answer
-    return Response(metrics.render(gauges), mimetype="text/plain; version=0.0.4; charset=utf-8")
+    return Response(metrics.render(gauges), content_type=CONTENT_TYPE)
 
 
 def _check_metrics_access(token: str) -> None:

@@ -62,45 +62,39 @@ if (plan) {
 const channel = byName("/actions/-/template/channel");
 if (channel) follow(channel, all("[data-message]"), () => channel.value !== "");
 
-// The preview of an action.
-const preview = one("#preview");
+// The preview of an action, rendered by the server while somebody types; the form is not stored.
+const preview = one("[data-preview-of]");
 if (preview) {
-  const fields = ["payload:title", "payload:text", "payload"].map((name) => byName(`/actions/-/${name}`));
-  const kinds = all("input[name='/actions/-/payload:kind']");
-  const draw = () => {
-    const json = kinds.find((input) => input.checked).value === "json";
-    for (const part of all("[data-kind]")) part.hidden = (part.dataset.kind === "json") !== json;
-    preview.replaceChildren(...(json ? drawJson(fields[2].value) : drawText(fields[0].value, fields[1].value)));
-  };
-  for (const input of [...fields, ...kinds]) input.addEventListener("input", draw);
-  draw();
+  const form = byName("step");
+  let waiting = 0;
+  let asked = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      asked += 1;
+      const now = asked;
+      const answer = await fetch(preview.dataset.previewOf, { method: "POST", body: new FormData(form) }).catch(
+        () => null,
+      );
+      if (answer?.ok && now === asked) preview.innerHTML = await answer.text();
+    }, 300);
+  });
 }
 
-function paragraph(tag, text) {
-  const made = document.createElement("p");
-  made.className = "user-text mb-1";
-  const inner = document.createElement(tag);
-  inner.textContent = text;
-  made.append(inner);
-  return made;
+// The type that is found in a value, as the server finds it.
+for (const input of all("[data-typed]")) {
+  const found = one("[data-found]", input.closest(".member"));
+  input.addEventListener("input", () => {
+    found.textContent = kindOf(input.value.trim());
+  });
 }
 
-function drawText(title, text) {
-  const parts = [];
-  if (title) parts.push(paragraph("strong", title));
-  if (text) parts.push(paragraph("span", text));
-  return parts.length ? parts : [paragraph("span", "nothing but the id")];
-}
-
-function drawJson(text) {
-  const made = document.createElement("pre");
-  made.className = "json mb-0 user-text";
-  try {
-    made.textContent = text.trim() ? JSON.stringify(JSON.parse(text), null, 2) : "nothing but the id";
-    return [made];
-  } catch (error) {
-    return [paragraph("span", `Not JSON yet: ${error.message}`)];
-  }
+function kindOf(text) {
+  if (!text) return "";
+  if (text.length > 1 && text.startsWith('"') && text.endsWith('"')) return "text";
+  if (/^(yes|no)$/i.test(text)) return "yes or no";
+  if (/^null$/i.test(text)) return "nothing";
+  return /^[-+\u2212]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?$/i.test(text) ? "number" : "text";
 }
 
 // Shares: a slider beside each number. Moving one takes from, or gives to, the others in proportion.

@@ -3,6 +3,8 @@
 A new route is one function here, in ``reports`` or in ``people_calls``, and one line in each client.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -173,7 +175,7 @@ def _action(action: Action | Mapping[str, Any]) -> dict[str, Any]:
 def _defaults(question: Question) -> list[Action | str]:
     """The defaults to show without an answer, from the top; empty: the question has none."""
     default, most = question.default, question.slots or 1
-    defaults = [default] if isinstance(default, Action | str) else list(default or ())
+    defaults = [default] if isinstance(default, (Action, str)) else list(default or ())
     if default is not None and not 0 < len(defaults) <= most:
         raise ValueError(f"give a default, or one for each position of a list: at most {most} here")
     return defaults

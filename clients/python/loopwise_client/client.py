@@ -1,5 +1,7 @@
 """The two clients. Both have the methods of ``calls``, ``reports`` and ``people_calls``."""
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import inspect
@@ -10,7 +12,8 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+from concurrent.futures import TimeoutError as NoResult  # an error of its own until Python 3.11
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -18,7 +21,10 @@ from loopwise_client import calls, people_calls, reports
 from loopwise_client.plan import Deadlines, Plan, Ready
 from loopwise_client.transport import connections, give_up, perform
 
-P = ParamSpec("P")
+if TYPE_CHECKING:  # these are newer than Python 3.9
+    from typing import Concatenate, ParamSpec, Self  # novm - of the type checker only
+
+    P = ParamSpec("P")  # novm
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., object])
 DECIDE_S, REPORT_S, CONNECTIONS = 1.0, 10.0, 100
@@ -28,17 +34,17 @@ CLOSE_S = 5.0
 
 def _awaited(
     plan: Callable[Concatenate[Deadlines, P], Plan[T]],
-) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
     @functools.wraps(plan)
-    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(plan(self._deadlines, *args, **kwargs))
 
     return _shown(method, plan)
 
 
-def _waited(plan: Callable[Concatenate[Deadlines, P], Plan[T]]) -> Callable[Concatenate["Client", P], T]:
+def _waited(plan: Callable[Concatenate[Deadlines, P], Plan[T]]) -> Callable[Concatenate[Client, P], T]:
     @functools.wraps(plan)
-    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._run(plan(self._deadlines, *args, **kwargs))
 
     return _shown(method, plan)
@@ -48,7 +54,7 @@ def _shown(method: M, plan: Callable[..., object]) -> M:
     """Show the method in ``help`` as a method of the client, with the type of its result."""
     signature = inspect.signature(plan)
     first, *others = signature.parameters.values()
-    (given,) = get_args(get_args(signature.return_annotation)[0])  # T of Call[T] | Ready[T]
+    given = signature.return_annotation.removeprefix("Plan[").removesuffix("]")  # annotations are texts here
     shown = signature.replace(parameters=[first.replace(name="self", annotation=first.empty), *others])
     method.__signature__ = shown.replace(return_annotation=given)  # type: ignore[attr-defined]
     method.__module__ = __name__
@@ -182,14 +188,14 @@ class Client:
         future = asyncio.run_coroutine_threadsafe(work, background.loop)
         try:
             return future.result(plan.deadline_s + GRACE_S)
-        except TimeoutError:
+        except NoResult:
             return give_up(plan, f"no answer within {plan.deadline_s:g} s, and the client's own thread does not run")
         except CancelledError:
             raise RuntimeError("the client was closed during the call") from None
         finally:
             future.cancel()
 
-    def _running(self) -> "_Background":
+    def _running(self) -> _Background:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the client is closed")
@@ -217,7 +223,7 @@ class _Background:
         self.thread.start()
         self.loop, self._stopped = started.result()
 
-    async def _serve(self, started: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
+    async def _serve(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
         stopped = asyncio.Event()
         async with self.http:
             started.set_result((asyncio.get_running_loop(), stopped))
@@ -229,7 +235,7 @@ class _Background:
             self.loop.call_soon_threadsafe(self._stopped.set)
 
 
-_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
 _parents: list[object] = []  # kept for ever, because closing a loop in a forked process would disturb the parent's loop
 
 

@@ -8,6 +8,8 @@
 No message holds an API key.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 

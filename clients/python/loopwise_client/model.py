@@ -1,13 +1,15 @@
 """Decisions, their rewards and messages, as plain values."""
 
+from __future__ import annotations
+
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Union
 
-Features = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Features = Union[Mapping[str, Any], Sequence[Mapping[str, Any]]]
 Channel = Literal["in_app", "push", "email", "sms"]
 Kind = Literal["thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested"]
 
@@ -17,7 +19,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Action:
     """One thing that can be chosen."""
 
@@ -26,10 +28,12 @@ class Action:
     payload: Any = None  # handed back with the decision
 
 
-Default = Action | str | Sequence[Action | str]  # what to show without an answer; several: from the top of a list
+Default = Union[
+    Action, str, Sequence[Union[Action, str]]
+]  # what to show without an answer; several: from the top of a list
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Question:
     """A request for one decision. Asking the same question twice gives the same decision."""
 
@@ -76,7 +80,7 @@ class Slot(NamedTuple):
     distribution: tuple[PartChance, ...]  # the marginal probabilities of all its parts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Position:
     """One position of a list: a decision of its own, with its own reward and feedback."""
 
@@ -88,7 +92,7 @@ class Position:
     propensity: float | None = None  # among the actions that the positions above left
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """The action to show. A default (``logged`` is False) has only ids, payloads and ``reason``."""
 
@@ -117,14 +121,14 @@ class Message(NamedTuple):
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MessageDecision(Decision):
     """The message to show. Silence because of a missing answer has ``logged`` False, and "" as its ``action_id``."""
 
     message: Message | None = None  # None: say nothing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
     """A message of a trigger, as a webhook gets it or as it is held for its unit."""
 
@@ -136,10 +140,10 @@ class Delivery:
     created_at: datetime
 
 
-Decided = Decision | Position | Delivery | str  # anything that names a decision; a text is its id
+Decided = Union[Decision, Position, Delivery, str]  # anything that names a decision; a text is its id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reward:
     """One reward event of a decision. Sending the same value twice counts once."""
 
@@ -150,7 +154,7 @@ class Reward:
     occurred_at: datetime | None = None  # with a time zone; None: when it arrives
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Receipt:
     """The receipt of a reward."""
 
@@ -164,7 +168,7 @@ class Receipt:
     late: bool = False  # True: after the reward window; kept, not learned from
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Feedback:
     """A person's answer to a decision. Sending the same value twice counts once."""
 
@@ -176,7 +180,7 @@ class Feedback:
     occurred_at: datetime | None = None  # with a time zone; None: when it arrives
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeedbackReceipt:
     """The receipt of an answer."""
 
@@ -191,7 +195,7 @@ class FeedbackReceipt:
     late: bool = False  # True: after the reward window; kept, not learned from
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """Something that a unit did. Sending the same value twice counts once."""
 

@@ -1,5 +1,7 @@
 """Consent, stored data and erasure of the people behind the units, as plain values."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -57,7 +59,7 @@ class ErasureReceipt(TypedDict):
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Erasure:
     """The progress of an erasure."""
 

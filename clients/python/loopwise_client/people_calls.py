@@ -1,7 +1,9 @@
 """The methods about the people behind the units, without any I/O; see ``calls``."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from loopwise_client.people import Consent, ConsentLedger, ConsentLine, ConsentStatus, Erasure, Person, Purpose
@@ -34,7 +36,7 @@ def consent(
         "purposes": dict(purposes),
         "text_version": text_version,
         "source": source,
-        "occurred_at": utc(occurred_at or datetime.now(UTC)),
+        "occurred_at": utc(occurred_at or datetime.now(timezone.utc)),
     }
     deadline_s = deadline(deadline_s, deadlines.report_s)
     return Call("/v1/consent", as_json(body), deadline_s, lambda answer: _consent(answer["consent"]), unavailable)

@@ -1,11 +1,13 @@
 """A call before and after its I/O: a request, and the meaning of its possible results."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from math import isfinite
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, Union
 from urllib.parse import quote
 
 from loopwise_client.errors import REFUSALS, FieldError, LoopwiseUnavailable, Refused
@@ -22,7 +24,7 @@ class Deadlines(NamedTuple):
     report_s: float  # everything else
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call(Generic[T]):
     """One request, which is the same at every attempt, and the meaning of its possible results."""
 
@@ -34,14 +36,14 @@ class Call(Generic[T]):
     method: str = "POST"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ready(Generic[T]):
     """A result that is known without a request."""
 
     value: T
 
 
-Plan = Call[T] | Ready[T]
+Plan = Union[Call[T], Ready[T]]
 
 
 def read(call: Call[T], status: int, retry_after: str | None, raw: bytes, now: datetime) -> Ready[T] | Failed:
@@ -90,8 +92,8 @@ def part(text: str) -> str:
 def utc(moment: datetime) -> str:
     """A time as the API reads it."""
     if moment.utcoffset() is None:
-        raise ValueError("occurred_at needs a time zone, such as datetime.now(UTC)")
-    return moment.astimezone(UTC).isoformat()
+        raise ValueError("occurred_at needs a time zone, such as datetime.now(timezone.utc)")
+    return moment.astimezone(timezone.utc).isoformat()
 
 
 def moment(text: str) -> datetime:

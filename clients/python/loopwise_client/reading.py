@@ -1,5 +1,7 @@
 """Reads the server's answers as values of ``model``. Another server's answer raises KeyError, TypeError or ValueError."""
 
+from __future__ import annotations
+
 from typing import Any, TypeVar
 
 from loopwise_client.model import (

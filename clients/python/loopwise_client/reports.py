@@ -1,5 +1,7 @@
 """The methods that report rewards, answers and events, without any I/O; see ``calls``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -238,7 +240,7 @@ def _when(occurred_at: datetime | None) -> dict[str, str]:
 
 def _unknown(decision: Decided) -> bool:
     """Whether the decision is a default, which the server may not have."""
-    return isinstance(decision, Decision | Position) and not decision.logged
+    return isinstance(decision, (Decision, Position)) and not decision.logged
 
 
 def _no_reward(event: Reward) -> Receipt:

@@ -1,7 +1,9 @@
 """When to try again: the failure of an attempt, and the time to wait. Pure: the caller passes in time and chance."""
 
+from __future__ import annotations
+
 import re
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -42,5 +44,5 @@ def retry_after_s(header: str | None, now: datetime) -> float:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return max(0.0, (moment - now).total_seconds())

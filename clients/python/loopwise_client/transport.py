@@ -1,5 +1,7 @@
 """The only part that does I/O: one pool of connections, and the attempts of a call until its deadline."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import logging
@@ -7,7 +9,7 @@ import random
 import re
 import ssl
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TypeVar
 
 import httpx
@@ -52,19 +54,24 @@ async def perform(http: httpx.AsyncClient, call: Call[T], ends_at: float) -> T:
     """
     met: list[str] = []
     try:
-        async with asyncio.timeout(ends_at - time.monotonic()):
-            for attempt in itertools.count():
-                outcome = await _attempt(http, call)
-                if isinstance(outcome, Ready):
-                    return outcome.value
-                met.append(outcome.reason)
-                pause = pause_s(outcome, attempt, ends_at - time.monotonic(), random.random())  # noqa: S311 - spreads retries
-                if pause is None:
-                    return give_up(call, outcome.reason, outcome.retry_after_s)
-                await asyncio.sleep(pause)
-    except TimeoutError:
+        return await asyncio.wait_for(_answer(http, call, ends_at, met), ends_at - time.monotonic())
+    except asyncio.TimeoutError:  # an error of its own until Python 3.11
         met.append(f"no answer within {call.deadline_s:g} s" + (f"; before that: {met[-1]}" if met else ""))
     return give_up(call, met[-1])
+
+
+async def _answer(http: httpx.AsyncClient, call: Call[T], ends_at: float, met: list[str]) -> T:
+    """Attempt until there is an answer, or no time for another attempt; ``met`` gets what every failed attempt met."""
+    for attempt in itertools.count():
+        outcome = await _attempt(http, call)
+        if isinstance(outcome, Ready):
+            return outcome.value
+        met.append(outcome.reason)
+        pause = pause_s(outcome, attempt, ends_at - time.monotonic(), random.random())  # noqa: S311 - spreads retries
+        if pause is None:
+            return give_up(call, outcome.reason, outcome.retry_after_s)
+        await asyncio.sleep(pause)
+    raise AssertionError("a count has no end")
 
 
 def give_up(call: Call[T], reason: str, retry_after_s: float = 0.0) -> T:
@@ -84,4 +91,6 @@ async def _attempt(http: httpx.AsyncClient, call: Call[T]) -> Ready[T] | Failed:
         return Failed(f"{type(error).__name__}: {error}", again=True)
     except httpx.DecodingError as error:
         return Failed(f"{type(error).__name__}: {error}", again=False)
-    return read(call, response.status_code, response.headers.get("Retry-After"), response.content, datetime.now(UTC))
+    return read(
+        call, response.status_code, response.headers.get("Retry-After"), response.content, datetime.now(timezone.utc)
+    )

@@ -1,5 +1,7 @@
 """Webhooks for their receiver: checks that a call is from Loopwise, and reads it."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import json

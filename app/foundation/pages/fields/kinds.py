@@ -203,6 +203,20 @@ class Names(Text):
 
 
 @dataclass(frozen=True)
+class Chosen(Names):
+    """Names of which some are known: a box for each of those (``NAME:of``), and a text for others."""
+
+    def blank(self, name: str) -> Typed:
+        return {name: "", f"{name}:of": []}
+
+    def posted(self, form: Form, pointer: str, name: str) -> Typed:
+        return super().posted(form, pointer, name) | {f"{name}:of": [clean(of) for of in form.getlist(f"{pointer}:of")]}
+
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
+        return list(dict.fromkeys([*typed[f"{name}:of"], *listed_names(typed[name])]))
+
+
+@dataclass(frozen=True)
 class Boxes(Kind):
     """Several of a few choices, each a box to tick."""
 

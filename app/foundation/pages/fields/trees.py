@@ -1,10 +1,12 @@
 """Fields that belong together: objects and lists of a document."""
 
+import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Kind, Text, Typed, Value
+from app.foundation.formats.typed_values import as_text, can_be_typed, single_value
+from app.foundation.pages.fields.kinds import ABSENT, Findings, Form, Json, Kind, Text, Typed, Value, clean
 from app.foundation.words import plain
 
 
@@ -91,12 +93,105 @@ class Rows(Kind):
         return {name: [self.part.of_document(row) for row in value or []]}
 
 
+MEMBERS: Part = Part({"name": Text(strip=False), "value": Text(strip=False)})
+_MEMBER_ROWS = Rows(MEMBERS)
+TYPED_AS = ("rows", "json", "text")  # how an object may be typed
+
+
+@dataclass(frozen=True)
+class Members(Json):
+    """An object of the document: rows of name and value whose types are found, JSON, or a few texts with names of their own.
+
+    Beside its own name, which holds the JSON, it has the fields ``NAME:kind`` (rows, json or text; empty: what fits),
+    ``NAME:rows``, and ``NAME:TEXT`` of each text.
+    """
+
+    texts: tuple[str, ...] = ()
+
+    def blank(self, name: str) -> Typed:
+        return {name: "", f"{name}:kind": "", f"{name}:rows": [], **{f"{name}:{text}": "" for text in self.texts}}
+
+    def posted(self, form: Form, pointer: str, name: str) -> Typed:
+        rows = _MEMBER_ROWS.posted(form, f"{pointer}:rows", f"{name}:rows")[f"{name}:rows"]
+        fields = [name, f"{name}:kind", *(f"{name}:{text}" for text in self.texts)]
+        result = {field: clean(form.get(f"{pointer}{field.removeprefix(name)}", "")) for field in fields}
+        if result[f"{name}:kind"] not in TYPED_AS:
+            result[f"{name}:kind"] = ""
+        return result | {f"{name}:rows": [row for row in rows if any(text.strip() for text in row.values())]}
+
+    def read(self, typed: Typed, name: str, pointer: str, findings: Findings) -> Value:
+        kind = self.kind(typed, name)
+        if kind == "json":
+            return super().read(typed, name, pointer, findings)
+        if kind == "text":
+            texts = {text: typed[f"{name}:{text}"] for text in self.texts}
+            return {text: value for text, value in texts.items() if value} or self.empty
+        result: dict[str, Value] = {}
+        for index, row in enumerate(typed[f"{name}:rows"]):
+            member, here = row["name"].strip(), f"{pointer}:rows/{index}"
+            value = single_value(row["value"])
+            if not member or member in result:
+                findings.add(f"{here}/name", "member_repeated" if member else "member_without_name")
+            if isinstance(value, float) and not math.isfinite(value):
+                findings.add(f"{here}/value", "number_too_large")
+            elif value is None:
+                findings.add(f"{here}/value", "member_without_value")
+            else:
+                result[member] = value
+                findings.moved.setdefault(f"{pointer}/{member}", f"{here}/value")
+        return result or self.empty
+
+    def kind(self, typed: Typed, name: str) -> str:
+        """How the object is typed: rows, json or text."""
+        if typed[f"{name}:kind"]:
+            return str(typed[f"{name}:kind"])
+        return "json" if typed[name].strip() else "text" if self.texts else "rows"
+
+    def typed(self, value: Value, name: str) -> Typed:
+        result = self.blank(name)
+        if value == self.without:
+            return result
+        plain_object = isinstance(value, dict) and bool(value)
+        if plain_object and [*value] == [text for text in self.texts if text in value] and _are_texts(value.values()):
+            return result | {f"{name}:kind": "text"} | {f"{name}:{text}": given for text, given in value.items()}
+        if plain_object and all(_is_member(member, given) for member, given in value.items()):
+            rows = [{"name": member, "value": as_text(given)} for member, given in value.items()]
+            return result | {f"{name}:kind": "rows", f"{name}:rows": rows}
+        return result | {f"{name}:kind": "json"} | super().typed(value, name)
+
+    def switched(self, typed: Typed, name: str, kind: str) -> Typed:
+        """The same object, typed in another way; unchanged where it cannot be typed that way, or has errors."""
+        findings = Findings()
+        value = self.read(typed, name, "", findings)
+        if findings.problems or kind not in TYPED_AS:
+            return typed
+        if value == self.empty:
+            return typed | self.blank(name) | {f"{name}:kind": kind}
+        if kind == "json":
+            return typed | self.blank(name) | {f"{name}:kind": kind} | super().typed(value, name)
+        if kind == "rows" and isinstance(value, dict) and value and all(_is_member(*row) for row in value.items()):
+            rows = [{"name": member, "value": as_text(given)} for member, given in value.items()]
+            return typed | self.blank(name) | {f"{name}:kind": kind, f"{name}:rows": rows}
+        again = self.typed(value, name)
+        return typed | again if again[f"{name}:kind"] == kind else typed
+
+
+def _are_texts(values: Iterable[Value]) -> bool:
+    return all(isinstance(text, str) and text and "\r" not in text for text in values)
+
+
+def _is_member(name: str, value: Value) -> bool:
+    """True when a row of name and value can hold a member of an object."""
+    return name == name.strip() != "" and not {"\n", "\r"} & {*name} and can_be_typed(value)
+
+
 def kind_at(part: Part, pointer: str) -> Kind | None:
     """The kind of the field with that name."""
     kind: Kind | None = part
     for name in pointer.split("/")[1:]:
         if isinstance(kind, Part):
-            kind = kind.fields.get(name)
+            of_members = name.endswith(":rows") and isinstance(kind.fields.get(name.removesuffix(":rows")), Members)
+            kind = _MEMBER_ROWS if of_members else kind.fields.get(name)
         elif isinstance(kind, Rows) and name.isdecimal():
             kind = kind.part
         else:
@@ -126,6 +221,12 @@ def texts_of(tree: Value, pointer: str = "") -> Iterator[tuple[str, Value]]:
 
 def rows_at(tree: Typed, pointer: str) -> list[Typed] | None:
     """The rows with that name; null: there are none."""
+    result = tree_at(tree, pointer)
+    return result if isinstance(result, list) else None
+
+
+def tree_at(tree: Typed, pointer: str) -> object:
+    """What a tree holds under that name; null: nothing."""
     result: object = tree
     for name in pointer.split("/")[1:]:
         if isinstance(result, dict):
@@ -134,7 +235,7 @@ def rows_at(tree: Typed, pointer: str) -> list[Typed] | None:
             result = result[int(name)]
         else:
             return None
-    return result if isinstance(result, list) else None
+    return result
 
 
 def change_rows(form: Part, tree: Typed, do: str) -> None:

@@ -57,8 +57,8 @@ def _sentence(change: AgeChange, step: str) -> str:
         "novelty": f"a novelty effect.{start}; for the same users it {moved}, and then stays.",
         "wear_out": f"an effect that wears out.{start}; it goes on changing later, by {interval(change.further, 'signed')}.",
         "growth": f"an effect that grows.{start}; for the same users it {moved}.",
-        "cohorts": f"no novelty: users who came later respond otherwise, by {interval(change.cohorts, 'signed')}.",
-        "calendar": f"not told apart. The effect {moved}, and users who came later differ alike: the calendar may be the reason.",
+        "cohorts": f"no novelty: later users respond otherwise, by {interval(change.cohorts, 'signed')}.",
+        "calendar": f"not told apart. The effect {moved}, and later users differ alike: the calendar may be the reason.",
         "steady": f"no change is shown.{start}; it {moved}.",
         "unknown": f"too early: {change.first.reason}.",
     }

@@ -45,13 +45,13 @@ class MultiSlotRankRequest(Theirs):
     deferActivation: bool = False
 
 
-class SlotAnswer(BaseModel):
+class RankedSlot(BaseModel):
     id: str
     rewardActionId: str | None = Field(default=None, description="Not there: no action is left for this slot.")
 
 
 class MultiSlotRankAnswer(BaseModel):
-    slots: list[SlotAnswer]
+    slots: list[RankedSlot]
     eventId: str
 
 

@@ -1,8 +1,8 @@
 """Sums of what units do step by step since their first exposure, and of their sessions from events.
 
 The segment of a row is "step:cohort". A unit counts in a step once it was followed through all of it, as long as its
-comparison lasts (see ``app.reporting.store.event_sums``), so every row of a step rests on the same time for all units. The
-cohort is the step of the calendar in which a unit was first seen.
+comparison lasts (see ``event_sums``), so every row of a step rests on the same time for all units. The cohort is the step of
+the calendar in which a unit was first seen.
 """
 
 from typing import Final

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.foundation.formats.typed_values import as_text, listed_values, single_value
 from app.foundation.pages.fields.kinds import Findings
 from app.messaging.pages import trigger_form
-from app.messaging.pages.trigger_values import as_text, listed_values, single_value
 from app.messaging.triggers.definition import parse_trigger, plain
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

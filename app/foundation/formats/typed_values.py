@@ -1,4 +1,4 @@
-"""Values of conditions as people type them, and the other way round: numbers, yes and no, texts, lists of them."""
+"""Values as people type them, and the other way round: numbers, yes and no, texts, lists of them."""
 
 import re
 
@@ -45,6 +45,21 @@ def as_text(value: object) -> str:
     if isinstance(value, str) and (single_value(value) != value or type(single_value(value)) is not str):
         return _quoted(value)
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def kind_of(text: str) -> str:
+    """The type that is found in a typed value, in words; empty: nothing is typed."""
+    value = single_value(text)
+    if value is None:
+        return "nothing" if text.strip() else ""
+    return "yes or no" if isinstance(value, bool) else "number" if isinstance(value, int | float) else "text"
+
+
+def can_be_typed(value: object) -> bool:
+    """True when the text of a single value parses back to it."""
+    if isinstance(value, str):
+        return "\r" not in value and single_value(as_text(value)) == value
+    return isinstance(value, bool | int | float) and single_value(as_text(value)) == value
 
 
 def _item(value: object) -> str:

@@ -1,0 +1,1 @@
+"""What of the context is known, used and stored."""

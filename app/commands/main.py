@@ -161,7 +161,10 @@ def keys() -> None:
     "--origin", "origins", multiple=True, help="Web page that may use it, as https://shop.example: publishable."
 )
 @click.option("--name", default="", help="What the key is for, as `keys list` shows it.")
-def keys_create(data_dir: Path, scopes: str, experiment: str | None, origins: tuple[str, ...], name: str) -> None:
+@click.option("--test", is_flag=True, help="Its decisions are trials: logged, and counted nowhere.")
+def keys_create(
+    data_dir: Path, scopes: str, experiment: str | None, origins: tuple[str, ...], name: str, test: bool
+) -> None:
     """Make a key; it is the last line printed.
 
     Example: loopwise keys create --scopes decide,reward --name "shop front"
@@ -170,7 +173,9 @@ def keys_create(data_dir: Path, scopes: str, experiment: str | None, origins: tu
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     with servers(data_dir) as settings, engine_for(settings) as engine:
-        key = service.create_key(engine, scopes=wanted, experiment_key=experiment, name=name, origins=origins or None)
+        key = service.create_key(
+            engine, scopes=wanted, experiment_key=experiment, name=name, origins=origins or None, test=test
+        )
     click.echo(f"Key {key.id}. It is shown only now:", err=True)
     click.echo(key.secret_text)
 

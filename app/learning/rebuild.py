@@ -101,6 +101,8 @@ def apply_schema(engine: Engine, settings: Settings, experiment_id: int) -> Appl
             return None
         configs = Configs(connection, experiment_id)
         feedback_schemas.mark_applied(connection, experiment_id, newest.version)
+        if not newest.schema.get("formula", {}).get("relearn", True):  # earlier outcomes stay under their own version
+            return Applied(experiment_id, newest.version, 0, {})
         outcomes = _settle_again(connection, experiment_id, configs, newest.version)
         rebuilt = {}
         for serving in sorted(models.serving(connection, experiment_id=experiment_id), key=lambda row: row.arm):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.fragments import ITS_OUTCOME, its_decision
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_A_TRIAL, its_decision
 from bandits.encoding import ENCODING_VERSION
 
 _SETTLED = text(
@@ -32,7 +32,7 @@ _PAGE = """
         d.state
     FROM decisions d LEFT JOIN outcomes o ON {its_outcome}
         LEFT JOIN shares ON shares.arm = d.arm AND shares.config_version = d.config_version
-    WHERE d.experiment_id = :experiment_id {since} {until} {before}
+    WHERE d.experiment_id = :experiment_id AND {not_a_trial} {since} {until} {before}
     ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
 """
 _PARTS = {
@@ -77,7 +77,7 @@ def newest_page(
     """
     given = {"since": since, "until": until, "before": before}
     parts = {name: _PARTS[name] if value is not None else "" for name, value in given.items()}
-    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts)
+    query = _PAGE.format(its_outcome=ITS_OUTCOME, not_a_trial=NOT_A_TRIAL, **parts)
     at, last = before or (None, None)
     values = {"experiment_id": experiment_id, "since": since, "until": until, "before_at": at, "before_id": last}
     named = {name: value for name, value in values.items() if f":{name}" in query}
@@ -116,7 +116,9 @@ def readable_page(
     """
     parts = {name: part if getattr(wanted, name) is not None else "" for name, part in _PARTS.items()}
     more = _READABLE + ("" if wanted.unit_id is None else " AND d.unit_id = :unit_id")
-    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts | {"before": f"{parts['before']} {more}"})
+    query = _PAGE.format(
+        its_outcome=ITS_OUTCOME, not_a_trial=NOT_A_TRIAL, **parts | {"before": f"{parts['before']} {more}"}
+    )
     at, last = wanted.before or (None, None)
     values = wanted._asdict() | {"experiment_id": experiment_id, "before_at": at, "before_id": last}
     named = {name: value for name, value in values.items() if f":{name}" in query and name != "before"}

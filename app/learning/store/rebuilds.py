@@ -11,7 +11,7 @@ from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
 from app.foundation.store.fragments import its_decision
 from app.learning.store import warm
-from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, rounds_of
+from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, as_due, rounds_of
 
 SLICE = 2000  # rows per query
 
@@ -152,6 +152,21 @@ def outcomes(connection: Connection, experiment_id: int) -> Iterator[list[Due]]:
             return
         yield rows
         after = rows[-1].id
+
+
+_NEWEST_OUTCOMES = text(
+    f"""
+    SELECT {EXAMPLE_COLUMNS}, o.arm, o.reward AS settled FROM (
+        SELECT * FROM outcomes WHERE experiment_id = :experiment_id AND NOT holdout ORDER BY settled_at DESC LIMIT :most
+    ) o JOIN decisions d ON {its_decision("o")} WHERE d.state <> 'imported' AND d.erased_at IS NULL
+    """
+)
+
+
+def newest_outcomes(connection: Connection, experiment_id: int, most: int) -> list[tuple[str, float, Due]]:
+    """Return arm, settled reward and decision of the newest settled decisions that were made here."""
+    rows = connection.execute(_NEWEST_OUTCOMES, {"experiment_id": experiment_id, "most": most})
+    return [(row.arm, row.settled, Due(*as_due(row))) for row in rows]
 
 
 def settle_again(connection: Connection, experiment_id: int, version: int, rows: list[JsonObject]) -> None:

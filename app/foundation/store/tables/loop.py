@@ -84,6 +84,7 @@ api_keys = Table(
     time_column("created_at", now=True),
     time_column("revoked_at", nullable=True),
     Column("origins", ARRAY(Text), nullable=True),  # of web pages that may use it, then it may be public; null: secret
+    Column("test", Boolean, nullable=False, server_default=text("false")),  # true: its decisions are trials
     Index("api_keys_revision", "revision"),
 )
 
@@ -169,7 +170,7 @@ decisions = Table(
     Column("context", JSON, nullable=False),
     Column("encoding_version", SmallInteger, nullable=False),
     Column("message", JSON, nullable=True),  # as the person got it; null: none was asked for, or it says nothing
-    Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
+    Column("state", Text, nullable=False),  # active, deferred, unanswered, imported, trial
     Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
     Column("arm_distributions", JSON, nullable=True),  # imported: every arm's distribution, by arm; null: not known
     Column("stands_for", Double, nullable=True),  # imported: decisions of which only this one was logged; null: 1

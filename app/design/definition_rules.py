@@ -30,6 +30,8 @@ from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, Pro
 from app.foundation.errors import FieldError
 from app.foundation.fields import JsonObject, Key, Readable, invalid, pydantic_fields, repeated
 from bandits.encoding import FeatureError, encode_action
+from bandits.formula import FormulaError
+from bandits.formula import parse as parse_formula
 
 Json = Mapping[str, Any]  # a definition as the caller sent it
 _VARIANT: Readable[VariantSpec] = Readable(VariantSpec)
@@ -169,6 +171,7 @@ def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
     yield from _action_problems(parts.actions)
     promoted = bool(document.get("shipped") or document.get("ramp"))
     yield from arm_rules.problems(document.get("control_arm"), parts.arms, ids, composed, promoted=promoted)
+    yield from _formula_problems(document.get("reward_formula"))
     if parts.reward is not None:
         yield from _reward_problems(parts.reward)
         yield from _feedback_problems(document.get("feedback"), parts.reward)
@@ -244,6 +247,15 @@ def _window_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
     for index, metric in enumerate(parts.metrics):
         if metric is not None and metric.window_s is not None and metric.window_s > days * DAY_S:
             yield FieldError(f"/metrics/{index}/window_s", "window_longer_than_rule", {"days": days})
+
+
+def _formula_problems(formula: Any) -> Iterator[FieldError]:
+    written = formula.get("text") if isinstance(formula, dict) else None
+    if isinstance(written, str):
+        try:
+            parse_formula(written)
+        except FormulaError as error:
+            yield FieldError("/reward_formula/text", error.code, {"position": error.position})
 
 
 def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError]:

@@ -13,7 +13,7 @@ from app.content import composition as composed
 from app.content.composition_config import NOTHING, CompositionSpec
 from app.content.message_config import MessageTemplate, VariableSpec
 from app.design.context.schema import MAX_FIELDS, SchemaField
-from app.design.feedback_config import FeedbackSpec
+from app.design.feedback_config import FeedbackSpec, answers_worth
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.promotion_config import Ramp, Shipped
@@ -26,6 +26,7 @@ MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 # Absent parts are left out of the stored document, so that documents older than a part stay as they are.
 OPTIONAL_PARTS = (
+    "reward_formula",
     *("fatigue", "consent", "profile", "context_schema", "context_fields"),
     *("retention_s", "feedback", "composition"),
     *("shipped", "ramp", "safety"),
@@ -111,6 +112,20 @@ class RewardSpec(Model):
     max: float = Field(default=1.0, description="Largest reward; a reported value above it is refused.")
 
 
+class RewardFormula(Model):
+    """The reward as a formula over what is reported, instead of the joined reward alone. It may change at any time."""
+
+    text: str = Field(
+        max_length=500,
+        description="Such as reward + 0.2 * dwell - 3 * unsubscribes: numbers, names of reported metrics (their sum in time), +, "
+        "-, *, parentheses. reward is the joined reward. The value is cut at the reward's min and max.",
+    )
+    relearn: bool = Field(
+        default=True,
+        description="Whether earlier decisions get their reward by this formula, and models learn them again; else from now on.",
+    )
+
+
 class ExperimentConfig(Sparse):
     """The whole definition of an experiment."""
 
@@ -150,6 +165,7 @@ class ExperimentConfig(Sparse):
         default=None, ge=86_400, description="Seconds after which decisions lose everything that points to their unit."
     )
     feedback: FeedbackSpec | None = Field(default=None, description="What explicit answers are worth.")
+    reward_formula: RewardFormula | None = Field(default=None, description="The reward as a formula over metrics.")
     composition: CompositionSpec | None = Field(
         default=None, description="A message made of slots; its combinations are the actions."
     )
@@ -194,6 +210,12 @@ class ExperimentConfig(Sparse):
     def all_metrics(self) -> list[MetricSpec]:
         """The declared metrics; the reward comes first unless the definition declares it itself."""
         return with_reward(self.metrics)
+
+
+def worth_of(config: ExperimentConfig) -> JsonObject:
+    """What decides rewards beside the reported ones, as JSON: the worth of answers, and the formula. Each is a version."""
+    formula = config.reward_formula
+    return answers_worth(config.feedback) | ({} if formula is None else {"formula": formula.model_dump(mode="json")})
 
 
 def shares(config: ExperimentConfig) -> dict[str, float]:

@@ -14,8 +14,7 @@ from app.content.composition_config import NOTHING
 from app.design import message_variables
 from app.design.arm_rules import changed_arms, changed_lineages
 from app.design.definition_rules import parse_config
-from app.design.experiment_config import ArmSpec, ExperimentConfig
-from app.design.feedback_config import worth_of
+from app.design.experiment_config import ArmSpec, ExperimentConfig, worth_of
 from app.design.store import feedback_schemas
 from app.foundation.errors import Conflict, FieldError, check_version
 from app.foundation.fields import JsonObject, invalid
@@ -252,7 +251,7 @@ def _keep_schema(connection: Connection, experiment_id: int, config: ExperimentC
     :param applied: true if the worker has nothing to join or to learn again.
     """
     newest = feedback_schemas.newest_schema(connection, experiment_id)
-    schema = worth_of(config.feedback)
+    schema = worth_of(config)
     if schema != (newest.schema if newest else {}):
         version = newest.version + 1 if newest else 1
         feedback_schemas.add_schema(connection, experiment_id, version, schema, applied=applied)

@@ -62,6 +62,6 @@ INTAKE = frozenset({"mute_s", "limit", "limit_window_s"})  # how answers are tak
 DEFAULT_LIMITS: Final = FeedbackSpec()  # of an experiment without a schema
 
 
-def worth_of(spec: FeedbackSpec | None) -> JsonObject:
+def answers_worth(spec: FeedbackSpec | None) -> JsonObject:
     """The part of a schema that decides rewards, as JSON; empty: no answer has a reward."""
     return {} if spec is None else spec.model_dump(mode="json", exclude=set(INTAKE), exclude_none=True)

@@ -1,5 +1,6 @@
 """Turn logged decisions into training examples. Training and the audit share this module, so that a replay does the same."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from bandits.distribution import FloatArray
 from bandits.encoding import encode_context
 from bandits.examples import Example
 from bandits.feedback import Answer, reward_events
+from bandits.formula import REWARD, clipped
+from bandits.formula import parse as parse_formula
 from bandits.policy import BanditPolicy
 from bandits.rewards import RewardEvent, join
 
@@ -34,6 +37,14 @@ class Configs:
         self._experiment_id = experiment_id
         self._entries: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
         self._schemas: dict[int, JsonObject] = {feedback_schemas.NO_SCHEMA: {}}
+        self._others: dict[int, Configs] = {}
+
+    def of(self, due: Due) -> "Configs":
+        """Return the configurations of a decision's own experiment, which for a warm start is another."""
+        if due.source_id in (None, self._experiment_id):
+            return self
+        assert due.source_id is not None
+        return self._others.setdefault(due.source_id, Configs(self._connection, due.source_id))
 
     def get(self, version: int) -> ExperimentConfig:
         """Return the configuration of this version."""
@@ -80,9 +91,25 @@ def bounds_of(connection: Connection, experiment_id: int) -> SafetySpec:
 
 
 def outcome_of(due: Due, spec: RewardSpec, schema: Mapping[str, Any]) -> Outcome:
-    """Join a decision's rewards, and its answers under a feedback schema, into one reward."""
+    """Join a decision's rewards, and its answers under a schema, into one reward; by the schema's formula if it has one."""
     events = implicit_events(due) + reward_events(schema, answers(due), spec.default)
-    return Outcome(due, join(events, spec.aggregation, spec.default, spec.min, spec.max), len(events))
+    reward = join(events, spec.aggregation, spec.default, spec.min, spec.max)
+    if "formula" not in schema:
+        return Outcome(due, reward, len(events))
+    formula = parse_formula(schema["formula"]["text"])
+    sums = metric_sums(due, formula.names)
+    value = formula.value({name: math.fsum(values) for name, values in sums.items()} | {REWARD: reward})
+    reported = len(events) + sum(map(len, sums.values()))
+    return Outcome(due, clipped(value, spec.default, spec.min, spec.max), reported)
+
+
+def metric_sums(due: Due, names: Sequence[str]) -> dict[str, list[float]]:
+    """Return what was reported in time of each of these metrics, without the reward itself."""
+    wanted: dict[str, list[float]] = {name: [] for name in names if name != REWARD}
+    for value, _, _, metric in due.rewards:
+        if metric in wanted:
+            wanted[metric].append(value)
+    return wanted
 
 
 def joined_reward(due: Due, configs: Configs, feedback_version: int) -> float:
@@ -93,7 +120,11 @@ def joined_reward(due: Due, configs: Configs, feedback_version: int) -> float:
 
 def implicit_events(due: Due) -> list[RewardEvent]:
     """Return the rewards that the app reported in time."""
-    return [RewardEvent(value, datetime.fromisoformat(at), reward_id) for value, at, reward_id in due.rewards]
+    return [
+        RewardEvent(value, datetime.fromisoformat(at), reward_id)
+        for value, at, reward_id, metric in due.rewards
+        if metric == REWARD
+    ]
 
 
 def answers(due: Due) -> list[Answer]:
@@ -113,6 +144,7 @@ def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | 
 
     :param chances: the whole logged distribution; only slates need it.
     """
+    configs = configs.of(due)
     spec = configs.get(due.config_version).reward
     lines = configs.lines(due.config_version, due.actions, due.eligible)
     cost = cost_of(reward, spec.min, spec.max)

@@ -220,7 +220,7 @@ def _compute(
 ) -> StoredResults:
     config = ExperimentConfig.model_validate(experiment.config)
     results.give_memory(connection)
-    computation = _prepared(connection, experiment, config, segment, keep=keep)
+    computation = prepared(connection, experiment, config, segment, keep=keep)
     seen, until, stretches = computation.seen, computation.until, computation.stretches
     ratio = sample_ratio.check(connection, experiment, config, seen, until)
     metrics = [metric_results(computation, metric) for metric in config.all_metrics()]
@@ -269,7 +269,7 @@ def _daily(computation: Computation, computed: StoredResults, before: StoredResu
     return {"daily": daily_effects(computation, deciding), "daily_at": now.isoformat()}
 
 
-def _prepared(
+def prepared(
     connection: Connection, experiment: StoredExperiment, config: ExperimentConfig, segment: str | None, *, keep: bool
 ) -> Computation:
     """What all metrics share: who counts, until when, and in which stretches of constant shares.

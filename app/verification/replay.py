@@ -204,7 +204,7 @@ def _rewards(connection: Connection, experiment: StoredExperiment, row: StoredDe
     settled = store.settled(connection, experiment.id, row.id)
     so_far = None
     if len(events) <= EVENTS and len(feedback_rows) <= EVENTS:
-        timely = [event for event in events if event.metric == "reward" and not event.late]
+        timely = [event for event in events if not event.late]
         schema = settled.feedback_version if settled else feedback_schemas.applied_version(connection, experiment.id)
         so_far = joined_reward(
             _due(row, timely, [answer for answer in feedback_rows if not answer.late]), configs, schema
@@ -214,11 +214,11 @@ def _rewards(connection: Connection, experiment: StoredExperiment, row: StoredDe
 
 
 def _due(row: StoredDecision, events: list[StoredReward], feedback_rows: list[StoredFeedback]) -> Due:
-    rewards = [[event.value, event.occurred_at.isoformat(), event.reward_id] for event in events]
+    rewards = [[event.value, event.occurred_at.isoformat(), event.reward_id, event.metric] for event in events]
     answers = [
         [answer.kind, answer.value, answer.occurred_at.isoformat(), answer.feedback_id] for answer in feedback_rows
     ]
-    other = ("rewards", "feedback", "refused", "mixture")
+    other = ("rewards", "feedback", "refused", "mixture", "source_id")
     own = {name: getattr(row, name) for name in Due._fields if name not in other}
     return Due(**own, rewards=rewards, feedback=answers, refused=list(row.withheld or []))
 

@@ -64,6 +64,7 @@ REWARD = Part(
         "max": Number("1", needed=True),
     }
 )
+FORMULA = Part({"text": Text(), "relearn": Flag("yes")})
 FEEDBACK = Part(
     {
         "thumbs": Part({"up": Number(), "down": Number()}),
@@ -167,7 +168,13 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
             "arms:holdout_share": percent(needed=True),
         },
     ),
-    "reward": ("Reward", {"reward": REWARD, "reward:example": Text("1"), "feedback": FEEDBACK, "safety": SAFETY}),
+    "reward": (
+        "Reward",
+        {
+            **{"reward": REWARD, "reward:example": Text("1"), "reward_formula": FORMULA},
+            **{"feedback": FEEDBACK, "safety": SAFETY},
+        },
+    ),
     "people": (
         "People",
         {

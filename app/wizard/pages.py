@@ -23,7 +23,7 @@ from app.messaging.events.known import known_events
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
-from app.wizard import cloning
+from app.wizard import cloning, formula
 from app.wizard import composed as wizard_composed
 from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
@@ -187,6 +187,7 @@ def _shown(
     more: Look = {}
     if step == "reward":
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
+        more |= formula.shown(opened, tree["reward_formula"]["text"])
     if step == "plan" and "answer" in request.args:
         more["answer"], errors = plan_form.answer(process().engine, tree["plan"], opened.checked.document)
     if step == "plan" and "rehearsal" in request.args:

@@ -6,8 +6,7 @@ from flask.typing import ResponseReturnValue
 from app.accounts.pages.access import page, user
 from app.design import drafts
 from app.design import history as trail
-from app.design.experiment_config import ExperimentConfig
-from app.design.feedback_config import worth_of
+from app.design.experiment_config import ExperimentConfig, worth_of
 from app.design.history import Difference
 from app.design.pages import definition_words
 from app.foundation.errors import LoopwiseError
@@ -68,7 +67,8 @@ def show(opened: Opened, problem: LoopwiseError | None = None) -> str:
         differences = trail.differences(before.config, config.model_dump(mode="json"))
     learned_again = False  # answers to earlier decisions would have other rewards
     if before is not None and config is not None and before.started_at is not None:
-        learned_again = worth_of(ExperimentConfig.model_validate(before.config).feedback) != worth_of(config.feedback)
+        changed = worth_of(ExperimentConfig.model_validate(before.config)) != worth_of(config)
+        learned_again = changed and (config.reward_formula is None or config.reward_formula.relearn)
     return render(
         "wizard_review.html",
         opened,

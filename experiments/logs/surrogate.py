@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from math import atanh, sqrt, tanh
 from typing import NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from experiments.results import Interval, missing
 from experiments.validation import fraction
 
 MIN_UNITS = 20
+MIN_ARMS = 4
 
 
 class PairSums(NamedTuple):
@@ -63,3 +65,22 @@ def surrogate(arms: Sequence[PairSums], *, alpha: float = 0.05) -> Surrogate:
         return Surrogate(r, missing("the two values are the same figure"), units)
     half = float(stats.norm.isf(fraction("alpha", alpha) / 2)) / sqrt(units - len(arms) - 2)
     return Surrogate(r, Interval(tanh(atanh(r) - half), tanh(atanh(r) + half)), units)
+
+
+def correlation_of_arms(
+    early: Sequence[float], late: Sequence[float], *, alpha: float = 0.05
+) -> tuple[float | None, Interval]:
+    """Correlation over arms of their early with their late values, with Fisher's interval for one look.
+
+    Each arm counts once. The noise of the arms' values pulls the correlation towards 0.
+    """
+    arms = len(early)
+    if arms < MIN_ARMS:
+        return None, missing(f"needs {MIN_ARMS} arms whose units were followed to the end, now {arms}")
+    if min(np.ptp(early), np.ptp(late)) <= 0:
+        return None, missing("one of the two values is the same for all arms")
+    r = float(np.corrcoef(early, late)[0, 1])
+    if abs(r) > 1 - 1e-12:
+        return r, missing("the two values are the same figure")
+    half = float(stats.norm.isf(fraction("alpha", alpha) / 2)) / sqrt(arms - 3)
+    return r, Interval(tanh(atanh(r) - half), tanh(atanh(r) + half))

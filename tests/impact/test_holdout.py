@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -25,6 +26,13 @@ UNITS = [f"unit-{number}" for number in range(120)]
 
 def set_share(lab: Loop, share: float) -> None:
     setting.change(lab.runtime.engine, lab.settings, HoldoutRequest(share=share, reason="a test"), "ann")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_units_in_every_run(loop: Loop) -> None:
+    """The first version chooses the salt."""
+    with patch("app.registry.holdout.secrets.token_bytes", bytes):
+        set_share(loop, 0.5)
 
 
 def salt_of(database_url: str) -> bytes:

@@ -125,6 +125,7 @@ MESSAGES = definition(
         {"name": "\u202e<b>"},
     ],
     retention_s=604_801.0,
+    reward_formula={"text": 'reward + 0.2 * "time-on-page"', "relearn": False},
     feedback={
         "thumbs": {"up": 1.0, "down": 0.0},
         "stars": [0.0, 0.1, 0.2, 0.7, 1.0],

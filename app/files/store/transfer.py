@@ -15,7 +15,7 @@ from bandits.encoding import ENCODING_VERSION
 _SETTLED = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution, d.chosen,
-        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions
+        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions, NULL, true, d.stands_for
     FROM analysed o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
@@ -139,13 +139,14 @@ _IMPORT = text(
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
             id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
-            context json, reward float8, decided_at timestamptz, arm text, config_version int, arm_distributions json)
+            context json, reward float8, decided_at timestamptz, arm text, config_version int, arm_distributions json,
+            stands_for float8)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
             eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at,
-            arm_distributions)
+            arm_distributions, stands_for)
         SELECT id, :experiment_id, config_version, 'import', '', unit_id, arm, 0, own, eligible, distribution, chosen,
-            propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions
+            propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions, stands_for
         FROM input
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at,
@@ -180,6 +181,7 @@ class ImportedDecision(NamedTuple):
     arm: str
     config_version: int
     arm_distributions: dict[str, list[float]] | None  # by arm; None: the file does not hold them
+    stands_for: float | None  # decisions of which only this one was logged; None: 1
 
 
 def add_imported(

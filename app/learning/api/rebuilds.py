@@ -8,8 +8,9 @@ from app.deciding.api.context import blueprint
 from app.design.api.experiments import KeyPath, bound_key
 from app.foundation.api.respond import as_json
 from app.foundation.serving import process
-from app.learning import refit
+from app.learning import formula_preview, refit
 from app.learning.api import answers
+from app.learning.formula_preview import Preview, PreviewRequest
 
 __all__ = ["blueprint"]  # these routes join those of app.design.api and app.deciding.api
 
@@ -39,3 +40,10 @@ def pin(path: KeyPath, body: Pin) -> Response:
     key = bound_key(path.key)
     refit.pin(process().engine, key, body.arm, body.candidate or "", caller().key_id)
     return as_json({"experiment": key, "arm": body.arm, "candidate": body.candidate or None, "status": "waiting"}, 202)
+
+
+@blueprint.post("/<key>/reward-formula/preview", responses={200: Preview})
+@needs("read")
+def preview_formula(path: KeyPath, body: PreviewRequest) -> Response:
+    """What a formula of the reward would have given over the newest 2,000 settled decisions. Nothing is changed."""
+    return as_json(formula_preview.preview(process().engine, bound_key(path.key), body.text))

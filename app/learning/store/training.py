@@ -31,12 +31,15 @@ class Due(NamedTuple):
     chosen: int
     propensity: float
     context: Any
-    rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id] of those in time; empty: none
+    rewards: list[list[Any]]  # [value, occurred_at as ISO 8601, reward id, metric] of those in time; empty: none
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
     refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
     holdout: bool | None  # true: its unit was in the global holdout; nobody learns from it, and it is in no result
     # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
     mixture: list[float] | None = None
+    source_id: int | None = (
+        None  # the experiment whose decision it is, where a warm start learned it; null: the arm's own
+    )
 
 
 class Owner(NamedTuple):
@@ -88,15 +91,15 @@ _REFUSED = """
 OWNER_COLUMNS = f"d.id, d.unit_id, d.key_id, d.decided_at, {_REFUSED}"
 EXAMPLE_COLUMNS = f"""
     d.id, d.unit_id, d.key_id, d.decided_at, d.config_version, d.actions, d.eligible, d.chosen, d.propensity, d.context,
-        coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id)) FROM rewards r
-            WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward' AND NOT r.late
+        coalesce((SELECT json_agg(json_build_array(r.value, r.occurred_at, r.reward_id, r.metric)) FROM rewards r
+            WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND NOT r.late
         ), '[]') AS rewards,
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
             WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id AND f.kind <> 'comment' AND NOT f.late
         ), '[]') AS feedback,
         {_REFUSED}, d.holdout
 """
-as_due = attrgetter(*Due._fields[:-1])  # the mixture is the ledger's
+as_due = attrgetter(*Due._fields[:-2])  # mixture and source are the ledger's
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}

@@ -35,6 +35,7 @@ class LoggedRow(NamedTuple):
     arm_distributions: dict[str, list[float]] | None = None  # of an imported log: every arm's, by arm
     above: list[str] | None = None  # the actions at earlier positions of its list
     learns: bool = True  # False: its unit refuses learning, or it is held out of rounds
+    stands_for: float | None = None  # of an imported log that was thinned out: how many decisions; null: one
 
 
 def add(connection: Connection, experiment_id: int, request: Mapping[str, JsonValue], actor: str) -> int:
@@ -187,7 +188,7 @@ _LOG = text(
             AND NOT coalesce('learn' = ANY(d.withheld), false)
             AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))
             AND NOT EXISTS (SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id
-                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns
+                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns, d.stands_for
         FROM analysed o JOIN decisions d ON {its_decision("o")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')

@@ -113,7 +113,7 @@ def read_results(path: KeyPath, query: ResultsQuery) -> Response:
 @needs("read")
 def read_long_term(path: KeyPath) -> Response:
     """Whether units come back and go on earning, step by step, and whether the early reward tells it."""
-    return as_json(long_term.get(process().engine, bound_key(path.key)))
+    return as_json(long_term.served(process().engine, bound_key(path.key)))
 
 
 @blueprint.get("/experiments/<key>/what-works-for-whom", responses={200: WhomReport})

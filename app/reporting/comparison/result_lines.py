@@ -114,11 +114,13 @@ def compare(
     pair: Pair,
     sums: Sequence[ArmSums],
     stratum: Callable[[ArmSums], StratumKey],
+    together: int | None = None,
 ) -> Compared:
     """Compare an arm with the control.
 
     :param sums: of both arms, as far as they belong to the comparison.
     :param stratum: what must be equal for the units of a row to be compared with others.
+    :param together: how many lines the simultaneous interval holds for; None: those of all metrics that decide.
     """
     try:
         strata, alone = _strata(pair, sums, stratum)
@@ -126,7 +128,7 @@ def compare(
         rule = config.decision_rule
         figures = compare_strata(
             strata,
-            level=Level(rule.alpha, rule.planned_units or TUNED_AT, comparisons(config, metric)),
+            level=Level(rule.alpha, rule.planned_units or TUNED_AT, together or comparisons(config, metric)),
             value_range=value_range(config, metric),
             adjusted=adjusted,
         )

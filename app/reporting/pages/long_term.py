@@ -9,6 +9,7 @@ from app.foundation.pages.format import interval, number, percent, plural, signe
 from app.foundation.serving import process
 from app.reporting import long_term as service
 from app.reporting.documents.long_term import LongTerm, LongTermArm, LongTermStep, SurrogateCheck
+from app.reporting.pages.shown import ageing
 
 NAMES = {7 * 86_400.0: "week", 86_400.0: "day", 3_600.0: "hour"}
 Z = 1.96
@@ -25,6 +26,9 @@ def long_term(key: str) -> str:
         view=view,
         figures=[returning(view), earning(view)] if view and view.arms else [],
         told=told(view.surrogate, NAMES[view.step_s]) if view else [],
+        ageing=ageing.figures(view, NAMES[view.step_s]) if view else [],
+        changes=ageing.told(view, NAMES[view.step_s]) if view else [],
+        sessions=ageing.sessions(view) if view else None,
         arms=by_arm(view.surrogate) if view and view.surrogate else None,
     )
 
@@ -76,9 +80,18 @@ def told(check: SurrogateCheck | None, step: str) -> list[str]:
         f"after it: {ends}. "
         f"So {percent(check.correlation**2, 0)} of the later differences between units are already visible in the first {step}."
     )
+    words += " " + _over_arms(check)
     if check.interval.low <= 0:
         return [words, "A reward that is earned early says little here of what comes later: do not decide by it alone."]
     return [words]
+
+
+def _over_arms(check: SurrogateCheck) -> str:
+    """Whether arms with a higher early value have a higher later one."""
+    ends = check.over_arms_interval
+    if ends is None or check.over_arms is None:
+        return "Over arms it cannot be told" + (f": it {ends.reason}." if ends is not None else ".")
+    return f"Over the {len(check.arms)} arms: correlation {signed(check.over_arms, 2)} ({interval(ends, 'signed')})."
 
 
 def by_arm(check: SurrogateCheck) -> tuple[list[str], list[list[str]]]:

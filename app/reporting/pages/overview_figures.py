@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from app.design.experiment_config import ExperimentConfig
-from app.design.feedback_config import worth_of
+from app.design.feedback_config import answers_worth
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
@@ -132,7 +132,7 @@ def so_far(activity: Activity | None, config: ExperimentConfig) -> SoFar | None:
     )
     if any(arm.limited for arm in waiting.arms):
         note += f" Of each arm, the {number(MOST_OPEN)} decisions that close first are counted."
-    if config.feedback and worth_of(config.feedback):
+    if config.feedback and answers_worth(config.feedback):
         note += " Feedback counts once a window has closed."
     return SoFar(plural(waiting.open, "decision"), waiting.first_closes, waiting.last_closes, head, rows, note)
 

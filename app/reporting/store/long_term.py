@@ -29,24 +29,27 @@ class EarlyAndLate(NamedTuple):
     covariance: float
 
 
-# A unit that was seen in two arms belongs to neither curve.
+# A unit that was seen in two arms belongs to neither curve. Nothing is joined: a planner that takes many units for one would join
+# them in loops.
 _UNITS = """
-    WITH u AS (
-        SELECT unit_id, min(arm) AS arm, min(decided_at) AS first FROM analysed
-        WHERE experiment_id = :id GROUP BY unit_id HAVING min(arm) = max(arm)
+    WITH seen AS (
+        SELECT unit_id, arm, decided_at, reward, min(decided_at) OVER u AS first, min(arm) OVER u = max(arm) OVER u AS one_arm
+        FROM analysed WHERE experiment_id = :id WINDOW u AS (PARTITION BY unit_id)
     ), w AS (
-        SELECT o.unit_id, floor(extract(epoch FROM o.decided_at - u.first) / :step_s)::int AS step,
-            count(*) AS decisions, sum(o.reward) AS total
-        FROM analysed o JOIN u ON u.unit_id = o.unit_id WHERE o.experiment_id = :id GROUP BY 1, 2
+        SELECT unit_id, arm, first, floor(extract(epoch FROM decided_at - first) / :step_s)::int AS step,
+            count(*) AS decisions, sum(reward) AS total
+        FROM seen WHERE one_arm GROUP BY 1, 2, 3, 4
     )
 """
 _STEPS = text(
     f"""
-    {_UNITS}
-    SELECT u.arm, k.step, count(*)::int AS followed, count(w.unit_id)::int AS seen,
-        avg(coalesce(w.total, 0)) AS mean_reward, var_pop(coalesce(w.total, 0)) AS var_reward
+    {_UNITS}, u AS (
+        SELECT arm, first, array_agg(step) AS steps, array_agg(total) AS totals FROM w GROUP BY unit_id, arm, first
+    )
+    SELECT u.arm, k.step, count(*)::int AS followed, count(p.place)::int AS seen,
+        avg(coalesce(u.totals[p.place], 0)) AS mean_reward, var_pop(coalesce(u.totals[p.place], 0)) AS var_reward
     FROM u CROSS JOIN generate_series(0, CAST(:last AS int)) AS k (step)
-    LEFT JOIN w ON w.unit_id = u.unit_id AND w.step = k.step
+    CROSS JOIN LATERAL (SELECT array_position(u.steps, k.step) AS place) p
     WHERE u.first + make_interval(secs => :step_s * (k.step + 1)) <= :as_of
     GROUP BY u.arm, k.step ORDER BY u.arm, k.step
     """
@@ -54,10 +57,9 @@ _STEPS = text(
 _EARLY_AND_LATE = text(
     f"""
     {_UNITS}, pairs AS (
-        SELECT u.arm, max(w.total / w.decisions) FILTER (WHERE w.step = 0) AS early,
-            coalesce(sum(w.total) FILTER (WHERE w.step BETWEEN 1 AND :last), 0) AS late
-        FROM u JOIN w ON w.unit_id = u.unit_id
-        WHERE u.first + make_interval(secs => :step_s * (:last + 1)) <= :as_of GROUP BY u.arm, u.unit_id
+        SELECT arm, max(total / decisions) FILTER (WHERE step = 0) AS early,
+            coalesce(sum(total) FILTER (WHERE step BETWEEN 1 AND :last), 0) AS late
+        FROM w WHERE first + make_interval(secs => :step_s * (:last + 1)) <= :as_of GROUP BY arm, unit_id
     )
     SELECT arm, count(*)::int AS units, avg(early) AS mean_early, avg(late) AS mean_late, var_pop(early) AS var_early,
         var_pop(late) AS var_late, covar_pop(early, late) AS covariance

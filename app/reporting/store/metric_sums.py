@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import its_decision
-from app.reporting.store import event_sums, unit_sums
+from app.reporting.store import unit_sums
 from app.reporting.store.counted_units import STRETCH
+from app.reporting.store.units import ageing_sums, event_sums
 
 Values = Mapping[str, str | float | list[str] | None]
 """The parameters that the SQL of a metric's sums names."""
@@ -113,6 +114,7 @@ UNITS = {
     "sessions": _VISITS,
     "retention": _RETURNED,
     **event_sums.UNITS,
+    **ageing_sums.UNITS,
 }
 _OF_KEPT = f"""
     SELECT arm, NULL::text AS segment, 0 AS stretch, unit_id, decisions, {{num}} AS num, {{den}} AS den

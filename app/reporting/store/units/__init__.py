@@ -1,0 +1,1 @@
+"""Sums per unit, as SQL: of a unit's events, and of what it does step by step."""

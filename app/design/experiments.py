@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, Engine
 
 from app.content.composition_config import NOTHING
+from app.design import message_variables
 from app.design.arm_rules import changed_arms, changed_lineages
 from app.design.definition_rules import parse_config
 from app.design.experiment_config import ArmSpec, ExperimentConfig, worth_of
@@ -135,8 +136,11 @@ def change_in(
     problems = refusals(before, after)
     if problems:
         raise Conflict("already_ran", as_sentence(problems[0].message), tuple(problems))
-    store.add_config(connection, before.id, before.config_version + 1, plain, revision)
     old = ExperimentConfig.model_validate(before.config)
+    lacking = message_variables.trigger_problems(connection, old, after)
+    if lacking:
+        raise invalid(tuple(lacking))
+    store.add_config(connection, before.id, before.config_version + 1, plain, revision)
     _start_lineages(connection, settings, before.id, after, old.arms, revision)
     _keep_schema(connection, before.id, after, applied=before.started_at is None)
     platform.record_change(

@@ -13,7 +13,7 @@ from app.foundation.store.engine import transaction
 from app.promotion import ramping, schedule, shipping
 from app.promotion.ramping import RampRequest
 from app.promotion.schedule import ScheduleRequest
-from app.promotion.shipping import ShipRequest
+from app.promotion.shipping import Ending, ShipRequest
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 
@@ -55,5 +55,9 @@ def _carry_out(
             shipping.ship_in(connection, before, read(ShipRequest, document), by, revision)
         case "ramp":
             ramping.begin_in(connection, before, read(RampRequest, document), by, revision)
+        case "advance":
+            ramping.advance_in(connection, before, str(document.get("reason")), by, revision)
+        case "conclude":
+            shipping.conclude_in(connection, before, read(Ending, document), by, revision)
         case _:
             schedule.plan_in(connection, before, read(ScheduleRequest, document), by)

@@ -121,7 +121,7 @@ def advance(engine: Engine, key: str, reason: str, actor: str) -> StoredExperime
     """
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
-        return _advance(connection, stored_experiment(connection, key, lock=True), reason, actor, revision)
+        return advance_in(connection, stored_experiment(connection, key, lock=True), reason, actor, revision)
 
 
 def gate(engine: Engine, key: str) -> Gate | None:
@@ -150,13 +150,17 @@ def _follow(engine: Engine, key: str) -> None:
         seen = _gate(connection, experiment)
         if seen is None or seen.says == "wait":
             return
-        act = _advance if seen.says == "advance" else roll_back_in
+        act = advance_in if seen.says == "advance" else roll_back_in
         act(connection, experiment, " ".join(seen.reasons), WORKER, revision)
 
 
-def _advance(
+def advance_in(
     connection: Connection, before: StoredExperiment, reason: str, actor: str, revision: int
 ) -> StoredExperiment:
+    """Like ``advance``, within the transaction of a larger use case.
+
+    :param before: the experiment, locked.
+    """
     config = steerable(before)
     if config.ramp is None:
         raise nothing_promoted()

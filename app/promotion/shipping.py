@@ -62,6 +62,11 @@ class Ending(Model):
         default=None, description="With error: until then the control decides for everybody. Left out: refused at once."
     )
 
+    @property
+    def control_decides(self) -> bool:
+        """True: callers get the control from now on, for good or until a time."""
+        return self.callers == "control" or self.error_from is not None
+
 
 def ship(engine: Engine, key: str, request: ShipRequest, actor: str) -> StoredExperiment:
     """Let one arm decide for everybody.
@@ -155,16 +160,25 @@ def conclude(engine: Engine, key: str, ending: Ending, actor: str) -> StoredExpe
     :raises Conflict: the control is to decide, and the experiment is a draft or concluded.
     :raises Unprocessable: the time does not lie ahead.
     """
-    if ending.error_from is None and ending.callers == "error":
+    if not ending.control_decides:
         return move(engine, key, "conclude", actor, ending.conclusion)
     if ending.error_from is not None and (ending.callers == "control" or ending.error_from <= datetime.now(UTC)):
         raise invalid((FieldError("/error_from", "time_not_ahead" if ending.callers == "error" else "not_null"),))
     with transaction(engine) as connection:
         revision = platform.next_revision(connection)
-        before = stored_experiment(connection, key, lock=True)
-        control = steerable(before).control.key
-        request = ShipRequest(arm=control, reason=ending.conclusion or "concluded without an arm to ship")
-        return ship_in(connection, before, request, actor, revision, until=ending.error_from)
+        return conclude_in(connection, stored_experiment(connection, key, lock=True), ending, actor, revision)
+
+
+def conclude_in(
+    connection: Connection, before: StoredExperiment, ending: Ending, actor: str, revision: int
+) -> StoredExperiment:
+    """Let the control decide from now on, for good or until a time, within the transaction of a larger use case.
+
+    :param before: the experiment, locked.
+    """
+    control = steerable(before).control.key
+    request = ShipRequest(arm=control, reason=ending.conclusion or "concluded without an arm to ship")
+    return ship_in(connection, before, request, actor, revision, until=ending.error_from)
 
 
 def conclude_due(engine: Engine) -> list[str]:

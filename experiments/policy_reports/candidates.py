@@ -25,6 +25,7 @@ from experiments.validation import DataError, IntArray, fraction
 
 NO_ERROR = 1e-15
 NO_DIFFERENCE = "it never differs from the baseline"
+SMALLEST_P = 0.0001  # smaller p-values are written as below it
 
 
 class Gap(NamedTuple):
@@ -127,9 +128,10 @@ def judge(
 def _reason(adjusted: float, alpha: float, verdict: Verdict, *, better: bool) -> str:
     if not verdict.identified:
         return "not identified: " + "; ".join(sentences(verdict.reasons))
+    p = f"p < {SMALLEST_P}" if adjusted < SMALLEST_P else f"p = {adjusted:.3g}"
     if adjusted < alpha:
-        return "" if better else f"shown to be worse: p = {adjusted:.3g} after correction for all candidates"
-    return f"not shown to be better: p = {adjusted:.3g} after correction for all candidates"
+        return "" if better else f"shown to be worse: {p} after correction for all candidates"
+    return f"not shown to be better: {p} after correction for all candidates"
 
 
 def detectable_difference(std_error: float, candidates: int, alpha: float = 0.05, wanted_power: float = 0.8) -> float:

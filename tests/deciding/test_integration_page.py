@@ -15,7 +15,13 @@ from tests.page_client import Browser, Page
 from tests.service import Client, bandit, make_key, query
 
 NASTY = 'it\'s "$(touch x)" `y` \\ \U0001f600 \u202e ${z} </pre>'
-COMMANDS = {"curl": ["bash"], "python": [sys.executable], "personalizer": [sys.executable], "javascript": ["node"]}
+COMMANDS = {
+    "curl": ["bash"],
+    "python": [sys.executable],
+    "personalizer": [sys.executable],
+    "javascript": ["node"],
+    "list": [sys.executable],
+}
 NAMES = [
     pytest.param(name, marks=pytest.mark.skipif(shutil.which(command[0]) is None, reason=f"no {command[0]} here"))
     for name, command in COMMANDS.items()
@@ -71,7 +77,7 @@ def test_a_program_with_a_key_from_the_environment_runs(
     assert [path.name for path in tmp_path.iterdir()] == [f"program.{name}"]
 
 
-@pytest.mark.parametrize("name", [param for param in NAMES if "personalizer" not in param.values])
+@pytest.mark.parametrize("name", [param for param in NAMES if not {"personalizer", "list"} & {*param.values}])
 def test_a_program_of_a_message_experiment_shows_the_message_for_the_sample_person(
     viewer: Browser, database_url: str, tmp_path: Path, name: str
 ) -> None:
@@ -128,6 +134,27 @@ def test_the_page_lists_what_the_app_has_to_send_and_to_show(client: Client, vie
     assert "In the context device" in text and "device, plan; anything else is dropped" in text
     assert re.search(r'"context": {\s*"device": "phone",\s*"plan": "..."\s*}', text), text
     assert "what your app sends as actions" in viewer.get("/admin/experiments/own-candidates/integration").text
+
+
+def test_a_list_is_shown_position_by_position_and_only_where_there_are_actions_to_rank(
+    viewer: Browser, database_url: str, tmp_path: Path
+) -> None:
+    page = viewer.get("/admin/experiments/own-candidates/integration")
+    done = run(tmp_path, "list", program(page, "list"), make_key(database_url, "decide", "reward"))
+    assert done.returncode == 0, done.stderr
+    assert "show: 1 " in done.stdout and "show: 2 " in done.stdout
+    assert 'id="snippet-list"' not in viewer.get("/admin/experiments/speaking/integration").html
+
+
+def test_the_program_reports_each_metric_beside_the_reward(
+    client: Client, viewer: Browser, database_url: str, tmp_path: Path
+) -> None:
+    client.make("reports-more", metrics=[{"key": "money", "source": {"type": "value", "metric": "spent"}}])
+    page = viewer.get("/admin/experiments/reports-more/integration")
+    done = run(tmp_path, "python", program(page, "python"), make_key(database_url, "decide", "reward"))
+    assert done.returncode == 0, done.stderr
+    reported = "SELECT DISTINCT r.metric FROM rewards r JOIN experiments e ON e.id = r.experiment_id WHERE e.key = %s"
+    assert sorted(query(database_url, reported, "reports-more")) == [("reward",), ("spent",)]
 
 
 def test_only_administrators_can_make_keys(viewer: Browser, editor: Browser) -> None:

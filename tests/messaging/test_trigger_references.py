@@ -39,6 +39,22 @@ def test_a_trigger_that_never_supplies_a_needed_variable_is_refused(client: Clie
     assert other.status == 422 and other.body["errors"][0]["code"] == "trigger_variable_missing"
 
 
+def test_a_change_that_needs_a_variable_which_no_trigger_supplies_is_refused(client: Client) -> None:
+    action = {"id": "say", "template": {"texts": {"en": {"body": "Hello"}}}}
+    client.make("grows", actions=[action, {"id": "nothing"}])
+    assert client.post("/v1/triggers", trigger("plain-one", experiment="grows")).status == 201
+    needs = {"id": "say", "template": {"texts": {"en": {"body": "Hello {{ name }}"}}}}
+    patch = {"actions": [needs, {"id": "nothing"}], "variables": [{"name": "name", "sample": "Ada", "required": True}]}
+    refused = client.patch("/v1/experiments/grows", patch)
+    assert refused.status == 422
+    (error,) = refused.body["errors"]
+    assert (error["path"], error["code"]) == ("/variables/0/name", "trigger_never_supplies")
+    assert "'plain-one'" in error["message"]
+    assert client.patch("/v1/triggers/plain-one", {"variables": {"name": "user.name"}}).status == 200
+    assert client.patch("/v1/experiments/grows", patch).status == 200
+    assert client.patch("/v1/experiments/grows", {"name": "Other"}).status == 200
+
+
 def test_the_page_warns_of_limits_that_are_tighter_than_the_pace(client: Client, viewer: Browser) -> None:
     assert client.post("/v1/triggers", trigger("fast", variables={"items": "n"})).status == 201
     text = viewer.get("/admin/triggers/fast").text

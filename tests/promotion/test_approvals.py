@@ -1,6 +1,7 @@
 """The rule of two persons, by the services and the API: who may approve what, and what a request still means later."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,15 +10,21 @@ from app.design.life import approvals
 from app.foundation.errors import Conflict, NotFound
 from app.promotion import approving
 from tests.lab import AB, Lab
-from tests.service import Client, definition, make_key, query, running_web
+from tests.page_client import signed_in
+from tests.service import Client, Web, definition, make_key, query, running_web
 
 SHIP = {"arm": "treated", "reason": "it is better", "holdout": 0.0}
 
 
 @pytest.fixture(scope="module")
-def strict(lab: Lab) -> Iterator[Client]:
+def strict_web(lab: Lab) -> Iterator[Web]:
     with running_web(lab.database_url, LOOPWISE_APPROVALS="1") as web:
-        yield web.client(make_key(lab.database_url))
+        yield web
+
+
+@pytest.fixture(scope="module")
+def strict(lab: Lab, strict_web: Web) -> Client:
+    return strict_web.client(make_key(lab.database_url))
 
 
 def approve(lab: Lab, number: int, actor: str = "ben") -> None:
@@ -59,6 +66,42 @@ def test_what_is_approved_happens_once_and_the_history_names_both(
         ("ben", f"approved_to_{action}"),
         ("ann", f"asked_to_{action}"),
     ]
+
+
+def test_a_ramp_advances_and_the_control_decides_only_with_a_second_person(lab: Lab) -> None:
+    engine = lab.runtime.engine
+    lab.make("stepwise", arms=AB, control_arm="control")
+    approve(
+        lab,
+        approvals.ask(engine, "stepwise", "ramp", {"arm": "treated", "reason": "x", "steps": [0.6, 0.8, 1.0]}, "ann"),
+    )
+    approve(lab, approvals.ask(engine, "stepwise", "advance", {"reason": "looks fine"}, "ann"))
+    after = experiments.get(engine, "stepwise")
+    assert after.config["ramp"]["step"] == 1
+    until = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    ending = {"conclusion": "no winner", "callers": "error", "error_from": until}
+    stale = approvals.ask(engine, "stepwise", "advance", {"reason": "again"}, "ann")
+    approve(lab, approvals.ask(engine, "stepwise", "conclude", ending, "ann"))
+    after = experiments.get(engine, "stepwise")
+    assert after.config["shipped"]["arm"] == "control" and after.config["shipped"]["until"]
+    with pytest.raises(Conflict, match="has changed since"):
+        approve(lab, stale)
+
+
+def test_the_pages_ask_before_a_ramp_advances_and_before_the_control_decides(lab: Lab, strict_web: Web) -> None:
+    lab.make("asked-on-pages", arms=AB, control_arm="control")
+    engine = lab.runtime.engine
+    approve(
+        lab,
+        approvals.ask(engine, "asked-on-pages", "ramp", {"arm": "treated", "reason": "x", "steps": [0.6, 1.0]}, "ann"),
+    )
+    someone = signed_in(strict_web, lab.database_url, "editor")
+    at = "/admin/experiments/asked-on-pages"
+    page = someone.post(f"{at}/ship/turn", {"do": "advance", "reason": "fine"})
+    assert "asked just now to take the next step of the ramp" in page.text
+    page = someone.post(f"{at}/conclude", {"conclusion": "no winner", "callers": "control"})
+    assert "to end this experiment and let the control decide" in page.text and "no winner" in page.text
+    assert experiments.get(engine, "asked-on-pages").config["ramp"]["step"] == 0
 
 
 def test_a_draft_starts_with_its_approval_and_a_declined_request_does_nothing(lab: Lab) -> None:
@@ -104,6 +147,8 @@ def test_the_api_is_refused_what_needs_two_persons_and_may_always_make_things_sa
         strict.post(f"{at}/ramp", {"arm": "treated", "reason": "x"}),
         strict.patch(at, {"name": "x"}),
         strict.post(f"{at}/start"),
+        strict.post(f"{at}/ramp/advance", {"reason": "x"}),
+        strict.post(f"{at}/conclude", {"callers": "control"}),
     ):
         assert (answer.status, answer.body["code"]) == (409, "approval_needed")
     assert strict.post(f"{at}/pause").status == 200

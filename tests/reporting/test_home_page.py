@@ -113,3 +113,10 @@ def test_a_list_of_very_different_experiments_is_shown(lab: Lab, viewer: Browser
     experiments.create(lab.runtime.engine, lab.settings, definition("hostile", **hostile), "<i>ann</i>")
     html = viewer.get("/admin/").html
     assert "<script>alert" not in html and "<i>ann" not in html and "not started" in row_of(html, "hostile")
+
+
+def test_nothing_is_archived_where_no_row_can_be_selected(client: Client, editor: Browser) -> None:
+    client.make("runs-on")
+    assert "Archive the selected" not in editor.get("/admin/?status=running").text
+    client.make("still-a-draft", start=False)
+    assert "Archive the selected" in editor.get("/admin/?status=draft").text

@@ -9,10 +9,10 @@ from app.accounts import keys
 from app.accounts.keys import NewKey
 from app.accounts.pages.access import page, user
 from app.deciding.arrivals import arrivals, seen_context
-from app.deciding.pages.snippets import LISTED, snippets
+from app.deciding.pages.snippets import LISTED, reported, snippets
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
-from app.design.metric_config import CountSource, EventSource, MetricSpec, RatioSource, ValueSource
+from app.design.metric_config import EventSource
 from app.design.pages.experiment import experiment_page
 from app.foundation.pages.format import duration, number
 from app.foundation.pages.forms import public_url
@@ -56,7 +56,7 @@ def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
         ("May be chosen", ", ".join(actions[:LISTED]) + more if actions else "what your app sends as actions"),
         ("Reward", f"{limits}; without one the decision counts as {number(reward.default)}"),
     ]
-    names = sorted({name for metric in config.metrics for name in _reported(metric)})
+    names = sorted({name for metric in config.metrics for name in reported(metric)})
     if names:
         lines.append(("Also reported", f"{', '.join(names)}: as a reward is, with its name as metric"))
     events = sorted({metric.source.event for metric in config.metrics if isinstance(metric.source, EventSource)})
@@ -68,14 +68,6 @@ def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
         names_kept = ", ".join(field.name for field in config.context_fields) or "nothing"
         lines.append(("Kept of the context", f"{names_kept}; anything else is dropped"))
     return lines
-
-
-def _reported(metric: MetricSpec) -> list[str]:
-    """Return the names under which an app reports the values of a metric."""
-    source = metric.source
-    if isinstance(source, RatioSource):
-        return [source.numerator, source.denominator]
-    return [source.metric] if isinstance(source, ValueSource | CountSource) else []
 
 
 def _page(key: str, new: NewKey | None) -> str:

@@ -9,6 +9,7 @@ import shlex
 from typing import Any, NamedTuple
 
 from app.design.experiment_config import ActionSpec, ExperimentConfig
+from app.design.metric_config import CountSource, MetricSpec, QuantileSource, RatioSource, ValueSource
 from app.foundation.fields import JsonObject
 
 LISTED = 20  # actions that a snippet spells out
@@ -16,6 +17,7 @@ CANDIDATES = [
     ActionSpec(id="first-tip", features={"minutes": 3}, payload={"text": "Watch the tour"}),
     ActionSpec(id="second-tip", features={"minutes": 5}, payload={"text": "Five first steps"}),
 ]  # for experiments whose app sends its own actions
+LIST_NOTE = "For several actions at once, such as recommendations. The tab Off-policy says what each position earned."
 CONTEXT = {"device": "phone", "new_user": True}
 
 
@@ -64,8 +66,26 @@ class _Inputs(NamedTuple):
         return "/v1/messages/decide" if self.has_messages else "/v1/decide"
 
     @property
+    def positions(self) -> int:
+        """The length of a list in the example; 0: messages are not ranked."""
+        return 0 if self.has_messages else min(3, len(self.config.actions) or len(CANDIDATES))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names that the app reports beside the reward."""
+        return sorted({name for metric in self.config.metrics for name in reported(metric)})
+
+    @property
     def reward(self) -> float:
         return self.config.reward.max
+
+
+def reported(metric: MetricSpec) -> list[str]:
+    """The names under which an app reports the values of a metric."""
+    source = metric.source
+    if isinstance(source, RatioSource):
+        return [source.numerator, source.denominator]
+    return [source.metric] if isinstance(source, ValueSource | CountSource | QuantileSource) else []
 
 
 def snippets(config: ExperimentConfig, url: str, key: str | None = None) -> list[Snippet]:
@@ -85,6 +105,7 @@ def snippets(config: ExperimentConfig, url: str, key: str | None = None) -> list
             "For a server (Node 18 or newer). Not for a browser: whoever sees the page could read the key, and report "
             "rewards that never were. Let your server ask, and hand on what to show.",
         ),
+        *([Snippet("list", "A list, in Python", _list(inputs), LIST_NOTE)] if inputs.positions > 1 else []),
         Snippet(
             "personalizer",
             "Personalizer SDK",
@@ -113,6 +134,42 @@ curl --fail-with-body -sS "$URL/v1/reward" -H "Authorization: Bearer $LOOPWISE_K
 
 
 def _python(inputs: _Inputs) -> str:
+    shown = 'decision["message"]' if inputs.has_messages else 'decision["action"]["payload"]'
+    metrics = "".join(
+        f'call("/v1/reward", {{"decision_id": decision["decision_id"], "metric": {name!r}, "value": 1}})\n'
+        for name in inputs.metrics
+    )
+    return f"""{_called(inputs)}
+question = {{
+{_members(inputs.question)}
+}}
+decision = call("{inputs.path}", question)
+print("show:", decision["action"]["id"], {shown})
+
+# Later, when you know what came of it:
+call("/v1/reward", {{"decision_id": decision["decision_id"], "value": {inputs.reward:g}}})
+{metrics}print("rewarded:", decision["decision_id"])
+"""
+
+
+def _list(inputs: _Inputs) -> str:
+    return f"""{_called(inputs)}
+question = {{
+{_members(inputs.question | {"slots": inputs.positions})}
+}}
+decision = call("/v1/decide", question)
+for place in decision["positions"]:
+    print("show:", place["position"], place["action"]["id"], place["action"]["payload"])
+
+# Later, when you know which one was taken; each position has a decision_id, and a reward, of its own:
+taken = decision["positions"][-1]
+call("/v1/reward", {{"decision_id": taken["decision_id"], "value": {inputs.reward:g}}})
+print("rewarded:", taken["decision_id"])
+"""
+
+
+def _called(inputs: _Inputs) -> str:
+    """How a program in Python begins: the key, and a function that calls a route."""
     key = repr(inputs.key) if inputs.key else 'os.environ["LOOPWISE_KEY"]'
     imports = "import json\n" if inputs.key else "import json\nimport os\n"
     return f"""{imports}import urllib.request
@@ -127,16 +184,6 @@ def call(path, body):
     with urllib.request.urlopen(request, timeout=5) as response:
         return json.load(response)
 
-
-question = {{
-{_members(inputs.question)}
-}}
-decision = call("{inputs.path}", question)
-print("show:", decision["action"]["id"], decision{'["message"]' if inputs.has_messages else '["action"]["payload"]'})
-
-# Later, when you know what came of it:
-call("/v1/reward", {{"decision_id": decision["decision_id"], "value": {inputs.reward:g}}})
-print("rewarded:", decision["decision_id"])
 """
 
 

@@ -1,4 +1,5 @@
-"""The rule of two persons: with LOOPWISE_APPROVALS, one person asks to start, change or ship, and a second one approves.
+"""The rule of two persons: with LOOPWISE_APPROVALS, one person asks to start, change, ship or end with the
+control, and a second one approves.
 
 What makes an experiment safer needs nobody else: pausing, rolling back, and everything that the platform does by itself.
 ``app.promotion.approving`` carries out what is approved.
@@ -21,7 +22,7 @@ from app.foundation.words import as_sentence
 from app.registry.lookup import stored_experiment
 from app.registry.store.experiments import StoredExperiment
 
-Action = Literal["start", "change", "ship", "ramp", "schedule"]
+Action = Literal["start", "change", "ship", "ramp", "advance", "conclude", "schedule"]
 
 
 def refuse_alone(settings: Settings) -> None:

@@ -15,6 +15,12 @@ MESSAGING: Final[dict[str, Words]] = {
         "a message of this experiment needs the variable {variable!r}; name the event's property that holds it",
         "add the variable {variable}: a message of this experiment needs it",
     ),
+    "trigger_never_supplies": Words(
+        "the trigger {trigger!r} never supplies {variable!r}, which a message needs now; change the trigger first, give the "
+        "text a default, or leave `required` out",
+        "the trigger {trigger} never supplies {variable}, which a message needs now. Change the trigger first, or give the text "
+        "a default",
+    ),
     "cadence_without_wait": Words("each action's payload must carry wait_s, seconds from 0 to 30 days"),
     "cadence_action_without_wait": Words(
         "each action's payload must carry wait_s, seconds from 0 to 30 days; {action!r} does not"

@@ -1,12 +1,11 @@
 """Checks of a trigger against what it names: the experiment whose message it sends, its variables, its caps."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import orjson
 from sqlalchemy import Engine
 
+from app.design import message_variables
 from app.design.experiment_config import ExperimentConfig
 from app.design.people_config import FatigueSpec
 from app.foundation.errors import FieldError
@@ -16,24 +15,11 @@ from app.registry.store import experiments
 
 
 def variable_problems(trigger: TriggerConfig, experiment: ExperimentConfig) -> list[FieldError]:
-    """The variables that a message needs and the trigger never supplies: such a message could never be sent."""
-    texts = [text.decode() for text in _texts(trigger, experiment)]
+    """The variables that a message needs and the trigger never supplies."""
     return [
-        FieldError("/variables", "trigger_variable_missing", {"variable": variable.name})
-        for variable in experiment.variables
-        if variable.required
-        and variable.name not in trigger.variables
-        and any(re.search(rf"{{[{{%][^}}]*\b{re.escape(variable.name)}\b", text) for text in texts)
+        FieldError("/variables", "trigger_variable_missing", {"variable": name})
+        for name in message_variables.missing(experiment, trigger.variables, trigger.channel)
     ]
-
-
-def _texts(trigger: TriggerConfig, experiment: ExperimentConfig) -> Iterable[bytes]:
-    """The messages that the trigger may send, as JSON."""
-    for action in experiment.actions:
-        if action.template is not None and trigger.channel in (None, action.template.channel):
-            yield orjson.dumps(action.template.model_dump(mode="json"))
-    if experiment.composition is not None:
-        yield orjson.dumps(experiment.composition.model_dump(mode="json"))
 
 
 class Tighter(NamedTuple):

@@ -66,7 +66,9 @@ def gate(path: KeyPath) -> Response:
 @needs("manage")
 def advance(path: KeyPath, body: Reason) -> Response:
     """Take the next step of the ramp, whatever its gate says. After the last one the arm is shipped."""
-    return _changed(ramping.advance(process().engine, bound_key(path.key), body.reason, caller().key_id))
+    key = bound_key(path.key)
+    approvals.refuse_alone(process().settings)
+    return _changed(ramping.advance(process().engine, key, body.reason, caller().key_id))
 
 
 @blueprint.post("/experiments/<key>/roll-back", responses={200: ExperimentAnswer})
@@ -98,7 +100,10 @@ def challenger_back(path: ChallengerPath, body: Reason) -> Response:
 def conclude(path: KeyPath) -> Response:
     """End the experiment. The body is optional, and says why, and what callers get from now on."""
     ending = read(Ending, request.get_json()) if request.get_data() else Ending()
-    return _changed(shipping.conclude(process().engine, bound_key(path.key), ending, caller().key_id))
+    key = bound_key(path.key)
+    if ending.control_decides:
+        approvals.refuse_alone(process().settings)
+    return _changed(shipping.conclude(process().engine, key, ending, caller().key_id))
 
 
 @blueprint.put("/experiments/<key>/schedule", responses={200: ExperimentAnswer})

@@ -105,6 +105,10 @@ def turn_promotion(key: str) -> ResponseReturnValue:
         raise invalid((FieldError("/do", "not_a_choice", {"expected": ["advance", "back"]}),))
     change = ramping.advance if do == "advance" else shipping.roll_back
     try:
+        if do == "advance" and process().settings.approvals:
+            if ramping.gate(process().engine, key) is None:
+                raise shipping.nothing_promoted()
+            return ask(key, "advance", {"reason": reason or "a person asked for it"})
         change(process().engine, key, reason or "a person asked for it", user().name)
     except LoopwiseError as error:
         return _refused(key, {}, error)
@@ -127,6 +131,9 @@ def conclude(key: str) -> ResponseReturnValue:
         return _page(key, typed, errors), 422
     ending = Ending(conclusion=text, callers="control" if callers == "control" else "error", error_from=until)
     try:
+        if ending.control_decides and process().settings.approvals:
+            shipping.steerable(get(process().engine, key))
+            return ask(key, "conclude", ending.model_dump(mode="json"))
         shipping.conclude(process().engine, key, ending, user().name)
     except LoopwiseError as error:
         return _refused(key, typed, error)

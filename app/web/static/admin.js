@@ -17,6 +17,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// On a phone the tabs of an experiment scroll: begin where the current one is.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 for (const element of document.querySelectorAll("[data-poll]")) {
   poll(element, Number(element.dataset.every || "5"));
 }

@@ -31,7 +31,7 @@ def set_share(lab: Loop, share: float) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def same_units_in_every_run(loop: Loop) -> None:
     """The first version chooses the salt."""
-    with patch("app.registry.holdout.secrets.token_bytes", lambda size: bytes(size)):
+    with patch("app.registry.holdout.secrets.token_bytes", bytes):
         set_share(loop, 0.5)
 
 
